@@ -1,0 +1,1 @@
+"""Patch in, patch out: the EOT optimiser."""

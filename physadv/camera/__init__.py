@@ -1,0 +1,1 @@
+"""Calibration: what the camera and the printer do to shapes and colours, measured."""

@@ -1,0 +1,1 @@
+"""Light in: webcams, files, streams, folders, a browser, the built-in sample."""

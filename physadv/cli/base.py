@@ -1,0 +1,150 @@
+"""What every verb of the command line shares: flags from a settings model, a configuration file, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tomllib
+import types
+import typing
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as PydanticSettingsError
+
+from physadv.errors import PhysadvError, SettingsError
+from physadv.settings import one_line
+
+
+class Command(BaseSettings):
+    """A verb: its fields are its flags. `--config FILE` (TOML or YAML) gives defaults that flags override."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return no source but flags and `--config`: HOST or PORT in the environment must not leak in."""
+        return (init_settings,)
+
+    @abstractmethod
+    def run(self) -> int:
+        """Do the work and return the exit code."""
+
+
+def execute(name: str, command: type[Command], argv: list[str]) -> int:
+    """Return the exit code of one verb, with every user error printed on one line to stderr."""
+    # A reader that went away (`physadv doctor | head`) is no error of ours.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    label = f"physadv {name}"
+    try:
+        argv, defaults = _take_config(argv)
+        named = type(
+            command.__name__,
+            (command,),
+            {
+                "__module__": command.__module__,
+                "__doc__": command.__doc__,
+                "model_config": SettingsConfigDict(cli_prog_name=label),
+            },
+        )
+        return CliApp.run(named, cli_args=_whole_lists(command, argv), **defaults).run()
+    except ValidationError as error:
+        message = one_line(error, what=label, kebab=True)
+    except (PhysadvError, PydanticSettingsError) as error:
+        message = f"{label}: {error}"
+    except OSError as error:
+        message = f"{label}: {error.filename or 'file'}: {error.strerror or error}"
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    print(" ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _take_config(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return argv without `--config FILE`, and the values that file holds.
+
+    Raises: SettingsError if it is not a readable TOML or YAML table.
+    """
+    rest: list[str] = []
+    values: dict[str, Any] = {}
+    words = iter(argv)
+    for word in words:
+        if word == "--config" or word.startswith("--config="):
+            values = _read_config(Path(word.partition("=")[2] or next(words, "")))
+        else:
+            rest.append(word)
+    return rest, values
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """Return the table in a .toml or .yaml file.
+
+    Raises: SettingsError.
+    """
+    if path.suffix not in (".toml", ".yaml", ".yml") or not path.is_file():
+        raise SettingsError(f"--config: expected a readable .toml or .yaml file, got {str(path)!r}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise SettingsError(f"--config: {path} does not parse: {error}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"--config: expected names and values in {path}, got {type(values).__name__}")
+    return {str(name).replace("-", "_"): value for name, value in values.items()}
+
+
+def _whole_lists(command: type[Command], argv: list[str]) -> list[str]:
+    """Return argv with each value of a repeatable text flag as a JSON list of one.
+
+    pydantic-settings splits list values at commas; a path or a defence pipeline (`lgs,persistence`) may hold one.
+    """
+    flags = {
+        f"--{name.replace('_', '-')}" for name, info in command.model_fields.items() if _is_text_list(info.annotation)
+    }
+    out: list[str] = []
+    for position, word in enumerate(argv):
+        head, equals, value = word.partition("=")
+        if head in flags and equals:
+            out.append(f"{head}={json.dumps([value])}")
+        elif position and argv[position - 1] in flags:
+            out.append(json.dumps([word]))
+        else:
+            out.append(word)
+    return out
+
+
+def _is_text_list(annotation: Any) -> bool:
+    """Return whether a field holds a list of str or Path, optional or not."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return any(_is_text_list(a) for a in typing.get_args(annotation))
+    return typing.get_origin(annotation) is list and typing.get_args(annotation)[0] in (str, Path, os.PathLike)

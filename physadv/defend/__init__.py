@@ -1,0 +1,1 @@
+"""Detector in, detector out: every defence by name."""

@@ -1,0 +1,1 @@
+"""People found: YOLO models on every backend, with and without gradients."""

@@ -1,0 +1,115 @@
+"""Box arithmetic shared by every backend: letterbox into the network and back, overlap, suppression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torchvision.ops import nms
+
+from physadv.types import Detections, Float32Array, UInt8Array
+
+PAD_VALUE = 114
+STRIDE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a frame was scaled and padded to the network's input, and the way back.
+
+    scale: network pixels per frame pixel along x and y. left, top: padding in network pixels. width, height: the
+    network input. frame_width, frame_height: the frame.
+    """
+
+    scale: tuple[float, float]
+    left: int
+    top: int
+    width: int
+    height: int
+    frame_width: int
+    frame_height: int
+
+    @classmethod
+    def fit(cls, frame_width: int, frame_height: int, imgsz: int) -> Letterbox:
+        """Return the smallest multiple-of-32 rectangle with long side `imgsz` that holds the frame in proportion.
+
+        Source: the rectangular inference of ultralytics' `LetterBox(auto=True)`, whose figures this must reproduce.
+        """
+        ratio = imgsz / max(frame_width, frame_height)
+        inner_w, inner_h = max(round(frame_width * ratio), 1), max(round(frame_height * ratio), 1)
+        width, height = -(-inner_w // STRIDE) * STRIDE, -(-inner_h // STRIDE) * STRIDE
+        left, top = round((width - inner_w) / 2 - 0.1), round((height - inner_h) / 2 - 0.1)
+        scale = (inner_w / frame_width, inner_h / frame_height)
+        return cls(scale, left, top, width, height, frame_width, frame_height)
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Return (width, height) of the scaled frame inside the padding."""
+        return round(self.frame_width * self.scale[0]), round(self.frame_height * self.scale[1])
+
+    def apply(self, pixels: UInt8Array) -> UInt8Array:
+        """Return (height, width, 3) uint8: the frame scaled bilinearly, padded with grey 114."""
+        inner_w, inner_h = self.inner
+        if pixels.shape[1::-1] != (inner_w, inner_h):
+            pixels = cv2.resize(pixels, (inner_w, inner_h), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        if (inner_w, inner_h) == (self.width, self.height):
+            return pixels
+        out = np.full((self.height, self.width, 3), PAD_VALUE, np.uint8)
+        out[self.top : self.top + inner_h, self.left : self.left + inner_w] = pixels
+        return out
+
+    def boxes_to_frame(self, xyxy: Float32Array) -> Float32Array:
+        """Return (n, 4) boxes in frame pixels, clipped to the frame."""
+        out = (xyxy - np.array([self.left, self.top] * 2, np.float32)) / np.array(self.scale * 2, np.float32)
+        np.clip(out[:, 0::2], 0, self.frame_width, out=out[:, 0::2])
+        np.clip(out[:, 1::2], 0, self.frame_height, out=out[:, 1::2])
+        return out.astype(np.float32)
+
+    def points_to_frame(self, points: Float32Array) -> Float32Array:
+        """Return (n, k, 3) keypoints (x, y, confidence) in frame pixels, not clipped."""
+        out = points.astype(np.float32, copy=True)
+        out[..., :2] = (out[..., :2] - np.array([self.left, self.top], np.float32)) / np.array(self.scale, np.float32)
+        return out
+
+
+def iou(a: Float32Array, b: Float32Array) -> Float32Array:
+    """Return the (n, m) intersection over union of (n, 4) and (m, 4) xyxy boxes; 0 for boxes without area."""
+    inter = intersection(a, b)
+    union = area(a)[:, None] + area(b)[None] - inter
+    return np.where(union > 0, inter / np.maximum(union, 1e-9), 0).astype(np.float32)
+
+
+def intersection(a: Float32Array, b: Float32Array) -> Float32Array:
+    """Return the (n, m) areas common to (n, 4) and (m, 4) xyxy boxes."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.prod(np.clip(high - low, 0, None), axis=2)  # type: ignore[no-any-return]
+
+
+def area(xyxy: Float32Array) -> Float32Array:
+    """Return the (n,) areas of xyxy boxes."""
+    return np.prod(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None), axis=1)  # type: ignore[no-any-return]
+
+
+def suppress(xyxy: torch.Tensor, score: torch.Tensor, *, iou_above: float, limit: int) -> torch.Tensor:
+    """Return the indices that survive non-maximum suppression, best first, at most `limit`."""
+    return nms(xyxy, score, iou_above)[:limit]
+
+
+def merge(parts: list[Detections], *, iou_above: float = 0.7, limit: int = 300) -> Detections:
+    """Return the union of several answers for one frame after suppression, in the shape of the first.
+
+    Keypoints are kept only if every non-empty part has them.
+    """
+    keypoints = [p.keypoints for p in parts]
+    whole = all(k is not None for k in keypoints)
+    joined = Detections(
+        np.concatenate([p.xyxy for p in parts]),
+        np.concatenate([p.score for p in parts]),
+        np.concatenate([k for k in keypoints if k is not None]) if whole else None,
+        alerts=tuple(a for p in parts for a in p.alerts),
+    )
+    keep = suppress(torch.from_numpy(joined.xyxy), torch.from_numpy(joined.score), iou_above=iou_above, limit=limit)
+    return joined.pick(keep.numpy())

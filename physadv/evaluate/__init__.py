@@ -1,0 +1,1 @@
+"""The claims: held-out people, controls, intervals, doubts."""

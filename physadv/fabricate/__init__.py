@@ -1,0 +1,1 @@
+"""Millimetres out: sheets, garments, advice on size."""

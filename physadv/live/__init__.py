@@ -1,0 +1,1 @@
+"""The demo: one loop, one clock, sinks."""

@@ -1,0 +1,216 @@
+"""A finished patch: 8-bit pixels, mask, size in millimetres and the record of how it was made. One loader, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as save_safetensors
+
+from physadv.arrays import decode_picture_rgba
+from physadv.errors import PatchError
+from physadv.files import atomic_write
+from physadv.types import UInt8Array
+
+if TYPE_CHECKING:
+    import torch
+
+SCHEMA = 1
+# A patch of 4096 x 4096 texels would print a metre at 100 dpi; larger files are refused before decoding.
+MAX_SIDE = 4096
+SHIPPED = Path(__file__).parent / "patterns"
+Target = Literal["poster", "chest", "tshirt"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """A pattern as it is saved, printed and scored: always 8 bit, so no score is of a float original.
+
+    pixels: (h, w, 3) uint8 RGB, sRGB. mask: (h, w) uint8, 255 where there is ink, 0 where there is nothing. size_mm:
+    (width, height) when printed. target: what it is for; a "tshirt" pattern tiles without a seam. record: plain values
+    that tell how it was made (settings, seeds, detector hashes, held-out figures); empty for a foreign picture.
+    """
+
+    name: str
+    pixels: UInt8Array
+    mask: UInt8Array
+    size_mm: tuple[float, float]
+    target: Target = "chest"
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        h, w = self.pixels.shape[:2]
+        if self.pixels.shape != (h, w, 3) or self.pixels.dtype != np.uint8:
+            raise PatchError(
+                f"{self.name}: pixels: expected (h, w, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}"
+            )
+        if self.mask.shape != (h, w) or self.mask.dtype != np.uint8:
+            raise PatchError(f"{self.name}: mask: expected ({h}, {w}) uint8, got {self.mask.shape} {self.mask.dtype}")
+        if not 1 <= min(h, w) <= max(h, w) <= MAX_SIDE:
+            raise PatchError(f"{self.name}: expected a side of 1 to {MAX_SIDE} pixels, got {w} x {h}")
+        if not self.mask.any():
+            raise PatchError(f"{self.name}: the mask has no area: nothing would be printed")
+        if not all(math.isfinite(s) and 1 <= s <= 5000 for s in self.size_mm):
+            raise PatchError(f"{self.name}: size_mm: expected 1 to 5000 mm, got {self.size_mm}")
+        self.pixels.setflags(write=False)
+        self.mask.setflags(write=False)
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of pixels, mask and shape: the pattern's identity, whatever file holds it."""
+        head = json.dumps(self.pixels.shape).encode()
+        return hashlib.sha256(head + self.pixels.tobytes() + self.mask.tobytes()).hexdigest()
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return pixels (3, h, w) and mask (1, h, w), float32 in [0, 1]."""
+        import torch
+
+        pixels = torch.from_numpy(self.pixels.transpose(2, 0, 1).copy()).float().div_(255)
+        return pixels, torch.from_numpy(self.mask[None].copy()).float().div_(255)
+
+    def rgba(self) -> UInt8Array:
+        """Return pixels and mask as (h, w, 4) uint8."""
+        return np.dstack([self.pixels, self.mask])
+
+
+def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
+    """Return the patch in a .safetensors or picture file, a run folder, or shipped under that name (`chest-v1`).
+
+    A picture without physadv's metadata becomes a square-sized chest patch `size_mm` wide.
+
+    Raises: PatchError if nothing is there, or the file is damaged, too large or malformed.
+    """
+    path = Path(where)
+    if not path.exists() and path.name == str(where):
+        shipped = SHIPPED / f"{where}.safetensors"
+        if not shipped.is_file():
+            known = ", ".join(shipped_names()) or "none yet"
+            raise PatchError(f"{where}: no such file, and no shipped pattern of that name (shipped: {known})")
+        path = shipped
+    if path.is_dir():
+        path = path / "patch.safetensors"
+    if not path.is_file():
+        raise PatchError(f"{path}: no such patch file")
+    if path.suffix == ".safetensors":
+        return _from_safetensors(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PatchError(f"{path}: cannot be read: {error.strerror}") from error
+    return patch_from_picture(data, name=path.stem, size_mm=size_mm)
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the patterns that come with physadv."""
+    return sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
+
+
+def patch_from_picture(data: bytes, *, name: str, size_mm: float = 360.0) -> Patch:
+    """Return a patch from the bytes of a PNG or JPEG; physadv's own metadata is honoured.
+
+    Raises: PatchError.
+    """
+    rgba = decode_picture_rgba(data, name=name, max_pixels=MAX_SIDE * MAX_SIDE, error=PatchError)
+    meta = _png_metadata(data)
+    h, w = rgba.shape[:2]
+    size = (size_mm, size_mm * h / w)
+    if "size_mm" in meta:
+        size = _pair(meta["size_mm"], name)
+    target = meta.get("target", "chest")
+    return Patch(
+        str(meta.get("name", name)),
+        np.ascontiguousarray(rgba[..., :3]),
+        np.ascontiguousarray(rgba[..., 3]),
+        size,
+        target if target in ("poster", "chest", "tshirt") else "chest",
+    )
+
+
+def save_patch(patch: Patch, folder: Path, *, stem: str = "patch") -> tuple[Path, Path]:
+    """Write `<stem>.png` (sRGB, ICC, size in its metadata) and `<stem>.safetensors`; return both paths.
+
+    The same patch always gives the same bytes.
+
+    Raises: OSError if the disk is full or the folder cannot be written.
+    """
+    png, tensors = folder / f"{stem}.png", folder / f"{stem}.safetensors"
+    with atomic_write(png) as stream:
+        stream.write(png_bytes(patch))
+    head = {"name": patch.name, "schema": SCHEMA, "size_mm": list(patch.size_mm), "target": patch.target}
+    metadata = {"physadv": json.dumps({**head, "record": patch.record}, sort_keys=True, allow_nan=False)}
+    with atomic_write(tensors) as stream:
+        stream.write(save_safetensors({"pixels": patch.pixels.copy(), "mask": patch.mask.copy()}, metadata=metadata))
+    return png, tensors
+
+
+def png_bytes(patch: Patch) -> bytes:
+    """Return the patch as PNG: sRGB with ICC profile, resolution from its size, physadv's metadata."""
+    info = PngInfo()
+    head = {"name": patch.name, "sha256": patch.sha256, "size_mm": list(patch.size_mm), "target": patch.target}
+    info.add_text("physadv", json.dumps(head, sort_keys=True))
+    mode_rgba = bool((patch.mask != 255).any())
+    image = Image.fromarray(patch.rgba() if mode_rgba else patch.pixels)
+    dpi = patch.pixels.shape[1] / (patch.size_mm[0] / 25.4)
+    out = BytesIO()
+    image.save(out, "PNG", pnginfo=info, dpi=(dpi, dpi), icc_profile=srgb_profile())
+    return out.getvalue()
+
+
+def srgb_profile() -> bytes:
+    """Return an sRGB ICC profile, the same bytes each time (creation date zeroed)."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # Bytes 24-35 of an ICC header are the creation time, 84-99 the profile id over it: both would differ from run to run.
+    profile[24:36] = bytes((7, 0xE8, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))
+    profile[84:100] = bytes(16)
+    return bytes(profile)
+
+
+def _png_metadata(data: bytes) -> dict[str, Any]:
+    try:
+        text = Image.open(BytesIO(data)).info.get("physadv", "{}")
+        value = json.loads(text)
+    except (OSError, ValueError, TypeError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _pair(value: Any, name: str) -> tuple[float, float]:
+    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)):
+        raise PatchError(f"{name}: size_mm: expected [width, height] in mm, got {value!r}")
+    return float(value[0]), float(value[1])
+
+
+def _from_safetensors(path: Path) -> Patch:
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            metadata = json.loads((stream.metadata() or {}).get("physadv", "null"))
+            names = set(stream.keys())
+            if not isinstance(metadata, dict) or not {"pixels", "mask"} <= names:
+                raise PatchError(f"{path}: expected pixels, mask and a physadv record, got {sorted(names)}")
+            if metadata.get("schema") != SCHEMA:
+                raise PatchError(
+                    f"{path}: expected patch schema {SCHEMA}, got {metadata.get('schema')!r}; update physadv"
+                )
+            shape = stream.get_slice("pixels").get_shape()
+            if len(shape) != 3 or max(shape) > MAX_SIDE:
+                raise PatchError(f"{path}: pixels: expected (h, w, 3) up to {MAX_SIDE}, got {shape}")
+            pixels, mask = stream.get_tensor("pixels"), stream.get_tensor("mask")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise PatchError(f"{path}: not a readable patch file: {error}") from error
+    target = metadata.get("target")
+    if target not in ("poster", "chest", "tshirt"):
+        raise PatchError(f"{path}: target: expected poster, chest or tshirt, got {target!r}")
+    record = metadata.get("record")
+    if not isinstance(record, dict):
+        raise PatchError(f"{path}: record: expected a table, got {type(record).__name__}")
+    name = str(metadata.get("name", path.stem))
+    return Patch(name, pixels, mask, _pair(metadata.get("size_mm"), name), target, record)

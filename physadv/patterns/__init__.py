@@ -1,0 +1,1 @@
+"""Shipped patterns: data, each with its record and card."""

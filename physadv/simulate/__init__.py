@@ -1,0 +1,1 @@
+"""The physical world between a printed pattern and the detector, differentiable."""

@@ -1,0 +1,131 @@
+"""Where on a person a pattern goes: squares by the box, chest quads and torso polygons by the keypoints.
+
+All corner lists run top-left, top-right, bottom-right, bottom-left of the pattern as its wearer's viewer reads it; picture
+coordinates are pixels, x right, y down. One room for training, evaluation and the live demo, so that a patch is scored
+where it will be worn.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from physadv.types import BoolArray, Float32Array
+
+Rule = Literal["area", "diagonal", "height"]
+
+# Distances between the joints that pose models mark, of an adult in front of the camera, in centimetres.
+SHOULDER_CM = 36.0
+TORSO_CM = 50.0
+LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
+VISIBLE = 0.5
+# Centre of a chest print below the line of the shoulders, in centimetres.
+CHEST_DROP_CM = 17.0
+UNIT: Float32Array = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
+# A T-shirt front in centimetres from the midpoint of the shoulders: neck to hip, a little wider than the joints.
+SHIRT_CM: Float32Array = np.array([[-23, -5], [23, -5], [21, 56], [-21, 56]], np.float32)
+
+
+def side_px(xyxy: Float32Array, rule: Rule, scale: float) -> Float32Array:
+    """Return the (n,) sides of square patches: `scale` times sqrt(w h), the diagonal, or the height of each box."""
+    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    base = {"area": np.sqrt(w * h), "diagonal": np.hypot(w, h), "height": h}[rule]
+    return (scale * base).astype(np.float32)
+
+
+def square_quads(xyxy: Float32Array, side: Float32Array, at: float) -> Float32Array:
+    """Return (n, 4, 2) upright squares of `side` pixels centred on each box at the fraction `at` of its height."""
+    centre = np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 1] + at * (xyxy[:, 3] - xyxy[:, 1])], 1)
+    return (centre[:, None] + UNIT * side[:, None, None] / 2).astype(np.float32)
+
+
+def shoulders_visible(keypoints: Float32Array | None, n: int) -> BoolArray:
+    """Return an (n,) mask of people both of whose shoulders the pose model is sure of; all False without keypoints."""
+    if keypoints is None:
+        return np.zeros(n, bool)
+    sure = np.all(keypoints[:, [LEFT_SHOULDER, RIGHT_SHOULDER], 2] >= VISIBLE, axis=1)
+    apart = np.linalg.norm(keypoints[:, LEFT_SHOULDER, :2] - keypoints[:, RIGHT_SHOULDER, :2], axis=1)
+    return np.logical_and(sure, apart > 2)
+
+
+def torso_frames(keypoints: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Return the body's own axes for people whose shoulders are visible.
+
+    origin: (n, 2) midpoint of the shoulders. across, down: (n, 2) picture pixels per centimetre along the line of the
+    shoulders (towards the picture's right for an upright person) and from shoulders to hips. Turning the body shortens
+    `across` alone, so a quad built on both axes is foreshortened as cloth would be. Without hips the body is taken to be
+    seen from the front.
+    """
+    left, right = keypoints[:, LEFT_SHOULDER, :2], keypoints[:, RIGHT_SHOULDER, :2]
+    hips = keypoints[:, [LEFT_HIP, RIGHT_HIP]]
+    origin = (left + right) / 2
+    across = (left - right) / SHOULDER_CM
+    plain = np.stack([-across[:, 1], across[:, 0]], 1)
+    plain = np.where(plain[:, 1:] < 0, -plain, plain)
+    sure = np.all(hips[..., 2] >= VISIBLE, axis=1, keepdims=True)
+    down = np.where(sure, (hips[..., :2].mean(1) - origin) / TORSO_CM, plain)
+    # A back view swaps the shoulders; the print on it still reads from left to right: keep (across, down) right-handed.
+    mirrored = (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]) < 0
+    across = np.where(mirrored[:, None], -across, across)
+    # Seen from the side the shoulders nearly coincide, and hips lie over shoulders for someone bent towards the camera:
+    # keep the ratio of the two axes within what cloth on a body shows.
+    width, height = np.linalg.norm(across, axis=1), np.linalg.norm(down, axis=1)
+    down = down * (np.clip(height, 0.8 * width, 2.5 * width) / np.maximum(height, 1e-6))[:, None]
+    return origin.astype(np.float32), across.astype(np.float32), down.astype(np.float32)
+
+
+def chest_quads(
+    xyxy: Float32Array,
+    keypoints: Float32Array | None,
+    *,
+    size_cm: tuple[float, float] | None = None,
+    side: Float32Array | None = None,
+    at: float = 0.42,
+) -> Float32Array:
+    """Return (n, 4, 2) quads on each chest.
+
+    Give `size_cm` = (width, height), scaled by the body, or `side` = (n,) pixels, the root of the quad's area. People
+    without visible shoulders get an upright square by the box, at the fraction `at` of its height; for `size_cm` a box
+    is then taken to be 170 cm tall unless it is wider than a standing person's, when it shows the upper body.
+
+    Raises: ValueError unless exactly one of `size_cm` and `side` is given.
+    """
+    if (size_cm is None) == (side is None):
+        raise ValueError("give exactly one of size_cm and side")
+    n = len(xyxy)
+    by_box = side if side is not None else _box_px_per_cm(xyxy) * float(np.sqrt(np.prod(size_cm or (0, 0))))
+    quads = square_quads(xyxy, by_box, at)
+    seen = shoulders_visible(keypoints, n)
+    if keypoints is None or not seen.any():
+        return quads
+    origin, across, down = torso_frames(keypoints[seen])
+    if side is not None:
+        unit = np.sqrt(np.abs(across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]))
+        half_w = half_h = (side[seen] / np.maximum(unit, 1e-6) / 2)[:, None, None]
+    else:
+        assert size_cm is not None
+        half_w, half_h = (np.full((len(origin), 1, 1), s / 2, np.float32) for s in size_cm)
+    # A large print hangs lower, its upper edge just under the neck.
+    drop = np.maximum(CHEST_DROP_CM, half_h + 3.0)
+    corners = UNIT[None]
+    quads[seen] = (
+        origin[:, None]
+        + across[:, None] * corners[..., :1] * half_w
+        + down[:, None] * (corners[..., 1:] * half_h + drop)
+    )
+    return quads
+
+
+def torso_quads(keypoints: Float32Array) -> Float32Array:
+    """Return (n, 4, 2) quads that a T-shirt's front covers: neck to hip, a little wider than the joints."""
+    origin, across, down = torso_frames(keypoints)
+    quads = origin[:, None] + across[:, None] * SHIRT_CM[None, :, :1] + down[:, None] * SHIRT_CM[None, :, 1:]
+    return quads.astype(np.float32)
+
+
+def _box_px_per_cm(xyxy: Float32Array) -> Float32Array:
+    """Return (n,) picture pixels per centimetre guessed from the box alone."""
+    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    # Standing people are about 2.5 times as tall as wide; a squarer box shows a person cut off, whose width is the guide.
+    return np.where(h > 1.7 * w, h / 170.0, w / 55.0).astype(np.float32)

@@ -1,0 +1,200 @@
+"""The nouns everyone shares: a picture with its time, the people found in it, and the three seams of the live loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+UInt8Array = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture and when its light arrived.
+
+    pixels: (h, w, 3) uint8, RGB, made read-only here. index: the source's own count from 0; a gap means lost pictures.
+    captured_ns: `time.monotonic_ns()` at which the picture was taken or decoded. pts_s: presentation time in seconds in
+    the source's own clock; for a live camera, seconds since its first picture.
+    """
+
+    pixels: UInt8Array
+    index: int
+    captured_ns: int
+    pts_s: float
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+            raise ValueError(f"pixels: expected (h, w, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}")
+        self.pixels.setflags(write=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return (width, height) in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def with_pixels(self, pixels: UInt8Array) -> Frame:
+        """Return the same moment with other pixels (a worn patch, a defence's view)."""
+        return replace(self, pixels=pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a defence wants a human to see.
+
+    kind: a short stable word ("vanished", "probe", "removed"). text: one sentence with the reason. xyxy: where, in
+    frame pixels, or None for the whole picture.
+    """
+
+    kind: str
+    text: str
+    xyxy: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """People found in one picture, as parallel arrays sorted by falling score.
+
+    xyxy: (n, 4) float32, pixels of the frame. score: (n,) float32 in [0, 1]. keypoints: (n, 17, 3) float32, COCO order,
+    x, y in frame pixels and confidence, or None where the model has none. held: (n,) bool, people whom a defence vouches
+    for whatever their score (a coasting track); None means nobody. certified: (n,) bool, people for whom a certificate
+    holds; None means none was sought. track: (n,) int64 identities, or None. seen: the picture the detector was really
+    given when a defence changed it, (h, w, 3) uint8 RGB, for the page.
+    """
+
+    xyxy: Float32Array
+    score: Float32Array
+    keypoints: Float32Array | None = None
+    alerts: tuple[Alert, ...] = ()
+    held: BoolArray | None = None
+    certified: BoolArray | None = None
+    track: Int64Array | None = None
+    seen: UInt8Array | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.score)
+        if self.xyxy.shape != (n, 4):
+            raise ValueError(f"xyxy: expected ({n}, 4), got {self.xyxy.shape}")
+        if self.keypoints is not None and self.keypoints.shape != (n, 17, 3):
+            raise ValueError(f"keypoints: expected ({n}, 17, 3), got {self.keypoints.shape}")
+        for name in ("held", "certified", "track"):
+            value = getattr(self, name)
+            if value is not None and value.shape != (n,):
+                raise ValueError(f"{name}: expected ({n},), got {value.shape}")
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @classmethod
+    def empty(cls, *, keypoints: bool = False) -> Detections:
+        """Return nobody; with `keypoints`, in the shape of a pose model's answer."""
+        return cls(
+            np.zeros((0, 4), np.float32),
+            np.zeros((0,), np.float32),
+            np.zeros((0, 17, 3), np.float32) if keypoints else None,
+        )
+
+    def pick(self, index: npt.NDArray[np.intp] | BoolArray) -> Detections:
+        """Return the people at `index` (integers or a mask), in that order, with alerts and view kept."""
+
+        def take(a: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
+            return None if a is None else a[index]
+
+        return replace(
+            self,
+            xyxy=self.xyxy[index],
+            score=self.score[index],
+            keypoints=take(self.keypoints),
+            held=take(self.held),
+            certified=take(self.certified),
+            track=take(self.track),
+        )
+
+    def above(self, conf: float) -> Detections:
+        """Return the people with score >= conf, and those a defence holds."""
+        keep = self.score >= conf
+        if self.held is not None:
+            keep = keep | self.held
+        return self.pick(keep)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Light in. Never invents a picture: no black, no repeated frame in place of a lost one."""
+
+    name: str
+    live: bool
+
+    def read(self) -> Frame:
+        """Return the next picture; raise `EndOfStream` after the last, `CameraLost` when a live source goes silent."""
+        ...
+
+    def close(self) -> None:
+        """Give the device, file or socket back. Safe to call twice and from another thread."""
+        ...
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """People found. Returns every candidate that survives suppression down to `min_conf`; callers apply the threshold.
+
+    name: what a report calls it. backend, precision: what runs it ("torch", "fp32"). min_conf: the lowest score returned.
+    """
+
+    name: str
+    backend: str
+    precision: str
+    min_conf: float
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the people in one picture, boxes in its own pixels."""
+        ...
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the people in each (h, w, 3) uint8 RGB image of one common size."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What a detector thinks before suppression, with gradients.
+
+    logit: (b, a) person logits before the sigmoid. xyxy: (b, a, 4) boxes in pixels of the images given. A model with two
+    heads (end-to-end families) lists both along `a`.
+    """
+
+    logit: torch.Tensor
+    xyxy: torch.Tensor
+
+
+@runtime_checkable
+class GradientDetector(Protocol):
+    """A detector that can be attacked: images in, logits out, gradients back to the images."""
+
+    name: str
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Something that takes results. An error in it ends the loop."""
+
+    def write(self, frame: Frame, detections: Detections) -> None:
+        """Take one result."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is open. Safe to call twice."""
+        ...

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Make .venv, install, run the live demo. Flags go to `physadv live`; see README.md.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+install_project ""
+exec "$VENV/bin/physadv" live "$@"

@@ -1,0 +1,79 @@
+"""The house plan, enforced: who may import whom, and which third party lives in which room."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "physadv"
+# A room imports only from rooms of lower rank, or from itself.
+RANKS = {
+    "__init__": 0, "errors": 0, "types": 0, "files": 0,
+    "slot": 1, "settings": 1, "arrays": 1, "record": 2, "patch": 2,
+    "camera": 3,
+    "capture": 4, "detect": 4, "simulate": 4,
+    "attack": 5, "defend": 5, "fabricate": 5,
+    "live": 6, "evaluate": 6,
+    "web": 7,
+    "cli": 8, "__main__": 9,
+}  # fmt: skip
+NEVER = {("capture", "attack"), ("defend", "attack"), ("live", "attack")}
+ONLY_IN = {
+    "ultralytics": {"detect/yolo.py"},
+    "openvino": {"detect/openvino.py"},
+    "onnxruntime": {"detect/onnx.py"},
+    "kornia": {"simulate"},
+    "fastapi": {"web"},
+    "uvicorn": {"web"},
+    "av": {"capture/stream.py", "live/record.py"},
+    "fpdf": {"fabricate"},
+    "faster_coco_eval": {"evaluate"},
+    "rich": {"cli"},
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0]
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            if node.module == "physadv":
+                yield from ((f"physadv.{alias.name}", node.lineno) for alias in node.names)
+            elif node.module:
+                yield node.module, node.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_room_imports_only_from_lower_ranks(path: Path) -> None:
+    here = room_of(path)
+    for module, line in imports(path):
+        if not module.startswith("physadv."):
+            continue
+        there = module.split(".")[1]
+        if there == "__version__" or there == here:
+            continue
+        assert there in RANKS, f"{path}:{line}: {there} has no rank; give it one in RANKS"
+        assert RANKS[there] < RANKS[here], f"{path}:{line}: {here} may not import {module}"
+        assert (here, there) not in NEVER, f"{path}:{line}: {here} must never import {there}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_third_party_lives_in_one_room(path: Path) -> None:
+    here = str(path.relative_to(ROOT))
+    for module, line in imports(path):
+        rooms = ONLY_IN.get(module.split(".")[0])
+        if rooms is not None:
+            assert any(here == r or here.startswith(f"{r}/") for r in rooms), f"{path}:{line}: {module} in {here}"
+
+
+def test_calib_is_never_imported() -> None:
+    for path in FILES:
+        assert not any(module.split(".")[0] == "calib" for module, _ in imports(path)), path
