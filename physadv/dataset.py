@@ -54,7 +54,7 @@ def read_yolo_label(path: Path, *, width: int, height: int, person_class: int = 
             category, cx, cy, w, h = int(float(words[0])), *(float(v) for v in words[1:5])
         except ValueError as error:
             raise DataError(f"{path}:{number}: expected 'class cx cy w h', got {line.strip()[:60]!r}") from error
-        if not (-1e-3 <= min(cx, cy) and max(cx, cy, w, h) <= 1.001 and min(w, h) > 0):
+        if not (min(cx, cy) >= -1e-3 and max(cx, cy, w, h) <= 1.001 and min(w, h) > 0):
             raise DataError(
                 f"{path}:{number}: expected fractions of the picture from 0 to 1, got {line.strip()[:60]!r}"
             )
