@@ -1,0 +1,30 @@
+"""Fixtures that every test folder uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two cores are shared by everything a test starts; set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+os.environ.setdefault("YOLO_VERBOSE", "false")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of photographs, videos and published patches beside the repository."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip(f"LOUD SKIP: {folder} is not here, so nothing is checked on its photographs and videos")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bus() -> Path:
+    """Ultralytics' own photograph of four people and a bus."""
+    import ultralytics
+
+    return Path(ultralytics.__file__).parent / "assets" / "bus.jpg"
