@@ -1,0 +1,88 @@
+"""Flags, configuration files and errors of every verb: one line, exit code 2, never a traceback."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from physadv.cli import COMMANDS, main
+from physadv.cli.base import Command, execute
+from physadv.errors import SourceError
+
+
+class Greet(Command):
+    """Greet people."""
+
+    names: list[str] = Field(default=[], description="who")
+    conf: float = Field(0.25, ge=0, le=1, description="threshold")
+    loud_voice: bool = Field(False, description="shout")
+
+    def run(self) -> int:
+        if "nobody" in self.names:
+            raise SourceError("names: expected somebody,\n got nobody")
+        print(self.names, self.conf, self.loud_voice)
+        return 0
+
+
+def test_a_comma_in_a_value_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute("greet", Greet, ["--names", "a,b", "--names=c,d", "--loud-voice"]) == 0
+    assert capsys.readouterr().out == "['a,b', 'c,d'] 0.25 True\n"
+
+
+def test_a_file_gives_defaults_that_flags_override(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toml, yaml = tmp_path / "c.toml", tmp_path / "c.yaml"
+    toml.write_text('conf = 0.5\nloud-voice = true\nnames = ["x"]\n')
+    yaml.write_text("conf: 0.5\nloud_voice: true\nnames: [x]\n")
+    for path in (toml, yaml):
+        assert execute("greet", Greet, ["--config", str(path), "--conf", "0.75"]) == 0
+        assert capsys.readouterr().out == "['x'] 0.75 True\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--conf", "nan"], "--conf: input should be a finite number"),
+        (["--conf", "2"], "--conf: input should be less than or equal to 1"),
+        (["--names", "nobody"], "names: expected somebody, got nobody"),
+        (["--config", "missing.toml"], "missing.toml"),
+        (["--unknown"], "unrecognized arguments: --unknown"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute("greet", Greet, argv) == 2
+    err = capsys.readouterr().err.strip()
+    assert words in err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("physadv greet: ")
+
+
+def test_a_misspelt_key_in_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("cnof = 0.5\n")
+    assert execute("greet", Greet, ["--config", str(path)]) == 2
+    assert "--cnof" in capsys.readouterr().err
+
+
+def test_the_environment_does_not_leak_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("CONF", "0.9")
+    monkeypatch.setenv("conf", "0.9")
+    assert execute("greet", Greet, []) == 0
+    assert "0.25" in capsys.readouterr().out
+
+
+def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    for name in COMMANDS:
+        assert name in overview
+        assert main([*name.split(), "--help"]) == 0
+        text = capsys.readouterr().out
+        assert f"usage: physadv {name}" in text
+        assert "\n\n" in text
+
+
+@pytest.mark.parametrize("argv", [[], ["fly"], ["calibrate"], ["calibrate", "moon"]])
+def test_unknown_verbs_are_told_the_known_ones(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    out = capsys.readouterr()
+    assert "calibrate camera" in out.out + out.err

@@ -1,0 +1,114 @@
+"""The patch file: what is loaded is what was saved, and nothing foreign gets through."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from safetensors.numpy import save_file
+
+from physadv.errors import PatchError
+from physadv.patch import MAX_SIDE, Patch, load_patch, patch_from_picture, png_bytes, save_patch
+
+
+def a_patch(**changes: object) -> Patch:
+    rng = np.random.default_rng(0)
+    values: dict[str, object] = {
+        "name": "p",
+        "pixels": rng.integers(0, 256, (40, 30, 3), dtype=np.uint8),
+        "mask": np.full((40, 30), 255, np.uint8),
+        "size_mm": (300.0, 400.0),
+        "target": "poster",
+        "record": {"seed": 7, "held_out": {"asr": 0.5}},
+    }
+    return Patch(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_both_files_give_the_same_pattern_back(tmp_path: Path) -> None:
+    patch = a_patch()
+    for path in save_patch(patch, tmp_path):
+        again = load_patch(path)
+        assert again.sha256 == patch.sha256
+        assert again.size_mm == patch.size_mm
+        assert again.target == "poster"
+    assert load_patch(tmp_path).record == patch.record
+
+
+def test_the_same_patch_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = [p.read_bytes() for p in save_patch(a_patch(), tmp_path / "a")]
+    assert first == [p.read_bytes() for p in save_patch(a_patch(), tmp_path / "b")]
+
+
+def test_png_says_how_large_to_print_and_which_colours(tmp_path: Path) -> None:
+    save_patch(a_patch(), tmp_path)
+    image = Image.open(tmp_path / "patch.png")
+    assert image.info["dpi"][0] == pytest.approx(30 / (300 / 25.4), rel=1e-3)
+    assert b"acsp" in image.info["icc_profile"]
+
+
+def test_a_transparent_shape_keeps_its_mask() -> None:
+    mask = np.zeros((40, 30), np.uint8)
+    mask[5:20] = 255
+    patch = a_patch(mask=mask)
+    assert np.array_equal(patch_from_picture(png_bytes(patch), name="x").mask, mask)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"mask": np.zeros((40, 30), np.uint8)}, "no area"),
+        ({"size_mm": (float("nan"), 10.0)}, "size_mm"),
+        ({"size_mm": (0.0, 10.0)}, "size_mm"),
+        ({"pixels": np.zeros((40, 30), np.uint8)}, "pixels"),
+        ({"mask": np.zeros((4, 4), np.uint8)}, "mask"),
+    ],
+)
+def test_a_patch_that_could_not_be_worn_is_refused(changes: dict[str, object], word: str) -> None:
+    with pytest.raises((PatchError, ValueError), match=word):
+        a_patch(**changes)
+
+
+def test_huge_pictures_are_refused_before_decoding() -> None:
+    # A PNG header that claims 20,000 x 20,000 pixels, with no pixel behind it.
+    head = (
+        b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + b"IHDR" + (20_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    )
+    with pytest.raises(PatchError, match="20000 x 20000"):
+        patch_from_picture(head, name="huge")
+
+
+def test_foreign_files_are_named(tmp_path: Path) -> None:
+    empty, text, foreign, old = (
+        tmp_path / n for n in ("empty.png", "text.png", "foreign.safetensors", "old.safetensors")
+    )
+    empty.touch()
+    text.write_text("hello")
+    save_file({"pixels": np.zeros((4, 4, 3), np.uint8)}, str(foreign))
+    pixels = {"pixels": np.zeros((4, 4, 3), np.uint8), "mask": np.ones((4, 4), np.uint8)}
+    save_file(pixels, str(old), metadata={"physadv": json.dumps({"schema": 99})})
+    for path in (empty, text, foreign, old, tmp_path / "nothing.png"):
+        with pytest.raises(PatchError, match=path.stem):
+            load_patch(path)
+    with pytest.raises(PatchError, match="no such patch"):
+        load_patch(tmp_path)
+
+
+def test_metadata_in_a_png_cannot_harm() -> None:
+    for value in ("[1,", '"text"', '{"size_mm": "big"}', '{"size_mm": [1e99, 1]}'):
+        info = PngInfo()
+        info.add_text("physadv", value)
+        out = BytesIO()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(out, "PNG", pnginfo=info)
+        try:
+            assert patch_from_picture(out.getvalue(), name="x").size_mm == (360.0, 360.0)
+        except PatchError as error:
+            assert "size_mm" in str(error)
+
+
+def test_sides_are_bounded() -> None:
+    side = MAX_SIDE + 1
+    with pytest.raises(PatchError, match=str(MAX_SIDE)):
+        a_patch(pixels=np.zeros((2, side, 3), np.uint8), mask=np.full((2, side), 255, np.uint8))
