@@ -1,0 +1,189 @@
+"""The colour map: what a camera sees of a colour that was printed, with its spread. For numpy pictures and for training.
+
+A digital colour goes through one monotone curve per channel, a low-order polynomial that mixes the channels, and a second
+monotone curve per channel (the camera's tone). "Camera colour" is what the camera's file holds: sRGB-coded, in [0, 1].
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from physadv.errors import CalibrationError
+from physadv.types import UInt8Array
+
+MAX_KNOTS = 65
+MAX_DEGREE = 4
+
+
+def exponents(kind: str) -> list[tuple[int, int, int]]:
+    """Return the powers of (red, green, blue) of each term of a polynomial.
+
+    kind: "affine", "multilinear" (products of different channels: what overprinted dots mix, Neugebauer), "quadratic" or
+    "cubic" (multilinear terms included).
+
+    Raises: CalibrationError for another kind.
+    """
+    limits = {"affine": (1, 1), "multilinear": (3, 1), "quadratic": (2, 2), "cubic": (3, 3)}
+    if kind not in limits:
+        raise CalibrationError(f"polynomial: expected one of {', '.join(limits)}, got {kind!r}")
+    total, each = limits[kind]
+    powers = range(each + 1)
+    terms = [(i, j, k) for i, j, k in itertools.product(powers, powers, powers) if i + j + k <= total]
+    return sorted(terms, key=lambda p: (sum(p), p))
+
+
+def interpolate(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return channel-wise piecewise-linear curves at x.
+
+    values: (3, k), the curves at k even steps over [0, 1]. x: (n, 3); beyond [0, 1] the curve stays at its end.
+    """
+    steps = values.shape[1] - 1
+    position = x.T.clamp(0, 1) * steps
+    low = position.detach().floor().clamp(max=steps - 1).long()
+    start, stop = values.gather(1, low), values.gather(1, low + 1)
+    return (start + (stop - start) * (position - low)).T
+
+
+def polynomial(x: torch.Tensor, terms: list[tuple[int, int, int]]) -> torch.Tensor:
+    """Return the (n, t) terms of a polynomial for x (n, 3)."""
+    r, g, b = x.unbind(1)
+    return torch.stack([r**i * g**j * b**k for i, j, k in terms], 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColourMap:
+    """Digital colour in, camera colour out, both RGB in [0, 1]; float32 tensors on one device.
+
+    curve_in, curve_out: (3, k) monotone, at even steps over [0, 1]. terms: powers of each polynomial term. weights:
+    (3, t). covariance: (3, 3) of what the map leaves unexplained from colour to colour. shift_covariance: (3, 3) of what
+    differs from photograph to photograph (zero after one photograph).
+    """
+
+    curve_in: torch.Tensor
+    terms: tuple[tuple[int, int, int], ...]
+    weights: torch.Tensor
+    curve_out: torch.Tensor
+    covariance: torch.Tensor
+    shift_covariance: torch.Tensor
+
+    def __post_init__(self) -> None:
+        for name, want in (("curve_in", (3, None)), ("curve_out", (3, None)), ("weights", (3, len(self.terms)))):
+            value = getattr(self, name)
+            if value.ndim != 2 or value.shape[0] != 3 or (want[1] and value.shape[1] != want[1]):
+                raise CalibrationError(f"colour map: {name}: expected {want}, got {tuple(value.shape)}")
+        for name in ("covariance", "shift_covariance"):
+            if getattr(self, name).shape != (3, 3):
+                raise CalibrationError(f"colour map: {name}: expected (3, 3), got {tuple(getattr(self, name).shape)}")
+
+    def to(self, device: str | torch.device) -> ColourMap:
+        """Return the same map on another device."""
+        names = ("curve_in", "weights", "curve_out", "covariance", "shift_covariance")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def colours(self, digital: torch.Tensor) -> torch.Tensor:
+        """Return (n, 3) camera colours for (n, 3) digital colours. Differentiable."""
+        mixed = (
+            polynomial(interpolate(self.curve_in.to(digital), digital), list(self.terms)) @ self.weights.to(digital).T
+        )
+        return interpolate(self.curve_out.to(digital), mixed)
+
+    def apply(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images (b, 3, h, w) in [0, 1] as the camera would see them printed, same shape. Differentiable."""
+        b, _, h, w = images.shape
+        flat = images.permute(0, 2, 3, 1).reshape(-1, 3)
+        return self.colours(flat).reshape(b, h, w, 3).permute(0, 3, 1, 2)
+
+    def sample_residual(self, batch: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Return (batch, 3, 1, 1) draws of the map's error, to be added to what `apply` returns.
+
+        Each is one photograph's shift plus one colour's residual; the generator lives on the CPU, the result where the
+        map lives.
+        """
+        spread = (self.covariance + self.shift_covariance).double().cpu()
+        values, vectors = torch.linalg.eigh(spread)
+        root = vectors * values.clamp_min(0).sqrt()
+        draws = torch.randn(batch, 3, generator=generator, dtype=torch.float64) @ root.T
+        return draws.to(self.weights).reshape(batch, 3, 1, 1)
+
+    def picture(self, pixels: UInt8Array) -> UInt8Array:
+        """Return an (h, w, 3) uint8 RGB picture as the camera would see it printed."""
+        flat = torch.from_numpy(np.ascontiguousarray(pixels).reshape(-1, 3)).float().div_(255)
+        with torch.inference_mode():
+            parts = [self.colours(part.to(self.weights.device)).cpu() for part in torch.split(flat, 1 << 20)]
+        out = torch.cat(parts).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+        return np.ascontiguousarray(out.numpy().reshape(pixels.shape))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "curve_in": _plain(self.curve_in),
+            "terms": [list(t) for t in self.terms],
+            "weights": _plain(self.weights),
+            "curve_out": _plain(self.curve_out),
+            "covariance": _plain(self.covariance, digits=9),
+            "shift_covariance": _plain(self.shift_covariance, digits=9),
+        }
+
+    @classmethod
+    def from_dict(cls, table: Any, *, name: str) -> ColourMap:
+        """Return the map that `to_dict` wrote.
+
+        Raises: CalibrationError naming `name` and the field that is missing, malformed, not finite or not monotone.
+        """
+        if not isinstance(table, dict):
+            raise CalibrationError(f"{name}: map: expected a table, got {type(table).__name__}")
+        terms = table.get("terms")
+        if not (isinstance(terms, list) and 1 <= len(terms) <= 64 and all(_is_term(t) for t in terms)):
+            raise CalibrationError(f"{name}: map.terms: expected up to 64 lists of three powers 0 to {MAX_DEGREE}")
+        fields = {
+            "curve_in": _tensor(table, "curve_in", name, (3, 0)),
+            "weights": _tensor(table, "weights", name, (3, len(terms))),
+            "curve_out": _tensor(table, "curve_out", name, (3, 0)),
+            "covariance": _tensor(table, "covariance", name, (3, 3)),
+            "shift_covariance": _tensor(table, "shift_covariance", name, (3, 3)),
+        }
+        for key in ("curve_in", "curve_out"):
+            if (fields[key].diff(dim=1) < -1e-6).any():
+                raise CalibrationError(f"{name}: map.{key}: expected curves that never fall")
+        for key in ("covariance", "shift_covariance"):
+            if torch.linalg.eigvalsh(fields[key].double()).min() < -1e-6 or not torch.allclose(
+                fields[key], fields[key].T
+            ):
+                raise CalibrationError(f"{name}: map.{key}: expected a covariance (symmetric, not negative)")
+        return cls(terms=tuple((int(t[0]), int(t[1]), int(t[2])) for t in terms), **fields)
+
+    @classmethod
+    def identity(cls) -> ColourMap:
+        """Return the map of a perfect printer and camera: colours as they are, no spread."""
+        line = torch.linspace(0, 1, 2).repeat(3, 1)
+        weights = torch.tensor([[0.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+        zero = torch.zeros(3, 3)
+        return cls(line, ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)), weights, line.clone(), zero, zero.clone())
+
+
+def _plain(value: torch.Tensor, *, digits: int = 7) -> list[list[float]]:
+    return [[round(float(v), digits) for v in row] for row in value.cpu()]
+
+
+def _is_term(term: Any) -> bool:
+    return isinstance(term, list) and len(term) == 3 and all(isinstance(p, int) and 0 <= p <= MAX_DEGREE for p in term)
+
+
+def _tensor(table: dict[str, Any], key: str, name: str, shape: tuple[int, int]) -> torch.Tensor:
+    """Return table[key] as a float32 (3, k) tensor; a 0 in `shape` allows 2 to MAX_KNOTS."""
+    rows, columns = shape
+    want = f"{rows} x {columns or f'2 to {MAX_KNOTS}'} finite numbers"
+    try:
+        array = np.asarray(table.get(key), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"{name}: map.{key}: expected {want}") from error
+    fits = array.ndim == 2 and array.shape[0] == rows
+    fits = fits and (array.shape[1] == columns if columns else 2 <= array.shape[1] <= MAX_KNOTS)
+    if not fits or not np.isfinite(array).all() or np.abs(array).max() > 1e3:
+        raise CalibrationError(f"{name}: map.{key}: expected {want}, got shape {array.shape}")
+    return torch.from_numpy(array).float()

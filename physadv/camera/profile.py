@@ -1,0 +1,312 @@
+"""Profiles on disk: what was measured of a camera, and of a printer seen by it; refused when old, changed or foreign."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
+
+from physadv.camera.colour import ColourMap
+from physadv.camera.lattice import Lattice
+from physadv.errors import CalibrationError
+from physadv.files import write_json
+from physadv.settings import Settings, one_line
+from physadv.types import Float32Array, UInt8Array
+
+VERSION = 1
+MAX_BYTES = 20_000_000
+# Lenses stay; focus, zoom and mounts do not. Ink, paper batches and lamps change sooner.
+CAMERA_DAYS = 365
+PRINTER_DAYS = 180
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ +-]{0,63}")
+Colour = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+Row3 = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class Profile(Settings):
+    """What every profile holds: a name, when it was made, and a hash by which a run's record names it."""
+
+    kind: str
+    version: Literal[1] = 1
+    name: str
+    created: AwareDatetime
+    DAYS: ClassVar[int]
+    FOLDER: ClassVar[str]
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, value: str) -> str:
+        return checked_name(value)
+
+    @property
+    def sha256(self) -> str:
+        """Return the hash of everything the profile holds: its identity, whatever file it is in."""
+        return hashlib.sha256(_canonical(self.model_dump(mode="json"))).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the profile as JSON with its hash, atomically.
+
+        Raises: OSError if it cannot be written.
+        """
+        write_json(path, {**self.model_dump(mode="json"), "sha256": self.sha256})
+
+    @classmethod
+    def load(cls, where: str | Path) -> Self:
+        """Return the profile in a file, or of that name in calib/ below the working folder or beside the package.
+
+        Raises: CalibrationError if it is missing, damaged, of another kind or changed since it was saved.
+        """
+        path = cls.find(where)
+        table = _read_table(path)
+        recorded = table.pop("sha256", None)
+        want = cls.model_fields["kind"].default
+        if table.get("kind") != want:
+            raise CalibrationError(f"{path}: expected a {want} profile, got {table.get('kind')!r}")
+        if table.get("version") != VERSION:
+            raise CalibrationError(
+                f"{path}: expected profile version {VERSION}, got {table.get('version')!r}; calibrate again"
+            )
+        if recorded != hashlib.sha256(_canonical(table)).hexdigest():
+            raise CalibrationError(f"{path}: changed since it was saved (its hash does not fit); calibrate again")
+        try:
+            return cls.model_validate(table)
+        except ValidationError as error:
+            raise CalibrationError(one_line(error, what=str(path))) from error
+
+    @classmethod
+    def find(cls, where: str | Path) -> Path:
+        """Return the path of a profile given as a path or a bare name.
+
+        Raises: CalibrationError if there is none; the message lists the names there are.
+        """
+        path = Path(where)
+        if path.is_file():
+            return path
+        folders = [Path("calib") / cls.FOLDER, Path(__file__).parents[2] / "calib" / cls.FOLDER]
+        for folder in folders:
+            if path.name == str(where) and (folder / f"{where}.json").is_file():
+                return folder / f"{where}.json"
+        known = sorted({p.stem for folder in folders if folder.is_dir() for p in folder.glob("*.json")})
+        verb = "camera" if cls.FOLDER == "cameras" else "colour"
+        raise CalibrationError(
+            f"{where}: no such {verb} profile (known: {', '.join(known) or 'none'}); "
+            f"make one with `physadv calibrate {verb}`"
+        )
+
+    def check_age(self, *, now: datetime | None = None, days: int | None = None) -> None:
+        """Do nothing if the profile is younger than `days` (its kind's usual limit unless given).
+
+        Raises: CalibrationError if it is older, or was made in the future.
+        """
+        age = (now or datetime.now(UTC)) - self.created
+        limit = self.DAYS if days is None else days
+        if age > timedelta(days=limit):
+            raise CalibrationError(
+                f"{self.name}: this {self.kind} profile is {age.days} days old, at most {limit} are accepted; "
+                "calibrate again"
+            )
+        if age < timedelta(days=-1):
+            raise CalibrationError(
+                f"{self.name}: this {self.kind} profile was made in the future ({self.created:%Y-%m-%d}); check the clock"
+            )
+
+
+class CameraProfile(Profile):
+    """A calibrated camera: pinhole with lens distortion, for one picture size.
+
+    width, height: pixels. matrix: 3 x 3 intrinsics in pixels. distortion: OpenCV's k1 k2 p1 p2 k3 (k4 k5 k6). rms_px: of
+    the reprojected corners. focal_error_px: one standard deviation of the focal length. views: accepted pictures.
+    coverage: share of the picture's cells in which corners were seen. board: the ChArUco board. notes: exposure, white
+    balance and whatever else should be the same when the profile is used.
+    """
+
+    kind: Literal["camera"] = "camera"
+    width: int = Field(ge=16, le=20000)
+    height: int = Field(ge=16, le=20000)
+    matrix: Annotated[list[Row3], Field(min_length=3, max_length=3)]
+    distortion: Annotated[list[float], Field(min_length=4, max_length=8)]
+    rms_px: float = Field(ge=0, le=5)
+    focal_error_px: float = Field(ge=0)
+    views: int = Field(ge=1)
+    coverage: float = Field(ge=0, le=1)
+    board: dict[str, float | int | str] = Field(default_factory=dict)
+    notes: dict[str, str] = Field(default_factory=dict)
+    DAYS = CAMERA_DAYS
+    FOLDER = "cameras"
+
+    @model_validator(mode="after")
+    def _is_a_camera(self) -> Self:
+        (fx, _, cx), (_, fy, cy), bottom = self.matrix
+        if bottom != [0.0, 0.0, 1.0] or not (0.1 * self.width < fx < 50 * self.width and 0.5 < fx / fy < 2):
+            raise ValueError(f"matrix: expected pinhole intrinsics for {self.width} x {self.height}, got {self.matrix}")
+        if not (0 < cx < self.width and 0 < cy < self.height):
+            raise ValueError(f"matrix: expected a principal point inside the picture, got ({cx:.0f}, {cy:.0f})")
+        return self
+
+    @property
+    def focal_px(self) -> float:
+        """Return the mean focal length in pixels."""
+        return (self.matrix[0][0] + self.matrix[1][1]) / 2
+
+    @property
+    def field_of_view_deg(self) -> tuple[float, float]:
+        """Return the horizontal and vertical field of view in degrees."""
+        fx, fy = self.matrix[0][0], self.matrix[1][1]
+        h, v = np.degrees(2 * np.arctan([self.width / 2 / fx, self.height / 2 / fy]))
+        return float(h), float(v)
+
+    def check_size(self, width: int, height: int) -> None:
+        """Do nothing if the profile is for pictures of this size.
+
+        Raises: CalibrationError for any other size: a camera crops or scales between its modes, and which is not known.
+        """
+        if (width, height) != (self.width, self.height):
+            raise CalibrationError(
+                f"{self.name}: this camera profile is for {self.width} x {self.height} pictures, got {width} x {height}; "
+                f"set the camera to {self.width}x{self.height} or calibrate at {width}x{height}"
+            )
+
+
+class PrinterProfile(Profile):
+    """A printer as one camera sees it: the colour map, its held-out error, the printable colours, and the way back.
+
+    printer, camera: names. camera_sha256: the CameraProfile the photographs were taken with, or None. source: what was
+    read (chart or pairs of folders, names and hashes of the photographs). held_out: dE2000 of colours the fit had not
+    seen (n, mean, p95) beside that of no map (no_map_mean, no_map_p95), and of repeated patches (repeat_mean). palette:
+    printable camera colours; palette_digital: the digital colours that gave them, row by row. inverse: digital colours on
+    a lattice of camera colours, from which `precompensate` reads.
+    """
+
+    kind: Literal["printer"] = "printer"
+    printer: str
+    camera: str
+    camera_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    source: dict[str, Any] = Field(default_factory=dict)
+    map: dict[str, Any]
+    held_out: dict[str, float]
+    palette: Annotated[list[Colour], Field(min_length=2, max_length=4096)]
+    palette_digital: Annotated[list[Colour], Field(min_length=2, max_length=4096)]
+    paper_white: Colour
+    darkest: Colour
+    inverse: Annotated[list[Colour], Field(min_length=8)]
+    DAYS = PRINTER_DAYS
+    FOLDER = "printers"
+
+    @field_validator("printer", "camera")
+    @classmethod
+    def _names_are_file_names(cls, value: str) -> str:
+        return checked_name(value)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        try:
+            ColourMap.from_dict(self.map, name=self.name)
+        except CalibrationError as error:
+            raise ValueError(str(error)) from error
+        if len(self.palette) != len(self.palette_digital):
+            raise ValueError("palette: expected as many digital as camera colours")
+        if round(len(self.inverse) ** (1 / 3)) ** 3 != len(self.inverse):
+            raise ValueError(f"inverse: expected a cubic lattice, got {len(self.inverse)} colours")
+        return self
+
+    def colour_map(self) -> ColourMap:
+        """Return the map from digital to camera colour with its spread."""
+        return ColourMap.from_dict(self.map, name=self.name)
+
+    def printable(self) -> torch.Tensor:
+        """Return the (k, 3) printable camera colours, for a non-printability score."""
+        return torch.tensor(self.palette, dtype=torch.float32)
+
+    def printable_digital(self) -> torch.Tensor:
+        """Return the (k, 3) digital colours that print as `printable`, for a score on pixels before the map."""
+        return torch.tensor(self.palette_digital, dtype=torch.float32)
+
+    def precompensate(self, images: torch.Tensor, *, relative: bool = True) -> torch.Tensor:
+        """Return the (b, 3, h, w) digital images that, printed, look to the camera as `images` do. Differentiable.
+
+        relative: aim between the paper's white and the darkest ink instead of at 0 and 1, which no print reaches. Colours
+        out of the printer's gamut become the nearest within.
+        """
+        if relative:
+            white, black = (torch.tensor(c).to(images).reshape(1, 3, 1, 1) for c in (self.paper_white, self.darkest))
+            images = black + images * (white - black)
+        return Lattice.from_rows(self.inverse).apply(images)
+
+    def precompensate_picture(self, pixels: UInt8Array, *, relative: bool = True) -> UInt8Array:
+        """Return an (h, w, 3) uint8 RGB picture pre-compensated for print."""
+        image = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(255)[None]
+        out = self.precompensate(image, relative=relative)[0].permute(1, 2, 0)
+        return np.ascontiguousarray(out.clamp(0, 1).mul(255).round().to(torch.uint8).numpy())
+
+    def check_camera(self, camera: CameraProfile) -> None:
+        """Do nothing if the printer was measured through this camera.
+
+        Raises: CalibrationError if it was measured through another, or the camera was calibrated anew since.
+        """
+        if self.camera != camera.name:
+            raise CalibrationError(
+                f"{self.name}: this printer was measured through camera {self.camera!r}, got {camera.name!r}; "
+                "run `physadv calibrate colour` with that camera"
+            )
+        if self.camera_sha256 is not None and self.camera_sha256 != camera.sha256:
+            raise CalibrationError(
+                f"{self.name}: made with another calibration of camera {camera.name!r} (profile {self.camera_sha256[:12]}, "
+                f"got {camera.sha256[:12]}); run `physadv calibrate colour` again"
+            )
+
+
+def load_profiles(
+    camera: str | Path | None, printer: str | Path | None, *, size: tuple[int, int] | None = None
+) -> tuple[CameraProfile | None, PrinterProfile | None]:
+    """Return the profiles of `--camera` and `--printer`, checked for age, for each other and for the picture size.
+
+    Raises: CalibrationError for a profile that is missing, damaged, changed, stale, foreign or of another size.
+    """
+    c = None if camera is None else CameraProfile.load(camera)
+    p = None if printer is None else PrinterProfile.load(printer)
+    for profile in (c, p):
+        if profile is not None:
+            profile.check_age()
+    if c is not None and size is not None:
+        c.check_size(*size)
+    if c is not None and p is not None:
+        p.check_camera(c)
+    return c, p
+
+
+def checked_name(value: str) -> str:
+    """Return `value` if it can name a file: letters, digits, dot, dash, underscore, plus, blank; 64 characters at most.
+
+    Raises: ValueError otherwise.
+    """
+    if not NAME.fullmatch(value):
+        raise ValueError(f"expected up to 64 letters, digits, dots and dashes, got {value!r}")
+    return value
+
+
+def _canonical(table: dict[str, Any]) -> bytes:
+    return json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CalibrationError(f"{path}: larger than any profile ({MAX_BYTES // 1_000_000} MB)")
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CalibrationError(f"{path}: not a readable profile: {error}") from error
+    if not isinstance(table, dict):
+        raise CalibrationError(f"{path}: expected a profile, got {type(table).__name__}")
+    return table
+
+
+def rows_of(array: Float32Array, digits: int = 4) -> list[list[float]]:
+    """Return (n, 3) colours as plain rounded rows within [0, 1]."""
+    return [[round(float(min(max(v, 0.0), 1.0)), digits) for v in row] for row in array]
