@@ -68,7 +68,8 @@ class Detections:
     x, y in frame pixels and confidence, or None where the model has none. held: (n,) bool, people whom a defence vouches
     for whatever their score (a coasting track); None means nobody. certified: (n,) bool, people for whom a certificate
     holds; None means none was sought. track: (n,) int64 identities, or None. seen: the picture the detector was really
-    given when a defence changed it, (h, w, 3) uint8 RGB, for the page.
+    given when a defence changed it, (h, w, 3) uint8 RGB, for the page: of any size, turned or mirrored where the defence
+    does so. to_seen: (2, 3) affine from frame pixels to those of `seen`; None where they coincide.
     """
 
     xyxy: Float32Array
@@ -79,6 +80,7 @@ class Detections:
     certified: BoolArray | None = None
     track: Int64Array | None = None
     seen: UInt8Array | None = field(default=None, repr=False)
+    to_seen: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.score)

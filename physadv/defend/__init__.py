@@ -1,1 +1,35 @@
-"""Detector in, detector out: every defence by name."""
+"""Detector in, detector out: every defence that can be switched on, and pipelines of them."""
+
+from __future__ import annotations
+
+from physadv.defend.base import Defence, Guarded
+from physadv.defend.pipeline import Pipeline
+from physadv.defend.pipeline import parse_pipeline as _parse
+from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
+from physadv.defend.vote import Vote
+
+__all__ = ["DEFENCES", "PRESETS", "Defence", "Guarded", "Pipeline", "parse_pipeline"]
+
+DEFENCES: dict[str, type[Defence]] = {
+    "stretch": Stretch,
+    "rotate": Rotate,
+    "flip": Flip,
+    "brightness": Brightness,
+    "jpeg": Jpeg,
+    "median": Median,
+    "bit-depth": BitDepth,
+    "vote": Vote,
+}
+
+PRESETS: dict[str, str] = {
+    "fast": "median",
+    "balanced": "vote",
+}
+
+
+def parse_pipeline(text: str) -> Pipeline:
+    """Return the pipeline for `lgs:threshold=.1;k=3,persistence`, a preset (`fast`, `balanced`, `certified`) or `none`.
+
+    Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
+    """
+    return _parse(text, DEFENCES, PRESETS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from time import perf_counter
 from typing import ClassVar
 
 from physadv.settings import Settings
-from physadv.types import Detector, GradientDetector
+from physadv.types import Detections, Detector, Frame, GradientDetector, UInt8Array
 
 
 class Defence(Settings):
@@ -19,7 +21,7 @@ class Defence(Settings):
     name: ClassVar[str]
     title: ClassVar[str]
     paper: ClassVar[str]
-    # Below 1 it changes the picture, from 1 on it watches answers: `pipeline` puts the picture's side nearest the network.
+    # Below 1 it changes the picture, from 1 on it watches answers: a pipeline puts the picture's side nearest the network.
     order: ClassVar[int] = 0
 
     @abstractmethod
@@ -29,3 +31,83 @@ class Defence(Settings):
     @abstractmethod
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the differentiable twin, exact or by BPDA, through which an adaptive attacker trains."""
+
+
+class Guarded(ABC):
+    """A detector behind a defence: answers as the detector does, and keeps account of what the defence costs.
+
+    Subclasses write `respond` (and `respond_batch`, if pictures can go in together) and reach the detector through `ask`
+    and `ask_batch`. cost_ms: milliseconds an image that the last call took beyond one plain pass of the bare detector,
+    the costs of defences further in included; further passes a defence asks for are part of its price.
+    """
+
+    def __init__(self, inner: Detector) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.backend = inner.backend
+        self.precision = inner.precision
+        self.min_conf = inner.min_conf
+        self.cost_ms = 0.0
+        self._asked_s = 0.0
+        self._asked = 0
+
+    @property
+    def imgsz(self) -> int:
+        """Return the long side in pixels that the network scales pictures to; 640 where the detector does not say."""
+        return int(getattr(self.inner, "imgsz", 640))
+
+    @abstractmethod
+    def respond(self, frame: Frame) -> Detections:
+        """Return the defended answer for one frame."""
+
+    def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the defended answer for each picture on its own, without memory from one to the next."""
+        return [self.respond(Frame(image, i, 0, 0.0)) for i, image in enumerate(images)]
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the defended answer for one frame, boxes in its own pixels."""
+        start = self._begin()
+        out = self.respond(frame)
+        self._end(start, 1)
+        return out
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the defended answer for each (h, w, 3) uint8 RGB image of one common size."""
+        if not images:
+            return []
+        start = self._begin()
+        out = self.respond_batch(images)
+        self._end(start, len(images))
+        return out
+
+    def reset(self) -> None:
+        """Forget everything that came from earlier frames, here and further in."""
+        reset = getattr(self.inner, "reset", None)
+        if reset is not None:
+            reset()
+
+    def ask(self, frame: Frame) -> Detections:
+        """Return what the detector within says, its time kept apart from the defence's own."""
+        start = perf_counter()
+        out = self.inner.detect(frame)
+        self._asked_s += perf_counter() - start
+        self._asked += 1
+        return out
+
+    def ask_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return what the detector within says of several pictures of one size in one pass."""
+        start = perf_counter()
+        out = self.inner.detect_batch(images)
+        self._asked_s += perf_counter() - start
+        self._asked += len(images)
+        return out
+
+    def _begin(self) -> float:
+        self._asked_s, self._asked = 0.0, 0
+        return perf_counter()
+
+    def _end(self, start: float, images: int) -> None:
+        total = perf_counter() - start
+        plain = self._asked_s * images / self._asked if self._asked else 0.0
+        within = float(getattr(self.inner, "cost_ms", 0.0)) if self._asked else 0.0
+        self.cost_ms = max(total - plain, 0.0) / images * 1000 + within

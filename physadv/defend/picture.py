@@ -1,0 +1,165 @@
+"""Defences that change the picture before the detector sees it: one guard and one twin for all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import torch
+
+from physadv.arrays import to_picture, to_tensor
+from physadv.defend.base import Defence, Guarded
+from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
+from physadv.detect.boxes import Letterbox
+from physadv.types import Alert, Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
+
+# COCO keypoints with left and right exchanged: what a mirrored picture's answer must be read as.
+MIRRORED = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A picture as the detector will be given it.
+
+    pixels: (h, w, 3) uint8 RGB. forward: affine from the pixels that came to these, or None where they coincide.
+    alerts: what the defence did, boxes in the pixels that came.
+    """
+
+    pixels: UInt8Array
+    forward: Affine | None = None
+    alerts: tuple[Alert, ...] = ()
+
+
+class PictureDefence(Defence):
+    """A defence that is a function of one picture.
+
+    Unless `full_size` is set it works on the frame scaled as the network will scale it: the same answer for the network,
+    for less work on a large frame.
+    """
+
+    full_size: ClassVar[bool] = False
+
+    @abstractmethod
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the changed picture; all chance comes from `rng`. detector: the one within, for its attention."""
+
+    @abstractmethod
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return images (b, 3, h, w) in [0, 1] changed alike and of the same size, with gradients (exact or BPDA)."""
+
+    def guard(self, detector: Detector) -> Detector:
+        """Return the detector that sees changed pictures."""
+        return PictureGuard(self, detector)
+
+    def twin(self, detector: GradientDetector) -> GradientDetector:
+        """Return the differentiable twin; chance is drawn anew at each call, as EOT needs."""
+        return PictureTwin(self, detector)
+
+
+class PictureGuard(Guarded):
+    """The detector behind a `PictureDefence`: boxes and keypoints come back in frame pixels."""
+
+    def __init__(self, defence: PictureDefence, inner: Detector) -> None:
+        super().__init__(inner)
+        self.defence = defence
+        self._seed = int(getattr(defence, "seed", 0))
+        self._rng = np.random.default_rng(self._seed)
+
+    def reset(self) -> None:
+        """Forget earlier frames; a random defence starts its sequence again."""
+        super().reset()
+        self._rng = np.random.default_rng(self._seed)
+
+    def respond(self, frame: Frame) -> Detections:
+        """Return the people found in the changed picture, in pixels of the frame."""
+        view = self._view(frame.pixels)
+        return back_to_frame(self.ask(frame.with_pixels(view.pixels)), view, frame.size)
+
+    def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the people in each picture; views of one size go through the network together."""
+        views = [self._view(image) for image in images]
+        if len({v.pixels.shape for v in views}) == 1:
+            found = self.ask_batch([v.pixels for v in views])
+        else:
+            found = [self.ask_batch([v.pixels])[0] for v in views]
+        return [back_to_frame(d, v, (i.shape[1], i.shape[0])) for d, v, i in zip(found, views, images, strict=True)]
+
+    def _view(self, picture: UInt8Array) -> View:
+        if self.defence.full_size:
+            return self.defence.view(picture, self._rng, self.inner)
+        small, scale = at_network_size(picture, self.imgsz)
+        view = self.defence.view(small, self._rng, self.inner)
+        if scale is None:
+            return view
+        undo = inverse(scale)
+        alerts = tuple(_alert_through(a, undo) for a in view.alerts)
+        return View(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts)
+
+
+def at_network_size(picture: UInt8Array, imgsz: int) -> tuple[UInt8Array, Affine | None]:
+    """Return the picture scaled as the network would scale it, and the affine that did, or None if it was that size."""
+    height, width = picture.shape[:2]
+    inner = Letterbox.fit(width, height, imgsz).inner
+    if inner == (width, height):
+        return picture, None
+    small = cv2.resize(picture, inner, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(small, np.uint8), scaling(inner[0] / width, inner[1] / height)
+
+
+def back_to_frame(found: Detections, view: View, frame_size: tuple[int, int]) -> Detections:
+    """Return an answer given for a view in the pixels of the picture that came; boxes are clipped to it.
+
+    Keypoints of a mirrored view exchange left and right. The picture seen and its affine are carried along.
+    """
+    forward = view.forward
+    xyxy, keypoints, alerts = found.xyxy, found.keypoints, found.alerts
+    if forward is not None:
+        undo = inverse(forward)
+        xyxy = boxes_back(forward, xyxy)
+        limit = np.array(frame_size * 2, np.float32)
+        xyxy = np.clip(xyxy, 0, limit).astype(np.float32)
+        alerts = tuple(_alert_through(a, undo) for a in alerts)
+        if keypoints is not None:
+            keypoints = points_through(undo, keypoints)
+            if np.linalg.det(forward[:, :2]) < 0:
+                keypoints = keypoints[:, MIRRORED]
+    seen = view.pixels if found.seen is None else found.seen
+    to_seen = (
+        found.to_seen if forward is None else forward if found.to_seen is None else compose(found.to_seen, forward)
+    )
+    return replace(found, xyxy=xyxy, keypoints=keypoints, alerts=(*view.alerts, *alerts), seen=seen, to_seen=to_seen)
+
+
+def _alert_through(alert: Alert, affine: Affine) -> Alert:
+    if alert.xyxy is None:
+        return alert
+    x1, y1, x2, y2 = boxes_through(affine, np.array([alert.xyxy], np.float32))[0].tolist()
+    return replace(alert, xyxy=(x1, y1, x2, y2))
+
+
+class PictureTwin:
+    """The attacked detector behind a `PictureDefence` that keeps the picture's geometry."""
+
+    def __init__(self, defence: PictureDefence, inner: GradientDetector) -> None:
+        self.defence = defence
+        self.inner = inner
+        self.name = inner.name
+        self._rng = np.random.default_rng(int(getattr(defence, "seed", 0)))
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        """Return what the detector thinks of the defended images, with gradients to the images given."""
+        return self.inner.candidates(self.defence.differentiable(images, self._rng))
+
+
+def straight_through(images: torch.Tensor, change: Callable[[UInt8Array], UInt8Array]) -> torch.Tensor:
+    """Return each image changed by `change` in 8 bit, with the gradient of the identity.
+
+    Source: Athalye, Carlini, Wagner, "Obfuscated gradients give a false sense of security" (2018): BPDA.
+    """
+    with torch.no_grad():
+        changed = torch.stack([to_tensor(change(to_picture(image))) for image in images]).to(images)
+    return images + (changed - images).detach()

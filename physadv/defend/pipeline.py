@@ -1,0 +1,112 @@
+"""Several defences as one: read from text (`lgs:threshold=.1;smoothing=2,persistence`), ordered, wrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from physadv.defend.base import Defence
+from physadv.errors import DefenceError, SettingsError
+from physadv.settings import parse
+from physadv.types import Detector, GradientDetector
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Defences in the order they were named; an empty one guards nothing.
+
+    Those that change the picture run in the order named, the first on the camera's picture; those that watch answers come
+    outside all of them. The guarded detector has `reset()` and `cost_ms`; the pipeline itself keeps no state.
+    """
+
+    defences: tuple[Defence, ...] = ()
+    preset: str = ""
+
+    def __post_init__(self) -> None:
+        names = [d.name for d in self.defences]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise DefenceError(f"--defend: {twice} is named twice; name each defence once")
+
+    def guard(self, detector: Detector) -> Detector:
+        """Return the detector behind all defences; the detector itself if there are none.
+
+        Raises: DefenceError if a defence cannot work with this detector or with its neighbours.
+        """
+        for defence in self._inside_out():
+            detector = defence.guard(detector)
+        return detector
+
+    def twin(self, detector: GradientDetector) -> GradientDetector:
+        """Return the differentiable twin of `guard`, for an attack through all defences."""
+        for defence in self._inside_out():
+            detector = defence.twin(detector)
+        return detector
+
+    def _inside_out(self) -> list[Defence]:
+        changing = [d for d in self.defences if d.order < 1]
+        watching = sorted((d for d in self.defences if d.order >= 1), key=lambda d: d.order)
+        return changing[::-1] + watching
+
+    @property
+    def text(self) -> str:
+        """Return the pipeline as `parse_pipeline` reads it, with each parameter that is not at its default."""
+        return ",".join(_text(d) for d in self.defences)
+
+    @property
+    def description(self) -> str:
+        """Return one line for people: what is done, in the order it is done."""
+        words = "; then ".join(d.title for d in reversed(self._inside_out())) or "no defence"
+        return f"{self.preset}: {words}" if self.preset else words
+
+    def __str__(self) -> str:
+        return self.preset or self.text or "none"
+
+
+def parse_pipeline(
+    text: str, registry: Mapping[str, type[Defence]], presets: Mapping[str, str] | None = None
+) -> Pipeline:
+    """Return the pipeline for `name[:parameter=value;...],...`, a preset's name, or `none`.
+
+    Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
+    """
+    presets = presets or {}
+    text = text.strip()
+    if text in ("", "none"):
+        return Pipeline()
+    defences: list[Defence] = []
+    for word in text.split(","):
+        name, _, values = word.strip().partition(":")
+        if name in presets:
+            if values:
+                raise DefenceError(f"--defend: the preset {name} takes no parameters; write it out: {presets[name]}")
+            defences.extend(parse_pipeline(presets[name], registry).defences)
+            continue
+        if name not in registry:
+            known = ", ".join([*presets, *registry])
+            raise DefenceError(f"--defend: expected one of {known}; got {name!r}")
+        try:
+            defences.append(parse(registry[name], _values(name, values), what=f"--defend {name}"))
+        except SettingsError as error:
+            raise DefenceError(str(error)) from error
+    return Pipeline(tuple(defences), text if text in presets else "")
+
+
+def _values(name: str, text: str) -> dict[str, str]:
+    out = {}
+    for word in filter(None, (w.strip() for w in text.split(";"))):
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise DefenceError(f"--defend {name}: expected parameter=value;..., got {word!r}")
+        out[key.strip().replace("-", "_")] = value.strip()
+    return out
+
+
+def _text(defence: Defence) -> str:
+    changed = {
+        key: getattr(defence, key)
+        for key, info in type(defence).model_fields.items()
+        if getattr(defence, key) != info.default
+    }
+    values = ";".join(f"{k}={v}" for k, v in changed.items())
+    return f"{defence.name}:{values}" if values else defence.name

@@ -1,0 +1,237 @@
+"""The literature's oldest advice: transform the picture a little and hope that the pattern minds more than the person.
+
+Geometric transforms bring boxes and keypoints back to frame pixels. Nothing is lost at the edges: the canvas grows.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field, field_validator
+
+from physadv.defend.geometry import Affine, boxes_back, compose, scaling, shift, turn, warp, warp_tensor
+from physadv.defend.picture import PictureDefence, View, straight_through
+from physadv.detect.boxes import STRIDE, Letterbox
+from physadv.types import Candidates, Detector, Float32Array, GradientDetector, UInt8Array
+
+OLDEST = (
+    "Xu, Evans, Qi, 'Feature squeezing' (2018); "
+    "Guo et al., 'Countering adversarial images using input transformations' (2018)"
+)
+
+
+class GeometricDefence(PictureDefence):
+    """A defence that moves pixels by one affine map."""
+
+    full_size: ClassVar[bool] = True
+
+    @abstractmethod
+    def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
+        """Return the map for a picture of this size, and the (width, height) of the new picture."""
+
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the moved picture with its map, at no more pixels than the network will look at."""
+        height, width = picture.shape[:2]
+        forward, size = self.affine(width, height, rng)
+        box = Letterbox.fit(*size, int(getattr(detector, "imgsz", 640)))
+        fit = scaling(*box.scale)
+        inner = box.inner
+        small, before = _shrunk(picture, max(inner) / max(size))
+        whole = compose(fit, forward)
+        # warp() reads single pixels: shrinking is done first, by area, so that it does not alias.
+        return View(warp(small, compose(whole, scaling(1 / before[0], 1 / before[1])), inner), whole)
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the moved images, fitted into the size they came in."""
+        return self.moved(images, rng)[0]
+
+    def moved(self, images: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, Affine]:
+        """Return the moved images, of a size that the network takes, and the map from old pixels to new."""
+        height, width = images.shape[2:]
+        forward, size = self.affine(width, height, rng)
+        ratio = max(width, height) / max(size)
+        inner = (max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1))
+        canvas = tuple(-(-side // STRIDE) * STRIDE for side in inner)
+        fit = compose(
+            shift((canvas[0] - inner[0]) // 2, (canvas[1] - inner[1]) // 2),
+            scaling(inner[0] / size[0], inner[1] / size[1]),
+        )
+        whole = compose(fit, forward)
+        return warp_tensor(images, whole, (canvas[0], canvas[1])), whole
+
+    def twin(self, detector: GradientDetector) -> GradientDetector:
+        """Return the exact twin: bilinear warping has a gradient."""
+        return GeometricTwin(self, detector)
+
+
+class GeometricTwin:
+    """The attacked detector behind a geometric transform; candidates come back in pixels of the images given."""
+
+    def __init__(self, defence: GeometricDefence, inner: GradientDetector) -> None:
+        self.defence = defence
+        self.inner = inner
+        self.name = inner.name
+        self._rng = np.random.default_rng(int(getattr(defence, "seed", 0)))
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        """Return what the detector thinks of the moved images."""
+        moved, forward = self.defence.moved(images, self._rng)
+        found = self.inner.candidates(moved)
+        flat: Float32Array = found.xyxy.detach().float().reshape(-1, 4).cpu().numpy()
+        back = torch.from_numpy(boxes_back(forward, flat)).to(found.xyxy)
+        return Candidates(found.logit, back.reshape(found.xyxy.shape))
+
+
+def _shrunk(picture: UInt8Array, ratio: float) -> tuple[UInt8Array, tuple[float, float]]:
+    height, width = picture.shape[:2]
+    if ratio >= 0.99:
+        return picture, (1.0, 1.0)
+    size = max(round(width * ratio), 1), max(round(height * ratio), 1)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(small, np.uint8), (size[0] / width, size[1] / height)
+
+
+class Stretch(GeometricDefence):
+    """Width and height scaled by different factors."""
+
+    name = "stretch"
+    title = "Stretch: another ratio of width to height"
+    paper = OLDEST
+    x: float = Field(default=1.12, ge=0.5, le=2, description="factor of the width")
+    y: float = Field(default=1.0, ge=0.5, le=2, description="factor of the height")
+
+    def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
+        """Return the scaling and the stretched size."""
+        size = max(round(width * self.x), 1), max(round(height * self.y), 1)
+        return scaling(size[0] / width, size[1] / height), size
+
+
+class Rotate(GeometricDefence):
+    """The whole picture turned about its centre; the canvas grows so that no corner is lost."""
+
+    name = "rotate"
+    title = "Rotate: the picture turned by a few degrees"
+    paper = OLDEST
+    degrees: float = Field(default=5.0, ge=-30, le=30, description="anticlockwise")
+
+    def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
+        """Return the rotation onto a canvas that holds all four corners."""
+        c, s = abs(np.cos(np.radians(self.degrees))), abs(np.sin(np.radians(self.degrees)))
+        size = int(np.ceil(width * c + height * s - 1e-6)), int(np.ceil(width * s + height * c - 1e-6))
+        about = compose(turn(self.degrees), shift(-width / 2, -height / 2))
+        return compose(shift(size[0] / 2, size[1] / 2), about), size
+
+
+class Flip(GeometricDefence):
+    """The mirror image; left and right keypoints are exchanged back."""
+
+    name = "flip"
+    title = "Flip: the mirror image"
+    paper = OLDEST
+    axis: Literal["horizontal", "vertical"] = Field(
+        default="horizontal", description="vertical stands people on their heads"
+    )
+
+    def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
+        """Return the mirroring."""
+        if self.axis == "horizontal":
+            return compose(shift(width, 0), scaling(-1, 1)), (width, height)
+        return compose(shift(0, height), scaling(1, -1)), (width, height)
+
+
+class Brightness(PictureDefence):
+    """Every value multiplied and shifted, then clipped."""
+
+    name = "brightness"
+    title = "Brightness: all values scaled and shifted"
+    paper = OLDEST
+    gain: float = Field(default=1.2, ge=0.2, le=3, description="factor on every value")
+    offset: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to every value, 1 is white")
+
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the picture through a table of 256 values."""
+        table = np.clip(np.arange(256) * self.gain + self.offset * 255, 0, 255).round().astype(np.uint8)
+        return View(np.asarray(cv2.LUT(picture, table), np.uint8))
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the images scaled, shifted and clipped: exact."""
+        return (images * self.gain + self.offset).clamp(0, 1)
+
+
+class Jpeg(PictureDefence):
+    """The picture compressed and decoded. Known to make some attacks stronger."""
+
+    name = "jpeg"
+    title = "JPEG: compressed and decoded"
+    paper = (
+        "Das et al., 'Keeping the bad guys out: protecting and vaccinating deep learning with JPEG compression' (2017)"
+    )
+    quality: int = Field(default=60, ge=5, le=95, description="JPEG quality")
+
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the decoded picture."""
+        return View(self._coded(picture))
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the decoded images with the gradient of the identity (BPDA)."""
+        return straight_through(images, self._coded)
+
+    def _coded(self, picture: UInt8Array) -> UInt8Array:
+        blue_first = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+class Median(PictureDefence):
+    """Each value replaced by the median of its neighbourhood, channel by channel."""
+
+    name = "median"
+    title = "Median: fine texture smoothed away"
+    paper = OLDEST
+    size: int = Field(default=3, ge=3, le=9, description="side of the neighbourhood in pixels, odd")
+
+    @field_validator("size")
+    @classmethod
+    def _odd(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError("expected an odd number of pixels (3, 5, 7 or 9)")
+        return size
+
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the smoothed picture."""
+        return View(np.asarray(cv2.medianBlur(picture, self.size), np.uint8))
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the smoothed images: exact, the gradient goes to the pixel that was the median."""
+        half = self.size // 2
+        b, c, h, w = images.shape
+        padded = F.pad(images, (half,) * 4, mode="replicate")
+        around = F.unfold(padded.reshape(b * c, 1, *padded.shape[2:]), self.size)
+        return around.median(1).values.reshape(b, c, h, w)
+
+
+class BitDepth(PictureDefence):
+    """Fewer levels a channel."""
+
+    name = "bit-depth"
+    title = "Bit depth: fewer levels of each colour"
+    paper = "Xu, Evans, Qi, 'Feature squeezing' (2018)"
+    bits: int = Field(default=4, ge=1, le=7, description="bits a channel")
+
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the picture through a table of 256 values."""
+        return View(self._coarse(picture))
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the coarse images with the gradient of the identity (BPDA)."""
+        return straight_through(images, self._coarse)
+
+    def _coarse(self, picture: UInt8Array) -> UInt8Array:
+        top = 2**self.bits - 1
+        table = (np.round(np.arange(256) / 255 * top) * 255 / top).round().astype(np.uint8)
+        return np.asarray(cv2.LUT(picture, table), np.uint8)
