@@ -1,0 +1,44 @@
+"""A file played at its own speed, as a camera would give it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from physadv.errors import EndOfStream
+from physadv.types import Frame, Source
+
+
+class Paced:
+    """A finite source as a live one: each picture is given when its presentation time has come, not before.
+
+    A picture's light is taken to arrive at that moment. If decoding cannot keep up the pictures come late, none is left
+    out here; `Latest` drops what nobody takes in time.
+    """
+
+    live = True
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.name = source.name
+        self._start_s: float | None = None
+        self._closed = threading.Event()
+
+    def read(self) -> Frame:
+        """Return the next picture when it is due.
+
+        Raises: EndOfStream after the last picture or `close`; SourceError as the source within does.
+        """
+        frame = self.source.read()
+        now = time.monotonic()
+        if self._start_s is None:
+            self._start_s = now - frame.pts_s
+        if self._closed.wait(max(self._start_s + frame.pts_s - now, 0)):
+            raise EndOfStream(f"{self.name} was closed")
+        return replace(frame, captured_ns=time.monotonic_ns())
+
+    def close(self) -> None:
+        """Give the file back. Safe to call twice and from another thread."""
+        self._closed.set()
+        self.source.close()

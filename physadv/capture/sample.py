@@ -1,0 +1,138 @@
+"""The built-in camera: pans, zooms and shakes over two photographs of people, the same for the same seed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from physadv.arrays import read_picture
+from physadv.capture.settings import CaptureSettings
+from physadv.errors import EndOfStream, SourceError
+from physadv.types import Float32Array, Frame, UInt8Array
+
+DEFAULT_FPS = 30.0
+DEFAULT_SIZE = (640, 480)
+SCENE_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A photograph and where its people are: the camera's centre wanders around `centre` by up to `reach`, in pixels.
+
+    view: least and greatest width that is looked at, in pixels.
+    """
+
+    file: str
+    centre: tuple[float, float]
+    reach: tuple[float, float]
+    view: tuple[float, float]
+
+
+SCENES = (
+    Scene("bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
+    Scene("zidane.jpg", (760.0, 380.0), (130.0, 40.0), (700.0, 900.0)),
+)
+
+
+class SampleSource:
+    """A virtual camera that needs no device. Picture i depends on seed, size, rate and i alone.
+
+    Like a camera it does not wait for its reader: pictures not read in time are lost and leave a gap in the index.
+    """
+
+    live = True
+    name = "sample"
+
+    def __init__(self, settings: CaptureSettings | None = None) -> None:
+        settings = settings or CaptureSettings()
+        self.fps = settings.fps or DEFAULT_FPS
+        self.size = (settings.width, settings.height) if settings.width and settings.height else DEFAULT_SIZE
+        folder = assets_folder()
+        self._photos = [read_picture(folder / scene.file, error=SourceError) for scene in SCENES]
+        rng = np.random.default_rng(settings.seed)
+        self._slow = Wander(rng, periods_s=(7.0, 23.0), parts=3)
+        self._shake = Wander(rng, periods_s=(0.25, 1.1), parts=4)
+        self._start_s: float | None = None
+        self._next = 0
+        self._closed = threading.Event()
+
+    def read(self) -> Frame:
+        """Return the next picture when its moment has come.
+
+        Raises: EndOfStream after `close`.
+        """
+        now = time.monotonic()
+        if self._start_s is None:
+            self._start_s = now
+        # A reader that was away for longer than a picture takes has missed those in between.
+        index = max(self._next, int((now - self._start_s) * self.fps))
+        if self._closed.wait(max(self._start_s + index / self.fps - now, 0)):
+            raise EndOfStream(f"{self.name} was closed")
+        captured_ns = time.monotonic_ns()
+        self._next = index + 1
+        return Frame(self.picture(index), index, captured_ns, index / self.fps)
+
+    def close(self) -> None:
+        """End. Safe to call twice and from another thread."""
+        self._closed.set()
+
+    def picture(self, index: int) -> UInt8Array:
+        """Return picture `index`, (h, w, 3) uint8 RGB."""
+        t = index / self.fps
+        which = int(t / SCENE_S) % len(SCENES)
+        photo = self._photos[which]
+        return cv2.warpAffine(  # type: ignore[return-value]
+            photo,
+            self._view(SCENES[which], t, photo.shape[1], photo.shape[0]),
+            self.size,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+
+    def _view(self, scene: Scene, t: float, width: int, height: int) -> Float32Array:
+        """Return the 2 x 3 map from picture pixels to photograph pixels at time t."""
+        pan_x, pan_y, zoom = self._slow.at(t)
+        shake_x, shake_y, roll = self._shake.at(t)
+        low, high = scene.view
+        looked_at = (low + high) / 2 + zoom * (high - low) / 2
+        scale = min(looked_at, width * 0.98, height * 0.98 * self.size[0] / self.size[1]) / self.size[0]
+        half_w, half_h = self.size[0] * scale / 2, self.size[1] * scale / 2
+        cx = np.clip(scene.centre[0] + pan_x * scene.reach[0], half_w, width - half_w) + 2.0 * shake_x
+        cy = np.clip(scene.centre[1] + pan_y * scene.reach[1], half_h, height - half_h) + 2.0 * shake_y
+        angle = np.deg2rad(0.4) * roll
+        c, s = scale * np.cos(angle), scale * np.sin(angle)
+        mx, my = (self.size[0] - 1) / 2, (self.size[1] - 1) / 2
+        return np.array([[c, -s, cx - c * mx + s * my], [s, c, cy - s * mx - c * my]], np.float32)
+
+
+class Wander:
+    """Three smooth random walks in [-1, 1]: sums of sines with seeded periods and phases."""
+
+    def __init__(self, rng: np.random.Generator, *, periods_s: tuple[float, float], parts: int) -> None:
+        self._rate = 2 * np.pi / rng.uniform(*periods_s, size=(3, parts))
+        self._phase = rng.uniform(0, 2 * np.pi, size=(3, parts))
+
+    def at(self, t: float) -> tuple[float, float, float]:
+        """Return the three values at time t in seconds."""
+        x, y, z = np.sin(self._rate * t + self._phase).mean(axis=1)
+        return float(x), float(y), float(z)
+
+
+def assets_folder() -> Path:
+    """Return the folder of photographs that the ultralytics package carries, without importing it.
+
+    Raises: SourceError if the package or its photographs are not there.
+    """
+    spec = find_spec("ultralytics")
+    folder = Path(spec.origin).parent / "assets" if spec and spec.origin else None
+    if folder is None or not all((folder / scene.file).is_file() for scene in SCENES):
+        raise SourceError(
+            "sample: the photographs of the ultralytics package are not installed; pip install ultralytics"
+        )
+    return folder
