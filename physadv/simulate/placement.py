@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from physadv.types import BoolArray, Float32Array
+from physadv.types import BoolArray, Float32Array, Int64Array
 
 Rule = Literal["area", "diagonal", "height"]
 
@@ -19,11 +19,15 @@ Rule = Literal["area", "diagonal", "height"]
 SHOULDER_CM = 36.0
 TORSO_CM = 50.0
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
+LEFT_ELBOW, RIGHT_ELBOW = 7, 8
+# A short sleeve, flat: across the arm and along it from the shoulder's joint.
+SLEEVE_CM = (16.0, 24.0)
 VISIBLE = 0.5
 # Centre of a chest print below the line of the shoulders, in centimetres.
 CHEST_DROP_CM = 17.0
 UNIT: Float32Array = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
 # A T-shirt front in centimetres from the midpoint of the shoulders: neck to hip, a little wider than the joints.
+FRONT_CM = (46.0, 61.0)
 SHIRT_CM: Float32Array = np.array([[-23, -5], [23, -5], [21, 56], [-21, 56]], np.float32)
 
 
@@ -124,8 +128,51 @@ def torso_quads(keypoints: Float32Array) -> Float32Array:
     return quads.astype(np.float32)
 
 
+def sleeve_quads(keypoints: Float32Array) -> Float32Array:
+    """Return (k, 4, 2) quads of the short sleeves of one person, k from 0 to 2: upper arms whose joints are visible.
+
+    keypoints: (17, 3) of a person whose shoulders are visible. A sleeve covers the upper four fifths of the arm as it is
+    seen; its width does not shorten when the arm points at the camera.
+    """
+    _, across, _ = torso_frames(keypoints[None])
+    half_width = float(np.linalg.norm(across)) * SLEEVE_CM[0] / 2
+    out = []
+    for shoulder, elbow in ((LEFT_SHOULDER, LEFT_ELBOW), (RIGHT_SHOULDER, RIGHT_ELBOW)):
+        arm = keypoints[elbow, :2] - keypoints[shoulder, :2]
+        length = float(np.linalg.norm(arm))
+        if keypoints[elbow, 2] < VISIBLE or length < 2:
+            continue
+        side = np.array([arm[1], -arm[0]], np.float32) / length * half_width
+        ends = keypoints[shoulder, :2] - 0.08 * arm, keypoints[shoulder, :2] + 0.8 * arm
+        out.append(np.stack([ends[0] - side, ends[0] + side, ends[1] + side, ends[1] - side]))
+    return np.array(out, np.float32).reshape(-1, 4, 2)
+
+
 def _box_px_per_cm(xyxy: Float32Array) -> Float32Array:
     """Return (n,) picture pixels per centimetre guessed from the box alone."""
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
     # Standing people are about 2.5 times as tall as wide; a squarer box shows a person cut off, whose width is the guide.
     return np.where(h > 1.7 * w, h / 170.0, w / 55.0).astype(np.float32)
+
+
+def sleeve_quads(keypoints: Float32Array, seen: BoolArray) -> tuple[Int64Array, Float32Array]:
+    """Return whose each short sleeve is (k,) and its quad (k, 4, 2), from the shoulder two thirds to the elbow.
+
+    seen: (n,) people whose shoulders are visible; a sleeve needs a visible elbow too.
+    """
+    who, quads = [], []
+    for shoulder, elbow in ((5, 7), (6, 8)):
+        sure = seen & (keypoints[:, elbow, 2] >= VISIBLE)
+        start, stop = keypoints[sure, shoulder, :2], keypoints[sure, elbow, :2]
+        along = stop - start
+        width = np.linalg.norm(keypoints[sure, LEFT_SHOULDER, :2] - keypoints[sure, RIGHT_SHOULDER, :2], axis=1)
+        length = np.linalg.norm(along, axis=1)
+        # An upper arm is about a quarter as wide as the shoulders are apart; seen from the side the arm's length is the guide.
+        half = np.maximum(0.16 * width, 0.18 * length)[:, None] / np.maximum(length, 1e-6)[:, None]
+        aside = np.stack([-along[:, 1], along[:, 0]], 1) * half
+        end = start + 0.65 * along
+        quad = np.stack([start + aside, start - aside, end - aside, end + aside], 1)
+        keep = length > 4
+        who.append(np.flatnonzero(sure)[keep])
+        quads.append(quad[keep])
+    return np.concatenate(who).astype(np.int64), np.concatenate(quads).reshape(-1, 4, 2).astype(np.float32)

@@ -1,0 +1,112 @@
+"""Cloth: a print that is stretched, wrinkled and folded with its wearer's body."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+
+from physadv.simulate.transform import Draw, Transform, normal, uniform
+
+CONTROL = 5
+FIELD = 20
+FOLDS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClothDraw(Draw):
+    """control: (b, 25, 2) shifts of the control points, in half sides. stretch: (b, 2) factors. folds: (b, 2, 5) each
+
+    fold's direction (radians), place (half sides), width (half sides), depth, and shade.
+    """
+
+    control: torch.Tensor
+    stretch: torch.Tensor
+    folds: torch.Tensor
+
+
+class Cloth(Transform[ClothDraw]):
+    """Thin-plate-spline wrinkles, stretch, and folds that shade.
+
+    Source: Xu et al. 2020 (Adversarial T-shirt), thin-plate splines; the spline is linear in its control points, so its
+    basis is solved once and each draw is one small matrix product.
+    """
+
+    wrinkle: float = Field(0.05, ge=0, le=0.3, description="spread of a control point's shift, in half sides")
+    fold: float = Field(0.35, ge=0, le=1, description="how dark a fold can get")
+
+    def sample(self, batch: int, generator: torch.Generator) -> ClothDraw:
+        """Return wrinkles and folds for `batch` prints."""
+        s = self.strength
+        folds = torch.stack(
+            [
+                uniform((batch, FOLDS), 0, math.pi, generator),
+                uniform((batch, FOLDS), -1, 1, generator),
+                uniform((batch, FOLDS), 0.08, 0.35, generator),
+                normal((batch, FOLDS), 0.03 * s, generator),
+                normal((batch, FOLDS), self.fold * s / 2, generator),
+            ],
+            2,
+        )
+        stretch = 1 + normal((batch, 2), 0.05 * s, generator)
+        return ClothDraw(normal((batch, CONTROL * CONTROL, 2), self.wrinkle * s, generator), stretch, folds)
+
+    def apply(self, images: torch.Tensor, params: ClothDraw) -> torch.Tensor:
+        """Return images (b, c, h, w) worn on moving cloth; the border's colours continue outwards."""
+        if self.strength == 0:
+            return images
+        grid, shade = self.fields(params, images.shape[-2:])
+        warped = F.grid_sample(images, grid.to(images), padding_mode="border", align_corners=False)
+        return warped * shade.to(images)
+
+    def fields(self, params: ClothDraw, size: tuple[int, int] | torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return where each pixel of (h, w) looks, (b, h, w, 2) in [-1, 1], and its shading (b, 1, h, w)."""
+        points = _field_points().to(params.control)
+        basis = _tps_basis().to(params.control)
+        shift = torch.einsum("pk,bkc->bpc", basis, params.control)
+        angle, place, width, depth, dark = params.folds.unbind(2)
+        across = torch.stack([angle.cos(), angle.sin()], -1)
+        distance = (torch.einsum("pc,bfc->bfp", points, across) - place[..., None]) / width[..., None]
+        ridge = torch.exp(-0.5 * distance**2)
+        # Light falls from one side: one flank of a fold is brighter, the other darker, as the slope of its ridge.
+        shade = 1 + (dark[..., None] * distance * ridge).sum(1)
+        shift = shift + torch.einsum("bfp,bfc->bpc", depth[..., None] * ridge, across)
+        where = points * params.stretch[:, None] + shift
+        both = torch.cat([where, shade[..., None]], 2).transpose(1, 2).reshape(-1, 3, FIELD, FIELD)
+        both = F.interpolate(both, size=tuple(size), mode="bilinear", align_corners=False)
+        return both[:, :2].permute(0, 2, 3, 1), both[:, 2:].clamp(0.3, 1.7)
+
+
+@cache
+def _field_points() -> torch.Tensor:
+    """Return the (FIELD^2, 2) centres of a grid over [-1, 1]^2, x first."""
+    line = (torch.arange(FIELD) + 0.5) / FIELD * 2 - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y], -1).reshape(-1, 2)
+
+
+@cache
+def _tps_basis() -> torch.Tensor:
+    """Return (FIELD^2, 25): how far each field point moves when one control point moves by one."""
+    line = torch.linspace(-1, 1, CONTROL, dtype=torch.float64)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    control = torch.stack([x, y], -1).reshape(-1, 2)
+    count = len(control)
+    plane = torch.cat([torch.ones(count, 1, dtype=torch.float64), control], 1)
+    system = torch.zeros(count + 3, count + 3, dtype=torch.float64)
+    system[:count, :count] = _bend(control, control)
+    system[:count, count:], system[count:, :count] = plane, plane.T
+    solved = torch.linalg.solve(system, torch.eye(count + 3, dtype=torch.float64)[:, :count])
+    points = _field_points().double()
+    rows = torch.cat([_bend(points, control), torch.ones(len(points), 1, dtype=torch.float64), points], 1)
+    return (rows @ solved).float()
+
+
+def _bend(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the (n, m) thin-plate kernel r^2 log r."""
+    squared = torch.cdist(a, b) ** 2
+    return 0.5 * squared * squared.clamp_min(1e-12).log()

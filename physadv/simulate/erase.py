@@ -1,0 +1,54 @@
+"""Partial occlusion: blocks of a print that something hides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+
+from physadv.simulate.transform import Draw, Transform, chance, uniform
+
+BLOCKS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EraseDraw(Draw):
+    """blocks: (b, 2, 4) hidden rectangles x0, y0, x1, y1 in half sides; an empty one hides nothing."""
+
+    blocks: torch.Tensor
+
+
+class Erase(Transform[EraseDraw]):
+    """Block-wise erasing: no single part of the pattern may carry the effect.
+
+    Source: DePatch (2024), block-wise decoupling; here blocks become transparent, as behind a bag, a hand or a fold.
+    """
+
+    share: float = Field(0.12, ge=0, le=0.6, description="share of the print that a block can hide")
+    probability: float = Field(0.4, ge=0, le=1)
+
+    def sample(self, batch: int, generator: torch.Generator) -> EraseDraw:
+        """Return hidden blocks for `batch` prints."""
+        hit = chance(batch, min(self.probability * self.strength, 1), generator)
+        area = uniform((batch, BLOCKS), 0.1, 1, generator) * min(self.share * self.strength, 0.6) * 4 / BLOCKS
+        aspect = uniform((batch, BLOCKS), -0.7, 0.7, generator).exp()
+        half = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], -1) / 2
+        centre = uniform((batch, BLOCKS, 2), -1, 1, generator)
+        blocks = torch.cat([centre - half, centre + half], -1)
+        return EraseDraw(torch.where(hit[:, None, None], blocks, torch.full_like(blocks, 2.0)))
+
+    def apply(self, images: torch.Tensor, params: EraseDraw) -> torch.Tensor:
+        """Return images (b, c, h, w) with the last channel, their opacity, 0 in the hidden blocks."""
+        if self.strength == 0:
+            return images
+        hidden = self.hidden(params, images.shape[-2], images.shape[-1]).to(images)
+        return torch.cat([images[:, :-1], images[:, -1:] * (1 - hidden)], 1)
+
+    def hidden(self, params: EraseDraw, h: int, w: int) -> torch.Tensor:
+        """Return the (b, 1, h, w) mask of what is hidden, 1 there."""
+        device = params.blocks.device
+        y = ((torch.arange(h, device=device) + 0.5) / h * 2 - 1)[None, None, :, None]
+        x = ((torch.arange(w, device=device) + 0.5) / w * 2 - 1)[None, None, None, :]
+        x0, y0, x1, y1 = (params.blocks[..., i, None, None] for i in range(4))
+        return ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).any(1, keepdim=True).float()

@@ -1,0 +1,94 @@
+"""Geometry: how a flat print is turned, tilted, nearer or off its place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from kornia.geometry.transform import get_perspective_transform
+from pydantic import Field
+
+from physadv.simulate.transform import Draw, Transform, normal, uniform
+
+# Distance of the eye in half sides: a 40 cm print seen from about a metre and a half.
+EYE = 7.0
+CORNERS = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeometryDraw(Draw):
+    """turn, yaw, pitch: (b,) radians. scale: (b,) factor. shift: (b, 2) in half sides, x right, y down."""
+
+    turn: torch.Tensor
+    yaw: torch.Tensor
+    pitch: torch.Tensor
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+
+class Geometry(Transform[GeometryDraw]):
+    """In-plane rotation, perspective from yaw and pitch, scale and offset."""
+
+    turn_deg: float = Field(8.0, ge=0, le=180, description="spread of the in-plane rotation")
+    yaw_deg: float = Field(20.0, ge=0, le=75, description="largest turn about the vertical")
+    pitch_deg: float = Field(10.0, ge=0, le=60, description="largest tilt")
+    scale: float = Field(0.15, ge=0, le=0.6, description="largest change of size")
+    shift: float = Field(0.12, ge=0, le=1, description="spread of the place, in half sides")
+
+    def sample(self, batch: int, generator: torch.Generator) -> GeometryDraw:
+        """Return poses for `batch` prints."""
+        s = self.strength
+        yaw = math.radians(min(self.yaw_deg * s, 75))
+        pitch = math.radians(min(self.pitch_deg * s, 60))
+        low, high = -math.log1p(self.scale * s), math.log1p(self.scale * s)
+        return GeometryDraw(
+            normal((batch,), math.radians(self.turn_deg * s), generator),
+            # The triangular law: people mostly face the camera.
+            (uniform((batch,), -1, 1, generator) + uniform((batch,), -1, 1, generator)) / 2 * yaw,
+            uniform((batch,), -pitch, pitch, generator),
+            uniform((batch,), low, high, generator).exp(),
+            normal((batch, 2), self.shift * s, generator),
+        )
+
+    def corners(self, params: GeometryDraw) -> torch.Tensor:
+        """Return (b, 4, 2) where the corners of the unit square [-1, 1]^2 go, in half sides."""
+        x, y = CORNERS.to(params.scale).T
+        x, y = x[None] * params.scale[:, None], y[None] * params.scale[:, None]
+        turn, yaw, pitch = params.turn[:, None], params.yaw[:, None], params.pitch[:, None]
+        x, y = x * turn.cos() - y * turn.sin(), x * turn.sin() + y * turn.cos()
+        x, depth = x * yaw.cos(), x * yaw.sin()
+        y, depth = y * pitch.cos() - depth * pitch.sin(), y * pitch.sin() + depth * pitch.cos()
+        near = EYE / (EYE + depth)
+        return torch.stack([x * near, y * near], -1) + params.shift[:, None]
+
+    def quads(self, quads: torch.Tensor, params: GeometryDraw) -> torch.Tensor:
+        """Return quads (b, 4, 2) in pixels after the change of pose, each within its own plane."""
+        return project(homography(quads), self.corners(params))
+
+    def apply(self, images: torch.Tensor, params: GeometryDraw) -> torch.Tensor:
+        """Return images (b, c, h, w) posed within their own frame; nothing (0) lies around them."""
+        if self.strength == 0:
+            return images
+        h, w = images.shape[-2:]
+        inverse = torch.linalg.inv(homography(self.corners(params)))
+        y, x = torch.meshgrid(
+            (torch.arange(h, device=images.device) + 0.5) / h * 2 - 1,
+            (torch.arange(w, device=images.device) + 0.5) / w * 2 - 1,
+            indexing="ij",
+        )
+        points = torch.stack([x, y], -1).reshape(1, -1, 2).expand(len(images), -1, -1).to(inverse)
+        grid = project(inverse, points).reshape(-1, h, w, 2).to(images)
+        return F.grid_sample(images, grid, align_corners=False)
+
+
+def homography(quads: torch.Tensor) -> torch.Tensor:
+    """Return (b, 3, 3) maps from the unit square [-1, 1]^2 to quads (b, 4, 2), corners in the order of `CORNERS`."""
+    return get_perspective_transform(CORNERS.to(quads).expand_as(quads).contiguous(), quads)
+
+
+def project(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Return points (b, k, 2) through maps (b, 3, 3)."""
+    out = points @ maps[:, :, :2].transpose(1, 2) + maps[:, None, :, 2]
+    return out[..., :2] / out[..., 2:]

@@ -1,0 +1,77 @@
+"""Ink on paper or cloth: the colours a print can show, and how they differ from what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import Field
+
+from physadv.camera.colour import ColourMap
+from physadv.simulate.transform import Draw, Transform, normal, uniform
+
+LUMA = torch.tensor([0.299, 0.587, 0.114])
+# A common ink-jet print on plain paper or cotton, photographed so that paper is nearly white: no ink is darker than
+# `BLACK`, nothing is brighter than `WHITE`, and colours lose about a fifth of their saturation.
+BLACK, WHITE, SATURATION = 0.10, 0.94, 0.82
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InkDraw(Draw):
+    """gain, offset: (b, 3, 1, 1) error of the colours. saturation: (b, 1, 1, 1) what is kept of it."""
+
+    gain: torch.Tensor
+    offset: torch.Tensor
+    saturation: torch.Tensor
+
+
+class Ink(Transform[InkDraw]):
+    """Digital colours as a camera would see them printed.
+
+    With a measured colour map (`with_map`) its curve and residual covariance are used, else a plausible ink-jet.
+    Source: the default gamut's shape follows Sharif et al. 2016 (printable colours) as a matrix instead of a list.
+    """
+
+    error: float = Field(0.03, ge=0, le=0.3, description="standard deviation of the colours' unexplained error")
+
+    def sample(self, batch: int, generator: torch.Generator) -> InkDraw:
+        """Return the errors of `batch` prints."""
+        s = self.strength
+        keep = 1 - s * (1 - SATURATION) * uniform((batch, 1, 1, 1), 0.5, 1.5, generator)
+        return InkDraw(
+            1 + normal((batch, 3, 1, 1), self.error * s, generator),
+            normal((batch, 3, 1, 1), self.error * s, generator),
+            keep,
+        )
+
+    def apply(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
+        """Return images (b, 3, h, w) as printed."""
+        s = min(self.strength, 1.0)
+        black, white = BLACK * s, 1 - (1 - WHITE) * s
+        luma = (images * LUMA.to(images).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        dull = luma + params.saturation * (images - luma)
+        return (black + (white - black) * dull) * params.gain + params.offset
+
+
+class MeasuredInk(Ink):
+    """A printer and camera that were measured with a colour chart."""
+
+    colours: dict[str, object] = Field(description="the colour map, as `ColourMap.to_dict` gives it")
+
+    def sample(self, batch: int, generator: torch.Generator) -> InkDraw:
+        """Return draws of the map's own residual spread."""
+        residual = ColourMap.from_dict(self.colours, name="colours").sample_residual(batch, generator)
+        one = torch.ones(batch, 1, 1, 1)
+        return InkDraw(one.expand(-1, 3, -1, -1).clone(), residual * self.strength, one)
+
+    def apply(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
+        """Return images (b, 3, h, w) as this camera sees this print."""
+        return ColourMap.from_dict(self.colours, name="colours").apply(images.clamp(0, 1)) + params.offset
+
+
+def default_palette(steps: int = 6) -> torch.Tensor:
+    """Return the (k, 3) digital colours that the default ink reproduces without loss of saturation, for the score NPS."""
+    line = torch.linspace(BLACK, WHITE, steps)
+    cube = torch.cartesian_prod(line, line, line)
+    luma = (cube * LUMA).sum(1, keepdim=True)
+    return luma + SATURATION * (cube - luma)

@@ -1,0 +1,188 @@
+"""A pattern worn in the picture: composited with OpenCV onto each person's chest, or over the torso as a T-shirt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from physadv.patch import Patch
+from physadv.simulate.placement import (
+    FRONT_CM,
+    SLEEVE_CM,
+    chest_quads,
+    shoulders_visible,
+    sleeve_quads,
+    torso_quads,
+)
+from physadv.types import Detections, Float32Array, UInt8Array
+
+# Below this score on the clean picture a candidate is more often furniture than somebody to dress.
+PLACE_CONF = 0.4
+# A shirt does not flicker: a person whom the detector misses keeps the last placement for this many pictures.
+HOLD_FRAMES = 8
+SAME_PERSON_IOU = 0.3
+# Paper in a dim room is not white: the pattern is dimmed where even the brightest 5 % of the person (skin, a collar) stay
+# below this value. Light and the colour of cloth cannot be told apart in one picture, so it never goes far.
+LIT_VALUE = 200.0
+DIMMEST = 0.7
+
+
+@dataclass(slots=True)
+class _Wearer:
+    xyxy: Float32Array
+    keypoints: Float32Array | None
+    missed: int = 0
+
+
+class Worn:
+    """Puts one pattern on everybody, picture after picture.
+
+    Placement comes from people found in the clean picture, before the pattern is on: found in the worn picture, a pattern
+    that works would hide its own place. Someone missed for up to `HOLD_FRAMES` pictures keeps the last place, moved
+    nowhere; a pattern is therefore shown where a person was, for a quarter of a second at most at 30 fps, and this is
+    what a recording shows too.
+    """
+
+    def __init__(self, patch: Patch, *, size_cm: float | None = None) -> None:
+        """size_cm: the printed width, or None for the patch's own; the height follows in proportion."""
+        width, height = patch.size_mm
+        scale = 1.0 if size_cm is None else size_cm * 10 / width
+        self.patch = patch
+        self.size_cm = (width * scale / 10, height * scale / 10)
+        self._pyramid = _pyramid(patch.rgba())
+        self._wearers: list[_Wearer] = []
+
+    def reset(self) -> None:
+        """Forget everybody: after a cut, a new source, a switch."""
+        self._wearers = []
+
+    def apply(self, pixels: UInt8Array, clean: Detections) -> UInt8Array:
+        """Return a copy of the (h, w, 3) uint8 RGB picture with the pattern on each person of `clean`.
+
+        clean: people found in these same pixels; those under `PLACE_CONF` are left alone.
+        """
+        people = clean.pick(clean.score >= PLACE_CONF)
+        self._follow(people)
+        out = pixels.copy()
+        # Far people first, so that a near person's pattern lies over theirs.
+        for wearer in sorted(self._wearers, key=lambda w: float(w.xyxy[3])):
+            self._dress(out, wearer)
+        return out
+
+    def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
+        """Return (n, 4, 2) corners of the pattern on each person: the chest print, or the shirt's front."""
+        if self.patch.target == "tshirt":
+            out = chest_quads(xyxy, keypoints, size_cm=FRONT_CM)
+            seen = shoulders_visible(keypoints, len(xyxy))
+            if keypoints is not None and seen.any():
+                out[seen] = torso_quads(keypoints[seen])
+            return out
+        return chest_quads(xyxy, keypoints, size_cm=self.size_cm)
+
+    def _follow(self, people: Detections) -> None:
+        """Match people to those of the picture before; keep the unmatched for a while."""
+        fresh = [
+            _Wearer(people.xyxy[i], None if people.keypoints is None else people.keypoints[i])
+            for i in range(len(people))
+        ]
+        for old in self._wearers:
+            if old.missed < HOLD_FRAMES and not any(_overlap(old.xyxy, new.xyxy) > SAME_PERSON_IOU for new in fresh):
+                old.missed += 1
+                fresh.append(old)
+        self._wearers = fresh
+
+    def _dress(self, out: UInt8Array, wearer: _Wearer) -> None:
+        keypoints = None if wearer.keypoints is None else wearer.keypoints[None]
+        quad = self.quads(wearer.xyxy[None], keypoints)[0]
+        light = _light(out, wearer.xyxy)
+        if self.patch.target != "tshirt":
+            _paste(out, self._pyramid, quad, tiles=(1.0, 1.0), light=light)
+            return
+        # A texture repeats every `size_cm`, on the front and, at the same scale, on the sleeves.
+        sleeves = [] if keypoints is None else list(sleeve_quads(keypoints[0]))
+        for piece, (width, height) in [(s, SLEEVE_CM) for s in sleeves] + [(quad, FRONT_CM)]:
+            _paste(out, self._pyramid, piece, tiles=(width / self.size_cm[0], height / self.size_cm[1]), light=light)
+
+
+def _pyramid(rgba: UInt8Array) -> list[UInt8Array]:
+    """Return the pattern at full size, half, quarter...; each an area average, colour weighted by the mask."""
+    levels = [rgba]
+    while min(levels[-1].shape[:2]) >= 8:
+        last = levels[-1].astype(np.float32)
+        alpha = last[..., 3:] / 255
+        size = (last.shape[1] // 2, last.shape[0] // 2)
+        colour = cv2.resize(last[..., :3] * alpha, size, interpolation=cv2.INTER_AREA)
+        cover = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)[..., None]
+        half = np.dstack([colour / np.maximum(cover, 1e-3), cover * 255])
+        levels.append(np.clip(half + 0.5, 0, 255).astype(np.uint8))
+    return levels
+
+
+def _paste(
+    out: UInt8Array, pyramid: list[UInt8Array], quad: Float32Array, *, tiles: tuple[float, float], light: float
+) -> None:
+    """Warp the pattern, repeated `tiles` times along and across, onto `quad` of `out`, in place."""
+    height, width = out.shape[:2]
+    left, top = np.floor(quad.min(0)).astype(int) - 1
+    right, bottom = np.ceil(quad.max(0)).astype(int) + 2
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    if right - left < 3 or bottom - top < 3:
+        return
+    texture = _texture(pyramid, quad, tiles)
+    h, w = texture.shape[:2]
+    # Corners at the outer edges of the outer texels: half a texel beyond their centres.
+    corners = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) - 0.5
+    matrix = cv2.getPerspectiveTransform(corners, (quad - (left, top)).astype(np.float32))
+    size = (right - left, bottom - top)
+    colour = cv2.warpPerspective(
+        texture[..., :3], matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    cover = cv2.warpPerspective(texture[..., 3], matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    region = out[top:bottom, left:right]
+    weight = (cover.astype(np.float32) / 255)[..., None]
+    lit = colour.astype(np.float32) * light
+    region[:] = np.clip(region + (lit - region) * weight + 0.5, 0, 255).astype(np.uint8)
+
+
+def _texture(pyramid: list[UInt8Array], quad: Float32Array, tiles: tuple[float, float]) -> UInt8Array:
+    """Return the level with the fewest texels that still has one for each pixel it will cover, tiled."""
+    across = max(np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[3])) / tiles[0]
+    down = max(np.linalg.norm(quad[3] - quad[0]), np.linalg.norm(quad[2] - quad[1])) / tiles[1]
+    level = 0
+    while level + 1 < len(pyramid):
+        h, w = pyramid[level + 1].shape[:2]
+        if w < across or h < down:
+            break
+        level += 1
+    texture = pyramid[level]
+    # Between two levels the last step, of less than half, is an area average as well.
+    h, w = texture.shape[:2]
+    size = (max(1, min(w, round(across))), max(1, min(h, round(down))))
+    if size != (w, h):
+        texture = cv2.resize(texture, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    if tiles == (1.0, 1.0):
+        return texture
+    h, w = texture.shape[:2]
+    columns, rows = max(1, round(tiles[0] * w)), max(1, round(tiles[1] * h))
+    return texture[np.ix_(np.arange(rows) % h, np.arange(columns) % w)]
+
+
+def _light(pixels: UInt8Array, xyxy: Float32Array) -> float:
+    """Return the factor in [DIMMEST, 1] that carries the person's light to the pattern."""
+    x1, y1, x2, y2 = (max(int(v), 0) for v in xyxy)
+    person = pixels[y1 : y2 + 1 : 4, x1 : x2 + 1 : 4]
+    if not person.size:
+        return 1.0
+    return float(np.clip(np.percentile(person.max(2), 95) / LIT_VALUE, DIMMEST, 1.0))
+
+
+def _overlap(a: Float32Array, b: Float32Array) -> float:
+    """Return the intersection over union of two boxes."""
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    inter = float(w * h)
+    return inter / float((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
