@@ -1,0 +1,293 @@
+"""Recording: H.264 at true timestamps that a kill cannot spoil, with what was seen beside it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import threading
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import PictureType
+from av.video.reformatter import Colorspace
+from pydantic import Field
+
+from physadv.errors import RecordingError
+from physadv.files import sha256_of, write_json
+from physadv.live.session import Paths, Session
+from physadv.live.sidecar import Sidecar, row, write_parquet
+from physadv.record import machine, versions
+from physadv.settings import Settings
+from physadv.types import Detections, Frame, UInt8Array
+
+__all__ = ["Paths", "RecordSettings", "Recorder", "Session", "VideoWriter"]
+
+SCHEMA = 1
+TICKS = 90_000
+# One whole picture this often, so that a player can jump to it.
+KEY_S = 1.0
+# A quarter of a second at 30 pictures a second: enough for a slow disk write, little memory.
+QUEUE = 8
+
+
+class RecordSettings(Settings):
+    """How a recording is made."""
+
+    clean: bool = Field(default=False, description="write the untouched camera video too")
+    realtime: bool = Field(
+        default=True, description="leave pictures out, counted, while the encoder is behind; off: wait for it"
+    )
+    crf: int = Field(default=21, ge=0, le=51, description="H.264 quality; lower is better and larger")
+
+
+class Job(NamedTuple):
+    """One picture on its way to the writer."""
+
+    frame: Frame
+    annotated: UInt8Array
+    detections: Detections
+    info: dict[str, Any]
+
+
+class Recorder:
+    """Writes `v.mp4`, `v.clean.mp4` if asked, `v.jsonl`, `v.session.json`, and on a clean close `v.parquet`.
+
+    Encoding runs in a thread of its own; `write` only hands over. Whatever goes wrong there ends the recording, not the
+    demo: `error` then says what, and what was written is kept and plays. A path ending in .jsonl records the sidecar alone.
+    A picture's line is written once the picture itself is safe on disk, so after a kill the two agree.
+
+    dropped: pictures left out because the encoder was behind. notes: what was done to the pictures (padding, scaling).
+    """
+
+    def __init__(
+        self, path: Path, settings: RecordSettings | None = None, session: dict[str, Any] | None = None
+    ) -> None:
+        self.settings = settings or RecordSettings()
+        self.paths = Paths.of(path)
+        self.error: str | None = None
+        self.dropped = 0
+        self.written = 0
+        self.notes: list[str] = []
+        self._session = session or {}
+        self._started = datetime.now(UTC)
+        self._videos: list[tuple[VideoWriter, bool]] = []
+        self._clock = VideoClock()
+        self._pending: dict[str, Any] | None = None
+        try:
+            self.paths.clear()
+            self._save_session(ended=False)
+            self._sidecar = Sidecar(self.paths.jsonl)
+        except OSError as error:
+            raise RecordingError(f"{path}: cannot be recorded to: {error.strerror or error}") from error
+        self._jobs: queue.Queue[Job | None] = queue.Queue(QUEUE)
+        self._thread = threading.Thread(target=self._run, name=f"record {path.name}", daemon=True)
+        self._thread.start()
+
+    def write(self, frame: Frame, annotated: UInt8Array, detections: Detections, info: dict[str, Any]) -> bool:
+        """Hand over one picture; return whether it was taken. Nothing given may be changed afterwards.
+
+        frame: as the camera gave it. annotated: (h, w, 3) uint8 RGB, what the viewers see. info: as `sidecar.row` takes it.
+        """
+        if self.error is not None or not self._thread.is_alive():
+            return False
+        try:
+            self._jobs.put(Job(frame, annotated, detections, info), block=not self.settings.realtime)
+        except queue.Full:
+            self.dropped += 1
+            return False
+        return True
+
+    def close(self, *, wait: bool = True) -> None:
+        """Finish the files; with `wait`, return when they are whole. Safe to call twice."""
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            if wait:
+                self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self.error is None:
+                try:
+                    self._take(job)
+                except Exception as error:  # noqa: BLE001 -- an encoder fails in many ways; none may end the demo
+                    self._fail(error)
+        self._finish()
+
+    def _take(self, job: Job) -> None:
+        if not self._videos and self.paths.video is not None:
+            self._videos.append((self._open(self.paths.video, job.annotated), True))
+            if self.settings.clean:
+                self._videos.append((self._open(self.paths.clean, job.frame.pixels), False))
+        video_s = self._clock.seconds(job.frame)
+        line = row(job.frame, job.detections, job.info) | {"video_s": round(video_s, 6)}
+        for video, annotated in self._videos:
+            fit = video.write(job.annotated if annotated else job.frame.pixels, video_s)
+            if fit is not None:
+                line["video_fit"] = fit
+        if self._pending is not None:
+            self._sidecar.write(self._pending)
+            self._pending = None
+        self.written += 1
+        self._pending = line
+
+    def _open(self, path: Path, pixels: UInt8Array) -> VideoWriter:
+        video = VideoWriter(path, (pixels.shape[1], pixels.shape[0]), crf=self.settings.crf)
+        if video.padded:
+            self.notes.append(f"{path.name}: {video.padded}")
+        return video
+
+    def _fail(self, error: Exception) -> None:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        what = "the disk is full" if full else f"{type(error).__name__}: {error}"
+        self._pending = None
+        self.error = f"recording ended: {what}; what was written is kept in {self.paths.first}"
+        self._close_files()
+
+    def _finish(self) -> None:
+        """Close what is open and write what belongs to a whole recording."""
+        try:
+            self._close_files()
+            if self.error is None:
+                write_parquet(self.paths.jsonl, self.paths.parquet)
+            self._save_session(ended=True)
+        except Exception as error:  # noqa: BLE001 -- as in _run
+            if self.error is None:
+                self._fail(error)
+
+    def _close_files(self) -> None:
+        try:
+            for video, _ in self._videos:
+                video.close()
+            if self._pending is not None:
+                self._sidecar.write(self._pending)
+        finally:
+            self._pending = None
+            self._sidecar.close()
+
+    def _save_session(self, *, ended: bool) -> None:
+        files = {p.name: sha256_of(p) for p in self.paths.content() if p.is_file()} if ended else {}
+        record = {
+            "schema": SCHEMA,
+            "started": self._started.isoformat(timespec="milliseconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="milliseconds") if ended else None,
+            "pictures": self.written,
+            "dropped": self.dropped,
+            "error": self.error,
+            "notes": self.notes,
+            "recording": self.settings.model_dump(mode="json"),
+            "versions": versions(),
+            "machine": machine(),
+            "sha256": files,
+        }
+        write_json(self.paths.session, record | {"session": self._session})
+
+
+class VideoClock:
+    """When a picture belongs in the video, in seconds from its first: by presentation time, which must move on."""
+
+    def __init__(self) -> None:
+        self._last: Frame | None = None
+        self._at = 0.0
+
+    def seconds(self, frame: Frame) -> float:
+        """Return the time of the next picture. Where the source was changed and its clock begins anew, real time counts."""
+        if self._last is not None:
+            step = frame.pts_s - self._last.pts_s
+            if step <= 0:
+                step = max((frame.captured_ns - self._last.captured_ns) / 1e9, 2 / TICKS)
+            self._at += step
+        self._last = frame
+        return self._at
+
+
+class VideoWriter:
+    """An H.264 file of one size, in fragments of one picture: a kill costs the last one. A clean close makes it plain MP4.
+
+    padded: what was done to make an odd size even, or "". Pictures of another size are scaled into the first one's.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], *, crf: int) -> None:
+        self.path = path
+        self._size = size
+        width, height = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self.padded = "" if (width, height) == size else (
+            f"{size[0]} x {size[1]} is odd; its last column or row is repeated once to {width} x {height}"
+        )  # fmt: skip
+        flags = {"movflags": "hybrid_fragmented+frag_every_frame", "flush_packets": "1"}
+        self._container: Any = av.open(str(path), "w", format="mp4", options=flags)
+        options = {"preset": "superfast", "tune": "zerolatency", "crf": str(crf)}
+        stream: Any = self._container.add_stream("libx264", options=options)
+        stream.width, stream.height, stream.pix_fmt, stream.thread_count = width, height, "yuv420p", 1
+        stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
+        # BT.709, limited range: what players take untagged HD video for, said for every size.
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = 1, 1, 1, 1
+        self._stream = stream
+        self._ticks = -1
+        self._key_at = -KEY_S
+        self._whole = 0
+
+    def write(self, pixels: UInt8Array, at_s: float) -> list[float] | None:
+        """Append an (h, w, 3) uint8 RGB picture at `at_s` seconds; return [scale, x, y] if it had to be fitted in.
+
+        Raises: OSError if the disk is full; other errors of the encoder.
+        """
+        pixels, fit = _fitted(pixels, self._size)
+        picture = av.VideoFrame.from_ndarray(_even(pixels), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        self._ticks = max(round(at_s * TICKS), self._ticks + 1)
+        picture.pts, picture.time_base = self._ticks, Fraction(1, TICKS)
+        picture.pict_type = PictureType.I if at_s - self._key_at >= KEY_S else PictureType.NONE
+        if picture.pict_type == PictureType.I:
+            self._key_at = at_s
+        self._mux(self._stream.encode(picture))
+        return fit
+
+    def close(self) -> None:
+        """Finish the file. Safe to call twice.
+
+        Raises: OSError if the disk is full; the file is then cut back to its last whole picture, and plays.
+        """
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        try:
+            for packet in self._stream.encode(None):
+                container.mux(packet)
+            container.close()
+        except Exception:
+            container.close()
+            os.truncate(self.path, self._whole)
+            raise
+
+    def _mux(self, packets: Any) -> None:
+        for packet in packets:
+            self._container.mux(packet)
+        self._whole = self.path.stat().st_size
+
+
+def _even(pixels: UInt8Array) -> UInt8Array:
+    """Return a picture with even sides, the last row or column repeated where needed; yuv420p knows no odd ones."""
+    h, w = pixels.shape[:2]
+    if h % 2 or w % 2:
+        return cv2.copyMakeBorder(pixels, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+    return np.ascontiguousarray(pixels)
+
+
+def _fitted(pixels: UInt8Array, size: tuple[int, int]) -> tuple[UInt8Array, list[float] | None]:
+    """Return a picture centred in `size` (width, height) with its proportions kept, and [scale, x, y] if changed."""
+    h, w = pixels.shape[:2]
+    if (w, h) == size:
+        return pixels, None
+    scale = min(size[0] / w, size[1] / h)
+    new_w, new_h = max(round(w * scale), 1), max(round(h * scale), 1)
+    x, y = (size[0] - new_w) // 2, (size[1] - new_h) // 2
+    out = np.zeros((size[1], size[0], 3), np.uint8)
+    out[y : y + new_h, x : x + new_w] = cv2.resize(pixels, (new_w, new_h), interpolation=cv2.INTER_AREA)
+    return out, [round(scale, 6), x, y]

@@ -1,0 +1,240 @@
+"""A recording read back: its files, its pictures and what was seen in each."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from physadv.capture import open_source
+from physadv.capture.settings import CaptureSettings
+from physadv.errors import EndOfStream, RecordingError
+from physadv.live.sidecar import detections_of, read_lines
+from physadv.types import Detections, Frame, UInt8Array
+
+# Between a picture's reading and its showing lie one slot and one loop: few pictures.
+REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The files of one recording. video: None where only the sidecar is recorded."""
+
+    video: Path | None
+    clean: Path
+    jsonl: Path
+    parquet: Path
+    session: Path
+
+    @classmethod
+    def of(cls, path: Path) -> Paths:
+        """Return the files of a recording from any one of them.
+
+        Raises: RecordingError for a name of another kind.
+        """
+        name = path.name
+        for ending in (".session.json", ".clean.mp4", ".mp4", ".jsonl", ".parquet"):
+            if name.lower().endswith(ending) and len(name) > len(ending):
+                stem = path.with_name(name[: -len(ending)])
+                break
+        else:
+            raise RecordingError(f"{path}: expected a name ending in .mp4 or .jsonl")
+
+        def beside(suffix: str) -> Path:
+            return stem.with_name(stem.name + suffix)
+
+        video = None if name.lower().endswith(".jsonl") else beside(".mp4")
+        return cls(video, beside(".clean.mp4"), beside(".jsonl"), beside(".parquet"), beside(".session.json"))
+
+    @property
+    def first(self) -> Path:
+        """Return the file that stands for the recording."""
+        return self.video or self.jsonl
+
+    def content(self) -> list[Path]:
+        """Return the files that hold what was recorded."""
+        return [*([self.video] if self.video else []), self.clean, self.jsonl, self.parquet]
+
+    def clear(self) -> None:
+        """Make the folder and remove an earlier recording of this name, so that no file of it is taken for the new one's.
+
+        Raises: OSError.
+        """
+        self.first.parent.mkdir(parents=True, exist_ok=True)
+        for path in (*self.content(), self.session):
+            path.unlink(missing_ok=True)
+
+
+class Recorded(NamedTuple):
+    """One picture of a recording, what was seen in it, and the sidecar's whole line."""
+
+    frame: Frame
+    detections: Detections
+    line: dict[str, Any]
+
+
+class Session:
+    """A recording on disk. Iterating yields every picture with what was seen, in order.
+
+    info: what `session.json` says; empty where a kill left none. annotated: whether the pictures carry the boxes already,
+    because no clean video was recorded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.paths = Paths.of(path)
+        stem = self.paths.jsonl.with_suffix("")
+        found = [p for p in (self.paths.clean, stem.with_name(f"{stem.name}.mp4")) if p.is_file()]
+        if not found:
+            raise RecordingError(f"{path}: there is no video of a recording here ({stem.name}.mp4)")
+        if not self.paths.jsonl.is_file():
+            raise RecordingError(f"{path}: the recording lacks its sidecar {self.paths.jsonl.name}")
+        self.video = found[0]
+        self.annotated = self.video != self.paths.clean
+        self.info = _read_info(self.paths.session)
+
+    def __iter__(self) -> Iterator[Recorded]:
+        """Yield each picture; after a kill the recording ends with the last one that has both picture and line.
+
+        Raises: RecordingError or SourceError if a file is damaged.
+        """
+        source = open_source(str(self.video), CaptureSettings())
+        try:
+            lines = enumerate(read_lines(self.paths.jsonl))
+            number, line = next(lines, (0, None))
+            while line is not None:
+                try:
+                    frame = source.read()
+                except EndOfStream:
+                    return
+                # A damaged picture leaves a gap in the index; its line is passed over.
+                while line is not None and number < frame.index:
+                    number, line = next(lines, (0, None))
+                if line is not None:
+                    yield _recorded(frame, line)
+                    number, line = next(lines, (0, None))
+        finally:
+            source.close()
+
+    def source(self, *, loop: int = 1) -> ReplaySource:
+        """Return the recording as a live source, paced as it was recorded, that remembers what was seen.
+
+        loop: how often it plays; 0 for ever.
+        """
+        return ReplaySource(self, loop=loop)
+
+
+class ReplaySource:
+    """A recording played at its own speed: a `Source`, and for the pictures it has just given, their `Detector`.
+
+    backend, precision, min_conf: a detector's description, here that nothing is detected anew.
+    """
+
+    live = True
+    backend = "recorded"
+    precision = ""
+    min_conf = 0.0
+
+    def __init__(self, session: Session, *, loop: int = 1) -> None:
+        self.session = session
+        self.name = str(session.paths.first)
+        self._loop = loop
+        self._rounds = 0
+        self._items = iter(session)
+        self._index = 0
+        self._offset_s = 0.0
+        self._last_s = 0.0
+        self._start_s: float | None = None
+        self._recent: deque[tuple[int, Recorded]] = deque(maxlen=REMEMBERED)
+        self._closed = threading.Event()
+
+    def read(self) -> Frame:
+        """Return the next picture when it is due.
+
+        Raises: EndOfStream after the last round or `close`. RecordingError or SourceError if a file is damaged.
+        """
+        item = self._next()
+        at = self._offset_s + item.frame.pts_s
+        now = time.monotonic()
+        if self._start_s is None:
+            self._start_s = now - at
+        if self._closed.wait(max(self._start_s + at - now, 0)):
+            raise EndOfStream(f"{self.name} was closed")
+        index, self._index, self._last_s = self._index, self._index + 1, at
+        frame = replace(item.frame, index=index, captured_ns=time.monotonic_ns(), pts_s=at)
+        self._recent.append((index, item))
+        return frame
+
+    def close(self) -> None:
+        """End at once. Safe to call twice and from another thread."""
+        self._closed.set()
+
+    def recorded(self, frame: Frame) -> Recorded:
+        """Return what the recording holds for a picture that `read` gave lately.
+
+        Raises: RecordingError for any other picture.
+        """
+        for index, item in reversed(self._recent):
+            if index == frame.index:
+                return item
+        raise RecordingError(f"{self.name}: picture {frame.index} is not one that was just played")
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return what was seen in a picture that `read` gave lately, boxes in its pixels."""
+        return self.recorded(frame).detections
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Raise: a recording knows what was seen in its own pictures only.
+
+        Raises: RecordingError.
+        """
+        raise RecordingError(f"{self.name}: a recording cannot look at {len(images)} other pictures")
+
+    def _next(self) -> Recorded:
+        item = next(self._items, None)
+        if item is None:
+            self._rounds += 1
+            if not self._index or (self._loop and self._rounds >= self._loop):
+                raise EndOfStream(f"{self.name}: that was the end of the recording")
+            self._offset_s = self._last_s + 1 / 30
+            self._items = iter(self.session)
+            item = next(self._items, None)
+            if item is None:
+                raise EndOfStream(f"{self.name}: that was the end of the recording")
+        return item
+
+
+def _recorded(frame: Frame, line: dict[str, Any]) -> Recorded:
+    """Return picture and detections in the same pixels: the recorder's padding cut off, its scaling followed."""
+    found = detections_of(line)
+    fit = line.get("video_fit")
+    if fit is not None:
+        return Recorded(frame, _moved(found, *fit), line)
+    width, height = line.get("width", 0), line.get("height", 0)
+    if (width + width % 2, height + height % 2) == frame.size != (width, height):
+        frame = frame.with_pixels(frame.pixels[:height, :width])
+    return Recorded(frame, found, line)
+
+
+def _moved(found: Detections, scale: float, x: float, y: float) -> Detections:
+    xyxy = found.xyxy * scale + np.array([x, y, x, y], np.float32)
+    points = found.keypoints
+    if points is not None:
+        points = points * np.array([scale, scale, 1], np.float32) + np.array([x, y, 0], np.float32)
+    return replace(found, xyxy=xyxy, keypoints=points)
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: cannot be read: {error}") from error
+    return info if isinstance(info, dict) else {}

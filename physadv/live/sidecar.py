@@ -1,0 +1,197 @@
+"""What was seen, beside a recording: one JSON line a picture, and the same as Parquet once the recording is closed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from physadv.errors import RecordingError
+from physadv.files import atomic_write
+from physadv.types import Alert, Detections, Frame
+
+_BOX = pa.list_(pa.float32())
+SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("captured_ns", pa.int64()),
+        ("pts_s", pa.float64()),
+        ("video_s", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        (
+            "persons",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("xyxy", _BOX),
+                        ("score", pa.float32()),
+                        ("keypoints", pa.list_(_BOX)),
+                        ("held", pa.bool_()),
+                        ("certified", pa.bool_()),
+                        ("track", pa.int64()),
+                    ]
+                )
+            ),
+        ),
+        ("defences", pa.list_(pa.string())),
+        ("worn", pa.string()),
+        ("alerts", pa.list_(pa.struct([("kind", pa.string()), ("text", pa.string()), ("xyxy", _BOX)]))),
+        ("stage_ms", pa.map_(pa.string(), pa.float64())),
+        ("more", pa.string()),
+    ]
+)
+_BATCH = 2048
+
+
+def row(frame: Frame, detections: Detections, info: dict[str, Any]) -> dict[str, Any]:
+    """Return a picture's line as plain values.
+
+    info: `defences` (names), `worn` (name of the pattern or None), `stage_ms` (name to milliseconds); other keys are kept
+    as they are.
+    """
+    width, height = frame.size
+    head = {
+        "index": frame.index,
+        "captured_ns": frame.captured_ns,
+        "pts_s": round(frame.pts_s, 6),
+        "width": width,
+        "height": height,
+        "persons": _persons(detections),
+        "defences": [],
+        "worn": None,
+        "alerts": [{"kind": a.kind, "text": a.text, "xyxy": a.xyxy and list(a.xyxy)} for a in detections.alerts],
+        "stage_ms": {},
+    }
+    return head | info
+
+
+def _persons(found: Detections) -> list[dict[str, Any]]:
+    xyxy, score = _plain(found.xyxy, 2), _plain(found.score, 4)
+    points = None if found.keypoints is None else _plain(found.keypoints, 2)
+    return [
+        {
+            "xyxy": xyxy[i],
+            "score": score[i],
+            "keypoints": None if points is None else points[i],
+            "held": None if found.held is None else bool(found.held[i]),
+            "certified": None if found.certified is None else bool(found.certified[i]),
+            "track": None if found.track is None else int(found.track[i]),
+        }
+        for i in range(len(found))
+    ]
+
+
+def _plain(values: Any, digits: int) -> Any:
+    """Return an array as nested lists, rounded; JSON has no NaN, so what is not finite becomes 0."""
+    return np.round(np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0), digits).tolist()
+
+
+def detections_of(line: dict[str, Any]) -> Detections:
+    """Return what a line says was found.
+
+    Raises: RecordingError if the line lacks what a sidecar's line has.
+    """
+    try:
+        people = line["persons"]
+        alerts = tuple(Alert(a["kind"], a["text"], a["xyxy"] and tuple(a["xyxy"])) for a in line["alerts"])
+        points = [p["keypoints"] for p in people]
+
+        def flags(name: str, kind: type[np.generic]) -> Any:
+            values = [p[name] for p in people]
+            return None if not values or None in values else np.array(values, kind)
+
+        return Detections(
+            np.array([p["xyxy"] for p in people], np.float32).reshape(-1, 4),
+            np.array([p["score"] for p in people], np.float32),
+            None if not points or None in points else np.array(points, np.float32),
+            alerts,
+            flags("held", np.bool_),
+            flags("certified", np.bool_),
+            flags("track", np.int64),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordingError(f"sidecar: not a line of a recording: {error!r}") from error
+
+
+class Sidecar:
+    """A JSONL file that holds whole lines only, whenever it is looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stream = path.open("wb", buffering=0)
+        self._size = 0
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one line and hand it to the system at once.
+
+        Raises: OSError if the disk is full; a part of a line is cut off again.
+        """
+        data = json.dumps(line, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        try:
+            if self._stream.write(data) != len(data):
+                raise OSError(28, "No space left on device", str(self.path))
+        except OSError:
+            self._stream.truncate(self._size)
+            raise
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._stream.close()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a sidecar; a last line without its end (a kill) is left out.
+
+    Raises: RecordingError if the file is missing or another line does not parse.
+    """
+    try:
+        with path.open("rb") as stream:
+            for number, text in enumerate(stream, 1):
+                if not text.endswith(b"\n"):
+                    return
+                try:
+                    line = json.loads(text)
+                except ValueError as error:
+                    raise RecordingError(f"{path}:{number}: not JSON: {error}") from error
+                if not isinstance(line, dict):
+                    raise RecordingError(f"{path}:{number}: expected a table, got {type(line).__name__}")
+                yield line
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def write_parquet(jsonl: Path, parquet: Path) -> int:
+    """Write the lines of a sidecar as Parquet, atomically and in pieces; return how many there were.
+
+    Raises: RecordingError if the sidecar cannot be read. OSError if the disk is full.
+    """
+    count = 0
+    with atomic_write(parquet) as stream, pq.ParquetWriter(stream, SCHEMA, compression="zstd") as writer:
+        batch: list[dict[str, Any]] = []
+        for line in read_lines(jsonl):
+            batch.append(_as_columns(line))
+            count += 1
+            if len(batch) == _BATCH:
+                writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
+                batch.clear()
+        writer.write_table(pa.Table.from_pylist(batch, SCHEMA))
+    return count
+
+
+def _as_columns(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line in the shape of the schema, everything without a column as JSON in `more`."""
+    out = {name: line[name] for name in SCHEMA.names if name in line}
+    out["stage_ms"] = list(line.get("stage_ms", {}).items())
+    more = {name: value for name, value in line.items() if name not in SCHEMA.names}
+    worn = line.get("worn")
+    if worn is not None and not isinstance(worn, str):
+        out["worn"], more["worn"] = str(worn.get("name", "")) if isinstance(worn, dict) else str(worn), worn
+    out["more"] = json.dumps(more) if more else None
+    return out
