@@ -32,14 +32,14 @@ class Letterbox:
     frame_height: int
 
     @classmethod
-    def fit(cls, frame_width: int, frame_height: int, imgsz: int) -> Letterbox:
-        """Return the smallest multiple-of-32 rectangle with long side `imgsz` that holds the frame in proportion.
+    def fit(cls, frame_width: int, frame_height: int, imgsz: int, *, stride: int = STRIDE) -> Letterbox:
+        """Return the smallest rectangle with long side `imgsz`, sides multiples of `stride`, that holds the frame.
 
         Source: the rectangular inference of ultralytics' `LetterBox(auto=True)`, whose figures this must reproduce.
         """
         ratio = imgsz / max(frame_width, frame_height)
         inner_w, inner_h = max(round(frame_width * ratio), 1), max(round(frame_height * ratio), 1)
-        width, height = -(-inner_w // STRIDE) * STRIDE, -(-inner_h // STRIDE) * STRIDE
+        width, height = -(-inner_w // stride) * stride, -(-inner_h // stride) * stride
         left, top = round((width - inner_w) / 2 - 0.1), round((height - inner_h) / 2 - 0.1)
         scale = (inner_w / frame_width, inner_h / frame_height)
         return cls(scale, left, top, width, height, frame_width, frame_height)
@@ -85,12 +85,12 @@ def intersection(a: Float32Array, b: Float32Array) -> Float32Array:
     """Return the (n, m) areas common to (n, 4) and (m, 4) xyxy boxes."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return np.prod(np.clip(high - low, 0, None), axis=2)  # type: ignore[no-any-return]
+    return np.prod(np.clip(high - low, 0, None), axis=2)
 
 
 def area(xyxy: Float32Array) -> Float32Array:
     """Return the (n,) areas of xyxy boxes."""
-    return np.prod(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None), axis=1)  # type: ignore[no-any-return]
+    return np.prod(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None), axis=1)
 
 
 def suppress(xyxy: torch.Tensor, score: torch.Tensor, *, iou_above: float, limit: int) -> torch.Tensor:

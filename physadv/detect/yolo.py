@@ -1,13 +1,13 @@
-"""Ultralytics YOLO models as person detectors with gradients. The only file that imports ultralytics."""
+"""Ultralytics YOLO models as person networks, with gradients where asked. The only file that imports ultralytics."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,15 +16,16 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_VERBOSE", "false")
 
 from ultralytics.models import YOLO
-from ultralytics.nn.modules.head import Detect
+from ultralytics.nn.modules.head import Detect, Pose26, WorldDetect, YOLOEDetect
+from ultralytics.utils import LOGGER
 from ultralytics.utils.downloads import attempt_download_asset
 
-from physadv.detect.boxes import Letterbox, suppress
+from physadv.detect.head import KEYPOINTS, HeadSpec, decode_boxes, decode_keypoints
 from physadv.detect.weights import Weights
 from physadv.errors import WeightsError
-from physadv.types import Candidates, Detections, Frame, UInt8Array
+from physadv.types import Candidates
 
-MAX_PEOPLE = 300
+Raw = dict[str, torch.Tensor]
 
 
 def download(target: Path) -> None:
@@ -33,19 +34,23 @@ def download(target: Path) -> None:
     Raises: WeightsError if there is no such model or no network.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    level = LOGGER.level
+    LOGGER.setLevel(logging.CRITICAL)
     try:
         attempt_download_asset(str(target))
     except Exception as error:  # ultralytics raises many kinds: URL errors, assertion, HTTP status
         raise WeightsError(f"--detector: {target.name} could not be downloaded: {error}") from error
+    finally:
+        LOGGER.setLevel(level)
     if not target.is_file():
         raise WeightsError(f"--detector: {target.name} is not a file here, nor a model ultralytics offers for download")
 
 
 class PersonNet(nn.Module):
-    """A YOLO network that answers for one class only: raw person logits, boxes in pixels, keypoints.
+    """A YOLO network that answers for one class only.
 
-    Both heads of an end-to-end model are there as long as the network is not fused; `head` names the one that
-    inference uses ("one2one" there, "one2many" elsewhere).
+    end2end: whether inference uses a head that needs no suppression. Such a model has a second head as long as fusing has
+    not removed it; `heads(every=True)` gives both.
     """
 
     def __init__(self, model: nn.Module, person: int, *, name: str) -> None:
@@ -53,39 +58,71 @@ class PersonNet(nn.Module):
         self.model = model
         self.person = person
         self.name = name
-        layers = cast(nn.ModuleList, model.model)
-        self.detect_head = cast(Any, layers[-1])
-        # Corners from every head: the decoder otherwise gives centre and size for one2many alone.
-        self.detect_head.xyxy = True
-        # The head that end-to-end families are built around, whatever default the installed ultralytics has for them.
-        self.end2end = getattr(self.detect_head, "one2one_cv2", None) is not None
-        self.detect_head.end2end = self.end2end
-        self.keypoints = hasattr(self.detect_head, "kpts_decode") and tuple(self.detect_head.kpt_shape) == (17, 3)
+        layers: list[Any] = list(cast(nn.ModuleList, model.model))
+        self._body, self._head = layers[:-1], layers[-1]
+        self._kept = set(cast("list[int]", model.save))
+        self.spec = _spec(self._head)
 
-    def heads(self, images: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
-        """Return the raw answer of each head that is there, for images (b, 3, h, w) in [0, 1] RGB."""
-        _, raw = self.model(images)
-        return cast("dict[str, dict[str, torch.Tensor]]", raw if "one2many" in raw else {"one2many": raw})
+    @property
+    def end2end(self) -> bool:
+        """Return whether the inference head needs no suppression."""
+        return self.spec.end2end
+
+    def heads(self, images: torch.Tensor, *, every: bool = True) -> dict[str, Raw]:
+        """Return the raw answers ("boxes", "scores", "kpts") of each head there is, for (b, 3, h, w) in [0, 1] RGB.
+
+        every: False leaves out the head that inference does not use.
+        """
+        # Ultralytics' own forward also decodes, and ranks, every class of every cell; the layers are run one by one here
+        # to get at the head's raw answer without that price.
+        outputs: list[Any] = []
+        x: Any = images
+        for layer in self._body:
+            x = layer(_inputs(layer, outputs, x))
+            outputs.append(x if layer.i in self._kept else None)
+        features = _inputs(self._head, outputs, x)
+        names = ["one2one", "one2many"] if self.end2end else ["one2many"]
+        answers = {
+            n: self._head.forward_head(features, **getattr(self._head, n)) for n in (names if every else names[:1])
+        }
+        return {n: cast(Raw, raw) for n, raw in answers.items() if raw}
+
+    def raw(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) of the inference head."""
+        answer = next(iter(self.heads(images, every=False).values()))
+        out = answer["scores"][:, self.person], answer["boxes"]
+        return out if self.spec.keypoints is None else (*out, answer["kpts"])
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return logit (b, a), xyxy (b, a, 4) and, for pose models, keypoints (b, a, 51) of the inference head."""
-        raw = self.heads(images)["one2one" if self.end2end else "one2many"]
-        logit, xyxy = self.decode(raw)
-        if not self.keypoints:
-            return logit, xyxy
-        return logit, xyxy, self.detect_head.kpts_decode(raw["kpts"]).transpose(1, 2)
+        logit, distance, *keypoints = self.raw(images)
+        h, w = images.shape[2:]
+        points = [decode_keypoints(k, self.spec, h, w).flatten(2) for k in keypoints]
+        return (logit, decode_boxes(distance, self.spec, h, w), *points)
 
-    def decode(self, raw: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def decode(self, raw: Raw, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return person logits (b, a) and corner boxes (b, a, 4) of one head's raw answer."""
-        boxes = self.detect_head._get_decode_boxes(raw)
-        return raw["scores"][:, self.person], boxes.transpose(1, 2)
+        return raw["scores"][:, self.person].float(), decode_boxes(raw["boxes"], self.spec, height, width)
 
 
-def load_net(weights: Weights, *, fuse: bool = True) -> PersonNet:
+class BytesNet(nn.Module):
+    """A network that takes bytes as a camera gives them, (b, h, w, 3) uint8 RGB: what is exported to other backends."""
+
+    def __init__(self, net: PersonNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what `PersonNet.raw` does."""
+        # NHWC bytes seen as NCHW are already in channels_last order: no copy but the conversion.
+        return self.net.raw(batch.permute(0, 3, 1, 2).float() / 255)
+
+
+def load_net(weights: Weights, *, fuse: bool = True, both_heads: bool = False) -> PersonNet:
     """Return the frozen network in eval mode, float32, on the CPU.
 
-    fuse: fold batch norm into convolutions. Ultralytics' fusing also deletes the head that inference does not use, so a
-    network that will be attacked through both heads (end-to-end families) must not be fused.
+    fuse: fold batch norm into convolutions. both_heads: keep the head of end-to-end families that inference does not use,
+    for an attack through both; ultralytics' own fusing deletes it.
 
     Raises: WeightsError if the file is no ultralytics detection or pose model, or has no class "person".
     """
@@ -94,13 +131,15 @@ def load_net(weights: Weights, *, fuse: bool = True) -> PersonNet:
         model = cast(Any, yolo.model)
         head = model.model[-1]
     except Exception as error:  # unpickling a foreign file fails in ways that no list covers
-        raise WeightsError(f"{weights.path}: not an ultralytics model that can be loaded: {error}") from error
+        raise WeightsError(f"{weights.path}: not an ultralytics model that can be loaded: {_short(error)}") from error
     if not isinstance(head, Detect) or yolo.task not in ("detect", "pose"):
         raise WeightsError(f"{weights.path}: expected a detection or pose model, got task {yolo.task!r}")
-    return person_net(model, name=weights.name, fuse=fuse)
+    if isinstance(head, WorldDetect | YOLOEDetect):
+        raise WeightsError(f"{weights.path}: open-vocabulary models are not supported; name a YOLOv8 to YOLO26 model")
+    return person_net(model, name=weights.name, fuse=fuse, both_heads=both_heads)
 
 
-def person_net(model: nn.Module, *, name: str, fuse: bool = True) -> PersonNet:
+def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bool = False) -> PersonNet:
     """Return an ultralytics detection or pose module as a frozen `PersonNet`.
 
     Raises: WeightsError if it has no class "person".
@@ -110,89 +149,81 @@ def person_net(model: nn.Module, *, name: str, fuse: bool = True) -> PersonNet:
     if person is None:
         some = ", ".join(list(names.values())[:5])
         raise WeightsError(f"{name}: the model has no class 'person' (it has {len(names)}: {some}, ...)")
-    out = PersonNet(cast(Any, model).float().eval(), person, name=name)
+    yolo = cast(Any, model).float().eval()
+    head = yolo.model[-1]
+    # The head that end-to-end families are built around, whatever default the installed ultralytics has for them.
+    head.end2end = getattr(head, "one2one_cv2", None) is not None
     if fuse:
-        out.model = cast(Any, model).fuse(verbose=False)
+        if both_heads:
+            # Shadows the method that would delete a head; everything else is still folded.
+            head.fuse = lambda: None
+        yolo.fuse(verbose=False)
+        head.__dict__.pop("fuse", None)
+    out = PersonNet(yolo, person, name=name)
     out.requires_grad_(False)
     return out.eval()
 
 
-class TorchDetector:
-    """The reference detector: PyTorch, float32 on any device, or bfloat16 where asked.
+class YoloGradient:
+    """A network as something to attack: logits of every candidate of every head, with gradients to the images.
 
-    Raises nothing of its own after construction; every answer goes down to `min_conf`.
+    precision: "fp32", or "bf16" for autocast; answers are float32 either way, boxes decoded in float32. sha256: of the
+    weights file.
     """
-
-    backend = "torch"
 
     def __init__(
-        self,
-        net: PersonNet,
-        *,
-        imgsz: int = 640,
-        min_conf: float = 0.05,
-        iou_above: float = 0.7,
-        device: str = "cpu",
-        bf16: bool = False,
+        self, net: PersonNet, *, device: str = "cpu", precision: Literal["fp32", "bf16"] = "fp32", sha256: str = ""
     ) -> None:
+        self.net = net.to(device).to(memory_format=torch.channels_last)
         self.name = net.name
-        self.precision = "bf16" if bf16 else "fp32"
-        self.min_conf = min_conf
-        self.imgsz = imgsz
-        self.iou_above = iou_above
         self.device = torch.device(device)
-        self.net = net.to(self.device).to(memory_format=torch.channels_last)
-
-    def detect(self, frame: Frame) -> Detections:
-        """Return the people in one frame, boxes in its own pixels."""
-        return self.detect_batch([frame.pixels])[0]
-
-    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the people in each (h, w, 3) uint8 RGB image of one common size."""
-        if not images:
-            return []
-        box = Letterbox.fit(images[0].shape[1], images[0].shape[0], self.imgsz)
-        batch = torch.from_numpy(np.stack([box.apply(i) for i in images])).to(self.device)
-        # NHWC bytes seen as NCHW are already in channels_last order: no copy but the conversion.
-        tensor = batch.permute(0, 3, 1, 2).float().div_(255)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            answer = [t.float().cpu() for t in self.net(tensor)]
-        return [self._people([t[i] for t in answer], box) for i in range(len(images))]
-
-    def _people(self, answer: list[torch.Tensor], box: Letterbox) -> Detections:
-        return people_from(answer, box, min_conf=self.min_conf, iou_above=None if self.net.end2end else self.iou_above)
-
-
-def people_from(
-    answer: Sequence[torch.Tensor], box: Letterbox, *, min_conf: float, iou_above: float | None
-) -> Detections:
-    """Return people in frame pixels from one image's logit (a,), xyxy (a, 4) and keypoints (a, 51) or none.
-
-    iou_above: the overlap above which the weaker box is suppressed, or None for end-to-end models, which need no
-    suppression.
-    """
-    logit, xyxy = answer[0], answer[1]
-    score = logit.sigmoid()
-    index = (score >= min_conf).nonzero().squeeze(1)
-    if iou_above is None:
-        order = score[index].argsort(descending=True)[:MAX_PEOPLE]
-    else:
-        order = suppress(xyxy[index], score[index], iou_above=iou_above, limit=MAX_PEOPLE)
-    index = index[order]
-    points = box.points_to_frame(answer[2][index].reshape(-1, 17, 3).numpy()) if len(answer) > 2 else None
-    return Detections(box.boxes_to_frame(xyxy[index].numpy()), score[index].numpy(), points)
-
-
-class YoloGradient:
-    """The same network as something to attack: logits of every candidate of every head, with gradients to the images."""
-
-    def __init__(self, net: PersonNet) -> None:
-        self.net = net
-        self.name = net.name
+        self.precision = precision
+        self.sha256 = sha256
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
-        decoded = [self.net.decode(raw) for raw in self.net.heads(images).values() if raw]
-        return Candidates(
-            torch.cat([logit for logit, _ in decoded], 1).float(), torch.cat([xyxy for _, xyxy in decoded], 1).float()
-        )
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of the network's stride."""
+        images = images.to(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            answers = self.net.heads(images)
+        h, w = images.shape[2:]
+        decoded = [self.net.decode(raw, h, w) for raw in answers.values()]
+        return Candidates(torch.cat([logit for logit, _ in decoded], 1), torch.cat([xyxy for _, xyxy in decoded], 1))
+
+    def fingerprint(self) -> str:
+        """Return a hash of every weight and buffer as they are now: equal before and after means nothing changed."""
+        return fingerprint(self.net)
+
+
+def fingerprint(net: nn.Module) -> str:
+    """Return the SHA-256 of a module's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _inputs(layer: Any, outputs: list[Any], previous: Any) -> Any:
+    """Return what a layer of ultralytics' graph takes: the previous output, an earlier one, or a list of them."""
+    if layer.f == -1:
+        return previous
+    if isinstance(layer.f, int):
+        return outputs[layer.f]
+    return [previous if j == -1 else outputs[j] for j in layer.f]
+
+
+def _spec(head: Any) -> HeadSpec:
+    pose = hasattr(head, "kpts_decode") and tuple(head.kpt_shape) == (KEYPOINTS, 3)
+    kind: Literal["double", "plain"] = "plain" if isinstance(head, Pose26) else "double"
+    return HeadSpec(
+        strides=tuple(int(s) for s in head.stride.tolist()),
+        reg_max=int(head.reg_max),
+        end2end=bool(head.end2end),
+        keypoints=kind if pose else None,
+    )
+
+
+def _short(error: BaseException) -> str:
+    """Return the first sentence of a foreign error, which may run over many lines."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,62 @@
+"""The detector every backend shares: letterbox in, raw answer out, people decoded; only the inference differs."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physadv.detect.boxes import Letterbox
+from physadv.detect.head import HeadSpec, people_from
+from physadv.types import Detections, Float32Array, Frame, UInt8Array
+
+if TYPE_CHECKING:
+    from physadv.detect.weights import Weights
+
+
+class NetworkDetector(ABC):
+    """A detector around one network. Safe to call from several threads: one inference runs at a time.
+
+    imgsz: long side in pixels to which frames are scaled, a multiple of the network's stride. sha256: of the weights.
+    """
+
+    backend: str
+
+    def __init__(
+        self, weights: Weights, spec: HeadSpec, *, precision: str, imgsz: int, min_conf: float, iou_above: float
+    ) -> None:
+        self.name = weights.name
+        self.sha256 = weights.sha256
+        self.spec = spec
+        self.precision = precision
+        self.min_conf = min_conf
+        self.iou_above = iou_above
+        self.imgsz = -(-imgsz // spec.stride) * spec.stride
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:
+        """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) for (b, h, w, 3) RGB.
+
+        What it returns may be overwritten by the next call; callers hold the lock until they have copied.
+        """
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the people in one frame, boxes in its own pixels."""
+        return self.detect_batch([frame.pixels])[0]
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the people in each (h, w, 3) uint8 RGB image of one common size."""
+        if not images:
+            return []
+        box = Letterbox.fit(images[0].shape[1], images[0].shape[0], self.imgsz, stride=self.spec.stride)
+        batch = np.stack([box.apply(i) for i in images]) if len(images) > 1 else box.apply(images[0])[None]
+        with self._lock:
+            raw = self.infer(batch)
+            return [
+                people_from([r[i] for r in raw], self.spec, box, min_conf=self.min_conf, iou_above=self.iou_above)
+                for i in range(len(images))
+            ]

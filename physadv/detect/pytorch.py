@@ -1,0 +1,60 @@
+"""The reference detector: PyTorch, float32 on any device, or bfloat16 where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from physadv.detect.network import NetworkDetector
+from physadv.errors import BackendError
+from physadv.types import Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    from physadv.detect.weights import Weights
+    from physadv.detect.yolo import PersonNet
+
+
+class TorchDetector(NetworkDetector):
+    """A `PersonNet` run by PyTorch, channels_last; precision "fp32" or "bf16" (autocast)."""
+
+    backend = "torch"
+
+    def __init__(
+        self,
+        net: PersonNet,
+        weights: Weights,
+        *,
+        precision: str = "fp32",
+        imgsz: int = 640,
+        min_conf: float = 0.05,
+        iou_above: float = 0.7,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(weights, net.spec, precision=precision, imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
+        self.device = torch.device(device)
+        self.net = net.to(self.device).to(memory_format=torch.channels_last)
+
+    def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:
+        """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) for (b, h, w, 3) RGB."""
+        # A frame that needed no scaling comes as it is, read-only, which torch will not take.
+        batch = batch if batch.flags.writeable else batch.copy()
+        # NHWC bytes seen as NCHW are already in channels_last order: no copy but the conversion.
+        tensor = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return [t.float().cpu().numpy() for t in self.net.raw(tensor)]
+
+
+def pick_device(asked: str) -> str:
+    """Return the device for "auto" (CUDA, else MPS, else CPU), or the one asked for.
+
+    Raises: BackendError if it is not on this machine.
+    """
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=asked)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise BackendError(f"device: expected cpu, cuda or mps as found on this machine, got {asked!r}") from error
+    return asked
