@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from physadv.defend.base import Defence, Guarded
+from physadv.defend.objectseeker import ObjectSeeker
+from physadv.defend.patchcleanser import PatchCleanser
 from physadv.defend.pipeline import Pipeline
 from physadv.defend.pipeline import parse_pipeline as _parse
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
@@ -19,11 +21,14 @@ DEFENCES: dict[str, type[Defence]] = {
     "median": Median,
     "bit-depth": BitDepth,
     "vote": Vote,
+    "objectseeker": ObjectSeeker,
+    "patchcleanser": PatchCleanser,
 }
 
 PRESETS: dict[str, str] = {
     "fast": "median",
     "balanced": "vote",
+    "certified": "objectseeker",
 }
 
 

@@ -115,7 +115,7 @@ def hide(picture: UInt8Array, masks: Sequence[Int64Array] | Int64Array) -> UInt8
 
 
 def positions_hidden(masks: Int64Array, patch: PatchSize, width: int, height: int) -> Int64Array:
-    """Return the (n, 4) rectangles of corner positions, right and lower bound exclusive, at which each mask hides the patch.
+    """Return the (n, 4) rectangles of corner positions, last bounds exclusive, at which each mask hides the patch.
 
     A mask that reaches an edge of the picture also hides what sticks out there. A mask smaller than the patch gives an
     empty rectangle, or one of those positions at which the rest of the patch is outside the picture.
@@ -143,7 +143,7 @@ def region(
     return {"anywhere": (inside, None), "over": (over, None), "close": (near, over), "far": (inside, near)}[where]
 
 
-def _clip(rectangle: np.ndarray, within: Int64Array) -> Int64Array:  # type: ignore[type-arg]
+def _clip(rectangle: np.ndarray, within: Int64Array) -> Int64Array:
     low = np.clip(rectangle, np.tile(within[:2], 2), np.tile(within[2:], 2))
     return low.astype(np.int64)
 

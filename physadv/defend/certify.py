@@ -1,0 +1,147 @@
+"""When a person can not be hidden by any one patch: the certificate for boxes, and the merging that it speaks about.
+
+The argument, in full. Let the defended detector report the whole picture's people and, besides, everyone found in any
+masked view: each box of a masked view ends up inside a reported box (`join`). Let a patch of at most the stated size change
+the picture. If some mask hides the whole patch, that mask's view is the same array with and without the patch, so the boxes
+found in it are the same, and each of them ends up inside a reported box, whatever is found elsewhere. A person is certified
+if, for every position of the patch in the class asked about, some mask hides the whole patch there and a box found in its
+view covers at least `still` of the person's box: then some reported box does, too.
+
+So a person is "still found" if one reported box covers at least `still` of the person's box (intersection over the person's
+area, IoA). The attacker may make that box larger, or add others: this is a certificate against hiding, not against false
+alarms. It is about one patch a picture, and about what the patch itself changes: not shadows, exposure or a lossy codec.
+Published box pruning drops a masked box that a reported one covers to 60 %, and so loses 40 % of its area from the bound;
+here the reported box grows by what sticks out, and the bound loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from physadv.defend.masks import PatchSize, Where, positions_hidden, region, uncovered
+from physadv.detect.boxes import area, intersection
+from physadv.types import BoolArray, Detections, Float32Array, Int64Array
+
+PRUNE = 0.6
+STILL = 0.2
+# Areas are reckoned in float32; a certificate asks for this much more than the bound, so that rounding cannot break it.
+SLACK = 1e-4
+
+
+def covered_by(boxes: Float32Array, others: Float32Array) -> Float32Array:
+    """Return (n,) the largest part of each of (n, 4) boxes that one of (m, 4) others covers: IoA, 0 without others."""
+    if len(others) == 0:
+        return np.zeros(len(boxes), np.float32)
+    return (intersection(boxes, others) / np.maximum(area(boxes), 1e-9)[:, None]).max(1).astype(np.float32)
+
+
+def join(
+    whole: Detections, views: Sequence[Detections], *, conf: float, whole_conf: float, prune: float = PRUNE
+) -> tuple[Detections, BoolArray]:
+    """Return what the defended detector reports, and which of these people only the masked views showed.
+
+    Masked views count from score `conf`; of the whole picture's people, those with score >= `whole_conf` and those held.
+    A masked box of which a reported box covers `prune` becomes part of that box, which grows to hold it; any other is
+    reported itself, larger ones first. Whoever has taken in a masked box is held or scores `conf`, so that no threshold
+    of the caller's up to `conf` loses it: the promise that `certified` rests on.
+    """
+    parts = [v.pick(v.score >= conf) for v in views if (v.score >= conf).any()]
+    boxes = np.concatenate([p.xyxy for p in parts]) if parts else np.zeros((0, 4), np.float32)
+    scores = np.concatenate([p.score for p in parts]) if parts else np.zeros(0, np.float32)
+    held = np.zeros(len(whole), bool) if whole.held is None else whole.held.copy()
+    strong = np.flatnonzero((whole.score >= whole_conf) | held)
+    hosts, best = (
+        np.concatenate([whole.xyxy[strong], np.zeros_like(boxes)]),
+        np.concatenate([whole.score[strong], scores]),
+    )
+    took = np.zeros(len(hosts), bool)
+    new: list[int] = []
+    for i in np.argsort(-area(boxes), kind="stable"):
+        n = len(strong) + len(new)
+        common = intersection(boxes[i : i + 1], hosts[:n])[0]
+        at = int(common.argmax()) if n else n
+        if n and common[at] > 0 and common[at] >= prune * area(boxes[i : i + 1])[0]:
+            hosts[at] = [*np.minimum(hosts[at, :2], boxes[i, :2]), *np.maximum(hosts[at, 2:], boxes[i, 2:])]
+            best[at] = max(best[at], scores[i]) if at >= len(strong) else best[at]
+            took[at] = True
+        else:
+            hosts[n], best[n] = boxes[i], scores[i]
+            new.append(int(i))
+    xyxy = whole.xyxy.copy()
+    xyxy[strong] = hosts[: len(strong)]
+    held[strong] |= took[: len(strong)] & (whole.score[strong] < conf)
+    points = [p.keypoints for p in parts if p.keypoints is not None]
+    joined = np.concatenate(points)[new] if points and len(points) == len(parts) else None
+    last = slice(len(strong), len(strong) + len(new))
+    return append(replace(whole, xyxy=xyxy, held=held), hosts[last], best[last], joined)
+
+
+def append(
+    whole: Detections, boxes: Float32Array, score: Float32Array, keypoints: Float32Array | None = None
+) -> tuple[Detections, BoolArray]:
+    """Return people with more of them, held, sorted by falling score, and which ones these are.
+
+    boxes: (m, 4). score: (m,). keypoints: (m, 17, 3), or None, which stands for points of confidence 0.
+    """
+    n, more = len(whole), len(boxes)
+    points = np.zeros((more, 17, 3), np.float32) if keypoints is None else keypoints
+    held = np.zeros(n, bool) if whole.held is None else whole.held
+    out = replace(
+        whole,
+        xyxy=np.concatenate([whole.xyxy, boxes]).astype(np.float32),
+        score=np.concatenate([whole.score, score]).astype(np.float32),
+        keypoints=None if whole.keypoints is None else np.concatenate([whole.keypoints, points]),
+        held=np.concatenate([held, np.ones(more, bool)]),
+        certified=None if whole.certified is None else np.concatenate([whole.certified, np.zeros(more, bool)]),
+        track=None if whole.track is None else np.concatenate([whole.track, np.full(more, -1, np.int64)]),
+    )
+    order = np.argsort(-out.score, kind="stable")
+    return out.pick(order), np.concatenate([np.zeros(n, bool), np.ones(more, bool)])[order]
+
+
+def bears(person: Float32Array, boxes: Float32Array, still: float = STILL) -> bool:
+    """Return whether finding these boxes in a view is enough for the person to be found: one covers `still` of it.
+
+    person: (4,), boxes: (n, 4), xyxy in one picture's pixels.
+    """
+    return bool(covered_by(person[None], boxes)[0] >= still + SLACK)
+
+
+def certified(
+    person: Float32Array,
+    views: Sequence[Float32Array],
+    masks: Int64Array,
+    patch: PatchSize,
+    frame: tuple[int, int],
+    where: Where = "anywhere",
+    *,
+    still: float = STILL,
+) -> bool | None:
+    """Return whether no one patch of that size, anywhere in the location class, can hide the person.
+
+    person: (4,) xyxy. views: for each mask the (n, 4) boxes that count there (score >= `join`'s conf). masks: (m, 4).
+    frame: (width, height). None means that the class has no position in this picture, so there is nothing to certify.
+    A view without boxes proves nothing, so a detector that goes blind under masks certifies nobody.
+
+    Raises: DefenceError if the patch is larger than the picture, or views and masks are not as many.
+
+    Source: after ObjectSeeker, Xiang et al., S&P 2023, algorithm 2 and theorem 1.
+    """
+    good = np.array([bears(person, boxes, still) for boxes in views], bool)
+    return certified_by(good, person, masks, patch, frame, where)
+
+
+def certified_by(
+    good: BoolArray, person: Float32Array, masks: Int64Array, patch: PatchSize, frame: tuple[int, int], where: Where
+) -> bool | None:
+    """Return the same from the (m,) masks in whose views the person stays found.
+
+    Raises: DefenceError if the patch is larger than the picture.
+    """
+    patch.check(*frame)
+    whole, without = region(person, patch, *frame, where)
+    some, gap = uncovered(whole, without, positions_hidden(masks[good], patch, *frame))
+    return (not gap) if some else None

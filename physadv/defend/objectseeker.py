@@ -1,0 +1,219 @@
+"""Half-plane masking: people whom no one patch can hide, found in views that hide one side of the picture at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from physadv.defend.base import Defence
+from physadv.defend.certify import PRUNE, STILL, bears, certified_by, join
+from physadv.defend.masks import PatchSize, Where, half_planes, hide, windows
+from physadv.defend.rolling import Book, Watching, in_batches, refuse_random
+from physadv.defend.twins import MaskedTwin
+from physadv.types import (
+    Alert,
+    BoolArray,
+    Detections,
+    Detector,
+    Float32Array,
+    Frame,
+    GradientDetector,
+    Int64Array,
+    UInt8Array,
+)
+
+WORDS: dict[str, str] = {
+    "anywhere": "anywhere in the picture",
+    "far": "that stays far from the person",
+    "close": "close to the person but not on it",
+    "over": "on the person",
+}
+
+
+class ObjectSeeker(Defence):
+    """Half-plane masking after ObjectSeeker: adds whom the masked views show, and certifies whom one patch cannot hide.
+
+    lines: upright lines and level lines; 4 views each. grid: besides, k x k square masks sized for the stated patch, which
+    hide less and so certify more, for k * k more views; 0 for none. conf: score from which a masked view's people count;
+    the promise holds for callers' thresholds up to it. whole_conf: score from which the whole picture's people stand for
+    masked ones. prune: part of a masked box that must be covered for it to be merged (IoA). still: part of a person's box
+    that must stay covered for the person to count as found. patch: the patch the certificate is about, as a fraction of
+    the picture's area, or with `of_box` of the person's box. margin: pixels on each side that a codec may smear it.
+    where: the location class that is certified. per_frame: views a frame in live use; 0 looks at all of them each frame.
+    """
+
+    name: ClassVar[str] = "objectseeker"
+    title: ClassVar[str] = "half-plane masks: people whom no one patch can hide"
+    paper: ClassVar[str] = "Xiang et al., ObjectSeeker, IEEE S&P 2023"
+    order: ClassVar[int] = 1
+
+    lines: int = Field(default=5, ge=1, le=30, description="lines each way; each gives two masked views")
+    grid: int = Field(default=0, ge=0, le=12, description="besides, k x k square masks sized for the patch")
+    conf: float = Field(default=0.5, gt=0, lt=1, description="score from which people in masked views count")
+    whole_conf: float = Field(
+        default=0.25, gt=0, lt=1, description="score from which people of the whole cover masked ones"
+    )
+    prune: float = Field(default=PRUNE, gt=0, le=1, description="part of a masked box that must be covered to merge it")
+    still: float = Field(
+        default=STILL, ge=0, lt=1, description="part of a person that must stay covered to count as found"
+    )
+    patch: float = Field(default=0.01, gt=0, le=1, description="patch area certified against, as a fraction")
+    of_box: bool = Field(default=False, description="the fraction is of the person's box, not of the picture")
+    margin: int = Field(
+        default=0, ge=0, le=64, description="pixels that a lossy codec may smear the patch on each side"
+    )
+    where: Where = Field(
+        default="anywhere", description="where the patch may be: anywhere, far, close or over the person"
+    )
+    per_frame: int = Field(default=2, ge=0, le=64, description="masked views a frame in live use; 0: all")
+
+    def guard(self, detector: Detector) -> Detector:
+        """Return the detector that also reports whom only masked views show.
+
+        Raises: DefenceError if a random defence stands between it and the network.
+        """
+        return ObjectSeekerGuard(self, detector)
+
+    def twin(self, detector: GradientDetector) -> GradientDetector:
+        """Return the twin: candidates of the whole and of two masked views drawn anew at each call, exact gradients."""
+        return MaskedTwin(detector, self._masks_for_twin)
+
+    def _masks_for_twin(self, width: int, height: int, rng: np.random.Generator) -> list[Int64Array]:
+        every = self.masks(width, height)
+        return [every[i : i + 1] for i in rng.choice(len(every), 2, replace=False)]
+
+    def masks(self, width: int, height: int) -> Int64Array:
+        """Return the (m, 4) masks for pictures of that size.
+
+        Raises: DefenceError if the picture is too small for the lines, or for the patch.
+        """
+        planes = half_planes(width, height, self.lines)
+        if self.grid == 0:
+            return planes
+        return np.concatenate([planes, windows(width, height, self.patch_for(width, height), self.grid)])
+
+    def patch_for(self, width: int, height: int, person: Float32Array | None = None) -> PatchSize:
+        """Return the size of the patch for a picture, or with `of_box` for a person (4,) in it.
+
+        Raises: DefenceError if the picture is smaller.
+        """
+        whole = float(width * height)
+        if self.of_box and person is not None:
+            whole = float(np.prod(np.maximum(person[2:] - person[:2], 1)))
+        size = PatchSize.of_area(self.patch * whole, margin=self.margin)
+        if not self.of_box:
+            size.check(width, height)
+        return size
+
+    def certify(
+        self, people: Float32Array, views: Sequence[Float32Array], masks: Int64Array, frame: tuple[int, int]
+    ) -> BoolArray:
+        """Return (n,) whether each of (n, 4) people is certified by the boxes of each masked view."""
+        out = np.zeros(len(people), bool)
+        for i, person in enumerate(people):
+            size = self.patch_for(*frame, person)
+            if size.width > frame[0] or size.height > frame[1]:
+                continue
+            good = np.array([bears(person, v, self.still) for v in views], bool)
+            out[i] = certified_by(good, person, masks, size, frame, self.where) is True
+        return out
+
+    @property
+    def claim(self) -> str:
+        """Return what `certified` means, in one sentence for people."""
+        of = "the person's box" if self.of_box else "the picture"
+        how = "rolling, assumes a static scene" if self.per_frame else "this frame alone"
+        return (
+            f"certified: no single patch of up to {self.patch:.3g} of {of}'s area, {WORDS[self.where]}, added to what is "
+            f"seen here, can stop a box covering {self.still:.0%} of the person from being reported ({how})"
+        )
+
+
+class ObjectSeekerGuard(Watching):
+    """The detector behind half-plane masks. claim: what its certificate says."""
+
+    def __init__(self, defence: ObjectSeeker, inner: Detector) -> None:
+        refuse_random(inner, defence.name)
+        super().__init__(inner)
+        self.defence = defence
+        self.claim = defence.claim
+        self._masks = np.zeros((0, 4), np.int64)
+        self._book = Book(0)
+
+    def reset(self) -> None:
+        """Forget what earlier frames showed."""
+        super().reset()
+        self._book.clear()
+
+    def respond(self, frame: Frame) -> Detections:
+        """Return the people of the frame, those only masked views show (held, with an alert), and who is certified."""
+        if self.defence.per_frame == 0:
+            return self._all_at_once(self.ask(frame), frame.pixels)
+        self._prepare(frame)
+        book, masks, whole = self._book, self._masks, self.ask(frame)
+        chosen = book.choose(self.defence.per_frame, self._unexplained(whole))
+        for view, people in zip(
+            chosen, self.plain.detect_batch([hide(frame.pixels, masks[v : v + 1]) for v in chosen]), strict=True
+        ):
+            book.write(view, people.pick(people.score >= self.defence.conf))
+        views = [self._current(v) for v in range(len(masks))]
+        return self._report(whole, views, masks, frame.size, rolling=True)
+
+    def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the same for pictures that have nothing to do with each other: every view of each is looked at."""
+        return [self._all_at_once(w, i) for w, i in zip(self.ask_batch(images), images, strict=True)]
+
+    def _all_at_once(self, whole: Detections, picture: UInt8Array) -> Detections:
+        size = (picture.shape[1], picture.shape[0])
+        masks = self.defence.masks(*size)
+        views = in_batches(self.plain, [hide(picture, m[None]) for m in masks])
+        return self._report(whole, [v.pick(v.score >= self.defence.conf) for v in views], masks, size, rolling=False)
+
+    def _prepare(self, frame: Frame) -> None:
+        if frame.size != self._book.size:
+            self._masks = self.defence.masks(*frame.size)
+            self._book = Book(len(self._masks))
+        self._book.open(frame.pixels)
+
+    def _current(self, view: int) -> Detections:
+        """Return whom a view showed where the scene still stands as it stood then."""
+        page = self._book.pages[view]
+        if page is None:
+            return Detections.empty()
+        return page.people.pick(self._book.standing(view, page.people.xyxy, self._masks[view]))
+
+    def _unexplained(self, whole: Detections) -> list[int]:
+        """Return the views, strongest first, that showed someone the whole picture does not: looked at again at once."""
+        scored = []
+        for view, page in enumerate(self._book.pages):
+            if page is None or len(page.people) == 0:
+                continue
+            out, added = join(whole, [page.people], conf=self.defence.conf, whole_conf=self.defence.whole_conf)
+            if added.any():
+                scored.append((float(out.score[added].max()), view))
+        return [view for _, view in sorted(scored, reverse=True)]
+
+    def _report(
+        self, whole: Detections, views: list[Detections], masks: Int64Array, size: tuple[int, int], *, rolling: bool
+    ) -> Detections:
+        d = self.defence
+        out, added = join(whole, views, conf=d.conf, whole_conf=d.whole_conf, prune=d.prune)
+        ask = added | (out.score >= d.whole_conf)
+        sure = np.zeros(len(out), bool)
+        sure[ask] = d.certify(out.xyxy[ask], [v.xyxy for v in views], masks, size)
+        how = " (rolling, assumes a static scene)" if rolling else ""
+        alerts = tuple(
+            Alert("uncovered", f"a person is seen only with part of the picture hidden{how}", _corners(box))
+            for box in out.xyxy[added]
+        )
+        before = whole.certified is not None
+        return replace(out, certified=sure | out.certified if before else sure, alerts=out.alerts + alerts)
+
+
+def _corners(box: Float32Array) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (float(v) for v in box)
+    return x0, y0, x1, y1

@@ -1,0 +1,138 @@
+"""Extra passes spread over frames: what each view last showed, and whether the scene there still is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from physadv.defend.base import Guarded
+from physadv.defend.picture import PictureGuard
+from physadv.errors import DefenceError
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Int64Array, UInt8Array
+
+# Whether something moved is judged on a grid this wide; averaging over its cells takes the camera's noise away.
+GRID = 64
+# Mean difference over a person's cells, of 255, up to which a scene counts as standing still.
+STILL_LEVEL = 6.0
+BATCH = 16
+
+
+def plain_of(detector: Detector) -> Detector:
+    """Return the detector to which extra views go: network and picture defences, none of those that watch answers."""
+    return getattr(detector, "plain", detector)
+
+
+def refuse_random(detector: Detector, name: str) -> None:
+    """Do nothing if every answer is a function of the pixels alone.
+
+    Raises: DefenceError if a defence that draws at random stands between: equal views would then get unequal answers, and
+    nothing would be proven.
+    """
+    inside: object | None = detector
+    while inside is not None:
+        if isinstance(inside, PictureGuard) and hasattr(inside.defence, "seed"):
+            other = inside.defence.name
+            raise DefenceError(
+                f"--defend: {name} cannot be combined with {other}, which changes pictures at random, so that the "
+                f"certificate would prove nothing; leave one of them out"
+            )
+        inside = getattr(inside, "inner", None)
+
+
+def in_batches(detector: Detector, images: Sequence[UInt8Array]) -> list[Detections]:
+    """Return the answer for each picture of one size, a bounded number in memory at a time."""
+    out: list[Detections] = []
+    for start in range(0, len(images), BATCH):
+        out += detector.detect_batch(images[start : start + BATCH])
+    return out
+
+
+def thumbnail(picture: UInt8Array) -> Float32Array:
+    """Return a (rows, 64) float32 grey picture of cell means."""
+    rows = max(round(GRID * picture.shape[0] / picture.shape[1]), 1)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(grey, (GRID, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What one view showed. people: its answer. scene: the whole frame's thumbnail then. turn: the frame's number."""
+
+    people: Detections
+    scene: Float32Array
+    turn: int
+
+
+class Book:
+    """The last answer of each of `count` views, and the order in which they come up again.
+
+    turn: frames seen so far. A frame of another size empties the book.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.turn = 0
+        self.next = 0
+        self.size = (0, 0)
+        self.pages: list[Seen | None] = [None] * self.count
+        self.scene: Float32Array = np.zeros((1, GRID), np.float32)
+
+    def open(self, picture: UInt8Array) -> None:
+        """Begin a frame."""
+        size = (picture.shape[1], picture.shape[0])
+        if size != self.size:
+            self.clear()
+            self.size = size
+        self.turn += 1
+        self.scene = thumbnail(picture)
+
+    def choose(self, number: int, first: Sequence[int] = ()) -> list[int]:
+        """Return up to `number` views to look at now: `first`, but never so many that the round comes to a stop."""
+        number = min(number, self.count)
+        chosen = list(dict.fromkeys(first))[: max(number - 1, 0)]
+        while len(chosen) < number:
+            if self.next not in chosen:
+                chosen.append(self.next)
+            self.next = (self.next + 1) % self.count
+        return chosen
+
+    def write(self, view: int, people: Detections) -> None:
+        """Note what a view of the frame now open showed."""
+        self.pages[view] = Seen(people, self.scene, self.turn)
+
+    def standing(self, view: int, boxes: Float32Array, mask: Int64Array | None = None) -> BoolArray:
+        """Return (n,) whether what the view shows within each box is as it was when the view was looked at.
+
+        What lies under the view's own mask does not count: the view does not depend on it.
+        """
+        page = self.pages[view]
+        if page is None or page.turn == self.turn:
+            return np.full(len(boxes), page is not None)
+        change = np.abs(page.scene - self.scene)
+        weight = np.ones_like(change)
+        scale = np.array([GRID / self.size[0], change.shape[0] / self.size[1]] * 2)
+        if mask is not None:
+            x0, y0, x1, y1 = (mask * scale).round().astype(int)
+            weight[y0:y1, x0:x1] = 0
+        out = np.zeros(len(boxes), bool)
+        for i, box in enumerate(boxes * scale):
+            x0, y0 = np.floor(box[:2]).astype(int)
+            x1, y1 = np.ceil(box[2:]).astype(int)
+            w = weight[y0:y1, x0:x1]
+            out[i] = w.sum() > 0 and float((change[y0:y1, x0:x1] * w).sum() / w.sum()) <= STILL_LEVEL
+        return out
+
+
+class Watching(Guarded):
+    """A guard that asks for extra views of a frame. plain: the detector they go to."""
+
+    def __init__(self, inner: Detector) -> None:
+        super().__init__(inner)
+        self.plain = plain_of(inner)
