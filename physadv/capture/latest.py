@@ -12,8 +12,10 @@ from physadv.errors import CameraLost, EndOfStream, SourceError
 from physadv.slot import Slot
 from physadv.types import Frame, Source, UInt8Array
 
-# The longest pause leaves a second of the promised three for opening and the first picture.
-BACKOFF_S = (0.5, 1.0, 2.0)
+# A server that is back is live again within three seconds: the longest pause leaves half of them for opening.
+BACKOFF_S = (0.5, 1.0, 1.5)
+# A slow camera is stale after this many of its own intervals, if that is more.
+_INTERVALS = 4
 
 
 class SourceState(StrEnum):
@@ -29,16 +31,27 @@ class SourceState(StrEnum):
 class Latest:
     """A thread that reads a live source and keeps its newest picture only; a lost source is opened again and again.
 
-    Alive means new pictures: a source that stalls, or that repeats one picture to the last bit, is STALE after
-    `stale_after` seconds, and its repeats are not handed on. After `CameraLost` it pauses (0.5, 1, then 2 s) and reads
-    again, which opens the source anew. Any other `SourceError` and `EndOfStream` end it; `take` raises them.
+    Alive means new pictures: a source is STALE after `stale_after` seconds without one, or after `frozen_after` seconds
+    of one picture repeated to the last bit; further repeats are not handed on. After `CameraLost` it pauses (0.5, 1, then
+    1.5 s) and reads again, which opens the source anew. Any other `SourceError` and `EndOfStream` end it; `take` raises
+    them.
     """
 
-    def __init__(self, source: Source, *, stale_after: float = 2.0, backoff: tuple[float, ...] = BACKOFF_S) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        stale_after: float = 1.0,
+        frozen_after: float = 2.0,
+        backoff: tuple[float, ...] = BACKOFF_S,
+    ) -> None:
         self.source = source
         self.name = source.name
         self._stale_after = stale_after
+        self._frozen_after = frozen_after
         self._backoff = backoff
+        self._interval_s = 0.0
+        self._last_read = 0.0
         self._slot: Slot[Frame] = Slot()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -86,11 +99,12 @@ class Latest:
         with self._lock:
             if self._state is not SourceState.LIVE:
                 return self._state, self._detail
-            age = self.age_s
-            if age < self._stale_after:
-                return SourceState.LIVE, self._detail
-            what = "repeats one picture" if self._repeats else "has given no picture"
-            return SourceState.STALE, f"{self.name} {what} for {age:.0f} s"
+            silent_s = time.monotonic() - self._last_read
+            if silent_s >= max(self._stale_after, _INTERVALS * self._interval_s):
+                return SourceState.STALE, f"{self.name} has given no picture for {silent_s:.0f} s"
+            if self._repeats and self.age_s >= self._frozen_after:
+                return SourceState.STALE, f"{self.name} repeats one picture for {self.age_s:.0f} s"
+            return SourceState.LIVE, self._detail
 
     def take(self, timeout: float | None = None) -> Frame | None:
         """Return the newest picture that was not taken yet, or None if none came within `timeout` seconds.
@@ -131,13 +145,17 @@ class Latest:
     def _arrived(self, frame: Frame, before: UInt8Array | None) -> UInt8Array:
         """Hand a new picture on and return its pixels; a repeat is handed on only while the source counts as live."""
         same = before is not None and same_picture(frame.pixels, before)
+        now = time.monotonic()
         with self._lock:
+            step = now - self._last_read if before is not None else 0.0
+            self._interval_s += 0.2 * (min(step, 5.0) - self._interval_s) if before is not None else 0.0
+            self._last_read = now
             self._repeats = self._repeats + 1 if same else 0
             if not same:
                 self._frames += 1
                 self._last_new_ns = frame.captured_ns
                 self._state, self._detail = SourceState.LIVE, f"{self.name} is live"
-            fresh = not same or self.age_s < self._stale_after
+            fresh = not same or self.age_s < self._frozen_after
         if fresh:
             self._slot.put(frame)
         return frame.pixels
@@ -152,7 +170,7 @@ class Latest:
         if self._stop.wait(delay):
             return False
         with self._lock:
-            self._state, self._detail = SourceState.CONNECTING, f"opening {self.name} again: {reason}"
+            self._state, self._detail = SourceState.CONNECTING, f"{reason}; opening it again"
         return True
 
     def _end(self, error: EndOfStream | SourceError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import threading
 import time
@@ -204,7 +205,14 @@ class NetworkStream:
             self._reading.release()
 
     def _connect(self) -> None:
-        options = {"fflags": "nobuffer", "flags": "low_delay", "rtsp_transport": "tcp", "analyzeduration": "500000"}
+        options = {
+            "fflags": "nobuffer",
+            "flags": "low_delay",
+            "rtsp_transport": "tcp",
+            "analyzeduration": "500000",
+            # Guessing the rate would read a second of pictures before giving the first.
+            "fpsprobesize": "0",
+        }
         self._container = _open(self._url, self.name, self.settings, options)
         self._clock.reconnected()
         self._pictures = self._decoded()
@@ -216,6 +224,9 @@ class NetworkStream:
         stream.thread_type = "SLICE"
         clocked = not _NO_CLOCK & set(self._container.format.name.split(","))
         for packet in self._container.demux(stream):
+            # An empty packet asks the decoder for what it holds back: light from before the end, of no use any more.
+            if not packet.size:
+                return
             arrived = time.monotonic_ns()
             try:
                 frames = packet.decode()
@@ -306,4 +317,6 @@ def _reason(error: Exception) -> str:
     """Return PyAV's error without its number and file name."""
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return "no answer in time"
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return "the connection broke off"
     return str(getattr(error, "strerror", None) or error)
