@@ -23,8 +23,8 @@ URL = re.compile(r"^(rtsps?|https?|rtmps?|udp|tcp|srt|rtp)://", re.IGNORECASE)
 _FILE_URL = re.compile(r"^https?://[^?#]+\.(mp4|mov|m4v|mkv|webm|avi)([?#].*)?$", re.IGNORECASE)
 # Muxers invent these formats' timestamps from a fixed rate: the time of arrival tells more.
 _NO_CLOCK = frozenset({"mpjpeg", "mjpeg"})
-# Header counts of whole files are off by a picture or two; beyond this share a file has been cut off.
-_CUT_OFF_SHARE = 0.05
+# Containers whose header says how long they are, rather than FFmpeg guessing it from the size.
+_TOLD_LENGTH = frozenset({"matroska", "webm", "mov", "mp4"})
 
 
 def is_url(spec: str) -> bool:
@@ -57,7 +57,6 @@ class VideoFile:
         self._rounds = 0
         self._index = 0
         self._offset_s = 0.0
-        self._last_s: float | None = None
         self._interval_s = 0.04
         self._reading = threading.Lock()
         self._closed = False
@@ -107,26 +106,30 @@ class VideoFile:
         """Yield the pictures of one round."""
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
-        expected, first_s, given = _promised(self._container, stream), None, 0
+        start_s, first_s, last_s, given = self._offset_s, None, 0.0, 0
         for pixels, pts_s in self._decoded(stream):
             index, self._index = self._index, self._index + 1
             if pixels is None:
                 continue
             first_s = pts_s if first_s is None else first_s
-            at = self._offset_s + pts_s - first_s
+            at = start_s + pts_s - first_s
             # Broken files step back in time; a presentation time must not.
-            if self._last_s is not None and at <= self._last_s:
-                at = self._last_s + 1e-3
-            elif self._last_s is not None and given:
-                self._interval_s = at - self._last_s
-            self._last_s, given = at, given + 1
+            if given and at <= last_s:
+                at = last_s + 1e-3
+            elif given:
+                self._interval_s = at - last_s
+            last_s, given = at, given + 1
             yield Frame(pixels, index, time.monotonic_ns(), at)
         if not given:
             raise SourceError(f"{self.name}: not one picture could be decoded; the file is damaged or empty")
         self._rounds += 1
-        self._offset_s = (self._last_s or 0.0) + self._interval_s
-        if expected and given + self.damaged < expected * (1 - _CUT_OFF_SHARE) - 2:
-            raise SourceError(f"{self.name}: cut off: {given} pictures of about {expected} are there, and were given")
+        self._offset_s = last_s + self._interval_s
+        length_s = self._offset_s - start_s
+        promised_s = _promised_s(self._container, stream)
+        if promised_s - length_s > max(0.5, 0.05 * promised_s, 3 * self._interval_s):
+            raise SourceError(
+                f"{self.name}: cut off: {length_s:.1f} of {promised_s:.1f} s are there ({given} pictures, all given)"
+            )
 
     def _decoded(self, stream: Any) -> Iterator[tuple[UInt8Array | None, float]]:
         """Yield pixels, or None for a damaged picture, and seconds."""
@@ -303,14 +306,20 @@ def _check_file(path: Path) -> None:
         raise SourceError(f"{path}: the file is empty (0 bytes); expected a video")
 
 
-def _promised(container: Any, stream: Any) -> int:
-    """Return about how many pictures the header says there are, or 0 if it says nothing."""
-    if stream.frames:
-        return int(stream.frames)
-    duration_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
-    if not duration_s and container.duration and len(container.streams) == 1:
-        duration_s = container.duration / av.time_base
-    return int(duration_s * float(stream.average_rate)) if stream.average_rate else 0
+def _promised_s(container: Any, stream: Any) -> float:
+    """Return how long the header says that the pictures go on, in seconds, or 0 if it says nothing."""
+    kinds = set(container.format.name.split(","))
+    if "avi" in kinds:
+        # FFmpeg shortens an AVI file's duration to what the file's size allows; the count is left as it was written.
+        return float(stream.frames * stream.time_base)
+    if not _TOLD_LENGTH & kinds:
+        return 0.0
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if told:
+        return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3])
+    return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,204 @@
+"""The sample, the visitor's browser, and webcams behind a stand-in for OpenCV's capture."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from physadv.capture import open_source
+from physadv.capture.browser import BrowserSource
+from physadv.capture.sample import SampleSource
+from physadv.capture.settings import CaptureSettings
+from physadv.capture.webcam import Camera, WebcamSource
+from physadv.errors import CameraLost, EndOfStream, SourceError
+from tests.capture.server import picture
+
+
+def jpeg(number: int) -> bytes:
+    return cv2.imencode(".jpg", picture(number))[1].tobytes()
+
+
+def test_sample_is_seeded_smooth_and_of_the_size_asked() -> None:
+    one, same, other = SampleSource(), SampleSource(), SampleSource(CaptureSettings(seed=1))
+    assert one.picture(40).shape == (480, 640, 3)
+    assert np.array_equal(one.picture(40), same.picture(40))
+    assert not np.array_equal(one.picture(40), other.picture(40))
+    a, b, far = (one.picture(i).astype(int) for i in (40, 41, 100))
+    assert 0 < np.abs(a - b).mean() < np.abs(a - far).mean()
+    assert SampleSource(CaptureSettings(width=1280, height=720)).picture(0).shape == (720, 1280, 3)
+
+
+def test_sample_is_paced_like_a_camera() -> None:
+    source = SampleSource(CaptureSettings(fps=50, width=64, height=48))
+    frames = [source.read() for _ in range(20)]
+    assert (frames[-1].captured_ns - frames[0].captured_ns) / 1e9 == pytest.approx(frames[-1].pts_s, abs=0.04)
+    time.sleep(0.2)
+    late = source.read()
+    assert late.index >= frames[-1].index + 9, "pictures that nobody read in time are lost, not kept"
+    source.close()
+    with pytest.raises(EndOfStream):
+        source.read()
+
+
+def test_browser_pictures_come_newest_first() -> None:
+    source = BrowserSource()
+    for number in range(3):
+        source.push(jpeg(number), captured_ms=1000.0 + number * 40)
+    frame = source.read()
+    assert frame.index == 2
+    assert int(np.argmax(frame.pixels[60].mean(1) > 150)) == pytest.approx(10, abs=2)
+    assert frame.captured_ns <= time.monotonic_ns()
+
+
+def test_browser_clock_tells_late_deliveries() -> None:
+    source = BrowserSource()
+    source.push(jpeg(0), captured_ms=0.0)
+    first = source.read()
+    time.sleep(0.12)
+    source.push(jpeg(1), captured_ms=20.0)
+    late = source.read()
+    assert (late.captured_ns - first.captured_ns) / 1e6 == pytest.approx(20, abs=2)
+    for bad in (float("nan"), float("inf"), -1e300):
+        source.push(jpeg(2), captured_ms=bad)
+        assert source.read().captured_ns > late.captured_ns
+
+
+def test_browser_waits_for_the_first_picture_and_tells_a_loss() -> None:
+    source = BrowserSource(CaptureSettings(read_timeout=0.1))
+    threading.Timer(0.3, source.push, (jpeg(1),)).start()
+    assert source.read().index == 0
+    with pytest.raises(CameraLost):
+        source.read()
+    threading.Timer(0.3, source.close).start()
+    with pytest.raises(EndOfStream):
+        source.read()
+
+
+def test_browser_refuses_what_is_no_picture() -> None:
+    source = BrowserSource()
+    for data in (b"", b"hello", jpeg(1)[:10], b"\xff\xd8" + b"\0" * 5_000_000):
+        with pytest.raises(SourceError):
+            source.push(data)
+    huge = bytearray(jpeg(1))
+    at = huge.index(b"\xff\xc0")
+    huge[at + 5 : at + 9] = b"\x4e\x20\x4e\x20"
+    with pytest.raises(SourceError, match="20000 x 20000"):
+        source.push(bytes(huge))
+    source.push(jpeg(1)[:300])
+    source.push(jpeg(2))
+    assert source.read().index == 1
+
+
+class FakeCapture:
+    """What OpenCV's VideoCapture would be, with a driver that refuses what is in `refuses`."""
+
+    refuses: frozenset[int] = frozenset()
+    there = True
+
+    def __init__(self, number: int, api: int) -> None:
+        self.number, self.set_to, self.left, self.released = number, dict[int, float](), 5, False
+        opened.append(self)
+
+    def isOpened(self) -> bool:
+        return self.there
+
+    def grab(self) -> bool:
+        return True
+
+    def set(self, prop: int, value: float) -> bool:
+        self.set_to[prop] = value
+        return prop not in self.refuses
+
+    def get(self, prop: int) -> float:
+        return {cv2.CAP_PROP_EXPOSURE: 156.0, cv2.CAP_PROP_WB_TEMPERATURE: 4600.0}.get(prop, 0.0)
+
+    def read(self) -> tuple[bool, Any]:
+        self.left -= 1
+        out = np.zeros((48, 64, 3), np.uint8)
+        out[..., 0] = 200
+        return (True, out) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.released = True
+
+
+opened: list[FakeCapture] = []
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
+    opened.clear()
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    monkeypatch.setattr(FakeCapture, "refuses", frozenset())
+    monkeypatch.setattr(FakeCapture, "there", True)
+    return FakeCapture
+
+
+def test_webcam_gives_rgb_and_opens_again_after_a_loss(fake: type[FakeCapture]) -> None:
+    source = WebcamSource("0", CaptureSettings(width=64, height=48, fps=30))
+    frames = [source.read() for _ in range(5)]
+    assert tuple(frames[0].pixels[0, 0]) == (0, 0, 200), "OpenCV's BGR turned to RGB"
+    assert opened[0].set_to[cv2.CAP_PROP_FRAME_WIDTH] == 64
+    assert opened[0].set_to[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter.fourcc(*"MJPG")
+    with pytest.raises(CameraLost):
+        source.read()
+    assert opened[0].released
+    assert source.read().index == 5
+    assert len(opened) == 2
+    source.close()
+    assert opened[1].released
+
+
+def test_webcam_locks_exposure_and_white_balance(fake: type[FakeCapture]) -> None:
+    WebcamSource("2", CaptureSettings(lock_exposure=True, white_balance=5000)).open()
+    assert opened[0].set_to[cv2.CAP_PROP_EXPOSURE] == 156.0
+    assert opened[0].set_to[cv2.CAP_PROP_AUTO_WB] == 0
+    assert opened[0].set_to[cv2.CAP_PROP_WB_TEMPERATURE] == 5000
+
+
+def test_a_refused_lock_is_an_error_not_a_shrug(fake: type[FakeCapture], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeCapture, "refuses", frozenset({cv2.CAP_PROP_AUTO_EXPOSURE}))
+    with pytest.raises(SourceError, match="refuses automatic exposure off"):
+        WebcamSource("0", CaptureSettings(exposure=100)).open()
+    assert opened[0].released
+
+
+def test_auto_takes_the_first_webcam_that_answers(fake: type[FakeCapture], monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [Camera(1, "/dev/video1", "one"), Camera(4, "/dev/video4", "four")]
+    monkeypatch.setattr("physadv.capture.cameras", lambda: listed)
+    monkeypatch.setattr(FakeCapture, "isOpened", lambda self: self.number == 4)
+    assert open_source("auto").name == "webcam 4"
+    monkeypatch.setattr(FakeCapture, "isOpened", lambda self: False)
+    assert open_source("auto").name == "sample"
+
+
+def test_a_webcam_that_is_not_there() -> None:
+    with pytest.raises(CameraLost, match="/dev/video97"):
+        open_source("97")
+    with pytest.raises(CameraLost, match="/dev/video97"):
+        open_source("/dev/video97")
+
+
+def test_auto_without_cameras_is_quick_and_silent() -> None:
+    code = (
+        "import physadv.capture as c, time\n"
+        "c.cameras = lambda: []\n"
+        "t = time.monotonic(); s = c.open_source('auto'); s.read()\n"
+        "print(s.name, time.monotonic() - t < 2)"
+    )
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.split() == ["sample", "True"]
+    assert done.stderr == ""
+
+
+def test_settings_want_both_sides() -> None:
+    with pytest.raises(ValueError, match="both or neither"):
+        CaptureSettings(width=640)
