@@ -1,0 +1,70 @@
+"""`physadv print`: sheets true to the millimetre, garment files and panels, controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from physadv.cli.base import Command as BaseCommand
+from physadv.controls import Control
+from physadv.fabricate.poster import Printed, print_patch
+from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize, Texels
+from physadv.fabricate.units import cm
+from physadv.patch import load_patch
+
+
+class Command(BaseCommand):
+    """Print a pattern true to size: on sheets to cut and glue, as transfers, for a garment printer, or as cut panels."""
+
+    patch: CliPositionalArg[str] = Field(
+        description="a shipped name (chest-v1), a patch file, a picture or a run folder"
+    )
+    paper: str | None = Field(default=None, description=PrintSettings.model_fields["paper"].description)
+    size: str | None = Field(default=None, description=PrintSettings.model_fields["size"].description)
+    for_person: str | None = Field(default=None, description=PrintSettings.model_fields["for_person"].description)
+    rule: Literal["area", "diagonal", "height"] = Field(
+        default="diagonal", description=PrintSettings.model_fields["rule"].description
+    )
+    scale: float = Field(default=0.2, description=PrintSettings.model_fields["scale"].description)
+    control: Control | None = Field(default=None, description=PrintSettings.model_fields["control"].description)
+    garment: Garment | None = Field(default=None, description=PrintSettings.model_fields["garment"].description)
+    shirt: ShirtSize = Field(default="M", description=PrintSettings.model_fields["shirt"].description)
+    cmyk: Path | None = Field(default=None, description=PrintSettings.model_fields["cmyk"].description)
+    texels: Texels = Field(default="texel", description=PrintSettings.model_fields["texels"].description)
+    out: Path | None = Field(
+        default=None, description="file to write, .pdf or .png; without it named after the pattern"
+    )
+
+    def run(self) -> int:
+        """Write the file and say what to do with it."""
+        patch = load_patch(self.patch)
+        settings = PrintSettings(**self.model_dump(exclude={"patch", "out"}))
+        suffix = "png" if self.garment == "dtg" else "pdf"
+        stem = "-".join(word for word in (patch.name, self.control, self.garment) if word)
+        done = print_patch(patch, settings, self.out or Path(f"{stem}.{suffix}"))
+        _report(done, settings)
+        return 0
+
+
+def _report(done: Printed, settings: PrintSettings) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    width, height = done.size_mm
+    what = "texture repeats every" if settings.garment == "panels" else "pattern"
+    console.print(f"{what} {cm(width)} x {cm(height)} cm", markup=False)
+    for name, layout in done.layouts.items():
+        w, h = layout.paper
+        count = len(layout.sheets)
+        sheets = f"{count} sheets ({layout.columns} x {layout.rows})" if count > 1 else "1 sheet"
+        console.print(f"{name + ': ' if name else ''}{sheets} of {w:g} x {h:g} mm", markup=False)
+    if done.shift is not None:
+        console.print(f"CMYK moves the colours by {done.shift:.1f} of 255 on average: see the proof", markup=False)
+    for path in done.paths[:6]:
+        console.print(f"wrote {path}", markup=False)
+    if len(done.paths) > 6:
+        console.print(f"and {len(done.paths) - 6} more", markup=False)
+    if done.layouts:
+        console.print("print at 100 % (no fit to page), then check the ruler: it must measure 100 mm", markup=False)

@@ -1,0 +1,250 @@
+"""`physadv print` without the command line: a pattern and what is asked of it become a file, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pypdfium2
+from PIL import Image
+
+from physadv.controls import control
+from physadv.errors import FabricationError
+from physadv.fabricate import shirt
+from physadv.fabricate.artwork import DPI, PatternRaster, Raster, require_seamless
+from physadv.fabricate.document import Document
+from physadv.fabricate.inks import Inks, cmyk, srgb
+from physadv.fabricate.layout import Layout, fitting_paper, plan
+from physadv.fabricate.settings import PrintSettings
+from physadv.fabricate.sheet import Legend, draw
+from physadv.fabricate.units import checked_size, length_mm, paper_mm, size_for_person
+from physadv.files import atomic_write
+from physadv.patch import Patch, srgb_profile
+from physadv.types import UInt8Array
+
+# One picture in memory with transparency: a square metre at 300 dpi is 560 MB.
+MAX_DTG_MM = 1000.0
+PROOF_SIDE = 1200
+SUFFIXES = (".pdf", ".png")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing to print: the poster, or a panel of a shirt. name: "" for the poster. layout: its sheets."""
+
+    name: str
+    raster: Raster
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What was written. paths: the files, the main one first. size_mm: of the pattern. layouts: of each part, by name.
+
+    shift: mean change of the colours by CMYK, of 255 a channel, or None for sRGB.
+    """
+
+    paths: tuple[Path, ...]
+    size_mm: tuple[float, float]
+    layouts: dict[str, Layout]
+    shift: float | None = None
+
+
+def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
+    """Return (width, height) in millimetres at which a pattern is printed: as asked, or its own size.
+
+    Raises: FabricationError if both a size and a person are given, or the size is absurd.
+    """
+    if settings.size is not None and settings.for_person is not None:
+        raise FabricationError("--size and --for-person: give one of the two; the person's height decides the size")
+    width, height = patch.size_mm
+    if settings.for_person is not None:
+        person = length_mm(settings.for_person, name="--for-person")
+        # A pattern that is not square keeps the area of the square that the rule asks for.
+        side = size_for_person(person, settings.rule, settings.scale)
+        return checked_size(side * (width / height) ** 0.5, side * (height / width) ** 0.5)
+    if settings.size is None:
+        return checked_size(width, height)
+    wanted = length_mm(settings.size, name="--size")
+    return checked_size(wanted, wanted * height / width)
+
+
+def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
+    """Return the pattern, or the control that was asked for in its place."""
+    if settings.control is None:
+        return patch
+    return control(patch, settings.control, np.random.default_rng(0))
+
+
+def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
+    """Return what was written for a pattern printed as `settings` say, to a PDF or PNG.
+
+    A PDF holds every sheet. A PNG is one sheet at 300 dpi; where a paper is given that takes several, each is a file of
+    its own (`s-A1.png`, ...). The same request always gives the same bytes.
+
+    Raises: FabricationError if paper, size, garment, profile or file name do not go together. OSError if a file cannot
+    be written.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise FabricationError(f"--out: expected a name that ends in .pdf or .png, got {out.name!r}")
+    size = printed_size(patch, settings)
+    shown = what_to_print(patch, settings)
+    if settings.garment == "dtg":
+        return _write_dtg(shown, settings, size, out)
+    if settings.cmyk is not None and suffix == ".png":
+        raise FabricationError("--cmyk: PNG cannot hold CMYK; write a PDF (--out poster.pdf)")
+    inks = srgb() if settings.cmyk is None else cmyk(settings.cmyk)
+    parts = list(_parts(shown, settings, size, single=suffix == ".png" or settings.garment == "panels"))
+    data = pdf_bytes(patch, shown, settings, parts, inks)
+    layouts = {part.name: part.layout for part in parts}
+    if suffix == ".png":
+        return Printed(_write_sheets(data, parts, out), size, layouts)
+    with atomic_write(out) as stream:
+        stream.write(data)
+    if settings.cmyk is None:
+        return Printed((out,), size, layouts)
+    proof, shift = _write_proof(parts[0].raster, inks, out.with_name(f"{out.stem}-proof.png"))
+    return Printed((out, proof), size, layouts, shift)
+
+
+def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width: int = 700) -> tuple[bytes, int]:
+    """Return one sheet as a PNG `width` dots wide, and how many sheets there are; for DTG the whole picture.
+
+    Raises: FabricationError as `print_patch` does, or if there is no such sheet.
+    """
+    size = printed_size(patch, settings)
+    shown = what_to_print(patch, settings)
+    if settings.garment == "dtg":
+        raster = PatternRaster(*size, shown, settings.texels)
+        return _png(raster.small(width, max(1, round(width * size[1] / size[0])))), 1
+    inks = srgb() if settings.cmyk is None else cmyk(settings.cmyk)
+    parts = list(_parts(shown, settings, size, single=settings.garment == "panels"))
+    numbers = [s.number for part in parts for s in part.layout.sheets]
+    if sheet not in numbers:
+        raise FabricationError(f"sheet: expected 0 to {numbers[-1]}, got {sheet}")
+    data = pdf_bytes(patch, shown, settings, parts, inks, only=sheet)
+    page = pypdfium2.PdfDocument(data)[0]
+    return _png(_rendered(page, width / page.get_width() * 72)), len(numbers)
+
+
+def _parts(shown: Patch, settings: PrintSettings, size: tuple[float, float], *, single: bool) -> Iterator[Part]:
+    """Yield what is to be printed, laid out on its paper. single: without a paper given, one sheet as large as it takes."""
+    paper = settings.paper or ("fit" if single else "a4")
+    if settings.garment == "panels":
+        require_seamless(shown)
+        rasters: dict[str, Raster] = {
+            panel.name: shirt.panel_raster(shown, panel, size, settings.texels)
+            for panel in shirt.panels(settings.shirt)
+        }
+    else:
+        rasters = {"": PatternRaster(*size, shown, settings.texels, settings.garment == "light-transfer")}
+    first = 0
+    for name, raster in rasters.items():
+        width, height = raster.width_mm, raster.height_mm
+        sides = fitting_paper(width, height) if paper.strip().lower() == "fit" else paper_mm(paper)
+        layout = plan(width, height, (raster.width, raster.height), sides, first=first)
+        first += len(layout.sheets)
+        yield Part(name, raster, layout)
+
+
+NOTES = {
+    None: "",
+    "light-transfer": "Mirrored, for light cloth: iron on face down, the print then reads the right way round.",
+    "dark-transfer": "Not mirrored, for dark cloth: peel off the backing, iron on face up.",
+    "panels": "",
+}
+ADVICE = {
+    "one": "Print at 100 %, not fitted to the page, and check the ruler. Cut along the marks.",
+    "many": "Print at 100 %, not fitted to the page, and check the ruler. Cut along the marks; a sheet lies over the "
+    "grey edges of the one before.",
+    "panels": "Print at 100 %, not fitted to the page, and check the ruler. Cut along the drawn line.",
+}
+
+
+def pdf_bytes(
+    patch: Patch, shown: Patch, settings: PrintSettings, parts: list[Part], inks: Inks, *, only: int | None = None
+) -> bytes:
+    """Return the PDF of some parts, or of the one sheet numbered `only`."""
+    title = patch.name
+    pdf = Document(
+        title=f"{title}, {settings.control} control" if settings.control else title,
+        subject=f"sha256 {shown.sha256}",
+        profile=inks.profile,
+        profile_name="sRGB" if inks.channels == 3 else inks.name,
+        channels=inks.channels,
+    )
+    for part in parts:
+        many = len(part.layout.sheets) > 1
+        kind = [f"{settings.control} control"] if settings.control else []
+        advice = "panels" if settings.garment == "panels" else "many" if many else "one"
+        if settings.garment == "panels":
+            kind.append(f"T-shirt {settings.shirt}, {part.name}")
+        legend = Legend(title, "   ".join(kind), shown.sha256, NOTES[settings.garment or None], ADVICE[advice])
+        over = None
+        if isinstance(part.raster, shirt.PanelRaster):
+            over = partial(shirt.draw_lines, pdf, part.raster.panel, settings.shirt)
+        draw(pdf, part.raster, part.layout, legend, inks, over, only=only)
+    return bytes(pdf.output())
+
+
+def _rendered(page: pypdfium2.PdfPage, dpi: float) -> UInt8Array:
+    return np.ascontiguousarray(page.render(scale=dpi / 72, rev_byteorder=True).to_numpy()[..., :3])
+
+
+def _png(pixels: UInt8Array, dpi: float | None = None) -> bytes:
+    out = BytesIO()
+    resolution = {} if dpi is None else {"dpi": (dpi, dpi)}
+    Image.fromarray(pixels).save(out, "PNG", icc_profile=srgb_profile(), compress_level=3, **resolution)
+    return out.getvalue()
+
+
+def _write_sheets(data: bytes, parts: list[Part], out: Path) -> tuple[Path, ...]:
+    """Write each page of a PDF as PNG and return their paths."""
+    document = pypdfium2.PdfDocument(data)
+    labels = [(part.name, sheet.label, len(part.layout.sheets)) for part in parts for sheet in part.layout.sheets]
+    paths = []
+    for page, (name, label, count) in zip(document, labels, strict=True):
+        tail = "-".join(word.replace(" ", "-") for word in (name, label if count > 1 else "") if word)
+        path = out.with_name(f"{out.stem}-{tail}.png") if tail else out
+        with atomic_write(path) as stream:
+            stream.write(_png(_rendered(page, DPI), DPI))
+        paths.append(path)
+    return tuple(paths)
+
+
+def _write_dtg(shown: Patch, settings: PrintSettings, size: tuple[float, float], out: Path) -> Printed:
+    """Write the picture that a direct-to-garment printer takes: sRGB, not mirrored, ink or nothing, 300 dpi."""
+    if out.suffix.lower() != ".png":
+        raise FabricationError(f"--garment dtg: direct-to-garment printers take a PNG; got --out {out.name}")
+    if settings.cmyk is not None:
+        raise FabricationError("--garment dtg: these printers take sRGB and convert it themselves; leave out --cmyk")
+    if settings.paper is not None:
+        raise FabricationError("--garment dtg: the picture has the print's own size; leave out --paper")
+    if max(size) > MAX_DTG_MM:
+        raise FabricationError(
+            f"--garment dtg: {size[0] / 10:g} x {size[1] / 10:g} cm is larger than any such printer takes; expected "
+            f"{MAX_DTG_MM / 10:g} cm at most (a shirt's front takes about 40)"
+        )
+    raster = PatternRaster(*size, shown, settings.texels)
+    rgba = raster.piece(0, 0, raster.width, raster.height)
+    rgba[..., 3] = np.where(rgba[..., 3] > 127, 255, 0)
+    rgba[rgba[..., 3] == 0] = 0
+    data = _png(rgba, DPI)
+    with atomic_write(out) as stream:
+        stream.write(data)
+    return Printed((out,), size, {})
+
+
+def _write_proof(raster: Raster, inks: Inks, path: Path) -> tuple[Path, float]:
+    """Write how the print will look on paper, as an sRGB picture; return its path and the mean change of 255."""
+    scale = PROOF_SIDE / max(raster.width_mm, raster.height_mm)
+    small = raster.small(max(1, round(raster.width_mm * scale)), max(1, round(raster.height_mm * scale)))
+    proof = inks.proof(small)
+    with atomic_write(path) as stream:
+        stream.write(_png(proof))
+    return path, float(np.abs(proof.astype(np.float32) - small).mean())

@@ -1,0 +1,45 @@
+"""What can be asked of a print: one schema for the command line and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from physadv.controls import Control
+from physadv.settings import Settings
+
+Garment = Literal["light-transfer", "dark-transfer", "dtg", "panels"]
+ShirtSize = Literal["S", "M", "L", "XL", "XXL"]
+Texels = Literal["texel", "smooth"]
+
+
+class PrintSettings(Settings):
+    """How a pattern goes to paper or cloth."""
+
+    paper: str | None = Field(
+        default=None,
+        description="a5, a4, a3, a2, a1, a0, letter, legal, tabloid, WxHmm, or fit: one sheet as large as it takes. "
+        "Without it a4, and fit for PNG",
+    )
+    size: str | None = Field(
+        default=None, description="printed width, such as 36cm or 14in; without it the pattern's own"
+    )
+    for_person: str | None = Field(default=None, description="height of the wearer (170cm); size by rule and scale")
+    rule: Literal["area", "diagonal", "height"] = Field(default="diagonal", description="of what scale is a fraction")
+    scale: float = Field(default=0.2, description="side of the pattern as a fraction of the person, by rule")
+    control: Control | None = Field(
+        default=None, description="print a control in its place: grey, white, noise, shuffled"
+    )
+    garment: Garment | None = Field(
+        default=None,
+        description="light-transfer (mirrored, for light cloth), dark-transfer (not mirrored), dtg (PNG for direct-to-"
+        "garment), panels (front, back and sleeves cut from a seamless texture)",
+    )
+    shirt: ShirtSize = Field(default="M", description="size of the shirt for --garment panels: S, M, L, XL or XXL")
+    cmyk: Path | None = Field(default=None, description="convert to CMYK by this ICC profile; writes a soft proof too")
+    texels: Texels = Field(
+        default="texel",
+        description="texel prints each cell of the pattern crisp, as an area; smooth blends from cell to cell",
+    )

@@ -1,0 +1,107 @@
+"""Lengths, papers and people: what the words `36cm`, `a4` and `170cm tall` come to in millimetres."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+from physadv.errors import FabricationError
+
+Rule = Literal["area", "diagonal", "height"]
+
+MM_PER_INCH = 25.4
+# (short side, long side) in millimetres.
+PAPERS: dict[str, tuple[float, float]] = {
+    "a5": (148.0, 210.0),
+    "a4": (210.0, 297.0),
+    "a3": (297.0, 420.0),
+    "a2": (420.0, 594.0),
+    "a1": (594.0, 841.0),
+    "a0": (841.0, 1189.0),
+    "letter": (215.9, 279.4),
+    "legal": (215.9, 355.6),
+    "tabloid": (279.4, 431.8),
+}
+# The box of a standing adult is about .35 as wide as it is tall: 60 cm at 170 cm.
+STANDING_ASPECT = 0.35
+# Below 2 cm no camera resolves a pattern; a pattern three metres wide is a mistyped one.
+SMALLEST_MM, LARGEST_MM = 20.0, 3000.0
+_UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": MM_PER_INCH, '"': MM_PER_INCH}
+_LENGTH = re.compile(r'\s*(\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
+_SIZE = re.compile(r'\s*([\d.]+)\s*x\s*([\d.]+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
+
+
+def length_mm(text: str, *, name: str) -> float:
+    """Return a length such as `36cm`, `360mm`, `0.36m` or `14in` in millimetres.
+
+    Raises: FabricationError, calling the value `name`, if it is no positive number with a unit.
+    """
+    match = _LENGTH.fullmatch(text)
+    value = float(match[1]) * _UNITS[match[2].lower()] if match else 0.0
+    if value <= 0 or not math.isfinite(value):
+        raise FabricationError(
+            f"{name}: expected a length above zero with its unit, such as 36cm or 14in, got {text!r}"
+        )
+    return value
+
+
+def paper_mm(text: str) -> tuple[float, float]:
+    """Return (short side, long side) in millimetres of a paper by name, or of one given as `WxHmm`.
+
+    Raises: FabricationError if it is neither, or a side is not within 50 mm and 3.5 m.
+    """
+    known = PAPERS.get(text.strip().lower())
+    if known:
+        return known
+    match = _SIZE.fullmatch(text)
+    try:
+        sides = sorted(float(v) * _UNITS[match[3].lower()] for v in match.groups()[:2]) if match else []
+    except ValueError:
+        sides = []
+    if not sides:
+        names = ", ".join(PAPERS)
+        raise FabricationError(f"--paper: expected {names}, fit, or a size such as 300x400mm, got {text!r}")
+    if sides[0] < 50 or sides[1] > 3500:
+        raise FabricationError(f"--paper: expected sides of 50 to 3500 mm, got {sides[0]:g} x {sides[1]:g} mm")
+    return sides[0], sides[1]
+
+
+def size_for_person(height_mm: float, rule: Rule, scale: float) -> float:
+    """Return the side in millimetres of a square pattern that is `scale` of a standing person by `rule`.
+
+    rule: of sqrt(w h) of the person's box, of its diagonal, or of its height; a standing person's box is .35 as wide as
+    tall.
+
+    Raises: FabricationError if the person is not 50 cm to 250 cm tall, or `scale` not within 0 and 1.
+    """
+    if not 500 <= height_mm <= 2500:
+        raise FabricationError(f"--for-person: expected a person of 50 to 250 cm, got {height_mm / 10:g} cm")
+    if not 0 < scale < 1:
+        raise FabricationError(f"--scale: expected a fraction of the person above 0 and under 1, got {scale:g}")
+    width = STANDING_ASPECT * height_mm
+    base = {"area": math.sqrt(width * height_mm), "diagonal": math.hypot(width, height_mm), "height": height_mm}[rule]
+    return scale * base
+
+
+def checked_size(width_mm: float, height_mm: float) -> tuple[float, float]:
+    """Return the two sides of a print.
+
+    Raises: FabricationError if one of them is under 2 cm or over 3 m.
+    """
+    if min(width_mm, height_mm) < SMALLEST_MM:
+        raise FabricationError(
+            f"--size: {width_mm / 10:g} x {height_mm / 10:g} cm is too small to print; expected "
+            f"{SMALLEST_MM / 10:g} cm or more (36cm suits a standing adult)"
+        )
+    if max(width_mm, height_mm) > LARGEST_MM:
+        raise FabricationError(
+            f"--size: {width_mm / 10:g} x {height_mm / 10:g} cm is too large; expected "
+            f"{LARGEST_MM / 10:g} cm at most (36cm suits a standing adult)"
+        )
+    return width_mm, height_mm
+
+
+def cm(mm: float) -> str:
+    """Return millimetres as text in centimetres: `36`, `18.5`."""
+    return f"{mm / 10:.1f}".removesuffix(".0")

@@ -1,0 +1,71 @@
+"""What cannot be printed is refused in one line, and nothing is written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from physadv.errors import FabricationError
+from physadv.fabricate.layout import row_name
+from physadv.fabricate.poster import print_patch, printed_size
+from physadv.fabricate.settings import PrintSettings
+from physadv.fabricate.units import length_mm, paper_mm, size_for_person
+from physadv.patch import Patch
+
+
+@pytest.mark.parametrize(
+    ("values", "out", "message"),
+    [
+        ({"size": "0cm"}, "x.pdf", "--size"),
+        ({"size": "36"}, "x.pdf", "unit"),
+        ({"size": "-3cm"}, "x.pdf", "--size"),
+        ({"size": "nancm"}, "x.pdf", "--size"),
+        ({"size": "1mm"}, "x.pdf", "too small to print"),
+        ({"size": "40m"}, "x.pdf", "too large"),
+        ({"paper": "a9"}, "x.pdf", "--paper"),
+        ({"paper": "0x0mm"}, "x.pdf", "--paper"),
+        ({"paper": "1.2.3x4mm"}, "x.pdf", "--paper"),
+        ({"paper": "80x90mm"}, "x.pdf", "too small for ruler"),
+        ({"size": "3m", "paper": "a5"}, "x.pdf", "sheets"),
+        ({"size": "30cm", "for_person": "170cm"}, "x.pdf", "one of the two"),
+        ({"for_person": "17cm"}, "x.pdf", "--for-person"),
+        ({"for_person": "170cm", "scale": 0}, "x.pdf", "--scale"),
+        ({}, "x.jpg", ".pdf or .png"),
+        ({"garment": "dtg"}, "x.pdf", "PNG"),
+        ({"garment": "dtg", "paper": "a4"}, "x.png", "--paper"),
+        ({"garment": "dtg", "size": "2m"}, "x.png", "larger"),
+        ({"cmyk": "missing.icc"}, "x.pdf", "cannot be read"),
+        ({"cmyk": "missing.icc"}, "x.png", "PNG cannot hold CMYK"),
+    ],
+)
+def test_one_line_says_what_to_do(cells: Patch, tmp_path: Path, values: dict[str, Any], out: str, message: str) -> None:
+    with pytest.raises(FabricationError, match=message) as caught:
+        print_patch(cells, PrintSettings.model_validate(values), tmp_path / out)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_that_is_none_is_refused(cells: Patch, tmp_path: Path) -> None:
+    fake = tmp_path / "fake.icc"
+    fake.write_bytes(b"not a profile")
+    with pytest.raises(FabricationError, match="not an ICC profile"):
+        print_patch(cells, PrintSettings(cmyk=fake), tmp_path / "x.pdf")
+
+
+@pytest.mark.parametrize(("text", "mm"), [("36cm", 360), ("0.5 m", 500), ("10in", 254), ('4"', 101.6), (".5m", 500)])
+def test_lengths(text: str, mm: float) -> None:
+    assert length_mm(text, name="x") == pytest.approx(mm)
+
+
+@pytest.mark.parametrize(("text", "sides"), [("A4", (210, 297)), ("400x300mm", (300, 400)), ("30x42cm", (300, 420))])
+def test_papers(text: str, sides: tuple[float, float]) -> None:
+    assert paper_mm(text) == pytest.approx(sides)
+
+
+def test_a_fifth_of_a_standing_persons_diagonal_is_36_cm(cells: Patch) -> None:
+    assert size_for_person(1700, "diagonal", 0.2) == pytest.approx(360, abs=1)
+    assert printed_size(cells, PrintSettings(for_person="170cm"))[0] == pytest.approx(360, abs=1)
+
+
+def test_rows_are_named_like_a_spreadsheets_columns() -> None:
+    assert [row_name(i) for i in (0, 25, 26, 27)] == ["A", "Z", "AA", "AB"]
