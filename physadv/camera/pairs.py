@@ -87,20 +87,19 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
 def read_pairs(
     pairs: list[tuple[Path, Path]],
     *,
-    prepare: Callable[[UInt8Array], UInt8Array] | None = None,
     progress: Callable[[int, int], None] | None = None,
     seed: int = 0,
 ) -> PairsReading:
     """Return the colour samples of pairs of files, registered, read in flat cells, common uneven light taken out.
 
-    prepare: applied to each photograph first (undistortion). progress: called with (done, total).
+    progress: called with (done, total).
     seed: as in `hold_out`.
 
     Raises: CalibrationError if a file cannot be read, or fewer than half of the photographs look like their originals.
     """
     plates, skipped = [], []
     for done, (original, photo) in enumerate(pairs):
-        plate, why = load_plate(original, photo, prepare)
+        plate, why = load_plate(original, photo)
         if plate is None:
             skipped.append((photo.name, why))
         else:
@@ -130,16 +129,12 @@ def read_pairs(
     )
 
 
-def load_plate(
-    original: Path, photo: Path, prepare: Callable[[UInt8Array], UInt8Array] | None = None
-) -> tuple[Plate | None, str]:
+def load_plate(original: Path, photo: Path) -> tuple[Plate | None, str]:
     """Return a pair at working size, or None and the reason if the two cannot be the same plate.
 
     Raises: CalibrationError if a file cannot be read.
     """
     one, two = read_picture(original, error=CalibrationError), read_picture(photo, error=CalibrationError)
-    if prepare:
-        two = prepare(two)
     ratio = (one.shape[1] / one.shape[0]) / (two.shape[1] / two.shape[0])
     if not 0.8 < ratio < 1.25:
         size = f"{one.shape[1]} x {one.shape[0]} against {two.shape[1]} x {two.shape[0]}"

@@ -1,0 +1,93 @@
+"""The lens taken out of a picture, and lengths in centimetres from pixels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from physadv.camera.profile import CameraProfile
+from physadv.errors import CalibrationError
+from physadv.types import Float32Array, UInt8Array
+
+# An adult, where nothing better is known.
+PERSON_CM = 170.0
+
+
+class Undistorter:
+    """Straight lines straight: a picture as a pinhole camera of the same focal length would have taken it.
+
+    The picture keeps its size and its focal length, so distances follow from `focal_px` as before; where the lens's
+    distortion leaves no light at the rim, the rim is black only there.
+    """
+
+    def __init__(self, profile: CameraProfile, size: tuple[int, int]) -> None:
+        """size: (width, height) of the pictures to come.
+
+        Raises: CalibrationError if the profile is for pictures of another size.
+        """
+        profile.check_size(*size)
+        self.profile = profile
+        self._matrix = np.array(profile.matrix, np.float64)
+        self._distortion = np.array(profile.distortion, np.float64)
+        self._maps = cv2.initUndistortRectifyMap(
+            self._matrix, self._distortion, np.eye(3), self._matrix, size, cv2.CV_16SC2
+        )
+
+    def apply(self, pixels: UInt8Array) -> UInt8Array:
+        """Return an (h, w, 3) uint8 picture without the lens's distortion, same size.
+
+        Raises: CalibrationError if it has another size than was announced.
+        """
+        self.profile.check_size(pixels.shape[1], pixels.shape[0])
+        return cv2.remap(pixels, *self._maps, cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+    def points(self, xy: Float32Array) -> Float32Array:
+        """Return (n, 2) pixel positions of the raw picture in the undistorted one."""
+        if not len(xy):
+            return xy
+        flat = cv2.undistortPoints(
+            xy.reshape(-1, 1, 2).astype(np.float64), self._matrix, self._distortion, None, None, self._matrix
+        )
+        return flat.reshape(-1, 2).astype(np.float32)
+
+
+def distance_m(profile: CameraProfile, px: float, cm: float) -> float:
+    """Return how far away in metres something `cm` long is that spans `px` pixels across the line of sight.
+
+    Raises: CalibrationError unless both are positive.
+    """
+    if not (px > 0 and cm > 0):
+        raise CalibrationError(f"distance: expected positive lengths, got {px:g} px and {cm:g} cm")
+    return profile.focal_px * cm / px / 100
+
+
+def pixels_of(profile: CameraProfile, cm: float, metres: float) -> float:
+    """Return how many pixels something `cm` long spans at a distance.
+
+    Raises: CalibrationError unless the distance is positive.
+    """
+    if not metres > 0:
+        raise CalibrationError(f"distance: expected a positive one, got {metres:g} m")
+    return profile.focal_px * cm / (100 * metres)
+
+
+def size_cm(
+    xyxy: Float32Array,
+    *,
+    shoulders_px: Float32Array | None = None,
+    shoulders_cm: float = 36.0,
+    person_cm: float = PERSON_CM,
+) -> tuple[Float32Array, Float32Array]:
+    """Return the sizes (n, 2) in centimetres of people's boxes, width and height, and the (n,) pixels per centimetre.
+
+    xyxy: (n, 4) boxes in pixels of an undistorted picture. shoulders_px: (n,) pixels from shoulder to shoulder, NaN where
+    not seen: then an adult's `shoulders_cm` gives the scale. Without shoulders a box that is 1.7 times as tall as wide or
+    more is taken to be a whole person of `person_cm`; a squatter one shows an upper body about 55 cm wide.
+    """
+    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    scale = np.where(h > 1.7 * w, h / person_cm, w / 55.0)
+    if shoulders_px is not None:
+        seen = np.nan_to_num(shoulders_px, nan=0.0) > 2
+        scale = np.where(seen, np.nan_to_num(shoulders_px, nan=1.0) / shoulders_cm, scale)
+    scale = np.maximum(scale, 1e-6)
+    return np.stack([w / scale, h / scale], 1).astype(np.float32), scale.astype(np.float32)

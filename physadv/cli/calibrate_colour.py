@@ -1,0 +1,175 @@
+"""`physadv calibrate colour`: print a chart, photograph it, and keep what printer and camera do to colours."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from physadv.arrays import PICTURE_SUFFIXES, pictures_in, read_picture, write_png
+from physadv.camera.chart_reading import ChartReading, read_chart
+from physadv.camera.fit import Samples
+from physadv.camera.lens import Undistorter
+from physadv.camera.pairs import find_pairs, read_pairs
+from physadv.camera.printing import printer_profile
+from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
+from physadv.cli.base import Command as BaseCommand
+from physadv.errors import CalibrationError, SettingsError
+from physadv.fabricate.colour_chart import write_chart
+from physadv.files import sha256_of
+from physadv.types import UInt8Array
+
+
+class Command(BaseCommand):
+    """Measure what a printer and a camera do to colours: from photographs of our chart, or from pairs of plates.
+
+    First `--chart chart.pdf`, print it, photograph it; then `--photo PHOTO`. Or `--digital DIR --photo DIR` with whole
+    cropped plates under the same names.
+    """
+
+    chart: Path | None = Field(None, description="write the chart to print (.pdf or .png) and end")
+    photo: list[Path] = Field(
+        default=[], description="photograph of the chart, or a folder of them; with --digital the folder of plates"
+    )
+    digital: Path | None = Field(None, description="folder of the digital originals of the plates in --photo")
+    printer: str = Field("printer", description="name of printer, ink and paper or cloth, for the profile")
+    camera: str = Field("camera", description="name of the camera, or its profile by name or path")
+    out: Path | None = Field(None, description="profile to write; without it calib/printers/PRINTER+CAMERA.json")
+    preview: Path | None = Field(None, description="also write a .png of colours asked for, predicted and seen")
+    seed: int = Field(0, ge=0, description="chooses what is held out")
+
+    def run(self) -> int:
+        """Return 0 when the chart or the profile is written."""
+        console = Console(highlight=False, soft_wrap=True)
+        if self.chart is not None:
+            write_chart(self.chart)
+            console.print(f"{self.chart}: print at 100 %, photograph the whole sheet, then --photo", markup=False)
+            return 0
+        if not self.photo:
+            raise SettingsError(
+                "--photo: expected a photograph of the chart; print the chart with --chart chart.pdf first"
+            )
+        for flag, name in (("--printer", self.printer), ("--camera", self._camera_name())):
+            try:
+                checked_name(name)
+            except ValueError as error:
+                raise SettingsError(f"{flag}: {error}") from error
+        camera = self._camera_profile()
+        samples, source, repeat = self._pairs(console) if self.digital else self._charts(camera, console)
+        with console.status("fitting"):
+            profile = printer_profile(
+                samples,
+                printer=self.printer,
+                camera=self._camera_name(),
+                camera_profile=camera,
+                source=source,
+                seed=self.seed,
+                repeat=repeat,
+            )
+        path = self.out or Path("calib") / "printers" / f"{profile.name}.json"
+        profile.save(path)
+        if self.preview is not None:
+            write_png(self.preview, comparison(profile, samples))
+        _report(console, profile, path)
+        return 0
+
+    def _camera_name(self) -> str:
+        return Path(self.camera).stem if self.camera.endswith(".json") else self.camera
+
+    def _camera_profile(self) -> CameraProfile | None:
+        """Return the camera's profile if there is one under that name; a path must hold one."""
+        named = Path("calib") / "cameras" / f"{self.camera}.json"
+        if not self.camera.endswith(".json") and not named.is_file():
+            return None
+        profile = CameraProfile.load(self.camera)
+        profile.check_age()
+        return profile
+
+    def _charts(self, camera: CameraProfile | None, console: Console) -> tuple[Samples, dict[str, Any], float | None]:
+        paths = [p for where in self.photo for p in (pictures_in(where) if where.is_dir() else [where])]
+        if not paths:
+            raise CalibrationError(f"--photo: no pictures in {self.photo[0]}")
+        readings = []
+        for path in paths:
+            pixels = read_picture(path, error=CalibrationError)
+            if camera is not None:
+                pixels = Undistorter(camera, (pixels.shape[1], pixels.shape[0])).apply(pixels)
+            reading = read_chart(pixels, name=path.name)
+            console.print(
+                f"{path.name}: chart found, {reading.cell_px:.0f} pixels a cell; light uneven by {reading.uneven:.2f}, "
+                f"taken out; prints of one colour differ by {reading.repeat:.2f} dE2000",
+                markup=False,
+            )
+            readings.append(reading)
+        source = {"kind": "chart", "photos": [{"name": p.name, "sha256": sha256_of(p)} for p in paths]}
+        return _samples(readings), source, float(np.mean([r.repeat for r in readings]))
+
+    def _pairs(self, console: Console) -> tuple[Samples, dict[str, Any], None]:
+        assert self.digital is not None
+        if len(self.photo) != 1 or self.photo[0].suffix.lower() in PICTURE_SUFFIXES:
+            raise SettingsError("--photo: with --digital, expected one folder of photographed plates")
+        pairs, alone = find_pairs(self.digital, self.photo[0])
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("registering plates", total=len(pairs))
+            reading = read_pairs(
+                pairs, progress=lambda done, total: bar.update(task, completed=done, total=total), seed=self.seed
+            )
+        for name, why in alone + reading.skipped:
+            console.print(f"left out: {name} {why}", markup=False)
+        held = "whole plates" if reading.by_plate else "blocks of plates (five plates or more would be held out whole)"
+        light = (
+            f"common light uneven by {reading.uneven:.2f}, taken out" if reading.uneven > 1 else "light taken as even"
+        )
+        console.print(
+            f"{len(reading.used)} pairs, {len(reading.samples)} cells; {light}; held out: {held}", markup=False
+        )
+        photos = [{"name": two.name, "sha256": sha256_of(two)} for _, two in pairs if two.name in set(reading.used)]
+        return reading.samples, {"kind": "pairs", "photos": photos}, None
+
+
+def _samples(readings: list[ChartReading]) -> Samples:
+    return Samples(
+        np.concatenate([r.digital for r in readings]),
+        np.concatenate([r.seen for r in readings]),
+        np.ones(sum(len(r.seen) for r in readings), np.float32),
+        np.concatenate([r.colour for r in readings]),
+        np.repeat(np.arange(len(readings)), [len(r.seen) for r in readings]).astype(np.int64),
+    )
+
+
+def comparison(profile: PrinterProfile, samples: Samples) -> UInt8Array:
+    """Return a picture of up to 120 colours: each a square of what was asked for, and in it predicted over seen."""
+    at = np.linspace(0, len(samples) - 1, min(len(samples), 120)).round().astype(int)
+    digital = np.round(samples.digital[at] * 255).astype(np.uint8)
+    predicted = profile.colour_map().picture(digital[None])[0]
+    seen = np.round(samples.seen[at] * 255).astype(np.uint8)
+    columns, cell = 15, 48
+    out = np.full((math.ceil(len(at) / columns) * cell, columns * cell, 3), 255, np.uint8)
+    for k in range(len(at)):
+        y, x = k // columns * cell, k % columns * cell
+        out[y : y + cell, x : x + cell] = digital[k]
+        out[y + 10 : y + cell // 2, x + 10 : x + cell - 10] = predicted[k]
+        out[y + cell // 2 : y + cell - 10, x + 10 : x + cell - 10] = seen[k]
+    return out
+
+
+def _report(console: Console, profile: PrinterProfile, path: Path) -> None:
+    held = profile.held_out
+    table = Table("held-out dE2000", "mean", "95 %", title=None)
+    table.add_row("measured map", f"{held['mean']:.2f}", f"{held['p95']:.2f}")
+    table.add_row("no map", f"{held['no_map_mean']:.2f}", f"{held['no_map_p95']:.2f}")
+    console.print(table)
+    spread = profile.colour_map().covariance.diagonal().sqrt() * 255
+    console.print(
+        f"n = {held['n']:.0f} held out; {profile.source['polynomial']} map; spread of the residual (R G B, of 255) "
+        f"{spread[0]:.1f} {spread[1]:.1f} {spread[2]:.1f}; {len(profile.palette)} printable colours; pre-compensated "
+        f"colours come back within {held['precompensated_mean']:.2f} dE2000",
+        markup=False,
+    )
+    console.print(f"saved {path} ({profile.sha256[:12]}); use it with --printer {path}", markup=False)
