@@ -19,9 +19,8 @@ Rule = Literal["area", "diagonal", "height"]
 SHOULDER_CM = 36.0
 TORSO_CM = 50.0
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
-LEFT_ELBOW, RIGHT_ELBOW = 7, 8
-# A short sleeve, flat: across the arm and along it from the shoulder's joint.
-SLEEVE_CM = (16.0, 24.0)
+# A short sleeve as `sleeve_quads` lays it: across the arm and along it from the shoulder's joint.
+SLEEVE_CM = (12.0, 20.0)
 VISIBLE = 0.5
 # Centre of a chest print below the line of the shoulders, in centimetres.
 CHEST_DROP_CM = 17.0
@@ -104,9 +103,11 @@ def chest_quads(
     if keypoints is None or not seen.any():
         return quads
     origin, across, down = torso_frames(keypoints[seen])
+    half_w: Float32Array
+    half_h: Float32Array
     if side is not None:
         unit = np.sqrt(np.abs(across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]))
-        half_w = half_h = (side[seen] / np.maximum(unit, 1e-6) / 2)[:, None, None]
+        half_w = half_h = (side[seen] / np.maximum(unit, 1e-6) / 2)[:, None, None].astype(np.float32)
     else:
         assert size_cm is not None
         half_w, half_h = (np.full((len(origin), 1, 1), s / 2, np.float32) for s in size_cm)
@@ -128,26 +129,6 @@ def torso_quads(keypoints: Float32Array) -> Float32Array:
     return quads.astype(np.float32)
 
 
-def sleeve_quads(keypoints: Float32Array) -> Float32Array:
-    """Return (k, 4, 2) quads of the short sleeves of one person, k from 0 to 2: upper arms whose joints are visible.
-
-    keypoints: (17, 3) of a person whose shoulders are visible. A sleeve covers the upper four fifths of the arm as it is
-    seen; its width does not shorten when the arm points at the camera.
-    """
-    _, across, _ = torso_frames(keypoints[None])
-    half_width = float(np.linalg.norm(across)) * SLEEVE_CM[0] / 2
-    out = []
-    for shoulder, elbow in ((LEFT_SHOULDER, LEFT_ELBOW), (RIGHT_SHOULDER, RIGHT_ELBOW)):
-        arm = keypoints[elbow, :2] - keypoints[shoulder, :2]
-        length = float(np.linalg.norm(arm))
-        if keypoints[elbow, 2] < VISIBLE or length < 2:
-            continue
-        side = np.array([arm[1], -arm[0]], np.float32) / length * half_width
-        ends = keypoints[shoulder, :2] - 0.08 * arm, keypoints[shoulder, :2] + 0.8 * arm
-        out.append(np.stack([ends[0] - side, ends[0] + side, ends[1] + side, ends[1] - side]))
-    return np.array(out, np.float32).reshape(-1, 4, 2)
-
-
 def _box_px_per_cm(xyxy: Float32Array) -> Float32Array:
     """Return (n,) picture pixels per centimetre guessed from the box alone."""
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
@@ -167,7 +148,7 @@ def sleeve_quads(keypoints: Float32Array, seen: BoolArray) -> tuple[Int64Array, 
         along = stop - start
         width = np.linalg.norm(keypoints[sure, LEFT_SHOULDER, :2] - keypoints[sure, RIGHT_SHOULDER, :2], axis=1)
         length = np.linalg.norm(along, axis=1)
-        # An upper arm is about a quarter as wide as the shoulders are apart; seen from the side the arm's length is the guide.
+        # An upper arm is about a third as wide as the shoulders are apart; from the side the arm's length is the guide.
         half = np.maximum(0.16 * width, 0.18 * length)[:, None] / np.maximum(length, 1e-6)[:, None]
         aside = np.stack([-along[:, 1], along[:, 0]], 1) * half
         end = start + 0.65 * along

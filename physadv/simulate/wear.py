@@ -101,7 +101,8 @@ class Worn:
             _paste(out, self._pyramid, quad, tiles=(1.0, 1.0), light=light)
             return
         # A texture repeats every `size_cm`, on the front and, at the same scale, on the sleeves.
-        sleeves = [] if keypoints is None else list(sleeve_quads(keypoints[0]))
+        seen = shoulders_visible(keypoints, 1)
+        sleeves = [] if keypoints is None else list(sleeve_quads(keypoints, seen)[1])
         for piece, (width, height) in [(s, SLEEVE_CM) for s in sleeves] + [(quad, FRONT_CM)]:
             _paste(out, self._pyramid, piece, tiles=(width / self.size_cm[0], height / self.size_cm[1]), light=light)
 

@@ -1,0 +1,126 @@
+"""`physadv live`: the camera demo."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from physadv.cli import base
+from physadv.errors import SettingsError, SourceError
+from physadv.files import write_json
+from physadv.live.demo import Demo
+from physadv.live.settings import LiveSettings
+from physadv.live.window import check_display, show
+from physadv.web.serve import PageServer
+
+
+class Command(base.Command, LiveSettings):  # type: ignore[misc]
+    """Camera demo: find people, wear a pattern, switch defences on, record; on a page, in a window or headless."""
+
+    def run(self) -> int:
+        """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C."""
+        settings = LiveSettings(**{name: getattr(self, name) for name in LiveSettings.model_fields})
+        if settings.ui == "window":
+            check_display()
+        if settings.stats is not None:
+            _writable(settings.stats)
+        demo = Demo(settings)
+        server = (
+            PageServer(demo, host=settings.host, port=settings.port, token=settings.token)
+            if settings.ui == "web"
+            else None
+        )
+        try:
+            with _Interrupt() as interrupt:
+                demo.open(progress=_say)
+                demo.start()
+                interrupt.running = True
+                if server is not None:
+                    server.start()
+                    print(f"physadv live: {server.url}", flush=True)
+                    _say("Ctrl-C ends it")
+                _until_done(demo, interrupt)
+        finally:
+            demo.stop()
+            if server is not None:
+                server.close()
+        if settings.stats is not None:
+            write_json(settings.stats, demo.stats())
+        return _outcome(demo)
+
+
+def _until_done(demo: Demo, interrupt: _Interrupt) -> None:
+    if demo.settings.ui == "window":
+        show(demo, lambda: interrupt.came)
+        return
+    # Short waits: a signal's handler runs on this thread only between them.
+    while not demo.wait(0.2) and not interrupt.came:
+        pass
+
+
+def _outcome(demo: Demo) -> int:
+    if demo.error is not None:
+        raise demo.error
+    for notice in demo.notices.newest(100):
+        if notice.level == "error":
+            _say(f"{notice.kind}: {notice.text}")
+    if demo.tally.frames == 0 and demo.settings.seconds is not None:
+        detail = demo.state()["source"]["detail"]
+        raise SourceError(f"--source {demo.settings.source}: no picture came in {demo.settings.seconds:g} s: {detail}")
+    figures = demo.stats()
+    _say(
+        f"{figures['frames_processed']} pictures, {figures['fps']:.1f} fps, {figures['dropped']} dropped, "
+        f"light {figures['age_ms']['p50']:.0f} ms old at the median, {figures['age_ms']['p95']:.0f} at p95; "
+        f"{figures['detector']} on {figures['backend']} {figures['precision']}"
+    )
+    return 0
+
+
+class _Interrupt:
+    """Ctrl-C and SIGTERM: an event for the running demo, an interruption for one that is still loading."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._before: dict[int, Any] = {}
+        self.running = False
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            numbers = (signal.SIGINT, signal.SIGTERM)
+            self._before = {number: signal.signal(number, self._handle) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, old in self._before.items():
+            signal.signal(number, old)
+
+    @property
+    def came(self) -> bool:
+        """Return whether it is time to end."""
+        return self._stop.is_set()
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        # Nothing looks at the event while a model loads, and a second Ctrl-C means now.
+        if not self.running or self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+
+
+def _writable(path: Path) -> None:
+    """Check that a result can be written at the end, before an hour is spent on it.
+
+    Raises: SettingsError.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise SettingsError(f"--stats: {path} is a folder; expected a file name")
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"--stats: {folder} is not a folder")
+
+
+def _say(text: str) -> None:
+    print(f"physadv live: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,544 @@
+"""The demo: light in, people found, the picture shown; one loop thread that everything else only asks and tells."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from physadv.capture import open_source
+from physadv.capture.latest import SourceState
+from physadv.defend import parse_pipeline
+from physadv.errors import EndOfStream, PhysadvError, RecordingError, SourceError
+from physadv.live.feed import Feed, feed_of, open_feed
+from physadv.live.figures import Tally
+from physadv.live.notices import Notices
+from physadv.live.settings import Backend, Controls, LiveSettings
+from physadv.live.vision import Shown, SwitchedOff, Vision
+from physadv.live.wardrobe import Wardrobe
+from physadv.live.watch import Guard
+from physadv.settings import parse
+from physadv.types import Detector, Frame, Source
+
+Progress = Callable[[str], None]
+TICK_S = 0.1
+
+
+class Loader(Protocol):
+    """What turns a model's name into a detector."""
+
+    def __call__(self, name: str, *, backend: Backend, imgsz: int, progress: Progress | None) -> Detector:
+        """Return the detector; takes seconds."""
+        ...
+
+
+def load(name: str, *, backend: Backend, imgsz: int, progress: Progress | None) -> Detector:
+    """Return the named detector on the named backend; every candidate down to confidence .05.
+
+    Raises: WeightsError, BackendError.
+    """
+    from physadv.detect import load_detector
+
+    return load_detector(name, backend=backend, imgsz=imgsz, progress=progress)
+
+
+class Demo:
+    """Reads, dresses, detects, draws and hands on, picture by picture, newest first, until stopped.
+
+    `open` then `start`; every public method may be called from any thread. Changes take effect with the next picture.
+    A defence that throws or takes too long is switched off with a notice. Loading a detector or opening a source happens
+    aside, while the old one keeps running.
+    """
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        *,
+        source: Source | None = None,
+        detector: Detector | None = None,
+        loader: Loader = load,
+    ) -> None:
+        """source, detector: used in place of those that the settings name (a recording's, a test's).
+
+        Raises: PatchError, DefenceError for what the settings name and is not there.
+        """
+        self.settings = settings
+        self.wardrobe = Wardrobe(settings.wear)
+        self.notices = Notices()
+        self.tally = Tally()
+        self.source_spec = source.name if source is not None else settings.source
+        self.detector_spec = (settings.detector, settings.backend, settings.imgsz)
+        self.error: BaseException | None = None
+        self._loader = loader
+        self._given = (source, detector)
+        self._lock = threading.RLock()
+        self._controls = Controls(
+            conf=settings.conf,
+            defend=parse_pipeline(settings.defend).text,
+            wear=self.wardrobe.first[0] if self.wardrobe.first else "",
+            wear_size=settings.wear_size,
+            compare=settings.compare,
+        )
+        self._feed: Feed | None = None
+        self._vision: Vision | None = None
+        self._mail: dict[str, Any] = {}
+        self._busy: dict[str, str] = {}
+        self._listeners: list[Callable[[Shown], None]] = []
+        self._latest: Shown | None = None
+        self._recorder: Any = None
+        self._recording: dict[str, Any] = {}
+        self._dropped_before = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ended = ""
+        self._requests: dict[str, object] = {}
+        self._wearing: tuple[str, float | None] | None = None
+        self._first_pts: float | None = None
+        self._wear_now = False
+
+    # Life
+
+    def open(self, progress: Progress | None = None) -> None:
+        """Open the source and load the detector; seconds, the first time minutes while a model is exported.
+
+        Raises: SourceError, WeightsError, BackendError, DefenceError, RecordingError.
+        """
+        source, detector = self._given
+        source = source or open_source(self.source_spec, self.settings.capture())
+        try:
+            if detector is None:
+                name, backend, imgsz = self.detector_spec
+                detector = self._loader(name, backend=backend, imgsz=imgsz, progress=progress)
+            watched = self.settings.ui != "none" or source.live
+            self._vision = Vision(detector, limit_s=self.settings.defence_limit if watched else None)
+            # A defence that cannot work with this detector is said at the start, not on the first picture.
+            Guard(parse_pipeline(self._controls.defend), detector)
+            if self.settings.record is not None:
+                self.start_recording(self.settings.record, clean=self.settings.record_clean)
+        except BaseException:
+            source.close()
+            raise
+        # Read from here on: a picture taken while the detector was loading would be old light.
+        self._feed = feed_of(source)
+
+    def start(self) -> None:
+        """Start the loop's thread."""
+        self._thread = threading.Thread(target=self._run, name="demo", daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return whether the loop has ended within `timeout` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+            return not self._thread.is_alive()
+        return True
+
+    @property
+    def running(self) -> bool:
+        """Return whether the loop's thread is at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the loop after the picture it is at, and close what is open. Safe to call twice."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=20)
+        elif self._thread is None:
+            self._close()
+
+    def subscribe(self, listener: Callable[[Shown], None]) -> Callable[[], None]:
+        """Call `listener` on the loop's thread with each picture shown; return what ends that. It must be quick."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+
+        def end() -> None:
+            with self._lock:
+                self._listeners = [other for other in self._listeners if other is not listener]
+
+        return end
+
+    # Telling
+
+    @property
+    def controls(self) -> Controls:
+        """Return the controls as they stand."""
+        return self._controls
+
+    def control(self, **changes: Any) -> Controls:
+        """Change some controls and return all of them.
+
+        Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
+        """
+        with self._lock:
+            new = parse(Controls, {**self._controls.model_dump(), **changes})
+            if new.defend != self._controls.defend:
+                new = new.model_copy(update={"defend": parse_pipeline(new.defend).text})
+            if new.wear:
+                self.wardrobe.get(new.wear)
+            self._controls = new
+            return new
+
+    def switch_source(self, spec: str) -> None:
+        """Open another source aside and change to it once it is open; a failure is a notice, the old one goes on."""
+        self._aside("source", f"opening {spec}", lambda _: (spec, open_feed(spec, self.settings.capture())))
+
+    def take_source(self, source: Source) -> None:
+        """Change to a source that is open already."""
+        self._post("source", (source.name, feed_of(source)))
+
+    def switch_detector(self, name: str, backend: Backend, imgsz: int) -> None:
+        """Load another detector aside and change to it once it is there; a failure is a notice, the old one goes on."""
+
+        def work(progress: Progress) -> tuple[tuple[str, Backend, int], Detector]:
+            return (name, backend, imgsz), self._loader(name, backend=backend, imgsz=imgsz, progress=progress)
+
+        self._aside("detector", f"loading {name}", work)
+
+    def start_recording(self, path: Path | None = None, *, clean: bool = False) -> Path:
+        """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
+
+        Raises: RecordingError if a recording is running, or the file cannot be made.
+        """
+        from physadv.live.record import Recorder, RecordSettings
+
+        with self._lock:
+            if self._recorder is not None:
+                raise RecordingError(f"already recording to {self._recording['path']}; stop that first")
+            path = path or self._fresh("demo", ".mp4")
+            self._recorder = Recorder(path, RecordSettings(clean=clean), self._session())
+            self._recording = {"path": str(path), "frames": 0, "since_s": time.time()}
+            return path
+
+    def stop_recording(self) -> Path | None:
+        """End the recording and return its path, or None if none was running.
+
+        Raises: RecordingError if the end of the file could not be written; what is there stays.
+        """
+        with self._lock:
+            recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return None
+        recorder.close()
+        if recorder.error:
+            raise RecordingError(str(recorder.error))
+        return Path(self._recording["path"])
+
+    # Asking
+
+    @property
+    def latest(self) -> Shown | None:
+        """Return the picture shown last."""
+        return self._latest
+
+    def state(self) -> dict[str, Any]:
+        """Return everything a screen shows beside the picture, as plain values."""
+        feed, vision = self._feed, self._vision
+        source_state, detail = feed.status() if feed is not None else (SourceState.CONNECTING, "not opened yet")
+        if self._ended:
+            source_state, detail = SourceState.ENDED, self._ended
+        detector = vision.detector if vision is not None else None
+        recording = {**self._recording, "on": self._recorder is not None}
+        return {
+            "source": {"spec": self.source_spec, "state": str(source_state), "detail": detail},
+            "detector": {
+                "name": detector.name if detector else self.detector_spec[0],
+                "spec": self.detector_spec[0],
+                "backend": detector.backend if detector else "",
+                "precision": detector.precision if detector else "",
+                "imgsz": self.detector_spec[2],
+            },
+            "controls": self._controls.model_dump(),
+            "figures": {
+                **self.tally.now(),
+                "dropped": self.dropped,
+                "defence_ms": round(vision.defence_ms, 1) if vision is not None and vision.guard is not None else None,
+            },
+            "recording": recording,
+            "busy": dict(self._busy),
+        }
+
+    @property
+    def source(self) -> Source | None:
+        """Return the source that is read, or will be with the next picture."""
+        with self._lock:
+            feed = self._mail["source"][1] if "source" in self._mail else self._feed
+        return feed.source if feed is not None else None
+
+    @property
+    def dropped(self) -> int:
+        """Return how many pictures of live sources were replaced by newer ones before the loop took them."""
+        return self._dropped_before + (self._feed.dropped if self._feed is not None else 0)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the figures of the whole run, as `--stats` writes them."""
+        detector = self._vision.detector if self._vision is not None else None
+        return {
+            **self.tally.whole(),
+            "dropped": self.dropped,
+            "backend": detector.backend if detector else "",
+            "precision": detector.precision if detector else "",
+            "detector": detector.name if detector else self.detector_spec[0],
+            "imgsz": self.detector_spec[2],
+            "source": self.source_spec,
+            "controls": self._controls.model_dump(),
+            "notices": [f"{n.kind}: {n.text}" for n in self.notices.newest(100)],
+        }
+
+    # The loop
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:  # noqa: BLE001 -- kept for whoever waits; a thread cannot raise to anyone
+            self.error = error
+        finally:
+            self._close()
+
+    def _loop(self) -> None:
+        began = time.monotonic()
+        while not self._stop.is_set() and not self._done(began):
+            self._adopt()
+            frame = self._take()
+            if frame is None:
+                continue
+            if self.tally.frames == 0:
+                began = time.monotonic()
+            try:
+                shown = self._shown(frame)
+            except SwitchedOff as failure:
+                self._switch_off(failure)
+                continue
+            self._hand_on(shown)
+
+    def _done(self, began: float) -> bool:
+        want = self.settings
+        if want.frames is not None and self.tally.frames >= want.frames:
+            return True
+        return want.seconds is not None and time.monotonic() - began >= want.seconds
+
+    def _take(self) -> Frame | None:
+        """Return the next picture, or None if none came lately.
+
+        Raises: SourceError if the source failed and there is nobody to choose another.
+        """
+        assert self._feed is not None
+        if self._ended:
+            self._stop.wait(TICK_S)
+            return None
+        try:
+            return self._feed.take(TICK_S)
+        except EndOfStream as end:
+            self._ended = str(end)
+            if self.settings.ui == "none":
+                self._stop.set()
+        except SourceError as error:
+            if self.settings.ui == "none":
+                raise
+            self._ended = str(error)
+            self.notices.add("error", "source", str(error))
+        return None
+
+    def _adopt(self) -> None:
+        """Take over what was prepared aside, and what the controls ask for."""
+        assert self._vision is not None and self._feed is not None
+        with self._lock:
+            mail, self._mail = self._mail, {}
+            controls = self._controls
+        detector = self._vision.detector
+        if "source" in mail:
+            self._dropped_before = self.dropped
+            old = self._feed
+            self.source_spec, self._feed = mail["source"]
+            self._ended, self._first_pts = "", None
+            # A camera that hangs in a read takes seconds to close.
+            threading.Thread(target=old.close, name="close source", daemon=True).start()
+            self._vision.cut()
+        if "detector" in mail:
+            self.detector_spec, detector = mail["detector"]
+        self._defend(controls, detector)
+        self._wear(controls)
+
+    def _defend(self, controls: Controls, detector: Detector) -> None:
+        assert self._vision is not None
+        guard = self._vision.guard
+        text = guard.pipeline.text if guard is not None else ""
+        if text == controls.defend and detector is self._vision.detector:
+            return
+        try:
+            pipeline = parse_pipeline(controls.defend)
+            self._vision.use(detector, Guard(pipeline, detector) if pipeline.defences else None)
+        except PhysadvError as error:
+            self._vision.use(detector, None)
+            self._drop_defences(controls.defend)
+            self.notices.add("error", "defence", f"{controls.defend} is off: {error}")
+        self.tally.clear_recent()
+
+    def _wear(self, controls: Controls) -> None:
+        assert self._vision is not None
+        worn = self._vision.worn
+        wanted = (controls.wear, controls.wear_size) if controls.wear else None
+        if wanted == self._wearing and (worn is not None) == (wanted is not None):
+            return
+        patch = self.wardrobe.get(controls.wear) if controls.wear else None
+        self._vision.dress(patch, controls.wear_size)
+        self._wearing = wanted
+        self.tally.clear_recent()
+
+    def _shown(self, frame: Frame) -> Shown:
+        assert self._vision is not None
+        controls, vision = self._controls, self._vision
+        dressed = self._dressed(frame)
+        given, people, bare, stage = vision.look(frame, controls, dressed=dressed)
+        guard = vision.guard
+        conf = max(controls.conf, vision.detector.min_conf)
+        self.notices.alerts(people.alerts)
+        return Shown(
+            number=self.tally.frames,
+            frame=given,
+            clean=frame,
+            people=people.above(conf),
+            bare=None if bare is None else bare.above(conf),
+            top=float(people.score.max(initial=0.0)),
+            bare_top=None if bare is None else float(bare.score.max(initial=0.0)),
+            controls=controls,
+            defences=tuple(d.name for d in guard.pipeline.defences) if guard is not None else (),
+            worn=controls.wear if dressed and vision.worn is not None else "",
+            stage_ms=stage,
+            lines=self._lines(controls),
+        )
+
+    def _dressed(self, frame: Frame) -> bool:
+        """Return whether the pattern is on by now: `wear_from` seconds into the pictures."""
+        if self._first_pts is None:
+            self._first_pts = frame.pts_s
+        if frame.pts_s - self._first_pts >= self.settings.wear_from:
+            self._wear_now = True
+        return self._wear_now
+
+    def _lines(self, controls: Controls) -> tuple[str, ...]:
+        """Return what is written into the picture: how it was made, so that a recording cannot be taken for another."""
+        assert self._vision is not None
+        detector = self._vision.detector
+        lines = [f"{detector.name} {detector.backend} {detector.precision}  conf {controls.conf:.2f}"]
+        if controls.defend:
+            lines.append(f"defence {controls.defend}")
+        return tuple(lines)
+
+    def _hand_on(self, shown: Shown) -> None:
+        self._latest = shown
+        for listener in self._listeners:
+            listener(shown)
+        with self._lock:
+            recorder = self._recorder
+        if recorder is not None:
+            self._record(recorder, shown)
+        self.tally.add(shown, time.monotonic_ns())
+
+    def _record(self, recorder: Any, shown: Shown) -> None:
+        info = {
+            "defences": list(shown.defences),
+            "worn": shown.worn or None,
+            "conf": shown.controls.conf,
+            "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
+        }
+        # A closed recorder takes no picture; who closed it has it from here on.
+        with self._lock:
+            if self._recorder is not recorder:
+                return
+            recorder.write(shown.clean, shown.annotated, shown.people, info)
+            self._recording["frames"] += 1
+            if recorder.error:
+                self._recorder = None
+                self.notices.add("error", "recording", str(recorder.error))
+
+    def _switch_off(self, failure: SwitchedOff) -> None:
+        for name, reason in failure.reasons.items():
+            self.notices.add("error", "defence", f"{name} was switched off: {reason}")
+        with self._lock:
+            pipeline = parse_pipeline(self._controls.defend)
+            left = tuple(d for d in pipeline.defences if d.name not in failure.reasons)
+            self._controls = self._controls.model_copy(update={"defend": type(pipeline)(left).text})
+        assert self._vision is not None
+        self._vision.use(self._vision.detector, None)
+
+    def _drop_defences(self, text: str) -> None:
+        with self._lock:
+            if self._controls.defend == text:
+                self._controls = self._controls.model_copy(update={"defend": ""})
+
+    # Help
+
+    def _post(self, kind: str, value: Any) -> None:
+        with self._lock:
+            unread = self._mail.pop(kind, None)
+            self._mail[kind] = value
+        if kind == "source" and unread is not None:
+            unread[1].close()
+
+    def _aside(self, kind: str, what: str, work: Callable[[Progress], Any]) -> None:
+        """Do slow work on a thread of its own; the newest request of a kind wins."""
+        token = object()
+        with self._lock:
+            self._busy[kind] = what
+            self._requests[kind] = token
+
+        def run() -> None:
+            try:
+                value = work(lambda text: self._busy.__setitem__(kind, text))
+                with self._lock:
+                    current = self._requests.get(kind) is token
+                if current:
+                    self._post(kind, value)
+                elif kind == "source":
+                    value[1].close()
+            except PhysadvError as error:
+                self.notices.add("error", kind, str(error))
+            except Exception as error:  # noqa: BLE001 -- a thread's error would be lost otherwise
+                self.notices.add("error", kind, f"{type(error).__name__}: {error}")
+            finally:
+                with self._lock:
+                    if self._requests.get(kind) is token:
+                        self._busy.pop(kind, None)
+
+        threading.Thread(target=run, name=f"switch {kind}", daemon=True).start()
+
+    def _fresh(self, stem: str, suffix: str) -> Path:
+        """Return a path by date and time that is not taken."""
+        folder = self.settings.recordings
+        folder.mkdir(parents=True, exist_ok=True)
+        base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+        path, count = folder / f"{base}{suffix}", 2
+        while path.exists():
+            path, count = folder / f"{base}-{count}{suffix}", count + 1
+        return path
+
+    def _session(self) -> dict[str, Any]:
+        assert self._vision is not None
+        detector = self._vision.detector
+        worn = self._controls.wear
+        return {
+            "settings": self.settings.model_dump(mode="json", exclude={"token"}),
+            "controls": self._controls.model_dump(),
+            "source": self.source_spec,
+            "detector": {
+                "name": detector.name,
+                "backend": detector.backend,
+                "precision": detector.precision,
+                "imgsz": self.detector_spec[2],
+                "sha256": getattr(detector, "sha256", None),
+            },
+            "worn": {"name": worn, "sha256": self.wardrobe.get(worn).sha256} if worn else None,
+        }
+
+    def _close(self) -> None:
+        try:
+            self.stop_recording()
+        except RecordingError as error:
+            self.notices.add("error", "recording", str(error))
+            self.error = self.error or error
+        if self._feed is not None:
+            self._feed.close()
+        if self._vision is not None:
+            self._vision.close()

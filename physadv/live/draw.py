@@ -1,0 +1,108 @@
+"""The picture as a viewer sees it: boxes, scores and skeletons, in the page's own colours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from physadv.types import Detections, Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Colour = tuple[int, int, int]
+# RGB; the page's style sheet names the same.
+PERSON: Colour = (92, 225, 166)
+HELD: Colour = (255, 190, 92)
+CERTIFIED: Colour = (110, 190, 255)
+ALERT: Colour = (255, 96, 96)
+INK: Colour = (12, 18, 22)
+BONES = (
+    (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
+    (0, 5), (0, 6),
+)  # fmt: skip
+JOINT_VISIBLE = 0.5
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def drawn(pixels: UInt8Array, people: Detections, *, skeleton: bool = True, lines: Sequence[str] = ()) -> UInt8Array:
+    """Return a copy of the (h, w, 3) RGB picture with everybody in `people` marked and `lines` in its lower left corner.
+
+    Held people (a defence vouches for them) are amber and dashed, certified ones blue and doubled, regions that a
+    defence reports are red.
+    """
+    out = pixels.copy()
+    scale = max(out.shape[0], out.shape[1] * 0.6) / 720
+    thick = max(1, round(2 * scale))
+    for alert in people.alerts:
+        if alert.xyxy is not None:
+            _rectangle(out, np.array(alert.xyxy, np.float32), ALERT, thick, dashed=True)
+    if skeleton and people.keypoints is not None:
+        for points in people.keypoints:
+            _bones(out, points, thick)
+    for i in range(len(people)):
+        _person(out, people, i, scale, thick)
+    for row, line in enumerate(reversed(lines)):
+        _text(out, line, (round(8 * scale), out.shape[0] - round((10 + 26 * row) * scale)), scale, (235, 240, 242))
+    return out
+
+
+def style(people: Detections, i: int) -> tuple[Colour, str]:
+    """Return the colour of person `i` and the word that says why it is not the plain one."""
+    if people.certified is not None and people.certified[i]:
+        return CERTIFIED, "certified"
+    if people.held is not None and people.held[i]:
+        return HELD, "held"
+    return PERSON, ""
+
+
+def _person(out: UInt8Array, people: Detections, i: int, scale: float, thick: int) -> None:
+    colour, word = style(people, i)
+    box = people.xyxy[i]
+    _rectangle(out, box, colour, thick, dashed=word == "held")
+    if word == "certified":
+        _rectangle(out, box + np.array([-1, -1, 1, 1], np.float32) * 2 * thick, colour, thick, dashed=False)
+    name = f"#{int(people.track[i])} " if people.track is not None and people.track[i] >= 0 else ""
+    label = f"{name}{people.score[i]:.2f} {word}".strip()
+    _label(out, label, (int(box[0]), int(box[1])), scale, colour)
+
+
+def _rectangle(out: UInt8Array, box: Float32Array, colour: Colour, thick: int, *, dashed: bool) -> None:
+    x1, y1, x2, y2 = (int(v) for v in np.clip(box, -10, 20_000))
+    if not dashed:
+        cv2.rectangle(out, (x1, y1), (x2, y2), colour, thick, cv2.LINE_AA)
+        return
+    step = 6 * thick
+    for x in range(x1, x2, 2 * step):
+        for y in (y1, y2):
+            cv2.line(out, (x, y), (min(x + step, x2), y), colour, thick)
+    for y in range(y1, y2, 2 * step):
+        for x in (x1, x2):
+            cv2.line(out, (x, y), (x, min(y + step, y2)), colour, thick)
+
+
+def _bones(out: UInt8Array, points: Float32Array, thick: int) -> None:
+    sure = points[:, 2] >= JOINT_VISIBLE
+    place = points[:, :2].round().astype(int)
+    for a, b in BONES:
+        if sure[a] and sure[b]:
+            cv2.line(out, tuple(place[a]), tuple(place[b]), PERSON, max(1, thick - 1), cv2.LINE_AA)
+    for joint in place[sure]:
+        cv2.circle(out, tuple(joint), thick + 1, (245, 250, 250), -1, cv2.LINE_AA)
+
+
+def _label(out: UInt8Array, text: str, corner: tuple[int, int], scale: float, colour: Colour) -> None:
+    (w, h), base = cv2.getTextSize(text, FONT, 0.55 * scale, max(1, round(1.4 * scale)))
+    pad = max(2, round(3 * scale))
+    x = int(np.clip(corner[0], 0, max(out.shape[1] - w - 2 * pad, 0)))
+    bottom = corner[1] if corner[1] - h - base - pad >= 0 else corner[1] + h + base + pad
+    cv2.rectangle(out, (x, bottom - h - base - pad), (x + w + 2 * pad, bottom), colour, -1)
+    cv2.putText(out, text, (x + pad, bottom - base), FONT, 0.55 * scale, INK, max(1, round(1.4 * scale)), cv2.LINE_AA)
+
+
+def _text(out: UInt8Array, text: str, at: tuple[int, int], scale: float, colour: Colour) -> None:
+    size, thick = 0.6 * scale, max(1, round(1.4 * scale))
+    cv2.putText(out, text, at, FONT, size, INK, thick + max(2, round(2 * scale)), cv2.LINE_AA)
+    cv2.putText(out, text, at, FONT, size, colour, thick, cv2.LINE_AA)

@@ -1,0 +1,60 @@
+"""What a viewer must be told: alerts of defences, things switched off, sources lost; the newest hundred of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from physadv.types import Alert
+
+Level = Literal["info", "alert", "error"]
+KEEP = 100
+# The same words again within this time are one notice that lasts, not many.
+SAME_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to read. id rises with each notice; `count` and `last_s` (epoch seconds) rise while it repeats."""
+
+    id: int
+    level: Level
+    kind: str
+    text: str
+    first_s: float
+    last_s: float
+    count: int = 1
+
+
+class Notices:
+    """The newest notices, oldest first. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: deque[Notice] = deque(maxlen=KEEP)
+        self._next = 1
+
+    def add(self, level: Level, kind: str, text: str) -> None:
+        """Say something; repeated words extend the notice that is there."""
+        now = time.time()
+        with self._lock:
+            for place, old in enumerate(self._all):
+                if (old.kind, old.text) == (kind, text) and now - old.last_s < SAME_S:
+                    self._all[place] = replace(old, last_s=now, count=old.count + 1)
+                    return
+            self._all.append(Notice(self._next, level, kind, text, now, now))
+            self._next += 1
+
+    def alerts(self, alerts: tuple[Alert, ...]) -> None:
+        """Take what defences report of one picture; regions they removed are drawn, not told."""
+        for alert in alerts:
+            if alert.kind != "removed":
+                self.add("alert", alert.kind, alert.text)
+
+    def newest(self, count: int = 30) -> list[Notice]:
+        """Return the newest notices, oldest first."""
+        with self._lock:
+            return list(self._all)[-count:]

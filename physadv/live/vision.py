@@ -1,0 +1,162 @@
+"""One picture's way through the demo: dressed, looked at by the bare and the defended detector, timed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+
+from physadv.errors import DefenceError
+from physadv.live.draw import drawn
+from physadv.live.settings import Controls
+from physadv.live.watch import Guard, Worker
+from physadv.patch import Patch
+from physadv.simulate.wear import Worn
+from physadv.types import Detections, Detector, Frame, UInt8Array
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Everything about one picture as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
+
+    frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that counts,
+    thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest person
+    score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
+    """
+
+    number: int
+    frame: Frame
+    clean: Frame
+    people: Detections
+    bare: Detections | None
+    top: float
+    bare_top: float | None
+    controls: Controls
+    defences: tuple[str, ...]
+    worn: str
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+
+    @cached_property
+    def annotated(self) -> UInt8Array:
+        """Return the picture with everybody drawn in, (h, w, 3) uint8 RGB."""
+        return drawn(self.frame.pixels, self.people, skeleton=self.controls.skeleton, lines=self.lines)
+
+
+class SwitchedOff(Exception):
+    """Defences that failed, with the reason of each: caught by the loop, which goes on without them."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {why}" for name, why in reasons.items()))
+        self.reasons = reasons
+
+
+class Vision:
+    """Detector, pattern and defences as they stand; `look` takes a picture through them.
+
+    limit_s: how long a defence may take for one picture, or None for as long as it likes (a file without viewers).
+    """
+
+    def __init__(self, detector: Detector, *, limit_s: float | None) -> None:
+        self.detector = detector
+        self.guard: Guard | None = None
+        self.worn: Worn | None = None
+        self.defence_ms = 0.0
+        self._limit = limit_s
+        self._worker = Worker() if limit_s is not None else None
+
+    def dress(self, patch: Patch | None, size_cm: float | None) -> None:
+        """Put a pattern on everybody from the next picture on, or take it off."""
+        self.worn = None if patch is None else Worn(patch, size_cm=size_cm)
+
+    def use(self, detector: Detector, guard: Guard | None) -> None:
+        """Change detector and defences from the next picture on."""
+        if self.guard is not None:
+            self.guard.revoke()
+        self.detector, self.guard = detector, guard
+        self.defence_ms = 0.0
+
+    def cut(self) -> None:
+        """Forget what came from earlier pictures: the next one is from elsewhere."""
+        if self.worn is not None:
+            self.worn.reset()
+        if self.guard is not None:
+            self.guard.reset()
+
+    def close(self) -> None:
+        """Let the worker's thread end."""
+        if self._worker is not None:
+            self._worker.close()
+
+    def look(
+        self, clean: Frame, controls: Controls, *, dressed: bool
+    ) -> tuple[Frame, Detections, Detections | None, dict[str, float]]:
+        """Return the picture given to the detectors, the answer that counts, the bare answer beside it, ms by stage.
+
+        Answers are not thresholded. The bare one is None without a defence, or where the comparison is switched off.
+
+        Raises: SwitchedOff if a defence failed or took too long.
+        """
+        stage: dict[str, float] = {}
+        frame = clean
+        if self.worn is not None and dressed:
+            start = perf_counter()
+            seen = self._bare(clean)
+            placed = perf_counter()
+            frame = clean.with_pixels(self.worn.apply(clean.pixels, seen))
+            stage["place"], stage["wear"] = (placed - start) * 1000, (perf_counter() - placed) * 1000
+        if self.guard is None:
+            start = perf_counter()
+            people = self._bare(frame)
+            stage["detect"] = (perf_counter() - start) * 1000
+            return frame, people, None, stage
+        start = perf_counter()
+        people = self._defended(self.guard, frame)
+        stage["defended"] = (perf_counter() - start) * 1000
+        self.defence_ms = self.guard.cost_ms
+        if not controls.compare:
+            return frame, people, None, stage
+        start = perf_counter()
+        bare = self._bare(frame)
+        stage["detect"] = (perf_counter() - start) * 1000
+        return frame, people, bare, stage
+
+    def _bare(self, frame: Frame) -> Detections:
+        if self._worker is None:
+            return self.detector.detect(frame)
+        return self._worker.call(lambda: self.detector.detect(frame))
+
+    def _defended(self, guard: Guard, frame: Frame) -> Detections:
+        start = perf_counter()
+        try:
+            if self._worker is None:
+                return guard.detect(frame)
+            out = self._worker.call(lambda: guard.detect(frame), self._limit)
+        except TimeoutError:
+            guard.revoke()
+            self._worker = Worker()
+            raise SwitchedOff(self._too_slow(guard, f"no answer within {self._limit:g} s")) from None
+        except DefenceError as error:
+            raise SwitchedOff(self._reasons(guard, frame, str(error))) from error
+        except Exception as error:
+            raise SwitchedOff(self._reasons(guard, frame, f"{type(error).__name__}: {error}")) from error
+        if self._limit is not None and (took := perf_counter() - start) > self._limit:
+            raise SwitchedOff(self._too_slow(guard, f"{took:.1f} s for one picture, the limit is {self._limit:g} s"))
+        return out
+
+    def _too_slow(self, guard: Guard, why: str) -> dict[str, str]:
+        return {d.name: why for d in guard.pipeline.defences}
+
+    def _reasons(self, guard: Guard, frame: Frame, why: str) -> dict[str, str]:
+        """Return who is to blame: the only one, or those that fail alone, found by trying each."""
+        guard.revoke()
+        names = [d.name for d in guard.pipeline.defences]
+        if len(names) == 1:
+            return {names[0]: why}
+        if self._worker is None:
+            return guard.culprits(frame)
+        try:
+            return self._worker.call(lambda: guard.culprits(frame), self._limit)
+        except TimeoutError:
+            self._worker = Worker()
+            return dict.fromkeys(names, why)

@@ -1,0 +1,83 @@
+"""The page, built from parts.
+
+A part is a module here with `router(room: Room) -> APIRouter`. To add a page of your own (printing, calibration):
+
+1. write `physadv/web/<name>.py` with that function: `@router.get("/<name>")` returns `page("<name>.html")` from `room.py`,
+   its data goes under `/api/<name>/...`; raise any `PhysadvError` and it becomes `{"error": text}` with status 422;
+2. put `<name>.html`, `<name>.js` (an ES module) in `static/`; begin the body with `<header class="bar" data-nav></header>`
+   and load `/static/base.css` and `/static/nav.js`, which fill the header with the links of `PAGES`; colours and spaces
+   are the custom properties of `base.css`; no inline scripts or style attributes (the content policy refuses them);
+   `static/dom.js` has `api(path, body)`, `el(tag, props, children)` and `toast(text)`;
+3. add its router to `PARTS` (or to `LIVE_PARTS` if it needs the running demo, `room.live`) and its link to `PAGES`.
+
+Everything is behind `Gate`: token, Host, Origin and the bound on bodies hold for new parts without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from physadv.errors import PhysadvError
+from physadv.live.demo import Demo
+from physadv.web import camera, control, files, pictures
+from physadv.web.gate import Gate
+from physadv.web.room import STATIC, Room, page
+
+Part = Callable[[Room], APIRouter]
+# With or without a running demo.
+PARTS: tuple[Part, ...] = ()
+# Only with one.
+LIVE_PARTS: tuple[Part, ...] = (pictures.router, control.router, camera.router, files.router)
+# Links in every page's header: path -> title.
+PAGES: dict[str, str] = {}
+LIVE_PAGES: dict[str, str] = {"/": "Live"}
+
+
+def build_app(demo: Demo | None, *, token: str = "") -> ASGIApp:
+    """Return the ASGI application. demo: what it shows; None leaves out the parts that need one. token: see `Gate`."""
+    app = FastAPI(title="physadv", docs_url=None, redoc_url=None, openapi_url=None)
+    room = Room(demo)
+    for part in PARTS + (LIVE_PARTS if demo is not None else ()):
+        app.include_router(part(room))
+    links = {**(LIVE_PAGES if demo is not None else {}), **PAGES}
+    app.include_router(_pages(links, with_demo=demo is not None))
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(PhysadvError, _told)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    return Gate(app, token=token)
+
+
+def _pages(links: dict[str, str], *, with_demo: bool) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/api/pages")
+    def pages() -> list[dict[str, str]]:
+        return [{"path": path, "title": title} for path, title in links.items()]
+
+    @router.get("/favicon.ico")
+    def icon() -> Response:
+        return page("icon.svg")
+
+    if with_demo:
+
+        @router.get("/")
+        def live() -> Response:
+            return page("index.html")
+
+    return router
+
+
+def _told(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": " ".join(str(error).split())}, status_code=422)
+
+
+def _malformed(_: Request, error: Exception) -> JSONResponse:
+    details = error.errors() if isinstance(error, RequestValidationError) else []
+    text = "; ".join(f"{'.'.join(str(p) for p in d['loc'][1:])}: {d['msg']}" for d in details)
+    return JSONResponse({"error": text or "malformed request"}, status_code=422)

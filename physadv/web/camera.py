@@ -1,0 +1,59 @@
+"""The visitor's own camera: JPEG pictures come in on a web socket and become the demo's source."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from physadv.capture.browser import BrowserSource
+from physadv.errors import SourceError
+from physadv.web.room import Room
+
+
+def router(room: Room) -> APIRouter:
+    """Return `/ws/camera`: messages of a float64 (little endian, capture time in ms) and a JPEG; each is answered "ok".
+
+    The newest visitor's camera is the source; one that was sending before is told so and closed, as is one whose
+    messages are a SourceError.
+    """
+    out = APIRouter()
+    sending: list[WebSocket] = []
+
+    @out.websocket("/ws/camera")
+    async def camera(socket: WebSocket) -> None:
+        await socket.accept()
+        for other in sending:
+            with suppress(RuntimeError, WebSocketDisconnect):
+                await other.close(4409, "another visitor's camera took over")
+        sending[:] = [socket]
+        source = _source(room)
+        try:
+            while True:
+                data = await socket.receive_bytes()
+                if len(data) < 12:
+                    raise SourceError("expected 8 bytes of time and a JPEG picture")
+                (captured_ms,) = struct.unpack_from("<d", data)
+                source.push(data[8:], captured_ms)
+                await socket.send_text("ok")
+        except SourceError as error:
+            with suppress(RuntimeError):
+                await socket.close(4400, str(error)[:100])
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            if socket in sending:
+                sending.remove(socket)
+
+    return out
+
+
+def _source(room: Room) -> BrowserSource:
+    """Return the browser source that is the demo's already, or a new one that becomes it."""
+    current = room.live.source
+    if isinstance(current, BrowserSource):
+        return current
+    source = BrowserSource(room.live.settings.capture())
+    room.live.take_source(source)
+    return source

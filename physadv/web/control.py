@@ -1,0 +1,102 @@
+"""Switches, sliders and pickers: what the page may ask for, and what it can change."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from physadv.capture.webcam import cameras
+from physadv.defend import DEFENCES, PRESETS
+from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.live.settings import Backend
+from physadv.settings import Settings
+from physadv.web.room import Room
+
+
+class SourceWanted(Settings):
+    """A source, as `--source` takes it."""
+
+    spec: str = Field(min_length=1, max_length=2000)
+
+
+class DetectorWanted(Settings):
+    """A detector, as `--detector`, `--backend` and `--imgsz` take it."""
+
+    name: str = Field(min_length=1, max_length=500)
+    backend: Backend = "auto"
+    imgsz: Literal[320, 416, 512, 640, 960, 1280] = 640
+
+
+class RecordingWanted(Settings):
+    """Whether to record. clean: the untouched camera video too."""
+
+    on: bool
+    clean: bool = False
+
+
+def router(room: Room) -> APIRouter:
+    """Return the JSON calls under `/api`: options, state, controls, source, detector, recording."""
+    out = APIRouter(prefix="/api")
+    demo = room.live
+
+    @out.get("/options")
+    def options() -> dict[str, Any]:
+        found = [{"spec": str(c.index), "title": c.name} for c in cameras()]
+        builtin = [{"spec": "sample", "title": "built-in sample"}]
+        return {
+            "defences": [_described(name) for name in DEFENCES],
+            "presets": PRESETS,
+            "patches": demo.wardrobe.names(),
+            "sources": found + builtin,
+            "detectors": _detectors(demo.settings.detector),
+            "backends": ["auto", "openvino", "onnxruntime", "torch"],
+            "sizes": [320, 416, 512, 640, 960, 1280],
+        }
+
+    @out.get("/state")
+    def state() -> dict[str, Any]:
+        return demo.state()
+
+    @out.post("/controls")
+    def controls(changes: dict[str, Any]) -> dict[str, Any]:
+        return demo.control(**changes).model_dump()
+
+    @out.post("/source")
+    def source(wanted: SourceWanted) -> dict[str, str]:
+        demo.switch_source(wanted.spec)
+        return {"opening": wanted.spec}
+
+    @out.post("/detector")
+    def detector(wanted: DetectorWanted) -> dict[str, str]:
+        demo.switch_detector(wanted.name, wanted.backend, wanted.imgsz)
+        return {"loading": wanted.name}
+
+    @out.post("/recording")
+    def recording(wanted: RecordingWanted) -> dict[str, Any]:
+        if wanted.on:
+            return {"on": True, "name": demo.start_recording(clean=wanted.clean).name}
+        path = demo.stop_recording()
+        return {"on": False, "name": path.name if path is not None else None}
+
+    return out
+
+
+def _described(name: str) -> dict[str, Any]:
+    """Return a defence as the page's switches need it: title, paper and the JSON schema of its parameters."""
+    defence = DEFENCES[name]
+    schema = defence.model_json_schema()
+    return {
+        "name": name,
+        "title": defence.title,
+        "paper": defence.paper,
+        "about": " ".join((defence.__doc__ or "").split("\n\n")[0].split()),
+        "parameters": schema.get("properties", {}),
+        "definitions": schema.get("$defs", {}),
+    }
+
+
+def _detectors(own: str) -> list[str]:
+    known = [DEFAULT_DETECTOR, "yolo11n.pt", "yolo11s-pose.pt", "yolov8n-pose.pt", "yolo12n.pt", "yolo26n.pt"]
+    return list(dict.fromkeys([own, *known]))

@@ -1,0 +1,75 @@
+"""Pictures and videos in and out: uploaded patterns, their thumbnails, snapshots, recordings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+
+from physadv.errors import DataError, PatchError
+from physadv.patch import png_bytes
+from physadv.web.room import Room
+
+MAX_UPLOAD = 10_000_000
+THUMBNAIL = 160
+
+
+def router(room: Room) -> APIRouter:
+    """Return `/api/patches`, `/api/snapshot.png` and `/api/recordings`.
+
+    They answer with a PatchError for an upload that is too large or no pattern, a DataError for what is not there.
+    """
+    out = APIRouter(prefix="/api")
+    demo = room.live
+
+    @out.post("/patches")
+    async def upload(request: Request, name: str = "upload") -> dict[str, str]:
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > MAX_UPLOAD:
+                raise PatchError(f"{name[:60]}: more than {MAX_UPLOAD // 1_000_000} MB; make the picture smaller")
+        return {"name": demo.wardrobe.upload(bytes(data), name=Path(name).stem)}
+
+    @out.get("/patches/thumbnail")
+    def thumbnail(name: str) -> Response:
+        rgba = demo.wardrobe.get(name).rgba()
+        scale = THUMBNAIL / max(rgba.shape[:2])
+        if scale < 1:
+            size = (max(1, round(rgba.shape[1] * scale)), max(1, round(rgba.shape[0] * scale)))
+            rgba = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        _, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
+        return Response(data.tobytes(), media_type="image/png")
+
+    @out.get("/patches/picture")
+    def picture(name: str) -> Response:
+        return Response(png_bytes(demo.wardrobe.get(name)), media_type="image/png")
+
+    @out.get("/snapshot.png")
+    def snapshot() -> Response:
+        shown = demo.latest
+        if shown is None:
+            raise DataError("no picture has been shown yet")
+        _, data = cv2.imencode(".png", cv2.cvtColor(shown.annotated, cv2.COLOR_RGB2BGR))
+        head = {"content-disposition": f'attachment; filename="physadv-{shown.frame.index:06d}.png"'}
+        return Response(data.tobytes(), media_type="image/png", headers=head)
+
+    @out.get("/recordings")
+    def recordings() -> list[dict[str, Any]]:
+        folder = demo.settings.recordings
+        videos = sorted(folder.glob("*.mp4"), key=lambda p: p.stat().st_mtime, reverse=True) if folder.is_dir() else []
+        return [{"name": p.name, "bytes": p.stat().st_size} for p in videos[:50]]
+
+    @out.get("/recordings/{name}")
+    def recording(name: str) -> Response:
+        path = demo.settings.recordings / name
+        # The pattern leaves no way out of the folder.
+        if not re.fullmatch(r"[\w][\w.\-]*\.mp4", name) or not path.is_file():
+            raise DataError(f"{name}: no such recording")
+        return FileResponse(path, media_type="video/mp4", filename=name)
+
+    return out

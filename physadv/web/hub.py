@@ -1,0 +1,185 @@
+"""Pictures to viewers: encoded once for all, newest wins for each, so that a slow viewer slows nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from physadv.live.demo import Demo
+from physadv.live.draw import style
+from physadv.live.meter import Recent
+from physadv.live.vision import Shown
+from physadv.types import Detections, UInt8Array
+
+# A larger picture is shrunk for the page; boxes keep the picture's own pixels.
+MAX_SIDE = 1280
+QUALITY = 82
+# Pictures under way to one viewer: one being painted, one on the wire.
+UNACKNOWLEDGED = 2
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One encoded picture. number: of the picture. sent_ns: when encoding began."""
+
+    number: int
+    data: bytes
+    began_ns: int
+
+
+@dataclass(eq=False)
+class Viewer:
+    """One page. latency: ms from the start of encoding to its word that the picture was painted."""
+
+    wants_seen: bool = False
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    sent: dict[int, int] = field(default_factory=dict)
+    last: int = -1
+    latency: Recent = field(default_factory=Recent)
+
+    def next(self, packet: Packet | None) -> Packet | None:
+        """Return the packet if this viewer has not had it and is not behind with too many."""
+        if packet is None or packet.number == self.last or len(self.sent) >= UNACKNOWLEDGED:
+            return None
+        self.last = packet.number
+        self.sent[packet.number] = packet.began_ns
+        return packet
+
+    def acknowledge(self, number: int) -> None:
+        """Take the viewer's word that picture `number` was painted; earlier ones will not be any more."""
+        began = self.sent.get(number)
+        if began is not None:
+            self.latency.add((time.monotonic_ns() - began) / 1e6)
+        self.sent = {n: t for n, t in self.sent.items() if n > number}
+        self.wake.set()
+
+
+class Hub:
+    """Takes pictures from the demo's thread, encodes the newest on a thread of its own, wakes the viewers."""
+
+    def __init__(self, demo: Demo) -> None:
+        self._demo = demo
+        self._viewers: set[Viewer] = set()
+        self._packet: Packet | None = None
+        self._fresh = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._end: Callable[[], None] = _nothing
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="encode")
+
+    @property
+    def packet(self) -> Packet | None:
+        """Return the newest encoded picture."""
+        return self._packet
+
+    def figures(self) -> dict[str, Any]:
+        """Return how many viewers there are, and the median ms from encoding to paint over all of them."""
+        medians = [v.latency.percentile(50) for v in self._viewers if v.latency.percentile(50)]
+        return {"viewers": len(self._viewers), "paint_ms": round(float(np.median(medians)), 1) if medians else None}
+
+    def join(self, viewer: Viewer) -> None:
+        """Add a viewer; the first one starts the encoding."""
+        self._viewers.add(viewer)
+        if self._task is None:
+            self._loop = asyncio.get_running_loop()
+            self._end = self._demo.subscribe(self._arrived)
+            self._task = asyncio.create_task(self._encode_all())
+        self._fresh.set()
+
+    def leave(self, viewer: Viewer) -> None:
+        """Remove a viewer; after the last one nothing is encoded."""
+        self._viewers.discard(viewer)
+        if not self._viewers and self._task is not None:
+            self._end()
+            self._task.cancel()
+            self._task = None
+
+    def _arrived(self, _: Shown) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._fresh.set)
+
+    async def _encode_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._fresh.wait()
+            self._fresh.clear()
+            shown = self._demo.latest
+            if shown is None or (self._packet is not None and self._packet.number == shown.number):
+                continue
+            seen = any(v.wants_seen for v in self._viewers)
+            self._packet = await loop.run_in_executor(self._pool, encode, shown, seen)
+            for viewer in self._viewers:
+                viewer.wake.set()
+
+
+def _nothing() -> None:
+    """Do nothing: what there is to end before anyone has joined."""
+
+
+def encode(shown: Shown, with_seen: bool) -> Packet:
+    """Return a picture for the page: header length (uint32, little endian), JSON header, JPEG, perhaps a second JPEG.
+
+    The header's boxes and keypoints are in pixels of the camera's picture; `w`, `h` is its size. The second JPEG is what
+    the defended detector was really given, where a defence changed the picture.
+    """
+    began = time.monotonic_ns()
+    width, height = shown.frame.size
+    jpeg = _jpeg(shown.frame.pixels)
+    seen = _jpeg(shown.people.seen) if with_seen and shown.people.seen is not None else b""
+    header = {
+        "n": shown.number,
+        "w": width,
+        "h": height,
+        "jpeg": len(jpeg),
+        "seen": len(seen),
+        "age_ms": round((began - shown.frame.captured_ns) / 1e6, 1),
+        "conf": shown.controls.conf,
+        "top": round(shown.top, 4),
+        "bare_top": None if shown.bare_top is None else round(shown.bare_top, 4),
+        "worn": shown.worn,
+        "defences": shown.defences,
+        "people": _people(shown.people, skeleton=shown.controls.skeleton),
+        "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),
+        "alerts": [
+            {"kind": a.kind, "xyxy": [round(float(v), 1) for v in a.xyxy]} for a in shown.people.alerts if a.xyxy
+        ],
+    }
+    head = json.dumps(header, separators=(",", ":")).encode()
+    return Packet(shown.number, b"".join([struct.pack("<I", len(head)), head, jpeg, seen]), began)
+
+
+def _people(people: Detections, *, skeleton: bool) -> list[dict[str, Any]]:
+    out = []
+    for i in range(len(people)):
+        person: dict[str, Any] = {
+            "box": [round(float(v), 1) for v in people.xyxy[i]],
+            "score": round(float(people.score[i]), 3),
+        }
+        if word := style(people, i)[1]:
+            person["mark"] = word
+        if people.track is not None:
+            person["track"] = int(people.track[i])
+        if skeleton and people.keypoints is not None:
+            person["points"] = np.round(people.keypoints[i], 2).astype(float).round(2).ravel().tolist()
+        out.append(person)
+    return out
+
+
+def _jpeg(pixels: UInt8Array) -> bytes:
+    height, width = pixels.shape[:2]
+    if max(width, height) > MAX_SIDE:
+        scale = MAX_SIDE / max(width, height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return data.tobytes()

@@ -1,0 +1,85 @@
+"""Serving the page from a thread of its own."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from physadv.errors import SettingsError
+from physadv.live.demo import Demo
+from physadv.live.settings import LOOPBACK
+from physadv.web.app import build_app
+
+MAX_MESSAGE = 4_100_000
+
+
+class PageServer:
+    """The page on an address; listening once made, answering once started. url: what to open, token included."""
+
+    def __init__(self, demo: Demo | None, *, host: str = "127.0.0.1", port: int = 8000, token: str = "") -> None:
+        """port: 0 takes a free one. token: made where `host` is not this machine alone and none is given.
+
+        Raises: SettingsError if the address or the port cannot be had.
+        """
+        if not token and host not in LOOPBACK:
+            token = secrets.token_urlsafe(18)
+        self._socket = _bound(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self.port}/" + (f"?token={token}" if token else "")
+        self._server = _server(build_app(demo, token=token))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
+
+    def start(self) -> None:
+        """Start answering; returns once it does.
+
+        Raises: SettingsError if the server does not come up.
+        """
+        self._thread.start()
+        deadline = time.monotonic() + 15
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise SettingsError(f"the page's server did not start on port {self.port}")
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Stop answering. Safe to call twice."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(timeout=6)
+        self._socket.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    out = socket.socket(family, socket.SOCK_STREAM)
+    out.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        out.bind((host, port))
+        out.listen(128)
+    except OSError as error:
+        out.close()
+        what = "in use or not allowed" if port else "not to be had"
+        raise SettingsError(
+            f"--port: {host}:{port} is {what} ({error.strerror or error}); choose another, or 0 for a free one"
+        ) from error
+    return out
+
+
+def _server(app: ASGIApp) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        ws_max_size=MAX_MESSAGE,
+        # JPEG does not shrink; compressing it again would cost milliseconds a picture.
+        ws_per_message_deflate=False,
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,200 @@
+// Switches for every registered defence, with controls made from the schema of its parameters.
+import { api, attempt, byId, el, settled } from "./dom.js";
+
+/** Reads "name:key=value;key=value,name" into a Map of name -> {key: text}. */
+export function parsePipeline(text) {
+  const out = new Map();
+  for (const word of text.split(",").filter(Boolean)) {
+    const [name, values = ""] = splitOnce(word.trim(), ":");
+    out.set(name, Object.fromEntries(values.split(";").filter(Boolean).map((pair) => splitOnce(pair, "="))));
+  }
+  return out;
+}
+
+export function writePipeline(pipeline) {
+  return [...pipeline].map(([name, values]) => {
+    const pairs = Object.entries(values).map(([key, value]) => `${key}=${value}`).join(";");
+    return pairs ? `${name}:${pairs}` : name;
+  }).join(",");
+}
+
+function splitOnce(text, mark) {
+  const at = text.indexOf(mark);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+export class Defences {
+  constructor(options, onChange) {
+    this.known = new Map(options.defences.map((d) => [d.name, d]));
+    this.presets = options.presets;
+    this.pipeline = new Map();
+    this.values = new Map();
+    this.last = "";
+    this.sentAt = 0;
+    this.onChange = onChange;
+    this.sendSoon = settled(() => this.send(), 120);
+    this.build();
+  }
+
+  /** Show what the server says is on; not while a change of ours is under way. */
+  sync(text) {
+    if (performance.now() - this.sentAt < 500) return;
+    if (text === writePipeline(this.pipeline)) return;
+    this.pipeline = parsePipeline(text);
+    for (const [name, values] of this.pipeline) this.values.set(name, { ...values });
+    this.show();
+    for (const name of this.pipeline.keys()) this.fill(name);
+  }
+
+  toggleAll() {
+    if (this.pipeline.size) {
+      this.last = writePipeline(this.pipeline);
+      this.pipeline = new Map();
+    } else {
+      this.pipeline = parsePipeline(this.last || this.presets.fast || [...this.known.keys()][0] || "");
+    }
+    this.show();
+    this.send();
+  }
+
+  async send() {
+    this.sentAt = performance.now();
+    const sent = await attempt(() => api("/api/controls", { defend: writePipeline(this.pipeline) }));
+    this.sentAt = sent ? performance.now() : 0;
+    if (sent) this.onChange(sent);
+  }
+
+  build() {
+    const presets = byId("presets");
+    presets.append(el("button", { type: "button", "data-preset": "", onclick: () => this.choose("") }, "none"));
+    for (const [name, text] of Object.entries(this.presets)) {
+      presets.append(el("button", { type: "button", "data-preset": text, title: text, onclick: () => this.choose(text) }, name));
+    }
+    byId("defences").append(...[...this.known.values()].map((d) => this.item(d)));
+    this.show();
+  }
+
+  choose(text) {
+    this.pipeline = parsePipeline(text);
+    for (const [name, values] of this.pipeline) { this.values.set(name, { ...values }); this.fill(name); }
+    this.show();
+    this.send();
+  }
+
+  item(defence) {
+    const box = el("input", { type: "checkbox", id: `defence-${defence.name}`, onchange: () => this.flip(defence.name, box.checked) });
+    const id = `parameters-${defence.name}`;
+    const more = el("button", {
+      type: "button", class: "icon", "aria-expanded": "false", "aria-controls": id, "aria-label": `Parameters of ${defence.name}`,
+      onclick: () => {
+        const open = more.getAttribute("aria-expanded") !== "true";
+        more.setAttribute("aria-expanded", String(open));
+        panel.hidden = !open;
+      },
+    }, "⋯");
+    const panel = el("div", { class: "parameters", id, hidden: true }, [
+      el("p", { class: "about" }, [defence.about, defence.paper ? el("em", {}, ` ${defence.paper}`) : null]),
+      ...Object.entries(defence.parameters).map(([key, schema]) => this.control(defence, key, schema)),
+    ]);
+    return el("li", { "data-name": defence.name }, [
+      el("div", { class: "row" }, [el("label", { class: "switch" }, [box, el("span", {}, [defence.name, el("small", {}, defence.title)])]), more]),
+      panel,
+    ]);
+  }
+
+  flip(name, on) {
+    if (on) this.pipeline.set(name, { ...(this.values.get(name) || {}) });
+    else this.pipeline.delete(name);
+    this.show();
+    this.send();
+  }
+
+  set(name, key, value, schema) {
+    const values = { ...(this.values.get(name) || {}) };
+    if (String(value) === String(schema.default)) delete values[key];
+    else values[key] = String(value);
+    this.values.set(name, values);
+    if (this.pipeline.has(name)) {
+      this.pipeline.set(name, { ...values });
+      this.sendSoon();
+    }
+  }
+
+  control(defence, key, raw) {
+    const schema = resolved(raw, defence.definitions);
+    const title = key.replaceAll("_", " ");
+    const attributes = { "data-key": key, title: raw.description || "" };
+    const change = (event) => {
+      const input = event.target;
+      if (input.type === "number" && (input.value === "" || !input.checkValidity())) return;
+      const value = input.type === "checkbox" ? (input.checked ? "True" : "False") : input.value;
+      this.set(defence.name, key, value, { default: schema.type === "boolean" ? (raw.default ? "True" : "False") : raw.default });
+      const out = input.parentElement.querySelector("output");
+      if (out) out.textContent = input.value;
+    };
+    if (schema.enum) {
+      const options = schema.enum.map((v) => el("option", { value: String(v), selected: v === raw.default }, String(v)));
+      return el("label", {}, [title, el("select", { ...attributes, onchange: change }, options)]);
+    }
+    if (schema.type === "boolean") {
+      return el("label", {}, [title, el("input", { ...attributes, type: "checkbox", checked: raw.default === true, onchange: change })]);
+    }
+    const whole = schema.type === "integer";
+    const low = schema.minimum ?? schema.exclusiveMinimum, high = schema.maximum ?? schema.exclusiveMaximum;
+    if (["number", "integer"].includes(schema.type) && low !== undefined && high !== undefined && high - low <= 1000 && raw.default !== null) {
+      const step = whole ? (schema.multipleOf ?? 1) : stepFor(high - low);
+      const edge = (bound, exclusive, sign) => (exclusive === undefined ? bound : bound + sign * step);
+      const range = el("input", {
+        ...attributes, type: "range", step: String(step), min: String(edge(low, schema.minimum === undefined ? 1 : undefined, 1)),
+        max: String(edge(high, schema.maximum === undefined ? 1 : undefined, -1)), oninput: change,
+      });
+      range.value = String(raw.default);
+      return el("label", {}, [title, el("output", { class: "number" }, String(raw.default)), range]);
+    }
+    if (["number", "integer"].includes(schema.type)) {
+      const input = el("input", { ...attributes, type: "number", step: whole ? "1" : "any", min: low === undefined ? undefined : String(low), max: high === undefined ? undefined : String(high), onchange: change });
+      input.value = raw.default ?? "";
+      return el("label", {}, [title, input]);
+    }
+    const input = el("input", { ...attributes, type: "text", onchange: change });
+    input.value = raw.default ?? "";
+    return el("label", {}, [title, input]);
+  }
+
+  /** Put the values of a pipeline from elsewhere into the controls. */
+  fill(name) {
+    const defence = this.known.get(name);
+    const item = byId("defences").querySelector(`[data-name="${CSS.escape(name)}"]`);
+    if (!defence || !item) return;
+    for (const [key, schema] of Object.entries(defence.parameters)) {
+      const input = item.querySelector(`[data-key="${CSS.escape(key)}"]`);
+      const value = this.values.get(name)?.[key] ?? schema.default;
+      if (!input || value === undefined || value === null) continue;
+      if (input.type === "checkbox") input.checked = value === true || value === "True";
+      else input.value = String(value);
+      const out = input.parentElement.querySelector("output");
+      if (out) out.textContent = String(value);
+    }
+  }
+
+  show() {
+    const text = writePipeline(this.pipeline);
+    for (const name of this.known.keys()) {
+      const box = byId(`defence-${name}`);
+      if (box) box.checked = this.pipeline.has(name);
+    }
+    for (const button of byId("presets").children) {
+      button.setAttribute("aria-pressed", String(button.dataset.preset === text));
+    }
+  }
+}
+
+function resolved(schema, definitions) {
+  let out = schema;
+  if (out.anyOf) out = { ...out, ...out.anyOf.find((s) => s.type !== "null") };
+  if (out.$ref) out = { ...out, ...definitions[out.$ref.split("/").pop()] };
+  if (out.const !== undefined) out = { ...out, enum: [out.const] };
+  return out;
+}
+
+const stepFor = (span) => 10 ** Math.floor(Math.log10(span / 60));

@@ -1,0 +1,72 @@
+// Small helpers that every page uses.
+
+/** Return a new element. props: attributes, properties, `on...` handlers; children: nodes or text. */
+export function el(tag, props = {}, children = []) {
+  const out = document.createElement(tag);
+  for (const [key, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on")) out.addEventListener(key.slice(2), value);
+    else if (key === "class") out.className = value;
+    else if (key in out && typeof value !== "string") out[key] = value;
+    else out.setAttribute(key, value === true ? "" : value);
+  }
+  for (const child of [children].flat()) if (child !== null && child !== undefined) out.append(child);
+  return out;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** Return the JSON answer of our server; a body makes it a POST. Throws Error with the server's one line. */
+export async function api(path, body) {
+  const options = body === undefined ? {} : {
+    method: "POST",
+    headers: body instanceof Blob ? {} : { "content-type": "application/json" },
+    body: body instanceof Blob ? body : JSON.stringify(body),
+  };
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Error("the demo does not answer; is it still running?");
+  }
+  const value = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(value.error || `${answer.status} ${answer.statusText}`);
+  return value;
+}
+
+/** Show a line for some seconds; read out by screen readers. */
+export function toast(text, { bad = false } = {}) {
+  let box = document.querySelector(".toasts");
+  if (!box) {
+    box = el("div", { class: "toasts", role: "status", "aria-live": "polite" });
+    document.body.append(box);
+  }
+  const line = el("div", { class: bad ? "bad" : "" }, text);
+  box.append(line);
+  while (box.children.length > 3) box.firstChild.remove();
+  setTimeout(() => line.remove(), bad ? 7000 : 3500);
+}
+
+/** Run an action and tell its error, if any. */
+export async function attempt(action) {
+  try {
+    return await action();
+  } catch (error) {
+    toast(error.message, { bad: true });
+    return undefined;
+  }
+}
+
+/** Set text only when it changes, so that nothing is laid out or read out again for nothing. */
+export function say(node, text) {
+  if (node && node.textContent !== text) node.textContent = text;
+}
+
+/** Return a function that runs `action` once calls have paused for `ms`. */
+export function settled(action, ms = 120) {
+  let timer;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => action(...args), ms);
+  };
+}

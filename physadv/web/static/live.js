@@ -1,0 +1,285 @@
+// The live page: what the server says onto the screen, what the visitor does back to the server.
+import { BrowserCamera } from "./camera.js";
+import { StripChart } from "./chart.js";
+import { Defences } from "./defences.js";
+import { api, attempt, byId, el, say, settled, toast } from "./dom.js";
+import { drawPeople } from "./overlay.js";
+import { Stream } from "./stream.js";
+
+const options = await api("/api/options");
+const chart = new StripChart(byId("chart"));
+const defences = new Defences(options, applyControls);
+let state = null;
+let touched = { at: 0 };
+let patchNames = "";
+let lastWorn = "";
+let lastNotice = -1;
+
+// The picture
+
+function onPicture(header, image, seen) {
+  const k = image.width / header.w;
+  const both = header.bare !== null;
+  byId("stage").dataset.panes = both ? "2" : "1";
+  byId("pane-bare").hidden = !both;
+  if (both) paint(byId("bare"), image, header.bare, [], k);
+  const canvas = byId("main");
+  if (seen && byId("seen").checked) {
+    // A defence may give the detector a picture of another shape: shown whole, and then without boxes of the frame.
+    const fits = Math.abs(seen.width / seen.height - header.w / header.h) < 0.02;
+    paint(canvas, seen, fits ? header.people : [], fits ? header.alerts : [], seen.width / header.w);
+  } else {
+    paint(canvas, image, header.people, header.alerts, k);
+  }
+  const defended = header.defences.length > 0;
+  say(byId("main-name"), defended ? "defended" : "detector");
+  say(byId("main-says"), summary(header.people, header.top));
+  say(byId("legend-main"), defended ? "defended" : "detector");
+  byId("legend-bare").hidden = !both;
+  if (both) say(byId("bare-says"), summary(header.bare, header.bare_top));
+  chart.add(header.top, header.bare_top, header.conf);
+}
+
+function paint(canvas, image, people, alerts, k) {
+  if (canvas.width !== image.width || canvas.height !== image.height) {
+    Object.assign(canvas, { width: image.width, height: image.height });
+  }
+  const context = canvas.getContext("2d", { alpha: false });
+  context.drawImage(image, 0, 0);
+  drawPeople(context, people, alerts, k);
+}
+
+function summary(people, top) {
+  const count = people.length === 1 ? "1 person" : `${people.length} people`;
+  return `${count} · best ${top.toFixed(2)}`;
+}
+
+// The state, five times a second
+
+function onState(next) {
+  state = next;
+  const { figures, source, detector, controls } = state;
+  say(byId("f-fps"), figures.fps.toFixed(1));
+  say(byId("f-age50"), figures.age_ms.p50.toFixed(0));
+  say(byId("f-age95"), figures.age_ms.p95.toFixed(0));
+  say(byId("f-dropped"), figures.dropped.toLocaleString("en"));
+  const off = figures.defence_ms === null;
+  say(byId("f-defence"), off ? "–" : `+${figures.defence_ms.toFixed(figures.defence_ms < 10 ? 1 : 0)}`);
+  say(byId("f-defence-unit"), off ? "off" : "ms");
+  say(byId("f-detector"), `${detector.name} · ${detector.backend} ${detector.precision}`);
+  const place = figures.stage_ms.detect === undefined ? "" : ` · ${figures.stage_ms.detect} ms a pass`;
+  const paint = figures.paint_ms === null ? "" : ` · page ${figures.paint_ms} ms`;
+  say(byId("f-backend"), `${detector.imgsz} px${place}${paint}${figures.viewers > 1 ? ` · ${figures.viewers} viewers` : ""}`);
+  showSource(source);
+  showRecording(state.recording);
+  if (performance.now() - touched.at > 400) applyControls(controls);
+  if (state.patches.join("\n") !== patchNames) showPatches(state.patches);
+  showNotices(state.notices);
+  say(byId("detector-says"), state.busy.detector || "");
+  byId("detector-load").disabled = Boolean(state.busy.detector);
+  say(byId("source-says"), state.busy.source || source.detail);
+}
+
+function showSource(source) {
+  byId("stage").dataset.state = source.state;
+  badge(source.state, source.state);
+  const veil = byId("veil");
+  const lost = source.state !== "live";
+  veil.hidden = !lost;
+  if (lost && veil.dataset.says !== source.state + source.detail) {
+    veil.dataset.says = source.state + source.detail;
+    veil.replaceChildren(el("b", {}, source.state), source.detail);
+  }
+  for (const button of byId("sources").children) {
+    const own = button.dataset.spec === source.spec || (button.id === "own-camera" && camera.on);
+    button.setAttribute("aria-pressed", String(own));
+  }
+}
+
+function badge(name, text) {
+  byId("link").dataset.state = name;
+  say(byId("link"), text);
+}
+
+function showRecording(recording) {
+  byId("record").setAttribute("aria-pressed", String(recording.on));
+  const seconds = recording.on ? Math.max(0, Math.floor(Date.now() / 1000 - recording.since_s)) : 0;
+  say(byId("record-says"), recording.on ? `Stop ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : "Record");
+}
+
+function showNotices(notices) {
+  const newest = notices.length ? notices[notices.length - 1].id : 0;
+  const mark = notices.map((n) => `${n.id}:${n.count}`).join();
+  if (mark === byId("alerts").dataset.mark) return;
+  byId("alerts").dataset.mark = mark;
+  byId("no-alerts").hidden = notices.length > 0;
+  const list = byId("alerts");
+  const have = new Map([...list.children].map((item) => [Number(item.dataset.id), item]));
+  for (const notice of notices) {
+    const many = notice.count > 1 ? ` ×${notice.count}` : "";
+    const item = have.get(notice.id);
+    if (item) {
+      say(item.querySelector(".many"), many);
+      have.delete(notice.id);
+      continue;
+    }
+    list.prepend(el("li", { "data-id": String(notice.id), "data-level": notice.level }, [
+      el("time", {}, new Date(notice.first_s * 1000).toTimeString().slice(0, 8)),
+      el("span", { class: "kind" }, notice.kind),
+      el("span", {}, [notice.text, el("span", { class: "soft many" }, many)]),
+    ]));
+    if (lastNotice >= 0 && notice.id > lastNotice && notice.level === "error") toast(notice.text, { bad: true });
+  }
+  for (const gone of have.values()) gone.remove();
+  lastNotice = Math.max(newest, 0);
+}
+
+function applyControls(controls) {
+  if (document.activeElement !== byId("conf")) byId("conf").value = controls.conf;
+  say(byId("conf-out"), Number(controls.conf).toFixed(2));
+  byId("skeleton").checked = controls.skeleton;
+  byId("compare").checked = controls.compare;
+  if (document.activeElement !== byId("size") && controls.wear_size) byId("size").value = controls.wear_size;
+  say(byId("size-out"), controls.wear_size ? `${controls.wear_size} cm` : "own size");
+  byId("size-own").disabled = !controls.wear_size;
+  const chosen = document.querySelector(`#patches input[value="${CSS.escape(controls.wear)}"]`);
+  if (chosen && !chosen.checked) chosen.checked = true;
+  if (controls.wear) lastWorn = controls.wear;
+  defences.sync(controls.defend);
+}
+
+function showPatches(names) {
+  patchNames = names.join("\n");
+  const item = (value, face, title) => el("label", { title }, [
+    el("input", { type: "radio", name: "patch", value, onchange: () => control({ wear: value }) }), face, el("span", {}, title),
+  ]);
+  byId("patches").replaceChildren(
+    item("", el("div", { class: "none", "aria-hidden": "true" }, "∅"), "none"),
+    ...names.map((name) => item(name, el("img", { src: `/api/patches/thumbnail?name=${encodeURIComponent(name)}`, alt: "", loading: "lazy" }), name)),
+  );
+  if (state) applyControls(state.controls);
+}
+
+// What the visitor does
+
+function control(changes) {
+  touched.at = performance.now();
+  return attempt(async () => applyControls(await api("/api/controls", changes)));
+}
+
+const controlSoon = settled(control, 60);
+const camera = new BrowserCamera((reason) => toast(reason, { bad: true }));
+
+byId("conf").addEventListener("input", (event) => {
+  touched.at = performance.now();
+  say(byId("conf-out"), Number(event.target.value).toFixed(2));
+  controlSoon({ conf: Number(event.target.value) });
+});
+byId("size").addEventListener("input", (event) => {
+  touched.at = performance.now();
+  say(byId("size-out"), `${event.target.value} cm`);
+  controlSoon({ wear_size: Number(event.target.value) });
+});
+byId("size-own").addEventListener("click", () => control({ wear_size: null }));
+byId("skeleton").addEventListener("change", (event) => control({ skeleton: event.target.checked }));
+byId("compare").addEventListener("change", (event) => control({ compare: event.target.checked }));
+byId("seen").addEventListener("change", (event) => stream.wantSeen(event.target.checked));
+byId("controls").addEventListener("submit", (event) => event.preventDefault());
+
+byId("record").addEventListener("click", () => attempt(async () => {
+  const on = byId("record").getAttribute("aria-pressed") !== "true";
+  const answer = await api("/api/recording", { on, clean: byId("record-clean").checked });
+  showRecording({ on: answer.on, since_s: Date.now() / 1000 });
+  if (on || !answer.name) return;
+  byId("recorded").hidden = false;
+  byId("recorded").replaceChildren("Saved ", el("a", { href: `/api/recordings/${encodeURIComponent(answer.name)}`, download: answer.name }, answer.name));
+}));
+byId("snapshot").addEventListener("click", snapshot);
+byId("fullscreen").addEventListener("click", fullscreen);
+
+function snapshot() {
+  el("a", { href: "/api/snapshot.png", download: "" }).click();
+}
+
+function fullscreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else attempt(() => byId("stage").requestFullscreen());
+}
+
+byId("upload").addEventListener("change", (event) => attempt(async () => {
+  const [file] = event.target.files;
+  if (!file) return;
+  const { name } = await api(`/api/patches?name=${encodeURIComponent(file.name)}`, file);
+  event.target.value = "";
+  await control({ wear: name });
+}));
+
+function openSource(spec) {
+  if (!spec) return undefined;
+  camera.stop();
+  return attempt(() => api("/api/source", { spec }));
+}
+
+byId("sources").append(
+  ...options.sources.map(({ spec, title }) => el("button", { type: "button", "data-spec": spec, onclick: () => openSource(spec) }, title)),
+  el("button", { type: "button", id: "own-camera", onclick: ownCamera }, "this browser’s camera"),
+);
+byId("source-open").addEventListener("click", () => openSource(byId("source").value.trim()));
+byId("source").addEventListener("keydown", (event) => { if (event.key === "Enter") openSource(byId("source").value.trim()); });
+
+function ownCamera() {
+  if (camera.on) { camera.stop(); return openSource("sample"); }
+  return attempt(() => camera.start());
+}
+
+byId("detectors").append(...options.detectors.map((name) => el("option", { value: name })));
+byId("backend").append(...options.backends.map((name) => el("option", { value: name }, name)));
+byId("imgsz").append(...options.sizes.map((size) => el("option", { value: String(size) }, `${size} px`)));
+byId("detector-load").addEventListener("click", () => attempt(() => api("/api/detector", {
+  name: byId("detector").value.trim(), backend: byId("backend").value, imgsz: Number(byId("imgsz").value),
+})));
+
+// The keyboard
+
+const KEYS = [
+  ["d", "defences off and on again", () => defences.toggleAll()],
+  ["b", "bare detector beside the defended one", () => control({ compare: !byId("compare").checked })],
+  ["w", "worn pattern off and on again", () => control({ wear: state?.controls.wear ? "" : lastWorn || state?.patches[0] || "" })],
+  ["r", "record", () => byId("record").click()],
+  ["s", "snapshot", snapshot],
+  ["k", "skeletons", () => control({ skeleton: !byId("skeleton").checked })],
+  ["c", "this browser’s camera", ownCamera],
+  ["f", "full screen", fullscreen],
+  ["+", "raise the confidence threshold", () => nudge(0.05)],
+  ["-", "lower it", () => nudge(-0.05)],
+  ["?", "this list", () => byId("help").showModal()],
+];
+
+function nudge(step) {
+  const conf = Math.min(0.95, Math.max(0.05, Number(byId("conf").value) + step));
+  byId("conf").value = conf;
+  control({ conf: Number(conf.toFixed(2)) });
+}
+
+byId("keys").append(...KEYS.flatMap(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)]));
+byId("help-open").addEventListener("click", () => byId("help").showModal());
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches("input[type=text], input[type=number], select, textarea");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
+  const found = KEYS.find(([key]) => key === event.key || (key === "+" && event.key === "="));
+  if (!found) return;
+  event.preventDefault();
+  found[2]();
+});
+
+const first = await api("/api/state");
+byId("detector").value = first.detector.spec;
+byId("imgsz").value = String(first.detector.imgsz);
+byId("source").value = ["sample", "browser", "auto"].includes(first.source.spec) ? "" : first.source.spec;
+const stream = new Stream({
+  onPicture,
+  onState,
+  onLink: (word) => { if (word !== "open") { badge("off", word === "lost" ? "demo gone" : "connecting"); byId("stage").dataset.state = "stale"; } },
+});
+// For tests and the curious: how the page is doing.
+window.physadv = { stream, chart, camera };

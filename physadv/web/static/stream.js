@@ -1,0 +1,63 @@
+// Pictures from the server: an acknowledged web socket, so that what is slow here slows nobody else.
+const RETRY_MS = [300, 700, 1500, 3000];
+
+/** Connects, and again after a loss. onPicture(header, image, seen) paints and returns; onState(state); onLink(word). */
+export class Stream {
+  constructor({ onPicture, onState, onLink }) {
+    Object.assign(this, { onPicture, onState, onLink });
+    this.failures = 0;
+    this.seen = false;
+    this.connect();
+  }
+
+  /** Ask for the picture that the defended detector is given, or no longer. */
+  wantSeen(on) {
+    this.seen = on;
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ seen: on }));
+  }
+
+  connect() {
+    this.onLink("connecting");
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}/ws/pictures`);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    socket.onopen = () => {
+      this.failures = 0;
+      this.onLink("open");
+      if (this.seen) this.wantSeen(true);
+    };
+    socket.onmessage = (event) => {
+      if (typeof event.data === "string") this.onState(JSON.parse(event.data));
+      else this.paint(socket, event.data);
+    };
+    socket.onclose = () => {
+      this.onLink("lost");
+      setTimeout(() => this.connect(), RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)]);
+      this.failures += 1;
+    };
+  }
+
+  async paint(socket, data) {
+    const length = new DataView(data).getUint32(0, true);
+    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+    const start = 4 + length;
+    try {
+      const [image, seen] = await Promise.all([
+        decoded(new Uint8Array(data, start, header.jpeg)),
+        header.seen ? decoded(new Uint8Array(data, start + header.jpeg, header.seen)) : null,
+      ]);
+      // Decoding may finish out of order: an older picture must not cover a newer one.
+      if (this.socket === socket && !(header.n < this.painted)) {
+        this.painted = header.n;
+        this.onPicture(header, image, seen);
+      }
+      image.close();
+      seen?.close();
+    } finally {
+      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ ack: header.n }));
+    }
+  }
+}
+
+const decoded = (bytes) => createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
