@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-# OpenVINO otherwise reports its use over the network; must be set before it is imported.
-os.environ.setdefault("OPENVINO_TELEMETRY", "0")
-
 import openvino
-import torch
 
-from physadv import __version__
 from physadv.detect.cache import Progress, exported
-from physadv.detect.head import HeadSpec
 from physadv.detect.network import NetworkDetector
 from physadv.detect.weights import Weights
-from physadv.detect.yolo import BytesNet, load_net
 from physadv.errors import BackendError
 from physadv.types import Float32Array, UInt8Array
 
-MODEL_FILE = "model.xml"
 # Compiled networks kept, one for each shape of batch: a folder of pictures of many shapes must not fill the memory.
 MAX_COMPILED = 6
 TYPES = {"fp32": "f32", "bf16": "bf16"}
@@ -48,7 +38,7 @@ class OpenVinoDetector(NetworkDetector):
         iou_above: float = 0.7,
         progress: Progress | None = None,
     ) -> None:
-        folder, spec = exported(weights, self.backend, _versions(), lambda folder: _export(weights, folder), progress)
+        path, spec = exported(weights, backend=self.backend, progress=progress)
         super().__init__(weights, spec, precision=precision, imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
         self._core = openvino.Core()
         self._hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -57,9 +47,9 @@ class OpenVinoDetector(NetworkDetector):
         if precision in TYPES:
             self._hints["INFERENCE_PRECISION_HINT"] = TYPES[precision]
         try:
-            self._model = self._core.read_model(folder / MODEL_FILE)
+            self._model = self._core.read_model(path)
         except RuntimeError as error:
-            raise BackendError(f"{folder}: the exported network cannot be read; delete this folder") from error
+            raise BackendError(f"{path.parent}: the exported network cannot be read; delete this folder") from error
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self.precision = self._compiled_precision()
 
@@ -87,27 +77,3 @@ class OpenVinoDetector(NetworkDetector):
         found = compiled.get_property("INFERENCE_PRECISION_HINT")
         name = found.get_type_name() if hasattr(found, "get_type_name") else str(found)
         return NAMES.get(name, name)
-
-
-def _versions() -> str:
-    return f"{openvino.__version__.split('-')[0]}-torch{torch.__version__.split('+')[0]}-{__version__}"
-
-
-def _export(weights: Weights, folder: Path) -> HeadSpec:
-    """Write model.xml and model.bin, with batch, height and width left open.
-
-    Raises: BackendError if OpenVINO cannot convert this model.
-    """
-    net = load_net(weights)
-    example = torch.zeros(2, net.spec.stride * 3, net.spec.stride * 4, 3, dtype=torch.uint8)
-    try:
-        with torch.no_grad():
-            model = openvino.convert_model(
-                BytesNet(net).eval(), example_input=example, input=[openvino.PartialShape([-1, -1, -1, 3])]
-            )
-        openvino.save_model(model, str(folder / MODEL_FILE), compress_to_fp16=False)
-    except Exception as error:  # converting foreign graphs fails in ways that no list covers
-        raise BackendError(
-            f"{weights.name}: OpenVINO cannot convert this model ({str(error).splitlines()[0][:120]}); use --backend torch"
-        ) from error
-    return net.spec
