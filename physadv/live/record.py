@@ -6,6 +6,7 @@ import errno
 import os
 import queue
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +23,7 @@ from physadv.errors import RecordingError
 from physadv.files import sha256_of, write_json
 from physadv.live.session import Paths, Session
 from physadv.live.sidecar import Sidecar, row, write_parquet
-from physadv.record import machine, versions
+from physadv.record import provenance
 from physadv.settings import Settings
 from physadv.types import Detections, Frame, UInt8Array
 
@@ -40,9 +41,6 @@ class RecordSettings(Settings):
     """How a recording is made."""
 
     clean: bool = Field(default=False, description="write the untouched camera video too")
-    realtime: bool = Field(
-        default=True, description="leave pictures out, counted, while the encoder is behind; off: wait for it"
-    )
     crf: int = Field(default=21, ge=0, le=51, description="H.264 quality; lower is better and larger")
 
 
@@ -76,48 +74,65 @@ class Recorder:
         self.notes: list[str] = []
         self._session = session or {}
         self._started = datetime.now(UTC)
+        self._provenance = provenance()
         self._videos: list[tuple[VideoWriter, bool]] = []
         self._clock = VideoClock()
         self._pending: dict[str, Any] | None = None
+        _spare_source(self.paths, str(self._session.get("source", "")))
         try:
             self.paths.clear()
             self._save_session(ended=False)
             self._sidecar = Sidecar(self.paths.jsonl)
         except OSError as error:
-            raise RecordingError(f"{path}: cannot be recorded to: {error.strerror or error}") from error
-        self._jobs: queue.Queue[Job | None] = queue.Queue(QUEUE)
+            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
+            raise RecordingError(f"{path}: cannot be recorded to: {reason}") from error
+        self._jobs: queue.Queue[Job] = queue.Queue(QUEUE)
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"record {path.name}", daemon=True)
         self._thread.start()
 
-    def write(self, frame: Frame, annotated: UInt8Array, detections: Detections, info: dict[str, Any]) -> bool:
+    def write(
+        self, frame: Frame, annotated: UInt8Array, detections: Detections, info: dict[str, Any], *, wait: bool = False
+    ) -> bool:
         """Hand over one picture; return whether it was taken. Nothing given may be changed afterwards.
 
-        frame: as the camera gave it. annotated: (h, w, 3) uint8 RGB, what the viewers see. info: as `sidecar.row` takes it.
+        frame: as the camera gave it. annotated: (h, w, 3) uint8 RGB, what the viewers see. info: as `sidecar.row` takes
+        it. wait: while the encoder is behind, wait for it instead of leaving the picture out; for files, which have time.
         """
-        if self.error is not None or not self._thread.is_alive():
-            return False
-        try:
-            self._jobs.put(Job(frame, annotated, detections, info), block=not self.settings.realtime)
-        except queue.Full:
-            self.dropped += 1
-            return False
-        return True
+        job = Job(frame, annotated, detections, info)
+        while self.error is None and self._thread.is_alive():
+            try:
+                self._jobs.put(job, block=wait, timeout=0.5)
+            except queue.Full:
+                if wait:
+                    continue
+                self.dropped += 1
+                return False
+            return True
+        return False
 
     def close(self, *, wait: bool = True) -> None:
         """Finish the files; with `wait`, return when they are whole. Safe to call twice."""
-        if self._thread.is_alive():
-            self._jobs.put(None)
-            if wait:
-                self._thread.join()
+        self._closing.set()
+        if wait and self._thread is not threading.current_thread():
+            self._thread.join()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self.error is None:
-                try:
-                    self._take(job)
-                except Exception as error:  # noqa: BLE001 -- an encoder fails in many ways; none may end the demo
-                    self._fail(error)
+        while self.error is None:
+            try:
+                job = self._jobs.get(timeout=0.05)
+            except queue.Empty:
+                if self._closing.is_set():
+                    break
+                continue
+            try:
+                self._take(job)
+            except Exception as error:  # noqa: BLE001 -- an encoder fails in many ways; none may end the demo
+                self._fail(error)
         self._finish()
+        # Pictures that came too late must not be kept in memory for as long as this object lives.
+        while not self._jobs.empty():
+            self._jobs.get()
 
     def _take(self, job: Job) -> None:
         if not self._videos and self.paths.video is not None:
@@ -130,11 +145,14 @@ class Recorder:
             fit = video.write(job.annotated if annotated else job.frame.pixels, video_s)
             if fit is not None:
                 line["video_fit"] = fit
-        if self._pending is not None:
-            self._sidecar.write(self._pending)
-            self._pending = None
-        self.written += 1
+        self._write_pending()
         self._pending = line
+
+    def _write_pending(self) -> None:
+        line, self._pending = self._pending, None
+        if line is not None:
+            self._sidecar.write(line)
+            self.written += 1
 
     def _open(self, path: Path, pixels: UInt8Array) -> VideoWriter:
         video = VideoWriter(path, (pixels.shape[1], pixels.shape[0]), crf=self.settings.crf)
@@ -143,32 +161,39 @@ class Recorder:
         return video
 
     def _fail(self, error: Exception) -> None:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        what = "the disk is full" if full else f"{type(error).__name__}: {error}"
-        self._pending = None
-        self.error = f"recording ended: {what}; what was written is kept in {self.paths.first}"
-        self._close_files()
+        if self.error is None:
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            what = "the disk is full" if full else f"{type(error).__name__}: {error}"
+            self.error = f"recording ended: {what}; what was written until then is kept in {self.paths.first}"
 
     def _finish(self) -> None:
-        """Close what is open and write what belongs to a whole recording."""
-        try:
-            self._close_files()
-            if self.error is None:
-                write_parquet(self.paths.jsonl, self.paths.parquet)
-            self._save_session(ended=True)
-        except Exception as error:  # noqa: BLE001 -- as in _run
-            if self.error is None:
+        """Close what is open and write what belongs to a whole recording; each step is tried, whatever the others did."""
+        for step in (self._close_videos, self._close_sidecar, self._write_parquet, self._end_session):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 -- as in _run
                 self._fail(error)
 
-    def _close_files(self) -> None:
-        try:
-            for video, _ in self._videos:
+    def _close_videos(self) -> None:
+        for video, _ in self._videos:
+            try:
                 video.close()
-            if self._pending is not None:
-                self._sidecar.write(self._pending)
+            except Exception as error:  # noqa: BLE001 -- the other video is closed all the same
+                self._pending = None
+                self._fail(error)
+
+    def _close_sidecar(self) -> None:
+        try:
+            self._write_pending()
         finally:
-            self._pending = None
             self._sidecar.close()
+
+    def _write_parquet(self) -> None:
+        if self.error is None:
+            write_parquet(self.paths.jsonl, self.paths.parquet)
+
+    def _end_session(self) -> None:
+        self._save_session(ended=True)
 
     def _save_session(self, *, ended: bool) -> None:
         files = {p.name: sha256_of(p) for p in self.paths.content() if p.is_file()} if ended else {}
@@ -181,11 +206,17 @@ class Recorder:
             "error": self.error,
             "notes": self.notes,
             "recording": self.settings.model_dump(mode="json"),
-            "versions": versions(),
-            "machine": machine(),
             "sha256": files,
+            "session": self._session,
         }
-        write_json(self.paths.session, record | {"session": self._session})
+        write_json(self.paths.session, record | self._provenance)
+
+
+def _spare_source(paths: Paths, source: str) -> None:
+    """Raise if the recording would replace the very file that is being played."""
+    for path in (*paths.content(), paths.session):
+        if source and path.exists() and Path(source).exists() and path.samefile(source):
+            raise RecordingError(f"{path}: is what is being played; record to another name")
 
 
 class VideoClock:
@@ -262,7 +293,8 @@ class VideoWriter:
                 container.mux(packet)
             container.close()
         except Exception:
-            container.close()
+            with suppress(Exception):
+                container.close()
             os.truncate(self.path, self._whole)
             raise
 
