@@ -19,9 +19,10 @@ FOLDS = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClothDraw(Draw):
-    """control: (b, 25, 2) shifts of the control points, in half sides. stretch: (b, 2) factors. folds: (b, 2, 5) each
+    """How cloth lies.
 
-    fold's direction (radians), place (half sides), width (half sides), depth, and shade.
+    control: (b, 25, 2) shifts of the control points, in half sides. stretch: (b, 2) factors. folds: (b, 2, 5) each fold's
+    direction (radians), place (half sides), width (half sides), depth, and shade.
     """
 
     control: torch.Tensor
@@ -36,8 +37,8 @@ class Cloth(Transform[ClothDraw]):
     basis is solved once and each draw is one small matrix product.
     """
 
-    wrinkle: float = Field(0.05, ge=0, le=0.3, description="spread of a control point's shift, in half sides")
-    fold: float = Field(0.35, ge=0, le=1, description="how dark a fold can get")
+    wrinkle: float = Field(default=0.05, ge=0, le=0.3, description="spread of a control point's shift, in half sides")
+    fold: float = Field(default=0.35, ge=0, le=1, description="how dark a fold can get")
 
     def sample(self, batch: int, generator: torch.Generator) -> ClothDraw:
         """Return wrinkles and folds for `batch` prints."""

@@ -25,8 +25,8 @@ class Erase(Transform[EraseDraw]):
     Source: DePatch (2024), block-wise decoupling; here blocks become transparent, as behind a bag, a hand or a fold.
     """
 
-    share: float = Field(0.12, ge=0, le=0.6, description="share of the print that a block can hide")
-    probability: float = Field(0.4, ge=0, le=1)
+    share: float = Field(default=0.12, ge=0, le=0.6, description="share of the print that a block can hide")
+    probability: float = Field(default=0.4, ge=0, le=1)
 
     def sample(self, batch: int, generator: torch.Generator) -> EraseDraw:
         """Return hidden blocks for `batch` prints."""

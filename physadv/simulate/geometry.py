@@ -31,11 +31,11 @@ class GeometryDraw(Draw):
 class Geometry(Transform[GeometryDraw]):
     """In-plane rotation, perspective from yaw and pitch, scale and offset."""
 
-    turn_deg: float = Field(8.0, ge=0, le=180, description="spread of the in-plane rotation")
-    yaw_deg: float = Field(20.0, ge=0, le=75, description="largest turn about the vertical")
-    pitch_deg: float = Field(10.0, ge=0, le=60, description="largest tilt")
-    scale: float = Field(0.15, ge=0, le=0.6, description="largest change of size")
-    shift: float = Field(0.12, ge=0, le=1, description="spread of the place, in half sides")
+    turn_deg: float = Field(default=8.0, ge=0, le=180, description="spread of the in-plane rotation")
+    yaw_deg: float = Field(default=20.0, ge=0, le=75, description="largest turn about the vertical")
+    pitch_deg: float = Field(default=10.0, ge=0, le=60, description="largest tilt")
+    scale: float = Field(default=0.15, ge=0, le=0.6, description="largest change of size")
+    shift: float = Field(default=0.12, ge=0, le=1, description="spread of the place, in half sides")
 
     def sample(self, batch: int, generator: torch.Generator) -> GeometryDraw:
         """Return poses for `batch` prints."""

@@ -32,7 +32,7 @@ class Ink(Transform[InkDraw]):
     Source: the default gamut's shape follows Sharif et al. 2016 (printable colours) as a matrix instead of a list.
     """
 
-    error: float = Field(0.03, ge=0, le=0.3, description="standard deviation of the colours' unexplained error")
+    error: float = Field(default=0.03, ge=0, le=0.3, description="standard deviation of the colours' unexplained error")
 
     def sample(self, batch: int, generator: torch.Generator) -> InkDraw:
         """Return the errors of `batch` prints."""

@@ -13,9 +13,10 @@ from physadv.simulate.transform import Draw, Transform, chance, normal, uniform
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LightDraw(Draw):
-    """gain, offset: (b, 3) on the colours. slope: (b, 2) of the gradient. shadow: (b, 4) direction's cosine and sine,
+    """How light falls.
 
-    place, darkness. glare: (b, 4) place x, y, radius in half sides, and strength.
+    gain, offset: (b, 3) on the colours. slope: (b, 2) of the gradient. shadow: (b, 4) direction's cosine and sine, place,
+    darkness. glare: (b, 4) place x, y, radius in half sides, and strength.
     """
 
     gain: torch.Tensor
@@ -28,12 +29,12 @@ class LightDraw(Draw):
 class Light(Transform[LightDraw]):
     """Colours as lit: an affine change of each channel, a smooth field times it, and a highlight added."""
 
-    brightness: float = Field(0.08, ge=0, le=0.5)
-    contrast: float = Field(0.15, ge=0, le=0.8)
-    white_balance: float = Field(0.05, ge=0, le=0.3)
-    gradient: float = Field(0.15, ge=0, le=0.8)
-    shadow: float = Field(0.5, ge=0, le=0.9, description="how dark a cast shadow can be")
-    glare: float = Field(0.35, ge=0, le=1)
+    brightness: float = Field(default=0.08, ge=0, le=0.5)
+    contrast: float = Field(default=0.15, ge=0, le=0.8)
+    white_balance: float = Field(default=0.05, ge=0, le=0.3)
+    gradient: float = Field(default=0.15, ge=0, le=0.8)
+    shadow: float = Field(default=0.5, ge=0, le=0.9, description="how dark a cast shadow can be")
+    glare: float = Field(default=0.35, ge=0, le=1)
 
     def sample(self, batch: int, generator: torch.Generator) -> LightDraw:
         """Return the light on `batch` prints; about a quarter get a shadow and a sixth a highlight."""

@@ -36,10 +36,10 @@ class Prints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pixels:
-    """The pixels that some prints cover. print: (k,) which. place: (k,) in the flattened batch (b h w). tile: (k,) in the
+    """The pixels that some prints cover.
 
-    flattened tiles (m t t). cover: (k,) opacity of the edge in [0, 1]. grid: (m, t, t, 2) where each tile pixel looks in its
-    print, [-1, 1].
+    print: (k,) which. place: (k,) in the flattened batch (b h w). tile: (k,) in the flattened tiles (m t t). cover: (k,)
+    opacity of the edge in [0, 1]. grid: (m, t, t, 2) where each tile pixel looks in its print, [-1, 1].
     """
 
     print: torch.Tensor
@@ -79,9 +79,7 @@ def covered(prints: Prints, size: tuple[int, int]) -> Pixels:
     extent = max(int((high - low).max()), 1)
     step = torch.arange(extent, device=quads.device)
     x, y = low[:, :1] + step, low[:, 1:] + step
-    centres = torch.stack(
-        [(x + 0.5)[:, None].expand(-1, extent, -1), (y + 0.5)[:, :, None].expand(-1, -1, extent)], -1
-    )
+    centres = torch.stack([(x + 0.5)[:, None].expand(-1, extent, -1), (y + 0.5)[:, :, None].expand(-1, -1, extent)], -1)
     grid = project(torch.linalg.inv(homography(quads)), centres.reshape(len(quads), -1, 2))
     grid = grid.reshape(len(quads), extent, extent, 2)
     # Distance to the print's edge in pixels, half a pixel inside = fully covered.

@@ -44,13 +44,15 @@ class Sensor(Transform[SensorDraw]):
     more than the detector; these take about 6 and 3.
     """
 
-    blur: float = Field(1.2, ge=0, le=6, description="largest defocus, pixels of sigma")
-    motion: float = Field(4.0, ge=0, le=KERNEL, description="longest motion blur, pixels")
-    shrink: float = Field(2.0, ge=1, le=6, description="largest loss of resolution")
-    exposure: float = Field(0.12, ge=0, le=0.6)
-    noise: float = Field(0.03, ge=0, le=0.2)
-    quality: int = Field(50, ge=5, le=95, description="lowest JPEG quality")
-    often: float = Field(0.2, ge=0, le=1, description="share of pictures that each effect strikes at strength 1")
+    blur: float = Field(default=1.2, ge=0, le=6, description="largest defocus, pixels of sigma")
+    motion: float = Field(default=4.0, ge=0, le=KERNEL, description="longest motion blur, pixels")
+    shrink: float = Field(default=2.0, ge=1, le=6, description="largest loss of resolution")
+    exposure: float = Field(default=0.12, ge=0, le=0.6)
+    noise: float = Field(default=0.03, ge=0, le=0.2)
+    quality: int = Field(default=50, ge=5, le=95, description="lowest JPEG quality")
+    often: float = Field(
+        default=0.2, ge=0, le=1, description="share of pictures that each effect strikes at strength 1"
+    )
 
     def sample(self, batch: int, generator: torch.Generator) -> SensorDraw:
         """Return a camera for each of `batch` pictures."""
@@ -115,15 +117,15 @@ def lose_resolution(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """Return images (b, c, h, w) shrunk by each one's factor and enlarged again."""
     h, w = images.shape[-2:]
     out = []
-    for image, f in zip(images.split(1), factor.tolist(), strict=True):
-        small = F.interpolate(image, size=(max(round(h / f), 1), max(round(w / f), 1)), mode="area")
+    for i, f in enumerate(factor.tolist()):
+        small = F.interpolate(images[i : i + 1], size=(max(round(h / f), 1), max(round(w / f), 1)), mode="area")
         out.append(F.interpolate(small, size=(h, w), mode="bilinear", align_corners=False))
     return torch.cat(out)
 
 
 def noise_of(at: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Return unit noise like images (b, c, h, w): a fixed table, rolled to each one's place `at`."""
-    b, c, h, w = images.shape
+    _, c, h, w = images.shape
     table = _noise_table().to(images)
     rolled = [table.roll((int(a) // NOISE_SIDE, int(a) % NOISE_SIDE), (1, 2)) for a in at.tolist()]
     tall, wide = -(-h // NOISE_SIDE), -(-w // NOISE_SIDE)

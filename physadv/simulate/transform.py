@@ -40,7 +40,7 @@ class Transform(Settings, Generic[D]):
     strength: one dial; 0 leaves images as they are, 1 is what cameras and cloth do, above 1 is harsher.
     """
 
-    strength: float = Field(1.0, ge=0, le=3)
+    strength: float = Field(default=1.0, ge=0, le=3)
 
     @abstractmethod
     def sample(self, batch: int, generator: torch.Generator) -> D:

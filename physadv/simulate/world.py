@@ -100,7 +100,7 @@ class World(Settings):
         texels = prints.window[:, 2:].prod(1).sqrt() * (pattern.shape[-2] * pattern.shape[-1]) ** 0.5
         groups = []
         halvings = levels(posed, texels)
-        for level in halvings.unique().tolist():
+        for level in sorted(set(halvings.tolist())):
             index = (halvings == level).nonzero().squeeze(1)
             part = prints.pick(index)
             groups.append((part, self.tiles(pattern, part.window, level, draw.prints(index))))

@@ -1,0 +1,269 @@
+"""Batches for training: square views of photographs around people, at all scales, with the prints they will wear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from physadv.attack.people import Picture
+from physadv.simulate.paste import Prints
+from physadv.simulate.placement import VISIBLE, chest_quads, shoulders_visible, sleeve_quads, square_quads, torso_quads
+from physadv.types import Float32Array, UInt8Array
+
+Array = npt.NDArray[Any]
+Framing = Literal["street", "webcam", "mixed"]
+FLIPPED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+# People smaller than this in a view wear nothing and are left alone: a pattern on them would be a few pixels.
+SMALLEST_PX = 20.0
+PAD = 114
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A batch of views.
+
+    images: (b, 3, s, s) in [0, 1], channels_last. owner: (n,) picture of each person. boxes: (n, 4) of the people to be
+    hidden, clipped to the view. prints: what they wear.
+    """
+
+    images: torch.Tensor
+    owner: torch.Tensor
+    boxes: torch.Tensor
+    prints: Prints
+
+    def to(self, device: torch.device) -> Scene:
+        """Return the scene on another device."""
+        p = self.prints
+        moved = Prints(*(t.to(device) for t in (p.owner, p.quads, p.rank, p.arms, p.window)))
+        return Scene(self.images.to(device), self.owner.to(device), self.boxes.to(device), moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Wear:
+    """How prints are put on people.
+
+    target: poster, chest or tshirt. street, webcam: range of the square's side over sqrt(w h) in each framing. at: centre
+    of a square print down the box. period: of a T-shirt's texture, as a share of the torso's width.
+    """
+
+    target: str = "chest"
+    street: tuple[float, float] = (0.30, 0.42)
+    webcam: tuple[float, float] = (0.55, 0.72)
+    at: float = 0.42
+    period: float = 0.85
+
+
+class Views:
+    """Draws views around people; every draw depends on the generator alone."""
+
+    def __init__(self, pictures: list[Picture], *, size: int, framing: Framing, wear: Wear) -> None:
+        self.pictures, self.size, self.framing, self.wear = pictures, size, framing, wear
+        rows, weights = [], []
+        for p, picture in enumerate(pictures):
+            for q, box in enumerate(picture.boxes):
+                side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
+                rows.append((p, q))
+                # Small people are blurred when enlarged and rarely found even when they wear nothing.
+                weights.append(np.clip((side - 16) / 64, 0.02, 1) / np.sqrt(len(picture.boxes)))
+        self.rows = rows
+        self.weights = np.array(weights) / max(sum(weights), 1e-9)
+
+    def batch(self, count: int, rng: np.random.Generator) -> Scene:
+        """Return `count` views, each of another person where there are enough people."""
+        chosen = rng.choice(len(self.rows), count, replace=count > len(self.rows), p=self.weights)
+        return self.scene([self._view(self.rows[i][0], self.rows[i][1], rng) for i in chosen], rng)
+
+    def scene(self, views: list[View], rng: np.random.Generator) -> Scene:
+        """Return views as one batch with the prints that its people wear."""
+        stack = torch.from_numpy(np.stack([v.pixels for v in views]))
+        images = stack.permute(0, 3, 1, 2).float().div_(255)
+        owner = np.concatenate([np.full(len(v.boxes), i) for i, v in enumerate(views)])
+        boxes = np.concatenate([v.boxes for v in views])
+        points = np.concatenate([v.keypoints for v in views])
+        webcam = np.concatenate([np.full(len(v.boxes), v.webcam) for v in views])
+        prints = self._prints(owner, boxes, points, webcam, rng)
+        return Scene(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints)
+
+    def _view(self, p: int, q: int, rng: np.random.Generator) -> View:
+        picture = self.pictures[p]
+        webcam = self.framing == "webcam" or (self.framing == "mixed" and rng.random() < 0.5)
+        scale, centre = self._frame(picture, q, webcam, rng)
+        flip = rng.random() < 0.5
+        step = np.array([[-scale if flip else scale, 0], [0, scale]])
+        matrix = np.concatenate([step, (self.size / 2 - step @ centre)[:, None]], 1)
+        pixels = _warp(picture.pixels, matrix, scale, self.size)
+        boxes, points = _moved(picture, matrix, flip)
+        clipped = np.clip(boxes, 0, self.size)
+        w, h = (clipped[:, 2:] - clipped[:, :2]).T
+        kept = w * h / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
+        worn = (np.sqrt(w * h) >= SMALLEST_PX) & ((kept > 0.3) | (np.arange(len(boxes)) == q))
+        return View(_jitter(pixels, rng), clipped[worn].astype(np.float32), points[worn].astype(np.float32), webcam)
+
+    def _frame(self, picture: Picture, q: int, webcam: bool, rng: np.random.Generator) -> tuple[float, Float32Array]:
+        """Return view pixels per picture pixel, and the picture's point in the middle of the view."""
+        box = picture.boxes[q]
+        w, h = box[2:] - box[:2]
+        middle = (box[:2] + box[2:]) / 2
+        ph, pw = picture.pixels.shape[:2]
+        if webcam and h > 1.3 * w:
+            # The upper body alone is before a webcam, whatever the photograph shows below.
+            tall = w * rng.uniform(0.9, 1.5)
+            middle, h = np.array([middle[0], box[1] + min(tall, h) / 2]), min(tall, h)
+        low, high = (0.6, 1.05) if webcam else (0.16, 0.75)
+        want = self.size * float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        scale = min(want / float(np.sqrt(w * h)), 3.0)
+        # A view much larger than its photograph would be padding, which costs as much as people do.
+        scale = max(scale, self.size / (1.2 * min(ph, pw)))
+        room = self.size / scale
+        # The person lies anywhere in the view, but mostly whole.
+        slack = np.maximum(room - np.array([w, h]), 0.25 * room) / 2
+        centre = middle + rng.uniform(-1, 1, 2) * slack
+        for axis, length in ((0, pw), (1, ph)):
+            if length >= room:
+                centre[axis] = np.clip(centre[axis], room / 2, length - room / 2)
+        return scale, centre
+
+    def _prints(
+        self, owner: Array, boxes: Float32Array, points: Float32Array, webcam: Array, rng: np.random.Generator
+    ) -> Prints:
+        n = len(owner)
+        sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+        ranges = np.where(webcam[:, None], self.wear.webcam, self.wear.street)
+        share = np.exp(rng.uniform(np.log(ranges[:, 0]), np.log(ranges[:, 1]))) if n else np.zeros(0)
+        side = (share * sides).astype(np.float32)
+        quads = square_quads(boxes, side, self.wear.at)
+        seen = shoulders_visible(points, n)
+        if self.wear.target == "tshirt":
+            return self._shirts(owner, boxes, points, seen, rng)
+        if self.wear.target == "chest":
+            by_body = seen & (webcam | (rng.random(n) < 0.3))
+            if by_body.any():
+                quads[by_body] = chest_quads(boxes[by_body], points[by_body], side=side[by_body], at=self.wear.at)
+        return prints_of(owner, quads, arms_of(points, rng, probability=0.15), None)
+
+    def _shirts(
+        self, owner: Array, boxes: Float32Array, points: Float32Array, seen: Array, rng: np.random.Generator
+    ) -> Prints:
+        owners, quads, widths = shirt_prints(owner, boxes, points, seen)
+        windows = shirt_windows(quads, widths, self.wear.period, rng)
+        arms = arms_of(points, rng, probability=0.15)
+        reach = np.zeros((len(quads), 2, 5), np.float32)
+        # A forearm crosses the front; sleeves are on the arms themselves.
+        for k, person in enumerate(owners):
+            if k < len(owner):
+                reach[k] = arms[person]
+        return prints_of(owner[owners], quads, reach, windows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One square view: pixels (s, s, 3) uint8 RGB, boxes (n, 4) and keypoints (n, 17, 3) in it, and its kind of framing."""
+
+    pixels: UInt8Array
+    boxes: Float32Array
+    keypoints: Float32Array
+    webcam: bool
+
+
+def shirt_prints(
+    owner: Array, boxes: Float32Array, points: Float32Array, seen: Array
+) -> tuple[Array, Float32Array, Float32Array]:
+    """Return whose each garment part is (k,), its quad (k, 4, 2), and the torso's width there (k,); fronts come first.
+
+    People without visible shoulders wear it over the middle of the box; sleeves follow elbows that are seen.
+    """
+    n = len(owner)
+    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    # A standing person's torso fills .6 of the box's width and .38 of its height, from just under the head.
+    wide = np.minimum(0.62 * w, 0.34 * h + 0.2 * w)
+    tall = np.minimum(1.25 * wide, 0.9 * h)
+    top = boxes[:, 1] + np.where(h > 1.6 * w, 0.16, 0.25) * h
+    x = (boxes[:, 0] + boxes[:, 2]) / 2
+    fronts = np.stack(
+        [
+            np.stack([x - wide / 2, top], 1),
+            np.stack([x + wide / 2, top], 1),
+            np.stack([x + wide / 2, top + tall], 1),
+            np.stack([x - wide / 2, top + tall], 1),
+        ],
+        1,
+    ).astype(np.float32)
+    if seen.any():
+        fronts[seen] = torso_quads(points[seen])
+    width = np.linalg.norm(fronts[:, 1] - fronts[:, 0], axis=1)
+    who, sleeves = sleeve_quads(points, seen)
+    return (
+        np.concatenate([np.arange(n), who]),
+        np.concatenate([fronts, sleeves]).astype(np.float32),
+        np.concatenate([width, width[who]]).astype(np.float32),
+    )
+
+
+def shirt_windows(quads: Float32Array, widths: Float32Array, period: float, rng: np.random.Generator) -> Float32Array:
+    """Return (k, 4) windows into the texture: each part is cut from the cloth somewhere, at one scale."""
+    across = np.linalg.norm(quads[:, 1] - quads[:, 0], axis=1)
+    down = np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)
+    size = np.stack([across, down], 1) / np.maximum(widths, 1e-3)[:, None] / period
+    return np.concatenate([rng.random((len(quads), 2)), size], 1).astype(np.float32)
+
+
+def prints_of(owner: Array, quads: Float32Array, arms: Float32Array, windows: Float32Array | None) -> Prints:
+    """Return prints as tensors; the one whose lower edge is nearer the viewer (lower in the picture) lies on top."""
+    n = len(quads)
+    rank = np.empty(n, np.int64)
+    rank[np.argsort(quads[:, :, 1].max(1) if n else [], kind="stable")] = np.arange(n)
+    if windows is None:
+        windows = np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1))
+    return Prints(
+        torch.from_numpy(np.ascontiguousarray(owner)).long(),
+        torch.from_numpy(quads.astype(np.float32)),
+        torch.from_numpy(rank),
+        torch.from_numpy(arms),
+        torch.from_numpy(windows),
+    )
+
+
+def arms_of(points: Float32Array, rng: np.random.Generator, *, probability: float) -> Float32Array:
+    """Return (n, 2, 5) forearms, elbow to wrist and radius in pixels, present with that probability where both are seen."""
+    out = np.zeros((len(points), 2, 5), np.float32)
+    for side, (elbow, wrist) in enumerate(((7, 9), (8, 10))):
+        seen = (points[:, elbow, 2] > VISIBLE) & (points[:, wrist, 2] > VISIBLE)
+        length = np.linalg.norm(points[:, elbow, :2] - points[:, wrist, :2], axis=1)
+        out[:, side, :2], out[:, side, 2:4] = points[:, elbow, :2], points[:, wrist, :2]
+        out[:, side, 4] = 0.18 * length * (seen & (rng.random(len(points)) < probability))
+    return out
+
+
+def _warp(pixels: UInt8Array, matrix: Array, scale: float, size: int) -> UInt8Array:
+    # Bilinear sampling skips pixels when it shrinks by more than two: shrink by whole halvings first.
+    while scale < 0.6:
+        pixels = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        matrix, scale = matrix @ np.diag([2.0, 2.0, 1.0]), scale * 2
+    return cv2.warpAffine(  # type: ignore[return-value]
+        pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(PAD,) * 3
+    )
+
+
+def _moved(picture: Picture, matrix: Array, flip: bool) -> tuple[Array, Array]:
+    boxes = (picture.boxes.reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]).reshape(-1, 4)
+    points = picture.keypoints.copy()
+    points[..., :2] = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]
+    if flip:
+        boxes = boxes[:, [2, 1, 0, 3]]
+        points = points[:, FLIPPED]
+    return boxes, points
+
+
+def _jitter(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
+    """Return the photograph in another light: gain per channel, contrast, gamma, by one table per channel."""
+    gamma = np.exp(rng.normal(0, 0.15))
+    gain = np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.04, 3))
+    contrast = np.exp(rng.normal(0, 0.12))
+    line = np.linspace(0, 1, 256)[:, None] ** gamma * gain
+    table = np.clip(((line - 0.5) * contrast + 0.5) * 255, 0, 255).round().astype(np.uint8)
+    return cv2.LUT(pixels, table[None])  # type: ignore[return-value]

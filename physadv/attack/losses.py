@@ -1,0 +1,58 @@
+"""What the optimiser lowers: person logits of the candidates that overlap each person, before suppression."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from physadv.types import Candidates
+
+Goal = Literal["vanish", "missize"]
+TOP = 12
+
+
+def overlap(boxes: torch.Tensor, xyxy: torch.Tensor) -> torch.Tensor:
+    """Return (n, a) intersection over union of people (n, 4) with their picture's candidates (n, a, 4)."""
+    low = torch.maximum(boxes[:, None, :2], xyxy[..., :2])
+    high = torch.minimum(boxes[:, None, 2:], xyxy[..., 2:])
+    inter = (high - low).clamp_min(0).prod(-1)
+    area = (boxes[:, 2:] - boxes[:, :2]).clamp_min(0).prod(-1)[:, None]
+    other = (xyxy[..., 2:] - xyxy[..., :2]).clamp_min(0).prod(-1)
+    return inter / (area + other - inter).clamp_min(1e-6)
+
+
+def vanish(
+    candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, margin: float = 3.0, at_least: float = 0.15
+) -> torch.Tensor:
+    """Return (n,) losses: how sure the detector is of each person, as softplus(logit + margin) of its best candidates.
+
+    owner: (n,) picture of each person. boxes: (n, 4) pixels. margin: logits below -margin count little more. The mean over
+    the best `TOP` candidates, weighted by their own softmax, keeps a gradient on those that would be next.
+    """
+    with torch.no_grad():
+        near = overlap(boxes, candidates.xyxy.detach()[owner]) >= at_least
+    logit = candidates.logit[owner].masked_fill(~near, -30.0)
+    best = logit.topk(min(TOP, logit.shape[1]), 1).values
+    return F.softplus(_soft_top(best) + margin)
+
+
+def missize(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, at_most: float = 0.45) -> torch.Tensor:
+    """Return (n,) losses: how well the most certain boxes fit each person; 0 once none overlaps by `at_most`.
+
+    The person may be seen, but with a box that no longer counts as a hit at IoU .5.
+    """
+    fit = overlap(boxes, candidates.xyxy[owner])
+    with torch.no_grad():
+        weight = torch.where(fit > 0.1, candidates.logit[owner], -30.0)
+        weight, index = weight.topk(min(TOP, weight.shape[1]), 1)
+    fit = fit.gather(1, index)
+    sure = candidates.logit[owner].gather(1, index).sigmoid()
+    return ((fit - at_most).clamp_min(0) * (0.5 + sure)).sum(1)
+
+
+def _soft_top(best: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        weight = best.softmax(1)
+    return (best * weight).sum(1)

@@ -1,0 +1,369 @@
+"""The one loop: views of people, the pattern through the simulated world, logits, a step; now and then a score."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from physadv.attack.crops import Scene, Views
+from physadv.attack.losses import missize, vanish
+from physadv.attack.pattern import Pattern, to_patch
+from physadv.attack.people import Picture
+from physadv.attack.priors import curvature, likeness, non_printability, total_variation
+from physadv.attack.ranks import Ranks
+from physadv.attack.score import Score
+from physadv.attack.settings import TrainSettings
+from physadv.attack.state import State
+from physadv.attack.trace import culprit
+from physadv.errors import TrainingError
+from physadv.patch import Patch, load_patch, save_patch
+from physadv.simulate.ink import default_palette
+from physadv.simulate.world import WorldDraw
+from physadv.types import GradientDetector
+
+BETAS, EPSILON = (0.9, 0.99), 1e-8
+CHECKPOINT = "checkpoint.safetensors"
+LOSSES_KEPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a run tells while it runs. seconds: since it (re)started. badness and best: figures on held-out people."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    score: dict[str, Any] | None
+    best: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Task:
+    """What is trained, on whom and against what.
+
+    scorers: each gives a pattern's figures on held-out people; their badness is averaged. region: (1, t, t) mask. look:
+    (3, t, t). printable: (k, 3) colours for the non-printability score. palette: (k, 3) colours to which the pattern is
+    held. begin: (3, t, t) to start from. identity: what must not change between a run and its resumption.
+    """
+
+    settings: TrainSettings
+    people: list[Picture]
+    detectors: Sequence[GradientDetector]
+    scorers: dict[str, Callable[[Patch], Score]] = field(default_factory=dict)
+    region: torch.Tensor | None = None
+    look: torch.Tensor | None = None
+    printable: torch.Tensor | None = None
+    palette: torch.Tensor | None = None
+    begin: torch.Tensor | None = None
+    identity: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+    name: str = "patch"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def pattern(self, start: int = 0) -> Pattern:
+        """Return an untrained pattern; every random start has its own."""
+        s = self.settings
+        generator = torch.Generator().manual_seed(s.seed * 1009 + start)
+        out = Pattern(
+            s.texels,
+            generator=generator,
+            pyramid=s.pyramid,
+            mask=self.region,
+            palette=self.palette,
+            tiles=s.target == "tshirt",
+            device=self.device,
+        )
+        if self.begin is not None:
+            with torch.no_grad():
+                out.levels[-1].copy_(self.begin)
+        return out
+
+    def patch(self, texels: torch.Tensor, record: dict[str, Any]) -> Patch:
+        """Return texels (3, t, t) as the 8-bit patch that is saved and scored."""
+        s = self.settings
+        mask = self.pattern().mask
+        return to_patch(
+            texels,
+            mask,
+            name=self.name,
+            size_mm=s.print_size(),
+            target=s.target,
+            palette=self.palette is not None,
+            record=record,
+        )
+
+
+def optimise(
+    task: Task,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+    tell: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[Patch, State]:
+    """Return the best pattern by held-out people and the run's last state.
+
+    folder: where checkpoint, best patch and history go; nothing is written without it. resume: go on from its checkpoint.
+    tell: called after every step of rank 0. stop: asked after every step; True saves a checkpoint and ends the run early.
+
+    Raises: TrainingError if there is no one to train on, the loss is no number (naming the transform at fault), a
+    detector's weights change, or the checkpoint does not fit. OSError if the disk is full; the last checkpoint stays.
+    """
+    ranks, s = ranks or Ranks(), task.settings
+    views = Views(task.people, size=s.crop, framing=s.framing, wear=s.wear)
+    if not views.rows:
+        raise TrainingError("expected people to train on, got none")
+    before = [_fingerprint(d) for d in task.detectors]
+    pattern = task.pattern()
+    state = State.fresh(pattern.levels, s.texels, len(task.detectors))
+    if resume and folder is not None:
+        state.load(folder / CHECKPOINT, identity=task.identity)
+    ranks.same([*state.levels, *state.mean])
+    began = time.monotonic()
+    while state.step < s.total_steps:
+        _turn(task, state)
+        loss = _step(task, views, pattern, state, ranks)
+        state.step += 1
+        state.losses = [*state.losses, loss][-LOSSES_KEPT:]
+        figures = _score(task, state, folder) if _due(s, state.step) and ranks.rank == 0 else None
+        halt = stop()
+        if folder is not None and ranks.rank == 0 and (halt or _keeps(s, state.step)):
+            state.save(folder / CHECKPOINT, identity=task.identity)
+        if ranks.rank == 0:
+            tell(Progress(state.step, s.total_steps, loss, time.monotonic() - began, figures, state.best_score))
+        if halt:
+            break
+    if [_fingerprint(d) for d in task.detectors] != before:
+        raise TrainingError("a detector's weights or buffers changed while training; nothing it scored can be trusted")
+    if not state.best_score:
+        state.best = _mean_colours(task, state).cpu()
+    return task.patch(state.best, _record(task, state)), state
+
+
+def _turn(task: Task, state: State) -> None:
+    """Begin the next random start, or the main run from the best of them."""
+    s = task.settings
+    if s.starts == 1 or state.step % s.start_steps or state.step > s.starts * s.start_steps or state.step == 0:
+        return
+    if len(state.starts) < state.step // s.start_steps:
+        badness = state.history[-1]["badness"] if state.history else state.losses[-1]
+        state.starts.append(
+            (badness, [v.detach().clone() for v in state.levels], [v.detach().clone() for v in state.mean])
+        )
+    number = state.step // s.start_steps
+    if number < s.starts:
+        fresh = task.pattern(number)
+        state.restart(fresh.levels, fresh.levels)
+    else:
+        _, levels, mean = min(state.starts, key=lambda start: start[0])
+        state.restart(levels, mean)
+
+
+def _step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks) -> float:
+    """Take one optimiser step and return the loss before it."""
+    s = task.settings
+    parts = s.accumulate if s.accumulate % ranks.world == 0 else s.accumulate * ranks.world
+    for level in state.levels:
+        level.grad = None
+    total = torch.zeros((), device=task.device)
+    each = torch.zeros(len(task.detectors), device=task.device)
+    for part in ranks.shards(parts):
+        loss, by_detector = _attack(task, views, pattern, state, part, max(s.batch // parts, 1))
+        (loss / parts).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach() / parts
+        each += by_detector / parts
+    if ranks.rank == 0:
+        prior = _priors(task, pattern)
+        if prior.requires_grad:
+            prior.backward()  # type: ignore[no-untyped-call]
+    gradients = [v.grad if v.grad is not None else torch.zeros_like(v) for v in state.levels]
+    ranks.sum([*gradients, total, each])
+    if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in gradients):
+        raise TrainingError(_diagnosis(task, views, pattern, state, parts))
+    _adam(s, state, gradients)
+    pattern.project()
+    with torch.no_grad():
+        decay = min(s.ema, (1 + state.age) / (10 + state.age))
+        for mean, level in zip(state.mean, state.levels, strict=True):
+            mean.lerp_(level, 1 - decay)
+    if s.mix == "minmax":
+        # The detector that still sees people gains weight: exponentiated gradient on the simplex.
+        state.mixing = (state.mixing + 0.05 * each.cpu()).sub(torch.logsumexp(state.mixing + 0.05 * each.cpu(), 0))
+    return float(total)
+
+
+def _attack(
+    task: Task, views: Views, pattern: Pattern, state: State, part: int, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss of one part of a batch, with gradients, and each detector's own."""
+    scene, draw = _draw(task, views, pattern, state.step, part, count)
+    images = task.settings.world.apply(pattern.rgba(), scene.images, scene.prints, draw)
+    losses = torch.stack([_loss(task.settings, d, images, scene).mean() for d in task.detectors])
+    if len(losses) == 1:
+        return losses[0], losses.detach()
+    if task.settings.mix == "max":
+        return losses.max(), losses.detach()
+    weight = state.mixing.softmax(0).to(losses) if task.settings.mix == "minmax" else 1 / len(losses)
+    return (losses * weight).sum(), losses.detach()
+
+
+def _draw(task: Task, views: Views, pattern: Pattern, step: int, part: int, count: int) -> tuple[Scene, WorldDraw]:
+    """Return the views and the world of one part of a step; all chance comes from (seed, step, part)."""
+    s = task.settings
+    scene = views.batch(count, np.random.default_rng([s.seed, step, part])).to(task.device)
+    generator = torch.Generator().manual_seed((s.seed * 1_000_003 + step) * 64 + part)
+    n = len(scene.prints)
+    draws = [_moved(s.world.sample(n, count, generator), task.device) for _ in range(s.worst_of)]
+    if len(draws) == 1 or n == 0:
+        return scene, draws[0]
+    with torch.no_grad():
+        rgba = pattern.rgba()
+        hurt = []
+        for draw in draws:
+            images = s.world.apply(rgba, scene.images, scene.prints, draw)
+            people = torch.stack([_loss(s, d, images, scene) for d in task.detectors]).mean(0)
+            hurt.append(torch.zeros(count, device=task.device).index_add(0, scene.owner, people))
+    return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), scene.prints.owner)
+
+
+def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, scene: Scene) -> torch.Tensor:
+    """Return (n,) losses of the people in a scene."""
+    candidates = detector.candidates(images)
+    if s.goal == "missize":
+        return missize(candidates, scene.owner, scene.boxes)
+    return vanish(candidates, scene.owner, scene.boxes, margin=s.margin)
+
+
+def _priors(task: Task, pattern: Pattern) -> torch.Tensor:
+    s, tiles = task.settings, pattern.tiles
+    colours = pattern.colours()
+    out = torch.zeros((), device=colours.device)
+    if s.tv:
+        out = out + s.tv * total_variation(colours, tiles=tiles)
+    if s.smooth:
+        out = out + s.smooth * curvature(colours, tiles=tiles)
+    if s.nps:
+        printable = task.printable if task.printable is not None else default_palette()
+        out = out + s.nps * non_printability(colours, printable.to(colours))
+    if s.look_weight and task.look is not None:
+        out = out + s.look_weight * likeness(colours, task.look.to(colours), pattern.mask)
+    return out
+
+
+@torch.no_grad()
+def _adam(s: TrainSettings, state: State, gradients: list[torch.Tensor]) -> None:
+    """Step the parameters. Written out, so that its whole state is in the checkpoint.
+
+    Source: Kingma & Ba 2015, algorithm 1, with a cosine from lr to 2 % of it.
+    """
+    state.age += 1
+    begin = s.starts * s.start_steps if s.starts > 1 else 0
+    share = max(state.step - begin, 0) / s.steps
+    lr = s.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(share, 1))))
+    for level, first, second, gradient in zip(state.levels, state.first, state.second, gradients, strict=True):
+        first.lerp_(gradient, 1 - BETAS[0])
+        second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        size = (second / (1 - BETAS[1] ** state.age)).sqrt_().add_(EPSILON)
+        level.addcdiv_(first / (1 - BETAS[0] ** state.age), size, value=-lr)
+
+
+def _due(s: TrainSettings, step: int) -> bool:
+    ends_start = s.starts > 1 and step <= s.starts * s.start_steps and step % s.start_steps == 0
+    return step % s.score_every == 0 or step == s.total_steps or ends_start
+
+
+def _keeps(s: TrainSettings, step: int) -> bool:
+    return step % s.checkpoint_every == 0 or _due(s, step)
+
+
+@torch.no_grad()
+def _mean_colours(task: Task, state: State) -> torch.Tensor:
+    average = task.pattern()
+    average.load(state.mean)
+    average.project()
+    return average.colours().detach()
+
+
+def _score(task: Task, state: State, folder: Path | None) -> dict[str, Any] | None:
+    """Return held-out figures of the average pattern as it would be saved; keep it if it is the best."""
+    texels = _mean_colours(task, state).cpu()
+    if not task.scorers:
+        return None
+    patch = task.patch(texels, {})
+    if folder is not None:
+        # What is scored is what was saved and read back: eight bits, not the floats.
+        save_patch(patch, folder, stem="latest")
+        patch = load_patch(folder / "latest.safetensors")
+    scores = {name: scorer(patch) for name, scorer in task.scorers.items()}
+    bad = [v.badness for v in scores.values() if math.isfinite(v.badness)]
+    figures = {name: v.plain() for name, v in scores.items()}
+    badness = sum(bad) / len(bad) if bad else float("inf")
+    loss = sum(state.losses[-50:]) / max(len(state.losses[-50:]), 1)
+    state.history.append({"step": state.step, "loss": round(loss, 4), "badness": round(badness, 4), **figures})
+    if badness <= state.best_badness:
+        state.best, state.best_badness, state.best_score = texels, badness, figures
+        state.best_step = state.step
+        if folder is not None:
+            save_patch(task.patch(texels, _record(task, state)), folder)
+    return figures
+
+
+def _record(task: Task, state: State) -> dict[str, Any]:
+    """Return the patch's record: nothing in it depends on when or how fast it was made."""
+    return {
+        "settings": task.settings.model_dump(mode="json"),
+        "seed": task.settings.seed,
+        **task.record,
+        "held_out": state.best_score,
+        "step": state.best_step,
+        "steps": task.settings.total_steps,
+    }
+
+
+def _diagnosis(task: Task, views: Views, pattern: Pattern, state: State, parts: int) -> str:
+    s = task.settings
+    found = "the priors"
+    for part in range(parts):
+        scene, draw = _draw(task, views, pattern, state.step, part, max(s.batch // parts, 1))
+        name = culprit(s.world, pattern.rgba(), scene, draw, partial(_both, task, scene))
+        if name is not None:
+            found = name
+            break
+    return (
+        f"step {state.step + 1}: the loss or its gradient is no number; first at {found}. "
+        "The last good pattern and checkpoint are kept; lower that part's strength or --lr, and --resume"
+    )
+
+
+def _both(task: Task, scene: Scene, images: torch.Tensor) -> torch.Tensor:
+    return torch.stack([_loss(task.settings, d, images, scene).mean() for d in task.detectors]).sum()
+
+
+def _moved(draw: WorldDraw, device: torch.device) -> WorldDraw:
+    names = ("ink", "cloth", "geometry", "light", "erase", "sensor")
+    return WorldDraw(**{n: getattr(draw, n).to(device) for n in names})
+
+
+def _fingerprint(detector: GradientDetector) -> str:
+    """Return a hash of the weights behind a detector, also behind a defence's twin; "" where there are none to hash."""
+    seen: set[int] = set()
+    queue: list[Any] = [detector]
+    while queue:
+        item = queue.pop()
+        if id(item) in seen or len(seen) > 50:
+            continue
+        seen.add(id(item))
+        if callable(getattr(item, "fingerprint", None)):
+            return str(item.fingerprint())
+        queue += [v for v in getattr(item, "__dict__", {}).values() if hasattr(v, "__dict__")]
+    return ""

@@ -1,0 +1,163 @@
+"""The pattern: few texels that are optimised, and the smooth 8-bit picture that is saved, printed and scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from physadv.arrays import to_picture
+from physadv.errors import DataError, TrainingError
+from physadv.patch import Patch, Target
+from physadv.types import UInt8Array
+
+# Saved pictures have this many pixels a texel, interpolated: a print shows no blocks, and whoever shrinks the picture
+# by sampling it meets no frequencies that were not trained.
+ENLARGE = 4
+
+
+class Pattern:
+    """A square of texels in [0, 1] with its mask.
+
+    levels: the parameters, (3, k, k) each, coarse to fine; their interpolated sum is the pattern, so that coarse ones move
+    all texels at once. mask: (1, t, t), 1 where there is ink. palette: (k, 3) colours to which it is held, or None. tiles:
+    whether it repeats without a seam.
+    """
+
+    def __init__(
+        self,
+        texels: int,
+        *,
+        generator: torch.Generator,
+        pyramid: bool = False,
+        mask: torch.Tensor | None = None,
+        palette: torch.Tensor | None = None,
+        tiles: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
+        self.texels, self.tiles, self.palette = texels, tiles, palette
+        sides = [texels // 4, texels // 2, texels] if pyramid else [texels]
+        self.levels = [torch.zeros(3, s, s) for s in sides]
+        # Nearly grey: a saturated start takes long to leave, and a constant one has no gradient to break its symmetry.
+        self.levels[-1] = (0.5 + 0.1 * torch.randn(3, texels, texels, generator=generator)).clamp(0, 1)
+        self.mask = torch.ones(1, texels, texels) if mask is None else mask
+        if device is not None:
+            self.levels, self.mask = [v.to(device) for v in self.levels], self.mask.to(device)
+            self.palette = None if palette is None else palette.to(device)
+        for level in self.levels:
+            level.requires_grad_()
+
+    def colours(self) -> torch.Tensor:
+        """Return the pattern (3, t, t) in [0, 1], with gradients to its parameters."""
+        whole = self.levels[-1]
+        for level in self.levels[:-1]:
+            whole = whole + enlarge(level, self.texels // level.shape[-1], tiles=self.tiles)
+        if len(self.levels) > 1:
+            # Beyond the range the gradient is let through, or texels that several levels push would stick there.
+            whole = whole + (whole.clamp(0, 1) - whole).detach()
+        if self.palette is not None:
+            # The nearest colours ahead, the identity back.
+            whole = whole + (nearest(whole, self.palette) - whole).detach()
+        return whole
+
+    def rgba(self) -> torch.Tensor:
+        """Return the pattern with its mask, (4, t, t)."""
+        return torch.cat([self.colours(), self.mask])
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Put the parameters back into their range after a step."""
+        if len(self.levels) == 1:
+            self.levels[0].clamp_(0, 1)
+        else:
+            for level in self.levels:
+                level.clamp_(-1, 1.5)
+
+    @torch.no_grad()
+    def load(self, levels: list[torch.Tensor]) -> None:
+        """Take over parameters of the same shapes."""
+        for own, other in zip(self.levels, levels, strict=True):
+            own.copy_(other)
+
+
+def enlarge(image: torch.Tensor, factor: int, *, tiles: bool) -> torch.Tensor:
+    """Return image (c, h, w) enlarged bicubically; with `tiles` it goes on across the edges."""
+    if factor == 1:
+        return image
+    if not tiles:
+        return F.interpolate(image[None], scale_factor=factor, mode="bicubic", align_corners=False)[0]
+    padded = F.pad(image[None], (2, 2, 2, 2), mode="circular")
+    big = F.interpolate(padded, scale_factor=factor, mode="bicubic", align_corners=False)[0]
+    return big[:, 2 * factor : -2 * factor, 2 * factor : -2 * factor]
+
+
+def nearest(colours: torch.Tensor, palette: torch.Tensor) -> torch.Tensor:
+    """Return colours (3, h, w), each replaced by the nearest of palette (k, 3)."""
+    flat = colours.flatten(1).T
+    return palette[torch.cdist(flat, palette.to(flat)).argmin(1)].T.reshape(colours.shape)
+
+
+@torch.no_grad()
+def to_patch(
+    colours: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    name: str,
+    size_mm: tuple[float, float],
+    target: Target,
+    palette: bool = False,
+    record: dict[str, Any] | None = None,
+) -> Patch:
+    """Return the 8-bit patch of texels (3, t, t) and mask (1, t, t): enlarged smoothly, or in blocks for a palette."""
+    tiles = target == "tshirt"
+    factor = max(min(ENLARGE, 2048 // colours.shape[-1]), 1)
+    if palette:
+        big = colours.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    else:
+        big = enlarge(colours, factor, tiles=tiles)
+    ink = mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[0]
+    alpha = (ink.cpu() > 0.5).numpy().astype(np.uint8) * 255
+    return Patch(name, to_picture(big), alpha, size_mm, target, record or {})
+
+
+def mask_from(picture: UInt8Array, texels: int, *, name: str) -> torch.Tensor:
+    """Return the (1, t, t) mask of a picture, 1 where it is bright.
+
+    Raises: DataError if it has no bright area.
+    """
+    grey = torch.from_numpy(picture.astype(np.float32).mean(2) / 255)[None, None]
+    mask = (F.interpolate(grey, size=(texels, texels), mode="area") > 0.5).float()[0]
+    if not bool(mask.any()):
+        raise DataError(f"{name}: expected a mask with a white area where ink goes, got none above half brightness")
+    return mask
+
+
+def look_from(picture: UInt8Array, texels: int) -> torch.Tensor:
+    """Return a picture as (3, t, t) in [0, 1], its middle square."""
+    h, w = picture.shape[:2]
+    side = min(h, w)
+    top, left = (h - side) // 2, (w - side) // 2
+    square = picture[top : top + side, left : left + side]
+    image = torch.from_numpy(square.transpose(2, 0, 1).copy()).float().div_(255)
+    return F.interpolate(image[None], size=(texels, texels), mode="area")[0]
+
+
+def pick_palette(count: int, printable: torch.Tensor, look: torch.Tensor | None) -> torch.Tensor:
+    """Return (count, 3) printable colours: those nearest to the look's main colours, or spread as far as they go.
+
+    Raises: TrainingError if fewer printable colours are known than asked for.
+    """
+    if count > len(printable):
+        raise TrainingError(f"--colours: expected at most {len(printable)} printable colours, got {count}")
+    if look is not None:
+        flat = look.flatten(1).T
+        distance = torch.cdist(printable, flat)
+        votes = torch.bincount(distance.argmin(0), minlength=len(printable))
+        return printable[votes.argsort(descending=True, stable=True)[:count]]
+    chosen = [int(printable.sum(1).argmax())]
+    distance = torch.cdist(printable, printable)
+    while len(chosen) < count:
+        chosen.append(int(distance[chosen].amin(0).argmax()))
+    return printable[chosen]

@@ -1,0 +1,247 @@
+"""People to train on: photographs, data sets and videos, labelled once by the clean detector where no one has."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from physadv.arrays import PICTURE_SUFFIXES
+from physadv.capture import open_source
+from physadv.capture.settings import CaptureSettings
+from physadv.dataset import labelled_pictures, split_by_name
+from physadv.detect.boxes import iou
+from physadv.errors import DataError, EndOfStream, SourceError
+from physadv.files import atomic_write, sha256_of
+from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
+
+Say = Callable[[str], None]
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".ts"})
+# Larger pictures cost memory and are shrunk anyway: no view shows more than a few hundred pixels of them.
+LONG_SIDE = 960
+VIDEO_FRAMES = 120
+# Neighbouring frames are near copies of each other, so a split goes by stretches of time.
+VIDEO_BLOCKS = 10
+LABEL_CONF = 0.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One picture with its people. name: by which the split is made; frames of one stretch of a video share it.
+
+    pixels: (h, w, 3) uint8 RGB. boxes: (n, 4) float32 xyxy. keypoints: (n, 17, 3), confidence 0 where none are known.
+    """
+
+    name: str
+    pixels: UInt8Array
+    boxes: Float32Array
+    keypoints: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was found. skipped: one line for each file that could not be used. empty: pictures without people."""
+
+    pictures: list[Picture]
+    skipped: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+
+    def split(self, held_out: float, seed: int) -> tuple[list[Picture], list[Picture]]:
+        """Return (training, held-out) pictures, decided by name.
+
+        Raises: DataError if there are no people at all, or all of them in one picture.
+        """
+        if not self.pictures:
+            looked = len(self.skipped) + len(self.empty)
+            raise DataError(
+                f"--images: expected people to train on, got none in {looked} pictures "
+                f"({len(self.empty)} without people, {len(self.skipped)} unreadable); add pictures with people"
+            )
+        train, out = split_by_name([p.name for p in self.pictures], held_out=held_out, seed=seed)
+        chosen = set(train)
+        return [p for p in self.pictures if p.name in chosen], [p for p in self.pictures if p.name in set(out)]
+
+
+def gather(
+    images: Sequence[str | Path],
+    labels: Path | None,
+    detector: Callable[[], Detector],
+    *,
+    cache: Path,
+    say: Say = lambda _: None,
+) -> Gathered:
+    """Return the people in folders, data sets, pictures and videos.
+
+    detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: is told of
+    each file that is skipped.
+
+    Raises: DataError if a folder is missing or empty, or a label file does not parse. SourceError if a video
+    cannot be read.
+    """
+    labeller = Labeller(detector, cache)
+    out = Gathered([])
+    for where in map(Path, images):
+        if where.is_file() and where.suffix.lower() not in PICTURE_SUFFIXES:
+            _add(out, _video(where, labeller), say)
+        else:
+            videos = sorted(p for p in where.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) if where.is_dir() else []
+            for video in videos:
+                _add(out, _video(video, labeller), say)
+            if not videos or any(p.suffix.lower() in PICTURE_SUFFIXES for p in where.iterdir()):
+                _add(out, _photographs(where, labels, labeller), say)
+    if not images:
+        raise DataError("--images: expected a folder, data set or video with people, got none")
+    return out
+
+
+class Labeller:
+    """Finds people by the clean detector, and remembers them in a folder by the pictures' content."""
+
+    def __init__(self, detector: Callable[[], Detector], cache: Path) -> None:
+        self._make, self._cache = detector, cache
+        self._detector: Detector | None = None
+
+    def people(self, key: str, pixels: UInt8Array) -> Detections:
+        """Return the people in a picture; `key` names its content."""
+        path = self._cache / f"{key[:40]}.json"
+        try:
+            table = json.loads(path.read_text())
+            return _detections(table["xyxy"], table["score"], table["keypoints"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        if self._detector is None:
+            self._detector = self._make()
+        found = self._detector.detect(Frame(pixels, 0, 0, 0.0)).above(LABEL_CONF)
+        points = np.zeros((len(found), 17, 3), np.float32) if found.keypoints is None else found.keypoints
+        table = {"xyxy": _plain(found.xyxy), "score": _plain(found.score), "keypoints": _plain(points)}
+        with atomic_write(path) as stream:
+            stream.write(json.dumps(table).encode())
+        return _detections(table["xyxy"], table["score"], table["keypoints"])
+
+
+def record(source: str, seconds: float, detector: Callable[[], Detector], *, say: Say = lambda _: None) -> Gathered:
+    """Return the people whom a camera saw during `seconds`, split-names by stretches of that time.
+
+    Raises: SourceError if the camera cannot be opened, falls silent, or sends nothing in that time.
+    """
+    found = detector()
+    light = open_source(source, CaptureSettings())
+    say(f"recording {light.name} for {seconds:g} s: walk about, turn, come near, as the pattern will be worn")
+    kept: list[Frame] = []
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                kept.append(light.read())
+            except EndOfStream:
+                break
+            if len(kept) >= 4 * VIDEO_FRAMES:
+                kept = kept[::2]
+    finally:
+        light.close()
+    if not kept:
+        raise SourceError(f"--source {source}: expected pictures for {seconds:g} s, got none")
+    out = Gathered([])
+    first, last = kept[0].captured_ns, kept[-1].captured_ns
+    for number, frame in enumerate(kept[:: max(len(kept) // VIDEO_FRAMES, 1)]):
+        block = min((frame.captured_ns - first) * VIDEO_BLOCKS // max(last - first, 1), VIDEO_BLOCKS - 1)
+        people = found.detect(frame).above(LABEL_CONF)
+        picture = _picture(f"camera {source}#{block}", frame.pixels, people, None)
+        _add(out, iter([picture]), say, place=f"picture {number}")
+    return out
+
+
+def _photographs(where: Path, labels: Path | None, labeller: Labeller) -> Iterator[Picture | str]:
+    for item in labelled_pictures(where, labels):
+        try:
+            pixels, boxes = item.read()
+        except DataError as error:
+            # A damaged picture is skipped and named; labels that do not parse would train on the wrong people.
+            if item.label is not None and str(item.label) in str(error):
+                raise
+            yield str(error)
+            continue
+        if boxes is None and labels is not None:
+            boxes = np.zeros((0, 4), np.float32)
+        people = (
+            labeller.people(f"{sha256_of(item.path)}", pixels) if boxes is None or len(boxes) else Detections.empty()
+        )
+        yield _picture(item.path.name, pixels, people, boxes)
+
+
+def _video(where: Path, labeller: Labeller) -> Iterator[Picture | str]:
+    source = open_source(str(where), CaptureSettings())
+    try:
+        frames = []
+        while True:
+            try:
+                frames.append(source.read())
+            except EndOfStream:
+                break
+            # A long film is thinned as it is read, so that memory stays bounded: every second frame goes each time.
+            if len(frames) >= 4 * VIDEO_FRAMES:
+                frames = frames[::2]
+    finally:
+        source.close()
+    if not frames:
+        raise SourceError(f"{where}: expected a video with pictures, got none")
+    last = max(frames[-1].index, 1)
+    digest = sha256_of(where)
+    for frame in frames[:: max(len(frames) // VIDEO_FRAMES, 1)]:
+        block = min(frame.index * VIDEO_BLOCKS // (last + 1), VIDEO_BLOCKS - 1)
+        people = labeller.people(f"{digest[:32]}{frame.index:08d}", frame.pixels)
+        yield _picture(f"{where.name}#{block}", frame.pixels, people, None)
+
+
+def _picture(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Array | None) -> Picture:
+    """Return a picture with the people labelled in `boxes`, or found where there are none, shrunk to `LONG_SIDE`."""
+    points = people.keypoints if people.keypoints is not None else np.zeros((len(people), 17, 3), np.float32)
+    if boxes is None:
+        boxes = people.xyxy
+    else:
+        points = _matched(boxes, people.xyxy, points)
+    scale = LONG_SIDE / max(pixels.shape[:2])
+    if scale < 1:
+        size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
+    return Picture(name, pixels, boxes.astype(np.float32), points.astype(np.float32))
+
+
+def _matched(boxes: Float32Array, found: Float32Array, points: Float32Array) -> Float32Array:
+    """Return keypoints (n, 17, 3) for labelled boxes: those of the found person who overlaps most, above .5."""
+    out = np.zeros((len(boxes), 17, 3), np.float32)
+    if len(found) and len(boxes):
+        overlap = iou(boxes, found)
+        best = overlap.argmax(1)
+        sure = overlap.max(1) > 0.5
+        out[sure] = points[best[sure]]
+    return out
+
+
+def _add(out: Gathered, pictures: Iterator[Picture | str], say: Say, *, place: str = "") -> None:
+    for item in pictures:
+        if isinstance(item, str):
+            out.skipped.append(item)
+            say(f"skipped: {item}")
+        elif len(item.boxes) == 0:
+            out.empty.append(f"{item.name} {place}".strip())
+        else:
+            out.pictures.append(item)
+
+
+def _detections(xyxy: list[list[float]], score: list[float], keypoints: list[list[list[float]]]) -> Detections:
+    return Detections(
+        np.array(xyxy, np.float32).reshape(-1, 4),
+        np.array(score, np.float32),
+        np.array(keypoints, np.float32).reshape(-1, 17, 3),
+    )
+
+
+def _plain(array: Float32Array) -> list[object]:
+    return np.round(array.astype(np.float64), 3).tolist()

@@ -1,0 +1,40 @@
+"""What is asked of a pattern besides its effect: smoothness, printable colours, a likeness. All in float32."""
+
+from __future__ import annotations
+
+import torch
+
+
+def total_variation(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
+    """Return the mean absolute difference of neighbouring texels of (3, h, w); across the edges too if it tiles.
+
+    Source: Mahendran & Vedaldi 2015; in absolute differences as Sharif et al. 2016.
+    """
+    if tiles:
+        return (colours - colours.roll(1, 1)).abs().mean() + (colours - colours.roll(1, 2)).abs().mean()
+    return colours.diff(dim=1).abs().mean() + colours.diff(dim=2).abs().mean()
+
+
+def curvature(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
+    """Return the mean squared second difference of (3, h, w): detail that a print of this size would lose."""
+    if tiles:
+        bends = [colours.roll(1, d) - 2 * colours + colours.roll(-1, d) for d in (1, 2)]
+    else:
+        bends = [colours.diff(n=2, dim=d) for d in (1, 2)]
+    return sum((b.square().mean() for b in bends), torch.zeros((), device=colours.device))
+
+
+def non_printability(colours: torch.Tensor, palette: torch.Tensor) -> torch.Tensor:
+    """Return the mean distance of (3, h, w) to the nearest printable colour of palette (k, 3).
+
+    Source: Sharif et al. 2016, equation 3, with the nearest colour in place of the product over all.
+    """
+    flat = colours.flatten(1).T
+    with torch.no_grad():
+        near = palette[torch.cdist(flat, palette).argmin(1)]
+    return ((flat - near).square().sum(1) + 1e-6).sqrt().mean()
+
+
+def likeness(colours: torch.Tensor, look: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared difference from `look` (3, h, w) where the mask (1, h, w) has ink."""
+    return ((colours - look).square() * mask).sum() / (3 * mask.sum()).clamp_min(1)

@@ -1,0 +1,264 @@
+"""A training run in a folder: people gathered and split first, then the loop, then figures beside a grey square's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from physadv.arrays import read_picture
+from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
+from physadv.attack.pattern import look_from, mask_from, pick_palette
+from physadv.attack.people import Gathered, Picture, gather, record
+from physadv.attack.ranks import Ranks
+from physadv.attack.score import MIN_AREA, MIN_CONF, Placing, Scorer
+from physadv.attack.settings import TrainSettings
+from physadv.camera.profile import PrinterProfile
+from physadv.detect import load_detector
+from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
+from physadv.errors import TrainingError
+from physadv.files import write_json
+from physadv.patch import Patch, load_patch, save_patch
+from physadv.simulate.ink import MeasuredInk, default_palette
+from physadv.types import Detector, GradientDetector
+
+STREET_IMGSZ, WEBCAM_IMGSZ, LABEL_IMGSZ = 416, 320, 640
+# Frames of a video are near copies: scoring a few of each is as good and leaves the time to training.
+SCORED_AT_MOST = 40
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What a run is given besides its settings; paths and names that its result does not depend on."""
+
+    images: list[str] = field(default_factory=list)
+    labels: Path | None = None
+    source: str | None = None
+    seconds: float = 60.0
+    detectors: list[str] = field(default_factory=lambda: [DEFAULT_DETECTOR])
+    through: str | None = None
+    region: Path | None = None
+    look: Path | None = None
+    start: str | None = None
+    printer: PrinterProfile | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished or stopped run. controls: held-out figures of no pattern and of grey, by framing. done: to the end."""
+
+    patch: Patch
+    folder: Path
+    done: bool
+    step: int
+    held_out: dict[str, Any]
+    controls: dict[str, Any]
+
+
+def train(
+    settings: TrainSettings,
+    inputs: Inputs,
+    attacked: Sequence[GradientDetector],
+    folder: Path,
+    *,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    tell: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Return the pattern trained on the people given, saved in `folder` as patch.png and patch.safetensors.
+
+    attacked: the detectors with gradients, in the order of `inputs.detectors`, perhaps behind a defence's twin. say: told
+    in words what was found and skipped. The folder also holds split.json (made before anything else and read back on
+    resume), checkpoint.safetensors, and run.json with the figures of every scoring.
+
+    Raises: DataError if there are no people to train on, or the pictures or the mask cannot be used. SourceError for
+    a video or camera. TrainingError if the folder holds another run, or the run fails. OSError if the disk is full.
+    """
+    ranks = ranks or Ranks()
+    if not resume and (folder / CHECKPOINT).exists() and ranks.rank == 0:
+        raise TrainingError(f"--out {folder}: holds a run already; go on with --resume, or name another folder")
+    if resume and not (folder / CHECKPOINT).exists():
+        raise TrainingError(f"--resume: {folder} holds no {CHECKPOINT}; start the run without --resume")
+    found = _people(inputs, say)
+    train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
+    people = sum(len(p.boxes) for p in train_on)
+    say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
+    task = _task(settings, inputs, attacked, train_on, found)
+    scorers = _scorers(settings, inputs, held_out) if ranks.rank == 0 else {}
+    task.scorers = {name: s.score for name, s in scorers.items()}
+    controls = {name: {"none": s.score(None).plain(), "grey": s.score(grey()).plain()} for name, s in scorers.items()}
+    task.record["controls"] = controls
+    patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=tell, stop=stop)
+    done = state.step >= settings.total_steps
+    if ranks.rank == 0:
+        save_patch(patch, folder)
+        write_json(
+            folder / "run.json",
+            {
+                "settings": settings.model_dump(mode="json"),
+                "done": done,
+                "step": state.step,
+                "controls": controls,
+                "held_out": state.best_score,
+                "history": state.history,
+                "skipped": found.skipped,
+                "without_people": found.empty,
+            },
+        )
+    return Outcome(patch, folder, done, state.step, state.best_score, controls)
+
+
+def split(
+    found: Gathered, settings: TrainSettings, folder: Path, *, resume: bool, write: bool = True
+) -> tuple[list[Picture], list[Picture]]:
+    """Return (training, held-out) pictures; the split is written before training and read back on resume.
+
+    Raises: DataError if there are too few pictures with people. TrainingError if the stored split does not parse, or
+    pictures of it are missing.
+    """
+    path = folder / "split.json"
+    if not resume:
+        train_on, held_out = found.split(settings.held_out, settings.seed)
+        if write:
+            names = {"train": sorted({p.name for p in train_on}), "held_out": sorted({p.name for p in held_out})}
+            write_json(path, {"seed": settings.seed, **names})
+        return train_on, held_out
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        train_names, out_names = set(table["train"]), set(table["held_out"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"--resume: {path}: not a readable split: {error}") from error
+    missing = sorted((train_names | out_names) - {p.name for p in found.pictures})
+    if missing:
+        raise TrainingError(
+            f"--resume: {len(missing)} pictures of this run's split are missing from --images: {', '.join(missing[:3])}"
+        )
+    # Pictures that were added since are left out: they belong to neither side of this run.
+    pick = [[p for p in found.pictures if p.name in names] for names in (train_names, out_names)]
+    return pick[0], pick[1]
+
+
+def stored_steps(folder: Path) -> int | None:
+    """Return the main run's steps that a run in this folder was started with, or None if it cannot be told."""
+    try:
+        with safe_open(folder / CHECKPOINT, framework="pt") as stream:
+            return int(json.loads(stream.metadata()["physadv"])["identity"]["settings"]["steps"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def grey() -> Patch:
+    """Return a plain grey square, the control that only hides what it covers."""
+    return Patch("grey", np.full((64, 64, 3), 128, np.uint8), np.full((64, 64), 255, np.uint8), (360.0, 360.0))
+
+
+def placings(settings: TrainSettings) -> dict[str, tuple[Placing, int]]:
+    """Return how held-out people wear the pattern in each framing that is trained, and the detector's picture size."""
+    period = settings.shirt_period if settings.target == "tshirt" else None
+    street = Placing(settings.rule, settings.scale, settings.at, shirt_period=period)
+    webcam = Placing("area", settings.webcam_scale, settings.at, chest=True, shirt_period=period)
+    both = {"street": (street, STREET_IMGSZ), "webcam": (webcam, WEBCAM_IMGSZ)}
+    return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
+
+
+def _people(inputs: Inputs, say: Callable[[str], None]) -> Gathered:
+    def labeller() -> Detector:
+        return load_detector(inputs.detectors[0], backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
+
+    weights = find_weights(inputs.detectors[0]) if inputs.detectors else find_weights()
+    cache = inputs.cache or cache_dir() / "people" / weights.sha256[:16]
+    if inputs.source is not None:
+        return record(inputs.source, inputs.seconds, labeller, say=say)
+    return gather(inputs.images, inputs.labels, labeller, cache=cache, say=say)
+
+
+def _scorers(settings: TrainSettings, inputs: Inputs, held_out: list[Picture]) -> dict[str, Scorer]:
+    """Return a scorer for each framing; a framing for which no one is held out is left out."""
+    out: dict[str, Scorer] = {}
+    for name, (placing, imgsz) in placings(settings).items():
+        chosen = [p for p in held_out if _suits(p, name, settings.framing)]
+        if not chosen:
+            continue
+        chosen = chosen[:: max(-(-len(chosen) // SCORED_AT_MOST), 1)]
+        detectors = [
+            load_detector(d, backend="torch", imgsz=imgsz, min_conf=MIN_CONF, device="cpu") for d in inputs.detectors
+        ]
+        for detector in detectors:
+            label = name if len(detectors) == 1 else f"{name} {detector.name}"
+            out[label] = Scorer(chosen, detector, placing, seed=settings.seed)
+    return out
+
+
+def _suits(picture: Picture, framing: str, trained: str) -> bool:
+    """Return whether a picture shows someone large enough to be scored in that framing."""
+    if len(picture.boxes) == 0:
+        return False
+    h, w = picture.pixels.shape[:2]
+    share = float(((picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(1)).max()) / (h * w)
+    if trained != "mixed":
+        return share > MIN_AREA
+    # In a mixed run people who fill a good part of the picture are scored as before a webcam, the others as in the street.
+    return share > 0.25 if framing == "webcam" else share > MIN_AREA
+
+
+def _task(
+    settings: TrainSettings,
+    inputs: Inputs,
+    attacked: Sequence[GradientDetector],
+    people: list[Picture],
+    found: Gathered,
+) -> Task:
+    texels = settings.texels
+    region = None if inputs.region is None else mask_from(read_picture(inputs.region), texels, name=str(inputs.region))
+    look = None if inputs.look is None else look_from(read_picture(inputs.look), texels)
+    printable = inputs.printer.printable_digital() if inputs.printer is not None else default_palette()
+    palette = pick_palette(settings.colours, printable, look) if settings.colours else None
+    begin = None if inputs.start is None else look_from(load_patch(inputs.start).pixels, texels)
+    weights = [find_weights(d) for d in inputs.detectors]
+    detectors = [{"name": w.name, "sha256": w.sha256} for w in weights]
+    names = sorted({p.name for p in people})
+    kept = {
+        "settings": settings.model_dump(mode="json"),
+        "detectors": detectors,
+        "through": inputs.through,
+        "people": names,
+        "printer": None if inputs.printer is None else inputs.printer.sha256,
+        "region": None if region is None else int(region.sum()),
+        "look": None if look is None else round(float(look.mean()), 6),
+        "start": None if begin is None else round(float(begin.mean()), 6),
+    }
+    task_record = {
+        "detectors": detectors,
+        "through": inputs.through,
+        "printer": kept["printer"],
+        "split": {"train": names, "held_out": sorted({p.name for p in found.pictures} - set(names))},
+    }
+    return Task(
+        settings,
+        people,
+        attacked,
+        region=region,
+        look=look,
+        printable=printable,
+        palette=palette,
+        begin=begin,
+        identity=kept,
+        record=task_record,
+        name=settings.target,
+        device=getattr(attacked[0], "device", torch.device("cpu")),
+    )
+
+
+def with_printer(settings: TrainSettings, printer: PrinterProfile) -> TrainSettings:
+    """Return settings whose ink is the measured printer instead of the default one."""
+    ink = MeasuredInk(strength=settings.world.ink.strength, colours=printer.map)
+    return settings.model_copy(update={"world": settings.world.model_copy(update={"ink": ink})})

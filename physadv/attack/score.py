@@ -1,0 +1,193 @@
+"""Held-out people, scored quickly while training: whole pictures, the saved pattern, the rule it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from physadv.arrays import to_picture, to_tensor
+from physadv.attack.crops import arms_of, prints_of, shirt_prints, shirt_windows
+from physadv.attack.people import Picture
+from physadv.detect.boxes import area, intersection, iou
+from physadv.patch import Patch
+from physadv.simulate.paste import Prints
+from physadv.simulate.placement import Rule, chest_quads, shoulders_visible, side_px, square_quads
+from physadv.simulate.world import World
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
+
+# People below this share of the picture stay as they are, and boxes on them are not counted.
+MIN_AREA = 0.02
+CONF = 0.25
+MIN_CONF = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where a pattern goes when it is scored.
+
+    A square of `scale` by the rule, centred `at` the box's height, or on the chest by keypoints; a T-shirt texture over the
+    whole torso where `shirt_period` is set.
+    """
+
+    rule: Rule = "area"
+    scale: float = 0.35
+    at: float = 0.42
+    chest: bool = False
+    shirt_period: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """Figures over people of at least `MIN_AREA`; patterns are compared by `badness`, lower is better.
+
+    recall25: found at conf .25, IoU .5. asr_strict25: of those whom the clean detector finds, the share whom no box at
+    conf .25 overlaps above IoU .1. mean_max_conf: highest confidence of a box on a person, mean.
+    """
+
+    n_images: int
+    n_people: int
+    recall25: float
+    ap50: float
+    asr_strict25: float
+    mean_max_conf: float
+
+    @property
+    def badness(self) -> float:
+        """Return recall and mean confidence together: smooth enough to choose by with few people."""
+        return self.recall25 + self.mean_max_conf
+
+    def plain(self) -> dict[str, float | int]:
+        """Return the figures for a record, rounded."""
+        names = ("n_images", "n_people", "recall25", "ap50", "asr_strict25", "mean_max_conf")
+        return {n: round(getattr(self, n), 4) for n in names}
+
+
+class Scorer:
+    """Scores patterns on the same people each time; what the clean detector finds is computed once."""
+
+    def __init__(self, pictures: Sequence[Picture], detector: Detector, placing: Placing, *, seed: int = 0) -> None:
+        self.pictures, self.detector, self.placing, self.seed = list(pictures), detector, placing, seed
+        self.large = [_large(p) for p in self.pictures]
+        clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.pictures]
+        self.clean = clean
+        self.found = [_hit(p.boxes, c) for p, c in zip(self.pictures, clean, strict=True)]
+
+    def score(self, patch: Patch | None) -> Score:
+        """Return the figures of a pattern, or of the pictures as they are."""
+        if patch is None:
+            return self._figures(self.clean)
+        answers = [
+            self.detector.detect(Frame(wear(patch, p, large, self.placing, seed=self.seed + i), 0, 0, 0.0))
+            for i, (p, large) in enumerate(zip(self.pictures, self.large, strict=True))
+        ]
+        return self._figures(answers)
+
+    def _figures(self, answers: list[Detections]) -> Score:
+        hits, gone, sure, scored, positives = [], [], [], [], 0
+        for picture, large, found, answer in zip(self.pictures, self.large, self.found, answers, strict=True):
+            boxes = picture.boxes[large]
+            overlap = iou(boxes, answer.xyxy)
+            above = answer.score >= CONF
+            hits.append(_hit(boxes, answer))
+            seen = np.asarray(((overlap > 0.1) & above).any(1))
+            gone.append(~seen[found[large]])
+            near = np.where(overlap > 0.1, answer.score, 0)
+            sure.append(near.max(1, initial=0))
+            positives += len(boxes)
+            scored.append(_judge(picture.boxes, large, answer))
+        hit, strict, top = np.concatenate(hits), np.concatenate(gone), np.concatenate(sure)
+        return Score(
+            len(self.pictures),
+            len(hit),
+            _mean(hit),
+            average_precision(scored, positives),
+            _mean(strict),
+            _mean(top),
+        )
+
+
+def wear(patch: Patch, picture: Picture, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:
+    """Return the picture's pixels with the pattern pasted flat on the chosen people."""
+    prints = prints_on(patch, picture, large, placing, np.random.default_rng(seed))
+    if len(prints) == 0:
+        return picture.pixels
+    pixels, mask = patch.tensors()
+    world = World.of(0.0)
+    draw = world.sample(len(prints), 1, torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        out = world.apply(torch.cat([pixels, mask]), to_tensor(picture.pixels)[None], prints, draw)
+    return to_picture(out[0])
+
+
+def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, rng: np.random.Generator) -> Prints:
+    """Return where the chosen people of one picture wear the pattern."""
+    boxes, points = picture.boxes[who], picture.keypoints[who]
+    owner = np.zeros(len(boxes), np.int64)
+    none = arms_of(points, rng, probability=0.0)
+    if patch.target == "tshirt" and placing.shirt_period is not None:
+        whose, quads, widths = shirt_prints(owner, boxes, points, shoulders_visible(points, len(points)))
+        windows = shirt_windows(quads, widths, placing.shirt_period, rng)
+        return prints_of(owner[whose], quads, none[whose], windows)
+    side = side_px(boxes, placing.rule, placing.scale)
+    quads = (
+        chest_quads(boxes, points, side=side, at=placing.at) if placing.chest else square_quads(boxes, side, placing.at)
+    )
+    return prints_of(owner, quads, none, None)
+
+
+def average_precision(scored: list[tuple[Float32Array, BoolArray]], positives: int) -> float:
+    """Return AP at IoU .5 by 101 recall points, from (score, is a hit) of each picture's counted boxes.
+
+    Source: COCO's evaluation, pycocotools' interpolation.
+    """
+    if positives == 0:
+        return float("nan")
+    score = np.concatenate([s for s, _ in scored]) if scored else np.zeros(0)
+    right = np.concatenate([r for _, r in scored]) if scored else np.zeros(0, bool)
+    order = np.argsort(-score, kind="mergesort")
+    true = np.cumsum(right[order])
+    precision = true / np.arange(1, len(true) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    at = np.searchsorted(true / positives, np.linspace(0, 1, 101), side="left")
+    return float(np.mean([precision[i] if i < len(precision) else 0.0 for i in at]))
+
+
+def _judge(boxes: Float32Array, large: BoolArray, answer: Detections) -> tuple[Float32Array, BoolArray]:
+    """Return scores and hits of the boxes that count: each person is hit once, boxes on ignored people are left out."""
+    overlap = iou(answer.xyxy, boxes)
+    free = np.ones(len(boxes), bool)
+    hit, count = np.zeros(len(answer), bool), np.ones(len(answer), bool)
+    # Intersection over the box's own area, as COCO matches crowds: a box inside an ignored person counts for nothing.
+    inside = intersection(answer.xyxy, boxes[~large]) / np.maximum(area(answer.xyxy), 1e-6)[:, None]
+    for i in range(len(answer)):
+        fit = np.where(large & free, overlap[i], 0)
+        if len(fit) and fit.max() >= 0.5:
+            free[fit.argmax()], hit[i] = False, True
+        elif inside.shape[1] and inside[i].max() >= 0.5:
+            count[i] = False
+    return answer.score[count], hit[count]
+
+
+def _large(picture: Picture) -> BoolArray:
+    h, w = picture.pixels.shape[:2]
+    return area(picture.boxes) > MIN_AREA * h * w
+
+
+def _hit(boxes: Float32Array, answer: Detections) -> BoolArray:
+    """Return (n,) whether each person has a box at conf .25 and IoU .5 of its own."""
+    sure = answer.above(CONF)
+    overlap = iou(boxes, sure.xyxy)
+    out = np.zeros(len(boxes), bool)
+    for j in range(len(sure)):
+        fit = np.where(out, 0, overlap[:, j])
+        if len(fit) and fit.max() >= 0.5:
+            out[fit.argmax()] = True
+    return out
+
+
+def _mean(values: np.ndarray[Any, Any]) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,101 @@
+"""What a training run can be told, and the presets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, SerializeAsAny, model_validator
+
+from physadv.attack.crops import Framing, Wear
+from physadv.attack.losses import Goal
+from physadv.patch import Target
+from physadv.settings import Settings
+from physadv.simulate.placement import Rule
+from physadv.simulate.world import World
+
+Mix = Literal["mean", "max", "minmax"]
+Preset = Literal["quick", "standard", "strong"]
+# Steps of 12 views of 224 pixels: about 4 and 20 minutes on two idle CPU cores of 2023, hours for `strong`.
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"steps": 1000},
+    "standard": {"steps": 4800, "starts": 2},
+    "strong": {"steps": 20000, "batch": 32, "crop": 256, "starts": 4, "start_steps": 300, "worst_of": 2},
+}
+SIZE_MM: dict[Target, tuple[float, float]] = {
+    "poster": (594.0, 594.0),
+    "chest": (360.0, 360.0),
+    "tshirt": (400.0, 400.0),
+}
+
+
+class TrainSettings(Settings):
+    """Everything that decides what a run computes, and nothing that does not (folders, threads, devices).
+
+    side_street, side_webcam: range of the square's side over sqrt(w h) of the person's box while training. rule, scale, at:
+    the placement by which held-out people are scored.
+    """
+
+    target: Target = "chest"
+    framing: Framing = "street"
+    goal: Goal = "vanish"
+    steps: int = Field(default=1000, ge=1, le=1_000_000, description="optimiser steps")
+    batch: int = Field(default=12, ge=1, le=1024, description="views a step, over all processes")
+    accumulate: int = Field(default=1, ge=1, le=64, description="parts in which a batch is computed, for less memory")
+    crop: int = Field(default=224, ge=64, le=1280, multiple_of=32, description="side of a view in pixels")
+    texels: int = Field(default=64, ge=8, le=512, description="texels along a side: as many as the camera can see")
+    pyramid: bool = Field(default=False, description="coarse and fine parameters that add up")
+    lr: float = Field(default=0.03, gt=0, le=1)
+    margin: float = Field(default=3.0, ge=-5, le=10, description="logits below minus this count little more")
+    mix: Mix = Field(default="mean", description="how several detectors' losses are weighed")
+    tv: float = Field(default=0.02, ge=0, description="weight of the total variation")
+    nps: float = Field(default=0.02, ge=0, description="weight of the non-printability score")
+    smooth: float = Field(default=0.0, ge=0, description="weight of the curvature at print scale")
+    look_weight: float = Field(default=0.0, ge=0, description="weight of the likeness to --look")
+    colours: int = Field(default=0, ge=0, le=64, description="number of colours; 0 is full colour")
+    worst_of: int = Field(
+        default=1, ge=1, le=8, description="draws of which the one that hurts the pattern most is taken"
+    )
+    ema: float = Field(default=0.97, ge=0, lt=1, description="decay of the average that is kept")
+    starts: int = Field(
+        default=1, ge=1, le=16, description="random starts, of which the best on held-out people goes on"
+    )
+    start_steps: int = Field(default=150, ge=1)
+    world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(0.5))
+    side_street: tuple[float, float] = (0.30, 0.42)
+    side_webcam: tuple[float, float] = (0.55, 0.72)
+    shirt_period: float = Field(default=0.85, gt=0.05, le=4, description="a texture's period over the torso's width")
+    rule: Rule = "area"
+    scale: float = Field(default=0.35, gt=0.01, le=2)
+    webcam_scale: float = Field(default=0.65, gt=0.01, le=2)
+    at: float = Field(default=0.42, ge=0, le=1)
+    size_mm: tuple[float, float] | None = None
+    held_out: float = Field(default=0.25, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    score_every: int = Field(default=100, ge=1)
+    checkpoint_every: int = Field(default=25, ge=1, description="steps between checkpoints")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate: expected a divisor of batch {self.batch}, got {self.accumulate}")
+        for name in ("side_street", "side_webcam"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 2:
+                raise ValueError(f"{name}: expected low and high with 0 < low <= high <= 2, got {low}, {high}")
+        if self.pyramid and self.texels % 4:
+            raise ValueError(f"pyramid: expected texels that divide by 4, got {self.texels}")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """Return the steps of all starts and of the main run."""
+        return self.steps + (self.starts * self.start_steps if self.starts > 1 else 0)
+
+    @property
+    def wear(self) -> Wear:
+        """Return how prints are put on people while training."""
+        return Wear(self.target, self.side_street, self.side_webcam, self.at, self.shirt_period)
+
+    def print_size(self) -> tuple[float, float]:
+        """Return (width, height) of the print in millimetres."""
+        return self.size_mm or SIZE_MM[self.target]

@@ -1,0 +1,149 @@
+"""A run's checkpoint: everything that decides the next step, in one file that is whole or not there. No pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from physadv.errors import TrainingError
+from physadv.files import atomic_write
+
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run stands after `step` steps. All chance of a step is drawn from (seed, step), so no generator is kept.
+
+    levels, mean: the parameters and their running average. first, second: Adam's moments. age: Adam's steps. mixing: (d,)
+    log weights of the detectors. best: the best texels so far, (3, t, t), and `best_badness`. starts: finished random
+    starts as (badness, levels, mean). history: [step, loss, figures] of each scoring.
+    """
+
+    levels: list[torch.Tensor]
+    mean: list[torch.Tensor]
+    first: list[torch.Tensor]
+    second: list[torch.Tensor]
+    mixing: torch.Tensor
+    best: torch.Tensor
+    step: int = 0
+    age: int = 0
+    best_badness: float = float("inf")
+    best_score: dict[str, Any] = field(default_factory=dict)
+    best_step: int = 0
+    starts: list[tuple[float, list[torch.Tensor], list[torch.Tensor]]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def fresh(cls, levels: list[torch.Tensor], texels: int, detectors: int) -> State:
+        """Return the state before the first step."""
+        zeros = [torch.zeros_like(v, requires_grad=False) for v in levels]
+        return cls(
+            levels=levels,
+            mean=[v.detach().clone() for v in levels],
+            first=[z.clone() for z in zeros],
+            second=zeros,
+            mixing=torch.zeros(detectors),
+            best=torch.zeros(3, texels, texels),
+        )
+
+    def restart(self, levels: list[torch.Tensor], mean: list[torch.Tensor]) -> None:
+        """Go on from other parameters with a new optimiser; the best and the history stay."""
+        with torch.no_grad():
+            for own, other in zip(self.levels, levels, strict=True):
+                own.copy_(other)
+        self.mean = [v.detach().clone() for v in mean]
+        for moment in (*self.first, *self.second):
+            moment.zero_()
+        self.age = 0
+
+    def save(self, path: Path, *, identity: dict[str, Any]) -> None:
+        """Write the state; `identity` is compared when it is loaded.
+
+        Raises: OSError if the disk is full; the checkpoint before stays.
+        """
+        tensors = {"mixing": self.mixing, "best": self.best}
+        for name in ("levels", "mean", "first", "second"):
+            tensors |= {f"{name}.{i}": v for i, v in enumerate(getattr(self, name))}
+        for s, (_, levels, mean) in enumerate(self.starts):
+            tensors |= {f"start.{s}.levels.{i}": v for i, v in enumerate(levels)}
+            tensors |= {f"start.{s}.mean.{i}": v for i, v in enumerate(mean)}
+        plain = {
+            "schema": SCHEMA,
+            "identity": identity,
+            "step": self.step,
+            "age": self.age,
+            # JSON has no infinity, which is what the best of nothing is.
+            "best_badness": None if self.best_badness == float("inf") else self.best_badness,
+            "best_score": self.best_score,
+            "best_step": self.best_step,
+            "starts": [badness for badness, _, _ in self.starts],
+            "losses": self.losses,
+            "history": self.history,
+        }
+        data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"physadv": json.dumps(plain)})
+        with atomic_write(path) as stream:
+            stream.write(data)
+
+    def load(self, path: Path, *, identity: dict[str, Any]) -> None:
+        """Take over the state in a file.
+
+        Raises: TrainingError if it is damaged, or was made with other settings, people or detectors; the message names
+        what differs.
+        """
+        try:
+            with safe_open(path, framework="pt") as stream:
+                plain = json.loads(stream.metadata()["physadv"])
+                tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{path}: not a checkpoint that can be resumed: {error}") from error
+        if plain.get("schema") != SCHEMA:
+            raise TrainingError(f"{path}: expected checkpoint schema {SCHEMA}, got {plain.get('schema')!r}")
+        changed = _differences(plain["identity"], identity)
+        if changed:
+            raise TrainingError(
+                f"--resume: this run was started with other settings: {'; '.join(changed[:6])}; "
+                "give the same ones, or another --out for a new run"
+            )
+        self._take(plain, tensors)
+
+    def _take(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        count = range(len(self.levels))
+        with torch.no_grad():
+            for name in ("levels", "mean", "first", "second"):
+                for i, own in enumerate(getattr(self, name)):
+                    own.copy_(tensors[f"{name}.{i}"])
+        self.mixing, self.best = tensors["mixing"], tensors["best"]
+        self.step, self.age, self.best_step = plain["step"], plain["age"], plain["best_step"]
+        self.best_badness = float("inf") if plain["best_badness"] is None else plain["best_badness"]
+        self.best_score, self.losses, self.history = plain["best_score"], plain["losses"], plain["history"]
+        self.starts = [
+            (
+                badness,
+                [tensors[f"start.{s}.levels.{i}"] for i in count],
+                [tensors[f"start.{s}.mean.{i}"] for i in count],
+            )
+            for s, badness in enumerate(plain["starts"])
+        ]
+
+
+def _differences(before: Any, now: Any, *, place: str = "") -> list[str]:
+    """Return "name: was X, now Y" for every plain value that differs."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = sorted({*before, *now})
+        return [d for n in names for d in _differences(before.get(n), now.get(n), place=f"{place}.{n}".strip("."))]
+    if json.dumps(before) == json.dumps(now):
+        return []
+    return [f"{place}: was {_short(before)}, now {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,44 @@
+"""How long a training step takes here, measured on made-up people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from physadv.attack.optimise import Progress, Task, optimise
+from physadv.attack.people import Picture
+from physadv.attack.settings import TrainSettings
+from physadv.types import GradientDetector
+
+
+def seconds_a_step(settings: TrainSettings, attacked: Sequence[GradientDetector], *, steps: int = 12) -> float:
+    """Return the median seconds of a whole optimiser step with these settings on this machine, the first ones left out.
+
+    Raises: TrainingError as the loop does.
+    """
+    times: list[float] = []
+
+    def tell(progress: Progress) -> None:
+        times.append(progress.seconds)
+
+    short = settings.model_copy(update={"steps": steps, "starts": 1})
+    optimise(Task(short, made_up(8), attacked), tell=tell)
+    return float(np.median(np.diff(times)[1:])) if steps > 2 else times[-1]
+
+
+def made_up(count: int, *, seed: int = 0) -> list[Picture]:
+    """Return pictures of noise with boxes and keypoints as people would have: for timing, where content does not count."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for i in range(count):
+        pixels = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
+        corner = rng.uniform(20, 120, 2)
+        size = np.array([rng.uniform(100, 300), rng.uniform(200, 340)])
+        box = np.concatenate([corner, corner + size]).astype(np.float32)
+        points = np.full((1, 17, 3), 0.9, np.float32)
+        points[0, :, :2] = corner + size * rng.uniform(0.1, 0.9, (17, 2))
+        points[0, 5, :2], points[0, 6, :2] = corner + size * [0.75, 0.25], corner + size * [0.25, 0.25]
+        points[0, 11, :2], points[0, 12, :2] = corner + size * [0.7, 0.6], corner + size * [0.3, 0.6]
+        out.append(Picture(str(i), pixels, box[None], points))
+    return out

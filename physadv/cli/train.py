@@ -1,0 +1,306 @@
+"""`physadv train`: pictures of people in, a printable pattern out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+# Threads that wait by spinning take the time of those that work as soon as anything else runs on the machine: measured
+# seven times slower beside three busy processes. To be set before torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import torch
+from pydantic import Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from physadv.attack.crops import Framing
+from physadv.attack.losses import Goal
+from physadv.attack.optimise import Progress
+from physadv.attack.ranks import Ranks
+from physadv.attack.run import Inputs, Outcome, stored_steps, train, with_printer
+from physadv.attack.settings import PRESETS, Mix, Preset, TrainSettings
+from physadv.attack.timing import seconds_a_step
+from physadv.camera.profile import load_profiles
+from physadv.cli import base
+from physadv.defend import parse_pipeline
+from physadv.detect import load_gradient_detector
+from physadv.detect.pytorch import pick_device
+from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.errors import SettingsError
+from physadv.patch import Target
+from physadv.settings import parse
+from physadv.simulate.world import World
+from physadv.types import GradientDetector
+
+TIMED_STEPS = 12
+DIALS = ("ink", "cloth", "geometry", "light", "erase", "sensor")
+
+
+class Command(base.Command):
+    """Train a printable patch or T-shirt pattern on people, and score it on people held out."""
+
+    images: list[str] = Field(default_factory=list, description="folder of pictures or videos, YOLO data set, or video")
+    labels: Path | None = Field(None, description="folder of YOLO labels; without it the clean detector labels")
+    source: str | None = Field(None, description="record this camera instead of --images, e.g. 0")
+    seconds: float = Field(60, gt=0, le=3600, description="how long --source records")
+    out: Path = Field(Path("run"), description="folder of the run")
+    resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
+    preset: Preset = Field("quick", description="quick: about 4 minutes on 2 CPU cores; standard: 20; strong: hours")
+    minutes: float | None = Field(None, gt=0, description="time instead of the preset's steps; measured at the start")
+    steps: int | None = Field(None, ge=1, description="optimiser steps instead of the preset's")
+    target: Target = Field("chest", description="poster, chest (a print) or tshirt (a texture that tiles)")
+    framing: Framing = Field("street", description="street, webcam (the person fills the picture) or mixed")
+    goal: Goal = Field("vanish", description="vanish, or missize: boxes that no longer fit")
+    detector: list[str] = Field(default_factory=lambda: [DEFAULT_DETECTOR], description="repeatable")
+    mix: Mix = Field("mean", description="how several detectors are weighed: mean, max, minmax (learned)")
+    through: str | None = Field(None, description="train through a defence pipeline's twin, e.g. lgs,median")
+    seed: int = Field(0, ge=0, lt=2**31)
+    strength: float | None = Field(None, ge=0, le=3, description="one dial for the whole simulated world")
+    ink: float | None = Field(None, ge=0, le=3, description="dial of printed colours; likewise the next five")
+    cloth: float | None = Field(None, ge=0, le=3)
+    geometry: float | None = Field(None, ge=0, le=3)
+    light: float | None = Field(None, ge=0, le=3)
+    erase: float | None = Field(None, ge=0, le=3)
+    sensor: float | None = Field(None, ge=0, le=3)
+    worst_of: int | None = Field(None, ge=1, le=8, description="draws of which the most harmful is trained on")
+    starts: int | None = Field(None, ge=1, le=16, description="random starts, of which the best goes on")
+    texels: int | None = Field(None, ge=8, le=512, description="texels along the pattern's side")
+    pyramid: bool = Field(False, description="coarse and fine parameters that add up")
+    batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
+    accumulate: int | None = Field(None, ge=1, le=64, description="parts in which a batch is computed")
+    crop: int | None = Field(None, ge=64, le=1280, description="side of a view in pixels, a multiple of 32")
+    lr: float | None = Field(None, gt=0, le=1)
+    tv: float | None = Field(None, ge=0, description="weight of the total variation")
+    nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
+    smooth: float | None = Field(None, ge=0, description="weight of smoothness at print scale")
+    colours: int | None = Field(None, ge=0, le=64, description="hold the pattern to so many printable colours")
+    look: Path | None = Field(None, description="a picture that the pattern should resemble")
+    look_weight: float | None = Field(None, ge=0, description="how strongly; 2 if --look is given alone")
+    region: Path | None = Field(None, description="mask: ink where it is white")
+    start: str | None = Field(None, description="pattern to begin with instead of noise: a file or a shipped name")
+    camera: str | None = Field(None, description="camera profile of `physadv calibrate camera`")
+    printer: str | None = Field(None, description="printer profile of `physadv calibrate colour`")
+    width_mm: float | None = Field(None, gt=0, le=5000, description="width of the print")
+    height_mm: float | None = Field(None, gt=0, le=5000, description="height of the print")
+    rule: Literal["area", "diagonal", "height"] = Field(
+        "area", description="side on held-out people: --scale times this"
+    )
+    scale: float | None = Field(None, gt=0.01, le=2)
+    at: float | None = Field(None, ge=0, le=1, description="centre of the pattern down the person's box")
+    held_out: float | None = Field(None, gt=0, lt=1, description="share of pictures held out")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the CPU or GPU computes in it")
+    threads: int | None = Field(None, ge=1, le=256, description="CPU threads; the same number for the same result")
+    tensorboard: bool = Field(False, description="write TensorBoard events to OUT/tensorboard")
+
+    def run(self) -> int:
+        """Train, and print where the pattern is and how it did beside grey."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        if not self.images and self.source is None:
+            raise SettingsError("--images: expected a folder, data set or video with people (or --source 0), got none")
+        _, printer = load_profiles(self.camera, self.printer)
+        settings = self.settings()
+        if printer is not None:
+            settings = with_printer(settings, printer)
+        inputs = Inputs(
+            images=self.images,
+            labels=self.labels,
+            source=self.source,
+            seconds=self.seconds,
+            detectors=self.detector,
+            through=self.through,
+            region=self.region,
+            look=self.look,
+            start=self.start,
+            printer=printer,
+        )
+        ranks = Ranks.join()
+        console = Console(stderr=True, quiet=ranks.rank != 0)
+        try:
+            outcome = self._train(settings, inputs, ranks, console)
+        finally:
+            ranks.leave()
+        if ranks.rank == 0:
+            report(outcome, Console())
+        return 0 if outcome.done else 130
+
+    def settings(self) -> TrainSettings:
+        """Return the preset with what the flags override.
+
+        Raises: SettingsError if they do not go together.
+        """
+        plain = ["worst_of", "starts", "texels", "batch", "accumulate", "crop", "lr", "tv", "nps", "smooth", "colours"]
+        plain += ["look_weight", "scale", "at", "held_out", "steps"]
+        values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
+        for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
+            values[name] = getattr(self, name)
+        if self.look is not None:
+            values.setdefault("look_weight", 2.0)
+        if self.width_mm or self.height_mm:
+            side = self.width_mm or self.height_mm or 0.0
+            values["size_mm"] = (self.width_mm or side, self.height_mm or side)
+        dials = {name: getattr(self, name) for name in DIALS if getattr(self, name) is not None}
+        if dials or self.strength is not None:
+            world = World.of(0.5 if self.strength is None else self.strength)
+            changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
+            values["world"] = world.model_copy(update=changed)
+        return parse(TrainSettings, {**PRESETS[self.preset], **values}, what="train")
+
+    def _train(self, settings: TrainSettings, inputs: Inputs, ranks: Ranks, console: Console) -> Outcome:
+        attacked = attacked_detectors(self.detector, self.through, device=self.device, precision=self.precision)
+        if self.minutes is not None:
+            settings = _timed(settings, self.minutes, attacked, self.out, self.resume)
+        stop = Stop()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with stop, Bar(*columns, console=console, disable=ranks.rank != 0) as bar:
+            tell = _teller(bar, settings, self._events())
+            return train(
+                settings,
+                inputs,
+                attacked,
+                self.out,
+                resume=self.resume,
+                ranks=ranks,
+                say=lambda text: bar.console.print(text, highlight=False, markup=False, soft_wrap=True),
+                tell=tell,
+                stop=stop.asked,
+            )
+
+    def _events(self) -> Callable[[Progress], None] | None:
+        """Return a writer of TensorBoard events, or None if none were asked for.
+
+        Raises: SettingsError if tensorboard is not installed.
+        """
+        if not self.tensorboard:
+            return None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise SettingsError('--tensorboard: not installed; pip install "physadv[tensorboard]"') from error
+        writer = SummaryWriter(str(self.out / "tensorboard"))
+
+        def write(progress: Progress) -> None:
+            writer.add_scalar("loss", progress.loss, progress.step)
+            for framing, figures in (progress.score or {}).items():
+                for name in ("recall25", "ap50", "asr_strict25", "mean_max_conf"):
+                    writer.add_scalar(f"{framing}/{name}", figures[name], progress.step)
+
+        return write
+
+
+class Stop:
+    """Ctrl-C as a question the loop asks: the first ends the run after its step, a second one at once."""
+
+    def __init__(self) -> None:
+        self._hit = False
+        self._before: Any = None
+
+    def __enter__(self) -> Stop:
+        self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._hit:
+            raise KeyboardInterrupt
+        self._hit = True
+
+    def asked(self) -> bool:
+        """Return whether someone asked for the run to stop."""
+        return self._hit
+
+
+def attacked_detectors(
+    names: list[str], through: str | None, *, device: str = "auto", precision: str = "auto"
+) -> list[GradientDetector]:
+    """Return the detectors to attack, each behind the twin of the pipeline where one is named.
+
+    Raises: WeightsError, BackendError or DefenceError for what cannot be had.
+    """
+    where = pick_device(device)
+    chosen: Literal["fp32", "bf16"] = "bf16" if precision == "bf16" else "fp32"
+    if precision == "auto" and _computes_bf16(where):
+        chosen = "bf16"
+    plain: list[GradientDetector] = [load_gradient_detector(n, device=where, precision=chosen) for n in names]
+    if through is None:
+        return plain
+    pipeline = parse_pipeline(through)
+    return [pipeline.twin(detector) for detector in plain]
+
+
+def report(outcome: Outcome, console: Console) -> None:
+    """Print where the pattern is and its held-out figures beside those of no pattern and of grey."""
+    for framing, controls in outcome.controls.items():
+        figures = outcome.held_out.get(framing)
+        rows = {**controls, **({"pattern": figures} if figures else {})}
+        for name, row in rows.items():
+            console.print(
+                f"{framing:<8} {name:<8} recall25 {row['recall25']:.3f}  AP50 {row['ap50']:.3f}  "
+                f"asr_strict25 {row['asr_strict25']:.3f}  mean conf {row['mean_max_conf']:.3f}  "
+                f"(n = {row['n_people']} people in {row['n_images']} pictures held out)",
+                highlight=False,
+                soft_wrap=True,
+            )
+    console.print(f"pattern: {outcome.folder / 'patch.png'}", highlight=False, soft_wrap=True)
+    if not outcome.done:
+        words = " ".join(a for a in sys.argv[1:] if a != "--resume")
+        console.print(
+            f"stopped after step {outcome.step}; go on with: physadv {words} --resume", highlight=False, soft_wrap=True
+        )
+
+
+def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    row = bar.add_task("training", total=settings.total_steps)
+    losses: list[float] = []
+
+    def tell(progress: Progress) -> None:
+        losses.append(progress.loss)
+        del losses[:-50]
+        best = "  ".join(
+            f"{n} asr {v['asr_strict25']:.2f} recall {v['recall25']:.2f}" for n, v in progress.best.items()
+        )
+        text = f"loss {sum(losses) / len(losses):.3f}" + (f"  best held out: {best}" if best else "")
+        bar.update(row, completed=progress.step, description=text)
+        # Where no bar can be drawn (a log file) each scoring gets a line.
+        if progress.score is not None and not bar.console.is_terminal:
+            bar.console.print(
+                f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}",
+                soft_wrap=True,
+                highlight=False,
+            )
+        if events is not None:
+            events(progress)
+
+    return tell
+
+
+def _timed(
+    settings: TrainSettings, minutes: float, attacked: list[GradientDetector], out: Path, resume: bool
+) -> TrainSettings:
+    """Return settings with the steps that fit into `minutes`, or on resume those that were fixed at the start."""
+    stored = stored_steps(out) if resume else None
+    if stored is None:
+        began = time.monotonic()
+        each = seconds_a_step(settings, attacked, steps=TIMED_STEPS)
+        left = max(minutes * 60 - (time.monotonic() - began), 1.0)
+        # Scoring and labelling take about a twentieth.
+        stored = max(int(0.95 * left / each) - (settings.total_steps - settings.steps), 1)
+    return settings.model_copy(update={"steps": stored})
+
+
+def _computes_bf16(device: str) -> bool:
+    """Return whether bfloat16 is fast there. CPUs without the instructions emulate it, 13 times slower than fp32."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
