@@ -15,6 +15,7 @@ from physadv.errors import EndOfStream, PhysadvError, RecordingError, SourceErro
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.figures import Tally
 from physadv.live.notices import Notices
+from physadv.live.record import Recorder, RecordSettings
 from physadv.live.settings import Backend, Controls, LiveSettings
 from physadv.live.vision import Shown, SwitchedOff, Vision
 from physadv.live.wardrobe import Wardrobe
@@ -87,7 +88,7 @@ class Demo:
         self._busy: dict[str, str] = {}
         self._listeners: list[Callable[[Shown], None]] = []
         self._latest: Shown | None = None
-        self._recorder: Any = None
+        self._recorder: Recorder | None = None
         self._recording: dict[str, Any] = {}
         self._dropped_before = 0
         self._stop = threading.Event()
@@ -201,14 +202,12 @@ class Demo:
 
         Raises: RecordingError if a recording is running, or the file cannot be made.
         """
-        from physadv.live.record import Recorder, RecordSettings
-
         with self._lock:
             if self._recorder is not None:
                 raise RecordingError(f"already recording to {self._recording['path']}; stop that first")
             path = path or self._fresh("demo", ".mp4")
             self._recorder = Recorder(path, RecordSettings(clean=clean), self._session())
-            self._recording = {"path": str(path), "frames": 0, "since_s": time.time()}
+            self._recording = {"path": str(path), "since_s": time.time()}
             return path
 
     def stop_recording(self) -> Path | None:
@@ -222,7 +221,7 @@ class Demo:
             return None
         recorder.close()
         if recorder.error:
-            raise RecordingError(str(recorder.error))
+            raise RecordingError(recorder.error)
         return Path(self._recording["path"])
 
     # Asking
@@ -239,7 +238,13 @@ class Demo:
         if self._ended:
             source_state, detail = SourceState.ENDED, self._ended
         detector = vision.detector if vision is not None else None
-        recording = {**self._recording, "on": self._recorder is not None}
+        recorder = self._recorder
+        recording = {
+            **self._recording,
+            "on": recorder is not None,
+            "written": recorder.written if recorder is not None else 0,
+            "dropped": recorder.dropped if recorder is not None else 0,
+        }
         return {
             "source": {"spec": self.source_spec, "state": str(source_state), "detail": detail},
             "detector": {
@@ -436,22 +441,21 @@ class Demo:
             self._record(recorder, shown)
         self.tally.add(shown, time.monotonic_ns())
 
-    def _record(self, recorder: Any, shown: Shown) -> None:
+    def _record(self, recorder: Recorder, shown: Shown) -> None:
         info = {
             "defences": list(shown.defences),
             "worn": shown.worn or None,
             "conf": shown.controls.conf,
             "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
         }
-        # A closed recorder takes no picture; who closed it has it from here on.
-        with self._lock:
-            if self._recorder is not recorder:
-                return
-            recorder.write(shown.clean, shown.annotated, shown.people, info)
-            self._recording["frames"] += 1
-            if recorder.error:
+        # A file waits for the encoder, so that every picture is recorded; a camera does not.
+        assert self._feed is not None
+        recorder.write(shown.clean, shown.annotated, shown.people, info, wait=not self._feed.source.live)
+        if recorder.error:
+            with self._lock:
                 self._recorder = None
-                self.notices.add("error", "recording", str(recorder.error))
+            recorder.close()
+            self.notices.add("error", "recording", recorder.error)
 
     def _switch_off(self, failure: SwitchedOff) -> None:
         for name, reason in failure.reasons.items():

@@ -20,66 +20,87 @@ class LiveSettings(Settings):
     """The demo at its start; what can be changed while it runs is in `Controls`."""
 
     source: str = Field(
-        "auto",
+        default="auto",
         min_length=1,
         max_length=2000,
         description="webcam index, /dev/videoN, video file, rtsp:// or http:// stream, folder or glob of images, "
         "browser (the visitor's camera), sample (built in), auto (first webcam that answers, else sample)",
     )
     detector: str = Field(
-        DEFAULT_DETECTOR, min_length=1, description="Ultralytics detection or pose model, name or path"
+        default=DEFAULT_DETECTOR, min_length=1, description="Ultralytics detection or pose model, name or path"
     )
-    backend: Backend = Field("auto", description="what runs the detector; auto takes the fastest that is installed")
-    imgsz: int = Field(640, ge=64, le=2048, multiple_of=32, description="long side of the network's input in pixels")
-    conf: float = Field(0.25, ge=0.05, le=1, description="confidence from which a person counts")
-    ui: Ui = Field("web", description="page in the browser, OpenCV window, or none (headless)")
+    backend: Backend = Field(
+        default="auto", description="what runs the detector; auto takes the fastest that is installed"
+    )
+    imgsz: int = Field(
+        default=640, ge=64, le=2048, multiple_of=32, description="long side of the network's input in pixels"
+    )
+    conf: float = Field(default=0.25, ge=0.05, le=1, description="confidence from which a person counts")
+    ui: Ui = Field(default="web", description="page in the browser, OpenCV window, or none (headless)")
     host: str = Field(
-        "127.0.0.1", min_length=1, description="address the page is served on; other than this machine: token"
+        default="127.0.0.1", min_length=1, description="address the page is served on; other than this machine: token"
     )
-    port: int = Field(8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
+    port: int = Field(default=8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
     token: str = Field(
-        "", max_length=200, description="secret that the page's address must carry; made if host needs one"
+        default="", max_length=200, description="secret that the page's address must carry; made if host needs one"
     )
-    record: Path | None = Field(None, description="write the annotated video here (.mp4), with its sidecar beside it")
-    record_clean: bool = Field(False, description="write the untouched camera video too")
+    record: Path | None = Field(
+        default=None,
+        description="write the annotated video here (.mp4) with its sidecar beside it, or the sidecar alone (.jsonl)",
+    )
+    record_clean: bool = Field(default=False, description="write the untouched camera video too")
     wear: list[str] = Field(
-        [],
+        default=[],
         description="pattern put on every person: file or shipped name; repeatable, the first is worn, the page offers all",
     )
     wear_size: float | None = Field(
-        None, ge=1, le=300, description="printed width in cm; the pattern's own if not given"
+        default=None, ge=1, le=300, description="printed width in cm; the pattern's own if not given"
     )
-    wear_from: float = Field(0, ge=0, description="seconds into the pictures after which the pattern is worn")
-    defend: str = Field("", description="defences: name[:parameter=value;...],... or a preset")
+    wear_from: float = Field(default=0, ge=0, description="seconds into the pictures after which the pattern is worn")
+    defend: str = Field(default="", description="defences: name[:parameter=value;...],... or a preset")
     compare: bool = Field(
-        True, description="with a defence on, run the bare detector as well, for the side-by-side view"
+        default=True, description="with a defence on, run the bare detector as well, for the side-by-side view"
     )
-    seconds: float | None = Field(None, gt=0, description="end after this many seconds")
-    frames: int | None = Field(None, gt=0, description="end after this many pictures")
-    stats: Path | None = Field(None, description="write the run's figures here as JSON")
-    realtime: bool = Field(False, description="pace a file as a camera; pictures that come too late are dropped")
-    loop: int = Field(1, ge=0, description="play a file or folder this many times; 0 for ever")
-    seed: int = Field(0, ge=0, description="seed of everything that is drawn at random")
-    width: int | None = Field(None, ge=16, le=16384, description="picture width asked of a webcam or the sample")
-    height: int | None = Field(None, ge=16, le=16384, description="picture height asked of a webcam or the sample")
-    fps: float | None = Field(None, gt=0, le=1000, description="pictures a second asked of a webcam, sample or folder")
-    mjpg: bool = Field(True, description="ask a webcam for MJPG, which most need for more than 640x480 at 30 fps")
-    exposure: float | None = Field(None, description="lock a webcam's exposure at this value, in the driver's unit")
-    lock_exposure: bool = Field(False, description="lock a webcam's exposure where its automatic has settled")
-    white_balance: int | None = Field(None, ge=1000, le=20000, description="lock a webcam's white balance, in kelvin")
-    lock_white_balance: bool = Field(False, description="lock a webcam's white balance where it has settled")
+    seconds: float | None = Field(default=None, gt=0, description="end after this many seconds")
+    frames: int | None = Field(default=None, gt=0, description="end after this many pictures")
+    stats: Path | None = Field(default=None, description="write the run's figures here as JSON")
+    realtime: bool = Field(
+        default=False, description="pace a file as a camera; pictures that come too late are dropped"
+    )
+    loop: int = Field(default=1, ge=0, description="play a file or folder this many times; 0 for ever")
+    seed: int = Field(default=0, ge=0, description="seed of everything that is drawn at random")
+    width: int | None = Field(
+        default=None, ge=16, le=16384, description="picture width asked of a webcam or the sample"
+    )
+    height: int | None = Field(
+        default=None, ge=16, le=16384, description="picture height asked of a webcam or the sample"
+    )
+    fps: float | None = Field(
+        default=None, gt=0, le=1000, description="pictures a second asked of a webcam, sample or folder"
+    )
+    mjpg: bool = Field(
+        default=True, description="ask a webcam for MJPG, which most need for more than 640x480 at 30 fps"
+    )
+    exposure: float | None = Field(
+        default=None, description="lock a webcam's exposure at this value, in the driver's unit"
+    )
+    lock_exposure: bool = Field(default=False, description="lock a webcam's exposure where its automatic has settled")
+    white_balance: int | None = Field(
+        default=None, ge=1000, le=20000, description="lock a webcam's white balance, in kelvin"
+    )
+    lock_white_balance: bool = Field(default=False, description="lock a webcam's white balance where it has settled")
     defence_limit: float = Field(
-        2.0, gt=0, le=600, description="seconds a defence may take for a picture before it is switched off"
+        default=2.0, gt=0, le=600, description="seconds a defence may take for a picture before it is switched off"
     )
     recordings: Path = Field(
-        Path("recordings"), description="folder for recordings and snapshots started from the page"
+        default=Path("recordings"), description="folder for recordings and snapshots started from the page"
     )
 
     @field_validator("record")
     @classmethod
-    def _mp4(cls, value: Path | None) -> Path | None:
-        if value is not None and value.suffix.lower() != ".mp4":
-            raise ValueError(f"expected a file name ending in .mp4, got {value}")
+    def _named(cls, value: Path | None) -> Path | None:
+        if value is not None and value.suffix.lower() not in (".mp4", ".jsonl"):
+            raise ValueError(f"expected a file name ending in .mp4, or .jsonl for the sidecar alone, got {value}")
         return value
 
     @property
@@ -96,9 +117,9 @@ class LiveSettings(Settings):
 class Controls(Settings):
     """What a viewer can change while the demo runs. defend: a pipeline as text. wear: a name in the wardrobe, or ""."""
 
-    conf: float = Field(0.25, ge=0.05, le=1)
-    defend: str = Field("", max_length=2000)
-    wear: str = Field("", max_length=200)
-    wear_size: float | None = Field(None, ge=1, le=300)
+    conf: float = Field(default=0.25, ge=0.05, le=1)
+    defend: str = Field(default="", max_length=2000)
+    wear: str = Field(default="", max_length=200)
+    wear_size: float | None = Field(default=None, ge=1, le=300)
     compare: bool = True
     skeleton: bool = True

@@ -25,14 +25,13 @@ function onPicture(header, image, seen) {
   if (both) paint(byId("bare"), image, header.bare, [], k);
   const canvas = byId("main");
   if (seen && byId("seen").checked) {
-    // A defence may give the detector a picture of another shape: shown whole, and then without boxes of the frame.
-    const fits = Math.abs(seen.width / seen.height - header.w / header.h) < 0.02;
-    paint(canvas, seen, fits ? header.people : [], fits ? header.alerts : [], seen.width / header.w);
+    // Turned, mirrored or stretched by a defence, it has no place for boxes of the camera's picture.
+    paint(canvas, seen, [], [], 1);
   } else {
     paint(canvas, image, header.people, header.alerts, k);
   }
   const defended = header.defences.length > 0;
-  say(byId("main-name"), defended ? "defended" : "detector");
+  say(byId("main-name"), !defended ? "detector" : seen && byId("seen").checked ? "given to the detector" : "defended");
   say(byId("main-says"), summary(header.people, header.top));
   say(byId("legend-main"), defended ? "defended" : "detector");
   byId("legend-bare").hidden = !both;
@@ -184,7 +183,7 @@ byId("size-own").addEventListener("click", () => control({ wear_size: null }));
 byId("skeleton").addEventListener("change", (event) => control({ skeleton: event.target.checked }));
 byId("compare").addEventListener("change", (event) => control({ compare: event.target.checked }));
 byId("seen").addEventListener("change", (event) => stream.wantSeen(event.target.checked));
-byId("controls").addEventListener("submit", (event) => event.preventDefault());
+for (const form of document.querySelectorAll("main form")) form.addEventListener("submit", (event) => event.preventDefault());
 
 byId("record").addEventListener("click", () => attempt(async () => {
   const on = byId("record").getAttribute("aria-pressed") !== "true";
