@@ -51,7 +51,7 @@ class Worn:
         scale = 1.0 if size_cm is None else size_cm * 10 / width
         self.patch = patch
         self.size_cm = (width * scale / 10, height * scale / 10)
-        self._pyramid = _pyramid(patch.rgba())
+        self._pyramid = mip_levels(patch.rgba())
         self._wearers: list[_Wearer] = []
 
     def reset(self) -> None:
@@ -98,17 +98,17 @@ class Worn:
         quad = self.quads(wearer.xyxy[None], keypoints)[0]
         light = _light(out, wearer.xyxy)
         if self.patch.target != "tshirt":
-            _paste(out, self._pyramid, quad, tiles=(1.0, 1.0), light=light)
+            paste(out, self._pyramid, quad, tiles=(1.0, 1.0), light=light)
             return
         # A texture repeats every `size_cm`, on the front and, at the same scale, on the sleeves.
         seen = shoulders_visible(keypoints, 1)
         sleeves = [] if keypoints is None else list(sleeve_quads(keypoints, seen)[1])
         for piece, (width, height) in [(s, SLEEVE_CM) for s in sleeves] + [(quad, FRONT_CM)]:
-            _paste(out, self._pyramid, piece, tiles=(width / self.size_cm[0], height / self.size_cm[1]), light=light)
+            paste(out, self._pyramid, piece, tiles=(width / self.size_cm[0], height / self.size_cm[1]), light=light)
 
 
-def _pyramid(rgba: UInt8Array) -> list[UInt8Array]:
-    """Return the pattern at full size, half, quarter...; each an area average, colour weighted by the mask."""
+def mip_levels(rgba: UInt8Array) -> list[UInt8Array]:
+    """Return a pattern (h, w, 4) at full size, half, quarter...: each an area average, colour weighted by the mask."""
     levels = [rgba]
     while min(levels[-1].shape[:2]) >= 8:
         last = levels[-1].astype(np.float32)
@@ -121,10 +121,18 @@ def _pyramid(rgba: UInt8Array) -> list[UInt8Array]:
     return levels
 
 
-def _paste(
-    out: UInt8Array, pyramid: list[UInt8Array], quad: Float32Array, *, tiles: tuple[float, float], light: float
+def paste(
+    out: UInt8Array,
+    pyramid: list[UInt8Array],
+    quad: Float32Array,
+    *,
+    tiles: tuple[float, float] = (1.0, 1.0),
+    light: float = 1.0,
 ) -> None:
-    """Warp the pattern, repeated `tiles` times along and across, onto `quad` of `out`, in place."""
+    """Warp a pattern, repeated `tiles` times along and across, onto `quad` (4, 2) of `out`, in place and antialiased.
+
+    pyramid: its `mip_levels`. light: factor on its colours. Edges are anti-aliased; pixels outside `out` are cut off.
+    """
     height, width = out.shape[:2]
     left, top = np.floor(quad.min(0)).astype(int) - 1
     right, bottom = np.ceil(quad.max(0)).astype(int) + 2

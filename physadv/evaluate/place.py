@@ -1,0 +1,216 @@
+"""Patterns put on the people of a picture, and the fixed grid of conditions that a robust pattern must stand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from physadv.evaluate.scene import Scene
+from physadv.patch import Patch
+from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
+from physadv.simulate.wear import PLACE_CONF, Worn, mip_levels, paste
+from physadv.types import Detections, Float32Array, UInt8Array
+
+# Distance of the eye in half sides of the print: 40 cm seen from a metre and a half.
+EYE = 7.0
+# Texels along a side to which a pattern is brought before it is bent: no print covers more pixels at usual sizes.
+BENT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where patterns go: a square of `scale` by the rule at the box's fraction `at`, on the chest, or as a shirt."""
+
+    rule: Rule
+    scale: float
+    at: float | Literal["chest", "shirt"]
+
+    def quads(self, scene: Scene) -> Float32Array:
+        """Return (k, 4, 2) squares on the people who count."""
+        side = side_px(scene.targets, self.rule, self.scale)
+        if self.at == "chest":
+            points = None if scene.keypoints is None else scene.keypoints[scene.counts]
+            return chest_quads(scene.targets, points, side=side)
+        return square_quads(scene.targets, side, self.at if isinstance(self.at, float) else 0.42)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One cell of the robust grid.
+
+    Of the print: turn and yaw in degrees, brightness added, contrast multiplied about mid grey, bend (thin-plate spline, in
+    sides), covered (share of its area hidden). Of the whole picture: blur (sigma in pixels), jpeg (quality), shrink
+    (resolution kept).
+    """
+
+    name: str = ""
+    turn: float = 0.0
+    yaw: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 1.0
+    bend: float = 0.0
+    covered: float = 0.0
+    blur: float = 0.0
+    jpeg: int = 0
+    shrink: float = 1.0
+
+    @property
+    def of_picture(self) -> bool:
+        """Return whether the picture changes even without a pattern."""
+        return bool(self.blur or self.jpeg or self.shrink != 1.0)
+
+
+PLAIN = Condition()
+ROBUST: tuple[Condition, ...] = (
+    Condition("rotation 10", turn=10),
+    Condition("rotation 20", turn=20),
+    Condition("brightness -.1", brightness=-0.1),
+    Condition("brightness +.1", brightness=0.1),
+    Condition("contrast .8", contrast=0.8),
+    Condition("contrast 1.2", contrast=1.2),
+    Condition("blur 1 px", blur=1),
+    Condition("blur 2 px", blur=2),
+    Condition("JPEG 60", jpeg=60),
+    Condition("half resolution", shrink=0.5),
+    Condition("TPS .1", bend=0.1),
+    Condition("yaw 15", yaw=15),
+    Condition("yaw 30", yaw=30),
+    Condition("occlusion .1", covered=0.1),
+    Condition("occlusion .2", covered=0.2),
+    Condition("occlusion .3", covered=0.3),
+)
+
+
+@dataclass(slots=True)
+class Dresser:
+    """Puts one pattern on everyone who counts, in one way. The same scene always gets the same pixels."""
+
+    patch: Patch | None
+    placement: Placement
+    seed: int = 0
+    _levels: dict[str, list[UInt8Array]] = field(default_factory=dict)
+
+    def apply(self, scene: Scene, index: int, condition: Condition = PLAIN) -> UInt8Array:
+        """Return (h, w, 3) uint8 RGB. index: the scene's number, which with `seed` decides what chance there is."""
+        rng = np.random.default_rng([self.seed, index])
+        out = scene.pixels
+        if self.patch is not None and scene.counts.any():
+            out = self._shirts(scene) if self.placement.at == "shirt" else self._squares(scene, condition, rng)
+        return filmed(out, condition)
+
+    def _squares(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
+        out = scene.pixels.copy()
+        quads = self.placement.quads(scene)
+        # Far people first, so that a near person's pattern lies over theirs.
+        for i in np.argsort(scene.targets[:, 3], kind="stable"):
+            paste(out, self._pattern(condition, rng), posed(quads[i], condition))
+        return out
+
+    def _shirts(self, scene: Scene) -> UInt8Array:
+        assert self.patch is not None
+        points = None if scene.keypoints is None else scene.keypoints[scene.counts]
+        everyone = Detections(scene.targets, np.full(len(scene.targets), PLACE_CONF, np.float32), points)
+        return Worn(self.patch).apply(scene.pixels, everyone)
+
+    def _pattern(self, condition: Condition, rng: np.random.Generator) -> list[UInt8Array]:
+        """Return the levels of the pattern under a condition; those without chance are made once."""
+        assert self.patch is not None
+        if not (condition.bend or condition.covered):
+            if condition.name not in self._levels:
+                self._levels[condition.name] = mip_levels(lit(self.patch.rgba(), condition))
+            return self._levels[condition.name]
+        rgba = lit(self.patch.rgba(), condition)
+        if max(rgba.shape[:2]) > BENT:
+            h, w = (max(1, round(s * BENT / max(rgba.shape[:2]))) for s in rgba.shape[:2])
+            rgba = np.asarray(cv2.resize(rgba, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+        if condition.bend:
+            rgba = bent(rgba, condition.bend, rng)
+        if condition.covered:
+            rgba = covered(rgba, condition.covered, rng)
+        return mip_levels(rgba)
+
+
+def lit(rgba: UInt8Array, condition: Condition) -> UInt8Array:
+    """Return the pattern (h, w, 4) with contrast about mid grey and brightness changed."""
+    if condition.brightness == 0 and condition.contrast == 1:
+        return rgba
+    colour = (rgba[..., :3].astype(np.float32) - 127.5) * condition.contrast + 127.5 + 255 * condition.brightness
+    return np.dstack([np.clip(colour + 0.5, 0, 255).astype(np.uint8), rgba[..., 3]])
+
+
+def posed(quad: Float32Array, condition: Condition) -> Float32Array:
+    """Return a quad (4, 2) turned in its plane, then about the vertical through its centre, seen in perspective."""
+    if condition.turn == 0 and condition.yaw == 0:
+        return quad
+    centre = quad.mean(0)
+    across, down = (quad[1] - quad[0]) / 2, (quad[3] - quad[0]) / 2
+    turn, yaw = math.radians(condition.turn), math.radians(condition.yaw)
+    corners = []
+    for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+        u, v = x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)
+        near = EYE / (EYE + u * math.sin(yaw))
+        corners.append(centre + across * (u * math.cos(yaw) * near) + down * (v * near))
+    return np.array(corners, np.float32)
+
+
+def bent(rgba: UInt8Array, strength: float, rng: np.random.Generator) -> UInt8Array:
+    """Return the pattern wrinkled inside its outline: a thin-plate spline moves a 4 x 4 grid of points at random.
+
+    strength: largest shift of a point in sides of the pattern.
+    """
+    h, w = rgba.shape[:2]
+    grid = np.stack(np.meshgrid(np.linspace(0, 1, 4), np.linspace(0, 1, 4)), -1).reshape(-1, 2)
+    moved = grid + rng.uniform(-strength, strength, grid.shape)
+    weight = np.linalg.solve(_spline_system(grid), np.vstack([moved, np.zeros((3, 2))]))
+    y, x = np.mgrid[0:h, 0:w]
+    points = np.stack([(x.ravel() + 0.5) / w, (y.ravel() + 0.5) / h], 1)
+    base = np.hstack([_bend(points, grid), np.ones((len(points), 1)), points])
+    where = (base @ weight).reshape(h, w, 2).astype(np.float32)
+    colour = cv2.remap(
+        rgba[..., :3], where[..., 0] * w - 0.5, where[..., 1] * h - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
+    return np.dstack([np.asarray(colour, np.uint8), rgba[..., 3]])
+
+
+def _bend(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    r2 = ((a[:, None] - b[None]) ** 2).sum(-1)
+    return np.where(r2 > 0, r2 * np.log(np.maximum(r2, 1e-12)), 0)
+
+
+def _spline_system(grid: np.ndarray) -> np.ndarray:
+    n = len(grid)
+    out = np.zeros((n + 3, n + 3))
+    out[:n, :n] = _bend(grid, grid)
+    out[:n, n:] = np.hstack([np.ones((n, 1)), grid])
+    out[n:, :n] = out[:n, n:].T
+    return out
+
+
+def covered(rgba: UInt8Array, share: float, rng: np.random.Generator) -> UInt8Array:
+    """Return the pattern with a square hole of `share` of its area at a random place, as an arm or bag would make."""
+    h, w = rgba.shape[:2]
+    high, wide = (max(1, round(s * math.sqrt(share))) for s in (h, w))
+    top, left = int(rng.integers(0, h - high + 1)), int(rng.integers(0, w - wide + 1))
+    out = rgba.copy()
+    out[top : top + high, left : left + wide, 3] = 0
+    return out
+
+
+def filmed(pixels: UInt8Array, condition: Condition) -> UInt8Array:
+    """Return the picture as a worse camera would give it: blurred, at lower resolution, compressed."""
+    out = pixels
+    if condition.blur:
+        out = cv2.GaussianBlur(out, (0, 0), condition.blur)  # type: ignore[assignment]
+    if condition.shrink != 1:
+        h, w = out.shape[:2]
+        small = (max(1, round(w * condition.shrink)), max(1, round(h * condition.shrink)))
+        reduced = cv2.resize(out, small, interpolation=cv2.INTER_AREA)
+        out = cv2.resize(reduced, (w, h), interpolation=cv2.INTER_LINEAR)
+    if condition.jpeg:
+        _, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, condition.jpeg])
+        out = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
+    return out

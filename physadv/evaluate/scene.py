@@ -1,0 +1,137 @@
+"""The people an evaluation is about: pictures with labels, who counts, and where their chests are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from physadv.dataset import LabelledPicture, labelled_pictures
+from physadv.detect.boxes import area, iou
+from physadv.errors import DataError
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
+
+# Labels by the clean detector: above this a box is taken for a person.
+LABEL_CONF = 0.4
+SAME_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """One picture of an evaluation.
+
+    pixels: (h, w, 3) uint8 RGB. people: (n, 4) everybody labelled. counts: (n,) those large enough to wear a pattern and be
+    scored. keypoints: (n, 17, 3), confidence 0 for people whom the pose model did not find; None if none was asked.
+    sha256: of the pixels.
+    """
+
+    name: str
+    pixels: UInt8Array
+    people: Float32Array
+    counts: BoolArray
+    keypoints: Float32Array | None
+    sha256: str
+
+    @property
+    def targets(self) -> Float32Array:
+        """Return (k, 4) the people who count."""
+        return self.people[self.counts]
+
+    @property
+    def ignored(self) -> Float32Array:
+        """Return (n - k, 4) the people too small to count; a box on them is neither right nor wrong."""
+        return self.people[~self.counts]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    """The pictures of an evaluation. skipped: one line for each file that could not be used. own_labels: True where the
+    clean detector labelled them, since no one else has."""
+
+    scenes: list[Scene]
+    skipped: tuple[str, ...] = ()
+    own_labels: bool = False
+
+    @property
+    def n_people(self) -> int:
+        """Return how many people count."""
+        return sum(int(s.counts.sum()) for s in self.scenes)
+
+
+def read_scenes(
+    images: Path,
+    labels: Path | None,
+    *,
+    min_area: float,
+    labeller: Callable[[], Detector],
+    keypoints: bool,
+) -> Scenes:
+    """Return the labelled pictures of a folder; damaged pictures are left out and named.
+
+    labeller: gives a clean pose detector, asked for only where there are no labels at all or keypoints are wanted. In a
+    labelled folder a picture without a label file shows nobody.
+
+    Raises: DataError if a folder is missing, a label does not parse, no picture can be read, or nobody is large enough.
+    """
+    pictures = labelled_pictures(images, labels)
+    own = all(p.label is None for p in pictures)
+    detector = labeller() if own or keypoints else None
+    scenes, skipped = [], []
+    for picture in pictures:
+        try:
+            pixels, people = picture.read()
+        except DataError as error:
+            if _is_label_error(picture, error):
+                raise
+            skipped.append(str(error))
+            continue
+        answer = detector.detect(Frame(pixels, 0, 0, 0.0)) if detector is not None else None
+        if own and answer is not None:
+            people = answer.above(LABEL_CONF).xyxy
+        scenes.append(_scene(picture.path.name, pixels, people, answer if keypoints else None, min_area))
+    if not scenes:
+        raise DataError(f"{images}: none of {len(pictures)} pictures can be read; the first: {skipped[0]}")
+    out = Scenes(scenes, tuple(skipped), own)
+    if out.n_people == 0:
+        raise DataError(
+            f"{images}: expected people larger than {min_area:.1%} of the picture, got none in {len(scenes)} pictures; "
+            "lower --min-area or give other pictures"
+        )
+    return out
+
+
+def _scene(
+    name: str, pixels: UInt8Array, people: Float32Array | None, answer: Detections | None, min_area: float
+) -> Scene:
+    everyone = np.zeros((0, 4), np.float32) if people is None else people
+    h, w = pixels.shape[:2]
+    points = None if answer is None else match_keypoints(everyone, answer)
+    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+    return Scene(name, pixels, everyone, area(everyone) > min_area * h * w, points, digest)
+
+
+def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
+    """Return (n, 17, 3) keypoints of the detection that fits each person best; confidence 0 where none overlaps by .5."""
+    out = np.zeros((len(people), 17, 3), np.float32)
+    if answer.keypoints is None or not len(answer) or not len(people):
+        return out
+    overlap = iou(people, answer.xyxy)
+    best = overlap.argmax(1)
+    sure = overlap[np.arange(len(people)), best] >= SAME_IOU
+    out[sure] = answer.keypoints[best[sure]]
+    return out
+
+
+def same_size(scenes: Sequence[Scene]) -> list[list[int]]:
+    """Return indices of scenes grouped by picture size, in order of first appearance."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, scene in enumerate(scenes):
+        groups.setdefault(scene.pixels.shape, []).append(i)
+    return list(groups.values())
+
+
+def _is_label_error(picture: LabelledPicture, error: DataError) -> bool:
+    return picture.label is not None and str(error).startswith(str(picture.label))

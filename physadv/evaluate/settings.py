@@ -1,0 +1,32 @@
+"""What an evaluation can be told: where patterns go, on whom, and against which detectors."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.settings import Settings
+from physadv.simulate.placement import Rule
+
+
+class EvaluateSettings(Settings):
+    """Everything that decides the figures besides the pictures, patterns and defences."""
+
+    rule: Rule = Field(
+        default="area", description="what the side is a share of: sqrt(w h), diagonal or height of the box"
+    )
+    scale: float = Field(default=0.35, gt=0.01, le=2, description="side of the pattern over that length")
+    at: float | Literal["chest", "shirt"] = Field(
+        default=0.42, description="centre as a fraction of the box's height; or chest, or shirt (by keypoints)"
+    )
+    detectors: tuple[str, ...] = (DEFAULT_DETECTOR,)
+    imgsz: int = Field(default=640, ge=32, le=4096, description="long side at which the detector sees a picture")
+    min_area: float = Field(
+        default=0.02, ge=0, lt=1, description="people below this share of the picture are left alone and ignored"
+    )
+    conf: float = Field(default=0.25, gt=0, lt=1, description="threshold of alarms and of video figures")
+    resamples: int = Field(default=500, ge=20, le=20_000, description="bootstrap resamples of the pictures")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of controls, the robust grid and the bootstrap")
+    device: str = "cpu"

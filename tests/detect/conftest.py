@@ -1,0 +1,24 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from physadv.types import UInt8Array
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Exports made by tests never touch the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("PHYSADV_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def blurred() -> UInt8Array:
+    """A smooth random picture, wider than high and no multiple of 32."""
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    return np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), noise, 0, 255, cv2.NORM_MINMAX), np.uint8)
