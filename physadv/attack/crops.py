@@ -61,8 +61,8 @@ class Wear:
 class Views:
     """Draws views around people; every draw depends on the generator alone."""
 
-    def __init__(self, pictures: list[Picture], *, size: int, framing: Framing, wear: Wear) -> None:
-        self.pictures, self.size, self.framing, self.wear = pictures, size, framing, wear
+    def __init__(self, pictures: list[Picture], *, framing: Framing, wear: Wear) -> None:
+        self.pictures, self.framing, self.wear = pictures, framing, wear
         rows, weights = [], []
         for p, picture in enumerate(pictures):
             for q, box in enumerate(picture.boxes):
@@ -73,10 +73,10 @@ class Views:
         self.rows = rows
         self.weights = np.array(weights) / max(sum(weights), 1e-9)
 
-    def batch(self, count: int, rng: np.random.Generator) -> Scene:
-        """Return `count` views, each of another person where there are enough people."""
+    def batch(self, count: int, size: int, rng: np.random.Generator) -> Scene:
+        """Return `count` views of `size` pixels, each of another person where there are enough people."""
         chosen = rng.choice(len(self.rows), count, replace=count > len(self.rows), p=self.weights)
-        return self.scene([self._view(self.rows[i][0], self.rows[i][1], rng) for i in chosen], rng)
+        return self.scene([self._view(self.rows[i][0], self.rows[i][1], size, rng) for i in chosen], rng)
 
     def scene(self, views: list[View], rng: np.random.Generator) -> Scene:
         """Return views as one batch with the prints that its people wear."""
@@ -89,22 +89,24 @@ class Views:
         prints = self._prints(owner, boxes, points, webcam, rng)
         return Scene(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints)
 
-    def _view(self, p: int, q: int, rng: np.random.Generator) -> View:
+    def _view(self, p: int, q: int, size: int, rng: np.random.Generator) -> View:
         picture = self.pictures[p]
         webcam = self.framing == "webcam" or (self.framing == "mixed" and rng.random() < 0.5)
-        scale, centre = self._frame(picture, q, webcam, rng)
+        scale, centre = self._frame(picture, q, webcam, size, rng)
         flip = rng.random() < 0.5
         step = np.array([[-scale if flip else scale, 0], [0, scale]])
-        matrix = np.concatenate([step, (self.size / 2 - step @ centre)[:, None]], 1)
-        pixels = _warp(picture.pixels, matrix, scale, self.size)
+        matrix = np.concatenate([step, (size / 2 - step @ centre)[:, None]], 1)
+        pixels = _warp(picture.pixels, matrix, scale, size)
         boxes, points = _moved(picture, matrix, flip)
-        clipped = np.clip(boxes, 0, self.size)
+        clipped = np.clip(boxes, 0, size)
         w, h = (clipped[:, 2:] - clipped[:, :2]).T
         kept = w * h / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
         worn = (np.sqrt(w * h) >= SMALLEST_PX) & ((kept > 0.3) | (np.arange(len(boxes)) == q))
         return View(_jitter(pixels, rng), clipped[worn].astype(np.float32), points[worn].astype(np.float32), webcam)
 
-    def _frame(self, picture: Picture, q: int, webcam: bool, rng: np.random.Generator) -> tuple[float, Float32Array]:
+    def _frame(
+        self, picture: Picture, q: int, webcam: bool, size: int, rng: np.random.Generator
+    ) -> tuple[float, Float32Array]:
         """Return view pixels per picture pixel, and the picture's point in the middle of the view."""
         box = picture.boxes[q]
         w, h = box[2:] - box[:2]
@@ -115,11 +117,11 @@ class Views:
             tall = w * rng.uniform(0.9, 1.5)
             middle, h = np.array([middle[0], box[1] + min(tall, h) / 2]), min(tall, h)
         low, high = (0.6, 1.05) if webcam else (0.16, 0.75)
-        want = self.size * float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        want = size * float(np.exp(rng.uniform(np.log(low), np.log(high))))
         scale = min(want / float(np.sqrt(w * h)), 3.0)
         # A view much larger than its photograph would be padding, which costs as much as people do.
-        scale = max(scale, self.size / (1.2 * min(ph, pw)))
-        room = self.size / scale
+        scale = max(scale, size / (1.2 * min(ph, pw)))
+        room = size / scale
         # The person lies anywhere in the view, but mostly whole.
         slack = np.maximum(room - np.array([w, h]), 0.25 * room) / 2
         centre = middle + rng.uniform(-1, 1, 2) * slack

@@ -23,16 +23,27 @@ def overlap(boxes: torch.Tensor, xyxy: torch.Tensor) -> torch.Tensor:
     return inter / (area + other - inter).clamp_min(1e-6)
 
 
-def vanish(
-    candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, margin: float = 3.0, at_least: float = 0.15
-) -> torch.Tensor:
+def concerned(boxes: torch.Tensor, xyxy: torch.Tensor, *, at_least: float = 0.1, inside: float = 0.6) -> torch.Tensor:
+    """Return the (n, a) mask of candidates that say "someone is there" about people (n, 4), from boxes (n, a, 4).
+
+    Those that overlap a person by `at_least`, and those that lie within one by `inside` of their own area: without these
+    a pattern learns to look like a crowd of small people, which hides its wearer and still shows people.
+    """
+    low = torch.maximum(boxes[:, None, :2], xyxy[..., :2])
+    high = torch.minimum(boxes[:, None, 2:], xyxy[..., 2:])
+    inter = (high - low).clamp_min(0).prod(-1)
+    own = (xyxy[..., 2:] - xyxy[..., :2]).clamp_min(0).prod(-1)
+    return (overlap(boxes, xyxy) >= at_least) | (inter >= inside * own.clamp_min(1e-6))
+
+
+def vanish(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, margin: float = 3.0) -> torch.Tensor:
     """Return (n,) losses: how sure the detector is of each person, as softplus(logit + margin) of its best candidates.
 
     owner: (n,) picture of each person. boxes: (n, 4) pixels. margin: logits below -margin count little more. The mean over
     the best `TOP` candidates, weighted by their own softmax, keeps a gradient on those that would be next.
     """
     with torch.no_grad():
-        near = overlap(boxes, candidates.xyxy.detach()[owner]) >= at_least
+        near = concerned(boxes, candidates.xyxy.detach()[owner])
     logit = candidates.logit[owner].masked_fill(~near, -30.0)
     best = logit.topk(min(TOP, logit.shape[1]), 1).values
     return F.softplus(_soft_top(best) + margin)

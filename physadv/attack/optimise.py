@@ -120,7 +120,7 @@ def optimise(
     detector's weights change, or the checkpoint does not fit. OSError if the disk is full; the last checkpoint stays.
     """
     ranks, s = ranks or Ranks(), task.settings
-    views = Views(task.people, size=s.crop, framing=s.framing, wear=s.wear)
+    views = Views(task.people, framing=s.framing, wear=s.wear)
     if not views.rows:
         raise TrainingError("expected people to train on, got none")
     before = [_fingerprint(d) for d in task.detectors]
@@ -178,7 +178,7 @@ def _step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks
     total = torch.zeros((), device=task.device)
     each = torch.zeros(len(task.detectors), device=task.device)
     for part in ranks.shards(parts):
-        loss, by_detector = _attack(task, views, pattern, state, part, max(s.batch // parts, 1))
+        loss, by_detector = _attack(task, views, pattern, state, part, parts)
         (loss / parts).backward()  # type: ignore[no-untyped-call]
         total += loss.detach() / parts
         each += by_detector / parts
@@ -203,10 +203,10 @@ def _step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks
 
 
 def _attack(
-    task: Task, views: Views, pattern: Pattern, state: State, part: int, count: int
+    task: Task, views: Views, pattern: Pattern, state: State, part: int, parts: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the loss of one part of a batch, with gradients, and each detector's own."""
-    scene, draw = _draw(task, views, pattern, state.step, part, count)
+    scene, draw = _draw(task, views, pattern, state.step, part, parts)
     images = task.settings.world.apply(pattern.rgba(), scene.images, scene.prints, draw)
     losses = torch.stack([_loss(task.settings, d, images, scene).mean() for d in task.detectors])
     if len(losses) == 1:
@@ -217,10 +217,12 @@ def _attack(
     return (losses * weight).sum(), losses.detach()
 
 
-def _draw(task: Task, views: Views, pattern: Pattern, step: int, part: int, count: int) -> tuple[Scene, WorldDraw]:
+def _draw(task: Task, views: Views, pattern: Pattern, step: int, part: int, parts: int) -> tuple[Scene, WorldDraw]:
     """Return the views and the world of one part of a step; all chance comes from (seed, step, part)."""
     s = task.settings
-    scene = views.batch(count, np.random.default_rng([s.seed, step, part])).to(task.device)
+    count, side = s.views(step)
+    count = max(count // parts, 1)
+    scene = views.batch(count, side, np.random.default_rng([s.seed, step, part])).to(task.device)
     generator = torch.Generator().manual_seed((s.seed * 1_000_003 + step) * 64 + part)
     n = len(scene.prints)
     draws = [_moved(s.world.sample(n, count, generator), task.device) for _ in range(s.worst_of)]
@@ -334,7 +336,7 @@ def _diagnosis(task: Task, views: Views, pattern: Pattern, state: State, parts: 
     s = task.settings
     found = "the priors"
     for part in range(parts):
-        scene, draw = _draw(task, views, pattern, state.step, part, max(s.batch // parts, 1))
+        scene, draw = _draw(task, views, pattern, state.step, part, parts)
         name = culprit(s.world, pattern.rgba(), scene, draw, partial(_both, task, scene))
         if name is not None:
             found = name

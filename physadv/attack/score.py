@@ -45,7 +45,8 @@ class Score:
     """Figures over people of at least `MIN_AREA`; patterns are compared by `badness`, lower is better.
 
     recall25: found at conf .25, IoU .5. asr_strict25: of those whom the clean detector finds, the share whom no box at
-    conf .25 overlaps above IoU .1. mean_max_conf: highest confidence of a box on a person, mean.
+    conf .25 overlaps above IoU .1. mean_max_conf: highest confidence of a box on or within a person, mean.
+    hidden25: share of people for whom that is below .25.
     """
 
     n_images: int
@@ -54,6 +55,7 @@ class Score:
     ap50: float
     asr_strict25: float
     mean_max_conf: float
+    hidden25: float
 
     @property
     def badness(self) -> float:
@@ -62,7 +64,7 @@ class Score:
 
     def plain(self) -> dict[str, float | int]:
         """Return the figures for a record, rounded."""
-        names = ("n_images", "n_people", "recall25", "ap50", "asr_strict25", "mean_max_conf")
+        names = ("n_images", "n_people", "recall25", "ap50", "asr_strict25", "mean_max_conf", "hidden25")
         return {n: round(getattr(self, n), 4) for n in names}
 
 
@@ -95,7 +97,9 @@ class Scorer:
             hits.append(_hit(boxes, answer))
             seen = np.asarray(((overlap > 0.1) & above).any(1))
             gone.append(~seen[found[large]])
-            near = np.where(overlap > 0.1, answer.score, 0)
+            # A box within a person's says that someone is there, too, however small it is.
+            within = intersection(boxes, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > 0.6
+            near = np.where((overlap > 0.1) | within, answer.score, 0)
             sure.append(near.max(1, initial=0))
             positives += len(boxes)
             scored.append(_judge(picture.boxes, large, answer))
@@ -107,6 +111,7 @@ class Scorer:
             average_precision(scored, positives),
             _mean(strict),
             _mean(top),
+            _mean(top < CONF),
         )
 
 

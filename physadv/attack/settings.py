@@ -15,11 +15,11 @@ from physadv.simulate.world import World
 
 Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
-# Steps of 12 views of 224 pixels: about 4 and 20 minutes on two idle CPU cores of 2023, hours for `strong`.
+# Steps of 12 views of 224 pixels or 6 of 320: about 4 and 20 minutes on two idle CPU cores of 2023, hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"steps": 1000},
     "standard": {"steps": 4800, "starts": 2},
-    "strong": {"steps": 20000, "batch": 32, "crop": 256, "starts": 4, "start_steps": 300, "worst_of": 2},
+    "strong": {"steps": 20000, "batch": 32, "crops": (256, 256, 416), "starts": 4, "start_steps": 300, "worst_of": 2},
 }
 SIZE_MM: dict[Target, tuple[float, float]] = {
     "poster": (594.0, 594.0),
@@ -39,9 +39,11 @@ class TrainSettings(Settings):
     framing: Framing = "street"
     goal: Goal = "vanish"
     steps: int = Field(default=1000, ge=1, le=1_000_000, description="optimiser steps")
-    batch: int = Field(default=12, ge=1, le=1024, description="views a step, over all processes")
+    batch: int = Field(default=12, ge=1, le=1024, description="views a step of the first size, over all processes")
     accumulate: int = Field(default=1, ge=1, le=64, description="parts in which a batch is computed, for less memory")
-    crop: int = Field(default=224, ge=64, le=1280, multiple_of=32, description="side of a view in pixels")
+    crops: tuple[int, ...] = Field(
+        default=(224, 224, 320), min_length=1, max_length=8, description="sides of the views in pixels, in turn"
+    )
     texels: int = Field(default=64, ge=8, le=512, description="texels along a side: as many as the camera can see")
     pyramid: bool = Field(default=False, description="coarse and fine parameters that add up")
     lr: float = Field(default=0.03, gt=0, le=1)
@@ -78,6 +80,8 @@ class TrainSettings(Settings):
     def _fits(self) -> Self:
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate: expected a divisor of batch {self.batch}, got {self.accumulate}")
+        if any(not 64 <= c <= 1280 or c % 32 for c in self.crops):
+            raise ValueError(f"crops: expected multiples of 32 from 64 to 1280, got {self.crops}")
         for name in ("side_street", "side_webcam"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 2:
@@ -90,6 +94,11 @@ class TrainSettings(Settings):
     def total_steps(self) -> int:
         """Return the steps of all starts and of the main run."""
         return self.steps + (self.starts * self.start_steps if self.starts > 1 else 0)
+
+    def views(self, step: int) -> tuple[int, int]:
+        """Return (count, side in pixels) of a step's views: fewer where they are larger, so that steps cost the same."""
+        side = self.crops[step % len(self.crops)]
+        return max(round(self.batch * (self.crops[0] / side) ** 2), 1), side
 
     @property
     def wear(self) -> Wear:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 
 from physadv.attack.crops import Scene
-from physadv.simulate.paste import Prints
 from physadv.simulate.world import World, WorldDraw
 
 
@@ -20,48 +19,37 @@ def culprit(
 ) -> str | None:
     """Return the name of the transform (or "the pattern", "the photographs", "the detector") at fault, or None.
 
-    Forward first, in the order of the world; then the gradient, whose first bad stage counted from the loss is at fault.
+    Each stage is tried by itself, in the order of the world: its output first, then the gradient through it.
     """
     if not finite(pattern):
         return "the pattern"
     if not finite(scene.images):
         return "the photographs"
-    leaf = pattern.detach().clone().requires_grad_()
-    quads = world.geometry.quads(scene.prints.quads, draw.geometry)
-    if not finite(quads):
+    if not finite(world.geometry.quads(scene.prints.quads, draw.geometry)):
         return "geometry"
-    stages: list[tuple[str, torch.Tensor]] = []
-    colour = leaf[None, :3].expand(len(scene.prints), -1, -1, -1)
+    colour = pattern.detach()[None, :3].expand(len(scene.prints), -1, -1, -1)
+    backward = None
     for name in ("ink", "cloth", "light"):
-        colour = getattr(world, name).apply(colour, getattr(draw, name))
+        entered = colour.detach().clone().requires_grad_()
+        colour = getattr(world, name).apply(entered, getattr(draw, name))
         if not finite(colour):
             return name
-        stages.append((name, colour))
-    p = scene.prints
-    posed = Prints(p.owner, p.quads, p.rank, p.arms, p.window)
-    images = world.apply(leaf, scene.images, posed, draw)
+        (gradient,) = torch.autograd.grad(colour.sum(), entered)
+        backward = backward or (None if finite(gradient) else name)
+    flat = world.model_copy(update={"sensor": type(world.sensor)(strength=0)})
+    pasted = flat.apply(pattern.detach(), scene.images, scene.prints, draw).detach().requires_grad_()
+    if not finite(pasted):
+        return "paste"
+    images = world.sensor.apply(pasted, draw.sensor)
     if not finite(images):
-        return (
-            "sensor"
-            if finite(
-                world.model_copy(update={"sensor": type(world.sensor)(strength=0)}).apply(
-                    leaf, scene.images, posed, draw
-                )
-            )
-            else "paste"
-        )
-    value = loss(images)
-    if not finite(value):
+        return "sensor"
+    seen = images.detach().requires_grad_()
+    value = loss(seen)
+    (gradient,) = torch.autograd.grad(value, seen, allow_unused=True)
+    if not finite(value) or (gradient is not None and not finite(gradient)):
         return "the detector"
-    (back,) = torch.autograd.grad(value, images, retain_graph=True, allow_unused=True)
-    if back is not None and not finite(back):
-        return "the detector"
-    for name, stage in reversed(stages):
-        (gradient,) = torch.autograd.grad(stage.sum(), leaf, retain_graph=True)
-        if not finite(gradient):
-            return name
-    (whole,) = torch.autograd.grad(value, leaf)
-    return None if finite(whole) else "sensor"
+    (gradient,) = torch.autograd.grad(images.sum(), pasted)
+    return "sensor" if not finite(gradient) else backward
 
 
 def finite(value: torch.Tensor) -> bool:

@@ -76,7 +76,7 @@ class Command(base.Command):
     pyramid: bool = Field(False, description="coarse and fine parameters that add up")
     batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
     accumulate: int | None = Field(None, ge=1, le=64, description="parts in which a batch is computed")
-    crop: int | None = Field(None, ge=64, le=1280, description="side of a view in pixels, a multiple of 32")
+    crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,224,320")
     lr: float | None = Field(None, gt=0, le=1)
     tv: float | None = Field(None, ge=0, description="weight of the total variation")
     nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
@@ -138,7 +138,7 @@ class Command(base.Command):
 
         Raises: SettingsError if they do not go together.
         """
-        plain = ["worst_of", "starts", "texels", "batch", "accumulate", "crop", "lr", "tv", "nps", "smooth", "colours"]
+        plain = ["worst_of", "starts", "texels", "batch", "accumulate", "crops", "lr", "tv", "nps", "smooth", "colours"]
         plain += ["look_weight", "scale", "at", "held_out", "steps"]
         values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):

@@ -107,7 +107,7 @@ def test_a_shirt_covers_the_torso_and_the_sleeves_with_repeats() -> None:
     chest = (Worn(quadrants()).apply(grey(), person(250, 40, 400, 460)) != 200).any(2)
     assert covered.sum() > 1.3 * chest.sum()
     red = (np.abs(Worn(shirt).apply(grey(), person(250, 40, 400, 460)).astype(int) - (255, 0, 0)) < 60).all(2)
-    assert cv2.connectedComponents(red.astype(np.uint8))[0] - 1 >= 4
+    assert cv2.connectedComponents(np.asarray(red, np.uint8))[0] - 1 >= 4
 
 
 @pytest.mark.shared

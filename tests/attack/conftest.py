@@ -1,0 +1,20 @@
+"""People made of noise, and a tiny net to hide them from."""
+
+import pytest
+
+from physadv.attack.people import Picture
+from physadv.attack.settings import TrainSettings
+from physadv.attack.timing import made_up
+
+
+@pytest.fixture
+def people() -> list[Picture]:
+    return made_up(6)
+
+
+@pytest.fixture
+def small() -> TrainSettings:
+    """Settings of a run that takes a second."""
+    return TrainSettings(
+        steps=8, batch=4, crops=(64, 96), texels=16, score_every=4, checkpoint_every=2, lr=0.05, seed=3, ema=0.5
+    )

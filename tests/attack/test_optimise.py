@@ -1,0 +1,225 @@
+"""The loop: it lowers the loss, repeats itself, resumes to the same bytes, and stops when something is wrong."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physadv.attack import attack
+from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
+from physadv.attack.people import Picture
+from physadv.attack.ranks import Ranks
+from physadv.attack.score import Placing, Scorer
+from physadv.attack.settings import TrainSettings
+from physadv.detect.tiny import tiny_detector, tiny_gradient
+from physadv.errors import TrainingError
+from physadv.files import atomic_write
+from physadv.patch import load_patch
+from physadv.simulate.ink import Ink, InkDraw
+from physadv.simulate.light import Light, LightDraw
+from physadv.simulate.world import World
+from physadv.types import Candidates
+
+
+def task(settings: TrainSettings, people: list[Picture], **more: object) -> Task:
+    scorer = Scorer(people[:2], tiny_detector(imgsz=64), Placing())
+    return Task(settings, people[2:], [tiny_gradient()], scorers={"street": scorer.score}, **more)  # type: ignore[arg-type]
+
+
+def test_the_loss_falls(people: list[Picture], small: TrainSettings) -> None:
+    losses: list[float] = []
+    longer = small.model_copy(update={"steps": 40, "world": World.of(0.2), "tv": 0.0, "nps": 0.0})
+    optimise(Task(longer, people, [tiny_gradient()]), tell=lambda p: losses.append(p.loss))
+    assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.02
+
+
+def test_the_same_seed_gives_the_same_bytes(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        optimise(task(small, people), folder=tmp_path / name)
+    other = small.model_copy(update={"seed": 4})
+    optimise(task(other, people), folder=tmp_path / "c")
+    files = [(tmp_path / n / "patch.safetensors").read_bytes() for n in "abc"]
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"starts": 3, "start_steps": 3}, {"pyramid": True}], ids=["plain", "starts", "pyramid"]
+)
+def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(
+    people: list[Picture], small: TrainSettings, tmp_path: Path, change: dict[str, object]
+) -> None:
+    settings = small.model_copy(update=change)
+    whole, _ = optimise(task(settings, people), folder=tmp_path / "whole")
+    for stop_after in (3, 5, 6):
+        folder = tmp_path / f"stopped-{stop_after}"
+        moment = iter(range(1, 100))
+        optimise(task(settings, people), folder=folder, stop=partial(lambda m, n: next(m) >= n, moment, stop_after))
+        resumed, state = optimise(task(settings, people), folder=folder, resume=True)
+        assert resumed.sha256 == whole.sha256
+        assert resumed.record == whole.record
+        assert state.step == settings.total_steps
+
+
+def test_what_is_kept_is_what_was_scored(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:
+    work = task(small, people)
+    patch, state = optimise(work, folder=tmp_path)
+    saved = load_patch(tmp_path / "patch.safetensors")
+    assert saved.sha256 == patch.sha256
+    assert work.scorers["street"](saved).plain() == state.best_score["street"]
+    assert min(h["badness"] for h in state.history) == round(state.best_badness, 4)
+
+
+def test_resuming_with_other_settings_names_them(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:
+    first = task(small, people, identity={"settings": small.model_dump(mode="json")})
+    optimise(first, folder=tmp_path)
+    other = small.model_copy(update={"lr": 0.01})
+    with pytest.raises(TrainingError, match=r"settings\.lr: was 0\.05, now 0\.01"):
+        optimise(
+            task(other, people, identity={"settings": other.model_dump(mode="json")}), folder=tmp_path, resume=True
+        )
+
+
+def test_a_damaged_checkpoint_is_refused(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"\0" * 40)
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        optimise(task(small, people), folder=tmp_path, resume=True)
+
+
+class BrokenLight(Light):
+    """Light that divides by nothing."""
+
+    def apply(self, images: torch.Tensor, params: LightDraw) -> torch.Tensor:
+        return images / 0.0
+
+
+class BrokenInk(Ink):
+    """Ink whose values are right and whose gradient is none."""
+
+    def apply(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
+        return images + 0 * (images - images.detach()).sqrt()
+
+
+@pytest.mark.parametrize(("part", "broken"), [("light", BrokenLight()), ("ink", BrokenInk())])
+def test_a_loss_that_is_no_number_names_the_transform_and_keeps_the_last_good(
+    people: list[Picture], small: TrainSettings, tmp_path: Path, part: str, broken: Light | Ink
+) -> None:
+    optimise(task(small, people), folder=tmp_path)
+    kept = (tmp_path / "patch.safetensors").read_bytes(), (tmp_path / CHECKPOINT).read_bytes()
+    bad = small.model_copy(update={"steps": 12, "world": small.world.model_copy(update={part: broken})})
+    with pytest.raises(TrainingError, match=f"no number; first at {part}"):
+        optimise(task(bad, people), folder=tmp_path)
+    assert kept == ((tmp_path / "patch.safetensors").read_bytes(), (tmp_path / CHECKPOINT).read_bytes())
+
+
+class Drifting:
+    """A detector whose weights change while it is attacked."""
+
+    name = "drifting"
+
+    def __init__(self) -> None:
+        self.inner = tiny_gradient()
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        with torch.no_grad():
+            next(iter(self.inner.net.parameters())).add_(1e-3)
+        return self.inner.candidates(images)
+
+
+def test_a_victim_that_changes_is_an_error(people: list[Picture], small: TrainSettings) -> None:
+    with pytest.raises(TrainingError, match="weights or buffers changed"):
+        optimise(Task(small, people, [Drifting()]))
+
+
+def test_no_people_is_an_error(small: TrainSettings) -> None:
+    with pytest.raises(TrainingError, match="people"):
+        optimise(Task(small, [], [tiny_gradient()]))
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    people: list[Picture], small: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = atomic_write, [0]
+
+    def full(path: Path) -> object:
+        calls[0] += 1
+        if calls[0] > 2:
+            raise OSError(28, "No space left on device", str(path))
+        return real(path)
+
+    monkeypatch.setattr("physadv.attack.state.atomic_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        optimise(task(small, people), folder=tmp_path)
+    monkeypatch.undo()
+    _, end = optimise(task(small, people), folder=tmp_path, resume=True)
+    assert end.step == small.steps
+
+
+def test_two_parts_are_the_same_as_two_processes_would_add_up(people: list[Picture], small: TrainSettings) -> None:
+    """What rank 0 and rank 1 of two compute are the two parts that one process computes by itself."""
+    assert Ranks(0, 2).shards(2) == [0]
+    assert Ranks(1, 2).shards(2) == [1]
+    assert Ranks().shards(2) == [0, 1]
+
+
+@pytest.mark.parametrize("mix", ["mean", "max", "minmax"])
+def test_several_detectors(people: list[Picture], small: TrainSettings, mix: str) -> None:
+    settings = small.model_copy(update={"mix": mix, "steps": 5})
+    _, state = optimise(Task(settings, people, [tiny_gradient(0), tiny_gradient(1)]))
+    if mix == "minmax":
+        assert abs(float(state.mixing.exp().sum()) - 1) < 1e-4
+        assert float(state.mixing[0]) != float(state.mixing[1])
+
+
+KINDS = [{"worst_of": 3}, {"goal": "missize"}, {"target": "tshirt"}, {"target": "poster"}, {"framing": "webcam"}]
+
+
+@pytest.mark.parametrize("change", [*KINDS, {"framing": "mixed"}, {"smooth": 0.1}])
+def test_every_kind_of_run_moves_the_pattern(
+    people: list[Picture], small: TrainSettings, change: dict[str, object]
+) -> None:
+    settings = small.model_copy(update={**change, "steps": 3})
+    work = Task(settings, people, [tiny_gradient()])
+    before = work.patch(work.pattern().colours().detach(), {})
+    patch, _ = optimise(work)
+    assert patch.sha256 != before.sha256
+
+
+def test_a_palette_is_kept_to(people: list[Picture], small: TrainSettings) -> None:
+    palette = torch.tensor([[0.1, 0.1, 0.1], [0.9, 0.2, 0.2], [0.9, 0.9, 0.9]])
+    patch, _ = optimise(Task(small, people, [tiny_gradient()], palette=palette))
+    used = np.unique(patch.pixels.reshape(-1, 3), axis=0) / 255
+    distance = np.abs(used[:, None] - palette.numpy()[None]).max(2).min(1)
+    assert distance.max() <= 1 / 255
+
+
+def test_a_look_pulls_the_pattern(people: list[Picture], small: TrainSettings) -> None:
+    red = torch.tensor([0.9, 0.1, 0.1]).view(3, 1, 1).expand(3, 16, 16)
+    settings = small.model_copy(update={"look_weight": 50.0, "steps": 30})
+    patch, _ = optimise(Task(settings, people, [tiny_gradient()], look=red))
+    mean = patch.pixels.reshape(-1, 3).mean(0) / 255
+    assert mean[0] > 0.65
+    assert mean[1] < 0.35
+
+
+def test_a_texture_tiles_without_a_seam(people: list[Picture], small: TrainSettings) -> None:
+    settings = small.model_copy(update={"target": "tshirt", "steps": 20, "tv": 0.5})
+    patch, _ = optimise(Task(settings, people, [tiny_gradient()]))
+    pixels = patch.pixels.astype(float)
+    across = np.abs(pixels[:, 0] - pixels[:, -1]).mean()
+    within = np.abs(np.diff(pixels, axis=1)).mean()
+    assert across < 1.6 * within
+
+
+def test_attack_takes_pictures_and_boxes(people: list[Picture], small: TrainSettings) -> None:
+    told: list[Progress] = []
+    patch = attack(
+        tiny_gradient(), [p.pixels for p in people], [p.boxes for p in people], settings=small, steps=4, seed=9,
+        tell=told.append,
+    )  # fmt: skip
+    assert [p.step for p in told] == [1, 2, 3, 4]
+    assert patch.record["seed"] == 9
+    json.dumps(patch.record)

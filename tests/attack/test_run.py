@@ -1,0 +1,193 @@
+"""Runs as a user starts them: real processes, killed and resumed, two at once, and pictures that cannot be used."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from physadv.attack.people import Gathered, Labeller, gather
+from physadv.attack.run import split
+from physadv.attack.settings import TrainSettings
+from physadv.attack.timing import made_up
+from physadv.detect.tiny import tiny_detector
+from physadv.errors import DataError, TrainingError
+from physadv.patch import load_patch
+
+# A run against the tiny net, so that it takes seconds; all else is the product's own.
+RUN = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+import physadv.attack.run as run
+from physadv.attack.ranks import Ranks
+from physadv.attack.settings import TrainSettings
+from physadv.detect.tiny import tiny_detector, tiny_gradient
+run.load_detector = lambda *a, **k: tiny_detector(imgsz=64)
+folder, resume, steps, accumulate = Path(sys.argv[1]), sys.argv[2] == "resume", int(sys.argv[3]), int(sys.argv[4])
+settings = TrainSettings(steps=steps, batch=4, crops=(64, 96), texels=16, score_every=10, checkpoint_every=3,
+                         accumulate=accumulate)
+inputs = run.Inputs(images=[sys.argv[5]], labels=Path(sys.argv[6]), cache=folder.parent / "cache")
+ranks = Ranks.join()
+outcome = run.train(settings, inputs, [tiny_gradient()], folder, resume=resume, ranks=ranks,
+                    tell=lambda p: print(p.step, flush=True))
+ranks.leave()
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of pictures with labels."""
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    labels.mkdir()
+    for i, picture in enumerate(made_up(8)):
+        cv2.imwrite(str(images / f"{i}.png"), picture.pixels[::2, ::2, ::-1])
+        x0, y0, x1, y1 = picture.boxes[0] / np.array([640, 480, 640, 480])
+        (labels / f"{i}.txt").write_text(f"0 {(x0 + x1) / 2:.4f} {(y0 + y1) / 2:.4f} {x1 - x0:.4f} {y1 - y0:.4f}\n")
+    return images, labels
+
+
+def command(folder: Path, mode: str, data: tuple[Path, Path], *, steps: int = 30, accumulate: int = 1) -> list[str]:
+    return [sys.executable, "-c", RUN, str(folder), mode, str(steps), str(accumulate), str(data[0]), str(data[1])]
+
+
+def quiet() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    subprocess.run(command(tmp_path / "whole", "new", data), check=True, capture_output=True, env=quiet())
+    victim = subprocess.Popen(command(tmp_path / "cut", "new", data), stdout=subprocess.PIPE, text=True, env=quiet())
+    assert victim.stdout is not None
+    after = random.Random(time.time_ns()).randint(4, 24)
+    for line in victim.stdout:
+        if int(line) >= after:
+            break
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not (tmp_path / "cut" / "run.json").exists(), "it was killed before its end"
+    resumed = subprocess.run(
+        command(tmp_path / "cut", "resume", data), check=True, capture_output=True, text=True, env=quiet()
+    )
+    assert int(resumed.stdout.split()[0]) > after - 3 - 3, "no more than a checkpoint's interval is lost"
+    for name in ("patch.png", "patch.safetensors", "run.json", "split.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (name, after)
+
+
+def test_two_gloo_processes_agree_with_one(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    one = subprocess.run(
+        command(tmp_path / "one", "new", data, steps=10, accumulate=2), check=True, capture_output=True, env=quiet()
+    )
+    assert one.returncode == 0
+    script = tmp_path / "train.py"
+    script.write_text(RUN)
+    words = command(tmp_path / "two", "new", data, steps=10, accumulate=2)[3:]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    subprocess.run([*torchrun, str(script), *words], check=True, capture_output=True, env=quiet(), timeout=120)
+    histories = [json.loads((tmp_path / n / "run.json").read_text())["history"] for n in ("one", "two")]
+    assert [h["step"] for h in histories[0]] == [h["step"] for h in histories[1]]
+    for a, b in zip(*histories, strict=True):
+        assert abs(a["loss"] - b["loss"]) < 1e-3, "the same samples give the same curve, up to the order of sums"
+    pixels = [load_patch(tmp_path / n).pixels.astype(int) for n in ("one", "two")]
+    assert np.abs(pixels[0] - pixels[1]).mean() < 1
+
+
+def test_a_second_run_does_not_overwrite_the_first(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    subprocess.run(command(tmp_path / "a", "new", data, steps=3), check=True, capture_output=True, env=quiet())
+    again = subprocess.run(command(tmp_path / "a", "new", data, steps=3), capture_output=True, text=True, env=quiet())
+    assert again.returncode != 0
+    assert "holds a run already" in again.stderr
+
+
+def gathered(folder: Path, labels: Path | None, tmp_path: Path) -> tuple[Gathered, list[str]]:
+    said: list[str] = []
+    out = gather([folder], labels, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache", say=said.append)
+    return out, said
+
+
+def test_corrupt_pictures_are_named_and_skipped(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    (data[0] / "bad.jpg").write_bytes(b"\xff\xd8 not a picture")
+    (data[0] / "empty.png").write_bytes(b"")
+    out, said = gathered(*data, tmp_path)
+    assert len(out.pictures) == 8
+    assert len(out.skipped) == 2
+    assert any("bad.jpg" in line for line in said)
+    assert any("empty.png" in line for line in said)
+
+
+def test_pictures_without_people_are_reported(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    (data[1] / "3.txt").write_text("")
+    (data[1] / "4.txt").unlink()
+    out, _ = gathered(*data, tmp_path)
+    assert out.empty == ["3.png", "4.png"]
+    assert len(out.pictures) == 6
+
+
+def test_labels_that_do_not_parse_are_an_error(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    (data[1] / "2.txt").write_text("person 1 2 3 4\n")
+    with pytest.raises(DataError, match=r"2\.txt:1"):
+        gathered(*data, tmp_path)
+
+
+def test_nobody_at_all_and_one_picture_are_errors(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    for path in data[1].glob("*.txt"):
+        path.write_text("")
+    out, _ = gathered(*data, tmp_path)
+    with pytest.raises(DataError, match="none in 8 pictures"):
+        out.split(0.2, 0)
+    alone = Gathered(made_up(1))
+    with pytest.raises(DataError, match="two pictures"):
+        alone.split(0.2, 0)
+
+
+def test_labels_are_found_once_and_remembered(tmp_path: Path) -> None:
+    asked = [0]
+
+    def make() -> object:
+        asked[0] += 1
+        return tiny_detector(imgsz=64)
+
+    pixels = made_up(1)[0].pixels
+    first = Labeller(make, tmp_path).people("key", pixels)  # type: ignore[arg-type]
+    again = Labeller(make, tmp_path).people("key", pixels)  # type: ignore[arg-type]
+    assert asked[0] == 1
+    assert np.array_equal(first.xyxy, again.xyxy)
+
+
+def test_the_split_never_shares_a_picture_and_stays_on_resume(tmp_path: Path) -> None:
+    settings = TrainSettings(held_out=0.3)
+    found = Gathered(made_up(20))
+    train, out = split(found, settings, tmp_path, resume=False)
+    assert {p.name for p in train}.isdisjoint({p.name for p in out})
+    assert out
+    more = Gathered([*found.pictures, *(p for p in made_up(40)[20:])])
+    again = split(more, settings, tmp_path, resume=True)
+    assert [p.name for p in again[1]] == [p.name for p in out]
+    assert {p.name for p in again[0]} == {p.name for p in train}
+    fewer = Gathered(found.pictures[:-2])
+    with pytest.raises(TrainingError, match="missing"):
+        split(fewer, settings, tmp_path, resume=True)
+
+
+def test_a_video_is_split_by_stretches_of_time(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+    for picture in made_up(30):
+        writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+    writer.release()
+    out = gather([path], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+    names = [p.name for p in out.pictures]
+    assert all(name.startswith("clip.avi#") for name in names)
+    assert names == sorted(names), "a stretch is one piece of time"
+    train, held = out.split(0.3, 0)
+    assert {p.name for p in train}.isdisjoint({p.name for p in held})

@@ -1,0 +1,123 @@
+"""Prints on pictures: in the right place, antialiased, above each other in order, with gradients to every texel."""
+
+import numpy as np
+import torch
+
+from physadv.simulate.paste import Prints, levels
+from physadv.simulate.placement import sleeve_quads
+from physadv.simulate.world import World, show
+
+
+def prints(*squares: tuple[float, float, float], owner: list[int] | None = None) -> Prints:
+    """Squares as (left, top, side), the last one on top."""
+    corners = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    quads = torch.stack([torch.tensor([x, y]) + side * corners for x, y, side in squares])
+    n = len(squares)
+    window = torch.tensor([[0.0, 0, 1, 1]]).repeat(n, 1)
+    where = torch.tensor(owner or [0] * n)
+    return Prints(where, quads, torch.arange(n), torch.zeros(n, 2, 5), window)
+
+
+def paste(pattern: torch.Tensor, images: torch.Tensor, where: Prints) -> torch.Tensor:
+    world = World.of(0)
+    draw = world.sample(len(where), len(images), torch.Generator().manual_seed(0))
+    return world.apply(pattern, images, where, draw)
+
+
+def opaque(colour: tuple[float, float, float], side: int = 16) -> torch.Tensor:
+    return torch.cat([torch.tensor(colour).view(3, 1, 1).expand(3, side, side), torch.ones(1, side, side)])
+
+
+def test_a_print_covers_its_square_and_nothing_else() -> None:
+    out = paste(opaque((1, 0, 0)), torch.zeros(2, 3, 32, 32), prints((8, 4, 12), owner=[1]))
+    red = out[1, 0]
+    assert torch.allclose(red[4:16, 8:20], torch.ones(12, 12), atol=1e-5)
+    assert abs(float(red.sum()) - 144) < 1e-3
+    assert float(out[0].abs().sum()) == 0
+
+
+def test_a_border_between_pixels_is_half_covered() -> None:
+    out = paste(opaque((1, 1, 1)), torch.zeros(1, 3, 32, 32), prints((8.5, 8.5, 10)))
+    assert abs(float(out[0, 0, 12, 8]) - 0.5) < 0.05
+    assert abs(float(out[0, 0].sum()) - 100) < 2
+
+
+def test_the_higher_rank_lies_on_top() -> None:
+    where = prints((2, 2, 10), (6, 6, 10))
+    pattern = opaque((0, 0, 0))
+    pattern[0, :, :8], pattern[1, :, 8:] = 1, 1
+    out = paste(pattern, torch.full((1, 3, 24, 24), 0.5), where)
+    assert float(out[0, 0, 8, 8]) == 1.0, "the left half of the upper print is red"
+    assert float(out[0, 1, 8, 8]) == 0.0
+
+
+def test_an_arm_hides_what_is_behind_it() -> None:
+    where = prints((4, 4, 16))
+    where.arms[0, 0] = torch.tensor([4.0, 12, 20, 12, 2])
+    out = paste(opaque((1, 1, 1)), torch.zeros(1, 3, 24, 24), where)
+    assert float(out[0, 0, 12, 12]) == 0
+    assert float(out[0, 0, 6, 12]) == 1
+
+
+def test_every_texel_has_a_gradient_however_small_the_print() -> None:
+    pattern = torch.rand(4, 64, 64, generator=torch.Generator().manual_seed(0))
+    pattern[3] = 1
+    pattern.requires_grad_()
+    paste(pattern, torch.zeros(1, 3, 48, 48), prints((3, 5, 18))).sum().backward()  # type: ignore[no-untyped-call]
+    assert pattern.grad is not None
+    assert float((pattern.grad[0] > 0).float().mean()) > 0.99
+
+
+def test_a_small_print_is_the_mean_of_its_texels() -> None:
+    board = torch.zeros(4, 64, 64)
+    board[:3] = (torch.arange(64)[:, None] + torch.arange(64)[None]) % 2
+    board[3] = 1
+    out = paste(board, torch.zeros(1, 3, 32, 32), prints((8, 8, 16)))
+    assert torch.allclose(out[0, :, 10:22, 10:22], torch.full((3, 12, 12), 0.5), atol=0.02)
+
+
+def test_levels_go_with_size() -> None:
+    where = prints((0, 0, 64), (0, 0, 30), (0, 0, 9))
+    assert levels(where.quads, torch.full((3,), 64.0)).tolist() == [0, 1, 3]
+
+
+def test_a_mask_leaves_the_picture() -> None:
+    pattern = opaque((1, 1, 1))
+    pattern[3, :, 8:] = 0
+    out = paste(pattern, torch.zeros(1, 3, 32, 32), prints((8, 8, 16)))
+    assert float(out[0, 0, 12, 10]) == 1
+    assert float(out[0, 0, 12, 21]) == 0
+
+
+def test_a_window_repeats_the_pattern_without_a_seam() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pattern = torch.rand(1, 4, 16, 16, generator=generator)
+    twice = show(pattern, torch.tensor([[0.0, 0, 2, 2]]))
+    assert torch.allclose(twice[0], pattern[0].repeat(1, 2, 2), atol=1e-5)
+    moved = show(pattern, torch.tensor([[0.25, 0.5, 1, 1]]))
+    assert torch.allclose(moved[0], pattern[0].roll((-8, -4), (1, 2)), atol=1e-5)
+
+
+def test_a_print_beyond_the_picture_is_no_error() -> None:
+    out = paste(opaque((1, 1, 1)), torch.zeros(1, 3, 16, 16), prints((-40, -40, 10), (10, 10, 30)))
+    assert float(out[0, 0, 15, 15]) == 1
+    assert float(out[0, 0, 0, 0]) == 0
+
+
+def test_no_prints_leave_the_pictures() -> None:
+    empty = Prints(
+        torch.zeros(0, dtype=torch.long), torch.zeros(0, 4, 2), torch.zeros(0, dtype=torch.long),
+        torch.zeros(0, 2, 5), torch.zeros(0, 4),
+    )  # fmt: skip
+    images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(paste(opaque((1, 1, 1)), images, empty), images)
+
+
+def test_sleeves_run_from_shoulder_towards_elbow() -> None:
+    points = np.zeros((1, 17, 3), np.float32)
+    for joint, x, y in ((5, 60, 40), (6, 20, 40), (7, 70, 70), (8, 10, 70)):
+        points[0, joint] = (x, y, 0.9)
+    who, quads = sleeve_quads(points, np.array([True]))
+    assert who.tolist() == [0, 0]
+    assert quads[0, :2].mean(0).tolist() == [60, 40]
+    assert quads[0, 2:].mean(0)[1] > 55
