@@ -19,8 +19,9 @@ from collections.abc import Callable
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from physadv.errors import PhysadvError
@@ -49,6 +50,7 @@ def build_app(demo: Demo | None, *, token: str = "") -> ASGIApp:
     app.include_router(_pages(links, with_demo=demo is not None))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(PhysadvError, _told)
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     return Gate(app, token=token)
 
@@ -64,17 +66,20 @@ def _pages(links: dict[str, str], *, with_demo: bool) -> APIRouter:
     def icon() -> Response:
         return page("icon.svg")
 
-    if with_demo:
-
-        @router.get("/")
-        def live() -> Response:
-            return page("index.html")
+    @router.get("/")
+    def first() -> Response:
+        return page("index.html") if with_demo else RedirectResponse(next(iter(links), "/api/pages"))
 
     return router
 
 
 def _told(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": " ".join(str(error).split())}, status_code=422)
+
+
+def _refused(_: Request, error: Exception) -> JSONResponse:
+    status, text = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, str(error))
+    return JSONResponse({"error": text}, status_code=status)
 
 
 def _malformed(_: Request, error: Exception) -> JSONResponse:

@@ -6,8 +6,9 @@ import hmac
 import json
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from physadv.live.settings import LOOPBACK
@@ -79,7 +80,9 @@ class Gate:
         """Return `send` with our headers, and the cookie for whoever came with the token in the address."""
         extra = list(HEADERS)
         if self._token and _asked(scope):
-            extra.append((b"set-cookie", f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict".encode()))
+            extra.append(
+                (b"set-cookie", f"{COOKIE}={quote(self._token, safe='')}; Path=/; HttpOnly; SameSite=Strict".encode())
+            )
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -91,14 +94,16 @@ class Gate:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """Return `receive` that ends a body which grows beyond the bound, whatever length was announced."""
+    """Return `receive` that raises once a body grows beyond the bound, whatever length was announced."""
     seen = 0
 
     async def bounded() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > MAX_BODY else message
+        if seen > MAX_BODY:
+            raise HTTPException(413, f"the body is larger than {MAX_BODY:,} bytes")
+        return message
 
     return bounded
 
@@ -132,4 +137,4 @@ def _cookie(headers: dict[str, str]) -> str:
         cookie = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
         return ""
-    return cookie[COOKIE].value if COOKIE in cookie else ""
+    return unquote(cookie[COOKIE].value) if COOKIE in cookie else ""

@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 import time
+from urllib.parse import quote
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,7 +32,7 @@ class PageServer:
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self.port}/" + (f"?token={token}" if token else "")
+        self.url = f"http://{shown}:{self.port}/" + (f"?token={quote(token)}" if token else "")
         self._server = _server(build_app(demo, token=token))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
 

@@ -1,0 +1,282 @@
+"""The page's server without a browser: who is let in, what is taken, what is refused, what a viewer is sent."""
+
+import json
+import struct
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from starlette.websockets import WebSocketDisconnect
+
+from physadv.capture.browser import BrowserSource
+from physadv.defend import DEFENCES
+from physadv.live.demo import Demo
+from physadv.web.app import build_app
+from tests.live.scene import Camera, demo, picture, until
+
+HERE = "http://127.0.0.1:8000"
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Demo]:
+    out = demo(Camera(fps=40), ui="web", recordings=tmp_path)
+    out.start()
+    until(lambda: out.latest is not None)
+    yield out
+    out.stop()
+
+
+@pytest.fixture
+def client(running: Demo) -> Iterator[TestClient]:
+    # As a context: one event loop for everything, as a server has.
+    with TestClient(build_app(running), base_url=HERE) as out:
+        yield out
+
+
+def web_socket(client: TestClient, path: str, **options: Any) -> Any:
+    return client.websocket_connect(str(client.base_url).replace("http", "ws", 1).rstrip("/") + path, **options)
+
+
+def png(width: int = 32, height: int = 32) -> bytes:
+    out = BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def unpack(data: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+    (length,) = struct.unpack_from("<I", data)
+    header = json.loads(data[4 : 4 + length])
+    rest = data[4 + length :]
+    return header, rest[: header["jpeg"]], rest[header["jpeg"] :]
+
+
+def next_picture(socket: Any) -> tuple[dict[str, Any], bytes, bytes]:
+    while True:
+        message = socket.receive()
+        if message.get("bytes"):
+            return unpack(message["bytes"])
+
+
+def test_pictures_come_with_their_people_and_are_acknowledged(client: TestClient) -> None:
+    with web_socket(client, "/ws/pictures") as socket:
+        numbers = []
+        for _ in range(5):
+            header, jpeg, _ = next_picture(socket)
+            image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            assert image is not None
+            assert image.shape[:2] == (header["h"], header["w"]) == (240, 320)
+            assert len(header["people"]) == 1
+            assert len(header["people"][0]["points"]) == 51
+            numbers.append(header["n"])
+            socket.send_text(json.dumps({"ack": header["n"]}))
+        assert numbers == sorted(set(numbers))
+
+
+def test_who_does_not_acknowledge_gets_two_pictures_and_the_state_goes_on(client: TestClient, running: Demo) -> None:
+    with web_socket(client, "/ws/pictures") as slow:
+        pictures = states = 0
+        while states < 6:
+            message = slow.receive()
+            pictures += bool(message.get("bytes"))
+            states += bool(message.get("text"))
+        assert pictures == 2
+        newest = running.tally.frames
+        slow.send_text(json.dumps({"ack": 10**9}))
+        # What comes after the pause is new, not what was left waiting.
+        assert next_picture(slow)[0]["n"] >= newest - 2
+
+
+def test_a_slow_viewer_slows_neither_the_loop_nor_another_viewer(client: TestClient, running: Demo) -> None:
+    with web_socket(client, "/ws/pictures"), web_socket(client, "/ws/pictures") as quick:
+        before = running.tally.frames
+        got = 0
+        while running.tally.frames < before + 40:
+            header, _, _ = next_picture(quick)
+            quick.send_text(json.dumps({"ack": header["n"]}))
+            got += 1
+        assert got > 20
+
+
+def test_the_defended_view_has_both_answers_and_what_was_given(client: TestClient) -> None:
+    assert client.post("/api/controls", json={"defend": "median"}).status_code == 200
+    with web_socket(client, "/ws/pictures") as socket:
+        socket.send_text(json.dumps({"seen": True}))
+        for _ in range(200):
+            header, _, seen = next_picture(socket)
+            socket.send_text(json.dumps({"ack": header["n"]}))
+            if seen:
+                break
+        assert header["defences"] == ["median"]
+        assert len(header["bare"]) == 1
+        assert cv2.imdecode(np.frombuffer(seen, np.uint8), cv2.IMREAD_COLOR) is not None
+
+
+def test_options_describe_every_defence(client: TestClient) -> None:
+    options = client.get("/api/options").json()
+    assert [d["name"] for d in options["defences"]] == list(DEFENCES)
+    for defence in options["defences"]:
+        assert defence["title"]
+        for name, schema in defence["parameters"].items():
+            assert "default" in schema, f"{defence['name']}.{name} has no default to show"
+    assert any(s["spec"] == "sample" for s in options["sources"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"conf": 2}, "conf"),
+        ({"conf": None}, "conf"),
+        ({"defend": "nonsense"}, "nonsense"),
+        ({"wear": "nobody"}, "nobody"),
+        ({"unknown": 1}, "unknown"),
+        ({"wear_size": -3}, "wear_size"),
+    ],
+)
+def test_impossible_controls_are_refused_in_one_line(client: TestClient, changes: dict[str, Any], says: str) -> None:
+    answer = client.post("/api/controls", json=changes)
+    assert answer.status_code == 422
+    assert says in answer.json()["error"]
+    assert "\n" not in answer.json()["error"]
+
+
+def test_a_nan_in_the_body_is_refused(client: TestClient) -> None:
+    answer = client.post("/api/controls", content=b'{"conf": NaN}', headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+
+
+def test_an_uploaded_pattern_can_be_worn(client: TestClient, running: Demo) -> None:
+    name = client.post("/api/patches?name=mine.png", content=png()).json()["name"]
+    assert name == "mine"
+    assert client.get("/api/patches/thumbnail", params={"name": name}).headers["content-type"] == "image/png"
+    assert client.post("/api/controls", json={"wear": name}).status_code == 200
+    until(lambda: running.latest is not None and running.latest.worn == name)
+
+
+def big_png() -> bytes:
+    """A small file whose header promises 20,000 x 20,000 pixels."""
+    data = bytearray(png())
+    data[16:24] = struct.pack(">II", 20_000, 20_000)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(b"", "empty"), (b"not a picture", "picture"), (big_png(), "pixels"), (b"\x89PNG" + bytes(11_000_000), "MB")],
+    ids=["empty", "text", "20,000 pixels", "11 MB"],
+)
+def test_uploads_that_are_no_patterns_are_refused(client: TestClient, data: bytes, says: str) -> None:
+    answer = client.post("/api/patches?name=x.png", content=data)
+    assert answer.status_code == 422
+    assert says in answer.json()["error"]
+
+
+def test_a_body_beyond_the_bound_is_cut_off(client: TestClient) -> None:
+    assert client.post("/api/patches", content=bytes(13_000_000)).status_code == 413
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(200):
+            yield bytes(100_000)
+
+    answer = client.post("/api/patches", content=endless())
+    assert answer.status_code in (400, 413, 422)
+
+
+def test_recording_and_download(client: TestClient, running: Demo) -> None:
+    name = client.post("/api/recording", json={"on": True}).json()["name"]
+    assert "already recording" in client.post("/api/recording", json={"on": True}).json()["error"]
+    until(lambda: running.state()["recording"]["written"] > 5)
+    assert client.post("/api/recording", json={"on": False}).json() == {"on": False, "name": name}
+    assert name in [r["name"] for r in client.get("/api/recordings").json()]
+    assert client.get(f"/api/recordings/{name}").content[4:8] == b"ftyp"
+    for other in ("..%2Fsecret.mp4", "nothing.mp4", "%2Fetc%2Fpasswd"):
+        assert client.get(f"/api/recordings/{other}").status_code in (404, 422)
+
+
+def test_a_snapshot_is_the_annotated_picture(client: TestClient) -> None:
+    image = cv2.imdecode(np.frombuffer(client.get("/api/snapshot.png").content, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (240, 320, 3)
+    assert not (image == picture(0)[..., ::-1]).all()
+
+
+def jpeg() -> bytes:
+    return cv2.imencode(".jpg", picture(7))[1].tobytes()
+
+
+def test_the_visitors_camera_becomes_the_source(client: TestClient, running: Demo) -> None:
+    with web_socket(client, "/ws/camera") as socket:
+        for i in range(3):
+            socket.send_bytes(struct.pack("<d", i * 33.0) + jpeg())
+            assert socket.receive_text() == "ok"
+        until(lambda: running.source_spec == BrowserSource.name and running.state()["source"]["state"] == "live")
+
+
+def test_a_camera_that_sends_no_jpeg_is_closed_with_the_reason(client: TestClient) -> None:
+    with web_socket(client, "/ws/camera") as socket:
+        socket.send_bytes(bytes(100))
+        with pytest.raises(WebSocketDisconnect) as told:
+            socket.receive_text()
+        assert "JPEG" in told.value.reason
+
+
+# Who is let in
+
+
+def test_another_name_for_this_machine_is_refused(running: Demo) -> None:
+    evil = TestClient(build_app(running), base_url="http://evil.example:8000")
+    assert evil.get("/api/state").status_code == 403
+    with pytest.raises(WebSocketDisconnect), web_socket(evil, "/ws/pictures"):
+        pass
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9999", "null"])
+def test_requests_from_other_sites_pages_are_refused(client: TestClient, origin: str) -> None:
+    head = {"origin": origin}
+    assert client.post("/api/controls", json={"conf": 0.5}, headers=head).status_code == 403
+    for path in ("/ws/pictures", "/ws/camera"):
+        with pytest.raises(WebSocketDisconnect), web_socket(client, path, headers=head):
+            pass
+
+
+def test_the_pages_own_origin_is_taken(client: TestClient) -> None:
+    assert client.post("/api/controls", json={"conf": 0.5}, headers={"origin": HERE}).status_code == 200
+
+
+def test_a_token_is_needed_where_one_is_set(running: Demo) -> None:
+    app = build_app(running, token="open sesame")
+    base = "http://192.168.1.5:8000"
+    assert TestClient(app, base_url=base).get("/api/state").status_code == 401
+    assert TestClient(app, base_url=base).get("/api/state?token=wrong").status_code == 401
+    with pytest.raises(WebSocketDisconnect), web_socket(TestClient(app, base_url=base), "/ws/pictures"):
+        pass
+    known = TestClient(app, base_url=base)
+    assert known.get("/?token=open sesame").status_code == 200
+    # From here on the cookie speaks.
+    assert known.get("/api/state").status_code == 200
+    with web_socket(known, "/ws/pictures") as socket:
+        assert next_picture(socket)[1][:2] == b"\xff\xd8"
+    bearer = TestClient(app, base_url=base, headers={"authorization": "Bearer open sesame"})
+    assert bearer.get("/api/state").status_code == 200
+
+
+def test_nothing_on_the_page_comes_from_elsewhere(client: TestClient) -> None:
+    policy = client.get("/").headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    static = Path(__file__).parents[2] / "physadv" / "web" / "static"
+    for file in static.rglob("*"):
+        if file.suffix in (".html", ".js", ".css"):
+            text = file.read_text(encoding="utf-8")
+            assert "https://" not in text, file
+            assert "style=" not in text, f"{file}: refused by the content policy"
+
+
+def test_every_page_in_the_header_answers(client: TestClient) -> None:
+    for link in client.get("/api/pages").json():
+        assert client.get(link["path"]).status_code == 200, link

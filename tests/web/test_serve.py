@@ -1,0 +1,38 @@
+import socket
+import urllib.request
+
+import pytest
+
+from physadv.errors import SettingsError
+from physadv.web.serve import PageServer
+from tests.live.scene import Camera, demo
+
+
+def test_it_serves_on_a_free_port_and_stops() -> None:
+    running = demo(Camera(), ui="web")
+    running.start()
+    server = PageServer(running, port=0)
+    try:
+        server.start()
+        with urllib.request.urlopen(server.url, timeout=5) as answer:
+            assert b"physadv" in answer.read()
+    finally:
+        server.close()
+        running.stop()
+    with pytest.raises(OSError, match=r"refused|reset|closed"):
+        urllib.request.urlopen(server.url, timeout=2)
+
+
+def test_a_port_in_use_is_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"{port} is in use"):
+            PageServer(None, port=port)
+
+
+def test_another_host_gets_a_token() -> None:
+    server = PageServer(None, host="0.0.0.0", port=0)
+    assert "?token=" in server.url
+    server.close()
