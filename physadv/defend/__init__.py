@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from physadv.defend.base import Defence, Guarded
+from physadv.defend.blocks import BlockAutoencoder
+from physadv.defend.chance import Noise, ResizePad
+from physadv.defend.entropy import LocalEntropy
+from physadv.defend.erase import Erase
+from physadv.defend.lgs import LocalGradientSmoothing
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.patchcleanser import PatchCleanser
+from physadv.defend.persistence import Persistence
 from physadv.defend.pipeline import Pipeline
 from physadv.defend.pipeline import parse_pipeline as _parse
+from physadv.defend.pixel_deflection import PixelDeflection
+from physadv.defend.total_variation import TotalVariation
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
 from physadv.defend.vote import Vote
 
@@ -21,6 +29,15 @@ DEFENCES: dict[str, type[Defence]] = {
     "median": Median,
     "bit-depth": BitDepth,
     "vote": Vote,
+    "tv": TotalVariation,
+    "pixel-deflection": PixelDeflection,
+    "resize-pad": ResizePad,
+    "noise": Noise,
+    "lgs": LocalGradientSmoothing,
+    "entropy": LocalEntropy,
+    "blocks": BlockAutoencoder,
+    "erase": Erase,
+    "persistence": Persistence,
     "objectseeker": ObjectSeeker,
     "patchcleanser": PatchCleanser,
 }

@@ -1,0 +1,190 @@
+"""Block autoencoder: blocks that a network trained on clean pictures cannot redraw are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import nn
+
+from physadv.defend.learned import SHIPPED, load_weights
+from physadv.defend.removal import RemovalDefence
+from physadv.errors import TrainingError
+from physadv.settings import Settings
+from physadv.types import Detector, Float32Array, UInt8Array
+
+SIDE = 16
+KIND = "blocks"
+
+
+class BlockNet(nn.Module):
+    """An autoencoder of 16 x 16 blocks through a bottleneck of 20 numbers: (n, 768) in [0, 1] to the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        size = 3 * SIDE * SIDE
+        self.down = nn.Sequential(nn.Linear(size, 48), nn.GELU(), nn.Linear(48, 20))
+        self.up = nn.Sequential(nn.Linear(20, 48), nn.GELU(), nn.Linear(48, size))
+        # Squared error that 99.9 % of clean blocks stay below, measured when the network was made.
+        self.register_buffer("usual", torch.ones(1))
+
+    def forward(self, blocks: torch.Tensor) -> torch.Tensor:
+        """Return the blocks as the network redraws them."""
+        centred = blocks - 0.5
+        return cast(torch.Tensor, self.up(self.down(centred))) + 0.5
+
+    def surprise(self, blocks: torch.Tensor) -> torch.Tensor:
+        """Return (n,) squared errors, 1 where a clean block hardly ever comes."""
+        return (self(blocks) - blocks).square().mean(1) / cast(torch.Tensor, self.usual)
+
+
+class BlockAutoencoder(RemovalDefence):
+    """Blocks redrawn badly, on a grid and on one shifted by half a block, are removed where enough of them meet."""
+
+    name = "blocks"
+    title = "Block autoencoder: what clean pictures do not contain is removed"
+    paper = "after Lin et al., 'I don't know you, but I can catch you: NutNet' (CCS 2024)"
+    threshold: float = Field(
+        default=0.5, ge=0.05, le=5, description="surprise of a block, 1: hardly ever in clean pictures"
+    )
+    neighbours: int = Field(
+        default=3, ge=1, le=9, description="blocks around it that must be surprising, itself included"
+    )
+    weights: str = Field(default="", description="a file made by `physadv learn blocks`; empty: the shipped one")
+
+    def guard(self, detector: Detector) -> Detector:
+        """Return the defended detector.
+
+        Raises: DefenceError if the weights cannot be read.
+        """
+        self._net()
+        return super().guard(detector)
+
+    def _net(self) -> BlockNet:
+        return load_block_net(self.weights)
+
+    def locate(self, picture: UInt8Array) -> UInt8Array:
+        """Return the mask of blocks that surprise the network."""
+        value = surprise_map(self._net(), picture)
+        hot = (value >= self.threshold).astype(np.float32)
+        near = np.asarray(cv2.boxFilter(hot, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT))
+        marked = ((hot > 0) & (near >= self.neighbours)).astype(np.uint8)
+        return _upright(marked, picture.shape[1], picture.shape[0])
+
+    def soft_mask(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the suspicion of each block as a slope around the threshold."""
+        net = self._net()
+        height, width = images.shape[2:]
+        rows, columns = 2 * (height // SIDE) - 1, 2 * (width // SIDE) - 1
+        blocks = F.unfold(images, SIDE, stride=SIDE // 2)
+        value = net.surprise(blocks.transpose(1, 2).reshape(-1, blocks.shape[1])).reshape(len(images), 1, rows, -1)
+        soft = (4 * (value[..., :columns] / self.threshold - 1)).sigmoid()
+        return F.interpolate(soft, (height, width), mode="nearest")
+
+    @property
+    def reason(self) -> str:
+        """Return why a region was removed."""
+        return "a network trained on clean pictures cannot redraw it"
+
+
+def surprise_map(net: BlockNet, picture: UInt8Array) -> Float32Array:
+    """Return the surprise of each 16 x 16 block at steps of 8 pixels: (2 h / 16 - 1, 2 w / 16 - 1), edges cropped."""
+    blocks, shape = blocks_of(picture)
+    with torch.inference_mode():
+        return net.surprise(blocks).numpy().reshape(shape)
+
+
+def blocks_of(picture: UInt8Array) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Return (n, 768) float32 blocks in [0, 1], channel by channel, and the grid (rows, columns) they come from."""
+    height, width = (s // SIDE * SIDE for s in picture.shape[:2])
+    planes = np.ascontiguousarray(picture[:height, :width].transpose(2, 0, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(planes, (SIDE, SIDE), axis=(1, 2))[:, :: SIDE // 2, :: SIDE // 2]
+    rows, columns = windows.shape[1:3]
+    flat = np.ascontiguousarray(windows.transpose(1, 2, 0, 3, 4)).reshape(rows * columns, -1)
+    return torch.from_numpy(flat).float().div_(255), (rows, columns)
+
+
+def _upright(hot: UInt8Array, width: int, height: int) -> UInt8Array:
+    """Return the (height, width) mask of a grid of blocks at steps of half a block."""
+    step = SIDE // 2
+    mask = np.zeros((height, width), np.uint8)
+    for row, column in np.argwhere(hot):
+        mask[row * step : row * step + SIDE, column * step : column * step + SIDE] = 255
+    return mask
+
+
+@lru_cache(maxsize=4)
+def load_block_net(path: str = "") -> BlockNet:
+    """Return the network in a weights file, frozen; the shipped one for an empty path.
+
+    Raises: DefenceError if it cannot be read.
+    """
+    net = BlockNet()
+    load_weights(Path(path) if path else SHIPPED / f"{KIND}.safetensors", net, kind=KIND)
+    return net
+
+
+class BlockTraining(Settings):
+    """How the block autoencoder is trained on clean pictures."""
+
+    steps: int = Field(default=3000, ge=1, le=200_000, description="optimiser steps")
+    batch: int = Field(default=1024, ge=16, le=65_536, description="blocks a step")
+    rate: float = Field(default=3e-3, gt=0, le=0.1, description="highest learning rate")
+    imgsz: int = Field(default=416, ge=64, le=2048, description="long side to which pictures are scaled before cutting")
+    seed: int = Field(default=0, ge=0, description="of everything random")
+
+
+def train_blocks(
+    pictures: Sequence[UInt8Array],
+    settings: BlockTraining,
+    *,
+    report: Callable[[int, float], None] | None = None,
+) -> BlockNet:
+    """Return an autoencoder trained on every block of clean pictures, and its usual error measured on a tenth kept aside.
+
+    report: called with the step and its mean squared error every 100 steps.
+
+    Raises: TrainingError if the pictures hold fewer than 1,000 blocks.
+    """
+    scaled = []
+    for picture in pictures:
+        for size in (settings.imgsz, round(settings.imgsz * 0.6)):
+            ratio = size / max(picture.shape[:2])
+            to = (max(round(picture.shape[1] * ratio), SIDE), max(round(picture.shape[0] * ratio), SIDE))
+            scaled.append(np.asarray(cv2.resize(picture, to, interpolation=cv2.INTER_LINEAR), np.uint8))
+    blocks = torch.cat([blocks_of(p)[0] for p in scaled]) if scaled else torch.zeros(0, 3 * SIDE * SIDE)
+    if len(blocks) < 1000:
+        raise TrainingError(
+            f"expected clean pictures with 1,000 blocks of 16 x 16 or more, got {len(blocks)}; give more"
+        )
+    torch.manual_seed(settings.seed)
+    order = torch.randperm(len(blocks))
+    kept, blocks = blocks[order[: len(order) // 10]], blocks[order[len(order) // 10 :]]
+    net = BlockNet().train()
+    optimiser = torch.optim.AdamW(net.parameters(), settings.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps, pct_start=0.1)
+    for step in range(1, settings.steps + 1):
+        some = blocks[torch.randint(len(blocks), (settings.batch,))]
+        light = torch.empty(len(some), 1).uniform_(0.6, 1.3)
+        some = (some * light).clamp(0, 1)
+        loss = F.mse_loss(net(some), some)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        if report is not None and (step % 100 == 0 or step == settings.steps):
+            report(step, float(loss.detach()))
+    net.eval().requires_grad_(False)
+    with torch.inference_mode():
+        error = (net(kept) - kept).square().mean(1)
+    cast(torch.Tensor, net.usual).copy_(
+        error.quantile(0.999) if len(error) < 1_000_000 else error.kthvalue(int(len(error) * 0.999)).values
+    )
+    return net

@@ -1,0 +1,50 @@
+"""Random defences: an attacker does not know what will be drawn. All draw from the seed they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from physadv.defend.geometry import Affine, compose, scaling, shift
+from physadv.defend.picture import PictureDefence, View
+from physadv.defend.transforms import GeometricDefence
+from physadv.types import Detector, UInt8Array
+
+
+class Noise(PictureDefence):
+    """Gaussian noise added to every pixel, drawn anew for each picture."""
+
+    name = "noise"
+    title = "Noise: random grain added"
+    paper = "Cohen, Rosenfeld, Kolter, 'Certified adversarial robustness via randomized smoothing' (2019), one sample"
+    sigma: float = Field(default=6.0, ge=0, le=64, description="standard deviation in grey levels")
+    seed: int = Field(default=0, ge=0, description="where the random sequence starts")
+
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the noisy picture."""
+        grain = rng.standard_normal(picture.shape, dtype=np.float32)
+        grain *= self.sigma
+        grain += picture
+        return View(grain.round().clip(0, 255).astype(np.uint8))
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the noisy images: exact."""
+        grain = rng.standard_normal(tuple(images.shape), dtype=np.float32)
+        return (images + torch.from_numpy(grain).to(images) * (self.sigma / 255)).clamp(0, 1)
+
+
+class ResizePad(GeometricDefence):
+    """The picture shrunk by a random factor and put at a random place on grey, drawn anew for each picture."""
+
+    name = "resize-pad"
+    title = "Resize and pad: random size at a random place"
+    paper = "Xie et al., 'Mitigating adversarial effects through randomization' (ICLR 2018)"
+    smallest: float = Field(default=0.9, ge=0.3, le=1, description="smallest factor drawn; the largest is 1")
+    seed: int = Field(default=0, ge=0, description="where the random sequence starts")
+
+    def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
+        """Return the map into a canvas of the same size."""
+        factor = float(rng.uniform(self.smallest, 1))
+        left, top = rng.uniform(0, width * (1 - factor)), rng.uniform(0, height * (1 - factor))
+        return compose(shift(left, top), scaling(factor, factor)), (width, height)

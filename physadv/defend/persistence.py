@@ -1,0 +1,251 @@
+"""Persistence: people do not cease to exist. Whoever was seen is kept, and whoever vanishes in mid-picture is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from physadv.defend.base import Defence, Guarded
+from physadv.defend.tracks import Track, assign
+from physadv.detect.boxes import area, intersection
+from physadv.errors import DefenceError
+from physadv.types import Alert, BoolArray, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
+
+# A jump of the source's clock by more than this starts the watch anew: another scene, another source.
+JUMP_S = 3.0
+# The same warning for the first moments and for as long as nobody was ever seen.
+TIME_CANNOT_KNOW = Alert(
+    "notice",
+    "time cannot know: persistence misses only whom it has seen before; a pattern worn from the first frame hides its "
+    "wearer from it",
+)
+WARM_UP_S = 2.0
+
+
+class Persistence(Defence):
+    """Tracks with hysteresis: born at one score, kept at a lower one, carried on by motion, missed when they vanish.
+
+    Nothing is taken away: every detection passes. People kept below the caller's threshold are `held`.
+    """
+
+    name = "persistence"
+    title = "Persistence: people seen before are kept, and missed when they vanish"
+    paper = "hysteresis thresholds (Canny 1986) over tracks of low-score boxes (Zhang et al., 'ByteTrack', 2022)"
+    order: ClassVar[int] = 5
+    birth: float = Field(default=0.5, gt=0, le=1, description="score from which somebody counts as seen")
+    keep: float = Field(default=0.1, gt=0, le=1, description="score down to which somebody seen before is kept")
+    sure: float = Field(default=0.25, gt=0, le=1, description="score below which somebody seen before is going missing")
+    coast: float = Field(default=1.5, ge=0, le=30, description="seconds that somebody is carried on without any box")
+    alarm: float = Field(default=0.4, ge=0.05, le=10, description="seconds somebody must be missing before the alarm")
+    lasting: float = Field(
+        default=1.0, ge=0, le=30, description="seconds somebody must have been followed to be missed"
+    )
+    usual: float = Field(default=0.5, ge=0, le=1, description="median score somebody must have had to be missed")
+    edge: float = Field(
+        default=0.04, ge=0, le=0.5, description="share of the picture at its rim where people may leave"
+    )
+    remember: float = Field(
+        default=8.0, ge=0, le=120, description="seconds an alarm stands unless the person comes back"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Persistence:
+        if not self.keep <= self.sure <= self.birth:
+            raise ValueError(f"expected keep <= sure <= birth, got {self.keep}, {self.sure}, {self.birth}")
+        return self
+
+    def guard(self, detector: Detector) -> Detector:
+        """Return the detector that remembers people.
+
+        Raises: DefenceError if the detector hides the low scores that keeping needs.
+        """
+        if detector.min_conf > self.keep:
+            raise DefenceError(
+                f"persistence: keep: expected at least the detector's min_conf {detector.min_conf}, got {self.keep}"
+            )
+        return PersistenceGuard(self, detector)
+
+    def twin(self, detector: GradientDetector) -> GradientDetector:
+        """Return the detector itself: a patch is trained on single pictures, in which there is no time to defend."""
+        return detector
+
+
+class PersistenceGuard(Guarded):
+    """The detector with a memory. `detect` wants the frames of one source in order; `detect_batch` has no memory."""
+
+    def __init__(self, defence: Persistence, inner: Detector) -> None:
+        super().__init__(inner)
+        self.defence = defence
+        self._clear()
+
+    @property
+    def plain(self) -> Detector:
+        """Return the detector without memory, for defences that ask about single views."""
+        return getattr(self.inner, "plain", self.inner)
+
+    def reset(self) -> None:
+        """Forget everybody."""
+        super().reset()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._tracks: list[Track] = []
+        self._next = 1
+        self._start: float | None = None
+        self._last_pts = 0.0
+        self._last_index = -1
+        self._now = 0.0
+        self._anybody = False
+
+    def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the detector's own answers: pictures in a batch are no sequence."""
+        return self.ask_batch(images)
+
+    def respond(self, frame: Frame) -> Detections:
+        """Return everybody found, everybody kept, and alerts about everybody missed."""
+        found = self.ask(frame)
+        now = self._clock(frame)
+        identity = self._follow(found, now)
+        held = np.zeros(len(found), bool) if found.held is None else found.held.copy()
+        for n, track in enumerate(self._by_identity(identity)):
+            held[n] |= track is not None and self._proven(track) and found.score[n] >= self.defence.keep
+        coasting = [
+            t for t in self._tracks if t.seen_s < now and self._proven(t) and now - t.seen_s <= self.defence.coast
+        ]
+        coasting = [t for t in coasting if _inside(t.at(now), frame.size) and not self._covered(t, found, held, now)]
+        out = _joined(found, identity, held, coasting, now)
+        return replace(out, alerts=(*out.alerts, *self._alerts(found, frame.size, now)))
+
+    def _clock(self, frame: Frame) -> float:
+        """Return seconds watched so far; starts anew when the source's clock jumps or runs back."""
+        if self._start is None:
+            self._start = frame.pts_s
+        else:
+            step = frame.pts_s - self._last_pts
+            # A source without a clock (pictures in a folder) is counted at 30 a second.
+            if step == 0:
+                step = (frame.index - self._last_index) / 30
+            if frame.index <= self._last_index or not 0 <= step <= JUMP_S:
+                self._clear()
+                self._start = frame.pts_s
+                step = 0.0
+            self._now += step
+        self._last_pts, self._last_index = frame.pts_s, frame.index
+        return self._now
+
+    def _follow(self, found: Detections, now: float) -> list[int]:
+        """Return the identity of each detection, or -1, after matching, births and departures."""
+        d = self.defence
+        usable = np.flatnonzero(found.score >= d.keep)
+        some = found.pick(usable)
+        identity = [-1] * len(found)
+        taken = set()
+        for row, column in assign(self._tracks, some, now, overlap=0.3):
+            self._tracks[row].match(some, column, now, d.sure)
+            identity[int(usable[column])] = self._tracks[row].identity
+            taken.add(column)
+        for column in range(len(some)):
+            if column in taken or some.score[column] < d.birth:
+                continue
+            points = None if some.keypoints is None else some.keypoints[column]
+            track = Track(self._next, some.xyxy[column], float(some.score[column]), now, now, now, points)
+            track.history.append(track.score)
+            self._tracks.append(track)
+            identity[int(usable[column])] = self._next
+            self._next += 1
+            self._anybody = True
+        self._tracks = [
+            t for t in self._tracks if now - t.seen_s <= d.coast or (t.alert and now - t.sure_s <= d.remember)
+        ]
+        return identity
+
+    def _by_identity(self, identity: list[int]) -> list[Track | None]:
+        known = {t.identity: t for t in self._tracks}
+        return [known.get(i) for i in identity]
+
+    def _proven(self, track: Track) -> bool:
+        """Return whether somebody was seen well enough for a memory of them to be worth something."""
+        return track.hits >= 3
+
+    def _covered(self, track: Track, found: Detections, held: BoolArray, now: float) -> bool:
+        """Return whether somebody else stands where a track would be: hidden behind, which is no riddle."""
+        others = found.xyxy[(found.score >= self.defence.sure) | held]
+        return _share_covered(track.at(now), others) > 0.6
+
+    def _alerts(self, found: Detections, size: tuple[int, int], now: float) -> list[Alert]:
+        d = self.defence
+        out = [TIME_CANNOT_KNOW] if not self._anybody or now < WARM_UP_S else []
+        sure = found.xyxy[found.score >= d.sure]
+        for track in self._tracks:
+            missing = now - track.sure_s
+            if track.alert is None and missing >= d.alarm and not track.hidden:
+                if _share_covered(track.at(now), sure) > 0.3 or not self._must_be_here(track, size):
+                    # Behind somebody, or gone by way of the rim: explained once, not asked again.
+                    track.hidden = True
+                elif self._proven(track) and track.sure_s - track.born_s >= d.lasting and track.usual >= d.usual:
+                    track.alert = Alert("vanished", self._words(track, missing, size, now))
+            if track.alert is not None and missing <= d.remember:
+                x1, y1, x2, y2 = track.at(now).tolist()
+                out.append(replace(track.alert, xyxy=(x1, y1, x2, y2)))
+        return out
+
+    def _must_be_here(self, track: Track, size: tuple[int, int]) -> bool:
+        """Return whether the last box lay clear of the rim and was not heading out within the alarm's time."""
+        width, height = size
+        soon = track.xyxy + track.velocity * self.defence.alarm
+        rim_x, rim_y = self.defence.edge * width, self.defence.edge * height
+        for x1, y1, x2, y2 in (track.xyxy.tolist(), soon.tolist()):
+            # Somebody who fills the picture touches its rim without leaving: then only the sides count, by the centre.
+            if x2 - x1 > 0.6 * width or y2 - y1 > 0.6 * height:
+                inside = rim_x < (x1 + x2) / 2 < width - rim_x and rim_y < (y1 + y2) / 2 < height - rim_y
+            else:
+                inside = x1 > rim_x and x2 < width - rim_x and y1 > rim_y and y2 < height - rim_y
+            if not inside:
+                return False
+        return True
+
+    def _words(self, track: Track, missing: float, size: tuple[int, int], now: float) -> str:
+        x1, y1, x2, y2 = track.xyxy.tolist()
+        rim = max(min(x1, y1, size[0] - x2, size[1] - y2), 0)
+        below = f"a candidate of {track.score:.2f} is left" if track.seen_s == now else "no candidate is left"
+        return (
+            f"person {track.identity} vanished without leaving the picture: usual confidence {track.usual:.2f}, "
+            f"missing for {missing:.1f} s, {rim:.0f} px from the rim, {below}"
+        )
+
+
+def _share_covered(box: Float32Array, others: Float32Array) -> float:
+    """Return the largest part of a (4,) box that one of (n, 4) others covers."""
+    if not len(others):
+        return 0.0
+    return float(intersection(box[None], others).max() / max(float(area(box[None])[0]), 1e-9))
+
+
+def _inside(box: Float32Array, size: tuple[int, int]) -> bool:
+    """Return whether at least half of a coasting box is still in the picture."""
+    frame = np.array([[0, 0, *size]], np.float32)
+    return _share_covered(box, frame) > 0.5
+
+
+def _joined(found: Detections, identity: list[int], held: BoolArray, coasting: list[Track], now: float) -> Detections:
+    """Return the answer with identities, and with people carried on appended at score 0, held."""
+    track = np.array(identity, np.int64)
+    if not coasting:
+        return replace(found, held=held, track=track)
+    points = found.keypoints
+    if points is not None:
+        more = [p if (p := t.points_at(now)) is not None else np.zeros((17, 3), np.float32) for t in coasting]
+        points = np.concatenate([points, np.stack(more)]).astype(np.float32)
+    return replace(
+        found,
+        xyxy=np.concatenate([found.xyxy, np.stack([t.at(now) for t in coasting])]).astype(np.float32),
+        score=np.concatenate([found.score, np.zeros(len(coasting), np.float32)]),
+        keypoints=points,
+        held=np.concatenate([held, np.ones(len(coasting), bool)]),
+        certified=None if found.certified is None else np.concatenate([found.certified, np.zeros(len(coasting), bool)]),
+        track=np.concatenate([track, np.array([t.identity for t in coasting], np.int64)]),
+    )

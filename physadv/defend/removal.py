@@ -1,0 +1,136 @@
+"""Locate and remove: what every defence does that marks suspicious pixels and fills them before the detector looks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+
+from physadv.arrays import to_picture, to_tensor
+from physadv.defend.picture import PictureDefence, View
+from physadv.types import Alert, Detector, UInt8Array
+
+Fill = Literal["inpaint", "mean", "blur", "grey"]
+# A page full of red frames helps nobody: the largest few are named, the rest counted.
+NAMED = 4
+
+
+class RemovalDefence(PictureDefence):
+    """A defence that says which pixels to remove; filling, alerts and the twin are the same for all."""
+
+    fill: Fill = Field(default="inpaint", description="what replaces the pixels removed")
+    grow: int = Field(default=2, ge=0, le=32, description="pixels by which each region is grown before it is filled")
+    most: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="share of the picture beyond which nothing is removed and an alert is raised",
+    )
+
+    @abstractmethod
+    def locate(self, picture: UInt8Array) -> UInt8Array:
+        """Return an (h, w) uint8 mask, 255 where pixels are suspicious."""
+
+    def soft_mask(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (b, 1, h, w) in [0, 1], the suspicion with its gradient; by default the mask itself, with none."""
+        with torch.no_grad():
+            masks = [torch.from_numpy(self.locate(to_picture(image))) for image in images]
+            return torch.stack(masks)[:, None].to(images) / 255
+
+    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the picture with suspicious regions filled, and an alert for each large one."""
+        mask = self._region(picture)
+        share = float(np.count_nonzero(mask)) / mask.size
+        if share == 0:
+            return View(picture)
+        if share > self.most:
+            text = f"{self.name}: {share:.0%} of the picture looks suspicious, too much to remove; nothing was changed"
+            return View(picture, alerts=(Alert("suspicious", text),))
+        return View(filled(picture, mask, self.fill), alerts=self._alerts(mask))
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the filled images: exact values; gradients go round what is filled, and through the suspicion itself.
+
+        Source: BPDA (Athalye 2018): the threshold is hard forward and the soft mask's own slope backward; a fill has no
+        gradient.
+        """
+        soft = self.soft_mask(images)
+        with torch.no_grad():
+            pictures = [to_picture(image) for image in images]
+            masks = [self._region(p) for p in pictures]
+            masks = [m if np.count_nonzero(m) <= self.most * m.size else np.zeros_like(m) for m in masks]
+            fills = torch.stack([to_tensor(filled(p, m, self.fill)) for p, m in zip(pictures, masks, strict=True)])
+            hard = torch.stack([torch.from_numpy(m) for m in masks])[:, None].to(images) / 255
+        mask = hard + soft - soft.detach()
+        return images * (1 - mask) + fills.to(images) * mask
+
+    def _region(self, picture: UInt8Array) -> UInt8Array:
+        mask = self.locate(picture)
+        if self.grow and mask.any():
+            mask = np.asarray(cv2.dilate(mask, np.ones((2 * self.grow + 1,) * 2, np.uint8)), np.uint8)
+        return mask
+
+    def _alerts(self, mask: UInt8Array) -> tuple[Alert, ...]:
+        count, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+        regions = sorted(stats[1:count].tolist(), key=lambda s: -s[4])
+        out = []
+        for x, y, w, h, _area in regions[:NAMED]:
+            share = w * h / mask.size
+            text = f"{self.name} removed a region of {share:.1%} of the picture: {self.reason}"
+            out.append(Alert("removed", text, (float(x), float(y), float(x + w), float(y + h))))
+        if len(regions) > NAMED:
+            out.append(Alert("removed", f"{self.name} removed {len(regions) - NAMED} smaller regions too"))
+        return tuple(out)
+
+    @property
+    def reason(self) -> str:
+        """Return why a region was removed, for the alert."""
+        return "it does not look like the rest"
+
+
+def filled(picture: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:
+    """Return the picture with the pixels under `mask` (uint8, 255 = remove) replaced.
+
+    inpaint: continued from around by the flow of the picture. mean: the mean colour of a ring around each region. blur:
+    the picture strongly blurred. grey: 127.
+
+    Source: inpaint is Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, fluid dynamics, and image and video inpainting" (2001).
+    """
+    if not mask.any():
+        return picture
+    if how == "inpaint":
+        return _inpainted(picture, mask)
+    out = picture.copy()
+    if how == "mean":
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+        for region in range(1, count):
+            x, y, w, h, _ = stats[region].tolist()
+            edge = max(2, (w + h) // 8)
+            part = np.s_[max(y - edge, 0) : y + h + edge, max(x - edge, 0) : x + w + edge]
+            around = mask[part] == 0
+            colour = picture[part][around].mean(0) if around.any() else np.full(3, 127.0)
+            out[part][labels[part] == region] = colour.round().astype(np.uint8)
+        return out
+    if how == "blur":
+        side = max(3, min(picture.shape[:2]) // 8) | 1
+        soft = np.asarray(cv2.blur(picture, (side, side)), np.uint8)
+        out[mask > 0] = soft[mask > 0]
+        return out
+    out[mask > 0] = 127
+    return out
+
+
+def _inpainted(picture: UInt8Array, mask: UInt8Array) -> UInt8Array:
+    """Return the picture inpainted region by region: OpenCV's cost is that of the whole picture it is given."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(
+        np.asarray(cv2.dilate(mask, np.ones((9, 9), np.uint8)), np.uint8)
+    )
+    out = picture.copy()
+    for x, y, w, h, _ in stats[1:count].tolist():
+        part = np.s_[max(y - 4, 0) : y + h + 4, max(x - 4, 0) : x + w + 4]
+        out[part] = cv2.inpaint(picture[part], mask[part], 3, cv2.INPAINT_NS)
+    return out

@@ -1,0 +1,85 @@
+"""People over time: tracks that carry motion, how sure the detector was, and since when it is not."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from physadv.detect.boxes import iou
+from physadv.types import Alert, Detections, Float32Array
+
+# A coasting box slows down with this time constant: people stop and turn, and a guess must not run away.
+SLOWING_S = 0.5
+# Share of the newest step in the running velocity.
+NEWEST = 0.35
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One person followed. xyxy and velocity (px/s of each coordinate) are of `seen_s`, the last time it was matched.
+
+    history: recent scores while the detector was sure. sure_s: last time the score reached the threshold. alert: what was
+    said when it vanished, until it comes back.
+    """
+
+    identity: int
+    xyxy: Float32Array
+    score: float
+    born_s: float
+    seen_s: float
+    sure_s: float
+    keypoints: Float32Array | None = None
+    velocity: Float32Array = field(default_factory=lambda: np.zeros(4, np.float32))
+    hits: int = 1
+    history: deque[float] = field(default_factory=lambda: deque(maxlen=60))
+    alert: Alert | None = None
+    hidden: bool = False
+
+    def at(self, now_s: float) -> Float32Array:
+        """Return the (4,) box expected at a time, moved by a velocity that dies away."""
+        passed = max(now_s - self.seen_s, 0.0)
+        return np.asarray(self.xyxy + self.velocity * SLOWING_S * (1 - np.exp(-passed / SLOWING_S)), np.float32)
+
+    def points_at(self, now_s: float) -> Float32Array | None:
+        """Return the last keypoints moved along with the box."""
+        if self.keypoints is None:
+            return None
+        move = self.at(now_s) - self.xyxy
+        out = self.keypoints.copy()
+        out[:, :2] += (move[:2] + move[2:]) / 2
+        return out
+
+    def match(self, found: Detections, index: int, now_s: float, sure: float) -> None:
+        """Take a detection as this person's."""
+        box, score = found.xyxy[index], float(found.score[index])
+        passed = now_s - self.seen_s
+        if passed > 0:
+            self.velocity += NEWEST * ((box - self.xyxy) / passed - self.velocity)
+        self.xyxy, self.score, self.seen_s = box, score, now_s
+        self.keypoints = None if found.keypoints is None else found.keypoints[index]
+        if score >= sure:
+            self.hits += 1
+            self.sure_s = now_s
+            self.history.append(score)
+            self.alert = None
+            self.hidden = False
+
+    @property
+    def usual(self) -> float:
+        """Return the median score while the detector was sure of this person."""
+        return float(np.median(self.history)) if self.history else 0.0
+
+
+def assign(tracks: list[Track], found: Detections, now_s: float, *, overlap: float) -> list[tuple[int, int]]:
+    """Return pairs (track, detection) of the assignment of largest total overlap and score, each overlap >= `overlap`."""
+    if not tracks or not len(found):
+        return []
+    expected = np.stack([t.at(now_s) for t in tracks])
+    # Where somebody was last is as good a guess as where they seemed to be heading.
+    overlaps = np.maximum(iou(expected, found.xyxy), iou(np.stack([t.xyxy for t in tracks]), found.xyxy))
+    value = np.where(overlaps >= overlap, overlaps + 0.3 * found.score[None], 0.0)
+    rows, columns = linear_sum_assignment(-value)
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if value[r, c] > 0]
