@@ -27,7 +27,7 @@ from physadv.record import provenance
 from physadv.settings import Settings
 from physadv.types import Detections, Frame, UInt8Array
 
-__all__ = ["Paths", "RecordSettings", "Recorder", "Session", "VideoWriter"]
+__all__ = ["Paths", "RecordSettings", "Recorder", "Session", "VideoWriter", "h264_works"]
 
 SCHEMA = 1
 TICKS = 90_000
@@ -210,6 +210,11 @@ class Recorder:
             "session": self._session,
         }
         write_json(self.paths.session, record | self._provenance)
+
+
+def h264_works() -> bool:
+    """Return whether the installed PyAV can write what recordings are made of."""
+    return "libx264" in av.codecs_available
 
 
 def _spare_source(paths: Paths, source: str) -> None:

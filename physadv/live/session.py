@@ -88,7 +88,11 @@ class Session:
     """
 
     def __init__(self, path: Path) -> None:
-        self.paths = Paths.of(path)
+        """path: any file of the recording, or a folder, of which the newest recording is taken.
+
+        Raises: RecordingError if there is none, or it lacks its video or sidecar.
+        """
+        self.paths = Paths.of(_newest(path) if path.is_dir() else path)
         stem = self.paths.jsonl.with_suffix("")
         found = [p for p in (self.paths.clean, stem.with_name(f"{stem.name}.mp4")) if p.is_file()]
         if not found:
@@ -143,7 +147,7 @@ class ReplaySource:
 
     def __init__(self, session: Session, *, loop: int = 1) -> None:
         self.session = session
-        self.name = str(session.paths.first)
+        self.name = f"recording {session.video.name}"
         self._loop = loop
         self._rounds = 0
         self._items = iter(session)
@@ -151,7 +155,7 @@ class ReplaySource:
         self._offset_s = 0.0
         self._last_s = 0.0
         self._start_s: float | None = None
-        self._recent: deque[tuple[int, Recorded]] = deque(maxlen=REMEMBERED)
+        self._recent: deque[tuple[Frame, Recorded]] = deque(maxlen=REMEMBERED)
         self._closed = threading.Event()
 
     def read(self) -> Frame:
@@ -168,7 +172,7 @@ class ReplaySource:
             raise EndOfStream(f"{self.name} was closed")
         index, self._index, self._last_s = self._index, self._index + 1, at
         frame = replace(item.frame, index=index, captured_ns=time.monotonic_ns(), pts_s=at)
-        self._recent.append((index, item))
+        self._recent.append((frame, item))
         return frame
 
     def close(self) -> None:
@@ -180,8 +184,8 @@ class ReplaySource:
 
         Raises: RecordingError for any other picture.
         """
-        for index, item in reversed(self._recent):
-            if index == frame.index:
+        for given, item in reversed(self._recent):
+            if (given.index, given.captured_ns) == (frame.index, frame.captured_ns):
                 return item
         raise RecordingError(f"{self.name}: picture {frame.index} is not one that was just played")
 
@@ -208,6 +212,13 @@ class ReplaySource:
             if item is None:
                 raise EndOfStream(f"{self.name}: that was the end of the recording")
         return item
+
+
+def _newest(folder: Path) -> Path:
+    found = sorted(folder.glob("*.session.json"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise RecordingError(f"{folder}: there is no recording in this folder (no *.session.json)")
+    return found[-1]
 
 
 def _recorded(frame: Frame, line: dict[str, Any]) -> Recorded:

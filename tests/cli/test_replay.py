@@ -1,0 +1,62 @@
+"""`physadv replay`: the page of a recording, and what it refuses."""
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from physadv.capture.sample import SampleSource
+from physadv.cli import main
+from physadv.cli.replay import Replay
+from physadv.errors import SettingsError
+from physadv.live.record import Session
+from physadv.live.vision import Shown
+from tests.live.test_record import record_some
+
+
+def test_the_page_of_a_recording_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_some(tmp_path / "v.mp4", 5)
+    answers: list[int] = []
+    wait = Replay.wait
+
+    def look(self: Replay, timeout: float | None = None) -> bool:
+        if not answers:
+            answers.append(urllib.request.urlopen(started[0], timeout=5).status)
+        return wait(self, timeout)
+
+    started: list[str] = []
+    monkeypatch.setattr("builtins.print", lambda text, **_: started.append(text.split()[-1]))
+    monkeypatch.setattr(Replay, "wait", look)
+    assert main(["replay", str(tmp_path), "--port", "0", "--seconds", "1"]) == 0
+    assert answers == [200]
+
+
+def test_replay_shows_what_was_seen_and_refuses_what_would_be_untrue(tmp_path: Path) -> None:
+    record_some(tmp_path / "v.mp4", 8)
+    demo = Replay(Session(tmp_path / "v.mp4"), loop=1)
+    shown: list[Shown] = []
+    demo.subscribe(shown.append)
+    demo.open()
+    demo.start()
+    for refused in (
+        lambda: demo.control(wear="chest-v1"),
+        lambda: demo.control(defend="lgs"),
+        lambda: demo.switch_source("sample"),
+        lambda: demo.take_source(SampleSource()),
+        lambda: demo.switch_detector("yolo11n.pt", "torch", 640),
+    ):
+        with pytest.raises(SettingsError):
+            refused()
+    assert demo.control(conf=0.5).conf == 0.5
+    while not shown or shown[-1].clean.index < 7:
+        assert not demo.wait(0.05) or shown[-1].clean.index == 7
+    demo.stop()
+    assert demo.error is None
+    for item in shown:
+        assert item.people.xyxy[0, 3] == pytest.approx(40 + item.clean.index)
+
+
+def test_no_recording_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for where in ("nosuch.mp4", "nosuch.txt", "."):
+        assert main(["replay", str(tmp_path / where)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
