@@ -3,4 +3,5 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 install_project ""
-exec "$VENV/bin/physadv" live "$@"
+# -P: a file in the folder this is called from must not stand in for a module.
+exec "$PY" -P -m physadv live "$@"

@@ -5,11 +5,13 @@ set -euo pipefail
 install_project "[dev]"
 cd "$ROOT"
 
-# The page is tested in a real Chromium. Where we are root on Debian we bring it; elsewhere its tests say that they skip.
-if ! command -v chromium >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-  say "installing chromium and poppler-utils"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium poppler-utils; } >/dev/null 2>&1 ||
-    say "chromium could not be installed: the browser tests will skip"
+# The page is tested in a real Chromium, printed sheets with poppler. Where we are root on Debian we bring both; elsewhere
+# the tests that want them say that they skip.
+missing=()
+command -v chromium >/dev/null 2>&1 || missing+=(chromium)
+command -v pdftoppm >/dev/null 2>&1 || missing+=(poppler-utils)
+if [ ${#missing[@]} -gt 0 ]; then
+  apt_install "${missing[@]}" || say "not installed: ${missing[*]}; the tests that need them will skip"
 fi
 
 "$PY" -m ruff check .
