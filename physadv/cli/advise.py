@@ -1,0 +1,157 @@
+"""`physadv advise`: whether a print is large enough for your camera and distance, and what would be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+from rich.progress import Progress
+
+from physadv.camera.profile import CameraProfile
+from physadv.cli.base import Command as BaseCommand
+from physadv.dataset import LabelledPicture, labelled_pictures
+from physadv.detect import load_detector
+from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.errors import FabricationError, PatchError
+from physadv.evaluate.size_curve import CANVAS, measure, subjects
+from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
+from physadv.fabricate.units import length_mm
+from physadv.patch import SHIPPED, Patch, load_patch, save_patch
+
+
+class Command(BaseCommand):
+    """Say how large a print appears to the detector, what to expect there, and what size or distance would do."""
+
+    patch: CliPositionalArg[str] = Field(description="a shipped name (chest-v1), a patch file or a run folder")
+    distance: str = Field(default="3m", description="from camera to person")
+    size: str | None = Field(default=None, description="printed width, such as 40cm; without it the pattern's own")
+    fov: float | None = Field(
+        default=None, description="degrees that the camera sees from left to right; 60 unless given"
+    )
+    camera: str | None = Field(default=None, description="calibrated camera (calib/cameras) instead of --fov")
+    resolution: str | None = Field(
+        default=None, description="the camera's picture, such as 1280x720; 640x480 unless given"
+    )
+    imgsz: int = Field(default=640, ge=32, le=4096, description="long side of the picture that the detector is given")
+    person_height: str = Field(default="170cm", description="height of the wearer")
+    wanted: float = Field(default=0.5, description="share of people who should be hidden for a size to do")
+    measure: bool = Field(
+        default=False, description="measure the pattern's size curve on --images and keep it in its file"
+    )
+    images: Path | None = Field(default=None, description="pictures of people not trained on: folder or YOLO data set")
+    labels: Path | None = Field(
+        default=None, description="their YOLO label files, where they are not beside the pictures"
+    )
+    detector: str = Field(default=DEFAULT_DETECTOR, description="pose model that is measured against")
+
+    def run(self) -> int:
+        """Measure if asked to, then advise.
+
+        Raises: FabricationError if flags do not go together.
+        """
+        patch = load_patch(self.patch)
+        if self.measure:
+            patch = self._measured(patch)
+        elif self.images is not None:
+            raise FabricationError("--images: only of use with --measure, which measures the size curve on them")
+        optics = self._optics()
+        distance = length_mm(self.distance, name="--distance") / 1000
+        width = patch.size_mm[0] / 10 if self.size is None else length_mm(self.size, name="--size") / 10
+        aspect = patch.size_mm[1] / patch.size_mm[0]
+        person = length_mm(self.person_height, name="--person-height") / 10
+        console = Console(highlight=False, soft_wrap=True)
+        view = seen(optics, distance_m=distance, side_cm=width * aspect**0.5, person_cm=person)
+        part = "whole in the picture" if view.shown == 1 else f"{view.shown:.0%} of the body in the picture"
+        console.print(
+            f"{width:g} cm at {distance:g} m: {view.side_px:.0f} detector pixels on a person of {view.person_px:.0f}, "
+            f"{part}",
+            markup=False,
+        )
+        table = patch.record.get("size_curve")
+        if table is None:
+            console.print(
+                f"{patch.name} has no size curve, so what to expect there is not known; measure it on people it was not "
+                f"trained on: physadv advise {self.patch} --measure --images FOLDER",
+                markup=False,
+            )
+            return 0
+        curve = SizeCurve(table)
+        found = advise(
+            curve, optics, distance_m=distance, width_cm=width, aspect=aspect, person_cm=person, wanted=self.wanted
+        )
+        got = found.expected
+        console.print(
+            f"expected: {got.asr:.0%} of people hidden ({got.low:.0%} to {got.high:.0%}, about {got.people} people; "
+            f"{curve.about.get('detector', 'detector')} at confidence {curve.about.get('conf', 0.25):g})",
+            markup=False,
+        )
+        console.print(found.text, style="green" if found.enough else "yellow", markup=False)
+        return 0
+
+    def _optics(self) -> Optics:
+        if self.camera is not None:
+            if self.fov is not None:
+                raise FabricationError("--fov and --camera: give one of the two; the profile holds the field of view")
+            profile = CameraProfile.load(self.camera)
+            if self.resolution is not None:
+                profile.check_size(*_resolution(self.resolution))
+            return Optics(profile.width, profile.height, profile.focal_px, self.imgsz)
+        width, height = _resolution(self.resolution or "640x480")
+        return Optics.from_fov(width, height, 60.0 if self.fov is None else self.fov, self.imgsz)
+
+    def _measured(self, patch: Patch) -> Patch:
+        """Return the patch with its size curve, saved where it was loaded from."""
+        if self.images is None:
+            raise FabricationError(
+                "--measure: needs pictures of people the pattern was not trained on (--images FOLDER)"
+            )
+        pictures = held_out(labelled_pictures(self.images, self.labels), patch.record)
+        found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
+        with Progress(transient=True) as bar:
+            task = bar.add_task("people", total=1.0)
+            people = subjects(pictures, found)
+            table = measure(
+                patch, people, found, progress=lambda done, what: bar.update(task, completed=done, description=what)
+            )
+        table["pictures"] = len(pictures)
+        patch = replace(patch, record={**patch.record, "size_curve": table})
+        folder, stem = file_of(self.patch)
+        _, path = save_patch(patch, folder, stem=stem)
+        print(f"measured on {len(people)} people in {len(pictures)} pictures; kept in {path}")
+        return patch
+
+
+def held_out(pictures: list[LabelledPicture], record: dict[str, Any]) -> list[LabelledPicture]:
+    """Return the pictures that the pattern was not trained on, by the split in its record.
+
+    Raises: PatchError if it was trained on all of them.
+    """
+    split = record.get("split")
+    trained = set(split.get("train", [])) if isinstance(split, dict) else set()
+    stems = {Path(name).stem for name in trained}
+    kept = [p for p in pictures if p.path.name not in trained and p.path.stem not in stems]
+    if not kept:
+        raise PatchError("--images: the pattern was trained on every one of these pictures; give others")
+    return kept
+
+
+def file_of(where: str) -> tuple[Path, str]:
+    """Return folder and stem under which a patch given as `where` is saved: its own file, or beside a picture."""
+    path = Path(where)
+    if path.is_dir():
+        return path, "patch"
+    if not path.exists():
+        return SHIPPED, where
+    return path.parent, path.stem
+
+
+def _resolution(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"\s*(\d{1,5})\s*[xX]\s*(\d{1,5})\s*", text)
+    if match is None:
+        raise FabricationError(f"--resolution: expected WIDTHxHEIGHT such as 1280x720, got {text!r}")
+    return int(match[1]), int(match[2])

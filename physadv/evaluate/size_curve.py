@@ -1,0 +1,302 @@
+"""Attack success against size and distance: measured on labelled pictures by scaling the people in them.
+
+A camera, a distance and a print come down to three numbers for a detector: pixels of the person inside the picture, the
+share of the person that is (near the camera the legs are cut off), and the size of the print on the person. The curve is
+a small grid over these; `simulate` renders a given camera instead, and is what the curve must agree with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from physadv.dataset import LabelledPicture
+from physadv.detect.boxes import iou
+from physadv.detect.matching import found, touched
+from physadv.errors import DataError
+from physadv.fabricate.advise import HEADROOM, Optics, seen
+from physadv.patch import Patch
+from physadv.simulate.placement import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, VISIBLE, chest_quads
+from physadv.simulate.wear import Worn
+from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
+
+CONF, STRICT_IOU, FOUND_IOU = 0.25, 0.1, 0.5
+PERSON_CM = 170.0
+# A person is 3.4 times as tall as the line from shoulders to hips is long: 170 cm to 50.
+TALL_PER_TORSO = 3.4
+ANKLES = (15, 16)
+HEAD = slice(0, 5)
+# Enlarged further than this a photograph is mush that no camera would show.
+ENLARGE = 3.2
+PAD = 114
+FEWEST = 5
+# Visible pixels: a whole person far to near; then cut off by frames of two shapes, 640 x 480 and about 16:9.
+WHOLE_PX = (56.0, 84.0, 126.0, 190.0, 285.0, 440.0)
+CUT_PX = (304.0, 456.0)
+SHARES = (0.75, 0.55, 0.38)
+RELATIVE = (0.08, 0.12, 0.17, 0.24, 0.33)
+CANVAS = 640
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """One person in a photograph, facing the camera or turned away from it.
+
+    pixels: (h, w, 3) uint8 RGB of the photograph. xyxy: (4,) the visible person. keypoints: (17, 3). tall: pixels from head
+    to feet, inferred from the torso where the feet are not in the picture. whole: whether they are.
+    """
+
+    pixels: UInt8Array
+    xyxy: Float32Array
+    keypoints: Float32Array
+    tall: float
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """A picture for the detector: pixels (h, w, 3), the person's box (4,) cut at its edges, keypoints (17, 3), height."""
+
+    pixels: UInt8Array
+    xyxy: Float32Array
+    keypoints: Float32Array
+    tall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Of `n` people found without the pattern, `hidden` were not found with it (no box above .25 with IoU above .1)."""
+
+    n: int
+    hidden: int
+
+    @property
+    def asr(self) -> float:
+        """Return the attack success rate; 0 where nobody was found."""
+        return self.hidden / self.n if self.n else 0.0
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Return Wilson's 95 % interval."""
+        if not self.n:
+            return 0.0, 1.0
+        z, n, p = 1.96, self.n, self.asr
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def subjects(pictures: Sequence[LabelledPicture], detector: Detector, *, smallest_px: float = 120.0) -> list[Subject]:
+    """Return the people in labelled pictures who can stand for somebody before a camera.
+
+    detector: a pose model. Wanted: head, both shoulders and both hips visible, the chest or the back to the camera,
+    `smallest_px` tall or more. Pictures without labels count as the detector sees them.
+
+    Raises: DataError if a picture cannot be read, the detector gives no keypoints, or fewer than 5 people are of use.
+    """
+    out = []
+    for picture in pictures:
+        pixels, people = picture.read()
+        answer = detector.detect(Frame(pixels, 0, 0, 0.0)).above(CONF)
+        if answer.keypoints is None:
+            raise DataError(f"{detector.name}: gives no keypoints; measure the size curve with a pose model")
+        boxes = answer.xyxy if people is None else people
+        if not len(boxes) or not len(answer):
+            continue
+        overlap = iou(boxes, answer.xyxy)
+        for i, best in enumerate(overlap.argmax(1)):
+            if overlap[i, best] >= FOUND_IOU:
+                one = _subject(pixels, boxes[i], answer.keypoints[best])
+                if one is not None and one.tall >= smallest_px:
+                    out.append(one)
+    if len(out) < FEWEST:
+        raise DataError(
+            f"--images: expected {FEWEST} or more people who face the camera with head, shoulders and hips in the picture, "
+            f"got {len(out)} in {len(pictures)} pictures; give more pictures"
+        )
+    return out
+
+
+def _subject(pixels: UInt8Array, xyxy: Float32Array, points: Float32Array) -> Subject | None:
+    sure = points[:, 2] >= VISIBLE
+    if not (sure[HEAD].any() and sure[[LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]].all()):
+        return None
+    shoulders = points[[LEFT_SHOULDER, RIGHT_SHOULDER], :2]
+    torso = float(np.linalg.norm(shoulders.mean(0) - points[[LEFT_HIP, RIGHT_HIP], :2].mean(0)))
+    width = float(np.linalg.norm(shoulders[0] - shoulders[1]))
+    upright = points[[LEFT_HIP, RIGHT_HIP], 1].mean() - shoulders[:, 1].mean()
+    if torso < 8 or width < 0.4 * torso or upright < 0.85 * torso:
+        return None
+    high = float(xyxy[3] - xyxy[1])
+    whole = bool(sure[list(ANKLES)].all()) and 2.6 <= high / torso <= 4.8
+    tall = high if whole else TALL_PER_TORSO * torso
+    # A box that is taller than its person should be is of somebody seated or crouched.
+    if not whole and high > 1.05 * tall:
+        return None
+    return Subject(pixels, xyxy, points, tall, whole)
+
+
+def shot(subject: Subject, *, person_px: float, frame: tuple[int, int], rng: np.random.Generator) -> Shot | None:
+    """Return the photograph scaled so that the person would be `person_px` tall, cut to `frame` (width, height).
+
+    What the photograph does not cover is grey 114, as a detector's own padding. None if the person's feet or waist are
+    needed and not in the photograph, or it would be enlarged more than 3.2 times.
+    """
+    width, height = frame
+    scale = person_px / subject.tall
+    x1, y1, x2, y2 = subject.xyxy * scale
+    room = height * (1 - HEADROOM)
+    fits = person_px <= room + 0.5
+    if scale > ENLARGE or (fits and not subject.whole) or (not fits and y2 - y1 < 0.95 * room):
+        return None
+    small, ratio = _scaled(subject.pixels, scale)
+    slack_x, slack_y = max(width - (x2 - x1), 0), max(height * (1 - HEADROOM) - (y2 - y1), 0)
+    left = (x1 + x2) / 2 - width / 2 + rng.uniform(-0.3, 0.3) * slack_x
+    top = y1 - HEADROOM * height - (rng.uniform(0.2, 0.8) * slack_y if fits else 0.0)
+    left, top = _over(left, width, small.shape[1]), _over(top, height, small.shape[0]) if fits else top
+    corner = np.array([round(left), round(top)], np.float32)
+    pixels = np.full((height, width, 3), PAD, np.uint8)
+    sx, sy = int(max(corner[0], 0)), int(max(corner[1], 0))
+    part = small[sy : int(corner[1]) + height, sx : int(corner[0]) + width]
+    ox, oy = sx - int(corner[0]), sy - int(corner[1])
+    pixels[oy : oy + part.shape[0], ox : ox + part.shape[1]] = part
+    box = np.clip(subject.xyxy.reshape(2, 2) * ratio - corner, 0, [width, height]).reshape(4).astype(np.float32)
+    points = subject.keypoints.copy()
+    points[:, :2] = points[:, :2] * ratio - corner
+    return Shot(pixels, box, points, person_px)
+
+
+def _scaled(pixels: UInt8Array, scale: float) -> tuple[UInt8Array, Float32Array]:
+    """Return the photograph scaled, and the true factors along x and y."""
+    h, w = pixels.shape[:2]
+    size = max(1, round(w * scale)), max(1, round(h * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    ratio = np.array([size[0] / w, size[1] / h], np.float32)
+    return cv2.resize(pixels, size, interpolation=how), ratio  # type: ignore[return-value]
+
+
+def _over(start: float, length: int, photograph: int) -> float:
+    """Return where a window starts, moved so that it lies on the photograph where that is large enough."""
+    return min(max(start, 0), photograph - length) if photograph >= length else start
+
+
+class Wearer(Worn):
+    """Puts a pattern of a given size on the chest of one person whose height in pixels is known."""
+
+    def __init__(self, patch: Patch, *, relative: float) -> None:
+        """relative: side of the print (root of its area) over the person's height."""
+        width, height = patch.size_mm
+        self.relative = relative
+        super().__init__(patch, size_cm=relative * PERSON_CM * math.sqrt(width / height))
+        self._side = 0.0
+
+    def dress(self, one: Shot) -> UInt8Array:
+        """Return the shot's pixels with the pattern on its person."""
+        self.reset()
+        self._side = self.relative * one.tall
+        return self.apply(one.pixels, Detections(one.xyxy[None], np.ones(1, np.float32), one.keypoints[None]))
+
+    def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
+        """Return (n, 4, 2) corners of the pattern; a T-shirt covers the torso whatever the size of its texture."""
+        if self.patch.target == "tshirt":
+            return super().quads(xyxy, keypoints)
+        return chest_quads(xyxy, keypoints, side=np.full(len(xyxy), self._side, np.float32))
+
+
+class Trial:
+    """The same shots for every size: the detector looks at each bare picture once."""
+
+    def __init__(self, shots: Sequence[Shot], detector: Detector) -> None:
+        self._detector = detector
+        self.shots = [s for s in shots if self._finds(s)]
+
+    def cell(self, patch: Patch, relative: float) -> Cell:
+        """Return how many of the people found bare are hidden by the pattern at this size."""
+        wearer = Wearer(patch, relative=relative)
+        hidden = 0
+        for one in self.shots:
+            answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
+            hidden += not touched(one.xyxy[None], answer, conf=CONF, iou_above=STRICT_IOU)[0]
+        return Cell(len(self.shots), int(hidden))
+
+    def _finds(self, one: Shot) -> bool:
+        answer = self._detector.detect(Frame(one.pixels, 0, 0, 0.0))
+        return bool(found(one.xyxy[None], answer, conf=CONF, iou_at_least=FOUND_IOU)[0])
+
+
+def measure(
+    patch: Patch,
+    people: Sequence[Subject],
+    detector: Detector,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return the size curve of a pattern as plain values for its record.
+
+    detector: looks at pictures with a long side of 640 as they are (imgsz 640).
+
+    Raises: DataError if nowhere on the grid 5 people could be placed.
+    """
+    rows = [(px, 1.0) for px in WHOLE_PX] + [(px, share) for share in SHARES for px in CUT_PX]
+    cells: list[dict[str, Any]] = []
+    for step, (visible, share) in enumerate(rows):
+        if progress is not None:
+            progress(step / len(rows), f"{visible:.0f} px, {share:.0%} of the person")
+        frame = (CANVAS, 480) if share == 1.0 else (CANVAS, round(visible / (1 - HEADROOM)))
+        rng = np.random.default_rng([seed, step])
+        drawn = [shot(s, person_px=visible / share, frame=frame, rng=rng) for s in people]
+        trial = Trial([s for s in drawn if s is not None], detector)
+        if len(trial.shots) < FEWEST:
+            continue
+        for relative in RELATIVE:
+            cell = trial.cell(patch, relative)
+            low, high = cell.ci95
+            cells.append({
+                "visible_px": visible, "shown": share, "relative": relative, "n": cell.n, "hidden": cell.hidden,
+                "asr": round(cell.asr, 4), "ci95": [round(low, 4), round(high, 4)],
+            })  # fmt: skip
+    if not cells:
+        raise DataError(
+            f"--images: fewer than {FEWEST} people could be shown at any size; give more or larger pictures"
+        )
+    return {
+        "detector": detector.name,
+        "backend": detector.backend,
+        "precision": detector.precision,
+        "conf": CONF,
+        "strict_iou": STRICT_IOU,
+        "people": len(people),
+        "seed": seed,
+        "cells": cells,
+    }
+
+
+def simulate(
+    patch: Patch,
+    people: Sequence[Subject],
+    detector: Detector,
+    optics: Optics,
+    *,
+    distance_m: float,
+    side_cm: float,
+    person_cm: float = PERSON_CM,
+    seed: int = 0,
+) -> Cell:
+    """Return what a pinhole camera's pictures give: people at that distance, the print at its physical size on the chest.
+
+    detector: with imgsz as in `optics`. The pictures have the camera's resolution; the detector scales them itself.
+
+    Raises: FabricationError if distance or size are absurd.
+    """
+    view = seen(optics, distance_m=distance_m, side_cm=side_cm, person_cm=person_cm)
+    rng = np.random.default_rng([seed, round(distance_m * 1000)])
+    frame = (optics.width, optics.height)
+    drawn = [shot(s, person_px=view.person_px / optics.scale, frame=frame, rng=rng) for s in people]
+    return Trial([s for s in drawn if s is not None], detector).cell(patch, view.relative)

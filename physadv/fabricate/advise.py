@@ -1,0 +1,255 @@
+"""How large to print: from camera, distance and size to detector pixels, and from there to what the pattern did when tried.
+
+A pattern's record may hold a size curve (`physadv.evaluate.size_curve` measures it): attack success in cells of three
+numbers that camera, distance and print size come down to: how many detector pixels of the person are in the picture, how
+much of the person that is, and how large the pattern is on the person.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from physadv.errors import FabricationError, PatchError
+
+# A camera is pointed so that a little room is left over the head.
+HEADROOM = 0.05
+NEAREST_M, FARTHEST_M = 0.5, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Optics:
+    """A pinhole camera before a detector. focal_px: in pixels of the full picture. imgsz: the detector's long side."""
+
+    width: int
+    height: int
+    focal_px: float
+    imgsz: int = 640
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, fov_deg: float, imgsz: int = 640) -> Optics:
+        """Return a camera by its horizontal field of view in degrees.
+
+        Raises: FabricationError if a number is impossible.
+        """
+        if not 5 <= fov_deg <= 160:
+            raise FabricationError(f"--fov: expected 5 to 160 degrees across the picture, got {fov_deg:g}")
+        if not 64 <= min(width, height) <= max(width, height) <= 16384:
+            raise FabricationError(f"--resolution: expected sides of 64 to 16384 pixels, got {width}x{height}")
+        return cls(width, height, width / 2 / math.tan(math.radians(fov_deg) / 2), imgsz)
+
+    @property
+    def scale(self) -> float:
+        """Return detector pixels per camera pixel."""
+        return self.imgsz / max(self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the detector is given. person_px: the whole person's height in its pixels, though part may be cut off.
+
+    shown: the share of that height inside the picture. side_px: of the pattern (root of its area). relative: that side
+    over the person's height.
+    """
+
+    person_px: float
+    shown: float
+    side_px: float
+    relative: float
+
+    @property
+    def visible_px(self) -> float:
+        """Return the person's height inside the picture, in detector pixels."""
+        return self.person_px * self.shown
+
+
+def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float = 170.0) -> View:
+    """Return what the detector sees of a person facing the camera with a print of that side on the chest.
+
+    Raises: FabricationError if distance, size or person are absurd.
+    """
+    if not 0.2 <= distance_m <= 100:
+        raise FabricationError(f"--distance: expected 0.2 to 100 m, got {distance_m:g} m")
+    if not 1 <= side_cm <= 300:
+        raise FabricationError(f"--size: expected 1 to 300 cm, got {side_cm:g} cm")
+    if not 50 <= person_cm <= 250:
+        raise FabricationError(f"--person-height: expected 50 to 250 cm, got {person_cm:g} cm")
+    per_cm = optics.focal_px / (distance_m * 100) * optics.scale
+    room = optics.height * optics.scale * (1 - HEADROOM)
+    person = per_cm * person_cm
+    return View(person, min(1.0, room / person), per_cm * side_cm, side_cm / person_cm)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Attack success that the curve promises: asr and its 95 % interval, and how many people the nearest cells had."""
+
+    asr: float
+    low: float
+    high: float
+    people: int
+
+
+class SizeCurve:
+    """A measured size curve, read between its cells."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        """record: the value of `size_curve` in a patch's record.
+
+        Raises: PatchError if it is not what `physadv advise --measure` writes.
+        """
+        try:
+            cells = [
+                (float(c["visible_px"]), float(c["shown"]), float(c["relative"]), int(c["n"]), float(c["asr"]),
+                 float(c["ci95"][0]), float(c["ci95"][1]))
+                for c in record["cells"]
+                if int(c["n"]) > 0
+            ]  # fmt: skip
+            self.about = {k: v for k, v in record.items() if k != "cells"}
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise PatchError(f"size_curve: cells do not read ({error!r}); measure again with --measure") from error
+        if not cells:
+            raise PatchError("size_curve: holds no cells; measure again with --measure")
+        self._table = np.array(cells, np.float64)
+
+    @property
+    def largest(self) -> float:
+        """Return the largest side measured, over the person's height."""
+        return float(self._table[:, 2].max())
+
+    def expected(self, view: View) -> Expected:
+        """Return the attack success for a view, interpolated in the logarithms of pixels and sizes, held at the edges.
+
+        Below the smallest size measured it falls in proportion to the side.
+        """
+        shares = np.unique(self._table[:, 1])
+        low, high, weight = _between(shares, view.shown)
+        columns = [self._at_share(share, view) for share in (shares[low], shares[high])]
+        values = columns[0] * (1 - weight) + columns[1] * weight
+        smallest = self._table[:, 2].min()
+        fade = min(1.0, view.relative / smallest)
+        asr, bottom, top = _probability(values[:3]) * (fade, fade, 1.0)
+        return Expected(float(asr), float(bottom), float(top), round(float(values[3])))
+
+    def _at_share(self, share: float, view: View) -> np.ndarray[Any, Any]:
+        """Return logits of (asr, low, high) and n among the cells that show this share of the person."""
+        rows = self._table[self._table[:, 1] == share]
+        heights = np.unique(rows[:, 0])
+        low, high, weight = _between(np.log(heights), math.log(view.visible_px))
+        found = []
+        for height in (heights[low], heights[high]):
+            line = rows[rows[:, 0] == height]
+            line = line[np.argsort(line[:, 2])]
+            at = math.log(max(view.relative, 1e-6))
+            found.append(np.array([np.interp(at, np.log(line[:, 2]), column) for column in _logits(line)]))
+        return np.asarray(found[0] * (1 - weight) + found[1] * weight)
+
+
+def _logits(line: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    """Return logits of asr, low, high, and n; half a person is added on both sides, so that none is infinite."""
+    n = line[:, 3]
+    out = []
+    for column in (line[:, 4], line[:, 5], line[:, 6]):
+        p = (column * n + 0.5) / (n + 1)
+        out.append(np.log(p / (1 - p)))
+    return [*out, n]
+
+
+def _probability(logit: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(1 / (1 + np.exp(-logit)))
+
+
+def _between(points: np.ndarray[Any, Any], value: float) -> tuple[int, int, float]:
+    """Return the neighbours of `value` among rising points and the weight of the upper one, held at the ends."""
+    if value <= points[0]:
+        return 0, 0, 0.0
+    if value >= points[-1]:
+        return len(points) - 1, len(points) - 1, 0.0
+    high = int(np.searchsorted(points, value, side="right"))
+    low = high - 1
+    return low, high, float((value - points[low]) / (points[high] - points[low]))
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to tell someone about to print. expected: at the size and distance asked for.
+
+    enough: whether that reaches `wanted`. smallest_cm: the smallest width that does at this distance, or None if none does
+    that was measured. farthest_m: the farthest distance at which this size does, or None. text: all of it, in words.
+    """
+
+    view: View
+    expected: Expected
+    enough: bool
+    smallest_cm: float | None
+    farthest_m: float | None
+    text: str
+
+
+def advise(
+    curve: SizeCurve,
+    optics: Optics,
+    *,
+    distance_m: float,
+    width_cm: float,
+    aspect: float = 1.0,
+    person_cm: float = 170.0,
+    wanted: float = 0.5,
+) -> Advice:
+    """Return what to expect at a distance with a print of this width, and what would do instead.
+
+    aspect: height over width of the pattern. wanted: the share of people, of those found without a pattern, to be hidden.
+
+    Raises: FabricationError if a number is absurd.
+    """
+    if not 0 < wanted < 1:
+        raise FabricationError(f"--wanted: expected a share of people above 0 and under 1, got {wanted:g}")
+
+    def at(width: float, distance: float) -> View:
+        return seen(optics, distance_m=distance, side_cm=width * math.sqrt(aspect), person_cm=person_cm)
+
+    view = at(width_cm, distance_m)
+    got = curve.expected(view)
+    # What was not tried is not promised: the largest width is that of the largest cells.
+    largest = math.floor(curve.largest * person_cm / math.sqrt(aspect))
+    widths = np.arange(5.0, largest + 0.5)
+    smallest = _first(widths, lambda w: curve.expected(at(w, distance_m)).asr >= wanted)
+    distances = np.arange(FARTHEST_M, NEAREST_M - 0.01, -0.1)
+    farthest = _first(distances, lambda d: curve.expected(at(width_cm, d)).asr >= wanted)
+    enough = got.asr >= wanted
+    text = _sentence(width_cm, distance_m, enough, smallest, farthest, largest, wanted)
+    return Advice(view, got, enough, smallest, farthest, text)
+
+
+def _first(values: np.ndarray[Any, Any], does: Callable[[float], bool]) -> float | None:
+    return next((round(float(v), 1) for v in values if does(float(v))), None)
+
+
+def _sentence(
+    width_cm: float,
+    distance_m: float,
+    enough: bool,
+    smallest: float | None,
+    farthest: float | None,
+    largest_cm: float,
+    wanted: float,
+) -> str:
+    here = f"{distance_m:g} m"
+    if enough:
+        more = f" up to {farthest:g} m" if farthest is not None and farthest > distance_m + 0.05 else ""
+        less = f"; {smallest:g} cm would do at {here}" if smallest is not None and smallest < width_cm - 0.25 else ""
+        return f"large enough at {here}: {width_cm:g} cm works{more}{less}"
+    # Some people cannot be hidden from nearer either, nor by any size: say so instead of a size that is a guess.
+    larger = f"print at {smallest:g} cm" if smallest is not None and smallest > width_cm else None
+    nearer = f"stand at {farthest:g} m" if farthest is not None else None
+    what = "too small" if larger or (farthest is not None and farthest < distance_m) else "not strong enough"
+    if larger or nearer:
+        return f"{what} at {here}: {' or '.join(w for w in (larger, nearer) if w)}"
+    return (
+        f"not strong enough at {here}: no size up to {largest_cm:g} cm hides {wanted:.0%} of people there, and "
+        f"{width_cm:g} cm does at no distance; use another pattern or a lower --wanted"
+    )

@@ -1,0 +1,141 @@
+"""Advice follows the optics, and a measured curve tells what a simulated camera will see."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from physadv.errors import FabricationError, PatchError
+from physadv.evaluate.size_curve import Cell, Subject, measure, shot, simulate
+from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
+from physadv.patch import Patch
+from physadv.types import Detections, Frame, UInt8Array
+
+MAGENTA = Patch("magenta", np.full((16, 16, 3), (255, 0, 255), np.uint8), np.full((16, 16), 255, np.uint8), (400, 400))
+
+
+def figure(number: int, *, tall: int = 640) -> Subject:
+    """Return somebody drawn standing: green, of a shade by which the detector below tells people apart."""
+    width = tall * 2 // 5
+    pixels = np.full((tall + 40, tall + 40, 3), 90, np.uint8)
+    x = (tall + 40 - width) // 2
+    pixels[20 : 20 + tall, x : x + width] = (0, 120 + number, 0)
+    points = np.zeros((17, 3), np.float32)
+    cm, middle = tall / 170, x + width / 2
+    for joint, (across, down) in {
+        0: (0, 12), 5: (18, 30), 6: (-18, 30), 11: (12, 80), 12: (-12, 80), 15: (12, 168), 16: (-12, 168)
+    }.items():  # fmt: skip
+        points[joint] = (middle + across * cm, 20 + down * cm, 1)
+    box = np.array([x, 20, x + width, 20 + tall], np.float32)
+    return Subject(pixels, box, points, float(tall), True)
+
+
+class ShadeDetector:
+    """Finds the green figure unless the magenta on it is large, in pixels and on the person; each has a limit."""
+
+    name, backend, precision, min_conf = "shade", "none", "exact", 0.05
+
+    def __init__(self, imgsz: int = 640) -> None:
+        self.imgsz = imgsz
+
+    def detect(self, frame: Frame) -> Detections:
+        pixels: UInt8Array = frame.pixels
+        scale = self.imgsz / max(pixels.shape[:2])
+        if scale != 1:
+            pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        person = (pixels[..., 1] > 110) & (pixels[..., 0] < 40)
+        print_ = (pixels[..., 0] > 150) & (pixels[..., 1] < 60)
+        ys, xs = np.nonzero(person | print_)
+        if not len(ys) or not person.any():
+            return Detections.empty()
+        number = int(np.median(pixels[person][:, 1])) - 120
+        limit = 25 + 4 * (number % 20)
+        if math.sqrt(print_.sum()) > limit:
+            return Detections.empty()
+        box = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32) / scale
+        return Detections(box, np.ones(1, np.float32) * 0.9)
+
+    def detect_batch(self, images: Any) -> list[Detections]:
+        return [self.detect(Frame(i, 0, 0, 0.0)) for i in images]
+
+
+@pytest.fixture(scope="module")
+def curve() -> dict[str, Any]:
+    return measure(MAGENTA, [figure(i) for i in range(20)], ShadeDetector())
+
+
+def test_pinhole() -> None:
+    optics = Optics.from_fov(1280, 720, 90, imgsz=640)
+    view = seen(optics, distance_m=2, side_cm=40)
+    assert view.side_px == pytest.approx(640 * 40 / 200 / 2)
+    assert view.person_px == pytest.approx(640 * 170 / 200 / 2)
+    assert view.shown == 1
+    assert seen(optics, distance_m=0.5, side_cm=40).shown == pytest.approx(360 * 0.95 / (640 * 170 / 50 / 2))
+
+
+@pytest.mark.parametrize(
+    ("resolution", "distance"), [((640, 480), 1), ((640, 480), 2), ((640, 480), 3), ((640, 480), 5), ((1280, 720), 1)]
+)
+def test_the_curve_agrees_with_a_camera_within_ten_points(
+    curve: dict[str, Any], resolution: tuple[int, int], distance: float
+) -> None:
+    optics = Optics.from_fov(*resolution, 60)
+    assert any(0.3 < cell["asr"] < 0.7 for cell in curve["cells"])
+    for size in (25.0, 40.0):
+        expected = SizeCurve(curve).expected(seen(optics, distance_m=distance, side_cm=size)).asr
+        people = [figure(i, tall=700) for i in range(20)]
+        got = simulate(MAGENTA, people, ShadeDetector(), optics, distance_m=distance, side_cm=size)
+        assert got.n >= 15
+        assert expected == pytest.approx(got.asr, abs=0.10)
+
+
+def test_too_small_says_what_would_do(curve: dict[str, Any]) -> None:
+    optics = Optics.from_fov(640, 480, 60)
+    found = advise(SizeCurve(curve), optics, distance_m=4, width_cm=30)
+    assert not found.enough and found.smallest_cm is not None and found.farthest_m is not None
+    assert found.text == f"too small at 4 m: print at {found.smallest_cm:g} cm or stand at {found.farthest_m:g} m"
+    for distance, width in ((4, found.smallest_cm), (found.farthest_m, 30)):
+        again = advise(SizeCurve(curve), optics, distance_m=distance, width_cm=width)
+        assert again.enough and again.text.startswith("large enough")
+
+
+def test_a_pattern_that_never_works_is_called_so(curve: dict[str, Any]) -> None:
+    cells = [{**c, "asr": 0.0, "ci95": [0.0, 0.1]} for c in curve["cells"]]
+    found = advise(SizeCurve({**curve, "cells": cells}), Optics.from_fov(640, 480, 60), distance_m=3, width_cm=30)
+    assert "not strong enough" in found.text and found.smallest_cm is None
+
+
+def test_people_are_placed_as_far_away_as_asked() -> None:
+    rng = np.random.default_rng(0)
+    far = shot(figure(3), person_px=120, frame=(640, 480), rng=rng)
+    assert far is not None and far.pixels.shape == (480, 640, 3)
+    assert far.xyxy[3] - far.xyxy[1] == pytest.approx(120, abs=1.5)
+    near = shot(figure(3), person_px=900, frame=(640, 480), rng=rng)
+    assert near is not None and near.xyxy[3] == 480 and near.xyxy[1] == pytest.approx(24, abs=1.5)
+    assert shot(replace(figure(3), whole=False), person_px=120, frame=(640, 480), rng=rng) is None
+
+
+def test_wilson() -> None:
+    assert Cell(20, 10).ci95 == pytest.approx((0.299, 0.701), abs=0.001)
+    assert Cell(0, 0).ci95 == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("values", [{"distance_m": 0}, {"side_cm": 0}, {"side_cm": 1e9}, {"person_cm": 1}])
+def test_absurd_numbers_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(FabricationError, match="expected"):
+        seen(Optics.from_fov(640, 480, 60), **{"distance_m": 3.0, "side_cm": 30.0, **values})
+
+
+@pytest.mark.parametrize(("width", "fov"), [(640, 0), (640, 180), (10, 60)])
+def test_impossible_cameras_are_refused(width: int, fov: float) -> None:
+    with pytest.raises(FabricationError):
+        Optics.from_fov(width, 480, fov)
+
+
+@pytest.mark.parametrize("record", [{}, {"cells": []}, {"cells": [{"n": 3}]}, {"cells": 7}])
+def test_a_damaged_curve_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises(PatchError, match="measure again"):
+        SizeCurve(record)
