@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ FLIPPED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 # People smaller than this in a view wear nothing and are left alone: a pattern on them would be a few pixels.
 SMALLEST_PX = 20.0
 PAD = 114
+VIDEO_COUNTS_AS = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +66,15 @@ class Views:
     def __init__(self, pictures: list[Picture], *, framing: Framing, wear: Wear) -> None:
         self.pictures, self.framing, self.wear = pictures, framing, wear
         rows, weights = [], []
+        frames = Counter(p.name.partition("#")[0] for p in pictures)
         for p, picture in enumerate(pictures):
             for q, box in enumerate(picture.boxes):
                 side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
                 rows.append((p, q))
                 # Small people are blurred when enlarged and rarely found even when they wear nothing.
-                weights.append(np.clip((side - 16) / 64, 0.02, 1) / np.sqrt(len(picture.boxes)))
+                weight = np.clip((side - 16) / 64, 0.02, 1) / np.sqrt(len(picture.boxes))
+                # Frames of one video are near copies: together they count as so many photographs.
+                weights.append(weight * min(1.0, VIDEO_COUNTS_AS / frames[picture.name.partition("#")[0]]))
         self.rows = rows
         self.weights = np.array(weights) / max(sum(weights), 1e-9)
 

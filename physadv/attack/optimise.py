@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,8 @@ class Task:
     record: dict[str, Any] = field(default_factory=dict)
     name: str = "patch"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1), repr=False)
+    ahead: dict[tuple[int, int, int], Future[tuple[Scene, list[WorldDraw]]]] = field(default_factory=dict, repr=False)
 
     def pattern(self, start: int = 0) -> Pattern:
         """Return an untrained pattern; every random start has its own."""
@@ -132,7 +135,7 @@ def optimise(
     began = time.monotonic()
     while state.step < s.total_steps:
         _turn(task, state)
-        loss = _step(task, views, pattern, state, ranks)
+        loss = step(task, views, pattern, state, ranks)
         state.step += 1
         state.losses = [*state.losses, loss][-LOSSES_KEPT:]
         figures = _score(task, state, folder) if _due(s, state.step) and ranks.rank == 0 else None
@@ -169,8 +172,11 @@ def _turn(task: Task, state: State) -> None:
         state.restart(levels, mean)
 
 
-def _step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks) -> float:
-    """Take one optimiser step and return the loss before it."""
+def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks) -> float:
+    """Take one optimiser step and return the loss before it.
+
+    Raises: TrainingError if the loss or its gradient is no number.
+    """
     s = task.settings
     parts = s.accumulate if s.accumulate % ranks.world == 0 else s.accumulate * ranks.world
     for level in state.levels:
@@ -217,16 +223,11 @@ def _attack(
     return (losses * weight).sum(), losses.detach()
 
 
-def _draw(task: Task, views: Views, pattern: Pattern, step: int, part: int, parts: int) -> tuple[Scene, WorldDraw]:
-    """Return the views and the world of one part of a step; all chance comes from (seed, step, part)."""
+def _draw(task: Task, views: Views, pattern: Pattern, at: int, part: int, parts: int) -> tuple[Scene, WorldDraw]:
+    """Return the views and the world of one part of a step."""
     s = task.settings
-    count, side = s.views(step)
-    count = max(count // parts, 1)
-    scene = views.batch(count, side, np.random.default_rng([s.seed, step, part])).to(task.device)
-    generator = torch.Generator().manual_seed((s.seed * 1_000_003 + step) * 64 + part)
-    n = len(scene.prints)
-    draws = [_moved(s.world.sample(n, count, generator), task.device) for _ in range(s.worst_of)]
-    if len(draws) == 1 or n == 0:
+    scene, draws = _ahead(task, views, at, part, parts)
+    if len(draws) == 1 or len(scene.prints) == 0:
         return scene, draws[0]
     with torch.no_grad():
         rgba = pattern.rgba()
@@ -234,8 +235,30 @@ def _draw(task: Task, views: Views, pattern: Pattern, step: int, part: int, part
         for draw in draws:
             images = s.world.apply(rgba, scene.images, scene.prints, draw)
             people = torch.stack([_loss(s, d, images, scene) for d in task.detectors]).mean(0)
-            hurt.append(torch.zeros(count, device=task.device).index_add(0, scene.owner, people))
+            hurt.append(torch.zeros(len(images), device=task.device).index_add(0, scene.owner, people))
     return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), scene.prints.owner)
+
+
+def _ahead(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Scene, list[WorldDraw]]:
+    """Return views and draws, prepared while the step before was computed if it asked for them.
+
+    All chance comes from (seed, step, part), so preparing ahead changes nothing.
+    """
+    waiting = task.ahead.pop((at, part, parts), None)
+    ready = waiting.result() if waiting is not None else _chance(task, views, at, part, parts)
+    if at + 1 < task.settings.total_steps:
+        task.ahead[(at + 1, part, parts)] = task.worker.submit(_chance, task, views, at + 1, part, parts)
+    return ready
+
+
+def _chance(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Scene, list[WorldDraw]]:
+    s = task.settings
+    count, side = s.views(at)
+    count = max(count // parts, 1)
+    scene = views.batch(count, side, np.random.default_rng([s.seed, at, part])).to(task.device)
+    generator = torch.Generator().manual_seed((s.seed * 1_000_003 + at) * 64 + part)
+    draws = [_moved(s.world.sample(len(scene.prints), count, generator), task.device) for _ in range(s.worst_of)]
+    return scene, draws
 
 
 def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, scene: Scene) -> torch.Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from physadv.attack.optimise import Progress, Task, optimise
+from physadv.attack.crops import Views
+from physadv.attack.optimise import Progress, Task, optimise, step
 from physadv.attack.people import Picture
+from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
+from physadv.attack.state import State
 from physadv.types import GradientDetector
 
 
@@ -25,6 +28,24 @@ def seconds_a_step(settings: TrainSettings, attacked: Sequence[GradientDetector]
     short = settings.model_copy(update={"steps": steps, "starts": 1})
     optimise(Task(short, made_up(8), attacked), tell=tell)
     return float(np.median(np.diff(times)[1:])) if steps > 2 else times[-1]
+
+
+def stepper(
+    settings: TrainSettings, attacked: Sequence[GradientDetector], people: list[Picture]
+) -> Callable[[], tuple[int, int]]:
+    """Return a function that takes the next training step and returns its views' (count, side in pixels)."""
+    task = Task(settings, people, attacked)
+    pattern = task.pattern()
+    state = State.fresh(pattern.levels, settings.texels, len(attacked))
+    views = Views(people, framing=settings.framing, wear=settings.wear)
+
+    def take() -> tuple[int, int]:
+        shape = settings.views(state.step)
+        step(task, views, pattern, state, Ranks())
+        state.step += 1
+        return shape
+
+    return take
 
 
 def made_up(count: int, *, seed: int = 0) -> list[Picture]:

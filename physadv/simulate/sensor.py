@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -68,7 +67,7 @@ class Sensor(Transform[SensorDraw]):
             motion=some(1.5, min(self.motion * s, KERNEL)),
             angle=uniform((batch,), 0, math.pi, generator),
             shrink=some(1.2, 1 + (self.shrink - 1) * s),
-            exposure=normal((batch,), self.exposure * s, generator).exp(),
+            exposure=(normal((batch,), 2 * self.exposure * s, generator) * chance(batch, often, generator)).exp(),
             noise=some(0.003, self.noise * s),
             noise_at=torch.randint(0, NOISE_SIDE * NOISE_SIDE, (batch,), generator=generator),
             chroma=chance(batch, often, generator).float(),
@@ -76,18 +75,31 @@ class Sensor(Transform[SensorDraw]):
         )
 
     def apply(self, images: torch.Tensor, params: SensorDraw) -> torch.Tensor:
-        """Return pictures (b, 3, h, w) as the camera gives them, clipped to [0, 1]."""
-        if self.strength == 0:
-            return images.clamp(0, 1)
+        """Return pictures (b, 3, h, w) in [0, 1] as the camera gives them, clipped to [0, 1]."""
         p = params
-        images = images * p.exposure.to(images)[:, None, None, None]
-        images = _some(images, (p.defocus > 0) | (p.motion > 0), lambda x, i: blur(x, kernels(p.pick(i))))
-        images = _some(images, p.shrink > 1, lambda x, i: lose_resolution(x, p.shrink[i]))
-        images = images.clamp(0, 1)
-        images = _some(images, p.noise > 0, lambda x, i: x + noise_of(p.noise_at[i], x) * _wide(p.noise[i], x))
-        images = _some(images, p.chroma > 0, lambda x, _: subsample_chroma(x))
-        images = _some(images, p.quality > 0, lambda x, i: jpeg(x.clamp(0, 1), p.quality[i]))
-        return images.clamp(0, 1)
+        struck = (p.exposure != 1) | (p.defocus > 0) | (p.motion > 0) | (p.shrink > 1)
+        struck = struck | (p.noise > 0) | (p.chroma > 0) | (p.quality > 0)
+        index = struck.nonzero().squeeze(1)
+        if self.strength == 0 or len(index) == 0:
+            return images
+        out = torch.cat([self._one(images[i : i + 1], p.pick(torch.tensor([i]))) for i in index.tolist()])
+        # One copy, in the memory order of the images (channels_last), so that what follows need not reorder them.
+        return images.index_copy(0, index, out.to(images))
+
+    def _one(self, image: torch.Tensor, p: SensorDraw) -> torch.Tensor:
+        """Return one picture (1, 3, h, w) with the effects that strike it."""
+        if p.exposure != 1:
+            image = image * p.exposure.to(image)
+        if p.defocus > 0 or p.motion > 0:
+            image = blur(image, kernels(p))
+        if p.shrink > 1:
+            image = lose_resolution(image, p.shrink)
+        image = image.clamp(0, 1)
+        if p.noise > 0:
+            image = (image + noise_of(p.noise_at, image) * p.noise.to(image)).clamp(0, 1)
+        if p.chroma > 0:
+            image = subsample_chroma(image).clamp(0, 1)
+        return jpeg(image, p.quality) if p.quality > 0 else image
 
 
 def kernels(params: SensorDraw) -> torch.Tensor:
@@ -124,32 +136,16 @@ def lose_resolution(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def noise_of(at: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Return unit noise like images (b, c, h, w): a fixed table, rolled to each one's place `at`."""
+    """Return unit noise like images (b, c, h, w): a window of a fixed table, at each one's place `at`."""
     _, c, h, w = images.shape
-    table = _noise_table().to(images)
-    rolled = [table.roll((int(a) // NOISE_SIDE, int(a) % NOISE_SIDE), (1, 2)) for a in at.tolist()]
-    tall, wide = -(-h // NOISE_SIDE), -(-w // NOISE_SIDE)
-    return torch.stack(rolled).repeat(1, 1, tall, wide)[:, :c, :h, :w]
+    tall, wide = (max(-(-side // NOISE_SIDE), 1) for side in (h, w))
+    table = _noise_table().repeat(1, tall, wide) if tall > 1 or wide > 1 else _noise_table()
+    free = table.shape[1] - h + 1, table.shape[2] - w + 1
+    cut = [(int(a) // NOISE_SIDE % free[0], int(a) % NOISE_SIDE % free[1]) for a in at.tolist()]
+    return torch.stack([table[:c, y : y + h, x : x + w] for y, x in cut]).to(images)
 
 
 @cache
 def _noise_table() -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(3, NOISE_SIDE, NOISE_SIDE, generator=generator)
-
-
-def _wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return values.to(like)[:, None, None, None]
-
-
-def _some(
-    images: torch.Tensor, hit: torch.Tensor, change: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
-    """Return images with `change` done to those of them that are hit."""
-    index = hit.nonzero().squeeze(1)
-    if len(index) == 0:
-        return images
-    if len(index) == len(images):
-        return change(images, index)
-    # A copy in the memory order of the images (channels_last), so that what follows need not reorder them.
-    return images.index_copy(0, index, change(images[index], index).to(images))

@@ -1,0 +1,93 @@
+"""A contact sheet: what the simulated world shows the detector, and how sure the detector is of each person in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from physadv.arrays import to_picture
+from physadv.attack.crops import Framing, Scene, Views, Wear
+from physadv.attack.losses import concerned
+from physadv.attack.people import Picture
+from physadv.errors import DataError
+from physadv.patch import Patch
+from physadv.simulate.world import World
+from physadv.types import GradientDetector, UInt8Array
+
+GAP, STRIP = 4, 18
+SEEN, HIDDEN, INK = (214, 69, 65), (38, 140, 78), (40, 40, 40)
+
+
+def contact_sheet(
+    patch: Patch,
+    people: Sequence[Picture],
+    *,
+    world: World,
+    framing: Framing,
+    wear: Wear,
+    columns: int = 6,
+    rows: int = 4,
+    size: int = 224,
+    seed: int = 0,
+    detector: GradientDetector | None = None,
+) -> UInt8Array:
+    """Return an RGB picture of rows x columns views as training draws them, then a row per transform by itself.
+
+    In the upper part each person's box is red with the highest confidence about that person where it is .25 or more,
+    green below; without a `detector` there are no boxes. The lower rows show one view under one transform at a time, from
+    strength 0 at the left to 2 at the right.
+
+    Raises: DataError if there are no people.
+    """
+    views = Views(list(people), framing=framing, wear=wear)
+    if not views.rows:
+        raise DataError("preview: expected pictures with people, got none")
+    pixels, mask = patch.tensors()
+    pattern = torch.cat([pixels, mask])
+    scene = views.batch(columns * rows, size, np.random.default_rng(seed))
+    shown = _apply(world, pattern, scene, seed)
+    cells = [to_picture(image) for image in shown]
+    if detector is not None:
+        _mark(cells, shown, scene, detector)
+    lines = [_line(cells[r * columns : (r + 1) * columns], "") for r in range(rows)]
+    near = Views(list(people), framing="webcam", wear=wear)
+    one = near.batch(1, size, np.random.default_rng([seed, 1]))
+    for name, transform in world.transforms().items():
+        steps = np.linspace(0, 2, columns)
+        alone = [
+            World.of(0).model_copy(update={name: transform.model_copy(update={"strength": float(s)})}) for s in steps
+        ]
+        row = [to_picture(_apply(w, pattern, one, seed)[0]) for w in alone]
+        lines.append(_line(row, f"{name}: strength {', '.join(f'{s:.1f}' for s in steps)}"))
+    return np.concatenate(lines)
+
+
+def _apply(world: World, pattern: torch.Tensor, scene: Scene, seed: int) -> torch.Tensor:
+    draw = world.sample(len(scene.prints), len(scene.images), torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        return world.apply(pattern, scene.images, scene.prints, draw)
+
+
+def _mark(cells: list[UInt8Array], shown: torch.Tensor, scene: Scene, detector: GradientDetector) -> None:
+    with torch.inference_mode():
+        found = detector.candidates(shown)
+        near = concerned(scene.boxes, found.xyxy[scene.owner])
+        sure = found.logit[scene.owner].masked_fill(~near, -30).amax(1).sigmoid().tolist()
+    for i, box, conf in zip(scene.owner.tolist(), scene.boxes.round().int().tolist(), sure, strict=True):
+        colour = SEEN if conf >= 0.25 else HIDDEN
+        cv2.rectangle(cells[i], box[:2], box[2:], colour, 1)
+        cv2.putText(cells[i], f"{conf:.2f}", (box[0] + 2, box[1] + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1)
+
+
+def _line(cells: list[UInt8Array], title: str) -> UInt8Array:
+    """Return cells side by side on white, with a title above."""
+    framed = [np.pad(c, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for c in cells]
+    row = np.concatenate(framed, 1)
+    if not title:
+        return row
+    strip = np.full((STRIP, row.shape[1], 3), 255, np.uint8)
+    cv2.putText(strip, title, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+    return np.concatenate([strip, row])

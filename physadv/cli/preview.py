@@ -1,0 +1,62 @@
+"""`physadv preview`: a contact sheet of what EOT shows the detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from physadv.arrays import write_png
+from physadv.attack.crops import Framing
+from physadv.attack.people import gather
+from physadv.attack.preview import contact_sheet
+from physadv.attack.settings import TrainSettings
+from physadv.cli import base
+from physadv.detect import load_detector, load_gradient_detector
+from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
+from physadv.patch import load_patch
+from physadv.simulate.world import World
+
+
+class Command(base.Command):
+    """Write a contact sheet: a pattern on people under the simulated world, with the detector's confidences."""
+
+    patch: CliPositionalArg[str] = Field(description="pattern: a file, a run folder or a shipped name")
+    images: list[str] = Field(default_factory=list, description="folder of pictures or videos, YOLO data set, or video")
+    labels: Path | None = Field(None, description="folder of YOLO labels; without it the detector labels")
+    out: Path = Field(Path("preview.png"), description="the sheet")
+    framing: Framing = Field("mixed", description="street, webcam or mixed")
+    strength: float = Field(0.5, ge=0, le=3, description="of the simulated world")
+    columns: int = Field(6, ge=1, le=20)
+    rows: int = Field(4, ge=1, le=20)
+    size: int = Field(224, ge=64, le=640, multiple_of=32, description="side of a view in pixels")
+    seed: int = Field(0, ge=0, lt=2**31)
+    detector: str = DEFAULT_DETECTOR
+
+    def run(self) -> int:
+        """Draw the sheet and say where it is."""
+        patch = load_patch(self.patch)
+        cache = cache_dir() / "people" / find_weights(self.detector).sha256[:16]
+        found = gather(
+            self.images,
+            self.labels,
+            lambda: load_detector(self.detector, backend="torch", device="cpu"),
+            cache=cache,
+            say=lambda text: print(text),
+        )
+        sheet = contact_sheet(
+            patch,
+            found.pictures,
+            world=World.of(self.strength),
+            framing=self.framing,
+            wear=TrainSettings(target=patch.target).wear,
+            columns=self.columns,
+            rows=self.rows,
+            size=self.size,
+            seed=self.seed,
+            detector=load_gradient_detector(self.detector, device="cpu"),
+        )
+        write_png(self.out, sheet)
+        print(f"{self.out}: {self.columns * self.rows} views; red: seen at confidence .25 or more, green: hidden")
+        return 0
