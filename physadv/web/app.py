@@ -26,24 +26,29 @@ from starlette.types import ASGIApp
 
 from physadv.errors import PhysadvError
 from physadv.live.demo import Demo
-from physadv.web import camera, control, files, pictures
+from physadv.live.wardrobe import Wardrobe
+from physadv.web import calibrate, camera, control, files, pictures
+from physadv.web import print as printing
 from physadv.web.gate import Gate
 from physadv.web.room import STATIC, Room, page
 
 Part = Callable[[Room], APIRouter]
 # With or without a running demo.
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (printing.router, calibrate.router)
 # Only with one.
 LIVE_PARTS: tuple[Part, ...] = (pictures.router, control.router, camera.router, files.router)
 # Links in every page's header: path -> title.
-PAGES: dict[str, str] = {}
+PAGES: dict[str, str] = {"/print": "Print", "/show": "True size", "/calibrate": "Calibrate"}
 LIVE_PAGES: dict[str, str] = {"/": "Live"}
 
 
-def build_app(demo: Demo | None, *, token: str = "") -> ASGIApp:
-    """Return the ASGI application. demo: what it shows; None leaves out the parts that need one. token: see `Gate`."""
+def build_app(demo: Demo | None, *, token: str = "", desk: object = None, wardrobe: Wardrobe | None = None) -> ASGIApp:
+    """Return the ASGI application.
+
+    demo: what it shows; None leaves out the parts that need one. token: see `Gate`. desk, wardrobe: see `Room`.
+    """
     app = FastAPI(title="physadv", docs_url=None, redoc_url=None, openapi_url=None)
-    room = Room(demo)
+    room = Room(demo, desk, wardrobe)
     for part in PARTS + (LIVE_PARTS if demo is not None else ()):
         app.include_router(part(room))
     links = {**(LIVE_PAGES if demo is not None else {}), **PAGES}

@@ -8,15 +8,22 @@ from pathlib import Path
 from fastapi.responses import FileResponse
 
 from physadv.live.demo import Demo
+from physadv.live.wardrobe import Wardrobe
 
 STATIC = Path(__file__).parent / "static"
 
 
 @dataclass(frozen=True)
 class Room:
-    """The running demo, or None where a page is served without one (a pattern shown at true size)."""
+    """The running demo, or None where a page is served without one (a pattern shown at true size).
+
+    desk: the calibration a command has begun (`calibrate.Desk`), or None: the page then has one of its own.
+    wardrobe: patterns to print and show where there is no demo to have them from; None means those that are shipped.
+    """
 
     demo: Demo | None = None
+    desk: object = None
+    wardrobe: Wardrobe | None = None
 
     @property
     def live(self) -> Demo:
@@ -27,6 +34,12 @@ class Room:
         if self.demo is None:
             raise RuntimeError("this part of the page needs a running demo")
         return self.demo
+
+    def patterns(self) -> Wardrobe:
+        """Return the patterns that can be worn, printed and shown."""
+        if self.demo is not None:
+            return self.demo.wardrobe
+        return self.wardrobe or Wardrobe([])
 
 
 def page(name: str) -> FileResponse:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
 from physadv.live.settings import LOOPBACK
+from physadv.live.wardrobe import Wardrobe
 from physadv.web.app import build_app
 
 MAX_MESSAGE = 4_100_000
@@ -22,8 +23,17 @@ MAX_MESSAGE = 4_100_000
 class PageServer:
     """The page on an address; listening once made, answering once started. url: what to open, token included."""
 
-    def __init__(self, demo: Demo | None, *, host: str = "127.0.0.1", port: int = 8000, token: str = "") -> None:
-        """port: 0 takes a free one. token: made where `host` is not this machine alone and none is given.
+    def __init__(
+        self,
+        demo: Demo | None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        token: str = "",
+        desk: object = None,
+        wardrobe: Wardrobe | None = None,
+    ) -> None:
+        """desk, wardrobe: see `Room`. port: 0 takes a free one. token: made where `host` is not this machine alone and none is given.
 
         Raises: SettingsError if the address or the port cannot be had.
         """
@@ -33,7 +43,7 @@ class PageServer:
         self.port: int = self._socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}/" + (f"?token={quote(token)}" if token else "")
-        self._server = _server(build_app(demo, token=token))
+        self._server = _server(build_app(demo, token=token, desk=desk, wardrobe=wardrobe))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
 
     def start(self) -> None:

@@ -1,0 +1,203 @@
+"""`physadv calibrate camera`: a ChArUco board before the camera, and the profile that comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from rich.console import Console
+
+from physadv.arrays import write_png
+from physadv.camera.charuco import Board, board_of
+from physadv.camera.guide import Guide
+from physadv.camera.intrinsics import calibrate
+from physadv.camera.pictures import undistortion_preview
+from physadv.camera.profile import CameraProfile, checked_name
+from physadv.capture import open_source
+from physadv.capture.images import ImageSource
+from physadv.capture.latest import Latest, SourceState
+from physadv.capture.settings import CaptureSettings
+from physadv.cli.base import Command as BaseCommand
+from physadv.errors import CalibrationError, EndOfStream, SettingsError
+from physadv.fabricate.board import write_board
+from physadv.types import Frame, Source, UInt8Array
+from physadv.web.calibrate import Desk
+from physadv.web.serve import PageServer
+
+
+class Command(BaseCommand):
+    """Measure a camera with a ChArUco board: live, guided on a page, or from pictures or a video.
+
+    First print the board: `--sheet board.pdf` (also in calib/boards) and glue it to something flat.
+    """
+
+    name: str = Field("camera", description="name of the camera, for the profile")
+    source: str = Field("auto", description="webcam, address, video, picture folder or glob, as of `physadv live`")
+    board: str = Field("a4", description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10")
+    square_mm: float | None = Field(None, gt=0, le=1000, description="side of a square as measured on the print")
+    marker_mm: float | None = Field(None, gt=0, le=1000, description="side of a marker as measured on the print")
+    dictionary: Literal["4x4", "5x5", "6x6", "7x7"] | None = Field(None, description="family of markers on the board")
+    sheet: Path | None = Field(None, description="write the board as a .pdf to print and end")
+    paper: str = Field("a4", description="paper for --sheet; the a3 board goes on a3")
+    ui: Literal["web", "headless"] = Field("web", description="guide a live camera on a page, or in this terminal")
+    host: str = Field("127.0.0.1", description="address the page is served on")
+    port: int = Field(8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
+    seconds: float = Field(120, gt=0, le=86400, description="give up a headless live calibration after this long")
+    width: int | None = Field(None, ge=16, le=16384, description="picture width asked of a webcam")
+    height: int | None = Field(None, ge=16, le=16384, description="picture height asked of a webcam")
+    exposure: float | None = Field(None, description="lock a webcam's exposure at this value; kept in the notes")
+    white_balance: int | None = Field(
+        None, ge=1000, le=20000, description="lock its white balance, in kelvin; kept too"
+    )
+    lock_exposure: bool = Field(False, description="lock a webcam's exposure where it has settled")
+    lock_white_balance: bool = Field(False, description="lock a webcam's white balance where it has settled")
+    note: str | None = Field(
+        None, max_length=500, description="anything else to keep with the profile: lens, focus, zoom"
+    )
+    out: Path | None = Field(None, description="profile to write; without it calib/cameras/NAME.json")
+    preview: Path | None = Field(None, description="also write a .png of a view before and after undistortion")
+
+    def run(self) -> int:
+        """Return 0 when the sheet or the profile is written."""
+        console = Console(highlight=False, soft_wrap=True)
+        board = board_of(self.board, square_mm=self.square_mm, marker_mm=self.marker_mm, dictionary=self.dictionary)
+        if self.sheet is not None:
+            paper = "a3" if self.board.lower() == "a3" and self.paper == "a4" else self.paper
+            write_board(board, self.sheet, paper=paper)
+            console.print(f"{self.sheet}: {board}; print at 100 %, glue it to something flat", markup=False)
+            return 0
+        try:
+            checked_name(self.name)
+        except ValueError as error:
+            raise SettingsError(f"--name: {error}") from error
+        source = open_source(self.source, self._capture())
+        try:
+            if not source.live:
+                return self._from_files(source, board, console)
+            if self.ui == "headless":
+                return self._headless(source, board, console)
+            return self._on_page(source, board, console)
+        finally:
+            source.close()
+
+    def _capture(self) -> CaptureSettings:
+        names = ("width", "height", "exposure", "white_balance", "lock_exposure", "lock_white_balance")
+        return CaptureSettings(**{name: getattr(self, name) for name in names})
+
+    def _notes(self) -> dict[str, str]:
+        exposure = "locked where it settled" if self.lock_exposure else "automatic"
+        balance = "locked where it settled" if self.lock_white_balance else "automatic"
+        notes = {
+            "source": self.source,
+            "exposure": f"locked at {self.exposure:g}" if self.exposure is not None else exposure,
+            "white_balance": f"locked at {self.white_balance} K" if self.white_balance is not None else balance,
+        }
+        return {**notes, "note": self.note} if self.note else notes
+
+    def _path(self) -> Path:
+        return self.out or Path("calib") / "cameras" / f"{self.name}.json"
+
+    def _from_files(self, source: Source, board: Board, console: Console) -> int:
+        """Use every picture of a folder, or the frames of a video that show something new."""
+        pictures = isinstance(source, ImageSource)
+        guide = Guide(board, still=False, new=not pictures)
+        last: UInt8Array | None = None
+        with console.status("looking for the board") as status:
+            while True:
+                try:
+                    frame = source.read()
+                except EndOfStream:
+                    break
+                look = guide.look(frame.pixels, name=f"picture {frame.index + 1}")
+                if look.accepted:
+                    last = frame.pixels
+                elif pictures:
+                    console.print(f"picture {frame.index + 1}: {look.text}", markup=False)
+                status.update(f"{guide.seen} pictures, {len(guide.views)} views")
+        console.print(f"{guide.seen} pictures, {len(guide.views)} views of the board", markup=False)
+        self._save(guide, board, last, console)
+        return 0
+
+    def _save(self, guide: Guide, board: Board, last: UInt8Array | None, console: Console) -> None:
+        profile, left_out = calibrate(guide.checked_views(), board, name=self.name, notes=self._notes())
+        profile.save(self._path())
+        for name in left_out:
+            console.print(f"left out: {name or 'a view'} does not fit the others", markup=False)
+        if guide.missing():
+            console.print(f"no view was {', '.join(guide.missing())}; more would make it surer", markup=False)
+        if self.preview is not None and last is not None:
+            write_png(self.preview, undistortion_preview(profile, last))
+        report(console, profile, self._path())
+
+    def _headless(self, source: Source, board: Board, console: Console) -> int:
+        guide = Guide(board, still=True, new=True)
+        last: UInt8Array | None = None
+        said = ""
+        latest = Latest(source)
+        try:
+            deadline = time.monotonic() + self.seconds
+            while not guide.ready:
+                if time.monotonic() > deadline:
+                    raise CalibrationError(
+                        f"{self.seconds:g} seconds were not enough: {len(guide.views)} views, still to do: {guide.advice()}"
+                    )
+                frame = latest.take(0.5)
+                if frame is None:
+                    if latest.state == SourceState.ENDED:
+                        break
+                    continue
+                look = guide.look(frame.pixels)
+                if look.accepted:
+                    last = frame.pixels
+                line = f"{len(guide.views)} views: {look.text}"
+                if line != said:
+                    console.print(line, markup=False)
+                    said = line
+        finally:
+            latest.close()
+        self._save(guide, board, last, console)
+        return 0
+
+    def _on_page(self, source: Source, board: Board, console: Console) -> int:
+        latest = Latest(source)
+        desk = Desk(board=board, name=self.name, path=self._path(), notes=self._notes(), pictures=_newest(latest))
+        server = PageServer(None, host=self.host, port=self.port, desk=desk)
+        try:
+            server.start()
+            console.print(
+                f"physadv calibrate camera: {server.url.replace(f':{server.port}/', f':{server.port}/calibrate')}",
+                markup=False,
+            )
+            console.print("follow the page; Ctrl-C gives up", markup=False)
+            while not desk.wait(0.2):
+                if latest.state == SourceState.ENDED:
+                    raise CalibrationError(f"{source.name} ended before the calibration did: {latest.detail}")
+            profile, path = desk.profile, desk.path
+            # The page still fetches the preview.
+            time.sleep(1.0)
+        finally:
+            server.close()
+            latest.close()
+        assert profile is not None and path is not None
+        report(console, profile, path)
+        return 0
+
+
+def _newest(latest: Latest) -> Callable[[], Frame | None]:
+    """Return a function that gives the newest picture of a source, waiting a moment for one."""
+    return lambda: latest.take(1.0)
+
+
+def report(console: Console, profile: CameraProfile, path: Path) -> None:
+    """Print what was measured."""
+    across, down = profile.field_of_view_deg
+    console.print(
+        f"{profile.views} views, rms {profile.rms_px:.3f} px, corners in {profile.coverage:.0%} of the picture; focal "
+        f"length {profile.focal_px:.1f} +- {profile.focal_error_px:.1f} px, field of view {across:.1f} x {down:.1f} degrees "
+        f"at {profile.width} x {profile.height}",
+        markup=False,
+    )
+    console.print(f"saved {path} ({profile.sha256[:12]}); use it with --camera {path}", markup=False)
