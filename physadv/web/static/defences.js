@@ -129,7 +129,7 @@ export class Defences {
       if (input.type === "number" && (input.value === "" || !input.checkValidity())) return;
       const value = input.type === "checkbox" ? (input.checked ? "True" : "False") : input.value;
       this.set(defence.name, key, value, { default: schema.type === "boolean" ? (raw.default ? "True" : "False") : raw.default });
-      const out = input.parentElement.querySelector("output");
+      const out = input.parentElement.querySelector(".value");
       if (out) out.textContent = input.value;
     };
     if (schema.enum) {
@@ -149,7 +149,7 @@ export class Defences {
         max: String(edge(high, schema.maximum === undefined ? 1 : undefined, -1)), oninput: change,
       });
       range.value = String(raw.default);
-      return el("label", {}, [title, el("output", { class: "number" }, String(raw.default)), range]);
+      return el("label", {}, [title, el("span", { class: "number value" }, String(raw.default)), range]);
     }
     if (["number", "integer"].includes(schema.type)) {
       const input = el("input", { ...attributes, type: "number", step: whole ? "1" : "any", min: low === undefined ? undefined : String(low), max: high === undefined ? undefined : String(high), onchange: change });
@@ -172,7 +172,7 @@ export class Defences {
       if (!input || value === undefined || value === null) continue;
       if (input.type === "checkbox") input.checked = value === true || value === "True";
       else input.value = String(value);
-      const out = input.parentElement.querySelector("output");
+      const out = input.parentElement.querySelector(".value");
       if (out) out.textContent = String(value);
     }
   }

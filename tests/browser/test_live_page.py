@@ -1,0 +1,306 @@
+"""The page in a real Chromium: moving pictures, switches that act within a second, recording, the visitor's camera."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import pytest
+
+from physadv.detect.tiny import BlobDetector
+from physadv.live.demo import Demo
+from physadv.live.settings import LiveSettings
+from physadv.patch import save_patch
+from physadv.types import Frame
+from physadv.web.serve import PageServer
+from tests.live.scene import Camera, picture, until
+from tests.live.test_demo import checkers
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.browser
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
+# What is drawn on the picture, coarsely: enough to tell a box or a pattern from none.
+LOOK = """(id) => {
+  const canvas = document.getElementById(id);
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i] + 2 * data[i + 1] + 3 * data[i + 2]) % 1000003;
+  return sum;
+}"""
+# How many pixels are as white as a skeleton's joints, which nothing in the scene is.
+JOINTS = """() => {
+  const canvas = document.getElementById("main");
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4)
+    if (data[i] > 235 && data[i + 1] > 235 && data[i + 2] > 235) count += 1;
+  return count;
+}"""
+
+
+class Still(Camera):
+    """A camera before which nothing moves but one corner pixel, and which can be held."""
+
+    def __init__(self) -> None:
+        super().__init__(fps=30)
+        self.flowing = threading.Event()
+        self.flowing.set()
+
+    def read(self) -> Frame:
+        self.flowing.wait(10)
+        frame = super().read()
+        pixels = picture(0)
+        pixels[0, 0] = frame.index % 251
+        return frame.with_pixels(pixels)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("LOUD SKIP: there is no Chromium here, so the page is not tested; apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="LOUD SKIP: playwright is not installed")
+    film = tmp_path_factory.mktemp("camera") / "fake.mjpeg"
+    film.write_bytes(b"".join(cv2.imencode(".jpg", picture(i, width=640, height=480))[1].tobytes() for i in range(30)))
+    with sync_api.sync_playwright() as playwright:
+        flags = [*FLAGS, f"--use-file-for-fake-video-capture={film}"]
+        out = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield out
+        out.close()
+
+
+class Stand:
+    """A running demo, its page in a browser, and what went wrong on it."""
+
+    def __init__(self, browser: Any, folder: Path, source: Camera) -> None:
+        save_patch(checkers(), folder)
+        settings = LiveSettings(ui="web", recordings=folder / "rec", wear=[str(folder / "patch.png")], wear_size=70.0)
+        self.demo = Demo(settings, source=source, detector=BlobDetector())
+        self.demo.control(wear="")
+        self.demo.open()
+        self.demo.start()
+        self.server = PageServer(self.demo, port=0)
+        self.server.start()
+        self.problems: list[str] = []
+        self.browser = browser
+        self.page = self.open()
+
+    def open(self, **context: Any) -> Any:
+        page = self.browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}).new_page()
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("console", lambda line: self.problems.append(line.text) if line.type == "error" else None)
+        page.goto(self.server.url)
+        eventually(page, "() => window.physadv && document.getElementById('main-says').textContent !== ''", timeout=20)
+        return page
+
+    def close(self) -> None:
+        for context in self.browser.contexts:
+            context.close()
+        self.demo.stop()
+        self.server.close()
+
+
+@pytest.fixture
+def stand(browser: Any, tmp_path: Path) -> Iterator[Stand]:
+    out = Stand(browser, tmp_path, Still())
+    yield out
+    out.close()
+    assert not out.problems
+
+
+def eventually(page: Any, condition: str, argument: Any = None, *, timeout: float = 2) -> None:
+    """Wait until a JavaScript function says yes. Playwright's own waiting needs `eval`, which the page's policy forbids."""
+    deadline = time.monotonic() + timeout
+    while not page.evaluate(condition, argument):
+        assert time.monotonic() < deadline, f"not within {timeout} s: {condition}"
+        time.sleep(0.03)
+
+
+def within_a_second(page: Any, condition: str, argument: Any = None) -> None:
+    eventually(page, condition, argument, timeout=1)
+
+
+def test_pictures_move_and_reach_the_screen_quickly(browser: Any, tmp_path: Path) -> None:
+    stand = Stand(browser, tmp_path, Camera(fps=30))
+    try:
+        looks = set()
+        for _ in range(8):
+            looks.add(stand.page.evaluate(LOOK, "main"))
+            time.sleep(0.12)
+        assert len(looks) >= 5
+        assert stand.page.text_content("#link") == "live"
+        until(lambda: "page" in stand.page.text_content("#f-backend"))
+        assert 15 < float(stand.page.text_content("#f-fps")) < 45
+        assert not stand.problems
+    finally:
+        stand.close()
+
+
+def test_each_switch_changes_the_picture_within_a_second(stand: Stand) -> None:
+    page = stand.page
+    assert page.evaluate(JOINTS) > 20
+
+    page.uncheck("#skeleton", force=True)
+    within_a_second(page, f"() => ({JOINTS})() === 0")
+    page.check("#skeleton", force=True)
+
+    page.fill("#conf", "0.95")
+    page.evaluate("document.getElementById('conf').dispatchEvent(new Event('input'))")
+    within_a_second(page, "() => document.getElementById('conf-out').textContent === '0.95'")
+    page.keyboard.press("Escape")
+
+    before = page.evaluate(LOOK, "main")
+    page.check("#patches input[value='checkers']", force=True)
+    within_a_second(
+        page,
+        f"(before) => ({LOOK})('main') !== before && document.querySelector('#patches input:checked').value === 'checkers'",
+        before,
+    )
+    until(lambda: stand.demo.latest is not None and stand.demo.latest.worn == "checkers", 1)
+
+    names = page.evaluate("[...document.querySelectorAll('#defences > li')].map((li) => li.dataset.name)")
+    assert names
+    for name in names[:8]:
+        box = f"#defence-{name}"
+        page.check(box, force=True)
+        within_a_second(
+            page,
+            "() => !document.getElementById('pane-bare').hidden && "
+            "document.getElementById('main-name').textContent === 'defended'",
+        )
+        page.uncheck(box, force=True)
+        within_a_second(page, "() => document.getElementById('pane-bare').hidden")
+    assert not [n for n in stand.demo.notices.newest() if n.level == "error"]
+
+
+def test_parameters_reach_the_defence_and_another_viewers_switch(stand: Stand) -> None:
+    page, other = stand.page, stand.open()
+    page.check("#defence-jpeg", force=True)
+    page.click("#defences [data-name=jpeg] .icon")
+    page.evaluate(
+        """() => {
+          const input = document.querySelector("#parameters-jpeg [data-key]");
+          input.value = input.min || "20";
+          input.dispatchEvent(new Event("input", { bubbles: true }));
+          input.dispatchEvent(new Event("change", { bubbles: true }));
+        }"""
+    )
+    until(lambda: stand.demo.controls.defend.startswith("jpeg:"), 2)
+    eventually(other, "() => document.getElementById('defence-jpeg').checked")
+
+
+def test_recording_from_the_page_gives_a_file_that_plays(stand: Stand) -> None:
+    page = stand.page
+    page.click("#record")
+    eventually(page, "() => document.getElementById('record').getAttribute('aria-pressed') === 'true'")
+    until(lambda: stand.demo.state()["recording"]["written"] > 15)
+    page.click("#record")
+    page.wait_for_selector("#recorded a", timeout=5000)
+    with page.expect_download() as download:
+        page.click("#recorded a")
+    with av.open(str(download.value.path())) as container:
+        count = sum(1 for _ in container.decode(video=0))
+    assert count > 15
+
+
+def test_the_visitors_camera_is_shown(stand: Stand) -> None:
+    stand.page.click("#own-camera")
+    until(lambda: stand.demo.source_spec == "browser camera" and stand.demo.latest is not None)
+    until(lambda: stand.demo.latest is not None and stand.demo.latest.frame.size[0] >= 640, 8)
+    looks = set()
+    for _ in range(6):
+        looks.add(stand.page.evaluate(LOOK, "main"))
+        time.sleep(0.15)
+    assert len(looks) >= 3
+    assert stand.demo.state()["source"]["state"] == "live"
+    assert stand.page.get_attribute("#own-camera", "aria-pressed") == "true"
+
+
+def test_a_source_that_stalls_is_said_within_three_seconds_and_back_at_once(stand: Stand) -> None:
+    source = stand.demo.source
+    assert isinstance(source, Still)
+    source.flowing.clear()
+    stand.page.wait_for_selector("#veil:not([hidden])", timeout=3000)
+    assert "no picture" in stand.page.text_content("#veil")
+    source.flowing.set()
+    stand.page.wait_for_selector("#veil", state="hidden", timeout=3000)
+
+
+def test_a_slow_viewer_slows_nobody(stand: Stand) -> None:
+    slow = stand.open()
+    slow.evaluate(
+        """() => {
+          const real = createImageBitmap;
+          window.createImageBitmap = (blob) => new Promise((done) => setTimeout(() => done(real(blob)), 900));
+        }"""
+    )
+    stand.page.evaluate(
+        """() => {
+          const { chart } = window.physadv, add = chart.add;
+          window.painted = 0;
+          chart.add = (...values) => { window.painted += 1; add.apply(chart, values); };
+        }"""
+    )
+    start = stand.demo.tally.frames
+    time.sleep(2)
+    loop = stand.demo.tally.frames - start
+    painted = stand.page.evaluate("window.painted")
+    assert loop > 30
+    assert painted > 0.6 * loop
+    assert slow.evaluate("window.physadv.chart.points.length") > 0
+
+
+def test_two_hundred_switches_in_a_minute(stand: Stand) -> None:
+    threads = threading.active_count()
+    start = time.monotonic()
+    stand.page.evaluate(
+        """async () => {
+          const boxes = [...document.querySelectorAll("#defences input[type=checkbox][id^=defence-]")].slice(0, 8);
+          for (let i = 0; i < 200; i += 1) {
+            boxes[Math.floor(i / 2) % boxes.length].click();
+            await new Promise((r) => setTimeout(r, 40));
+          }
+        }"""
+    )
+    assert time.monotonic() - start < 60
+    until(lambda: stand.demo.controls.defend == "" and stand.demo.latest is not None and not stand.demo.latest.defences)
+    shown = stand.demo.latest
+    assert shown is not None
+    assert shown.people.xyxy[0].tolist() == pytest.approx([100, 30, 180, 230], abs=2)
+    assert threading.active_count() <= threads + 4
+    assert not [n for n in stand.demo.notices.newest() if n.level == "error"]
+
+
+def test_keyboard_labels_and_a_phone(stand: Stand) -> None:
+    page = stand.page
+    page.keyboard.press("k")
+    within_a_second(page, "() => !document.getElementById('skeleton').checked")
+    page.keyboard.press("d")
+    until(lambda: stand.demo.controls.defend != "", 1)
+    page.keyboard.press("?")
+    assert page.is_visible("#help")
+    page.keyboard.press("Escape")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, canvas")].filter((n) => n.offsetParent || n.labels)
+          .filter((n) => !(n.textContent.trim() || n.getAttribute("aria-label") || n.labels?.length))
+          .map((n) => n.outerHTML)"""
+    )
+    assert nameless == []
+    phone = stand.open(viewport={"width": 390, "height": 800}, color_scheme="light", is_mobile=True, has_touch=True)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    dark = stand.open(color_scheme="dark")
+    assert phone.evaluate(ground) != dark.evaluate(ground)
