@@ -76,7 +76,7 @@ class Command(base.Command):
     pyramid: bool = Field(False, description="coarse and fine parameters that add up")
     batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
     accumulate: int | None = Field(None, ge=1, le=64, description="parts in which a batch is computed")
-    crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,224,320")
+    crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,320,416")
     lr: float | None = Field(None, gt=0, le=1)
     tv: float | None = Field(None, ge=0, description="weight of the total variation")
     nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
