@@ -1,1 +1,1 @@
-"""The claims: held-out people, controls, intervals, doubts."""
+"""The claims: patterns, controls and defences on people nobody trained on, with intervals and doubts."""

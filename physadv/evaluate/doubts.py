@@ -1,0 +1,97 @@
+"""What should make a reader hesitate, said beside the number it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from physadv.controls import CONTROLS
+from physadv.evaluate.cell import Cell
+from physadv.evaluate.scene import Scene, Scenes
+from physadv.patch import Patch
+
+FEW_PEOPLE = 30
+# A pattern that is not better than a control by more than this has shown nothing.
+MARGIN = 0.02
+WEAK_RECALL = 0.5
+CLEAN_LOSS = 0.05
+
+
+def of_data(scenes: Scenes) -> list[str]:
+    """Return doubts about the pictures, which hold for every cell."""
+    out = []
+    if scenes.n_people < FEW_PEOPLE:
+        out.append(f"only {scenes.n_people} people: the interval is wide")
+    if scenes.own_labels:
+        out.append("people were labelled by the detector itself: whom it never finds is not counted")
+    if scenes.skipped:
+        out.append(f"{len(scenes.skipped)} pictures could not be read and are left out")
+    return out
+
+
+def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
+    """Return doubts about a pattern and the pictures it is scored on."""
+    trained = trained_on(patch)
+    if trained is None:
+        return ["its record does not say what it was trained on: some of these people may be among them"]
+    shared = [s.name for s in scenes.scenes if was_seen(s, trained)]
+    if shared:
+        some = ", ".join(shared[:3])
+        return [
+            f"{len(shared)} of {len(scenes.scenes)} pictures were trained on ({some}{', ...' if len(shared) > 3 else ''})"
+        ]
+    return []
+
+
+def trained_on(patch: Patch) -> set[str] | None:
+    """Return the names or hashes of the pictures a pattern was trained on, or None if its record does not say."""
+    split = patch.record.get("split")
+    train = split.get("train") if isinstance(split, dict) else None
+    return {str(v) for v in train} if isinstance(train, list) else None
+
+
+def was_seen(scene: Scene, trained: set[str]) -> bool:
+    """Return whether a picture is among those trained on, by name with or without its ending, or by its pixels' hash."""
+    return bool(trained & {scene.name, scene.name.rsplit(".", 1)[0], scene.sha256})
+
+
+def compare(cells: Sequence[Cell]) -> None:
+    """Add to each pattern's cell the doubts that come from its controls and from the clean picture."""
+    for cell in cells:
+        if cell.condition == "none":
+            _clean(cell, cells)
+        elif cell.condition == "patch":
+            _controls(cell, cells)
+
+
+def _clean(cell: Cell, cells: Sequence[Cell]) -> None:
+    recall = cell["recall25"]
+    if cell.defence == "none":
+        if recall is not None and recall < WEAK_RECALL:
+            cell.doubts.append(f"the clean detector finds only {recall:.0%} of the people")
+        return
+    base = _find(cells, cell, condition="none", defence="none")
+    if base is not None and (base["recall25"] or 0) - (recall or 0) > CLEAN_LOSS:
+        cell.doubts.append(f"the defence loses clean people: recall {base['recall25']:.2f} to {recall or 0:.2f}")
+
+
+def _controls(cell: Cell, cells: Sequence[Cell]) -> None:
+    ap = cell["ap50"]
+    if ap is None:
+        return
+    for kind in CONTROLS:
+        other = _find(cells, cell, condition=kind, defence=cell.defence)
+        if other is not None and other["ap50"] is not None and other["ap50"] <= ap + MARGIN:
+            cell.doubts.append(f"a {kind} square does as well (AP {other['ap50']:.2f} against {ap:.2f})")
+    clean = _find(cells, cell, condition="none", defence=cell.defence)
+    if clean is not None and clean["ap50"] is not None and ap >= clean["ap50"]:
+        cell.doubts.append("no effect: AP is not below that of the clean pictures")
+
+
+def _find(cells: Sequence[Cell], like: Cell, *, condition: str, defence: str) -> Cell | None:
+    """Return the cell that differs from `like` in condition and defence alone; controls may be shared by patterns."""
+    for cell in cells:
+        same = (cell.detector, cell.imgsz, cell.transform) == (like.detector, like.imgsz, like.transform)
+        whose = condition == "none" or cell.patch in (None, like.patch)
+        if same and whose and cell.condition == condition and cell.defence == defence:
+            return cell
+    return None

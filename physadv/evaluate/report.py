@@ -1,0 +1,204 @@
+"""What an evaluation leaves in its folder: results.json, run.json, a report to read, and pictures to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from physadv.arrays import write_png
+from physadv.evaluate.cell import Cell
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.files import atomic_write, write_json
+from physadv.patch import Patch
+from physadv.record import provenance
+from physadv.types import Detections, UInt8Array
+
+COLUMNS = (
+    ("ap50", "AP50"),
+    ("recall25", "recall .25"),
+    ("asr_strict25", "ASR strict .25"),
+    ("asr_strict50", "ASR strict .5"),
+    ("asr_lenient50", "ASR lenient .5"),
+    ("false_boxes_per_image", "false boxes"),
+    ("mean_max_conf", "mean conf"),
+)
+PANEL = 360
+GREEN, RED = (40, 200, 60), (235, 60, 50)
+
+
+@dataclass(slots=True)
+class Examples:
+    """Keeps a few pictures of each condition, with boxes, for the report. keep: the pictures' numbers."""
+
+    keep: tuple[int, ...]
+    conf: float = 0.25
+    _panels: dict[tuple[str, str], dict[int, UInt8Array]] = field(default_factory=dict)
+
+    def __call__(self, condition: str, name: str, index: int, pixels: UInt8Array, answer: Detections) -> None:
+        """Take one answer; those of other pictures are let go."""
+        if index in self.keep:
+            self._panels.setdefault((condition, name), {})[index] = panel(pixels, answer, self.conf)
+
+    def write(self, folder: Path, patches: Sequence[Patch]) -> list[Path]:
+        """Write one picture for each pattern: rows are photographs, columns none, grey, shuffled, pattern."""
+        out = []
+        for patch in patches:
+            wanted = [("none", ""), ("grey", ""), ("grey", patch.name), ("shuffled", patch.name), ("patch", patch.name)]
+            columns = [self._panels[key] for key in wanted if key in self._panels]
+            rows = [np.hstack([c[i] for c in columns]) for i in self.keep if all(i in c for c in columns)]
+            if not rows:
+                continue
+            width = max(r.shape[1] for r in rows)
+            sheet = np.vstack([np.pad(r, ((0, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
+            out.append(folder / "examples" / f"{patch.name}.png")
+            write_png(out[-1], np.ascontiguousarray(sheet))
+        return out
+
+
+def panel(pixels: UInt8Array, answer: Detections, conf: float) -> UInt8Array:
+    """Return the picture `PANEL` pixels high with a box and a score on everybody found at `conf`."""
+    scale = PANEL / pixels.shape[0]
+    size = (max(1, round(pixels.shape[1] * scale)), PANEL)
+    out = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    for xyxy, score in zip(answer.above(conf).xyxy * scale, answer.above(conf).score, strict=True):
+        x1, y1, x2, y2 = (round(float(v)) for v in xyxy)
+        cv2.rectangle(out, (x1, y1), (x2, y2), GREEN, 2)
+        cv2.putText(
+            out, f"{score:.2f}", (x1 + 3, max(y1 + 16, 16)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, GREEN, 1, cv2.LINE_AA
+        )
+    return np.asarray(out, np.uint8)
+
+
+def write_report(
+    folder: Path,
+    cells: Sequence[Cell],
+    settings: EvaluateSettings,
+    patches: Sequence[Patch],
+    *,
+    facts: dict[str, Any],
+    examples: Sequence[Path] = (),
+) -> None:
+    """Write results.json (a list of cells), run.json (settings, hashes, versions, hardware) and report.md.
+
+    Raises: OSError if the folder cannot be written.
+    """
+    write_json(folder / "results.json", [c.plain() for c in cells])
+    where = provenance()
+    run = {
+        "settings": settings.model_dump(mode="json"),
+        "patches": [{"name": p.name, "sha256": p.sha256, "size_mm": list(p.size_mm)} for p in patches],
+        **facts,
+        **where,
+    }
+    write_json(folder / "run.json", run)
+    text = markdown(cells, settings, facts, where, [p.relative_to(folder) for p in examples])
+    with atomic_write(folder / "report.md") as stream:
+        stream.write(text.encode())
+
+
+def markdown(
+    cells: Sequence[Cell],
+    settings: EvaluateSettings,
+    facts: dict[str, Any],
+    where: dict[str, Any],
+    examples: Sequence[Path],
+) -> str:
+    """Return the report: what was done, one table a detector and grid condition, doubts, pictures."""
+    machine = where["machine"]
+    lines = [
+        "# Evaluation",
+        "",
+        f"{cells[0].n_images} pictures, {cells[0].n_people} people larger than {settings.min_area:.1%} of the picture. "
+        f"Pattern: side {settings.scale:g} by {settings.rule}, at {settings.at}. Detector at {settings.imgsz} px, torch "
+        f"fp32. {machine['processor']}, {machine['cores']} cores, {where['made']}, commit "
+        f"{where['commit'] or 'unknown'}. In brackets: 95 % bootstrap intervals over pictures.",
+        "",
+    ]
+    if facts.get("skipped"):
+        lines += ["Left out: " + "; ".join(facts["skipped"]), ""]
+    plain = [c for c in cells if not c.transform]
+    for detector in dict.fromkeys(c.detector for c in cells):
+        lines += [f"## {detector}", "", *table([c for c in plain if c.detector == detector]), ""]
+        lines += grid([c for c in cells if c.detector == detector])
+    lines += _doubts(cells)
+    lines += (
+        ["## Examples", "", "Rows: photographs. Columns: nothing, grey, shuffled, pattern.", ""] if examples else []
+    )
+    lines += [f"![{p.stem}]({p.as_posix()})\n" for p in examples]
+    return "\n".join(lines) + "\n"
+
+
+def table(cells: Sequence[Cell]) -> list[str]:
+    """Return cells as lines of a Markdown table, worst for the detector first within each defence."""
+    head = ["condition", *[title for _, title in COLUMNS], "doubts"]
+    defended = any(c.defence != "none" for c in cells)
+    head = (["defence", "attack"] if defended else []) + head
+    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for cell in cells:
+        row = [label(cell), *[shown(cell, name) for name, _ in COLUMNS], str(len(cell.doubts) or "")]
+        out.append("| " + " | ".join(([cell.defence, cell.attack] if defended else []) + row) + " |")
+    return out
+
+
+def grid(cells: Sequence[Cell]) -> list[str]:
+    """Return the robust grid: AP50 of each pattern under each condition and its mean; nothing if there is no grid."""
+    conditions = list(dict.fromkeys(c.transform for c in cells if c.transform))
+    if not conditions:
+        return []
+    keys = list(dict.fromkeys((c.condition, c.patch) for c in cells if c.transform))
+    names = [label(next(c for c in cells if (c.condition, c.patch) == k)) for k in keys]
+    out = ["### Robust grid, AP50", "", "| condition | " + " | ".join(names) + " |", "|" + "---|" * (len(keys) + 1)]
+    for condition in conditions:
+        row = [_ap(cells, k, condition) for k in keys]
+        out.append(f"| {condition} | " + " | ".join("" if v is None else f"{v:.3f}" for v in row) + " |")
+    means = [grid_mean(cells, k) for k in keys]
+    out.append("| **mean** | " + " | ".join("" if v is None else f"**{v:.3f}**" for v in means) + " |")
+    return [*out, ""]
+
+
+def grid_mean(cells: Sequence[Cell], key: tuple[str, str | None]) -> float | None:
+    """Return the mean AP50 of one (condition, patch) over the robust grid, or None without a grid."""
+    found = [c["ap50"] for c in cells if c.transform and (c.condition, c.patch) == key]
+    values = [v for v in found if v is not None]
+    return sum(values) / len(values) if values else None
+
+
+def label(cell: Cell) -> str:
+    """Return what a table calls a cell."""
+    if cell.condition == "patch":
+        return str(cell.patch)
+    return cell.condition if cell.patch is None else f"{cell.condition} ({cell.patch})"
+
+
+def shown(cell: Cell, metric: str) -> str:
+    """Return a figure with its interval, or a dash where nothing could be counted."""
+    value, interval = cell.figures.value[metric], cell.figures.ci95[metric]
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def _ap(cells: Sequence[Cell], key: tuple[str, str | None], condition: str) -> float | None:
+    return next((c["ap50"] for c in cells if c.transform == condition and (c.condition, c.patch) == key), None)
+
+
+def _doubts(cells: Sequence[Cell]) -> list[str]:
+    """Return each doubt once, with the cells it is about."""
+    about: dict[str, list[str]] = {}
+    for cell in cells:
+        where = " ".join(filter(None, [cell.detector, label(cell), cell.transform, cell.defence.replace("none", "")]))
+        for doubt in cell.doubts:
+            about.setdefault(doubt, []).append(where)
+    if not about:
+        return []
+    out = ["## Doubts", ""]
+    for doubt, cells_of in about.items():
+        who = "everything" if len(cells_of) == len(cells) else ", ".join(cells_of[:4])
+        more = f" and {len(cells_of) - 4} more" if len(cells_of) > 4 and len(cells_of) != len(cells) else ""
+        out.append(f"* {who}{more}: {doubt}")
+    return [*out, ""]
