@@ -159,7 +159,8 @@ def _turn(task: Task, state: State) -> None:
     if s.starts == 1 or state.step % s.start_steps or state.step > s.starts * s.start_steps or state.step == 0:
         return
     if len(state.starts) < state.step // s.start_steps:
-        badness = state.history[-1]["badness"] if state.history else state.losses[-1]
+        scored = state.history[-1]["badness"] if state.history else None
+        badness = state.losses[-1] if scored is None else scored
         state.starts.append(
             (badness, [v.detach().clone() for v in state.levels], [v.detach().clone() for v in state.mean])
         )
@@ -334,7 +335,9 @@ def _score(task: Task, state: State, folder: Path | None) -> dict[str, Any] | No
     figures = {name: v.plain() for name, v in scores.items()}
     badness = sum(bad) / len(bad) if bad else float("inf")
     loss = sum(state.losses[-50:]) / max(len(state.losses[-50:]), 1)
-    state.history.append({"step": state.step, "loss": round(loss, 4), "badness": round(badness, 4), **figures})
+    state.history.append(
+        {"step": state.step, "loss": round(loss, 4), "badness": round(badness, 4) if bad else None, **figures}
+    )
     if badness <= state.best_badness:
         state.best, state.best_badness, state.best_score = texels, badness, figures
         state.best_step = state.step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -124,12 +124,12 @@ class Labeller:
         return _detections(table["xyxy"], table["score"], table["keypoints"])
 
 
-def record(source: str, seconds: float, detector: Callable[[], Detector], *, say: Say = lambda _: None) -> Gathered:
-    """Return the people whom a camera saw during `seconds`, split-names by stretches of that time.
+def record(source: str, seconds: float, folder: Path, *, say: Say = lambda _: None) -> None:
+    """Record a camera for `seconds` into `folder`, as pictures whose names begin with their stretch of that time.
 
-    Raises: SourceError if the camera cannot be opened, falls silent, or sends nothing in that time.
+    Raises: SourceError if the camera cannot be opened, falls silent, or sends nothing in that time. OSError if the disk
+    is full.
     """
-    found = detector()
     light = open_source(source, CaptureSettings())
     say(f"recording {light.name} for {seconds:g} s: walk about, turn, come near, as the pattern will be worn")
     kept: list[Frame] = []
@@ -146,13 +146,23 @@ def record(source: str, seconds: float, detector: Callable[[], Detector], *, say
         light.close()
     if not kept:
         raise SourceError(f"--source {source}: expected pictures for {seconds:g} s, got none")
-    out = Gathered([])
     first, last = kept[0].captured_ns, kept[-1].captured_ns
     for number, frame in enumerate(kept[:: max(len(kept) // VIDEO_FRAMES, 1)]):
         block = min((frame.captured_ns - first) * VIDEO_BLOCKS // max(last - first, 1), VIDEO_BLOCKS - 1)
-        people = found.detect(frame).above(LABEL_CONF)
-        picture = _picture(f"camera {source}#{block}", frame.pixels, people, None)
-        _add(out, iter([picture]), say, place=f"picture {number}")
+        _, data = cv2.imencode(".jpg", frame.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        with atomic_write(folder / f"stretch{block}-{number:04d}.jpg") as stream:
+            stream.write(data.tobytes())
+
+
+def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say: Say = lambda _: None) -> Gathered:
+    """Return the people in a folder that `record` wrote; the split goes by stretches of time.
+
+    Raises: DataError if the folder is missing or empty.
+    """
+    out = Gathered([])
+    for item in _photographs(folder, None, Labeller(detector, cache)):
+        named = item if isinstance(item, str) else replace(item, name=f"camera#{item.name.partition('-')[0]}")
+        _add(out, iter([named]), say)
     return out
 
 
@@ -224,13 +234,13 @@ def _matched(boxes: Float32Array, found: Float32Array, points: Float32Array) -> 
     return out
 
 
-def _add(out: Gathered, pictures: Iterator[Picture | str], say: Say, *, place: str = "") -> None:
+def _add(out: Gathered, pictures: Iterator[Picture | str], say: Say) -> None:
     for item in pictures:
         if isinstance(item, str):
             out.skipped.append(item)
             say(f"skipped: {item}")
         elif len(item.boxes) == 0:
-            out.empty.append(f"{item.name} {place}".strip())
+            out.empty.append(item.name)
         else:
             out.pictures.append(item)
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from physadv.arrays import read_picture
 from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
 from physadv.attack.pattern import look_from, mask_from, pick_palette
-from physadv.attack.people import Gathered, Picture, gather, record
+from physadv.attack.people import Gathered, Picture, gather, record, recorded
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import MIN_AREA, MIN_CONF, Placing, Scorer
 from physadv.attack.settings import TrainSettings
@@ -88,7 +88,7 @@ def train(
         raise TrainingError(f"--out {folder}: holds a run already; go on with --resume, or name another folder")
     if resume and not (folder / CHECKPOINT).exists():
         raise TrainingError(f"--resume: {folder} holds no {CHECKPOINT}; start the run without --resume")
-    found = _people(inputs, say)
+    found = _people(inputs, folder, say, resume=resume, write=ranks.rank == 0)
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
     people = sum(len(p.boxes) for p in train_on)
     say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
@@ -170,14 +170,17 @@ def placings(settings: TrainSettings) -> dict[str, tuple[Placing, int]]:
     return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
 
 
-def _people(inputs: Inputs, say: Callable[[str], None]) -> Gathered:
+def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], *, resume: bool, write: bool) -> Gathered:
     def labeller() -> Detector:
         return load_detector(inputs.detectors[0], backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
 
     weights = find_weights(inputs.detectors[0]) if inputs.detectors else find_weights()
     cache = inputs.cache or cache_dir() / "people" / weights.sha256[:16]
     if inputs.source is not None:
-        return record(inputs.source, inputs.seconds, labeller, say=say)
+        place = folder / "people"
+        if not resume and write:
+            record(inputs.source, inputs.seconds, place, say=say)
+        return recorded(place, labeller, cache=cache, say=say)
     return gather(inputs.images, inputs.labels, labeller, cache=cache, say=say)
 
 

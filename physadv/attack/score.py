@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,10 +63,11 @@ class Score:
         """Return recall and mean confidence together: smooth enough to choose by with few people."""
         return self.recall25 + self.mean_max_conf
 
-    def plain(self) -> dict[str, float | int]:
-        """Return the figures for a record, rounded."""
+    def plain(self) -> dict[str, float | int | None]:
+        """Return the figures for a record, rounded; None where there is no one to count (JSON has no NaN)."""
         names = ("n_images", "n_people", "recall25", "ap50", "asr_strict25", "mean_max_conf", "hidden25")
-        return {n: round(getattr(self, n), 4) for n in names}
+        values = {n: getattr(self, n) for n in names}
+        return {n: round(v, 4) if math.isfinite(v) else None for n, v in values.items()}
 
 
 class Scorer:

@@ -15,11 +15,18 @@ from physadv.simulate.world import World
 
 Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
-# Steps of 12 views of 224 pixels, 6 of 320 or 3 of 416: about 4 and 20 minutes on two idle CPU cores of 2023, hours for `strong`.
+# Steps of 12 views of 224 pixels, 6 of 320 or 3 of 416: about 4 and 20 minutes on two idle CPU cores, hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"steps": 1000},
     "standard": {"steps": 4800, "starts": 2},
-    "strong": {"steps": 20000, "batch": 32, "crops": (224, 320, 416, 512), "starts": 4, "start_steps": 300, "worst_of": 2},
+    "strong": {
+        "steps": 20000,
+        "batch": 32,
+        "crops": (224, 320, 416, 512),
+        "starts": 4,
+        "start_steps": 300,
+        "worst_of": 2,
+    },
 }
 SIZE_MM: dict[Target, tuple[float, float]] = {
     "poster": (594.0, 594.0),
@@ -44,6 +51,7 @@ class TrainSettings(Settings):
     crops: tuple[int, ...] = Field(
         default=(224, 320, 416), min_length=1, max_length=8, description="sides of the views in pixels, in turn"
     )
+    warm: float = Field(default=0.4, ge=0, le=1, description="share of the steps on views of the first size alone")
     texels: int = Field(default=64, ge=8, le=512, description="texels along a side: as many as the camera can see")
     pyramid: bool = Field(default=False, description="coarse and fine parameters that add up")
     lr: float = Field(default=0.03, gt=0, le=1)
@@ -97,7 +105,9 @@ class TrainSettings(Settings):
 
     def views(self, step: int) -> tuple[int, int]:
         """Return (count, side in pixels) of a step's views: fewer where they are larger, so that steps cost the same."""
-        side = self.crops[step % len(self.crops)]
+        # Many small views first: a pattern finds its way on them in a fraction of the steps that few large ones take.
+        begun = step >= self.total_steps - self.steps + self.warm * self.steps
+        side = self.crops[step % len(self.crops)] if begun else self.crops[0]
         return max(round(self.batch * (self.crops[0] / side) ** 2), 1), side
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ from rich.progress import Progress as Bar
 
 from physadv.attack.crops import Framing
 from physadv.attack.losses import Goal
-from physadv.attack.optimise import Progress
+from physadv.attack.optimise import CHECKPOINT, Progress
 from physadv.attack.ranks import Ranks
 from physadv.attack.run import Inputs, Outcome, stored_steps, train, with_printer
 from physadv.attack.settings import PRESETS, Mix, Preset, TrainSettings
@@ -35,12 +35,21 @@ from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError
+from physadv.files import write_json
 from physadv.patch import Target
 from physadv.settings import parse
 from physadv.simulate.world import World
 from physadv.types import GradientDetector
 
 TIMED_STEPS = 12
+BEGUN = "flags.json"
+SHOWN = {
+    "recall25": "recall25",
+    "AP50": "ap50",
+    "asr_strict25": "asr_strict25",
+    "hidden25": "hidden25",
+    "mean conf": "mean_max_conf",
+}
 DIALS = ("ink", "cloth", "geometry", "light", "erase", "sensor")
 
 
@@ -77,6 +86,7 @@ class Command(base.Command):
     batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
     accumulate: int | None = Field(None, ge=1, le=64, description="parts in which a batch is computed")
     crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,320,416")
+    warm: float | None = Field(None, ge=0, le=1, description="share of the steps on views of the first size alone")
     lr: float | None = Field(None, gt=0, le=1)
     tv: float | None = Field(None, ge=0, description="weight of the total variation")
     nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
@@ -102,7 +112,39 @@ class Command(base.Command):
     tensorboard: bool = Field(False, description="write TensorBoard events to OUT/tensorboard")
 
     def run(self) -> int:
-        """Train, and print where the pattern is and how it did beside grey."""
+        """Train, and print where the pattern is and how it did beside grey.
+
+        Raises: SettingsError if there is nothing to train on, or the run to be resumed cannot be read.
+        """
+        if self.resume:
+            return self._as_begun()._go()
+        return self._go()
+
+    def _as_begun(self) -> Command:
+        """Return the flags with which the run in --out was begun, and those given now over them.
+
+        Raises: SettingsError if they cannot be read.
+        """
+        path = self.out / BEGUN
+        try:
+            begun = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"--resume: {path} cannot be read, so there is no run to go on with: {error}"
+            ) from error
+        return type(self).model_validate({**begun, **self._given()})
+
+    def _given(self) -> dict[str, Any]:
+        """Return the flags that were given, paths absolute, so that a run can be resumed from any folder."""
+        values = self.model_dump(mode="json", include=set(self.model_fields_set))
+        for name in ("labels", "look", "region"):
+            if values.get(name) is not None:
+                values[name] = str(Path(values[name]).resolve())
+        if "images" in values:
+            values["images"] = [str(Path(p).resolve()) for p in values["images"]]
+        return values
+
+    def _go(self) -> int:
         if self.threads:
             torch.set_num_threads(self.threads)
         if not self.images and self.source is None:
@@ -124,6 +166,8 @@ class Command(base.Command):
             printer=printer,
         )
         ranks = Ranks.join()
+        if ranks.rank == 0 and not self.resume and not (self.out / CHECKPOINT).exists():
+            write_json(self.out / BEGUN, self._given())
         console = Console(stderr=True, quiet=ranks.rank != 0)
         try:
             outcome = self._train(settings, inputs, ranks, console)
@@ -138,7 +182,20 @@ class Command(base.Command):
 
         Raises: SettingsError if they do not go together.
         """
-        plain = ["worst_of", "starts", "texels", "batch", "accumulate", "crops", "lr", "tv", "nps", "smooth", "colours"]
+        plain = [
+            "worst_of",
+            "starts",
+            "texels",
+            "batch",
+            "accumulate",
+            "crops",
+            "warm",
+            "lr",
+            "tv",
+            "nps",
+            "smooth",
+            "colours",
+        ]
         plain += ["look_weight", "scale", "at", "held_out", "steps"]
         values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
@@ -192,7 +249,8 @@ class Command(base.Command):
             writer.add_scalar("loss", progress.loss, progress.step)
             for framing, figures in (progress.score or {}).items():
                 for name in ("recall25", "ap50", "asr_strict25", "mean_max_conf"):
-                    writer.add_scalar(f"{framing}/{name}", figures[name], progress.step)
+                    if figures[name] is not None:
+                        writer.add_scalar(f"{framing}/{name}", figures[name], progress.step)
 
         return write
 
@@ -245,19 +303,21 @@ def report(outcome: Outcome, console: Console) -> None:
         figures = outcome.held_out.get(framing)
         rows = {**controls, **({"pattern": figures} if figures else {})}
         for name, row in rows.items():
-            console.print(
-                f"{framing:<8} {name:<8} recall25 {row['recall25']:.3f}  AP50 {row['ap50']:.3f}  "
-                f"asr_strict25 {row['asr_strict25']:.3f}  mean conf {row['mean_max_conf']:.3f}  "
-                f"(n = {row['n_people']} people in {row['n_images']} pictures held out)",
-                highlight=False,
-                soft_wrap=True,
-            )
+            figures_shown = "  ".join(f"{label} {_figure(row[key])}" for label, key in SHOWN.items())
+            count = f"(n = {row['n_people']} people in {row['n_images']} pictures held out)"
+            console.print(f"{framing:<8} {name:<8} {figures_shown}  {count}", highlight=False, soft_wrap=True)
     console.print(f"pattern: {outcome.folder / 'patch.png'}", highlight=False, soft_wrap=True)
     if not outcome.done:
-        words = " ".join(a for a in sys.argv[1:] if a != "--resume")
         console.print(
-            f"stopped after step {outcome.step}; go on with: physadv {words} --resume", highlight=False, soft_wrap=True
+            f"stopped after step {outcome.step}; go on with: physadv train --resume --out {outcome.folder}",
+            highlight=False,
+            soft_wrap=True,
         )
+
+
+def _figure(value: float | None) -> str:
+    """Return a figure to three places, or a dash where there was no one to count."""
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
@@ -268,7 +328,7 @@ def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None
         losses.append(progress.loss)
         del losses[:-50]
         best = "  ".join(
-            f"{n} asr {v['asr_strict25']:.2f} recall {v['recall25']:.2f}" for n, v in progress.best.items()
+            f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}" for n, v in progress.best.items()
         )
         text = f"loss {sum(losses) / len(losses):.3f}" + (f"  best held out: {best}" if best else "")
         bar.update(row, completed=progress.step, description=text)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from physadv.attack.people import Gathered, Labeller, gather
+from physadv.attack.people import Gathered, Labeller, gather, record, recorded
 from physadv.attack.run import split
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
@@ -191,3 +191,17 @@ def test_a_video_is_split_by_stretches_of_time(tmp_path: Path) -> None:
     assert names == sorted(names), "a stretch is one piece of time"
     train, held = out.split(0.3, 0)
     assert {p.name for p in train}.isdisjoint({p.name for p in held})
+
+
+def test_a_camera_is_recorded_once_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+    for picture in made_up(20):
+        writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+    writer.release()
+    record(str(path), 5, tmp_path / "people")
+    first = recorded(tmp_path / "people", lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+    again = recorded(tmp_path / "people", lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+    assert len(first.pictures) + len(first.empty) == 20
+    assert all(p.name.startswith("camera#stretch") for p in first.pictures)
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.pictures, again.pictures, strict=True))

@@ -1,0 +1,107 @@
+"""`physadv train` as typed: one line for every mistake, Ctrl-C saves, `--resume` needs no flag again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from physadv.attack.timing import made_up
+from physadv.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder, labels = tmp_path / "images", tmp_path / "labels"
+    folder.mkdir()
+    labels.mkdir()
+    for i, picture in enumerate(made_up(6)):
+        cv2.imwrite(str(folder / f"{i}.jpg"), picture.pixels[..., ::-1])
+        x0, y0, x1, y1 = picture.boxes[0] / np.array([640, 480, 640, 480])
+        (labels / f"{i}.txt").write_text(f"0 {(x0 + x1) / 2:.4f} {(y0 + y1) / 2:.4f} {x1 - x0:.4f} {y1 - y0:.4f}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ([], "--images"),
+        (["--images", "nowhere"], "nowhere"),
+        (["--images", "{images}", "--crops", "100"], "multiples of 32"),
+        (["--images", "{images}", "--look", "missing.png", "--steps", "1"], "missing.png"),
+        (["--images", "{images}", "--through", "wishing"], "wishing"),
+        (["--images", "{images}", "--detector", "none.pt"], "none.pt"),
+        (["--images", "{images}", "--printer", "unknown"], "unknown"),
+        (["--images", "{images}", "--held-out", "1.5"], "--held-out"),
+        (["--resume", "--out", "{empty}"], "--resume"),
+        (["--images", "{images}", "--region", "{black}", "--steps", "1"], "white area"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+) -> None:
+    black = tmp_path / "black.png"
+    cv2.imwrite(str(black), np.zeros((8, 8, 3), np.uint8))
+    places = {"images": str(images), "empty": str(tmp_path / "empty"), "black": str(black)}
+    words = [f.format(**places) for f in flags]
+    if "--out" not in words:
+        words += ["--out", str(tmp_path / "run")]
+    assert main(["train", *words]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("physadv train: ")
+    assert says in last
+
+
+def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_path: Path) -> None:
+    def command(*words: str) -> list[str]:
+        return [sys.executable, "-m", "physadv", "train", *words]
+
+    flags = [
+        "--images",
+        str(images),
+        "--steps",
+        "6",
+        "--batch",
+        "1",
+        "--crops",
+        "64",
+        "--threads",
+        "1",
+        "--texels",
+        "16",
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PHYSADV_CACHE": str(tmp_path / "cache")}
+    subprocess.run(
+        command(*flags, "--out", str(tmp_path / "whole")), check=True, capture_output=True, cwd=ROOT, env=env
+    )
+    script = (
+        "import os, signal, sys\n"
+        "import physadv.attack.run as run\n"
+        "from physadv.cli import main\n"
+        "import physadv.cli.train as train\n"
+        "real = train._teller\n"
+        "def teller(*a):\n"
+        "    tell = real(*a)\n"
+        "    def told(p):\n"
+        "        tell(p)\n"
+        "        if p.step == 2: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return told\n"
+        "train._teller = teller\n"
+        "sys.exit(main(['train', *sys.argv[1:]]))\n"
+    )
+    stopped = subprocess.run(
+        [sys.executable, "-c", script, *flags, "--out", str(tmp_path / "cut")],
+        capture_output=True, text=True, cwd=ROOT, env=env,
+    )  # fmt: skip
+    assert stopped.returncode == 130, stopped.stderr
+    assert "go on with: physadv train --resume --out" in stopped.stdout
+    subprocess.run(
+        command("--resume", "--out", str(tmp_path / "cut")), check=True, capture_output=True, cwd=ROOT, env=env
+    )
+    whole, cut = ((tmp_path / n / "patch.safetensors").read_bytes() for n in ("whole", "cut"))
+    assert whole == cut
