@@ -33,7 +33,7 @@ class PageServer:
         desk: object = None,
         wardrobe: Wardrobe | None = None,
     ) -> None:
-        """desk, wardrobe: see `Room`. port: 0 takes a free one. token: made where `host` is not this machine alone and none is given.
+        """desk, wardrobe: see `Room`. port: 0 takes a free one. token: made where `host` is not this machine alone.
 
         Raises: SettingsError if the address or the port cannot be had.
         """

@@ -1,0 +1,73 @@
+"""`physadv show`: a pattern at true size on a phone, tablet or monitor."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+from urllib.parse import quote
+
+import segno
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from physadv.cli.base import Command as BaseCommand
+from physadv.controls import Control
+from physadv.fabricate.units import checked_size, length_mm
+from physadv.live.settings import LOOPBACK
+from physadv.live.wardrobe import Wardrobe
+from physadv.web.serve import PageServer
+
+
+class Command(BaseCommand):
+    """Serve a page that shows a pattern at true size, after a bank card has told it how large the screen's pixels are."""
+
+    patch: CliPositionalArg[str] = Field(
+        description="a shipped name (chest-v1), a patch file, a picture or a run folder"
+    )
+    size: str | None = Field(default=None, description="shown width, such as 20cm; without it the pattern's own")
+    control: Control | None = Field(default=None, description="begin with a control: grey, white, noise, shuffled")
+    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 lets a phone in, with a token")
+    port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free one")
+    seconds: float | None = Field(default=None, gt=0, description="end after this long; without it at Ctrl-C")
+
+    def run(self) -> int:
+        """Serve the page until Ctrl-C."""
+        wardrobe = Wardrobe([self.patch])
+        name = wardrobe.first[0]
+        patch = wardrobe.get(name)
+        width, height = patch.size_mm
+        wanted = width if self.size is None else length_mm(self.size, name="--size")
+        checked_size(wanted, wanted * height / width)
+        server = PageServer(None, host=self.host, port=self.port, wardrobe=wardrobe)
+        server.start()
+        try:
+            url = _address(server.url, name, wanted, self.control)
+            print(f"physadv show: {url}", flush=True)
+            if self.host not in LOOPBACK:
+                segno.make(url.replace("0.0.0.0", _own_address()), error="l").terminal(compact=True)
+            print("open it on the screen that is to show the pattern; Ctrl-C ends it", flush=True)
+            end = None if self.seconds is None else time.monotonic() + self.seconds
+            while end is None or time.monotonic() < end:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.close()
+        return 0
+
+
+def _address(url: str, name: str, width_mm: float, kind: Any) -> str:
+    base, _, query = url.partition("?")
+    parts = [query, f"pattern={quote(name)}", f"mm={width_mm:g}", f"kind={kind}" if kind else ""]
+    return f"{base}show?{'&'.join(p for p in parts if p)}"
+
+
+def _own_address() -> str:
+    """Return this machine's address in its network, as its default route would use it; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

@@ -1,0 +1,196 @@
+"""Printing, advice before it, and a pattern at true size on a screen."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from physadv.controls import CONTROLS, Control, control
+from physadv.errors import FabricationError
+from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
+from physadv.fabricate.inks import cmyk
+from physadv.fabricate.poster import preview_png, print_patch
+from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize
+from physadv.fabricate.units import PAPERS
+from physadv.patch import Patch, png_bytes
+from physadv.settings import Settings
+from physadv.web.room import Room, page
+
+MAX_PROFILE = 10_000_000
+TYPES = {".pdf": "application/pdf", ".png": "image/png"}
+
+
+class Wanted(Settings):
+    """A print as the page asks for it. profile: a CMYK profile that was sent in before. The rest is `PrintSettings`."""
+
+    pattern: str = Field(min_length=1, max_length=300)
+    paper: str | None = Field(default=None, max_length=40)
+    size: str | None = Field(default=None, max_length=20)
+    for_person: str | None = Field(default=None, max_length=20)
+    control: Control | None = None
+    garment: Garment | None = None
+    shirt: ShirtSize = "M"
+    texels: str = Field(default="texel", pattern="^(texel|smooth)$")
+    profile: str | None = Field(default=None, max_length=100)
+    sheet: int = Field(default=0, ge=0)
+
+
+class Question(Settings):
+    """A camera, a distance and a print, as `physadv advise` takes them."""
+
+    pattern: str = Field(min_length=1, max_length=300)
+    fov: float = 60.0
+    width: int = 640
+    height: int = 480
+    imgsz: int = Field(default=640, ge=32, le=4096)
+    distance: float = 3.0
+    size: float | None = None
+    person: float = 170.0
+    wanted: float = 0.5
+
+
+def router(room: Room) -> APIRouter:
+    """Return the pages `/print` and `/show` and what they ask for below `/api/print`."""
+    out = APIRouter()
+    patterns = room.patterns()
+    profiles: dict[str, Path] = {}
+    folder = tempfile.TemporaryDirectory(prefix="physadv-icc-", ignore_cleanup_errors=True)
+
+    @out.get("/print")
+    def print_page() -> Response:
+        return page("print.html")
+
+    @out.get("/show")
+    def show_page() -> Response:
+        return page("show.html")
+
+    @out.get("/api/print/options")
+    def options() -> dict[str, Any]:
+        return {
+            "patterns": [_described(name, patterns.get(name)) for name in patterns.names()],
+            "papers": [*PAPERS, "fit"],
+            "garments": list(get_args(Garment)),
+            "shirts": list(get_args(ShirtSize)),
+            "controls": list(CONTROLS),
+        }
+
+    @out.post("/api/print/profile")
+    async def profile(request: Request, name: str = "profile.icc") -> dict[str, str]:
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > MAX_PROFILE:
+                raise FabricationError("profile: more than 10 MB; expected an ICC profile of a CMYK printer")
+        path = Path(folder.name) / f"{len(profiles)}.icc"
+        path.write_bytes(bytes(data))
+        about = cmyk(path).name
+        profiles[key := f"{len(profiles)} {name[:60]}"] = path
+        return {"profile": key, "about": about}
+
+    @out.post("/api/print/preview")
+    def preview(wanted: Wanted) -> Response:
+        patch = patterns.get(wanted.pattern)
+        data, sheets = preview_png(patch, _settings(wanted, profiles), sheet=wanted.sheet, width=900)
+        return Response(data, media_type="image/png", headers={"x-sheets": str(sheets)})
+
+    @out.get("/api/print/file")
+    async def file(wanted: Annotated[Wanted, Query()], kind: str = ".pdf") -> Response:
+        return await run_in_threadpool(_file, patterns.get(wanted.pattern), wanted, kind, profiles)
+
+    @out.post("/api/print/advise")
+    def advice(question: Question) -> dict[str, Any]:
+        return _advice(patterns.get(question.pattern), question)
+
+    @out.get("/api/print/picture")
+    def picture(pattern: str, kind: str = "") -> Response:
+        patch = patterns.get(pattern)
+        shown = control(patch, kind, np.random.default_rng(0)) if kind else patch  # type: ignore[arg-type]
+        return Response(png_bytes(shown), media_type="image/png")
+
+    return out
+
+
+def _described(name: str, patch: Patch) -> dict[str, Any]:
+    return {
+        "name": name,
+        "size_mm": list(patch.size_mm),
+        "target": patch.target,
+        "sha256": patch.sha256,
+        "curve": isinstance(patch.record.get("size_curve"), dict),
+    }
+
+
+def _settings(wanted: Wanted, profiles: dict[str, Path]) -> PrintSettings:
+    values = wanted.model_dump(exclude={"pattern", "profile", "sheet"})
+    if wanted.profile is not None:
+        if wanted.profile not in profiles:
+            raise FabricationError("profile: not here any more; choose the file again")
+        values["cmyk"] = profiles[wanted.profile]
+    return PrintSettings.model_validate(values)
+
+
+def _file(patch: Patch, wanted: Wanted, kind: str, profiles: dict[str, Path]) -> Response:
+    """Return the print as a download, several files as one zip."""
+    if kind not in TYPES:
+        raise FabricationError(f"kind: expected .pdf or .png, got {kind!r}")
+    stem = "-".join(re.sub(r"[^\w.-]+", "-", w) for w in (patch.name, wanted.control, wanted.garment) if w)
+    with tempfile.TemporaryDirectory(prefix="physadv-print-") as place:
+        done = print_patch(patch, _settings(wanted, profiles), Path(place) / f"{stem}{kind}")
+        main = done.paths[0]
+        if len(done.paths) == 1:
+            return _download(main.read_bytes(), TYPES[kind], main.name)
+        return _download(_zipped(done.paths), "application/zip", f"{stem}.zip")
+
+
+def _zipped(paths: tuple[Path, ...]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for path in paths:
+            archive.writestr(zipfile.ZipInfo(path.name, (2024, 1, 1, 0, 0, 0)), path.read_bytes())
+    return out.getvalue()
+
+
+def _download(data: bytes, kind: str, name: str) -> Response:
+    ascii_name = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
+    return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{ascii_name}"'})
+
+
+def _advice(patch: Patch, question: Question) -> dict[str, Any]:
+    optics = Optics.from_fov(question.width, question.height, question.fov, question.imgsz)
+    aspect = patch.size_mm[1] / patch.size_mm[0]
+    width = question.size if question.size is not None else patch.size_mm[0] / 10
+    view = seen(optics, distance_m=question.distance, side_cm=width * aspect**0.5, person_cm=question.person)
+    out: dict[str, Any] = {
+        "side_px": round(view.side_px, 1),
+        "person_px": round(view.person_px, 1),
+        "shown": round(view.shown, 3),
+        "expected": None,
+    }
+    table = patch.record.get("size_curve")
+    if table is None:
+        text = f"{patch.name} has no size curve; measure it with physadv advise --measure --images FOLDER"
+        return {**out, "text": text, "enough": None}
+    found = advise(
+        SizeCurve(table), optics, distance_m=question.distance, width_cm=width, aspect=aspect,
+        person_cm=question.person, wanted=question.wanted,
+    )  # fmt: skip
+    got = found.expected
+    expected = {"asr": round(got.asr, 3), "low": round(got.low, 3), "high": round(got.high, 3), "people": got.people}
+    return {
+        **out,
+        "expected": expected,
+        "text": found.text,
+        "enough": found.enough,
+        "smallest_cm": found.smallest_cm,
+        "farthest_m": found.farthest_m,
+    }
