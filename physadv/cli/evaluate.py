@@ -10,19 +10,20 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from physadv.cli.base import Command as BaseCommand
-from physadv.defend import parse_pipeline
-from physadv.detect import load_detector
+from physadv.cli.scoreboard import show_cells, show_video
+from physadv.dataset import split_by_name
+from physadv.defend import Pipeline, parse_pipeline
+from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, SettingsError
-from physadv.evaluate import doubts
+from physadv.evaluate import doubts, video
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.report import COLUMNS, Examples, grid_mean, label, shown, write_report
-from physadv.evaluate.scene import Scenes, read_scenes
+from physadv.evaluate.report import Examples, write_report, write_video_report
+from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
-from physadv.evaluate.trial import Trial, run
+from physadv.evaluate.trial import Trial, entries, run
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
 from physadv.types import Detector
@@ -41,15 +42,23 @@ class Command(BaseCommand):
     labels: Path | None = Field(
         default=None, description="folder of YOLO labels; without any the clean detector labels"
     )
+    video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
+    every: int = Field(default=1, ge=1, description="with --video: take every n-th frame")
     held_out: bool = Field(default=False, description="leave out pictures that any of the patterns was trained on")
     rule: Literal["area", "diagonal", "height"] = Field(default="area", description=FIELDS["rule"].description)
-    scale: float = Field(default=0.35, description=FIELDS["scale"].description)
-    at: str = Field(default="0.42", description=FIELDS["at"].description)
+    scale: float | None = Field(default=None, description=f"{FIELDS['scale'].description}; .35, or .65 with --video")
+    at: str | None = Field(default=None, description=f"{FIELDS['at'].description}; 0.42, or chest with --video")
     detector: str = Field(default=DEFAULT_DETECTOR, description="detectors by name or path, separated by commas")
     imgsz: int = Field(default=640, description=FIELDS["imgsz"].description)
     min_area: float = Field(default=0.02, description=FIELDS["min_area"].description)
     grid: Literal["none", "robust"] = Field(default="none", description="robust: 16 conditions more, fixed and seeded")
     defend: list[str] = Field(default=[], description="a defence, preset or pipeline (repeatable)")
+    adaptive: bool = Field(
+        default=False, description="train patterns through each defence, on pictures that are then not scored"
+    )
+    restarts: int = Field(default=3, ge=1, le=50, description="adaptive attacks on each defence; the worst is reported")
+    attack_steps: int = Field(default=400, ge=1, description="optimiser steps of each adaptive attack")
+    clean_video: Path | None = Field(default=None, description="video without patterns: each defence's false alarms")
     conf: float = Field(default=0.25, description=FIELDS["conf"].description)
     resamples: int = Field(default=500, description=FIELDS["resamples"].description)
     seed: int = Field(default=0, description=FIELDS["seed"].description)
@@ -63,15 +72,24 @@ class Command(BaseCommand):
         settings = self._settings()
         patches = [load_patch(p) for p in self.patches]
         _check_names(patches)
-        if self.images is None:
-            raise SettingsError("--images: expected a folder of photographs; see physadv evaluate --help")
+        if (self.images is None) == (self.video is None):
+            raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         pipelines = [parse_pipeline(text) for text in self.defend]
-        console = Console(stderr=True)
-        scenes = self._scenes(self.images, settings, patches)
+        if self.adaptive and not pipelines:
+            raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
+        if self.video is not None:
+            return self._video(self.video, settings, patches, pipelines)
+        assert self.images is not None
+        return self._pictures(self.images, settings, patches, pipelines)
+
+    def _pictures(
+        self, images: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]
+    ) -> int:
+        scenes, others = self._scenes(images, settings, patches)
         cells: list[Cell] = []
-        examples = Examples(_most_people(scenes))
+        examples = Examples(_most_people(scenes), settings.conf)
         facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.skipped), "defences": self.defend}
-        with _bar(console) as bar:
+        with _bar() as bar:
             task = bar.add_task("", total=len(settings.detectors))
             for number, name in enumerate(settings.detectors):
 
@@ -81,67 +99,100 @@ class Command(BaseCommand):
                 detector = _detector(name, settings)
                 facts["detectors"].append({"name": detector.name, "sha256": getattr(detector, "sha256", "")})
                 trial = Trial(scenes, detector, settings, shown=None if number else examples, progress=tell)
-                cells += run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
-            bar.update(task, completed=len(settings.detectors), description="done")
+                run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
+                if self.adaptive:
+                    self._attack(name, trial, pipelines, others, tell)
+                self._alarms(detector, trial.cells, pipelines, tell)
+                cells += trial.cells
         drawn = examples.write(self.out, patches)
         write_report(self.out, cells, settings, patches, facts=facts, examples=drawn)
-        show(cells, Console())
-        Console().print(f"{self.out / 'report.md'}", markup=False, highlight=False)
+        show_cells(cells, Console())
+        Console().print(str(self.out / "report.md"), markup=False, highlight=False)
+        return 0
+
+    def _attack(self, name: str, trial: Trial, pipelines: list[Pipeline], others: Sequence[Scene], tell: Any) -> None:
+        from physadv.attack.settings import TrainSettings
+        from physadv.evaluate.adaptive import Budget, attacker, score_adaptive
+        from physadv.patch import save_patch
+
+        settings = trial.settings
+        attacked = load_gradient_detector(name, device=settings.device)
+        budget = Budget(self.restarts, self.attack_steps)
+        train = TrainSettings(seed=settings.seed, rule=settings.rule, scale=settings.scale)
+        total = budget.restarts * len(pipelines)
+
+        def step(pipeline: Pipeline, restart: int, at: Any) -> None:
+            done = pipelines.index(pipeline) * budget.restarts + restart + at.step / max(at.steps, 1)
+            tell(done / total, f"adaptive through {pipeline}, restart {restart + 1}, step {at.step}")
+
+        attack = attacker(others, attacked, budget, train, step)
+        for patch in score_adaptive(trial, pipelines, attack, budget, attacked):
+            save_patch(patch, self.out / "adaptive", stem=patch.name.replace("/", "-").replace(":", "-"))
+
+    def _alarms(self, detector: Detector, cells: list[Cell], pipelines: list[Pipeline], tell: Any) -> None:
+        if self.clean_video is None:
+            return
+        for pipeline in pipelines:
+            tell(1.0, f"false alarms of {pipeline}")
+            counted = video.alarms_per_1000(self.clean_video, pipeline.guard(detector))
+            for cell in cells:
+                if cell.defence == str(pipeline) and cell.condition == "none":
+                    cell.extra |= counted
+
+    def _video(self, path: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]) -> int:
+        wanted = entries(patches, robust=False, seed=settings.seed) if patches else entries([], robust=False, seed=0)
+        rows: list[dict[str, Any]] = []
+        with _bar() as bar:
+            task = bar.add_task("", total=None)
+            for name in settings.detectors:
+                detector = _detector(name, settings)
+                cells, table = video.score_video(
+                    video.recording_of(path),
+                    wanted,
+                    detector,
+                    settings,
+                    pipelines=pipelines,
+                    every=self.every,
+                    progress=lambda _, what, name=name: bar.update(task, description=f"{name} {what}"),  # type: ignore[misc]
+                )
+                video.compare(cells)
+                rows += cells
+                write_video_report(self.out, rows, settings, patches, video=path, frames={detector.name: table})
+        show_video(rows, Console())
+        Console().print(str(self.out / "report.md"), markup=False, highlight=False)
         return 0
 
     def _settings(self) -> EvaluateSettings:
         names = tuple(n.strip() for n in self.detector.split(",") if n.strip())
         if not names:
             raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
-        fields = ("rule", "scale", "imgsz", "min_area", "conf", "resamples", "seed", "device")
+        fields = ("rule", "imgsz", "min_area", "conf", "resamples", "seed", "device")
         values = {name: getattr(self, name) for name in fields}
-        return parse(EvaluateSettings, {**values, "at": _at(self.at), "detectors": names}, what="physadv evaluate")
+        filmed = self.video is not None
+        scale = self.scale if self.scale is not None else 0.65 if filmed else 0.35
+        at = _at(self.at if self.at is not None else "chest" if filmed else "0.42")
+        return parse(
+            EvaluateSettings, {**values, "scale": scale, "at": at, "detectors": names}, what="physadv evaluate"
+        )
 
-    def _scenes(self, images: Path, settings: EvaluateSettings, patches: Sequence[Patch]) -> Scenes:
+    def _scenes(self, images: Path, settings: EvaluateSettings, patches: Sequence[Patch]) -> tuple[Scenes, list[Scene]]:
+        """Return the pictures to score, and those left for adaptive attacks to train on."""
+
         def labeller() -> Detector:
             return load_detector(backend="torch", precision="fp32", device=settings.device)
 
-        keypoints = isinstance(settings.at, str)
+        keypoints = isinstance(settings.at, str) or self.adaptive
         scenes = read_scenes(images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints)
-        if not self.held_out:
-            return scenes
         trained = set[str]().union(*(doubts.trained_on(p) or set() for p in patches))
+        if self.adaptive and not any(doubts.was_seen(s, trained) for s in scenes.scenes):
+            trained = set(split_by_name([s.name for s in scenes.scenes], held_out=0.25, seed=settings.seed)[0])
+        if not (self.held_out or self.adaptive):
+            return scenes, []
         left = [s for s in scenes.scenes if not doubts.was_seen(s, trained)]
         if not any(s.counts.any() for s in left):
             raise DataError(f"--held-out: the patterns were trained on every picture of {images} that shows people")
-        return Scenes(left, scenes.skipped, scenes.own_labels)
-
-
-def show(cells: Sequence[Cell], console: Console) -> None:
-    """Print a table for each detector, the grid's means, and the doubts."""
-    for detector in dict.fromkeys(c.detector for c in cells):
-        mine = [c for c in cells if c.detector == detector]
-        head = mine[0]
-        table = Table(title=f"{detector} at {head.imgsz} px, {head.n_images} pictures, {head.n_people} people")
-        defended = any(c.defence != "none" for c in mine)
-        for title in (["defence", "attack"] if defended else []) + ["condition"]:
-            table.add_column(title, overflow="fold")
-        for _, title in COLUMNS:
-            table.add_column(title, justify="right", no_wrap=title == "AP50")
-        for cell in mine:
-            if not cell.transform:
-                # Every interval is in the report; on a terminal that of the first figure has to do.
-                figures = [shown(cell, name) if name == "ap50" else plainly(cell[name]) for name, _ in COLUMNS]
-                table.add_row(*([cell.defence, cell.attack] if defended else []), label(cell), *figures)
-        console.print(table)
-        for key in dict.fromkeys((c.condition, c.patch) for c in mine if c.transform):
-            mean = grid_mean(mine, key)
-            if mean is not None:
-                console.print(f"robust grid, mean AP50 of {key[1] or key[0]}: {mean:.3f}", markup=False)
-    for doubt in dict.fromkeys(d for c in cells for d in c.doubts):
-        about = [label(c) for c in cells if doubt in c.doubts]
-        who = "everything" if len(about) == len(cells) else ", ".join(dict.fromkeys(about))
-        console.print(f"doubt: {who}: {doubt}", markup=False, highlight=False)
-
-
-def plainly(value: float | None) -> str:
-    """Return a figure for the terminal, or a dash where nothing could be counted."""
-    return "-" if value is None else f"{value:.3f}"
+        others = [s for s in scenes.scenes if doubts.was_seen(s, trained) and len(s.people)]
+        return Scenes(left, scenes.skipped, scenes.own_labels), others
 
 
 def _detector(name: str, settings: EvaluateSettings) -> Detector:
@@ -175,6 +226,6 @@ def _most_people(scenes: Scenes) -> tuple[int, ...]:
     return tuple(order[:EXAMPLES])
 
 
-def _bar(console: Console) -> Progress:
+def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -27,6 +27,14 @@ COLUMNS = (
     ("false_boxes_per_image", "false boxes"),
     ("mean_max_conf", "mean conf"),
 )
+VIDEO_COLUMNS = (
+    ("share_below", "frames below"),
+    ("mean_best_conf", "mean best conf"),
+    ("median_best_conf", "median"),
+    ("people_per_frame", "people a frame"),
+    ("longest_invisible_s", "longest invisible s"),
+    ("alarms_per_1000", "alarms /1000"),
+)
 PANEL = 360
 GREEN, RED = (40, 200, 60), (235, 60, 50)
 
@@ -99,6 +107,46 @@ def write_report(
     text = markdown(cells, settings, facts, where, [p.relative_to(folder) for p in examples])
     with atomic_write(folder / "report.md") as stream:
         stream.write(text.encode())
+
+
+def write_video_report(
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    settings: EvaluateSettings,
+    patches: Sequence[Patch],
+    *,
+    video: Path,
+    frames: dict[str, str],
+) -> None:
+    """Write results.json, run.json, report.md and, for each detector, every frame's figures as CSV.
+
+    Raises: OSError if the folder cannot be written.
+    """
+    write_json(folder / "results.json", list(rows))
+    where = provenance()
+    listed = [{"name": p.name, "sha256": p.sha256} for p in patches]
+    settled = settings.model_dump(mode="json")
+    write_json(folder / "run.json", {"settings": settled, "video": video.name, "patches": listed, **where})
+    for name, table_text in frames.items():
+        with atomic_write(folder / f"frames-{name}.csv") as stream:
+            stream.write(table_text.encode())
+    titles = ["detector", "condition", "defence", *[t for _, t in VIDEO_COLUMNS]]
+    lines = [
+        f"# {video.name}, frame by frame",
+        "",
+        f"Share of frames in which nobody's confidence reaches {settings.conf:g}, over frames with a person to wear the "
+        f"pattern. Side {settings.scale:g} by {settings.rule}, at {settings.at}; {settings.imgsz} px, torch fp32.",
+        "",
+        "| " + " | ".join(titles) + " |",
+        "|" + "---|" * len(titles),
+    ]
+    for row in rows:
+        name = row["patch"] if row["condition"] == "patch" else row["condition"]
+        values = ["-" if row[key] is None else f"{row[key]:g}" for key, _ in VIDEO_COLUMNS]
+        lines.append("| " + " | ".join([row["detector"], str(name), row["defence"], *values]) + " |")
+    lines += ["", *[f"* {d}" for d in dict.fromkeys(d for r in rows for d in r["doubts"])]]
+    with atomic_write(folder / "report.md") as stream:
+        stream.write(("\n".join(lines) + "\n").encode())
 
 
 def markdown(

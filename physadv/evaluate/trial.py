@@ -61,7 +61,7 @@ class Trial:
         """Return the cell of one entry behind a defence, and keep it in `cells`."""
         defence = "none" if pipeline is None or not pipeline.defences else str(pipeline)
         guarded = self.detector if pipeline is None else pipeline.guard(self.detector)
-        answers, times = self._answers(entry, guarded, tell=defence == "none")
+        answers, times, costs = self._answers(entry, guarded, tell=defence == "none")
         scenes = self.scenes.scenes
         rng = np.random.default_rng(self.settings.seed)
         tallies = [tally(s, c, a) for s, c, a in zip(scenes, self._clean, answers, strict=True)]
@@ -77,7 +77,8 @@ class Trial:
             figured,
             transform=entry.transform.name,
             attack=entry.attack if defence != "none" else "",
-            ms=times,
+            ms=_percentiles(times),
+            extra=_costs(costs),
             doubts=list(self._data_doubts),
         )
         if entry.condition == "patch" and entry.of is not None:
@@ -85,11 +86,15 @@ class Trial:
         self.cells.append(cell)
         return cell
 
-    def _answers(self, entry: Entry, guarded: Detector, *, tell: bool) -> tuple[list[Detections], tuple[float, float]]:
-        """Return the answers for every picture, and the median and 95th percentile of their milliseconds."""
+    def _answers(
+        self, entry: Entry, guarded: Detector, *, tell: bool
+    ) -> tuple[list[Detections], list[float], list[float]]:
+        """Return the answers for every picture, the milliseconds each took, and the defence's own part of them."""
         plain = entry.patch is None and not entry.transform.of_picture
         dresser = Dresser(entry.patch, self._placement(), self.settings.seed)
-        answers, times = [], []
+        answers: list[Detections] = []
+        times: list[float] = []
+        costs: list[float] = []
         for i, scene in enumerate(self.scenes.scenes):
             if plain and guarded is self.detector:
                 pixels, answer = scene.pixels, self._clean[i]
@@ -102,11 +107,12 @@ class Trial:
                 start = perf_counter()
                 answer = guarded.detect(Frame(pixels, i, 0, 0.0))
                 times.append((perf_counter() - start) * 1000)
+                if guarded is not self.detector:
+                    costs.append(float(getattr(guarded, "cost_ms", 0.0)))
             answers.append(answer)
             if tell and self.shown is not None and entry.transform is PLAIN:
                 self.shown(entry.condition, entry.name or "", i, pixels, answer)
-        middle, high = np.percentile(times, [50, 95]) if times else (0.0, 0.0)
-        return answers, (round(float(middle), 1), round(float(high), 1))
+        return answers, times, costs
 
     def _placement(self) -> Placement:
         return Placement(self.settings.rule, self.settings.scale, self.settings.at)
@@ -169,6 +175,19 @@ def run(
         )
     doubts.compare(trial.cells)
     return trial.cells
+
+
+def _percentiles(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the median and the 95th percentile, or None of nothing."""
+    if not values:
+        return None
+    middle, high = np.percentile(values, [50, 95])
+    return round(float(middle), 1), round(float(high), 1)
+
+
+def _costs(values: Sequence[float]) -> dict[str, float]:
+    both = _percentiles(values)
+    return {} if both is None else {"defence_ms_median": both[0], "defence_ms_p95": both[1]}
 
 
 def _fingerprint(detector: Detector) -> str:

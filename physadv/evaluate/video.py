@@ -1,0 +1,261 @@
+"""A recorded video scored frame by frame: as it is, or with patterns and controls worn by the person in it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from physadv.capture import open_source
+from physadv.capture.settings import CaptureSettings
+from physadv.defend import Pipeline
+from physadv.detect.matching import best_score
+from physadv.errors import DataError, EndOfStream
+from physadv.evaluate.place import Dresser, Placement
+from physadv.evaluate.scene import Scene
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.evaluate.trial import Entry, Progress
+from physadv.simulate.wear import PLACE_CONF, Worn
+from physadv.types import Detections, Detector, Frame, UInt8Array
+
+NEAR_IOU = 0.1
+
+
+class Seen(NamedTuple):
+    """One frame's answer. people: found at the threshold. best: highest confidence of any person. worn: whether a pattern
+    was on somebody. alerts: said by a defence."""
+
+    frame: int
+    pts_s: float
+    people: int
+    best: float
+    worn: bool
+    alerts: int
+
+
+@dataclass(slots=True)
+class Run:
+    """One condition over the whole video."""
+
+    entry: Entry
+    defence: str
+    detector: Detector
+    dresser: Dresser | None
+    worn: Worn | None
+    frames: list[Seen] = field(default_factory=list)
+
+
+def score_video(
+    path: Path,
+    entries: Sequence[Entry],
+    detector: Detector,
+    settings: EvaluateSettings,
+    *,
+    pipelines: Sequence[Pipeline] = (),
+    every: int = 1,
+    progress: Progress | None = None,
+    shown: Callable[[str, str, int, UInt8Array, Detections], None] | None = None,
+) -> tuple[list[dict[str, Any]], str]:
+    """Return one cell for each condition and defence, and every frame's figures as CSV.
+
+    People are placed by the undefended detector on the clean frame, at confidence .4 or more; a frame in which it finds
+    nobody carries no pattern. Without patterns the recording is scored as it is: over all its frames, since in a real
+    recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each.
+
+    Raises: SourceError if the video cannot be read. DataError if it has no frames, or nobody is ever found to wear a
+    pattern.
+    """
+    placement = Placement(settings.rule, settings.scale, settings.at)
+    runs = [
+        _start(entry, pipeline, detector, placement, settings.seed)
+        for pipeline in (Pipeline(), *pipelines)
+        for entry in entries
+    ]
+    for number, frame in enumerate(_frames(path, every)):
+        clean = detector.detect(frame)
+        people = clean.pick(clean.score >= PLACE_CONF)
+        h, w = frame.pixels.shape[:2]
+        scene = Scene(path.name, frame.pixels, people.xyxy, np.ones(len(people), bool), people.keypoints, "")
+        for run in runs:
+            pixels = _dressed(run, scene, clean, number)
+            answer = (
+                clean
+                if pixels is frame.pixels and run.detector is detector
+                else run.detector.detect(frame.with_pixels(pixels))
+            )
+            run.frames.append(_seen(frame, people, answer, settings.conf, worn=len(people) > 0))
+            if shown is not None and run.detector is detector:
+                shown(run.entry.condition, run.entry.name or "", number, pixels, answer)
+        if progress is not None:
+            progress(0.0, f"frame {frame.index}, {w} x {h}")
+    if not runs[0].frames:
+        raise DataError(f"{path}: expected a video with pictures, got none")
+    dressed = any(r.entry.patch is not None for r in runs)
+    if dressed and not any(f.worn for f in runs[0].frames):
+        raise DataError(
+            f"{path}: {detector.name} finds nobody at .4 in {len(runs[0].frames)} frames to wear the pattern"
+        )
+    return [_cell(r, settings, dressed) for r in runs], _table(runs)
+
+
+def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> dict[str, float | int]:
+    """Return on how many of 1,000 frames of a clean video a defence raises an alert, with the frames it is counted on.
+
+    Raises: SourceError if the video cannot be read.
+    """
+    reset = getattr(guarded, "reset", None)
+    if reset is not None:
+        reset()
+    frames = alarmed = 0
+    for frame in _frames(path, 1):
+        alarmed += bool(guarded.detect(frame).alerts)
+        frames += 1
+        if frames >= at_most:
+            break
+    return {"alarms_per_1000": round(1000 * alarmed / max(frames, 1), 2), "alarm_frames": frames}
+
+
+def recording_of(path: Path) -> Path:
+    """Return the video to score for any file of a recording: the untouched camera's where it was kept.
+
+    Raises: DataError if only pictures with drawn boxes were kept, which would be scored as if they were on the person.
+    """
+    for ending in (".session.json", ".jsonl", ".parquet"):
+        if path.name.endswith(ending):
+            clean = path.with_name(path.name.removesuffix(ending) + ".clean.mp4")
+            if not clean.is_file():
+                raise DataError(
+                    f"{path}: this recording kept no untouched video; record with --record-clean to score it"
+                )
+            return clean
+    return path
+
+
+def _frames(path: Path, every: int) -> Iterator[Frame]:
+    with closing(open_source(str(path), CaptureSettings())) as source:
+        while True:
+            try:
+                frame = source.read()
+            except EndOfStream:
+                return
+            if frame.index % every == 0:
+                yield frame
+
+
+def _start(entry: Entry, pipeline: Pipeline, detector: Detector, placement: Placement, seed: int) -> Run:
+    shirt = placement.at == "shirt" and entry.patch is not None
+    dresser = None if entry.patch is None or shirt else Dresser(entry.patch, placement, seed)
+    worn = Worn(entry.patch) if shirt and entry.patch is not None else None
+    name = str(pipeline) if pipeline.defences else "none"
+    return Run(entry, name, pipeline.guard(detector) if pipeline.defences else detector, dresser, worn)
+
+
+def _dressed(run: Run, scene: Scene, clean: Detections, number: int) -> UInt8Array:
+    if run.worn is not None:
+        return run.worn.apply(scene.pixels, clean)
+    return scene.pixels if run.dresser is None else run.dresser.apply(scene, number)
+
+
+def _seen(frame: Frame, people: Detections, answer: Detections, conf: float, *, worn: bool) -> Seen:
+    near = best_score(people.xyxy, answer, iou_above=NEAR_IOU) if worn else answer.score
+    above = answer.above(conf)
+    return Seen(frame.index, frame.pts_s, len(above), float(near.max(initial=0)), worn, len(answer.alerts))
+
+
+def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]:
+    frames = [f for f in run.frames if f.worn] if dressed else run.frames
+    best = np.array([f.best for f in frames])
+    lost = best < settings.conf
+    longest, start = _longest(lost)
+    step = (frames[-1].pts_s - frames[0].pts_s) / max(len(frames) - 1, 1) if frames else 0.0
+    share = float(lost.mean()) if len(lost) else None
+    return {
+        "detector": run.detector.name,
+        "imgsz": settings.imgsz,
+        "condition": run.entry.condition,
+        "patch": run.entry.name,
+        "defence": run.defence,
+        "n_frames": len(run.frames),
+        "n_scored": len(frames),
+        "people_per_frame": _round(np.mean([f.people for f in run.frames])),
+        "share_below": _round(share),
+        "threshold": settings.conf,
+        "ci95": {"share_below": _blocks(lost, settings)},
+        "mean_best_conf": _round(best.mean() if len(best) else None),
+        "median_best_conf": _round(np.median(best) if len(best) else None),
+        "longest_invisible_frames": longest,
+        "longest_invisible_s": _round(longest * step),
+        "longest_invisible_from_s": _round(frames[start].pts_s) if longest else None,
+        "alarms_per_1000": _round(1000 * np.mean([f.alerts > 0 for f in run.frames])),
+        "doubts": _doubts(run, frames, dressed),
+    }
+
+
+def _doubts(run: Run, frames: Sequence[Seen], dressed: bool) -> list[str]:
+    out = []
+    if dressed and len(frames) < 0.9 * len(run.frames):
+        out.append(
+            f"only {len(frames)} of {len(run.frames)} frames are scored: in the others the clean detector finds nobody"
+        )
+    gaps = [b.frame - a.frame for a, b in zip(run.frames, run.frames[1:], strict=False)]
+    if gaps and max(gaps) > min(gaps):
+        out.append(f"frames are missing from the recording: gaps of up to {max(gaps)}")
+    if len(run.frames) < 50:
+        out.append(f"only {len(run.frames)} frames")
+    return out
+
+
+def compare(cells: Sequence[dict[str, Any]]) -> None:
+    """Add a doubt to each pattern whose control hides the person in as many frames."""
+    for cell in cells:
+        for other in cells:
+            same = other["defence"] == cell["defence"] and other["patch"] in (None, cell["patch"])
+            if cell["condition"] != "patch" or not same or other["condition"] in ("patch", "none"):
+                continue
+            if (other["share_below"] or 0) >= (cell["share_below"] or 0) - 0.02:
+                cell["doubts"].append(
+                    f"a {other['condition']} square does as well ({other['share_below']:.0%} of frames)"
+                )
+
+
+def _blocks(lost: np.ndarray, settings: EvaluateSettings) -> list[float] | None:
+    """Return a 95 % interval of the share lost, by resampling blocks of 15 frames: neighbours are near copies."""
+    if len(lost) < 30:
+        return None
+    blocks = np.array_split(lost, len(lost) // 15)
+    total, count = np.array([b.sum() for b in blocks]), np.array([len(b) for b in blocks])
+    rng = np.random.default_rng(settings.seed)
+    drawn = rng.integers(0, len(blocks), (settings.resamples, len(blocks)))
+    low, high = np.percentile(total[drawn].sum(1) / count[drawn].sum(1), [2.5, 97.5])
+    return [round(float(low), 4), round(float(high), 4)]
+
+
+def _longest(lost: np.ndarray) -> tuple[int, int]:
+    """Return the length of the longest run of True and where it starts."""
+    best = start = length = 0
+    for i, gone in enumerate(lost):
+        length = length + 1 if gone else 0
+        if length > best:
+            best, start = length, i - length + 1
+    return best, start
+
+
+def _table(runs: Sequence[Run]) -> str:
+    out = StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["condition", "patch", "defence", *Seen._fields])
+    for run in runs:
+        for f in run.frames:
+            head = [run.entry.condition, run.entry.name or "", run.defence, f.frame, f"{f.pts_s:.3f}"]
+            writer.writerow([*head, f.people, f"{f.best:.4f}", int(f.worn), f.alerts])
+    return out.getvalue()
+
+
+def _round(value: Any) -> float | None:
+    return None if value is None else round(float(value), 4)
