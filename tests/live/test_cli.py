@@ -1,0 +1,171 @@
+"""`physadv live` from the outside: what it writes, and one clear line with exit code 2 for everything that cannot be."""
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import pytest
+from PIL import Image
+
+from physadv.cli import main
+from physadv.detect import weights
+from tests.live.scene import picture
+
+FAST = ["--backend", "torch", "--imgsz", "64"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(4):
+        cv2.imwrite(str(folder / f"{i}.png"), picture(i))
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], argv: list[str], *words: str) -> None:
+    """Check for exit code 2, one line on stderr with these words, and no traceback."""
+    assert main(["live", "--ui", "none", *FAST, *argv]) == 2
+    told = capsys.readouterr().err.strip()
+    assert len(told.splitlines()) == 1, told
+    assert told.startswith("physadv live: ")
+    for word in words:
+        assert word in told
+
+
+def huge_png(path: Path) -> Path:
+    """A small file whose header promises 20,000 x 20,000 pixels."""
+    out = BytesIO()
+    Image.new("RGB", (16, 16)).save(out, "PNG")
+    data = bytearray(out.getvalue())
+    data[16:24] = struct.pack(">II", 20_000, 20_000)
+    path.write_bytes(bytes(data))
+    return path
+
+
+def test_a_folder_of_pictures_headless(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video, stats = tmp_path / "out" / "v.mp4", tmp_path / "out" / "v.json"
+    argv = ["--source", str(photos), "--loop", "2", "--record", str(video), "--record-clean", "--stats", str(stats)]
+    assert main(["live", "--ui", "none", *FAST, *argv, "--defend", "median"]) == 0
+    figures = json.loads(stats.read_text())
+    assert figures["frames_processed"] == 8
+    assert (figures["backend"], figures["precision"], figures["detector"]) == ("torch", "fp32", "yolo11n-pose")
+    lines = [json.loads(line) for line in video.with_suffix(".jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(8))
+    assert all(line["defences"] == ["median"] for line in lines)
+    for name in ("v.mp4", "v.clean.mp4", "v.parquet", "v.session.json"):
+        assert (video.parent / name).stat().st_size > 0
+    assert "token" not in json.loads((video.parent / "v.session.json").read_text())["session"]["settings"]
+    assert "8 pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--source", "nonsense"], ["nonsense"]),
+        (["--source", "/nowhere/film.mp4"], ["/nowhere/film.mp4"]),
+        (["--source", "/dev/video99"], ["video99"]),
+        (["--conf", "nan"], ["--conf"]),
+        (["--conf", "1.5"], ["--conf"]),
+        (["--imgsz", "100"], ["--imgsz"]),
+        (["--frames", "0"], ["--frames"]),
+        (["--seconds", "-1"], ["--seconds"]),
+        (["--port", "70000"], ["--port"]),
+        (["--wear-size", "0"], ["--wear-size"]),
+        (["--wear", "/nowhere.png"], ["/nowhere.png"]),
+        (["--defend", "nonsense"], ["nonsense"]),
+        (["--defend", "median,median"], ["median"]),
+        (["--defend", "median:size=banana"], ["size"]),
+        (["--record", "film.avi"], ["--record", ".mp4"]),
+        (["--backend", "abacus"], ["--backend"]),
+        (["--detector", "/nowhere/model.pt"], ["model.pt"]),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
+)
+def test_impossible_flags(argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    source = [] if "--source" in argv else ["--source", "sample", "--frames", "1"]
+    argv = [*(w for w in source if not (w in ("--frames", "1") and "--frames" in argv)), *argv]
+    refused(capsys, argv, *words)
+
+
+def test_files_that_are_no_pictures(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(capsys, ["--source", str(empty)], "no pictures")
+    (photos / "2.png").write_bytes(b"")
+    refused(capsys, ["--source", str(photos)], "2.png", "empty")
+    garbage = tmp_path / "film.mp4"
+    garbage.write_bytes(b"this is no film" * 1000)
+    refused(capsys, ["--source", str(garbage)], "film.mp4")
+
+
+def test_a_patch_of_20000_pixels(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, ["--source", str(photos), "--wear", str(huge_png(tmp_path / "huge.png"))], "20000 x 20000")
+
+
+def test_weights_with_another_hash(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(weights, "EMBEDDED_SHA256", "0" * 64)
+    refused(capsys, ["--source", str(photos)], "SHA-256")
+
+
+def test_results_that_cannot_be_written(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, ["--source", str(photos), "--stats", str(tmp_path)], "--stats")
+    (tmp_path / "file").write_text("")
+    refused(capsys, ["--source", str(photos), "--record", str(tmp_path / "file" / "v.mp4")], "v.mp4")
+
+
+def test_a_port_in_use(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["live", "--source", str(photos), "--port", port]) == 2
+    told = capsys.readouterr().err.strip()
+    assert port in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="displays are asked about on Linux alone")
+@pytest.mark.parametrize("display", ["", ":93", "nowhere.invalid:0", "rubbish"])
+def test_a_closed_display(
+    display: str, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    assert main(["live", "--source", str(photos), "--ui", "window"]) == 2
+    assert re.search("display", capsys.readouterr().err)
+
+
+def test_ctrl_c_ends_it_cleanly_with_everything_written(tmp_path: Path) -> None:
+    video, stats = tmp_path / "v.mp4", tmp_path / "v.json"
+    argv = ["--source", "sample", "--ui", "web", "--port", "0", "--record", str(video), "--stats", str(stats)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "physadv", "live", *FAST, *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("physadv live: http://127.0.0.1:")
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert process.returncode == 0, told
+    assert "Traceback" not in told
+    assert json.loads(stats.read_text())["frames_processed"] > 3
+    assert (tmp_path / "v.parquet").stat().st_size > 0
