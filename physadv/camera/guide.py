@@ -26,7 +26,7 @@ WANTED: dict[str, tuple[str, Callable[[Pose], bool]]] = {
     "right": ("move the board to the right edge of the picture", lambda p: p.x > 0.6),
     "top": ("move the board to the top of the picture", lambda p: p.y < 0.42),
     "bottom": ("move the board to the bottom of the picture", lambda p: p.y > 0.58),
-    "near": ("bring the board nearer, until it fills most of the picture", lambda p: p.size > 0.62),
+    "near": ("bring the board nearer, until it fills most of the picture", lambda p: p.size > 0.55),
     "far": ("take the board back to half that size", lambda p: p.size < 0.45),
     "turned left": ("turn the board's left side away from the camera", lambda p: p.yaw < -15),
     "turned right": ("turn the board's right side away from the camera", lambda p: p.yaw > 15),
@@ -98,6 +98,11 @@ class Guide:
         return [name for name, (_, fits) in WANTED.items() if not any(fits(p) for p in self.poses)]
 
     @property
+    def hopeless(self) -> bool:
+        """Return whether pictures have only shown another board."""
+        return self.wrong >= 3 and not self.views
+
+    @property
     def coverage(self) -> float:
         """Return the share of the picture's cells in which corners were seen."""
         return float((coverage_of(self.views) > 0).mean())
@@ -137,7 +142,7 @@ class Guide:
 
         Raises: CalibrationError if another board was shown in a fifth of the pictures with a board, or more.
         """
-        if self.wrong and self.wrong * 4 >= len(self.views):
+        if self.hopeless or (self.wrong and self.wrong * 4 >= len(self.views)):
             raise CalibrationError(f"{self.wrong} of {self.seen} pictures show another board: {self.why_wrong}")
         return self.views
 

@@ -106,7 +106,7 @@ class Command(BaseCommand):
         guide = Guide(board, still=False, new=not pictures)
         last: UInt8Array | None = None
         with console.status("looking for the board") as status:
-            while True:
+            while not guide.hopeless:
                 try:
                     frame = source.read()
                 except EndOfStream:
@@ -114,7 +114,7 @@ class Command(BaseCommand):
                 look = guide.look(frame.pixels, name=f"picture {frame.index + 1}")
                 if look.accepted:
                     last = frame.pixels
-                elif pictures:
+                elif pictures and not look.wrong:
                     console.print(f"picture {frame.index + 1}: {look.text}", markup=False)
                 status.update(f"{guide.seen} pictures, {len(guide.views)} views")
         console.print(f"{guide.seen} pictures, {len(guide.views)} views of the board", markup=False)
@@ -139,7 +139,7 @@ class Command(BaseCommand):
         latest = Latest(source)
         try:
             deadline = time.monotonic() + self.seconds
-            while not guide.ready:
+            while not guide.ready and not guide.hopeless:
                 if time.monotonic() > deadline:
                     raise CalibrationError(
                         f"{self.seconds:g} seconds were not enough: {len(guide.views)} views, still to do: {guide.advice()}"
@@ -196,8 +196,8 @@ def report(console: Console, profile: CameraProfile, path: Path) -> None:
     across, down = profile.field_of_view_deg
     console.print(
         f"{profile.views} views, rms {profile.rms_px:.3f} px, corners in {profile.coverage:.0%} of the picture; focal "
-        f"length {profile.focal_px:.1f} +- {profile.focal_error_px:.1f} px, field of view {across:.1f} x {down:.1f} degrees "
-        f"at {profile.width} x {profile.height}",
+        f"length {profile.focal_px:.1f} +- {profile.focal_error_px:.1f} px, field of view {across:.1f} x {down:.1f} "
+        f"degrees at {profile.width} x {profile.height}",
         markup=False,
     )
     console.print(f"saved {path} ({profile.sha256[:12]}); use it with --camera {path}", markup=False)

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from physadv.capture import open_source
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
-from physadv.errors import EndOfStream, PhysadvError, RecordingError, SourceError
+from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SourceError
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.figures import Tally
+from physadv.live.measure import Measure
 from physadv.live.notices import Notices
 from physadv.live.record import Recorder, RecordSettings
 from physadv.live.settings import Backend, Controls, LiveSettings
@@ -63,10 +64,11 @@ class Demo:
     ) -> None:
         """source, detector: used in place of those that the settings name (a recording's, a test's).
 
-        Raises: PatchError, DefenceError for what the settings name and is not there.
+        Raises: PatchError, DefenceError, CalibrationError for what the settings name and is not there.
         """
         self.settings = settings
         self.wardrobe = Wardrobe(settings.wear)
+        self.measure = Measure(settings.camera) if settings.camera is not None else None
         self.notices = Notices()
         self.tally = Tally()
         self.source_spec = source.name if source is not None else settings.source
@@ -333,7 +335,8 @@ class Demo:
             self._stop.wait(TICK_S)
             return None
         try:
-            return self._feed.take(TICK_S)
+            frame = self._feed.take(TICK_S)
+            return frame if frame is None or self.measure is None else self.measure.flat(frame)
         except EndOfStream as end:
             self._ended = str(end)
             if self.settings.ui == "none":
@@ -343,6 +346,12 @@ class Demo:
                 raise
             self._ended = str(error)
             self.notices.add("error", "source", str(error))
+        except CalibrationError as error:
+            # Chosen at the start it is a mistake; a source that came later goes on without it.
+            if self.tally.frames == 0:
+                raise
+            self.measure = None
+            self.notices.add("error", "camera", str(error))
         return None
 
     def _adopt(self) -> None:
@@ -399,11 +408,12 @@ class Demo:
         guard = vision.guard
         conf = max(controls.conf, vision.detector.min_conf)
         self.notices.alerts(people.alerts)
+        sure = people.above(conf)
         return Shown(
             number=self.tally.frames,
             frame=given,
             clean=frame,
-            people=people.above(conf),
+            people=sure,
             bare=None if bare is None else bare.above(conf),
             top=float(people.score.max(initial=0.0)),
             bare_top=None if bare is None else float(bare.score.max(initial=0.0)),
@@ -412,6 +422,7 @@ class Demo:
             worn=controls.wear if dressed and vision.worn is not None else "",
             stage_ms=stage,
             lines=self._lines(controls),
+            sizes=self.measure.told(sure) if self.measure is not None else (),
         )
 
     def _dressed(self, frame: Frame) -> bool:
@@ -526,6 +537,7 @@ class Demo:
             "settings": self.settings.model_dump(mode="json", exclude={"token"}),
             "controls": self._controls.model_dump(),
             "source": self.source_spec,
+            "camera": self.measure.record() if self.measure is not None else None,
             "detector": {
                 "name": detector.name,
                 "backend": detector.backend,

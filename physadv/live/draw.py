@@ -27,11 +27,18 @@ JOINT_VISIBLE = 0.5
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def drawn(pixels: UInt8Array, people: Detections, *, skeleton: bool = True, lines: Sequence[str] = ()) -> UInt8Array:
+def drawn(
+    pixels: UInt8Array,
+    people: Detections,
+    *,
+    skeleton: bool = True,
+    lines: Sequence[str] = (),
+    sizes: Sequence[str] = (),
+) -> UInt8Array:
     """Return a copy of the (h, w, 3) RGB picture with everybody in `people` marked and `lines` in its lower left corner.
 
-    Held people (a defence vouches for them) are amber and dashed, certified ones blue and doubled, regions that a
-    defence reports are red.
+    sizes: a text for each person, beside the score. Held people (a defence vouches for them) are amber and dashed,
+    certified ones blue and doubled, regions that a defence reports are red.
     """
     out = pixels.copy()
     scale = max(out.shape[0], out.shape[1] * 0.6) / 720
@@ -43,7 +50,7 @@ def drawn(pixels: UInt8Array, people: Detections, *, skeleton: bool = True, line
         for points in people.keypoints:
             _bones(out, points, thick)
     for i in range(len(people)):
-        _person(out, people, i, scale, thick)
+        _person(out, people, i, scale, thick, sizes[i] if i < len(sizes) else "")
     for row, line in enumerate(reversed(lines)):
         _text(out, line, (round(8 * scale), out.shape[0] - round((10 + 26 * row) * scale)), scale, (235, 240, 242))
     return out
@@ -58,14 +65,14 @@ def style(people: Detections, i: int) -> tuple[Colour, str]:
     return PERSON, ""
 
 
-def _person(out: UInt8Array, people: Detections, i: int, scale: float, thick: int) -> None:
+def _person(out: UInt8Array, people: Detections, i: int, scale: float, thick: int, size: str) -> None:
     colour, word = style(people, i)
     box = people.xyxy[i]
     _rectangle(out, box, colour, thick, dashed=word == "held")
     if word == "certified":
         _rectangle(out, box + np.array([-1, -1, 1, 1], np.float32) * 2 * thick, colour, thick, dashed=False)
     name = f"#{int(people.track[i])} " if people.track is not None and people.track[i] >= 0 else ""
-    label = f"{name}{people.score[i]:.2f} {word}".strip()
+    label = f"{name}{people.score[i]:.2f} {word} {size}".strip().replace("  ", " ")
     _label(out, label, (int(box[0]), int(box[1])), scale, colour)
 
 

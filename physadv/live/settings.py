@@ -44,6 +44,10 @@ class LiveSettings(Settings):
     token: str = Field(
         default="", max_length=200, description="secret that the page's address must carry; made if host needs one"
     )
+    camera: str | None = Field(
+        default=None,
+        description="camera profile of `physadv calibrate camera`, name or path: undistorts, shows sizes in cm",
+    )
     record: Path | None = Field(
         default=None,
         description="write the annotated video here (.mp4) with its sidecar beside it, or the sidecar alone (.jsonl)",

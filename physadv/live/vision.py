@@ -21,7 +21,8 @@ class Shown:
 
     frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that counts,
     thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest person
-    score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
+    score before the threshold, of the answer that counts; bare_top: the same without the defence, or None. sizes: each
+    person's size and distance as text, with a camera profile.
     """
 
     number: int
@@ -36,11 +37,14 @@ class Shown:
     worn: str
     stage_ms: dict[str, float] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
 
     @cached_property
     def annotated(self) -> UInt8Array:
         """Return the picture with everybody drawn in, (h, w, 3) uint8 RGB."""
-        return drawn(self.frame.pixels, self.people, skeleton=self.controls.skeleton, lines=self.lines)
+        return drawn(
+            self.frame.pixels, self.people, skeleton=self.controls.skeleton, lines=self.lines, sizes=self.sizes
+        )
 
 
 class SwitchedOff(Exception):

@@ -181,8 +181,11 @@ def router(room: Room) -> APIRouter:
 
 
 def _of_demo(room: Room) -> Callable[[], Frame | None] | None:
-    """Return what gives the newest picture of the running demo's camera, untouched, or None without a demo."""
-    if room.demo is None:
+    """Return what gives the newest picture of the running demo's camera, or None without a demo.
+
+    None, too, where the demo takes out a lens already: its pictures would tell of a camera that is not there.
+    """
+    if room.demo is None or room.demo.measure is not None:
         return None
     demo = room.demo
 

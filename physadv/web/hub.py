@@ -148,7 +148,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "bare_top": None if shown.bare_top is None else round(shown.bare_top, 4),
         "worn": shown.worn,
         "defences": shown.defences,
-        "people": _people(shown.people, skeleton=shown.controls.skeleton),
+        "people": _people(shown.people, skeleton=shown.controls.skeleton, sizes=shown.sizes),
         "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),
         "alerts": [
             {"kind": a.kind, "xyxy": [round(float(v), 1) for v in a.xyxy]} for a in shown.people.alerts if a.xyxy
@@ -158,7 +158,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
     return Packet(shown.number, b"".join([struct.pack("<I", len(head)), head, jpeg, seen]), began)
 
 
-def _people(people: Detections, *, skeleton: bool) -> list[dict[str, Any]]:
+def _people(people: Detections, *, skeleton: bool, sizes: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     out = []
     for i in range(len(people)):
         person: dict[str, Any] = {
@@ -167,6 +167,8 @@ def _people(people: Detections, *, skeleton: bool) -> list[dict[str, Any]]:
         }
         if word := style(people, i)[1]:
             person["mark"] = word
+        if i < len(sizes):
+            person["size"] = sizes[i]
         if people.track is not None:
             person["track"] = int(people.track[i])
         if skeleton and people.keypoints is not None:

@@ -31,7 +31,7 @@ function box(context, [x1, y1, x2, y2], k, colour, width, dash) {
 
 function label(context, person, k, colour, unit) {
   const track = person.track >= 0 ? `#${person.track} ` : "";
-  const text = `${track}${person.score.toFixed(2)}${person.mark ? " " + person.mark : ""}`;
+  const text = `${track}${person.score.toFixed(2)}${person.mark ? " " + person.mark : ""}${person.size ? " " + person.size : ""}`;
   const size = Math.round(13 * unit);
   context.font = `600 ${size}px ui-monospace, "DejaVu Sans Mono", monospace`;
   const width = context.measureText(text).width + 8 * unit;

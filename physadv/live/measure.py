@@ -1,0 +1,53 @@
+"""A calibrated camera in the live loop: the lens taken out of each picture, people's sizes in centimetres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physadv.camera.lens import Undistorter, size_cm
+from physadv.camera.profile import CameraProfile
+from physadv.simulate.placement import LEFT_SHOULDER, RIGHT_SHOULDER, SHOULDER_CM, shoulders_visible
+from physadv.types import Detections, Frame
+
+
+class Measure:
+    """What `--camera` adds: undistorted pictures and lengths."""
+
+    def __init__(self, where: str | Path) -> None:
+        """where: a camera profile by name or path.
+
+        Raises: CalibrationError if it is missing, damaged, changed or stale.
+        """
+        self.profile = CameraProfile.load(where)
+        self.profile.check_age()
+        self._undistorter: Undistorter | None = None
+
+    def flat(self, frame: Frame) -> Frame:
+        """Return the same moment without the lens's distortion.
+
+        Raises: CalibrationError if the profile is for pictures of another size.
+        """
+        if self._undistorter is None:
+            self._undistorter = Undistorter(self.profile, frame.size)
+        return frame.with_pixels(self._undistorter.apply(frame.pixels))
+
+    def told(self, people: Detections) -> tuple[str, ...]:
+        """Return width, height and distance of each person as text.
+
+        The scale is that of an adult's shoulders where both are seen, else of a whole adult: see `size_cm`.
+        """
+        shoulders = None
+        if people.keypoints is not None:
+            across = people.keypoints[:, LEFT_SHOULDER, :2] - people.keypoints[:, RIGHT_SHOULDER, :2]
+            seen = shoulders_visible(people.keypoints, len(people))
+            shoulders = np.where(seen, np.linalg.norm(across, axis=1), np.nan).astype(np.float32)
+        sizes, scale = size_cm(people.xyxy, shoulders_px=shoulders, shoulders_cm=SHOULDER_CM)
+        metres = self.profile.focal_px / scale / 100
+        return tuple(f"{w:.0f} x {h:.0f} cm, {m:.1f} m" for (w, h), m in zip(sizes, metres, strict=True))
+
+    def record(self) -> dict[str, Any]:
+        """Return the profile's name and hash, for a recording's session."""
+        return {"name": self.profile.name, "sha256": self.profile.sha256}
