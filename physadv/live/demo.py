@@ -263,6 +263,7 @@ class Demo:
                 "defence_ms": round(vision.defence_ms, 1) if vision is not None and vision.guard is not None else None,
             },
             "recording": recording,
+            "claims": list(self._latest.claims) if self._latest is not None else [],
             "busy": dict(self._busy),
         }
 
@@ -422,6 +423,7 @@ class Demo:
             worn=controls.wear if dressed and vision.worn is not None else "",
             stage_ms=stage,
             lines=self._lines(controls),
+            claims=guard.claims if guard is not None else (),
             sizes=self.measure.told(sure) if self.measure is not None else (),
         )
 

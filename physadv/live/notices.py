@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -29,6 +30,11 @@ class Notice:
     count: int = 1
 
 
+def _wording(text: str) -> str:
+    """Return a text without its numbers: a share or a score that changes with each picture makes no new notice."""
+    return re.sub(r"\d+(\.\d+)?", "#", text)
+
+
 class Notices:
     """The newest notices, oldest first. Safe to use from several threads."""
 
@@ -38,12 +44,12 @@ class Notices:
         self._next = 1
 
     def add(self, level: Level, kind: str, text: str) -> None:
-        """Say something; repeated words extend the notice that is there."""
+        """Say something; repeated words, whatever numbers are in them, extend the notice that is there."""
         now = time.time()
         with self._lock:
             for place, old in enumerate(self._all):
-                if (old.kind, old.text) == (kind, text) and now - old.last_s < SAME_S:
-                    self._all[place] = replace(old, last_s=now, count=old.count + 1)
+                if old.kind == kind and now - old.last_s < SAME_S and _wording(old.text) == _wording(text):
+                    self._all[place] = replace(old, text=text, last_s=now, count=old.count + 1)
                     return
             self._all.append(Notice(self._next, level, kind, text, now, now))
             self._next += 1
@@ -52,7 +58,7 @@ class Notices:
         """Take what defences report of one picture; regions they removed are drawn, not told."""
         for alert in alerts:
             if alert.kind != "removed":
-                self.add("alert", alert.kind, alert.text)
+                self.add("info" if alert.kind == "notice" else "alert", alert.kind, alert.text)
 
     def newest(self, count: int = 30) -> list[Notice]:
         """Return the newest notices, oldest first."""

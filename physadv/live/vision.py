@@ -22,7 +22,8 @@ class Shown:
     frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that counts,
     thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest person
     score before the threshold, of the answer that counts; bare_top: the same without the defence, or None. sizes: each
-    person's size and distance as text, with a camera profile.
+    person's size and distance as text, with a camera profile. lines: written into the picture. claims: what certifying
+    defences say is proven.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Shown:
     worn: str
     stage_ms: dict[str, float] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
 
     @cached_property

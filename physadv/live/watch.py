@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from physadv.defend import Pipeline
+from physadv.defend import Guarded, Pipeline
 from physadv.errors import DefenceError
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
@@ -111,6 +111,16 @@ class Guard:
     def cost_ms(self) -> float:
         """Return the milliseconds that the last answer took beyond one plain pass."""
         return float(getattr(self._guarded, "cost_ms", 0.0))
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Return what the defences say is proven at this moment, the outermost first; certifying ones alone do."""
+        out, level = [], self._guarded
+        while isinstance(level, Guarded):
+            claim = getattr(level, "claim", "")
+            out.extend([claim] if claim else [])
+            level = level.inner
+        return tuple(out)
 
     def reset(self) -> None:
         """Forget everything that came from earlier pictures."""

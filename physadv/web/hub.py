@@ -130,7 +130,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
     """Return a picture for the page: header length (uint32, little endian), JSON header, JPEG, perhaps a second JPEG.
 
     The header's boxes and keypoints are in pixels of the camera's picture; `w`, `h` is its size. The second JPEG is what
-    the defended detector was really given, where a defence changed the picture.
+    the defended detector was really given, where a defence changed the picture; `to_seen` takes the camera's pixels there.
     """
     began = time.monotonic_ns()
     width, height = shown.frame.size
@@ -150,6 +150,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "defences": shown.defences,
         "people": _people(shown.people, skeleton=shown.controls.skeleton, sizes=shown.sizes),
         "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),
+        "to_seen": None if shown.people.to_seen is None else np.round(shown.people.to_seen, 4).ravel().tolist(),
         "alerts": [
             {"kind": a.kind, "xyxy": [round(float(v), 1) for v in a.xyxy]} for a in shown.people.alerts if a.xyxy
         ],

@@ -25,8 +25,9 @@ function onPicture(header, image, seen) {
   if (both) paint(byId("bare"), image, header.bare, [], k);
   const canvas = byId("main");
   if (seen && byId("seen").checked) {
-    // Turned, mirrored or stretched by a defence, it has no place for boxes of the camera's picture.
-    paint(canvas, seen, [], [], 1);
+    // Without a map of its own the picture given covers the camera's, at whatever size.
+    const there = through(header.to_seen || [seen.width / header.w, 0, 0, 0, seen.height / header.h, 0]);
+    paint(canvas, seen, header.people.map(there), header.alerts.map(there), 1);
   } else {
     paint(canvas, image, header.people, header.alerts, k);
   }
@@ -46,6 +47,23 @@ function paint(canvas, image, people, alerts, k) {
   const context = canvas.getContext("2d", { alpha: false });
   context.drawImage(image, 0, 0);
   drawPeople(context, people, alerts, k);
+}
+
+/** Return what takes boxes and points of the camera's picture to another by a 2 x 3 map, row by row. */
+function through([a, b, c, d, e, f]) {
+  const x = (px, py) => a * px + b * py + c;
+  const y = (px, py) => d * px + e * py + f;
+  const bounds = ([x1, y1, x2, y2]) => {
+    const corners = [[x1, y1], [x2, y1], [x2, y2], [x1, y2]];
+    const xs = corners.map((p) => x(...p)), ys = corners.map((p) => y(...p));
+    return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+  };
+  return (what) => ({
+    ...what,
+    box: what.box && bounds(what.box),
+    xyxy: what.xyxy && bounds(what.xyxy),
+    points: what.points?.map((v, i, all) => (i % 3 === 0 ? x(v, all[i + 1]) : i % 3 === 1 ? y(all[i - 1], v) : v)),
+  });
 }
 
 function summary(people, top) {
@@ -69,6 +87,9 @@ function onState(next) {
   const place = figures.stage_ms.detect === undefined ? "" : ` · ${figures.stage_ms.detect} ms a pass`;
   const paint = figures.paint_ms === null ? "" : ` · page ${figures.paint_ms} ms`;
   say(byId("f-backend"), `${detector.imgsz} px${place}${paint}${figures.viewers > 1 ? ` · ${figures.viewers} viewers` : ""}`);
+  const claims = state.claims.join(" ");
+  byId("claims").hidden = !claims;
+  say(byId("claims"), claims);
   showSource(source);
   showRecording(state.recording);
   if (performance.now() - touched.at > 400) applyControls(controls);
@@ -115,9 +136,10 @@ function showNotices(notices) {
   const list = byId("alerts");
   const have = new Map([...list.children].map((item) => [Number(item.dataset.id), item]));
   for (const notice of notices) {
-    const many = notice.count > 1 ? ` ×${notice.count}` : "";
+    const many = notice.count > 1 && notice.level !== "info" ? ` ×${notice.count}` : "";
     const item = have.get(notice.id);
     if (item) {
+      say(item.querySelector(".says"), notice.text);
       say(item.querySelector(".many"), many);
       have.delete(notice.id);
       continue;
@@ -125,7 +147,7 @@ function showNotices(notices) {
     list.prepend(el("li", { "data-id": String(notice.id), "data-level": notice.level }, [
       el("time", {}, new Date(notice.first_s * 1000).toTimeString().slice(0, 8)),
       el("span", { class: "kind" }, notice.kind),
-      el("span", {}, [notice.text, el("span", { class: "soft many" }, many)]),
+      el("span", {}, [el("span", { class: "says" }, notice.text), el("span", { class: "soft many" }, many)]),
     ]));
     if (lastNotice >= 0 && notice.id > lastNotice && notice.level === "error") toast(notice.text, { bad: true });
   }
@@ -144,6 +166,8 @@ function applyControls(controls) {
   const chosen = document.querySelector(`#patches input[value="${CSS.escape(controls.wear)}"]`);
   if (chosen && !chosen.checked) chosen.checked = true;
   if (controls.wear) lastWorn = controls.wear;
+  byId("wear-print").hidden = !controls.wear;
+  byId("wear-print").href = `/print?pattern=${encodeURIComponent(controls.wear)}`;
   defences.sync(controls.defend);
 }
 
