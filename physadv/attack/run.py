@@ -209,8 +209,8 @@ def _suits(picture: Picture, framing: str, trained: str) -> bool:
     share = float(((picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(1)).max()) / (h * w)
     if trained != "mixed":
         return share > MIN_AREA
-    # In a mixed run people who fill a good part of the picture are scored as before a webcam, the others as in the street.
-    return share > 0.25 if framing == "webcam" else share > MIN_AREA
+    # In a mixed run people who fill a good part of the picture are scored as before a webcam; photographs as in the street.
+    return share > 0.25 if framing == "webcam" else share > MIN_AREA and "#" not in picture.name
 
 
 def _task(

@@ -1,0 +1,179 @@
+"""What is lowered and what is counted: losses, average precision, strict success, and the views both rest on."""
+
+import numpy as np
+import pytest
+import torch
+
+from physadv.attack.crops import Views, Wear, shirt_prints
+from physadv.attack.losses import concerned, missize, overlap, vanish
+from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
+from physadv.attack.people import Picture
+from physadv.attack.preview import contact_sheet
+from physadv.attack.priors import curvature, likeness, non_printability, total_variation
+from physadv.attack.run import grey, placings
+from physadv.attack.score import Placing, Scorer, average_precision, wear
+from physadv.attack.settings import PRESETS, TrainSettings
+from physadv.attack.timing import made_up
+from physadv.detect.tiny import tiny_gradient
+from physadv.errors import DataError
+from physadv.patch import Patch
+from physadv.simulate.world import World
+from physadv.types import Candidates, Detections, Frame, UInt8Array
+
+BOX = torch.tensor([[10.0, 10, 50, 90]])
+
+
+def candidates(*rows: tuple[float, float, float, float, float]) -> Candidates:
+    """Candidates of one picture as (logit, x0, y0, x1, y1)."""
+    table = torch.tensor(rows, dtype=torch.float32)
+    return Candidates(table[None, :, 0].clone().requires_grad_(), table[None, :, 1:].clone().requires_grad_())
+
+
+def test_candidates_within_a_person_concern_it_and_strangers_do_not() -> None:
+    boxes = torch.tensor([[[10.0, 10, 50, 90], [20, 30, 35, 50], [200, 10, 240, 90], [0, 0, 300, 300]]])
+    assert concerned(BOX, boxes).tolist() == [[True, True, False, False]]
+    assert abs(float(overlap(BOX, boxes)[0, 0]) - 1) < 1e-6
+
+
+def test_vanish_looks_at_the_persons_own_candidates_alone() -> None:
+    seen = candidates((2, 10, 10, 50, 90), (9, 200, 10, 240, 90))
+    loss = vanish(seen, torch.tensor([0]), BOX)
+    loss.sum().backward()  # type: ignore[no-untyped-call]
+    assert seen.logit.grad is not None
+    assert seen.logit.grad[0, 0] > 0
+    assert seen.logit.grad[0, 1] == 0
+    hidden = vanish(candidates((-6, 10, 10, 50, 90)), torch.tensor([0]), BOX)
+    assert float(hidden.detach()) < 0.1 < 1 < float(loss.detach())
+
+
+def test_missize_is_content_once_no_box_fits() -> None:
+    fits = missize(candidates((2, 10, 10, 50, 90)), torch.tensor([0]), BOX)
+    off = missize(candidates((2, 10, 10, 30, 40)), torch.tensor([0]), BOX)
+    assert float(fits.detach()) > 0.3
+    assert float(off.detach()) == 0
+
+
+def test_average_precision_of_known_answers() -> None:
+    perfect = [(np.array([0.9, 0.8], np.float32), np.array([True, True]))]
+    assert average_precision(perfect, 2) == pytest.approx(1.0)
+    half = [(np.array([0.9], np.float32), np.array([True]))]
+    assert average_precision(half, 2) == pytest.approx(51 / 101)
+    late = [(np.array([0.9, 0.5], np.float32), np.array([False, True]))]
+    assert average_precision(late, 1) == pytest.approx(0.5)
+    assert np.isnan(average_precision([], 0))
+
+
+class Says:
+    """A detector that answers what it is told."""
+
+    name, backend, precision, min_conf = "says", "none", "fp32", 0.001
+
+    def __init__(self, *answers: Detections) -> None:
+        self.answers = list(answers)
+
+    def detect(self, frame: Frame) -> Detections:
+        return self.answers.pop(0)
+
+    def detect_batch(self, images: list[UInt8Array]) -> list[Detections]:
+        return [self.answers.pop(0) for _ in images]
+
+
+def answer(*rows: tuple[float, float, float, float, float]) -> Detections:
+    table = np.array(rows, np.float32).reshape(-1, 5)
+    return Detections(table[:, 1:], table[:, 0])
+
+
+def test_a_score_counts_strictly_and_ignores_the_small() -> None:
+    boxes = np.array([[10, 10, 60, 110], [100, 10, 150, 110], [180, 10, 184, 16]], np.float32)
+    picture = Picture("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((3, 17, 3), np.float32))
+    clean = answer((0.9, 10, 10, 60, 110), (0.8, 100, 10, 150, 110), (0.7, 180, 10, 184, 16))
+    # One is gone, of the other a box of the wrong size stays; the small one's box counts for nothing.
+    worn = answer((0.6, 100, 10, 150, 40), (0.7, 180, 10, 184, 16))
+    scorer = Scorer([picture], Says(clean, worn), Placing())  # type: ignore[arg-type]
+    before, after = scorer.score(None), scorer.score(grey())
+    assert (before.n_people, before.recall25, before.ap50, before.asr_strict25) == (2, 1.0, 1.0, 0.0)
+    assert (after.recall25, after.ap50, after.asr_strict25) == (0.0, 0.0, 0.5)
+    assert after.hidden25 == 0.5
+
+
+def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
+    boxes = np.array([[20, 20, 80, 180]], np.float32)
+    picture = Picture("a", np.zeros((200, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
+    out = wear(grey(), picture, np.array([True]), Placing(scale=0.35, at=0.42), seed=0)
+    side = 0.35 * np.sqrt(60 * 160)
+    assert abs((out[..., 0] > 64).sum() - side**2) < 2 * side
+    rows = np.flatnonzero((out[..., 0] > 64).any(1))
+    assert abs(rows.mean() - (20 + 0.42 * 160)) < 1
+
+
+def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[Picture]) -> None:
+    views = Views(people, framing="mixed", wear=Wear())
+    one, again = (views.batch(6, 96, np.random.default_rng(5)) for _ in range(2))
+    assert torch.equal(one.images, again.images)
+    assert torch.equal(one.prints.quads, again.prints.quads)
+    assert len(one.prints) == len(one.boxes)
+    assert one.images.is_contiguous(memory_format=torch.channels_last)
+    assert float(one.boxes.min()) >= 0
+    assert float(one.boxes.max()) <= 96
+
+
+def test_webcam_views_show_larger_people(people: list[Picture]) -> None:
+    def side(framing: str) -> float:
+        views = Views(people, framing=framing, wear=Wear())  # type: ignore[arg-type]
+        boxes = views.batch(40, 128, np.random.default_rng(0)).boxes
+        return float((boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt().mean())
+
+    assert side("webcam") > 1.3 * side("street")
+
+
+def test_a_shirt_has_a_front_and_sleeves() -> None:
+    person = made_up(1)[0]
+    owner, seen = np.zeros(1, np.int64), np.array([True])
+    who, quads, width = shirt_prints(owner, person.boxes, person.keypoints, seen)
+    assert who.tolist()[0] == 0
+    assert len(quads) == len(who) == len(width)
+    bare, _, _ = shirt_prints(owner, person.boxes, np.zeros((1, 17, 3), np.float32), np.array([False]))
+    assert len(bare) == 1, "without keypoints there is a front by the box, and no sleeve"
+
+
+def test_priors_are_small_where_they_should_be() -> None:
+    flat = torch.full((3, 8, 8), 0.5)
+    board = (torch.arange(8)[:, None] + torch.arange(8)[None]).remainder(2).float().expand(3, 8, 8)
+    for tiles in (False, True):
+        assert float(total_variation(flat, tiles=tiles)) == 0 < float(total_variation(board, tiles=tiles))
+        assert float(curvature(flat, tiles=tiles)) == 0 < float(curvature(board, tiles=tiles))
+    palette = torch.tensor([[0.5, 0.5, 0.5], [1.0, 0, 0]])
+    assert float(non_printability(flat, palette)) < 0.01 < float(non_printability(board, palette))
+    assert float(likeness(flat, flat, torch.ones(1, 8, 8))) == 0
+
+
+def test_patterns_enlarge_over_the_seam_and_find_their_colours() -> None:
+    texels = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    big = enlarge(texels, 4, tiles=True)
+    moved = enlarge(texels.roll((3, 2), (1, 2)), 4, tiles=True)
+    assert torch.allclose(big.roll((12, 8), (1, 2)), moved, atol=1e-5)
+    palette = pick_palette(3, torch.rand(20, 3, generator=torch.Generator().manual_seed(1)), None)
+    assert torch.unique(nearest(texels, palette).flatten(1).T, dim=0).shape[0] <= 3
+    with pytest.raises(DataError, match="white area"):
+        mask_from(np.zeros((8, 8, 3), np.uint8), 8, name="mask")
+
+
+def test_a_sheet_shows_views_and_every_transform(people: list[Picture]) -> None:
+    patch = Patch("p", np.full((32, 32, 3), 200, np.uint8), np.full((32, 32), 255, np.uint8), (360.0, 360.0))
+    sheet = contact_sheet(
+        patch, people, world=World.of(0.5), framing="mixed", wear=Wear(), columns=3, rows=2, size=64,
+        detector=tiny_gradient(),
+    )  # fmt: skip
+    assert sheet.shape[1] == 3 * 68
+    assert sheet.shape[0] == 2 * 68 + 6 * (68 + 18)
+    with pytest.raises(DataError):
+        contact_sheet(patch, [], world=World.of(0), framing="street", wear=Wear())
+
+
+def test_presets_and_placings() -> None:
+    steps = [TrainSettings(**PRESETS[p]).total_steps for p in ("quick", "standard", "strong")]
+    assert steps == sorted(steps)
+    assert set(placings(TrainSettings(framing="mixed"))) == {"street", "webcam"}
+    same = TrainSettings()
+    counts = [count * side**2 for count, side in map(same.views, range(same.steps - 6, same.steps))]
+    assert max(counts) < 1.3 * min(counts), "steps cost the same whatever the size of their views"
