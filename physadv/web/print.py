@@ -7,7 +7,7 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -31,7 +31,9 @@ TYPES = {".pdf": "application/pdf", ".png": "image/png"}
 
 
 class Wanted(Settings):
-    """A print as the page asks for it. profile: a CMYK profile that was sent in before. The rest is `PrintSettings`."""
+    """A print as the page asks for it. profile: a CMYK profile that was sent in before. sheet: which one to preview.
+
+    kind: of the file. The rest is `PrintSettings`."""
 
     pattern: str = Field(min_length=1, max_length=300)
     paper: str | None = Field(default=None, max_length=40)
@@ -43,6 +45,7 @@ class Wanted(Settings):
     texels: str = Field(default="texel", pattern="^(texel|smooth)$")
     profile: str | None = Field(default=None, max_length=100)
     sheet: int = Field(default=0, ge=0)
+    kind: Literal[".pdf", ".png"] = ".pdf"
 
 
 class Question(Settings):
@@ -104,8 +107,8 @@ def router(room: Room) -> APIRouter:
         return Response(data, media_type="image/png", headers={"x-sheets": str(sheets)})
 
     @out.get("/api/print/file")
-    async def file(wanted: Annotated[Wanted, Query()], kind: str = ".pdf") -> Response:
-        return await run_in_threadpool(_file, patterns.get(wanted.pattern), wanted, kind, profiles)
+    async def file(wanted: Annotated[Wanted, Query()]) -> Response:
+        return await run_in_threadpool(_file, patterns.get(wanted.pattern), wanted, profiles)
 
     @out.post("/api/print/advise")
     def advice(question: Question) -> dict[str, Any]:
@@ -131,7 +134,7 @@ def _described(name: str, patch: Patch) -> dict[str, Any]:
 
 
 def _settings(wanted: Wanted, profiles: dict[str, Path]) -> PrintSettings:
-    values = wanted.model_dump(exclude={"pattern", "profile", "sheet"})
+    values = wanted.model_dump(exclude={"pattern", "profile", "sheet", "kind"})
     if wanted.profile is not None:
         if wanted.profile not in profiles:
             raise FabricationError("profile: not here any more; choose the file again")
@@ -139,16 +142,14 @@ def _settings(wanted: Wanted, profiles: dict[str, Path]) -> PrintSettings:
     return PrintSettings.model_validate(values)
 
 
-def _file(patch: Patch, wanted: Wanted, kind: str, profiles: dict[str, Path]) -> Response:
+def _file(patch: Patch, wanted: Wanted, profiles: dict[str, Path]) -> Response:
     """Return the print as a download, several files as one zip."""
-    if kind not in TYPES:
-        raise FabricationError(f"kind: expected .pdf or .png, got {kind!r}")
     stem = "-".join(re.sub(r"[^\w.-]+", "-", w) for w in (patch.name, wanted.control, wanted.garment) if w)
     with tempfile.TemporaryDirectory(prefix="physadv-print-") as place:
-        done = print_patch(patch, _settings(wanted, profiles), Path(place) / f"{stem}{kind}")
+        done = print_patch(patch, _settings(wanted, profiles), Path(place) / f"{stem}{wanted.kind}")
         main = done.paths[0]
         if len(done.paths) == 1:
-            return _download(main.read_bytes(), TYPES[kind], main.name)
+            return _download(main.read_bytes(), TYPES[wanted.kind], main.name)
         return _download(_zipped(done.paths), "application/zip", f"{stem}.zip")
 
 

@@ -1,0 +1,80 @@
+"""The page prints, advises and shows what the command line does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from pypdf import PdfReader
+
+from physadv.live.wardrobe import Wardrobe
+from physadv.patch import Patch, save_patch
+from physadv.web.app import build_app
+
+
+@pytest.fixture
+def client(cells: Patch, tmp_path: Path) -> Iterator[TestClient]:
+    save_patch(cells, tmp_path)
+    app = build_app(None, wardrobe=Wardrobe([str(tmp_path / "patch.safetensors")]))
+    with TestClient(app, base_url="http://127.0.0.1") as out:
+        yield out
+
+
+def test_pages_and_options(client: TestClient) -> None:
+    assert "bank card" in client.get("/show").text
+    assert client.get("/print").status_code == 200
+    options = client.get("/api/print/options").json()
+    assert options["patterns"][0]["name"] == "cells" and "a4" in options["papers"]
+    assert {"path": "/print", "title": "Print"} in client.get("/api/pages").json()
+
+
+def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
+    wanted = {"pattern": "cells", "size": "25cm", "paper": "a4", "control": "grey"}
+    answer = client.post("/api/print/preview", json={**wanted, "sheet": 1})
+    assert answer.status_code == 200 and answer.headers["x-sheets"] == "2"
+    path = tmp_path / "p.png"
+    path.write_bytes(answer.content)
+    with Image.open(path) as picture:
+        assert abs(picture.width - 900) <= 1
+    answer = client.get("/api/print/file", params=wanted)
+    assert (
+        answer.headers["content-type"] == "application/pdf"
+        and "cells-grey.pdf" in answer.headers["content-disposition"]
+    )
+    path.write_bytes(answer.content)
+    assert len(PdfReader(path).pages) == 2
+    answer = client.get("/api/print/file", params={"pattern": "cells", "garment": "dtg", "size": "5cm", "kind": ".png"})
+    assert answer.content[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("preview", {"pattern": "cells", "size": "0cm"}, "--size"),
+        ("preview", {"pattern": "nobody"}, "nobody"),
+        ("preview", {"pattern": "cells", "sheet": 99}, "sheet"),
+        ("preview", {"pattern": "cells", "garment": "panels"}, "seam"),
+        ("preview", {"pattern": "cells", "profile": "gone"}, "choose the file again"),
+        ("advise", {"pattern": "cells", "fov": 0}, "--fov"),
+        ("advise", {"pattern": "cells", "distance": 0}, "--distance"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    client: TestClient, path: str, body: dict[str, object], message: str
+) -> None:
+    answer = client.post(f"/api/print/{path}", json=body)
+    assert answer.status_code == 422 and message in answer.json()["error"]
+
+
+def test_advice_without_a_curve_gives_the_optics(client: TestClient) -> None:
+    got = client.post("/api/print/advise", json={"pattern": "cells", "distance": 4, "size": 30}).json()
+    assert got["side_px"] == pytest.approx(41.6, abs=0.1) and got["expected"] is None and "--measure" in got["text"]
+
+
+def test_a_control_is_shown(client: TestClient) -> None:
+    grey = client.get("/api/print/picture", params={"pattern": "cells", "kind": "grey"})
+    assert (
+        grey.headers["content-type"] == "image/png"
+        and grey.content != client.get("/api/print/picture", params={"pattern": "cells"}).content
+    )
