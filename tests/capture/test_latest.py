@@ -102,11 +102,13 @@ def test_back_off_grows_and_success_resets_it() -> None:
             times.append(time.monotonic())
             yield item
 
-    latest = Latest(Scripted(steps()), backoff=(0.1, 0.2))
+    latest = Latest(Scripted(steps()), backoff=(0.05, 0.6))
     until(lambda: latest.state is SourceState.ENDED, 5)
     gaps = np.diff(times)
-    assert gaps[:3] == pytest.approx([0.1, 0.2, 0.2], abs=0.08)
-    assert gaps[4] == pytest.approx(0.1, abs=0.08)
+    # A busy machine may make any pause longer, none shorter.
+    assert (gaps[:3] >= [0.05, 0.6, 0.6]).all()
+    assert gaps[3] < gaps[1], "a picture came: no pause before the next read"
+    assert 0.05 <= gaps[4] < 0.6, "the pauses begin anew after a picture"
     assert latest.losses == 2
     latest.close()
 
