@@ -94,7 +94,10 @@ class LiveSettings(Settings):
     )
     lock_white_balance: bool = Field(default=False, description="lock a webcam's white balance where it has settled")
     defence_limit: float = Field(
-        default=2.0, gt=0, le=600, description="seconds a defence may take for a picture before it is switched off"
+        default=2.0,
+        gt=0,
+        le=600,
+        description="seconds a defence may take for a picture; three slower ones in a row switch it off",
     )
     recordings: Path = Field(
         default=Path("recordings"), description="folder for recordings and snapshots started from the page"

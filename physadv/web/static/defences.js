@@ -1,5 +1,5 @@
 // Switches for every registered defence, with controls made from the schema of its parameters.
-import { api, attempt, byId, el, settled } from "./dom.js";
+import { api, attempt, byId, el, say, settled } from "./dom.js";
 
 /** Reads "name:key=value;key=value,name" into a Map of name -> {key: text}. */
 export function parsePipeline(text) {
@@ -179,6 +179,7 @@ export class Defences {
 
   show() {
     const text = writePipeline(this.pipeline);
+    say(byId("pipeline"), text ? `On: ${text.replaceAll(",", ", then ")}` : "None is on.");
     for (const name of this.known.keys()) {
       const box = byId(`defence-${name}`);
       if (box) box.checked = this.pipeline.has(name);
