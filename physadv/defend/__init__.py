@@ -5,6 +5,7 @@ from __future__ import annotations
 from physadv.defend.base import Defence, Guarded
 from physadv.defend.blocks import BlockAutoencoder
 from physadv.defend.chance import Noise, ResizePad
+from physadv.defend.consistency import Consistency
 from physadv.defend.entropy import LocalEntropy
 from physadv.defend.erase import Erase
 from physadv.defend.lgs import LocalGradientSmoothing
@@ -14,6 +15,7 @@ from physadv.defend.persistence import Persistence
 from physadv.defend.pipeline import Pipeline
 from physadv.defend.pipeline import parse_pipeline as _parse
 from physadv.defend.pixel_deflection import PixelDeflection
+from physadv.defend.probes import Probes
 from physadv.defend.total_variation import TotalVariation
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
 from physadv.defend.vote import Vote
@@ -40,6 +42,8 @@ DEFENCES: dict[str, type[Defence]] = {
     "persistence": Persistence,
     "objectseeker": ObjectSeeker,
     "patchcleanser": PatchCleanser,
+    "consistency": Consistency,
+    "probes": Probes,
 }
 
 PRESETS: dict[str, str] = {

@@ -1,0 +1,208 @@
+"""Traps for a hidden pattern: a person pasted where it would swallow them, and pecks at the place where it may be.
+
+A pattern that hides its wearer hides whoever stands beside it, too: a canary pasted there and not found gives it away. And
+a pattern works only whole: cover part of the suspicious place, and the wearer comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from pydantic import Field, model_validator
+
+from physadv.defend.base import Defence
+from physadv.defend.canaries import canary_box, cutouts, overlay, peck_boxes
+from physadv.defend.certify import append, covered_by
+from physadv.defend.probe_twin import ProbeTwin
+from physadv.defend.rolling import Watching
+from physadv.detect.boxes import iou
+from physadv.types import Alert, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
+
+# A person who vanished is looked for at the last place for this many frames.
+MEMORY = 20
+# Smallest height of a suspicious place that is probed, as a fraction of the picture's height.
+SMALLEST = 0.12
+# Overlap with a suspicious place from which a box counts as the person of that place.
+SAME = 0.3
+
+
+class Probes(Defence):
+    """Randomised probes near weak candidates: a canary that vanishes, or a person who appears under pecks, is an alarm.
+
+    conf: score from which a person counts as found. canary, woodpecker: which of the two traps are set. rise: score that a
+    pecked candidate has to reach. restore: report the person who appeared (held). places: suspicious places a frame.
+    pecks: pecked views a frame. seed: of the draws; left out, the operating system's chance, which nobody can foresee.
+    """
+
+    name: ClassVar[str] = "probes"
+    title: ClassVar[str] = "canaries and woodpeckers: random probes where somebody may be hidden"
+    paper: ClassVar[str] = "Feng et al., Fight Fire with Fire: pattern-randomised defensive patches, 2023"
+    order: ClassVar[int] = 2
+
+    conf: float = Field(default=0.25, gt=0, lt=1, description="score from which a person counts as found")
+    canary: bool = Field(default=True, description="paste people as canaries")
+    woodpecker: bool = Field(default=True, description="peck at suspicious places")
+    rise: float = Field(default=0.45, gt=0, lt=1, description="score a pecked candidate must reach to raise the alarm")
+    restore: bool = Field(default=True, description="report the person who appears under pecks")
+    places: int = Field(default=2, ge=1, le=8, description="suspicious places probed a frame")
+    pecks: int = Field(default=2, ge=1, le=8, description="pecked views a frame")
+    seed: int | None = Field(default=None, ge=0, description="seed of the draws; none: the system's own chance")
+
+    @model_validator(mode="after")
+    def _some_trap(self) -> Probes:
+        if not (self.canary or self.woodpecker):
+            raise ValueError("probes: expected canary, woodpecker or both, got neither")
+        return self
+
+    def guard(self, detector: Detector) -> Detector:
+        """Return the detector that sets traps.
+
+        Raises: DefenceError if the photographs the canaries are cut from are not installed.
+        """
+        return ProbesGuard(self, detector)
+
+    def twin(self, detector: GradientDetector) -> GradientDetector:
+        """Return the twin: candidates also of pecked views, and a candidate as sure as the canary is missing."""
+        return ProbeTwin(detector, canary=self.canary, pecks=self.pecks if self.woodpecker else 0, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lost:
+    """Where somebody was last found. age: frames since."""
+
+    box: Float32Array
+    age: int
+
+
+class ProbesGuard(Watching):
+    """The detector behind probes; it draws its own chance, anew for every frame."""
+
+    def __init__(self, defence: Probes, inner: Detector) -> None:
+        super().__init__(inner)
+        self.defence = defence
+        self._cutouts = cutouts() if defence.canary else ()
+        self._rng = np.random.default_rng(defence.seed)
+        self._lost: list[_Lost] = []
+
+    def reset(self) -> None:
+        """Forget where people were."""
+        super().reset()
+        self._lost = []
+
+    def respond(self, frame: Frame) -> Detections:
+        """Return the people of the frame, alarms, and with `restore` whom the pecks brought out."""
+        whole = self.ask(frame)
+        strong = whole.xyxy[whole.score >= self.defence.conf]
+        self._lost = _remember(self._lost, strong)
+        places = np.concatenate([self._weak(whole, frame.pixels), *(x.box[None] for x in self._lost if x.age > 0)])
+        return self._probe(whole, frame.pixels, places)
+
+    def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the same for pictures that have nothing to do with each other."""
+        return [self._probe(w, i, self._weak(w, i)) for w, i in zip(self.ask_batch(images), images, strict=True)]
+
+    def _weak(self, whole: Detections, picture: UInt8Array) -> Float32Array:
+        """Return (n, 4) candidates below `conf` that nobody found covers, large enough to judge, strongest first."""
+        found = whole.xyxy[whole.score >= self.defence.conf]
+        weak = whole.xyxy[whole.score < self.defence.conf]
+        tall = weak[:, 3] - weak[:, 1] >= SMALLEST * picture.shape[0]
+        weak = weak[tall & (covered_by(weak, found) < 0.5)]
+        keep: list[int] = []
+        for i in range(len(weak)):
+            if not keep or iou(weak[i : i + 1], weak[keep]).max() < 0.5:
+                keep.append(i)
+        return weak[keep]
+
+    def _probe(self, whole: Detections, picture: UInt8Array, places: Float32Array) -> Detections:
+        if len(places) == 0:
+            return whole
+        chosen = self._rng.permutation(len(places))[: self.defence.places]
+        places = places[np.sort(chosen)]
+        out = whole
+        if self.defence.woodpecker:
+            out = self._peck(out, picture, places)
+        if self.defence.canary:
+            out = self._sing(out, picture, places)
+        return out
+
+    def _peck(self, whole: Detections, picture: UInt8Array, places: Float32Array) -> Detections:
+        views = [pecked(picture, places, self._rng) for _ in range(self.defence.pecks)]
+        for found in self.plain.detect_batch(views):
+            found = found.pick(found.score >= self.defence.rise)
+            new = np.flatnonzero(covered_by(found.xyxy, whole.above(self.defence.conf).xyxy) < 0.5)
+            for i in new:
+                if iou(found.xyxy[i : i + 1], places).max() < SAME:
+                    continue
+                text = "a person appears when part of this place is covered: a pattern may be hiding them"
+                alert = Alert("probe", text, _corners(found.xyxy[i]))
+                if (
+                    self.defence.restore
+                    and covered_by(found.xyxy[i : i + 1], whole.above(self.defence.conf).xyxy)[0] < 0.5
+                ):
+                    points = None if found.keypoints is None else found.keypoints[i : i + 1]
+                    whole, _ = append(whole, found.xyxy[i : i + 1], found.score[i : i + 1], points)
+                if all(a.kind != "probe" or a.xyxy is None or _apart(a.xyxy, alert.xyxy) for a in whole.alerts):
+                    whole = replace(whole, alerts=(*whole.alerts, alert))
+        return whole
+
+    def _sing(self, whole: Detections, picture: UInt8Array, places: Float32Array) -> Detections:
+        """Paste canaries beside the places; one that is missed gets a second chance with fresh draws before the alarm."""
+        missed = places
+        for _ in range(2):
+            if len(missed) == 0:
+                return whole
+            view, canaries = self._with_canaries(picture, missed)
+            found = self.plain.detect_batch([view])[0]
+            seen = found.xyxy[found.score >= self.defence.conf]
+            heard = iou(canaries, seen).max(1) >= SAME if len(seen) else np.zeros(len(canaries), bool)
+            missed = missed[~heard]
+        text = "a person pasted here twice was not found: something suppresses people at this place"
+        return replace(whole, alerts=(*whole.alerts, *(Alert("probe", text, _corners(b)) for b in missed)))
+
+    def _with_canaries(self, picture: UInt8Array, places: Float32Array) -> tuple[UInt8Array, Float32Array]:
+        view, boxes = picture.copy(), []
+        for place in places:
+            cutout = self._cutouts[self._rng.integers(len(self._cutouts))]
+            box = canary_box(place, cutout.pixels.shape[1] / cutout.pixels.shape[0], picture.shape[1::-1], self._rng)
+            gain, mirror = float(self._rng.uniform(0.8, 1.2)), bool(self._rng.integers(2))
+            overlay(view, cutout, int(box[0]), int(box[1]), int(box[3] - box[1]), gain=gain, mirror=mirror)
+            boxes.append(box)
+        return view, np.array(boxes, np.float32)
+
+
+def pecked(picture: UInt8Array, places: Float32Array, rng: np.random.Generator) -> UInt8Array:
+    """Return the picture with a random part of each place covered: by its blur, by its mean colour or by noise."""
+    out = picture.copy()
+    for x0, y0, x1, y1 in peck_boxes(places, rng):
+        a, b, c, d = max(int(x0), 0), max(int(y0), 0), int(np.ceil(x1)), int(np.ceil(y1))
+        part = out[b:d, a:c]
+        if part.size == 0:
+            continue
+        kind = rng.integers(3)
+        if kind == 0:
+            part[:] = cv2.GaussianBlur(part, (0, 0), max((c - a) / 6, 1.0))
+        elif kind == 1:
+            part[:] = part.mean((0, 1)).astype(np.uint8)
+        else:
+            part[:] = np.clip(part.mean((0, 1)) + rng.normal(0, 40, part.shape), 0, 255).astype(np.uint8)
+    return out
+
+
+def _remember(lost: list[_Lost], strong: Float32Array) -> list[_Lost]:
+    """Return the places where people were found, now or within the last frames, and nobody else is found since."""
+    old = [_Lost(x.box, x.age + 1) for x in lost if x.age < MEMORY]
+    old = [x for x in old if len(strong) == 0 or iou(x.box[None], strong).max() < SAME]
+    return [_Lost(box, 0) for box in strong] + old
+
+
+def _corners(box: Float32Array) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (float(v) for v in box)
+    return x0, y0, x1, y1
+
+
+def _apart(a: tuple[float, ...], b: tuple[float, ...] | None) -> bool:
+    return b is None or iou(np.array([a], np.float32), np.array([b], np.float32))[0, 0] < SAME

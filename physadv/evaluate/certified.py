@@ -1,0 +1,143 @@
+"""Certified recall: how many labelled people no one patch can hide, by patch size and by where the patch may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from physadv.defend.certify import certified, covered_by, join
+from physadv.defend.masks import PLACES, PatchSize, Where, hide
+from physadv.defend.objectseeker import ObjectSeeker
+from physadv.defend.rolling import in_batches
+from physadv.types import Detector, Float32Array, UInt8Array
+
+# The two sizes that certificates are reported for: 1 % of the picture, and 20 % of the person's own box.
+SIZES: dict[str, tuple[str, float]] = {"1 % of the picture": ("picture", 0.01), "20 % of the box": ("box", 0.20)}
+
+
+@dataclass(slots=True)
+class Tally:
+    """People counted. certified, people: for each location class with any position of the patch."""
+
+    certified: dict[Where, int] = field(default_factory=lambda: dict.fromkeys(PLACES, 0))
+    people: dict[Where, int] = field(default_factory=lambda: dict.fromkeys(PLACES, 0))
+
+    def add(self, where: Where, answer: bool | None) -> None:
+        """Count one person; None (no position of the patch is in the class) is not counted."""
+        if answer is not None:
+            self.people[where] += 1
+            self.certified[where] += answer
+
+
+@dataclass(slots=True)
+class CertifiedRecall:
+    """Certified recall over pictures.
+
+    pictures, people: counted. found, found_defended: people of whom a reported box covers `still`, without and with the
+    masked views. added: people reported only by masked views. sizes: a tally for each patch size; people for whom that
+    patch would be larger than the picture count as not certified.
+    """
+
+    defence: ObjectSeeker
+    pictures: int = 0
+    people: int = 0
+    found: int = 0
+    found_defended: int = 0
+    added: int = 0
+    sizes: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in SIZES})
+
+    def record(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        d = self.defence
+        return {
+            "masks": {
+                "lines": d.lines,
+                "grid": d.grid,
+                "conf": d.conf,
+                "merge_ioa": d.prune,
+                "still_found_ioa": d.still,
+            },
+            "pictures": self.pictures,
+            "people": self.people,
+            "recall": _ratio(self.found, self.people),
+            "recall_defended": _ratio(self.found_defended, self.people),
+            "added_per_picture": _ratio(self.added, self.pictures),
+            "certified": {
+                size: {w: {"n": t.people[w], "recall": _ratio(t.certified[w], t.people[w])} for w in PLACES}
+                for size, t in self.sizes.items()
+            },
+        }
+
+
+def certified_recall(
+    detector: Detector,
+    pictures: Iterable[tuple[UInt8Array, Float32Array]],
+    defence: ObjectSeeker,
+    *,
+    min_area: float = 0.02,
+) -> CertifiedRecall:
+    """Return the certified recall over pictures (h, w, 3) uint8 RGB with people (n, 4) xyxy.
+
+    min_area: people below this share of the picture are passed over. One patch a picture; every masked view is looked at.
+
+    Raises: DefenceError if a picture is too small for the masks.
+    """
+    out = CertifiedRecall(defence)
+    for picture, people in pictures:
+        add_picture(out, detector, picture, people, min_area=min_area)
+    return out
+
+
+def add_picture(
+    out: CertifiedRecall, detector: Detector, picture: UInt8Array, people: Float32Array, *, min_area: float
+) -> None:
+    """Count one more picture.
+
+    Raises: DefenceError if it is too small for the masks.
+    """
+    d, (height, width) = out.defence, picture.shape[:2]
+    share = (people[:, 2:] - people[:, :2]).clip(0).prod(1) / (width * height)
+    people = people[share >= min_area]
+    masks = d.masks(width, height)
+    whole = detector.detect_batch([picture])[0]
+    answers = in_batches(detector, [hide(picture, m[None]) for m in masks])
+    views = [v.xyxy[v.score >= d.conf] for v in answers]
+    defended, added = join(whole, answers, conf=d.conf, whole_conf=d.whole_conf, prune=d.prune)
+    out.pictures += 1
+    out.people += len(people)
+    out.added += int(added.sum())
+    out.found += int((covered_by(people, whole.above(d.whole_conf).xyxy) >= d.still).sum())
+    out.found_defended += int((covered_by(people, defended.above(d.whole_conf).xyxy) >= d.still).sum())
+    for person in people:
+        for name, (of, fraction) in SIZES.items():
+            area = float((person[2:] - person[:2]).prod()) if of == "box" else float(width * height)
+            patch = PatchSize.of_area(fraction * area, margin=d.margin)
+            for where in PLACES:
+                if patch.width > width or patch.height > height:
+                    out.sizes[name].add(where, False)
+                else:
+                    sure = certified(person, views, masks, patch, (width, height), where, still=d.still)
+                    out.sizes[name].add(where, sure)
+
+
+def table(results: Iterable[CertifiedRecall]) -> str:
+    """Return a Markdown table, one row for each result and patch size."""
+    head = "| masks | patch | n | found, no patch | anywhere | far | close | over the person |"
+    rows = [head, "|---|---|---|---|---|---|---|---|"]
+    for result in results:
+        d = result.defence
+        masks = f"{d.lines} lines each way" + (f" + {d.grid} x {d.grid} squares" if d.grid else "")
+        for size, tally in result.sizes.items():
+            cells = [f"{_ratio(tally.certified[w], tally.people[w]):.3f}" for w in PLACES]
+            for i, w in enumerate(PLACES):
+                cells[i] += f" (n {tally.people[w]})" if tally.people[w] != result.people else ""
+            found = f"{_ratio(result.found_defended, result.people):.3f}"
+            rows.append(f"| {masks} | {size} | {result.people} | {found} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else float(np.nan)

@@ -1,0 +1,70 @@
+"""Times of the defences that look at several views, one JSON line: frames a second live, and double masking's ratio.
+
+    python scripts/bench_certificates.py [--imgsz 416] [--frames 40]
+
+The ratio compares, on the same windows and interleaved: double masking with batches and early exit against every one-mask
+and two-mask view looked at one at a time; and against early exit one at a time, which shows what batching alone gives.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from itertools import combinations_with_replacement
+from pathlib import Path
+
+import numpy as np
+import ultralytics
+
+from physadv.arrays import read_picture
+from physadv.defend import parse_pipeline
+from physadv.defend.masks import hide
+from physadv.defend.patchcleanser import PatchCleanser
+from physadv.detect import load_detector
+from physadv.types import Detector, Frame, UInt8Array
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def one_at_a_time(defence: PatchCleanser, detector: Detector, window: UInt8Array) -> None:
+    masks = defence.masks(window.shape[1], window.shape[0])
+    for i, j in combinations_with_replacement(range(len(masks)), 2):
+        detector.detect_batch([hide(window, masks[sorted({i, j})])])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--imgsz", type=int, default=416)
+    parser.add_argument("--backend", default="auto", choices=("auto", "torch", "openvino", "onnxruntime"))
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    detector = load_detector(imgsz=args.imgsz, backend=args.backend)
+    picture = np.ascontiguousarray(read_picture(Path(ultralytics.__file__).parent / "assets" / "bus.jpg")[::2, ::2])
+    out: dict[str, object] = {"detector": f"{detector.name} {detector.backend} {detector.precision} {args.imgsz}"}
+    for name in ("none", "objectseeker", "patchcleanser", "consistency", "probes"):
+        guard = parse_pipeline(name).guard(detector)
+        guard.detect(Frame(picture.copy(), 0, 0, 0.0))
+        times = [seconds(lambda i=i, g=guard: g.detect(Frame(picture.copy(), i, 0, 0.0))) for i in range(args.frames)]  # type: ignore[misc]
+        out[name] = {"ms": round(1000 * float(np.median(times)), 1), "fps": round(1 / float(np.median(times)), 1)}
+    defence, window = PatchCleanser(), np.ascontiguousarray(picture[160:470, 0:200])
+    fast, slow, single = [], [], []
+    for _ in range(args.rounds):
+        fast.append(seconds(lambda: defence.answer(detector, window)))
+        slow.append(seconds(lambda: one_at_a_time(defence, detector, window)))
+        single.append(seconds(lambda: defence.answer(detector, window, batch=1)))
+    out["double_masking"] = {
+        "ms": round(1000 * float(np.median(fast)), 1),
+        "looks": defence.answer(detector, window).looks,
+        "times_faster_than_all_views_one_at_a_time": round(float(np.median(np.divide(slow, fast))), 2),
+        "times_faster_than_early_exit_one_at_a_time": round(float(np.median(np.divide(single, fast))), 2),
+    }
+    print(json.dumps(out))
+
+
+if __name__ == "__main__":
+    main()

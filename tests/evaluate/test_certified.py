@@ -1,0 +1,73 @@
+"""Certified recall counts by location class, and a search for patches finds what a wrong certificate would let through."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from physadv.arrays import read_picture
+from physadv.defend.masks import FILL
+from physadv.defend.objectseeker import ObjectSeeker
+from physadv.evaluate.certified import certified_recall, table
+from physadv.evaluate.patch_search import search
+from physadv.types import Float32Array, UInt8Array
+from tests.defend.adversaries import Pure
+
+PERSON = np.array([[60, 20, 100, 110]], np.float32)
+
+
+def seen(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    """The part of one person that no mask hides, unless any other pixel of the picture is not black."""
+    x0, y0, x1, y1 = PERSON[0].astype(int)
+    masked = (picture == FILL).all(2)
+    free = ~masked[y0:y1, x0:x1]
+    if (picture[~masked] > 0).any() or free.sum() < 200:
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    ys, xs = np.nonzero(free)
+    return np.array([[x0 + xs.min(), y0 + ys.min(), x0 + xs.max() + 1, y0 + ys.max() + 1]], np.float32), np.array([0.8])
+
+
+def blind(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    found = seen(picture)
+    return (found[0][:0], found[1][:0]) if (picture == FILL).any() else found
+
+
+def test_recall_is_counted_by_class_and_a_blind_detector_has_none() -> None:
+    picture = np.zeros((120, 160, 3), np.uint8)
+    data = [(picture, np.concatenate([PERSON, [[0, 0, 4, 4]]]).astype(np.float32))]
+    good = certified_recall(Pure(seen), data, ObjectSeeker(lines=7, per_frame=0))
+    assert (good.pictures, good.people, good.found, good.found_defended) == (1, 1, 1, 1), "the tiny one is passed over"
+    assert good.sizes["1 % of the picture"].certified == {"anywhere": 1, "far": 1, "close": 1, "over": 1}
+    bad = certified_recall(Pure(blind), data, ObjectSeeker(lines=7, per_frame=0))
+    assert bad.found == 1 and not any(t.certified[w] for t in bad.sizes.values() for w in t.certified)
+    assert "| 7 lines each way | 1 % of the picture | 1 | 1.000 | 1.000 |" in table([good, bad])
+    assert good.record()["certified"]["20 % of the box"]["far"]["n"] == 1
+
+
+def test_the_search_fools_the_bare_detector_and_not_the_certificate() -> None:
+    picture = np.zeros((120, 160, 3), np.uint8)
+    tried = search(Pure(seen), ObjectSeeker(lines=7), picture, PERSON, np.random.default_rng(0), tries=200)
+    assert len(tried) == 1 and tried[0].fooled and not tried[0].hidden
+
+
+def test_the_search_would_find_a_certificate_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.zeros((120, 160, 3), np.uint8)
+    monkeypatch.setattr(ObjectSeeker, "certify", lambda self, people, *rest: np.ones(len(people), bool))
+    tried = search(Pure(seen), ObjectSeeker(lines=1), picture, PERSON, np.random.default_rng(0), tries=200)
+    assert tried[0].hidden
+
+
+def test_no_patch_found_breaks_a_certificate_of_the_real_detector(bus: Path) -> None:
+    from physadv.detect import load_detector
+
+    detector = load_detector(backend="torch", imgsz=256)
+    picture = read_picture(bus)[::3, ::3]
+    people = detector.detect_batch([picture])[0].above(0.5).xyxy
+    defence = ObjectSeeker(lines=5, patch=0.005, per_frame=0)
+    tried = search(detector, defence, picture, people, np.random.default_rng(0), tries=12)
+    assert tried, "somebody is certified"
+    assert not any(t.hidden for t in tried)
+    # The answer for a view does not depend on what else is in its batch, which the proof takes for granted.
+    other = np.random.default_rng(1).integers(0, 256, picture.shape, np.uint8)
+    alone, beside = detector.detect_batch([picture, picture])[1], detector.detect_batch([other, picture])[1]
+    assert np.array_equal(alone.xyxy, beside.xyxy) and np.array_equal(alone.score, beside.score)
