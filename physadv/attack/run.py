@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
 from physadv.attack.pattern import look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, gather, record, recorded
 from physadv.attack.ranks import Ranks
-from physadv.attack.score import MIN_AREA, MIN_CONF, Placing, Scorer
+from physadv.attack.score import MIN_AREA, MIN_CONF, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
-from physadv.camera.profile import PrinterProfile
+from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.errors import TrainingError
@@ -46,6 +46,7 @@ class Inputs:
     region: Path | None = None
     look: Path | None = None
     start: str | None = None
+    camera: CameraProfile | None = None
     printer: PrinterProfile | None = None
     cache: Path | None = None
 
@@ -94,7 +95,7 @@ def train(
     say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
     task = _task(settings, inputs, attacked, train_on, found)
     scorers = _scorers(settings, inputs, held_out) if ranks.rank == 0 else {}
-    task.scorers = {name: s.score for name, s in scorers.items()}
+    task.scorers = {name: _through(s, inputs.printer) for name, s in scorers.items()}
     controls = {name: {"none": s.score(None).plain(), "grey": s.score(grey()).plain()} for name, s in scorers.items()}
     task.record["controls"] = controls
     patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=tell, stop=stop)
@@ -201,6 +202,14 @@ def _scorers(settings: TrainSettings, inputs: Inputs, held_out: list[Picture]) -
     return out
 
 
+def _through(scorer: Scorer, printer: PrinterProfile | None) -> Callable[[Patch], Score]:
+    """Return what scores a pattern as this printer prints it and its camera sees it, or as it is without a profile."""
+    if printer is None:
+        return scorer.score
+    colours = printer.colour_map()
+    return lambda patch: scorer.score(replace(patch, pixels=colours.picture(patch.pixels)))
+
+
 def _suits(picture: Picture, framing: str, trained: str) -> bool:
     """Return whether a picture shows someone large enough to be scored in that framing."""
     if len(picture.boxes) == 0:
@@ -234,6 +243,7 @@ def _task(
         "detectors": detectors,
         "through": inputs.through,
         "people": names,
+        "camera": None if inputs.camera is None else inputs.camera.sha256,
         "printer": None if inputs.printer is None else inputs.printer.sha256,
         "region": None if region is None else int(region.sum()),
         "look": None if look is None else round(float(look.mean()), 6),
@@ -242,6 +252,7 @@ def _task(
     task_record = {
         "detectors": detectors,
         "through": inputs.through,
+        "camera": kept["camera"],
         "printer": kept["printer"],
         "split": {"train": names, "held_out": sorted({p.name for p in found.pictures} - set(names))},
     }

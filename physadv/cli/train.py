@@ -149,7 +149,7 @@ class Command(base.Command):
             torch.set_num_threads(self.threads)
         if not self.images and self.source is None:
             raise SettingsError("--images: expected a folder, data set or video with people (or --source 0), got none")
-        _, printer = load_profiles(self.camera, self.printer)
+        camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
         if printer is not None:
             settings = with_printer(settings, printer)
@@ -163,6 +163,7 @@ class Command(base.Command):
             region=self.region,
             look=self.look,
             start=self.start,
+            camera=camera,
             printer=printer,
         )
         ranks = Ranks.join()

@@ -1,0 +1,159 @@
+"""A board rendered with known intrinsics: found again, and every wrong board, view or fit refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from physadv.camera.charuco import BOARDS, Board, BoardFinder, View, WrongBoard, board_of
+from physadv.camera.guide import Guide
+from physadv.camera.intrinsics import calibrate
+from physadv.camera.pictures import undistortion_preview
+from physadv.cli import main
+from physadv.errors import CalibrationError
+from physadv.types import UInt8Array
+from tests.camera.views import Lens, views_of
+
+LENS = Lens(focal=610.0, cx=330.0, cy=232.0, distortion=(-0.2, 0.06, 0.0005, -0.0004, 0.0), size=(640, 480), blur=0.6)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[UInt8Array]:
+    return views_of(BOARDS["a4"], LENS, 14)
+
+
+@pytest.fixture(scope="module")
+def views(pictures: list[UInt8Array]) -> list[View]:
+    finder = BoardFinder(BOARDS["a4"])
+    found = [finder.find(p, name=str(k)) for k, p in enumerate(pictures)]
+    return [v for v in found if v is not None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, pictures: list[UInt8Array]) -> Iterator[Path]:
+    for k, picture in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), picture)
+    yield tmp_path
+
+
+def test_known_intrinsics_are_found(views: list[View], pictures: list[UInt8Array]) -> None:
+    profile, left_out = calibrate(views, BOARDS["a4"], name="cam")
+    assert not left_out
+    assert abs(profile.focal_px / LENS.focal - 1) < 0.005
+    assert profile.rms_px < 0.5
+    assert np.hypot(profile.matrix[0][2] - LENS.cx, profile.matrix[1][2] - LENS.cy) < 4
+    assert abs(profile.focal_px - LENS.focal) < 6 * profile.focal_error_px + 0.5
+    assert undistortion_preview(profile, pictures[0]).shape[0] > 480
+
+
+def test_a_spoilt_view_is_left_out(views: list[View]) -> None:
+    spoilt = View(
+        views[3].ids,
+        views[3].corners + np.array([[0, 1]]) * np.arange(len(views[3].ids))[:, None] % 9,
+        views[3].size,
+        "x",
+    )
+    bad = View(spoilt.ids, spoilt.corners.astype(np.float32), spoilt.size, "x")
+    profile, left_out = calibrate([*views[:3], bad, *views[4:]], BOARDS["a4"], name="cam")
+    assert left_out == ["x"]
+    assert abs(profile.focal_px / LENS.focal - 1) < 0.005
+
+
+@pytest.mark.parametrize("text", ["10x7", "8x10", "5x7", "a3"])
+def test_another_number_of_squares_is_refused(text: str, pictures: list[UInt8Array]) -> None:
+    with pytest.raises(WrongBoard, match=r"it fits a board of 7 x"):
+        for k in (0, 2, 6):
+            BoardFinder(board_of(text)).find(pictures[k])
+
+
+def test_a_board_longer_than_the_printed_one_is_refused(views: list[View]) -> None:
+    with pytest.raises(CalibrationError, match="7 x 10 squares"):
+        calibrate(views, board_of("7x11"), name="cam")
+
+
+def test_another_marker_size_or_family_is_refused(pictures: list[UInt8Array]) -> None:
+    with pytest.raises(WrongBoard):
+        BoardFinder(board_of("7x10", square_mm=25, marker_mm=12)).find(pictures[0])
+    with pytest.raises(WrongBoard, match="family 5x5"):
+        BoardFinder(board_of("7x10", dictionary="4x4")).find(pictures[0])
+
+
+def test_the_unit_of_the_board_does_not_matter(pictures: list[UInt8Array], views: list[View]) -> None:
+    twice = Board(columns=7, rows=10, square_mm=50, marker_mm=36)
+    view = BoardFinder(twice).find(pictures[0])
+    assert view is not None
+    np.testing.assert_allclose(view.corners, views[0].corners, atol=1e-3)
+
+
+def test_too_few_too_alike_or_mixed_views_are_refused(views: list[View]) -> None:
+    with pytest.raises(CalibrationError, match="too few views"):
+        calibrate(views[:5], BOARDS["a4"], name="cam")
+    with pytest.raises(CalibrationError):
+        calibrate(views[:1] * 10, BOARDS["a4"], name="cam")
+    other = View(views[0].ids, views[0].corners, (1280, 960))
+    with pytest.raises(CalibrationError, match="different sizes"):
+        calibrate([*views, other], BOARDS["a4"], name="cam")
+
+
+def test_a_bad_fit_is_refused(views: list[View]) -> None:
+    rng = np.random.default_rng(0)
+    shaken = [
+        View(v.ids, (v.corners + rng.normal(size=v.corners.shape) * 3).astype(np.float32), v.size, v.name)
+        for v in views
+    ]
+    with pytest.raises(CalibrationError, match=r"bad fit|uncertain"):
+        calibrate(shaken, BOARDS["a4"], name="cam")
+
+
+def test_the_guide_says_what_is_missing_and_takes_nothing_twice(pictures: list[UInt8Array]) -> None:
+    guide = Guide(BOARDS["a4"], still=True, new=True)
+    first = guide.look(pictures[0])
+    assert not first.accepted and "still" in first.text
+    assert guide.look(pictures[0]).accepted
+    assert not guide.look(pictures[0]).accepted
+    assert "left" in guide.missing() or "right" in guide.missing()
+    for picture in pictures[1:]:
+        guide.look(picture)
+        guide.look(picture)
+    state = guide.state()
+    assert state["views"] >= 8 and state["coverage"] > 0.6
+    assert "not seen" in guide.look(np.full((480, 640, 3), 128, np.uint8)).text
+
+
+def test_the_command_saves_a_profile(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, preview = tmp_path / "cam.json", tmp_path / "preview.png"
+    argv = [
+        "calibrate",
+        "camera",
+        "--source",
+        str(folder),
+        "--name",
+        "cam",
+        "--out",
+        str(out),
+        "--preview",
+        str(preview),
+    ]
+    assert main(argv) == 0
+    assert out.is_file() and preview.is_file()
+    assert "rms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--board", "9x13"], ["--board", "seven"], ["--name", "a/b"], ["--marker-mm", "12"]])
+def test_the_command_saves_nothing_bad(
+    flags: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out" / "cam.json"
+    assert main(["calibrate", "camera", "--source", str(folder), "--out", str(out), *flags]) == 2
+    assert not out.exists()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_sheet_is_a_pdf_that_fits_its_paper(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = tmp_path / "board.pdf"
+    assert main(["calibrate", "camera", "--sheet", str(sheet)]) == 0
+    assert sheet.read_bytes().startswith(b"%PDF")
+    assert main(["calibrate", "camera", "--sheet", str(sheet), "--square-mm", "60"]) == 2
+    assert "does not fit" in capsys.readouterr().err
