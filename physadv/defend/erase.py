@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.defend.erase_net import CELL, MULTIPLE, EraseNet
+from physadv.defend.erase_net import CELL, MULTIPLE, EraseHead, backbone_features
 from physadv.defend.learned import SHIPPED, load_weights
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Detector, Float32Array, UInt8Array
@@ -20,7 +20,7 @@ KIND = "erase"
 
 
 class Erase(RemovalDefence):
-    """Regions that a network trained on random textures takes for pasted, completed to their hulls and filled."""
+    """Regions that a small head on a frozen backbone takes for pasted, completed to their hulls and filled."""
 
     name = "erase"
     title = "Erase: a small network finds pasted patterns, inpainting fills them"
@@ -35,13 +35,13 @@ class Erase(RemovalDefence):
 
         Raises: DefenceError if the weights cannot be read.
         """
-        load_erase_net(self.weights)
+        load_erase_head(self.weights)
         return super().guard(detector)
 
     def locate(self, picture: UInt8Array) -> UInt8Array:
         """Return the mask of pasted regions."""
         height, width = picture.shape[:2]
-        share = confidence_map(load_erase_net(self.weights), picture)
+        share = confidence_map(load_erase_head(self.weights), picture)
         hot = np.asarray(share >= self.threshold, np.uint8)
         mask: UInt8Array = np.zeros(hot.shape, np.uint8)
         contours, _ = cv2.findContours(hot, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -58,7 +58,7 @@ class Erase(RemovalDefence):
         """Return the network's confidence, with its gradient."""
         height, width = images.shape[2:]
         padded = F.pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        share = load_erase_net(self.weights)(padded).sigmoid()
+        share = load_erase_head(self.weights)(backbone_features(padded)).sigmoid()
         return F.interpolate(share, scale_factor=float(CELL), mode="bilinear")[..., :height, :width]
 
     @property
@@ -67,21 +67,22 @@ class Erase(RemovalDefence):
         return "it looks pasted on"
 
 
-def confidence_map(net: EraseNet, picture: UInt8Array) -> Float32Array:
-    """Return the confidence in [0, 1] that each cell of 4 x 4 pixels is pasted; the picture is padded to 16s first."""
+def confidence_map(head: EraseHead, picture: UInt8Array) -> Float32Array:
+    """Return the confidence in [0, 1] that each cell of 4 x 4 pixels is pasted; the picture is padded to 32s first."""
     height, width = picture.shape[:2]
     padded = cv2.copyMakeBorder(picture, 0, -height % MULTIPLE, 0, -width % MULTIPLE, cv2.BORDER_REPLICATE)
     with torch.inference_mode():
         image = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div_(255)
-        return net(image.contiguous(memory_format=torch.channels_last)).sigmoid()[0, 0].numpy()
+        features = backbone_features(image.contiguous(memory_format=torch.channels_last))
+        return np.asarray(head(features).sigmoid()[0, 0], np.float32)
 
 
 @lru_cache(maxsize=4)
-def load_erase_net(path: str = "") -> EraseNet:
-    """Return the network in a weights file, frozen; the shipped one for an empty path.
+def load_erase_head(path: str = "") -> EraseHead:
+    """Return the head in a weights file, frozen; the shipped one for an empty path.
 
     Raises: DefenceError if it cannot be read.
     """
-    net = EraseNet()
-    load_weights(Path(path) if path else SHIPPED / f"{KIND}.safetensors", net, kind=KIND)
-    return net.to(memory_format=torch.channels_last)
+    head = EraseHead()
+    load_weights(Path(path) if path else SHIPPED / f"{KIND}.safetensors", head, kind=KIND)
+    return head.to(memory_format=torch.channels_last)

@@ -87,6 +87,19 @@ class PersonNet(nn.Module):
         }
         return {n: cast(Raw, raw) for n, raw in answers.items() if raw}
 
+    def early(self, images: torch.Tensor, layers: tuple[int, ...]) -> list[torch.Tensor]:
+        """Return what the layers of these numbers answer, for (b, 3, h, w) in [0, 1] RGB; later layers are not run.
+
+        For layers of the backbone, which follow one another without a branch.
+        """
+        out = []
+        x = images
+        for number, layer in enumerate(self._body[: max(layers) + 1]):
+            x = layer(x)
+            if number in layers:
+                out.append(x)
+        return out
+
     def raw(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) of the inference head."""
         answer = next(iter(self.heads(images, every=False).values()))

@@ -1,0 +1,114 @@
+"""`physadv learn`: the small network of a defence trained on your own clean pictures or camera minute."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from physadv.capture import open_source
+from physadv.cli.base import Command as BaseCommand
+from physadv.dataset import labelled_pictures
+from physadv.defend.blocks import BlockTraining, train_blocks
+from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
+from physadv.defend.learned import save_weights
+from physadv.errors import CameraLost, DataError, EndOfStream, SettingsError
+from physadv.record import provenance
+from physadv.types import UInt8Array
+
+NOBODY = np.zeros((0, 4), np.float32)
+
+
+class Command(BaseCommand):
+    """Train a defence's network on clean pictures: `blocks` (block autoencoder) or `erase` (finder of pasted patterns).
+
+    Use the file with `--defend blocks:weights=FILE`. Keep patterns out of the pictures: they would be learnt as normal.
+    """
+
+    defence: CliPositionalArg[Literal["blocks", "erase"]] = Field(description="whose network: blocks or erase")
+    images: Path | None = Field(
+        None, description="folder of clean pictures or a YOLO data set (labels say where people are)"
+    )
+    source: str | None = Field(None, description="a clean camera minute instead: webcam, video or address")
+    seconds: float = Field(60, gt=0, le=3600, description="how long to watch the source")
+    every: float = Field(1.0, gt=0, le=60, description="seconds between the pictures kept")
+    out: Path = Field(description="weights file to write (.safetensors)")
+    imgsz: int = Field(416, ge=64, le=2048, description="long side the network of the detector works at (blocks)")
+    steps: int = Field(3000, ge=1, le=200_000, description="optimiser steps (blocks)")
+    scenes: int = Field(400, ge=8, le=100_000, description="random scenes (erase)")
+    passes: int = Field(10, ge=1, le=1000, description="passes over the scenes (erase)")
+    seed: int = Field(0, ge=0, description="of everything random")
+
+    def run(self) -> int:
+        """Return 0 once the weights are written."""
+        if self.out.suffix != ".safetensors":
+            raise SettingsError(f"--out: expected a .safetensors file, got {str(self.out)!r}")
+        if (self.images is None) == (self.source is None):
+            raise SettingsError("expected either --images FOLDER or --source CAMERA, and not both")
+        console = Console(highlight=False, soft_wrap=True)
+        photographs = self._photographs(console)
+        record: dict[str, Any] = {"pictures": len(photographs), **provenance()}
+        start = time.monotonic()
+        if self.defence == "blocks":
+            blocks = BlockTraining(steps=self.steps, imgsz=self.imgsz, seed=self.seed)
+            net = train_blocks(
+                [p for p, _ in photographs], blocks, report=lambda s, e: console.print(f"step {s}: error {e:.5f}")
+            )
+            record["settings"] = blocks.model_dump()
+            save_weights(self.out, net, kind="blocks", record=record)
+        else:
+            erase = EraseTraining(scenes=self.scenes, passes=self.passes, seed=self.seed)
+            head = train_eraser(photographs, erase, report=lambda p: console.print(_words(p)))
+            record["settings"] = erase.model_dump()
+            save_weights(self.out, head, kind="erase", record=record)
+        console.print(
+            f"{self.out}: {self.defence} from {len(photographs)} pictures in {time.monotonic() - start:.0f} s; use it with "
+            f"--defend {self.defence}:weights={self.out}",
+            markup=False,
+        )
+        return 0
+
+    def _photographs(self, console: Console) -> list[Photograph]:
+        if self.images is not None:
+            out: list[Photograph] = []
+            for labelled in labelled_pictures(self.images):
+                pixels, people = labelled.read()
+                out.append((pixels, NOBODY if people is None else people))
+            return out
+        console.print(
+            f"watching {self.source} for {self.seconds:g} s: keep every pattern out of the picture", markup=False
+        )
+        return [(p, NOBODY) for p in _watched(str(self.source), self.seconds, self.every)]
+
+
+def _watched(spec: str, seconds: float, every: float) -> list[UInt8Array]:
+    """Return pictures of a source, one in `every` seconds of its own clock.
+
+    Raises: DataError if it ends or goes silent before the first.
+    """
+    source = open_source(spec)
+    kept: list[UInt8Array] = []
+    start: float | None = None
+    try:
+        while True:
+            frame = source.read()
+            start = frame.pts_s if start is None else start
+            if frame.pts_s - start >= len(kept) * every:
+                kept.append(frame.pixels)
+            if frame.pts_s - start >= seconds:
+                break
+    except (EndOfStream, CameraLost) as error:
+        if not kept:
+            raise DataError(f"--source {spec}: gave no picture: {error}") from error
+    finally:
+        source.close()
+    return kept
+
+
+def _words(progress: Progress) -> str:
+    return f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, overlap {progress.overlap:.3f}"

@@ -1,0 +1,225 @@
+"""Locate and remove: what stands out is found, filled and said; what does not is left alone; twins agree."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physadv.arrays import to_tensor
+from physadv.defend import parse_pipeline
+from physadv.defend.blocks import SIDE, BlockNet, BlockTraining, blocks_of, surprise_map, train_blocks
+from physadv.defend.chance import Noise, ResizePad
+from physadv.defend.entropy import local_entropy
+from physadv.defend.erase_training import scene
+from physadv.defend.learned import load_weights, save_weights
+from physadv.defend.lgs import LocalGradientSmoothing
+from physadv.defend.pixel_deflection import PixelDeflection, attention_map, denoised
+from physadv.defend.removal import Fill, RemovalDefence, filled
+from physadv.defend.textures import texture
+from physadv.defend.total_variation import TotalVariation, flattening
+from physadv.detect.tiny import BlobDetector, draw_person, tiny_gradient
+from physadv.errors import DefenceError, TrainingError
+from physadv.types import Frame, UInt8Array
+
+NOBODY = np.zeros((0, 4), np.float32)
+
+
+def smooth(width: int = 320, height: int = 256) -> UInt8Array:
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([80 + x // 8, 90 + y // 8, 120 - x // 16], -1).astype(np.uint8)
+
+
+def with_noise(picture: UInt8Array, xyxy: tuple[int, int, int, int], seed: int = 0) -> UInt8Array:
+    x0, y0, x1, y1 = xyxy
+    out = picture.copy()
+    out[y0:y1, x0:x1] = np.random.default_rng(seed).integers(0, 256, (y1 - y0, x1 - x0, 3))
+    return out
+
+
+class Known(RemovalDefence):
+    """Marks a fixed square."""
+
+    name = "known"
+    title = "known"
+    paper = "none"
+
+    def locate(self, picture: UInt8Array) -> UInt8Array:
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        mask[96:160, 128:192] = 255
+        return mask
+
+
+@pytest.mark.parametrize("how", ["inpaint", "mean", "blur", "grey"])
+def test_fills_replace_what_is_masked_and_nothing_else(how: Fill) -> None:
+    clean = smooth()
+    spoilt = with_noise(clean, (128, 96, 192, 160))
+    mask = Known().locate(spoilt)
+    out = filled(spoilt, mask, how)
+    assert np.array_equal(out[mask == 0], spoilt[mask == 0])
+    error = np.abs(out[mask > 0].astype(int) - clean[mask > 0]).mean()
+    assert error < {"inpaint": 6, "mean": 12, "blur": 60, "grey": 60}[how]
+
+
+def test_removal_says_where_and_why() -> None:
+    frame = Frame(with_noise(smooth(), (128, 96, 192, 160)), 0, 0, 0.0)
+    out = Known(grow=0).guard(BlobDetector()).detect(frame)
+    assert [a.kind for a in out.alerts] == ["removed"]
+    assert out.alerts[0].xyxy == pytest.approx((128, 96, 192, 160), abs=1)
+    assert "known removed a region" in out.alerts[0].text
+
+
+def test_too_large_a_region_is_left_and_said() -> None:
+    frame = Frame(smooth(), 0, 0, 0.0)
+    out = Known(most=0.01).guard(BlobDetector()).detect(frame)
+    assert [a.kind for a in out.alerts] == ["suspicious"]
+    assert out.seen is not None and np.abs(out.seen.astype(int).mean() - frame.pixels.mean()) < 1
+
+
+def test_a_removals_twin_shows_the_filled_picture_and_hides_the_rest_from_the_attacker() -> None:
+    picture = with_noise(smooth(), (128, 96, 192, 160))
+    images = to_tensor(picture)[None].requires_grad_()
+    defence = Known(grow=0)
+    out = defence.differentiable(images, np.random.default_rng(0))
+    expected = filled(picture, defence.locate(picture), "inpaint")
+    assert float((out.detach()[0] * 255 - to_tensor(expected) * 255).abs().max()) < 0.51
+    out.sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None
+    assert images.grad[0, :, 100:150, 140:180].abs().max() == 0
+    assert (images.grad[0, :, :90] == 1).all()
+
+
+def test_lgs_calms_noise_and_leaves_smooth_pictures_alone() -> None:
+    clean = smooth()
+    spoilt = with_noise(clean, (100, 80, 180, 160))
+    rng = np.random.default_rng(0)
+    assert np.array_equal(LocalGradientSmoothing().view(clean, rng, BlobDetector()).pixels, clean)
+    out = LocalGradientSmoothing().view(spoilt, rng, BlobDetector()).pixels
+    assert out[85:155, 105:175].mean() < 0.7 * spoilt[85:155, 105:175].mean()
+    assert np.array_equal(out[:60], spoilt[:60])
+
+
+@pytest.mark.parametrize("defence", [LocalGradientSmoothing(), TotalVariation()], ids=lambda d: d.name)
+def test_exact_twins_give_the_guards_picture(defence: LocalGradientSmoothing | TotalVariation) -> None:
+    picture = with_noise(smooth(), (100, 80, 180, 160))
+    guard = defence.view(picture, np.random.default_rng(0), BlobDetector()).pixels.astype(float)
+    twin = defence.differentiable(to_tensor(picture)[None], np.random.default_rng(0))[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(guard - twin).mean() < 1.0
+
+
+@pytest.mark.parametrize("defence", [LocalGradientSmoothing(), TotalVariation(rounds=4)], ids=lambda d: d.name)
+def test_exact_twins_have_the_right_gradient(defence: LocalGradientSmoothing | TotalVariation) -> None:
+    generator = torch.Generator().manual_seed(1)
+    # Well inside (0, 1), where nothing is clipped and no block changes sides.
+    image = (0.3 + 0.4 * torch.rand(1, 3, 24, 24, generator=generator)).double().requires_grad_()
+    weight = torch.rand(1, 3, 24, 24, generator=generator).double()
+    (defence.differentiable(image, np.random.default_rng(0)) * weight).sum().backward()  # type: ignore[no-untyped-call]
+    step = torch.randn(1, 3, 24, 24, generator=generator).double() * 1e-6
+    with torch.no_grad():
+        up = (defence.differentiable(image + step, np.random.default_rng(0)) * weight).sum()
+        down = (defence.differentiable(image - step, np.random.default_rng(0)) * weight).sum()
+    assert image.grad is not None
+    assert float((up - down) / 2) == pytest.approx(float((image.grad * step).sum()), rel=0.05, abs=1e-9)
+
+
+def test_total_variation_flattens_grain_and_keeps_an_edge() -> None:
+    plane = np.full((1, 64, 64), 60, np.float32)
+    plane[:, :, 32:] = 180
+    noisy = plane + np.random.default_rng(0).normal(0, 12, plane.shape).astype(np.float32)
+    out = noisy - flattening(noisy, 20, 60)
+    assert out[:, :, 4:28].std() < 0.4 * noisy[:, :, 4:28].std()
+    assert out[:, :, 40:].mean() - out[:, :, :24].mean() > 110
+
+
+def test_entropy_is_one_for_noise_and_zero_for_nothing() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80)).astype(np.uint8)
+    assert local_entropy(noise, 24)[30:50, 30:50].min() > 0.95
+    assert local_entropy(np.full((40, 40), 77, np.uint8), 12).max() < 1e-3
+
+
+def test_entropy_finds_a_patch_of_noise() -> None:
+    frame = Frame(with_noise(smooth(640, 480), (300, 200, 372, 272)), 0, 0, 0.0)
+    out = parse_pipeline("entropy").guard(BlobDetector()).detect(frame)
+    boxes = [a.xyxy for a in out.alerts if a.kind == "removed"]
+    assert len(boxes) == 1 and boxes[0] is not None
+    assert boxes[0] == pytest.approx((300, 200, 372, 272), abs=24)
+
+
+def test_blocks_overlap_by_half_and_cover_the_picture() -> None:
+    blocks, shape = blocks_of(smooth(320, 256))
+    assert shape == (2 * 256 // SIDE - 1, 2 * 320 // SIDE - 1)
+    assert blocks.shape == (shape[0] * shape[1], 3 * SIDE * SIDE)
+
+
+def test_blocks_learn_clean_pictures_and_are_surprised_by_noise(tmp_path: Path) -> None:
+    net = train_blocks([smooth(), smooth(400, 300)], BlockTraining(steps=80, batch=128, imgsz=320))
+    save_weights(tmp_path / "mine.safetensors", net, kind="blocks", record={"pictures": 2})
+    frame = Frame(with_noise(smooth(640, 480), (320, 224, 416, 320)), 0, 0, 0.0)
+    guard = parse_pipeline(f"blocks:weights={tmp_path / 'mine.safetensors'};threshold=3").guard(BlobDetector())
+    boxes = [a.xyxy for a in guard.detect(frame).alerts if a.kind == "removed"]
+    assert len(boxes) == 1 and boxes[0] is not None
+    assert boxes[0] == pytest.approx((320, 224, 416, 320), abs=26)
+    assert guard.detect(Frame(smooth(640, 480), 1, 0, 0.0)).alerts == ()
+
+
+def test_too_few_clean_blocks_are_refused() -> None:
+    with pytest.raises(TrainingError, match="1,000 blocks"):
+        train_blocks([smooth(64, 64)], BlockTraining(imgsz=64))
+
+
+def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
+    save_weights(tmp_path / "a.safetensors", BlockNet(), kind="blocks", record={})
+    with pytest.raises(DefenceError, match="kind 'erase'"):
+        load_weights(tmp_path / "a.safetensors", BlockNet(), kind="erase")
+    (tmp_path / "b.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0garbage!")
+    with pytest.raises(DefenceError, match="not readable"):
+        load_weights(tmp_path / "b.safetensors", BlockNet(), kind="blocks")
+    assert surprise_map(BlockNet().eval(), smooth(64, 48)).shape == (5, 7)
+
+
+def test_attention_spares_people() -> None:
+    picture = smooth(640, 480)
+    draw_person(picture, (100, 100, 200, 400))
+    attention = attention_map(BlobDetector(), picture)
+    assert attention[250, 150] > 0.9 and attention[250, 400] == 0
+    out = PixelDeflection(deflections=100_000, sigma=0).view(picture, np.random.default_rng(0), BlobDetector()).pixels
+    changed = (out != picture).any(-1)
+    assert changed[:, 300:].mean() > 0.1 and changed[110:390, 110:190].mean() < 0.01
+
+
+def test_wavelets_take_grain_out() -> None:
+    clean = smooth()
+    grain = np.random.default_rng(0).normal(0, 8, clean.shape)
+    noisy = np.clip(clean + grain, 0, 255).astype(np.uint8)
+    assert np.abs(denoised(noisy, 0.04).astype(int) - clean).mean() < 0.7 * np.abs(noisy.astype(int) - clean).mean()
+    assert denoised(noisy[:75, :101], 0.04).shape == (75, 101, 3)
+
+
+@pytest.mark.parametrize("defence", [Noise(), ResizePad(), PixelDeflection(attention=False)], ids=lambda d: d.name)
+def test_chance_comes_from_the_seed(defence: Noise | ResizePad | PixelDeflection) -> None:
+    frame = Frame(smooth(), 0, 0, 0.0)
+    guard = defence.guard(BlobDetector())
+    first, second = guard.detect(frame).seen, guard.detect(frame).seen
+    guard.reset()  # type: ignore[attr-defined]
+    again = guard.detect(frame).seen
+    assert first is not None and second is not None and again is not None
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_textures_and_scenes_are_varied_and_replayable() -> None:
+    photographs = [(smooth(), NOBODY)]
+    a = [texture(64, np.random.default_rng(i), [smooth()]) for i in range(20)]
+    assert all(t.shape == (64, 64, 3) and t.dtype == np.uint8 for t in a)
+    assert sum(float(t.std()) > 20 for t in a) >= 14
+    one = scene(photographs[0], [smooth()], 160, np.random.default_rng(3))
+    two = scene(photographs[0], [smooth()], 160, np.random.default_rng(3))
+    assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
+
+
+@pytest.mark.parametrize("text", ["entropy", "tv", "noise", "lgs"])
+def test_twins_run_on_batches(text: str) -> None:
+    images = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    found = parse_pipeline(text).twin(tiny_gradient()).candidates(images)
+    found.logit.sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None and torch.isfinite(images.grad).all()
