@@ -52,7 +52,7 @@ class BlockAutoencoder(RemovalDefence):
     title = "Block autoencoder: what clean pictures do not contain is removed"
     paper = "after Lin et al., 'I don't know you, but I can catch you: NutNet' (CCS 2024)"
     threshold: float = Field(
-        default=0.5, ge=0.05, le=5, description="surprise of a block, 1: hardly ever in clean pictures"
+        default=1.0, ge=0.05, le=5, description="surprise of a block, 1: hardly ever in clean pictures"
     )
     neighbours: int = Field(
         default=3, ge=1, le=9, description="blocks around it that must be surprising, itself included"
