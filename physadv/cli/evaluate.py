@@ -68,7 +68,10 @@ class Command(BaseCommand):
     )
 
     def run(self) -> int:
-        """Score, write the folder, print the table."""
+        """Score, write the folder, print the table.
+
+        Raises: SettingsError for flags that do not go together.
+        """
         settings = self._settings()
         patches = [load_patch(p) for p in self.patches]
         _check_names(patches)
@@ -101,7 +104,7 @@ class Command(BaseCommand):
                 trial = Trial(scenes, detector, settings, shown=None if number else examples, progress=tell)
                 run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
                 if self.adaptive:
-                    self._attack(name, trial, pipelines, others, tell)
+                    self._attack(name, trial, pipelines, others, patches, tell)
                 self._alarms(detector, trial.cells, pipelines, tell)
                 cells += trial.cells
         drawn = examples.write(self.out, patches)
@@ -110,7 +113,15 @@ class Command(BaseCommand):
         Console().print(str(self.out / "report.md"), markup=False, highlight=False)
         return 0
 
-    def _attack(self, name: str, trial: Trial, pipelines: list[Pipeline], others: Sequence[Scene], tell: Any) -> None:
+    def _attack(
+        self,
+        name: str,
+        trial: Trial,
+        pipelines: list[Pipeline],
+        others: Sequence[Scene],
+        patches: Sequence[Patch],
+        tell: Any,
+    ) -> None:
         from physadv.attack.settings import TrainSettings
         from physadv.evaluate.adaptive import Budget, attacker, score_adaptive
         from physadv.patch import save_patch
@@ -125,7 +136,7 @@ class Command(BaseCommand):
             done = pipelines.index(pipeline) * budget.restarts + restart + at.step / max(at.steps, 1)
             tell(done / total, f"adaptive through {pipeline}, restart {restart + 1}, step {at.step}")
 
-        attack = attacker(others, attacked, budget, train, step)
+        attack = attacker(others, attacked, budget, train, _strongest(trial.cells, patches), step)
         for patch in score_adaptive(trial, pipelines, attack, budget, attacked):
             save_patch(patch, self.out / "adaptive", stem=patch.name.replace("/", "-").replace(":", "-"))
 
@@ -200,6 +211,12 @@ def _detector(name: str, settings: EvaluateSettings) -> Detector:
     return load_detector(
         name, backend="torch", precision="fp32", imgsz=settings.imgsz, min_conf=0.001, device=settings.device
     )
+
+
+def _strongest(cells: Sequence[Cell], patches: Sequence[Patch]) -> list[Patch]:
+    """Return the pattern with the lowest AP50 against the bare detector, or nothing if there are no patterns."""
+    bare = {c.patch: c["ap50"] for c in cells if c.condition == "patch" and c.defence == "none" and not c.transform}
+    return sorted(patches, key=lambda p: bare.get(p.name) or 0.0)[:1]
 
 
 def _at(text: str) -> float | str:

@@ -52,7 +52,9 @@ def _table(cells: Sequence[Cell]) -> Table:
     defended = any(c.defence != "none" for c in cells)
     for title in (["defence", "attack"] if defended else []) + ["condition"]:
         table.add_column(title, overflow="fold")
-    for _, title in COLUMNS:
+    # Beside a defence and its cost there is room for the first figures only; the report has all.
+    columns = [c for c in COLUMNS if not defended or c[0] in ("ap50", "recall25", "asr_strict25")]
+    for _, title in columns:
         table.add_column(title, justify="right", no_wrap=title == "AP50")
     if defended:
         table.add_column("defence ms", justify="right")
@@ -60,7 +62,7 @@ def _table(cells: Sequence[Cell]) -> Table:
         if cell.transform:
             continue
         # Every interval is in the report; on a terminal that of the first figure has to do.
-        row = [shown(cell, name) if name == "ap50" else _plainly(cell[name]) for name, _ in COLUMNS]
+        row = [shown(cell, name) if name == "ap50" else _plainly(cell[name]) for name, _ in columns]
         cost = [_plainly(cell.extra.get("defence_ms_median"))] if defended else []
         table.add_row(*([cell.defence, cell.attack] if defended else []), label(cell), *row, *cost)
     return table

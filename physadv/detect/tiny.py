@@ -174,7 +174,7 @@ class BlobGradient:
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB."""
-        green = (images[:, 1] - torch.maximum(images[:, 0], images[:, 2])).clamp(0, 0.6) / 0.6
+        green = (images[:, 1] - torch.maximum(images[:, 0], images[:, 2])).clamp_min(0) / 0.6
         score = torch.nn.functional.avg_pool2d(green[:, None], self.cell)
         b, _, rows, columns = score.shape
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")

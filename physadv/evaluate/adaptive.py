@@ -11,6 +11,7 @@ import torch
 from physadv.arrays import to_picture, to_tensor
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import Task, optimise
+from physadv.attack.pattern import look_from
 from physadv.attack.people import Picture
 from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline
@@ -44,17 +45,30 @@ def attacker(
     detector: GradientDetector,
     budget: Budget,
     settings: TrainSettings,
+    begin: Sequence[Patch] = (),
     tell: Callable[[Pipeline, int, Step], None] = lambda *_: None,
 ) -> Attack:
-    """Return what trains patterns on `people`, none of whom is scored, through a pipeline's twin (BPDA and EOT)."""
+    """Return what trains patterns on `people`, none of whom is scored, through a pipeline's twin (BPDA and EOT).
+
+    begin: finished patterns that the first restarts go on from, one each, so that an attacker who knows the defence has at
+    least what one who does not has; further restarts begin at random.
+    """
     pictures = [Picture(s.name, s.pixels, s.people, _points(s)) for s in people if len(s.people)]
 
     def train(pipeline: Pipeline, restart: int) -> Patch:
         seeded = settings.model_copy(
             update={"seed": settings.seed + restart, "steps": budget.steps, "score_every": budget.steps}
         )
+        first = look_from(begin[restart].pixels, seeded.texels) if restart < len(begin) else None
         record = {"through": str(pipeline), "split": {"train": sorted({p.name for p in pictures})}}
-        task = Task(seeded, pictures, [pipeline.twin(detector)], record=record, name=f"adaptive-{pipeline}-{restart}")
+        task = Task(
+            seeded,
+            pictures,
+            [pipeline.twin(detector)],
+            record=record,
+            begin=first,
+            name=f"adaptive-{pipeline}-{restart}",
+        )
         task.device = getattr(detector, "device", torch.device("cpu"))
         patch, _ = optimise(task, tell=lambda at: tell(pipeline, restart, at))
         return patch

@@ -212,13 +212,19 @@ def _doubts(run: Run, frames: Sequence[Seen], dressed: bool) -> list[str]:
 
 
 def compare(cells: Sequence[dict[str, Any]]) -> None:
-    """Add a doubt to each pattern whose control hides the person in as many frames."""
+    """Add a doubt to each pattern that hides nobody, or whose control hides the person in as many frames."""
     for cell in cells:
+        share = cell["share_below"] or 0.0
+        if cell["condition"] != "patch":
+            continue
+        if share == 0:
+            cell["doubts"].append(f"no effect: {cell['patch']} hides the person in no frame")
+            continue
         for other in cells:
             same = other["defence"] == cell["defence"] and other["patch"] in (None, cell["patch"])
-            if cell["condition"] != "patch" or not same or other["condition"] in ("patch", "none"):
+            if not same or other["condition"] in ("patch", "none"):
                 continue
-            if (other["share_below"] or 0) >= (cell["share_below"] or 0) - 0.02:
+            if (other["share_below"] or 0) >= share - 0.02:
                 cell["doubts"].append(
                     f"a {other['condition']} square does as well ({other['share_below']:.0%} of frames)"
                 )

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from ultralytics import YOLO
+from ultralytics.models import YOLO
 
 import physadv.detect as detect
 from physadv.arrays import read_picture
@@ -106,9 +106,9 @@ def test_threads_share_one_detector(backend: detect.Backend, bus: Path) -> None:
 def test_training_and_inference_share_a_process(bus: Path) -> None:
     """Buffers that a network makes under inference mode would break the gradient that is asked for next."""
     load_detector(backend="torch", imgsz=96, device="cpu").detect(Frame(read_picture(bus), 0, 0, 0.0))
-    gradient = load_gradient_detector(device="cpu", precision="bf16")
+    attacked = load_gradient_detector(device="cpu", precision="bf16")
     images = torch.rand(1, 3, 96, 96, requires_grad=True)
-    answer = gradient.candidates(images)
+    answer = attacked.candidates(images)
     assert answer.logit.dtype == answer.xyxy.dtype == torch.float32
     (gradient,) = torch.autograd.grad(answer.logit.max(), images)
     assert gradient.abs().sum() > 0

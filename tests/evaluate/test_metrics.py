@@ -1,0 +1,92 @@
+"""The figures: against faster-coco-eval, against counts made by hand, and under resampling."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from physadv.evaluate.coco import ap50
+from physadv.evaluate.metrics import figures, tally
+from physadv.evaluate.scene import Scene
+from physadv.types import Detections
+from tests.evaluate.conftest import scene_of
+
+
+def answer(*rows: tuple[float, float, float, float, float]) -> Detections:
+    table = np.array(rows, np.float32).reshape(-1, 5)
+    table = table[np.argsort(-table[:, 4], kind="stable")]
+    return Detections(table[:, :4], table[:, 4])
+
+
+BIG, OTHER, SMALL = (20, 30, 80, 200), (180, 40, 250, 210), (300, 10, 308, 30)
+
+
+def value(scene: Scene, clean: Detections, worn: Detections) -> dict[str, float | None]:
+    ap = ap50([scene], [worn])
+    return figures([tally(scene, clean, worn)], ap50=ap, resamples=20, rng=np.random.default_rng(0)).value
+
+
+def test_counts_by_hand() -> None:
+    scene = scene_of(BIG, OTHER, SMALL)
+    clean = answer((*BIG, 0.9), (*OTHER, 0.8))
+    # The first is found weakly; of the second only a box on the head is left; somebody else's box is false.
+    worn = answer((*BIG, 0.4), (180, 40, 250, 75, 0.3), (100, 100, 150, 200, 0.6))
+    got = value(scene, clean, worn)
+    assert got["recall25"] == 0.5
+    assert got["asr_strict25"] == 0.0, "a box on the head touches the person: not invisible by the strict rule"
+    assert got["asr_strict50"] == 1.0
+    assert got["asr_lenient50"] == 1.0
+    assert got["false_boxes_per_image"] == 2.0
+    assert got["mean_max_conf"] == pytest.approx((0.4 + 0.3) / 2, abs=1e-4)
+
+
+def test_success_is_counted_over_people_whom_the_clean_detector_finds() -> None:
+    scene = scene_of(BIG, OTHER)
+    got = value(scene, answer((*BIG, 0.9)), answer())
+    assert got["asr_strict25"] == 1.0 and got["recall25"] == 0.0 and got["ap50"] == 0.0
+    nobody = value(scene, answer(), answer())
+    assert nobody["asr_strict25"] is None, "with nobody found there is no success to claim"
+
+
+def test_a_box_on_a_small_person_is_neither_right_nor_wrong() -> None:
+    scene = scene_of(BIG, SMALL)
+    clean = answer((*BIG, 0.9), (*SMALL, 0.95))
+    got = value(scene, clean, clean)
+    assert got["false_boxes_per_image"] == 0.0 and got["ap50"] == 1.0 and got["recall25"] == 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_average_precision_is_that_of_faster_coco_eval(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scenes, answers = [], []
+    for _ in range(rng.integers(1, 6)):
+        corner = rng.integers(0, 180, (rng.integers(1, 5), 2))
+        size = rng.integers(8, 60, (len(corner), 2))
+        scenes.append(scene_of(*(tuple(int(v) for v in row) for row in np.hstack([corner, corner + size]))))  # type: ignore[arg-type]
+        people = scenes[-1].people[rng.integers(0, len(corner), rng.integers(0, 9))]
+        boxes = people + rng.normal(0, 6, people.shape).astype(np.float32)
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
+        score = np.sort(rng.random(len(boxes)).astype(np.float32))[::-1].copy()
+        answers.append(Detections(boxes, score))
+    reference = ap50(scenes, answers)
+    tallies = [tally(s, a, a) for s, a in zip(scenes, answers, strict=True)]
+    own = figures(tallies, ap50=None, resamples=20, rng=rng).value["ap50"]
+    if reference is None:
+        assert own is None
+    else:
+        assert own == pytest.approx(reference, abs=2e-4)
+
+
+def test_intervals_hold_the_figure_and_shrink_with_more_pictures() -> None:
+    def interval(n: int) -> tuple[float, float]:
+        tallies = [
+            tally(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i % 2 else answer()) for i in range(n)
+        ]
+        got = figures(tallies, ap50=None, resamples=400, rng=np.random.default_rng(0))
+        low, high = got.ci95["recall25"] or (0, 0)
+        assert low <= 0.5 <= high and got.value["recall25"] == 0.5
+        return low, high
+
+    few, many = interval(10), interval(160)
+    assert (many[1] - many[0]) < 0.5 * (few[1] - few[0])

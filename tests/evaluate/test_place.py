@@ -1,0 +1,84 @@
+"""Patterns land where the rule says, antialiased, and the grid changes what it names and nothing else."""
+
+import numpy as np
+import pytest
+
+from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement, bent, covered, posed
+from physadv.patch import Patch
+from tests.evaluate.conftest import patch_of, scene_of
+
+BIG, SMALL = (100, 20, 180, 220), (300, 10, 308, 30)
+RED = patch_of((250, 10, 20))
+
+
+def red(pixels: np.ndarray) -> np.ndarray:
+    return (pixels[..., 0] > 200) & (pixels[..., 1] < 60)
+
+
+@pytest.mark.parametrize(
+    ("rule", "scale", "side"),
+    [("area", 0.35, 0.35 * (80 * 200) ** 0.5), ("diagonal", 0.2, 0.2 * (80**2 + 200**2) ** 0.5), ("height", 0.25, 50)],
+)
+def test_side_and_centre_follow_the_rule(rule: str, scale: float, side: float) -> None:
+    scene = scene_of(BIG, SMALL)
+    out = Dresser(RED, Placement(rule, scale, 0.42)).apply(scene, 0)  # type: ignore[arg-type]
+    y, x = np.nonzero(red(out))
+    assert abs(np.sqrt(len(x)) - side) < 1.5
+    assert abs(x.mean() + 0.5 - 140) < 0.6 and abs(y.mean() + 0.5 - (20 + 0.42 * 200)) < 0.6
+    untouched = np.ones(out.shape[:2], bool)
+    untouched[int(y.min()) - 2 : int(y.max()) + 3, int(x.min()) - 2 : int(x.max()) + 3] = False
+    assert np.array_equal(out[untouched], scene.pixels[untouched]), "small people and everything else stay as they are"
+
+
+def test_shrinking_averages_instead_of_picking_texels() -> None:
+    fine = np.indices((256, 256)).sum(0) % 2 * 255
+    checks = Patch(
+        "checks", np.repeat(fine[..., None], 3, 2).astype(np.uint8), np.full((256, 256), 255, np.uint8), (1, 1)
+    )
+    out = Dresser(checks, Placement("area", 0.35, 0.42)).apply(scene_of(BIG), 0)
+    middle = out[94:114, 130:150].astype(float)
+    assert abs(middle.mean() - 127) < 3 and middle.std() < 4
+
+
+def test_the_same_scene_gets_the_same_pixels_and_the_grid_is_seeded() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    patch = Patch("noise", noise, np.full((64, 64), 255, np.uint8), (300, 300))
+    scene, place = scene_of(BIG), Placement("area", 0.5, 0.42)
+    plain = Dresser(patch, place).apply(scene, 3)
+    assert len({c.name for c in ROBUST}) == len(ROBUST) == 16
+    for condition in ROBUST:
+        a, b = Dresser(patch, place).apply(scene, 3, condition), Dresser(patch, place).apply(scene, 3, condition)
+        assert np.array_equal(a, b), condition.name
+        assert not np.array_equal(a, plain), condition.name
+    other = Dresser(patch, place).apply(scene, 4, ROBUST[10])
+    assert not np.array_equal(other, Dresser(patch, place).apply(scene, 3, ROBUST[10]))
+
+
+def test_pose_turns_and_foreshortens() -> None:
+    square = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], np.float32)
+    turned = posed(square, Condition("t", turn=90))
+    np.testing.assert_allclose(turned, square[[1, 2, 3, 0]], atol=1e-4)
+    tilted = posed(square, Condition("y", yaw=30))
+    width = tilted[1, 0] - tilted[0, 0]
+    assert 8.3 < width < 9.0, "cos 30 of the width, about"
+    left, right = tilted[3, 1] - tilted[0, 1], tilted[2, 1] - tilted[1, 1]
+    assert left > right, "the side turned away looks smaller"
+    np.testing.assert_array_equal(posed(square, PLAIN), square)
+
+
+def test_bending_keeps_the_outline_and_covering_hides_its_share() -> None:
+    rgba = np.random.default_rng(1).integers(0, 256, (60, 80, 4), dtype=np.uint8)
+    rgba[..., 3] = 255
+    out = bent(rgba, 0.1, np.random.default_rng(0))
+    assert out.shape == rgba.shape and np.array_equal(out[..., 3], rgba[..., 3])
+    assert np.array_equal(bent(rgba, 0.0, np.random.default_rng(0))[5:-5, 5:-5, :3], rgba[5:-5, 5:-5, :3])
+    hidden = covered(rgba, 0.25, np.random.default_rng(0))[..., 3] == 0
+    assert abs(hidden.mean() - 0.25) < 0.02
+
+
+def test_a_round_pattern_keeps_what_its_mask_leaves_open() -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:16] = 255
+    half = Patch("half", RED.pixels.copy(), mask, (300, 300))
+    whole, part = (red(Dresser(p, Placement("area", 0.4, 0.42)).apply(scene_of(BIG), 0)).sum() for p in (RED, half))
+    assert 0.4 < part / whole < 0.6

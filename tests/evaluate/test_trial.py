@@ -1,0 +1,223 @@
+"""Whole evaluations with detectors that tests can predict: cells, controls, doubts, defences, files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physadv.attack.settings import TrainSettings
+from physadv.cli.evaluate import Command
+from physadv.defend import Pipeline, parse_pipeline
+from physadv.detect.tiny import BlobDetector, BlobGradient, tiny_detector, tiny_gradient
+from physadv.errors import DataError, SettingsError
+from physadv.evaluate import doubts
+from physadv.evaluate.adaptive import Budget, attacker, check, score_adaptive
+from physadv.evaluate.report import Examples, write_report
+from physadv.evaluate.scene import Scenes, read_scenes
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.evaluate.trial import Entry, Trial, entries, run
+from physadv.patch import Patch
+from physadv.types import Detector
+from tests.evaluate.conftest import patch_of, scene_of, write
+
+SETTINGS = EvaluateSettings(imgsz=320, scale=0.5, resamples=40)
+# Wider than the people: what is left of them is two pieces, neither of which fits.
+HIDING = EvaluateSettings(imgsz=320, scale=0.9, resamples=40)
+
+
+def scenes_of(folder: Path) -> Scenes:
+    return read_scenes(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False)
+
+
+def test_every_cell_has_what_it_promises(folder: Path) -> None:
+    scenes = scenes_of(folder)
+    assert (len(scenes.scenes), scenes.n_people) == (6, 12)
+    trial = Trial(scenes, BlobDetector(min_conf=0.001), SETTINGS)
+    patches = [patch_of((200, 30, 30), "red"), patch_of((30, 30, 200), "blue")]
+    cells = [c.plain() for c in run(trial, patches)]
+    assert [(c["condition"], c["patch"]) for c in cells] == [
+        ("none", None), ("grey", None), ("white", None), ("noise", None), ("shuffled", "red"), ("patch", "red"),
+        ("shuffled", "blue"), ("patch", "blue"),
+    ]  # fmt: skip
+    assert json.loads(json.dumps(cells, allow_nan=False)) == cells
+    clean, red = cells[0], cells[5]
+    assert clean["ap50"] == 1.0 and clean["recall25"] == 1.0 and clean["false_boxes_per_image"] == 0.0
+    assert set(clean["ci95"]) == {
+        "ap50", "recall25", "asr_strict25", "asr_strict50", "asr_lenient50", "false_boxes_per_image", "mean_max_conf",
+    }  # fmt: skip
+    # A plain square hides as much as any other of its size, and says so itself.
+    assert red["mean_max_conf"] < clean["mean_max_conf"]
+    assert any("a grey square does as well" in d for d in red["doubts"])
+    assert any("only 12 people" in d for d in clean["doubts"])
+    assert any("does not say what it was trained on" in d for d in red["doubts"])
+
+
+def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
+    scenes = scenes_of(folder)
+    pixels = np.full((8, 8, 3), 7, np.uint8)
+    record = {"split": {"train": ["0.png", scenes.scenes[1].sha256, "elsewhere.png"]}}
+    seen = Patch("seen", pixels, np.full((8, 8), 255, np.uint8), (1, 1), record=record)
+    assert doubts.of_patch(seen, scenes) == ["2 of 6 pictures were trained on (0.png, 1.png)"]
+    clean = Patch("clean", pixels, np.full((8, 8), 255, np.uint8), (1, 1), record={"split": {"train": ["x.png"]}})
+    assert doubts.of_patch(clean, scenes) == []
+
+
+def test_a_detector_whose_buffers_move_is_caught(folder: Path) -> None:
+    detector = tiny_detector()
+    scenes = scenes_of(folder)
+    scenes = Scenes(scenes.scenes[:1])
+
+    class Drifting(Trial):
+        def score(self, entry: Entry, pipeline: Pipeline | None = None):  # type: ignore[no-untyped-def]
+            with torch.no_grad():
+                next(detector.net.parameters()).add_(1e-3)
+            return super().score(entry, pipeline)
+
+    with pytest.raises(DataError, match="weights or buffers changed"):
+        run(Drifting(scenes, detector, SETTINGS), [])
+
+
+def test_the_robust_grid_has_a_row_for_each_condition(folder: Path) -> None:
+    listed = entries([patch_of((1, 2, 3))], robust=True, seed=0)
+    assert sum(bool(e.transform.name) for e in listed) == 16 * 3
+    trial = Trial(Scenes(scenes_of(folder).scenes[:1]), BlobDetector(min_conf=0.001), SETTINGS)
+    cells = run(trial, [patch_of((200, 30, 30))], robust=True)
+    assert len({c.transform for c in cells}) == 17
+
+
+def test_defences_are_scored_clean_and_oblivious_on_the_same_people(folder: Path) -> None:
+    trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS)
+    cells = run(trial, [patch_of((200, 30, 30), "red")], pipelines=[parse_pipeline("median")])
+    behind = [c for c in cells if c.defence != "none"]
+    assert [(c.condition, c.attack) for c in behind] == [("none", ""), ("grey", ""), ("patch", "oblivious")]
+    assert behind[0]["ap50"] == 1.0 and behind[0].ms is not None and "defence_ms_p95" in behind[0].extra
+
+
+def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
+    trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), HIDING)
+    pipelines = [parse_pipeline("median"), parse_pipeline("bit-depth")]
+    run(trial, [patch_of((30, 30, 200), "blue")], pipelines=pipelines)
+
+    def attack(pipeline: Pipeline, restart: int) -> Patch:
+        # The second restart wears grey, the others the person's own green, which hides nothing.
+        return patch_of((128, 128, 128) if restart == 1 else (30, 200, 40), f"a-{pipeline}-{restart}")
+
+    kept = score_adaptive(trial, pipelines, attack, Budget(restarts=3, steps=1), BlobGradient())
+    assert [p.name for p in kept] == ["a-median-1", "a-bit-depth-1"]
+    cells = [c for c in trial.cells if c.attack in ("adaptive", "transferred")]
+    assert [(c.defence, c.attack, c.patch) for c in cells] == [
+        ("median", "adaptive", "a-median-1"), ("bit-depth", "adaptive", "a-bit-depth-1"),
+        ("median", "transferred", "a-bit-depth-1"), ("bit-depth", "transferred", "a-median-1"),
+    ]  # fmt: skip
+    assert len(cells[0].extra["restarts_ap50"]) == 3
+    assert cells[0].extra["restarts_ap50"][1] == min(cells[0].extra["restarts_ap50"])
+
+
+def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(folder: Path) -> None:
+    scenes = scenes_of(folder).scenes
+    steps: list[int] = []
+    training = TrainSettings(crops=(64,), batch=2, texels=8)
+    strong = patch_of((10, 20, 30), "strong")
+    attack = attacker(
+        scenes[:3],
+        tiny_gradient(),
+        Budget(2, 3),
+        training,
+        [strong],
+        lambda pipeline, restart, at: steps.append(at.step),
+    )
+    begun, fresh = (attack(parse_pipeline("median"), restart) for restart in range(2))
+    assert steps == [1, 2, 3] * 2
+    assert begun.record["through"] == "median" and begun.record["split"]["train"] == ["0.png", "1.png", "2.png"]
+    assert np.abs(begun.pixels.astype(int) - (10, 20, 30)).max() < 60, "the first goes on from the pattern given"
+    assert np.abs(fresh.pixels.astype(int) - begun.pixels.astype(int)).max() > 60
+
+
+def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
+    class Blind(BlobGradient):
+        def candidates(self, images: torch.Tensor):  # type: ignore[no-untyped-def]
+            out = super().candidates(images)
+            return type(out)(out.logit * 0, out.xyxy)
+
+    scenes = Scenes(scenes_of(folder).scenes[:2])
+    trial = Trial(scenes, BlobDetector(min_conf=0.001), SETTINGS)
+    pipeline = parse_pipeline("median")
+    run(trial, [patch_of((30, 30, 200))], pipelines=[pipeline])
+    weak = trial.score(Entry("patch", "weak", patch_of((30, 200, 40), "weak"), attack="adaptive"), pipeline)
+    said = " / ".join(check(trial, pipeline, weak, Blind(), Budget(restarts=1, steps=1)))
+    assert "zero gradients" in said and "only 1 restarts" in said
+    assert "leaves 100% of people visible" in said
+    fair = check(trial, pipeline, weak, BlobGradient(), Budget(restarts=3, steps=1))
+    assert not any("gradients" in d for d in fair), fair
+
+
+def test_the_report_can_be_read_and_its_pictures_seen(folder: Path, tmp_path: Path) -> None:
+    examples = Examples((0, 1))
+    patches = [patch_of((200, 30, 30), "red")]
+    trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS, shown=examples)
+    cells = run(trial, patches, robust=True)
+    out = tmp_path / "out"
+    drawn = examples.write(out, patches)
+    write_report(out, cells, SETTINGS, patches, facts={"detectors": []}, examples=drawn)
+    text = (out / "report.md").read_text()
+    assert "| red |" in text and "Robust grid" in text and "## Doubts" in text and "examples/red.png" in text
+    assert isinstance(json.loads((out / "results.json").read_text()), list)
+    assert "commit" in json.loads((out / "run.json").read_text())
+    assert (out / "examples" / "red.png").stat().st_size > 1000
+
+
+def test_damaged_pictures_are_named_and_left_out(folder: Path) -> None:
+    (folder / "images" / "0.png").write_bytes(b"")
+    scenes = scenes_of(folder)
+    assert len(scenes.scenes) == 5 and "0.png" in scenes.skipped[0]
+    (folder / "labels" / "1.txt").write_text("0 nonsense\n")
+    with pytest.raises(DataError, match=r"1\.txt:1"):
+        scenes_of(folder)
+
+
+def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", scene_of((20, 30, 80, 200)).pixels)
+    scenes = read_scenes(tmp_path, None, min_area=0.02, labeller=BlobDetector, keypoints=True)
+    assert scenes.n_people == 1 and scenes.own_labels
+    assert scenes.scenes[0].keypoints is not None and scenes.scenes[0].keypoints[0, 5, 2] == 1
+    assert any("by the detector itself" in d for d in doubts.of_data(scenes))
+    write(tmp_path / "b.png", np.full((50, 50, 3), 9, np.uint8))
+    with pytest.raises(DataError, match="people larger than"):
+        read_scenes(tmp_path, None, min_area=0.9, labeller=BlobDetector, keypoints=False)
+
+
+def blobs(*args: object, **kwargs: object) -> Detector:
+    return BlobDetector(min_conf=0.001)
+
+
+def test_the_command_from_end_to_end(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("physadv.cli.evaluate.load_detector", blobs)
+    pattern = tmp_path / "p.png"
+    write(pattern, patch_of((200, 30, 30)).pixels)
+    out = tmp_path / "o"
+    command = Command(patches=[str(pattern)], images=folder, imgsz=320, resamples=20, out=out, defend=["median"])
+    assert command.run() == 0
+    assert "only 12 people" in capsys.readouterr().out
+    cells = json.loads((out / "results.json").read_text())
+    assert {c["defence"] for c in cells} == {"none", "median"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "--images FOLDER or --video FILE"),
+        ({"images": Path("x"), "video": Path("y")}, "one of the two"),
+        ({"images": Path("x"), "at": "belly"}, "--at: expected a fraction"),
+        ({"images": Path("x"), "adaptive": True}, "name one or more with --defend"),
+        ({"images": Path("x"), "detector": " , "}, "--detector: expected one name"),
+        ({"images": Path("x"), "scale": -1.0}, "scale"),
+    ],
+)
+def test_bad_flags_are_one_line(values: dict[str, object], expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected) as caught:
+        Command(**values).run()  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,70 @@
+"""Videos frame by frame: who was lost, for how long, and what the defence said."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from physadv.detect.tiny import BlobDetector
+from physadv.errors import DataError, SourceError
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.evaluate.trial import entries
+from physadv.evaluate.video import alarms_per_1000, compare, recording_of, score_video
+from physadv.types import Alert, Detections, Frame
+from tests.evaluate.conftest import patch_of, scene_of
+
+SETTINGS = EvaluateSettings(imgsz=320, scale=1.2, at=0.5, resamples=40)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Sixty frames: a person for the first forty, then nobody."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for i in range(60):
+        scene = scene_of((60 + i, 30, 140 + i, 200)) if i < 40 else scene_of()
+        writer.write(np.ascontiguousarray(scene.pixels[..., ::-1]))
+    writer.release()
+    return path
+
+
+def test_a_worn_pattern_and_its_controls(clip: Path) -> None:
+    cover = patch_of((200, 30, 30), "cover")
+    cells, table = score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(min_conf=0.001), SETTINGS)
+    by = {c["condition"]: c for c in cells}
+    assert by["none"]["n_frames"] == 60 and by["none"]["n_scored"] == 40
+    assert by["none"]["share_below"] == 0.0 and by["none"]["longest_invisible_frames"] == 0
+    assert by["patch"]["mean_best_conf"] < by["none"]["mean_best_conf"]
+    assert len(table.splitlines()) == 1 + 60 * 6
+    compare(cells)
+    assert any("no effect" in d or "grey square does as well" in d for d in by["patch"]["doubts"])
+    assert any("40 of 60 frames" in d for d in by["patch"]["doubts"])
+
+
+def test_a_recording_without_patterns_counts_every_frame(clip: Path) -> None:
+    (cell,), _ = score_video(clip, entries([], robust=False, seed=0), BlobDetector(min_conf=0.001), SETTINGS)
+    assert cell["n_scored"] == 60 and cell["share_below"] == pytest.approx(1 / 3, abs=0.02)
+    assert cell["longest_invisible_frames"] == 20 and cell["longest_invisible_s"] == pytest.approx(2.0, abs=0.1)
+    assert cell["longest_invisible_from_s"] == pytest.approx(4.0, abs=0.1)
+    (thinned,), _ = score_video(clip, entries([], robust=False, seed=0), BlobDetector(), SETTINGS, every=5)
+    assert thinned["n_frames"] == 12
+
+
+def test_alarms_on_a_clean_video(clip: Path) -> None:
+    class Nervous(BlobDetector):
+        def detect(self, frame: Frame) -> Detections:
+            alerts = (Alert("probe", "a probe vanished"),) if frame.index % 10 == 0 else ()
+            return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), alerts=alerts)
+
+    assert alarms_per_1000(clip, Nervous()) == {"alarms_per_1000": 100.0, "alarm_frames": 60}
+
+
+def test_what_cannot_be_scored_is_said(tmp_path: Path, clip: Path) -> None:
+    with pytest.raises(SourceError):
+        score_video(tmp_path / "no.mp4", entries([], robust=False, seed=0), BlobDetector(), SETTINGS)
+    with pytest.raises(DataError, match="--record-clean"):
+        recording_of(tmp_path / "v.session.json")
+    (tmp_path / "v.clean.mp4").write_bytes(b"x")
+    assert recording_of(tmp_path / "v.session.json").name == "v.clean.mp4"
+    assert recording_of(clip) == clip
