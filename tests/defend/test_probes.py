@@ -46,8 +46,14 @@ def test_pecks_bring_a_hidden_person_back_with_an_alarm() -> None:
     assert told.alerts and len(told.above(0.25)) == 0
 
 
+def swallows(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    """A detector that finds nobody surely as long as some of the magenta square is to be seen."""
+    left = (picture == (255, 0, 255)).all(2).sum() > 20
+    return PERSON[None], np.array([0.1 if left else 0.8], np.float32)
+
+
 def test_a_canary_that_is_swallowed_twice_is_an_alarm() -> None:
-    guard = Probes(woodpecker=False, seed=0).guard(Pure(reads))
+    guard = Probes(woodpecker=False, seed=0).guard(Pure(swallows))
     outs = guard.detect_batch([scene(worn=True), scene(worn=False)])
     assert [a.kind for a in outs[0].alerts] == ["probe"] and "pasted" in outs[0].alerts[0].text
     assert not outs[1].alerts and len(outs[1]) == 1
