@@ -16,7 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "preview": ("physadv.cli.preview", "contact sheet of what EOT shows the detector"),
     "learn": ("physadv.cli.learn", "train a defence's small network on your own clean pictures or camera minute"),
     "evaluate": ("physadv.cli.evaluate", "score patches and defences on held-out people, with controls"),
-    "print": ("physadv.cli.print", "sheets true to the millimetre, garment panels, controls"),
+    "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),
     "show": ("physadv.cli.show", "a pattern at true size on a phone, tablet or monitor"),
     "advise": ("physadv.cli.advise", "how large to print for your camera and distance"),
     "calibrate camera": ("physadv.cli.calibrate_camera", "ChArUco camera calibration"),
@@ -36,7 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in COMMANDS:
-            return execute(name, import_module(COMMANDS[name][0]).Command, words[length:])
+            try:
+                command = import_module(COMMANDS[name][0]).Command
+            except KeyboardInterrupt:  # importing torch takes a second or two, time enough for Ctrl-C
+                return 130
+            return execute(name, command, words[length:])
     two_words = [c for c in COMMANDS if c.split()[0] == words[0]]
     known = ", ".join(two_words or COMMANDS)
     print(f"physadv: unknown command {' '.join(words[:2])!r}; expected one of {known}", file=sys.stderr)

@@ -72,7 +72,7 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
             {
                 "__module__": command.__module__,
                 "__doc__": command.__doc__,
-                "model_config": SettingsConfigDict(cli_prog_name=label),
+                "model_config": SettingsConfigDict(cli_prog_name=label, cli_exit_on_error=False),
             },
         )
         return CliApp.run(named, cli_args=_whole_lists(command, argv), **defaults).run()

@@ -61,7 +61,10 @@ class Command(BaseCommand):
     preview: Path | None = Field(None, description="also write a .png of a view before and after undistortion")
 
     def run(self) -> int:
-        """Return 0 when the sheet or the profile is written."""
+        """Return 0 when the sheet or the profile is written.
+
+        Raises: SettingsError for a name that cannot be a file's. CalibrationError if the fit is not worth saving.
+        """
         console = Console(highlight=False, soft_wrap=True)
         board = board_of(self.board, square_mm=self.square_mm, marker_mm=self.marker_mm, dictionary=self.dictionary)
         if self.sheet is not None:

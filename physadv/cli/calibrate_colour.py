@@ -45,7 +45,10 @@ class Command(BaseCommand):
     seed: int = Field(0, ge=0, description="chooses what is held out")
 
     def run(self) -> int:
-        """Return 0 when the chart or the profile is written."""
+        """Return 0 when the chart or the profile is written.
+
+        Raises: SettingsError for flags that do not fit together. CalibrationError if nothing worth saving comes out.
+        """
         console = Console(highlight=False, soft_wrap=True)
         if self.chart is not None:
             write_chart(self.chart)

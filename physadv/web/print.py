@@ -63,7 +63,10 @@ class Question(Settings):
 
 
 def router(room: Room) -> APIRouter:
-    """Return the pages `/print` and `/show` and what they ask for below `/api/print`."""
+    """Return the pages `/print` and `/show` and what they ask for below `/api/print`.
+
+    A request with a profile that is too large or gone raises FabricationError, which the app answers in words.
+    """
     out = APIRouter()
     patterns = room.patterns()
     profiles: dict[str, Path] = {}
