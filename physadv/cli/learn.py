@@ -45,7 +45,10 @@ class Command(BaseCommand):
     seed: int = Field(0, ge=0, description="of everything random")
 
     def run(self) -> int:
-        """Return 0 once the weights are written."""
+        """Return 0 once the weights are written.
+
+        Raises: SettingsError for flags that do not fit together.
+        """
         if self.out.suffix != ".safetensors":
             raise SettingsError(f"--out: expected a .safetensors file, got {str(self.out)!r}")
         if (self.images is None) == (self.source is None):
