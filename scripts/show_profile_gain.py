@@ -47,6 +47,8 @@ def linked(pictures: list[Path], labels: Path, names: list[str], out: Path) -> t
 
 def calibrated(world: PrintAndCamera, out: Path) -> PrinterProfile:
     """Return the profile of the simulated printer and camera, made from one photograph of the chart."""
+    if (out / "printer.json").exists():
+        return PrinterProfile.load(out / "printer.json")
     corners = np.array([[300, 80], [1330, 120], [1400, 1560], [220, 1480]], float)
     photo = world.photograph(chart().picture(150), corners, (1600, 1640), np.random.default_rng(5))
     cv2.imwrite(str(out / "chart.jpg"), np.ascontiguousarray(photo[..., ::-1]))

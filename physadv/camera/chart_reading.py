@@ -24,12 +24,16 @@ from physadv.errors import CalibrationError
 from physadv.types import Float32Array, UInt8Array
 
 # Fewer pixels across a cell than this leave no middle free of the neighbours' blur.
-SMALLEST_CELL_PX = 7.0
+SMALLEST_CELL_PX = 9.0
 # A straight sheet seen through a decent lens keeps its markers this close to one perspective, in cells.
 BENT_CELLS = 0.3
+# Share of clipped pixels at which a marker that is not found is washed out rather than cut off.
+WASHED_OUT = 0.4
 CLIPPED, TOO_DARK = 251 / 255, 70 / 255
 # Two prints of one colour may differ by this much dE2000 after flattening; beyond it there is a shadow or a reflection.
 UNEVEN = 6.0
+# Brightest over darkest light: beyond this the dark parts are too dark to be brought back.
+STEEP = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +74,11 @@ def read_chart(pixels: UInt8Array, *, name: str = "photograph") -> ChartReading:
     _check_exposure(digital, raw, name)
     seen, uneven = flatten(raw, index, sheet.centres_mm())
     repeat = _repeat(seen, index)
+    if uneven > STEEP:
+        raise CalibrationError(
+            f"{name}: the light on the sheet falls to 1/{uneven:.0f} (expected 1/{STEEP:.0f} at most): a shadow or a lamp "
+            "too near; light it evenly from the side and photograph it again"
+        )
     if repeat > UNEVEN:
         raise CalibrationError(
             f"{name}: prints of one colour differ by {repeat:.1f} dE2000 over the sheet (expected under {UNEVEN:.0f}): "
@@ -98,6 +107,11 @@ def find_chart(pixels: UInt8Array, *, name: str) -> npt.NDArray[np.float64]:
             raise CalibrationError(
                 f"{name}: no colour chart found; print one with `physadv calibrate colour --chart chart.pdf` and "
                 "photograph the whole sheet, sharp, with its four corner markers"
+            )
+        if float((pixels.max(2) >= 253).mean()) > WASHED_OUT:
+            raise CalibrationError(
+                f"{name}: over-exposed: most of the picture is clipped and corner markers are washed out; lower the "
+                "exposure by a stop or two, lock it, and photograph the chart again"
             )
         missing = ", ".join(CORNER_NAMES[number] for number, _, _ in MARKERS if number not in ids)
         raise CalibrationError(
