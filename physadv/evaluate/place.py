@@ -209,7 +209,7 @@ def filmed(pixels: UInt8Array, condition: Condition) -> UInt8Array:
         h, w = out.shape[:2]
         small = (max(1, round(w * condition.shrink)), max(1, round(h * condition.shrink)))
         reduced = cv2.resize(out, small, interpolation=cv2.INTER_AREA)
-        out = cv2.resize(reduced, (w, h), interpolation=cv2.INTER_LINEAR)
+        out = cv2.resize(reduced, (w, h), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     if condition.jpeg:
         _, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, condition.jpeg])
         out = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
