@@ -1,11 +1,13 @@
 """Certified recall on labelled photographs or a video, and a search for a patch that breaks a certificate.
 
-    python scripts/certify_photographs.py FOLDER [--lines 7] [--grid 0] [--still 0.2] [--held-out 0.4] [--search 200]
+    python scripts/certify_photographs.py FOLDER [--lines 7] [--grid 0] [--still 0.2] [--held-out 0.4] [--limit 20]
+    python scripts/certify_photographs.py FOLDER --search 200 --people 12 --patterns chest-v1 pattern.png [--where close]
     python scripts/certify_photographs.py VIDEO.avi --every 40     (people: those the detector finds with score >= 0.5)
 
 Prints a Markdown table and a JSON line. With --search N, N patches are tried on each certified person: noise, stripes,
-checks, flat colours, pieces of the picture itself, then steps that keep what lowers the detector's score (greedy), each at
-a place drawn from the whole picture. It ends with 1 if any of them hides a certified person.
+checks, flat colours, pieces of the picture itself and the named patterns, every other one a change of the patch that so far
+lowers the detector's score most (so N / 2 restarts), each at a place drawn from the location class that is certified. It
+ends with 1 if any of them hides a certified person.
 """
 
 import argparse
@@ -13,16 +15,19 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from physadv.dataset import labelled_pictures, split_by_name
+from physadv.defend.masks import PLACES
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.detect import load_detector
 from physadv.evaluate.certified import CertifiedRecall, add_picture, table
 from physadv.evaluate.patch_search import Attempt, search
+from physadv.patch import load_patch
 from physadv.types import Detector, Float32Array, UInt8Array
 
 Labelled = tuple[str, UInt8Array, Float32Array]
@@ -61,19 +66,48 @@ def main() -> int:
     parser.add_argument("--backend", default="torch", choices=("auto", "torch", "openvino", "onnxruntime"))
     parser.add_argument("--min-area", type=float, default=0.02)
     parser.add_argument("--search", type=int, default=0, help="patches tried on each certified person")
+    parser.add_argument(
+        "--patterns", nargs="*", default=[], help="patterns, by name or file, that the search starts from"
+    )
+    parser.add_argument(
+        "--where", default="anywhere", choices=PLACES, help="location class of the search's certificate"
+    )
+    parser.add_argument("--patch", type=float, default=0.01, help="patch of the search, fraction of the picture")
+    parser.add_argument("--of-box", action="store_true", help="the fraction is of the person's box")
+    parser.add_argument("--limit", type=int, default=0, help="pictures looked at most; 0: all")
     parser.add_argument("--people", type=int, default=20, help="certified people searched at most")
     args = parser.parse_args()
     detector = load_detector(imgsz=args.imgsz, backend=args.backend)
-    defence = ObjectSeeker(lines=args.lines, grid=args.grid, still=args.still, per_frame=0)
+    defence = ObjectSeeker(
+        lines=args.lines,
+        grid=args.grid,
+        still=args.still,
+        patch=args.patch,
+        of_box=args.of_box,
+        where=args.where,
+        per_frame=0,
+    )
+    starts = [load_patch(p).pixels for p in args.patterns]
     data = frames(args.data, args.every, detector) if args.data.is_file() else photographs(args.data, args.held_out)
     out, start, attempts = CertifiedRecall(defence), time.perf_counter(), list[Attempt]()
-    for name, pixels, people in data:
+    for name, pixels, people in islice(data, args.limit or None):
         add_picture(out, detector, pixels, people, min_area=args.min_area)
         if args.search and len(attempts) < args.people:
             rng = np.random.default_rng([0, len(attempts)])
-            attempts += search(
-                detector, defence, pixels, people, rng, tries=args.search, name=name, min_area=args.min_area
+            tried = search(
+                detector,
+                defence,
+                pixels,
+                people,
+                rng,
+                tries=args.search,
+                starts=starts,
+                name=name,
+                min_area=args.min_area,
             )
+            attempts += tried
+            for t in tried:
+                print(f"{name}: {t.tries} patches, fooled {t.fooled}, broken {t.hidden}", file=sys.stderr, flush=True)
     print(table([out]))
     broken = [a for a in attempts if a.hidden]
     record = out.record() | {
@@ -81,6 +115,10 @@ def main() -> int:
         "detector": f"{detector.name} {detector.backend} {detector.precision} {args.imgsz}",
         "seconds_a_picture": round((time.perf_counter() - start) / max(out.pictures, 1), 2),
         "searched": {
+            "where": args.where,
+            "patch": args.patch,
+            "of_box": args.of_box,
+            "patterns": [Path(p).stem for p in args.patterns],
             "people": len(attempts),
             "patches": sum(a.tries for a in attempts),
             "hidden_from_the_undefended": sum(a.fooled for a in attempts),

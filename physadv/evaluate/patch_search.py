@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from physadv.defend.certify import covered_by
-from physadv.defend.masks import hide
+from physadv.defend.certify import bears, covered_by
+from physadv.defend.masks import PatchSize, hide, positions_hidden, region
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.rolling import in_batches
-from physadv.types import BoolArray, Detector, Float32Array, UInt8Array
+from physadv.types import BoolArray, Detector, Float32Array, Int64Array, UInt8Array
+
+# Places drawn, of which the one that fewest masks hide is tried.
+PLACES_DRAWN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,18 @@ def search(
     rng: np.random.Generator,
     *,
     tries: int,
+    starts: Sequence[UInt8Array] = (),
     name: str = "",
     min_area: float = 0.02,
 ) -> list[Attempt]:
     """Return one attempt for each certified person of a picture.
 
-    Half the patches are drawn anew (noise, stripes, checks, flat colours, pieces of the picture) at a new place; the other
-    half changes the patch that so far lowers the bare detector's score for the person most. The defended detector is asked
-    about every patch that hides the person from the bare one, and about every tenth of the others.
+    Half the patches are drawn anew (noise, stripes, checks, flat colours, pieces of the picture, and `starts`: pictures of
+    patterns made by other means, brought to the patch's size) at a new place of the location class that the defence
+    certifies, every other time where few of the masks that bear the person hide it; the other half changes the patch that
+    so far lowers the bare detector's score for the person most. The
+    defended detector is asked about every patch that hides the person from the bare one, and about every tenth of the
+    others. It looks at all masked views each time.
 
     Raises: DefenceError if the picture is too small for the masks.
     """
@@ -54,8 +62,13 @@ def search(
     guard = defence.model_copy(update={"per_frame": 0}).guard(detector)
     masks = defence.masks(width, height)
     answers = in_batches(detector, [hide(picture, m[None]) for m in masks])
-    sure = defence.certify(people, [a.xyxy[a.score >= defence.conf] for a in answers], masks, (width, height))
-    return [_attempt(detector, guard, defence, picture, p, rng, tries, name) for p in people[sure]]
+    views = [a.xyxy[a.score >= defence.conf] for a in answers]
+    sure = defence.certify(people, views, masks, (width, height))
+    out = []
+    for person in people[sure]:
+        good = np.array([bears(person, v, defence.still) for v in views], bool)
+        out.append(_attempt(detector, guard, defence, picture, person, masks[good], rng, tries, starts, name))
+    return out
 
 
 def _attempt(
@@ -64,21 +77,22 @@ def _attempt(
     defence: ObjectSeeker,
     picture: UInt8Array,
     person: Float32Array,
+    masks: Int64Array,
     rng: np.random.Generator,
     tries: int,
+    starts: Sequence[UInt8Array],
     name: str,
 ) -> Attempt:
     size = defence.patch_for(picture.shape[1], picture.shape[0], person)
-    best, fooled = (
-        (np.inf, _drawn(picture, size.width, size.height, rng), _place(picture, person, size.width, rng)),
-        False,
-    )
+    covers = positions_hidden(masks, size, picture.shape[1], picture.shape[0])
+    lowest, fooled = np.inf, False
+    patch, at = _drawn(picture, size, starts, rng), _place(picture, person, size, defence, covers, rng)
+    best = patch, at
     for i in range(tries):
-        _, patch, at = best
         if i % 2 == 0:
-            patch, at = _drawn(picture, size.width, size.height, rng), _place(picture, person, size.width, rng)
+            patch, at = _drawn(picture, size, starts, rng), _place(picture, person, size, defence, covers, rng)
         else:
-            patch = _changed(patch, rng)
+            patch, at = _changed(best[0], rng), best[1]
         worn = picture.copy()
         spot = worn[max(at[1], 0) : at[1] + size.height, max(at[0], 0) : at[0] + size.width]
         spot[:] = patch[max(-at[1], 0) :, max(-at[0], 0) :][: spot.shape[0], : spot.shape[1]]
@@ -87,8 +101,8 @@ def _attempt(
         score = float(seen.score.max()) if len(seen) else 0.0
         lost = score < defence.whole_conf
         fooled |= lost
-        if score < best[0]:
-            best = (score, patch, at)
+        if score < lowest:
+            lowest, best = score, (patch, at)
         if lost or i % 10 == 0:
             defended = guard.detect_batch([worn])[0].above(defence.conf)
             if covered_by(person[None], defended.xyxy)[0] < defence.still:
@@ -101,16 +115,41 @@ def _on(person: Float32Array, boxes: Float32Array) -> BoolArray:
     return np.array([covered_by(person[None], b[None])[0] >= 0.2 for b in boxes], bool)
 
 
-def _place(picture: UInt8Array, person: Float32Array, size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Return a corner: on the person two times in three, else anywhere, sticking out included."""
-    if rng.random() < 2 / 3:
-        x, y = rng.uniform(person[:2] - size / 2, person[2:] - size / 2)
-    else:
-        x, y = rng.uniform(1 - size, picture.shape[1]), rng.uniform(1 - size, picture.shape[0])
-    return int(x), int(y)
+def _place(
+    picture: UInt8Array,
+    person: Float32Array,
+    size: PatchSize,
+    defence: ObjectSeeker,
+    covers: Int64Array,
+    rng: np.random.Generator,
+) -> tuple[int, int]:
+    """Return a corner in the certified location class: every other time the least covered of a few.
+
+    covers: the positions that each mask hides which bears the person; where few overlap, the certificate is thinnest.
+    """
+    drawn = [_somewhere(picture, person, size, defence, rng) for _ in range(PLACES_DRAWN if rng.random() < 0.5 else 1)]
+    return min(drawn, key=lambda at: int(((covers[:, :2] <= at) & (at < covers[:, 2:])).all(1).sum()))
 
 
-def _drawn(picture: UInt8Array, width: int, height: int, rng: np.random.Generator) -> UInt8Array:
+def _somewhere(
+    picture: UInt8Array, person: Float32Array, size: PatchSize, defence: ObjectSeeker, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Return a corner in the certified location class, sticking out included; mostly on the person if that is in it."""
+    frame = (picture.shape[1], picture.shape[0])
+    whole, without = region(person, size, *frame, defence.where)
+    if defence.where == "anywhere" and rng.random() < 2 / 3:
+        whole, _ = region(person, size, *frame, "over")
+    while True:
+        x, y = rng.integers(whole[:2], whole[2:])
+        if without is None or not (without[0] <= x < without[2] and without[1] <= y < without[3]):
+            return int(x), int(y)
+
+
+def _drawn(picture: UInt8Array, size: PatchSize, starts: Sequence[UInt8Array], rng: np.random.Generator) -> UInt8Array:
+    width, height = size.width, size.height
+    if starts and rng.random() < 0.5:
+        start = starts[rng.integers(len(starts))]
+        return np.asarray(cv2.resize(start, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     kind = rng.integers(5)
     out: npt.NDArray[Any]
     if kind == 0:

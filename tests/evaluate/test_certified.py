@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from physadv.arrays import read_picture
-from physadv.defend.masks import FILL
+from physadv.defend.masks import FILL, PLACES, Where, positions_hidden, region
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.evaluate.certified import certified_recall, table
-from physadv.evaluate.patch_search import search
+from physadv.evaluate.patch_search import _place, search
 from physadv.types import Float32Array, UInt8Array
 from tests.defend.adversaries import Pure
 
@@ -46,15 +46,27 @@ def test_recall_is_counted_by_class_and_a_blind_detector_has_none() -> None:
 
 def test_the_search_fools_the_bare_detector_and_not_the_certificate() -> None:
     picture = np.zeros((120, 160, 3), np.uint8)
-    tried = search(Pure(seen), ObjectSeeker(lines=7), picture, PERSON, np.random.default_rng(0), tries=200)
+    tried = search(Pure(seen), ObjectSeeker(lines=7), picture, PERSON, np.random.default_rng(0), tries=60)
     assert len(tried) == 1 and tried[0].fooled and not tried[0].hidden
 
 
 def test_the_search_would_find_a_certificate_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = np.zeros((120, 160, 3), np.uint8)
     monkeypatch.setattr(ObjectSeeker, "certify", lambda self, people, *rest: np.ones(len(people), bool))
-    tried = search(Pure(seen), ObjectSeeker(lines=1), picture, PERSON, np.random.default_rng(0), tries=200)
+    tried = search(Pure(seen), ObjectSeeker(lines=1), picture, PERSON, np.random.default_rng(0), tries=100)
     assert tried[0].hidden
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_patches_are_tried_only_where_the_certificate_speaks(where: Where) -> None:
+    picture, rng = np.zeros((120, 160, 3), np.uint8), np.random.default_rng(0)
+    defence = ObjectSeeker(where=where)
+    size = defence.patch_for(160, 120, PERSON[0])
+    whole, without = region(PERSON[0], size, 160, 120, where)
+    covers = positions_hidden(defence.masks(160, 120), size, 160, 120)
+    places = np.array([_place(picture, PERSON[0], size, defence, covers, rng) for _ in range(200)])
+    assert (places >= whole[:2]).all() and (places < whole[2:]).all()
+    assert without is None or not ((places >= without[:2]) & (places < without[2:])).all(1).any()
 
 
 def test_no_patch_found_breaks_a_certificate_of_the_real_detector(bus: Path) -> None:
@@ -63,8 +75,9 @@ def test_no_patch_found_breaks_a_certificate_of_the_real_detector(bus: Path) -> 
     detector = load_detector(backend="torch", imgsz=256)
     picture = read_picture(bus)[::3, ::3]
     people = detector.detect_batch([picture])[0].above(0.5).xyxy
-    defence = ObjectSeeker(lines=5, patch=0.005, per_frame=0)
-    tried = search(detector, defence, picture, people, np.random.default_rng(0), tries=12)
+    defence = ObjectSeeker(lines=11, conf=0.4, patch=0.005, per_frame=0)
+    starts = [np.random.default_rng(2).integers(0, 256, (9, 9, 3), np.uint8)]
+    tried = search(detector, defence, picture, people, np.random.default_rng(0), tries=6, starts=starts)
     assert tried, "somebody is certified"
     assert not any(t.hidden for t in tried)
     # The answer for a view does not depend on what else is in its batch, which the proof takes for granted.
