@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import tomllib
 import types
@@ -60,9 +59,6 @@ class Command(BaseSettings):
 
 def execute(name: str, command: type[Command], argv: list[str]) -> int:
     """Return the exit code of one verb, with every user error printed on one line to stderr."""
-    # A reader that went away (`physadv doctor | head`) is no error of ours.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     label = f"physadv {name}"
     try:
         argv, defaults = _take_config(argv)
@@ -78,6 +74,10 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
         return CliApp.run(named, cli_args=_whole_lists(command, argv), **defaults).run()
     except ValidationError as error:
         message = one_line(error, what=label, kebab=True)
+    except BrokenPipeError:
+        # The reader went away (`physadv doctor | head`). Point stdout elsewhere, or Python's last flush would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (PhysadvError, PydanticSettingsError) as error:
         message = f"{label}: {error}"
     except OSError as error:
