@@ -20,6 +20,7 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts, video
 from physadv.evaluate.cell import Cell
+from physadv.evaluate.certified import CertifiedRecall, add_picture, seekers, table, write_certified
 from physadv.evaluate.report import Examples, write_report, write_video_report
 from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
@@ -58,6 +59,10 @@ class Command(BaseCommand):
     )
     restarts: int = Field(default=3, ge=1, le=50, description="adaptive attacks on each defence; the worst is reported")
     attack_steps: int = Field(default=400, ge=1, description="optimiser steps of each adaptive attack")
+    certify: bool = Field(
+        default=False,
+        description="certified recall of each --defend with objectseeker, or of its defaults; many views a picture",
+    )
     clean_video: Path | None = Field(default=None, description="video without patterns: each defence's false alarms")
     conf: float = Field(default=0.25, description=FIELDS["conf"].description)
     resamples: int = Field(default=500, description=FIELDS["resamples"].description)
@@ -78,6 +83,10 @@ class Command(BaseCommand):
         if (self.images is None) == (self.video is None):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         pipelines = [parse_pipeline(text) for text in self.defend]
+        if self.certify and self.video is not None:
+            raise SettingsError(
+                "--certify: expected --images; labelled people are needed to say how many are certified"
+            )
         if self.adaptive and not pipelines:
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
         if self.video is not None:
@@ -90,6 +99,7 @@ class Command(BaseCommand):
     ) -> int:
         scenes, others = self._scenes(images, settings, patches)
         cells: list[Cell] = []
+        proven: list[CertifiedRecall] = []
         examples = Examples(_most_people(scenes), settings.conf)
         facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.skipped), "defences": self.defend}
         with _bar() as bar:
@@ -106,10 +116,14 @@ class Command(BaseCommand):
                 if self.adaptive:
                     self._attack(name, trial, pipelines, others, patches, tell)
                 self._alarms(detector, trial.cells, pipelines, tell)
+                proven += self._proven(detector, scenes, pipelines, tell)
                 cells += trial.cells
         drawn = examples.write(self.out, patches)
         write_report(self.out, cells, settings, patches, facts=facts, examples=drawn)
         show_cells(cells, Console())
+        if proven:
+            write_certified(self.out, proven)
+            Console().print(table(proven), markup=False, highlight=False, soft_wrap=True)
         Console().print(str(self.out / "report.md"), markup=False, highlight=False)
         return 0
 
@@ -139,6 +153,17 @@ class Command(BaseCommand):
         attack = attacker(others, attacked, budget, train, _strongest(trial.cells, patches), step)
         for patch in score_adaptive(trial, pipelines, attack, budget, attacked):
             save_patch(patch, self.out / "adaptive", stem=patch.name.replace("/", "-").replace(":", "-"))
+
+    def _proven(
+        self, detector: Detector, scenes: Scenes, pipelines: list[Pipeline], tell: Any
+    ) -> list[CertifiedRecall]:
+        out = []
+        for inner, defence in seekers(detector, pipelines) if self.certify else []:
+            out.append(CertifiedRecall(defence, detector=inner.name))
+            for i, scene in enumerate(scenes.scenes):
+                tell(1.0, f"certificates, picture {i + 1} of {len(scenes.scenes)}")
+                add_picture(out[-1], inner, scene.pixels, scene.people, min_area=self.min_area)
+        return out
 
     def _alarms(self, detector: Detector, cells: list[Cell], pipelines: list[Pipeline], tell: Any) -> None:
         if self.clean_video is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from physadv.defend.certify import certified, covered_by, join
 from physadv.defend.masks import PLACES, PatchSize, Where, hide
 from physadv.defend.objectseeker import ObjectSeeker
+from physadv.defend.pipeline import Pipeline
 from physadv.defend.rolling import in_batches
+from physadv.files import atomic_write, write_json
 from physadv.types import Detector, Float32Array, UInt8Array
 
 # The two sizes that certificates are reported for: 1 % of the picture, and 20 % of the person's own box.
@@ -36,12 +39,14 @@ class Tally:
 class CertifiedRecall:
     """Certified recall over pictures.
 
-    pictures, people: counted. found, found_defended: people of whom a reported box covers `still`, without and with the
-    masked views. added: people reported only by masked views. sizes: a tally for each patch size; people for whom that
-    patch would be larger than the picture count as not certified.
+    detector: what the masked views were shown to, as a report calls it. pictures, people: counted. found, found_defended:
+    people of whom a reported box covers `still`, without and with the masked views. added: people reported only by masked
+    views. sizes: a tally for each patch size; people for whom that patch would be larger than the picture count as not
+    certified.
     """
 
     defence: ObjectSeeker
+    detector: str = ""
     pictures: int = 0
     people: int = 0
     found: int = 0
@@ -53,6 +58,7 @@ class CertifiedRecall:
         """Return the figures as plain values."""
         d = self.defence
         return {
+            "detector": self.detector,
             "masks": {
                 "lines": d.lines,
                 "grid": d.grid,
@@ -85,7 +91,7 @@ def certified_recall(
 
     Raises: DefenceError if a picture is too small for the masks.
     """
-    out = CertifiedRecall(defence)
+    out = CertifiedRecall(defence, detector=detector.name)
     for picture, people in pictures:
         add_picture(out, detector, picture, people, min_area=min_area)
     return out
@@ -123,13 +129,47 @@ def add_picture(
                     out.sizes[name].add(where, sure)
 
 
+def seekers(detector: Detector, pipelines: Iterable[Pipeline]) -> list[tuple[Detector, ObjectSeeker]]:
+    """Return each pipeline's half-plane masking with the detector behind the defences that change what it sees.
+
+    Without any such pipeline: the defaults, on the bare detector.
+
+    Raises: DefenceError if a defence that draws at random stands between.
+    """
+    out: list[tuple[Detector, ObjectSeeker]] = []
+    for pipeline in pipelines:
+        within = Pipeline(tuple(d for d in pipeline.defences if d.order < ObjectSeeker.order)).guard(detector)
+        for defence in (d for d in pipeline.defences if isinstance(d, ObjectSeeker)):
+            defence.guard(within)  # refuses what would make the certificate worthless
+            out.append((within, defence))
+    return out or [(detector, ObjectSeeker())]
+
+
+def write_certified(folder: Path, results: Sequence[CertifiedRecall]) -> None:
+    """Write certified.json (one record for each) and certified.md (the table and what it means).
+
+    Raises: OSError if the folder cannot be written.
+    """
+    write_json(folder / "certified.json", [r.record() for r in results])
+    detectors = ", ".join(dict.fromkeys(r.detector for r in results))
+    text = f"# Certified recall\n\nDetector: {detectors}. One square patch a picture.\n\n{table(results)}\n"
+    with atomic_write(folder / "certified.md") as stream:
+        stream.write(text.encode())
+
+
 def table(results: Iterable[CertifiedRecall]) -> str:
     """Return a Markdown table, one row for each result and patch size."""
     head = "| masks | patch | n | found, no patch | anywhere | far | close | over the person |"
     rows = [head, "|---|---|---|---|---|---|---|---|"]
+    results = list(results)
+    several = len({r.detector for r in results}) > 1
     for result in results:
         d = result.defence
-        masks = f"{d.lines} lines each way" + (f" + {d.grid} x {d.grid} squares" if d.grid else "")
+        masks = (
+            (f"{result.detector}: " if several else "")
+            + f"{d.lines} lines each way"
+            + (f" + {d.grid} x {d.grid} squares" if d.grid else "")
+        )
         for size, tally in result.sizes.items():
             cells = [f"{_ratio(tally.certified[w], tally.people[w]):.3f}" for w in PLACES]
             for i, w in enumerate(PLACES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from physadv.defend.base import Guarded
 from physadv.defend.certify import bears, covered_by
 from physadv.defend.masks import PatchSize, hide, positions_hidden, region
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.rolling import in_batches
-from physadv.types import BoolArray, Detector, Float32Array, Int64Array, UInt8Array
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
 # Places drawn, of which the one that fewest masks hide is tried.
 PLACES_DRAWN = 16
@@ -52,23 +54,45 @@ def search(
     certifies, every other time where few of the masks that bear the person hide it; the other half changes the patch that
     so far lowers the bare detector's score for the person most. The
     defended detector is asked about every patch that hides the person from the bare one, and about every tenth of the
-    others. It looks at all masked views each time.
+    others; it looks at all masked views each time, except that pixels seen before get the answer they got before.
 
     Raises: DefenceError if the picture is too small for the masks.
     """
     height, width = picture.shape[:2]
     share = (people[:, 2:] - people[:, :2]).clip(0).prod(1) / (width * height)
     people = people[share >= min_area]
-    guard = defence.model_copy(update={"per_frame": 0}).guard(detector)
     masks = defence.masks(width, height)
-    answers = in_batches(detector, [hide(picture, m[None]) for m in masks])
-    views = [a.xyxy[a.score >= defence.conf] for a in answers]
+    known = _Remembering(detector, [hide(picture, m[None]) for m in masks])
+    guard = defence.model_copy(update={"per_frame": 0}).guard(known)
+    views = [a.xyxy[a.score >= defence.conf] for a in known.answers]
     sure = defence.certify(people, views, masks, (width, height))
     out = []
     for person in people[sure]:
         good = np.array([bears(person, v, defence.still) for v in views], bool)
         out.append(_attempt(detector, guard, defence, picture, person, masks[good], rng, tries, starts, name))
     return out
+
+
+class _Remembering(Guarded):
+    """A detector that is not asked again about pictures it was shown first: views whose mask hides the whole patch."""
+
+    def __init__(self, inner: Detector, pictures: Sequence[UInt8Array]) -> None:
+        super().__init__(inner)
+        self.answers = in_batches(inner, pictures)
+        self._known = dict(zip((_key(p) for p in pictures), self.answers, strict=True))
+
+    def respond(self, frame: Frame) -> Detections:
+        return self.respond_batch([frame.pixels])[0]
+
+    def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        keys = [_key(image) for image in images]
+        new = [image for image, key in zip(images, keys, strict=True) if key not in self._known]
+        answers = iter(self.ask_batch(new) if new else [])
+        return [self._known[key] if key in self._known else next(answers) for key in keys]
+
+
+def _key(picture: UInt8Array) -> bytes:
+    return hashlib.sha256(picture.tobytes()).digest()
 
 
 def _attempt(

@@ -1,14 +1,17 @@
 """Certified recall counts by location class, and a search for patches finds what a wrong certificate would let through."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from physadv.arrays import read_picture
+from physadv.defend import parse_pipeline
 from physadv.defend.masks import FILL, PLACES, Where, positions_hidden, region
 from physadv.defend.objectseeker import ObjectSeeker
-from physadv.evaluate.certified import certified_recall, table
+from physadv.errors import DefenceError
+from physadv.evaluate.certified import certified_recall, seekers, table, write_certified
 from physadv.evaluate.patch_search import _place, search
 from physadv.types import Float32Array, UInt8Array
 from tests.defend.adversaries import Pure
@@ -42,6 +45,21 @@ def test_recall_is_counted_by_class_and_a_blind_detector_has_none() -> None:
     assert bad.found == 1 and not any(t.certified[w] for t in bad.sizes.values() for w in t.certified)
     assert "| 7 lines each way | 1 % of the picture | 1 | 1.000 | 1.000 |" in table([good, bad])
     assert good.record()["certified"]["20 % of the box"]["far"]["n"] == 1
+
+
+def test_certificates_are_asked_of_each_pipeline_that_gives_any(tmp_path: Path) -> None:
+    bare = Pure(seen)
+    assert [(d, s.lines) for d, s in seekers(bare, [parse_pipeline("persistence")])] == [(bare, ObjectSeeker().lines)]
+    ((within, defence),) = seekers(bare, [parse_pipeline("median,objectseeker:lines=3"), parse_pipeline("lgs")])
+    assert defence.lines == 3 and within is not bare
+    with pytest.raises(DefenceError, match="noise"):
+        seekers(bare, [parse_pipeline("noise,objectseeker")])
+    data = [(np.zeros((120, 160, 3), np.uint8), PERSON)]
+    results = [certified_recall(d, data, s) for d, s in seekers(bare, [])]
+    write_certified(tmp_path, results)
+    (row,) = json.loads((tmp_path / "certified.json").read_text())
+    assert row["people"] == 1 and row["certified"]["1 % of the picture"]["far"] == {"n": 1, "recall": 1.0}
+    assert table(results) in (tmp_path / "certified.md").read_text()
 
 
 def test_the_search_fools_the_bare_detector_and_not_the_certificate() -> None:
