@@ -7,6 +7,7 @@ from physadv.defend.blocks import BlockAutoencoder
 from physadv.defend.chance import Noise, ResizePad
 from physadv.defend.consistency import Consistency
 from physadv.defend.entropy import LocalEntropy
+from physadv.defend.erase import Erase
 from physadv.defend.lgs import LocalGradientSmoothing
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.patchcleanser import PatchCleanser
@@ -37,6 +38,7 @@ DEFENCES: dict[str, type[Defence]] = {
     "lgs": LocalGradientSmoothing,
     "entropy": LocalEntropy,
     "blocks": BlockAutoencoder,
+    "erase": Erase,
     "persistence": Persistence,
     "objectseeker": ObjectSeeker,
     "patchcleanser": PatchCleanser,

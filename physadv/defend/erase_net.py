@@ -32,6 +32,7 @@ class EraseHead(nn.Module):
         self.squeeze = nn.Conv2d(CHANNELS, 48, 1)
         self.around = nn.Conv2d(48, 48, 3, 1, 1)
         self.wide = nn.Conv2d(48, 48, 3, 1, 2, 2)
+        self.far = nn.Conv2d(48, 48, 3, 1, 4, 4)
         self.fine = nn.Conv2d(48, 4, 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -40,6 +41,7 @@ class EraseHead(nn.Module):
         x = F.relu(self.squeeze(x.clamp(-8, 8)))
         x = x + F.relu(self.around(x))
         x = x + F.relu(self.wide(x))
+        x = x + F.relu(self.far(x))
         return F.pixel_shuffle(self.fine(x), 2)
 
 

@@ -96,7 +96,7 @@ def _scenes(
     photographs: Sequence[Photograph], settings: EraseTraining, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return half-precision features (n, 320, s / 8, s / 8) of random scenes and the share of each cell that is pasted."""
-    pictures = [p for p, _ in photographs]
+    pictures = [p for p, _ in photographs] + [c for p, boxes in photographs for c in _cut(p, boxes)]
     features, shares = [], []
     for _ in range(settings.scenes):
         photograph = photographs[int(rng.integers(len(photographs)))]
@@ -106,6 +106,12 @@ def _scenes(
             features.append(backbone_features(tensor.contiguous(memory_format=torch.channels_last)).half())
         shares.append(F.avg_pool2d(torch.from_numpy(covered)[None, None], CELL))
     return torch.cat(features).clone(), torch.cat(shares)
+
+
+def _cut(picture: UInt8Array, boxes: Float32Array) -> list[UInt8Array]:
+    """Return what is in each person's box of 24 pixels or more: trained patterns often hold something like people."""
+    whole = [np.round(b).astype(int) for b in boxes if min(b[2] - b[0], b[3] - b[1]) >= 24]
+    return [picture[max(y1, 0) : y2, max(x1, 0) : x2] for x1, y1, x2, y2 in whole]
 
 
 def scene(

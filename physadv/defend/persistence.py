@@ -1,4 +1,4 @@
-"""Persistence: people do not cease to exist. Whoever was seen is kept, and whoever vanishes in mid-picture is missed."""
+"""Persistence: people do not cease to exist. Whoever was seen is kept, and whoever vanishes or suddenly fades is missed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ TIME_CANNOT_KNOW = Alert(
     "wearer from it",
 )
 WARM_UP_S = 2.0
+# Only somebody whose usual score is this high can fade: weaker scores come and go by themselves.
+WELL_SEEN = 0.8
 
 
 class Persistence(Defence):
@@ -45,6 +47,12 @@ class Persistence(Defence):
         default=1.0, ge=0, le=30, description="seconds somebody must have been followed to be missed"
     )
     usual: float = Field(default=0.5, ge=0, le=1, description="median score somebody must have had to be missed")
+    faded: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="share of the usual score below which somebody well seen has faded; 0: never",
+    )
     edge: float = Field(
         default=0.04, ge=0, le=0.5, description="share of the picture at its rim where people may leave"
     )
@@ -145,7 +153,7 @@ class PersistenceGuard(Guarded):
         identity = [-1] * len(found)
         taken = set()
         for row, column in assign(self._tracks, some, now, overlap=0.3):
-            self._tracks[row].match(some, column, now, d.sure)
+            self._tracks[row].match(some, column, now, d.sure, d.faded, d.remember)
             identity[int(usable[column])] = self._tracks[row].identity
             taken.add(column)
         for column in range(len(some)):
@@ -189,9 +197,33 @@ class PersistenceGuard(Guarded):
                 elif self._proven(track) and track.sure_s - track.born_s >= d.lasting and track.usual >= d.usual:
                     track.alert = Alert("vanished", self._words(track, missing, size, now))
             if track.alert is not None and missing <= d.remember:
-                x1, y1, x2, y2 = track.at(now).tolist()
-                out.append(replace(track.alert, xyxy=(x1, y1, x2, y2)))
+                out.append(replace(track.alert, xyxy=_corners(track.at(now))))
+            elif self._fades(track, sure, size, now):
+                out.append(Alert("faded", self._fading(track, now), _corners(track.at(now))))
         return out
+
+    def _fades(self, track: Track, sure: Float32Array, size: tuple[int, int], now: float) -> bool:
+        """Return whether somebody well seen is suddenly seen much less, with nobody in front and not at the rim."""
+        d = self.defence
+        if now - track.well_s < d.alarm or not d.faded or track.seen_s != now:
+            return False
+        if (
+            not track.faded
+            and track.usual >= WELL_SEEN
+            and self._proven(track)
+            and track.well_s - track.born_s >= d.lasting
+        ):
+            # The person's own box, and boxes of parts of the person, hide nobody.
+            box = track.xyxy[None]
+            others = sure[(intersection(box, sure)[0] < 0.7 * area(sure))] if len(sure) else sure
+            track.faded = _share_covered(track.xyxy, others) <= 0.3 and self._must_be_here(track, size)
+        return track.faded
+
+    def _fading(self, track: Track, now: float) -> str:
+        return (
+            f"person {track.identity} faded without leaving the picture: usual confidence {track.usual:.2f}, now "
+            f"{track.score:.2f}, for {now - track.well_s:.1f} s"
+        )
 
     def _must_be_here(self, track: Track, size: tuple[int, int]) -> bool:
         """Return whether the last box lay clear of the rim and was not heading out within the alarm's time."""
@@ -216,6 +248,11 @@ class PersistenceGuard(Guarded):
             f"person {track.identity} vanished without leaving the picture: usual confidence {track.usual:.2f}, "
             f"missing for {missing:.1f} s, {rim:.0f} px from the rim, {below}"
         )
+
+
+def _corners(box: Float32Array) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = box.tolist()
+    return x1, y1, x2, y2
 
 
 def _share_covered(box: Float32Array, others: Float32Array) -> float:

@@ -1,7 +1,7 @@
 """Random colourful textures: stand-ins for patterns nobody has seen yet, to train a defence that must know none.
 
 No adversarial pattern is among them; families are noise at many scales, random coordinate networks, shaded shapes,
-stripes, and photographs shuffled, recoloured or cropped.
+stripes, band-passed noise, and photographs shuffled, recoloured, cropped or crowded into collages.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ def texture(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Arra
 
     photographs: pictures to shuffle, recolour and crop; without any those families are left out.
     """
-    if photographs and rng.random() < 0.3:
+    chance = rng.random()
+    if photographs and chance < 0.2:
         picture = _photographic(side, rng, photographs)
+    elif photographs and chance < 0.5:
+        picture = _collage(side, rng, photographs)
     else:
-        makers: list[Maker] = [octaves, octaves, coordinate_net, coordinate_net, shapes, stripes]
+        makers: list[Maker] = [octaves, octaves, coordinate_net, coordinate_net, shapes, shapes, stripes, band]
         picture = makers[rng.integers(len(makers))](side, rng)
         if rng.random() < 0.25:
             other = makers[rng.integers(len(makers))](side, rng)
             share = _normal(octaves(side, rng)[..., :1]) > 0.5
             picture = np.where(share, picture, other)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         picture = _mixed_colours(picture, rng)
+    if rng.random() < 0.3:
+        grey = picture.mean(2, keepdims=True)
+        picture = grey + (picture - grey) * rng.uniform(1.2, 3)
     picture = np.clip((picture - 0.5) * rng.uniform(0.6, 2.2) + 0.5 + rng.normal(0, 0.08), 0, 1)
     if rng.random() < 0.3:
         picture = np.clip(picture + rng.normal(0, rng.uniform(0.02, 0.25), picture.shape), 0, 1)
@@ -94,6 +100,36 @@ def stripes(side: int, rng: np.random.Generator) -> Float32Array:
         wave = wave * np.sin(2 * np.pi * (np.sin(angle) * line[None] - np.cos(angle) * line[:, None]) * count)
     share = np.clip(wave[..., None] * rng.uniform(0.7, 6) * 0.5 + 0.5, 0, 1)
     return np.clip(share * rng.random(3) + (1 - share) * rng.random(3), 0, 1).astype(np.float32)
+
+
+def band(side: int, rng: np.random.Generator) -> Float32Array:
+    """Return noise of one scale, hard or soft, in up to three directions of colour, in [0, 1]."""
+    noise = rng.standard_normal((side, side, 3), dtype=np.float32)
+    fine = float(np.exp(rng.uniform(np.log(0.5), np.log(side / 10))))
+    out = np.asarray(cv2.GaussianBlur(noise, (0, 0), fine)) - np.asarray(cv2.GaussianBlur(noise, (0, 0), fine * 1.8))
+    out = out / max(float(out.std()), 1e-6)
+    return (0.5 + 0.5 * np.tanh(out * rng.uniform(0.5, 4))).astype(np.float32)
+
+
+def _collage(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Array]) -> Float32Array:
+    """Return pieces of photographs with soft round edges, crowded and overlapping, in [0, 1]."""
+    out = _photographic(side, rng, photographs) if rng.random() < 0.5 else octaves(side, rng)
+    line = np.arange(side) + 0.5
+    widest = rng.uniform(0.15, 0.6)
+    for _ in range(int(rng.integers(3, 14))):
+        picture = photographs[int(rng.integers(len(photographs)))]
+        size = np.maximum(rng.uniform(0.4, 1, 2) * widest * side, 6).astype(int)
+        y, x = (int(rng.integers(max(n // 2, 1))) for n in picture.shape[:2])
+        piece = picture[y : y + max(picture.shape[0] // 2, 1), x : x + max(picture.shape[1] // 2, 1)]
+        small = np.asarray(cv2.resize(piece, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)) / 255
+        at = rng.random(2) * side
+        u, v = np.abs(line[None] - at[0]) / size[0] * 2, np.abs(line[:, None] - at[1]) / size[1] * 2
+        power = rng.uniform(2, 6)
+        share = np.clip((1 - (u**power + v**power)) * rng.uniform(1.5, 8), 0, 1)[..., None]
+        move = np.array([[1, 0, at[0] - size[0] / 2], [0, 1, at[1] - size[1] / 2]], np.float64)
+        full = cv2.warpAffine(small.astype(np.float32), move, (side, side), borderMode=cv2.BORDER_REPLICATE)
+        out = (out * (1 - share) + full * share).astype(np.float32)
+    return out.astype(np.float32)
 
 
 def _photographic(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Array]) -> Float32Array:

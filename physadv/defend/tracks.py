@@ -22,7 +22,8 @@ class Track:
     """One person followed. xyxy and velocity (px/s of each coordinate) are of `seen_s`, the last time it was matched.
 
     history: recent scores while the detector was sure. sure_s: last time the score reached the threshold. alert: what was
-    said when it vanished, until it comes back.
+    said when it vanished, until it comes back. well_s: last time the score was near its usual one; scores far below do not
+    enter `history`, so that a sudden fall does not become usual at once. faded: a fall was reported and still lasts.
     """
 
     identity: int
@@ -37,6 +38,11 @@ class Track:
     history: deque[float] = field(default_factory=lambda: deque(maxlen=60))
     alert: Alert | None = None
     hidden: bool = False
+    well_s: float = 0.0
+    faded: bool = False
+
+    def __post_init__(self) -> None:
+        self.well_s = self.sure_s
 
     def at(self, now_s: float) -> Float32Array:
         """Return the (4,) box expected at a time, moved by a velocity that dies away."""
@@ -52,8 +58,12 @@ class Track:
         out[:, :2] += (move[:2] + move[2:]) / 2
         return out
 
-    def match(self, found: Detections, index: int, now_s: float, sure: float) -> None:
-        """Take a detection as this person's."""
+    def match(self, found: Detections, index: int, now_s: float, sure: float, near: float, forget_s: float) -> None:
+        """Take a detection as this person's.
+
+        sure: score that counts as seen. near: share of the usual score down to which it is near it. forget_s: seconds after
+        which a lower score is the usual one.
+        """
         box, score = found.xyxy[index], float(found.score[index])
         passed = now_s - self.seen_s
         if passed > 0:
@@ -63,9 +73,14 @@ class Track:
         if score >= sure:
             self.hits += 1
             self.sure_s = now_s
-            self.history.append(score)
             self.alert = None
             self.hidden = False
+        lasting = now_s - self.well_s > forget_s
+        if score >= max(near * self.usual, sure) or (lasting and score >= sure):
+            if lasting:
+                self.history.clear()
+            self.history.append(score)
+            self.well_s, self.faded = now_s, False
 
     @property
     def usual(self) -> float:

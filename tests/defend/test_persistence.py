@@ -82,6 +82,22 @@ def test_being_weakened_by_a_pattern_raises_the_alarm_too() -> None:
     assert "vanished" in kinds(out[-1])
 
 
+def test_fading_suddenly_is_reported_within_a_second_and_ends_when_usual() -> None:
+    weak: Person = (*HERE[:4], 0.5)
+    out = watch([[HERE]] * 60 + [[weak]] * 60 + [[HERE]] * 5)
+    assert not any("faded" in kinds(found) for found in out[:60])
+    assert all("faded" in kinds(found) for found in out[89:120])
+    assert "faded" not in kinds(out[-1])
+
+
+def test_fading_slowly_or_behind_somebody_is_no_riddle() -> None:
+    slow: list[list[Person]] = [[(*HERE[:4], 0.9 - 0.5 * i / 240)] for i in range(240)]
+    front: Person = (200, 140, 340, 470, 0.9)
+    behind: list[list[Person]] = [[HERE]] * 60 + [[front, (*HERE[:4], 0.45)]] * 60
+    for answers in (slow, behind):
+        assert not any("faded" in kinds(found) for found in watch(answers))
+
+
 def test_the_alarm_ends_when_the_person_comes_back() -> None:
     out = watch([[HERE]] * 90 + [[]] * 30 + [[HERE]] * 10)
     assert "vanished" in kinds(out[119]) and "vanished" not in kinds(out[-1])
