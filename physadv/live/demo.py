@@ -282,6 +282,7 @@ class Demo:
     def stats(self) -> dict[str, Any]:
         """Return the figures of the whole run, as `--stats` writes them."""
         detector = self._vision.detector if self._vision is not None else None
+        source = self.source
         return {
             **self.tally.whole(),
             "dropped": self.dropped,
@@ -289,7 +290,8 @@ class Demo:
             "precision": detector.precision if detector else "",
             "detector": detector.name if detector else self.detector_spec[0],
             "imgsz": self.detector_spec[2],
-            "source": self.source_spec,
+            # "auto" would not say whether a camera answered.
+            "source": source.name if self.source_spec == "auto" and source is not None else self.source_spec,
             "controls": self._controls.model_dump(),
             "notices": [f"{n.kind}: {n.text}" for n in self.notices.newest(100)],
         }
