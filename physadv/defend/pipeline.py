@@ -83,10 +83,15 @@ def parse_pipeline(
             defences.extend(parse_pipeline(presets[name], registry).defences)
             continue
         if name not in registry:
-            known = ", ".join([*presets, *registry])
-            raise DefenceError(f"--defend: expected one of {known}; got {name!r}")
+            names = ", ".join([*presets, *registry])
+            raise DefenceError(f"--defend: expected one of {names}; got {name!r}")
+        chosen = _values(name, values)
+        known = registry[name].model_fields
+        unknown = next((k for k in chosen if k not in known), None)
+        if unknown is not None:
+            raise DefenceError(f"--defend {name}: expected one of the parameters {', '.join(known)}; got {unknown!r}")
         try:
-            defences.append(parse(registry[name], _values(name, values), what=f"--defend {name}"))
+            defences.append(parse(registry[name], chosen, what=f"--defend {name}"))
         except SettingsError as error:
             raise DefenceError(str(error)) from error
     return Pipeline(tuple(defences), text if text in presets else "")

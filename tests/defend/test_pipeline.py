@@ -34,7 +34,7 @@ def test_what_cannot_work_is_said_at_once(text: str) -> None:
     with pytest.raises(DefenceError) as error:
         parse_pipeline(text).guard(BlobDetector())
     assert "\n" not in str(error.value)
-    assert re.search(r"expected|once|no parameters|no such|joined", str(error.value)), str(error.value)
+    assert re.search(r"expected|should be|once|no parameters|no such|joined", str(error.value)), str(error.value)
 
 
 def test_every_defence_says_what_it_is_and_offers_its_parameters() -> None:
