@@ -110,6 +110,9 @@ def _label(out: UInt8Array, text: str, corner: tuple[int, int], scale: float, co
 
 
 def _text(out: UInt8Array, text: str, at: tuple[int, int], scale: float, colour: Colour) -> None:
-    size, thick = 0.6 * scale, max(1, round(1.4 * scale))
-    cv2.putText(out, text, at, FONT, size, INK, thick + max(2, round(2 * scale)), cv2.LINE_AA)
+    size, thick, edge = 0.6 * scale, max(1, round(1.4 * scale)), max(1, round(scale))
+    # The outline is the same stroke moved around: OpenCV 5 spaces letters by thickness, so a thicker one would not fit.
+    around = [(x, y) for x in (-edge, 0, edge) for y in (-edge, 0, edge) if x or y]
+    for dx, dy in around:
+        cv2.putText(out, text, (at[0] + dx, at[1] + dy), FONT, size, INK, thick, cv2.LINE_AA)
     cv2.putText(out, text, at, FONT, size, colour, thick, cv2.LINE_AA)
