@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from physadv.arrays import to_tensor
+from physadv.arrays import read_picture, to_tensor
 from physadv.defend import parse_pipeline
 from physadv.defend.blocks import SIDE, BlockNet, BlockTraining, blocks_of, surprise_map, train_blocks
 from physadv.defend.chance import Noise, ResizePad
 from physadv.defend.entropy import local_entropy
+from physadv.defend.erase import Erase
 from physadv.defend.erase_training import scene
 from physadv.defend.learned import load_weights, save_weights
 from physadv.defend.lgs import LocalGradientSmoothing
@@ -62,7 +64,7 @@ def test_fills_replace_what_is_masked_and_nothing_else(how: Fill) -> None:
 
 
 def test_removal_says_where_and_why() -> None:
-    frame = Frame(with_noise(smooth(), (128, 96, 192, 160)), 0, 0, 0.0)
+    frame = Frame(with_noise(smooth(640, 512), (128, 96, 192, 160)), 0, 0, 0.0)
     out = Known(grow=0).guard(BlobDetector()).detect(frame)
     assert [a.kind for a in out.alerts] == ["removed"]
     assert out.alerts[0].xyxy == pytest.approx((128, 96, 192, 160), abs=1)
@@ -138,7 +140,9 @@ def test_entropy_is_one_for_noise_and_zero_for_nothing() -> None:
 
 
 def test_entropy_finds_a_patch_of_noise() -> None:
-    frame = Frame(with_noise(smooth(640, 480), (300, 200, 372, 272)), 0, 0, 0.0)
+    # Grains of two pixels: entropy is taken at half size, where finer ones have been averaged away.
+    half = with_noise(smooth(), (150, 100, 186, 136))
+    frame = Frame(np.ascontiguousarray(half.repeat(2, 0).repeat(2, 1)), 0, 0, 0.0)
     out = parse_pipeline("entropy").guard(BlobDetector()).detect(frame)
     boxes = [a.xyxy for a in out.alerts if a.kind == "removed"]
     assert len(boxes) == 1 and boxes[0] is not None
@@ -152,7 +156,7 @@ def test_blocks_overlap_by_half_and_cover_the_picture() -> None:
 
 
 def test_blocks_learn_clean_pictures_and_are_surprised_by_noise(tmp_path: Path) -> None:
-    net = train_blocks([smooth(), smooth(400, 300)], BlockTraining(steps=80, batch=128, imgsz=320))
+    net = train_blocks([smooth(640, 480), smooth(400, 300)], BlockTraining(steps=80, batch=128, imgsz=320))
     save_weights(tmp_path / "mine.safetensors", net, kind="blocks", record={"pictures": 2})
     frame = Frame(with_noise(smooth(640, 480), (320, 224, 416, 320)), 0, 0, 0.0)
     guard = parse_pipeline(f"blocks:weights={tmp_path / 'mine.safetensors'};threshold=3").guard(BlobDetector())
@@ -197,7 +201,7 @@ def test_wavelets_take_grain_out() -> None:
 
 @pytest.mark.parametrize("defence", [Noise(), ResizePad(), PixelDeflection(attention=False)], ids=lambda d: d.name)
 def test_chance_comes_from_the_seed(defence: Noise | ResizePad | PixelDeflection) -> None:
-    frame = Frame(smooth(), 0, 0, 0.0)
+    frame = Frame(with_noise(smooth(), (40, 40, 280, 216)), 0, 0, 0.0)
     guard = defence.guard(BlobDetector())
     first, second = guard.detect(frame).seen, guard.detect(frame).seen
     guard.reset()  # type: ignore[attr-defined]
@@ -205,6 +209,21 @@ def test_chance_comes_from_the_seed(defence: Noise | ResizePad | PixelDeflection
     assert first is not None and second is not None and again is not None
     assert np.array_equal(first, again)
     assert not np.array_equal(first, second)
+
+
+def test_erase_finds_a_pasted_pattern_on_a_photograph_and_leaves_the_rest(bus: Path) -> None:
+    picture = np.asarray(cv2.resize(read_picture(bus), (416, 544), interpolation=cv2.INTER_AREA), np.uint8)
+    erase = Erase()
+    assert np.count_nonzero(erase.locate(picture)) < 0.03 * picture.shape[0] * picture.shape[1]
+    box = np.s_[280:360, 20:100]
+    pasted = picture.copy()
+    rng = np.random.default_rng(3)
+    cells = rng.integers(0, 256, (10, 10, 3), np.uint8)
+    pasted[box] = cv2.resize(cells, (80, 80), interpolation=cv2.INTER_CUBIC)
+    mask = erase.locate(pasted)
+    assert np.count_nonzero(mask[box]) > 0.6 * 80 * 80
+    mask[box] = 0
+    assert np.count_nonzero(mask) < 0.05 * mask.size
 
 
 def test_textures_and_scenes_are_varied_and_replayable() -> None:
