@@ -22,6 +22,9 @@ PEOPLE = (
 )
 # Cutouts are kept this high at most; a probe is rarely larger, and shrinking a large one costs time on every frame.
 HEIGHT = 320
+# Least height of a canary, as a fraction of the picture's. Measured at 416 px: of cutouts lower than a fifth the detector
+# finds fewer than one in seven even where nobody hides anything, of those higher than .3 all.
+LEAST = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +88,9 @@ def canary_box(place: Float32Array, aspect: float, size: tuple[int, int], rng: n
     """
     width, height = size
     tall = float(place[3] - place[1])
-    high = int(np.clip(round(tall * rng.uniform(0.6, 0.9)), 24, 0.95 * min(height, width / aspect)))
+    high = int(
+        np.clip(round(tall * rng.uniform(0.6, 0.9)), max(24, LEAST * height), 0.95 * min(height, width / aspect))
+    )
     wide = max(round(high * aspect), 1)
     side = 1 if rng.random() < 0.5 else -1
     x = (place[0] + place[2]) / 2 + side * rng.uniform(0.35, 0.6) * (place[2] - place[0]) - wide / 2

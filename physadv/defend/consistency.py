@@ -52,7 +52,7 @@ class Consistency(Defence):
     paper: ClassVar[str] = "after Xiang and Mittal, DetectorGuard, CCS 2021"
     order: ClassVar[int] = 2
 
-    conf: float = Field(default=0.5, gt=0, lt=1, description="score from which a view's people count")
+    conf: float = Field(default=0.6, gt=0, lt=1, description="score from which a view's people count")
     whole_conf: float = Field(default=0.25, gt=0, lt=1, description="score from which the whole's people explain them")
     agree: int = Field(default=2, ge=1, le=8, description="views that must show the person")
     smallest: float = Field(default=0.2, ge=0, lt=1, description="least height of a person, fraction of the picture")

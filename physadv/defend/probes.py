@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from physadv.defend.base import Defence
-from physadv.defend.canaries import canary_box, cutouts, overlay, peck_boxes
+from physadv.defend.canaries import LEAST, canary_box, cutouts, overlay, peck_boxes
 from physadv.defend.certify import append, covered_by
 from physadv.defend.probe_twin import ProbeTwin
 from physadv.defend.rolling import Watching
@@ -150,8 +150,8 @@ class ProbesGuard(Watching):
         return whole
 
     def _sing(self, whole: Detections, picture: UInt8Array, places: Float32Array) -> Detections:
-        """Paste canaries beside the places; one that is missed gets a second chance with fresh draws before the alarm."""
-        missed = places
+        """Paste canaries beside places that are high enough; one that is missed gets a second chance before the alarm."""
+        missed = places[places[:, 3] - places[:, 1] >= LEAST * picture.shape[0]]
         for _ in range(2):
             if len(missed) == 0:
                 return whole

@@ -59,6 +59,16 @@ def test_a_canary_that_is_swallowed_twice_is_an_alarm() -> None:
     assert not outs[1].alerts and len(outs[1]) == 1
 
 
+def test_no_canary_is_pasted_too_small_to_be_found_anyway() -> None:
+    low = np.array([60, 80, 100, 80 + 0.2 * HEIGHT], np.float32)
+
+    def small(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        return low[None], np.array([0.1], np.float32)
+
+    guard = Probes(woodpecker=False, seed=0).guard(Pure(small))
+    assert not any(guard.detect(Frame(scene(worn=True), i, 0, 0.0)).alerts for i in range(5))
+
+
 def test_a_canary_that_is_found_raises_nothing() -> None:
     def weak(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
         ys, xs = np.nonzero((picture != BACK).any(2))
