@@ -23,8 +23,8 @@ FLIPPED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 SMALLEST_PX = 20.0
 PAD = 114
 VIDEO_COUNTS_AS = 12
-# sqrt(w h) of the person over the view's side. With views of 224 to 416 pixels these are the sizes at which people of 2 %
-# to 70 % of a picture appear to a detector at 416; trained on smaller ones alone a pattern leaves large people visible.
+# sqrt(w h) of the person over the view's side. With views of 224 to 320 pixels these are the sizes at which people of 2 %
+# to 50 % of a picture appear to a detector at 416; trained on smaller ones alone a pattern leaves large people visible.
 STREET_SHARE, WEBCAM_SHARE = (0.22, 0.9), (0.6, 1.05)
 
 

@@ -15,14 +15,14 @@ from physadv.simulate.world import World
 
 Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
-# Steps of 12 views of 224 pixels, 6 of 320 or 3 of 416: about 4 and 20 minutes on two idle CPU cores, hours for `strong`.
+# Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 4 and 20 minutes on two idle CPU cores, hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"steps": 1000},
     "standard": {"steps": 4800, "starts": 2},
     "strong": {
         "steps": 20000,
         "batch": 32,
-        "crops": (224, 320, 416, 512),
+        "crops": (224, 256, 320, 416),
         "starts": 4,
         "start_steps": 300,
         "worst_of": 2,
@@ -49,13 +49,13 @@ class TrainSettings(Settings):
     batch: int = Field(default=12, ge=1, le=1024, description="views a step of the first size, over all processes")
     accumulate: int = Field(default=1, ge=1, le=64, description="parts in which a batch is computed, for less memory")
     crops: tuple[int, ...] = Field(
-        default=(224, 320, 416), min_length=1, max_length=8, description="sides of the views in pixels, in turn"
+        default=(224, 256, 320), min_length=1, max_length=8, description="sides of the views in pixels, in turn"
     )
     warm: float = Field(default=0.4, ge=0, le=1, description="share of the steps on views of the first size alone")
-    texels: int = Field(default=64, ge=8, le=512, description="texels along a side: as many as the camera can see")
+    texels: int = Field(default=32, ge=8, le=512, description="texels along a side: as many as the camera can see")
     pyramid: bool = Field(default=False, description="coarse and fine parameters that add up")
     lr: float = Field(default=0.03, gt=0, le=1)
-    margin: float = Field(default=3.0, ge=-5, le=10, description="logits below minus this count little more")
+    margin: float = Field(default=2.0, ge=-5, le=10, description="logits below minus this count little more")
     mix: Mix = Field(default="mean", description="how several detectors' losses are weighed")
     tv: float = Field(default=0.02, ge=0, description="weight of the total variation")
     nps: float = Field(default=0.02, ge=0, description="weight of the non-printability score")

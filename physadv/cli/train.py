@@ -81,11 +81,13 @@ class Command(base.Command):
     sensor: float | None = Field(None, ge=0, le=3)
     worst_of: int | None = Field(None, ge=1, le=8, description="draws of which the most harmful is trained on")
     starts: int | None = Field(None, ge=1, le=16, description="random starts, of which the best goes on")
-    texels: int | None = Field(None, ge=8, le=512, description="texels along the pattern's side")
+    texels: int | None = Field(
+        None, ge=8, le=512, description="texels along the pattern's side; 32 for prints in the street, else 64"
+    )
     pyramid: bool = Field(False, description="coarse and fine parameters that add up")
     batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
     accumulate: int | None = Field(None, ge=1, le=64, description="parts in which a batch is computed")
-    crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,320,416")
+    crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,256,320")
     warm: float | None = Field(None, ge=0, le=1, description="share of the steps on views of the first size alone")
     lr: float | None = Field(None, gt=0, le=1)
     tv: float | None = Field(None, ge=0, description="weight of the total variation")
@@ -199,6 +201,8 @@ class Command(base.Command):
         ]
         plain += ["look_weight", "scale", "at", "held_out", "steps"]
         values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
+        # In the street a print is 15 to 60 pixels wide; finer texels are not seen there and only slow the search down.
+        values.setdefault("texels", 32 if self.framing == "street" and self.target != "tshirt" else 64)
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
             values[name] = getattr(self, name)
         if self.look is not None:
