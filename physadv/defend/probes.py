@@ -36,6 +36,8 @@ class Probes(Defence):
     conf: score from which a person counts as found. canary, woodpecker: which of the two traps are set. rise: score that a
     pecked candidate has to reach. restore: report the person who appeared (held). places: suspicious places a frame.
     pecks: pecked views a frame. seed: of the draws; left out, the operating system's chance, which nobody can foresee.
+
+    In single pictures 2 pecks found 5 of 35 hidden people and canaries 1 (docs/defences.md); a video gives more chances.
     """
 
     name: ClassVar[str] = "probes"
