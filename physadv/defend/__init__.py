@@ -47,8 +47,8 @@ DEFENCES: dict[str, type[Defence]] = {
 }
 
 PRESETS: dict[str, str] = {
-    "fast": "median,persistence",
-    "balanced": "vote,persistence",
+    "fast": "lgs,persistence",
+    "balanced": "erase,persistence",
     "certified": "objectseeker",
 }
 

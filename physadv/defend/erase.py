@@ -26,6 +26,9 @@ class Erase(RemovalDefence):
     title = "Erase: a small network finds pasted patterns, inpainting fills them"
     paper = "masking with completion after Liu et al., 'Segment and complete' (CVPR 2022), trained on random textures"
     threshold: float = Field(default=0.5, ge=0.02, le=0.99, description="confidence from which a cell is marked")
+    extent: float = Field(
+        default=0.1, ge=0.02, le=0.99, description="confidence down to which a region around marked cells belongs to it"
+    )
     complete: bool = Field(default=True, description="fill each region to its convex hull")
     smallest: int = Field(default=3, ge=1, le=1000, description="cells of 4 x 4 pixels below which a region is kept")
     weights: str = Field(default="", description="a file made by `physadv learn erase`; empty: the shipped one")
@@ -42,11 +45,15 @@ class Erase(RemovalDefence):
         """Return the mask of pasted regions."""
         height, width = picture.shape[:2]
         share = confidence_map(load_erase_head(self.weights), picture)
-        hot = np.asarray(share >= self.threshold, np.uint8)
+        sure = share >= self.threshold
+        hot = np.asarray(share >= min(self.extent, self.threshold), np.uint8)
         mask: UInt8Array = np.zeros(hot.shape, np.uint8)
         contours, _ = cv2.findContours(hot, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
             part = np.zeros(hot.shape, np.uint8)
+            cv2.drawContours(part, [contour], -1, (255,), cv2.FILLED)
+            if not sure[part > 0].any():
+                continue
             shape = cv2.convexHull(contour) if self.complete else contour
             cv2.drawContours(part, [shape], -1, (255,), cv2.FILLED)
             if np.count_nonzero(part) >= self.smallest:
