@@ -27,7 +27,7 @@ class Erase(RemovalDefence):
     paper = "masking with completion after Liu et al., 'Segment and complete' (CVPR 2022), trained on random textures"
     threshold: float = Field(default=0.5, ge=0.02, le=0.99, description="confidence from which a cell is marked")
     extent: float = Field(
-        default=0.1, ge=0.02, le=0.99, description="confidence down to which a region around marked cells belongs to it"
+        default=0.5, ge=0.02, le=0.99, description="confidence down to which a region around marked cells belongs to it"
     )
     complete: bool = Field(default=True, description="fill each region to its convex hull")
     smallest: int = Field(default=3, ge=1, le=1000, description="cells of 4 x 4 pixels below which a region is kept")
