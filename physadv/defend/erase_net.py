@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -62,4 +62,4 @@ def backbone() -> PersonNet:
     """
     from physadv.detect.yolo import load_net
 
-    return cast("PersonNet", load_net(find_weights(DEFAULT_DETECTOR)).to(memory_format=torch.channels_last))
+    return load_net(find_weights(DEFAULT_DETECTOR)).to(memory_format=torch.channels_last)

@@ -106,7 +106,8 @@ def band(side: int, rng: np.random.Generator) -> Float32Array:
     """Return noise of one scale, hard or soft, in up to three directions of colour, in [0, 1]."""
     noise = rng.standard_normal((side, side, 3), dtype=np.float32)
     fine = float(np.exp(rng.uniform(np.log(0.5), np.log(side / 10))))
-    out = np.asarray(cv2.GaussianBlur(noise, (0, 0), fine)) - np.asarray(cv2.GaussianBlur(noise, (0, 0), fine * 1.8))
+    narrow, wide = (np.asarray(cv2.GaussianBlur(noise, (0, 0), s), np.float32) for s in (fine, fine * 1.8))
+    out = narrow - wide
     out = out / max(float(out.std()), 1e-6)
     return (0.5 + 0.5 * np.tanh(out * rng.uniform(0.5, 4))).astype(np.float32)
 

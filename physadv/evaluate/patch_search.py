@@ -172,7 +172,7 @@ def _somewhere(
 def _drawn(picture: UInt8Array, size: PatchSize, starts: Sequence[UInt8Array], rng: np.random.Generator) -> UInt8Array:
     width, height = size.width, size.height
     if starts and rng.random() < 0.5:
-        start = starts[rng.integers(len(starts))]
+        start = starts[int(rng.integers(len(starts)))]
         return np.asarray(cv2.resize(start, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     kind = rng.integers(5)
     out: npt.NDArray[Any]
