@@ -62,4 +62,6 @@ def backbone() -> PersonNet:
     """
     from physadv.detect.yolo import load_net
 
-    return load_net(find_weights(DEFAULT_DETECTOR)).to(memory_format=torch.channels_last)
+    # Kept for good: weights first made while some caller only infers could never carry a gradient afterwards.
+    with torch.inference_mode(False):
+        return load_net(find_weights(DEFAULT_DETECTOR)).to(memory_format=torch.channels_last)

@@ -242,3 +242,16 @@ def test_twins_run_on_batches(text: str) -> None:
     found = parse_pipeline(text).twin(tiny_gradient()).candidates(images)
     found.logit.sum().backward()  # type: ignore[no-untyped-call]
     assert images.grad is not None and torch.isfinite(images.grad).all()
+
+
+def test_the_eraser_can_be_attacked_after_it_has_defended() -> None:
+    from physadv.defend.erase import Erase
+    from physadv.defend.erase_net import backbone
+
+    backbone.cache_clear()
+    with torch.inference_mode():
+        backbone()
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    Erase().soft_mask(image).sum().backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None
+    assert float(image.grad.abs().sum()) > 0
