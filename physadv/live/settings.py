@@ -16,7 +16,7 @@ Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class LiveSettings(Settings):
+class LiveSettings(CaptureSettings):
     """The demo at its start; what can be changed while it runs is in `Controls`."""
 
     source: str = Field(
@@ -68,31 +68,6 @@ class LiveSettings(Settings):
     seconds: float | None = Field(default=None, gt=0, description="end after this many seconds")
     frames: int | None = Field(default=None, gt=0, description="end after this many pictures")
     stats: Path | None = Field(default=None, description="write the run's figures here as JSON")
-    realtime: bool = Field(
-        default=False, description="pace a file as a camera; pictures that come too late are dropped"
-    )
-    loop: int = Field(default=1, ge=0, description="play a file or folder this many times; 0 for ever")
-    seed: int = Field(default=0, ge=0, description="seed of everything that is drawn at random")
-    width: int | None = Field(
-        default=None, ge=16, le=16384, description="picture width asked of a webcam or the sample"
-    )
-    height: int | None = Field(
-        default=None, ge=16, le=16384, description="picture height asked of a webcam or the sample"
-    )
-    fps: float | None = Field(
-        default=None, gt=0, le=1000, description="pictures a second asked of a webcam, sample or folder"
-    )
-    mjpg: bool = Field(
-        default=True, description="ask a webcam for MJPG, which most need for more than 640x480 at 30 fps"
-    )
-    exposure: float | None = Field(
-        default=None, description="lock a webcam's exposure at this value, in the driver's unit"
-    )
-    lock_exposure: bool = Field(default=False, description="lock a webcam's exposure where its automatic has settled")
-    white_balance: int | None = Field(
-        default=None, ge=1000, le=20000, description="lock a webcam's white balance, in kelvin"
-    )
-    lock_white_balance: bool = Field(default=False, description="lock a webcam's white balance where it has settled")
     defence_limit: float = Field(
         default=2.0,
         gt=0,
@@ -117,8 +92,7 @@ class LiveSettings(Settings):
 
     def capture(self) -> CaptureSettings:
         """Return what the source is asked for."""
-        names = CaptureSettings.model_fields.keys() & type(self).model_fields.keys()
-        return CaptureSettings(**{name: getattr(self, name) for name in names})
+        return CaptureSettings(**{name: getattr(self, name) for name in CaptureSettings.model_fields})
 
 
 class Controls(Settings):
