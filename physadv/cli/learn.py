@@ -16,6 +16,7 @@ from physadv.cli.base import Command as BaseCommand
 from physadv.dataset import labelled_pictures
 from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
+from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import save_weights
 from physadv.errors import CameraLost, DataError, EndOfStream, SettingsError
 from physadv.record import provenance
@@ -42,6 +43,9 @@ class Command(BaseCommand):
     steps: int = Field(3000, ge=1, le=200_000, description="optimiser steps (blocks)")
     scenes: int = Field(400, ge=8, le=100_000, description="random scenes (erase)")
     passes: int = Field(10, ge=1, le=1000, description="passes over the scenes (erase)")
+    patterns: int = Field(
+        160, ge=0, le=10_000, description="hostile patterns made first, a second each; needs labelled people (erase)"
+    )
     seed: int = Field(0, ge=0, description="of everything random")
 
     def run(self) -> int:
@@ -65,8 +69,12 @@ class Command(BaseCommand):
             record["settings"] = blocks.model_dump()
             save_weights(self.out, net, kind="blocks", record=record)
         else:
-            erase = EraseTraining(scenes=self.scenes, passes=self.passes, seed=self.seed)
-            head = train_eraser(photographs, erase, report=lambda p: console.print(_words(p)))
+            anybody = any(len(people) for _, people in photographs)
+            erase = EraseTraining(
+                patterns=self.patterns if anybody else 0, scenes=self.scenes, passes=self.passes, seed=self.seed
+            )
+            hostile = self._hostile(photographs, erase, console)
+            head = train_eraser(photographs, erase, hostile=hostile, report=lambda p: console.print(_words(p)))
             record["settings"] = erase.model_dump()
             save_weights(self.out, head, kind="erase", record=record)
         console.print(
@@ -75,6 +83,13 @@ class Command(BaseCommand):
             markup=False,
         )
         return 0
+
+    def _hostile(self, photographs: list[Photograph], settings: EraseTraining, console: Console) -> list[UInt8Array]:
+        if not settings.patterns:
+            console.print("no patterns are trained for it to learn from: only random textures")
+            return []
+        console.print(f"training {settings.patterns} patterns to learn from, about a second each")
+        return hostile_textures(photographs, settings.patterns, np.random.default_rng(settings.seed))
 
     def _photographs(self, console: Console) -> list[Photograph]:
         if self.images is not None:

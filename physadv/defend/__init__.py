@@ -48,7 +48,7 @@ DEFENCES: dict[str, type[Defence]] = {
 
 PRESETS: dict[str, str] = {
     "fast": "lgs,persistence",
-    "balanced": "erase:extent=0.1,persistence",
+    "balanced": "erase,persistence",
     "certified": "objectseeker",
 }
 

@@ -24,10 +24,25 @@ class Erase(RemovalDefence):
 
     name = "erase"
     title = "Erase: a small network finds pasted patterns, inpainting fills them"
-    paper = "masking with completion after Liu et al., 'Segment and complete' (CVPR 2022), trained on random textures"
-    threshold: float = Field(default=0.5, ge=0.02, le=0.99, description="confidence from which a cell is marked")
+    paper = (
+        "masking with completion after Liu et al., 'Segment and complete' (CVPR 2022), trained on textures of its own"
+    )
+    threshold: float = Field(default=0.2, ge=0.02, le=0.99, description="confidence from which a region is removed")
     extent: float = Field(
-        default=0.5, ge=0.02, le=0.99, description="confidence down to which a region around marked cells belongs to it"
+        default=0.03,
+        ge=0.01,
+        le=0.99,
+        description="confidence down to which a region around such a place belongs to it",
+    )
+    enlarge: float = Field(
+        default=1.5,
+        ge=0.5,
+        le=3,
+        description="factor by which the picture is enlarged for the search: finds smaller ones",
+    )
+    plain: bool = Field(
+        default=True,
+        description="look at the unchanged picture too, where it was changed, and report whom either shows",
     )
     complete: bool = Field(default=True, description="fill each region to its convex hull")
     smallest: int = Field(default=3, ge=1, le=1000, description="cells of 4 x 4 pixels below which a region is kept")
@@ -43,30 +58,35 @@ class Erase(RemovalDefence):
 
     def locate(self, picture: UInt8Array) -> UInt8Array:
         """Return the mask of pasted regions."""
-        height, width = picture.shape[:2]
-        share = confidence_map(load_erase_head(self.weights), picture)
+        share = confidence_map(load_erase_head(self.weights), picture, self.enlarge)
         sure = share >= self.threshold
         hot = np.asarray(share >= min(self.extent, self.threshold), np.uint8)
         mask: UInt8Array = np.zeros(hot.shape, np.uint8)
         contours, _ = cv2.findContours(hot, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for contour in contours:
-            part = np.zeros(hot.shape, np.uint8)
-            cv2.drawContours(part, [contour], -1, (255,), cv2.FILLED)
-            if not sure[part > 0].any():
+            x, y, width, height = cv2.boundingRect(contour)
+            here = np.s_[y : y + height, x : x + width]
+            part = np.zeros((height, width), np.uint8)
+            cv2.drawContours(part, [contour], -1, (255,), cv2.FILLED, offset=(-x, -y))
+            if not sure[here][part > 0].any():
                 continue
             shape = cv2.convexHull(contour) if self.complete else contour
-            cv2.drawContours(part, [shape], -1, (255,), cv2.FILLED)
-            if np.count_nonzero(part) >= self.smallest:
-                mask |= part
-        large = cv2.resize(mask, (mask.shape[1] * CELL, mask.shape[0] * CELL), interpolation=cv2.INTER_NEAREST)
-        return np.ascontiguousarray(large[:height, :width]).astype(np.uint8)
+            cv2.drawContours(part, [shape], -1, (255,), cv2.FILLED, offset=(-x, -y))
+            if np.count_nonzero(part) >= self.smallest * CELL**2:
+                mask[here] |= part
+        return mask
 
     def soft_mask(self, images: torch.Tensor) -> torch.Tensor:
         """Return the network's confidence, with its gradient."""
-        height, width = images.shape[2:]
-        padded = F.pad(images, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+        size = images.shape[2:]
+        large = images
+        if self.enlarge != 1:
+            large = F.interpolate(images, [round(s * self.enlarge) for s in size], mode="bicubic").clamp(0, 1)
+        height, width = large.shape[2:]
+        padded = F.pad(large, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
         share = load_erase_head(self.weights)(backbone_features(padded)).sigmoid()
-        return F.interpolate(share, scale_factor=float(CELL), mode="bilinear")[..., :height, :width]
+        share = F.interpolate(share, scale_factor=float(CELL), mode="bilinear")[..., :height, :width]
+        return F.interpolate(share, size, mode="bilinear") if self.enlarge != 1 else share
 
     @property
     def reason(self) -> str:
@@ -74,14 +94,23 @@ class Erase(RemovalDefence):
         return "it looks pasted on"
 
 
-def confidence_map(head: EraseHead, picture: UInt8Array) -> Float32Array:
-    """Return the confidence in [0, 1] that each cell of 4 x 4 pixels is pasted; the picture is padded to 32s first."""
+def confidence_map(head: EraseHead, picture: UInt8Array, enlarge: float = 1.0) -> Float32Array:
+    """Return the confidence in [0, 1] that each pixel is pasted: (h, w), smoothed over the network's 4 x 4 cells."""
     height, width = picture.shape[:2]
-    padded = cv2.copyMakeBorder(picture, 0, -height % MULTIPLE, 0, -width % MULTIPLE, cv2.BORDER_REPLICATE)
+    large = picture
+    if enlarge != 1:
+        large = np.asarray(cv2.resize(picture, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC), np.uint8)
+    tall, wide = large.shape[:2]
+    padded = cv2.copyMakeBorder(large, 0, -tall % MULTIPLE, 0, -wide % MULTIPLE, cv2.BORDER_REPLICATE)
     with torch.inference_mode():
         image = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div_(255)
         features = backbone_features(image.contiguous(memory_format=torch.channels_last))
-        return np.asarray(head(features).sigmoid()[0, 0], np.float32)
+        cells = head(features).sigmoid()[0, 0].numpy()
+    share = cv2.resize(cells, (cells.shape[1] * CELL, cells.shape[0] * CELL), interpolation=cv2.INTER_LINEAR)
+    share = share[:tall, :wide]
+    if enlarge != 1:
+        share = cv2.resize(share, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(share, np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
-"""How the weights of `erase` are made: random textures pasted on photographs, and a head fitted to find them.
+"""How the weights of `erase` are made: textures pasted on photographs, and a head fitted to find them.
 
-No adversarial pattern is used, and none that a defence is tested on: only textures drawn at random.
+Half of the textures are drawn at random, half are patterns trained here in a second each (see `hostile`). Nothing published
+or shipped, which is what a defence is tested on, is among them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from physadv.defend.erase_net import CELL, EraseHead, backbone_features
-from physadv.defend.textures import texture
+from physadv.defend.textures import texture, varied
 from physadv.errors import TrainingError
 from physadv.settings import Settings
 from physadv.types import Float32Array, UInt8Array
@@ -28,6 +29,8 @@ Photograph = tuple[UInt8Array, Float32Array]
 class EraseTraining(Settings):
     """How long and on what the eraser is trained."""
 
+    patterns: int = Field(default=160, ge=0, le=10_000, description="hostile patterns trained first; about 1 s each")
+    hostile: float = Field(default=0.55, ge=0, le=1, description="share of the textures that are such patterns")
     scenes: int = Field(default=400, ge=8, le=100_000, description="random scenes; their features are kept in memory")
     side: int = Field(default=320, ge=96, le=1280, multiple_of=32, description="side of a scene in pixels")
     passes: int = Field(default=10, ge=1, le=1000, description="passes over the scenes")
@@ -50,16 +53,19 @@ def train_eraser(
     photographs: Sequence[Photograph],
     settings: EraseTraining,
     *,
+    hostile: Sequence[UInt8Array] = (),
     report: Callable[[Progress], None] | None = None,
 ) -> EraseHead:
     """Return a head trained on photographs, each (h, w, 3) uint8 RGB with its people (n, 4) xyxy (n may be 0).
+
+    hostile: patterns of `hostile_textures`, (64, 64, 3) uint8 RGB each; without any all textures are drawn at random.
 
     Raises: TrainingError if there are no photographs.
     """
     if not photographs:
         raise TrainingError("the eraser needs photographs to paste textures on, got none")
     rng = np.random.default_rng(settings.seed)
-    features, truth = _scenes(photographs, settings, rng)
+    features, truth = _scenes(photographs, hostile, settings, rng)
     torch.manual_seed(settings.seed)
     head = EraseHead().train()
     with torch.no_grad():
@@ -93,14 +99,23 @@ def train_eraser(
 
 
 def _scenes(
-    photographs: Sequence[Photograph], settings: EraseTraining, rng: np.random.Generator
+    photographs: Sequence[Photograph],
+    hostile: Sequence[UInt8Array],
+    settings: EraseTraining,
+    rng: np.random.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return half-precision features (n, 320, s / 8, s / 8) of random scenes and the share of each cell that is pasted."""
     pictures = [p for p, _ in photographs] + [c for p, boxes in photographs for c in _cut(p, boxes)]
+
+    def ink() -> UInt8Array:
+        if hostile and rng.random() < settings.hostile:
+            return varied(hostile[int(rng.integers(len(hostile)))], rng)
+        return texture(SIDE, rng, pictures)
+
     features, shares = [], []
     for _ in range(settings.scenes):
         photograph = photographs[int(rng.integers(len(photographs)))]
-        image, covered = scene(photograph, pictures, settings.side, rng)
+        image, covered = scene(photograph, ink, settings.side, rng)
         tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float().div_(255)
         with torch.inference_mode():
             features.append(backbone_features(tensor.contiguous(memory_format=torch.channels_last)).half())
@@ -115,15 +130,18 @@ def _cut(picture: UInt8Array, boxes: Float32Array) -> list[UInt8Array]:
 
 
 def scene(
-    photograph: Photograph, pictures: Sequence[UInt8Array], side: int, rng: np.random.Generator
+    photograph: Photograph, ink: Callable[[], UInt8Array], side: int, rng: np.random.Generator
 ) -> tuple[UInt8Array, Float32Array]:
-    """Return a (side, side, 3) uint8 crop with up to six random textures pasted, and (side, side) coverage in [0, 1]."""
+    """Return a (side, side, 3) uint8 crop with up to six textures pasted, and (side, side) coverage in [0, 1].
+
+    ink: gives a (64, 64, 3) uint8 RGB texture.
+    """
     crop, people = _crop(*photograph, side, rng)
     image = crop.astype(np.float32)
     covered = np.zeros((side, side), np.float32)
     for _ in range(int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.25, 0.2, 0.2, 0.15, 0.1, 0.1]))):
         quad = _quad(people, side, rng)
-        image, inside = _pasted(image, texture(SIDE, rng, pictures), quad, rng)
+        image, inside = _pasted(image, ink(), quad, rng)
         covered = np.maximum(covered, inside)
     return _photographed(image, rng), covered
 

@@ -10,9 +10,11 @@ from typing import ClassVar
 import cv2
 import numpy as np
 import torch
+from pydantic import Field
 
 from physadv.arrays import to_picture, to_tensor
 from physadv.defend.base import Defence, Guarded
+from physadv.defend.either import either
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
 from physadv.detect.boxes import Letterbox
 from physadv.types import Alert, Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
@@ -26,12 +28,13 @@ class View:
     """A picture as the detector will be given it.
 
     pixels: (h, w, 3) uint8 RGB. forward: affine from the pixels that came to these, or None where they coincide.
-    alerts: what the defence did, boxes in the pixels that came.
+    alerts: what the defence did, boxes in the pixels that came. changed: False where it left every pixel as it was.
     """
 
     pixels: UInt8Array
     forward: Affine | None = None
     alerts: tuple[Alert, ...] = ()
+    changed: bool = True
 
 
 class PictureDefence(Defence):
@@ -42,6 +45,10 @@ class PictureDefence(Defence):
     """
 
     full_size: ClassVar[bool] = False
+    plain: bool = Field(
+        default=False,
+        description="look at the unchanged picture too, where it was changed, and report whom either shows",
+    )
 
     @abstractmethod
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
@@ -58,6 +65,19 @@ class PictureDefence(Defence):
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the differentiable twin; chance is drawn anew at each call, as EOT needs."""
         return PictureTwin(self, detector)
+
+
+def beside_plain(
+    defence: PictureDefence, found: Candidates, inner: GradientDetector, images: torch.Tensor
+) -> Candidates:
+    """Return a twin's candidates, with those of the unchanged images beside them if the defence looks at these too.
+
+    Whoever either look shows is reported, so an attack has to silence both.
+    """
+    if not defence.plain:
+        return found
+    plain = inner.candidates(images)
+    return Candidates(torch.cat([found.logit, plain.logit], 1), torch.cat([found.xyxy, plain.xyxy], 1))
 
 
 class PictureGuard(Guarded):
@@ -77,7 +97,8 @@ class PictureGuard(Guarded):
     def respond(self, frame: Frame) -> Detections:
         """Return the people found in the changed picture, in pixels of the frame."""
         view = self._view(frame.pixels)
-        return back_to_frame(self.ask(frame.with_pixels(view.pixels)), view, frame.size)
+        found = back_to_frame(self.ask(frame.with_pixels(view.pixels)), view, frame.size)
+        return either(found, self.ask(frame)) if self.defence.plain and view.changed else found
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the people in each picture; views of one size go through the network together."""
@@ -86,18 +107,23 @@ class PictureGuard(Guarded):
             found = self.ask_batch([v.pixels for v in views])
         else:
             found = [self.ask_batch([v.pixels])[0] for v in views]
-        return [back_to_frame(d, v, (i.shape[1], i.shape[0])) for d, v, i in zip(found, views, images, strict=True)]
+        out = [back_to_frame(d, v, (i.shape[1], i.shape[0])) for d, v, i in zip(found, views, images, strict=True)]
+        again = [n for n, view in enumerate(views) if self.defence.plain and view.changed]
+        for n, plain in zip(again, self.ask_batch([images[n] for n in again]) if again else [], strict=True):
+            out[n] = either(out[n], plain)
+        return out
 
     def _view(self, picture: UInt8Array) -> View:
         if self.defence.full_size:
             return self.defence.view(picture, self._rng, self.inner)
         small, scale = at_network_size(picture, self.imgsz)
         view = self.defence.view(small, self._rng, self.inner)
+        changed = view.pixels is not small
         if scale is None:
-            return view
+            return replace(view, changed=changed)
         undo = inverse(scale)
         alerts = tuple(_alert_through(a, undo) for a in view.alerts)
-        return View(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts)
+        return View(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts, changed)
 
 
 def at_network_size(picture: UInt8Array, imgsz: int) -> tuple[UInt8Array, Affine | None]:
@@ -152,7 +178,8 @@ class PictureTwin:
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return what the detector thinks of the defended images, with gradients to the images given."""
-        return self.inner.candidates(self.defence.differentiable(images, self._rng))
+        found = self.inner.candidates(self.defence.differentiable(images, self._rng))
+        return beside_plain(self.defence, found, self.inner, images)
 
 
 def straight_through(images: torch.Tensor, change: Callable[[UInt8Array], UInt8Array]) -> torch.Tensor:

@@ -50,6 +50,29 @@ def texture(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Arra
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
 
 
+def varied(picture: UInt8Array, rng: np.random.Generator) -> UInt8Array:
+    """Return a (s, s, 3) texture turned, mirrored, cut, and in other colours, as another attacker might have made it."""
+    out = np.rot90(picture, int(rng.integers(4)))
+    if rng.random() < 0.5:
+        out = out[:, ::-1]
+    side = len(out)
+    if rng.random() < 0.4:
+        size = int(side * rng.uniform(0.4, 1))
+        y, x = rng.integers(side - size + 1, size=2)
+        out = np.asarray(cv2.resize(out[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_LINEAR))
+    share: Float32Array = np.asarray(out, np.float32) / np.float32(255)
+    if rng.random() < 0.3:
+        share = _mixed_colours(share, rng)
+    if rng.random() < 0.5:
+        grey = share.mean(2, keepdims=True)
+        share = grey + (share - grey) * np.float32(rng.uniform(0.2, 1.1))
+    if rng.random() < 0.4:
+        share = np.asarray(cv2.GaussianBlur(share, (0, 0), rng.uniform(0.5, 3)), np.float32)
+        share = share.mean() + (share - share.mean()) * np.float32(rng.uniform(1, 2))
+    shifted = (share - 0.5) * rng.uniform(0.5, 1.3) + 0.5 + rng.normal(0, 0.06, 3)
+    return (np.clip(shifted, 0, 1) * 255).round().astype(np.uint8)
+
+
 def octaves(side: int, rng: np.random.Generator) -> Float32Array:
     """Return noise summed over octaves with a random fall-off, each channel partly its own, in [0, 1]."""
     out = np.zeros((side, side, 3), np.float32)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 
 from physadv.defend.geometry import Affine, boxes_back, compose, scaling, shift, turn, warp, warp_tensor
-from physadv.defend.picture import PictureDefence, View, straight_through
+from physadv.defend.picture import PictureDefence, View, beside_plain, straight_through
 from physadv.detect.boxes import STRIDE, Letterbox
 from physadv.types import Candidates, Detector, Float32Array, GradientDetector, UInt8Array
 
@@ -84,7 +84,8 @@ class GeometricTwin:
         found = self.inner.candidates(moved)
         flat: Float32Array = found.xyxy.detach().float().reshape(-1, 4).cpu().numpy()
         back = torch.from_numpy(boxes_back(forward, flat)).to(found.xyxy)
-        return Candidates(found.logit, back.reshape(found.xyxy.shape))
+        there = Candidates(found.logit, back.reshape(found.xyxy.shape))
+        return beside_plain(self.defence, there, self.inner, images)
 
 
 def _shrunk(picture: UInt8Array, ratio: float) -> tuple[UInt8Array, tuple[float, float]]:

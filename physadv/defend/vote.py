@@ -37,9 +37,9 @@ class Vote(Defence):
     paper = f"{OLDEST}; merging after Solovyev et al., 'Weighted boxes fusion' (2021)"
     views: str = Field(default="plain+flip+bright+median", description=f"names joined by +, of {', '.join(VIEWS)}")
     merge: Literal["mean", "vote"] = Field(
-        "mean", description="mean of all scores, or the score that `agree` views reach"
+        "vote", description="mean of all scores, or the score that `agree` views reach"
     )
-    agree: int = Field(default=2, ge=1, le=10, description="with vote: how many views must see a person")
+    agree: int = Field(default=1, ge=1, le=10, description="with vote: how many views must see a person; 1: any")
     overlap: float = Field(default=0.55, ge=0.3, le=0.9, description="IoU from which boxes of two views are one person")
 
     @field_validator("views")

@@ -14,11 +14,12 @@ from physadv.defend.chance import Noise, ResizePad
 from physadv.defend.entropy import local_entropy
 from physadv.defend.erase import Erase
 from physadv.defend.erase_training import scene
+from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import load_weights, save_weights
 from physadv.defend.lgs import LocalGradientSmoothing
 from physadv.defend.pixel_deflection import PixelDeflection, attention_map, denoised
 from physadv.defend.removal import Fill, RemovalDefence, filled
-from physadv.defend.textures import texture
+from physadv.defend.textures import texture, varied
 from physadv.defend.total_variation import TotalVariation, flattening
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_gradient
 from physadv.errors import DefenceError, TrainingError
@@ -155,6 +156,17 @@ def test_blocks_overlap_by_half_and_cover_the_picture() -> None:
     assert blocks.shape == (shape[0] * shape[1], 3 * SIDE * SIDE)
 
 
+@pytest.mark.parametrize("size", [(416, 312), (100, 70), (33, 200)])
+def test_blocks_surprise_is_that_of_redrawn_blocks(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    net = BlockNet().eval()
+    picture = with_noise(smooth(*size), (8, 8, 30, 30))
+    blocks, shape = blocks_of(picture)
+    with torch.inference_mode():
+        expected = net.surprise(blocks).numpy().reshape(shape)
+    assert surprise_map(net, picture) == pytest.approx(expected, abs=1e-5)
+
+
 def test_blocks_learn_clean_pictures_and_are_surprised_by_noise(tmp_path: Path) -> None:
     net = train_blocks([smooth(640, 480), smooth(400, 300)], BlockTraining(steps=80, batch=128, imgsz=320))
     save_weights(tmp_path / "mine.safetensors", net, kind="blocks", record={"pictures": 2})
@@ -231,9 +243,23 @@ def test_textures_and_scenes_are_varied_and_replayable() -> None:
     a = [texture(64, np.random.default_rng(i), [smooth()]) for i in range(20)]
     assert all(t.shape == (64, 64, 3) and t.dtype == np.uint8 for t in a)
     assert sum(float(t.std()) > 20 for t in a) >= 14
-    one = scene(photographs[0], [smooth()], 160, np.random.default_rng(3))
-    two = scene(photographs[0], [smooth()], 160, np.random.default_rng(3))
+    one = scene(photographs[0], lambda: a[5], 160, np.random.default_rng(3))
+    two = scene(photographs[0], lambda: a[5], 160, np.random.default_rng(3))
     assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
+
+
+def test_hostile_textures_are_trained_and_replayable() -> None:
+    person = smooth(200, 320)
+    draw_person(person, (60, 40, 140, 300))
+    photographs = [(person, np.array([[60, 40, 140, 300]], np.float32))]
+    made = [hostile_textures(photographs, 8, np.random.default_rng(2), side=32, steps=n) for n in (1, 1, 12)]
+    assert all(t.shape == (32, 32, 3) and t.dtype == np.uint8 for t in made[0])
+    assert all(np.array_equal(a, b) for a, b in zip(made[0], made[1], strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(made[0], made[2], strict=True))
+    turned = varied(made[0][0], np.random.default_rng(0))
+    assert turned.shape == (32, 32, 3) and turned.dtype == np.uint8
+    with pytest.raises(TrainingError, match="show none"):
+        hostile_textures([(person, NOBODY)], 1, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("text", ["entropy", "tv", "noise", "lgs"])

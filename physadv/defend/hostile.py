@@ -1,0 +1,181 @@
+"""Patterns trained in a second each against the embedded detector, for the eraser to learn from.
+
+Nothing published is among them. They differ in what they are trained for, on whom, how coarse and how smooth they are, and
+where they began, so that what a network learns from them is what such patterns have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from physadv.defend.erase_net import backbone
+from physadv.detect.yolo import PersonNet
+from physadv.errors import TrainingError
+from physadv.types import Float32Array, UInt8Array
+
+VIEW = 160
+TOGETHER = 8
+# People smaller than this are too coarse to train on once enlarged.
+LEAST_AREA = 24 * 48
+# Sides of the grids whose sum a pattern is: coarse ones first, which makes it look like things and not like noise.
+GRIDS = (2, 4, 8, 16, 32, 48)
+Aim = Literal["one", "several", "crowd", "dream"]
+# one: hides one person; several: hides four; crowd: shows people who are not there; dream: excites two channels of a layer.
+AIMS: dict[Aim, float] = {"one": 0.45, "several": 0.05, "crowd": 0.4, "dream": 0.1}
+DREAMT = (4, 6, 8)
+
+Person = tuple[UInt8Array, Float32Array]
+
+
+def hostile_textures(
+    photographs: Sequence[tuple[UInt8Array, Float32Array]],
+    count: int,
+    rng: np.random.Generator,
+    *,
+    side: int = 64,
+    steps: int = 60,
+    report: Callable[[int], None] | None = None,
+) -> list[UInt8Array]:
+    """Return `count` patterns, (side, side, 3) uint8 RGB each, trained on the people of photographs.
+
+    photographs: (h, w, 3) uint8 RGB, each with its people (n, 4) xyxy. report: called with the number made so far.
+
+    Raises: TrainingError if nobody in them is large enough.
+    """
+    people = [(p, b) for p, boxes in photographs for b in boxes if (b[2] - b[0]) * (b[3] - b[1]) >= LEAST_AREA]
+    if not people:
+        raise TrainingError(f"patterns are trained on people of at least {LEAST_AREA} pixels; the pictures show none")
+    natural = _colours([p for p, _ in photographs])
+    net = backbone()
+    out: list[UInt8Array] = []
+    while len(out) < count:
+        aim = list(AIMS)[int(rng.choice(len(AIMS), p=list(AIMS.values())))]
+        look = Look(2 if aim == "several" else TOGETHER, people, natural, rng)
+        _train(net, look, aim, people, rng, steps)
+        with torch.no_grad():
+            large = F.interpolate(look.ink(), (side, side), mode="bilinear").permute(0, 2, 3, 1)
+        out.extend((large * 255).round().byte().numpy())
+        if report is not None:
+            report(min(len(out), count))
+    return out[:count]
+
+
+class Look:
+    """Patterns as sums of coarse and fine grids, in colours near those of photographs, some over a piece of one.
+
+    Source: the decorrelated colours and spectra of Olah, Mordvintsev, Schubert, "Feature visualization" (2017).
+    """
+
+    def __init__(self, number: int, people: Sequence[Person], natural: torch.Tensor, rng: np.random.Generator) -> None:
+        def normal(*shape: int, spread: float) -> torch.Tensor:
+            return torch.from_numpy(rng.normal(0, spread, shape).astype(np.float32))
+
+        self.grids = [
+            normal(number, 3, n, n, spread=0.3).requires_grad_() for n in GRIDS[: int(rng.integers(4, len(GRIDS) + 1))]
+        ]
+        fall = rng.uniform(0, 0.8)
+        self.weights = [2.0 * (GRIDS[0] / n) ** fall for n in GRIDS]
+        free = float(rng.choice([0, 0.15, 0.4]))
+        self.colours = natural * (1 - free) + normal(3, 3, spread=0.6) * free
+        self.under = normal(number, 1, 1, 1, spread=0.5) + normal(number, 3, 1, 1, spread=0.2)
+        self.strength = 1.0
+        if rng.random() < 0.4:
+            pieces = np.stack([_piece(*people[int(rng.integers(len(people)))], rng) for _ in range(number)])
+            share = torch.from_numpy(pieces).permute(0, 3, 1, 2).float() / 255
+            self.under = 0.8 * torch.logit(share.clamp(0.05, 0.95))
+            self.strength = 0.6
+
+    def ink(self) -> torch.Tensor:
+        """Return the patterns (n, 3, 48, 48) in [0, 1], with gradients to the grids."""
+        size = (GRIDS[-1], GRIDS[-1])
+        parts = [F.interpolate(g, size, mode="bicubic") * w for g, w in zip(self.grids, self.weights, strict=False)]
+        coloured = torch.einsum("dc,bchw->bdhw", self.colours, torch.stack(parts).sum(0))
+        return (self.under + coloured * self.strength).sigmoid()
+
+
+def _train(
+    net: PersonNet, look: Look, aim: Aim, people: Sequence[Person], rng: np.random.Generator, steps: int
+) -> None:
+    """Move a look towards its aim: on eight people, one for each pattern or four for each of two."""
+    drawn = [_someone(*people[int(rng.integers(len(people)))], rng) for _ in range(TOGETHER)]
+    crops = torch.from_numpy(np.stack([c for c, _ in drawn])).permute(0, 3, 1, 2).float() / 255
+    boxes = np.stack([b for _, b in drawn])
+    size = boxes[:, 2:] - boxes[:, :2]
+    sides = np.sqrt(size.prod(1)) * rng.uniform(0.4, 0.6, TOGETHER)
+    centres = boxes[:, :2] + size * np.array([0.5, 0.42])
+    optimiser = torch.optim.Adam(look.grids, lr=float(rng.choice([0.1, 0.2])))
+    layer = int(rng.choice(DREAMT))
+    channels = torch.from_numpy(rng.integers(0, 1 << 16, (TOGETHER, 2)))
+    for _ in range(steps):
+        ink = look.ink()
+        if aim == "dream":
+            moved = torch.roll(F.interpolate(ink, (96, 96), mode="bilinear"), rng.integers(0, 16, 2).tolist(), (2, 3))
+            answer = net.early(moved, (layer,))[0].mean((2, 3))
+            loss = -3 * answer.gather(1, channels[: len(answer)] % answer.shape[1]).mean(1).sum()
+        else:
+            worn = ink.repeat_interleave(TOGETHER // len(ink), 0)
+            moves = centres + rng.normal(0, 0.05, (TOGETHER, 2)) * sides[:, None]
+            views = _wearing(crops, worn, sides * rng.uniform(0.6, 1.25, TOGETHER), moves, rng)
+            logit, _ = net.decode(next(iter(net.heads(views, every=False).values())), VIEW, VIEW)
+            if aim == "crowd":
+                loss = F.softplus(1 - logit.topk(30, 1).values).mean(1).sum()
+            else:
+                loss = F.softplus(3 + logit.topk(12, 1).values).mean(1).sum()
+        for grid, slope in zip(look.grids, torch.autograd.grad(loss, look.grids), strict=True):
+            grid.grad = slope
+        optimiser.step()
+
+
+def _colours(pictures: Sequence[UInt8Array]) -> torch.Tensor:
+    """Return (3, 3): what turns independent noise into colours that vary together as those of the pictures do."""
+    pixels = np.concatenate([p[::7, ::7].reshape(-1, 3) for p in pictures]).astype(np.float64) / 255
+    spread, axes = np.linalg.eigh(np.cov(pixels.T))
+    return torch.from_numpy((axes * np.sqrt(np.maximum(spread, 1e-9) / spread.max())).astype(np.float32))
+
+
+def _piece(picture: UInt8Array, box: Float32Array, rng: np.random.Generator) -> UInt8Array:
+    """Return a square piece of a person, (48, 48, 3): mostly of the upper half."""
+    height, width = picture.shape[:2]
+    side = int(min(max(min(box[2] - box[0], box[3] - box[1]), 16) * rng.uniform(0.5, 1.2), height, width))
+    spare = np.maximum(box[2:] - box[:2] - side, 1) * rng.random(2) * np.array([1, 0.5])
+    x, y = np.clip(box[:2] + spare, 0, np.array([width - side, height - side])).astype(int)
+    piece = picture[y : y + side, x : x + side]
+    return np.asarray(cv2.resize(piece, (GRIDS[-1], GRIDS[-1]), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _someone(picture: UInt8Array, box: Float32Array, rng: np.random.Generator) -> tuple[UInt8Array, Float32Array]:
+    """Return a square view of VIEW pixels around a person, and the box in it."""
+    around = max(box[2] - box[0], box[3] - box[1]) * rng.uniform(1.1, 1.6)
+    zoom = VIEW / around
+    # Shrunk by area first, so that warping does not alias.
+    ratio = min(2 * zoom, 1.0)
+    small = cv2.resize(picture, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA) if ratio < 1 else picture
+    zoom_x, zoom_y = zoom * picture.shape[1] / small.shape[1], zoom * picture.shape[0] / small.shape[0]
+    corner = VIEW / 2 - (box[:2] + box[2:]) / 2 * zoom
+    matrix = np.array([[zoom_x, 0, corner[0]], [0, zoom_y, corner[1]]])
+    view = cv2.warpAffine(small, matrix, (VIEW, VIEW), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(view, np.uint8), (box * zoom + np.tile(corner, 2)).astype(np.float32)
+
+
+def _wearing(
+    crops: torch.Tensor, worn: torch.Tensor, sides: np.ndarray, centres: np.ndarray, rng: np.random.Generator
+) -> torch.Tensor:
+    """Return the crops with a pattern of so many pixels each at its centre, turned a little, under its own light."""
+    count = len(crops)
+    angle = rng.normal(0, 0.08, count)
+    zoom = VIEW / sides
+    cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+    turned = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1)
+    move = -(turned @ (centres * 2 / VIEW - 1)[..., None])
+    matrix = torch.from_numpy(np.concatenate([turned, move], 2).astype(np.float32))
+    grid = F.affine_grid(matrix, [count, 3, VIEW, VIEW], align_corners=False)
+    inside = (grid.abs().amax(3) < 1)[:, None].float()
+    light = torch.from_numpy(rng.uniform(0.7, 1.05, (count, 1, 1, 1)).astype(np.float32))
+    placed = F.grid_sample(worn, grid, align_corners=False, padding_mode="border") * light
+    return crops * (1 - inside) + placed * inside
