@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from physadv.defend.geometry import Affine, compose, scaling, shift
-from physadv.defend.picture import PictureDefence, View
+from physadv.defend.picture import PLAIN, PictureDefence, View
 from physadv.defend.transforms import GeometricDefence
 from physadv.types import Detector, UInt8Array
 
@@ -41,6 +41,7 @@ class ResizePad(GeometricDefence):
     title = "Resize and pad: random size at a random place"
     paper = "Xie et al., 'Mitigating adversarial effects through randomization' (ICLR 2018)"
     smallest: float = Field(default=0.9, ge=0.3, le=1, description="smallest factor drawn; the largest is 1")
+    plain: bool = Field(default=True, description=PLAIN)
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
 
     def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:

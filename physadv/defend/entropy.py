@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from physadv.defend.picture import PLAIN
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Float32Array, UInt8Array
 
@@ -18,6 +19,7 @@ class LocalEntropy(RemovalDefence):
     name = "entropy"
     title = "Entropy: regions richer in detail than the rest removed"
     paper = "after Tarchoun et al., 'Jedi: entropy-based localization and removal of adversarial patches' (CVPR 2023)"
+    plain: bool = Field(default=True, description=PLAIN)
     window: int = Field(default=12, ge=4, le=64, description="side of the window in half-size pixels")
     floor: float = Field(
         default=0.8, ge=0.3, le=1, description="entropy never suspicious below this, 1 is the highest possible"

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from physadv.defend.erase_net import CELL, MULTIPLE, EraseHead, backbone_features
 from physadv.defend.learned import SHIPPED, load_weights
+from physadv.defend.picture import PLAIN
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Detector, Float32Array, UInt8Array
 
@@ -27,7 +28,7 @@ class Erase(RemovalDefence):
     paper = (
         "masking with completion after Liu et al., 'Segment and complete' (CVPR 2022), trained on textures of its own"
     )
-    threshold: float = Field(default=0.2, ge=0.02, le=0.99, description="confidence from which a region is removed")
+    threshold: float = Field(default=0.5, ge=0.02, le=0.99, description="confidence from which a region is removed")
     extent: float = Field(
         default=0.03,
         ge=0.01,
@@ -40,10 +41,7 @@ class Erase(RemovalDefence):
         le=3,
         description="factor by which the picture is enlarged for the search: finds smaller ones",
     )
-    plain: bool = Field(
-        default=True,
-        description="look at the unchanged picture too, where it was changed, and report whom either shows",
-    )
+    plain: bool = Field(default=True, description=PLAIN)
     complete: bool = Field(default=True, description="fill each region to its convex hull")
     smallest: int = Field(default=3, ge=1, le=1000, description="cells of 4 x 4 pixels below which a region is kept")
     weights: str = Field(default="", description="a file made by `physadv learn erase`; empty: the shipped one")

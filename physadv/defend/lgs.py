@@ -23,7 +23,7 @@ class LocalGradientSmoothing(PictureDefence):
     name = "lgs"
     title = "LGS: strong local gradients turned down"
     paper = "Naseer, Khan, Porikli, 'Local gradients smoothing' (WACV 2019)"
-    threshold: float = Field(default=0.45, ge=0, le=1, description="mean gradient of a block from which it is smoothed")
+    threshold: float = Field(default=0.5, ge=0, le=1, description="mean gradient of a block from which it is smoothed")
     smoothing: float = Field(default=1.5, ge=0, le=10, description="how strongly gradients are turned down")
     block: int = Field(default=15, ge=4, le=64, description="side of a block in pixels")
     step: int = Field(default=5, ge=1, le=64, description="distance between blocks in pixels")

@@ -37,6 +37,9 @@ class View:
     changed: bool = True
 
 
+PLAIN = "look at the unchanged picture too, where it was changed, and report whom either shows"
+
+
 class PictureDefence(Defence):
     """A defence that is a function of one picture.
 
@@ -45,10 +48,7 @@ class PictureDefence(Defence):
     """
 
     full_size: ClassVar[bool] = False
-    plain: bool = Field(
-        default=False,
-        description="look at the unchanged picture too, where it was changed, and report whom either shows",
-    )
+    plain: bool = Field(default=False, description=PLAIN)
 
     @abstractmethod
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:

@@ -10,7 +10,7 @@ import pywt
 import torch
 from pydantic import Field
 
-from physadv.defend.picture import PictureDefence, View, straight_through
+from physadv.defend.picture import PLAIN, PictureDefence, View, straight_through
 from physadv.types import Detector, Float32Array, Frame, UInt8Array
 
 
@@ -34,6 +34,7 @@ class PixelDeflection(PictureDefence):
     sigma: float = Field(default=0.03, ge=0, le=0.3, description="noise that the wavelets take out, 1 is white")
     attention: bool = Field(default=True, description="spare what the detector attends to; costs one more pass of it")
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
+    plain: bool = Field(default=True, description=PLAIN)
 
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the deflected and denoised picture."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 
 from physadv.defend.geometry import Affine, boxes_back, compose, scaling, shift, turn, warp, warp_tensor
-from physadv.defend.picture import PictureDefence, View, beside_plain, straight_through
+from physadv.defend.picture import PLAIN, PictureDefence, View, beside_plain, straight_through
 from physadv.detect.boxes import STRIDE, Letterbox
 from physadv.types import Candidates, Detector, Float32Array, GradientDetector, UInt8Array
 
@@ -105,6 +105,7 @@ class Stretch(GeometricDefence):
     paper = OLDEST
     x: float = Field(default=1.12, ge=0.5, le=2, description="factor of the width")
     y: float = Field(default=1.0, ge=0.5, le=2, description="factor of the height")
+    plain: bool = Field(default=True, description=PLAIN)
 
     def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
         """Return the scaling and the stretched size."""
@@ -137,6 +138,7 @@ class Flip(GeometricDefence):
     axis: Literal["horizontal", "vertical"] = Field(
         default="horizontal", description="vertical stands people on their heads"
     )
+    plain: bool = Field(default=True, description=PLAIN)
 
     def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
         """Return the mirroring."""
@@ -151,7 +153,7 @@ class Brightness(PictureDefence):
     name = "brightness"
     title = "Brightness: all values scaled and shifted"
     paper = OLDEST
-    gain: float = Field(default=1.2, ge=0.2, le=3, description="factor on every value")
+    gain: float = Field(default=1.1, ge=0.2, le=3, description="factor on every value")
     offset: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to every value, 1 is white")
 
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
@@ -173,6 +175,7 @@ class Jpeg(PictureDefence):
         "Das et al., 'Keeping the bad guys out: protecting and vaccinating deep learning with JPEG compression' (2017)"
     )
     quality: int = Field(default=60, ge=5, le=95, description="JPEG quality")
+    plain: bool = Field(default=True, description=PLAIN)
 
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the decoded picture."""
@@ -195,6 +198,7 @@ class Median(PictureDefence):
     title = "Median: fine texture smoothed away"
     paper = OLDEST
     size: int = Field(default=3, ge=3, le=9, description="side of the neighbourhood in pixels, odd")
+    plain: bool = Field(default=True, description=PLAIN)
 
     @field_validator("size")
     @classmethod
@@ -222,7 +226,7 @@ class BitDepth(PictureDefence):
     name = "bit-depth"
     title = "Bit depth: fewer levels of each colour"
     paper = "Xu, Evans, Qi, 'Feature squeezing' (2018)"
-    bits: int = Field(default=4, ge=1, le=7, description="bits a channel")
+    bits: int = Field(default=5, ge=1, le=7, description="bits a channel")
 
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the picture through a table of 256 values."""

@@ -17,14 +17,14 @@ from physadv.types import Candidates, Detections, Detector, Float32Array, Frame,
 
 VIEWS: dict[str, PictureDefence | None] = {
     "plain": None,
-    "flip": Flip(),
-    "stretch": Stretch(),
+    "flip": Flip(plain=False),
+    "stretch": Stretch(plain=False),
     "rotate": Rotate(),
     "turn": Rotate(degrees=-8),
     "bright": Brightness(),
     "dark": Brightness(gain=0.7),
-    "jpeg": Jpeg(),
-    "median": Median(size=5),
+    "jpeg": Jpeg(plain=False),
+    "median": Median(size=5, plain=False),
     "bit-depth": BitDepth(),
 }
 
