@@ -125,7 +125,7 @@ def test_the_picture_shown_is_the_one_the_detector_got(name: str) -> None:
             given.append(frame.pixels)
             return super().detect(frame)
 
-    out = parse_pipeline(name).guard(Spy()).detect(frame)
+    out = alone(name).guard(Spy()).detect(frame)
     assert out.seen is not None
     assert np.array_equal(out.seen, given[-1])
     assert max(out.seen.shape) == 640
