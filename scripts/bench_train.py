@@ -49,7 +49,9 @@ def bare(detector: YoloGradient, settings: TrainSettings) -> Callable[[], None]:
     def take() -> None:
         images = batches[state["step"] % len(batches)]
         images.grad = None
-        detector.candidates(images).logit.logsumexp(1).mean().backward()  # type: ignore[no-untyped-call]
+        # The detector as it is: with its boxes and keypoints, which the training step may leave out.
+        heads = detector.net.heads(images).values()
+        sum(h["scores"][:, 0].logsumexp(1).mean() for h in heads).backward()  # type: ignore[union-attr]
         state["step"] += 1
 
     return take

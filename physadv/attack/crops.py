@@ -23,9 +23,10 @@ FLIPPED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 SMALLEST_PX = 20.0
 PAD = 114
 VIDEO_COUNTS_AS = 12
+CHANNELS_SWAPPED, GREY = 0.2, 0.05
 # sqrt(w h) of the person over the view's side. With views of 224 to 320 pixels these are the sizes at which people of 2 %
 # to 50 % of a picture appear to a detector at 416; trained on smaller ones alone a pattern leaves large people visible.
-STREET_SHARE, WEBCAM_SHARE = (0.22, 0.9), (0.6, 1.05)
+STREET_SHARE, WEBCAM_SHARE = (0.22, 0.95), (0.6, 1.05)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,10 +271,17 @@ def _moved(picture: Picture, matrix: Array, flip: bool) -> tuple[Array, Array]:
 
 
 def _jitter(pixels: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-    """Return the photograph in another light: gain per channel, contrast, gamma, by one table per channel."""
+    """Return the photograph in another light and other clothes: gain, contrast and gamma by one table per channel, and
+    now and then channels that change places or go grey: few people wear many colours."""
     gamma = np.exp(rng.normal(0, 0.15))
     gain = np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.04, 3))
     contrast = np.exp(rng.normal(0, 0.12))
     line = np.linspace(0, 1, 256)[:, None] ** gamma * gain
     table = np.clip(((line - 0.5) * contrast + 0.5) * 255, 0, 255).round().astype(np.uint8)
-    return cv2.LUT(pixels, table[None])  # type: ignore[return-value]
+    pixels = cv2.LUT(pixels, table[None])  # type: ignore[assignment]
+    other = rng.random()
+    if other < CHANNELS_SWAPPED:
+        return np.ascontiguousarray(pixels[..., rng.permutation(3)])
+    if other < CHANNELS_SWAPPED + GREY:
+        return np.repeat(pixels.mean(2, keepdims=True), 3, 2).astype(np.uint8)
+    return pixels

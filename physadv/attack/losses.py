@@ -11,6 +11,8 @@ from physadv.types import Candidates
 
 Goal = Literal["vanish", "missize"]
 TOP = 12
+# Logits that a candidate without any overlap counts less, and the overlap from which on it counts whole.
+UNFIT, FITS = 2.0, 0.3
 
 
 def overlap(boxes: torch.Tensor, xyxy: torch.Tensor) -> torch.Tensor:
@@ -36,17 +38,22 @@ def concerned(boxes: torch.Tensor, xyxy: torch.Tensor, *, at_least: float = 0.1,
     return (overlap(boxes, xyxy) >= at_least) | (inter >= inside * own.clamp_min(1e-6))
 
 
-def vanish(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, margin: float = 3.0) -> torch.Tensor:
-    """Return (n,) losses: how sure the detector is of each person, as softplus(logit + margin) of its best candidates.
+def vanish(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, margin: float = 1.5) -> torch.Tensor:
+    """Return (n,) losses: how far the detector's best candidates of each person are above the logit -margin.
 
-    owner: (n,) picture of each person. boxes: (n, 4) pixels. margin: logits below -margin count little more. The mean over
-    the best `TOP` candidates, weighted by their own softmax, keeps a gradient on those that would be next.
+    owner: (n,) picture of each person. boxes: (n, 4) pixels. The loss is softplus(2 (logit + margin)) / 2: nearly straight
+    above -margin and soon flat below, so that whoever is hidden by now leaves the gradient to those who are still seen. The
+    mean over the best `TOP` candidates, weighted by their own softmax, keeps a gradient on those that would be next.
+    Candidates that fit a person poorly count up to `UNFIT` logits less: they must not be sure of anyone, but the box
+    around the whole person goes first.
     """
     with torch.no_grad():
-        near = concerned(boxes, candidates.xyxy.detach()[owner])
-    logit = candidates.logit[owner].masked_fill(~near, -30.0)
+        xyxy = candidates.xyxy.detach()[owner]
+        near = concerned(boxes, xyxy)
+        unfit = UNFIT * (1 - overlap(boxes, xyxy) / FITS).clamp_min(0)
+    logit = (candidates.logit[owner] - unfit).masked_fill(~near, -30.0)
     best = logit.topk(min(TOP, logit.shape[1]), 1).values
-    return F.softplus(_soft_top(best) + margin)
+    return F.softplus(2 * (_soft_top(best) + margin)) / 2
 
 
 def missize(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, at_most: float = 0.45) -> torch.Tensor:

@@ -17,8 +17,8 @@ Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
 # Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 4 and 20 minutes on two idle CPU cores, hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"steps": 1000},
-    "standard": {"steps": 4800, "starts": 2},
+    "quick": {"steps": 850},
+    "standard": {"steps": 3600, "starts": 2},
     "strong": {
         "steps": 20000,
         "batch": 32,
@@ -52,10 +52,13 @@ class TrainSettings(Settings):
         default=(224, 256, 320), min_length=1, max_length=8, description="sides of the views in pixels, in turn"
     )
     warm: float = Field(default=0.4, ge=0, le=1, description="share of the steps on views of the first size alone")
-    texels: int = Field(default=32, ge=8, le=512, description="texels along a side: as many as the camera can see")
+    texels: int = Field(default=48, ge=8, le=512, description="texels along a side: as many as the camera can see")
     pyramid: bool = Field(default=False, description="coarse and fine parameters that add up")
-    lr: float = Field(default=0.03, gt=0, le=1)
-    margin: float = Field(default=2.0, ge=-5, le=10, description="logits below minus this count little more")
+    lr: float = Field(default=0.08, gt=0, le=1)
+    spread: float = Field(
+        default=1 / 16, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
+    )
+    margin: float = Field(default=1.5, ge=-5, le=10, description="logits below minus this count little more")
     mix: Mix = Field(default="mean", description="how several detectors' losses are weighed")
     tv: float = Field(default=0.02, ge=0, description="weight of the total variation")
     nps: float = Field(default=0.02, ge=0, description="weight of the non-printability score")
@@ -70,7 +73,7 @@ class TrainSettings(Settings):
         default=1, ge=1, le=16, description="random starts, of which the best on held-out people goes on"
     )
     start_steps: int = Field(default=150, ge=1)
-    world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(0.5))
+    world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(0.3))
     side_street: tuple[float, float] = (0.30, 0.42)
     side_webcam: tuple[float, float] = (0.55, 0.72)
     shirt_period: float = Field(default=0.85, gt=0.05, le=4, description="a texture's period over the torso's width")
@@ -109,6 +112,11 @@ class TrainSettings(Settings):
         begun = step >= self.total_steps - self.steps + self.warm * self.steps
         side = self.crops[step % len(self.crops)] if begun else self.crops[0]
         return max(round(self.batch * (self.crops[0] / side) ** 2), 1), side
+
+    @property
+    def tiles(self) -> bool:
+        """Return whether the pattern repeats without a seam."""
+        return self.target == "tshirt"
 
     @property
     def wear(self) -> Wear:

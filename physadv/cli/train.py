@@ -82,7 +82,7 @@ class Command(base.Command):
     worst_of: int | None = Field(None, ge=1, le=8, description="draws of which the most harmful is trained on")
     starts: int | None = Field(None, ge=1, le=16, description="random starts, of which the best goes on")
     texels: int | None = Field(
-        None, ge=8, le=512, description="texels along the pattern's side; 32 for prints in the street, else 64"
+        None, ge=8, le=512, description="texels along the pattern's side; 48 for prints in the street, else 64"
     )
     pyramid: bool = Field(False, description="coarse and fine parameters that add up")
     batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
@@ -90,6 +90,9 @@ class Command(base.Command):
     crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,256,320")
     warm: float | None = Field(None, ge=0, le=1, description="share of the steps on views of the first size alone")
     lr: float | None = Field(None, gt=0, le=1)
+    spread: float | None = Field(
+        None, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
+    )
     tv: float | None = Field(None, ge=0, description="weight of the total variation")
     nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
     smooth: float | None = Field(None, ge=0, description="weight of smoothness at print scale")
@@ -194,6 +197,7 @@ class Command(base.Command):
             "crops",
             "warm",
             "lr",
+            "spread",
             "tv",
             "nps",
             "smooth",
@@ -201,8 +205,8 @@ class Command(base.Command):
         ]
         plain += ["look_weight", "scale", "at", "held_out", "steps"]
         values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
-        # In the street a print is 15 to 60 pixels wide; finer texels are not seen there and only slow the search down.
-        values.setdefault("texels", 32 if self.framing == "street" and self.target != "tshirt" else 64)
+        # People in the street wear few pixels: finer texels are not seen there and slow the search down.
+        values.setdefault("texels", 48 if self.framing == "street" and self.target != "tshirt" else 64)
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
             values[name] = getattr(self, name)
         if self.look is not None:
@@ -212,7 +216,7 @@ class Command(base.Command):
             values["size_mm"] = (self.width_mm or side, self.height_mm or side)
         dials = {name: getattr(self, name) for name in DIALS if getattr(self, name) is not None}
         if dials or self.strength is not None:
-            world = World.of(0.5 if self.strength is None else self.strength)
+            world = TrainSettings().world if self.strength is None else World.of(self.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
         return parse(TrainSettings, {**PRESETS[self.preset], **values}, what="train")

@@ -57,7 +57,9 @@ class TinyNet(nn.Module):
         """Return whether the head needs no suppression."""
         return self.spec.end2end
 
-    def heads(self, images: torch.Tensor, *, every: bool = True) -> dict[str, dict[str, torch.Tensor]]:
+    def heads(
+        self, images: torch.Tensor, *, every: bool = True, keypoints: bool = True
+    ) -> dict[str, dict[str, torch.Tensor]]:
         """Return {"one2many": {"scores", "boxes", "kpts"}} for images (b, 3, h, w) in [0, 1] RGB."""
         del every
         x = self.stem(images - 0.45)
@@ -68,7 +70,7 @@ class TinyNet(nn.Module):
         flat = torch.cat([h(level).flatten(2) for h, level in zip(self.head, levels, strict=True)], 2)
         # Boxes a few cells wide around each cell; scores spread around a low mean, so that few cells are people.
         raw = {"scores": flat[:, :1] * 4 - 2, "boxes": 2 + flat[:, 1:5].tanh()}
-        if self.spec.keypoints:
+        if self.spec.keypoints and keypoints:
             raw["kpts"] = flat[:, 5:]
         return {"one2many": raw}
 

@@ -68,10 +68,10 @@ class PersonNet(nn.Module):
         """Return whether the inference head needs no suppression."""
         return self.spec.end2end
 
-    def heads(self, images: torch.Tensor, *, every: bool = True) -> dict[str, Raw]:
+    def heads(self, images: torch.Tensor, *, every: bool = True, keypoints: bool = True) -> dict[str, Raw]:
         """Return the raw answers ("boxes", "scores", "kpts") of each head there is, for (b, 3, h, w) in [0, 1] RGB.
 
-        every: False leaves out the head that inference does not use.
+        every: False leaves out the head that inference does not use. keypoints: False leaves them out.
         """
         # Ultralytics' own forward also decodes, and ranks, every class of every cell; the layers are run one by one here
         # to get at the head's raw answer without that price.
@@ -82,9 +82,12 @@ class PersonNet(nn.Module):
             outputs.append(x if layer.i in self._kept else None)
         features = _inputs(self._head, outputs, x)
         names = ["one2one", "one2many"] if self.end2end else ["one2many"]
-        answers = {
-            n: self._head.forward_head(features, **getattr(self._head, n)) for n in (names if every else names[:1])
-        }
+        answers = {}
+        for name in names if every else names[:1]:
+            parts = dict(getattr(self._head, name))
+            if not keypoints and "pose_head" in parts:
+                parts["pose_head"] = None
+            answers[name] = self._head.forward_head(features, **parts)
         return {n: cast(Raw, raw) for n, raw in answers.items() if raw}
 
     def early(self, images: torch.Tensor, layers: tuple[int, ...]) -> list[torch.Tensor]:
@@ -197,7 +200,7 @@ class YoloGradient:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of the network's stride."""
         images = images.to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            answers = self.net.heads(images)
+            answers = self.net.heads(images, keypoints=False)
         h, w = images.shape[2:]
         decoded = [self.net.decode(raw, h, w) for raw in answers.values()]
         return Candidates(torch.cat([logit for logit, _ in decoded], 1), torch.cat([xyxy for _, xyxy in decoded], 1))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from physadv.attack import attack
-from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
+from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise, spread
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Placing, Scorer
@@ -34,6 +34,16 @@ def test_the_loss_falls(people: list[Picture], small: TrainSettings) -> None:
     longer = small.model_copy(update={"steps": 40, "world": World.of(0.2), "tv": 0.0, "nps": 0.0})
     optimise(Task(longer, people, [tiny_gradient()]), tell=lambda p: losses.append(p.loss))
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.02
+
+
+def test_a_spread_gradient_keeps_its_sum_and_goes_on_across_a_seam() -> None:
+    point = torch.zeros(3, 32, 32)
+    point[:, 0, 16] = 1.0
+    tiled, plain = spread(point, 2.0, tiles=True), spread(point, 2.0, tiles=False)
+    assert float(tiled.sum()) == pytest.approx(3.0, rel=1e-4)
+    assert float(tiled[0, -1, 16]) == pytest.approx(float(tiled[0, 1, 16]), rel=1e-4)
+    assert float(plain[0, -1, 16]) == 0
+    assert torch.equal(spread(point, 0.1, tiles=True), point)
 
 
 def test_the_same_seed_gives_the_same_bytes(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:

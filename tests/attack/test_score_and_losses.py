@@ -46,6 +46,21 @@ def test_vanish_looks_at_the_persons_own_candidates_alone() -> None:
     assert float(hidden.detach()) < 0.1 < 1 < float(loss.detach())
 
 
+def test_vanish_leaves_the_gradient_to_those_who_are_still_seen() -> None:
+    rows = candidates((3, 10, 10, 50, 90)), candidates((-4, 10, 10, 50, 90)), candidates((3, 25, 40, 33, 50))
+    pull = []
+    for seen in rows:
+        vanish(seen, torch.tensor([0]), BOX).sum().backward()  # type: ignore[no-untyped-call]
+        assert seen.logit.grad is not None
+        pull.append(float(seen.logit.grad[0, 0]))
+    found, hidden, scrap = pull
+    assert found > 100 * hidden > 0
+    # A box on a scrap of a person is pushed down as well, but the box around the person costs more.
+    assert scrap > 0.5
+    losses = [float(vanish(seen, torch.tensor([0]), BOX).detach()) for seen in rows]
+    assert losses[0] > losses[2] + 1
+
+
 def test_missize_is_content_once_no_box_fits() -> None:
     fits = missize(candidates((2, 10, 10, 50, 90)), torch.tensor([0]), BOX)
     off = missize(candidates((2, 10, 10, 30, 40)), torch.tensor([0]), BOX)
