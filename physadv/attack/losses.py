@@ -38,19 +38,29 @@ def concerned(boxes: torch.Tensor, xyxy: torch.Tensor, *, at_least: float = 0.1,
     return (overlap(boxes, xyxy) >= at_least) | (inter >= inside * own.clamp_min(1e-6))
 
 
-def vanish(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, margin: float = 1.5) -> torch.Tensor:
+def vanish(
+    candidates: Candidates,
+    owner: torch.Tensor,
+    boxes: torch.Tensor,
+    *,
+    margin: float = 1.5,
+    alone: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return (n,) losses: how far the detector's best candidates of each person are above the logit -margin.
 
     owner: (n,) picture of each person. boxes: (n, 4) pixels. The loss is softplus(2 (logit + margin)) / 2: nearly straight
     above -margin and soon flat below, so that whoever is hidden by now leaves the gradient to those who are still seen. The
     mean over the best `TOP` candidates, weighted by their own softmax, keeps a gradient on those that would be next.
     Candidates that fit a person poorly count up to `UNFIT` logits less: they must not be sure of anyone, but the box
-    around the whole person goes first.
+    around the whole person goes first. alone: (n,) whether someone fills the picture: there every box is about them, and
+    counts whole.
     """
     with torch.no_grad():
         xyxy = candidates.xyxy.detach()[owner]
         near = concerned(boxes, xyxy)
         unfit = UNFIT * (1 - overlap(boxes, xyxy) / FITS).clamp_min(0)
+        if alone is not None:
+            unfit = unfit * ~alone[:, None]
     logit = (candidates.logit[owner] - unfit).masked_fill(~near, -30.0)
     best = logit.topk(min(TOP, logit.shape[1]), 1).values
     return F.softplus(2 * (_soft_top(best) + margin)) / 2

@@ -36,6 +36,8 @@ CHECKPOINT = "checkpoint.safetensors"
 LOSSES_KEPT = 200
 # Share of the main run after which gradients are no longer spread, and the spread in texels that is none.
 SPREAD_UNTIL, SPREAD_LEAST = 0.77, 0.3
+# Share of a view from which on a person counts as filling it.
+FILLS = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,10 @@ def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, sc
     candidates = detector.candidates(images)
     if s.goal == "missize":
         return missize(candidates, scene.owner, scene.boxes)
-    return vanish(candidates, scene.owner, scene.boxes, margin=s.margin)
+    if s.framing == "street":
+        return vanish(candidates, scene.owner, scene.boxes, margin=s.margin)
+    share = (scene.boxes[:, 2:] - scene.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
+    return vanish(candidates, scene.owner, scene.boxes, margin=s.margin, alone=share > FILLS)
 
 
 def _priors(task: Task, pattern: Pattern) -> torch.Tensor:

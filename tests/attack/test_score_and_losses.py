@@ -59,6 +59,8 @@ def test_vanish_leaves_the_gradient_to_those_who_are_still_seen() -> None:
     assert scrap > 0.5
     losses = [float(vanish(seen, torch.tensor([0]), BOX).detach()) for seen in rows]
     assert losses[0] > losses[2] + 1
+    whole = vanish(rows[2], torch.tensor([0]), BOX, alone=torch.tensor([True]))
+    assert float(whole.detach()) == pytest.approx(losses[0], abs=1e-4)
 
 
 def test_missize_is_content_once_no_box_fits() -> None:
