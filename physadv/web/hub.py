@@ -18,11 +18,13 @@ from physadv.live.demo import Demo
 from physadv.live.draw import style
 from physadv.live.meter import Recent
 from physadv.live.vision import Shown
-from physadv.types import Detections, UInt8Array
+from physadv.types import Alert, Detections, UInt8Array
 
 # A larger picture is shrunk for the page; boxes keep the picture's own pixels.
 MAX_SIDE = 1280
 QUALITY = 82
+# Alerts that are written on the picture, the most urgent first; what was removed or uncovered is marked there anyway.
+URGENT = ("vanished", "faded", "probe", "inconsistent", "suspicious", "notice")
 # Pictures under way to one viewer: one being painted, one on the wire.
 UNACKNOWLEDGED = 2
 
@@ -154,9 +156,16 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "alerts": [
             {"kind": a.kind, "xyxy": [round(float(v), 1) for v in a.xyxy]} for a in shown.people.alerts if a.xyxy
         ],
+        "cry": _cry(shown.people.alerts),
     }
     head = json.dumps(header, separators=(",", ":")).encode()
     return Packet(shown.number, b"".join([struct.pack("<I", len(head)), head, jpeg, seen]), began)
+
+
+def _cry(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
+    """Return the alert that belongs on the picture itself, somebody missed before anything else; None if none does."""
+    first = min((a for a in alerts if a.kind in URGENT), key=lambda a: URGENT.index(a.kind), default=None)
+    return None if first is None else {"kind": first.kind, "text": first.text}
 
 
 def _people(people: Detections, *, skeleton: bool, sizes: tuple[str, ...] = ()) -> list[dict[str, Any]]:

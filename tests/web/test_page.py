@@ -198,6 +198,18 @@ def test_recording_and_download(client: TestClient, running: Demo) -> None:
         assert client.get(f"/api/recordings/{other}").status_code in (404, 422)
 
 
+def test_what_persistence_has_to_say_is_written_on_the_picture(client: TestClient) -> None:
+    assert client.post("/api/controls", json={"defend": "persistence"}).status_code == 200
+    with web_socket(client, "/ws/pictures") as socket:
+        for _ in range(40):
+            header, _, _ = next_picture(socket)
+            socket.send_text(json.dumps({"ack": header["n"]}))
+            if header["defences"]:
+                break
+        assert header["cry"]["kind"] == "notice"
+        assert "time cannot know" in header["cry"]["text"]
+
+
 def test_a_snapshot_is_the_annotated_picture(client: TestClient) -> None:
     image = cv2.imdecode(np.frombuffer(client.get("/api/snapshot.png").content, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None

@@ -34,6 +34,12 @@ function onPicture(header, image, seen) {
   const defended = header.defences.length > 0;
   say(byId("main-name"), !defended ? "detector" : seen && byId("seen").checked ? "given to the detector" : "defended");
   say(byId("main-says"), summary(header.people, header.top));
+  const cry = byId("cry");
+  cry.hidden = !header.cry;
+  if (header.cry) {
+    cry.dataset.kind = header.cry.kind;
+    say(cry, header.cry.text);
+  }
   say(byId("legend-main"), defended ? "defended" : "detector");
   byId("legend-bare").hidden = !both;
   if (both) say(byId("bare-says"), summary(header.bare, header.bare_top));
