@@ -90,6 +90,9 @@ class Command(base.Command):
     crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,256,320")
     warm: float | None = Field(None, ge=0, le=1, description="share of the steps on views of the first size alone")
     lr: float | None = Field(None, gt=0, le=1)
+    margin: float | None = Field(
+        None, ge=-5, le=10, description="logits below minus this are low enough; 1.5, before a webcam 2.5"
+    )
     spread: float | None = Field(
         None, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
     )
@@ -197,6 +200,7 @@ class Command(base.Command):
             "crops",
             "warm",
             "lr",
+            "margin",
             "spread",
             "tv",
             "nps",
@@ -207,6 +211,8 @@ class Command(base.Command):
         values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
         # People in the street wear few pixels: finer texels are not seen there and slow the search down.
         values.setdefault("texels", 48 if self.framing == "street" and self.target != "tshirt" else 64)
+        # Before a webcam every frame counts by itself, and people who are barely hidden flicker: further down with them.
+        values.setdefault("margin", {"street": 1.5, "mixed": 2.0, "webcam": 2.5}[self.framing])
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
             values[name] = getattr(self, name)
         if self.look is not None:
