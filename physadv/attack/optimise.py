@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from kornia.filters import gaussian_blur2d
 
 from physadv.attack.crops import Scene, Views
 from physadv.attack.losses import missize, vanish
@@ -27,6 +26,7 @@ from physadv.attack.state import State
 from physadv.attack.trace import culprit
 from physadv.errors import TrainingError
 from physadv.patch import Patch, load_patch, save_patch
+from physadv.simulate.blur import blurred
 from physadv.simulate.ink import default_palette
 from physadv.simulate.world import WorldDraw
 from physadv.types import GradientDetector
@@ -304,9 +304,7 @@ def spread(gradient: torch.Tensor, sigma: float, *, tiles: bool) -> torch.Tensor
     """
     if sigma < SPREAD_LEAST:
         return gradient
-    size = 2 * min(math.ceil(3 * sigma), (gradient.shape[-1] - 1) // 2) + 1
-    border = "circular" if tiles else "replicate"
-    return gaussian_blur2d(gradient[None], (size, size), (sigma, sigma), border_type=border)[0]
+    return blurred(gradient, sigma, tiles=tiles)
 
 
 @torch.no_grad()
