@@ -65,7 +65,7 @@ def card(patch: Patch, use: str, tables: dict[str, dict[str, dict[str, Any]]]) -
     lines[-1] += f" `{patch.sha256[:16]}...`"
     lines += [
         f"* Made by one `physadv train` against {record['detectors'][0]['name']}: target {patch.target}, framing"
-        f" {settings['framing']}, {settings['steps']} steps, seed {settings['seed']}; kept is step {record['step']}, the"
+        f" {settings['framing']}, {TrainSettings.model_validate(settings).total_steps} steps, seed {settings['seed']}; kept is step {record['step']}, the"
         f" best by people held out. All settings and the split ({len(split['train'])} pictures or stretches of video to"
         f" train on, {len(split['held_out'])} held out) are in the record.",
         f"* Figures: float32 PyTorch on a CPU, {date.today()}. Simulated wear (pasted flat), not photographed prints. The"
