@@ -60,12 +60,12 @@ def scored(patch: Patch, pictures: list[Picture], placing: Placing, imgsz: int) 
 def card(patch: Patch, use: str, tables: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Return the pattern's card in Markdown."""
     record, size = patch.record, " x ".join(f"{s:g}" for s in patch.size_mm)
-    settings, split = record["settings"], record["split"]
+    settings, split = TrainSettings.model_validate(record["settings"]), record["split"]
     lines = [f"# {patch.name}", "", use, "", f"* Size: {size} mm. Target: {patch.target}. SHA-256 of the pattern:"]
     lines[-1] += f" `{patch.sha256[:16]}...`"
     lines += [
         f"* Made by one `physadv train` against {record['detectors'][0]['name']}: target {patch.target}, framing"
-        f" {settings['framing']}, {TrainSettings.model_validate(settings).total_steps} steps, seed {settings['seed']}; kept is step {record['step']}, the"
+        f" {settings.framing}, {settings.total_steps} steps, seed {settings.seed}; kept is step {record['step']}, the"
         f" best by people held out. All settings and the split ({len(split['train'])} pictures or stretches of video to"
         f" train on, {len(split['held_out'])} held out) are in the record.",
         f"* Figures: float32 PyTorch on a CPU, {date.today()}. Simulated wear (pasted flat), not photographed prints. The"
