@@ -2,7 +2,8 @@
 
     python scripts/ship_pattern.py RUN NAME --images PICTURES --labels LABELS [--clip VIDEO] --use "One sentence."
 
-Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the run's held-out photographs with labels, 416 px, its rule and
+Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that the run was not trained on, 416 px, its rule
+and
 scale. Clip: a video of one person who fills the picture, that no run was trained on, side .65 and .45 sqrt(w h) on the
 chest, or the texture over the torso, 320 and 640 px. Each beside none, grey and the pattern's own pixels shuffled.
 """
@@ -93,8 +94,11 @@ def main() -> None:
     patch = replace(load_patch(given.run), name=given.name)
     settings = TrainSettings.model_validate(patch.record["settings"])
     both = placings(settings.model_copy(update={"framing": "mixed"}))
-    out = [p for p in people([str(given.images)], given.labels) if p.name in set(patch.record["split"]["held_out"])]
-    title = f"street, {len(out)} photographs held out, side {settings.scale:g} by {settings.rule}, {STREET_IMGSZ} px"
+    trained = set(patch.record["split"]["train"])
+    out = [p for p in people([str(given.images)], given.labels) if p.name not in trained]
+    title = (
+        f"street, {len(out)} photographs not trained on, side {settings.scale:g} by {settings.rule}, {STREET_IMGSZ} px"
+    )
     tables = {title: scored(patch, out, both["street"][0], STREET_IMGSZ)}
     if given.clip:
         frames = people([str(given.clip)], None)

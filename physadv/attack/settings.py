@@ -33,6 +33,8 @@ SIZE_MM: dict[Target, tuple[float, float]] = {
     "chest": (360.0, 360.0),
     "tshirt": (400.0, 400.0),
 }
+# What `webcam_scale` of a person seen to the hips measures: a print over the whole torso.
+WEBCAM_CHEST_MM = (480.0, 480.0)
 
 
 class TrainSettings(Settings):
@@ -125,4 +127,5 @@ class TrainSettings(Settings):
 
     def print_size(self) -> tuple[float, float]:
         """Return (width, height) of the print in millimetres."""
-        return self.size_mm or SIZE_MM[self.target]
+        wide = self.target == "chest" and self.framing == "webcam"
+        return self.size_mm or (WEBCAM_CHEST_MM if wide else SIZE_MM[self.target])

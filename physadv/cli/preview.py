@@ -27,7 +27,7 @@ class Command(base.Command):
     labels: Path | None = Field(None, description="folder of YOLO labels; without it the detector labels")
     out: Path = Field(Path("preview.png"), description="the sheet")
     framing: Framing = Field("mixed", description="street, webcam or mixed")
-    strength: float = Field(0.5, ge=0, le=3, description="of the simulated world")
+    strength: float = Field(0.3, ge=0, le=3, description="of the simulated world")
     columns: int = Field(6, ge=1, le=20)
     rows: int = Field(4, ge=1, le=20)
     size: int = Field(224, ge=64, le=640, multiple_of=32, description="side of a view in pixels")

@@ -212,7 +212,7 @@ class Command(base.Command):
         # People in the street wear few pixels: finer texels are not seen there and slow the search down.
         values.setdefault("texels", 48 if self.framing == "street" and self.target != "tshirt" else 64)
         # Before a webcam every frame counts by itself, and people who are barely hidden flicker: further down with them.
-        values.setdefault("margin", {"street": 1.5, "mixed": 2.0, "webcam": 2.5}[self.framing])
+        values.setdefault("margin", 2.5 if self.framing == "webcam" else 1.5)
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
             values[name] = getattr(self, name)
         if self.look is not None:
