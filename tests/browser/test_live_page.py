@@ -192,13 +192,13 @@ def test_parameters_reach_the_defence_and_another_viewers_switch(stand: Stand) -
     page.click("#defences [data-name=jpeg] .icon")
     page.evaluate(
         """() => {
-          const input = document.querySelector("#parameters-jpeg [data-key]");
+          const input = document.querySelector("#parameters-jpeg [data-key=quality]");
           input.value = input.min || "20";
           input.dispatchEvent(new Event("input", { bubbles: true }));
           input.dispatchEvent(new Event("change", { bubbles: true }));
         }"""
     )
-    until(lambda: stand.demo.controls.defend.startswith("jpeg:"), 2)
+    until(lambda: "quality=" in stand.demo.controls.defend, 2)
     eventually(other, "() => document.getElementById('defence-jpeg').checked")
 
 
