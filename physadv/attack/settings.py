@@ -15,9 +15,9 @@ from physadv.simulate.world import World
 
 Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
-# Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 4 and 20 minutes on two idle CPU cores, hours for `strong`.
+# Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 4 and 27 minutes on two idle CPU cores, hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"steps": 850},
+    "quick": {"steps": 600},
     "standard": {"steps": 3600, "starts": 2},
     "strong": {
         "steps": 20000,
