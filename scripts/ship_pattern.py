@@ -3,9 +3,8 @@
     python scripts/ship_pattern.py RUN NAME --images PICTURES --labels LABELS [--clip VIDEO] --use "One sentence."
 
 Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that the run was not trained on, 416 px, its rule
-and
-scale. Clip: a video of one person who fills the picture, that no run was trained on, side .65 and .45 sqrt(w h) on the
-chest, or the texture over the torso, 320 and 640 px. Each beside none, grey and the pattern's own pixels shuffled.
+and scale. Clip: a video of one person who fills the picture, that no run was trained on, side .65 and .45 sqrt(w h) on
+the chest, or the texture over the torso, 320 and 640 px. Each beside none, grey and the pattern's own pixels shuffled.
 """
 
 from __future__ import annotations

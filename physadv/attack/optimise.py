@@ -272,10 +272,9 @@ def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, sc
     candidates = detector.candidates(images)
     if s.goal == "missize":
         return missize(candidates, scene.owner, scene.boxes)
-    if s.framing == "street":
-        return vanish(candidates, scene.owner, scene.boxes, margin=s.margin)
     share = (scene.boxes[:, 2:] - scene.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
-    return vanish(candidates, scene.owner, scene.boxes, margin=s.margin, alone=share > FILLS)
+    alone = None if s.framing == "street" else share > FILLS
+    return vanish(candidates, scene.owner, scene.boxes, margin=s.margin, alone=alone)
 
 
 def _priors(task: Task, pattern: Pattern) -> torch.Tensor:
