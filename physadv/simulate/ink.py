@@ -52,9 +52,20 @@ class Ink(Transform[InkDraw]):
         dull = luma + params.saturation * (images - luma)
         return (black + (white - black) * dull) * params.gain + params.offset
 
+    def printed(self, pattern: torch.Tensor) -> torch.Tensor:
+        """Return a pattern (3, h, w) with what is the same in all its prints done to it: here nothing."""
+        return pattern
+
+    def vary(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
+        """Return prints (b, 3, h, w) of what `printed` gave, each with its own error."""
+        return self.apply(images, params)
+
 
 class MeasuredInk(Ink):
-    """A printer and camera that were measured with a colour chart."""
+    """A printer and camera that were measured with a colour chart.
+
+    The map is not linear, so it comes before any shrinking: the camera averages printed colours, not digital ones.
+    """
 
     colours: dict[str, object] = Field(description="the colour map, as `ColourMap.to_dict` gives it")
 
@@ -66,7 +77,15 @@ class MeasuredInk(Ink):
 
     def apply(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
         """Return images (b, 3, h, w) as this camera sees this print."""
-        return ColourMap.from_dict(self.colours, name="colours").apply(images.clamp(0, 1)) + params.offset
+        return self.vary(ColourMap.from_dict(self.colours, name="colours").apply(images.clamp(0, 1)), params)
+
+    def printed(self, pattern: torch.Tensor) -> torch.Tensor:
+        """Return a pattern (3, h, w) as this camera sees this print."""
+        return ColourMap.from_dict(self.colours, name="colours").apply(pattern[None].clamp(0, 1))[0]
+
+    def vary(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
+        """Return prints (b, 3, h, w), each with its own draw of the residual spread."""
+        return images + params.offset
 
 
 def default_palette(steps: int = 6) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -32,14 +32,12 @@ class WorldDraw:
 
     def prints(self, index: torch.Tensor) -> WorldDraw:
         """Return the draw of the prints at `index`; the pictures' part stays whole."""
-        return WorldDraw(
-            self.ink.pick(index),
-            self.cloth.pick(index),
-            self.geometry.pick(index),
-            self.light.pick(index),
-            self.erase.pick(index),
-            self.sensor,
-        )
+        names = ("ink", "cloth", "geometry", "light", "erase")
+        return WorldDraw(**{n: getattr(self, n).pick(index) for n in names}, sensor=self.sensor)
+
+    def piece(self, prints: torch.Tensor, pictures: torch.Tensor) -> WorldDraw:
+        """Return the draw of the prints and of the pictures at these indices."""
+        return replace(self.prints(prints), sensor=self.sensor.pick(pictures))
 
     @staticmethod
     def mix(draws: list[WorldDraw], choice: torch.Tensor, owner: torch.Tensor) -> WorldDraw:
@@ -97,6 +95,7 @@ class World(Settings):
         """Return pictures (b, 3, h, w) in which `pattern` (4, p, q), colour and opacity, is worn at `prints`."""
         posed = self.geometry.quads(prints.quads, draw.geometry) if len(prints) else prints.quads
         prints = Prints(prints.owner, posed, prints.rank, prints.arms, prints.window)
+        pattern = torch.cat([self.ink.printed(pattern[:3]), pattern[3:]])
         texels = prints.window[:, 2:].prod(1).sqrt() * (pattern.shape[-2] * pattern.shape[-1]) ** 0.5
         groups = []
         halvings = levels(posed, texels)
@@ -113,9 +112,9 @@ class World(Settings):
         return self.sensor.apply(composite(images, prints, groups), draw.sensor)
 
     def tiles(self, pattern: torch.Tensor, window: torch.Tensor, level: int, draw: WorldDraw) -> torch.Tensor:
-        """Return prints (m, 4, h, w) at `level` halvings: inked, worn, lit, partly hidden."""
+        """Return prints (m, 4, h, w) of the printed pattern at `level` halvings: inked, worn, lit, partly hidden."""
         shown = show(halved(pattern[None], level), window)
-        colour = self.ink.apply(shown[:, :3], draw.ink)
+        colour = self.ink.vary(shown[:, :3], draw.ink)
         opacity = shown[:, 3:]
         if self.cloth.strength:
             # Opacity keeps its outline: cloth moves the colours within it, geometry has moved the outline.

@@ -10,6 +10,7 @@ from physadv.simulate.geometry import Geometry, homography, project
 from physadv.simulate.ink import Ink, MeasuredInk, default_palette
 from physadv.simulate.jpeg import jpeg
 from physadv.simulate.light import Light
+from physadv.simulate.paste import Prints
 from physadv.simulate.sensor import Sensor, blur, kernels, lose_resolution
 from physadv.simulate.transform import Transform
 from physadv.simulate.world import World
@@ -168,3 +169,25 @@ def test_dials_are_bounded() -> None:
     with raises(ValueError):
         Light(strength=4)
     assert World.of(0.3).light.strength == 0.3
+
+
+def test_a_measured_print_is_shrunk_after_its_colours_have_changed() -> None:
+    line = torch.linspace(0, 1, 5)
+    squared = ColourMap(
+        line.square().repeat(3, 1),
+        ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        torch.eye(4)[1:],
+        torch.linspace(0, 1, 2).repeat(3, 1),
+        torch.zeros(3, 3),
+        torch.zeros(3, 3),
+    )
+    world = World.of(0).model_copy(update={"ink": MeasuredInk(strength=1, colours=squared.to_dict())})
+    stripes = torch.zeros(4, 64, 64)
+    stripes[:3, :, ::2] = 1
+    stripes[3] = 1
+    quads = torch.tensor([[[4.0, 4], [20, 4], [20, 20], [4, 20]]])
+    window, arms = torch.tensor([[0.0, 0, 1, 1]]), torch.zeros(1, 2, 5)
+    prints = Prints(torch.zeros(1, dtype=torch.long), quads, torch.zeros(1, dtype=torch.long), arms, window)
+    out = world.apply(stripes, torch.zeros(1, 3, 24, 24), prints, world.sample(1, 1, generator()))
+    # Half of the print is 1 and half is 0; their mean squared would be a quarter.
+    assert torch.allclose(out[0, :, 8:16, 8:16], torch.tensor(0.5), atol=0.02)
