@@ -42,6 +42,7 @@ def attack(
     """
     import numpy as np
 
+    from physadv.attack.crew import crew_for
     from physadv.attack.optimise import Task, optimise
     from physadv.attack.pattern import look_from
     from physadv.attack.people import Picture
@@ -55,5 +56,5 @@ def attack(
     ]
     detectors = [detector] if not isinstance(detector, Sequence) else list(detector)
     begin = None if start is None else look_from(start.pixels, chosen.texels)
-    patch, _ = optimise(Task(chosen, people, detectors, begin=begin, name=name), tell=tell)
+    patch, _ = optimise(Task(chosen, people, detectors, begin=begin, name=name, crew=crew_for(detectors)), tell=tell)
     return patch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -47,6 +47,17 @@ class Scene:
         p = self.prints
         moved = Prints(*(t.to(device) for t in (p.owner, p.quads, p.rank, p.arms, p.window)))
         return Scene(self.images.to(device), self.owner.to(device), self.boxes.to(device), moved)
+
+    def piece(self, low: int, high: int, prints: torch.Tensor) -> Scene:
+        """Return the scene of the pictures from `low` to `high` - 1; prints: (k,) those that lie in them."""
+        people = (self.owner >= low) & (self.owner < high)
+        worn = self.prints.pick(prints)
+        return Scene(
+            self.images[low:high],
+            self.owner[people] - low,
+            self.boxes[people],
+            replace(worn, owner=worn.owner - low),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from physadv.attack.crew import Crew
 from physadv.attack.crops import Scene, Views
 from physadv.attack.losses import missize, vanish
 from physadv.attack.pattern import Pattern, to_patch
@@ -74,6 +76,7 @@ class Task:
     record: dict[str, Any] = field(default_factory=dict)
     name: str = "patch"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    crew: Crew = field(default_factory=Crew)
     worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1), repr=False)
     ahead: dict[tuple[int, int, int], Future[tuple[Scene, list[WorldDraw]]]] = field(default_factory=dict, repr=False)
 
@@ -185,20 +188,20 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
     """
     s = task.settings
     parts = s.accumulate if s.accumulate % ranks.world == 0 else s.accumulate * ranks.world
-    for level in state.levels:
-        level.grad = None
+    gradients = [torch.zeros_like(v) for v in state.levels]
     total = torch.zeros((), device=task.device)
     each = torch.zeros(len(task.detectors), device=task.device)
     for part in ranks.shards(parts):
-        loss, by_detector = _attack(task, views, pattern, state, part, parts)
-        (loss / parts).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach() / parts
+        loss, by_detector, slopes = _attack(task, views, pattern, state, part, parts)
+        total += loss / parts
         each += by_detector / parts
+        for gradient, slope in zip(gradients, slopes, strict=True):
+            gradient.add_(slope, alpha=1 / parts)
     if ranks.rank == 0:
         prior = _priors(task, pattern)
         if prior.requires_grad:
-            prior.backward()  # type: ignore[no-untyped-call]
-    gradients = [v.grad if v.grad is not None else torch.zeros_like(v) for v in state.levels]
+            for gradient, slope in zip(gradients, torch.autograd.grad(prior, state.levels), strict=True):
+                gradient.add_(slope)
     ranks.sum([*gradients, total, each])
     if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in gradients):
         raise TrainingError(_diagnosis(task, views, pattern, state, parts))
@@ -216,17 +219,51 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
 
 def _attack(
     task: Task, views: Views, pattern: Pattern, state: State, part: int, parts: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the loss of one part of a batch, with gradients, and each detector's own."""
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Return the loss of one part of a batch, each detector's own, and the loss's gradients to the pattern's levels."""
     scene, draw = _draw(task, views, pattern, state.step, part, parts)
-    images = task.settings.world.apply(pattern.rgba(), scene.images, scene.prints, draw)
-    losses = torch.stack([_loss(task.settings, d, images, scene).mean() for d in task.detectors])
+    # The hardest detector is known once all people were looked at, so there the batch stays whole.
+    whole = task.settings.mix == "max" and len(task.detectors) > 1
+    pieces = _pieces(scene, draw, 1 if whole else task.crew.size)
+    people = max(len(scene.boxes), 1)
+
+    def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        scene, draw = piece
+        images = task.settings.world.apply(pattern.rgba(), scene.images, scene.prints, draw)
+        losses = torch.stack([_loss(task.settings, d, images, scene).sum() for d in task.detectors]) / people
+        loss = _mixed(task.settings, losses, state)
+        if not loss.requires_grad:
+            return losses.detach(), [torch.zeros_like(v) for v in state.levels]
+        return losses.detach(), list(torch.autograd.grad(loss, state.levels))
+
+    answers = task.crew.map(one, pieces)
+    losses = torch.stack([losses for losses, _ in answers]).sum(0)
+    slopes = [torch.stack(level).sum(0) for level in zip(*(s for _, s in answers), strict=True)]
+    return _mixed(task.settings, losses, state), losses, slopes
+
+
+def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, WorldDraw]]:
+    """Return a batch and its draw in up to `count` pieces of as many pictures each."""
+    pictures = len(scene.images)
+    count = min(count, pictures)
+    if count == 1:
+        return [(scene, draw)]
+    ends = [round(i * pictures / count) for i in range(count + 1)]
+    out = []
+    for low, high in pairwise(ends):
+        prints = ((scene.prints.owner >= low) & (scene.prints.owner < high)).nonzero().squeeze(1)
+        out.append((scene.piece(low, high, prints), draw.piece(prints, torch.arange(low, high, device=prints.device))))
+    return out
+
+
+def _mixed(s: TrainSettings, losses: torch.Tensor, state: State) -> torch.Tensor:
+    """Return the detectors' losses (d,) as one."""
     if len(losses) == 1:
-        return losses[0], losses.detach()
-    if task.settings.mix == "max":
-        return losses.max(), losses.detach()
-    weight = state.mixing.softmax(0).to(losses) if task.settings.mix == "minmax" else 1 / len(losses)
-    return (losses * weight).sum(), losses.detach()
+        return losses[0]
+    if s.mix == "max":
+        return losses.max()
+    weight = state.mixing.softmax(0).to(losses) if s.mix == "minmax" else 1 / len(losses)
+    return (losses * weight).sum()
 
 
 def _draw(task: Task, views: Views, pattern: Pattern, at: int, part: int, parts: int) -> tuple[Scene, WorldDraw]:

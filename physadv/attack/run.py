@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from physadv.arrays import read_picture
+from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
 from physadv.attack.pattern import look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, gather, record, recorded
@@ -265,6 +266,7 @@ def _task(
         printable=printable,
         palette=palette,
         begin=begin,
+        crew=crew_for(attacked),
         identity=kept,
         record=task_record,
         name=settings.target,

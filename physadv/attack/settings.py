@@ -15,10 +15,10 @@ from physadv.simulate.world import World
 
 Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
-# Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 4 and 27 minutes on two idle CPU cores, hours for `strong`.
+# Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 4 and 22 minutes on two idle CPU cores, hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"steps": 600},
-    "standard": {"steps": 3600, "starts": 2},
+    "quick": {"steps": 700},
+    "standard": {"steps": 3200, "starts": 2},
     "strong": {
         "steps": 20000,
         "batch": 32,
@@ -35,6 +35,8 @@ SIZE_MM: dict[Target, tuple[float, float]] = {
 }
 # What `webcam_scale` of a person seen to the hips measures: a print over the whole torso.
 WEBCAM_CHEST_MM = (480.0, 480.0)
+STREET_TEXELS, FINE_TEXELS = 48, 64
+MARGIN, WEBCAM_MARGIN = 1.5, 2.5
 
 
 class TrainSettings(Settings):
@@ -54,13 +56,13 @@ class TrainSettings(Settings):
         default=(224, 256, 320), min_length=1, max_length=8, description="sides of the views in pixels, in turn"
     )
     warm: float = Field(default=0.4, ge=0, le=1, description="share of the steps on views of the first size alone")
-    texels: int = Field(default=48, ge=8, le=512, description="texels along a side: as many as the camera can see")
+    texels: int = Field(default=STREET_TEXELS, ge=8, le=512, description="texels along a side: as many as are seen")
     pyramid: bool = Field(default=False, description="coarse and fine parameters that add up")
     lr: float = Field(default=0.08, gt=0, le=1)
     spread: float = Field(
         default=1 / 16, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
     )
-    margin: float = Field(default=1.5, ge=-5, le=10, description="logits below minus this count little more")
+    margin: float = Field(default=MARGIN, ge=-5, le=10, description="logits below minus this count little more")
     mix: Mix = Field(default="mean", description="how several detectors' losses are weighed")
     tv: float = Field(default=0.02, ge=0, description="weight of the total variation")
     nps: float = Field(default=0.02, ge=0, description="weight of the non-printability score")
@@ -88,6 +90,20 @@ class TrainSettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**31)
     score_every: int = Field(default=100, ge=1)
     checkpoint_every: int = Field(default=25, ge=1, description="steps between checkpoints")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_framing(cls, values: Any) -> Any:
+        """Return the fields with what suits the framing where nothing is said.
+
+        People in the street wear few pixels: finer texels are not seen there and slow the search down. Before a webcam
+        every frame counts by itself, and people who are barely hidden flicker: further down with them.
+        """
+        if not isinstance(values, dict):
+            return values
+        framing, target = values.get("framing", "street"), values.get("target", "chest")
+        texels = STREET_TEXELS if framing == "street" and target != "tshirt" else FINE_TEXELS
+        return {"texels": texels, "margin": WEBCAM_MARGIN if framing == "webcam" else MARGIN, **values}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from physadv.attack.crew import crew_for
 from physadv.attack.crops import Views
 from physadv.attack.optimise import Progress, Task, optimise, step
 from physadv.attack.people import Picture
@@ -26,7 +27,7 @@ def seconds_a_step(settings: TrainSettings, attacked: Sequence[GradientDetector]
         times.append(progress.seconds)
 
     short = settings.model_copy(update={"steps": steps, "starts": 1})
-    optimise(Task(short, made_up(8), attacked), tell=tell)
+    optimise(Task(short, made_up(8), attacked, crew=crew_for(attacked)), tell=tell)
     return float(np.median(np.diff(times)[1:])) if steps > 2 else times[-1]
 
 
@@ -34,7 +35,7 @@ def stepper(
     settings: TrainSettings, attacked: Sequence[GradientDetector], people: list[Picture]
 ) -> Callable[[], tuple[int, int]]:
     """Return a function that takes the next training step and returns its views' (count, side in pixels)."""
-    task = Task(settings, people, attacked)
+    task = Task(settings, people, attacked, crew=crew_for(attacked))
     pattern = task.pattern()
     state = State.fresh(pattern.levels, settings.texels, len(attacked))
     views = Views(people, framing=settings.framing, wear=settings.wear)

@@ -62,7 +62,7 @@ class Command(base.Command):
     seconds: float = Field(60, gt=0, le=3600, description="how long --source records")
     out: Path = Field(Path("run"), description="folder of the run")
     resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
-    preset: Preset = Field("quick", description="quick: about 4 minutes on 2 CPU cores; standard: 27; strong: hours")
+    preset: Preset = Field("quick", description="quick: about 4 minutes on 2 CPU cores; standard: 22; strong: hours")
     minutes: float | None = Field(None, gt=0, description="time instead of the preset's steps; measured at the start")
     steps: int | None = Field(None, ge=1, description="optimiser steps instead of the preset's")
     target: Target = Field("chest", description="poster, chest (a print) or tshirt (a texture that tiles)")
@@ -209,10 +209,6 @@ class Command(base.Command):
         ]
         plain += ["look_weight", "scale", "at", "held_out", "steps"]
         values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
-        # People in the street wear few pixels: finer texels are not seen there and slow the search down.
-        values.setdefault("texels", 48 if self.framing == "street" and self.target != "tshirt" else 64)
-        # Before a webcam every frame counts by itself, and people who are barely hidden flicker: further down with them.
-        values.setdefault("margin", 2.5 if self.framing == "webcam" else 1.5)
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
             values[name] = getattr(self, name)
         if self.look is not None:

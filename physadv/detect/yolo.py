@@ -184,8 +184,10 @@ class YoloGradient:
     """A network as something to attack: logits of every candidate of every head, with gradients to the images.
 
     precision: "fp32", or "bf16" for autocast; answers are float32 either way, boxes decoded in float32. sha256: of the
-    weights file.
+    weights file. reentrant: several threads may ask for candidates at once.
     """
+
+    reentrant = True
 
     def __init__(
         self, net: PersonNet, *, device: str = "cpu", precision: Literal["fp32", "bf16"] = "fp32", sha256: str = ""

@@ -1,0 +1,72 @@
+"""A batch in pieces side by side: the same step as in one, the same bytes every time, and only for those who may."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from physadv.attack.crew import Crew, crew_for
+from physadv.attack.crops import Views
+from physadv.attack.optimise import Task, optimise, step
+from physadv.attack.people import Picture
+from physadv.attack.ranks import Ranks
+from physadv.attack.settings import TrainSettings
+from physadv.attack.state import State
+from physadv.defend import parse_pipeline
+from physadv.detect.tiny import tiny_gradient
+
+
+def stepped(people: list[Picture], settings: TrainSettings, size: int) -> tuple[float, torch.Tensor]:
+    """Return the loss and the summed gradient's direction after one step by a crew of that size."""
+    work = Task(settings, people, [tiny_gradient()], crew=Crew(size))
+    pattern = work.pattern()
+    state = State.fresh(pattern.levels, settings.texels, 1)
+    loss = step(work, Views(people, framing="street", wear=settings.wear), pattern, state, Ranks())
+    return loss, state.first[-1].clone()
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_pieces_add_up_to_the_whole(people: list[Picture], small: TrainSettings, size: int) -> None:
+    settings = small.model_copy(update={"batch": 5})
+    alone, together = stepped(people, settings, 1), stepped(people, settings, size)
+    assert together[0] == pytest.approx(alone[0], rel=1e-5)
+    torch.testing.assert_close(together[1], alone[1], rtol=1e-3, atol=float(alone[1].abs().max()) * 1e-4)
+
+
+def test_pieces_of_cloth_nearly_add_up(people: list[Picture], small: TrainSettings) -> None:
+    """Windows into a texture are drawn as finely as the largest of their piece needs, so they differ a little."""
+    settings = small.model_copy(update={"batch": 5, "target": "tshirt"})
+    alone, together = stepped(people, settings, 1), stepped(people, settings, 2)
+    assert together[0] == pytest.approx(alone[0], rel=0.03)
+    assert float(torch.cosine_similarity(together[1].flatten(), alone[1].flatten(), dim=0)) > 0.9
+
+
+def test_who_is_first_changes_nothing(people: list[Picture], small: TrainSettings) -> None:
+    patches = [optimise(Task(small, people, [tiny_gradient()], crew=Crew(3)))[0] for _ in range(2)]
+    assert np.array_equal(patches[0].pixels, patches[1].pixels)
+
+
+def test_each_works_on_one_thread_and_the_caller_keeps_its_own() -> None:
+    before = torch.get_num_threads()
+    assert set(Crew(2).map(lambda _: torch.get_num_threads(), range(4))) == {1}
+    assert torch.get_num_threads() == before
+
+
+def test_a_failure_in_a_piece_is_told() -> None:
+    def fail(_: int) -> None:
+        raise ValueError("piece")
+
+    with pytest.raises(ValueError, match="piece"):
+        Crew(2).map(fail, range(2))
+
+
+def test_a_twin_that_draws_at_random_is_asked_by_one_thread() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert crew_for([tiny_gradient()]).size == 2
+        assert crew_for([parse_pipeline("noise").twin(tiny_gradient())]).size == 1
+        assert crew_for([tiny_gradient(), parse_pipeline("lgs").twin(tiny_gradient())]).size == 1
+    finally:
+        torch.set_num_threads(threads)
