@@ -79,7 +79,7 @@ def show(demo: Demo, ended: Callable[[], bool]) -> None:
     Raises: DisplayError if there is no display.
     """
     check_display()
-    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     last, resized = -1, False
     try:
         while demo.running and not ended():
