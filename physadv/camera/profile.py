@@ -89,16 +89,24 @@ class Profile(Settings):
         path = Path(where)
         if path.is_file():
             return path
-        folders = [Path("calib") / cls.FOLDER, Path(__file__).parents[2] / "calib" / cls.FOLDER]
-        for folder in folders:
+        for folder in cls._folders():
             if path.name == str(where) and (folder / f"{where}.json").is_file():
                 return folder / f"{where}.json"
-        known = sorted({p.stem for folder in folders if folder.is_dir() for p in folder.glob("*.json")})
+        known = cls.known()
         verb = "camera" if cls.FOLDER == "cameras" else "colour"
         raise CalibrationError(
             f"{where}: no such {verb} profile (known: {', '.join(known) or 'none'}); "
             f"make one with `physadv calibrate {verb}`"
         )
+
+    @classmethod
+    def known(cls) -> list[str]:
+        """Return the names by which `find` finds a profile without a path, sorted."""
+        return sorted({p.stem for folder in cls._folders() if folder.is_dir() for p in folder.glob("*.json")})
+
+    @classmethod
+    def _folders(cls) -> list[Path]:
+        return [Path("calib") / cls.FOLDER, Path(__file__).parents[2] / "calib" / cls.FOLDER]
 
     def check_age(self, *, now: datetime | None = None, days: int | None = None) -> None:
         """Do nothing if the profile is younger than `days` (its kind's usual limit unless given).

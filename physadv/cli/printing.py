@@ -34,6 +34,7 @@ class Command(BaseCommand):
     garment: Garment | None = Field(default=None, description=PrintSettings.model_fields["garment"].description)
     shirt: ShirtSize = Field(default="M", description=PrintSettings.model_fields["shirt"].description)
     cmyk: Path | None = Field(default=None, description=PrintSettings.model_fields["cmyk"].description)
+    printer: str | None = Field(default=None, description=PrintSettings.model_fields["printer"].description)
     texels: Texels = Field(default="texel", description=PrintSettings.model_fields["texels"].description)
     out: Path | None = Field(
         default=None, description="file to write, .pdf or .png; without it named after the pattern"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pypdfium2
 from PIL import Image
 
+from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
 from physadv.fabricate import shirt
@@ -74,10 +75,29 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
 
 
 def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
-    """Return the pattern, or the control that was asked for in its place."""
-    if settings.control is None:
-        return patch
-    return control(patch, settings.control, np.random.default_rng(0))
+    """Return the pattern, or the control that was asked for in its place, in the colours that go to the printer.
+
+    Raises: FabricationError if a printer's profile does not go with the pattern or with CMYK. CalibrationError if the
+    profile is missing, damaged or stale.
+    """
+    shown = patch if settings.control is None else control(patch, settings.control, np.random.default_rng(0))
+    if settings.printer is None:
+        return shown
+    if settings.cmyk is not None:
+        raise FabricationError("--printer and --cmyk: give one of the two; the profile was measured on sRGB prints")
+    profile = PrinterProfile.load(settings.printer)
+    profile.check_age()
+    trained = patch.record.get("printer")
+    if trained == profile.sha256:
+        raise FabricationError(
+            f"--printer: {patch.name} was trained through {profile.name}, so its colours are right; leave out --printer"
+        )
+    if trained:
+        raise FabricationError(
+            f"--printer: {patch.name} was trained through another printer (profile {str(trained)[:12]}, got "
+            f"{profile.sha256[:12]}); print it there without --printer, or train again with --printer {settings.printer}"
+        )
+    return replace(shown, pixels=profile.precompensate_picture(shown.pixels))
 
 
 def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
@@ -86,8 +106,8 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
     A PDF holds every sheet. A PNG is one sheet at 300 dpi; where a paper is given that takes several, each is a file of
     its own (`s-A1.png`, ...). The same request always gives the same bytes.
 
-    Raises: FabricationError if paper, size, garment, profile or file name do not go together. OSError if a file cannot
-    be written.
+    Raises: FabricationError if paper, size, garment, profile or file name do not go together. CalibrationError for a
+    printer's profile that cannot be used. OSError if a file cannot be written.
     """
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
@@ -182,6 +202,8 @@ def pdf_bytes(
         many = len(part.layout.sheets) > 1
         kind = [f"{settings.control} control"] if settings.control else []
         advice = "panels" if settings.garment == "panels" else "many" if many else "one"
+        if settings.printer:
+            kind.append(f"colours for {Path(settings.printer).stem}")
         if settings.garment == "panels":
             kind.append(f"T-shirt {settings.shirt}, {part.name}")
         legend = Legend(title, "   ".join(kind), shown.sha256, NOTES[settings.garment or None], ADVICE[advice])

@@ -39,6 +39,11 @@ class PrintSettings(Settings):
     )
     shirt: ShirtSize = Field(default="M", description="size of the shirt for --garment panels: S, M, L, XL or XXL")
     cmyk: Path | None = Field(default=None, description="convert to CMYK by this ICC profile; writes a soft proof too")
+    printer: str | None = Field(
+        default=None,
+        description="printer profile of `physadv calibrate colour`: change the colours so that this printer's come nearest "
+        "to the pattern's; for patterns that were not trained through it",
+    )
     texels: Texels = Field(
         default="texel",
         description="texel prints each cell of the pattern crisp, as an area; smooth blends from cell to cell",

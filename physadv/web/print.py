@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
+from physadv.camera.profile import NAME, PrinterProfile
 from physadv.controls import CONTROLS, Control, control
 from physadv.errors import FabricationError
 from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
@@ -44,6 +45,7 @@ class Wanted(Settings):
     shirt: ShirtSize = "M"
     texels: str = Field(default="texel", pattern="^(texel|smooth)$")
     profile: str | None = Field(default=None, max_length=100)
+    printer: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     sheet: int = Field(default=0, ge=0)
     kind: Literal[".pdf", ".png"] = ".pdf"
 
@@ -88,6 +90,7 @@ def router(room: Room) -> APIRouter:
             "garments": list(get_args(Garment)),
             "shirts": list(get_args(ShirtSize)),
             "controls": list(CONTROLS),
+            "printers": PrinterProfile.known(),
         }
 
     @out.post("/api/print/profile")

@@ -13,6 +13,8 @@ if (options) {
   byId("paper").value = "a4";
   byId("shirt").append(...options.shirts.map((s) => choice(s)));
   byId("shirt").value = "M";
+  byId("printer").append(choice("", "as they are"), ...options.printers.map((p) => choice(p)));
+  byId("printer-field").hidden = options.printers.length === 0;
   if (asked.get("pattern")) byId("pattern").value = asked.get("pattern");
   if (options.patterns.length === 0) toast("no patterns here yet; train one or upload a picture on the live page", { bad: true });
 }
@@ -26,7 +28,7 @@ function wanted() {
   const person = byId("person").value;
   if (person) out.for_person = `${person}cm`;
   else if (byId("size").value) out.size = `${byId("size").value}cm`;
-  for (const name of ["control", "garment", "paper"]) if (byId(name).value) out[name] = byId(name).value;
+  for (const name of ["control", "garment", "paper", "printer"]) if (byId(name).value) out[name] = byId(name).value;
   if (out.garment === "dtg") delete out.paper;
   if (profile && out.garment !== "dtg") out.profile = profile;
   return out;
