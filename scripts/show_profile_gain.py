@@ -5,30 +5,49 @@ it; `physadv calibrate colour` makes the profile. Two patterns are trained alike
 is the unprofiled one sent through the profile's pre-compensation, are then printed by the simulation, worn by people whom
 no run has seen, and scored: share of those whom the clean detector finds and no box finds any more, at confidence .25.
 
-    python scripts/show_profile_gain.py --images PICTURES --labels LABELS --out runs/gain --steps 600
+Street framing, photographs split by name; and webcam framing, one clip held out, and photographed people before a camera
+1 m away:
+
+    python scripts/show_profile_gain.py --images PICTURES --labels LABELS --out runs/gain
+    python scripts/show_profile_gain.py --framing webcam --images a.mkv b.mkv --test c.mkv --people PICTURES --out runs/gain
+
+Interrupted, the same command goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import cv2
 import numpy as np
+import torch
 from sim_print_camera import PrintAndCamera
 
 from physadv.attack.people import gather
-from physadv.attack.run import STREET_IMGSZ, grey
+from physadv.attack.run import SCORED_AT_MOST, STREET_IMGSZ, WEBCAM_IMGSZ, grey
 from physadv.attack.score import MIN_CONF, Placing, Scorer
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
 from physadv.dataset import labelled_pictures, split_by_name
 from physadv.detect import load_detector
+from physadv.evaluate.size_curve import CANVAS, simulate, subjects
+from physadv.fabricate.advise import Optics
 from physadv.files import write_json
 from physadv.patch import Patch, load_patch
+
+Rows = dict[str, dict[str, Any]]
+# The webcam: 640 x 480, 60 degrees wide, a person 1 m away.
+FOV, DISTANCE_M = 60.0, 1.0
 
 
 def linked(pictures: list[Path], labels: Path, names: list[str], out: Path) -> tuple[Path, Path]:
@@ -58,50 +77,117 @@ def calibrated(world: PrintAndCamera, out: Path) -> PrinterProfile:
     return PrinterProfile.load(out / "printer.json")
 
 
+def train_both(args: argparse.Namespace, images: list[Path], labels: Path | None, printer: Path) -> None:
+    """Train `without` and `with` alike, or go on with them.
+
+    Raises: SystemExit if a run fails.
+    """
+    for name, flags in (("without", []), ("with", ["--printer", str(printer)])):
+        folder = args.out / name
+        if (folder / "run.json").exists() and json.loads((folder / "run.json").read_text())["done"]:
+            continue
+        resume = ["--resume"] if (folder / "checkpoint.safetensors").exists() else []
+        argv = ["train", *(word for p in images for word in ("--images", str(p))), "--out", str(folder)]
+        argv += ["--labels", str(labels)] if labels else []
+        argv += ["--framing", args.framing, "--steps", str(args.steps), "--seed", str(args.seed)]
+        argv += ["--batch", str(args.batch)]
+        argv += ["--threads", str(args.threads)] if args.threads else []
+        if physadv([*argv, *flags, *resume]):
+            raise SystemExit(f"the run {name} failed")
+
+
+def scored(pictures: list[str], labels: Path | None, framing: str, cache: Path) -> dict[str, Callable[[Patch], Any]]:
+    """Return scorers of a framing by name, for people in pictures, clips and folders."""
+    webcam = framing == "webcam"
+    placing = Placing("area", 0.65, chest=True) if webcam else Placing()
+    out: dict[str, Callable[[Patch], Any]] = {}
+    for imgsz in (WEBCAM_IMGSZ, CANVAS) if webcam else (STREET_IMGSZ,):
+        detector = load_detector(backend="torch", imgsz=imgsz, min_conf=MIN_CONF)
+        people = gather(pictures, labels, lambda: load_detector(backend="torch", imgsz=CANVAS), cache=cache, say=print)
+        # Frames of a clip are near copies of each other: some of them say as much as all.
+        shown = [p for p in people.pictures if len(p.boxes)]
+        shown = shown[:: max(-(-len(shown) // SCORED_AT_MOST), 1)]
+        out[f"{framing} at {imgsz} px"] = partial(_figures, Scorer(shown, detector, placing))
+    return out
+
+
+def _figures(scorer: Scorer, patch: Patch) -> dict[str, Any]:
+    return dict(scorer.score(patch).plain())
+
+
+def before_webcam(where: Path, labels: Path | None) -> dict[str, Callable[[Patch], Any]]:
+    """Return a scorer of photographed people, cut and scaled as a webcam shows somebody 1 m away."""
+    detector = load_detector(backend="torch", imgsz=CANVAS, precision="fp32")
+    people = subjects(labelled_pictures(where, labels), detector)
+    optics = Optics.from_fov(640, 480, FOV, CANVAS)
+
+    def score(patch: Patch) -> dict[str, Any]:
+        cell = simulate(patch, people, detector, optics, distance_m=DISTANCE_M, side_cm=patch.size_mm[0] / 10)
+        return {"n_people": cell.n, "asr_strict25": round(cell.asr, 4), "ci95": [round(v, 4) for v in cell.ci95]}
+
+    return {f"photographed people before a webcam, {CANVAS} px": score}
+
+
 def main() -> None:
     """Run it and write gain.json."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, nargs="+", required=True, help="pictures to train on")
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--test", nargs="*", default=[], help="pictures held out; without it 40 %% of --images by name")
+    parser.add_argument("--people", type=Path, help="photographs not trained on, to be shown as before a webcam")
+    parser.add_argument("--people-labels", type=Path)
+    parser.add_argument("--framing", choices=("street", "webcam"), default="street")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--threads", type=int)
     args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+        cv2.setNumThreads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     world = PrintAndCamera()
     profile = calibrated(world, args.out)
 
-    pictures = [p.path for p in labelled_pictures(args.images, args.labels)]
-    train_names, test_names = split_by_name([p.name for p in pictures], held_out=0.4, seed=7)
-    images, labels = linked(pictures, args.labels, train_names, args.out / "train")
-    for name, flags in (("without", []), ("with", ["--printer", str(args.out / "printer.json")])):
-        folder = args.out / name
-        if (folder / "patch.safetensors").exists():
-            continue
-        resume = ["--resume"] if (folder / "checkpoint.safetensors").exists() else []
-        argv = ["train", "--images", str(images), "--labels", str(labels), "--out", str(folder)]
-        if physadv([*argv, "--steps", str(args.steps), "--seed", str(args.seed), *flags, *resume]):
-            raise SystemExit(f"the run {name} failed")
+    images, labels, test = args.images, args.labels, args.test
+    test_labels = None
+    if not test:
+        pictures = [p.path for where in args.images for p in labelled_pictures(where, args.labels)]
+        train_names, test_names = split_by_name([p.name for p in pictures], held_out=0.4, seed=7)
+        folder, labels = linked(pictures, args.labels, train_names, args.out / "train")
+        images = [folder]
+        folder, test_labels = linked(pictures, args.labels, test_names, args.out / "test")
+        test = [str(folder)]
+    train_both(args, images, labels, args.out / "printer.json")
 
-    detector = load_detector(backend="torch", imgsz=STREET_IMGSZ, min_conf=MIN_CONF)
-    test_images, test_labels = linked(pictures, args.labels, test_names, args.out / "test")
-    people = gather([str(test_images)], test_labels, lambda: detector, cache=args.out / "cache", say=print)
-    scorer = Scorer([p for p in people.pictures if len(p.boxes)], detector, Placing())
+    scorers = scored(test, test_labels, args.framing, args.out / "cache")
+    if args.people is not None:
+        scorers |= before_webcam(args.people, args.people_labels)
     plain = load_patch(args.out / "without")
     shown: dict[str, Patch] = {
-        "grey": grey(),
+        "grey": replace(grey(), size_mm=plain.size_mm),
         "without": plain,
         "without, pre-compensated": replace(plain, pixels=profile.precompensate_picture(plain.pixels)),
         "with": load_patch(args.out / "with"),
     }
-    rows = {"none": scorer.score(None).plain()}
-    for name, patch in shown.items():
-        rows[f"{name}, on screen"] = scorer.score(patch).plain()
-        rows[f"{name}, printed"] = scorer.score(replace(patch, pixels=world.picture(patch.pixels))).plain()
-    gain = (rows["with, printed"]["asr_strict25"] or 0) - (rows["without, printed"]["asr_strict25"] or 0)
-    write_json(args.out / "gain.json", {"steps": args.steps, "seed": args.seed, "rows": rows, "gain": gain})
-    print(json.dumps(rows, indent=1))
-    print(f"ASR gained by the profile, seen through the printer and camera: {gain:+.3f}")
+    result: dict[str, Any] = {
+        "framing": args.framing,
+        "steps": args.steps,
+        "batch": args.batch,
+        "seed": args.seed,
+        "tests": {},
+    }
+    for name, score in scorers.items():
+        rows: Rows = {}
+        for label, patch in shown.items():
+            rows[f"{label}, on screen"] = score(patch)
+            rows[f"{label}, printed"] = score(replace(patch, pixels=world.picture(patch.pixels)))
+        gain = (rows["with, printed"]["asr_strict25"] or 0) - (rows["without, printed"]["asr_strict25"] or 0)
+        result["tests"][name] = {"gain": round(gain, 4), "rows": rows}
+        print(json.dumps(rows, indent=1))
+        print(f"{name}: ASR gained by the profile, seen through the printer and camera: {gain:+.3f}", flush=True)
+    write_json(args.out / "gain.json", result)
 
 
 if __name__ == "__main__":
