@@ -122,7 +122,8 @@ def before_webcam(where: Path, labels: Path | None) -> dict[str, Callable[[Patch
     optics = Optics.from_fov(640, 480, FOV, CANVAS)
 
     def score(patch: Patch) -> dict[str, Any]:
-        cell = simulate(patch, people, detector, optics, distance_m=DISTANCE_M, side_cm=patch.size_mm[0] / 10)
+        tried = simulate(patch, people, detector, optics, distance_m=DISTANCE_M, side_cm=patch.size_mm[0] / 10)
+        cell = tried.cell()
         return {"n_people": cell.n, "asr_strict25": round(cell.asr, 4), "ci95": [round(v, 4) for v in cell.ci95]}
 
     return {f"photographed people before a webcam, {CANVAS} px": score}

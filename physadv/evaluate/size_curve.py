@@ -23,7 +23,7 @@ from physadv.fabricate.advise import HEADROOM, Optics, seen
 from physadv.patch import Patch
 from physadv.simulate.placement import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, VISIBLE, chest_quads
 from physadv.simulate.wear import Worn
-from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
 
 CONF, STRICT_IOU, FOUND_IOU = 0.25, 0.1, 0.5
 PERSON_CM = 170.0
@@ -90,6 +90,22 @@ class Cell:
         middle = (p + z * z / (2 * n)) / (1 + z * z / n)
         reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """What became of each person in one cell. found, hidden: (n,) bool; found bare, and then not found with the pattern.
+
+    Whoever could not be shown at that size counts as not found.
+    """
+
+    found: BoolArray
+    hidden: BoolArray
+
+    def cell(self, who: BoolArray | None = None) -> Cell:
+        """Return the counts, over those in the (n,) mask `who` or over all."""
+        chosen = self.found if who is None else self.found & who
+        return Cell(int(chosen.sum()), int((self.hidden & chosen).sum()))
 
 
 def subjects(pictures: Sequence[LabelledPicture], detector: Detector, *, smallest_px: float = 120.0) -> list[Subject]:
@@ -212,18 +228,20 @@ class Wearer(Worn):
 class Trial:
     """The same shots for every size: the detector looks at each bare picture once."""
 
-    def __init__(self, shots: Sequence[Shot], detector: Detector) -> None:
-        self._detector = detector
-        self.shots = [s for s in shots if self._finds(s)]
+    def __init__(self, shots: Sequence[Shot | None], detector: Detector) -> None:
+        """shots: one for each person, None for those who cannot be shown at this size."""
+        self._detector, self.shots = detector, list(shots)
+        self.found = np.array([s is not None and self._finds(s) for s in shots], bool)
 
-    def cell(self, patch: Patch, relative: float) -> Cell:
-        """Return how many of the people found bare are hidden by the pattern at this size."""
+    def wears(self, patch: Patch, relative: float) -> Tried:
+        """Return which of the people found bare are hidden by the pattern at this size."""
         wearer = Wearer(patch, relative=relative)
-        hidden = 0
-        for one in self.shots:
-            answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
-            hidden += not touched(one.xyxy[None], answer, conf=CONF, iou_above=STRICT_IOU)[0]
-        return Cell(len(self.shots), int(hidden))
+        hidden = np.zeros(len(self.shots), bool)
+        for i, one in enumerate(self.shots):
+            if one is not None and self.found[i]:
+                answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
+                hidden[i] = not touched(one.xyxy[None], answer, conf=CONF, iou_above=STRICT_IOU)[0]
+        return Tried(self.found, hidden)
 
     def _finds(self, one: Shot) -> bool:
         answer = self._detector.detect(Frame(one.pixels, 0, 0, 0.0))
@@ -244,24 +262,53 @@ def measure(
 
     Raises: DataError if nowhere on the grid 5 people could be placed.
     """
+    return table(try_grid(patch, people, detector, seed=seed, progress=progress), detector, seed=seed)
+
+
+def try_grid(
+    patch: Patch,
+    people: Sequence[Subject],
+    detector: Detector,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[tuple[float, float, float], Tried]:
+    """Return what became of each person in each cell, by (visible pixels, share shown, relative size)."""
     rows = [(px, 1.0) for px in WHOLE_PX] + [(px, share) for share in SHARES for px in CUT_PX]
-    cells: list[dict[str, Any]] = []
+    out: dict[tuple[float, float, float], Tried] = {}
     for step, (visible, share) in enumerate(rows):
         if progress is not None:
             progress(step / len(rows), f"{visible:.0f} px, {share:.0%} of the person")
         frame = (CANVAS, 480) if share == 1.0 else (CANVAS, round(visible / (1 - HEADROOM)))
         rng = np.random.default_rng([seed, step])
         drawn = [shot(s, person_px=visible / share, frame=frame, rng=rng) for s in people]
-        trial = Trial([s for s in drawn if s is not None], detector)
-        if len(trial.shots) < FEWEST:
+        trial = Trial(drawn, detector)
+        if trial.found.sum() >= FEWEST:
+            out |= {(visible, share, relative): trial.wears(patch, relative) for relative in RELATIVE}
+    return out
+
+
+def table(
+    tried: dict[tuple[float, float, float], Tried],
+    detector: Detector,
+    *,
+    seed: int = 0,
+    who: BoolArray | None = None,
+) -> dict[str, Any]:
+    """Return the size curve that `try_grid` found, over those in the (n,) mask `who` or over all, as plain values.
+
+    Raises: DataError if no cell holds 5 people.
+    """
+    cells: list[dict[str, Any]] = []
+    for (visible, share, relative), one in tried.items():
+        cell = one.cell(who)
+        if cell.n < FEWEST:
             continue
-        for relative in RELATIVE:
-            cell = trial.cell(patch, relative)
-            low, high = cell.ci95
-            cells.append({
-                "visible_px": visible, "shown": share, "relative": relative, "n": cell.n, "hidden": cell.hidden,
-                "asr": round(cell.asr, 4), "ci95": [round(low, 4), round(high, 4)],
-            })  # fmt: skip
+        low, high = cell.ci95
+        cells.append({
+            "visible_px": visible, "shown": share, "relative": relative, "n": cell.n, "hidden": cell.hidden,
+            "asr": round(cell.asr, 4), "ci95": [round(low, 4), round(high, 4)],
+        })  # fmt: skip
     if not cells:
         raise DataError(
             f"--images: fewer than {FEWEST} people could be shown at any size; give more or larger pictures"
@@ -272,7 +319,7 @@ def measure(
         "precision": detector.precision,
         "conf": CONF,
         "strict_iou": STRICT_IOU,
-        "people": len(people),
+        "people": len(next(iter(tried.values())).found) if who is None else int(who.sum()),
         "seed": seed,
         "cells": cells,
     }
@@ -288,8 +335,8 @@ def simulate(
     side_cm: float,
     person_cm: float = PERSON_CM,
     seed: int = 0,
-) -> Cell:
-    """Return what a pinhole camera's pictures give: people at that distance, the print at its physical size on the chest.
+) -> Tried:
+    """Return what a pinhole camera's pictures give of each person at that distance, the print at its true size on the chest.
 
     detector: with imgsz as in `optics`. The pictures have the camera's resolution; the detector scales them itself.
 
@@ -299,4 +346,4 @@ def simulate(
     rng = np.random.default_rng([seed, round(distance_m * 1000)])
     frame = (optics.width, optics.height)
     drawn = [shot(s, person_px=view.person_px / optics.scale, frame=frame, rng=rng) for s in people]
-    return Trial([s for s in drawn if s is not None], detector).cell(patch, view.relative)
+    return Trial(drawn, detector).wears(patch, view.relative)
