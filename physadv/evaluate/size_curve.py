@@ -336,7 +336,7 @@ def simulate(
     person_cm: float = PERSON_CM,
     seed: int = 0,
 ) -> Tried:
-    """Return what a pinhole camera's pictures give of each person at that distance, the print at its true size on the chest.
+    """Return what a pinhole camera's pictures give of each person, at that distance, the print at its true size.
 
     detector: with imgsz as in `optics`. The pictures have the camera's resolution; the detector scales them itself.
 
