@@ -60,8 +60,8 @@ class Score:
 
     @property
     def badness(self) -> float:
-        """Return recall and mean confidence together: smooth enough to choose by with few people."""
-        return self.recall25 + self.mean_max_conf
+        """Return recall, the share still seen in any way, and mean confidence together; the last tells even ones apart."""
+        return self.recall25 + (1 - self.hidden25) + self.mean_max_conf
 
     def plain(self) -> dict[str, float | int | None]:
         """Return the figures for a record, rounded; None where there is no one to count (JSON has no NaN)."""
