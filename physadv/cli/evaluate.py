@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from physadv.evaluate.report import Examples, write_report, write_video_report
 from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Trial, entries, run
+from physadv.files import write_json
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
 from physadv.types import Detector
@@ -59,6 +61,15 @@ class Command(BaseCommand):
     )
     restarts: int = Field(default=3, ge=1, le=50, description="adaptive attacks on each defence; the worst is reported")
     attack_steps: int = Field(default=400, ge=1, description="optimiser steps of each adaptive attack")
+    attack_views: int = Field(
+        default=12, ge=1, le=256, description="views of 224 pixels a step, fewer where they are larger"
+    )
+    score_share: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="with --adaptive: share of the photographs that is scored, unless the patterns' own split says which",
+    )
     certify: bool = Field(
         default=False,
         description="certified recall of each --defend with objectseeker, or of its defaults; many views a picture",
@@ -112,6 +123,7 @@ class Command(BaseCommand):
                 detector = _detector(name, settings)
                 facts["detectors"].append({"name": detector.name, "sha256": getattr(detector, "sha256", "")})
                 trial = Trial(scenes, detector, settings, shown=None if number else examples, progress=tell)
+                trial.scored = partial(_keep, self.out, list(cells))
                 run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
                 if self.adaptive:
                     self._attack(name, trial, pipelines, others, patches, tell)
@@ -138,21 +150,21 @@ class Command(BaseCommand):
     ) -> None:
         from physadv.attack.settings import TrainSettings
         from physadv.evaluate.adaptive import Budget, attacker, score_adaptive
-        from physadv.patch import save_patch
 
         settings = trial.settings
         attacked = load_gradient_detector(name, device=settings.device)
         budget = Budget(self.restarts, self.attack_steps)
-        train = TrainSettings(seed=settings.seed, rule=settings.rule, scale=settings.scale)
+        train = TrainSettings(
+            seed=settings.seed, rule=settings.rule, scale=settings.scale, batch=self.attack_views, crops=(224,)
+        )
         total = budget.restarts * len(pipelines)
 
         def step(pipeline: Pipeline, restart: int, at: Any) -> None:
             done = pipelines.index(pipeline) * budget.restarts + restart + at.step / max(at.steps, 1)
             tell(done / total, f"adaptive through {pipeline}, restart {restart + 1}, step {at.step}")
 
-        attack = attacker(others, attacked, budget, train, _strongest(trial.cells, patches), step)
-        for patch in score_adaptive(trial, pipelines, attack, budget, attacked):
-            save_patch(patch, self.out / "adaptive", stem=patch.name.replace("/", "-").replace(":", "-"))
+        attack = attacker(others, attacked, budget, train, step, self.out / "adaptive" / name.replace("/", "-"))
+        score_adaptive(trial, pipelines, attack, budget, attacked, patches)
 
     def _proven(
         self, detector: Detector, scenes: Scenes, pipelines: list[Pipeline], tell: Any
@@ -221,7 +233,9 @@ class Command(BaseCommand):
         scenes = read_scenes(images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints)
         trained = set[str]().union(*(doubts.trained_on(p) or set() for p in patches))
         if self.adaptive and not any(doubts.was_seen(s, trained) for s in scenes.scenes):
-            trained = set(split_by_name([s.name for s in scenes.scenes], held_out=0.25, seed=settings.seed)[0])
+            trained = set(
+                split_by_name([s.name for s in scenes.scenes], held_out=self.score_share, seed=settings.seed)[0]
+            )
         if not (self.held_out or self.adaptive):
             return scenes, []
         left = [s for s in scenes.scenes if not doubts.was_seen(s, trained)]
@@ -238,10 +252,9 @@ def _detector(name: str, settings: EvaluateSettings) -> Detector:
     )
 
 
-def _strongest(cells: Sequence[Cell], patches: Sequence[Patch]) -> list[Patch]:
-    """Return the pattern with the lowest AP50 against the bare detector, or nothing if there are no patterns."""
-    bare = {c.patch: c["ap50"] for c in cells if c.condition == "patch" and c.defence == "none" and not c.transform}
-    return sorted(patches, key=lambda p: bare.get(p.name) or 0.0)[:1]
+def _keep(folder: Path, before: list[Cell], cells: list[Cell]) -> None:
+    """Write what is scored so far: an evaluation of hours that fails keeps what it has."""
+    write_json(folder / "results.json", [c.plain() for c in (*before, *cells)])
 
 
 def _at(text: str) -> float | str:

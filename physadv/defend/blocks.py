@@ -78,15 +78,14 @@ class BlockAutoencoder(RemovalDefence):
         marked = ((hot > 0) & (near >= self.neighbours)).astype(np.uint8)
         return _upright(marked, picture.shape[1], picture.shape[0])
 
-    def soft_mask(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the suspicion of each block as a slope around the threshold."""
+    def suspicion(self, images: torch.Tensor) -> torch.Tensor:
+        """Return how far above the threshold the surprise of each block is, in logarithms: a slope at any distance."""
         net = self._net()
         height, width = images.shape[2:]
         rows, columns = 2 * (height // SIDE) - 1, 2 * (width // SIDE) - 1
         blocks = F.unfold(images, SIDE, stride=SIDE // 2)
         value = net.surprise(blocks.transpose(1, 2).reshape(-1, blocks.shape[1])).reshape(len(images), 1, rows, -1)
-        soft = (4 * (value[..., :columns] / self.threshold - 1)).sigmoid()
-        return F.interpolate(soft, (height, width), mode="nearest")
+        return 4 * (value[..., :columns] / self.threshold).clamp_min(1e-4).log()
 
     @property
     def reason(self) -> str:

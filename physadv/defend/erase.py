@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,7 +57,9 @@ class Erase(RemovalDefence):
 
     def locate(self, picture: UInt8Array) -> UInt8Array:
         """Return the mask of pasted regions."""
-        share = confidence_map(load_erase_head(self.weights), picture, self.enlarge)
+        return self._regions(confidence_map(load_erase_head(self.weights), picture, self.enlarge))
+
+    def _regions(self, share: Float32Array) -> UInt8Array:
         sure = share >= self.threshold
         hot = np.asarray(share >= min(self.extent, self.threshold), np.uint8)
         mask: UInt8Array = np.zeros(hot.shape, np.uint8)
@@ -74,17 +77,31 @@ class Erase(RemovalDefence):
                 mask[here] |= part
         return mask
 
-    def soft_mask(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the network's confidence, with its gradient."""
-        size = images.shape[2:]
+    def suspicion(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's logits of its cells, less that of the threshold."""
         large = images
         if self.enlarge != 1:
-            large = F.interpolate(images, [round(s * self.enlarge) for s in size], mode="bicubic").clamp(0, 1)
+            size = [round(s * self.enlarge) for s in images.shape[2:]]
+            large = F.interpolate(images, size, mode="bicubic").clamp(0, 1)
         height, width = large.shape[2:]
         padded = F.pad(large, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        share = load_erase_head(self.weights)(backbone_features(padded)).sigmoid()
+        cells: torch.Tensor = load_erase_head(self.weights)(backbone_features(padded))
+        cells = cells[..., : -(-height // CELL), : -(-width // CELL)]
+        return cells - float(np.log(self.threshold / (1 - self.threshold)))
+
+    def slope(self, grid: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's confidence, with its gradient."""
+        share = (grid + float(np.log(self.threshold / (1 - self.threshold)))).sigmoid()
+        height, width = (round(s * self.enlarge) for s in images.shape[2:])
         share = F.interpolate(share, scale_factor=float(CELL), mode="bilinear")[..., :height, :width]
-        return F.interpolate(share, size, mode="bilinear") if self.enlarge != 1 else share
+        return F.interpolate(share, images.shape[2:], mode="bilinear") if self.enlarge != 1 else share
+
+    def located(self, pictures: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
+        """Return the grown mask of each picture, from the confidence that the twin has already."""
+        if grid is None or not pictures:
+            return super().located(pictures, grid)
+        share = self.slope(grid, grid.new_empty(len(grid), 3, *pictures[0].shape[:2])).float().cpu().numpy()
+        return [self._grown(self._regions(one[0])) for one in share]
 
     @property
     def reason(self) -> str:

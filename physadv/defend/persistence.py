@@ -46,7 +46,10 @@ class Persistence(Defence):
     lasting: float = Field(
         default=1.0, ge=0, le=30, description="seconds somebody must have been followed to be missed"
     )
-    usual: float = Field(default=0.5, ge=0, le=1, description="median score somebody must have had to be missed")
+    usual: float = Field(default=0.65, ge=0, le=1, description="median score somebody must have had to be missed")
+    steady: float = Field(
+        default=0.8, ge=0, le=1, description="share of frames in which somebody must have been seen to be missed"
+    )
     faded: float = Field(
         default=0.7,
         ge=0,
@@ -57,7 +60,7 @@ class Persistence(Defence):
         default=0.04, ge=0, le=0.5, description="share of the picture at its rim where people may leave"
     )
     remember: float = Field(
-        default=8.0, ge=0, le=120, description="seconds an alarm stands unless the person comes back"
+        default=4.0, ge=0, le=120, description="seconds an alarm stands unless the person comes back"
     )
 
     @model_validator(mode="after")
@@ -152,6 +155,8 @@ class PersistenceGuard(Guarded):
         some = found.pick(usable)
         identity = [-1] * len(found)
         taken = set()
+        for track in self._tracks:
+            track.frames += 1
         for row, column in assign(self._tracks, some, now, overlap=0.3):
             self._tracks[row].match(some, column, now, d.sure, d.faded, d.remember)
             identity[int(usable[column])] = self._tracks[row].identity
@@ -194,13 +199,22 @@ class PersistenceGuard(Guarded):
                 if _share_covered(track.at(now), sure) > 0.3 or not self._must_be_here(track, size):
                     # Behind somebody, or gone by way of the rim: explained once, not asked again.
                     track.hidden = True
-                elif self._proven(track) and track.sure_s - track.born_s >= d.lasting and track.usual >= d.usual:
+                elif self._missed(track):
                     track.alert = Alert("vanished", self._words(track, missing, size, now))
             if track.alert is not None and missing <= d.remember:
                 out.append(replace(track.alert, xyxy=_corners(track.at(now))))
             elif self._fades(track, sure, size, now):
                 out.append(Alert("faded", self._fading(track, now), _corners(track.at(now))))
         return out
+
+    def _missed(self, track: Track) -> bool:
+        """Return whether somebody was seen so surely, for so long and so steadily that their absence is a riddle.
+
+        People at the limit of what the detector finds come and go by themselves.
+        """
+        d = self.defence
+        long = track.sure_s - track.born_s >= d.lasting
+        return self._proven(track) and long and track.usual >= d.usual and track.steady >= d.steady
 
     def _fades(self, track: Track, sure: Float32Array, size: tuple[int, int], now: float) -> bool:
         """Return whether somebody well seen is suddenly seen much less, with nobody in front and not at the rim."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 
 from physadv.arrays import to_picture, to_tensor
 from physadv.defend.picture import PictureDefence, View
-from physadv.types import Alert, Detector, UInt8Array
+from physadv.types import Alert, Candidates, Detector, GradientDetector, UInt8Array
 
 Fill = Literal["inpaint", "mean", "blur", "grey"]
 # A page full of red frames helps nobody: the largest few are named, the rest counted.
 NAMED = 4
+# An attacker counts a marked place as a candidate of this many pixels' side or a little less, and so many logits surer than
+# the mark itself: losses take as much from boxes that fit nobody, and just below the threshold is not safe.
+MARK_PX, GIVEN_AWAY = 16, 3.0
 
 
 class RemovalDefence(PictureDefence):
@@ -35,8 +40,20 @@ class RemovalDefence(PictureDefence):
     def locate(self, picture: UInt8Array) -> UInt8Array:
         """Return an (h, w) uint8 mask, 255 where pixels are suspicious."""
 
+    def suspicion(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Return (b, 1, r, c) logits over a grid, with gradients, 0 where a place is just removed; or None."""
+        return None
+
     def soft_mask(self, images: torch.Tensor) -> torch.Tensor:
-        """Return (b, 1, h, w) in [0, 1], the suspicion with its gradient; by default the mask itself, with none."""
+        """Return (b, 1, h, w) in [0, 1], the suspicion with its gradient; without one the mask itself."""
+        grid = self.suspicion(images)
+        return self._mask_itself(images) if grid is None else self.slope(grid, images)
+
+    def slope(self, grid: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Return the suspicion's logits as (b, 1, h, w) in [0, 1]."""
+        return F.interpolate(grid.sigmoid(), images.shape[2:], mode="nearest")
+
+    def _mask_itself(self, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             masks = [torch.from_numpy(self.locate(to_picture(image))) for image in images]
             return torch.stack(masks)[:, None].to(images) / 255
@@ -58,18 +75,34 @@ class RemovalDefence(PictureDefence):
         Source: BPDA (Athalye 2018): the threshold is hard forward and the soft mask's own slope backward; a fill has no
         gradient.
         """
-        soft = self.soft_mask(images)
+        return self.shown(images, self.suspicion(images))
+
+    def shown(self, images: torch.Tensor, grid: torch.Tensor | None) -> torch.Tensor:
+        """Return the filled images, given their suspicion."""
         with torch.no_grad():
             pictures = [to_picture(image) for image in images]
-            masks = [self._region(p) for p in pictures]
+            masks = self.located(pictures, grid)
             masks = [m if np.count_nonzero(m) <= self.most * m.size else np.zeros_like(m) for m in masks]
             fills = torch.stack([to_tensor(filled(p, m, self.fill)) for p, m in zip(pictures, masks, strict=True)])
             hard = torch.stack([torch.from_numpy(m) for m in masks])[:, None].to(images) / 255
-        mask = hard + soft - soft.detach()
+        mask = hard
+        if grid is not None:
+            soft = self.slope(grid, images)
+            mask = hard + soft - soft.detach()
         return images * (1 - mask) + fills.to(images) * mask
 
+    def located(self, pictures: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
+        """Return the grown mask of each picture; `grid` saves looking for it once more where that is costly."""
+        return [self._region(p) for p in pictures]
+
+    def twin(self, detector: GradientDetector) -> GradientDetector:
+        """Return the twin, which lists marked places among its candidates."""
+        return RemovalTwin(self, detector)
+
     def _region(self, picture: UInt8Array) -> UInt8Array:
-        mask = self.locate(picture)
+        return self._grown(self.locate(picture))
+
+    def _grown(self, mask: UInt8Array) -> UInt8Array:
         if self.grow and mask.any():
             mask = np.asarray(cv2.dilate(mask, np.ones((2 * self.grow + 1,) * 2, np.uint8)), np.uint8)
         return mask
@@ -90,6 +123,54 @@ class RemovalDefence(PictureDefence):
     def reason(self) -> str:
         """Return why a region was removed, for the alert."""
         return "it does not look like the rest"
+
+
+class RemovalTwin:
+    """The attacked detector behind a `RemovalDefence`.
+
+    Beside the candidates of the filled picture (and of the unchanged one, where the defence looks at that too) it lists the
+    places that the defence is about to remove. Filling has no gradient: an attacker who is told of people alone learns
+    nothing once the pattern is gone; told of the mark, that the pattern must not be taken for one.
+    """
+
+    def __init__(self, defence: RemovalDefence, inner: GradientDetector) -> None:
+        self.defence = defence
+        self.inner = inner
+        self.name = inner.name
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
+        grid = self.defence.suspicion(images)
+        shown = self.defence.shown(images, grid)
+        found = self._both(images, shown) if self.defence.plain else self.inner.candidates(shown)
+        if grid is None:
+            return found
+        logit, xyxy = marks(grid, images.shape[3], images.shape[2])
+        return Candidates(torch.cat([found.logit, logit], 1), torch.cat([found.xyxy, xyxy], 1))
+
+    def _both(self, images: torch.Tensor, shown: torch.Tensor) -> Candidates:
+        """Return the candidates of both looks side by side; where they are the same picture it is looked at once."""
+        changed = (shown != images).flatten(1).any(1).nonzero()[:, 0]
+        found = self.inner.candidates(torch.cat([images, shown[changed]]))
+        second = torch.arange(len(images), device=images.device)
+        second[changed] = len(images) + torch.arange(len(changed), device=images.device)
+        first = slice(0, len(images))
+        return Candidates(
+            torch.cat([found.logit[first], found.logit[second]], 1),
+            torch.cat([found.xyxy[first], found.xyxy[second]], 1),
+        )
+
+
+def marks(grid: torch.Tensor, width: int, height: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the strongest suspicion of each place (b, a), as surely given away as people are, and its box (b, a, 4)."""
+    rows, columns = grid.shape[2:]
+    side = max(1, int(MARK_PX * columns / width))
+    pooled = F.max_pool2d(grid, side, ceil_mode=True)
+    scale = grid.new_tensor([width / columns, height / rows]) * side
+    y, x = torch.meshgrid(*(torch.arange(n, device=grid.device) for n in pooled.shape[2:]), indexing="ij")
+    low = torch.stack([x, y], -1).reshape(-1, 2) * scale
+    boxes = torch.cat([low, low + scale], 1)[None].expand(len(grid), -1, -1)
+    return pooled.flatten(1) + GIVEN_AWAY, boxes.to(grid)
 
 
 def filled(picture: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:

@@ -23,7 +23,8 @@ class Track:
 
     history: recent scores while the detector was sure. sure_s: last time the score reached the threshold. alert: what was
     said when it vanished, until it comes back. well_s: last time the score was near its usual one; scores far below do not
-    enter `history`, so that a sudden fall does not become usual at once. faded: a fall was reported and still lasts.
+    enter `history`, so that a sudden fall does not become usual at once. faded: a fall was reported and still lasts. hits:
+    frames in which the score reached the threshold; frames: all since the first, and `frames_sure` up to the last hit.
     """
 
     identity: int
@@ -35,6 +36,8 @@ class Track:
     keypoints: Float32Array | None = None
     velocity: Float32Array = field(default_factory=lambda: np.zeros(4, np.float32))
     hits: int = 1
+    frames: int = 1
+    frames_sure: int = 1
     history: deque[float] = field(default_factory=lambda: deque(maxlen=60))
     alert: Alert | None = None
     hidden: bool = False
@@ -72,6 +75,7 @@ class Track:
         self.keypoints = None if found.keypoints is None else found.keypoints[index]
         if score >= sure:
             self.hits += 1
+            self.frames_sure = self.frames
             self.sure_s = now_s
             self.alert = None
             self.hidden = False
@@ -81,6 +85,11 @@ class Track:
                 self.history.clear()
             self.history.append(score)
             self.well_s, self.faded = now_s, False
+
+    @property
+    def steady(self) -> float:
+        """Return the share of frames, up to the last sure one, in which the detector was sure of this person."""
+        return self.hits / self.frames_sure
 
     @property
     def usual(self) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +19,19 @@ from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline
 from physadv.detect.boxes import Letterbox
 from physadv.detect.matching import touched
+from physadv.errors import DataError
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import STRICT_IOU
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.trial import Entry, Trial
-from physadv.patch import Patch
+from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import Detector, Float32Array, Frame, GradientDetector
 
-# Trains one pattern through a defence: pipeline and number of the restart in, pattern out.
-Attack = Callable[[Pipeline, int], Patch]
+# Trains one pattern through a defence: pipeline, number of the restart and the pattern to begin from (or None) in, pattern
+# out.
+Attack = Callable[[Pipeline, int, Patch | None], Patch]
+# Steps that suit a pattern which is finished already: those that a random one needs would first take it apart.
+REFINING = {"lr": 0.02, "spread": 1 / 48}
 MARGIN = 0.02
 CHECKED = 4
 CHECK_STEPS = 40
@@ -45,35 +51,57 @@ def attacker(
     detector: GradientDetector,
     budget: Budget,
     settings: TrainSettings,
-    begin: Sequence[Patch] = (),
     tell: Callable[[Pipeline, int, Step], None] = lambda *_: None,
+    folder: Path | None = None,
 ) -> Attack:
     """Return what trains patterns on `people`, none of whom is scored, through a pipeline's twin (BPDA and EOT).
 
-    begin: finished patterns that the first restarts go on from, one each, so that an attacker who knows the defence has at
-    least what one who does not has; further restarts begin at random.
+    folder: where each pattern is kept as soon as it is trained; one that is there already, trained alike, is not trained
+    again, so that a table that was interrupted goes on where it stopped.
     """
     pictures = [Picture(s.name, s.pixels, s.people, _points(s)) for s in people if len(s.people)]
 
-    def train(pipeline: Pipeline, restart: int) -> Patch:
+    def train(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
         seeded = settings.model_copy(
             update={"seed": settings.seed + restart, "steps": budget.steps, "score_every": budget.steps}
+            | (REFINING if begin is not None else {})
         )
-        first = look_from(begin[restart].pixels, seeded.texels) if restart < len(begin) else None
-        record = {"through": str(pipeline), "split": {"train": sorted({p.name for p in pictures})}}
+        record = {
+            "through": str(pipeline),
+            "split": {"train": sorted({p.name for p in pictures})},
+            "began": None if begin is None else begin.sha256,
+        }
         task = Task(
             seeded,
             pictures,
             [pipeline.twin(detector)],
             record=record,
-            begin=first,
+            begin=None if begin is None else look_from(begin.pixels, seeded.texels),
             name=f"adaptive-{pipeline}-{restart}",
         )
         task.device = getattr(detector, "device", torch.device("cpu"))
+        stem = task.name.replace("/", "-").replace(":", "-")
+        kept = None if folder is None else _kept(folder / f"{stem}.safetensors", seeded, record)
+        if kept is not None:
+            return kept
         patch, _ = optimise(task, tell=lambda at: tell(pipeline, restart, at))
+        if folder is not None:
+            save_patch(patch, folder, stem=stem)
         return patch
 
     return train
+
+
+def _kept(path: Path, settings: TrainSettings, record: dict[str, Any]) -> Patch | None:
+    """Return the pattern in a file if it was trained with these settings on these people from the same beginning."""
+    if not path.is_file():
+        return None
+    try:
+        patch = load_patch(path)
+    except DataError:
+        return None
+    wanted = {"settings": settings.model_dump(mode="json"), **record}
+    return patch if all(patch.record.get(key) == value for key, value in wanted.items()) else None
 
 
 def _points(scene: Scene) -> Float32Array:
@@ -82,32 +110,56 @@ def _points(scene: Scene) -> Float32Array:
 
 
 def score_adaptive(
-    trial: Trial, pipelines: Sequence[Pipeline], attack: Attack, budget: Budget, detector: GradientDetector
+    trial: Trial,
+    pipelines: Sequence[Pipeline],
+    attack: Attack,
+    budget: Budget,
+    detector: GradientDetector,
+    known: Sequence[Patch] = (),
 ) -> list[Patch]:
     """Score each defence against patterns trained through it and through the others; return the worst of each.
 
-    For each defence the restart with the lowest AP50 behind that defence is reported, its cell carrying every restart's AP.
-    A pattern trained through another defence is scored as transferred. Doubts are added where the attack was not a fair
-    test.
+    known: finished patterns, scored already. The last restart of several begins at random; those before it go on from the
+    patterns that so far hurt this defence most, known ones and those trained through the defences before, so that an
+    attacker who knows the defence has at least what one who does not has. The restart with the lowest AP50 is reported, its
+    cell carrying every restart's. A pattern trained through another defence is scored as transferred, the worst of them
+    kept. Doubts are added where the attack was not a fair test.
 
     Source: Athalye et al. 2018 (BPDA, EOT); Carlini et al. 2019, on evaluating adversarial robustness.
     """
     worst: dict[str, Patch] = {}
+    moved: dict[str, list[Cell]] = {}
     for pipeline in pipelines:
-        tried = [attack(pipeline, restart) for restart in range(budget.restarts)]
-        cells = [_cell(trial, patch, pipeline, "adaptive") for patch in tried]
+        name = str(pipeline)
+        moved[name] = [_cell(trial, patch, pipeline, "transferred") for patch in worst.values()]
+        by_name = {p.name: p for p in (*known, *worst.values())}
+        cells = [c for c in trial.cells if (c.defence, c.condition, c.transform) == (name, "patch", "")]
+        strongest = [by_name[c.patch] for c in sorted(cells, key=_ap) if c.patch in by_name]
+        begins: list[Patch | None] = [*strongest[: max(budget.restarts - 1, 1)]]
+        begins += [None] * (budget.restarts - len(begins))
+        tried, cells = [], []
+        for restart, begin in enumerate(begins):
+            tried.append(attack(pipeline, restart, begin))
+            cells.append(_cell(trial, tried[-1], pipeline, "adaptive"))
         order = sorted(range(len(cells)), key=lambda i: _ap(cells[i]))
         best = cells[order[0]]
-        best.extra |= {"restarts_ap50": [c["ap50"] for c in cells], "steps": budget.steps}
+        best.extra |= {
+            "restarts_ap50": [c["ap50"] for c in cells],
+            "restarts_from": [None if b is None else b.name for b in begins],
+            "steps": budget.steps,
+        }
         for i in order[1:]:
             trial.cells.remove(cells[i])
-        worst[str(pipeline)] = tried[order[0]]
+        worst[name] = tried[order[0]]
         best.doubts += check(trial, pipeline, best, detector, budget)
+        trial.tell()
     for pipeline in pipelines:
-        others = [p for name, p in worst.items() if name != str(pipeline)]
-        moved = [_cell(trial, patch, pipeline, "transferred") for patch in others]
-        for cell in sorted(moved, key=_ap)[1:]:
+        mine = moved[str(pipeline)]
+        later = list(worst)[list(worst).index(str(pipeline)) + 1 :]
+        mine += [_cell(trial, worst[name], pipeline, "transferred") for name in later]
+        for cell in sorted(mine, key=_ap)[1:]:
             trial.cells.remove(cell)
+        trial.tell()
     return list(worst.values())
 
 
@@ -125,11 +177,15 @@ def check(trial: Trial, pipeline: Pipeline, adaptive: Cell, detector: GradientDe
     out = []
     if budget.restarts < 3:
         out.append(f"only {budget.restarts} restarts: the worst of three or more is wanted")
-    oblivious = [c["ap50"] for c in trial.cells if c.defence == adaptive.defence and c.attack == "oblivious"]
-    strongest = min((v for v in oblivious if v is not None), default=None)
+    others = [
+        c["ap50"]
+        for c in trial.cells
+        if (c.defence, c.condition, c.transform) == (adaptive.defence, "patch", "") and c.attack != "adaptive"
+    ]
+    strongest = min((v for v in others if v is not None), default=None)
     if strongest is not None and adaptive["ap50"] is not None and adaptive["ap50"] > strongest + MARGIN:
         out.append(
-            f"the adaptive attack (AP {adaptive['ap50']:.2f}) is weaker than an oblivious one ({strongest:.2f}): "
+            f"the adaptive attack (AP {adaptive['ap50']:.2f}) is weaker than one that does not know it ({strongest:.2f}): "
             "give it more steps; the true figure is at most the lower one"
         )
     twin = pipeline.twin(detector)

@@ -42,6 +42,7 @@ class Trial:
     """Scores entries on the same pictures; what the bare detector says of the clean ones is asked once.
 
     shown: told of every plain, undefended answer (condition, pattern, picture's number, pixels, boxes) for a report.
+    scored: told of all cells so far whenever there is another, so that none is lost if what comes after fails.
     """
 
     scenes: Scenes
@@ -49,6 +50,7 @@ class Trial:
     settings: EvaluateSettings
     shown: Shown | None = None
     progress: Progress | None = None
+    scored: Callable[[list[Cell]], None] | None = None
     cells: list[Cell] = field(default_factory=list)
     _clean: list[Detections] = field(default_factory=list)
     _data_doubts: list[str] = field(default_factory=list)
@@ -76,7 +78,7 @@ class Trial:
             self.scenes.n_people,
             figured,
             transform=entry.transform.name,
-            attack=entry.attack if defence != "none" else "",
+            attack=entry.attack if defence != "none" or entry.attack == "adaptive" else "",
             ms=_percentiles(times),
             extra=_costs(costs),
             doubts=list(self._data_doubts),
@@ -84,7 +86,13 @@ class Trial:
         if entry.condition == "patch" and entry.of is not None:
             cell.doubts += doubts.of_patch(entry.of, self.scenes)
         self.cells.append(cell)
+        self.tell()
         return cell
+
+    def tell(self) -> None:
+        """Hand over the cells so far."""
+        if self.scored is not None:
+            self.scored(self.cells)
 
     def _answers(
         self, entry: Entry, guarded: Detector, *, tell: bool
@@ -160,7 +168,7 @@ def run(
     everything = entries(patches, robust=robust, seed=trial.settings.seed)
     plain = [e for e in everything if e.transform is PLAIN]
     jobs: list[tuple[Entry, Pipeline | None]] = [(e, None) for e in everything]
-    for defended in pipelines:
+    for defended in (p for p in pipelines if p.defences):
         jobs += [(e, defended) for e in plain if e.condition in ("none", "grey", "patch")]
     for number, (entry, pipeline) in enumerate(jobs):
         if trial.progress is not None:

@@ -114,6 +114,19 @@ def test_walking_behind_somebody_is_no_riddle() -> None:
     assert not any("vanished" in kinds(f) for f in watch(both + [[front]] * 60))
 
 
+def test_people_at_the_limit_of_what_is_found_are_not_missed() -> None:
+    weak: Person = (*HERE[:4], 0.55)
+    flickering: list[list[Person]] = [[HERE] if i % 3 else [] for i in range(90)]
+    for before in ([[weak]] * 90, flickering):
+        assert not any("vanished" in kinds(f) for f in watch(before + [[]] * 60))
+    assert any("vanished" in kinds(f) for f in watch([[weak]] * 90 + [[]] * 60, usual=0.5))
+
+
+def test_the_alarm_does_not_stand_for_ever() -> None:
+    out = watch([[HERE]] * 90 + [[]] * 240)
+    assert sum("vanished" in kinds(f) for f in out) < 30 * 5
+
+
 def test_a_pattern_worn_from_the_first_frame_is_said_to_be_beyond_it() -> None:
     out = watch([[(*HERE[:4], 0.08)]] * 120)
     for found in (out[0], out[-1]):

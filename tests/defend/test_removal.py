@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.arrays import read_picture, to_tensor
+from physadv.arrays import read_picture, to_picture, to_tensor
 from physadv.defend import parse_pipeline
 from physadv.defend.blocks import SIDE, BlockNet, BlockTraining, blocks_of, surprise_map, train_blocks
 from physadv.defend.chance import Noise, ResizePad
@@ -18,7 +18,7 @@ from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import load_weights, save_weights
 from physadv.defend.lgs import LocalGradientSmoothing
 from physadv.defend.pixel_deflection import PixelDeflection, attention_map, denoised
-from physadv.defend.removal import Fill, RemovalDefence, filled
+from physadv.defend.removal import GIVEN_AWAY, Fill, RemovalDefence, filled, marks
 from physadv.defend.textures import texture, varied
 from physadv.defend.total_variation import TotalVariation, flattening
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_gradient
@@ -281,3 +281,28 @@ def test_the_eraser_can_be_attacked_after_it_has_defended() -> None:
     Erase().soft_mask(image).sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None
     assert float(image.grad.abs().sum()) > 0
+
+
+def test_an_attacker_of_a_removal_is_told_of_the_marks_and_of_both_looks() -> None:
+    images = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    bare = tiny_gradient().candidates(images).logit.shape[1]
+    defence = Erase()
+    found = defence.twin(tiny_gradient()).candidates(images)
+    grid = defence.suspicion(images)
+    logit, boxes = marks(grid, 128, 96)
+    assert found.logit.shape[1] == 2 * bare + logit.shape[1] and found.xyxy.shape[:2] == found.logit.shape
+    assert torch.allclose(logit.amax(1), grid.amax((1, 2, 3)) + GIVEN_AWAY), "the surest place is among them"
+    assert boxes[..., :2].min() == 0 and boxes[..., 2].max() >= 128 and boxes[..., 3].max() >= 96
+    (gradient,) = torch.autograd.grad(found.logit[:, 2 * bare :].amax(), images)
+    assert float(gradient.abs().sum()) > 0, "whoever is marked learns how not to be"
+
+
+def test_the_erasers_twin_removes_what_the_eraser_removes() -> None:
+    rng = np.random.default_rng(3)
+    picture = smooth()
+    picture[60:140, 80:160] = texture(80, rng)
+    defence = Erase(threshold=0.1)
+    with torch.no_grad():
+        twin = to_picture(defence.differentiable(to_tensor(picture)[None], rng)[0])
+    guard = defence.view(picture, rng, BlobDetector()).pixels
+    assert (np.abs(twin.astype(int) - guard).max(2) > 8).mean() < 0.02

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from physadv.attack.optimise import Progress
 from physadv.attack.settings import TrainSettings
 from physadv.cli.evaluate import Command
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect.tiny import BlobDetector, BlobGradient, tiny_detector, tiny_gradient
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts
-from physadv.evaluate.adaptive import Budget, attacker, check, score_adaptive
+from physadv.evaluate.adaptive import Attack, Budget, attacker, check, score_adaptive
 from physadv.evaluate.report import Examples, write_report
 from physadv.evaluate.scene import Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
@@ -100,39 +101,49 @@ def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
     pipelines = [parse_pipeline("median"), parse_pipeline("bit-depth")]
     run(trial, [patch_of((30, 30, 200), "blue")], pipelines=pipelines)
 
-    def attack(pipeline: Pipeline, restart: int) -> Patch:
+    def attack(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
+        begun.append(None if begin is None else begin.name)
         # The second restart wears grey, the others the person's own green, which hides nothing.
         return patch_of((128, 128, 128) if restart == 1 else (30, 200, 40), f"a-{pipeline}-{restart}")
 
-    kept = score_adaptive(trial, pipelines, attack, Budget(restarts=3, steps=1), BlobGradient())
+    begun: list[str | None] = []
+    known = [patch_of((30, 30, 200), "blue")]
+    kept = score_adaptive(trial, pipelines, attack, Budget(restarts=3, steps=1), BlobGradient(), known)
+    assert begun[:3] == ["blue", None, None] and begun[5] is None, "the last of several begins at random"
+    assert set(begun[3:5]) == {"blue", "a-median-1"}, "those before it at the strongest known"
     assert [p.name for p in kept] == ["a-median-1", "a-bit-depth-1"]
     cells = [c for c in trial.cells if c.attack in ("adaptive", "transferred")]
-    assert [(c.defence, c.attack, c.patch) for c in cells] == [
-        ("median", "adaptive", "a-median-1"), ("bit-depth", "adaptive", "a-bit-depth-1"),
-        ("median", "transferred", "a-bit-depth-1"), ("bit-depth", "transferred", "a-median-1"),
+    assert sorted((c.defence, c.attack, c.patch) for c in cells) == [
+        ("bit-depth", "adaptive", "a-bit-depth-1"), ("bit-depth", "transferred", "a-median-1"),
+        ("median", "adaptive", "a-median-1"), ("median", "transferred", "a-bit-depth-1"),
     ]  # fmt: skip
     assert len(cells[0].extra["restarts_ap50"]) == 3
     assert cells[0].extra["restarts_ap50"][1] == min(cells[0].extra["restarts_ap50"])
 
 
-def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(folder: Path) -> None:
+def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(folder: Path, tmp_path: Path) -> None:
     scenes = scenes_of(folder).scenes
     steps: list[int] = []
     training = TrainSettings(crops=(64,), batch=2, texels=8)
     strong = patch_of((10, 20, 30), "strong")
-    attack = attacker(
-        scenes[:3],
-        tiny_gradient(),
-        Budget(2, 3),
-        training,
-        [strong],
-        lambda pipeline, restart, at: steps.append(at.step),
-    )
-    begun, fresh = (attack(parse_pipeline("median"), restart) for restart in range(2))
+
+    def told(pipeline: Pipeline, restart: int, at: Progress) -> None:
+        steps.append(at.step)
+
+    def attack_of(budget: Budget) -> Attack:
+        return attacker(scenes[:3], tiny_gradient(), budget, training, told, tmp_path / "kept")
+
+    attack, median = attack_of(Budget(2, 3)), parse_pipeline("median")
+    begun, fresh = attack(median, 0, strong), attack(median, 1, None)
     assert steps == [1, 2, 3] * 2
     assert begun.record["through"] == "median" and begun.record["split"]["train"] == ["0.png", "1.png", "2.png"]
     assert np.abs(begun.pixels.astype(int) - (10, 20, 30)).max() < 60, "the first goes on from the pattern given"
     assert np.abs(fresh.pixels.astype(int) - begun.pixels.astype(int)).max() > 60
+    again = attack_of(Budget(2, 3))(median, 0, strong)
+    assert len(steps) == 6 and again.sha256 == begun.sha256, "what is there already is not trained again"
+    attack_of(Budget(2, 4))(median, 0, strong)
+    attack_of(Budget(2, 3))(median, 1, strong)
+    assert len(steps) == 6 + 4 + 3, "what was trained otherwise is"
 
 
 def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
