@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--patch", type=float, default=0.01, help="patch of the search, fraction of the picture")
     parser.add_argument("--of-box", action="store_true", help="the fraction is of the person's box")
     parser.add_argument("--limit", type=int, default=0, help="pictures looked at most; 0: all")
-    parser.add_argument("--people", type=int, default=20, help="certified people searched at most")
+    parser.add_argument("--people", type=int, default=20, help="with --search: stop after so many people certified")
     args = parser.parse_args()
     detector = load_detector(imgsz=args.imgsz, backend=args.backend)
     defence = ObjectSeeker(
@@ -91,8 +91,10 @@ def main() -> int:
     data = frames(args.data, args.every, detector) if args.data.is_file() else photographs(args.data, args.held_out)
     out, start, attempts = CertifiedRecall(defence), time.perf_counter(), list[Attempt]()
     for name, pixels, people in islice(data, args.limit or None):
+        if args.search and len(attempts) >= args.people:
+            break
         add_picture(out, detector, pixels, people, min_area=args.min_area)
-        if args.search and len(attempts) < args.people:
+        if args.search:
             rng = np.random.default_rng([0, len(attempts)])
             tried = search(
                 detector,

@@ -1,0 +1,39 @@
+"""`physadv learn erase --patterns`: hostile patterns from the user's own photographs, and a head that the eraser takes."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from physadv.arrays import write_png
+from physadv.cli.learn import Command
+from physadv.defend import parse_pipeline
+from physadv.defend.erase_net import EraseHead
+from physadv.defend.hostile import hostile_textures
+from physadv.defend.learned import load_weights
+from physadv.detect.tiny import BlobDetector, draw_person
+from physadv.types import Frame
+
+
+def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Two steps of the second that a pattern is usually given.
+    monkeypatch.setattr("physadv.cli.learn.hostile_textures", partial(hostile_textures, steps=2))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        pixels = rng.integers(60, 120, (160, 192, 3), np.uint8)
+        draw_person(pixels, (60 + 10 * i, 20, 120 + 10 * i, 150))
+        write_png(tmp_path / "images" / f"{i}.png", pixels)
+        (tmp_path / "labels" / f"{i}.txt").write_text(f"0 {(90 + 10 * i) / 192} {85 / 160} {60 / 192} {130 / 160}")
+    out = tmp_path / "mine.safetensors"
+    command = Command(defence="erase", images=tmp_path, out=out, patterns=3, scenes=8, passes=1)
+    assert command.run() == 0
+    assert "training 3 patterns" in capsys.readouterr().out
+    record = load_weights(out, EraseHead(), kind="erase")
+    assert record["settings"]["patterns"] == 3 and record["pictures"] == 2
+    guarded = parse_pipeline(f"erase:weights={out}").guard(BlobDetector())
+    assert guarded.detect(Frame(pixels, 0, 0, 0.0)) is not None
