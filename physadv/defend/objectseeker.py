@@ -69,7 +69,7 @@ class ObjectSeeker(Defence):
     where: Where = Field(
         default="anywhere", description="where the patch may be: anywhere, far, close or over the person"
     )
-    per_frame: int = Field(default=2, ge=0, le=64, description="masked views a frame in live use; 0: all")
+    per_frame: int = Field(default=1, ge=0, le=64, description="masked views a frame in live use; 0: all")
 
     def guard(self, detector: Detector) -> Detector:
         """Return the detector that also reports whom only masked views show.

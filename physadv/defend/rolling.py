@@ -94,9 +94,13 @@ class Book:
         self.scene = thumbnail(picture)
 
     def choose(self, number: int, first: Sequence[int] = ()) -> list[int]:
-        """Return up to `number` views to look at now: `first`, but never so many that the round comes to a stop."""
+        """Return up to `number` views to look at now: `first`, but never so many that the round comes to a stop.
+
+        With one view a frame, those in `first` and the round take turns.
+        """
         number = min(number, self.count)
-        chosen = list(dict.fromkeys(first))[: max(number - 1, 0)]
+        urgent = number - 1 if number > 1 else self.turn % 2
+        chosen = list(dict.fromkeys(first))[: min(urgent, number)]
         while len(chosen) < number:
             if self.next not in chosen:
                 chosen.append(self.next)
