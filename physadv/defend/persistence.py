@@ -31,7 +31,8 @@ WELL_SEEN = 0.8
 class Persistence(Defence):
     """Tracks with hysteresis: born at one score, kept at a lower one, carried on by motion, missed when they vanish.
 
-    Nothing is taken away: every detection passes. People kept below the caller's threshold are `held`.
+    Nothing is taken away: every detection passes. People followed whose score is below `birth` are `held`, so that no
+    threshold of the caller's up to there loses them.
     """
 
     name = "persistence"
@@ -123,7 +124,9 @@ class PersistenceGuard(Guarded):
         identity = self._follow(found, now)
         held = np.zeros(len(found), bool) if found.held is None else found.held.copy()
         for n, track in enumerate(self._by_identity(identity)):
-            held[n] |= track is not None and self._proven(track) and found.score[n] >= self.defence.keep
+            # From `birth` on nobody needs a memory to be seen, and a page that called everyone held would say nothing.
+            weak = self.defence.keep <= found.score[n] < self.defence.birth
+            held[n] |= track is not None and self._proven(track) and weak
         coasting = [
             t for t in self._tracks if t.seen_s < now and self._proven(t) and now - t.seen_s <= self.defence.coast
         ]

@@ -51,6 +51,7 @@ def test_somebody_seen_is_kept_at_a_low_score_under_the_same_identity() -> None:
     assert out[39].track is not None and out[-1].track is not None and out[-1].held is not None
     assert len(out[-1].above(0.25)) == 1
     assert out[-1].track[0] == out[39].track[0] and out[-1].held[0]
+    assert out[39].held is not None and not out[39].held[0], "who is seen well needs no memory"
 
 
 def test_a_low_score_alone_is_nobody() -> None:
