@@ -112,7 +112,7 @@ class ColourMap:
 
     def picture(self, pixels: UInt8Array) -> UInt8Array:
         """Return an (h, w, 3) uint8 RGB picture as the camera would see it printed."""
-        flat = torch.from_numpy(np.ascontiguousarray(pixels).reshape(-1, 3)).float().div_(255)
+        flat = torch.from_numpy(np.array(pixels).reshape(-1, 3)).float().div_(255)
         with torch.inference_mode():
             parts = [self.colours(part.to(self.weights.device)).cpu() for part in torch.split(flat, 1 << 20)]
         out = torch.cat(parts).clamp_(0, 1).mul_(255).round_().to(torch.uint8)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from physadv.camera.chart_reading import ChartReading, read_chart
 from physadv.camera.colour import ColourMap
 from physadv.camera.difference import srgb_difference, srgb_to_lab
 from physadv.camera.fit import Samples, hold_out
 from physadv.camera.lattice import Lattice
+from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile, PrinterProfile, rows_of
 from physadv.errors import CalibrationError
-from physadv.types import Float32Array
+from physadv.types import Float32Array, UInt8Array
 
 PALETTE = 200
 INVERSE_STEPS = 17
@@ -73,6 +76,59 @@ def printer_profile(
         darkest=rows_of(darkest[None].numpy())[0],
         inverse=rows_of(inverse.numpy()),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A photograph of the chart: its file's name and hash, and pixels (h, w, 3) uint8 RGB."""
+
+    name: str
+    sha256: str
+    pixels: UInt8Array
+
+
+def chart_profile(
+    photos: list[Photo],
+    *,
+    printer: str,
+    camera: str,
+    camera_profile: CameraProfile | None = None,
+    seed: int = 0,
+    told: Callable[[str, ChartReading], None] | None = None,
+) -> tuple[PrinterProfile, Samples]:
+    """Return the profile that photographs of the chart give, and the colours that were read in them.
+
+    camera_profile: its lens is taken out of the photographs first. told: called with each photograph's name and reading.
+
+    Raises: CalibrationError if a photograph does not show the chart as it should, has another size than the camera's
+    profile, or what was read is not worth a profile.
+    """
+    readings = []
+    for photo in photos:
+        pixels = photo.pixels
+        if camera_profile is not None:
+            pixels = Undistorter(camera_profile, (pixels.shape[1], pixels.shape[0])).apply(pixels)
+        reading = read_chart(pixels, name=photo.name)
+        if told is not None:
+            told(photo.name, reading)
+        readings.append(reading)
+    samples = Samples(
+        np.concatenate([r.digital for r in readings]),
+        np.concatenate([r.seen for r in readings]),
+        np.ones(sum(len(r.seen) for r in readings), np.float32),
+        np.concatenate([r.colour for r in readings]),
+        np.repeat(np.arange(len(readings)), [len(r.seen) for r in readings]).astype(np.int64),
+    )
+    profile = printer_profile(
+        samples,
+        printer=printer,
+        camera=camera,
+        camera_profile=camera_profile,
+        source={"kind": "chart", "photos": [{"name": p.name, "sha256": p.sha256} for p in photos]},
+        seed=seed,
+        repeat=float(np.mean([r.repeat for r in readings])),
+    )
+    return profile, samples
 
 
 def printable_palette(samples: Samples, *, size: int = PALETTE) -> tuple[Float32Array, Float32Array]:

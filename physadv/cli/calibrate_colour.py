@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from pydantic import Field
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from physadv.arrays import PICTURE_SUFFIXES, pictures_in, read_picture, write_png
-from physadv.camera.chart_reading import ChartReading, read_chart
+from physadv.camera.chart_reading import ChartReading
 from physadv.camera.fit import Samples
-from physadv.camera.lens import Undistorter
 from physadv.camera.pairs import find_pairs, read_pairs
-from physadv.camera.printing import printer_profile
+from physadv.camera.pictures import comparison
+from physadv.camera.printing import Photo, chart_profile, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
 from physadv.cli.base import Command as BaseCommand
 from physadv.errors import CalibrationError, SettingsError
 from physadv.fabricate.colour_chart import write_chart
 from physadv.files import sha256_of
-from physadv.types import UInt8Array
 
 
 class Command(BaseCommand):
@@ -64,17 +60,8 @@ class Command(BaseCommand):
             except ValueError as error:
                 raise SettingsError(f"{flag}: {error}") from error
         camera = self._camera_profile()
-        samples, source, repeat = self._pairs(console) if self.digital else self._charts(camera, console)
-        with console.status("fitting"):
-            profile = printer_profile(
-                samples,
-                printer=self.printer,
-                camera=self._camera_name(),
-                camera_profile=camera,
-                source=source,
-                seed=self.seed,
-                repeat=repeat,
-            )
+        fitted = self._pairs if self.digital else self._charts
+        profile, samples = fitted(camera, console)
         path = self.out or Path("calib") / "printers" / f"{profile.name}.json"
         profile.save(path)
         if self.preview is not None:
@@ -94,26 +81,30 @@ class Command(BaseCommand):
         profile.check_age()
         return profile
 
-    def _charts(self, camera: CameraProfile | None, console: Console) -> tuple[Samples, dict[str, Any], float | None]:
+    def _charts(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
         paths = [p for where in self.photo for p in (pictures_in(where) if where.is_dir() else [where])]
         if not paths:
             raise CalibrationError(f"--photo: no pictures in {self.photo[0]}")
-        readings = []
-        for path in paths:
-            pixels = read_picture(path, error=CalibrationError)
-            if camera is not None:
-                pixels = Undistorter(camera, (pixels.shape[1], pixels.shape[0])).apply(pixels)
-            reading = read_chart(pixels, name=path.name)
+        photos = [Photo(p.name, sha256_of(p), read_picture(p, error=CalibrationError)) for p in paths]
+
+        def told(name: str, reading: ChartReading) -> None:
             console.print(
-                f"{path.name}: chart found, {reading.cell_px:.0f} pixels a cell; light uneven by {reading.uneven:.2f}, "
+                f"{name}: chart found, {reading.cell_px:.0f} pixels a cell; light uneven by {reading.uneven:.2f}, "
                 f"taken out; prints of one colour differ by {reading.repeat:.2f} dE2000",
                 markup=False,
             )
-            readings.append(reading)
-        source = {"kind": "chart", "photos": [{"name": p.name, "sha256": sha256_of(p)} for p in paths]}
-        return _samples(readings), source, float(np.mean([r.repeat for r in readings]))
 
-    def _pairs(self, console: Console) -> tuple[Samples, dict[str, Any], None]:
+        with console.status("reading and fitting"):
+            return chart_profile(
+                photos,
+                printer=self.printer,
+                camera=self._camera_name(),
+                camera_profile=camera,
+                seed=self.seed,
+                told=told,
+            )
+
+    def _pairs(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
         assert self.digital is not None
         if len(self.photo) != 1 or self.photo[0].suffix.lower() in PICTURE_SUFFIXES:
             raise SettingsError("--photo: with --digital, expected one folder of photographed plates")
@@ -133,33 +124,16 @@ class Command(BaseCommand):
             f"{len(reading.used)} pairs, {len(reading.samples)} cells; {light}; held out: {held}", markup=False
         )
         photos = [{"name": two.name, "sha256": sha256_of(two)} for _, two in pairs if two.name in set(reading.used)]
-        return reading.samples, {"kind": "pairs", "photos": photos}, None
-
-
-def _samples(readings: list[ChartReading]) -> Samples:
-    return Samples(
-        np.concatenate([r.digital for r in readings]),
-        np.concatenate([r.seen for r in readings]),
-        np.ones(sum(len(r.seen) for r in readings), np.float32),
-        np.concatenate([r.colour for r in readings]),
-        np.repeat(np.arange(len(readings)), [len(r.seen) for r in readings]).astype(np.int64),
-    )
-
-
-def comparison(profile: PrinterProfile, samples: Samples) -> UInt8Array:
-    """Return a picture of up to 120 colours: each a square of what was asked for, and in it predicted over seen."""
-    at = np.linspace(0, len(samples) - 1, min(len(samples), 120)).round().astype(int)
-    digital = np.round(samples.digital[at] * 255).astype(np.uint8)
-    predicted = profile.colour_map().picture(digital[None])[0]
-    seen = np.round(samples.seen[at] * 255).astype(np.uint8)
-    columns, cell = 15, 48
-    out = np.full((math.ceil(len(at) / columns) * cell, columns * cell, 3), 255, np.uint8)
-    for k in range(len(at)):
-        y, x = k // columns * cell, k % columns * cell
-        out[y : y + cell, x : x + cell] = digital[k]
-        out[y + 10 : y + cell // 2, x + 10 : x + cell - 10] = predicted[k]
-        out[y + cell // 2 : y + cell - 10, x + 10 : x + cell - 10] = seen[k]
-    return out
+        with console.status("fitting"):
+            profile = printer_profile(
+                reading.samples,
+                printer=self.printer,
+                camera=self._camera_name(),
+                camera_profile=camera,
+                source={"kind": "pairs", "photos": photos},
+                seed=self.seed,
+            )
+        return profile, reading.samples
 
 
 def _report(console: Console, profile: PrinterProfile, path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
@@ -19,7 +20,8 @@ from physadv.arrays import decode_picture
 from physadv.camera.charuco import BOARDS, Board, board_of
 from physadv.camera.guide import Guide, Look
 from physadv.camera.intrinsics import calibrate
-from physadv.camera.pictures import undistortion_preview
+from physadv.camera.pictures import comparison, undistortion_preview
+from physadv.camera.printing import Photo, chart_profile
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.errors import CalibrationError
 from physadv.fabricate.board import board_pdf
@@ -39,6 +41,14 @@ class Wanted(Settings):
     board: str | None = Field(None, max_length=12)
     square_mm: float | None = Field(None, gt=0, le=1000)
     marker_mm: float | None = Field(None, gt=0, le=1000)
+
+
+class ColourWanted(Settings):
+    """Whose colours a photograph of the chart shows. file: the photograph's own name, for the profile."""
+
+    printer: str = Field("printer", min_length=1, max_length=64)
+    camera: str = Field("camera", min_length=1, max_length=64)
+    file: str = Field("photograph", min_length=1, max_length=200)
 
 
 @dataclass
@@ -167,6 +177,10 @@ def router(room: Room) -> APIRouter:
     def finish() -> dict[str, Any]:
         return desk.finish()
 
+    @out.post("/api/calibrate/colour")
+    async def colour(request: Request, wanted: Annotated[ColourWanted, Query()]) -> dict[str, Any]:
+        return await run_in_threadpool(colours, await request.body(), wanted)
+
     @out.get("/api/calibrate/preview.jpg")
     def preview() -> Response:
         data = desk.preview()
@@ -178,6 +192,33 @@ def router(room: Room) -> APIRouter:
         return Response(data, media_type="application/pdf")
 
     return out
+
+
+def colours(data: bytes, wanted: ColourWanted) -> dict[str, Any]:
+    """Return what an encoded photograph of the chart told, for the page; the profile is saved in calib/printers.
+
+    The lens of the camera's profile, where there is one of that name, is taken out first.
+
+    Raises: CalibrationError for a name that cannot be a file's, or a photograph that does not give a profile.
+    """
+    try:
+        printer, camera = checked_name(wanted.printer), checked_name(wanted.camera)
+    except ValueError as error:
+        raise CalibrationError(f"name: {error}") from error
+    pixels = decode_picture(data, name=wanted.file, max_pixels=MAX_PICTURE, error=CalibrationError)
+    lens = CameraProfile.load(camera) if camera in CameraProfile.known() else None
+    if lens is not None:
+        lens.check_age()
+    photo = Photo(wanted.file, hashlib.sha256(data).hexdigest(), pixels)
+    profile, samples = chart_profile([photo], printer=printer, camera=camera, camera_profile=lens)
+    profile.save(Path("calib") / "printers" / f"{profile.name}.json")
+    return {
+        "name": profile.name,
+        "sha256": profile.sha256,
+        "held_out": profile.held_out,
+        "lens": lens is not None,
+        "picture": _data_url(comparison(profile, samples)),
+    }
 
 
 def _of_demo(room: Room) -> Callable[[], Frame | None] | None:

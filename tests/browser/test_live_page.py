@@ -1,6 +1,5 @@
 """The page in a real Chromium: moving pictures, switches that act within a second, recording, the visitor's camera."""
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import pytest
 
 from physadv.detect.tiny import BlobDetector
@@ -17,22 +15,11 @@ from physadv.live.settings import LiveSettings
 from physadv.patch import save_patch
 from physadv.types import Frame
 from physadv.web.serve import PageServer
+from tests.browser.conftest import eventually
 from tests.live.scene import Camera, picture, until
 from tests.live.test_demo import checkers
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.browser
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-]
 # What is drawn on the picture, coarsely: enough to tell a box or a pattern from none.
 LOOK = """(id) => {
   const canvas = document.getElementById(id);
@@ -66,20 +53,6 @@ class Still(Camera):
         pixels = picture(0)
         pixels[0, 0] = frame.index % 251
         return frame.with_pixels(pixels)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("LOUD SKIP: there is no Chromium here, so the page is not tested; apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="LOUD SKIP: playwright is not installed")
-    film = tmp_path_factory.mktemp("camera") / "fake.mjpeg"
-    film.write_bytes(b"".join(cv2.imencode(".jpg", picture(i, width=640, height=480))[1].tobytes() for i in range(30)))
-    with sync_api.sync_playwright() as playwright:
-        flags = [*FLAGS, f"--use-file-for-fake-video-capture={film}"]
-        out = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield out
-        out.close()
 
 
 class Stand:
@@ -119,14 +92,6 @@ def stand(browser: Any, tmp_path: Path) -> Iterator[Stand]:
     yield out
     out.close()
     assert not out.problems
-
-
-def eventually(page: Any, condition: str, argument: Any = None, *, timeout: float = 2) -> None:
-    """Wait until a JavaScript function says yes. Playwright's own waiting needs `eval`, which the page's policy forbids."""
-    deadline = time.monotonic() + timeout
-    while not page.evaluate(condition, argument):
-        assert time.monotonic() < deadline, f"not within {timeout} s: {condition}"
-        time.sleep(0.03)
 
 
 def within_a_second(page: Any, condition: str, argument: Any = None) -> None:

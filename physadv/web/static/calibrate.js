@@ -150,6 +150,27 @@ byId("finish").addEventListener("click", () => attempt(async () => {
   }
 }));
 
+byId("chart-photo").addEventListener("change", () => attempt(async () => {
+  const [file] = byId("chart-photo").files;
+  if (!file) return;
+  const told = byId("colour-says");
+  say(told, `reading ${file.name} and fitting, some seconds…`);
+  told.removeAttribute("data-wrong");
+  try {
+    const asked = new URLSearchParams({ printer: byId("printer").value, camera: byId("name").value, file: file.name });
+    const { name, held_out: off, picture } = await api(`/api/calibrate/colour?${asked}`, file);
+    say(told, `saved ${name}: colours it had not seen are off by ${off.mean.toFixed(1)} dE2000 on average (95 %: ${off.p95.toFixed(1)}), `
+      + `without the map by ${off.no_map_mean.toFixed(1)}. Train with --printer ${name}.`);
+    byId("colours").src = picture;
+    byId("colours").hidden = false;
+  } catch (error) {
+    say(told, error.message);
+    told.toggleAttribute("data-wrong", true);
+  } finally {
+    byId("chart-photo").value = "";
+  }
+}));
+
 const state = await api("/api/calibrate/state");
 byId("name").value = state.name;
 say(byId("board").options[0], state.board);
