@@ -24,6 +24,8 @@ DICTIONARIES = {
 DICTIONARY_SIZE = 250
 # A marker this far, in squares, from where its neighbours say it is belongs to another board.
 MISFIT = 0.08
+# Markers are found to about a pixel, which is a good part of a small square: 22 pixels wide, .09 were seen.
+FOUND_TO_PX = 1.0
 MIN_MARKERS = 4
 MIN_CORNERS = 8
 
@@ -164,7 +166,7 @@ class BoardFinder:
         numbers = np.asarray(ids).ravel().astype(np.int64)
         corners = np.array([np.asarray(q).reshape(4, 2) for q in quads], np.float32)
         misfit = self.misfit(numbers, corners)
-        if misfit > MISFIT:
+        if misfit > allowed(corners, self.board.marker_mm / self.board.square_mm):
             raise WrongBoard(f"{name}: {self._told(numbers, corners)}")
         found, corner_ids, _, _ = self._charuco.detectBoard(grey)
         if corner_ids is None or len(corner_ids) < MIN_CORNERS:
@@ -208,6 +210,12 @@ class BoardFinder:
         )
 
 
+def allowed(corners: Float32Array, ratio: float) -> float:
+    """Return how far, in squares, markers with these corners (n, 4, 2) may lie from where their board has them."""
+    side = float(np.median([np.sqrt(max(cv2.contourArea(c), 1.0)) for c in corners])) / ratio
+    return MISFIT + FOUND_TO_PX / side
+
+
 def likely_board(ids: npt.NDArray[np.int64], corners: Float32Array, ratio: float) -> tuple[int, int, float] | None:
     """Return (columns, rows, marker over square) of a board on which markers with these ids lie like this, or None.
 
@@ -224,7 +232,7 @@ def likely_board(ids: npt.NDArray[np.int64], corners: Float32Array, ratio: float
             continue
         for r in (ratio, 0.5, 0.6, 0.7, 0.75, 0.8):
             error = _misfit(centre, r, ids, corners)
-            if error < MISFIT and (best is None or error < best[0] - 0.01):
+            if error < allowed(corners, r) and (best is None or error < best[0] - 0.01):
                 best = (error, columns, rows, r)
     return best[1:] if best else None
 
