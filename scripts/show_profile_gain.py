@@ -88,7 +88,7 @@ def train_both(args: argparse.Namespace, images: list[Path], labels: Path | None
         argv = ["train", *(word for p in images for word in ("--images", str(p))), "--out", str(folder)]
         argv += ["--labels", str(labels)] if labels else []
         argv += ["--framing", args.framing, "--steps", str(args.steps), "--seed", str(args.seed)]
-        argv += ["--batch", str(args.batch)]
+        argv += ["--batch", str(args.batch), *args.flags.split()]
         argv += ["--threads", str(args.threads)] if args.threads else []
         if physadv([*argv, *flags, *resume]):
             raise SystemExit(f"the run {name} failed")
@@ -102,7 +102,8 @@ def scored(
     people = gather([where], labels, lambda: load_detector(backend="torch", imgsz=CANVAS), cache=cache, say=print)
     shown = [p for p in people.pictures if len(p.boxes)]
     # Frames of a clip are near copies of each other: some of them say as much as all.
-    shown = shown[:: max(-(-len(shown) // SCORED_AT_MOST), 1)]
+    if not Path(where).is_dir():
+        shown = shown[:: max(-(-len(shown) // SCORED_AT_MOST), 1)]
     out: dict[str, Callable[[Patch], Any]] = {}
     for imgsz in sides:
         detector = load_detector(backend="torch", imgsz=imgsz, min_conf=MIN_CONF)
@@ -121,7 +122,8 @@ def main() -> None:
         "--images", type=Path, nargs="+", required=True, help="folders, of which 40 %% are held out, and clips"
     )
     parser.add_argument("--labels", type=Path)
-    parser.add_argument("--test", nargs="*", default=[], help="clips of which nothing is trained on")
+    parser.add_argument("--test", nargs="*", default=[], help="clips and folders of which nothing is trained on")
+    parser.add_argument("--flags", default="", help="more flags for both runs, such as '--start chest-v1 --lr .02'")
     parser.add_argument("--framing", choices=("street", "webcam"), default="street")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
@@ -149,8 +151,10 @@ def main() -> None:
     train_both(args, images, args.out / "train" / "labels" if folders else None, args.out / "printer.json")
 
     sides = (WEBCAM_IMGSZ, CANVAS) if args.framing == "webcam" else (STREET_IMGSZ,)
-    for clip in args.test:
-        scorers |= scored(clip, None, args.framing, sides, cache)
+    for where in args.test:
+        photographs = Path(where).is_dir()
+        labels = args.labels if photographs else None
+        scorers |= scored(where, labels, args.framing, (STREET_IMGSZ,) if photographs else sides, cache)
     # The last pattern of each run, not the one that did best: which that is, is partly luck with few people.
     plain, through = (load_patch(args.out / name / "latest.safetensors") for name in ("without", "with"))
     shown: dict[str, Patch] = {
@@ -164,6 +168,7 @@ def main() -> None:
         "steps": args.steps,
         "batch": args.batch,
         "seed": args.seed,
+        "flags": args.flags,
         "tests": {},
     }
     for name, score in scorers.items():
