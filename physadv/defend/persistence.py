@@ -47,7 +47,7 @@ class Persistence(Defence):
     lasting: float = Field(
         default=1.0, ge=0, le=30, description="seconds somebody must have been followed to be missed"
     )
-    usual: float = Field(default=0.65, ge=0, le=1, description="median score somebody must have had to be missed")
+    usual: float = Field(default=0.75, ge=0, le=1, description="median score somebody must have had to be missed")
     steady: float = Field(
         default=0.8, ge=0, le=1, description="share of frames in which somebody must have been seen to be missed"
     )
