@@ -42,7 +42,7 @@ class PrintSettings(Settings):
     printer: str | None = Field(
         default=None,
         description="printer profile of `physadv calibrate colour`: change the colours so that this printer's come nearest "
-        "to the pattern's; for patterns that were not trained through it",
+        "to the pattern's. Truer is not stronger: `physadv train --start PATTERN --printer P` gives more",
     )
     texels: Texels = Field(
         default="texel",

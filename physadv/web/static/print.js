@@ -14,7 +14,7 @@ if (options) {
   byId("shirt").append(...options.shirts.map((s) => choice(s)));
   byId("shirt").value = "M";
   byId("printer").append(choice("", "as they are"), ...options.printers.map((p) => choice(p)));
-  byId("printer-field").hidden = options.printers.length === 0;
+  for (const id of ["printer-field", "printer-says"]) byId(id).hidden = options.printers.length === 0;
   if (asked.get("pattern")) byId("pattern").value = asked.get("pattern");
   if (options.patterns.length === 0) toast("no patterns here yet; train one or upload a picture on the live page", { bad: true });
 }
