@@ -30,7 +30,8 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
         write_png(tmp_path / "images" / f"{i}.png", pixels)
         (tmp_path / "labels" / f"{i}.txt").write_text(f"0 {(90 + 10 * i) / 192} {85 / 160} {60 / 192} {130 / 160}")
     out = tmp_path / "mine.safetensors"
-    command = Command(defence="erase", images=tmp_path, out=out, patterns=3, scenes=8, passes=1)
+    values = {"defence": "erase", "images": tmp_path, "out": out, "patterns": 3, "scenes": 8, "passes": 1}
+    command = Command(**values)  # type: ignore[arg-type]
     assert command.run() == 0
     assert "training 3 patterns" in capsys.readouterr().out
     record = load_weights(out, EraseHead(), kind="erase")
