@@ -274,7 +274,10 @@ def _task(
     )
 
 
-def with_printer(settings: TrainSettings, printer: PrinterProfile) -> TrainSettings:
-    """Return settings whose ink is the measured printer instead of the default one."""
-    ink = MeasuredInk(strength=settings.world.ink.strength, colours=printer.map)
+def with_printer(settings: TrainSettings, printer: PrinterProfile, *, strength: float = 1.0) -> TrainSettings:
+    """Return settings whose ink is the measured printer instead of the default one.
+
+    strength: of the measured spread; 1 is as it was measured, whatever the rest of the world is turned down to.
+    """
+    ink = MeasuredInk(strength=strength, colours=printer.map)
     return settings.model_copy(update={"world": settings.world.model_copy(update={"ink": ink})})

@@ -160,7 +160,7 @@ class Command(base.Command):
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
         if printer is not None:
-            settings = with_printer(settings, printer)
+            settings = with_printer(settings, printer, strength=1.0 if self.ink is None else self.ink)
         inputs = Inputs(
             images=self.images,
             labels=self.labels,
