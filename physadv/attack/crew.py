@@ -49,6 +49,8 @@ def _pool(size: int) -> ThreadPoolExecutor:
     everyone = Barrier(size)
 
     def begin() -> None:
+        # A thread takes the process's number when it first asks, also after it was given one of its own: so ask first.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         everyone.wait()
 
