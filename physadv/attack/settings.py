@@ -15,7 +15,7 @@ from physadv.simulate.world import World
 
 Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
-# Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 3 and 16 minutes on two idle CPU cores, hours for `strong`.
+# Steps of 12 views of 224 pixels, 9 of 256 or 6 of 320: about 4 and 20 minutes on two idle CPU cores, hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"steps": 700},
     "standard": {"steps": 3200, "starts": 2},
