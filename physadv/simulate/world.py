@@ -18,6 +18,9 @@ from physadv.simulate.paste import Prints, composite, levels
 from physadv.simulate.sensor import Sensor, SensorDraw
 from physadv.simulate.transform import Draw, Transform
 
+# What chance decides for each print; the sensor's part is decided for each picture.
+PER_PRINT = ("ink", "cloth", "geometry", "light", "erase")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorldDraw:
@@ -32,8 +35,7 @@ class WorldDraw:
 
     def prints(self, index: torch.Tensor) -> WorldDraw:
         """Return the draw of the prints at `index`; the pictures' part stays whole."""
-        names = ("ink", "cloth", "geometry", "light", "erase")
-        return WorldDraw(**{n: getattr(self, n).pick(index) for n in names}, sensor=self.sensor)
+        return WorldDraw(**{n: getattr(self, n).pick(index) for n in PER_PRINT}, sensor=self.sensor)
 
     def piece(self, prints: torch.Tensor, pictures: torch.Tensor) -> WorldDraw:
         """Return the draw of the prints and of the pictures at these indices."""
@@ -47,8 +49,7 @@ class WorldDraw:
             parts: list[Draw] = [getattr(d, name) for d in draws]
             return type(parts[0]).mix(parts, which)
 
-        names = ("ink", "cloth", "geometry", "light", "erase")
-        return WorldDraw(**{n: one(n, choice[owner]) for n in names}, sensor=one("sensor", choice))  # type: ignore[arg-type]
+        return WorldDraw(**{n: one(n, choice[owner]) for n in PER_PRINT}, sensor=one("sensor", choice))  # type: ignore[arg-type]
 
 
 class World(Settings):
