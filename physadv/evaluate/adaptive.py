@@ -19,7 +19,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline
 from physadv.detect.boxes import Letterbox
 from physadv.detect.matching import touched
-from physadv.errors import DataError
+from physadv.errors import PatchError
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import STRICT_IOU
 from physadv.evaluate.scene import Scene
@@ -98,7 +98,7 @@ def _kept(path: Path, settings: TrainSettings, record: dict[str, Any]) -> Patch 
         return None
     try:
         patch = load_patch(path)
-    except DataError:
+    except PatchError:
         return None
     wanted = {"settings": settings.model_dump(mode="json"), **record}
     return patch if all(patch.record.get(key) == value for key, value in wanted.items()) else None
@@ -153,10 +153,10 @@ def score_adaptive(
         worst[name] = tried[order[0]]
         best.doubts += check(trial, pipeline, best, detector, budget)
         trial.tell()
-    for pipeline in pipelines:
+    names = list(worst)
+    for number, pipeline in enumerate(pipelines):
         mine = moved[str(pipeline)]
-        later = list(worst)[list(worst).index(str(pipeline)) + 1 :]
-        mine += [_cell(trial, worst[name], pipeline, "transferred") for name in later]
+        mine += [_cell(trial, worst[name], pipeline, "transferred") for name in names[number + 1 :]]
         for cell in sorted(mine, key=_ap)[1:]:
             trial.cells.remove(cell)
         trial.tell()

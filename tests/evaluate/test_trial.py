@@ -144,6 +144,9 @@ def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(f
     attack_of(Budget(2, 4))(median, 0, strong)
     attack_of(Budget(2, 3))(median, 1, strong)
     assert len(steps) == 6 + 4 + 3, "what was trained otherwise is"
+    (tmp_path / "kept" / "adaptive-median-1.safetensors").write_bytes(b"half a file")
+    attack_of(Budget(2, 3))(median, 1, strong)
+    assert len(steps) == 6 + 4 + 3 + 3, "and so is what was damaged since"
 
 
 def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
