@@ -150,7 +150,7 @@ def main() -> None:
         scorers |= scored(str(held), held_labels, args.framing, (STREET_IMGSZ,), cache)
     train_both(args, images, args.out / "train" / "labels" if folders else None, args.out / "printer.json")
 
-    sides = (WEBCAM_IMGSZ, CANVAS) if args.framing == "webcam" else (STREET_IMGSZ,)
+    sides = WEBCAM_IMGSZ if args.framing == "webcam" else (STREET_IMGSZ,)
     for where in args.test:
         photographs = Path(where).is_dir()
         labels = args.labels if photographs else None

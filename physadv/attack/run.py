@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from physadv.patch import Patch, load_patch, save_patch
 from physadv.simulate.ink import MeasuredInk, default_palette
 from physadv.types import Detector, GradientDetector
 
-STREET_IMGSZ, WEBCAM_IMGSZ, LABEL_IMGSZ = 416, 320, 640
+STREET_IMGSZ, LABEL_IMGSZ = 416, 640
+# A laptop's live demo looks at 320 to 640 pixels; a pattern chosen at one size alone may be weak at the other.
+WEBCAM_IMGSZ = (320, 640)
 # Frames of a video are near copies: scoring a few of each is as good and leaves the time to training.
 SCORED_AT_MOST = 40
 
@@ -163,12 +166,12 @@ def grey() -> Patch:
     return Patch("grey", np.full((64, 64, 3), 128, np.uint8), np.full((64, 64), 255, np.uint8), (360.0, 360.0))
 
 
-def placings(settings: TrainSettings) -> dict[str, tuple[Placing, int]]:
-    """Return how held-out people wear the pattern in each framing that is trained, and the detector's picture size."""
+def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...]]]:
+    """Return how held-out people wear the pattern in each framing that is trained, and the detector's picture sizes."""
     period = settings.shirt_period if settings.target == "tshirt" else None
     street = Placing(settings.rule, settings.scale, settings.at, shirt_period=period)
     webcam = Placing("area", settings.webcam_scale, settings.at, chest=True, shirt_period=period)
-    both = {"street": (street, STREET_IMGSZ), "webcam": (webcam, WEBCAM_IMGSZ)}
+    both = {"street": (street, (STREET_IMGSZ,)), "webcam": (webcam, WEBCAM_IMGSZ)}
     return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
 
 
@@ -187,18 +190,17 @@ def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], *, resume:
 
 
 def _scorers(settings: TrainSettings, inputs: Inputs, held_out: list[Picture]) -> dict[str, Scorer]:
-    """Return a scorer for each framing; a framing for which no one is held out is left out."""
+    """Return a scorer for each framing and picture size; a framing for which no one is held out is left out."""
     out: dict[str, Scorer] = {}
-    for name, (placing, imgsz) in placings(settings).items():
+    for name, (placing, sizes) in placings(settings).items():
         chosen = [p for p in held_out if _suits(p, name, settings.framing)]
         if not chosen:
             continue
         chosen = chosen[:: max(-(-len(chosen) // SCORED_AT_MOST), 1)]
-        detectors = [
-            load_detector(d, backend="torch", imgsz=imgsz, min_conf=MIN_CONF, device="cpu") for d in inputs.detectors
-        ]
-        for detector in detectors:
-            label = name if len(detectors) == 1 else f"{name} {detector.name}"
+        for weights, imgsz in product(inputs.detectors, sizes):
+            detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=MIN_CONF, device="cpu")
+            label = name if len(sizes) == 1 else f"{name} {imgsz}"
+            label = label if len(inputs.detectors) == 1 else f"{label} {detector.name}"
             out[label] = Scorer(chosen, detector, placing, seed=settings.seed)
     return out
 

@@ -316,7 +316,7 @@ def report(outcome: Outcome, console: Console) -> None:
         for name, row in rows.items():
             figures_shown = "  ".join(f"{label} {_figure(row[key])}" for label, key in SHOWN.items())
             count = f"(n = {row['n_people']} people in {row['n_images']} pictures held out)"
-            console.print(f"{framing:<8} {name:<8} {figures_shown}  {count}", highlight=False, soft_wrap=True)
+            console.print(f"{framing:<10} {name:<8} {figures_shown}  {count}", highlight=False, soft_wrap=True)
     console.print(f"pattern: {outcome.folder / 'patch.png'}", highlight=False, soft_wrap=True)
     if not outcome.done:
         console.print(
