@@ -25,7 +25,7 @@ from physadv.evaluate.metrics import STRICT_IOU
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.trial import Entry, Trial
 from physadv.patch import Patch, load_patch, save_patch
-from physadv.types import Detector, Float32Array, Frame, GradientDetector
+from physadv.types import Detector, Float32Array, GradientDetector
 
 # Trains one pattern through a defence: pipeline, number of the restart and the pattern to begin from (or None) in, pattern
 # out.
@@ -212,7 +212,7 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
     With every pixel free any defence must fall; one that does not is holding the gradients back, not the attack.
     """
     seen = total = 0
-    for number, scene in enumerate(scenes):
+    for scene in scenes:
         image = network_image(scene, imgsz)
         least = len(scene.targets)
         for step in range(CHECK_STEPS):
@@ -221,20 +221,20 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
             (gradient,) = torch.autograd.grad((logit + 4).clamp_min(0).sum(), image)
             image = (image.detach() - CHECK_STEP * gradient.sign()).clamp(0, 1)
             if step % 10 == 9 or step == CHECK_STEPS - 1:
-                least = min(least, _touched(scene, image, guarded, imgsz, number))
+                least = min(least, _touched(scene, image, guarded, imgsz))
                 if not least:
                     break
         seen, total = seen + least, total + len(scene.targets)
     return seen / total if total else 0.0
 
 
-def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, imgsz: int, number: int) -> int:
+def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, imgsz: int) -> int:
     box = _letterbox(scene, imgsz)
     pixels = to_picture(image[0])
     reset = getattr(guarded, "reset", None)
     if reset is not None:
         reset()
-    answer = guarded.detect(Frame(pixels, number, 0, 0.0))
+    answer = guarded.detect_batch([pixels])[0]
     shift = np.array([box.left, box.top] * 2, np.float32)
     people = scene.targets * np.array(box.scale * 2, np.float32) + shift
     return int(touched(people.astype(np.float32), answer, conf=0.25, iou_above=STRICT_IOU).sum())
