@@ -36,8 +36,6 @@ SIZE_MM: dict[Target, tuple[float, float]] = {
 # What `webcam_scale` of a person seen to the hips measures: a print over the whole torso.
 WEBCAM_CHEST_MM = (480.0, 480.0)
 STREET_TEXELS, FINE_TEXELS = 48, 64
-# Someone before a webcam is 140 to 300 pixels large to a detector at 320 to 640.
-STREET_CROPS, WEBCAM_CROPS = (224, 256, 320), (224, 320, 416)
 MARGIN, WEBCAM_MARGIN = 1.5, 2.5
 
 
@@ -55,7 +53,7 @@ class TrainSettings(Settings):
     batch: int = Field(default=12, ge=1, le=1024, description="views a step of the first size, over all processes")
     accumulate: int = Field(default=1, ge=1, le=64, description="parts in which a batch is computed, for less memory")
     crops: tuple[int, ...] = Field(
-        default=STREET_CROPS, min_length=1, max_length=8, description="sides of the views in pixels, in turn"
+        default=(224, 256, 320), min_length=1, max_length=8, description="sides of the views in pixels, in turn"
     )
     warm: float = Field(default=0.4, ge=0, le=1, description="share of the steps on views of the first size alone")
     texels: int = Field(default=STREET_TEXELS, ge=8, le=512, description="texels along a side: as many as are seen")
@@ -105,8 +103,7 @@ class TrainSettings(Settings):
             return values
         framing, target = values.get("framing", "street"), values.get("target", "chest")
         texels = STREET_TEXELS if framing == "street" and target != "tshirt" else FINE_TEXELS
-        margin, crops = (WEBCAM_MARGIN, WEBCAM_CROPS) if framing == "webcam" else (MARGIN, STREET_CROPS)
-        return {"texels": texels, "margin": margin, "crops": crops, **values}
+        return {"texels": texels, "margin": WEBCAM_MARGIN if framing == "webcam" else MARGIN, **values}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

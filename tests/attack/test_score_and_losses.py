@@ -194,6 +194,6 @@ def test_presets_and_placings() -> None:
         "street": (416,),
         "webcam": (320, 640),
     }
-    for same in (TrainSettings(), TrainSettings(framing="webcam")):
-        counts = [count * side**2 for count, side in map(same.views, range(same.steps - 6, same.steps))]
-        assert max(counts) < 1.3 * min(counts), "steps cost the same whatever the size of their views"
+    same = TrainSettings()
+    counts = [count * side**2 for count, side in map(same.views, range(same.steps - 6, same.steps))]
+    assert max(counts) < 1.3 * min(counts), "steps cost the same whatever the size of their views"
