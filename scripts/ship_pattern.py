@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from physadv.attack.people import Picture, gather
-from physadv.attack.run import STREET_IMGSZ, grey, placings
+from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, grey, placings
 from physadv.attack.score import MIN_CONF, Placing, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.controls import control
@@ -104,7 +104,7 @@ def main() -> None:
         frames = frames[:: max(len(frames) // CLIP_FRAMES, 1)]
         for scale in (0.65,) if patch.target == "tshirt" else (0.65, 0.45):
             where = "over the torso" if patch.target == "tshirt" else f"side {scale:g} on the chest"
-            for imgsz in (320, 640):
+            for imgsz in WEBCAM_IMGSZ:
                 tables[f"a webcam clip not trained on, {where}, {imgsz} px"] = scored(
                     patch, frames, replace(both["webcam"][0], scale=scale), imgsz
                 )

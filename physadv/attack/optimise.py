@@ -300,7 +300,7 @@ def _chance(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[S
     count = max(count // parts, 1)
     scene = views.batch(count, side, np.random.default_rng([s.seed, at, part])).to(task.device)
     generator = torch.Generator().manual_seed((s.seed * 1_000_003 + at) * 64 + part)
-    draws = [_moved(s.world.sample(len(scene.prints), count, generator), task.device) for _ in range(s.worst_of)]
+    draws = [s.world.sample(len(scene.prints), count, generator).to(task.device) for _ in range(s.worst_of)]
     return scene, draws
 
 
@@ -436,11 +436,6 @@ def _diagnosis(task: Task, views: Views, pattern: Pattern, state: State, parts: 
 
 def _both(task: Task, scene: Scene, images: torch.Tensor) -> torch.Tensor:
     return torch.stack([_loss(task.settings, d, images, scene).mean() for d in task.detectors]).sum()
-
-
-def _moved(draw: WorldDraw, device: torch.device) -> WorldDraw:
-    names = ("ink", "cloth", "geometry", "light", "erase", "sensor")
-    return WorldDraw(**{n: getattr(draw, n).to(device) for n in names})
 
 
 def _fingerprint(detector: GradientDetector) -> str:

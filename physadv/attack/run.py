@@ -199,8 +199,8 @@ def _scorers(settings: TrainSettings, inputs: Inputs, held_out: list[Picture]) -
         chosen = chosen[:: max(-(-len(chosen) // SCORED_AT_MOST), 1)]
         for weights, imgsz in product(inputs.detectors, sizes):
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=MIN_CONF, device="cpu")
-            label = name if len(sizes) == 1 else f"{name} {imgsz}"
-            label = label if len(inputs.detectors) == 1 else f"{label} {detector.name}"
+            several = ((imgsz, sizes), (detector.name, inputs.detectors))
+            label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
             out[label] = Scorer(chosen, detector, placing, seed=settings.seed)
     return out
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.scoreboard import console, show_cells, show_video
+from physadv.cli.scoreboard import show_cells, show_video, table_console
 from physadv.dataset import split_by_name
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
@@ -132,11 +132,12 @@ class Command(BaseCommand):
                 cells += trial.cells
         drawn = examples.write(self.out, patches)
         write_report(self.out, cells, settings, patches, facts=facts, examples=drawn)
-        show_cells(cells, console())
+        console = table_console()
+        show_cells(cells, console)
         if proven:
             write_certified(self.out, proven)
-            console().print(table(proven), markup=False, highlight=False, soft_wrap=True)
-        console().print(str(self.out / "report.md"), markup=False, highlight=False)
+            console.print(table(proven), markup=False, highlight=False, soft_wrap=True)
+        console.print(str(self.out / "report.md"), markup=False, highlight=False)
         return 0
 
     def _attack(
@@ -206,8 +207,9 @@ class Command(BaseCommand):
                 video.compare(cells)
                 rows += cells
                 write_video_report(self.out, rows, settings, patches, video=path, frames={detector.name: table})
-        show_video(rows, console())
-        console().print(str(self.out / "report.md"), markup=False, highlight=False)
+        console = table_console()
+        show_video(rows, console)
+        console.print(str(self.out / "report.md"), markup=False, highlight=False)
         return 0
 
     def _settings(self) -> EvaluateSettings:

@@ -15,7 +15,7 @@ from physadv.evaluate.report import COLUMNS, VIDEO_COLUMNS, grid_mean, label, sh
 PIPED = 160
 
 
-def console() -> Console:
+def table_console() -> Console:
     """Return what prints tables: as wide as the terminal, wide into a pipe or a file."""
     return Console(width=None if Console().is_terminal else PIPED)
 

@@ -11,6 +11,13 @@ from physadv.settings import Settings
 from physadv.types import Detections, Detector, Frame, GradientDetector, UInt8Array
 
 
+def forget(detector: Detector) -> None:
+    """Make a detector forget everything that came from earlier frames, if it keeps anything."""
+    reset = getattr(detector, "reset", None)
+    if reset is not None:
+        reset()
+
+
 class Defence(Settings):
     """A defence is its parameters; `guard` gives the defended detector.
 
@@ -82,9 +89,7 @@ class Guarded(ABC):
 
     def reset(self) -> None:
         """Forget everything that came from earlier frames, here and further in."""
-        reset = getattr(self.inner, "reset", None)
-        if reset is not None:
-            reset()
+        forget(self.inner)
 
     def ask(self, frame: Frame) -> Detections:
         """Return what the detector within says, its time kept apart from the defence's own."""

@@ -16,7 +16,7 @@ from physadv.attack.optimise import Task, optimise
 from physadv.attack.pattern import look_from
 from physadv.attack.people import Picture
 from physadv.attack.settings import TrainSettings
-from physadv.defend import Pipeline
+from physadv.defend import Pipeline, forget
 from physadv.detect.boxes import Letterbox
 from physadv.detect.matching import touched
 from physadv.errors import PatchError
@@ -231,9 +231,7 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
 def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, imgsz: int) -> int:
     box = _letterbox(scene, imgsz)
     pixels = to_picture(image[0])
-    reset = getattr(guarded, "reset", None)
-    if reset is not None:
-        reset()
+    forget(guarded)
     answer = guarded.detect_batch([pixels])[0]
     shift = np.array([box.left, box.top] * 2, np.float32)
     people = scene.targets * np.array(box.scale * 2, np.float32) + shift

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from physadv.controls import CONTROLS, Control, control
-from physadv.defend import Pipeline
+from physadv.defend import Pipeline, forget
 from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
@@ -108,11 +108,9 @@ class Trial:
                 pixels, answer = scene.pixels, self._clean[i]
             else:
                 pixels = dresser.apply(scene, i, entry.transform)
-                reset = getattr(guarded, "reset", None)
-                if reset is not None:
-                    # Photographs have nothing to do with each other: no memory from one to the next.
-                    reset()
-                # As a batch of one, so that what spreads its views over frames looks at all of them.
+                # Photographs have nothing to do with each other: no memory from one to the next, and each a batch of one,
+                # so that a defence which spreads its views over frames looks at all of them.
+                forget(guarded)
                 start = perf_counter()
                 answer = guarded.detect_batch([pixels])[0]
                 times.append((perf_counter() - start) * 1000)

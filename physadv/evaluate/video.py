@@ -14,7 +14,7 @@ import numpy as np
 
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
-from physadv.defend import Pipeline
+from physadv.defend import Pipeline, forget
 from physadv.detect.matching import best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate.place import Dresser, Placement
@@ -109,9 +109,7 @@ def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> di
 
     Raises: SourceError if the video cannot be read.
     """
-    reset = getattr(guarded, "reset", None)
-    if reset is not None:
-        reset()
+    forget(guarded)
     frames = alarmed = 0
     for frame in _frames(path, 1):
         alarmed += bool(guarded.detect(frame).alerts)

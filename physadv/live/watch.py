@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from physadv.defend import Guarded, Pipeline
+from physadv.defend import Guarded, Pipeline, forget
 from physadv.errors import DefenceError
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
@@ -124,9 +124,7 @@ class Guard:
 
     def reset(self) -> None:
         """Forget everything that came from earlier pictures."""
-        reset = getattr(self._guarded, "reset", None)
-        if reset is not None:
-            reset()
+        forget(self._guarded)
 
     def detect(self, frame: Frame) -> Detections:
         """Return the defended answer."""

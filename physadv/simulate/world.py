@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,10 @@ class WorldDraw:
     def piece(self, prints: torch.Tensor, pictures: torch.Tensor) -> WorldDraw:
         """Return the draw of the prints and of the pictures at these indices."""
         return replace(self.prints(prints), sensor=self.sensor.pick(pictures))
+
+    def to(self, device: torch.device) -> WorldDraw:
+        """Return the draw on another device."""
+        return WorldDraw(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     @staticmethod
     def mix(draws: list[WorldDraw], choice: torch.Tensor, owner: torch.Tensor) -> WorldDraw:
