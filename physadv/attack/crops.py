@@ -13,7 +13,16 @@ import torch
 
 from physadv.attack.people import Picture
 from physadv.simulate.paste import Prints
-from physadv.simulate.placement import VISIBLE, chest_quads, shoulders_visible, sleeve_quads, square_quads, torso_quads
+from physadv.simulate.placement import (
+    FRONT_CM,
+    SLEEVE_CM,
+    VISIBLE,
+    chest_quads,
+    shoulders_visible,
+    sleeve_quads,
+    square_quads,
+    torso_quads,
+)
 from physadv.types import Float32Array, UInt8Array
 
 Array = npt.NDArray[Any]
@@ -66,14 +75,14 @@ class Wear:
     """How prints are put on people.
 
     target: poster, chest or tshirt. street, webcam: range of the square's side over sqrt(w h) in each framing. at: centre
-    of a square print down the box. period: of a T-shirt's texture, as a share of the torso's width.
+    of a square print down the box. period_cm: width and height after which a T-shirt's texture repeats.
     """
 
     target: str = "chest"
     street: tuple[float, float] = (0.30, 0.42)
     webcam: tuple[float, float] = (0.55, 0.72)
     at: float = 0.42
-    period: float = 0.85
+    period_cm: tuple[float, float] = (40.0, 40.0)
 
 
 class Views:
@@ -172,8 +181,8 @@ class Views:
     def _shirts(
         self, owner: Array, boxes: Float32Array, points: Float32Array, seen: Array, rng: np.random.Generator
     ) -> Prints:
-        owners, quads, widths = shirt_prints(owner, boxes, points, seen)
-        windows = shirt_windows(quads, widths, self.wear.period, rng)
+        owners, quads, sizes = shirt_prints(owner, boxes, points, seen)
+        windows = shirt_windows(sizes, self.wear.period_cm, rng)
         arms = arms_of(points, rng, probability=0.15)
         reach = np.zeros((len(quads), 2, 5), np.float32)
         # A forearm crosses the front; sleeves are on the arms themselves.
@@ -196,7 +205,7 @@ class View:
 def shirt_prints(
     owner: Array, boxes: Float32Array, points: Float32Array, seen: Array
 ) -> tuple[Array, Float32Array, Float32Array]:
-    """Return whose each garment part is (k,), its quad (k, 4, 2), and the torso's width there (k,); fronts come first.
+    """Return whose each garment part is (k,), its quad (k, 4, 2), and the cloth's size there (k, 2) in cm; fronts first.
 
     People without visible shoulders wear it over the middle of the box; sleeves follow elbows that are seen.
     """
@@ -218,21 +227,17 @@ def shirt_prints(
     ).astype(np.float32)
     if seen.any():
         fronts[seen] = torso_quads(points[seen])
-    width = np.linalg.norm(fronts[:, 1] - fronts[:, 0], axis=1)
     who, sleeves = sleeve_quads(points, seen)
-    return (
-        np.concatenate([np.arange(n), who]),
-        np.concatenate([fronts, sleeves]).astype(np.float32),
-        np.concatenate([width, width[who]]).astype(np.float32),
-    )
+    sizes = np.array([FRONT_CM] * n + [SLEEVE_CM] * len(who), np.float32).reshape(-1, 2)
+    return np.concatenate([np.arange(n), who]), np.concatenate([fronts, sleeves]).astype(np.float32), sizes
 
 
-def shirt_windows(quads: Float32Array, widths: Float32Array, period: float, rng: np.random.Generator) -> Float32Array:
-    """Return (k, 4) windows into the texture: each part is cut from the cloth somewhere, at one scale."""
-    across = np.linalg.norm(quads[:, 1] - quads[:, 0], axis=1)
-    down = np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)
-    size = np.stack([across, down], 1) / np.maximum(widths, 1e-3)[:, None] / period
-    return np.concatenate([rng.random((len(quads), 2)), size], 1).astype(np.float32)
+def shirt_windows(sizes_cm: Float32Array, period_cm: tuple[float, float], rng: np.random.Generator) -> Float32Array:
+    """Return (k, 4) windows into the texture: each part is cut from the cloth somewhere.
+
+    In centimetres of cloth, so that a body turned away shows the same cloth foreshortened, and not a finer one.
+    """
+    return np.concatenate([rng.random((len(sizes_cm), 2)), sizes_cm / np.array(period_cm)], 1).astype(np.float32)
 
 
 def prints_of(owner: Array, quads: Float32Array, arms: Float32Array, windows: Float32Array | None) -> Prints:

@@ -168,9 +168,9 @@ def grey() -> Patch:
 
 def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...]]]:
     """Return how held-out people wear the pattern in each framing that is trained, and the detector's picture sizes."""
-    period = settings.shirt_period if settings.target == "tshirt" else None
-    street = Placing(settings.rule, settings.scale, settings.at, shirt_period=period)
-    webcam = Placing("area", settings.webcam_scale, settings.at, chest=True, shirt_period=period)
+    shirt = settings.target == "tshirt"
+    street = Placing(settings.rule, settings.scale, settings.at, shirt=shirt)
+    webcam = Placing("area", settings.webcam_scale, settings.at, chest=True, shirt=shirt)
     both = {"street": (street, (STREET_IMGSZ,)), "webcam": (webcam, WEBCAM_IMGSZ)}
     return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
 

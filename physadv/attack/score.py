@@ -31,14 +31,14 @@ class Placing:
     """Where a pattern goes when it is scored.
 
     A square of `scale` by the rule, centred `at` the box's height, or on the chest by keypoints; a T-shirt texture over the
-    whole torso where `shirt_period` is set.
+    whole torso where `shirt` is set.
     """
 
     rule: Rule = "area"
     scale: float = 0.35
     at: float = 0.42
     chest: bool = False
-    shirt_period: float | None = None
+    shirt: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,9 +135,9 @@ def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, 
     boxes, points = picture.boxes[who], picture.keypoints[who]
     owner = np.zeros(len(boxes), np.int64)
     none = arms_of(points, rng, probability=0.0)
-    if patch.target == "tshirt" and placing.shirt_period is not None:
-        whose, quads, widths = shirt_prints(owner, boxes, points, shoulders_visible(points, len(points)))
-        windows = shirt_windows(quads, widths, placing.shirt_period, rng)
+    if placing.shirt:
+        whose, quads, sizes = shirt_prints(owner, boxes, points, shoulders_visible(points, len(points)))
+        windows = shirt_windows(sizes, (patch.size_mm[0] / 10, patch.size_mm[1] / 10), rng)
         return prints_of(owner[whose], quads, none[whose], windows)
     side = side_px(boxes, placing.rule, placing.scale)
     quads = (

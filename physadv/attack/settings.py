@@ -80,7 +80,6 @@ class TrainSettings(Settings):
     world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(0.3))
     side_street: tuple[float, float] = (0.30, 0.42)
     side_webcam: tuple[float, float] = (0.55, 0.72)
-    shirt_period: float = Field(default=0.85, gt=0.05, le=4, description="a texture's period over the torso's width")
     rule: Rule = "area"
     scale: float = Field(default=0.35, gt=0.01, le=2)
     webcam_scale: float = Field(default=0.65, gt=0.01, le=2)
@@ -139,7 +138,8 @@ class TrainSettings(Settings):
     @property
     def wear(self) -> Wear:
         """Return how prints are put on people while training."""
-        return Wear(self.target, self.side_street, self.side_webcam, self.at, self.shirt_period)
+        width, height = self.print_size()
+        return Wear(self.target, self.side_street, self.side_webcam, self.at, (width / 10, height / 10))
 
     def print_size(self) -> tuple[float, float]:
         """Return (width, height) of the print in millimetres."""

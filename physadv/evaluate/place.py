@@ -17,6 +17,8 @@ from physadv.types import Detections, Float32Array, UInt8Array
 
 # Distance of the eye in half sides of the print: 40 cm seen from a metre and a half.
 EYE = 7.0
+# How far a worn T-shirt's cloth lies from flat, in sides of the piece.
+WRINKLES = 0.05
 # Texels along a side to which a pattern is brought before it is bent: no print covers more pixels at usual sizes.
 BENT = 256
 
@@ -99,7 +101,8 @@ class Dresser:
         rng = np.random.default_rng([self.seed, index])
         out = scene.pixels
         if self.patch is not None and scene.counts.any():
-            out = self._shirts(scene) if self.placement.at == "shirt" else self._squares(scene, condition, rng)
+            dress = self._shirts if self.placement.at == "shirt" else self._squares
+            out = dress(scene, condition, rng)
         return filmed(out, condition)
 
     def _squares(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
@@ -110,11 +113,11 @@ class Dresser:
             paste(out, self._pattern(condition, rng), posed(quads[i], condition))
         return out
 
-    def _shirts(self, scene: Scene) -> UInt8Array:
+    def _shirts(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
         assert self.patch is not None
         points = None if scene.keypoints is None else scene.keypoints[scene.counts]
         everyone = Detections(scene.targets, np.full(len(scene.targets), PLACE_CONF, np.float32), points)
-        return Worn(self.patch).apply(scene.pixels, everyone)
+        return CutWorn(self.patch, condition, rng).apply(scene.pixels, everyone)
 
     def _pattern(self, condition: Condition, rng: np.random.Generator) -> list[UInt8Array]:
         """Return the levels of the pattern under a condition; those without chance are made once."""
@@ -132,6 +135,29 @@ class Dresser:
         if condition.covered:
             rgba = covered(rgba, condition.covered, rng)
         return mip_levels(rgba)
+
+
+class CutWorn(Worn):
+    """T-shirts whose pieces are cut from the texture anywhere and lie in wrinkles, under a condition."""
+
+    def __init__(self, patch: Patch, condition: Condition, rng: np.random.Generator) -> None:
+        super().__init__(patch)
+        self._rgba, self._condition, self._rng = lit(patch.rgba(), condition), condition, rng
+
+    def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
+        """Return (n, 4, 2) corners of each front, posed by the condition."""
+        return np.stack([posed(q, self._condition) for q in super().quads(xyxy, keypoints)])
+
+    def cloth(self, width: float, height: float) -> tuple[list[UInt8Array], tuple[float, float]]:
+        """Return the `mip_levels` of one piece, cut and wrinkled anew, which covers its place once."""
+        h, w = self._rgba.shape[:2]
+        columns, rows = (max(1, round(v)) for v in (width / self.size_cm[0] * w, height / self.size_cm[1] * h))
+        top, left = self._rng.integers(h), self._rng.integers(w)
+        piece = self._rgba[np.ix_((top + np.arange(rows)) % h, (left + np.arange(columns)) % w)]
+        piece = bent(piece, self._condition.bend or WRINKLES, self._rng)
+        if self._condition.covered:
+            piece = covered(piece, self._condition.covered, self._rng)
+        return mip_levels(piece), (1.0, 1.0)
 
 
 def lit(rgba: UInt8Array, condition: Condition) -> UInt8Array:

@@ -104,7 +104,12 @@ class Worn:
         seen = shoulders_visible(keypoints, 1)
         sleeves = [] if keypoints is None else list(sleeve_quads(keypoints, seen)[1])
         for piece, (width, height) in [(s, SLEEVE_CM) for s in sleeves] + [(quad, FRONT_CM)]:
-            paste(out, self._pyramid, piece, tiles=(width / self.size_cm[0], height / self.size_cm[1]), light=light)
+            pyramid, tiles = self.cloth(width, height)
+            paste(out, pyramid, piece, tiles=tiles, light=light)
+
+    def cloth(self, width: float, height: float) -> tuple[list[UInt8Array], tuple[float, float]]:
+        """Return the `mip_levels` of what a piece of cloth of that many centimetres shows, and its repeats on it."""
+        return self._pyramid, (width / self.size_cm[0], height / self.size_cm[1])
 
 
 def mip_levels(rgba: UInt8Array) -> list[UInt8Array]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.attack.crops import Views, Wear, shirt_prints
+from physadv.attack.crops import Views, Wear, shirt_prints, shirt_windows
 from physadv.attack.losses import concerned, missize, overlap, vanish
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.people import Picture
@@ -17,6 +17,7 @@ from physadv.attack.timing import made_up
 from physadv.detect.tiny import tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
+from physadv.simulate.placement import FRONT_CM, SLEEVE_CM
 from physadv.simulate.world import World
 from physadv.types import Candidates, Detections, Frame, UInt8Array
 
@@ -146,11 +147,18 @@ def test_webcam_views_show_larger_people(people: list[Picture]) -> None:
 def test_a_shirt_has_a_front_and_sleeves() -> None:
     person = made_up(1)[0]
     owner, seen = np.zeros(1, np.int64), np.array([True])
-    who, quads, width = shirt_prints(owner, person.boxes, person.keypoints, seen)
+    who, quads, sizes = shirt_prints(owner, person.boxes, person.keypoints, seen)
     assert who.tolist()[0] == 0
-    assert len(quads) == len(who) == len(width)
+    assert len(quads) == len(who) == len(sizes)
     bare, _, _ = shirt_prints(owner, person.boxes, np.zeros((1, 17, 3), np.float32), np.array([False]))
     assert len(bare) == 1, "without keypoints there is a front by the box, and no sleeve"
+
+
+def test_a_body_turned_away_shows_the_same_cloth_foreshortened() -> None:
+    """A texture's scale is centimetres of cloth, never the width at which a turned torso happens to be seen."""
+    sizes = np.array([FRONT_CM, SLEEVE_CM], np.float32)
+    windows = shirt_windows(sizes, (40.0, 20.0), np.random.default_rng(0))
+    np.testing.assert_allclose(windows[:, 2:], sizes / (40.0, 20.0))
 
 
 def test_priors_are_small_where_they_should_be() -> None:

@@ -82,3 +82,18 @@ def test_a_round_pattern_keeps_what_its_mask_leaves_open() -> None:
     half = Patch("half", RED.pixels.copy(), mask, (300, 300))
     whole, part = (red(Dresser(p, Placement("area", 0.4, 0.42)).apply(scene_of(BIG), 0)).sum() for p in (RED, half))
     assert 0.4 < part / whole < 0.6
+
+
+def test_each_shirt_is_another_cut_of_the_texture_wrinkled() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, :32, 0] = 255
+    shirt = Patch("stripes", stripes, np.full((64, 64), 255, np.uint8), (200.0, 200.0), "tshirt")
+    dresser = Dresser(shirt, Placement("area", 0.35, "shirt"))
+    scene = scene_of(BIG)
+    first, second = dresser.apply(scene, 0), dresser.apply(scene, 1)
+    assert np.array_equal(first, dresser.apply(scene, 0)), "the same scene gets the same cut"
+    changed = (first != second).any(2)
+    worn = (first != scene.pixels).any(2)
+    assert changed.sum() > 0.2 * worn.sum(), "another scene another"
+    assert not np.array_equal(first, dresser.apply(scene, 0, Condition("bend", bend=0.2)))
+    assert not np.array_equal(first, dresser.apply(scene, 0, Condition("dark", brightness=-0.2)))
