@@ -44,7 +44,7 @@ class Command(BaseCommand):
     scenes: int = Field(400, ge=8, le=100_000, description="random scenes (erase)")
     passes: int = Field(10, ge=1, le=1000, description="passes over the scenes (erase)")
     patterns: int = Field(
-        160, ge=0, le=10_000, description="hostile patterns made first, a second each; needs labelled people (erase)"
+        160, ge=0, le=10_000, description="hostile patterns made first, seconds each; needs labelled people (erase)"
     )
     seed: int = Field(0, ge=0, description="of everything random")
 
@@ -88,7 +88,7 @@ class Command(BaseCommand):
         if not settings.patterns:
             console.print("no patterns are trained for it to learn from: only random textures")
             return []
-        console.print(f"training {settings.patterns} patterns to learn from, about a second each")
+        console.print(f"training {settings.patterns} patterns to learn from, seconds each")
         return hostile_textures(photographs, settings.patterns, np.random.default_rng(settings.seed))
 
     def _photographs(self, console: Console) -> list[Photograph]:

@@ -1,6 +1,6 @@
 """How the weights of `erase` are made: textures pasted on photographs, and a head fitted to find them.
 
-Half of the textures are drawn at random, half are patterns trained here in a second each (see `hostile`). Nothing published
+Half of the textures are drawn at random, half are patterns trained here in seconds each (see `hostile`). Nothing published
 or shipped, which is what a defence is tested on, is among them.
 """
 
@@ -29,7 +29,7 @@ Photograph = tuple[UInt8Array, Float32Array]
 class EraseTraining(Settings):
     """How long and on what the eraser is trained."""
 
-    patterns: int = Field(default=160, ge=0, le=10_000, description="hostile patterns trained first; about 1 s each")
+    patterns: int = Field(default=160, ge=0, le=10_000, description="hostile patterns trained first; seconds each")
     hostile: float = Field(default=0.55, ge=0, le=1, description="share of the textures that are such patterns")
     scenes: int = Field(default=400, ge=8, le=100_000, description="random scenes; their features are kept in memory")
     side: int = Field(default=320, ge=96, le=1280, multiple_of=32, description="side of a scene in pixels")

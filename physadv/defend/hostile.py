@@ -1,4 +1,4 @@
-"""Patterns trained in a second each against the embedded detector, for the eraser to learn from.
+"""Patterns trained in seconds each against the embedded detector, for the eraser to learn from.
 
 Nothing published is among them. They differ in what they are trained for, on whom, how coarse and how smooth they are, and
 where they began, so that what a network learns from them is what such patterns have in common.
@@ -7,10 +7,12 @@ where they began, so that what a network learns from them is what such patterns 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -25,9 +27,12 @@ TOGETHER = 8
 LEAST_AREA = 24 * 48
 # Sides of the grids whose sum a pattern is: coarse ones first, which makes it look like things and not like noise.
 GRIDS = (2, 4, 8, 16, 32, 48)
-Aim = Literal["one", "several", "crowd", "dream"]
-# one: hides one person; several: hides four; crowd: shows people who are not there; dream: excites two channels of a layer.
-AIMS: dict[Aim, float] = {"one": 0.45, "several": 0.05, "crowd": 0.4, "dream": 0.1}
+Aim = Literal["one", "anyone", "crowd", "dream"]
+# one: hides one person; anyone: hides whoever wears it; crowd: shows people who are not there; dream: excites two channels
+# of a layer. Shares of the rounds; a round of "anyone" gives two patterns, of any other aim `TOGETHER`.
+AIMS: dict[Aim, float] = {"one": 0.25, "anyone": 0.45, "crowd": 0.25, "dream": 0.05}
+# A pattern for anyone meets other people at every step, and needs more of them.
+LONGER = 4
 DREAMT = (4, 6, 8)
 
 Person = tuple[UInt8Array, Float32Array]
@@ -56,8 +61,8 @@ def hostile_textures(
     out: list[UInt8Array] = []
     while len(out) < count:
         aim = list(AIMS)[int(rng.choice(len(AIMS), p=list(AIMS.values())))]
-        look = Look(2 if aim == "several" else TOGETHER, people, natural, rng)
-        _train(net, look, aim, people, rng, steps)
+        look = Look(2 if aim == "anyone" else TOGETHER, people, natural, rng)
+        _train(net, look, aim, people, rng, LONGER * steps if aim == "anyone" else steps)
         with torch.no_grad():
             large = F.interpolate(look.ink(), (side, side), mode="bilinear").permute(0, 2, 3, 1)
         out.extend((large * 255).round().byte().numpy())
@@ -81,7 +86,7 @@ class Look:
         ]
         fall = rng.uniform(0, 0.8)
         self.weights = [2.0 * (GRIDS[0] / n) ** fall for n in GRIDS]
-        free = float(rng.choice([0, 0.15, 0.4]))
+        free = float(rng.choice([0, 0.15, 0.4, 1]))
         self.colours = natural * (1 - free) + normal(3, 3, spread=0.6) * free
         self.under = normal(number, 1, 1, 1, spread=0.5) + normal(number, 3, 1, 1, spread=0.2)
         self.strength = 1.0
@@ -102,27 +107,22 @@ class Look:
 def _train(
     net: PersonNet, look: Look, aim: Aim, people: Sequence[Person], rng: np.random.Generator, steps: int
 ) -> None:
-    """Move a look towards its aim: on eight people, one for each pattern or four for each of two."""
-    drawn = [_someone(*people[int(rng.integers(len(people)))], rng) for _ in range(TOGETHER)]
-    crops = torch.from_numpy(np.stack([c for c, _ in drawn])).permute(0, 3, 1, 2).float() / 255
-    boxes = np.stack([b for _, b in drawn])
-    size = boxes[:, 2:] - boxes[:, :2]
-    sides = np.sqrt(size.prod(1)) * rng.uniform(0.4, 0.6, TOGETHER)
-    centres = boxes[:, :2] + size * np.array([0.5, 0.42])
+    """Move a look towards its aim: on eight people, one for each pattern, or ever others for a pattern for anyone."""
+    wearers = _Wearers.draw(people, rng)
     optimiser = torch.optim.Adam(look.grids, lr=float(rng.choice([0.1, 0.2])))
     layer = int(rng.choice(DREAMT))
     channels = torch.from_numpy(rng.integers(0, 1 << 16, (TOGETHER, 2)))
-    for _ in range(steps):
+    for step in range(steps):
+        if aim == "anyone" and step:
+            wearers = _Wearers.draw(people, rng)
         ink = look.ink()
         if aim == "dream":
             moved = torch.roll(F.interpolate(ink, (96, 96), mode="bilinear"), rng.integers(0, 16, 2).tolist(), (2, 3))
             answer = net.early(moved, (layer,))[0].mean((2, 3))
             loss = -3 * answer.gather(1, channels[: len(answer)] % answer.shape[1]).mean(1).sum()
         else:
-            worn = ink.repeat_interleave(TOGETHER // len(ink), 0)
-            moves = centres + rng.normal(0, 0.05, (TOGETHER, 2)) * sides[:, None]
-            views = _wearing(crops, worn, sides * rng.uniform(0.6, 1.25, TOGETHER), moves, rng)
-            logit, _ = net.decode(next(iter(net.heads(views, every=False).values())), VIEW, VIEW)
+            views = wearers.wear(ink.repeat_interleave(TOGETHER // len(ink), 0), rng)
+            logit, _ = net.decode(next(iter(net.heads(views, every=False, keypoints=False).values())), VIEW, VIEW)
             if aim == "crowd":
                 loss = F.softplus(1 - logit.topk(30, 1).values).mean(1).sum()
             else:
@@ -130,6 +130,30 @@ def _train(
         for grid, slope in zip(look.grids, torch.autograd.grad(loss, look.grids), strict=True):
             grid.grad = slope
         optimiser.step()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wearers:
+    """Views (n, 3, VIEW, VIEW) in [0, 1] of n people, and where each wears a pattern: sides and centres in pixels."""
+
+    crops: torch.Tensor
+    sides: npt.NDArray[np.float64]
+    centres: npt.NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, people: Sequence[Person], rng: np.random.Generator) -> _Wearers:
+        drawn = [_someone(*people[int(rng.integers(len(people)))], rng) for _ in range(TOGETHER)]
+        boxes = np.stack([b for _, b in drawn])
+        size = boxes[:, 2:] - boxes[:, :2]
+        return cls(
+            torch.from_numpy(np.stack([c for c, _ in drawn])).permute(0, 3, 1, 2).float() / 255,
+            np.sqrt(size.prod(1)) * rng.uniform(0.4, 0.6, TOGETHER),
+            boxes[:, :2] + size * np.array([0.5, 0.42]),
+        )
+
+    def wear(self, worn: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        moves = self.centres + rng.normal(0, 0.05, (TOGETHER, 2)) * self.sides[:, None]
+        return _wearing(self.crops, worn, self.sides * rng.uniform(0.6, 1.25, TOGETHER), moves, rng)
 
 
 def _colours(pictures: Sequence[UInt8Array]) -> torch.Tensor:

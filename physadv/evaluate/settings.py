@@ -19,7 +19,8 @@ class EvaluateSettings(Settings):
     )
     scale: float = Field(default=0.35, gt=0.01, le=2, description="side of the pattern over that length")
     at: float | Literal["chest", "shirt"] = Field(
-        default=0.42, description="centre as a fraction of the box's height; or chest, or shirt (by keypoints)"
+        default=0.42,
+        description="centre as a fraction of the box's height; or chest, by keypoints; or shirt, cut anywhere",
     )
     detectors: tuple[str, ...] = (DEFAULT_DETECTOR,)
     imgsz: int = Field(default=640, ge=32, le=4096, description="long side at which the detector sees a picture")
