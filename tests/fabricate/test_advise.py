@@ -10,7 +10,7 @@ import pytest
 
 from physadv.errors import FabricationError, PatchError
 from physadv.evaluate.size_curve import Cell, Subject, measure, shot, simulate
-from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
+from physadv.fabricate.advise import Optics, SizeCurve, View, advise, seen
 from physadv.patch import Patch
 from physadv.types import Detections, Frame, UInt8Array
 
@@ -90,6 +90,17 @@ def test_the_curve_agrees_with_a_camera_within_ten_points(
         got = simulate(MAGENTA, people, ShadeDetector(), optics, distance_m=distance, side_cm=size).cell()
         assert got.n >= 15
         assert expected == pytest.approx(got.asr, abs=0.10)
+
+
+def test_between_two_shares_a_print_is_compared_by_its_size_on_the_visible_part() -> None:
+    cells = [
+        {"visible_px": 400, "shown": shown, "relative": on_visible * shown, "n": 1000, "asr": asr, "ci95": [asr, asr]}
+        for shown in (0.4, 0.8)
+        for on_visible, asr in ((0.25, 0.1), (0.5, 0.9), (1.0, 0.2))
+    ]
+    for on_visible, asr in ((0.25, 0.1), (0.5, 0.9), (1.0, 0.2)):
+        view = View(person_px=400 / 0.6, shown=0.6, side_px=400 * on_visible, relative=0.6 * on_visible)
+        assert SizeCurve({"cells": cells}).expected(view).asr == pytest.approx(asr, abs=0.01)
 
 
 def test_too_small_says_what_would_do(curve: dict[str, Any]) -> None:
