@@ -41,11 +41,11 @@ FEWEST = 5
 # Where in the picture somebody stands decides nearly as much as who it is. So people are shown several times, the more
 # often the fewer can be shown: about this many shots in all, but no more than `MOST_TIMES` of one person.
 ENOUGH_SHOTS, MOST_TIMES = 64, 6
-# Visible pixels: a whole person far to near; then cut off by frames of two shapes, 640 x 480 and about 16:9.
+# Visible pixels: a whole person far to near; then cut off by frames of two shapes, 640 x 480 and 640 x 360.
 WHOLE_PX = (56.0, 84.0, 126.0, 190.0, 285.0, 440.0)
-CUT_PX = (304.0, 456.0)
-SHARES = (0.75, 0.55, 0.38)
-RELATIVE = (0.08, 0.12, 0.17, 0.24, 0.33)
+CUT_PX = (342.0, 456.0)
+SHARES = (0.75, 0.55, 0.46, 0.38)
+RELATIVE = (0.08, 0.12, 0.17, 0.24, 0.28, 0.33)
 CANVAS = 640
 Progress = Callable[[float, str], None]
 
