@@ -133,7 +133,7 @@ class SizeCurve:
         values = columns[0] * (1 - weight) + columns[1] * weight
         smallest = self._table[:, 2].min()
         fade = min(1.0, view.relative / smallest)
-        asr, bottom, top = _probability(values[:3]) * (fade, fade, 1.0)
+        asr, bottom, top = _probability(values[:3], values[3]) * (fade, fade, 1.0)
         return Expected(float(asr), float(bottom), float(top), round(float(values[3])))
 
     def _at_share(self, share: float, view: View) -> np.ndarray[Any, Any]:
@@ -163,8 +163,9 @@ def _logits(line: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     return [*out, n]
 
 
-def _probability(logit: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(1 / (1 + np.exp(-logit)))
+def _probability(logit: np.ndarray[Any, Any], n: float) -> np.ndarray[Any, Any]:
+    """Return shares of people; the halves that `_logits` added are taken away again, so that a cell reads as itself."""
+    return np.clip(((n + 1) / (1 + np.exp(-logit)) - 0.5) / n, 0.0, 1.0)
 
 
 def _between(points: np.ndarray[Any, Any], value: float) -> tuple[int, int, float]:

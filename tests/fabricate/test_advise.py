@@ -95,6 +95,13 @@ def test_the_curve_agrees_with_a_camera_within_ten_points(
         assert expected == pytest.approx(got.asr, abs=0.10)
 
 
+@pytest.mark.parametrize("asr", [0.0, 0.25, 1.0])
+def test_a_cell_reads_as_itself_however_few_people_it_holds(asr: float) -> None:
+    cell = {"visible_px": 400, "shown": 1.0, "relative": 0.2, "n": 8, "asr": asr, "ci95": [0.9 * asr, asr]}
+    found = SizeCurve({"cells": [cell]}).expected(View(person_px=400, shown=1.0, side_px=80, relative=0.2))
+    assert (found.asr, found.low, found.high) == pytest.approx((asr, 0.9 * asr, asr))
+
+
 def test_between_two_shares_a_print_is_compared_by_its_size_on_the_visible_part() -> None:
     cells = [
         {"visible_px": 400, "shown": shown, "relative": on_visible * shown, "n": 1000, "asr": asr, "ci95": [asr, asr]}
