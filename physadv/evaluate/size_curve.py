@@ -45,7 +45,9 @@ ENOUGH_SHOTS, MOST_TIMES = 64, 6
 WHOLE_PX = (56.0, 84.0, 126.0, 190.0, 285.0, 440.0)
 CUT_PX = (342.0, 456.0)
 SHARES = (0.75, 0.55, 0.46, 0.38)
-RELATIVE = (0.08, 0.12, 0.17, 0.24, 0.28, 0.33)
+RELATIVE = (0.08, 0.12, 0.17, 0.24, 0.33)
+# Near the camera success rises and falls again within these sizes, at another one for each share: a finer grid.
+RELATIVE_CUT = (0.08, 0.12, 0.17, 0.2, 0.24, 0.28, 0.33)
 CANVAS = 640
 Progress = Callable[[float, str], None]
 
@@ -339,7 +341,8 @@ def try_grid(
         rng = np.random.default_rng([seed, step])
         trial = Trial(shots(people, person_px=visible / share, frame=frame, rng=rng), detector)
         if trial.people >= FEWEST:
-            out |= {(visible, share, relative): trial.wears(patch, relative) for relative in RELATIVE}
+            sizes = RELATIVE if share == 1.0 else RELATIVE_CUT
+            out |= {(visible, share, relative): trial.wears(patch, relative) for relative in sizes}
     return out
 
 
