@@ -1,9 +1,10 @@
 """Does `physadv advise` tell what a camera will see? Compares what it expects with simulated cameras at 1, 2, 3 and 5 m.
 
-Each person is shown once at every size of the curve's grid and once before every camera. Then it is counted twice: with
-everybody on both sides, which shows what the curve itself gets wrong (its grid, interpolation, scaling); and with the
-curve from half of the photographs and the cameras on the other half, over many random halves, which adds what so few
-people differ by chance. How far the two halves' own simulated figures lie apart is printed beside it.
+Each person is shown at every size of the curve's grid and before every camera, several times where few can be. Then it
+is counted twice: with everybody on both sides, which shows what the curve itself gets wrong (its grid, interpolation,
+scaling); and with the curve from half of the photographs and the cameras on the other half, over many random halves,
+which adds what so few people differ by chance. How far the two halves' own simulated figures lie apart is printed beside
+it.
 
     python scripts/check_advise.py chest-v1 --images PEOPLE [--labels LABELS] [--out figures.json]
 """

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import Any
 
 import cv2
@@ -23,7 +24,7 @@ from physadv.fabricate.advise import HEADROOM, Optics, seen
 from physadv.patch import Patch
 from physadv.simulate.placement import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, VISIBLE, chest_quads
 from physadv.simulate.wear import Worn
-from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
 CONF, STRICT_IOU, FOUND_IOU = 0.25, 0.1, 0.5
 PERSON_CM = 170.0
@@ -31,15 +32,22 @@ PERSON_CM = 170.0
 TALL_PER_TORSO = 3.4
 ANKLES = (15, 16)
 HEAD = slice(0, 5)
+# COCO's keypoints with left and right exchanged: nose, then eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
+MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 # Enlarged further than this a photograph is mush that no camera would show.
 ENLARGE = 3.2
 PAD = 114
 FEWEST = 5
-# Visible pixels: a whole person far to near; then cut off by frames of two shapes, 640 x 480 and about 16:9.
+# Where in the picture somebody stands decides nearly as much as who it is. So people are shown several times, the more
+# often the fewer can be shown: about this many shots in all, but no more than `MOST_TIMES` of one person.
+ENOUGH_SHOTS, MOST_TIMES = 64, 6
+# Visible pixels: a whole person far to near; then cut off by frames of two shapes, 640 x 480 and 640 x 360.
 WHOLE_PX = (56.0, 84.0, 126.0, 190.0, 285.0, 440.0)
-CUT_PX = (304.0, 456.0)
-SHARES = (0.75, 0.55, 0.38)
+CUT_PX = (342.0, 456.0)
+SHARES = (0.75, 0.55, 0.46, 0.38)
 RELATIVE = (0.08, 0.12, 0.17, 0.24, 0.33)
+# Near the camera success rises and falls again within these sizes, at another one for each share: a finer grid.
+RELATIVE_CUT = (0.08, 0.12, 0.17, 0.2, 0.24, 0.28, 0.33)
 CANVAS = 640
 Progress = Callable[[float, str], None]
 
@@ -71,10 +79,13 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Of `n` people found without the pattern, `hidden` were not found with it (no box above .25 with IoU above .1)."""
+    """Of `n` people found without the pattern, `hidden` were not found with it (no box above .25 with IoU above .1).
+
+    Somebody shown several times counts as the share of shots that hid them, so `hidden` need not be whole.
+    """
 
     n: int
-    hidden: int
+    hidden: float
 
     @property
     def asr(self) -> float:
@@ -83,7 +94,7 @@ class Cell:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Return Wilson's 95 % interval."""
+        """Return Wilson's 95 % interval by people, for shots of one person are not independent of each other."""
         if not self.n:
             return 0.0, 1.0
         z, n, p = 1.96, self.n, self.asr
@@ -94,18 +105,23 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
-    """What became of each person in one cell. found, hidden: (n,) bool; found bare, and then not found with the pattern.
+    """What became of each person in one cell. found, hidden: (n,) numbers of shots; found bare, then not with the pattern.
 
-    Whoever could not be shown at that size counts as not found.
+    Whoever could not be shown at that size was found in no shot.
     """
 
-    found: BoolArray
-    hidden: BoolArray
+    found: Int64Array
+    hidden: Int64Array
+
+    @property
+    def people(self) -> BoolArray:
+        """Return an (n,) mask of those found bare in one shot or more."""
+        return np.asarray(self.found > 0)
 
     def cell(self, who: BoolArray | None = None) -> Cell:
-        """Return the counts, over those in the (n,) mask `who` or over all."""
-        chosen = self.found if who is None else self.found & who
-        return Cell(int(chosen.sum()), int((self.hidden & chosen).sum()))
+        """Return the counts, over those in the (n,) mask `who` or over all; everybody weighs the same."""
+        chosen = self.people if who is None else self.people & who
+        return Cell(int(chosen.sum()), float((self.hidden[chosen] / self.found[chosen]).sum()))
 
 
 def subjects(pictures: Sequence[LabelledPicture], detector: Detector, *, smallest_px: float = 120.0) -> list[Subject]:
@@ -158,18 +174,55 @@ def _subject(pixels: UInt8Array, xyxy: Float32Array, points: Float32Array) -> Su
     return Subject(pixels, xyxy, points, tall, whole)
 
 
-def shot(subject: Subject, *, person_px: float, frame: tuple[int, int], rng: np.random.Generator) -> Shot | None:
+def mirrored(subject: Subject) -> Subject:
+    """Return the person as in a mirror, left and right exchanged in the keypoints too."""
+    width = subject.pixels.shape[1]
+    x1, y1, x2, y2 = subject.xyxy
+    points = subject.keypoints[list(MIRRORED)]
+    points[:, 0] = width - points[:, 0]
+    box = np.array([width - x2, y1, width - x1, y2], np.float32)
+    return replace(subject, pixels=np.ascontiguousarray(subject.pixels[:, ::-1]), xyxy=box, keypoints=points)
+
+
+def shots(
+    people: Sequence[Subject],
+    *,
+    person_px: float,
+    frame: tuple[int, int],
+    rng: np.random.Generator,
+    enlarge: float = ENLARGE,
+) -> list[list[Shot]]:
+    """Return the shots of each person, none of those who cannot be shown so (see `shot`).
+
+    The fewer people there are, the more shots of each: at other places in the picture, every second one mirrored.
+    """
+
+    def one(person: Subject) -> Shot | None:
+        return shot(person, person_px=person_px, frame=frame, rng=rng, enlarge=enlarge)
+
+    first = [one(s) for s in people]
+    times = min(MOST_TIMES, max(1, round(ENOUGH_SHOTS / max(1, sum(s is not None for s in first)))))
+    out = []
+    for person, front in zip(people, first, strict=True):
+        sides = () if front is None else islice(cycle((mirrored(person), person)), times - 1)
+        out.append([s for s in (front, *map(one, sides)) if s is not None])
+    return out
+
+
+def shot(
+    subject: Subject, *, person_px: float, frame: tuple[int, int], rng: np.random.Generator, enlarge: float = ENLARGE
+) -> Shot | None:
     """Return the photograph scaled so that the person would be `person_px` tall, cut to `frame` (width, height).
 
     What the photograph does not cover is grey 114, as a detector's own padding. None if the person's feet or waist are
-    needed and not in the photograph, or it would be enlarged more than 3.2 times.
+    needed and not in the photograph, or it would be enlarged more than `enlarge` times.
     """
     width, height = frame
     scale = person_px / subject.tall
     x1, y1, x2, y2 = subject.xyxy * scale
     room = height * (1 - HEADROOM)
     fits = person_px <= room + 0.5
-    if scale > ENLARGE or (fits and not subject.whole) or (not fits and y2 - y1 < 0.95 * room):
+    if scale > enlarge or (fits and not subject.whole) or (not fits and y2 - y1 < 0.95 * room):
         return None
     small, ratio = _scaled(subject.pixels, scale)
     slack_x, slack_y = max(width - (x2 - x1), 0), max(height * (1 - HEADROOM) - (y2 - y1), 0)
@@ -228,24 +281,29 @@ class Wearer(Worn):
 class Trial:
     """The same shots for every size: the detector looks at each bare picture once."""
 
-    def __init__(self, shots: Sequence[Shot | None], detector: Detector) -> None:
-        """shots: one for each person, None for those who cannot be shown at this size."""
-        self._detector, self.shots = detector, list(shots)
-        self.found = np.array([s is not None and self._finds(s) for s in shots], bool)
+    def __init__(self, drawn: Sequence[Sequence[Shot]], detector: Detector) -> None:
+        """drawn: the shots of each person, none of those who cannot be shown at this size."""
+        self._detector = detector
+        self._found = [[s for s in one if self._finds(s)] for one in drawn]
+
+    @property
+    def people(self) -> int:
+        """Return how many people were found bare in one shot or more."""
+        return sum(bool(one) for one in self._found)
 
     def wears(self, patch: Patch, relative: float) -> Tried:
-        """Return which of the people found bare are hidden by the pattern at this size."""
+        """Return in how many of the shots found bare the pattern at this size hides each person."""
         wearer = Wearer(patch, relative=relative)
-        hidden = np.zeros(len(self.shots), bool)
-        for i, one in enumerate(self.shots):
-            if one is not None and self.found[i]:
-                answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
-                hidden[i] = not touched(one.xyxy[None], answer, conf=CONF, iou_above=STRICT_IOU)[0]
-        return Tried(self.found, hidden)
+        hidden = [sum(self._hides(wearer, s) for s in one) for one in self._found]
+        return Tried(np.array([len(one) for one in self._found], np.int64), np.array(hidden, np.int64))
 
     def _finds(self, one: Shot) -> bool:
         answer = self._detector.detect(Frame(one.pixels, 0, 0, 0.0))
         return bool(found(one.xyxy[None], answer, conf=CONF, iou_at_least=FOUND_IOU)[0])
+
+    def _hides(self, wearer: Wearer, one: Shot) -> bool:
+        answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
+        return not touched(one.xyxy[None], answer, conf=CONF, iou_above=STRICT_IOU)[0]
 
 
 def measure(
@@ -281,10 +339,10 @@ def try_grid(
             progress(step / len(rows), f"{visible:.0f} px, {share:.0%} of the person")
         frame = (CANVAS, 480) if share == 1.0 else (CANVAS, round(visible / (1 - HEADROOM)))
         rng = np.random.default_rng([seed, step])
-        drawn = [shot(s, person_px=visible / share, frame=frame, rng=rng) for s in people]
-        trial = Trial(drawn, detector)
-        if trial.found.sum() >= FEWEST:
-            out |= {(visible, share, relative): trial.wears(patch, relative) for relative in RELATIVE}
+        trial = Trial(shots(people, person_px=visible / share, frame=frame, rng=rng), detector)
+        if trial.people >= FEWEST:
+            sizes = RELATIVE if share == 1.0 else RELATIVE_CUT
+            out |= {(visible, share, relative): trial.wears(patch, relative) for relative in sizes}
     return out
 
 
@@ -306,7 +364,7 @@ def table(
             continue
         low, high = cell.ci95
         cells.append({
-            "visible_px": visible, "shown": share, "relative": relative, "n": cell.n, "hidden": cell.hidden,
+            "visible_px": visible, "shown": share, "relative": relative, "n": cell.n, "hidden": round(cell.hidden, 4),
             "asr": round(cell.asr, 4), "ci95": [round(low, 4), round(high, 4)],
         })  # fmt: skip
     if not cells:
@@ -345,5 +403,7 @@ def simulate(
     view = seen(optics, distance_m=distance_m, side_cm=side_cm, person_cm=person_cm)
     rng = np.random.default_rng([seed, round(distance_m * 1000)])
     frame = (optics.width, optics.height)
-    drawn = [shot(s, person_px=view.person_px / optics.scale, frame=frame, rng=rng) for s in people]
+    # What the detector shrinks again is no mush to it.
+    enlarge = ENLARGE / min(1.0, optics.scale)
+    drawn = shots(people, person_px=view.person_px / optics.scale, frame=frame, rng=rng, enlarge=enlarge)
     return Trial(drawn, detector).wears(patch, view.relative)

@@ -124,6 +124,7 @@ class SizeCurve:
     def expected(self, view: View) -> Expected:
         """Return the attack success for a view, interpolated in the logarithms of pixels and sizes, held at the edges.
 
+        Between two shares of the person it is read at the same size of the print against the part that is in the picture.
         Below the smallest size measured it falls in proportion to the side.
         """
         shares = np.unique(self._table[:, 1])
@@ -132,19 +133,22 @@ class SizeCurve:
         values = columns[0] * (1 - weight) + columns[1] * weight
         smallest = self._table[:, 2].min()
         fade = min(1.0, view.relative / smallest)
-        asr, bottom, top = _probability(values[:3]) * (fade, fade, 1.0)
+        asr, bottom, top = _probability(values[:3], values[3]) * (fade, fade, 1.0)
         return Expected(float(asr), float(bottom), float(top), round(float(values[3])))
 
     def _at_share(self, share: float, view: View) -> np.ndarray[Any, Any]:
         """Return logits of (asr, low, high) and n among the cells that show this share of the person."""
         rows = self._table[self._table[:, 1] == share]
+        # The less of somebody is in the picture, the smaller a print hides the rest, and the sooner a large one is cut off
+        # itself: chest-v2 hides most people where it is about 0.45 of the visible height, at every share. Read by the
+        # whole height, the peaks of two shares would lie beside each other, with too little between them.
+        at = math.log(max(view.relative / view.shown * share, 1e-6))
         heights = np.unique(rows[:, 0])
         low, high, weight = _between(np.log(heights), math.log(view.visible_px))
         found = []
         for height in (heights[low], heights[high]):
             line = rows[rows[:, 0] == height]
             line = line[np.argsort(line[:, 2])]
-            at = math.log(max(view.relative, 1e-6))
             found.append(np.array([np.interp(at, np.log(line[:, 2]), column) for column in _logits(line)]))
         return np.asarray(found[0] * (1 - weight) + found[1] * weight)
 
@@ -159,8 +163,9 @@ def _logits(line: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     return [*out, n]
 
 
-def _probability(logit: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(1 / (1 + np.exp(-logit)))
+def _probability(logit: np.ndarray[Any, Any], n: float) -> np.ndarray[Any, Any]:
+    """Return shares of people; the halves that `_logits` added are taken away again, so that a cell reads as itself."""
+    return np.clip(((n + 1) / (1 + np.exp(-logit)) - 0.5) / n, 0.0, 1.0)
 
 
 def _between(points: np.ndarray[Any, Any], value: float) -> tuple[int, int, float]:

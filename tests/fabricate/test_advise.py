@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from physadv.errors import FabricationError, PatchError
-from physadv.evaluate.size_curve import Cell, Subject, measure, shot, simulate
-from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
+from physadv.evaluate.size_curve import Cell, Subject, Trial, Tried, measure, mirrored, shot, shots, simulate, table
+from physadv.fabricate.advise import Optics, SizeCurve, View, advise, seen
 from physadv.patch import Patch
 from physadv.types import Detections, Frame, UInt8Array
 
@@ -64,7 +64,10 @@ class ShadeDetector:
 
 @pytest.fixture(scope="module")
 def curve() -> dict[str, Any]:
-    return measure(MAGENTA, [figure(i) for i in range(20)], ShadeDetector())
+    # What this detector says does not depend on where somebody stands: one shot of each is enough.
+    with pytest.MonkeyPatch.context() as once:
+        once.setattr("physadv.evaluate.size_curve.ENOUGH_SHOTS", 20)
+        return measure(MAGENTA, [figure(i) for i in range(20)], ShadeDetector())
 
 
 def test_pinhole() -> None:
@@ -92,6 +95,24 @@ def test_the_curve_agrees_with_a_camera_within_ten_points(
         assert expected == pytest.approx(got.asr, abs=0.10)
 
 
+@pytest.mark.parametrize("asr", [0.0, 0.25, 1.0])
+def test_a_cell_reads_as_itself_however_few_people_it_holds(asr: float) -> None:
+    cell = {"visible_px": 400, "shown": 1.0, "relative": 0.2, "n": 8, "asr": asr, "ci95": [0.9 * asr, asr]}
+    found = SizeCurve({"cells": [cell]}).expected(View(person_px=400, shown=1.0, side_px=80, relative=0.2))
+    assert (found.asr, found.low, found.high) == pytest.approx((asr, 0.9 * asr, asr))
+
+
+def test_between_two_shares_a_print_is_compared_by_its_size_on_the_visible_part() -> None:
+    cells = [
+        {"visible_px": 400, "shown": shown, "relative": on_visible * shown, "n": 1000, "asr": asr, "ci95": [asr, asr]}
+        for shown in (0.4, 0.8)
+        for on_visible, asr in ((0.25, 0.1), (0.5, 0.9), (1.0, 0.2))
+    ]
+    for on_visible, asr in ((0.25, 0.1), (0.5, 0.9), (1.0, 0.2)):
+        view = View(person_px=400 / 0.6, shown=0.6, side_px=400 * on_visible, relative=0.6 * on_visible)
+        assert SizeCurve({"cells": cells}).expected(view).asr == pytest.approx(asr, abs=0.01)
+
+
 def test_too_small_says_what_would_do(curve: dict[str, Any]) -> None:
     optics = Optics.from_fov(640, 480, 60)
     found = advise(SizeCurve(curve), optics, distance_m=4, width_cm=30)
@@ -116,6 +137,75 @@ def test_people_are_placed_as_far_away_as_asked() -> None:
     near = shot(figure(3), person_px=900, frame=(640, 480), rng=rng)
     assert near is not None and near.xyxy[3] == 480 and near.xyxy[1] == pytest.approx(24, abs=1.5)
     assert shot(replace(figure(3), whole=False), person_px=120, frame=(640, 480), rng=rng) is None
+
+
+def test_somebody_mirrored_stands_on_the_other_side() -> None:
+    one = figure(3)
+    one = replace(one, pixels=one.pixels[:, 100:], xyxy=one.xyxy - np.array([100, 0, 100, 0], np.float32))
+    one.keypoints[:, 0] -= 100
+    other = mirrored(one)
+    x1, y1, x2, y2 = (int(v) for v in other.xyxy)
+    inside = np.zeros(other.pixels.shape[:2], bool)
+    inside[y1:y2, x1:x2] = True
+    np.testing.assert_array_equal(other.pixels[..., 1] > 110, inside)
+    # The left shoulder is on the picture's right before and after, and so is the left foot.
+    for left, right in ((5, 6), (11, 12), (15, 16)):
+        assert x1 < other.keypoints[right, 0] < (x1 + x2) / 2 < other.keypoints[left, 0] < x2
+    np.testing.assert_array_equal(mirrored(other).pixels, one.pixels)
+    np.testing.assert_allclose(mirrored(other).keypoints, one.keypoints)
+
+
+def test_where_few_can_be_shown_each_is_shown_more_often() -> None:
+    def drawn(people: list[Subject]) -> list[int]:
+        rng = np.random.default_rng(0)
+        return [len(one) for one in shots(people, person_px=200, frame=(640, 480), rng=rng)]
+
+    few, many = [figure(i) for i in range(5)], [figure(i) for i in range(30)]
+    cut = [replace(figure(i), whole=False) for i in range(30)]
+    assert drawn(few) == [6] * 5
+    assert drawn(many) == [2] * 30
+    assert drawn([*few, *cut]) == [6] * 5 + [0] * 30
+
+
+def test_shots_of_one_person_differ_in_place_and_side() -> None:
+    one = figure(3)
+    one.pixels[:, :100] = 200
+    got = shots([one], person_px=200, frame=(640, 480), rng=np.random.default_rng(0))[0]
+    assert len({tuple(s.xyxy.round(1)) for s in got}) == len(got) == 6
+    # The bright edge of the photograph is left of the person, then right.
+    left = [int(np.nonzero((s.pixels == 200).all(2))[1].mean()) < s.xyxy[0] for s in got]
+    assert left == [True, False] * 3
+
+
+def test_a_person_counts_once_however_often_shown() -> None:
+    tried = Tried(found=np.array([4, 2, 0, 1]), hidden=np.array([1, 2, 0, 0]))
+    cell = tried.cell()
+    assert cell == Cell(3, 1.25) and cell.asr == pytest.approx(1.25 / 3)
+    assert tried.cell(np.array([True, False, True, True])) == Cell(2, 0.25)
+    assert Cell(3, 1.25).ci95[1] - Cell(3, 1.25).ci95[0] > 0.6
+    row = table({(200.0, 1.0, 0.2): Tried(np.full(5, 4), np.array([1, 0, 0, 0, 4]))}, ShadeDetector())["cells"][0]
+    assert (row["n"], row["hidden"], row["asr"]) == (5, 1.25, 0.25)
+    assert (
+        SizeCurve({"cells": [row]}).expected(seen(Optics.from_fov(640, 480, 60), distance_m=5, side_cm=34)).people == 5
+    )
+
+
+def test_shots_without_a_person_found_bare_do_not_count() -> None:
+    bare = shot(figure(3), person_px=400, frame=(640, 480), rng=np.random.default_rng(0))
+    assert bare is not None
+    empty = replace(bare, pixels=np.full_like(bare.pixels, 90))
+    tried = Trial([[bare, empty], [empty], []], ShadeDetector()).wears(MAGENTA, 0.3)
+    assert tried.found.tolist() == [1, 0, 0] and tried.hidden.tolist() == [1, 0, 0]
+    assert tried.cell() == Cell(1, 1.0)
+
+
+def test_a_camera_of_more_pixels_than_the_detector_is_given_shows_the_same_people() -> None:
+    people = [figure(i, tall=400) for i in range(5)]
+    counts = []
+    for width, height in ((640, 480), (1920, 1440)):
+        optics = Optics.from_fov(width, height, 60)
+        counts.append(simulate(MAGENTA, people, ShadeDetector(), optics, distance_m=1, side_cm=40).cell().n)
+    assert counts == [5, 5]
 
 
 def test_wilson() -> None:
