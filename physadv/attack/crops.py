@@ -15,6 +15,7 @@ from physadv.attack.people import Picture
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import (
     FRONT_CM,
+    MIRRORED,
     SLEEVE_CM,
     VISIBLE,
     chest_quads,
@@ -27,7 +28,6 @@ from physadv.types import Float32Array, UInt8Array
 
 Array = npt.NDArray[Any]
 Framing = Literal["street", "webcam", "mixed"]
-FLIPPED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 # People smaller than this in a view wear nothing and are left alone: a pattern on them would be a few pixels.
 SMALLEST_PX = 20.0
 PAD = 114
@@ -283,7 +283,7 @@ def _moved(picture: Picture, matrix: Array, flip: bool) -> tuple[Array, Array]:
     points[..., :2] = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]
     if flip:
         boxes = boxes[:, [2, 1, 0, 3]]
-        points = points[:, FLIPPED]
+        points = points[:, list(MIRRORED)]
     return boxes, points
 
 

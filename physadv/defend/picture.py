@@ -17,10 +17,8 @@ from physadv.defend.base import Defence, Guarded
 from physadv.defend.either import either
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
 from physadv.detect.boxes import Letterbox
+from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
-
-# COCO keypoints with left and right exchanged: what a mirrored picture's answer must be read as.
-MIRRORED = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +150,7 @@ def back_to_frame(found: Detections, view: View, frame_size: tuple[int, int]) ->
         if keypoints is not None:
             keypoints = points_through(undo, keypoints)
             if np.linalg.det(forward[:, :2]) < 0:
-                keypoints = keypoints[:, MIRRORED]
+                keypoints = keypoints[:, list(MIRRORED)]
     seen = view.pixels if found.seen is None else found.seen
     to_seen = (
         found.to_seen if forward is None else forward if found.to_seen is None else compose(found.to_seen, forward)

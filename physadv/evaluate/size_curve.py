@@ -22,7 +22,15 @@ from physadv.detect.matching import found, touched
 from physadv.errors import DataError
 from physadv.fabricate.advise import HEADROOM, Optics, seen
 from physadv.patch import Patch
-from physadv.simulate.placement import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER, VISIBLE, chest_quads
+from physadv.simulate.placement import (
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    MIRRORED,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    VISIBLE,
+    chest_quads,
+)
 from physadv.simulate.wear import Worn
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
@@ -32,8 +40,6 @@ PERSON_CM = 170.0
 TALL_PER_TORSO = 3.4
 ANKLES = (15, 16)
 HEAD = slice(0, 5)
-# COCO's keypoints with left and right exchanged: nose, then eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
-MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 # Enlarged further than this a photograph is mush that no camera would show.
 ENLARGE = 3.2
 PAD = 114

@@ -19,6 +19,8 @@ Rule = Literal["area", "diagonal", "height"]
 SHOULDER_CM = 36.0
 TORSO_CM = 50.0
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
+# COCO's keypoints with left and right exchanged: nose, then eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
+MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 # A short sleeve as `sleeve_quads` lays it: across the arm and along it from the shoulder's joint.
 SLEEVE_CM = (12.0, 20.0)
 VISIBLE = 0.5
