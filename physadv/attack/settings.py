@@ -15,10 +15,14 @@ from physadv.simulate.world import World
 
 Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
+# Someone before a webcam is 140 pixels large to a detector at 320 and 400 at 640; a pattern hides them at the sizes at
+# which it was trained and at no other.
+STREET_CROPS, WEBCAM_CROPS = (224, 256, 320), (224, 320, 448)
 # Steps of 12 views of 224 pixels, 9 of 256, 6 of 320 or 3 of 448: on two idle CPU cores 1.5 and 12 minutes in bfloat16, 4
 # and 30 in float32; hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"steps": 700},
+    # So few steps do not reach as far as the largest views.
+    "quick": {"steps": 700, "crops": STREET_CROPS},
     "standard": {"steps": 5000, "starts": 2},
     "strong": {
         "steps": 20000,
@@ -37,9 +41,6 @@ SIZE_MM: dict[Target, tuple[float, float]] = {
 # What `webcam_scale` of a person seen to the hips measures: a print over the whole torso.
 WEBCAM_CHEST_MM = (480.0, 480.0)
 STREET_TEXELS, FINE_TEXELS = 48, 64
-# Someone before a webcam is 140 pixels large to a detector at 320 and 400 at 640; a pattern hides them at the sizes at
-# which it was trained and at no other.
-STREET_CROPS, WEBCAM_CROPS = (224, 256, 320), (224, 320, 448)
 MARGIN, WEBCAM_MARGIN = 1.5, 2.5
 
 
