@@ -25,9 +25,9 @@ from physadv.defend.geometry import (
     warp,
     warp_tensor,
 )
-from physadv.defend.picture import MIRRORED
 from physadv.defend.rolling import Book, Watching
 from physadv.detect.boxes import iou
+from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
 # A crop shows this part of the picture's width and height, enlarged to the whole.

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from physadv.defend import DEFENCES, Pipeline, parse_pipeline
 from physadv.defend.geometry import boxes_back, compose, inverse, scaling, shift, turn, warp, warp_tensor
-from physadv.defend.picture import MIRRORED, PictureDefence
+from physadv.defend.picture import PictureDefence
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Median, Rotate, Stretch
 from physadv.defend.vote import Vote, fuse
 from physadv.detect.boxes import iou
 from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_gradient
+from physadv.simulate.placement import MIRRORED
 from physadv.types import Detections, Float32Array, Frame, UInt8Array
 
 PICTURES = [n for n, d in DEFENCES.items() if issubclass(d, PictureDefence) and n not in ("erase", "blocks", "noise")]
