@@ -38,6 +38,9 @@ CHECKPOINT = "checkpoint.safetensors"
 LOSSES_KEPT = 200
 # Share of the main run after which gradients are no longer spread, and the spread in texels that is none.
 SPREAD_UNTIL, SPREAD_LEAST = 0.77, 0.3
+# Share of the main run after which patterns are no longer trained under noise.
+NOISE_UNTIL = 0.8
+NOISE_STREAM = 0x6E6F697365
 # Share of a view from which on a person counts as filling it.
 FILLS = 0.35
 
@@ -222,6 +225,7 @@ def _attack(
 ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Return the loss of one part of a batch, each detector's own, and the loss's gradients to the pattern's levels."""
     scene, draw = _draw(task, views, pattern, state.step, part, parts)
+    noise = noise_of(task.settings, pattern, state.step, part)
     # The hardest detector is known once all people were looked at, so there the batch stays whole.
     whole = task.settings.mix == "max" and len(task.detectors) > 1
     pieces = _pieces(scene, draw, 1 if whole else task.crew.size)
@@ -229,7 +233,7 @@ def _attack(
 
     def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         scene, draw = piece
-        images = task.settings.world.apply(pattern.rgba(), scene.images, scene.prints, draw)
+        images = task.settings.world.apply(pattern.rgba() + noise, scene.images, scene.prints, draw)
         losses = torch.stack([_loss(task.settings, d, images, scene).sum() for d in task.detectors]) / people
         loss = _mixed(task.settings, losses, state)
         if not loss.requires_grad:
@@ -240,6 +244,28 @@ def _attack(
     losses = torch.stack([losses for losses, _ in answers]).sum(0)
     slopes = [torch.stack(level).sum(0) for level in zip(*(s for _, s in answers), strict=True)]
     return _mixed(task.settings, losses, state), losses, slopes
+
+
+def noise_of(s: TrainSettings, pattern: Pattern, at: int, part: int) -> torch.Tensor:
+    """Return what is added to the pattern (4, t, t) of one part of a step: noise on its colours that fades as it settles.
+
+    The loss of one pattern is full of narrow valleys in which training ends; averaged over the pattern's neighbourhood it
+    is smoother, and its valleys are those that hide more people. Source: Duchi, Bartlett & Wainwright 2012, Randomized
+    Smoothing for Stochastic Optimization.
+    """
+    out = torch.zeros(4, s.texels, s.texels, device=pattern.mask.device)
+    spread = s.noise * (1 - _share(s, at) / NOISE_UNTIL)
+    if spread > 0:
+        # Another stream than the world's, whose draws it must not follow.
+        generator = torch.Generator().manual_seed(((s.seed * 1_000_003 + at) * 64 + part) ^ NOISE_STREAM)
+        out[:3] = spread * torch.randn(3, s.texels, s.texels, generator=generator)
+    return out
+
+
+def _share(s: TrainSettings, step: int) -> float:
+    """Return how much of the main run is over, 0 to 1; random starts belong to its beginning."""
+    begin = s.starts * s.start_steps if s.starts > 1 else 0
+    return min(max(step - begin, 0) / s.steps, 1)
 
 
 def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, WorldDraw]]:
@@ -350,8 +376,7 @@ def _adam(s: TrainSettings, state: State, gradients: list[torch.Tensor]) -> None
     Source: Kingma & Ba 2015, algorithm 1, with a cosine from lr to 2 % of it.
     """
     state.age += 1
-    begin = s.starts * s.start_steps if s.starts > 1 else 0
-    share = min(max(state.step - begin, 0) / s.steps, 1)
+    share = _share(s, state.step)
     lr = s.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
     gradients = [
         *gradients[:-1],

@@ -67,6 +67,9 @@ class TrainSettings(Settings):
     spread: float = Field(
         default=1 / 16, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
     )
+    noise: float = Field(
+        default=0.15, ge=0, le=1, description="standard deviation of the noise under which colours are trained at first"
+    )
     margin: float = Field(default=MARGIN, ge=-5, le=10, description="logits below minus this count little more")
     mix: Mix = Field(default="mean", description="how several detectors' losses are weighed")
     tv: float = Field(default=0.02, ge=0, description="weight of the total variation")

@@ -96,6 +96,7 @@ class Command(base.Command):
     spread: float | None = Field(
         None, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
     )
+    noise: float | None = Field(None, ge=0, le=1, description="noise under which colours are trained at first")
     tv: float | None = Field(None, ge=0, description="weight of the total variation")
     nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
     smooth: float | None = Field(None, ge=0, description="weight of smoothness at print scale")
@@ -202,6 +203,7 @@ class Command(base.Command):
             "lr",
             "margin",
             "spread",
+            "noise",
             "tv",
             "nps",
             "smooth",

@@ -31,7 +31,7 @@ from physadv.types import Detector, Float32Array, GradientDetector
 # out.
 Attack = Callable[[Pipeline, int, Patch | None], Patch]
 # Steps that suit a pattern which is finished already: those that a random one needs would first take it apart.
-REFINING = {"lr": 0.02, "spread": 1 / 48}
+REFINING = {"lr": 0.02, "spread": 1 / 48, "noise": 0.05}
 MARGIN = 0.02
 CHECKED = 4
 CHECK_STEPS = 40

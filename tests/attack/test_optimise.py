@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from physadv.attack import attack
-from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise, spread
+from physadv.attack.optimise import CHECKPOINT, Progress, Task, noise_of, optimise, spread
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Placing, Scorer
@@ -44,6 +44,19 @@ def test_a_spread_gradient_keeps_its_sum_and_goes_on_across_a_seam() -> None:
     assert float(tiled[0, -1, 16]) == pytest.approx(float(tiled[0, 1, 16]), rel=1e-4)
     assert float(plain[0, -1, 16]) == 0
     assert torch.equal(spread(point, 0.1, tiles=True), point)
+
+
+def test_noise_is_on_colours_alone_new_in_each_step_and_gone_at_the_end(people: list[Picture]) -> None:
+    settings = TrainSettings(steps=100, texels=8, noise=0.2)
+    pattern = Task(settings, people, []).pattern()
+    first, again, second, late = (noise_of(settings, pattern, at, 0) for at in (0, 0, 1, 60))
+    assert float(first[:3].std()) == pytest.approx(0.2, rel=0.2)
+    assert float(late[:3].std()) == pytest.approx(0.05, rel=0.3)
+    assert not first[3].any()
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert not noise_of(settings, pattern, 85, 0).any()
+    assert not noise_of(settings.model_copy(update={"noise": 0.0}), pattern, 0, 0).any()
 
 
 def test_the_same_seed_gives_the_same_bytes(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:
