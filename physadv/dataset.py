@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import yaml
 from physadv.arrays import pictures_in, read_picture
 from physadv.errors import DataError
 from physadv.types import Float32Array, UInt8Array
+
+# Of a body, as COCO and its pose models count them.
+KEYPOINTS = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,8 @@ class LabelledPicture:
 def read_yolo_label(path: Path, *, width: int, height: int, person_class: int = 0) -> Float32Array:
     """Return the people in a YOLO label file as (n, 4) float32 xyxy in pixels, clipped to the picture.
 
-    A line is `class cx cy w h`, fractions of the picture; what follows (keypoints) is passed over, polygons (class and an
-    even count of six or more numbers that are no box with keypoints) are not accepted. Other classes are left out.
+    A line is `class cx cy w h`, fractions of the picture, perhaps with a confidence or keypoints, which are passed over; or
+    `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which counts as the box around it. Other classes are left out.
 
     Raises: DataError naming file and line for anything that does not parse.
     """
@@ -50,10 +54,10 @@ def read_yolo_label(path: Path, *, width: int, height: int, person_class: int = 
         words = line.split()
         if not words:
             continue
-        try:
-            category, cx, cy, w, h = int(float(words[0])), *(float(v) for v in words[1:5])
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: expected 'class cx cy w h', got {line.strip()[:60]!r}") from error
+        values = _numbers(words)
+        if values is None:
+            raise DataError(f"{path}:{number}: expected 'class cx cy w h' or a polygon, got {line.strip()[:60]!r}")
+        category, cx, cy, w, h = values[0], *_box(values[1:])
         if not (min(cx, cy) >= -1e-3 and max(cx, cy, w, h) <= 1.001 and min(w, h) > 0):
             raise DataError(
                 f"{path}:{number}: expected fractions of the picture from 0 to 1, got {line.strip()[:60]!r}"
@@ -62,6 +66,34 @@ def read_yolo_label(path: Path, *, width: int, height: int, person_class: int = 
             boxes.append([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2])
     out = np.array(boxes, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
     return np.clip(out, 0, np.array([width, height, width, height], np.float32))
+
+
+def _numbers(words: list[str]) -> list[float] | None:
+    """Return the numbers of a label's line, or None where they are no class with a box or polygon."""
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        return None
+    return values if len(values) >= 5 and all(map(math.isfinite, values)) and values[0].is_integer() else None
+
+
+def _box(values: list[float]) -> list[float]:
+    """Return centre, width and height of a label's numbers: as they are, or of the box around a polygon."""
+    if len(values) == 4 or len(values) % 2 or _has_keypoints(values):
+        return values[:4]
+    xs, ys = values[::2], values[1::2]
+    (x1, x2), (y1, y2) = (min(xs), max(xs)), (min(ys), max(ys))
+    return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+
+
+def _has_keypoints(values: list[float]) -> bool:
+    """Return whether an even count of numbers is a box with keypoints x, y: a body's number of them, within the box."""
+    # With a visibility each their count is odd.
+    if len(values) != 4 + 2 * KEYPOINTS:
+        return False
+    cx, cy, w, h = values[:4]
+    points = zip(values[4::2], values[5::2], strict=True)
+    return all(abs(x - cx) <= w / 2 + 0.01 and abs(y - cy) <= h / 2 + 0.01 for x, y in points if x or y)
 
 
 def labelled_pictures(images: Path, labels: Path | None = None) -> list[LabelledPicture]:

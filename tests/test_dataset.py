@@ -36,13 +36,48 @@ def test_the_forms_of_a_yolo_dataset(tmp_path: Path, given_as: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["0 0.5 0.5 0.5", "zero 0 0 1 1", "0 0.5 0.5 nan 0.5", "0 50 50 20 20", "0 .5 .5 -1 .1"]
+    "line",
+    [
+        "0 0.5 0.5 0.5",
+        "zero 0 0 1 1",
+        "0.5 0.5 0.5 0.5 0.5",
+        "0 0.5 0.5 nan 0.5",
+        "0 0.5 nan 0.5 0.5",
+        "inf 0.5 0.5 0.5 0.5",
+        "nan 0.5 0.5 0.5 0.5",
+        "0 0.1 0.1 0.5 0.1 0.5 inf",
+        "0 50 50 20 20",
+        "0 10 10 50 10 50 50",
+        "0 .5 .5 -1 .1",
+    ],
 )
 def test_a_label_that_does_not_parse_is_named_by_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "x.txt"
     path.write_text(f"0 0.5 0.5 0.5 0.5\n{line}\n")
     with pytest.raises(DataError, match=r"x\.txt:2"):
         read_yolo_label(path, width=100, height=100)
+
+
+def test_a_polygon_is_read_as_the_box_around_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("0 .1 .2 .5 .2 .5 .9 .1 .9\n1 .1 .2 .5 .2 .5 .9\n0 .7 .1 .9 .3 .8 .5\n")
+    people = read_yolo_label(path, width=100, height=200)
+    np.testing.assert_allclose(people, [[10, 40, 50, 180], [70, 20, 90, 100]], atol=1e-4)
+
+
+@pytest.mark.parametrize("rest", [" 0.9", " .5 .5 2" * 17, " .45 .6" * 16 + " 0 0"])
+def test_confidence_and_keypoints_are_passed_over(tmp_path: Path, rest: str) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(f"0 .5 .5 .2 .4{rest}\n")
+    np.testing.assert_allclose(read_yolo_label(path, width=100, height=100), [[40, 30, 60, 70]], atol=1e-4)
+
+
+def test_a_polygon_of_as_many_numbers_as_a_pose_is_a_polygon(tmp_path: Path) -> None:
+    path, turns = tmp_path / "x.txt", np.linspace(0, 2 * np.pi, 20)[:-1]
+    around = np.stack([0.3 + 0.2 * np.cos(turns), 0.5 + 0.3 * np.sin(turns)], 1)
+    path.write_text("0 " + " ".join(f"{v:.6f}" for v in around.ravel()))
+    (box,) = read_yolo_label(path, width=100, height=100)
+    np.testing.assert_allclose(box, [10, 20, 50, 80], atol=0.5)
 
 
 def test_missing_and_empty_folders_say_so(tmp_path: Path) -> None:
