@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,24 +19,56 @@ from physadv.types import Float32Array, UInt8Array
 
 # Of a body, as COCO and its pose models count them.
 KEYPOINTS = 17
+CONFIG = "data.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPicture:
-    """A picture file and where its YOLO label file is, or None if the people in it are not known yet."""
+    """A picture file, where its YOLO label file is, and which class in it is a person.
+
+    label: None if there is no such file. labelled: whether its set has labels: without a file of its own a picture then
+    shows nobody, as YOLO has it; in a set without any the people are not known yet.
+    """
 
     path: Path
     label: Path | None
+    labelled: bool = False
+    person_class: int = 0
 
     def read(self) -> tuple[UInt8Array, Float32Array | None]:
-        """Return pixels (h, w, 3) uint8 RGB and people (n, 4) float32 xyxy in pixels, or None without a label file.
+        """Return pixels (h, w, 3) uint8 RGB and people (n, 4) float32 xyxy in pixels, or None if they are not known.
 
         Raises: DataError if the picture or its label cannot be read.
         """
         pixels = read_picture(self.path)
-        if self.label is None:
-            return pixels, None
-        return pixels, read_yolo_label(self.label, width=pixels.shape[1], height=pixels.shape[0])
+        return pixels, self.people(width=pixels.shape[1], height=pixels.shape[0])
+
+    def people(self, *, width: int, height: int) -> Float32Array | None:
+        """Return the people in the picture, whose size in pixels is given, or None if they are not known.
+
+        Raises: DataError if the label cannot be read.
+        """
+        if self.label is not None:
+            return read_yolo_label(self.label, width=width, height=height, person_class=self.person_class)
+        return np.zeros((0, 4), np.float32) if self.labelled else None
+
+
+def read_pictures(
+    pictures: Sequence[LabelledPicture], skip: Callable[[str], None]
+) -> Iterator[tuple[LabelledPicture, UInt8Array, Float32Array | None]]:
+    """Yield each picture with its pixels and people, as `LabelledPicture.read` gives them.
+
+    skip: told of each picture that is damaged and left out, in one line that names it.
+
+    Raises: DataError if a label cannot be read: to pass over it would take people for background.
+    """
+    for picture in pictures:
+        try:
+            pixels = read_picture(picture.path)
+        except DataError as error:
+            skip(str(error))
+            continue
+        yield picture, pixels, picture.people(width=pixels.shape[1], height=pixels.shape[0])
 
 
 def read_yolo_label(path: Path, *, width: int, height: int, person_class: int = 0) -> Float32Array:
@@ -99,58 +133,128 @@ def _has_keypoints(values: list[float]) -> bool:
 def labelled_pictures(images: Path, labels: Path | None = None) -> list[LabelledPicture]:
     """Return the pictures of a folder with their label files, sorted by name.
 
-    images: a folder of pictures, or a YOLO dataset (a folder with `images/` and `labels/`, or one with `data.yaml`, whose
-    train and val folders are both taken). labels: the folder of label files; without it, a `labels` folder beside
-    `images` is used where there is one. A picture without a label file has none, which in a labelled set means nobody.
+    images: a picture, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or one with `data.yaml`,
+    whose train, val and test folders are all taken). labels: the folder of label files, perhaps in the same subfolders as
+    the pictures; without it, a `labels` folder beside `images` is used where there is one. The person is the class that
+    `data.yaml` calls so, class 0 where none is found.
 
-    Raises: DataError if a folder is missing or holds no pictures, or data.yaml does not parse.
+    Raises: DataError if a folder is missing or holds no pictures, `labels` fits none of them, or data.yaml does not parse
+    or names no person.
     """
-    if images.is_file():
-        return [LabelledPicture(images, _label_of(images, labels))]
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder or picture")
-    folders = _dataset_folders(images)
     if labels is not None and not labels.is_dir():
         raise DataError(f"{labels}: no such folder of labels")
-    found = [LabelledPicture(p, _label_of(p, labels)) for folder in folders for p in pictures_in(folder)]
-    if not found:
+    if images.is_file():
+        files = [images]
+    elif images.is_dir():
+        files = [p for folder in _dataset_folders(images) for p in pictures_in(folder)]
+    else:
+        raise DataError(f"{images}: no such folder or picture")
+    if not files:
         raise DataError(f"{images}: no pictures in this folder (looked for .jpg, .png, .webp, .bmp, .tif)")
-    return found
+    found = [_label_of(p, labels) for p in files]
+    first = next((label for label in found if label is not None), None)
+    if labels is not None and first is None:
+        raise DataError(
+            f"{labels}: expected label files named as the pictures of {images}, got none among {len(files)}; "
+            f"{files[0].name} needs a {files[0].stem}.txt"
+        )
+    if first is None:
+        return [LabelledPicture(p, None) for p in files]
+    person = _person_class(images, first)
+    return [LabelledPicture(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
 def _dataset_folders(root: Path) -> list[Path]:
-    config = root / "data.yaml"
-    if config.is_file():
-        try:
-            table: Any = yaml.safe_load(config.read_text(encoding="utf-8"))
-            base = (root / str(table.get("path", "."))) if not Path(str(table.get("path", "."))).is_absolute() else root
-            entries = [table[key] for key in ("train", "val", "test") if table.get(key)]
-        except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
-            raise DataError(f"{config}: does not parse as a YOLO data.yaml: {error}") from error
+    config = root / CONFIG
+    table = _config(config) if config.is_file() else {}
+    entries = [table[key] for key in ("train", "val", "test") if table.get(key)]
+    if entries:
         names = [str(n) for entry in entries for n in (entry if isinstance(entry, list) else [entry])]
-        folders = [base / n for n in dict.fromkeys(names) if (base / n).is_dir()]
+        found = [_folder_of(root, str(table.get("path") or "."), name) for name in names]
+        folders = [folder for folder in dict.fromkeys(found) if folder is not None]
         if not folders:
-            raise DataError(
-                f"{config}: none of its train, val or test folders exists here: {', '.join(names) or 'none named'}"
-            )
-        return folders
-    nested = root / "images"
-    if nested.is_dir():
-        below = sorted(p for p in nested.iterdir() if p.is_dir())
-        return [nested, *below]
-    return [root]
+            raise DataError(f"{config}: none of its train, val or test folders exists here: {', '.join(names)}")
+    else:
+        folders = [root / "images" if (root / "images").is_dir() else root]
+        if folders == [root] and (root.absolute().name != "images" or pictures_in(root)):
+            return folders
+    below = [p for folder in folders for p in (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))]
+    return list(dict.fromkeys(below))
+
+
+def _folder_of(root: Path, base: str, name: str) -> Path | None:
+    """Return the folder that data.yaml in `root` means by a name below its `path:`, or None if there is none.
+
+    A `path:` of another machine is passed over. Roboflow writes `../train/images` for what lies beside its data.yaml.
+    """
+    inside = name
+    while inside.startswith("../"):
+        inside = inside.removeprefix("../")
+    places = (where / part for part in (name, inside) for where in (root / Path(base).expanduser(), root))
+    # Two names of one folder are to be equal, and links to stay: labels lie beside the folder that is named.
+    return next((Path(os.path.normpath(p)) for p in places if _is_folder(p)), None)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # A path of another machine may be one that nobody may look into here.
+        return False
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: does not parse as a YOLO data.yaml: {error}") from error
+    if not isinstance(table, dict):
+        raise DataError(f"{path}: does not parse as a YOLO data.yaml: expected a table, got {type(table).__name__}")
+    return table
+
+
+def _person_class(images: Path, label: Path) -> int:
+    """Return the number of the class called person in the data.yaml of a set with this label file; 0 if it names none."""
+    places = [images / CONFIG, *_configs_above(label.parent), *_configs_above(images)]
+    config = next((p for p in places if p.is_file()), None)
+    names = _config(config).get("names") if config is not None else None
+    if not names:
+        return 0
+    if not isinstance(names, list | dict):
+        raise DataError(f"{config}: names: expected a list or table of classes, got {str(names)[:60]!r}")
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    called = {str(name).strip().casefold(): str(number) for number, name in pairs}
+    if not called.get("person", "").isdecimal():
+        some = ", ".join(list(called)[:8]) + (", ..." if len(called) > 8 else "")
+        raise DataError(f"{config}: names: expected a class called person, got {some}; rename there the one that is")
+    return int(called["person"])
+
+
+def _configs_above(folder: Path) -> list[Path]:
+    """Return where data.yaml may lie beside the last `images` or `labels` in a path, or one further up (`train/images`)."""
+    parts = folder.absolute().parts
+    at = _last(parts, "images", "labels")
+    return [] if at is None else [Path(*parts[:at], CONFIG), Path(*parts[: max(at - 1, 1)], CONFIG)]
 
 
 def _label_of(picture: Path, labels: Path | None) -> Path | None:
-    """Return the label file of a picture by the YOLO convention (`images` becomes `labels` in its path), or None."""
-    if labels is None:
-        parts = list(picture.parent.parts)
-        if "images" not in parts:
-            return None
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-        labels = Path(*parts)
-    path = labels / f"{picture.stem}.txt"
-    return path if path.is_file() else None
+    """Return the label file of a picture by the YOLO convention (`images` becomes `labels` in its path), or None.
+
+    Below a given folder of labels it lies in the subfolder that the picture is in (`images/train` or `train/images`), or
+    in the folder itself.
+    """
+    folder = picture.parent if "images" in picture.parent.parts else picture.parent.absolute()
+    parts, at = folder.parts, _last(folder.parts, "images")
+    if labels is not None:
+        below = () if at is None else parts[at + 1 :] or parts[max(at - 1, 0) : at]
+        places = [labels.joinpath(*below), labels]
+    else:
+        places = [] if at is None else [Path(*parts[:at], "labels", *parts[at + 1 :])]
+    return next((p for place in places if (p := place / f"{picture.stem}.txt").is_file()), None)
+
+
+def _last(parts: Sequence[str], *names: str) -> int | None:
+    return max((i for i, part in enumerate(parts) if part in names), default=None)
 
 
 def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> tuple[list[str], list[str]]:

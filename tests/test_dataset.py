@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physadv.arrays import read_picture, write_png
-from physadv.dataset import labelled_pictures, read_yolo_label, split_by_name
+from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label, split_by_name
 from physadv.errors import DataError
 
 
@@ -32,7 +32,127 @@ def test_the_forms_of_a_yolo_dataset(tmp_path: Path, given_as: str) -> None:
     assert pixels.shape == (20, 40, 3)
     assert people is not None
     np.testing.assert_allclose(people, [[10, 0, 30, 20]])
-    assert pictures[1].read()[1] is None
+    nobody = pictures[1].read()[1]
+    assert nobody is not None and nobody.shape == (0, 4), "a picture without a label in a labelled set shows nobody"
+
+
+def test_without_any_label_the_people_are_not_known(tmp_path: Path) -> None:
+    root = a_dataset(tmp_path)
+    (root / "labels" / "a.txt").unlink()
+    assert all(p.read()[1] is None for p in labelled_pictures(root))
+
+
+NAMES = [
+    ("names: [car, person]\n", [18, 9, 22, 11]),
+    ("names: {0: car, 2: Person}\n", [18, 9, 22, 11]),
+    ("names: {'0': person, '1': car}\n", [10, 0, 30, 20]),
+    ("nc: 3\n", [10, 0, 30, 20]),
+]
+
+
+@pytest.mark.parametrize("given_as", ["dataset", "images", "picture", "labels"])
+@pytest.mark.parametrize(("names", "expected"), NAMES)
+def test_the_person_is_the_class_called_so(tmp_path: Path, names: str, expected: list[int], given_as: str) -> None:
+    root = a_dataset(tmp_path / "set")
+    number = 1 if "[car" in names else 2
+    (root / "labels" / "a.txt").write_text(f"0 0.5 0.5 0.5 1.0\n{number} 0.5 0.5 0.1 0.1\n")
+    (root / "data.yaml").write_text(f"train: images\n{names}")
+    where = {
+        "dataset": root,
+        "images": root / "images",
+        "picture": root / "images" / "a.png",
+        "labels": tmp_path / "all",
+    }
+    if given_as == "labels":
+        (root / "images").rename(tmp_path / "all")
+    labels = root / "labels" if given_as == "labels" else None
+    people = labelled_pictures(where[given_as], labels)[0].read()[1]
+    assert people is not None
+    np.testing.assert_allclose(people, [expected], atol=1e-4)
+
+
+@pytest.mark.parametrize("names", ["[car, dog]", "{0: pedestrian}", "people", "{x: person}"])
+def test_a_set_that_names_no_person_is_refused(tmp_path: Path, names: str) -> None:
+    root = a_dataset(tmp_path)
+    (root / "data.yaml").write_text(f"train: images\nnames: {names}\n")
+    with pytest.raises(DataError, match=r"data\.yaml: names: expected"):
+        labelled_pictures(root)
+
+
+def parts_of(root: Path, *, roboflow: bool) -> Path:
+    """Two pictures in train and one in val; the second one in train shows nobody and has no label."""
+    for part, names in {"train": "ab", "val": "c"}.items():
+        images, labels = (root / part / kind if roboflow else root / kind / part for kind in ("images", "labels"))
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for name in names:
+            write_png(images / f"{name}.png", np.zeros((20, 40, 3), np.uint8))
+        (labels / f"{names[0]}.txt").write_text("0 0.5 0.5 0.5 1.0\n")
+    return root
+
+
+def people_in(root: Path, labels: Path | None = None) -> list[int]:
+    return [len(people) for p in labelled_pictures(root, labels) if (people := p.read()[1]) is not None]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "path: /content/set\n", "path: ../elsewhere/set\n", "path: .\n", "path: {root}\n", f"path: /{'n' * 300}\n"],
+)
+def test_data_yaml_as_roboflow_and_others_write_it(tmp_path: Path, path: str) -> None:
+    root = parts_of(tmp_path / "r", roboflow=True)
+    entries = "train: ../train/images\nval: ../val/images\ntest: ../test/images\n"
+    (root / "data.yaml").write_text(f"{path.format(root=root)}{entries}names: [person]\n")
+    assert people_in(root) == [1, 0, 1]
+    root = parts_of(tmp_path / "y", roboflow=False)
+    (root / "data.yaml").write_text(f"{path.format(root=root)}train: images/train\nval: images/val\nnames: [person]\n")
+    assert people_in(root) == [1, 0, 1]
+    (root / "data.yaml").write_text(f"{path.format(root=root)}train: images\nval: images/val\nnames: [person]\n")
+    assert people_in(root) == [1, 0, 1], "no picture twice"
+
+
+def test_a_set_lies_where_its_absolute_path_says(tmp_path: Path) -> None:
+    root = parts_of(tmp_path / "data", roboflow=False)
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "data.yaml").write_text(f"path: {root}\ntrain: images/train\nval: images/val\n")
+    assert people_in(tmp_path / "only") == [1, 0, 1]
+
+
+@pytest.mark.parametrize("roboflow", [True, False])
+def test_labels_lie_in_the_same_subfolders_as_the_pictures(tmp_path: Path, roboflow: bool) -> None:
+    root, labels = parts_of(tmp_path / "set", roboflow=roboflow), tmp_path / "apart"
+    labels.mkdir()
+    for part in ("train", "val"):
+        (root / part / "labels" if roboflow else root / "labels" / part).rename(labels / part)
+    if roboflow:
+        (root / "data.yaml").write_text("train: train/images\nval: val/images\n")
+    assert people_in(root, labels) == [1, 0, 1]
+    one = root / "train" / "images" if roboflow else root / "images" / "train"
+    assert people_in(one, labels) == [1, 0]
+    assert people_in(one / "a.png", labels / "train") == [1]
+
+
+def test_labels_are_found_from_within_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(a_dataset(tmp_path) / "images")
+    assert people_in(Path()) == [1, 0, 0]
+
+
+def test_labels_that_fit_no_picture_are_refused(tmp_path: Path) -> None:
+    root = a_dataset(tmp_path)
+    (root / "labels" / "a.txt").rename(root / "labels" / "other.txt")
+    with pytest.raises(DataError, match=r"label files named as the pictures.*a\.txt"):
+        labelled_pictures(root, root / "labels")
+
+
+def test_damaged_pictures_are_passed_over_and_damaged_labels_are_not(tmp_path: Path) -> None:
+    root = a_dataset(tmp_path)
+    (root / "images" / "b.png").write_bytes(b"rubbish")
+    said: list[str] = []
+    assert [p.path.stem for p, _, _ in read_pictures(labelled_pictures(root), said.append)] == ["a", "c"]
+    assert len(said) == 1 and "b.png" in said[0]
+    (root / "labels" / "c.txt").write_text("0 nonsense\n")
+    with pytest.raises(DataError, match=r"c\.txt:1"):
+        list(read_pictures(labelled_pictures(root), said.append))
 
 
 @pytest.mark.parametrize(
