@@ -48,7 +48,7 @@ def main() -> None:
     patch = load_patch(given.patch)
     pictures = held_out(labelled_pictures(given.images, given.labels), patch.record)
     detector = load_detector(DEFAULT_DETECTOR, backend=given.backend, imgsz=CANVAS, precision="fp32")
-    people = subjects(pictures, detector)
+    people = subjects(pictures, detector, skip=print)
     print(f"{patch.name}: {len(people)} people in {len({id(p.pixels) for p in people})} pictures not trained on")
     grid = try_grid(patch, people, detector)
     cameras: list[tuple[dict[str, Any], View, Tried]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from physadv.arrays import PICTURE_SUFFIXES
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
-from physadv.dataset import labelled_pictures, split_by_name
+from physadv.dataset import labelled_pictures, read_pictures, split_by_name
 from physadv.detect.boxes import iou
 from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.files import atomic_write, sha256_of
@@ -50,6 +50,23 @@ class Gathered:
     pictures: list[Picture]
     skipped: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+
+    def add(self, pictures: Iterable[Picture]) -> None:
+        """Keep the pictures that show somebody, and the names of the others."""
+        for picture in pictures:
+            if len(picture.boxes):
+                self.pictures.append(picture)
+            else:
+                self.empty.append(picture.name)
+
+    def skipper(self, say: Say) -> Say:
+        """Return what counts a file that cannot be used, and says so."""
+
+        def skip(why: str) -> None:
+            self.skipped.append(why)
+            say(f"skipped: {why}")
+
+        return skip
 
     def split(self, held_out: float, seed: int) -> tuple[list[Picture], list[Picture]]:
         """Return (training, held-out) pictures, decided by name.
@@ -87,13 +104,13 @@ def gather(
     out = Gathered([])
     for where in map(Path, images):
         if where.is_file() and where.suffix.lower() not in PICTURE_SUFFIXES:
-            _add(out, _video(where, labeller), say)
+            out.add(_video(where, labeller))
         else:
             videos = sorted(p for p in where.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) if where.is_dir() else []
             for video in videos:
-                _add(out, _video(video, labeller), say)
+                out.add(_video(video, labeller))
             if not videos or any(p.suffix.lower() in PICTURE_SUFFIXES for p in where.iterdir()):
-                _add(out, _photographs(where, labels, labeller), say)
+                out.add(_photographs(where, labels, labeller, out.skipper(say)))
     if not images:
         raise DataError("--images: expected a folder, data set or video with people, got none")
     return out
@@ -160,31 +177,19 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     Raises: DataError if the folder is missing or empty.
     """
     out = Gathered([])
-    for item in _photographs(folder, None, Labeller(detector, cache)):
-        named = item if isinstance(item, str) else replace(item, name=f"camera#{item.name.partition('-')[0]}")
-        _add(out, iter([named]), say)
+    pictures = _photographs(folder, None, Labeller(detector, cache), out.skipper(say))
+    out.add(replace(p, name=f"camera#{p.name.partition('-')[0]}") for p in pictures)
     return out
 
 
-def _photographs(where: Path, labels: Path | None, labeller: Labeller) -> Iterator[Picture | str]:
-    for item in labelled_pictures(where, labels):
-        try:
-            pixels, boxes = item.read()
-        except DataError as error:
-            # A damaged picture is skipped and named; labels that do not parse would train on the wrong people.
-            if item.label is not None and str(item.label) in str(error):
-                raise
-            yield str(error)
-            continue
-        if boxes is None and labels is not None:
-            boxes = np.zeros((0, 4), np.float32)
-        people = (
-            labeller.people(f"{sha256_of(item.path)}", pixels) if boxes is None or len(boxes) else Detections.empty()
-        )
+def _photographs(where: Path, labels: Path | None, labeller: Labeller, skip: Say) -> Iterator[Picture]:
+    for item, pixels, boxes in read_pictures(labelled_pictures(where, labels), skip):
+        nobody = boxes is not None and not len(boxes)
+        people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
         yield _picture(item.path.name, pixels, people, boxes)
 
 
-def _video(where: Path, labeller: Labeller) -> Iterator[Picture | str]:
+def _video(where: Path, labeller: Labeller) -> Iterator[Picture]:
     source = open_source(str(where), CaptureSettings())
     try:
         frames = []
@@ -232,17 +237,6 @@ def _matched(boxes: Float32Array, found: Float32Array, points: Float32Array) -> 
         sure = overlap.max(1) > 0.5
         out[sure] = points[best[sure]]
     return out
-
-
-def _add(out: Gathered, pictures: Iterator[Picture | str], say: Say) -> None:
-    for item in pictures:
-        if isinstance(item, str):
-            out.skipped.append(item)
-            say(f"skipped: {item}")
-        elif len(item.boxes) == 0:
-            out.empty.append(item.name)
-        else:
-            out.pictures.append(item)
 
 
 def _detections(xyxy: list[list[float]], score: list[float], keypoints: list[list[list[float]]]) -> Detections:

@@ -110,19 +110,22 @@ class Command(BaseCommand):
             raise FabricationError(
                 "--measure: needs pictures of people the pattern was not trained on (--images FOLDER)"
             )
+        skipped: list[str] = []
         pictures = held_out(labelled_pictures(self.images, self.labels), patch.record)
         found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
         with Progress(transient=True) as bar:
             task = bar.add_task("people", total=1.0)
-            people = subjects(pictures, found)
+            people = subjects(pictures, found, skip=skipped.append)
             table = measure(
                 patch, people, found, progress=lambda done, what: bar.update(task, completed=done, description=what)
             )
-        table["pictures"] = len(pictures)
+        for why in skipped:
+            print(f"skipped: {why}")
+        table["pictures"] = len(pictures) - len(skipped)
         patch = replace(patch, record={**patch.record, "size_curve": table})
         folder, stem = file_of(self.patch)
         _, path = save_patch(patch, folder, stem=stem)
-        print(f"measured on {len(people)} people in {len(pictures)} pictures; kept in {path}")
+        print(f"measured on {len(people)} people in {table['pictures']} pictures; kept in {path}")
         return patch
 
 

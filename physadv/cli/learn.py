@@ -13,7 +13,7 @@ from rich.console import Console
 
 from physadv.capture import open_source
 from physadv.cli.base import Command as BaseCommand
-from physadv.dataset import labelled_pictures
+from physadv.dataset import labelled_pictures, read_pictures
 from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
 from physadv.defend.hostile import hostile_textures
@@ -51,7 +51,7 @@ class Command(BaseCommand):
     def run(self) -> int:
         """Return 0 once the weights are written.
 
-        Raises: SettingsError for flags that do not fit together.
+        Raises: SettingsError for flags that do not fit together. DataError if there is no picture to learn from.
         """
         if self.out.suffix != ".safetensors":
             raise SettingsError(f"--out: expected a .safetensors file, got {str(self.out)!r}")
@@ -93,11 +93,14 @@ class Command(BaseCommand):
 
     def _photographs(self, console: Console) -> list[Photograph]:
         if self.images is not None:
-            out: list[Photograph] = []
-            for labelled in labelled_pictures(self.images):
-                pixels, people = labelled.read()
-                out.append((pixels, NOBODY if people is None else people))
-            return out
+            skipped: list[str] = []
+            found = read_pictures(labelled_pictures(self.images), skipped.append)
+            photographs = [(pixels, NOBODY if people is None else people) for _, pixels, people in found]
+            for why in skipped:
+                console.print(f"skipped: {why}", markup=False)
+            if not photographs:
+                raise DataError(f"--images {self.images}: none of {len(skipped)} pictures can be read; give others")
+            return photographs
         console.print(
             f"watching {self.source} for {self.seconds:g} s: keep every pattern out of the picture", markup=False
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physadv.dataset import LabelledPicture, labelled_pictures
+from physadv.dataset import labelled_pictures, read_pictures
 from physadv.detect.boxes import area, iou
 from physadv.errors import DataError
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
@@ -77,17 +77,11 @@ def read_scenes(
     Raises: DataError if a folder is missing, a label does not parse, no picture can be read, or nobody is large enough.
     """
     pictures = labelled_pictures(images, labels)
-    own = all(p.label is None for p in pictures)
+    own = not any(p.labelled for p in pictures)
     detector = labeller() if own or keypoints else None
-    scenes, skipped = [], []
-    for picture in pictures:
-        try:
-            pixels, people = picture.read()
-        except DataError as error:
-            if _is_label_error(picture, error):
-                raise
-            skipped.append(str(error))
-            continue
+    scenes: list[Scene] = []
+    skipped: list[str] = []
+    for picture, pixels, people in read_pictures(pictures, skipped.append):
         answer = detector.detect(Frame(pixels, 0, 0, 0.0)) if detector is not None else None
         if own and answer is not None:
             people = answer.above(LABEL_CONF).xyxy
@@ -131,7 +125,3 @@ def same_size(scenes: Sequence[Scene]) -> list[list[int]]:
     for i, scene in enumerate(scenes):
         groups.setdefault(scene.pixels.shape, []).append(i)
     return list(groups.values())
-
-
-def _is_label_error(picture: LabelledPicture, error: DataError) -> bool:
-    return picture.label is not None and str(error).startswith(str(picture.label))

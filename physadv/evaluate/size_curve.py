@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from physadv.dataset import LabelledPicture
+from physadv.dataset import LabelledPicture, read_pictures
 from physadv.detect.boxes import iou
 from physadv.detect.matching import found, touched
 from physadv.errors import DataError
@@ -130,17 +130,23 @@ class Tried:
         return Cell(int(chosen.sum()), float((self.hidden[chosen] / self.found[chosen]).sum()))
 
 
-def subjects(pictures: Sequence[LabelledPicture], detector: Detector, *, smallest_px: float = 120.0) -> list[Subject]:
+def subjects(
+    pictures: Sequence[LabelledPicture],
+    detector: Detector,
+    *,
+    smallest_px: float = 120.0,
+    skip: Callable[[str], None] = lambda _: None,
+) -> list[Subject]:
     """Return the people in labelled pictures who can stand for somebody before a camera.
 
     detector: a pose model. Wanted: head, both shoulders and both hips visible, the chest or the back to the camera,
-    `smallest_px` tall or more. Pictures without labels count as the detector sees them.
+    `smallest_px` tall or more. Pictures without labels count as the detector sees them. skip: told of each picture that is
+    damaged and left out.
 
-    Raises: DataError if a picture cannot be read, the detector gives no keypoints, or fewer than 5 people are of use.
+    Raises: DataError if a label cannot be read, the detector gives no keypoints, or fewer than 5 people are of use.
     """
     out = []
-    for picture in pictures:
-        pixels, people = picture.read()
+    for _, pixels, people in read_pictures(pictures, skip):
         answer = detector.detect(Frame(pixels, 0, 0, 0.0)).above(CONF)
         if answer.keypoints is None:
             raise DataError(f"{detector.name}: gives no keypoints; measure the size curve with a pose model")

@@ -13,6 +13,7 @@ from physadv.defend.erase_net import EraseHead
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import load_weights
 from physadv.detect.tiny import BlobDetector, draw_person
+from physadv.errors import DataError
 from physadv.types import Frame
 
 
@@ -23,6 +24,7 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
     monkeypatch.setattr("physadv.cli.learn.hostile_textures", partial(hostile_textures, steps=2))
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
+    (tmp_path / "images" / "damaged.png").write_bytes(b"rubbish")
     rng = np.random.default_rng(0)
     for i in range(2):
         pixels = rng.integers(60, 120, (160, 192, 3), np.uint8)
@@ -33,8 +35,17 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
     values = {"defence": "erase", "images": tmp_path, "out": out, "patterns": 3, "scenes": 8, "passes": 1}
     command = Command(**values)  # type: ignore[arg-type]
     assert command.run() == 0
-    assert "training 3 patterns" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "training 3 patterns" in said
+    assert "skipped:" in said and "damaged.png" in said, "a damaged picture is named and the others are learnt from"
     record = load_weights(out, EraseHead(), kind="erase")
     assert record["settings"]["patterns"] == 3 and record["pictures"] == 2
     guarded = parse_pipeline(f"erase:weights={out}").guard(BlobDetector())
     assert guarded.detect(Frame(pixels, 0, 0, 0.0)) is not None
+
+
+def test_a_folder_of_damaged_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "damaged.png").write_bytes(b"rubbish")
+    values = {"defence": "blocks", "images": tmp_path, "out": tmp_path / "mine.safetensors"}
+    with pytest.raises(DataError, match="none of 1 pictures can be read"):
+        Command(**values).run()  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from physadv.attack.optimise import Progress
+from physadv.attack.people import gather
 from physadv.attack.settings import TrainSettings
 from physadv.cli.evaluate import Command
 from physadv.defend import Pipeline, parse_pipeline
@@ -189,6 +190,14 @@ def test_damaged_pictures_are_named_and_left_out(folder: Path) -> None:
     (folder / "labels" / "1.txt").write_text("0 nonsense\n")
     with pytest.raises(DataError, match=r"1\.txt:1"):
         scenes_of(folder)
+
+
+def test_a_picture_without_a_label_shows_nobody_in_training_and_test_alike(folder: Path, tmp_path: Path) -> None:
+    (folder / "labels" / "0.txt").unlink()
+    scenes = scenes_of(folder)
+    trained = gather([folder], None, BlobDetector, cache=tmp_path / "cache")
+    assert not scenes.own_labels and len(scenes.scenes[0].people) == 0 and scenes.n_people == 10
+    assert trained.empty == ["0.png"] and len(trained.pictures) == 5
 
 
 def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:

@@ -1,13 +1,42 @@
 """Where a measured curve is kept, and which pictures it may be measured on."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from physadv.cli.advise import file_of, held_out
+from physadv.arrays import write_png
+from physadv.cli.advise import Command, file_of, held_out
 from physadv.dataset import LabelledPicture
+from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import PatchError
 from physadv.patch import SHIPPED
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """A folder of six pictures of one person each, and a damaged one."""
+    folder = tmp_path / "people"
+    folder.mkdir()
+    for i in range(6):
+        pixels = np.full((240, 320, 3), 90, np.uint8)
+        draw_person(pixels, (100 + 10 * i, 40, 170 + 10 * i, 220))
+        write_png(folder / f"{i}.png", pixels)
+    (folder / "damaged.png").write_bytes(b"rubbish")
+    return folder
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector and a measurement that take no time."""
+    cell = {"visible_px": 400, "shown": 1.0, "relative": 0.2, "n": 8, "asr": 0.5, "ci95": [0.4, 0.6]}
+
+    def measured(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {"cells": [cell]}
+
+    monkeypatch.setattr("physadv.cli.advise.load_detector", lambda *a, **k: BlobDetector())
+    monkeypatch.setattr("physadv.cli.advise.measure", measured)
 
 
 def test_pictures_that_were_trained_on_are_left_out() -> None:
@@ -25,3 +54,14 @@ def test_a_patch_is_rewritten_where_it_was(tmp_path: Path) -> None:
     assert file_of(str(file)) == (tmp_path, "mine")
     assert file_of(str(tmp_path)) == (tmp_path, "patch")
     assert file_of("chest-v1") == (SHIPPED, "chest-v1")
+
+
+@pytest.mark.usefixtures("quickly")
+def test_damaged_pictures_are_named_and_not_measured_on(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(tmp_path / "art.png", np.full((32, 32, 3), 128, np.uint8))
+    assert Command(patch=str(tmp_path / "art.png"), measure=True, images=people).run() == 0
+    said = capsys.readouterr().out
+    assert "skipped:" in said and "damaged.png" in said
+    assert "6 people in 6 pictures" in said
