@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from physadv.dataset import labelled_pictures, read_pictures, split_by_name
 from physadv.detect.boxes import iou
 from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.files import atomic_write, sha256_of
-from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
+from physadv.types import Detections, Detector, Float32Array, Frame, Source, UInt8Array
 
 Say = Callable[[str], None]
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".ts"})
@@ -149,22 +150,14 @@ def record(source: str, seconds: float, folder: Path, *, say: Say = lambda _: No
     """
     light = open_source(source, CaptureSettings())
     say(f"recording {light.name} for {seconds:g} s: walk about, turn, come near, as the pattern will be worn")
-    kept: list[Frame] = []
     try:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                kept.append(light.read())
-            except EndOfStream:
-                break
-            if len(kept) >= 4 * VIDEO_FRAMES:
-                kept = kept[::2]
+        kept = sampled(light, seconds)
     finally:
         light.close()
     if not kept:
         raise SourceError(f"--source {source}: expected pictures for {seconds:g} s, got none")
     first, last = kept[0].captured_ns, kept[-1].captured_ns
-    for number, frame in enumerate(kept[:: max(len(kept) // VIDEO_FRAMES, 1)]):
+    for number, frame in enumerate(kept):
         block = min((frame.captured_ns - first) * VIDEO_BLOCKS // max(last - first, 1), VIDEO_BLOCKS - 1)
         _, data = cv2.imencode(".jpg", frame.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
         with atomic_write(folder / f"stretch{block}-{number:04d}.jpg") as stream:
@@ -182,6 +175,30 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     return out
 
 
+def sampled(source: Source, seconds: float = math.inf) -> list[Frame]:
+    """Return frames of a source, evenly over its time, their pixels shrunk to `LONG_SIDE`.
+
+    Up to 240: all of them, or every 2nd, 4th, 8th and so on of a longer one. Ends after `seconds` or with the source.
+
+    Raises: SourceError if the source cannot be read.
+    """
+    kept: list[Frame] = []
+    end = time.monotonic() + seconds
+    count, stride = 0, 1
+    while time.monotonic() < end:
+        try:
+            frame = source.read()
+        except EndOfStream:
+            break
+        if count % stride == 0:
+            # Thinned and shrunk as it is read, so that a film of hours takes no more memory than one of seconds.
+            if len(kept) == 2 * VIDEO_FRAMES:
+                kept, stride = kept[::2], stride * 2
+            kept.append(frame.with_pixels(_shrunk(frame.pixels)))
+        count += 1
+    return kept
+
+
 def _photographs(where: Path, labels: Path | None, labeller: Labeller, skip: Say) -> Iterator[Picture]:
     for item, pixels, boxes in read_pictures(labelled_pictures(where, labels), skip):
         nobody = boxes is not None and not len(boxes)
@@ -192,24 +209,16 @@ def _photographs(where: Path, labels: Path | None, labeller: Labeller, skip: Say
 def _video(where: Path, labeller: Labeller) -> Iterator[Picture]:
     source = open_source(str(where), CaptureSettings())
     try:
-        frames = []
-        while True:
-            try:
-                frames.append(source.read())
-            except EndOfStream:
-                break
-            # A long film is thinned as it is read, so that memory stays bounded: every second frame goes each time.
-            if len(frames) >= 4 * VIDEO_FRAMES:
-                frames = frames[::2]
+        frames = sampled(source)
     finally:
         source.close()
     if not frames:
         raise SourceError(f"{where}: expected a video with pictures, got none")
     last = max(frames[-1].index, 1)
     digest = sha256_of(where)
-    for frame in frames[:: max(len(frames) // VIDEO_FRAMES, 1)]:
+    for frame in frames:
         block = min(frame.index * VIDEO_BLOCKS // (last + 1), VIDEO_BLOCKS - 1)
-        people = labeller.people(f"{digest[:32]}{frame.index:08d}", frame.pixels)
+        people = labeller.people(f"{digest[:24]}-{LONG_SIDE}-{frame.index:08d}", frame.pixels)
         yield _picture(f"{where.name}#{block}", frame.pixels, people, None)
 
 
@@ -220,12 +229,18 @@ def _picture(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Ar
         boxes = people.xyxy
     else:
         points = _matched(boxes, people.xyxy, points)
+    scale = min(LONG_SIDE / max(pixels.shape[:2]), 1.0)
+    boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
+    return Picture(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32))
+
+
+def _shrunk(pixels: UInt8Array) -> UInt8Array:
+    """Return a picture whose longer side is no more than `LONG_SIDE`."""
     scale = LONG_SIDE / max(pixels.shape[:2])
-    if scale < 1:
-        size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
-    return Picture(name, pixels, boxes.astype(np.float32), points.astype(np.float32))
+    if scale >= 1:
+        return pixels
+    size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def _matched(boxes: Float32Array, found: Float32Array, points: Float32Array) -> Float32Array:

@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from physadv.attack.people import Gathered, Labeller, gather, record, recorded
+from physadv.attack.people import Gathered, Labeller, gather, record, recorded, sampled
 from physadv.attack.run import split
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
-from physadv.detect.tiny import tiny_detector
-from physadv.errors import DataError, TrainingError
+from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector
+from physadv.errors import DataError, EndOfStream, TrainingError
 from physadv.patch import load_patch
+from physadv.types import Frame
 
 # A run against the tiny net, so that it takes seconds; all else is the product's own.
 RUN = """
@@ -191,6 +193,60 @@ def test_a_video_is_split_by_stretches_of_time(tmp_path: Path) -> None:
     assert names == sorted(names), "a stretch is one piece of time"
     train, held = out.split(0.3, 0)
     assert {p.name for p in train}.isdisjoint({p.name for p in held})
+
+
+class Film:
+    """A source of so many frames, all of one picture; `most` of them were held at once as they were read."""
+
+    name, live = "film", False
+
+    def __init__(self, frames: int, *, width: int, height: int) -> None:
+        self._left, self._index, self._size = frames, 0, (height, width, 3)
+        self.most, self._refs = 0, list[weakref.ref[np.ndarray]]()
+
+    def read(self) -> Frame:
+        if self._index == self._left:
+            raise EndOfStream("film: that was the last")
+        pixels = np.full(self._size, self._index % 251, np.uint8)
+        self._refs = [*(r for r in self._refs if r() is not None), weakref.ref(pixels)]
+        self.most = max(self.most, len(self._refs))
+        self._index += 1
+        return Frame(pixels, self._index - 1, self._index * 10**6, self._index / 25)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("length", [1, 100, 240, 241, 480, 1000, 5003])
+def test_a_long_film_is_sampled_evenly_to_its_end(length: int) -> None:
+    frames = sampled(Film(length, width=16, height=12))
+    steps = set(np.diff([f.index for f in frames]).tolist())
+    stride = max(steps, default=1)
+    assert steps in (set(), {stride}) and frames[0].index == 0 and length - frames[-1].index <= stride
+    assert min(length, 120) <= len(frames) <= 240
+
+
+def test_frames_are_kept_small_and_few() -> None:
+    film = Film(500, width=1280, height=720)
+    frames = sampled(film)
+    assert {f.pixels.shape for f in frames} == {(540, 960, 3)}
+    assert all(int(f.pixels[0, 0, 0]) == f.index % 251 for f in frames)
+    assert film.most <= 3, "none is held as large as it was read"
+
+
+def test_people_in_a_large_video_are_where_they_are_in_the_pictures_kept(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (1280, 720))
+    for i in range(4):
+        pixels = np.full((720, 1280, 3), 90, np.uint8)
+        draw_person(pixels, (200 + 100 * i, 160, 360 + 100 * i, 640))
+        writer.write(np.ascontiguousarray(pixels[..., ::-1]))
+    writer.release()
+    out = gather([path], None, BlobDetector, cache=tmp_path / "cache")
+    assert [p.pixels.shape for p in out.pictures] == [(540, 960, 3)] * 4
+    for i, picture in enumerate(out.pictures):
+        expected = np.array([[200 + 100 * i, 160, 360 + 100 * i, 640]]) * 0.75
+        np.testing.assert_allclose(picture.boxes, expected, atol=2)
 
 
 def test_a_camera_is_recorded_once_and_read_back(tmp_path: Path) -> None:
