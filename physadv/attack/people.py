@@ -69,6 +69,15 @@ class Gathered:
 
         return skip
 
+    def tell(self, say: Say) -> None:
+        """Say how many pictures are left out, and the first names of those without people."""
+        if self.skipped:
+            say(f"{len(self.skipped)} pictures cannot be read and are left out")
+        if self.empty:
+            names = list(dict.fromkeys(self.empty))
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            say(f"{len(self.empty)} pictures show nobody and are left out ({some})")
+
     def split(self, held_out: float, seed: int) -> tuple[list[Picture], list[Picture]]:
         """Return (training, held-out) pictures, decided by name.
 
@@ -96,7 +105,7 @@ def gather(
     """Return the people in folders, data sets, pictures and videos.
 
     detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: is told of
-    each file that is skipped.
+    each file that is skipped, and how many pictures are left out.
 
     Raises: DataError if a folder is missing or empty, or a label file does not parse. SourceError if a video
     cannot be read.
@@ -114,6 +123,7 @@ def gather(
                 out.add(_photographs(where, labels, labeller, out.skipper(say)))
     if not images:
         raise DataError("--images: expected a folder, data set or video with people, got none")
+    out.tell(say)
     return out
 
 
@@ -172,6 +182,7 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     out = Gathered([])
     pictures = _photographs(folder, None, Labeller(detector, cache), out.skipper(say))
     out.add(replace(p, name=f"camera#{p.name.partition('-')[0]}") for p in pictures)
+    out.tell(say)
     return out
 
 

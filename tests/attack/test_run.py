@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from physadv.arrays import write_png
 from physadv.attack.people import Gathered, Labeller, gather, record, recorded, sampled
 from physadv.attack.run import split
 from physadv.attack.settings import TrainSettings
@@ -130,9 +131,24 @@ def test_corrupt_pictures_are_named_and_skipped(tmp_path: Path, data: tuple[Path
 def test_pictures_without_people_are_reported(tmp_path: Path, data: tuple[Path, Path]) -> None:
     (data[1] / "3.txt").write_text("")
     (data[1] / "4.txt").unlink()
-    out, _ = gathered(*data, tmp_path)
+    (data[0] / "5.png").write_bytes(b"")
+    out, said = gathered(*data, tmp_path)
     assert out.empty == ["3.png", "4.png"]
-    assert len(out.pictures) == 6
+    assert len(out.pictures) == 5
+    assert said[-2:] == [
+        "1 pictures cannot be read and are left out",
+        "2 pictures show nobody and are left out (3.png, 4.png)",
+    ]
+    for i in range(8):
+        (data[1] / f"{i}.txt").write_text("0 .5 .5 .5 .5" if i == 0 else "")
+    assert gathered(*data, tmp_path)[1][-1] == "6 pictures show nobody and are left out (1.png, 2.png, 3.png, ...)"
+
+
+def test_a_recording_without_people_is_reported(tmp_path: Path) -> None:
+    write_png(tmp_path / "stretch0-0000.jpg", np.full((48, 64, 3), 90, np.uint8))
+    said: list[str] = []
+    recorded(tmp_path, BlobDetector, cache=tmp_path / "cache", say=said.append)
+    assert said == ["1 pictures show nobody and are left out (camera#stretch0)"]
 
 
 def test_labels_that_do_not_parse_are_an_error(tmp_path: Path, data: tuple[Path, Path]) -> None:
