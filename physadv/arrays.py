@@ -47,11 +47,14 @@ def decode_picture(
 def decode_picture_rgba(
     data: bytes, *, name: str, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError
 ) -> UInt8Array:
-    """Return encoded bytes as (h, w, 4) uint8 RGBA; alpha is 255 where the file has none.
+    """Return encoded bytes as (h, w, 4) uint8 RGBA; alpha is 255 where the file has none, which is then turned upright.
 
     Raises: `error`, naming `name`.
     """
     picture = _decode(data, cv2.IMREAD_UNCHANGED, name, max_pixels, error)
+    if picture.ndim == 2 or picture.shape[2] == 3:
+        # Unchanged also means as it lies in the file: photographs are turned by their EXIF tag only if told otherwise.
+        picture = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH, name, max_pixels, error)
     if picture.dtype == np.uint16:
         picture = (picture // 257).astype(np.uint8)
     if picture.dtype != np.uint8:

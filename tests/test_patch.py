@@ -4,12 +4,14 @@ import json
 from io import BytesIO
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save_file
 
+from physadv.arrays import decode_picture_rgba
 from physadv.errors import PatchError
 from physadv.patch import MAX_SIDE, Patch, load_patch, patch_from_picture, png_bytes, save_patch
 
@@ -54,6 +56,31 @@ def test_a_transparent_shape_keeps_its_mask() -> None:
     mask[5:20] = 255
     patch = a_patch(mask=mask)
     assert np.array_equal(patch_from_picture(png_bytes(patch), name="x").mask, mask)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_photograph_is_turned_upright(mode: str) -> None:
+    pixels = np.zeros((40, 60), np.uint8)
+    pixels[:, 30:] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = BytesIO()
+    Image.fromarray(pixels).convert(mode).save(out, "JPEG", exif=exif, quality=95)
+    patch = patch_from_picture(out.getvalue(), name="x")
+    assert patch.pixels.shape == (60, 40, 3) and patch.size_mm == (360.0, 540.0)
+    assert patch.pixels[:25].max() < 20 and patch.pixels[35:].min() > 180
+
+
+def test_sixteen_bits_and_transparency_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    for channels in (1, 3, 4):
+        deep = rng.integers(0, 256, (8, 6, channels), np.uint16) * 257
+        deep[..., -1] = 65535
+        _, data = cv2.imencode(".png", deep)
+        rgba = decode_picture_rgba(data.tobytes(), name="x")
+        assert (rgba[..., 3] == 255).all()
+        expected = (deep // 257).astype(np.uint8)
+        assert np.array_equal(rgba[..., 2::-1], np.repeat(expected, 3, 2) if channels == 1 else expected[..., :3])
 
 
 @pytest.mark.parametrize(
