@@ -145,11 +145,19 @@ def save_patch(patch: Patch, folder: Path, *, stem: str = "patch") -> tuple[Path
     png, tensors = folder / f"{stem}.png", folder / f"{stem}.safetensors"
     with atomic_write(png) as stream:
         stream.write(png_bytes(patch))
+    save_tensors(patch, tensors)
+    return png, tensors
+
+
+def save_tensors(patch: Patch, path: Path) -> None:
+    """Write the .safetensors file alone, which holds everything, the record too; no picture is touched.
+
+    Raises: OSError if the disk is full or the folder cannot be written.
+    """
     head = {"name": patch.name, "schema": SCHEMA, "size_mm": list(patch.size_mm), "target": patch.target}
     metadata = {"physadv": json.dumps({**head, "record": patch.record}, sort_keys=True, allow_nan=False)}
-    with atomic_write(tensors) as stream:
+    with atomic_write(path) as stream:
         stream.write(save_safetensors({"pixels": patch.pixels.copy(), "mask": patch.mask.copy()}, metadata=metadata))
-    return png, tensors
 
 
 def png_bytes(patch: Patch) -> bytes:

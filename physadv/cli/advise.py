@@ -21,7 +21,7 @@ from physadv.errors import FabricationError, PatchError
 from physadv.evaluate.size_curve import CANVAS, measure, subjects
 from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
 from physadv.fabricate.units import length_mm
-from physadv.patch import SHIPPED, Patch, load_patch, save_patch
+from physadv.patch import SHIPPED, Patch, load_patch, save_tensors
 
 
 class Command(BaseCommand):
@@ -41,7 +41,7 @@ class Command(BaseCommand):
     person_height: str = Field(default="170cm", description="height of the wearer")
     wanted: float = Field(default=0.5, description="share of people who should be hidden for a size to do")
     measure: bool = Field(
-        default=False, description="measure the pattern's size curve on --images and keep it in its file"
+        default=False, description="measure the pattern's size curve on --images and keep it in its .safetensors file"
     )
     images: Path | None = Field(default=None, description="pictures of people not trained on: folder or YOLO data set")
     labels: Path | None = Field(
@@ -105,11 +105,13 @@ class Command(BaseCommand):
         return Optics.from_fov(width, height, 60.0 if self.fov is None else self.fov, self.imgsz)
 
     def _measured(self, patch: Patch) -> Patch:
-        """Return the patch with its size curve, saved where it was loaded from."""
+        """Return the patch with its size curve, saved where records are kept."""
         if self.images is None:
             raise FabricationError(
                 "--measure: needs pictures of people the pattern was not trained on (--images FOLDER)"
             )
+        path = file_of(self.patch)
+        patch = with_record(patch, path)
         skipped: list[str] = []
         pictures = held_out(labelled_pictures(self.images, self.labels), patch.record)
         found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
@@ -123,9 +125,10 @@ class Command(BaseCommand):
             print(f"skipped: {why}")
         table["pictures"] = len(pictures) - len(skipped)
         patch = replace(patch, record={**patch.record, "size_curve": table})
-        folder, stem = file_of(self.patch)
-        _, path = save_patch(patch, folder, stem=stem)
+        save_tensors(patch, path)
         print(f"measured on {len(people)} people in {table['pictures']} pictures; kept in {path}")
+        if Path(self.patch).is_file() and Path(self.patch) != path:
+            print(f"a picture holds no size curve: name that file from now on, physadv advise {path}")
         return patch
 
 
@@ -143,14 +146,29 @@ def held_out(pictures: list[LabelledPicture], record: dict[str, Any]) -> list[La
     return kept
 
 
-def file_of(where: str) -> tuple[Path, str]:
-    """Return folder and stem under which a patch given as `where` is saved: its own file, or beside a picture."""
+def file_of(where: str) -> Path:
+    """Return the .safetensors file that keeps the record of a patch given as `where`; for a picture, one beside it."""
     path = Path(where)
     if path.is_dir():
-        return path, "patch"
+        return path / "patch.safetensors"
     if not path.exists():
-        return SHIPPED, where
-    return path.parent, path.stem
+        return SHIPPED / f"{where}.safetensors"
+    return path.with_suffix(".safetensors")
+
+
+def with_record(patch: Patch, path: Path) -> Patch:
+    """Return the patch with the record that the file has of it, or as it is where there is no such file.
+
+    Raises: PatchError if the file cannot be read or holds another pattern, which would be overwritten.
+    """
+    if not path.exists():
+        return patch
+    kept = load_patch(path)
+    if kept.sha256 != patch.sha256:
+        raise PatchError(
+            f"{path}: holds another pattern than the picture beside it; name that file, or rename one of them"
+        )
+    return kept
 
 
 def _resolution(text: str) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from physadv.cli.advise import Command, file_of, held_out
 from physadv.dataset import LabelledPicture
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import PatchError
-from physadv.patch import SHIPPED
+from physadv.patch import SHIPPED, Patch, load_patch, save_patch
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def test_pictures_that_were_trained_on_are_left_out() -> None:
 def test_a_patch_is_rewritten_where_it_was(tmp_path: Path) -> None:
     file = tmp_path / "mine.safetensors"
     file.touch()
-    assert file_of(str(file)) == (tmp_path, "mine")
-    assert file_of(str(tmp_path)) == (tmp_path, "patch")
-    assert file_of("chest-v1") == (SHIPPED, "chest-v1")
+    assert file_of(str(file)) == tmp_path / "mine.safetensors"
+    assert file_of(str(tmp_path)) == tmp_path / "patch.safetensors"
+    assert file_of("chest-v1") == SHIPPED / "chest-v1.safetensors"
 
 
 @pytest.mark.usefixtures("quickly")
@@ -65,3 +65,33 @@ def test_damaged_pictures_are_named_and_not_measured_on(
     said = capsys.readouterr().out
     assert "skipped:" in said and "damaged.png" in said
     assert "6 people in 6 pictures" in said
+
+
+@pytest.mark.usefixtures("quickly")
+def test_a_users_picture_is_never_written_and_its_measurement_is_kept_beside_it(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    art, kept = tmp_path / "art.png", tmp_path / "art.safetensors"
+    write_png(art, np.full((32, 32, 3), 128, np.uint8))
+    before = art.read_bytes()
+    assert Command(patch=str(art), measure=True, images=people).run() == 0
+    assert art.read_bytes() == before
+    assert f"physadv advise {kept}" in capsys.readouterr().out
+    assert Command(patch=str(kept)).run() == 0
+    assert "expected:" in capsys.readouterr().out, "the measurement is found again"
+    assert Command(patch=str(kept), measure=True, images=people).run() == 0
+    assert art.read_bytes() == before and "name that file" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("quickly")
+def test_the_record_beside_a_picture_is_kept_if_it_is_of_that_pattern(people: Path, tmp_path: Path) -> None:
+    pixels = np.full((32, 32, 3), 128, np.uint8)
+    patch = Patch("mine", pixels, np.full((32, 32), 255, np.uint8), (300, 300), record={"split": {"train": ["0.png"]}})
+    save_patch(patch, tmp_path, stem="mine")
+    assert Command(patch=str(tmp_path / "mine.png"), measure=True, images=people).run() == 0
+    record = load_patch(tmp_path / "mine.safetensors").record
+    assert record["split"] == {"train": ["0.png"]} and record["size_curve"]["pictures"] == 5
+    write_png(tmp_path / "mine.png", pixels + 1)
+    with pytest.raises(PatchError, match="holds another pattern"):
+        Command(patch=str(tmp_path / "mine.png"), measure=True, images=people).run()
+    assert load_patch(tmp_path / "mine.safetensors").record == record
