@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from physadv.types import Float32Array, UInt8Array
 # Of a body, as COCO and its pose models count them.
 KEYPOINTS = 17
 CONFIG = "data.yaml"
+RECORDED = re.compile(r"(stretch\d+)-\d+\.jpg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,20 @@ def _label_of(picture: Path, labels: Path | None) -> Path | None:
 
 def _last(parts: Sequence[str], *names: str) -> int | None:
     return max((i for i, part in enumerate(parts) if part in names), default=None)
+
+
+def stretch_of(name: str) -> str | None:
+    """Return under which name a split knows a picture that was recorded of a camera, or None for any other picture.
+
+    `stretch3-0041.jpg` is of `camera#stretch3`: neighbours in time are near copies, so a whole stretch is on one side.
+    """
+    match = RECORDED.fullmatch(name)
+    return None if match is None else f"camera#{match[1]}"
+
+
+def known_as(name: str) -> set[str]:
+    """Return the names under which a split may list a picture file: with or without its ending, or as its stretch."""
+    return {name, name.rsplit(".", 1)[0]} | {s for s in [stretch_of(name)] if s is not None}
 
 
 def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> tuple[list[str], list[str]]:

@@ -15,7 +15,7 @@ import numpy as np
 from physadv.arrays import PICTURE_SUFFIXES
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
-from physadv.dataset import labelled_pictures, read_pictures, split_by_name
+from physadv.dataset import labelled_pictures, read_pictures, split_by_name, stretch_of
 from physadv.detect.boxes import iou
 from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.files import atomic_write, sha256_of
@@ -181,7 +181,7 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     """
     out = Gathered([])
     pictures = _photographs(folder, None, Labeller(detector, cache), out.skipper(say))
-    out.add(replace(p, name=f"camera#{p.name.partition('-')[0]}") for p in pictures)
+    out.add(replace(p, name=stretch_of(p.name) or p.name) for p in pictures)
     out.tell(say)
     return out
 

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
-from physadv.dataset import LabelledPicture, labelled_pictures
+from physadv.dataset import LabelledPicture, known_as, labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import FabricationError, PatchError
@@ -140,7 +140,7 @@ def held_out(pictures: list[LabelledPicture], record: dict[str, Any]) -> list[La
     split = record.get("split")
     trained = set(split.get("train", [])) if isinstance(split, dict) else set()
     stems = {Path(name).stem for name in trained}
-    kept = [p for p in pictures if p.path.name not in trained and p.path.stem not in stems]
+    kept = [p for p in pictures if not known_as(p.path.name) & (trained | stems)]
     if not kept:
         raise PatchError("--images: the pattern was trained on every one of these pictures; give others")
     return kept

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from physadv.controls import CONTROLS
+from physadv.dataset import known_as
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.scene import Scene, Scenes
 from physadv.patch import Patch
@@ -14,6 +16,7 @@ FEW_PEOPLE = 30
 MARGIN = 0.02
 WEAK_RECALL = 0.5
 CLEAN_LOSS = 0.05
+UNKNOWN = "its record does not say what it was trained on: some of these people may be among them"
 
 
 def of_data(scenes: Scenes) -> list[str]:
@@ -32,7 +35,7 @@ def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
     """Return doubts about a pattern and the pictures it is scored on."""
     trained = trained_on(patch)
     if trained is None:
-        return ["its record does not say what it was trained on: some of these people may be among them"]
+        return [UNKNOWN]
     shared = [s.name for s in scenes.scenes if was_seen(s, trained)]
     if shared:
         some = ", ".join(shared[:3])
@@ -40,6 +43,18 @@ def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
             f"{len(shared)} of {len(scenes.scenes)} pictures were trained on ({some}{', ...' if len(shared) > 3 else ''})"
         ]
     return []
+
+
+def of_video(patch: Patch, path: Path) -> list[str]:
+    """Return doubts about a pattern and the video it is scored on, which a split lists by stretches, as `film.mp4#3`."""
+    trained = trained_on(patch)
+    if trained is None:
+        return [UNKNOWN]
+    shared = sorted(name for name in trained if name.rpartition("#")[0] == path.name)
+    if not shared:
+        return []
+    some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+    return [f"it was trained on {len(shared)} stretches of this video ({some})"]
 
 
 def trained_on(patch: Patch) -> set[str] | None:
@@ -50,8 +65,8 @@ def trained_on(patch: Patch) -> set[str] | None:
 
 
 def was_seen(scene: Scene, trained: set[str]) -> bool:
-    """Return whether a picture is among those trained on, by name with or without its ending, or by its pixels' hash."""
-    return bool(trained & {scene.name, scene.name.rsplit(".", 1)[0], scene.sha256})
+    """Return whether a picture is among those trained on, by a name of it or its stretch, or by its pixels' hash."""
+    return bool(trained & {*known_as(scene.name), scene.sha256})
 
 
 def compare(cells: Sequence[Cell]) -> None:

@@ -17,6 +17,7 @@ from physadv.capture.settings import CaptureSettings
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import best_score
 from physadv.errors import DataError, EndOfStream
+from physadv.evaluate import doubts
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
@@ -101,7 +102,11 @@ def score_video(
         raise DataError(
             f"{path}: {detector.name} finds nobody at .4 in {len(runs[0].frames)} frames to wear the pattern"
         )
-    return [_cell(r, settings, dressed) for r in runs], _table(runs)
+    cells = [_cell(r, settings, dressed) for r in runs]
+    for run, cell in zip(runs, cells, strict=True):
+        if run.entry.condition == "patch" and run.entry.of is not None:
+            cell["doubts"] += doubts.of_video(run.entry.of, path)
+    return cells, _table(runs)
 
 
 def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> dict[str, float | int]:

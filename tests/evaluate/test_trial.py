@@ -1,6 +1,7 @@
 """Whole evaluations with detectors that tests can predict: cells, controls, doubts, defences, files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from physadv.attack.optimise import Progress
 from physadv.attack.people import gather
 from physadv.attack.settings import TrainSettings
+from physadv.cli.advise import held_out
 from physadv.cli.evaluate import Command
+from physadv.dataset import labelled_pictures
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect.tiny import BlobDetector, BlobGradient, tiny_detector, tiny_gradient
 from physadv.errors import DataError, SettingsError
@@ -64,6 +67,17 @@ def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
     assert doubts.of_patch(seen, scenes) == ["2 of 6 pictures were trained on (0.png, 1.png)"]
     clean = Patch("clean", pixels, np.full((8, 8), 255, np.uint8), (1, 1), record={"split": {"train": ["x.png"]}})
     assert doubts.of_patch(clean, scenes) == []
+
+
+def test_a_recording_that_was_trained_on_is_known_by_its_stretches(folder: Path) -> None:
+    for i, name in enumerate(["stretch0-0000", "stretch0-0001", "stretch1-0002", "stretch10-0003"]):
+        (folder / "images" / f"{i}.png").rename(folder / "images" / f"{name}.jpg")
+        (folder / "labels" / f"{i}.txt").rename(folder / "labels" / f"{name}.txt")
+    seen = replace(patch_of((1, 2, 3)), record={"split": {"train": ["camera#stretch0", "camera#stretch2"]}})
+    (doubt,) = doubts.of_patch(seen, scenes_of(folder))
+    assert doubt == "2 of 6 pictures were trained on (stretch0-0000.jpg, stretch0-0001.jpg)"
+    kept = held_out(labelled_pictures(folder), seen.record)
+    assert [p.path.stem for p in kept] == ["4", "5", "stretch1-0002", "stretch10-0003"]
 
 
 def test_a_detector_whose_buffers_move_is_caught(folder: Path) -> None:

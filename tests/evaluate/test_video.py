@@ -1,5 +1,6 @@
 """Videos frame by frame: who was lost, for how long, and what the defence said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -40,6 +41,20 @@ def test_a_worn_pattern_and_its_controls(clip: Path) -> None:
     compare(cells)
     assert any("no effect" in d or "grey square does as well" in d for d in by["patch"]["doubts"])
     assert any("40 of 60 frames" in d for d in by["patch"]["doubts"])
+
+
+def test_a_video_that_was_trained_on_is_doubted(clip: Path) -> None:
+    def said(split: list[str]) -> str:
+        patch = replace(patch_of((200, 30, 30), "cover"), record={"split": {"train": split}} if split else {})
+        cells, _ = score_video(clip, entries([patch], robust=False, seed=0), BlobDetector(), SETTINGS, every=20)
+        assert not any("trained on" in d for c in cells for d in c["doubts"] if c["condition"] != "patch")
+        return " / ".join(d for c in cells for d in c["doubts"] if c["condition"] == "patch")
+
+    assert "trained on 2 stretches of this video (clip.avi#0, clip.avi#3)" in said(
+        ["clip.avi#3", "clip.avi#0", "a.jpg"]
+    )
+    assert "trained on" not in said(["other.avi#3", "clip.jpg", "camera#stretch1"])
+    assert "does not say what it was trained on" in said([])
 
 
 def test_a_recording_without_patterns_counts_every_frame(clip: Path) -> None:
