@@ -5,11 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ +-]{0,63}")
+
+
+def checked_name(value: str) -> str:
+    """Return `value` if it can name a file: letters, digits, dot, dash, underscore, plus, blank; 64 characters at most.
+
+    Raises: ValueError otherwise.
+    """
+    if not NAME.fullmatch(value):
+        raise ValueError(f"expected up to 64 letters, digits, dots and dashes, got {value!r}")
+    return value
+
+
+def file_name(text: str) -> str:
+    """Return `text` as `checked_name` takes it: what may not be in a name becomes a dash, what is too long is cut."""
+    clean = re.sub(r"[^A-Za-z0-9._ +-]+", "-", text).lstrip("._ +-")[:64].rstrip(" -")
+    return clean or "unnamed"
 
 
 def sha256_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_safetensors
 
 from physadv.arrays import decode_picture_rgba
 from physadv.errors import PatchError
-from physadv.files import atomic_write
+from physadv.files import atomic_write, checked_name, file_name
 from physadv.types import UInt8Array
 
 if TYPE_CHECKING:
@@ -85,9 +85,11 @@ class Patch:
 def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
     """Return the patch in a .safetensors or picture file, a run folder, or shipped under that name (`chest-v1`).
 
-    A picture without physadv's metadata becomes a square-sized chest patch `size_mm` wide.
+    A picture without physadv's metadata becomes a chest patch `size_mm` wide, as high as its shape says, named after its
+    file.
 
-    Raises: PatchError if nothing is there, or the file is damaged, too large or malformed.
+    Raises: PatchError if nothing is there, or the file is damaged, too large or malformed, or its name could lead out of
+    a folder.
     """
     path = Path(where)
     if not path.exists() and path.name == str(where):
@@ -117,6 +119,8 @@ def shipped_names() -> list[str]:
 def patch_from_picture(data: bytes, *, name: str, size_mm: float = 360.0) -> Patch:
     """Return a patch from the bytes of a PNG or JPEG; physadv's own metadata is honoured.
 
+    name: what it is called unless its metadata says; characters that no file name should hold become dashes.
+
     Raises: PatchError.
     """
     rgba = decode_picture_rgba(data, name=name, max_pixels=MAX_SIDE * MAX_SIDE, error=PatchError)
@@ -127,7 +131,7 @@ def patch_from_picture(data: bytes, *, name: str, size_mm: float = 360.0) -> Pat
         size = _pair(meta["size_mm"], name)
     target = meta.get("target", "chest")
     return Patch(
-        str(meta.get("name", name)),
+        _named(meta["name"], name) if "name" in meta else file_name(name),
         np.ascontiguousarray(rgba[..., :3]),
         np.ascontiguousarray(rgba[..., 3]),
         size,
@@ -191,6 +195,14 @@ def _png_metadata(data: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _named(value: Any, where: str) -> str:
+    """Return a name that came with a file: it goes into paths and tables, and must not lead elsewhere."""
+    try:
+        return checked_name(str(value))
+    except ValueError as error:
+        raise PatchError(f"{where}: name: {error}") from error
+
+
 def _pair(value: Any, name: str) -> tuple[float, float]:
     if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)):
         raise PatchError(f"{name}: size_mm: expected [width, height] in mm, got {value!r}")
@@ -220,5 +232,5 @@ def _from_safetensors(path: Path) -> Patch:
     record = metadata.get("record")
     if not isinstance(record, dict):
         raise PatchError(f"{path}: record: expected a table, got {type(record).__name__}")
-    name = str(metadata.get("name", path.stem))
+    name = _named(metadata["name"], str(path)) if "name" in metadata else file_name(path.stem)
     return Patch(name, pixels, mask, _pair(metadata.get("size_mm"), name), target, record)

@@ -139,3 +139,19 @@ def test_sides_are_bounded() -> None:
     side = MAX_SIDE + 1
     with pytest.raises(PatchError, match=str(MAX_SIDE)):
         a_patch(pixels=np.zeros((2, side, 3), np.uint8), mask=np.full((2, side), 255, np.uint8))
+
+
+@pytest.mark.parametrize("name", ["../../../escaped", "[/v1]", "", "a" * 65, "a/b", ".hidden"])
+def test_a_name_that_is_no_file_name_is_refused_on_load(tmp_path: Path, name: str) -> None:
+    for path in save_patch(a_patch(name=name), tmp_path):
+        with pytest.raises(PatchError, match="name: expected up to 64 letters"):
+            load_patch(path)
+
+
+def test_a_picture_is_called_after_its_file_as_far_as_a_name_may_be(tmp_path: Path) -> None:
+    data = BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(data, "PNG")
+    for stem, expected in (("tsea_v5-demo", "tsea_v5-demo"), ("[bold] größe", "bold- gr-e"), ("äö", "unnamed")):
+        path = tmp_path / f"{stem}.png"
+        path.write_bytes(data.getvalue())
+        assert load_patch(path).name == expected

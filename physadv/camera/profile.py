@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -16,6 +15,8 @@ from pydantic import AwareDatetime, Field, ValidationError, field_validator, mod
 from physadv.camera.colour import ColourMap
 from physadv.camera.lattice import Lattice
 from physadv.errors import CalibrationError
+from physadv.files import NAME as NAME
+from physadv.files import checked_name as checked_name
 from physadv.files import write_json
 from physadv.settings import Settings, one_line
 from physadv.types import Float32Array, UInt8Array
@@ -25,7 +26,6 @@ MAX_BYTES = 20_000_000
 # Lenses stay; focus, zoom and mounts do not. Ink, paper batches and lamps change sooner.
 CAMERA_DAYS = 365
 PRINTER_DAYS = 180
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ +-]{0,63}")
 Colour = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
 Row3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -287,16 +287,6 @@ def load_profiles(
     if c is not None and p is not None:
         p.check_camera(c)
     return c, p
-
-
-def checked_name(value: str) -> str:
-    """Return `value` if it can name a file: letters, digits, dot, dash, underscore, plus, blank; 64 characters at most.
-
-    Raises: ValueError otherwise.
-    """
-    if not NAME.fullmatch(value):
-        raise ValueError(f"expected up to 64 letters, digits, dots and dashes, got {value!r}")
-    return value
 
 
 def _canonical(table: dict[str, Any]) -> bytes:
