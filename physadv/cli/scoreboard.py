@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from physadv.evaluate.cell import Cell
@@ -38,25 +39,31 @@ def show_cells(cells: Sequence[Cell], console: Console) -> None:
 def show_video(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Print a table of a video's cells and their doubts."""
     head = rows[0]
-    table = Table(title=f"{head['detector']} at {head['imgsz']} px, {head['n_frames']} frames")
-    table.add_column("condition", overflow="fold")
+    several = len({r["detector"] for r in rows}) > 1
+    who = "" if several else f"{head['detector']} at "
+    table = Table(title=escape(f"{who}{head['imgsz']} px, {head['n_frames']} frames"))
     defended = any(r["defence"] != "none" for r in rows)
-    if defended:
-        table.add_column("defence", overflow="fold")
+    words = (["detector"] if several else []) + ["condition"] + (["defence"] if defended else [])
+    for title in words:
+        table.add_column(title, overflow="fold")
     for _, title in VIDEO_COLUMNS:
         table.add_column(title, justify="right")
     for row in rows:
-        name = row["patch"] if row["condition"] == "patch" else row["condition"]
+        named = row | {"condition": row["patch"] if row["condition"] == "patch" else row["condition"]}
         figures = ["-" if row[key] is None else f"{row[key]:g}" for key, _ in VIDEO_COLUMNS]
-        table.add_row(str(name), *([row["defence"]] if defended else []), *figures)
+        table.add_row(*(escape(str(named[w])) for w in words), *figures)
     console.print(table)
     for doubt in dict.fromkeys(d for r in rows for d in r["doubts"]):
-        console.print(f"doubt: {doubt}", markup=False, highlight=False)
+        about = [r for r in rows if doubt in r["doubts"]]
+        names = dict.fromkeys(r["detector"] for r in about)
+        where = f"{', '.join(names)}: " if several and len(names) < len({r["detector"] for r in rows}) else ""
+        console.print(f"doubt: {where}{doubt}", markup=False, highlight=False)
 
 
 def _table(cells: Sequence[Cell]) -> Table:
     head = cells[0]
-    table = Table(title=f"{head.detector} at {head.imgsz} px, {head.n_images} pictures, {head.n_people} people")
+    title = f"{head.detector} at {head.imgsz} px, {head.n_images} pictures, {head.n_people} people"
+    table = Table(title=escape(title))
     defended = any(c.defence != "none" for c in cells)
     for title in (["defence", "attack"] if defended else []) + ["condition"]:
         table.add_column(title, overflow="fold")
@@ -72,7 +79,8 @@ def _table(cells: Sequence[Cell]) -> Table:
         # Every interval is in the report; on a terminal that of the first figure has to do.
         row = [shown(cell, name) if name == "ap50" else _plainly(cell[name]) for name, _ in columns]
         cost = [_plainly(cell.extra.get("defence_ms_median"))] if defended else []
-        table.add_row(*([cell.defence, cell.attack] if defended else []), label(cell), *row, *cost)
+        names = [*([cell.defence, cell.attack] if defended else []), label(cell)]
+        table.add_row(*map(escape, [*names, *row, *cost]))
     return table
 
 
