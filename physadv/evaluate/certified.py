@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from physadv.defend.certify import certified, covered_by, join
 from physadv.defend.masks import PLACES, PatchSize, Where, hide
 from physadv.defend.objectseeker import ObjectSeeker
@@ -87,7 +85,8 @@ def certified_recall(
 ) -> CertifiedRecall:
     """Return the certified recall over pictures (h, w, 3) uint8 RGB with people (n, 4) xyxy.
 
-    min_area: people below this share of the picture are passed over. One patch a picture; every masked view is looked at.
+    min_area: people of no more than this share of the picture are passed over. One patch a picture; every masked view is
+    looked at.
 
     Raises: DefenceError if a picture is too small for the masks.
     """
@@ -106,7 +105,7 @@ def add_picture(
     """
     d, (height, width) = out.defence, picture.shape[:2]
     share = (people[:, 2:] - people[:, :2]).clip(0).prod(1) / (width * height)
-    people = people[share >= min_area]
+    people = people[share > min_area]
     masks = d.masks(width, height)
     whole = detector.detect_batch([picture])[0]
     answers = in_batches(detector, [hide(picture, m[None]) for m in masks])
@@ -171,13 +170,18 @@ def table(results: Iterable[CertifiedRecall]) -> str:
             + (f" + {d.grid} x {d.grid} squares" if d.grid else "")
         )
         for size, tally in result.sizes.items():
-            cells = [f"{_ratio(tally.certified[w], tally.people[w]):.3f}" for w in PLACES]
+            cells = [_shown(_ratio(tally.certified[w], tally.people[w])) for w in PLACES]
             for i, w in enumerate(PLACES):
                 cells[i] += f" (n {tally.people[w]})" if tally.people[w] != result.people else ""
-            found = f"{_ratio(result.found_defended, result.people):.3f}"
+            found = _shown(_ratio(result.found_defended, result.people))
             rows.append(f"| {masks} | {size} | {result.people} | {found} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-def _ratio(part: int, whole: int) -> float:
-    return round(part / whole, 4) if whole else float(np.nan)
+def _ratio(part: int, whole: int) -> float | None:
+    """Return the share, or None of nobody: a patch may have no place far from somebody who fills the picture."""
+    return round(part / whole, 4) if whole else None
+
+
+def _shown(share: float | None) -> str:
+    return "-" if share is None else f"{share:.3f}"

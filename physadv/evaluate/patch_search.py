@@ -60,7 +60,7 @@ def search(
     """
     height, width = picture.shape[:2]
     share = (people[:, 2:] - people[:, :2]).clip(0).prod(1) / (width * height)
-    people = people[share >= min_area]
+    people = people[share > min_area]
     masks = defence.masks(width, height)
     known = _Remembering(detector, [hide(picture, m[None]) for m in masks])
     guard = defence.model_copy(update={"per_frame": 0}).guard(known)

@@ -47,6 +47,17 @@ def test_recall_is_counted_by_class_and_a_blind_detector_has_none() -> None:
     assert good.record()["certified"]["20 % of the box"]["far"]["n"] == 1
 
 
+def test_a_class_in_which_no_patch_has_a_place_is_left_open(tmp_path: Path) -> None:
+    picture = np.zeros((120, 160, 3), np.uint8)
+    fills = np.array([[0, 0, 160, 120], [0, 0, 16, 24]], np.float32)
+    result = certified_recall(Pure(seen), [(picture, fills)], ObjectSeeker(lines=3, per_frame=0))
+    assert result.people == 1, "who has no more than the least share of the picture does not count"
+    write_certified(tmp_path, [result])
+    (row,) = json.loads((tmp_path / "certified.json").read_text())
+    assert row["certified"]["1 % of the picture"]["far"] == {"n": 0, "recall": None}
+    assert "| - (n 0) |" in table([result])
+
+
 def test_certificates_are_asked_of_each_pipeline_that_gives_any(tmp_path: Path) -> None:
     bare = Pure(seen)
     assert [(d, s.lines) for d, s in seekers(bare, [parse_pipeline("persistence")])] == [(bare, ObjectSeeker().lines)]
