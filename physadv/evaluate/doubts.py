@@ -24,6 +24,8 @@ def of_data(scenes: Scenes) -> list[str]:
     out = []
     if scenes.n_people < FEW_PEOPLE:
         out.append(f"only {scenes.n_people} people: the interval is wide")
+    if len(scenes.scenes) == 1:
+        out.append("only one picture: there is nothing to draw an interval from")
     if scenes.own_labels:
         out.append("people were labelled by the detector itself: whom it never finds is not counted")
     if scenes.skipped:

@@ -111,7 +111,8 @@ def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng
     """Return every figure over all pictures, with percentile intervals from resampling whole pictures.
 
     ap50: from faster-coco-eval; the interval's resamples use the same matching. People in one picture stand or fall
-    together, so it is pictures that are drawn again, not people.
+    together, so it is pictures that are drawn again, not people; one picture alone says nothing of others, and has no
+    intervals.
     """
     n = len(tallies)
     weights = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)]) if n else np.ones((1, 0))
@@ -127,7 +128,7 @@ def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng
     value = {name: _number(v[0]) for name, v in drawn.items()}
     if ap50 is not None:
         value["ap50"] = _number(ap50)
-    return Figures(value, {name: _interval(v[1:]) for name, v in drawn.items()})
+    return Figures(value, {name: _interval(v[1:]) if n > 1 else None for name, v in drawn.items()})
 
 
 def _false(one: Tally) -> float:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physadv.evaluate.coco import ap50
+from physadv.evaluate.doubts import of_data
 from physadv.evaluate.metrics import figures, tally
-from physadv.evaluate.scene import Scene
+from physadv.evaluate.scene import Scene, Scenes
 from physadv.types import Detections
 from tests.evaluate.conftest import scene_of
 
@@ -90,3 +91,10 @@ def test_intervals_hold_the_figure_and_shrink_with_more_pictures() -> None:
 
     few, many = interval(10), interval(160)
     assert (many[1] - many[0]) < 0.5 * (few[1] - few[0])
+
+
+def test_one_picture_has_no_interval() -> None:
+    one = tally(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)))
+    got = figures([one], ap50=None, resamples=20, rng=np.random.default_rng(0))
+    assert got.value["recall25"] == 1.0 and set(got.ci95.values()) == {None}
+    assert any("only one picture" in d for d in of_data(Scenes([scene_of(BIG)])))
