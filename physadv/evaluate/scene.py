@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,11 +117,3 @@ def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
     sure = overlap[np.arange(len(people)), best] >= SAME_IOU
     out[sure] = answer.keypoints[best[sure]]
     return out
-
-
-def same_size(scenes: Sequence[Scene]) -> list[list[int]]:
-    """Return indices of scenes grouped by picture size, in order of first appearance."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, scene in enumerate(scenes):
-        groups.setdefault(scene.pixels.shape, []).append(i)
-    return list(groups.values())
