@@ -14,6 +14,7 @@ from physadv.arrays import to_picture, to_tensor
 from physadv.attack.crops import arms_of, prints_of, shirt_prints, shirt_windows
 from physadv.attack.people import Picture
 from physadv.detect.boxes import area, intersection, iou
+from physadv.detect.matching import average_precision, found, judge, touched
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import Rule, chest_quads, shoulders_visible, side_px, square_quads
@@ -24,6 +25,8 @@ from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, 
 MIN_AREA = 0.02
 CONF = 0.25
 MIN_CONF = 0.001
+# Overlap from which a box fits a person, and above which it touches one.
+FIT, TOUCH = 0.5, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Scorer:
         self.large = [_large(p) for p in self.pictures]
         clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.pictures]
         self.clean = clean
-        self.found = [_hit(p.boxes, c) for p, c in zip(self.pictures, clean, strict=True)]
+        self.found = [found(p.boxes, c, conf=CONF, iou_at_least=FIT) for p, c in zip(self.pictures, clean, strict=True)]
 
     def score(self, patch: Patch | None) -> Score:
         """Return the figures of a pattern, or of the pictures as they are."""
@@ -92,25 +95,23 @@ class Scorer:
 
     def _figures(self, answers: list[Detections]) -> Score:
         hits, gone, sure, scored, positives = [], [], [], [], 0
-        for picture, large, found, answer in zip(self.pictures, self.large, self.found, answers, strict=True):
+        for picture, large, known, answer in zip(self.pictures, self.large, self.found, answers, strict=True):
             boxes = picture.boxes[large]
             overlap = iou(boxes, answer.xyxy)
-            above = answer.score >= CONF
-            hits.append(_hit(boxes, answer))
-            seen = np.asarray(((overlap > 0.1) & above).any(1))
-            gone.append(~seen[found[large]])
+            hits.append(found(boxes, answer, conf=CONF, iou_at_least=FIT))
+            gone.append(~touched(boxes, answer, conf=CONF, iou_above=TOUCH)[known[large]])
             # A box within a person's says that someone is there, too, however small it is.
             within = intersection(boxes, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > 0.6
-            near = np.where((overlap > 0.1) | within, answer.score, 0)
+            near = np.where((overlap > TOUCH) | within, answer.score, 0)
             sure.append(near.max(1, initial=0))
             positives += len(boxes)
-            scored.append(_judge(picture.boxes, large, answer))
+            scored.append(judge(boxes, picture.boxes[~large], answer, iou_at_least=FIT))
         hit, strict, top = np.concatenate(hits), np.concatenate(gone), np.concatenate(sure)
         return Score(
             len(self.pictures),
             len(hit),
             _mean(hit),
-            average_precision(scored, positives),
+            _ap(scored, positives),
             _mean(strict),
             _mean(top),
             _mean(top < CONF),
@@ -146,54 +147,15 @@ def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, 
     return prints_of(owner, quads, none, None)
 
 
-def average_precision(scored: list[tuple[Float32Array, BoolArray]], positives: int) -> float:
-    """Return AP at IoU .5 by 101 recall points, from (score, is a hit) of each picture's counted boxes.
-
-    Source: COCO's evaluation, pycocotools' interpolation.
-    """
-    if positives == 0:
-        return float("nan")
-    score = np.concatenate([s for s, _ in scored]) if scored else np.zeros(0)
-    right = np.concatenate([r for _, r in scored]) if scored else np.zeros(0, bool)
-    order = np.argsort(-score, kind="mergesort")
-    true = np.cumsum(right[order])
-    precision = true / np.arange(1, len(true) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(true / positives, np.linspace(0, 1, 101), side="left")
-    return float(np.mean([precision[i] if i < len(precision) else 0.0 for i in at]))
-
-
-def _judge(boxes: Float32Array, large: BoolArray, answer: Detections) -> tuple[Float32Array, BoolArray]:
-    """Return scores and hits of the boxes that count: each person is hit once, boxes on ignored people are left out."""
-    overlap = iou(answer.xyxy, boxes)
-    free = np.ones(len(boxes), bool)
-    hit, count = np.zeros(len(answer), bool), np.ones(len(answer), bool)
-    # Intersection over the box's own area, as COCO matches crowds: a box inside an ignored person counts for nothing.
-    inside = intersection(answer.xyxy, boxes[~large]) / np.maximum(area(answer.xyxy), 1e-6)[:, None]
-    for i in range(len(answer)):
-        fit = np.where(large & free, overlap[i], 0)
-        if len(fit) and fit.max() >= 0.5:
-            free[fit.argmax()], hit[i] = False, True
-        elif inside.shape[1] and inside[i].max() >= 0.5:
-            count[i] = False
-    return answer.score[count], hit[count]
+def _ap(scored: Sequence[tuple[Float32Array, BoolArray]], people: int) -> float:
+    """Return AP over pictures, from (score, is a hit) of each one's boxes."""
+    score, right = (np.concatenate(part) for part in zip(*scored, strict=True))
+    return average_precision(right[np.argsort(-score, kind="stable")], people)
 
 
 def _large(picture: Picture) -> BoolArray:
     h, w = picture.pixels.shape[:2]
     return area(picture.boxes) > MIN_AREA * h * w
-
-
-def _hit(boxes: Float32Array, answer: Detections) -> BoolArray:
-    """Return (n,) whether each person has a box at conf .25 and IoU .5 of its own."""
-    sure = answer.above(CONF)
-    overlap = iou(boxes, sure.xyxy)
-    out = np.zeros(len(boxes), bool)
-    for j in range(len(sure)):
-        fit = np.where(out, 0, overlap[:, j])
-        if len(fit) and fit.max() >= 0.5:
-            out[fit.argmax()] = True
-    return out
 
 
 def _mean(values: np.ndarray[Any, Any]) -> float:

@@ -1,11 +1,19 @@
-"""Who of the people that are there was found: one-to-one matching for recall, any overlap for strict attack success."""
+"""Who of the people that are there was found: one-to-one matching for recall, any overlap for strict attack success.
+
+One copy of each figure's rules, for training, evaluation and the live demo.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from physadv.detect.boxes import intersection, iou
+from physadv.detect.boxes import area, intersection, iou
 from physadv.types import BoolArray, Detections, Float32Array
+
+# COCO's: boxes counted in a picture, and the recalls at which precision is read.
+MAX_BOXES = 100
+RECALLS = np.linspace(0, 1, 101)
 
 
 def found(people: Float32Array, detections: Detections, *, conf: float, iou_at_least: float) -> BoolArray:
@@ -46,9 +54,45 @@ def best_score(people: Float32Array, detections: Detections, *, iou_above: float
     return np.where(hit, detections.score[:, None], 0).max(0).astype(np.float32)
 
 
-def inside(boxes: Float32Array, regions: Float32Array, *, share: float) -> BoolArray:
-    """Return an (n,) mask of boxes that lie in one of `regions` (m, 4) with at least `share` of their own area."""
-    if not len(regions):
-        return np.zeros(len(boxes), bool)
-    size = np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)
-    return np.any(intersection(boxes, regions) / size[:, None] >= share, axis=1)
+def judge(
+    targets: Float32Array, ignored: Float32Array, answer: Detections, *, iou_at_least: float = 0.5
+) -> tuple[Float32Array, BoolArray]:
+    """Return scores and hits of the boxes that count, best first, at most 100 of a picture, matched as COCO does.
+
+    targets: (n, 4) people, each of whom is hit once. ignored: (m, 4) people of whom a box says nothing: one that lies
+    mostly on them counts for nothing, unless it fits somebody who counts.
+
+    Source: COCO's evaluation, ignored people as crowds.
+    """
+    boxes = answer.pick(np.argsort(-answer.score, kind="stable")[:MAX_BOXES])
+    overlap = iou(boxes.xyxy, targets)
+    # Of a crowd COCO takes the share of the box, not the union.
+    share = intersection(boxes.xyxy, ignored) / np.maximum(area(boxes.xyxy), 1e-9)[:, None]
+    free = np.ones(len(targets), bool)
+    hit, count = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
+    for i in range(len(boxes)):
+        fit = np.where(free, overlap[i], -1)
+        if len(fit) and fit.max() >= iou_at_least:
+            free[fit.argmax()], hit[i] = False, True
+        elif share.shape[1] and share[i].max() >= iou_at_least:
+            count[i] = False
+    return boxes.score[count], hit[count]
+
+
+def average_precision(right: BoolArray, people: float, often: npt.NDArray[np.float64] | None = None) -> float:
+    """Return the mean precision at 101 recalls, as COCO reads it; NaN if there are no people.
+
+    right: (n,) whether each box, best first over all pictures, is somebody's first. often: (n,) how many times each box
+    counts where pictures are drawn again; once without it.
+
+    Source: COCO's evaluation, pycocotools' interpolation.
+    """
+    if people == 0:
+        return float("nan")
+    each = np.ones(len(right)) if often is None else often
+    true, every = np.cumsum(each * right), np.cumsum(each)
+    precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
+    precision = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    # Rounding must not put a recall that is reached just out of reach.
+    at = np.searchsorted(true / people, RECALLS - 1e-12, side="left")
+    return float(precision[at].mean())

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from physadv.evaluate.metrics import AP_CONF, AP_IOU, MAX_BOXES
+from physadv.detect.matching import MAX_BOXES
+from physadv.evaluate.metrics import AP_CONF, AP_IOU
 from physadv.evaluate.scene import Scene
 from physadv.types import Detections
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from physadv.detect.boxes import area, intersection, iou
-from physadv.detect.matching import best_score, found, touched
+from physadv.detect.matching import average_precision, best_score, found, judge, touched
 from physadv.evaluate.scene import Scene
 from physadv.types import BoolArray, Detections, Float32Array
 
 AP_CONF = 0.001
 AP_IOU = 0.5
 STRICT_IOU = 0.1
-MAX_BOXES = 100
 METRICS = (
     "ap50",
     "recall25",
@@ -26,7 +24,6 @@ METRICS = (
     "false_boxes_per_image",
     "mean_max_conf",
 )
-RECALLS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +60,7 @@ class Figures:
 def tally(scene: Scene, clean: Detections, answer: Detections) -> Tally:
     """Return one picture's part. clean: what the undefended detector says of the untouched picture."""
     who = scene.counts
-    scores, right = judge(scene, answer)
+    scores, right = judge(scene.targets, scene.ignored, answer.above(AP_CONF), iou_at_least=AP_IOU)
 
     def lost(conf: float, gone: Callable[[], BoolArray]) -> BoolArray:
         """Return who is gone, of those whom the clean detector finds at `conf`."""
@@ -80,31 +77,6 @@ def tally(scene: Scene, clean: Detections, answer: Detections) -> Tally:
         lost(0.5, lambda: ~touched(targets, answer, conf=0.5, iou_above=AP_IOU)),
         best_score(targets, answer, iou_above=STRICT_IOU),
     )
-
-
-def judge(scene: Scene, answer: Detections) -> tuple[Float32Array, BoolArray]:
-    """Return scores and hits of the boxes that count, best first, at most 100 a picture, matched as COCO does.
-
-    Each person who counts is hit once. A box most of which lies on an ignored person counts for nothing, unless it fits
-    somebody who counts.
-
-    Source: COCO's evaluation, ignored people as crowds.
-    """
-    boxes = answer.above(AP_CONF)
-    boxes = boxes.pick(np.argsort(-boxes.score, kind="stable")[:MAX_BOXES])
-    targets, ignored = scene.targets, scene.ignored
-    overlap = iou(boxes.xyxy, targets)
-    # Of a crowd COCO takes the share of the box, not the union.
-    share = intersection(boxes.xyxy, ignored) / np.maximum(area(boxes.xyxy), 1e-9)[:, None]
-    free = np.ones(len(targets), bool)
-    hit, count = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
-    for i in range(len(boxes)):
-        fit = np.where(free, overlap[i], -1)
-        if len(fit) and fit.max() >= AP_IOU:
-            free[fit.argmax()], hit[i] = False, True
-        elif share.shape[1] and share[i].max() >= AP_IOU:
-            count[i] = False
-    return boxes.score[count], hit[count]
 
 
 def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng: np.random.Generator) -> Figures:
@@ -155,21 +127,7 @@ def _average_precision(tallies: Sequence[Tally], weights: npt.NDArray[np.float64
     order = np.argsort(-scores, kind="stable")
     owner, right = owner[order], right[order]
     people = weights @ np.array([float(t.n_people) for t in tallies])
-    out = np.full(len(weights), np.nan)
-    for i, row in enumerate(weights):
-        if people[i] == 0:
-            continue
-        each = row[owner]
-        true, every = np.cumsum(each * right), np.cumsum(each)
-        precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        at = np.searchsorted(true / people[i], RECALLS - 1e-12, side="left")
-        out[i] = (
-            np.where(at < len(precision), precision[np.minimum(at, len(precision) - 1)], 0).mean()
-            if len(precision)
-            else 0
-        )
-    return out
+    return np.array([average_precision(right, n, row[owner]) for n, row in zip(people, weights, strict=True)])
 
 
 def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:

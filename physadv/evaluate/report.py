@@ -36,7 +36,7 @@ VIDEO_COLUMNS = (
     ("alarms_per_1000", "alarms /1000"),
 )
 PANEL = 360
-GREEN, RED = (40, 200, 60), (235, 60, 50)
+GREEN = (40, 200, 60)
 
 
 @dataclass(slots=True)
@@ -182,7 +182,7 @@ def markdown(
 
 
 def table(cells: Sequence[Cell]) -> list[str]:
-    """Return cells as lines of a Markdown table, worst for the detector first within each defence."""
+    """Return cells as lines of a Markdown table, in the order in which they were scored."""
     head = ["condition", *[title for _, title in COLUMNS], "doubts"]
     defended = any(c.defence != "none" for c in cells)
     head = (["defence", "attack"] if defended else []) + head

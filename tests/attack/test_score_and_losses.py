@@ -11,7 +11,7 @@ from physadv.attack.people import Picture
 from physadv.attack.preview import contact_sheet
 from physadv.attack.priors import curvature, likeness, non_printability, total_variation
 from physadv.attack.run import grey, placings
-from physadv.attack.score import Placing, Scorer, average_precision, wear
+from physadv.attack.score import Placing, Scorer, wear
 from physadv.attack.settings import PRESETS, TrainSettings
 from physadv.attack.timing import made_up
 from physadv.detect.tiny import tiny_gradient
@@ -69,16 +69,6 @@ def test_missize_is_content_once_no_box_fits() -> None:
     off = missize(candidates((2, 10, 10, 30, 40)), torch.tensor([0]), BOX)
     assert float(fits.detach()) > 0.3
     assert float(off.detach()) == 0
-
-
-def test_average_precision_of_known_answers() -> None:
-    perfect = [(np.array([0.9, 0.8], np.float32), np.array([True, True]))]
-    assert average_precision(perfect, 2) == pytest.approx(1.0)
-    half = [(np.array([0.9], np.float32), np.array([True]))]
-    assert average_precision(half, 2) == pytest.approx(51 / 101)
-    late = [(np.array([0.9, 0.5], np.float32), np.array([False, True]))]
-    assert average_precision(late, 1) == pytest.approx(0.5)
-    assert np.isnan(average_precision([], 0))
 
 
 class Says:

@@ -1,10 +1,11 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physadv.detect.boxes import Letterbox
-from physadv.detect.matching import best_score, found, inside, touched
+from physadv.detect.matching import average_precision, best_score, found, judge, touched
 from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_detector, tiny_gradient
 from physadv.types import Detections, Detector, Frame, GradientDetector
 
@@ -41,8 +42,24 @@ def test_nobody_and_nothing() -> None:
     assert found(nobody, answer((0, 0, 1, 1, 0.9)), conf=0.1, iou_at_least=0.5).shape == (0,)
     assert not found(PEOPLE, answer(), conf=0.1, iou_at_least=0.5).any()
     assert not touched(PEOPLE, answer(), conf=0.1, iou_above=0.1).any()
-    assert inside(PEOPLE, nobody, share=0.5).tolist() == [False, False]
-    assert inside(PEOPLE, np.array([[0, 0, 10, 15]], np.float32), share=0.6).tolist() == [True, False]
+
+
+def test_of_many_boxes_on_one_person_one_is_right_and_the_hundred_best_count() -> None:
+    many = answer(*((0, 0, 10, 20, 1 - i / 1000) for i in range(150)))
+    scores, right = judge(PEOPLE[:1], PEOPLE[:0], many)
+    assert len(scores) == 100 and right.sum() == 1 and right[0]
+    scores, right = judge(PEOPLE[1:], PEOPLE[:1], many)
+    assert len(scores) == 0, "boxes on somebody who is ignored count for nothing"
+
+
+def test_average_precision_of_known_answers() -> None:
+    assert average_precision(np.array([True, True]), 2) == pytest.approx(1.0)
+    assert average_precision(np.array([True]), 2) == pytest.approx(51 / 101)
+    assert average_precision(np.array([False, True]), 1) == pytest.approx(0.5)
+    assert np.isnan(average_precision(np.zeros(0, bool), 0)) and average_precision(np.zeros(0, bool), 3) == 0
+    assert average_precision(np.array([False, True]), 1, np.array([0.0, 2.0])) == 1, (
+        "a box that was not drawn is not there"
+    )
 
 
 @settings(max_examples=60, deadline=None)
