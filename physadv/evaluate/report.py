@@ -32,6 +32,7 @@ VIDEO_COLUMNS = (
     ("mean_best_conf", "mean best conf"),
     ("median_best_conf", "median"),
     ("people_per_frame", "people a frame"),
+    ("share_held", "held only"),
     ("longest_invisible_s", "longest invisible s"),
     ("alarms_per_1000", "alarms /1000"),
 )
@@ -135,7 +136,9 @@ def write_video_report(
         f"# {video.name}, frame by frame",
         "",
         f"Share of frames in which nobody's confidence reaches {settings.conf:g}, over frames with a person to wear the "
-        f"pattern. Side {settings.scale:g} by {settings.rule}, at {settings.at}; {settings.imgsz} px, torch fp32.",
+        f"pattern. Whom a defence carries on, whatever the score, counts as seen at {settings.conf:g}; 'held only': share "
+        "of frames in which nobody else does. Alarms: alerts other than notices and what was removed. Side "
+        f"{settings.scale:g} by {settings.rule}, at {settings.at}; {settings.imgsz} px, torch fp32.",
         "",
         "| " + " | ".join(titles) + " |",
         "|" + "---|" * len(titles),
@@ -144,7 +147,8 @@ def write_video_report(
         name = row["patch"] if row["condition"] == "patch" else row["condition"]
         values = ["-" if row[key] is None else f"{row[key]:g}" for key, _ in VIDEO_COLUMNS]
         lines.append("| " + " | ".join([row["detector"], str(name), row["defence"], *values]) + " |")
-    lines += ["", *[f"* {d}" for d in dict.fromkeys(d for r in rows for d in r["doubts"])]]
+    lines += ["", *_alarms([(f"{r['detector']} behind {r['defence']}, {r['condition']}", r) for r in rows])]
+    lines += [*[f"* {d}" for d in dict.fromkeys(d for r in rows for d in r["doubts"])]]
     with atomic_write(folder / "report.md") as stream:
         stream.write(("\n".join(lines) + "\n").encode())
 
@@ -173,6 +177,7 @@ def markdown(
     for detector in dict.fromkeys(c.detector for c in cells):
         lines += [f"## {detector}", "", *table([c for c in plain if c.detector == detector]), ""]
         lines += grid([c for c in cells if c.detector == detector])
+    lines += _alarms([(f"{c.detector} behind {c.defence}, clean video", c.extra) for c in cells])
     lines += _doubts(cells)
     lines += (
         ["## Examples", "", "Rows: photographs. Columns: nothing, grey, shuffled, pattern.", ""] if examples else []
@@ -233,6 +238,17 @@ def shown(cell: Cell, metric: str) -> str:
 
 def _ap(cells: Sequence[Cell], key: tuple[str, str | None], condition: str) -> float | None:
     return next((c["ap50"] for c in cells if c.transform == condition and (c.condition, c.patch) == key), None)
+
+
+def _alarms(counted: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Return a line for each row that alerts were counted in: what a defence said, by kind."""
+    out = []
+    for where, figures in counted:
+        kinds = figures.get("alarms_by_kind")
+        if kinds is not None and (kinds or "alarm_frames" in figures):
+            said = ", ".join(f"{k} {v:g}" for k, v in kinds.items()) or "none"
+            out.append(f"* {where}: frames with alerts of each kind, per 1,000: {said}")
+    return [*out, ""] if out else []
 
 
 def _doubts(cells: Sequence[Cell]) -> list[str]:

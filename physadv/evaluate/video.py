@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,18 +26,26 @@ from physadv.simulate.wear import PLACE_CONF, Worn
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 NEAR_IOU = 0.1
+# What a defence says without meaning that something is wrong: notices, and what it erased.
+NO_ALARM = frozenset({"notice", "removed"})
 
 
 class Seen(NamedTuple):
-    """One frame's answer. people: found at the threshold. best: highest confidence of any person. worn: whether a pattern
-    was on somebody. alerts: said by a defence."""
+    """One frame's answer.
+
+    people: found at the threshold or held. best: highest confidence of any person; somebody whom a defence holds, whatever
+    the score, counts with the threshold at least. held: whether only such a person reaches it. worn: whether a pattern was
+    on somebody. alarms: how many a defence raised. kinds: of everything it said but notices.
+    """
 
     frame: int
     pts_s: float
     people: int
     best: float
+    held: bool
     worn: bool
-    alerts: int
+    alarms: int
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,7 +75,8 @@ def score_video(
 
     People are placed by the undefended detector on the clean frame, at confidence .4 or more; a frame in which it finds
     nobody carries no pattern. Without patterns the recording is scored as it is: over all its frames, since in a real
-    recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each.
+    recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each; whom one
+    holds counts as seen, at the threshold's confidence, and `share_held` says in how many frames that alone is why.
 
     Raises: SourceError if the video cannot be read. DataError if it has no frames, or nobody is ever found to wear a
     pattern.
@@ -109,19 +118,36 @@ def score_video(
     return cells, _table(runs)
 
 
-def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> dict[str, float | int]:
-    """Return on how many of 1,000 frames of a clean video a defence raises an alert, with the frames it is counted on.
+def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> dict[str, Any]:
+    """Return on how many of 1,000 frames of a clean video a defence raises an alarm, with the frames it is counted on.
+
+    alarms_by_kind: frames of 1,000 with an alert of each kind. Notices are none, and what was removed is listed there but
+    is no alarm.
 
     Raises: SourceError if the video cannot be read.
     """
     forget(guarded)
-    frames = alarmed = 0
+    said: list[tuple[str, ...]] = []
     for frame in _frames(path, 1):
-        alarmed += bool(guarded.detect(frame).alerts)
-        frames += 1
-        if frames >= at_most:
+        said.append(_kinds(guarded.detect(frame)))
+        if len(said) >= at_most:
             break
-    return {"alarms_per_1000": round(1000 * alarmed / max(frames, 1), 2), "alarm_frames": frames}
+    return {**_alarms(said), "alarm_frames": len(said)}
+
+
+def _kinds(answer: Detections) -> tuple[str, ...]:
+    """Return the kinds of alerts of one frame, each once, notices left out."""
+    return tuple(sorted({a.kind for a in answer.alerts} - {"notice"}))
+
+
+def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    """Return frames with an alarm, and with an alert of each kind, per 1,000."""
+    each = 1000 / max(len(said), 1)
+    kinds = sorted({k for one in said for k in one})
+    return {
+        "alarms_per_1000": round(each * sum(bool(set(one) - NO_ALARM) for one in said), 2),
+        "alarms_by_kind": {k: round(each * sum(k in one for one in said), 2) for k in kinds},
+    }
 
 
 def recording_of(path: Path) -> Path:
@@ -166,9 +192,28 @@ def _dressed(run: Run, scene: Scene, clean: Detections, number: int) -> UInt8Arr
 
 
 def _seen(frame: Frame, people: Detections, answer: Detections, conf: float, *, worn: bool) -> Seen:
+    best = _best(people, answer, worn=worn)
+    kept = (
+        answer.held is not None and _best(people, replace(answer, score=answer.held.astype(np.float32)), worn=worn) > 0
+    )
+    held = kept and best < conf
+    alarms = sum(a.kind not in NO_ALARM for a in answer.alerts)
+    return Seen(
+        frame.index,
+        frame.pts_s,
+        len(answer.above(conf)),
+        max(best, conf) if held else best,
+        held,
+        worn,
+        alarms,
+        _kinds(answer),
+    )
+
+
+def _best(people: Detections, answer: Detections, *, worn: bool) -> float:
+    """Return the highest confidence of anybody, or of the wearers where a pattern is worn."""
     near = best_score(people.xyxy, answer, iou_above=NEAR_IOU) if worn else answer.score
-    above = answer.above(conf)
-    return Seen(frame.index, frame.pts_s, len(above), float(near.max(initial=0)), worn, len(answer.alerts))
+    return float(near.max(initial=0))
 
 
 def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]:
@@ -192,10 +237,11 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]
         "ci95": {"share_below": _blocks(lost, settings)},
         "mean_best_conf": _round(best.mean() if len(best) else None),
         "median_best_conf": _round(np.median(best) if len(best) else None),
+        "share_held": _round(np.mean([f.held for f in frames]) if frames else None),
         "longest_invisible_frames": longest,
         "longest_invisible_s": _round(longest * step),
         "longest_invisible_from_s": _round(frames[start].pts_s) if longest else None,
-        "alarms_per_1000": _round(1000 * np.mean([f.alerts > 0 for f in run.frames])),
+        **_alarms([f.kinds for f in run.frames]),
         "doubts": _doubts(run, frames, dressed),
     }
 
@@ -262,7 +308,7 @@ def _table(runs: Sequence[Run]) -> str:
     for run in runs:
         for f in run.frames:
             head = [run.entry.condition, run.entry.name or "", run.defence, f.frame, f"{f.pts_s:.3f}"]
-            writer.writerow([*head, f.people, f"{f.best:.4f}", int(f.worn), f.alerts])
+            writer.writerow([*head, f.people, f"{f.best:.4f}", int(f.held), int(f.worn), f.alarms, " ".join(f.kinds)])
     return out.getvalue()
 
 

@@ -1,17 +1,20 @@
 """Videos frame by frame: who was lost, for how long, and what the defence said."""
 
+import csv
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from physadv.defend import parse_pipeline
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError, SourceError
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import entries
-from physadv.evaluate.video import alarms_per_1000, compare, recording_of, score_video
+from physadv.evaluate.video import _seen, alarms_per_1000, compare, recording_of, score_video
 from physadv.types import Alert, Detections, Frame
 from tests.evaluate.conftest import patch_of, scene_of
 
@@ -72,7 +75,45 @@ def test_alarms_on_a_clean_video(clip: Path) -> None:
             alerts = (Alert("probe", "a probe vanished"),) if frame.index % 10 == 0 else ()
             return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), alerts=alerts)
 
-    assert alarms_per_1000(clip, Nervous()) == {"alarms_per_1000": 100.0, "alarm_frames": 60}
+    counted = alarms_per_1000(clip, Nervous())
+    assert counted == {"alarms_per_1000": 100.0, "alarms_by_kind": {"probe": 100.0}, "alarm_frames": 60}
+
+
+def test_notices_are_no_alarms_and_what_was_removed_is_listed_only(clip: Path) -> None:
+    class Talking(BlobDetector):
+        def detect(self, frame: Frame) -> Detections:
+            some = ("notice",) * 2 + ("removed",) * (frame.index < 30) + ("vanished",) * (frame.index < 3)
+            return replace(super().detect(frame), alerts=tuple(Alert(kind, "") for kind in some))
+
+    expected = {"alarms_per_1000": 50.0, "alarms_by_kind": {"removed": 500.0, "vanished": 50.0}}
+    assert alarms_per_1000(clip, Talking()) == {**expected, "alarm_frames": 60}
+    (cell,), table = score_video(clip, entries([], robust=False, seed=0), Talking(), SETTINGS)
+    assert {k: cell[k] for k in expected} == expected
+    rows = list(csv.DictReader(StringIO(table)))
+    assert (rows[0]["alarms"], rows[0]["kinds"]) == ("1", "removed vanished") and rows[40]["alarms"] == "0"
+
+
+@pytest.mark.parametrize("conf", [0.25, 0.7])
+def test_whom_a_defence_carries_on_is_seen(clip: Path, conf: float) -> None:
+    """The detector sees the person for two seconds, then nobody for two more in which the person is still there."""
+    here = np.array([[70, 30, 150, 200]], np.float32)
+
+    class Blinking(BlobDetector):
+        def detect(self, frame: Frame) -> Detections:
+            return super().detect(frame) if frame.index < 20 else Detections.empty(keypoints=True)
+
+    settings = SETTINGS.model_copy(update={"conf": conf})
+    pipelines = [parse_pipeline("persistence:coast=30")]
+    cells, _ = score_video(clip, entries([], robust=False, seed=0), Blinking(), settings, pipelines=pipelines)
+    bare, kept = cells
+    assert bare["share_below"] == pytest.approx(2 / 3, abs=0.01) and bare["share_held"] == 0
+    assert kept["share_below"] < 0.5 and kept["share_held"] > 0.2
+    # Held somewhere else than where the pattern is worn is not seen.
+    people = Detections(here, np.ones(1, np.float32))
+    for shift, best in ((0, conf), (200, 0.0)):
+        held = Detections(here + shift, np.zeros(1, np.float32), held=np.ones(1, bool))
+        seen = _seen(Frame(scene_of().pixels, 0, 0, 0.0), people, held, conf, worn=True)
+        assert (seen.best, seen.held) == (best, best > 0)
 
 
 def test_what_cannot_be_scored_is_said(tmp_path: Path, clip: Path) -> None:
