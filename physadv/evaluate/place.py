@@ -11,7 +11,7 @@ import numpy as np
 
 from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
-from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
+from physadv.simulate.placement import FRONT_CM, Rule, chest_quads, side_px, square_quads
 from physadv.simulate.wear import PLACE_CONF, Worn, mip_levels, paste
 from physadv.types import Detections, Float32Array, UInt8Array
 
@@ -21,6 +21,8 @@ EYE = 7.0
 WRINKLES = 0.05
 # Texels along a side to which a pattern is brought before it is bent: no print covers more pixels at usual sizes.
 BENT = 256
+# The same of the largest piece of a T-shirt, all repeats of the texture on it together.
+CLOTH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,16 @@ class CutWorn(Worn):
 
     def __init__(self, patch: Patch, condition: Condition, rng: np.random.Generator) -> None:
         super().__init__(patch)
-        self._rgba, self._condition, self._rng = lit(patch.rgba(), condition), condition, rng
+        self._condition, self._rng = condition, rng
+        self._rgba = self._small(lit(patch.rgba(), condition))
+
+    def _small(self, rgba: UInt8Array) -> UInt8Array:
+        """Return the texture with no more texels than the largest piece can show of it: bending takes 500 bytes of each."""
+        sides = [s / size * piece for s, size, piece in zip(rgba.shape[1::-1], self.size_cm, FRONT_CM, strict=True)]
+        if max(sides) <= CLOTH:
+            return rgba
+        h, w = (max(1, round(s * CLOTH / max(sides))) for s in rgba.shape[:2])
+        return np.asarray(cv2.resize(rgba, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
 
     def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
         """Return (n, 4, 2) corners of each front, posed by the condition."""

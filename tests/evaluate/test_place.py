@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement, bent, covered, posed
+from physadv.evaluate.place import CLOTH, PLAIN, ROBUST, Condition, CutWorn, Dresser, Placement, bent, covered, posed
 from physadv.patch import Patch
 from tests.evaluate.conftest import patch_of, scene_of
 
@@ -97,3 +97,11 @@ def test_each_shirt_is_another_cut_of_the_texture_wrinkled() -> None:
     assert changed.sum() > 0.2 * worn.sum(), "another scene another"
     assert not np.array_equal(first, dresser.apply(scene, 0, Condition("bend", bend=0.2)))
     assert not np.array_equal(first, dresser.apply(scene, 0, Condition("dark", brightness=-0.2)))
+
+
+@pytest.mark.parametrize(("side", "size_mm"), [(1200, 400.0), (64, 1.0)])
+def test_a_fine_texture_is_cut_no_finer_than_it_is_seen(side: int, size_mm: float) -> None:
+    pixels = np.zeros((side, side, 3), np.uint8)
+    shirt = Patch("fine", pixels, np.full((side, side), 255, np.uint8), (size_mm, size_mm), "tshirt")
+    levels, _ = CutWorn(shirt, PLAIN, np.random.default_rng(0)).cloth(46, 61)
+    assert max(levels[0].shape[:2]) <= 1.2 * CLOTH
