@@ -33,6 +33,8 @@ from physadv.types import Detector
 
 EXAMPLES = 3
 FIELDS = EvaluateSettings.model_fields
+# Flags that say nothing about a video.
+PICTURES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_area")
 
 
 class Command(BaseCommand):
@@ -94,16 +96,30 @@ class Command(BaseCommand):
         if (self.images is None) == (self.video is None):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         pipelines = [parse_pipeline(text) for text in self.defend]
-        if self.certify and self.video is not None:
-            raise SettingsError(
-                "--certify: expected --images; labelled people are needed to say how many are certified"
-            )
+        self._check_video()
+        _check_worn(patches, settings)
         if self.adaptive and not pipelines:
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
         if self.video is not None:
             return self._video(self.video, settings, patches, pipelines)
         assert self.images is not None
         return self._pictures(self.images, settings, patches, pipelines)
+
+    def _check_video(self) -> None:
+        """Do nothing if every flag given has a meaning for a video.
+
+        Raises: SettingsError otherwise.
+        """
+        if self.video is None:
+            return
+        if self.certify:
+            raise SettingsError(
+                "--certify: expected --images; labelled people are needed to say how many are certified"
+            )
+        given = [n for n in PICTURES_ONLY if getattr(self, n) != type(self).model_fields[n].default]
+        if given:
+            flags = ", ".join("--" + n.replace("_", "-") for n in given)
+            raise SettingsError(f"{flags}: expected --images; a video's frames are scored as they come, without labels")
 
     def _pictures(
         self, images: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]
@@ -276,6 +292,19 @@ def _check_names(patches: Sequence[Patch]) -> None:
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise SettingsError(f"two patterns are called {twice!r}: their rows could not be told apart; rename one file")
+
+
+def _check_worn(patches: Sequence[Patch], settings: EvaluateSettings) -> None:
+    """Do nothing if the patterns can be worn where they go.
+
+    Raises: SettingsError for a T-shirt of a pattern that does not repeat without a seam.
+    """
+    other = next((p for p in patches if p.target != "tshirt"), None)
+    if settings.at == "shirt" and other is not None:
+        raise SettingsError(
+            f"--at shirt: expected T-shirt textures (physadv train --target tshirt), got {other.name}, a {other.target} "
+            "pattern; score it with --at chest"
+        )
 
 
 def _most_people(scenes: Scenes) -> tuple[int, ...]:

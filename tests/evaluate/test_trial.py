@@ -252,6 +252,13 @@ def test_the_command_from_end_to_end(
         ({"images": Path("x"), "adaptive": True}, "name one or more with --defend"),
         ({"images": Path("x"), "detector": " , "}, "--detector: expected one name"),
         ({"images": Path("x"), "scale": -1.0}, "scale"),
+        ({"images": Path("x"), "at": "shirt", "patches": ["shirt-v1", "chest-v1"]}, "--at shirt: .* got chest-v1"),
+        ({"video": Path("x"), "at": "shirt", "patches": ["chest-v1"]}, "--at shirt: expected T-shirt textures"),
+        ({"video": Path("x"), "certify": True}, "--certify: expected --images"),
+        ({"video": Path("x"), "adaptive": True, "defend": ["fast"]}, "--adaptive: expected --images"),
+        ({"video": Path("x"), "held_out": True, "grid": "robust"}, "--held-out, --grid: expected --images"),
+        ({"video": Path("x"), "clean_video": Path("y"), "min_area": 0.1}, "--clean-video, --min-area: expected"),
+        ({"video": Path("x"), "labels": Path("y")}, "--labels: expected --images"),
     ],
 )
 def test_bad_flags_are_one_line(values: dict[str, object], expected: str) -> None:
