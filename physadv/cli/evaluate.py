@@ -143,6 +143,7 @@ class Command(BaseCommand):
                 run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
                 if self.adaptive:
                     self._attack(name, trial, pipelines, others, patches, tell)
+                doubts.unattacked(trial.cells)
                 self._alarms(detector, trial.cells, pipelines, tell)
                 proven += self._proven(detector, scenes, pipelines, tell)
                 cells += trial.cells

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.report import COLUMNS, VIDEO_COLUMNS, grid_mean, label, shown
+from physadv.evaluate.report import COLUMNS, VIDEO_COLUMNS, grid_mean, label, lost, shown
 
 # What a table is given where no terminal says how much room there is: a pipe or a file has more than 80 columns.
 PIPED = 160
@@ -71,14 +71,14 @@ def _table(cells: Sequence[Cell]) -> Table:
     columns = [c for c in COLUMNS if not defended or c[0] in ("ap50", "recall25", "asr_strict25")]
     for _, title in columns:
         table.add_column(title, justify="right", no_wrap=title == "AP50")
-    if defended:
-        table.add_column("defence ms", justify="right")
+    for title in ("clean AP lost", "defence ms") if defended else ():
+        table.add_column(title, justify="right")
     for cell in cells:
         if cell.transform:
             continue
         # Every interval is in the report; on a terminal that of the first figure has to do.
         row = [shown(cell, name) if name == "ap50" else _plainly(cell[name]) for name, _ in columns]
-        cost = [_plainly(cell.extra.get("defence_ms_median"))] if defended else []
+        cost = [lost(cell), _plainly(cell.extra.get("defence_ms_median"))] if defended else []
         names = [*([cell.defence, cell.attack] if defended else []), label(cell)]
         table.add_row(*map(escape, [*names, *row, *cost]))
     return table

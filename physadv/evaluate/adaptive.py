@@ -20,6 +20,7 @@ from physadv.defend import Pipeline, forget
 from physadv.detect.boxes import Letterbox
 from physadv.detect.matching import touched
 from physadv.errors import PatchError
+from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import STRICT_IOU
 from physadv.evaluate.scene import Scene
@@ -160,7 +161,18 @@ def score_adaptive(
         for cell in sorted(mine, key=_ap)[1:]:
             trial.cells.remove(cell)
         trial.tell()
+    _compare(trial, pipelines, list(worst.values()))
     return list(worst.values())
+
+
+def _compare(trial: Trial, pipelines: Sequence[Pipeline], patches: Sequence[Patch]) -> None:
+    """Score the controls of what was reported, and add the doubts that come from them."""
+    reported = [c for c in trial.cells if c.attack in ("transferred", "adaptive")]
+    by_name = {p.name: p for p in patches}
+    for pipeline in pipelines:
+        for cell in [c for c in reported if c.defence == str(pipeline)]:
+            trial.controls(by_name[cell.patch or ""], pipeline)
+    doubts.compare(reported, trial.cells)
 
 
 def _cell(trial: Trial, patch: Patch, pipeline: Pipeline, attack: str) -> Cell:

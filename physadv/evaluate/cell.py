@@ -14,7 +14,8 @@ class Cell:
 
     condition: none, grey, white, noise, shuffled or patch. patch: the pattern's name, or None. transform: the robust grid's
     condition, empty for the plain picture. attack: how the pattern relates to the defence: "" without a defence, else
-    oblivious, transferred or adaptive. ms: median and 95th percentile of the detector's time an image, where measured.
+    oblivious, transferred or adaptive. stands_for: of a control, the patterns whose size and shape it has. ms: median and
+    95th percentile of the detector's time an image, where measured.
     """
 
     detector: str
@@ -27,6 +28,7 @@ class Cell:
     figures: Figures
     transform: str = ""
     attack: str = ""
+    stands_for: tuple[str, ...] = ()
     ms: tuple[float, float] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
@@ -47,6 +49,8 @@ class Cell:
             "n_images": self.n_images,
             "n_people": self.n_people,
         }
+        if self.stands_for:
+            out["control_of"] = list(self.stands_for)
         out |= {name: self.figures.value[name] for name in METRICS}
         out["ci95"] = {n: None if c is None else list(c) for n, c in self.figures.ci95.items()}
         if self.ms is not None:

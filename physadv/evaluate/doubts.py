@@ -17,6 +17,7 @@ MARGIN = 0.02
 WEAK_RECALL = 0.5
 CLEAN_LOSS = 0.05
 UNKNOWN = "its record does not say what it was trained on: some of these people may be among them"
+UNATTACKED = "this defence was never attacked adaptively: an attacker who knows it may do better"
 
 
 def of_data(scenes: Scenes) -> list[str]:
@@ -71,9 +72,12 @@ def was_seen(scene: Scene, trained: set[str]) -> bool:
     return bool(trained & {*known_as(scene.name), scene.sha256})
 
 
-def compare(cells: Sequence[Cell]) -> None:
-    """Add to each pattern's cell the doubts that come from its controls and from the clean picture."""
-    for cell in cells:
+def compare(among: Sequence[Cell], cells: Sequence[Cell]) -> None:
+    """Add to each of some patterns' cells the doubts that come from its controls and from the clean picture.
+
+    cells: all of the evaluation, in which controls and clean pictures are looked up.
+    """
+    for cell in among:
         if cell.condition == "none":
             _clean(cell, cells)
         elif cell.condition == "patch":
@@ -98,17 +102,28 @@ def _controls(cell: Cell, cells: Sequence[Cell]) -> None:
     for kind in CONTROLS:
         other = _find(cells, cell, condition=kind, defence=cell.defence)
         if other is not None and other["ap50"] is not None and other["ap50"] <= ap + MARGIN:
-            cell.doubts.append(f"a {kind} square does as well (AP {other['ap50']:.2f} against {ap:.2f})")
+            # The grid's figures stand beside each other in a table; sixteen sentences would say no more than one.
+            figures = "" if cell.transform else f" (AP {other['ap50']:.2f} against {ap:.2f})"
+            cell.doubts.append(f"a {kind} square does as well{figures}")
     clean = _find(cells, cell, condition="none", defence=cell.defence)
     if clean is not None and clean["ap50"] is not None and ap >= clean["ap50"]:
         cell.doubts.append("no effect: AP is not below that of the clean pictures")
 
 
 def _find(cells: Sequence[Cell], like: Cell, *, condition: str, defence: str) -> Cell | None:
-    """Return the cell that differs from `like` in condition and defence alone; controls may be shared by patterns."""
+    """Return the cell that differs from `like` in condition and defence alone; a control may stand for several patterns."""
     for cell in cells:
         same = (cell.detector, cell.imgsz, cell.transform) == (like.detector, like.imgsz, like.transform)
-        whose = condition == "none" or cell.patch in (None, like.patch)
+        whose = condition == "none" or like.patch in cell.stands_for
         if same and whose and cell.condition == condition and cell.defence == defence:
             return cell
     return None
+
+
+def unattacked(cells: Sequence[Cell]) -> None:
+    """Add the doubt that a defence which nobody who knows it has attacked may be worth less than it seems."""
+    attacked = {(c.detector, c.defence) for c in cells if c.attack == "adaptive"}
+    for cell in cells:
+        reported = cell.defence != "none" and cell.condition in ("none", "patch")
+        if reported and (cell.detector, cell.defence) not in attacked:
+            cell.doubts.append(UNATTACKED)

@@ -57,7 +57,7 @@ class Examples:
         """Write one picture for each pattern: rows are photographs, columns none, grey, shuffled, pattern."""
         out = []
         for patch in patches:
-            wanted = [("none", ""), ("grey", ""), ("grey", patch.name), ("shuffled", patch.name), ("patch", patch.name)]
+            wanted = [("none", ""), ("grey", patch.name), ("shuffled", patch.name), ("patch", patch.name)]
             columns = [self._panels[key] for key in wanted if key in self._panels]
             rows = [np.hstack([c[i] for c in columns]) for i in self.keep if all(i in c for c in columns)]
             if not rows:
@@ -190,11 +190,12 @@ def table(cells: Sequence[Cell]) -> list[str]:
     """Return cells as lines of a Markdown table, in the order in which they were scored."""
     head = ["condition", *[title for _, title in COLUMNS], "doubts"]
     defended = any(c.defence != "none" for c in cells)
-    head = (["defence", "attack"] if defended else []) + head
+    head = ["defence", "attack", *head[:2], "clean AP lost", *head[2:]] if defended else head
     out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for cell in cells:
         row = [label(cell), *[shown(cell, name) for name, _ in COLUMNS], str(len(cell.doubts) or "")]
-        out.append("| " + " | ".join(([cell.defence, cell.attack] if defended else []) + row) + " |")
+        row = [cell.defence, cell.attack, *row[:2], lost(cell), *row[2:]] if defended else row
+        out.append("| " + " | ".join(row) + " |")
     return out
 
 
@@ -234,6 +235,12 @@ def shown(cell: Cell, metric: str) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def lost(cell: Cell) -> str:
+    """Return what a defence loses of AP on clean pictures, in the cell that says so; nothing in any other."""
+    value = cell.extra.get("ap50_lost")
+    return "" if value is None else f"{value:.3f}"
 
 
 def _ap(cells: Sequence[Cell], key: tuple[str, str | None], condition: str) -> float | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
@@ -22,12 +22,17 @@ from physadv.patch import Patch
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 Progress = Callable[[float, str], None]
+# What the controls of two patterns must have in common to be the same: the mask, proportions, and how often they repeat.
+Shape = tuple[bytes, int, tuple[float, float]]
 Shown = Callable[[str, str, int, UInt8Array, Detections], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing to score: what is worn (None for nothing), what it is called, under which condition of the grid."""
+    """One thing to score: what is worn (None for nothing), what it is called, under which condition of the grid.
+
+    of: the pattern whose record says what it was trained on. stands_for: of a control, the patterns it is the control of.
+    """
 
     condition: str
     name: str | None
@@ -35,6 +40,7 @@ class Entry:
     transform: Condition = PLAIN
     attack: str = ""
     of: Patch | None = None
+    stands_for: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -54,6 +60,7 @@ class Trial:
     cells: list[Cell] = field(default_factory=list)
     _clean: list[Detections] = field(default_factory=list)
     _data_doubts: list[str] = field(default_factory=list)
+    _shapes: dict[str, Shape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._clean = [self.detector.detect(Frame(s.pixels, 0, 0, 0.0)) for s in self.scenes.scenes]
@@ -79,15 +86,32 @@ class Trial:
             figured,
             transform=entry.transform.name,
             attack=entry.attack if defence != "none" or entry.attack == "adaptive" else "",
+            stands_for=entry.stands_for,
             ms=_percentiles(times),
             extra=_costs(costs),
             doubts=list(self._data_doubts),
         )
         if entry.condition == "patch" and entry.of is not None:
             cell.doubts += doubts.of_patch(entry.of, self.scenes)
+            self._shapes[entry.of.name] = _shape(entry.of)
         self.cells.append(cell)
         self.tell()
         return cell
+
+    def controls(self, patch: Patch, pipeline: Pipeline) -> None:
+        """Score the controls of a pattern behind a defence; one of equal shape that is there already stands for it too."""
+        for entry in controls_of(patch, [patch], CONTROLS, seed=self.settings.seed):
+            same = [
+                c for c in self.cells if (c.condition, c.defence, c.transform) == (entry.condition, str(pipeline), "")
+            ]
+            there = next((c for c in same if patch.name in c.stands_for), None)
+            if there is None and entry.condition != "shuffled":
+                shape = _shape(patch)
+                there = next((c for c in same if any(self._shapes.get(n) == shape for n in c.stands_for)), None)
+            if there is None:
+                self.score(replace(entry, name=patch.name), pipeline)
+            elif patch.name not in there.stands_for:
+                there.stands_for = (*there.stands_for, patch.name)
 
     def tell(self) -> None:
         """Hand over the cells so far."""
@@ -118,7 +142,8 @@ class Trial:
                     costs.append(float(getattr(guarded, "cost_ms", 0.0)))
             answers.append(answer)
             if tell and self.shown is not None and entry.transform is PLAIN:
-                self.shown(entry.condition, entry.name or "", i, pixels, answer)
+                for name in entry.stands_for or (entry.name or "",):
+                    self.shown(entry.condition, name, i, pixels, answer)
         return answers, times, costs
 
     def _placement(self) -> Placement:
@@ -128,38 +153,43 @@ class Trial:
 def entries(patches: Sequence[Patch], *, robust: bool, seed: int) -> list[Entry]:
     """Return everything that is scored for these patterns: nothing, controls of equal size, each pattern, the grid.
 
-    Grey, white and noise are shared by patterns of the same shape; shuffling is each pattern's own.
+    Grey, white and noise are shared by patterns of the same shape, and carry no name where all are; shuffling is each
+    pattern's own.
     """
     out = [Entry("none", None, None)]
-    shapes: set[tuple[bytes, tuple[int, ...]]] = set()
+    groups: dict[Shape, list[Patch]] = {}
     for patch in patches:
-        shape = (b"" if bool((patch.mask == 255).all()) else patch.mask.tobytes(), _ratio(patch))
-        kinds: list[Control] = list(CONTROLS) if shape not in shapes else ["shuffled"]
-        shapes.add(shape)
-        for kind in kinds:
-            rng = np.random.default_rng([seed, CONTROLS.index(kind)])
-            shared = kind != "shuffled" and shape[0] == b""
-            out.append(Entry(kind, None if shared else patch.name, control(patch, kind, rng)))
+        groups.setdefault(_shape(patch), []).append(patch)
+    for patch in patches:
+        group = groups[_shape(patch)]
+        kinds = CONTROLS if patch is group[0] else ("shuffled",)
+        for entry in controls_of(patch, group, kinds, seed=seed):
+            unnamed = len(groups) == 1 and entry.condition != "shuffled"
+            out.append(replace(entry, name=None) if unnamed else entry)
         out.append(Entry("patch", patch.name, patch, of=patch))
-    if robust:
-        grey = next((e for e in out if e.condition == "grey"), None)
-        for condition in ROBUST:
-            out.append(Entry("none", None, None, condition))
-            if grey is not None:
-                out.append(Entry("grey", None, grey.patch, condition))
-            out += [Entry("patch", p.name, p, condition, of=p) for p in patches]
-    return out
+    return out + ([replace(e, transform=condition) for condition in ROBUST for e in out] if robust else [])
 
 
-def _ratio(patch: Patch) -> tuple[int, ...]:
+def controls_of(patch: Patch, group: Sequence[Patch], kinds: Sequence[Control], *, seed: int) -> Iterator[Entry]:
+    """Yield the controls of a pattern; all but its own pixels shuffled stand for the whole group."""
+    for kind in kinds:
+        worn = control(patch, kind, np.random.default_rng([seed, CONTROLS.index(kind)]))
+        who = (patch.name,) if kind == "shuffled" else tuple(p.name for p in group)
+        yield Entry(kind, patch.name, worn, stands_for=who)
+
+
+def _shape(patch: Patch) -> Shape:
     h, w = patch.pixels.shape[:2]
-    return (round(100 * w / h),)
+    mask = b"" if bool((patch.mask == 255).all()) else patch.mask.tobytes()
+    return mask, round(100 * w / h), patch.size_mm if patch.target == "tshirt" else (0.0, 0.0)
 
 
 def run(
     trial: Trial, patches: Sequence[Patch], *, pipelines: Sequence[Pipeline] = (), robust: bool = False
 ) -> list[Cell]:
-    """Return the cells of one detector: every entry bare, then clean, grey and every pattern behind each defence.
+    """Return the cells of one detector: every entry bare, then all but the grid behind each defence.
+
+    What a defence costs on clean pictures is in its cell without a pattern: `ap50_lost`, against the bare detector.
 
     Raises: DataError if the detector's weights or buffers changed while it was being scored.
     """
@@ -168,20 +198,30 @@ def run(
     plain = [e for e in everything if e.transform is PLAIN]
     jobs: list[tuple[Entry, Pipeline | None]] = [(e, None) for e in everything]
     for defended in (p for p in pipelines if p.defences):
-        jobs += [(e, defended) for e in plain if e.condition in ("none", "grey", "patch")]
+        jobs += [(e, defended) for e in plain]
     for number, (entry, pipeline) in enumerate(jobs):
         if trial.progress is not None:
             what = " ".join(filter(None, [entry.condition, entry.name, entry.transform.name, str(pipeline or "")]))
             trial.progress(number / len(jobs), what)
         if pipeline is not None and entry.condition == "patch":
-            entry = Entry(entry.condition, entry.name, entry.patch, attack="oblivious", of=entry.of)
+            entry = replace(entry, attack="oblivious")
         trial.score(entry, pipeline)
     if _fingerprint(trial.detector) != before:
         raise DataError(
             f"{trial.detector.name}: weights or buffers changed while it was scored: no figure can be trusted"
         )
-    doubts.compare(trial.cells)
+    _compare_clean(trial.cells)
+    doubts.compare(trial.cells, trial.cells)
     return trial.cells
+
+
+def _compare_clean(cells: Sequence[Cell]) -> None:
+    """Write down what each defence loses of AP on clean pictures."""
+    clean = {c.defence: c for c in cells if (c.condition, c.transform) == ("none", "")}
+    for cell in clean.values():
+        bare, own = clean["none"]["ap50"], cell["ap50"]
+        if cell.defence != "none" and bare is not None and own is not None:
+            cell.extra["ap50_lost"] = round(bare - own, 4)
 
 
 def _percentiles(values: Sequence[float]) -> tuple[float, float] | None:

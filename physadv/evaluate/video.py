@@ -229,6 +229,7 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]
         "condition": run.entry.condition,
         "patch": run.entry.name,
         "defence": run.defence,
+        **({"control_of": list(run.entry.stands_for)} if run.entry.stands_for else {}),
         "n_frames": len(run.frames),
         "n_scored": len(frames),
         "people_per_frame": _round(np.mean([f.people for f in run.frames])),
@@ -261,8 +262,13 @@ def _doubts(run: Run, frames: Sequence[Seen], dressed: bool) -> list[str]:
 
 
 def compare(cells: Sequence[dict[str, Any]]) -> None:
-    """Add a doubt to each pattern that hides nobody, or whose control hides the person in as many frames."""
+    """Add a doubt to each pattern that hides nobody, or whose control hides the person in as many frames.
+
+    And to every defence: a video is scored with patterns that were made without knowing it.
+    """
     for cell in cells:
+        if cell["defence"] != "none" and cell["condition"] in ("none", "patch"):
+            cell["doubts"].append(doubts.UNATTACKED)
         share = cell["share_below"] or 0.0
         if cell["condition"] != "patch":
             continue
@@ -270,10 +276,8 @@ def compare(cells: Sequence[dict[str, Any]]) -> None:
             cell["doubts"].append(f"no effect: {cell['patch']} hides the person in no frame")
             continue
         for other in cells:
-            same = other["defence"] == cell["defence"] and other["patch"] in (None, cell["patch"])
-            if not same or other["condition"] in ("patch", "none"):
-                continue
-            if (other["share_below"] or 0) >= share - 0.02:
+            same = (other["detector"], other["defence"]) == (cell["detector"], cell["defence"])
+            if same and cell["patch"] in other.get("control_of", ()) and (other["share_below"] or 0) >= share - 0.02:
                 cell["doubts"].append(
                     f"a {other['condition']} square does as well ({other['share_below']:.0%} of frames)"
                 )

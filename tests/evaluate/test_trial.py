@@ -19,7 +19,7 @@ from physadv.detect.tiny import BlobDetector, BlobGradient, tiny_detector, tiny_
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts
 from physadv.evaluate.adaptive import Attack, Budget, attacker, check, score_adaptive
-from physadv.evaluate.report import Examples, write_report
+from physadv.evaluate.report import Examples, table, write_report
 from physadv.evaluate.scene import Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial, entries, run
@@ -97,7 +97,7 @@ def test_a_detector_whose_buffers_move_is_caught(folder: Path) -> None:
 
 def test_the_robust_grid_has_a_row_for_each_condition(folder: Path) -> None:
     listed = entries([patch_of((1, 2, 3))], robust=True, seed=0)
-    assert sum(bool(e.transform.name) for e in listed) == 16 * 3
+    assert sum(bool(e.transform.name) for e in listed) == 16 * 6
     trial = Trial(Scenes(scenes_of(folder).scenes[:1]), BlobDetector(min_conf=0.001), SETTINGS)
     cells = run(trial, [patch_of((200, 30, 30))], robust=True)
     assert len({c.transform for c in cells}) == 17
@@ -107,8 +107,33 @@ def test_defences_are_scored_clean_and_oblivious_on_the_same_people(folder: Path
     trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS)
     cells = run(trial, [patch_of((200, 30, 30), "red")], pipelines=[parse_pipeline("median")])
     behind = [c for c in cells if c.defence != "none"]
-    assert [(c.condition, c.attack) for c in behind] == [("none", ""), ("grey", ""), ("patch", "oblivious")]
     assert behind[0]["ap50"] == 1.0 and behind[0].ms is not None and "defence_ms_p95" in behind[0].extra
+    controls = [(kind, "") for kind in ("grey", "white", "noise", "shuffled")]
+    assert [(c.condition, c.attack) for c in behind] == [("none", ""), *controls, ("patch", "oblivious")]
+    assert behind[0].extra["ap50_lost"] == 0.0 and not any("ap50_lost" in c.extra for c in cells if c is not behind[0])
+    assert any("a grey square does as well" in d for d in behind[-1].doubts)
+    assert "clean AP lost" in table(cells)[0] and "| 0.000 |" in "".join(table(cells))
+    doubts.unattacked(cells)
+    assert [c.condition for c in cells if doubts.UNATTACKED in c.doubts] == ["none", "patch"]
+    trial.score(Entry("patch", "p", patch_of((1, 2, 3), "p"), attack="adaptive"), parse_pipeline("median"))
+    behind[0].doubts.clear()
+    doubts.unattacked(cells)
+    assert doubts.UNATTACKED not in behind[0].doubts
+
+
+def test_patterns_of_one_shape_share_their_controls_and_others_have_their_own(folder: Path) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:28, 4:28] = 255
+    round_ones = [replace(patch_of(c, n), mask=mask.copy()) for c, n in (((9, 9, 9), "a"), ((8, 8, 200), "b"))]
+    listed = entries([*round_ones, patch_of((1, 2, 3), "square")], robust=False, seed=0)
+    assert [(e.condition, e.name, e.stands_for) for e in listed if e.condition in ("grey", "shuffled")] == [
+        ("grey", "a", ("a", "b")), ("shuffled", "a", ("a",)), ("shuffled", "b", ("b",)),
+        ("grey", "square", ("square",)), ("shuffled", "square", ("square",)),
+    ]  # fmt: skip
+    cells = run(Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS), round_ones)
+    second = next(c for c in cells if c.patch == "b" and c.condition == "patch")
+    assert any("a grey square does as well" in d for d in second.doubts)
+    assert next(c for c in cells if c.condition == "grey").plain()["control_of"] == ["a", "b"]
 
 
 def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
@@ -132,6 +157,11 @@ def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
         ("bit-depth", "adaptive", "a-bit-depth-1"), ("bit-depth", "transferred", "a-median-1"),
         ("median", "adaptive", "a-median-1"), ("median", "transferred", "a-bit-depth-1"),
     ]  # fmt: skip
+    worst = next(c for c in cells if (c.defence, c.attack) == ("median", "adaptive"))
+    assert any("grey square does as well" in d for d in worst.doubts), worst.doubts
+    behind = [c for c in trial.cells if c.defence == "median" and "a-median-1" in c.stands_for]
+    assert sorted(c.condition for c in behind) == ["grey", "noise", "shuffled", "white"]
+    assert sum(c.defence == "median" and c.condition == "grey" for c in trial.cells) == 1, "what is equal is shared"
     assert len(cells[0].extra["restarts_ap50"]) == 3
     assert cells[0].extra["restarts_ap50"][1] == min(cells[0].extra["restarts_ap50"])
 
