@@ -166,15 +166,12 @@ class Command(BaseCommand):
         patches: Sequence[Patch],
         tell: Any,
     ) -> None:
-        from physadv.attack.settings import TrainSettings
-        from physadv.evaluate.adaptive import Budget, attacker, score_adaptive
+        from physadv.evaluate.adaptive import Budget, attacker, score_adaptive, training
 
         settings = trial.settings
         attacked = load_gradient_detector(name, device=settings.device)
         budget = Budget(self.restarts, self.attack_steps)
-        train = TrainSettings(
-            seed=settings.seed, rule=settings.rule, scale=settings.scale, batch=self.attack_views, crops=(224,)
-        )
+        train = training(settings, others, views=self.attack_views)
         total = budget.restarts * len(pipelines)
 
         def step(pipeline: Pipeline, restart: int, at: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import cast
 
 import cv2
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from physadv.defend.learned import SHIPPED, load_weights
+from physadv.defend.learned import load_weights, weights_file
 from physadv.defend.removal import RemovalDefence
 from physadv.errors import TrainingError
 from physadv.settings import Settings
@@ -149,7 +148,7 @@ def load_block_net(path: str = "") -> BlockNet:
     Raises: DefenceError if it cannot be read.
     """
     net = BlockNet()
-    load_weights(Path(path) if path else SHIPPED / f"{KIND}.safetensors", net, kind=KIND)
+    load_weights(weights_file(KIND, path), net, kind=KIND)
     return net
 
 

@@ -16,6 +16,11 @@ from physadv.files import atomic_write
 SHIPPED = Path(__file__).parent / "weights"
 
 
+def weights_file(kind: str, given: str = "") -> Path:
+    """Return the file that a defence of this kind carries: the one given, or the shipped one where none is."""
+    return Path(given) if given else SHIPPED / f"{kind}.safetensors"
+
+
 def save_weights(path: Path, net: nn.Module, *, kind: str, record: dict[str, Any]) -> None:
     """Write the network's state in half precision with `record`, atomically; the same state gives the same bytes.
 

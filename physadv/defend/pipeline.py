@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from physadv.defend.base import Defence
+from physadv.defend.learned import weights_file
 from physadv.errors import DefenceError, SettingsError
+from physadv.files import sha256_of
 from physadv.settings import parse
 from physadv.types import Detector, GradientDetector
 
@@ -47,6 +49,22 @@ class Pipeline:
         changing = [d for d in self.defences if d.order < 1]
         watching = sorted((d for d in self.defences if d.order >= 1), key=lambda d: d.order)
         return changing[::-1] + watching
+
+    def weights(self) -> dict[str, str]:
+        """Return the SHA-256 of each defence's weights file, by the defence's name.
+
+        Raises: DefenceError if a file cannot be read.
+        """
+        out = {}
+        for defence in self.defences:
+            given = getattr(defence, "weights", None)
+            if given is not None:
+                path = weights_file(defence.name, given)
+                try:
+                    out[defence.name] = sha256_of(path)
+                except OSError as error:
+                    raise DefenceError(f"{path}: cannot be read: {error.strerror}") from error
+        return out
 
     @property
     def text(self) -> str:

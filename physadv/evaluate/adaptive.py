@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +12,26 @@ import numpy as np
 import torch
 
 from physadv.arrays import to_picture, to_tensor
+from physadv.attack.crops import Framing
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import Task, optimise
 from physadv.attack.pattern import look_from
 from physadv.attack.people import Picture
 from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline, forget
-from physadv.detect.boxes import Letterbox
+from physadv.detect.boxes import Letterbox, area
 from physadv.detect.matching import touched
 from physadv.errors import PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import STRICT_IOU
 from physadv.evaluate.scene import Scene
+from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial
-from physadv.patch import Patch, load_patch, save_patch
+from physadv.files import file_name
+from physadv.patch import Patch, Target, load_patch, save_patch
+from physadv.settings import parse
+from physadv.simulate.placement import side_px
 from physadv.types import Detector, Float32Array, GradientDetector
 
 # Trains one pattern through a defence: pipeline, number of the restart and the pattern to begin from (or None) in, pattern
@@ -33,6 +39,12 @@ from physadv.types import Detector, Float32Array, GradientDetector
 Attack = Callable[[Pipeline, int, Patch | None], Patch]
 # Steps that suit a pattern which is finished already: those that a random one needs would first take it apart.
 REFINING = {"lr": 0.02, "spread": 1 / 48, "noise": 0.05}
+# Sides that are trained, over the one that is scored: people move, and a tape measure is not exact.
+AROUND = (0.86, 1.2)
+# Share of its picture from which on somebody is before a webcam rather than in the street.
+FILLS = 0.25
+# Characters of a defence's text in the name of a pattern that was trained through it.
+LONGEST = 40
 MARGIN = 0.02
 CHECKED = 4
 CHECK_STEPS = 40
@@ -57,10 +69,12 @@ def attacker(
 ) -> Attack:
     """Return what trains patterns on `people`, none of whom is scored, through a pipeline's twin (BPDA and EOT).
 
-    folder: where each pattern is kept as soon as it is trained; one that is there already, trained alike, is not trained
-    again, so that a table that was interrupted goes on where it stopped.
+    folder: where each pattern is kept as soon as it is trained; one that is there already, trained alike (settings, people
+    by their pixels, detector and defence by their weights), is not trained again, so that a table that was interrupted goes
+    on where it stopped.
     """
     pictures = [Picture(s.name, s.pixels, s.people, _points(s)) for s in people if len(s.people)]
+    known = {"detector": _weights(detector), "people": _content(pictures)}
 
     def train(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
         seeded = settings.model_copy(
@@ -71,6 +85,8 @@ def attacker(
             "through": str(pipeline),
             "split": {"train": sorted({p.name for p in pictures})},
             "began": None if begin is None else begin.sha256,
+            "defence": pipeline.weights(),
+            **known,
         }
         task = Task(
             seeded,
@@ -78,19 +94,72 @@ def attacker(
             [pipeline.twin(detector)],
             record=record,
             begin=None if begin is None else look_from(begin.pixels, seeded.texels),
-            name=f"adaptive-{pipeline}-{restart}",
+            name=_name(pipeline, restart),
         )
         task.device = getattr(detector, "device", torch.device("cpu"))
-        stem = task.name.replace("/", "-").replace(":", "-")
-        kept = None if folder is None else _kept(folder / f"{stem}.safetensors", seeded, record)
+        kept = None if folder is None else _kept(folder / f"{task.name}.safetensors", seeded, record)
         if kept is not None:
             return kept
         patch, _ = optimise(task, tell=lambda at: tell(pipeline, restart, at))
         if folder is not None:
-            save_patch(patch, folder, stem=stem)
+            save_patch(patch, folder, stem=task.name)
         return patch
 
     return train
+
+
+def training(settings: EvaluateSettings, people: Sequence[Scene], *, views: int, side: int = 224) -> TrainSettings:
+    """Return settings by which patterns are trained as they are going to be scored: as large, and at the same place.
+
+    A square by the box trains as a poster, one by the keypoints as a chest print, cloth as a T-shirt texture. views, side:
+    of a step's views, in pixels. People who mostly fill their pictures are trained on as before a webcam; for prints that
+    follow the body, half of the views are such in any case.
+    """
+    target: Target = "chest" if settings.at == "chest" else "tshirt" if settings.at == "shirt" else "poster"
+    framing: Framing = "street"
+    if target != "poster":
+        framing = "webcam" if _share_of_picture(people) > FILLS else "mixed"
+    boxes = np.concatenate([s.people for s in people]) if people else np.zeros((0, 4), np.float32)
+    # Sides are drawn as shares of sqrt(w h), whatever rule they are scored by.
+    ratio = side_px(boxes, settings.rule, 1.0) / np.maximum(side_px(boxes, "area", 1.0), 1e-6)
+    least, most = np.percentile(ratio, [10, 90]) if len(ratio) else (1.0, 1.0)
+    sides = [float(np.clip(settings.scale * r * f, 0.01, 2)) for r, f in zip((least, most), AROUND, strict=True)]
+    values: dict[str, Any] = {"target": target, "framing": framing, "batch": views, "crops": (side,)}
+    values |= {"seed": settings.seed, "rule": settings.rule, "scale": settings.scale, "webcam_scale": settings.scale}
+    values |= {"side_street": tuple(sides), "side_webcam": tuple(sides)}
+    values |= {"at": settings.at} if isinstance(settings.at, float) else {}
+    return parse(TrainSettings, values, what="--adaptive")
+
+
+def _share_of_picture(people: Sequence[Scene]) -> float:
+    """Return the median, over pictures, of the share that the largest person has of one."""
+    shares = [float(area(s.people).max()) / (s.pixels.shape[0] * s.pixels.shape[1]) for s in people if len(s.people)]
+    return float(np.median(shares)) if shares else 0.0
+
+
+def _name(pipeline: Pipeline, restart: int) -> str:
+    """Return what a pattern and its file are called: the defence's text may hold a path, or be long."""
+    text = str(pipeline)
+    name = file_name(text)
+    if name != text or len(name) > LONGEST:
+        name = f"{name[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"adaptive-{name}-{restart}"
+
+
+def _weights(detector: GradientDetector) -> str:
+    """Return a hash of the weights behind a detector, or its name where there are none to hash."""
+    fingerprint = getattr(detector, "fingerprint", None)
+    return str(fingerprint()) if callable(fingerprint) else detector.name
+
+
+def _content(pictures: Sequence[Picture]) -> str:
+    """Return a hash of what is trained on: pixels, boxes and keypoints."""
+    digest = hashlib.sha256()
+    for p in pictures:
+        for part in (p.pixels, p.boxes, p.keypoints):
+            digest.update(f"{p.name}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
 
 
 def _kept(path: Path, settings: TrainSettings, record: dict[str, Any]) -> Patch | None:

@@ -7,24 +7,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cv2 import contourArea
 
+from physadv.attack.crops import Views
 from physadv.attack.optimise import Progress
-from physadv.attack.people import gather
+from physadv.attack.people import Picture, gather
 from physadv.attack.settings import TrainSettings
 from physadv.cli.advise import held_out
 from physadv.cli.evaluate import Command
 from physadv.dataset import labelled_pictures
 from physadv.defend import Pipeline, parse_pipeline
-from physadv.detect.tiny import BlobDetector, BlobGradient, tiny_detector, tiny_gradient
+from physadv.defend.blocks import BlockNet
+from physadv.defend.learned import save_weights
+from physadv.detect.tiny import BlobDetector, BlobGradient, standing, tiny_detector, tiny_gradient
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts
-from physadv.evaluate.adaptive import Attack, Budget, attacker, check, score_adaptive
+from physadv.evaluate.adaptive import Attack, Budget, attacker, check, score_adaptive, training
+from physadv.evaluate.place import Placement
 from physadv.evaluate.report import Examples, table, write_report
-from physadv.evaluate.scene import Scenes, read_scenes
+from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial, entries, run
-from physadv.patch import Patch
-from physadv.types import Detector
+from physadv.files import checked_name
+from physadv.patch import Patch, load_patch
+from physadv.simulate.placement import torso_quads
+from physadv.types import Detector, GradientDetector
 from tests.evaluate.conftest import patch_of, scene_of, write
 
 SETTINGS = EvaluateSettings(imgsz=320, scale=0.5, resamples=40)
@@ -192,6 +199,54 @@ def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(f
     (tmp_path / "kept" / "adaptive-median-1.safetensors").write_bytes(b"half a file")
     attack_of(Budget(2, 3))(median, 1, strong)
     assert len(steps) == 6 + 4 + 3 + 3, "and so is what was damaged since"
+
+
+def test_a_pattern_is_trained_anew_for_other_pixels_detectors_and_weights(folder: Path, tmp_path: Path) -> None:
+    scenes = scenes_of(folder).scenes[:2]
+    other = [replace(scenes[0], pixels=scenes[0].pixels[::-1].copy()), scenes[1]]
+    settings, steps = TrainSettings(crops=(64,), batch=2, texels=8), list[int]()
+    weights = tmp_path / "mine[1].safetensors"
+    save_weights(weights, BlockNet(), kind="blocks", record={})
+    blocks = parse_pipeline(f"blocks:weights={weights}")
+
+    def trained(people: list[Scene], detector: GradientDetector) -> int:
+        del steps[:]
+        attack = attacker(people, detector, Budget(1, 2), settings, lambda *at: steps.append(1), tmp_path / "kept")
+        patch = attack(blocks, 0, None)
+        assert checked_name(patch.name) and load_patch(tmp_path / "kept" / f"{patch.name}.safetensors")
+        return len(steps)
+
+    assert [trained(scenes, tiny_gradient(0)) for _ in range(2)] == [2, 0]
+    assert trained(scenes, tiny_gradient(1)) == 2, "another detector of that name"
+    assert [trained(other, tiny_gradient(1)) for _ in range(2)] == [2, 0], "other pictures of that name"
+    # The defence keeps the network it read; what is in the file now is another one.
+    save_weights(weights, BlockNet(), kind="blocks", record={"again": 1})
+    assert trained(other, tiny_gradient(1)) == 2, "other weights in the same file"
+
+
+@pytest.mark.parametrize(("at", "target"), [("chest", "chest"), ("shirt", "tshirt"), (0.3, "poster")])
+@pytest.mark.parametrize("rule", ["area", "height"])
+def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
+    at: float | str, target: str, rule: str
+) -> None:
+    scene = scene_of((40, 20, 120, 220))
+    scene = replace(scene, keypoints=standing(scene.people))
+    wanted = EvaluateSettings(scale=0.65, at=at, rule=rule, imgsz=320)  # type: ignore[arg-type]
+    settings = training(wanted, [scene], views=4)
+    assert (settings.target, settings.framing) == (target, "street" if at == 0.3 else "mixed")
+    picture = Picture(scene.name, scene.pixels, scene.people, standing(scene.people))
+    prints = Views([picture], framing="webcam", wear=settings.wear)._prints(
+        np.zeros(1, np.int64), picture.boxes, picture.keypoints, np.array([True]), np.random.default_rng(0)
+    )
+    quad = prints.quads[0].numpy()
+    if target == "tshirt":
+        np.testing.assert_allclose(quad, torso_quads(picture.keypoints)[0], atol=1e-3)
+        return
+    (asked,) = Placement(wanted.rule, wanted.scale, wanted.at).quads(scene)
+    assert 0.85 < np.sqrt(contourArea(quad) / contourArea(asked)) < 1.21
+    assert abs(quad[:, 0].mean() - asked[:, 0].mean()) < 2 and abs(quad[0, 1] - asked[0, 1]) < 0.2 * 200
+    filling = [replace(scene, pixels=scene.pixels[:, :160])]
+    assert training(wanted, filling, views=4).framing == ("street" if at == 0.3 else "webcam")
 
 
 def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
