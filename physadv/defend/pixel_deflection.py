@@ -16,10 +16,10 @@ from physadv.types import Detector, Float32Array, Frame, UInt8Array
 
 @runtime_checkable
 class Attentive(Protocol):
-    """A detector that shows its own activations."""
+    """A detector that shows its own activations, as every network here does, whatever runs it."""
 
     def activation(self, image: UInt8Array) -> Float32Array:
-        """Return a coarse map in [0, 1] over the (h, w, 3) image: the highest person score at each place."""
+        """Return a coarse map in [0, 1] over the (h, w, 3) image: the class activation of "person" at each place."""
         ...
 
 
@@ -53,10 +53,10 @@ class PixelDeflection(PictureDefence):
 
 
 def attention_map(detector: Detector, picture: UInt8Array) -> Float32Array:
-    """Return an (h, w) float32 map in [0, 1] of where the detector sees people, from one more pass of it.
+    """Return an (h, w) float32 map in [0, 1] of where the detector looks for people, from one more pass of it.
 
-    It is made of the detector's own activations where it shows them (`Attentive`), else of its candidates down to
-    `min_conf`, each box filled with its score.
+    It is the detector's class activation map, as in the paper; of a detector that shows none (`Attentive`), its candidates
+    down to `min_conf`, each box filled with its score.
     """
     height, width = picture.shape[:2]
     inside: object = detector

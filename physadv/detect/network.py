@@ -60,3 +60,29 @@ class NetworkDetector(ABC):
                 people_from([r[i] for r in raw], self.spec, box, min_conf=self.min_conf, iou_above=self.iou_above)
                 for i in range(len(images))
             ]
+
+    def activation(self, image: UInt8Array) -> Float32Array:
+        """Return the class activation map of "person" for one (h, w, 3) uint8 RGB image: coarse, from 0 to 1 in each image.
+
+        The logit of each cell, before suppression, the strongest of all levels at each place; on the grid of the finest
+        level, of the image without what pads it.
+
+        Source: Zhou et al., "Learning deep features for discriminative localization" (2016), the map and its scaling.
+        """
+        box = Letterbox.fit(image.shape[1], image.shape[0], self.imgsz, stride=self.spec.stride)
+        with self._lock:
+            logit = self.infer(box.apply(image)[None])[0][0].astype(np.float32)
+        fine = min(self.spec.strides)
+        out = np.full((box.height // fine, box.width // fine), -np.inf, np.float32)
+        start = 0
+        for stride in self.spec.strides:
+            rows, columns = box.height // stride, box.width // stride
+            level = logit[start : start + rows * columns].reshape(rows, columns)
+            out = np.maximum(out, level.repeat(stride // fine, 0).repeat(stride // fine, 1))
+            start += rows * columns
+        width, height = box.inner
+        top, left = box.top // fine, box.left // fine
+        out = out[
+            top : max(-(-(box.top + height) // fine), top + 1), left : max(-(-(box.left + width) // fine), left + 1)
+        ]
+        return (out - out.min()) / max(float(out.max() - out.min()), 1e-6)

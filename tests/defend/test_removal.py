@@ -21,7 +21,7 @@ from physadv.defend.pixel_deflection import PixelDeflection, attention_map, deno
 from physadv.defend.removal import GIVEN_AWAY, Fill, RemovalDefence, filled, marks
 from physadv.defend.textures import texture, varied
 from physadv.defend.total_variation import TotalVariation, flattening
-from physadv.detect.tiny import BlobDetector, draw_person, tiny_gradient
+from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import DefenceError, TrainingError
 from physadv.types import Frame, UInt8Array
 
@@ -191,6 +191,19 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DefenceError, match="not readable"):
         load_weights(tmp_path / "b.safetensors", BlockNet(), kind="blocks")
     assert surprise_map(BlockNet().eval(), smooth(64, 48)).shape == (5, 7)
+
+
+def test_attention_is_the_networks_own_activation_where_it_shows_any() -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (96, 160, 3), dtype=np.uint8)
+    detector = tiny_detector()
+    coarse = detector.activation(picture)
+    assert coarse.shape == (10, 16) and coarse.min() == 0 and coarse.max() == 1
+    # It is what the network computed: what was reported of it plays no part.
+    blind = tiny_detector(min_conf=0.999)
+    assert len(blind.detect_batch([picture])[0]) == 0 and np.array_equal(blind.activation(picture), coarse)
+    behind = parse_pipeline("median").guard(detector)
+    assert attention_map(behind, picture).shape == (96, 160)
+    assert not np.array_equal(attention_map(behind, picture) > 0.9, attention_map(BlobDetector(), picture) > 0.9)
 
 
 def test_attention_spares_people() -> None:
