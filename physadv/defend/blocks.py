@@ -8,18 +8,21 @@ from typing import cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from physadv.defend.learned import load_weights, weights_file
+from physadv.defend.learned import draw_weights, load_weights, weights_file
 from physadv.defend.removal import RemovalDefence
 from physadv.errors import TrainingError
 from physadv.settings import Settings
 from physadv.types import Detector, Float32Array, UInt8Array
 
 SIDE = 16
+# Places kept aside while training: pixels along a side, and most of them along a side of the picture.
+TILE, MOST_TILES = 48, 8
 KIND = "blocks"
 
 
@@ -168,32 +171,40 @@ def train_blocks(
     *,
     report: Callable[[int, float], None] | None = None,
 ) -> BlockNet:
-    """Return an autoencoder trained on every block of clean pictures, and its usual error measured on a tenth kept aside.
+    """Return an autoencoder trained on blocks of clean pictures, and its usual error measured on places kept aside.
 
-    report: called with the step and its mean squared error every 100 steps.
+    About a tenth of the blocks is kept aside: whole places, the same at both scales and in all pictures of one shape, which
+    frames of a video are, so that no block trained on shows a pixel of them. report: called with the step and its mean
+    squared error every 100 steps.
 
-    Raises: TrainingError if the pictures hold fewer than 1,000 blocks.
+    Raises: TrainingError if the pictures hold fewer than 1,000 blocks, or are too narrow to keep any aside.
     """
-    scaled = []
+    found, where = [torch.zeros(0, 3 * SIDE * SIDE)], [np.zeros((0, 2), bool)]
     for picture in pictures:
+        aside = None
         for size in (settings.imgsz, round(settings.imgsz * 0.6)):
             ratio = size / max(picture.shape[:2])
             to = (max(round(picture.shape[1] * ratio), SIDE), max(round(picture.shape[0] * ratio), SIDE))
-            scaled.append(np.asarray(cv2.resize(picture, to, interpolation=cv2.INTER_LINEAR), np.uint8))
-    blocks = torch.cat([blocks_of(p)[0] for p in scaled]) if scaled else torch.zeros(0, 3 * SIDE * SIDE)
-    if len(blocks) < 1000:
+            aside = _aside(to, settings.seed) if aside is None else aside
+            scaled = np.asarray(cv2.resize(picture, to, interpolation=cv2.INTER_LINEAR), np.uint8)
+            found.append(blocks_of(scaled)[0])
+            where.append(_where(aside, to))
+    every, places = torch.cat(found), np.concatenate(where)
+    if len(every) < 1000:
         raise TrainingError(
-            f"expected clean pictures with 1,000 blocks of 16 x 16 or more, got {len(blocks)}; give more"
+            f"expected clean pictures with 1,000 blocks of 16 x 16 or more, got {len(every)}; give more"
         )
-    torch.manual_seed(settings.seed)
-    order = torch.randperm(len(blocks))
-    kept, blocks = blocks[order[: len(order) // 10]], blocks[order[len(order) // 10 :]]
+    kept, blocks = (every[torch.from_numpy(chosen)] for chosen in places.T)
+    if not len(kept) or not len(blocks):
+        raise TrainingError("expected clean pictures of 64 x 64 or more, got strips too narrow to keep any part aside")
+    generator = torch.Generator().manual_seed(settings.seed)
     net = BlockNet().train()
+    draw_weights(net, generator)
     optimiser = torch.optim.AdamW(net.parameters(), settings.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps, pct_start=0.1)
     for step in range(1, settings.steps + 1):
-        some = blocks[torch.randint(len(blocks), (settings.batch,))]
-        light = torch.empty(len(some), 1).uniform_(0.6, 1.3)
+        some = blocks[torch.randint(len(blocks), (settings.batch,), generator=generator)]
+        light = torch.empty(len(some), 1).uniform_(0.6, 1.3, generator=generator)
         some = (some * light).clamp(0, 1)
         loss = F.mse_loss(net(some), some)
         optimiser.zero_grad()
@@ -209,3 +220,22 @@ def train_blocks(
         error.quantile(0.999) if len(error) < 1_000_000 else error.kthvalue(int(len(error) * 0.999)).values
     )
     return net
+
+
+def _aside(size: tuple[int, int], seed: int) -> UInt8Array:
+    """Return which tiles (rows, columns) of a picture (width, height) are kept aside: a sixth of some 50 pixels each."""
+    columns, rows = (min(max(side // TILE, 2), MOST_TILES) for side in size)
+    out = np.zeros(rows * columns, np.uint8)
+    out[np.random.default_rng([seed, rows, columns]).permutation(len(out))[: max(len(out) // 6, 1)]] = 1
+    return out.reshape(rows, columns)
+
+
+def _where(aside: UInt8Array, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return (n, 2) whether each block of a picture (width, height) lies all within, or all without, the tiles aside.
+
+    A block that lies across their edge is neither.
+    """
+    width, height = (s // SIDE * SIDE for s in size)
+    mask = np.asarray(cv2.resize(aside, size, interpolation=cv2.INTER_NEAREST), bool)[:height, :width]
+    windows = np.lib.stride_tricks.sliding_window_view(mask, (SIDE, SIDE))[:: SIDE // 2, :: SIDE // 2]
+    return np.stack([windows.all((2, 3)), ~windows.any((2, 3))], -1).reshape(-1, 2)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from physadv.defend.erase_net import CELL, EraseHead, backbone_features
+from physadv.defend.learned import draw_weights
 from physadv.defend.textures import texture, varied
 from physadv.errors import TrainingError
 from physadv.settings import Settings
@@ -66,8 +67,8 @@ def train_eraser(
         raise TrainingError("the eraser needs photographs to paste textures on, got none")
     rng = np.random.default_rng(settings.seed)
     features, truth = _scenes(photographs, hostile, settings, rng)
-    torch.manual_seed(settings.seed)
     head = EraseHead().train()
+    draw_weights(head, torch.Generator().manual_seed(settings.seed))
     with torch.no_grad():
         some = features[:64].float()
         head.get_buffer("centre").copy_(some.mean((0, 2, 3)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -19,6 +21,19 @@ SHIPPED = Path(__file__).parent / "weights"
 def weights_file(kind: str, given: str = "") -> Path:
     """Return the file that a defence of this kind carries: the one given, or the shipped one where none is."""
     return Path(given) if given else SHIPPED / f"{kind}.safetensors"
+
+
+def draw_weights(net: nn.Module, generator: torch.Generator) -> None:
+    """Fill a network's linear and convolutional layers as PyTorch does by default, from a generator of the caller's.
+
+    Source: He et al., "Delving deep into rectifiers" (2015), with PyTorch's slope of sqrt(5).
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            if layer.bias is not None:
+                reach = 1 / math.sqrt(layer.weight[0].numel())
+                nn.init.uniform_(layer.bias, -reach, reach, generator=generator)
 
 
 def save_weights(path: Path, net: nn.Module, *, kind: str, record: dict[str, Any]) -> None:

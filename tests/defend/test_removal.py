@@ -9,13 +9,13 @@ import torch
 
 from physadv.arrays import read_picture, to_picture, to_tensor
 from physadv.defend import parse_pipeline
-from physadv.defend.blocks import SIDE, BlockNet, BlockTraining, blocks_of, surprise_map, train_blocks
+from physadv.defend.blocks import SIDE, BlockNet, BlockTraining, _aside, _where, blocks_of, surprise_map, train_blocks
 from physadv.defend.chance import Noise, ResizePad
 from physadv.defend.entropy import local_entropy
 from physadv.defend.erase import Erase
 from physadv.defend.erase_training import scene
 from physadv.defend.hostile import hostile_textures
-from physadv.defend.learned import load_weights, save_weights
+from physadv.defend.learned import draw_weights, load_weights, save_weights
 from physadv.defend.lgs import LocalGradientSmoothing
 from physadv.defend.pixel_deflection import PixelDeflection, attention_map, denoised
 from physadv.defend.removal import GIVEN_AWAY, Fill, RemovalDefence, filled, marks
@@ -176,6 +176,36 @@ def test_blocks_learn_clean_pictures_and_are_surprised_by_noise(tmp_path: Path) 
     assert len(boxes) == 1 and boxes[0] is not None
     assert boxes[0] == pytest.approx((320, 224, 416, 320), abs=26)
     assert guard.detect(Frame(smooth(640, 480), 1, 0, 0.0)).alerts == ()
+
+
+@pytest.mark.parametrize("size", [(416, 234), (234, 416), (250, 187), (64, 64)])
+def test_no_block_trained_on_shows_a_pixel_of_what_is_kept_aside(size: tuple[int, int]) -> None:
+    aside = _aside(size, 0)
+    for scale in (1.0, 0.6):
+        to = (round(size[0] * scale), round(size[1] * scale))
+        kept, trained = _where(aside, to).T
+        rows, columns = blocks_of(np.zeros((to[1], to[0], 3), np.uint8))[1]
+        shown = np.zeros((2, rows * 8 + 8, columns * 8 + 8), bool)
+        for n, mask in enumerate((kept, trained)):
+            for row, column in np.argwhere(mask.reshape(rows, columns)):
+                shown[n, row * 8 : row * 8 + SIDE, column * 8 : column * 8 + SIDE] = True
+        assert not (shown[0] & shown[1]).any() and trained.mean() > 0.3
+        assert kept.mean() > 0.03 or scale < 1
+
+
+def test_training_leaves_the_callers_chance_alone() -> None:
+    torch.manual_seed(7)
+    nets = []
+    for _ in range(2):
+        nets.append(train_blocks([smooth(640, 480)], BlockTraining(steps=2, batch=16, imgsz=320)))
+        torch.rand(3)
+    assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True))
+    same = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    plain, drawn = BlockNet(), BlockNet()
+    draw_weights(drawn, same)
+    for a, b in zip(plain.parameters(), drawn.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_too_few_clean_blocks_are_refused() -> None:
