@@ -407,7 +407,7 @@ class Demo:
         assert self._vision is not None
         controls, vision = self._controls, self._vision
         dressed = self._dressed(frame)
-        given, people, bare, stage = vision.look(frame, controls, dressed=dressed)
+        given, wearers, people, bare, stage = vision.look(frame, controls, dressed=dressed)
         guard = vision.guard
         conf = max(controls.conf, vision.detector.min_conf)
         self.notices.alerts(people.alerts)
@@ -423,6 +423,7 @@ class Demo:
             controls=controls,
             defences=tuple(d.name for d in guard.pipeline.defences) if guard is not None else (),
             worn=controls.wear if dressed and vision.worn is not None else "",
+            wearers=wearers,
             stage_ms=stage,
             lines=self._lines(controls),
             claims=guard.claims if guard is not None else (),

@@ -26,9 +26,9 @@ class Shown:
 
     frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that counts,
     thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest person
-    score before the threshold, of the answer that counts; bare_top: the same without the defence, or None. sizes: each
-    person's size and distance as text, with a camera profile. lines: written into the picture. claims: what certifying
-    defences say is proven.
+    score before the threshold, of the answer that counts; bare_top: the same without the defence, or None. wearers: whom
+    the pattern was put on, found in the camera's own picture, or None without one. sizes: each person's size and distance
+    as text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven.
     """
 
     number: int
@@ -41,6 +41,7 @@ class Shown:
     controls: Controls
     defences: tuple[str, ...]
     worn: str
+    wearers: Detections | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
@@ -102,36 +103,37 @@ class Vision:
 
     def look(
         self, clean: Frame, controls: Controls, *, dressed: bool
-    ) -> tuple[Frame, Detections, Detections | None, dict[str, float]]:
-        """Return the picture given to the detectors, the answer that counts, the bare answer beside it, ms by stage.
+    ) -> tuple[Frame, Detections | None, Detections, Detections | None, dict[str, float]]:
+        """Return the picture given to the detectors, whom it was put on, two answers, ms by stage.
 
-        Answers are not thresholded. The bare one is None without a defence, or where the comparison is switched off.
+        The wearers are None where no pattern is on. The answers are the one that counts and the bare one beside it, not
+        thresholded; the bare one is None without a defence, or where the comparison is switched off.
 
         Raises: SwitchedOff if a defence failed or took too long.
         """
         stage: dict[str, float] = {}
-        frame = clean
+        frame, wearers = clean, None
         if self.worn is not None and dressed:
             start = perf_counter()
-            seen = self._bare(clean)
+            wearers = self._bare(clean)
             placed = perf_counter()
-            frame = clean.with_pixels(self.worn.apply(clean.pixels, seen))
+            frame = clean.with_pixels(self.worn.apply(clean.pixels, wearers))
             stage["place"], stage["wear"] = (placed - start) * 1000, (perf_counter() - placed) * 1000
         if self.guard is None:
             start = perf_counter()
             people = self._bare(frame)
             stage["detect"] = (perf_counter() - start) * 1000
-            return frame, people, None, stage
+            return frame, wearers, people, None, stage
         start = perf_counter()
         people = self._defended(self.guard, frame)
         stage["defended"] = (perf_counter() - start) * 1000
         self.defence_ms = self.guard.cost_ms
         if not controls.compare:
-            return frame, people, None, stage
+            return frame, wearers, people, None, stage
         start = perf_counter()
         bare = self._bare(frame)
         stage["detect"] = (perf_counter() - start) * 1000
-        return frame, people, bare, stage
+        return frame, wearers, people, bare, stage
 
     def _bare(self, frame: Frame) -> Detections:
         if self._worker is None:

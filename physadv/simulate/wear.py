@@ -94,18 +94,25 @@ class Worn:
         self._wearers = fresh
 
     def _dress(self, out: UInt8Array, wearer: _Wearer) -> None:
-        keypoints = None if wearer.keypoints is None else wearer.keypoints[None]
-        quad = self.quads(wearer.xyxy[None], keypoints)[0]
         light = _light(out, wearer.xyxy)
+        for quad, cut in self.pieces(wearer.xyxy, wearer.keypoints):
+            pyramid, tiles = (self._pyramid, (1.0, 1.0)) if cut is None else self.cloth(*cut)
+            paste(out, pyramid, quad, tiles=tiles, light=light)
+
+    def pieces(
+        self, xyxy: Float32Array, keypoints: Float32Array | None
+    ) -> list[tuple[Float32Array, tuple[float, float] | None]]:
+        """Return what one person, xyxy (4,) and keypoints (17, 3), wears, sleeves first: corners (4, 2) and cloth.
+
+        The cloth is the centimetres of the texture that a piece shows, or None for a print that is shown once, whole.
+        """
+        points = None if keypoints is None else keypoints[None]
+        quad = self.quads(xyxy[None], points)[0]
         if self.patch.target != "tshirt":
-            paste(out, self._pyramid, quad, tiles=(1.0, 1.0), light=light)
-            return
+            return [(quad, None)]
         # A texture repeats every `size_cm`, on the front and, at the same scale, on the sleeves.
-        seen = shoulders_visible(keypoints, 1)
-        sleeves = [] if keypoints is None else list(sleeve_quads(keypoints, seen)[1])
-        for piece, (width, height) in [(s, SLEEVE_CM) for s in sleeves] + [(quad, FRONT_CM)]:
-            pyramid, tiles = self.cloth(width, height)
-            paste(out, pyramid, piece, tiles=tiles, light=light)
+        sleeves = [] if points is None else list(sleeve_quads(points, shoulders_visible(points, 1))[1])
+        return [*((sleeve, SLEEVE_CM) for sleeve in sleeves), (quad, FRONT_CM)]
 
     def cloth(self, width: float, height: float) -> tuple[list[UInt8Array], tuple[float, float]]:
         """Return the `mip_levels` of what a piece of cloth of that many centimetres shows, and its repeats on it."""

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 from physadv.errors import PhysadvError
 from physadv.live.demo import Demo
 from physadv.live.wardrobe import Wardrobe
-from physadv.web import calibrate, camera, control, files, pictures
+from physadv.web import calibrate, camera, control, files, pictures, world
 from physadv.web import print as printing
 from physadv.web.gate import Gate
 from physadv.web.room import STATIC, Room, page
@@ -36,7 +36,7 @@ Part = Callable[[Room], APIRouter]
 # With or without a running demo.
 PARTS: tuple[Part, ...] = (printing.router, calibrate.router)
 # Only with one.
-LIVE_PARTS: tuple[Part, ...] = (pictures.router, control.router, camera.router, files.router)
+LIVE_PARTS: tuple[Part, ...] = (pictures.router, control.router, camera.router, files.router, world.router)
 # Links in every page's header: path -> title.
 PAGES: dict[str, str] = {"/print": "Print", "/show": "True size", "/calibrate": "Calibrate"}
 LIVE_PAGES: dict[str, str] = {"/": "Live"}

@@ -167,6 +167,33 @@ def test_parameters_reach_the_defence_and_another_viewers_switch(stand: Stand) -
     eventually(other, "() => document.getElementById('defence-jpeg').checked")
 
 
+def test_the_simulated_world_is_drawn_when_it_is_opened_and_changed(stand: Stand) -> None:
+    page = stand.page
+    page.click("#world summary")
+    eventually(page, "() => document.getElementById('world-says').textContent.includes('No pattern is worn')")
+    page.check("#patches input[value='checkers']", force=True)
+    eventually(page, "() => document.getElementById('world-sheet').naturalWidth > 1000", timeout=20)
+    assert page.text_content("#world-says") == ""
+    for action in ("e('world-strength').value = 1.5; e('world-strength').dispatchEvent(new Event('input'))",
+                   "e('world-again').click()", "e('world-goes-on').click()"):  # fmt: skip
+        before = page.get_attribute("#world-sheet", "src")
+        page.evaluate(f"() => {{ const e = (id) => document.getElementById(id); {action}; }}")
+        eventually(page, "(old) => document.getElementById('world-sheet').src !== old", before, timeout=20)
+    before = page.get_attribute("#world-sheet", "src")
+    eventually(page, "(old) => document.getElementById('world-sheet').src !== old", before, timeout=20)
+
+
+def test_what_time_cannot_know_is_said_below_the_picture(stand: Stand) -> None:
+    stand.page.check("#defence-persistence", force=True)
+    stand.page.wait_for_selector("#aside:not([hidden])", timeout=2000)
+    assert "time cannot know" in stand.page.text_content("#aside")
+    assert stand.page.is_hidden("#cry")
+    assert stand.page.evaluate(
+        """() => [...document.querySelectorAll(".pane")].every((pane) =>
+          pane.getBoundingClientRect().bottom <= document.getElementById("aside").getBoundingClientRect().top)"""
+    )
+
+
 def test_recording_from_the_page_gives_a_file_that_plays(stand: Stand) -> None:
     page = stand.page
     page.click("#record")

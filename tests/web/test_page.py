@@ -210,6 +210,22 @@ def test_what_persistence_has_to_say_is_written_on_the_picture(client: TestClien
         assert "time cannot know" in header["cry"]["text"]
 
 
+def test_the_simulated_world_is_drawn_of_the_worn_pattern_once_a_second(client: TestClient, running: Demo) -> None:
+    told = client.get("/api/world.jpg")
+    assert told.status_code == 422
+    assert "no pattern is worn" in told.json()["error"]
+    name = client.post("/api/patches?name=mine.png", content=png()).json()["name"]
+    client.post("/api/controls", json={"wear": name})
+    until(lambda: running.latest is not None and running.latest.worn == name)
+    drawn = client.get("/api/world.jpg", params={"strength": 0.5, "columns": 4, "seed": 3})
+    assert drawn.status_code == 200
+    sheet = cv2.imdecode(np.frombuffer(drawn.content, np.uint8), cv2.IMREAD_COLOR)
+    assert sheet is not None
+    assert sheet.shape == (3 * 194 - 2, 4 * 194 - 2, 3)
+    assert client.get("/api/world.jpg").status_code == 204
+    assert client.get("/api/world.jpg", params={"strength": 7}).status_code == 422
+
+
 def test_a_snapshot_is_the_annotated_picture(client: TestClient) -> None:
     image = cv2.imdecode(np.frombuffer(client.get("/api/snapshot.png").content, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None

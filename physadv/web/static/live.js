@@ -5,10 +5,12 @@ import { Defences } from "./defences.js";
 import { api, attempt, byId, el, say, settled, toast } from "./dom.js";
 import { drawPeople } from "./overlay.js";
 import { Stream } from "./stream.js";
+import { SimulatedWorld } from "./world.js";
 
 const options = await api("/api/options");
 const chart = new StripChart(byId("chart"));
 const defences = new Defences(options, applyControls);
+const world = new SimulatedWorld();
 let state = null;
 let touched = { at: 0 };
 let patchNames = "";
@@ -34,16 +36,16 @@ function onPicture(header, image, seen) {
   const defended = header.defences.length > 0;
   say(byId("main-name"), !defended ? "detector" : seen && byId("seen").checked ? "given to the detector" : "defended");
   say(byId("main-says"), summary(header.people, header.top));
-  const cry = byId("cry");
-  cry.hidden = !header.cry;
-  if (header.cry) {
-    cry.dataset.kind = header.cry.kind;
-    say(cry, header.cry.text);
-  }
+  // What cannot be known is said below the picture, what is missed upon it.
+  const note = header.cry?.kind === "notice";
+  byId("cry").hidden = !header.cry || note;
+  byId("aside").hidden = !note;
+  if (header.cry) say(byId(note ? "aside" : "cry"), header.cry.text);
   say(byId("legend-main"), defended ? "defended" : "detector");
   byId("legend-bare").hidden = !both;
   if (both) say(byId("bare-says"), summary(header.bare, header.bare_top));
   chart.add(header.top, header.bare_top, header.conf);
+  world.follow(header.worn, state?.controls.wear_size);
 }
 
 function paint(canvas, image, people, alerts, k) {

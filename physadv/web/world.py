@@ -1,0 +1,95 @@
+"""The simulated world on the page: the worn pattern on the newest picture's people, as training draws it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from physadv.errors import DataError
+from physadv.live.demo import Demo
+from physadv.settings import Settings
+from physadv.simulate.views import simulated_views
+from physadv.simulate.wear import Worn
+from physadv.simulate.world import World
+from physadv.types import UInt8Array
+from physadv.web.room import Room
+
+VIEWS, SIDE, GAP = 12, 192, 2
+# Between two drawings, whoever asks: a second, or this many times what the last one took, so that the loop keeps the
+# machine.
+REST = 4
+PAUSE_S = 1.0
+
+
+class Wanted(Settings):
+    """What is to be drawn. strength: every dial of the simulated world. seed: the draw. columns: of the grid of views."""
+
+    strength: float = Field(default=0.3, ge=0, le=3)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    columns: int = Field(default=6, ge=1, le=VIEWS)
+
+
+def router(room: Room) -> APIRouter:
+    """Return `/api/world.jpg`: a grid of views, or 204 while another is drawn or was a moment ago.
+
+    It answers with a DataError where there is no picture, no pattern on it, or nobody to wear it.
+    """
+    out = APIRouter(prefix="/api")
+    demo = room.live
+    drawing = threading.Lock()
+    # One thread for all: the compute library keeps a team of its own per calling thread.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="world")
+    rested = 0.0
+
+    @out.get("/world.jpg")
+    def world(wanted: Annotated[Wanted, Query()]) -> Response:
+        nonlocal rested
+        if not drawing.acquire(blocking=False):
+            return Response(status_code=204)
+        try:
+            start = time.monotonic()
+            if start < rested:
+                return Response(status_code=204)
+            data = pool.submit(lambda: _sheet(_views(demo, wanted), wanted.columns)).result()
+            end = time.monotonic()
+            rested = end + max(PAUSE_S, REST * (end - start))
+        finally:
+            drawing.release()
+        return Response(data, media_type="image/jpeg")
+
+    return out
+
+
+def _views(demo: Demo, wanted: Wanted) -> list[UInt8Array]:
+    shown, controls = demo.latest, demo.controls
+    if shown is None or shown.wearers is None or not controls.wear:
+        raise DataError("simulated world: no pattern is worn; choose one and it is drawn here")
+    return simulated_views(
+        Worn(demo.wardrobe.get(controls.wear), size_cm=controls.wear_size),
+        shown.clean.pixels,
+        shown.wearers,
+        world=World.of(wanted.strength),
+        count=VIEWS,
+        size=SIDE,
+        generator=torch.Generator().manual_seed(wanted.seed),
+    )
+
+
+def _sheet(views: list[UInt8Array], columns: int) -> bytes:
+    """Return the views row by row as one JPEG, the last row filled up with black."""
+    rows = -(-len(views) // columns)
+    step = SIDE + GAP
+    sheet = np.zeros((rows * step - GAP, columns * step - GAP, 3), np.uint8)
+    for n, view in enumerate(views):
+        y, x = n // columns * step, n % columns * step
+        sheet[y : y + SIDE, x : x + SIDE] = view
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return data.tobytes()
