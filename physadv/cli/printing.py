@@ -11,6 +11,7 @@ from rich.console import Console
 
 from physadv.cli.base import Command as BaseCommand
 from physadv.controls import Control
+from physadv.errors import FabricationError
 from physadv.fabricate.poster import Printed, print_patch
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize, Texels
 from physadv.fabricate.units import cm
@@ -41,7 +42,14 @@ class Command(BaseCommand):
     )
 
     def run(self) -> int:
-        """Write the file and say what to do with it."""
+        """Write the file and say what to do with it.
+
+        Raises: FabricationError if flags do not go together.
+        """
+        if self.for_person is None and self.model_fields_set & {"rule", "scale"}:
+            raise FabricationError(
+                "--rule, --scale: only with --for-person, whose height they turn into a size; or use --size"
+            )
         patch = load_patch(self.patch)
         settings = PrintSettings(**self.model_dump(exclude={"patch", "out"}))
         suffix = "png" if self.garment == "dtg" else "pdf"

@@ -26,11 +26,17 @@ class PrintSettings(Settings):
     size: str | None = Field(
         default=None, description="printed width, such as 36cm or 14in; without it the pattern's own"
     )
-    for_person: str | None = Field(default=None, description="height of the wearer (170cm); size by rule and scale")
-    rule: Literal["area", "diagonal", "height"] = Field(default="diagonal", description="of what scale is a fraction")
-    scale: float = Field(default=0.2, description="side of the pattern as a fraction of the person, by rule")
+    for_person: str | None = Field(default=None, description="height of the wearer (170cm): size by --rule and --scale")
+    rule: Literal["area", "diagonal", "height"] = Field(
+        default="diagonal",
+        description="what --scale is a fraction of: the standing person's sqrt(width x height), diagonal or height",
+    )
+    scale: float = Field(
+        default=0.2,
+        description="side of the pattern as a fraction of the person, above 0 and under 1; with --for-person",
+    )
     control: Control | None = Field(
-        default=None, description="print a control in its place: grey, white, noise, shuffled"
+        default=None, description="print a control of the same size in its place; without it the pattern"
     )
     garment: Garment | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from physadv.cli import main
 from physadv.errors import FabricationError
 from physadv.fabricate.layout import row_name
 from physadv.fabricate.poster import print_patch, printed_size
@@ -42,6 +43,15 @@ def test_one_line_says_what_to_do(cells: Patch, tmp_path: Path, values: dict[str
     with pytest.raises(FabricationError, match=message) as caught:
         print_patch(cells, PrintSettings.model_validate(values), tmp_path / out)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [["--scale", ".3"], ["--rule", "area", "--size", "30cm"]])
+def test_a_rule_without_a_person_is_refused(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["print", "chest-v1", *flags, "--out", str(tmp_path / "x.pdf")]) == 2
+    assert "--for-person" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
