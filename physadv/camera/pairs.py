@@ -31,6 +31,11 @@ MOST_PAIRS, MOST_SAMPLES = 200, 3000
 # Farther off than this share of the picture is another crop, not a registration error.
 FARTHEST = 0.06
 ALIKE = 0.35
+# Colours between these shares of full are light, not white: a photograph that clips this share of them says nothing of
+# the rest.
+LIGHT, CLIPPED, WASHED_OUT = (0.6, 0.85), 251, 0.25
+# Mean difference between the channels, of 255: below the first a picture is grey, above the second it is coloured.
+GREY, COLOURED = 2.0, 8.0
 # Fewer plates than this are split into blocks to hold some out.
 WHOLE_PLATES = 5
 BLOCKS = 4
@@ -141,7 +146,25 @@ def load_plate(original: Path, photo: Path) -> tuple[Plate | None, str]:
         return None, f"has another shape than its original ({size}): crop it to the whole plate"
     scale = SIDE / max(one.shape[:2])
     size_px = (max(round(one.shape[1] * scale), 4 * CELL), max(round(one.shape[0] * scale), 4 * CELL))
-    return Plate(photo.name, _resize(one, size_px), _resize(two, size_px)), ""
+    plate = Plate(photo.name, _resize(one, size_px), _resize(two, size_px))
+    why = _spoilt(plate)
+    return (None, why) if why else (plate, "")
+
+
+def _spoilt(plate: Plate) -> str:
+    """Return why the photograph cannot tell the colours of its original, or ""."""
+    brightest = plate.digital.max(2) / 255
+    light = (brightest > LIGHT[0]) & (brightest < LIGHT[1])
+    clipped = float((plate.photo.max(2)[light] >= CLIPPED).mean()) if light.mean() > 0.01 else 0.0
+    if clipped > WASHED_OUT:
+        return f"is over-exposed ({clipped:.0%} of its light colours are clipped): lower the exposure and lock it"
+    if _chroma(plate.photo) < GREY and _chroma(plate.digital) > COLOURED:
+        return "is grey, its original is not: photograph it in colour"
+    return ""
+
+
+def _chroma(picture: UInt8Array) -> float:
+    return float((picture.max(2).astype(np.int16) - picture.min(2)).mean())
 
 
 def register(plate: Plate, guess: ColourMap) -> tuple[Plate, float]:
@@ -355,5 +378,5 @@ def _refuse_most(skipped: list[tuple[str, str]], total: int) -> None:
         name, why = skipped[0]
         raise CalibrationError(
             f"{len(skipped)} of {total} photographs cannot be used: {name} {why}; expected whole plates, cropped, upright, "
-            "under the names of their originals; no profile was saved"
+            "well exposed, under the names of their originals; no profile was saved"
         )

@@ -90,6 +90,15 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
     return 2
 
 
+def checked_png(flag: str, path: Path | None) -> None:
+    """Do nothing for a path at which a PNG picture can be written, or None.
+
+    Raises: SettingsError for a name of another kind: the file would not be what it says.
+    """
+    if path is not None and path.suffix.lower() != ".png":
+        raise SettingsError(f"{flag}: expected a file name ending in .png, got {str(path)!r}")
+
+
 def _take_config(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
     """Return argv without `--config FILE`, and the values that file holds.
 

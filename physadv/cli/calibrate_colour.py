@@ -17,6 +17,7 @@ from physadv.camera.pictures import comparison
 from physadv.camera.printing import Photo, chart_profile, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.base import checked_png
 from physadv.errors import CalibrationError, SettingsError
 from physadv.fabricate.colour_chart import write_chart
 from physadv.files import sha256_of
@@ -35,7 +36,11 @@ class Command(BaseCommand):
     )
     digital: Path | None = Field(None, description="folder of the digital originals of the plates in --photo")
     printer: str = Field("printer", description="name of printer, ink and paper or cloth, for the profile")
-    camera: str = Field("camera", description="name of the camera, or its profile by name or path")
+    camera: str = Field(
+        "camera",
+        description="name of the camera, or its profile by name or path: takes its lens out of photographs of the chart, "
+        "and ties the printer's profile to it",
+    )
     out: Path | None = Field(None, description="profile to write; without it calib/printers/PRINTER+CAMERA.json")
     preview: Path | None = Field(None, description="also write a .png of colours asked for, predicted and seen")
     seed: int = Field(0, ge=0, description="chooses what is held out")
@@ -46,6 +51,7 @@ class Command(BaseCommand):
         Raises: SettingsError for flags that do not fit together. CalibrationError if nothing worth saving comes out.
         """
         console = Console(highlight=False, soft_wrap=True)
+        checked_png("--preview", self.preview)
         if self.chart is not None:
             write_chart(self.chart)
             console.print(f"{self.chart}: print at 100 %, photograph the whole sheet, then --photo", markup=False)
@@ -59,7 +65,7 @@ class Command(BaseCommand):
                 checked_name(name)
             except ValueError as error:
                 raise SettingsError(f"{flag}: {error}") from error
-        camera = self._camera_profile()
+        camera = self._camera_profile(console)
         fitted = self._pairs if self.digital else self._charts
         profile, samples = fitted(camera, console)
         path = self.out or Path("calib") / "printers" / f"{profile.name}.json"
@@ -72,10 +78,15 @@ class Command(BaseCommand):
     def _camera_name(self) -> str:
         return Path(self.camera).stem if self.camera.endswith(".json") else self.camera
 
-    def _camera_profile(self) -> CameraProfile | None:
-        """Return the camera's profile if there is one under that name; a path must hold one."""
-        named = Path("calib") / "cameras" / f"{self.camera}.json"
-        if not self.camera.endswith(".json") and not named.is_file():
+    def _camera_profile(self, console: Console) -> CameraProfile | None:
+        """Return the camera's profile, or say that there is none of that name; a path must hold one."""
+        known = CameraProfile.known()
+        if not self.camera.endswith(".json") and self.camera not in known:
+            console.print(
+                f"--camera {self.camera}: no camera profile of that name (known: {', '.join(known) or 'none'}), so no lens "
+                "is taken out",
+                markup=False,
+            )
             return None
         profile = CameraProfile.load(self.camera)
         profile.check_age()
@@ -120,9 +131,8 @@ class Command(BaseCommand):
         light = (
             f"common light uneven by {reading.uneven:.2f}, taken out" if reading.uneven > 1 else "light taken as even"
         )
-        console.print(
-            f"{len(reading.used)} pairs, {len(reading.samples)} cells; {light}; held out: {held}", markup=False
-        )
+        count = "1 pair" if len(reading.used) == 1 else f"{len(reading.used)} pairs"
+        console.print(f"{count}, {len(reading.samples)} cells; {light}; held out: {held}", markup=False)
         photos = [{"name": two.name, "sha256": sha256_of(two)} for _, two in pairs if two.name in set(reading.used)]
         with console.status("fitting"):
             profile = printer_profile(

@@ -89,6 +89,7 @@ def test_the_guide_leads_to_a_profile_and_reads_the_chart(
         page.set_input_files("#chart-photo", str(photo))
         eventually(page, "() => document.getElementById('colours').naturalWidth > 0", timeout=20)
         assert "saved matt+phone" in page.text_content("#colour-says")
+        assert "no camera profile named phone" in page.text_content("#colour-says")
         assert PrinterProfile.load(tmp_path / "calib" / "printers" / "matt+phone.json").held_out["mean"] == 1
     finally:
         for context in browser.contexts:

@@ -11,10 +11,12 @@ from sim_print_camera import PrintAndCamera, variant
 from physadv.camera.chart import chart
 from physadv.camera.chart_reading import read_chart
 from physadv.camera.difference import srgb_difference
-from physadv.camera.profile import PrinterProfile
+from physadv.camera.pairs import load_plate
+from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.cli import main
 from physadv.errors import CalibrationError
 from physadv.types import UInt8Array
+from tests.camera.test_profile import camera
 
 CORNERS = np.array([[230, 60], [1040, 90], [1090, 1240], [170, 1180]], float)
 SIZE = (1260, 1300)
@@ -70,6 +72,27 @@ def test_a_chart_gives_a_profile_within_bounds(good: UInt8Array, tmp_path: Path)
     sent = profile.precompensate(torch.from_numpy(target).T[None, :, :, None], relative=False)[0, :, :, 0].T
     assert srgb_difference(PrintAndCamera().colours(sent.double().numpy()), target).mean() < 4
     assert 100 <= len(profile.printable()) == len(profile.printable_digital())
+
+
+def test_the_lens_is_taken_out_wherever_a_profile_of_that_name_is_found(
+    good: UInt8Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, out = save(tmp_path / "good.png", good), tmp_path / "p.json"
+    given: list[CameraProfile | None] = []
+
+    def seen(*_: object, camera_profile: CameraProfile | None, **__: object) -> None:
+        given.append(camera_profile)
+        raise CalibrationError("far enough")
+
+    monkeypatch.setattr("physadv.cli.calibrate_colour.chart_profile", seen)
+    # As beside the package, where the working folder is another.
+    monkeypatch.setattr(CameraProfile, "_folders", classmethod(lambda _: [tmp_path / "beside"]))
+    camera().model_copy(update={"name": "sim"}).save(tmp_path / "beside" / "sim.json")
+    assert run(photo, out) == 2
+    assert given[0] is not None and given[0].name == "sim"
+    assert main(["calibrate", "colour", "--photo", str(photo), "--camera", "simm"]) == 2
+    assert given[1] is None
+    assert "--camera simm: no camera profile of that name (known: sim)" in capsys.readouterr().out
 
 
 def test_light_is_flattened(good: UInt8Array) -> None:
@@ -151,6 +174,22 @@ def test_plates_that_do_not_belong_together_are_refused(tmp_path: Path, capsys: 
     assert "same name" in capsys.readouterr().err
     assert main([*argv[:2], "--digital", str(tmp_path / "nowhere"), "--photo", str(photo), "--out", str(out)]) == 2
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("kind", "says"), [("bright", "over-exposed"), ("grey", "is grey"), ("good", "")])
+def test_a_photograph_that_cannot_tell_colours_is_left_out_with_the_reason(
+    kind: str, says: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    cells = rng.integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    plate = np.asarray(cv2.resize(cells, (240, 180), interpolation=cv2.INTER_NEAREST), np.uint8)
+    corners = np.array([[0, 0], [300, 0], [300, 225], [0, 225]], float)
+    seen = variant(2).photograph(plate, corners, (300, 225), rng, stops=3.0 if kind == "bright" else 0.0)
+    if kind == "grey":
+        seen = np.repeat(seen.mean(2, keepdims=True).astype(np.uint8), 3, 2)
+    found, why = load_plate(save(tmp_path / "plate.png", plate), save(tmp_path / "seen.png", seen))
+    assert (found is None) == bool(says)
+    assert says in why
 
 
 def test_the_chart_is_written_as_pdf_and_png_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

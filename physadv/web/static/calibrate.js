@@ -158,9 +158,10 @@ byId("chart-photo").addEventListener("change", () => attempt(async () => {
   told.removeAttribute("data-wrong");
   try {
     const asked = new URLSearchParams({ printer: byId("printer").value, camera: byId("name").value, file: file.name });
-    const { name, held_out: off, picture } = await api(`/api/calibrate/colour?${asked}`, file);
+    const { name, held_out: off, picture, lens } = await api(`/api/calibrate/colour?${asked}`, file);
     say(told, `saved ${name}: colours it had not seen are off by ${off.mean.toFixed(1)} dE2000 on average (95 %: ${off.p95.toFixed(1)}), `
-      + `without the map by ${off.no_map_mean.toFixed(1)}. Train with --printer ${name}.`);
+      + `without the map by ${off.no_map_mean.toFixed(1)}. ${lens ? "The lens was taken out." : `No lens was taken out: there is no camera profile named ${byId("name").value}.`} `
+      + `Train with --printer ${name}.`);
     byId("colours").src = picture;
     byId("colours").hidden = false;
   } catch (error) {
