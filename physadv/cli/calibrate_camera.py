@@ -21,6 +21,7 @@ from physadv.capture.images import ImageSource
 from physadv.capture.latest import Latest, SourceState
 from physadv.capture.settings import CaptureSettings
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.base import checked_png
 from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
 from physadv.types import Frame, Source, UInt8Array
@@ -37,18 +38,30 @@ class Command(BaseCommand):
     name: str = Field("camera", description="name of the camera, for the profile")
     source: str = Field("auto", description="webcam, address, video, picture folder or glob, as of `physadv live`")
     board: str = Field("a4", description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10")
-    square_mm: float | None = Field(None, gt=0, le=1000, description="side of a square as measured on the print")
-    marker_mm: float | None = Field(None, gt=0, le=1000, description="side of a marker as measured on the print")
-    dictionary: Literal["4x4", "5x5", "6x6", "7x7"] | None = Field(None, description="family of markers on the board")
+    square_mm: float | None = Field(
+        None, gt=0, le=1000, description="side of a square in mm as measured on the print; the board's own unless given"
+    )
+    marker_mm: float | None = Field(
+        None, gt=0, le=1000, description="side of a marker in mm as measured on the print; in proportion unless given"
+    )
+    dictionary: Literal["4x4", "5x5", "6x6", "7x7"] | None = Field(
+        None, description="family of markers on the board; 5x5 unless given"
+    )
     sheet: Path | None = Field(None, description="write the board as a .pdf to print and end")
-    paper: str = Field("a4", description="paper for --sheet; the a3 board goes on a3")
+    paper: str = Field("a4", description="paper for --sheet: a5 to a0, letter, legal, tabloid; the a3 board goes on a3")
     ui: Literal["web", "headless"] = Field("web", description="guide a live camera on a page, or in this terminal")
-    host: str = Field("127.0.0.1", description="address the page is served on")
+    host: str = Field("127.0.0.1", description="address the page is served on; other than this machine: token")
     port: int = Field(8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
-    seconds: float = Field(120, gt=0, le=86400, description="give up a headless live calibration after this long")
-    width: int | None = Field(None, ge=16, le=16384, description="picture width asked of a webcam")
-    height: int | None = Field(None, ge=16, le=16384, description="picture height asked of a webcam")
-    exposure: float | None = Field(None, description="lock a webcam's exposure at this value; kept in the notes")
+    seconds: float = Field(120, gt=0, le=86400, description="give up a headless live calibration after so many seconds")
+    width: int | None = Field(
+        None, ge=16, le=16384, description="picture width in pixels asked of a webcam; its own unless given"
+    )
+    height: int | None = Field(
+        None, ge=16, le=16384, description="picture height in pixels asked of a webcam; its own unless given"
+    )
+    exposure: float | None = Field(
+        None, description="lock a webcam's exposure at this value, in the driver's unit; kept too"
+    )
     white_balance: int | None = Field(
         None, ge=1000, le=20000, description="lock its white balance, in kelvin; kept too"
     )
@@ -63,9 +76,11 @@ class Command(BaseCommand):
     def run(self) -> int:
         """Return 0 when the sheet or the profile is written.
 
-        Raises: SettingsError for a name that cannot be a file's. CalibrationError if the fit is not worth saving.
+        Raises: SettingsError for a name that cannot be a file's, or a preview that is no PNG. CalibrationError if the fit
+        is not worth saving.
         """
         console = Console(highlight=False, soft_wrap=True)
+        checked_png("--preview", self.preview)
         board = board_of(self.board, square_mm=self.square_mm, marker_mm=self.marker_mm, dictionary=self.dictionary)
         if self.sheet is not None:
             paper = "a3" if self.board.lower() == "a3" and self.paper == "a4" else self.paper

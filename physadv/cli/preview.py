@@ -22,20 +22,32 @@ from physadv.simulate.world import World
 class Command(base.Command):
     """Write a contact sheet: a pattern on people under the simulated world, with the detector's confidences."""
 
-    patch: CliPositionalArg[str] = Field(description="pattern: a file, a run folder or a shipped name")
-    images: list[str] = Field(default_factory=list, description="folder of pictures or videos, YOLO data set, or video")
+    patch: CliPositionalArg[str] = Field(
+        description="a shipped name (chest-v1), a patch file, a picture or a run folder"
+    )
+    images: list[str] = Field(
+        default=[], description="folder of pictures or videos, YOLO data set, or video; repeatable, at least one"
+    )
     labels: Path | None = Field(None, description="folder of YOLO labels; without it the detector labels")
-    out: Path = Field(Path("preview.png"), description="the sheet")
-    framing: Framing = Field("mixed", description="street, webcam or mixed")
-    strength: float = Field(0.3, ge=0, le=3, description="of the simulated world")
-    columns: int = Field(6, ge=1, le=20)
-    rows: int = Field(4, ge=1, le=20)
+    out: Path = Field(Path("preview.png"), description="file to write, .png")
+    framing: Framing = Field(
+        "mixed", description="whole people in the street, upper bodies before a webcam, or half of each"
+    )
+    strength: float = Field(
+        0.3, ge=0, le=3, description="of the simulated world: 0 pastes, 1 is what cameras and cloth do, 3 the most"
+    )
+    columns: int = Field(6, ge=1, le=20, description="views side by side")
+    rows: int = Field(4, ge=1, le=20, description="rows of views; below them comes a row for each transform by itself")
     size: int = Field(224, ge=64, le=640, multiple_of=32, description="side of a view in pixels")
-    seed: int = Field(0, ge=0, lt=2**31)
-    detector: str = DEFAULT_DETECTOR
+    seed: int = Field(0, ge=0, lt=2**31, description="chooses views and draws; the same again gives the same sheet")
+    detector: str = Field(DEFAULT_DETECTOR, description="model whose confidences are written in, by name or path")
 
     def run(self) -> int:
-        """Draw the sheet and say where it is."""
+        """Draw the sheet and say where it is.
+
+        Raises: SettingsError if the sheet is not to be a PNG.
+        """
+        base.checked_png("--out", self.out)
         patch = load_patch(self.patch)
         cache = cache_dir() / "people" / find_weights(self.detector).sha256[:16]
         found = gather(

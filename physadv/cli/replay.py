@@ -23,10 +23,16 @@ class Command(base.Command):
 
     session: CliPositionalArg[Path] = Field(description="any file of the recording, or the folder it is in")
     loop: int = Field(default=0, ge=0, description="play it this many times; 0 for ever")
-    host: str = Field(default="127.0.0.1", min_length=1, description="address the page is served on")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="address the page is served on; other than this machine: token"
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
-    token: str = Field(default="", max_length=200, description="secret that the page's address must carry")
-    seconds: float | None = Field(default=None, gt=0, description="end after this many seconds")
+    token: str = Field(
+        default="", max_length=200, description="secret that the page's address must carry; made if host needs one"
+    )
+    seconds: float | None = Field(
+        default=None, gt=0, description="end after this many seconds; without it with --loop or Ctrl-C"
+    )
 
     def run(self) -> int:
         """Return 0 when the recording or --seconds is over."""

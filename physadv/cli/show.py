@@ -26,10 +26,12 @@ class Command(BaseCommand):
         description="a shipped name (chest-v1), a patch file, a picture or a run folder"
     )
     size: str | None = Field(default=None, description="shown width, such as 20cm; without it the pattern's own")
-    control: Control | None = Field(default=None, description="begin with a control: grey, white, noise, shuffled")
+    control: Control | None = Field(
+        default=None, description="begin with a control of the same size; without it with the pattern"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 lets a phone in, with a token")
-    port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free one")
-    seconds: float | None = Field(default=None, gt=0, description="end after this long; without it at Ctrl-C")
+    port: int = Field(default=8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
+    seconds: float | None = Field(default=None, gt=0, description="end after this many seconds; without it at Ctrl-C")
 
     def run(self) -> int:
         """Serve the page until Ctrl-C."""

@@ -71,14 +71,14 @@ class Command(base.Command):
     detector: list[str] = Field(default_factory=lambda: [DEFAULT_DETECTOR], description="repeatable")
     mix: Mix = Field("mean", description="how several detectors are weighed: mean, max, minmax (learned)")
     through: str | None = Field(None, description="train through a defence pipeline's twin, e.g. lgs,median")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of every draw: the same again gives the same pattern")
     strength: float | None = Field(None, ge=0, le=3, description="one dial for the whole simulated world")
-    ink: float | None = Field(None, ge=0, le=3, description="dial of printed colours; likewise the next five")
-    cloth: float | None = Field(None, ge=0, le=3)
-    geometry: float | None = Field(None, ge=0, le=3)
-    light: float | None = Field(None, ge=0, le=3)
-    erase: float | None = Field(None, ge=0, le=3)
-    sensor: float | None = Field(None, ge=0, le=3)
+    ink: float | None = Field(None, ge=0, le=3, description="dial of printed colours: 0 off, 1 as measured, 3 the most")
+    cloth: float | None = Field(None, ge=0, le=3, description="dial of wrinkles and folds")
+    geometry: float | None = Field(None, ge=0, le=3, description="dial of turns, perspective, size and offset")
+    light: float | None = Field(None, ge=0, le=3, description="dial of light, shadows and glare")
+    erase: float | None = Field(None, ge=0, le=3, description="dial of parts that are hidden")
+    sensor: float | None = Field(None, ge=0, le=3, description="dial of blur, noise and compression")
     worst_of: int | None = Field(None, ge=1, le=8, description="draws of which the most harmful is trained on")
     starts: int | None = Field(None, ge=1, le=16, description="random starts, of which the best goes on")
     texels: int | None = Field(
@@ -89,7 +89,7 @@ class Command(base.Command):
     accumulate: int | None = Field(None, ge=1, le=64, description="parts in which a batch is computed")
     crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,256,320")
     warm: float | None = Field(None, ge=0, le=1, description="share of the steps on views of the first size alone")
-    lr: float | None = Field(None, gt=0, le=1)
+    lr: float | None = Field(None, gt=0, le=1, description="learning rate of the pattern's texels; .08 unless given")
     margin: float | None = Field(
         None, ge=-5, le=10, description="logits below minus this are low enough; 1.5, before a webcam 2.5"
     )
@@ -112,7 +112,7 @@ class Command(base.Command):
     rule: Literal["area", "diagonal", "height"] = Field(
         "area", description="side on held-out people: --scale times this"
     )
-    scale: float | None = Field(None, gt=0.01, le=2)
+    scale: float | None = Field(None, gt=0.01, le=2, description="side on held-out people as a fraction of --rule")
     at: float | None = Field(None, ge=0, le=1, description="centre of the pattern down the person's box")
     held_out: float | None = Field(None, gt=0, lt=1, description="share of pictures held out")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")

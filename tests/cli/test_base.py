@@ -1,5 +1,6 @@
 """Flags, configuration files and errors of every verb: one line, exit code 2, never a traceback."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,25 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         text = capsys.readouterr().out
         assert f"usage: physadv {name}" in text
         assert "\n\n" in text
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["preview", "chest-v1", "--out", "x.jpg"],
+        ["calibrate", "camera", "--preview", "x.jpg"],
+        ["calibrate", "colour", "--preview", "x.jpg"],
+    ],
+)
+def test_a_picture_is_what_its_name_says(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert "expected a file name ending in .png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_is_explained(name: str) -> None:
+    command = import_module(COMMANDS[name][0]).Command
+    assert [flag for flag, info in command.model_fields.items() if len(info.description or "") < 8] == []
 
 
 @pytest.mark.parametrize("argv", [[], ["fly"], ["calibrate"], ["calibrate", "moon"]])
