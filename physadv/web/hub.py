@@ -40,20 +40,21 @@ class Packet:
 
 @dataclass(eq=False)
 class Viewer:
-    """One page. latency: ms from the start of encoding to its word that the picture was painted."""
+    """One page. latency: ms from the start of encoding, or its coming if that was later, to its word that it painted."""
 
     wants_seen: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     sent: dict[int, int] = field(default_factory=dict)
     last: int = -1
     latency: Recent = field(default_factory=Recent)
+    joined_ns: int = field(default_factory=time.monotonic_ns)
 
     def next(self, packet: Packet | None) -> Packet | None:
         """Return the packet if this viewer has not had it and is not behind with too many."""
         if packet is None or packet.number == self.last or len(self.sent) >= UNACKNOWLEDGED:
             return None
         self.last = packet.number
-        self.sent[packet.number] = packet.began_ns
+        self.sent[packet.number] = max(packet.began_ns, self.joined_ns)
         return packet
 
     def acknowledge(self, number: int) -> None:

@@ -18,6 +18,7 @@ from physadv.capture.browser import BrowserSource
 from physadv.defend import DEFENCES
 from physadv.live.demo import Demo
 from physadv.web.app import build_app
+from physadv.web.hub import Packet, Viewer
 from tests.live.scene import Camera, demo, picture, until
 
 HERE = "http://127.0.0.1:8000"
@@ -90,6 +91,14 @@ def test_who_does_not_acknowledge_gets_two_pictures_and_the_state_goes_on(client
         slow.send_text(json.dumps({"ack": 10**9}))
         # What comes after the pause is new, not what was left waiting.
         assert next_picture(slow)[0]["n"] >= newest - 2
+
+
+def test_a_picture_older_than_its_viewer_does_not_count_as_slow() -> None:
+    viewer = Viewer()
+    packet = Packet(7, b"", viewer.joined_ns - 10**11)
+    assert viewer.next(packet) is packet
+    viewer.acknowledge(7)
+    assert viewer.latency.percentile(50) < 10_000
 
 
 def test_a_slow_viewer_slows_neither_the_loop_nor_another_viewer(client: TestClient, running: Demo) -> None:
