@@ -26,6 +26,7 @@ from physadv.attack.score import Score
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
 from physadv.attack.trace import culprit
+from physadv.detect.attacked import device_of, reseed, side_for
 from physadv.errors import TrainingError
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.simulate.blur import blurred
@@ -63,7 +64,8 @@ class Task:
 
     scorers: each gives a pattern's figures on held-out people; their badness is averaged. region: (1, t, t) mask. look:
     (3, t, t). printable: (k, 3) colours for the non-printability score. palette: (k, 3) colours to which the pattern is
-    held. begin: (3, t, t) to start from. identity: what must not change between a run and its resumption.
+    held. begin: (3, t, t) to start from. identity: what must not change between a run and its resumption. device: where all
+    detectors are, and so the pattern too.
     """
 
     settings: TrainSettings
@@ -78,10 +80,13 @@ class Task:
     identity: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     name: str = "patch"
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device: torch.device = field(init=False)
     crew: Crew = field(default_factory=Crew)
     worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1), repr=False)
     ahead: dict[tuple[int, int, int], Future[tuple[Scene, list[WorldDraw]]]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.device = device_of(self.detectors[0])
 
     def pattern(self, start: int = 0) -> Pattern:
         """Return an untrained pattern; every random start has its own."""
@@ -224,6 +229,9 @@ def _attack(
     task: Task, views: Views, pattern: Pattern, state: State, part: int, parts: int
 ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Return the loss of one part of a batch, each detector's own, and the loss's gradients to the pattern's levels."""
+    # What a twin draws depends on the step and the part alone, so that a resumed run draws what the whole one did.
+    for number, detector in enumerate(task.detectors):
+        reseed(detector, (task.settings.seed, state.step, part, number))
     scene, draw = _draw(task, views, pattern, state.step, part, parts)
     noise = noise_of(task.settings, pattern, state.step, part)
     # The hardest detector is known once all people were looked at, so there the batch stays whole.
@@ -323,7 +331,7 @@ def _ahead(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Sc
 def _chance(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Scene, list[WorldDraw]]:
     s = task.settings
     count, side = s.views(at)
-    count = max(count // parts, 1)
+    count, side = max(count // parts, 1), side_for(side, *task.detectors)
     scene = views.batch(count, side, np.random.default_rng([s.seed, at, part])).to(task.device)
     generator = torch.Generator().manual_seed((s.seed * 1_000_003 + at) * 64 + part)
     draws = [s.world.sample(len(scene.prints), count, generator).to(task.device) for _ in range(s.worst_of)]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 
 from physadv.arrays import read_picture
@@ -272,7 +271,6 @@ def _task(
         identity=kept,
         record=task_record,
         name=settings.target,
-        device=getattr(attacked[0], "device", torch.device("cpu")),
     )
 
 

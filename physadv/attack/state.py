@@ -59,7 +59,7 @@ class State:
         with torch.no_grad():
             for own, other in zip(self.levels, levels, strict=True):
                 own.copy_(other)
-        self.mean = [v.detach().clone() for v in mean]
+        self.mean = [v.detach().to(own.device, copy=True) for v, own in zip(mean, self.levels, strict=True)]
         for moment in (*self.first, *self.second):
             moment.zero_()
         self.age = 0

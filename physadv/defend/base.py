@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import ClassVar
 
+import numpy as np
+import torch
+
+from physadv.detect.attacked import device_of, reseed, stride_of
 from physadv.settings import Settings
-from physadv.types import Detections, Detector, Frame, GradientDetector, UInt8Array
+from physadv.types import Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
 
 
 def forget(detector: Detector) -> None:
@@ -38,6 +42,39 @@ class Defence(Settings):
     @abstractmethod
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the differentiable twin, exact or by BPDA, through which an adaptive attacker trains."""
+
+
+class Twin(ABC):
+    """An attacked detector behind a defence: takes the images that the detector takes, and keeps the defence's chance.
+
+    seed: where that chance begins; None for the system's own.
+    """
+
+    def __init__(self, inner: GradientDetector, *, seed: int | None = 0) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self._seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the detector within."""
+        return device_of(self.inner)
+
+    @property
+    def stride(self) -> int:
+        """Return the pixels of which the sides of images must be multiples."""
+        return stride_of(self.inner)
+
+    def reseed(self, seed: tuple[int, ...]) -> None:
+        """Start all chance anew, here and further in: the same seed gives the same draws, whatever was drawn before."""
+        own = () if self._seed is None else (self._seed,)
+        self._rng = np.random.default_rng([*seed, *own])
+        reseed(self.inner, (*seed, 1))
+
+    @abstractmethod
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
 
 
 class Guarded(ABC):

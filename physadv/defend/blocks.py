@@ -20,6 +20,7 @@ from physadv.errors import TrainingError
 from physadv.settings import Settings
 from physadv.types import Detector, Float32Array, UInt8Array
 
+CPU = torch.device("cpu")
 SIDE = 16
 # Places kept aside while training: pixels along a side, and most of them along a side of the picture.
 TILE, MOST_TILES = 48, 8
@@ -82,7 +83,7 @@ class BlockAutoencoder(RemovalDefence):
 
     def suspicion(self, images: torch.Tensor) -> torch.Tensor:
         """Return how far above the threshold the surprise of each block is, in logarithms: a slope at any distance."""
-        net = self._net()
+        net = load_block_net(self.weights, images.device)
         height, width = images.shape[2:]
         rows, columns = 2 * (height // SIDE) - 1, 2 * (width // SIDE) - 1
         blocks = F.unfold(images, SIDE, stride=SIDE // 2)
@@ -145,14 +146,14 @@ def _upright(hot: UInt8Array, width: int, height: int) -> UInt8Array:
 
 
 @lru_cache(maxsize=4)
-def load_block_net(path: str = "") -> BlockNet:
-    """Return the network in a weights file, frozen; the shipped one for an empty path.
+def load_block_net(path: str = "", device: torch.device = CPU) -> BlockNet:
+    """Return the network in a weights file on a device, frozen; the shipped one for an empty path.
 
     Raises: DefenceError if it cannot be read.
     """
     net = BlockNet()
     load_weights(weights_file(KIND, path), net, kind=KIND)
-    return net
+    return net.to(device)
 
 
 class BlockTraining(Settings):

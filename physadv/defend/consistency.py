@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from physadv.defend.base import Defence
+from physadv.defend.base import Defence, Twin
 from physadv.defend.certify import append, covered_by
 from physadv.defend.geometry import (
     Affine,
@@ -171,13 +171,8 @@ def _clip(xyxy: Float32Array, width: int, height: int) -> Float32Array:
     return np.clip(xyxy, 0, np.array([width, height, width, height], np.float32)).astype(np.float32)
 
 
-class ConsistencyTwin:
+class ConsistencyTwin(Twin):
     """An attacked detector that lists the candidates of the whole and of two other views, in pixels of the whole."""
-
-    def __init__(self, inner: GradientDetector, *, seed: int = 0) -> None:
-        self.inner = inner
-        self.name = inner.name
-        self._rng = np.random.default_rng(seed)
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.defend.erase_net import CELL, MULTIPLE, EraseHead, backbone_features
+from physadv.defend.erase_net import CELL, CPU, MULTIPLE, EraseHead, backbone_features
 from physadv.defend.learned import SHIPPED, load_weights
 from physadv.defend.picture import PLAIN
 from physadv.defend.removal import RemovalDefence
@@ -85,7 +85,7 @@ class Erase(RemovalDefence):
             large = F.interpolate(images, size, mode="bicubic").clamp(0, 1)
         height, width = large.shape[2:]
         padded = F.pad(large, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        cells: torch.Tensor = load_erase_head(self.weights)(backbone_features(padded))
+        cells: torch.Tensor = load_erase_head(self.weights, images.device)(backbone_features(padded))
         cells = cells[..., : -(-height // CELL), : -(-width // CELL)]
         return cells - float(np.log(self.threshold / (1 - self.threshold)))
 
@@ -129,11 +129,11 @@ def confidence_map(head: EraseHead, picture: UInt8Array, enlarge: float = 1.0) -
 
 
 @lru_cache(maxsize=4)
-def load_erase_head(path: str = "") -> EraseHead:
-    """Return the head in a weights file, frozen; the shipped one for an empty path.
+def load_erase_head(path: str = "", device: torch.device = CPU) -> EraseHead:
+    """Return the head in a weights file on a device, frozen; the shipped one for an empty path.
 
     Raises: DefenceError if it cannot be read.
     """
     head = EraseHead()
     load_weights(Path(path) if path else SHIPPED / f"{KIND}.safetensors", head, kind=KIND)
-    return head.to(memory_format=torch.channels_last)
+    return head.to(device).to(memory_format=torch.channels_last)

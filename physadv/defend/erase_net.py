@@ -14,6 +14,7 @@ from physadv.detect.weights import DEFAULT_DETECTOR, find_weights
 if TYPE_CHECKING:
     from physadv.detect.yolo import PersonNet
 
+CPU = torch.device("cpu")
 CELL = 4
 MULTIPLE = 32
 # Layers of yolo11n-pose's backbone whose answers the head looks at: at a quarter, an eighth and a sixteenth of the size.
@@ -50,13 +51,13 @@ def backbone_features(images: torch.Tensor) -> torch.Tensor:
 
     Raises: WeightsError if the embedded detector is not installed.
     """
-    quarter, eighth, sixteenth = backbone().early(images, LAYERS)
+    quarter, eighth, sixteenth = backbone(images.device).early(images, LAYERS)
     return torch.cat([F.avg_pool2d(quarter, 2), eighth, F.interpolate(sixteenth, scale_factor=2.0)], 1)
 
 
-@lru_cache(maxsize=1)
-def backbone() -> PersonNet:
-    """Return the embedded detector's network, frozen, whatever detector is being defended.
+@lru_cache(maxsize=4)
+def backbone(device: torch.device) -> PersonNet:
+    """Return the embedded detector's network on a device, frozen, whatever detector is being defended.
 
     Raises: WeightsError if it is not installed.
     """
@@ -64,4 +65,4 @@ def backbone() -> PersonNet:
 
     # Kept for good: weights first made while some caller only infers could never carry a gradient afterwards.
     with torch.inference_mode(False):
-        return load_net(find_weights(DEFAULT_DETECTOR)).to(memory_format=torch.channels_last)
+        return load_net(find_weights(DEFAULT_DETECTOR)).to(device).to(memory_format=torch.channels_last)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from physadv.defend.erase_net import backbone
+from physadv.defend.erase_net import CPU, backbone
 from physadv.detect.yolo import PersonNet
 from physadv.errors import TrainingError
 from physadv.types import Float32Array, UInt8Array
@@ -57,7 +57,7 @@ def hostile_textures(
     if not people:
         raise TrainingError(f"patterns are trained on people of at least {LEAST_AREA} pixels; the pictures show none")
     natural = _colours([p for p, _ in photographs])
-    net = backbone()
+    net = backbone(CPU)
     out: list[UInt8Array] = []
     while len(out) < count:
         aim = list(AIMS)[int(rng.choice(len(AIMS), p=list(AIMS.values())))]

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from physadv.arrays import to_picture, to_tensor
-from physadv.defend.base import Defence, Guarded
+from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.either import either
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
 from physadv.detect.boxes import Letterbox
@@ -165,14 +165,12 @@ def _alert_through(alert: Alert, affine: Affine) -> Alert:
     return replace(alert, xyxy=(x1, y1, x2, y2))
 
 
-class PictureTwin:
+class PictureTwin(Twin):
     """The attacked detector behind a `PictureDefence` that keeps the picture's geometry."""
 
     def __init__(self, defence: PictureDefence, inner: GradientDetector) -> None:
+        super().__init__(inner, seed=int(getattr(defence, "seed", 0)))
         self.defence = defence
-        self.inner = inner
-        self.name = inner.name
-        self._rng = np.random.default_rng(int(getattr(defence, "seed", 0)))
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return what the detector thinks of the defended images, with gradients to the images given."""

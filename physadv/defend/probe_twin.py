@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import torch
 
+from physadv.defend.base import Twin
 from physadv.defend.canaries import Cutout, canary_box, cutouts, peck_boxes
 from physadv.types import Candidates, Float32Array, GradientDetector
 
@@ -13,7 +14,7 @@ from physadv.types import Candidates, Float32Array, GradientDetector
 HEARD = 0.4
 
 
-class ProbeTwin:
+class ProbeTwin(Twin):
     """An attacked detector whose candidates include the alarms of the probes, drawn anew at each call.
 
     The picture's strongest candidate, which is what an attack is about, is taken as the suspicious place. Its pecked views
@@ -22,11 +23,9 @@ class ProbeTwin:
     """
 
     def __init__(self, inner: GradientDetector, *, canary: bool, pecks: int, seed: int | None) -> None:
-        self.inner = inner
-        self.name = inner.name
+        super().__init__(inner, seed=seed)
         self._canary = canary
         self._pecks = pecks
-        self._rng = np.random.default_rng(seed)
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from physadv.arrays import to_picture, to_tensor
+from physadv.defend.base import Twin
 from physadv.defend.picture import PictureDefence, View
 from physadv.types import Alert, Candidates, Detector, GradientDetector, UInt8Array
 
@@ -125,7 +126,7 @@ class RemovalDefence(PictureDefence):
         return "it does not look like the rest"
 
 
-class RemovalTwin:
+class RemovalTwin(Twin):
     """The attacked detector behind a `RemovalDefence`.
 
     Beside the candidates of the filled picture (and of the unchanged one, where the defence looks at that too) it lists the
@@ -134,9 +135,8 @@ class RemovalTwin:
     """
 
     def __init__(self, defence: RemovalDefence, inner: GradientDetector) -> None:
+        super().__init__(inner)
         self.defence = defence
-        self.inner = inner
-        self.name = inner.name
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""

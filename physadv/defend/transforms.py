@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, field_validator
 
+from physadv.defend.base import Twin
 from physadv.defend.geometry import Affine, boxes_back, compose, scaling, shift, turn, warp, warp_tensor
 from physadv.defend.picture import PLAIN, PictureDefence, View, beside_plain, straight_through
 from physadv.detect.boxes import STRIDE, Letterbox
@@ -50,13 +51,15 @@ class GeometricDefence(PictureDefence):
         """Return the moved images, fitted into the size they came in."""
         return self.moved(images, rng)[0]
 
-    def moved(self, images: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, Affine]:
-        """Return the moved images, of a size that the network takes, and the map from old pixels to new."""
+    def moved(
+        self, images: torch.Tensor, rng: np.random.Generator, *, stride: int = STRIDE
+    ) -> tuple[torch.Tensor, Affine]:
+        """Return the moved images, their sides multiples of `stride` pixels, and the map from old pixels to new."""
         height, width = images.shape[2:]
         forward, size = self.affine(width, height, rng)
         ratio = max(width, height) / max(size)
         inner = (max(round(size[0] * ratio), 1), max(round(size[1] * ratio), 1))
-        canvas = tuple(-(-side // STRIDE) * STRIDE for side in inner)
+        canvas = tuple(-(-side // stride) * stride for side in inner)
         fit = compose(
             shift((canvas[0] - inner[0]) // 2, (canvas[1] - inner[1]) // 2),
             scaling(inner[0] / size[0], inner[1] / size[1]),
@@ -69,18 +72,16 @@ class GeometricDefence(PictureDefence):
         return GeometricTwin(self, detector)
 
 
-class GeometricTwin:
+class GeometricTwin(Twin):
     """The attacked detector behind a geometric transform; candidates come back in pixels of the images given."""
 
     def __init__(self, defence: GeometricDefence, inner: GradientDetector) -> None:
+        super().__init__(inner, seed=int(getattr(defence, "seed", 0)))
         self.defence = defence
-        self.inner = inner
-        self.name = inner.name
-        self._rng = np.random.default_rng(int(getattr(defence, "seed", 0)))
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return what the detector thinks of the moved images."""
-        moved, forward = self.defence.moved(images, self._rng)
+        moved, forward = self.defence.moved(images, self._rng, stride=self.stride)
         found = self.inner.candidates(moved)
         flat: Float32Array = found.xyxy.detach().float().reshape(-1, 4).cpu().numpy()
         back = torch.from_numpy(boxes_back(forward, flat)).to(found.xyxy)

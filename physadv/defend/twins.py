@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from physadv.defend.base import Twin
 from physadv.defend.masks import FILL
 from physadv.types import Candidates, GradientDetector, Int64Array
 
@@ -21,7 +22,7 @@ def hide_tensor(images: torch.Tensor, masks: Sequence[Int64Array] | Int64Array) 
     return images * show + (1 - show) * (FILL / 255)
 
 
-class MaskedTwin:
+class MaskedTwin(Twin):
     """An attacked detector that lists the candidates of the whole picture and of masked views.
 
     The defence reports whoever any view shows, so an attack has to lower all of them; few views are drawn at each call, and
@@ -29,10 +30,8 @@ class MaskedTwin:
     """
 
     def __init__(self, inner: GradientDetector, draw: DrawMasks, *, seed: int = 0) -> None:
-        self.inner = inner
-        self.name = inner.name
+        super().__init__(inner, seed=seed)
         self._draw = draw
-        self._rng = np.random.default_rng(seed)
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""

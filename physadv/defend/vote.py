@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
 
-from physadv.defend.base import Defence, Guarded
+from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.picture import PictureDefence, View, at_network_size, back_to_frame
 from physadv.defend.transforms import OLDEST, BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
 from physadv.detect.boxes import iou
@@ -171,13 +171,12 @@ def fuse(parts: list[Detections], *, overlap: float, agree: int | None = None) -
     )
 
 
-class VoteTwin:
+class VoteTwin(Twin):
     """The attacked detector behind a vote."""
 
     def __init__(self, defence: Vote, inner: GradientDetector) -> None:
+        super().__init__(inner)
         self.defence = defence
-        self.inner = inner
-        self.name = inner.name
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return the candidates of every view along `a`, boxes in pixels of the images given."""

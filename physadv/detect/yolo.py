@@ -198,8 +198,13 @@ class YoloGradient:
         self.precision = precision
         self.sha256 = sha256
 
+    @property
+    def stride(self) -> int:
+        """Return the network's largest stride: sides of images are multiples of it."""
+        return self.net.spec.stride
+
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of the network's stride."""
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
         images = images.to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             answers = self.net.heads(images, keypoints=False)

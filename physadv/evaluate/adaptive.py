@@ -19,6 +19,7 @@ from physadv.attack.pattern import look_from
 from physadv.attack.people import Picture
 from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline, forget
+from physadv.detect.attacked import device_of, side_for, stride_of
 from physadv.detect.boxes import Letterbox, area
 from physadv.detect.matching import touched
 from physadv.errors import PatchError
@@ -96,7 +97,6 @@ def attacker(
             begin=None if begin is None else look_from(begin.pixels, seeded.texels),
             name=_name(pipeline, restart),
         )
-        task.device = getattr(detector, "device", torch.device("cpu"))
         kept = None if folder is None else _kept(folder / f"{task.name}.safetensors", seeded, record)
         if kept is not None:
             return kept
@@ -282,7 +282,7 @@ def check(trial: Trial, pipeline: Pipeline, adaptive: Cell, detector: GradientDe
 
 def gradient_share(scene: Scene, twin: GradientDetector, imgsz: int) -> float:
     """Return the share of pixels of a picture from which the strongest logits have a gradient."""
-    image = network_image(scene, imgsz).requires_grad_()
+    image = network_image(scene, imgsz, twin).requires_grad_()
     (gradient,) = torch.autograd.grad(twin.candidates(image).logit.topk(10, 1).values.sum(), image)
     return float((gradient.abs().sum(1) > 0).float().mean())
 
@@ -294,7 +294,7 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
     """
     seen = total = 0
     for scene in scenes:
-        image = network_image(scene, imgsz)
+        image = network_image(scene, imgsz, twin)
         least = len(scene.targets)
         for step in range(CHECK_STEPS):
             image.requires_grad_()
@@ -302,15 +302,14 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
             (gradient,) = torch.autograd.grad((logit + 4).clamp_min(0).sum(), image)
             image = (image.detach() - CHECK_STEP * gradient.sign()).clamp(0, 1)
             if step % 10 == 9 or step == CHECK_STEPS - 1:
-                least = min(least, _touched(scene, image, guarded, imgsz))
+                least = min(least, _touched(scene, image, guarded, _letterbox(scene, imgsz, twin)))
                 if not least:
                     break
         seen, total = seen + least, total + len(scene.targets)
     return seen / total if total else 0.0
 
 
-def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, imgsz: int) -> int:
-    box = _letterbox(scene, imgsz)
+def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, box: Letterbox) -> int:
     pixels = to_picture(image[0])
     forget(guarded)
     answer = guarded.detect_batch([pixels])[0]
@@ -319,11 +318,11 @@ def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, imgsz: int) -
     return int(touched(people.astype(np.float32), answer, conf=0.25, iou_above=STRICT_IOU).sum())
 
 
-def network_image(scene: Scene, imgsz: int) -> torch.Tensor:
-    """Return a scene as the network sees it: (1, 3, h, w) in [0, 1], letterboxed."""
-    return to_tensor(_letterbox(scene, imgsz).apply(scene.pixels))[None]
+def network_image(scene: Scene, imgsz: int, twin: GradientDetector) -> torch.Tensor:
+    """Return a scene as the network sees it: (1, 3, h, w) in [0, 1], letterboxed, on the twin's device."""
+    return to_tensor(_letterbox(scene, imgsz, twin).apply(scene.pixels))[None].to(device_of(twin))
 
 
-def _letterbox(scene: Scene, imgsz: int) -> Letterbox:
+def _letterbox(scene: Scene, imgsz: int, twin: GradientDetector) -> Letterbox:
     h, w = scene.pixels.shape[:2]
-    return Letterbox.fit(w, h, -(-imgsz // 32) * 32)
+    return Letterbox.fit(w, h, side_for(imgsz, twin), stride=stride_of(twin))

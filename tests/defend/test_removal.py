@@ -315,11 +315,11 @@ def test_twins_run_on_batches(text: str) -> None:
 
 def test_the_eraser_can_be_attacked_after_it_has_defended() -> None:
     from physadv.defend.erase import Erase
-    from physadv.defend.erase_net import backbone
+    from physadv.defend.erase_net import CPU, backbone
 
     backbone.cache_clear()
     with torch.inference_mode():
-        backbone()
+        backbone(CPU)
     image = torch.rand(1, 3, 64, 64, requires_grad=True)
     Erase().soft_mask(image).sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None

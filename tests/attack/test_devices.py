@@ -1,0 +1,116 @@
+"""Everything that is trained lies where the detectors are: rehearsed on a device that refuses tensors of another."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from physadv.attack import attack
+from physadv.attack.optimise import Task, optimise
+from physadv.attack.people import Picture
+from physadv.attack.settings import TrainSettings
+from physadv.attack.timing import seconds_a_step, stepper
+from physadv.defend import DEFENCES, PRESETS, parse_pipeline
+from physadv.defend.blocks import load_block_net
+from physadv.defend.erase import load_erase_head
+from physadv.defend.erase_net import backbone
+from physadv.detect.tiny import TinyNet
+from physadv.evaluate.adaptive import gradient_share, unbounded
+from physadv.evaluate.scene import Scene
+from physadv.types import Candidates
+from tests.elsewhere import PLACE, away
+
+KINDS = [{}, {"worst_of": 2, "starts": 2, "start_steps": 2}, {"pyramid": True, "smooth": 0.1}, {"target": "tshirt"}]
+
+
+class Here:
+    """A worker that does at once what it is given: the rehearsed device is known to one thread."""
+
+    def submit(self, work: Any, *args: Any) -> Future[Any]:
+        out: Future[Any] = Future()
+        out.set_result(work(*args))
+        return out
+
+
+class There:
+    """A tiny detector on the rehearsed device."""
+
+    name = "there"
+    device = PLACE
+    stride = 32
+
+    def __init__(self) -> None:
+        self.net = TinyNet().to(PLACE)
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        assert images.device == PLACE
+        raw = self.net.heads(images, keypoints=False)["one2many"]
+        return Candidates(*self.net.decode(raw, *images.shape[2:]))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("physadv.attack.optimise.ThreadPoolExecutor", lambda _: Here())
+    caches = (backbone, load_block_net, load_erase_head)
+    with away():
+        yield
+    for cached in caches:
+        cached.cache_clear()
+
+
+def test_the_rehearsed_device_refuses_what_a_gpu_refuses() -> None:
+    there = torch.zeros(3, 3).to(PLACE)
+    with pytest.raises(RuntimeError, match="one device"):
+        there + torch.zeros(3, 3)
+    with pytest.raises(TypeError, match="CPU"):
+        there.numpy()
+
+
+@pytest.mark.parametrize("change", KINDS)
+def test_a_run_is_trained_where_its_detectors_are(
+    people: list[Picture], small: TrainSettings, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    settings = small.model_copy(update={**change, "steps": 3, "batch": 2})
+    task = Task(settings, people, [There(), There()], look=torch.full((3, 16, 16), 0.5))
+    assert task.device == PLACE
+    stopped, _ = optimise(task, folder=tmp_path, stop=lambda: True)
+    patch, state = optimise(task, folder=tmp_path, resume=True)
+    assert {v.device for v in (*state.levels, *state.mean)} == {PLACE}
+    assert patch.sha256 != stopped.sha256
+
+
+@pytest.mark.parametrize("name", [*DEFENCES, *PRESETS])
+def test_twins_work_where_the_detector_within_is(name: str) -> None:
+    twin = parse_pipeline(name).twin(There())
+    images = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0)).to(PLACE).requires_grad_()
+    answer = twin.candidates(images)
+    assert answer.logit.device == answer.xyxy.device == PLACE
+    (gradient,) = torch.autograd.grad(answer.logit.sum(), images)
+    assert gradient.device == PLACE and float(gradient.abs().sum()) > 0
+
+
+def test_a_defence_is_attacked_where_its_detector_is(people: list[Picture], small: TrainSettings) -> None:
+    settings = small.model_copy(update={"steps": 1, "batch": 2})
+    assert Task(settings, people, [parse_pipeline("noise,erase").twin(There())]).device == PLACE
+    patch = attack(There(), [p.pixels for p in people], [p.boxes for p in people], settings=settings, steps=1)
+    assert patch.pixels.shape == (64, 64, 3)
+
+
+def test_steps_are_timed_where_the_detector_is(people: list[Picture], small: TrainSettings) -> None:
+    settings = small.model_copy(update={"batch": 2})
+    assert seconds_a_step(settings, [There()], steps=2) > 0
+    assert stepper(settings, [There()], people)() == (2, 64)
+
+
+def test_gradients_are_checked_where_the_twin_is(people: list[Picture]) -> None:
+    from physadv.detect.tiny import tiny_detector
+
+    first = people[0]
+    scene = Scene("a", first.pixels, first.boxes, np.ones(len(first.boxes), bool), first.keypoints, "")
+    twin = parse_pipeline("flip").twin(There())
+    assert gradient_share(scene, twin, 96) > 0
+    assert 0 <= unbounded([scene], twin, tiny_detector(imgsz=96), 96) <= 1
