@@ -12,6 +12,7 @@ from physadv.arrays import to_picture
 from physadv.attack.crops import Framing, Scene, Views, Wear
 from physadv.attack.losses import concerned
 from physadv.attack.people import Picture
+from physadv.detect.attacked import side_for
 from physadv.errors import DataError
 from physadv.patch import Patch
 from physadv.simulate.world import World
@@ -38,13 +39,14 @@ def contact_sheet(
 
     In the upper part each person's box is red with the highest confidence about that person where it is .25 or more,
     green below; without a `detector` there are no boxes. The lower rows show one view under one transform at a time, from
-    strength 0 at the left to 2 at the right.
+    strength 0 at the left to 2 at the right. size: of a view in pixels, rounded up to what the detector takes.
 
     Raises: DataError if there are no people.
     """
     views = Views(list(people), framing=framing, wear=wear)
     if not views.rows:
         raise DataError("preview: expected pictures with people, got none")
+    size = size if detector is None else side_for(size, detector)
     pixels, mask = patch.tensors()
     pattern = torch.cat([pixels, mask])
     scene = views.batch(columns * rows, size, np.random.default_rng(seed))

@@ -22,6 +22,7 @@ from physadv.attack.score import MIN_AREA, MIN_CONF, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.detect import load_detector
+from physadv.detect.attacked import side_for, stride_of
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.errors import TrainingError
 from physadv.files import write_json
@@ -96,6 +97,10 @@ def train(
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
     people = sum(len(p.boxes) for p in train_on)
     say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
+    larger = {c: side_for(c, *attacked) for c in settings.crops if side_for(c, *attacked) != c}
+    if larger:
+        sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
+        say(f"--crops: a detector takes multiples of {max(map(stride_of, attacked))} pixels alone: {sizes}")
     task = _task(settings, inputs, attacked, train_on, found)
     scorers = _scorers(settings, inputs, held_out) if ranks.rank == 0 else {}
     task.scorers = {name: _through(s, inputs.printer) for name, s in scorers.items()}

@@ -14,6 +14,7 @@ from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
+from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import TrainingError
 from physadv.files import atomic_write
@@ -85,6 +86,47 @@ def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(
         assert resumed.sha256 == whole.sha256
         assert resumed.record == whole.record
         assert state.step == settings.total_steps
+
+
+@pytest.mark.parametrize("defence", ["noise,resize-pad", "probes", "consistency", "objectseeker"])
+def test_a_run_through_a_random_defence_resumes_to_the_same_bytes(
+    people: list[Picture], small: TrainSettings, tmp_path: Path, defence: str
+) -> None:
+    settings = small.model_copy(update={"steps": 4, "batch": 2, "worst_of": 2})
+
+    def through() -> Task:
+        return Task(settings, people, [parse_pipeline(defence).twin(tiny_gradient())])
+
+    whole, _ = optimise(through())
+    moment = iter(range(1, 100))
+    optimise(through(), folder=tmp_path, stop=lambda: next(moment) >= 2)
+    resumed, _ = optimise(through(), folder=tmp_path, resume=True)
+    assert resumed.sha256 == whole.sha256
+
+
+class Strict:
+    """A detector of stride 64, as P6 models are."""
+
+    name, stride = "strict", 64
+
+    def __init__(self) -> None:
+        self.inner = tiny_gradient()
+        self.seen: list[int] = []
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        self.seen.append(images.shape[-1])
+        assert not any(side % 64 for side in images.shape[2:])
+        return self.inner.candidates(images)
+
+
+@pytest.mark.parametrize("through", ["none", "rotate", "vote"])
+def test_views_are_as_large_as_every_detector_takes_them(
+    people: list[Picture], small: TrainSettings, through: str
+) -> None:
+    strict = Strict()
+    settings = small.model_copy(update={"steps": 3, "batch": 2, "crops": (96, 64), "warm": 0.0})
+    optimise(Task(settings, people, [tiny_gradient(), parse_pipeline(through).twin(strict)]))
+    assert min(strict.seen) == 64 and 128 in strict.seen
 
 
 def test_what_is_kept_is_what_was_scored(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:
