@@ -86,7 +86,7 @@ class Task:
     ahead: dict[tuple[int, int, int], Future[tuple[Scene, list[WorldDraw]]]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        self.device = device_of(self.detectors[0])
+        self.device = next(map(device_of, self.detectors), torch.device("cpu"))
 
     def pattern(self, start: int = 0) -> Pattern:
         """Return an untrained pattern; every random start has its own."""
@@ -150,12 +150,13 @@ def optimise(
     ranks.same([*state.levels, *state.mean])
     began = time.monotonic()
     while state.step < s.total_steps:
-        _turn(task, state)
+        _turn(task, state, ranks)
         loss = step(task, views, pattern, state, ranks)
         state.step += 1
         state.losses = [*state.losses, loss][-LOSSES_KEPT:]
         figures = _score(task, state, folder) if _due(s, state.step) and ranks.rank == 0 else None
-        halt = stop()
+        # One process that left by itself would let the others wait for it in the next sum.
+        halt = ranks.any(stop())
         if folder is not None and ranks.rank == 0 and (halt or _keeps(s, state.step)):
             state.save(folder / CHECKPOINT, identity=task.identity)
         if ranks.rank == 0:
@@ -169,7 +170,7 @@ def optimise(
     return task.patch(state.best, _record(task, state)), state
 
 
-def _turn(task: Task, state: State) -> None:
+def _turn(task: Task, state: State, ranks: Ranks) -> None:
     """Begin the next random start, or the main run from the best of them."""
     s = task.settings
     if s.starts == 1 or state.step % s.start_steps or state.step > s.starts * s.start_steps or state.step == 0:
@@ -187,6 +188,8 @@ def _turn(task: Task, state: State) -> None:
     else:
         _, levels, mean = min(state.starts, key=lambda start: start[0])
         state.restart(levels, mean)
+    # Rank 0 alone has scored the starts on held-out people: which was best is for it to say.
+    ranks.same([*state.levels, *state.mean])
 
 
 def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks) -> float:
@@ -197,20 +200,27 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
     s = task.settings
     parts = s.accumulate if s.accumulate % ranks.world == 0 else s.accumulate * ranks.world
     gradients = [torch.zeros_like(v) for v in state.levels]
-    total = torch.zeros((), device=task.device)
+    pulls = [torch.zeros_like(v) for v in state.levels]
+    total, people = torch.zeros(2, device=task.device)
     each = torch.zeros(len(task.detectors), device=task.device)
     for part in ranks.shards(parts):
-        loss, by_detector, slopes = _attack(task, views, pattern, state, part, parts)
-        total += loss / parts
-        each += by_detector / parts
+        if not _count(s, state.step, part, parts):
+            continue
+        seen, loss, by_detector, slopes = _attack(task, views, pattern, state, part, parts)
+        people += seen
+        total += loss
+        each += by_detector
         for gradient, slope in zip(gradients, slopes, strict=True):
-            gradient.add_(slope, alpha=1 / parts)
+            gradient.add_(slope)
     if ranks.rank == 0:
         prior = _priors(task, pattern)
         if prior.requires_grad:
-            for gradient, slope in zip(gradients, torch.autograd.grad(prior, state.levels), strict=True):
-                gradient.add_(slope)
-    ranks.sum([*gradients, total, each])
+            pulls = list(torch.autograd.grad(prior, state.levels))
+    ranks.sum([*gradients, *pulls, total, each, people])
+    # The mean is over all people, whoever looked at them; the priors are asked once.
+    people.clamp_(min=1)
+    total, each = total / people, each / people
+    gradients = [gradient / people + pull for gradient, pull in zip(gradients, pulls, strict=True)]
     if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in gradients):
         raise TrainingError(_diagnosis(task, views, pattern, state, parts))
     _adam(s, state, gradients)
@@ -227,8 +237,8 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
 
 def _attack(
     task: Task, views: Views, pattern: Pattern, state: State, part: int, parts: int
-) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-    """Return the loss of one part of a batch, each detector's own, and the loss's gradients to the pattern's levels."""
+) -> tuple[int, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Return the number of people in one part of a batch, and sums over them: loss, each detector's, its gradients."""
     # What a twin draws depends on the step and the part alone, so that a resumed run draws what the whole one did.
     for number, detector in enumerate(task.detectors):
         reseed(detector, (task.settings.seed, state.step, part, number))
@@ -237,12 +247,11 @@ def _attack(
     # The hardest detector is known once all people were looked at, so there the batch stays whole.
     whole = task.settings.mix == "max" and len(task.detectors) > 1
     pieces = _pieces(scene, draw, 1 if whole else task.crew.size)
-    people = max(len(scene.boxes), 1)
 
     def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         scene, draw = piece
         images = task.settings.world.apply(pattern.rgba() + noise, scene.images, scene.prints, draw)
-        losses = torch.stack([_loss(task.settings, d, images, scene).sum() for d in task.detectors]) / people
+        losses = torch.stack([_loss(task.settings, d, images, scene).sum() for d in task.detectors])
         loss = _mixed(task.settings, losses, state)
         if not loss.requires_grad:
             return losses.detach(), [torch.zeros_like(v) for v in state.levels]
@@ -251,7 +260,7 @@ def _attack(
     answers = task.crew.map(one, pieces)
     losses = torch.stack([losses for losses, _ in answers]).sum(0)
     slopes = [torch.stack(level).sum(0) for level in zip(*(s for _, s in answers), strict=True)]
-    return _mixed(task.settings, losses, state), losses, slopes
+    return len(scene.boxes), _mixed(task.settings, losses, state), losses, slopes
 
 
 def noise_of(s: TrainSettings, pattern: Pattern, at: int, part: int) -> torch.Tensor:
@@ -323,19 +332,24 @@ def _ahead(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Sc
     """
     waiting = task.ahead.pop((at, part, parts), None)
     ready = waiting.result() if waiting is not None else _chance(task, views, at, part, parts)
-    if at + 1 < task.settings.total_steps:
+    if at + 1 < task.settings.total_steps and _count(task.settings, at + 1, part, parts):
         task.ahead[(at + 1, part, parts)] = task.worker.submit(_chance, task, views, at + 1, part, parts)
     return ready
 
 
 def _chance(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Scene, list[WorldDraw]]:
     s = task.settings
-    count, side = s.views(at)
-    count, side = max(count // parts, 1), side_for(side, *task.detectors)
+    count, side = _count(s, at, part, parts), side_for(s.views(at)[1], *task.detectors)
     scene = views.batch(count, side, np.random.default_rng([s.seed, at, part])).to(task.device)
     generator = torch.Generator().manual_seed((s.seed * 1_000_003 + at) * 64 + part)
     draws = [s.world.sample(len(scene.prints), count, generator).to(task.device) for _ in range(s.worst_of)]
     return scene, draws
+
+
+def _count(s: TrainSettings, at: int, part: int, parts: int) -> int:
+    """Return how many views of a step are in one of its parts; there may be none."""
+    count, more = divmod(s.views(at)[0], parts)
+    return count + (part < more)
 
 
 def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, scene: Scene) -> torch.Tensor:
@@ -455,7 +469,7 @@ def _record(task: Task, state: State) -> dict[str, Any]:
 def _diagnosis(task: Task, views: Views, pattern: Pattern, state: State, parts: int) -> str:
     s = task.settings
     found = "the priors"
-    for part in range(parts):
+    for part in range(min(parts, s.views(state.step)[0])):
         scene, draw = _draw(task, views, pattern, state.step, part, parts)
         name = culprit(s.world, pattern.rgba(), scene, draw, partial(_both, task, scene))
         if name is not None:

@@ -89,11 +89,11 @@ def train(
     a video or camera. TrainingError if the folder holds another run, or the run fails. OSError if the disk is full.
     """
     ranks = ranks or Ranks()
-    if not resume and (folder / CHECKPOINT).exists() and ranks.rank == 0:
+    if not resume and (folder / CHECKPOINT).exists():
         raise TrainingError(f"--out {folder}: holds a run already; go on with --resume, or name another folder")
     if resume and not (folder / CHECKPOINT).exists():
         raise TrainingError(f"--resume: {folder} holds no {CHECKPOINT}; start the run without --resume")
-    found = _people(inputs, folder, say, resume=resume, write=ranks.rank == 0)
+    found = _people(inputs, folder, say, ranks, resume=resume)
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
     people = sum(len(p.boxes) for p in train_on)
     say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
@@ -179,7 +179,7 @@ def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...
     return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
 
 
-def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], *, resume: bool, write: bool) -> Gathered:
+def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ranks, *, resume: bool) -> Gathered:
     def labeller() -> Detector:
         return load_detector(inputs.detectors[0], backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
 
@@ -187,8 +187,9 @@ def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], *, resume:
     cache = inputs.cache or cache_dir() / "people" / weights.sha256[:16]
     if inputs.source is not None:
         place = folder / "people"
-        if not resume and write:
+        if not resume and ranks.rank == 0:
             record(inputs.source, inputs.seconds, place, say=say)
+        ranks.wait()
         return recorded(place, labeller, cache=cache, say=say)
     return gather(inputs.images, inputs.labels, labeller, cache=cache, say=say)
 

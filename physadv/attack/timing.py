@@ -16,8 +16,12 @@ from physadv.attack.state import State
 from physadv.types import GradientDetector
 
 
-def seconds_a_step(settings: TrainSettings, attacked: Sequence[GradientDetector], *, steps: int = 12) -> float:
+def seconds_a_step(
+    settings: TrainSettings, attacked: Sequence[GradientDetector], *, steps: int = 12, ranks: Ranks | None = None
+) -> float:
     """Return the median seconds of a whole optimiser step with these settings on this machine, the first ones left out.
+
+    ranks: the processes that share it; rank 0 alone measures, the others return infinity.
 
     Raises: TrainingError as the loop does.
     """
@@ -27,7 +31,9 @@ def seconds_a_step(settings: TrainSettings, attacked: Sequence[GradientDetector]
         times.append(progress.seconds)
 
     short = settings.model_copy(update={"steps": steps, "starts": 1})
-    optimise(Task(short, made_up(8), attacked, crew=crew_for(attacked)), tell=tell)
+    optimise(Task(short, made_up(8), attacked, crew=crew_for(attacked)), ranks=ranks, tell=tell)
+    if not times:
+        return float("inf")
     return float(np.median(np.diff(times)[1:])) if steps > 2 else times[-1]
 
 

@@ -226,13 +226,14 @@ class Command(base.Command):
         return parse(TrainSettings, {**PRESETS[self.preset], **values}, what="train")
 
     def _train(self, settings: TrainSettings, inputs: Inputs, ranks: Ranks, console: Console) -> Outcome:
-        attacked = attacked_detectors(self.detector, self.through, device=self.device, precision=self.precision)
+        where = ranks.device(self.device)
+        attacked = attacked_detectors(self.detector, self.through, device=where, precision=self.precision)
         if self.minutes is not None:
-            settings = _timed(settings, self.minutes, attacked, self.out, self.resume)
+            settings = _timed(settings, self.minutes, attacked, self.out, self.resume, ranks)
         stop = Stop()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with stop, Bar(*columns, console=console, disable=ranks.rank != 0) as bar:
-            tell = _teller(bar, settings, self._events())
+            tell = _teller(bar, settings, self._events() if ranks.rank == 0 else None)
             return train(
                 settings,
                 inputs,
@@ -359,17 +360,22 @@ def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None
 
 
 def _timed(
-    settings: TrainSettings, minutes: float, attacked: list[GradientDetector], out: Path, resume: bool
+    settings: TrainSettings,
+    minutes: float,
+    attacked: list[GradientDetector],
+    out: Path,
+    resume: bool,
+    ranks: Ranks,
 ) -> TrainSettings:
-    """Return settings with the steps that fit into `minutes`, or on resume those that were fixed at the start."""
+    """Return settings with the steps that fit into `minutes` by rank 0's clock, or on resume those fixed at the start."""
     stored = stored_steps(out) if resume else None
     if stored is None:
         began = time.monotonic()
-        each = seconds_a_step(settings, attacked, steps=TIMED_STEPS)
+        each = seconds_a_step(settings, attacked, steps=TIMED_STEPS, ranks=ranks)
         left = max(minutes * 60 - (time.monotonic() - began), 1.0)
         # Scoring and labelling take about a twentieth.
         stored = max(int(0.95 * left / each) - (settings.total_steps - settings.steps), 1)
-    return settings.model_copy(update={"steps": stored})
+    return settings.model_copy(update={"steps": ranks.agree(stored)})
 
 
 def _computes_bf16(device: str) -> bool:

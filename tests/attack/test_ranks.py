@@ -1,0 +1,136 @@
+"""Several processes: the same pattern in each, every view once, one word on when to stop."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physadv.attack.optimise import Task, optimise
+from physadv.attack.people import Picture
+from physadv.attack.ranks import Ranks
+from physadv.attack.settings import TrainSettings
+from physadv.cli.train import _timed
+from physadv.detect.tiny import tiny_gradient
+from physadv.types import Candidates
+
+# Rank 0 alone scores, and here it likes the first random start best, whatever its loss; rank 1 alone is asked to stop.
+RUN = """
+import sys, time
+from pathlib import Path
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from physadv.attack.optimise import Task, optimise
+from physadv.attack.ranks import Ranks
+from physadv.attack.score import Score
+from physadv.attack.settings import TrainSettings
+from physadv.attack.timing import made_up
+from physadv.cli.train import _timed
+from physadv.detect.tiny import tiny_gradient
+folder, first = Path(sys.argv[1]), sys.argv[2] == "first"
+ranks = Ranks.join()
+assert ranks.local == ranks.rank
+settings = TrainSettings(steps=9, batch=3, crops=(64, 96), texels=16, starts=2, start_steps=3, warm=0.0)
+asked = [0]
+def scorer(_):
+    asked[0] += 1
+    badness = asked[0] if first else -asked[0]
+    return Score(1, 1, badness, 0.0, 0.0, 0.0, 1.0)
+task = Task(settings, made_up(6), [tiny_gradient()], scorers={"street": scorer} if ranks.rank == 0 else {})
+steps = [0]
+def stop():
+    steps[0] += 1
+    return ranks.rank == 1 and steps[0] == 11
+if ranks.rank == 0:
+    time.sleep(1)
+    (folder / "waited").touch()
+ranks.wait()
+assert (folder / "waited").exists()
+timed = _timed(settings, 0.1 if ranks.rank == 0 else 9.0, task.detectors, folder, False, ranks)
+patch, state = optimise(task, ranks=ranks, stop=stop)
+np.savez(folder / f"{ranks.rank}.npz", mean=state.mean[0].numpy(), step=state.step, timed=timed.steps,
+         losses=state.losses)
+ranks.leave()
+"""
+
+
+def torchrun(script: Path, *words: str) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(script), *words]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("best", ["first", "last"])
+def test_processes_hold_the_same_pattern_after_random_starts_and_stop_together(tmp_path: Path, best: str) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(RUN)
+    torchrun(script, str(tmp_path), best)
+    zero, one = (np.load(tmp_path / f"{rank}.npz") for rank in range(2))
+    assert np.array_equal(zero["mean"], one["mean"])
+    assert int(zero["step"]) == int(one["step"]) == 11
+    assert int(zero["timed"]) == int(one["timed"])
+    assert np.array_equal(zero["losses"], one["losses"])
+
+
+class Counting:
+    """A detector that counts the pictures it is shown."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.inner = tiny_gradient()
+        self.shown = 0
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        self.shown += len(images)
+        return self.inner.candidates(images)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3, 8])
+def test_parts_hold_every_view_once(people: list[Picture], small: TrainSettings, accumulate: int) -> None:
+    settings = small.model_copy(update={"batch": 3, "steps": 2, "crops": (64,), "accumulate": accumulate})
+    detector = Counting()
+    optimise(Task(settings, people, [detector]))
+    assert detector.shown == 2 * 3
+
+
+def test_the_mean_is_over_people_however_they_are_split(people: list[Picture], small: TrainSettings) -> None:
+    """A part of two people counts twice as much as a part of one."""
+    from physadv.attack import optimise as module
+
+    settings = small.model_copy(update={"batch": 3, "steps": 1, "crops": (64,), "accumulate": 2, "noise": 0.0})
+    each: list[tuple[int, float]] = []
+    real = module._attack
+
+    def watched(*args: object) -> object:
+        out = real(*args)  # type: ignore[arg-type]
+        each.append((out[0], float(out[1])))
+        return out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_attack", watched)
+        _, state = optimise(Task(settings, people, [tiny_gradient()]))
+    assert len(each) == 2 and each[0][0] != each[1][0]
+    assert state.losses[0] == pytest.approx(sum(loss for _, loss in each) / sum(count for count, _ in each))
+
+
+def test_each_process_on_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("physadv.attack.ranks.pick_device", lambda asked: "cuda" if asked == "auto" else asked)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [Ranks(rank, 3, rank).device("auto") for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert Ranks().device("auto") == "cuda"
+    assert Ranks(1, 2, 1).device("cuda:0") == "cuda:0"
+    assert Ranks(1, 2, 1).device("cpu") == "cpu"
+
+
+def test_one_process_agrees_with_itself(small: TrainSettings, tmp_path: Path) -> None:
+    assert (Ranks().agree(7), Ranks().any(True), Ranks().any(False)) == (7, True, False)
+    Ranks().wait()
+    timed = _timed(small.model_copy(update={"batch": 1}), 0.05, [tiny_gradient()], tmp_path, False, Ranks())
+    assert timed.steps >= 1
