@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -63,6 +63,16 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def told_apart(paths: Sequence[str]) -> list[str]:
+    """Return the shortest ends of paths by which they differ, all of as many parts; equal paths stay equal."""
+    parts = [Path(p).parts for p in paths]
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        ends = [str(Path(*p[-length:])) for p in parts]
+        if len(set(ends)) == len(set(parts)):
+            return ends
+    return list(paths)
 
 
 def write_json(path: Path, value: Any) -> None:

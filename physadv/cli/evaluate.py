@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from physadv.evaluate.report import Examples, write_report, write_video_report
 from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Trial, entries, run
-from physadv.files import write_json
+from physadv.files import file_name, told_apart, write_json
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
 from physadv.types import Detector
@@ -91,8 +92,7 @@ class Command(BaseCommand):
         Raises: SettingsError for flags that do not go together.
         """
         settings = self._settings()
-        patches = [load_patch(p) for p in self.patches]
-        _check_names(patches)
+        patches = _named_apart([load_patch(p) for p in self.patches], self.patches)
         if (self.images is None) == (self.video is None):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         pipelines = [parse_pipeline(text) for text in self.defend]
@@ -285,11 +285,17 @@ def _at(text: str) -> float | str:
     return value
 
 
-def _check_names(patches: Sequence[Patch]) -> None:
+def _named_apart(patches: Sequence[Patch], where: Sequence[str]) -> list[Patch]:
+    """Return the patterns, those of one name called after the file or folder that they were given as."""
     names = [p.name for p in patches]
+    ends = told_apart([str(Path(w).with_suffix("")) if Path(w).is_file() else w for w in where])
+    names = [file_name(e) if names.count(n) > 1 else n for n, e in zip(names, ends, strict=True)]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
-        raise SettingsError(f"two patterns are called {twice!r}: their rows could not be told apart; rename one file")
+        raise SettingsError(
+            f"two patterns are called {twice!r}: their rows could not be told apart; rename one's file or folder"
+        )
+    return [replace(p, name=n) for p, n in zip(patches, names, strict=True)]
 
 
 def _check_worn(patches: Sequence[Patch], settings: EvaluateSettings) -> None:
