@@ -28,9 +28,9 @@ from physadv.attack.ranks import Ranks
 from physadv.attack.run import Inputs, Outcome, stored_steps, train, with_printer
 from physadv.attack.settings import PRESETS, Mix, Preset, TrainSettings
 from physadv.attack.timing import seconds_a_step
-from physadv.camera.profile import load_profiles
+from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
-from physadv.defend import parse_pipeline
+from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -125,9 +125,7 @@ class Command(base.Command):
 
         Raises: SettingsError if there is nothing to train on, or the run to be resumed cannot be read.
         """
-        if self.resume:
-            return self._as_begun()._go()
-        return self._go()
+        return (self._as_begun() if self.resume else self)._anchored()._go()
 
     def _as_begun(self) -> Command:
         """Return the flags with which the run in --out was begun, and those given now over them.
@@ -144,14 +142,23 @@ class Command(base.Command):
         return type(self).model_validate({**begun, **self._given()})
 
     def _given(self) -> dict[str, Any]:
-        """Return the flags that were given, paths absolute, so that a run can be resumed from any folder."""
-        values = self.model_dump(mode="json", include=set(self.model_fields_set))
-        for name in ("labels", "look", "region"):
-            if values.get(name) is not None:
-                values[name] = str(Path(values[name]).resolve())
-        if "images" in values:
-            values["images"] = [str(Path(p).resolve()) for p in values["images"]]
-        return values
+        """Return the flags that were given."""
+        return self.model_dump(mode="json", include=set(self.model_fields_set))
+
+    def _anchored(self) -> Command:
+        """Return the flags with absolute paths, so that a run can be resumed from any folder."""
+        anchored: dict[str, Any] = {
+            "images": [str(Path(p).resolve()) for p in self.images],
+            "detector": [_absolute(d) if d.endswith(".pt") else d for d in self.detector],
+            "labels": self.labels and self.labels.resolve(),
+            "look": self.look and self.look.resolve(),
+            "region": self.region and self.region.resolve(),
+            "start": self.start and _absolute(self.start),
+            "camera": self.camera and str(CameraProfile.find(self.camera).resolve()),
+            "printer": self.printer and str(PrinterProfile.find(self.printer).resolve()),
+            "through": self.through and _anchored_pipeline(self.through),
+        }
+        return self.model_copy(update={n: v for n, v in anchored.items() if n in self.model_fields_set})
 
     def _go(self) -> int:
         if self.threads:
@@ -311,6 +318,22 @@ def attacked_detectors(
     return [pipeline.twin(detector) for detector in plain]
 
 
+def _absolute(where: str) -> str:
+    """Return the absolute path of a file or folder that is there; names of what is shipped or downloaded stay."""
+    path = Path(where).expanduser()
+    return str(path.resolve()) if path.exists() else where
+
+
+def _anchored_pipeline(text: str) -> str:
+    """Return a pipeline whose defences name their weights by absolute paths."""
+    pipeline = parse_pipeline(text)
+    defences = tuple(
+        d.model_copy(update={"weights": str(Path(weights).resolve())}) if (weights := getattr(d, "weights", "")) else d
+        for d in pipeline.defences
+    )
+    return text if defences == pipeline.defences else Pipeline(defences).text
+
+
 def report(outcome: Outcome, console: Console) -> None:
     """Print where the pattern is and its held-out figures beside those of no pattern and of grey."""
     for framing, controls in outcome.controls.items():
@@ -337,14 +360,13 @@ def _figure(value: float | None) -> str:
 def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
     row = bar.add_task("training", total=settings.total_steps)
     losses: list[float] = []
+    now: dict[str, Any] = {}
 
     def tell(progress: Progress) -> None:
         losses.append(progress.loss)
         del losses[:-50]
-        best = "  ".join(
-            f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}" for n, v in progress.best.items()
-        )
-        text = f"loss {sum(losses) / len(losses):.3f}" + (f"  best held out: {best}" if best else "")
+        now.update(progress.score or {})
+        text = f"loss {sum(losses) / len(losses):.3f}" + _held_out(now, progress.best)
         bar.update(row, completed=progress.step, description=text)
         # Where no bar can be drawn (a log file) each scoring gets a line.
         if progress.score is not None and not bar.console.is_terminal:
@@ -357,6 +379,15 @@ def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None
             events(progress)
 
     return tell
+
+
+def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:
+    """Return the figures on held-out people as text: of the pattern as it is, and of the best so far."""
+    text = ""
+    for title, table in (("held out", now), ("best", best)):
+        shown = [f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}" for n, v in table.items()]
+        text += f"  {title}: {'  '.join(shown)}" if shown else ""
+    return text
 
 
 def _timed(

@@ -3,14 +3,20 @@
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.progress import Progress as Bar
 
+from physadv.attack.optimise import Progress
+from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.cli import main
+from physadv.cli.train import Command, _teller
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,7 +83,7 @@ def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_pa
     ]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PHYSADV_CACHE": str(tmp_path / "cache")}
     subprocess.run(
-        command(*flags, "--out", str(tmp_path / "whole")), check=True, capture_output=True, cwd=ROOT, env=env
+        command(*flags, "--out", str(tmp_path / "whole" / "run")), check=True, capture_output=True, cwd=ROOT, env=env
     )
     script = (
         "import os, signal, sys\n"
@@ -95,13 +101,65 @@ def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_pa
         "sys.exit(main(['train', *sys.argv[1:]]))\n"
     )
     stopped = subprocess.run(
-        [sys.executable, "-c", script, *flags, "--out", str(tmp_path / "cut")],
+        [sys.executable, "-c", script, *flags, "--out", str(tmp_path / "cut" / "run")],
         capture_output=True, text=True, cwd=ROOT, env=env,
     )  # fmt: skip
     assert stopped.returncode == 130, stopped.stderr
     assert "go on with: physadv train --resume --out" in stopped.stdout
     subprocess.run(
-        command("--resume", "--out", str(tmp_path / "cut")), check=True, capture_output=True, cwd=ROOT, env=env
+        command("--resume", "--out", str(tmp_path / "cut" / "run")), check=True, capture_output=True, cwd=ROOT, env=env
     )
-    whole, cut = ((tmp_path / n / "patch.safetensors").read_bytes() for n in ("whole", "cut"))
+    whole, cut = ((tmp_path / n / "run" / "patch.safetensors").read_bytes() for n in ("whole", "cut"))
     assert whole == cut
+
+
+def test_a_run_is_recorded_so_that_it_can_be_resumed_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.pt", "look.png", "mask.png", "start.png", "head.safetensors"):
+        (tmp_path / name).touch()
+    for kind in ("cameras", "printers"):
+        (tmp_path / "calib" / kind).mkdir(parents=True)
+        (tmp_path / "calib" / kind / "desk.json").touch()
+    given = Command.model_validate(
+        {
+            "images": ["photos"],
+            "detector": ["net.pt", "yolo11n-pose"],
+            "look": "look.png",
+            "region": "mask.png",
+            "start": "start.png",
+            "camera": "desk",
+            "printer": "calib/printers/desk.json",
+            "through": "erase:weights=head.safetensors,persistence",
+        }
+    )
+    recorded = given._anchored()._given()
+    here = str(tmp_path)
+    assert recorded == {
+        "images": [f"{here}/photos"],
+        "detector": [f"{here}/net.pt", "yolo11n-pose"],
+        "look": f"{here}/look.png",
+        "region": f"{here}/mask.png",
+        "start": f"{here}/start.png",
+        "camera": f"{here}/calib/cameras/desk.json",
+        "printer": f"{here}/calib/printers/desk.json",
+        "through": f"erase:weights={here}/head.safetensors,persistence",
+    }
+    monkeypatch.chdir("/")
+    assert Command.model_validate(recorded)._anchored()._given() == recorded
+    plain = {"start": "chest-v1", "source": "0", "detector": ["yolo26n.pt"], "through": "balanced"}
+    assert Command.model_validate(plain)._anchored()._given() == plain
+
+
+def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> None:
+    out = StringIO()
+    figures = [{"street": {"asr_strict25": asr, "recall25": 1 - asr}} for asr in (0.5, 0.25)]
+    bar = Bar(console=Console(file=out, width=200))
+    tell = _teller(bar, TrainSettings(steps=9), None)
+    for step, (score, best) in enumerate(
+        [(None, {}), (figures[0], figures[0]), (None, figures[0]), (figures[1], figures[0])]
+    ):
+        tell(Progress(step, 9, 1.0, 1.0, score, best))
+    assert "held out: street asr 0.500 recall 0.500  best: street asr 0.500" in out.getvalue().splitlines()[0]
+    assert "held out: street asr 0.250 recall 0.750  best: street asr 0.500" in out.getvalue().splitlines()[1]
