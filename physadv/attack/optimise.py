@@ -439,7 +439,7 @@ def _score(task: Task, state: State, folder: Path | None) -> dict[str, Any] | No
         save_patch(patch, folder, stem="latest")
         patch = load_patch(folder / "latest.safetensors")
     scores = {name: scorer(patch) for name, scorer in task.scorers.items()}
-    bad = [v.badness for v in scores.values() if math.isfinite(v.badness)]
+    bad = [b for v in scores.values() if math.isfinite(b := v.badness(task.settings.goal))]
     figures = {name: v.plain() for name, v in scores.items()}
     badness = sum(bad) / len(bad) if bad else float("inf")
     loss = sum(state.losses[-50:]) / max(len(state.losses[-50:]), 1)

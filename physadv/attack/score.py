@@ -12,6 +12,7 @@ import torch
 
 from physadv.arrays import to_picture, to_tensor
 from physadv.attack.crops import arms_of, prints_of, shirt_prints, shirt_windows
+from physadv.attack.losses import Goal
 from physadv.attack.people import Picture
 from physadv.detect.boxes import area, intersection, iou
 from physadv.detect.matching import average_precision, found, judge, touched
@@ -61,9 +62,14 @@ class Score:
     mean_max_conf: float
     hidden25: float
 
-    @property
-    def badness(self) -> float:
-        """Return recall, the share still seen in any way, and mean confidence together; the last tells even ones apart."""
+    def badness(self, goal: Goal = "vanish") -> float:
+        """Return how far a pattern is from what it is trained for.
+
+        vanish: recall, the share still seen in any way, and mean confidence together; the last tells even ones apart.
+        missize: recall and AP, which boxes that do not fit lower; whether anybody is seen does not count.
+        """
+        if goal == "missize":
+            return self.recall25 + self.ap50
         return self.recall25 + (1 - self.hidden25) + self.mean_max_conf
 
     def plain(self) -> dict[str, float | int | None]:

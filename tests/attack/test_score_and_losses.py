@@ -10,8 +10,8 @@ from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.people import Picture
 from physadv.attack.preview import contact_sheet
 from physadv.attack.priors import curvature, likeness, non_printability, total_variation
-from physadv.attack.run import grey, placings
-from physadv.attack.score import Placing, Scorer, wear
+from physadv.attack.run import placings
+from physadv.attack.score import Placing, Score, Scorer, wear
 from physadv.attack.settings import PRESETS, TrainSettings
 from physadv.attack.timing import made_up
 from physadv.detect.tiny import tiny_gradient
@@ -89,6 +89,19 @@ class Says:
 def answer(*rows: tuple[float, float, float, float, float]) -> Detections:
     table = np.array(rows, np.float32).reshape(-1, 5)
     return Detections(table[:, 1:], table[:, 0])
+
+
+def grey() -> Patch:
+    """A plain grey square."""
+    return Patch("grey", np.full((64, 64, 3), 128, np.uint8), np.full((64, 64), 255, np.uint8), (360.0, 360.0))
+
+
+def test_patterns_are_compared_by_what_they_are_trained_for() -> None:
+    """A pattern that makes boxes misfit shows everybody, and is the better one if that is the goal."""
+    hidden = Score(4, 9, recall25=0.3, ap50=0.4, asr_strict25=0.7, mean_max_conf=0.2, hidden25=0.7)
+    misfit = Score(4, 9, recall25=0.1, ap50=0.1, asr_strict25=0.0, mean_max_conf=0.9, hidden25=0.0)
+    assert hidden.badness("vanish") < misfit.badness("vanish")
+    assert misfit.badness("missize") < hidden.badness("missize")
 
 
 def test_a_score_counts_strictly_and_ignores_the_small() -> None:
