@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from physadv.attack.people import Picture, gather
-from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, grey, placings
+from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, placings
 from physadv.attack.score import MIN_CONF, Placing, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.controls import control
@@ -51,8 +51,7 @@ def scored(patch: Patch, pictures: list[Picture], placing: Placing, imgsz: int) 
     """Return the figures of the pattern and its controls on pictures."""
     detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=MIN_CONF)
     scorer = Scorer(pictures, detector, placing)
-    shuffled = control(patch, "shuffled", np.random.default_rng(0))
-    plain = replace(grey(), target=patch.target)
+    plain, shuffled = (control(patch, kind, np.random.default_rng(0)) for kind in ("grey", "shuffled"))
     rows = {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}
     return {name: scorer.score(worn).plain() for name, worn in rows.items()}
 

@@ -34,11 +34,12 @@ import torch
 from sim_print_camera import PrintAndCamera
 
 from physadv.attack.people import gather
-from physadv.attack.run import SCORED_AT_MOST, STREET_IMGSZ, WEBCAM_IMGSZ, grey
+from physadv.attack.run import SCORED_AT_MOST, STREET_IMGSZ, WEBCAM_IMGSZ
 from physadv.attack.score import MIN_CONF, Placing, Scorer
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
+from physadv.controls import control
 from physadv.dataset import labelled_pictures, split_by_name
 from physadv.detect import load_detector
 from physadv.evaluate.size_curve import CANVAS
@@ -158,7 +159,7 @@ def main() -> None:
     # The last pattern of each run, not the one that did best: which that is, is partly luck with few people.
     plain, through = (load_patch(args.out / name / "latest.safetensors") for name in ("without", "with"))
     shown: dict[str, Patch] = {
-        "grey": replace(grey(), size_mm=plain.size_mm),
+        "grey": control(plain, "grey", np.random.default_rng(0)),
         "without": plain,
         "without, pre-compensated": replace(plain, pixels=profile.precompensate_picture(plain.pixels)),
         "with": through,

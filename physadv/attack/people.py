@@ -239,7 +239,7 @@ def _picture(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Ar
     if boxes is None:
         boxes = people.xyxy
     else:
-        points = _matched(boxes, people.xyxy, points)
+        points = matched(boxes, people.xyxy, points)
     scale = min(LONG_SIDE / max(pixels.shape[:2]), 1.0)
     boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
     return Picture(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32))
@@ -254,8 +254,8 @@ def _shrunk(pixels: UInt8Array) -> UInt8Array:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _matched(boxes: Float32Array, found: Float32Array, points: Float32Array) -> Float32Array:
-    """Return keypoints (n, 17, 3) for labelled boxes: those of the found person who overlaps most, above .5."""
+def matched(boxes: Float32Array, found: Float32Array, points: Float32Array) -> Float32Array:
+    """Return keypoints (n, 17, 3) for labelled boxes (n, 4): those of the found person who overlaps most, above .5."""
     out = np.zeros((len(boxes), 17, 3), np.float32)
     if len(found) and len(boxes):
         overlap = iou(boxes, found)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 
 from physadv.arrays import read_picture
@@ -17,15 +20,17 @@ from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
 from physadv.attack.pattern import look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, gather, record, recorded
+from physadv.attack.posed import Posed
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import MIN_AREA, MIN_CONF, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.camera.profile import CameraProfile, PrinterProfile
+from physadv.controls import control
 from physadv.detect import load_detector
 from physadv.detect.attacked import side_for, stride_of
-from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
+from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
 from physadv.errors import TrainingError
-from physadv.files import write_json
+from physadv.files import file_name, told_apart, write_json
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.simulate.ink import MeasuredInk, default_palette
 from physadv.types import Detector, GradientDetector
@@ -101,10 +106,13 @@ def train(
     if larger:
         sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
         say(f"--crops: a detector takes multiples of {max(map(stride_of, attacked))} pixels alone: {sizes}")
-    task = _task(settings, inputs, attacked, train_on, found)
+    task = _task(settings, inputs, attacked, train_on, found, name=file_name(folder.resolve().name))
     scorers = _scorers(settings, inputs, held_out) if ranks.rank == 0 else {}
     task.scorers = {name: _through(s, inputs.printer) for name, s in scorers.items()}
-    controls = {name: {"none": s.score(None).plain(), "grey": s.score(grey()).plain()} for name, s in scorers.items()}
+    grey = control(task.patch(task.pattern().colours().detach().cpu(), {}), "grey", np.random.default_rng(0))
+    controls = {
+        name: {"none": s.score(None).plain(), "grey": task.scorers[name](grey).plain()} for name, s in scorers.items()
+    }
     task.record["controls"] = controls
     patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=tell, stop=stop)
     done = state.step >= settings.total_steps
@@ -165,11 +173,6 @@ def stored_steps(folder: Path) -> int | None:
         return None
 
 
-def grey() -> Patch:
-    """Return a plain grey square, the control that only hides what it covers."""
-    return Patch("grey", np.full((64, 64, 3), 128, np.uint8), np.full((64, 64), 255, np.uint8), (360.0, 360.0))
-
-
 def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...]]]:
     """Return how held-out people wear the pattern in each framing that is trained, and the detector's picture sizes."""
     shirt = settings.target == "tshirt"
@@ -180,11 +183,8 @@ def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...
 
 
 def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ranks, *, resume: bool) -> Gathered:
-    def labeller() -> Detector:
-        return load_detector(inputs.detectors[0], backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
-
-    weights = find_weights(inputs.detectors[0]) if inputs.detectors else find_weights()
-    cache = inputs.cache or cache_dir() / "people" / weights.sha256[:16]
+    labeller = partial(labelling, inputs.detectors[0])
+    cache = inputs.cache or labels_cache(inputs.detectors[0])
     if inputs.source is not None:
         place = folder / "people"
         if not resume and ranks.rank == 0:
@@ -192,6 +192,28 @@ def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ran
         ranks.wait()
         return recorded(place, labeller, cache=cache, say=say)
     return gather(inputs.images, inputs.labels, labeller, cache=cache, say=say)
+
+
+def labelling(name: str) -> Detector:
+    """Return the clean detector that finds people to train on, with the keypoints of the embedded pose model.
+
+    A detector has none or its own idea of them; where a chest is must not depend on who is attacked.
+
+    Raises: WeightsError if there are no such weights.
+    """
+    detector = load_detector(name, backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
+    if find_weights(name).sha256 == EMBEDDED_SHA256:
+        return detector
+    return Posed(detector, load_detector(backend="torch", imgsz=LABEL_IMGSZ, device="cpu"))
+
+
+def labels_cache(name: str) -> Path:
+    """Return the folder in which the people whom `labelling` finds are remembered.
+
+    Raises: WeightsError if there are no such weights.
+    """
+    digest = find_weights(name).sha256
+    return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
 
 
 def _scorers(settings: TrainSettings, inputs: Inputs, held_out: list[Picture]) -> dict[str, Scorer]:
@@ -202,9 +224,10 @@ def _scorers(settings: TrainSettings, inputs: Inputs, held_out: list[Picture]) -
         if not chosen:
             continue
         chosen = chosen[:: max(-(-len(chosen) // SCORED_AT_MOST), 1)]
+        called = dict(zip(inputs.detectors, told_apart([d.removesuffix(".pt") for d in inputs.detectors]), strict=True))
         for weights, imgsz in product(inputs.detectors, sizes):
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=MIN_CONF, device="cpu")
-            several = ((imgsz, sizes), (detector.name, inputs.detectors))
+            several = ((imgsz, sizes), (called[weights], inputs.detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
             out[label] = Scorer(chosen, detector, placing, seed=settings.seed)
     return out
@@ -236,6 +259,8 @@ def _task(
     attacked: Sequence[GradientDetector],
     people: list[Picture],
     found: Gathered,
+    *,
+    name: str,
 ) -> Task:
     texels = settings.texels
     region = None if inputs.region is None else mask_from(read_picture(inputs.region), texels, name=str(inputs.region))
@@ -253,9 +278,9 @@ def _task(
         "people": names,
         "camera": None if inputs.camera is None else inputs.camera.sha256,
         "printer": None if inputs.printer is None else inputs.printer.sha256,
-        "region": None if region is None else int(region.sum()),
-        "look": None if look is None else round(float(look.mean()), 6),
-        "start": None if begin is None else round(float(begin.mean()), 6),
+        "region": _digest(region),
+        "look": _digest(look),
+        "start": _digest(begin),
     }
     task_record = {
         "detectors": detectors,
@@ -276,8 +301,12 @@ def _task(
         crew=crew_for(attacked),
         identity=kept,
         record=task_record,
-        name=settings.target,
+        name=name,
     )
+
+
+def _digest(values: torch.Tensor | None) -> str | None:
+    return None if values is None else hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
 
 def with_printer(settings: TrainSettings, printer: PrinterProfile, *, strength: float = 1.0) -> TrainSettings:

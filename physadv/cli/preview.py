@@ -11,10 +11,11 @@ from physadv.arrays import write_png
 from physadv.attack.crops import Framing
 from physadv.attack.people import gather
 from physadv.attack.preview import contact_sheet
+from physadv.attack.run import labelling, labels_cache
 from physadv.attack.settings import TrainSettings
 from physadv.cli import base
-from physadv.detect import load_detector, load_gradient_detector
-from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
+from physadv.detect import load_gradient_detector
+from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.patch import load_patch
 from physadv.simulate.world import World
 
@@ -49,12 +50,11 @@ class Command(base.Command):
         """
         base.checked_png("--out", self.out)
         patch = load_patch(self.patch)
-        cache = cache_dir() / "people" / find_weights(self.detector).sha256[:16]
         found = gather(
             self.images,
             self.labels,
-            lambda: load_detector(self.detector, backend="torch", device="cpu"),
-            cache=cache,
+            lambda: labelling(self.detector),
+            cache=labels_cache(self.detector),
             say=lambda text: print(text),
         )
         sheet = contact_sheet(

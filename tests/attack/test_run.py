@@ -8,21 +8,28 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from physadv.arrays import write_png
-from physadv.attack.people import Gathered, Labeller, gather, record, recorded, sampled
-from physadv.attack.run import split
+from physadv.attack import run as module
+from physadv.attack.people import Gathered, Labeller, Picture, gather, record, recorded, sampled
+from physadv.attack.posed import Posed
+from physadv.attack.run import Inputs, labelling, labels_cache, split, train
+from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
-from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector
+from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
+from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
 from physadv.errors import DataError, EndOfStream, TrainingError
-from physadv.patch import load_patch
-from physadv.types import Frame
+from physadv.patch import Patch, load_patch
+from physadv.types import Detections, Frame, UInt8Array
 
 # A run against the tiny net, so that it takes seconds; all else is the product's own.
 RUN = """
@@ -68,8 +75,9 @@ def quiet() -> dict[str, str]:
 
 
 def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, data: tuple[Path, Path]) -> None:
-    subprocess.run(command(tmp_path / "whole", "new", data), check=True, capture_output=True, env=quiet())
-    victim = subprocess.Popen(command(tmp_path / "cut", "new", data), stdout=subprocess.PIPE, text=True, env=quiet())
+    subprocess.run(command(tmp_path / "whole" / "run", "new", data), check=True, capture_output=True, env=quiet())
+    cut = tmp_path / "cut" / "run"
+    victim = subprocess.Popen(command(cut, "new", data), stdout=subprocess.PIPE, text=True, env=quiet())
     assert victim.stdout is not None
     after = random.Random(time.time_ns()).randint(4, 24)
     for line in victim.stdout:
@@ -77,13 +85,11 @@ def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(tmp_path: Pa
             break
     victim.send_signal(signal.SIGKILL)
     victim.wait()
-    assert not (tmp_path / "cut" / "run.json").exists(), "it was killed before its end"
-    resumed = subprocess.run(
-        command(tmp_path / "cut", "resume", data), check=True, capture_output=True, text=True, env=quiet()
-    )
+    assert not (cut / "run.json").exists(), "it was killed before its end"
+    resumed = subprocess.run(command(cut, "resume", data), check=True, capture_output=True, text=True, env=quiet())
     assert int(resumed.stdout.split()[0]) > after - 3 - 3, "no more than a checkpoint's interval is lost"
     for name in ("patch.png", "patch.safetensors", "run.json", "split.json"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), (name, after)
+        assert (cut / name).read_bytes() == (tmp_path / "whole" / "run" / name).read_bytes(), (name, after)
 
 
 def test_two_gloo_processes_agree_with_one(tmp_path: Path, data: tuple[Path, Path]) -> None:
@@ -277,3 +283,129 @@ def test_a_camera_is_recorded_once_and_read_back(tmp_path: Path) -> None:
     assert len(first.pictures) + len(first.empty) == 20
     assert all(p.name.startswith("camera#stretch") for p in first.pictures)
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.pictures, again.pictures, strict=True))
+
+
+def shaded(folder: Path, name: str, picture: np.ndarray) -> Path:
+    """A file of a picture given as (h, w) grey values."""
+    cv2.imwrite(str(folder / name), np.repeat(picture[..., None], 3, 2).astype(np.uint8))
+    return folder / name
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_another_mask_look_or_start_is_another_run(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    """As large, or as bright, is not the same."""
+    half = np.zeros((32, 32))
+    half[:, :16] = 255
+    files = [shaded(tmp_path, f"{i}.png", p) for i, p in enumerate((half, half[:, ::-1]))]
+    settings = TrainSettings(steps=2, batch=1, crops=(64,), texels=16)
+    common = {"images": [str(data[0])], "labels": data[1], "cache": tmp_path / "cache"}
+    for name in ("region", "look", "start"):
+        given = [f if name != "start" else str(f) for f in files]
+        out = tmp_path / name
+        train(settings, Inputs(**common, **{name: given[0]}), [tiny_gradient()], out)  # type: ignore[arg-type]
+        with pytest.raises(TrainingError, match=f"other settings: {name}: was"):
+            train(settings, Inputs(**common, **{name: given[1]}), [tiny_gradient()], out, resume=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_pattern_is_called_as_its_folder(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    settings = TrainSettings(steps=1, batch=1, crops=(64,), texels=16)
+    inputs = Inputs(images=[str(data[0])], labels=data[1], cache=tmp_path / "cache")
+    names = []
+    for folder in ("first run", "zweite Übung?"):
+        train(settings, inputs, [tiny_gradient()], tmp_path / folder)
+        names.append(load_patch(tmp_path / folder).name)
+    assert names == ["first run", "zweite -bung"]
+
+
+@dataclass
+class Dark:
+    """A printer that prints everything in half its brightness."""
+
+    sha256: str = "0" * 64
+
+    def colour_map(self) -> "Dark":
+        return self
+
+    def picture(self, pixels: np.ndarray) -> np.ndarray:
+        return (pixels // 2).astype(np.uint8)
+
+    def printable_digital(self) -> torch.Tensor:
+        return torch.rand(8, 3)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_grey_is_as_large_as_the_pattern_and_printed_alike(
+    tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[Patch | None] = []
+
+    class Watched(Scorer):
+        def score(self, patch: Patch | None) -> Score:
+            scored.append(patch)
+            return super().score(patch)
+
+    monkeypatch.setattr(module, "Scorer", Watched)
+    half = np.zeros((16, 16))
+    half[:, :8] = 255
+    settings = TrainSettings(steps=1, batch=1, crops=(64,), texels=16, size_mm=(200, 300))
+    inputs = Inputs(
+        images=[str(data[0])], labels=data[1], cache=tmp_path / "cache",
+        region=shaded(tmp_path, "region.png", half), printer=Dark(),  # type: ignore[arg-type]
+    )  # fmt: skip
+    out = train(settings, inputs, [tiny_gradient()], tmp_path / "run")
+    grey, pattern = [patch for patch in scored if patch is not None][:2]
+    assert np.array_equal(grey.mask, pattern.mask) and 0 < grey.mask.mean() < 255
+    assert grey.size_mm == pattern.size_mm == (200.0, 300.0)
+    assert np.unique(grey.pixels).tolist() == [64]
+    assert set(out.controls["street"]) == {"none", "grey"}
+
+
+@pytest.mark.usefixtures("tiny")
+def test_detectors_of_one_name_are_scored_apart(people: list[Picture]) -> None:
+    settings = TrainSettings()
+    scorers = module._scorers(settings, Inputs(detectors=["a/best.pt", "b/best.pt"]), people)
+    assert list(scorers) == ["street a/best", "street b/best"]
+    assert list(module._scorers(settings, Inputs(detectors=["a/one.pt", "a/two.pt"]), people)) == [
+        "street one",
+        "street two",
+    ]
+    assert list(module._scorers(settings, Inputs(detectors=["a/one.pt"]), people)) == ["street"]
+
+
+class Finds:
+    """A detector that finds one person, with keypoints all at one place or none."""
+
+    name, backend, precision, min_conf = "finds", "none", "fp32", 0.05
+
+    def __init__(self, box: tuple[float, float, float, float], at: float | None) -> None:
+        points = None if at is None else np.full((1, 17, 3), at, np.float32)
+        self.answer = Detections(np.array([box], np.float32), np.ones(1, np.float32), points)
+
+    def detect(self, frame: Frame) -> Detections:
+        return self.answer
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        return [self.answer for _ in images]
+
+
+def test_keypoints_are_the_pose_models_whoever_is_attacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector without keypoints would have every T-shirt trained on a guess from the box."""
+    victim, pose = Finds((10, 10, 50, 90), None), Finds((12, 10, 50, 92), 30.0)
+    other = Weights("victim", Path("victim.pt"), "5" * 64)
+    known = find_weights()
+    monkeypatch.setattr(module, "load_detector", lambda name=None, **_: victim if name == "victim.pt" else pose)
+    monkeypatch.setattr(module, "find_weights", lambda name=None: other if name == "victim.pt" else known)
+    answer = labelling("victim.pt").detect(Frame(np.zeros((100, 100, 3), np.uint8), 0, 0, 0.0))
+    assert answer.keypoints is not None
+    assert answer.xyxy.tolist() == [[10, 10, 50, 90]] and float(answer.keypoints.max()) == 30
+    assert labelling(DEFAULT_DETECTOR) is pose
+    # What was remembered of such a detector without keypoints is not read again.
+    assert labels_cache("victim.pt").name == f"{'5' * 16}-posed"
+    away = Posed(victim, Finds((200, 10, 250, 90), 30.0)).detect_batch([np.zeros((100, 100, 3), np.uint8)])[0]
+    assert away.keypoints is not None and not away.keypoints.any()

@@ -1,0 +1,34 @@
+"""People as one detector finds them, with the keypoints that a pose model gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from physadv.attack.people import LABEL_CONF, matched
+from physadv.types import Detections, Detector, Frame, UInt8Array
+
+
+class Posed:
+    """A detector whose people have the keypoints of those whom a pose model finds in their place, none elsewhere."""
+
+    def __init__(self, detector: Detector, pose: Detector) -> None:
+        self._detector, self._pose = detector, pose
+        self.name, self.backend = detector.name, detector.backend
+        self.precision, self.min_conf = detector.precision, detector.min_conf
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the people of one picture with keypoints, confidence 0 where the pose model finds nobody."""
+        return self.detect_batch([frame.pixels])[0]
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the people of each picture with keypoints."""
+        found, posed = self._detector.detect_batch(images), self._pose.detect_batch(images)
+        return [_with_keypoints(f, p.above(LABEL_CONF)) for f, p in zip(found, posed, strict=True)]
+
+
+def _with_keypoints(found: Detections, posed: Detections) -> Detections:
+    points = np.zeros((len(posed), 17, 3), np.float32) if posed.keypoints is None else posed.keypoints
+    return replace(found, keypoints=matched(found.xyxy, posed.xyxy, points))
