@@ -74,15 +74,15 @@ class Scene:
 class Wear:
     """How prints are put on people.
 
-    target: poster, chest or tshirt. street, webcam: range of the square's side over sqrt(w h) in each framing. at: centre
-    of a square print down the box. period_cm: width and height after which a T-shirt's texture repeats.
+    target: poster, chest or tshirt. street, webcam: range of the print's side, the root of its area, over sqrt(w h) in each
+    framing. at: centre of the print down the box. size_cm: its width and height, after which a T-shirt's texture repeats.
     """
 
     target: str = "chest"
     street: tuple[float, float] = (0.30, 0.42)
     webcam: tuple[float, float] = (0.55, 0.72)
     at: float = 0.42
-    period_cm: tuple[float, float] = (40.0, 40.0)
+    size_cm: tuple[float, float] = (40.0, 40.0)
 
 
 class Views:
@@ -168,21 +168,24 @@ class Views:
         ranges = np.where(webcam[:, None], self.wear.webcam, self.wear.street)
         share = np.exp(rng.uniform(np.log(ranges[:, 0]), np.log(ranges[:, 1]))) if n else np.zeros(0)
         side = (share * sides).astype(np.float32)
-        quads = square_quads(boxes, side, self.wear.at)
+        aspect = self.wear.size_cm[0] / self.wear.size_cm[1]
+        quads = square_quads(boxes, side, self.wear.at, aspect=aspect)
         seen = shoulders_visible(points, n)
         if self.wear.target == "tshirt":
             return self._shirts(owner, boxes, points, seen, rng)
         if self.wear.target == "chest":
             by_body = seen & (webcam | (rng.random(n) < 0.3))
             if by_body.any():
-                quads[by_body] = chest_quads(boxes[by_body], points[by_body], side=side[by_body], at=self.wear.at)
+                quads[by_body] = chest_quads(
+                    boxes[by_body], points[by_body], side=side[by_body], at=self.wear.at, aspect=aspect
+                )
         return prints_of(owner, quads, arms_of(points, rng, probability=0.15), None)
 
     def _shirts(
         self, owner: Array, boxes: Float32Array, points: Float32Array, seen: Array, rng: np.random.Generator
     ) -> Prints:
         owners, quads, sizes = shirt_prints(owner, boxes, points, seen)
-        windows = shirt_windows(sizes, self.wear.period_cm, rng)
+        windows = shirt_windows(sizes, self.wear.size_cm, rng)
         arms = arms_of(points, rng, probability=0.15)
         reach = np.zeros((len(quads), 2, 5), np.float32)
         # A forearm crosses the front; sleeves are on the arms themselves.

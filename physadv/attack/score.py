@@ -34,8 +34,8 @@ FIT, TOUCH = 0.5, 0.1
 class Placing:
     """Where a pattern goes when it is scored.
 
-    A square of `scale` by the rule, centred `at` the box's height, or on the chest by keypoints; a T-shirt texture over the
-    whole torso where `shirt` is set.
+    A print as large as a square of `scale` by the rule, centred `at` the box's height, or on the chest by keypoints; a
+    T-shirt texture over the whole torso where `shirt` is set.
     """
 
     rule: Rule = "area"
@@ -147,9 +147,11 @@ def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, 
         windows = shirt_windows(sizes, (patch.size_mm[0] / 10, patch.size_mm[1] / 10), rng)
         return prints_of(owner[whose], quads, none[whose], windows)
     side = side_px(boxes, placing.rule, placing.scale)
-    quads = (
-        chest_quads(boxes, points, side=side, at=placing.at) if placing.chest else square_quads(boxes, side, placing.at)
-    )
+    aspect = patch.size_mm[0] / patch.size_mm[1]
+    if placing.chest:
+        quads = chest_quads(boxes, points, side=side, at=placing.at, aspect=aspect)
+    else:
+        quads = square_quads(boxes, side, placing.at, aspect=aspect)
     return prints_of(owner, quads, none, None)
 
 

@@ -62,7 +62,7 @@ class Command(base.Command):
             found.pictures,
             world=World.of(self.strength),
             framing=self.framing,
-            wear=TrainSettings(target=patch.target).wear,
+            wear=TrainSettings(target=patch.target, size_mm=patch.size_mm).wear,
             columns=self.columns,
             rows=self.rows,
             size=self.size,

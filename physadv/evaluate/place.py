@@ -27,19 +27,19 @@ CLOTH = 512
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where patterns go: a square of `scale` by the rule at the box's fraction `at`, on the chest, or as a shirt."""
+    """Where patterns go: as large as a square of `scale` by the rule, at the box's fraction `at`, or chest, or a shirt."""
 
     rule: Rule
     scale: float
     at: float | Literal["chest", "shirt"]
 
-    def quads(self, scene: Scene) -> Float32Array:
-        """Return (k, 4, 2) squares on the people who count."""
+    def quads(self, scene: Scene, aspect: float = 1.0) -> Float32Array:
+        """Return (k, 4, 2) places on the people who count; aspect: the print's width over its height."""
         side = side_px(scene.targets, self.rule, self.scale)
         if self.at == "chest":
             points = None if scene.keypoints is None else scene.keypoints[scene.counts]
-            return chest_quads(scene.targets, points, side=side)
-        return square_quads(scene.targets, side, self.at if isinstance(self.at, float) else 0.42)
+            return chest_quads(scene.targets, points, side=side, aspect=aspect)
+        return square_quads(scene.targets, side, self.at if isinstance(self.at, float) else 0.42, aspect=aspect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,9 @@ class Dresser:
 
     def _squares(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
         out = scene.pixels.copy()
-        quads = self.placement.quads(scene)
+        assert self.patch is not None
+        width, height = self.patch.size_mm
+        quads = self.placement.quads(scene, width / height)
         # Far people first, so that a near person's pattern lies over theirs.
         for i in np.argsort(scene.targets[:, 3], kind="stable"):
             paste(out, self._pattern(condition, rng), posed(quads[i], condition))

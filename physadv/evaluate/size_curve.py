@@ -287,7 +287,9 @@ class Wearer(Worn):
         """Return (n, 4, 2) corners of the pattern; a T-shirt covers the torso whatever the size of its texture."""
         if self.patch.target == "tshirt":
             return super().quads(xyxy, keypoints)
-        return chest_quads(xyxy, keypoints, side=np.full(len(xyxy), self._side, np.float32))
+        width, height = self.patch.size_mm
+        side = np.full(len(xyxy), self._side, np.float32)
+        return chest_quads(xyxy, keypoints, side=side, aspect=width / height)
 
 
 class Trial:

@@ -39,10 +39,13 @@ def side_px(xyxy: Float32Array, rule: Rule, scale: float) -> Float32Array:
     return (scale * base).astype(np.float32)
 
 
-def square_quads(xyxy: Float32Array, side: Float32Array, at: float) -> Float32Array:
-    """Return (n, 4, 2) upright squares of `side` pixels centred on each box at the fraction `at` of its height."""
+def square_quads(xyxy: Float32Array, side: Float32Array, at: float, *, aspect: float = 1.0) -> Float32Array:
+    """Return (n, 4, 2) upright squares of `side` pixels centred on each box at the fraction `at` of its height.
+
+    aspect: width over height of prints that are no squares; their area stays `side` squared.
+    """
     centre = np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 1] + at * (xyxy[:, 3] - xyxy[:, 1])], 1)
-    return (centre[:, None] + UNIT * side[:, None, None] / 2).astype(np.float32)
+    return (centre[:, None] + UNIT * _shape(aspect) * side[:, None, None] / 2).astype(np.float32)
 
 
 def shoulders_visible(keypoints: Float32Array | None, n: int) -> BoolArray:
@@ -87,12 +90,14 @@ def chest_quads(
     size_cm: tuple[float, float] | None = None,
     side: Float32Array | None = None,
     at: float = 0.42,
+    aspect: float = 1.0,
 ) -> Float32Array:
     """Return (n, 4, 2) quads on each chest.
 
-    Give `size_cm` = (width, height), scaled by the body, or `side` = (n,) pixels, the root of the quad's area. People
-    without visible shoulders get an upright square by the box, at the fraction `at` of its height; for `size_cm` a box
-    is then taken to be 170 cm tall unless it is wider than a standing person's, when it shows the upper body.
+    Give `size_cm` = (width, height), scaled by the body, or `side` = (n,) pixels, the root of the quad's area, with
+    `aspect`, the print's width over its height. People without visible shoulders get an upright print of that shape by
+    the box, at the fraction `at` of its height; for `size_cm` a box is then taken to be 170 cm tall unless it is wider
+    than a standing person's, when it shows the upper body.
 
     Raises: ValueError unless exactly one of `size_cm` and `side` is given.
     """
@@ -100,7 +105,8 @@ def chest_quads(
         raise ValueError("give exactly one of size_cm and side")
     n = len(xyxy)
     by_box = side if side is not None else _box_px_per_cm(xyxy) * float(np.sqrt(np.prod(size_cm or (0, 0))))
-    quads = square_quads(xyxy, by_box, at)
+    aspect = aspect if size_cm is None else size_cm[0] / size_cm[1]
+    quads = square_quads(xyxy, by_box, at, aspect=aspect)
     seen = shoulders_visible(keypoints, n)
     if keypoints is None or not seen.any():
         return quads
@@ -109,7 +115,8 @@ def chest_quads(
     half_h: Float32Array
     if side is not None:
         unit = np.sqrt(np.abs(across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]))
-        half_w = half_h = (side[seen] / np.maximum(unit, 1e-6) / 2)[:, None, None].astype(np.float32)
+        half = side[seen] / np.maximum(unit, 1e-6) / 2
+        half_w, half_h = ((half * s)[:, None, None].astype(np.float32) for s in _shape(aspect))
     else:
         assert size_cm is not None
         half_w, half_h = (np.full((len(origin), 1, 1), s / 2, np.float32) for s in size_cm)
@@ -122,6 +129,11 @@ def chest_quads(
         + down[:, None] * (corners[..., 1:] * half_h + drop)
     )
     return quads
+
+
+def _shape(aspect: float) -> Float32Array:
+    """Return the (width, height) of a print of area 1."""
+    return np.array([aspect**0.5, aspect**-0.5], np.float32)
 
 
 def torso_quads(keypoints: Float32Array) -> Float32Array:

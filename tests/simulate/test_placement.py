@@ -1,0 +1,73 @@
+"""Prints keep their shape wherever they are put: as wide for their height as they are printed, as large as a square."""
+
+import numpy as np
+import pytest
+
+from physadv.attack.crops import Views
+from physadv.attack.people import Picture
+from physadv.attack.score import Placing, prints_on
+from physadv.attack.settings import TrainSettings
+from physadv.attack.timing import made_up
+from physadv.evaluate.place import Placement
+from physadv.evaluate.scene import Scene
+from physadv.evaluate.size_curve import Wearer
+from physadv.patch import Patch
+from physadv.simulate.placement import chest_quads, square_quads
+from physadv.types import Float32Array
+
+BOX = np.array([[10, 20, 90, 220]], np.float32)
+SIDE = np.array([40], np.float32)
+NO_POINTS = np.zeros((1, 17, 3), np.float32)
+# Upright and seen from the front: shoulders 72 pixels apart, hips 100 below, so 2 pixels a centimetre both ways.
+POINTS = NO_POINTS.copy()
+POINTS[0, [5, 6, 11, 12]] = [[86, 60, 1], [14, 60, 1], [76, 160, 1], [24, 160, 1]]
+
+
+def extent(quads: Float32Array) -> list[float]:
+    """Width and height of upright quads."""
+    return [round(float(v), 3) for v in np.ptp(quads[0], axis=0)]
+
+
+def banner() -> Patch:
+    return Patch("b", np.full((8, 8, 3), 9, np.uint8), np.full((8, 8), 255, np.uint8), (400.0, 100.0))
+
+
+def test_prints_that_are_no_squares_keep_their_shape_and_area() -> None:
+    assert extent(square_quads(BOX, SIDE, 0.4)) == [40, 40]
+    assert extent(square_quads(BOX, SIDE, 0.4, aspect=4)) == [80, 20]
+    for points in (NO_POINTS, POINTS):
+        assert extent(chest_quads(BOX, points, side=SIDE)) == [40, 40]
+        assert extent(chest_quads(BOX, points, side=SIDE, aspect=4)) == [80, 20]
+    assert extent(chest_quads(BOX, POINTS, size_cm=(40, 10))) == [80, 20]
+    wide, high = extent(chest_quads(BOX, NO_POINTS, size_cm=(40, 10)))
+    assert wide / high == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize("framing", ["street", "webcam"])
+def test_patterns_are_trained_and_scored_in_the_shape_in_which_they_are_printed(framing: str) -> None:
+    person = Picture("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
+    settings = TrainSettings(framing=framing, size_mm=(400, 100))  # type: ignore[arg-type]
+    scene = Views([person], framing=settings.framing, wear=settings.wear).batch(1, 128, np.random.default_rng(0))
+    wide, high = extent(scene.prints.quads.numpy())
+    assert wide / high == pytest.approx(4, abs=0.01)
+    for placing in (Placing(), Placing(chest=True)):
+        prints = prints_on(banner(), person, np.array([True]), placing, np.random.default_rng(0))
+        wide, high = extent(prints.quads.numpy())
+        assert wide / high == pytest.approx(4, abs=0.01)
+
+
+def test_patterns_are_evaluated_in_the_shape_in_which_they_are_printed() -> None:
+    scene = Scene("a", np.zeros((240, 100, 3), np.uint8), BOX, np.array([True]), POINTS, "")
+    for at in (0.42, "chest"):
+        wide, high = extent(Placement("area", 0.35, at).quads(scene, 4.0))
+        assert wide / high == pytest.approx(4, abs=0.01)
+    wearer = Wearer(banner(), relative=0.2)
+    wearer._side = 40.0
+    assert extent(wearer.quads(BOX, POINTS)) == [80, 20]
+
+
+def test_made_up_people_wear_prints_of_any_shape() -> None:
+    settings = TrainSettings(target="poster", size_mm=(100, 400))
+    scene = Views(made_up(4), framing="street", wear=settings.wear).batch(4, 96, np.random.default_rng(0))
+    sides = np.ptp(scene.prints.quads.numpy(), axis=1)
+    np.testing.assert_allclose(sides[:, 1] / sides[:, 0], 4, rtol=1e-3)
