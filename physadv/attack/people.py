@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 
 from physadv.arrays import PICTURE_SUFFIXES
+from physadv.camera.lens import Lens
+from physadv.camera.profile import CameraProfile
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.dataset import labelled_pictures, read_pictures, split_by_name, stretch_of
@@ -152,16 +154,21 @@ class Labeller:
         return _detections(table["xyxy"], table["score"], table["keypoints"])
 
 
-def record(source: str, seconds: float, folder: Path, *, say: Say = lambda _: None) -> None:
+def record(
+    source: str, seconds: float, folder: Path, *, camera: CameraProfile | None = None, say: Say = lambda _: None
+) -> None:
     """Record a camera for `seconds` into `folder`, as pictures whose names begin with their stretch of that time.
 
-    Raises: SourceError if the camera cannot be opened, falls silent, or sends nothing in that time. OSError if the disk
-    is full.
+    camera: its profile; pictures are then asked for in the size it is for, and recorded without the lens's distortion.
+
+    Raises: SourceError if the camera cannot be opened, falls silent, or sends nothing in that time. CalibrationError if
+    its pictures have another size than the profile is for. OSError if the disk is full.
     """
-    light = open_source(source, CaptureSettings())
+    asked = CaptureSettings() if camera is None else CaptureSettings(width=camera.width, height=camera.height)
+    light = open_source(source, asked)
     say(f"recording {light.name} for {seconds:g} s: walk about, turn, come near, as the pattern will be worn")
     try:
-        kept = sampled(light, seconds)
+        kept = sampled(light, seconds, lens=None if camera is None else Lens(camera))
     finally:
         light.close()
     if not kept:
@@ -186,12 +193,13 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     return out
 
 
-def sampled(source: Source, seconds: float = math.inf) -> list[Frame]:
+def sampled(source: Source, seconds: float = math.inf, *, lens: Lens | None = None) -> list[Frame]:
     """Return frames of a source, evenly over its time, their pixels shrunk to `LONG_SIDE`.
 
     Up to 240: all of them, or every 2nd, 4th, 8th and so on of a longer one. Ends after `seconds` or with the source.
+    lens: taken out of each picture before it is shrunk.
 
-    Raises: SourceError if the source cannot be read.
+    Raises: SourceError if the source cannot be read. CalibrationError if the lens is of pictures of another size.
     """
     kept: list[Frame] = []
     end = time.monotonic() + seconds
@@ -205,6 +213,7 @@ def sampled(source: Source, seconds: float = math.inf) -> list[Frame]:
             # Thinned and shrunk as it is read, so that a film of hours takes no more memory than one of seconds.
             if len(kept) == 2 * VIDEO_FRAMES:
                 kept, stride = kept[::2], stride * 2
+            frame = frame if lens is None else lens.flat(frame)
             kept.append(frame.with_pixels(_shrunk(frame.pixels)))
         count += 1
     return kept

@@ -91,7 +91,8 @@ def train(
     resume), checkpoint.safetensors, and run.json with the figures of every scoring.
 
     Raises: DataError if there are no people to train on, or the pictures or the mask cannot be used. SourceError for
-    a video or camera. TrainingError if the folder holds another run, or the run fails. OSError if the disk is full.
+    a video or camera. CalibrationError if the camera's profile is for pictures of another size. TrainingError if the
+    folder holds another run, or the run fails. OSError if the disk is full.
     """
     ranks = ranks or Ranks()
     if not resume and (folder / CHECKPOINT).exists():
@@ -188,7 +189,7 @@ def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ran
     if inputs.source is not None:
         place = folder / "people"
         if not resume and ranks.rank == 0:
-            record(inputs.source, inputs.seconds, place, say=say)
+            record(inputs.source, inputs.seconds, place, camera=inputs.camera, say=say)
         ranks.wait()
         return recorded(place, labeller, cache=cache, say=say)
     return gather(inputs.images, inputs.labels, labeller, cache=cache, say=say)

@@ -7,7 +7,7 @@ import numpy as np
 
 from physadv.camera.profile import CameraProfile
 from physadv.errors import CalibrationError
-from physadv.types import Float32Array, UInt8Array
+from physadv.types import Float32Array, Frame, UInt8Array
 
 # An adult, where nothing better is known.
 PERSON_CM = 170.0
@@ -49,6 +49,23 @@ class Undistorter:
             xy.reshape(-1, 1, 2).astype(np.float64), self._matrix, self._distortion, None, None, self._matrix
         )
         return flat.reshape(-1, 2).astype(np.float32)
+
+
+class Lens:
+    """The lens of one calibrated camera, taken out of its frames."""
+
+    def __init__(self, profile: CameraProfile) -> None:
+        self.profile = profile
+        self._undistorter: Undistorter | None = None
+
+    def flat(self, frame: Frame) -> Frame:
+        """Return the same moment without the lens's distortion.
+
+        Raises: CalibrationError if the profile is for pictures of another size.
+        """
+        if self._undistorter is None:
+            self._undistorter = Undistorter(self.profile, frame.size)
+        return frame.with_pixels(self._undistorter.apply(frame.pixels))
 
 
 def distance_m(profile: CameraProfile, px: float, cm: float) -> float:

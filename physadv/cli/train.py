@@ -105,8 +105,14 @@ class Command(base.Command):
     look_weight: float | None = Field(None, ge=0, description="how strongly; 2 if --look is given alone")
     region: Path | None = Field(None, description="mask: ink where it is white")
     start: str | None = Field(None, description="pattern to begin with instead of noise: a file or a shipped name")
-    camera: str | None = Field(None, description="camera profile of `physadv calibrate camera`")
-    printer: str | None = Field(None, description="printer profile of `physadv calibrate colour`")
+    camera: str | None = Field(
+        None,
+        description="camera profile of `physadv calibrate camera`: takes the lens out of what --source records (--images "
+        "stay as they are), and must be the one through which --printer was measured",
+    )
+    printer: str | None = Field(
+        None, description="printer profile of `physadv calibrate colour`: trains and scores the colours it prints"
+    )
     width_mm: float | None = Field(None, gt=0, le=5000, description="width of the print")
     height_mm: float | None = Field(None, gt=0, le=5000, description="height of the print")
     rule: Literal["area", "diagonal", "height"] = Field(

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from physadv.camera.lens import Undistorter, size_cm
+from physadv.camera.lens import Lens, size_cm
 from physadv.camera.profile import CameraProfile
 from physadv.simulate.placement import LEFT_SHOULDER, RIGHT_SHOULDER, SHOULDER_CM, shoulders_visible
-from physadv.types import Detections, Frame
+from physadv.types import Detections
 
 
-class Measure:
+class Measure(Lens):
     """What `--camera` adds: undistorted pictures and lengths."""
 
     def __init__(self, where: str | Path) -> None:
@@ -21,18 +21,9 @@ class Measure:
 
         Raises: CalibrationError if it is missing, damaged, changed or stale.
         """
-        self.profile = CameraProfile.load(where)
-        self.profile.check_age()
-        self._undistorter: Undistorter | None = None
-
-    def flat(self, frame: Frame) -> Frame:
-        """Return the same moment without the lens's distortion.
-
-        Raises: CalibrationError if the profile is for pictures of another size.
-        """
-        if self._undistorter is None:
-            self._undistorter = Undistorter(self.profile, frame.size)
-        return frame.with_pixels(self._undistorter.apply(frame.pixels))
+        profile = CameraProfile.load(where)
+        profile.check_age()
+        super().__init__(profile)
 
     def told(self, people: Detections) -> tuple[str, ...]:
         """Return width, height and distance of each person as text.

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.arrays import write_png
+from physadv.arrays import read_picture, write_png
 from physadv.attack import run as module
 from physadv.attack.people import Gathered, Labeller, Picture, gather, record, recorded, sampled
 from physadv.attack.posed import Posed
@@ -25,9 +25,11 @@ from physadv.attack.run import Inputs, labelling, labels_cache, split, train
 from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
+from physadv.camera.lens import Undistorter
+from physadv.camera.profile import CameraProfile
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
-from physadv.errors import DataError, EndOfStream, TrainingError
+from physadv.errors import CalibrationError, DataError, EndOfStream, TrainingError
 from physadv.patch import Patch, load_patch
 from physadv.types import Detections, Frame, UInt8Array
 
@@ -283,6 +285,29 @@ def test_a_camera_is_recorded_once_and_read_back(tmp_path: Path) -> None:
     assert len(first.pictures) + len(first.empty) == 20
     assert all(p.name.startswith("camera#stretch") for p in first.pictures)
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.pictures, again.pictures, strict=True))
+
+
+def test_a_calibrated_camera_is_recorded_without_its_lens(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+    for _ in range(3):
+        writer.write(cv2.GaussianBlur(made_up(1)[0].pixels[::4, ::4], (0, 0), 3))
+    writer.release()
+    camera = CameraProfile.model_validate(
+        {
+            "name": "desk", "created": "2026-01-01T00:00:00Z", "width": 160, "height": 120, "rms_px": 0.2,
+            "matrix": [[120, 0, 80], [0, 120, 60], [0, 0, 1]], "distortion": [-0.4, 0.1, 0, 0, 0],
+            "focal_error_px": 0.1, "views": 9, "coverage": 0.9,
+        }
+    )  # fmt: skip
+    record(str(path), 5, tmp_path / "plain")
+    record(str(path), 5, tmp_path / "flat", camera=camera)
+    plain, flat = (read_picture(sorted((tmp_path / n).iterdir())[0]) for n in ("plain", "flat"))
+    wanted = Undistorter(camera, (160, 120)).apply(plain)
+    assert np.abs(flat.astype(int) - wanted).mean() < 4 < np.abs(plain.astype(int) - wanted).mean()
+    other = camera.model_copy(update={"width": 320})
+    with pytest.raises(CalibrationError, match="320 x 120"):
+        record(str(path), 5, tmp_path / "other", camera=other)
 
 
 def shaded(folder: Path, name: str, picture: np.ndarray) -> Path:
