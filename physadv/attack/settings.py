@@ -36,8 +36,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 SIZE_MM: dict[Target, tuple[float, float]] = {
     "poster": (594.0, 594.0),
     "chest": (360.0, 360.0),
-    # A motif that repeats often: whatever is cut from the cloth shows all of it, and few texels are found sooner. Of periods
-    # of 100 to 800 mm those of 160 and 250 left fewest people found after as many steps.
+    # A motif that repeats often: whatever is cut from the cloth shows all of it, and few texels are found sooner. Of
+    # periods of 100 to 800 mm those of 160 and 250 left fewest people found after as many steps.
     "tshirt": (200.0, 200.0),
 }
 # What `webcam_scale` of a person seen to the hips measures: a print over the whole torso.
