@@ -62,7 +62,8 @@ class Progress:
 class Task:
     """What is trained, on whom and against what.
 
-    scorers: each gives a pattern's figures on held-out people; their badness is averaged. region: (1, t, t) mask. look:
+    scorers: each gives a pattern's figures on held-out people. also: others by which a pattern is chosen and that are not
+    reported, as they look at people trained on. Badness is averaged over all people. region: (1, t, t) mask. look:
     (3, t, t). printable: (k, 3) colours for the non-printability score. palette: (k, 3) colours to which the pattern is
     held. begin: (3, t, t) to start from. identity: what must not change between a run and its resumption. device: where all
     detectors are, and so the pattern too.
@@ -72,6 +73,7 @@ class Task:
     people: list[Picture]
     detectors: Sequence[GradientDetector]
     scorers: dict[str, Callable[[Patch], Score]] = field(default_factory=dict)
+    also: list[Callable[[Patch], Score]] = field(default_factory=list)
     region: torch.Tensor | None = None
     look: torch.Tensor | None = None
     printable: torch.Tensor | None = None
@@ -429,7 +431,7 @@ def _mean_colours(task: Task, state: State) -> torch.Tensor:
 
 
 def _score(task: Task, state: State, folder: Path | None) -> dict[str, Any] | None:
-    """Return held-out figures of the average pattern as it would be saved; keep it if it is the best."""
+    """Return held-out figures of the average pattern as it would be saved; keep it if it is the best so far."""
     texels = _mean_colours(task, state).cpu()
     if not task.scorers:
         return None
@@ -439,9 +441,10 @@ def _score(task: Task, state: State, folder: Path | None) -> dict[str, Any] | No
         save_patch(patch, folder, stem="latest")
         patch = load_patch(folder / "latest.safetensors")
     scores = {name: scorer(patch) for name, scorer in task.scorers.items()}
-    bad = [b for v in scores.values() if math.isfinite(b := v.badness(task.settings.goal))]
+    every = [*scores.values(), *(scorer(patch) for scorer in task.also)]
+    bad = [(b, v.n_people) for v in every if math.isfinite(b := v.badness(task.settings.goal))]
     figures = {name: v.plain() for name, v in scores.items()}
-    badness = sum(bad) / len(bad) if bad else float("inf")
+    badness = sum(b * n for b, n in bad) / sum(n for _, n in bad) if bad else float("inf")
     loss = sum(state.losses[-50:]) / max(len(state.losses[-50:]), 1)
     state.history.append(
         {"step": state.step, "loss": round(loss, 4), "badness": round(badness, 4) if bad else None, **figures}

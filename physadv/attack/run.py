@@ -40,6 +40,8 @@ STREET_IMGSZ, LABEL_IMGSZ = 416, 640
 WEBCAM_IMGSZ = (320, 640)
 # Frames of a video are near copies: scoring a few of each is as good and leaves the time to training.
 SCORED_AT_MOST = 40
+# Among nine people one is more than any pattern is better than the next: the best by them is one that was lucky.
+TOO_FEW = 30
 
 
 @dataclass(slots=True)
@@ -110,6 +112,11 @@ def train(
     task = _task(settings, inputs, attacked, train_on, found, name=file_name(folder.resolve().name))
     scorers = _scorers(settings, inputs, held_out) if ranks.rank == 0 else {}
     task.scorers = {name: _through(s, inputs.printer) for name, s in scorers.items()}
+    if scorers and max(s.people for s in scorers.values()) < TOO_FEW:
+        say(
+            "too few people are held out to choose by them alone: those trained on help to choose, and are not reported"
+        )
+        task.also = [_through(s, inputs.printer) for s in _scorers(settings, inputs, train_on).values()]
     grey = control(task.patch(task.pattern().colours().detach().cpu(), {}), "grey", np.random.default_rng(0))
     controls = {
         name: {"none": s.score(None).plain(), "grey": task.scorers[name](grey).plain()} for name, s in scorers.items()
@@ -217,11 +224,11 @@ def labels_cache(name: str) -> Path:
     return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
 
 
-def _scorers(settings: TrainSettings, inputs: Inputs, held_out: list[Picture]) -> dict[str, Scorer]:
-    """Return a scorer for each framing and picture size; a framing for which no one is held out is left out."""
+def _scorers(settings: TrainSettings, inputs: Inputs, pictures: list[Picture]) -> dict[str, Scorer]:
+    """Return a scorer for each framing and picture size; a framing for which no one is there is left out."""
     out: dict[str, Scorer] = {}
     for name, (placing, sizes) in placings(settings).items():
-        chosen = [p for p in held_out if _suits(p, name, settings.framing)]
+        chosen = [p for p in pictures if _suits(p, name, settings.framing)]
         if not chosen:
             continue
         chosen = chosen[:: max(-(-len(chosen) // SCORED_AT_MOST), 1)]

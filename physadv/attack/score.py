@@ -89,6 +89,11 @@ class Scorer:
         self.clean = clean
         self.found = [found(p.boxes, c, conf=CONF, iou_at_least=FIT) for p, c in zip(self.pictures, clean, strict=True)]
 
+    @property
+    def people(self) -> int:
+        """Return how many people are large enough to be scored."""
+        return sum(int(large.sum()) for large in self.large)
+
     def score(self, patch: Patch | None) -> Score:
         """Return the figures of a pattern, or of the pictures as they are."""
         if patch is None:

@@ -1,6 +1,7 @@
 """The loop: it lowers the loss, repeats itself, resumes to the same bytes, and stops when something is wrong."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from physadv.attack import attack
 from physadv.attack.optimise import CHECKPOINT, Progress, Task, noise_of, optimise, spread
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
-from physadv.attack.score import Placing, Scorer
+from physadv.attack.score import Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import TrainingError
 from physadv.files import atomic_write
-from physadv.patch import load_patch
+from physadv.patch import Patch, load_patch
 from physadv.simulate.ink import Ink, InkDraw
 from physadv.simulate.light import Light, LightDraw
 from physadv.simulate.world import World
@@ -58,6 +59,22 @@ def test_noise_is_on_colours_alone_new_in_each_step_and_gone_at_the_end(people: 
     assert not torch.equal(first, second)
     assert not noise_of(settings, pattern, 85, 0).any()
     assert not noise_of(settings.model_copy(update={"noise": 0.0}), pattern, 0, 0).any()
+
+
+def test_people_trained_on_help_to_choose_and_are_not_reported(people: list[Picture], small: TrainSettings) -> None:
+    def told(recalls: list[float], n: int) -> Callable[[Patch], Score]:
+        rest = iter(recalls)
+        return lambda _: Score(1, n, next(rest), 0.0, 0.0, 0.0, 1.0)
+
+    settings = small.model_copy(update={"steps": 6, "score_every": 2})
+    held_out = {"street": told([0.9, 0.5, 0.6], 10)}
+    alone, state = optimise(Task(settings, people, [tiny_gradient()], scorers=held_out))
+    assert (state.best_step, alone.record["held_out"]["street"]["recall25"]) == (4, 0.5)
+    held_out = {"street": told([0.9, 0.5, 0.6], 10)}
+    helped = Task(settings, people, [tiny_gradient()], scorers=held_out, also=[told([0.9, 0.6, 0.5], 30)])
+    chosen, state = optimise(helped)
+    assert (state.best_step, chosen.record["held_out"]["street"]["recall25"]) == (6, 0.6)
+    assert list(chosen.record["held_out"]) == ["street"]
 
 
 def test_the_same_seed_gives_the_same_bytes(people: list[Picture], small: TrainSettings, tmp_path: Path) -> None:
