@@ -65,8 +65,9 @@ def card(patch: Patch, use: str, tables: dict[str, dict[str, dict[str, Any]]]) -
     lines += [
         f"* Made by one `physadv train` against {record['detectors'][0]['name']}: target {patch.target}, framing"
         f" {settings.framing}, {settings.total_steps} steps, seed {settings.seed}; kept is step {record['step']}, the"
-        f" best by people held out. All settings and the split ({len(split['train'])} pictures or stretches of video to"
-        f" train on, {len(split['held_out'])} held out) are in the record.",
+        " best by people held out, helped by those trained on where few are. All settings and the split"
+        f" ({len(split['train'])} pictures or stretches of video to train on, {len(split['held_out'])} held out) are in"
+        " the record.",
         f"* Figures: float32 PyTorch on a CPU, {date.today()}. Simulated wear (pasted flat), not photographed prints. The"
         " best step was picked on the people held out, so their figures flatter a little.",
         "",
@@ -94,15 +95,15 @@ def main() -> None:
     both = placings(settings.model_copy(update={"framing": "mixed"}))
     trained = set(patch.record["split"]["train"])
     out = [p for p in people([str(given.images)], given.labels) if p.name not in trained]
-    title = (
-        f"street, {len(out)} photographs not trained on, side {settings.scale:g} by {settings.rule}, {STREET_IMGSZ} px"
-    )
+    shirt = patch.target == "tshirt"
+    worn = "over the torso" if shirt else f"side {settings.scale:g} by {settings.rule}"
+    title = f"street, {len(out)} photographs not trained on, {worn}, {STREET_IMGSZ} px"
     tables = {title: scored(patch, out, both["street"][0], STREET_IMGSZ)}
     if given.clip:
         frames = people([str(given.clip)], None)
         frames = frames[:: max(len(frames) // CLIP_FRAMES, 1)]
-        for scale in (0.65,) if patch.target == "tshirt" else (0.65, 0.45):
-            where = "over the torso" if patch.target == "tshirt" else f"side {scale:g} on the chest"
+        for scale in (0.65,) if shirt else (0.65, 0.45):
+            where = "over the torso" if shirt else f"side {scale:g} on the chest"
             for imgsz in WEBCAM_IMGSZ:
                 tables[f"a webcam clip not trained on, {where}, {imgsz} px"] = scored(
                     patch, frames, replace(both["webcam"][0], scale=scale), imgsz

@@ -53,7 +53,9 @@ class Command(BaseCommand):
     held_out: bool = Field(default=False, description="leave out pictures that any of the patterns was trained on")
     rule: Literal["area", "diagonal", "height"] = Field(default="area", description=FIELDS["rule"].description)
     scale: float | None = Field(default=None, description=f"{FIELDS['scale'].description}; .35, or .65 with --video")
-    at: str | None = Field(default=None, description=f"{FIELDS['at'].description}; 0.42, or chest with --video")
+    at: str | None = Field(
+        default=None, description=f"{FIELDS['at'].description}; 0.42, chest with --video, shirt for T-shirts"
+    )
     detector: str = Field(default=DEFAULT_DETECTOR, description="detectors by name or path, separated by commas")
     imgsz: int = Field(default=640, description=FIELDS["imgsz"].description)
     min_area: float = Field(default=0.02, description=FIELDS["min_area"].description)
@@ -91,8 +93,8 @@ class Command(BaseCommand):
 
         Raises: SettingsError for flags that do not go together.
         """
-        settings = self._settings()
         patches = _named_apart([load_patch(p) for p in self.patches], self.patches)
+        settings = self._settings(patches)
         if (self.images is None) == (self.video is None):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         pipelines = [parse_pipeline(text) for text in self.defend]
@@ -226,7 +228,7 @@ class Command(BaseCommand):
         console.print(str(self.out / "report.md"), markup=False, highlight=False)
         return 0
 
-    def _settings(self) -> EvaluateSettings:
+    def _settings(self, patches: Sequence[Patch]) -> EvaluateSettings:
         names = tuple(n.strip() for n in self.detector.split(",") if n.strip())
         if not names:
             raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
@@ -234,7 +236,9 @@ class Command(BaseCommand):
         values = {name: getattr(self, name) for name in fields}
         filmed = self.video is not None
         scale = self.scale if self.scale is not None else 0.65 if filmed else 0.35
-        at = _at(self.at if self.at is not None else "chest" if filmed else "0.42")
+        # A T-shirt's texture is worn as one, unless a square's size is asked for.
+        shirts = bool(patches) and self.scale is None and all(p.target == "tshirt" for p in patches)
+        at = _at(self.at if self.at is not None else "shirt" if shirts else "chest" if filmed else "0.42")
         return parse(
             EvaluateSettings, {**values, "scale": scale, "at": at, "detectors": names}, what="physadv evaluate"
         )

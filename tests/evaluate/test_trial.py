@@ -329,6 +329,23 @@ def test_the_command_from_end_to_end(
 
 
 @pytest.mark.parametrize(
+    ("patches", "values", "at"),
+    [
+        (["shirt-v1"], {"video": Path("x")}, "shirt"),
+        (["shirt-v1"], {"images": Path("x")}, "shirt"),
+        (["shirt-v1"], {"images": Path("x"), "scale": 0.35}, 0.42),
+        (["shirt-v1", "chest-v1"], {"video": Path("x")}, "chest"),
+        (["chest-v1"], {"images": Path("x")}, 0.42),
+    ],
+)
+def test_a_shirt_is_worn_as_one_unless_a_square_is_asked_for(
+    patches: list[str], values: dict[str, object], at: object
+) -> None:
+    command = Command(patches=patches, **values)  # type: ignore[arg-type]
+    assert command._settings([load_patch(p) for p in patches]).at == at
+
+
+@pytest.mark.parametrize(
     ("values", "expected"),
     [
         ({}, "--images FOLDER or --video FILE"),
