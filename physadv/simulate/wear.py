@@ -87,8 +87,12 @@ class Worn:
             _Wearer(people.xyxy[i], None if people.keypoints is None else people.keypoints[i])
             for i in range(len(people))
         ]
-        for old in self._wearers:
-            if old.missed < HOLD_FRAMES and not any(_overlap(old.xyxy, new.xyxy) > SAME_PERSON_IOU for new in fresh):
+        missed = [o for o in self._wearers if not any(_overlap(o.xyxy, n.xyxy) > SAME_PERSON_IOU for n in fresh)]
+        if fresh and len(missed) == len(self._wearers):
+            # Nobody stands where anybody stood: a cut, and those of the scene before wear nothing in this one.
+            missed = []
+        for old in missed:
+            if old.missed < HOLD_FRAMES:
                 old.missed += 1
                 fresh.append(old)
         self._wearers = fresh

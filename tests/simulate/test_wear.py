@@ -88,6 +88,14 @@ def test_a_missed_person_keeps_the_print_for_a_few_pictures_and_then_loses_it() 
     assert (worn.apply(grey(), nobody) == grey()).all()
 
 
+def test_after_a_cut_those_of_the_scene_before_wear_nothing() -> None:
+    worn, picture = Worn(quadrants()), grey()
+    worn.apply(picture, person(20, 60, 180, 460))
+    after = worn.apply(picture, person(420, 60, 580, 460))
+    alone = Worn(quadrants()).apply(picture, person(420, 60, 580, 460))
+    assert np.array_equal(after, alone)
+
+
 def test_nobody_and_doubtful_candidates_wear_nothing() -> None:
     assert (Worn(quadrants()).apply(grey(), person(250, 40, 400, 460, score=0.2)) == grey()).all()
 
