@@ -38,7 +38,7 @@ from physadv.types import Detector, GradientDetector
 STREET_IMGSZ, LABEL_IMGSZ = 416, 640
 # A laptop's live demo looks at 320 to 640 pixels; a pattern chosen at one size alone may be weak at the other.
 WEBCAM_IMGSZ = (320, 640)
-# Frames of a video are near copies: scoring a few of each is as good and leaves the time to training.
+# Frames of a video are near copies: scoring some of them, evenly, is as good and leaves the time to training.
 SCORED_AT_MOST = 40
 # Among nine people one is more than any pattern is better than the next: the best by them is one that was lucky.
 TOO_FEW = 30
@@ -231,7 +231,7 @@ def _scorers(settings: TrainSettings, inputs: Inputs, pictures: list[Picture]) -
         chosen = [p for p in pictures if _suits(p, name, settings.framing)]
         if not chosen:
             continue
-        chosen = chosen[:: max(-(-len(chosen) // SCORED_AT_MOST), 1)]
+        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, min(len(chosen), SCORED_AT_MOST)).astype(int)]
         called = dict(zip(inputs.detectors, told_apart([d.removesuffix(".pt") for d in inputs.detectors]), strict=True))
         for weights, imgsz in product(inputs.detectors, sizes):
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=MIN_CONF, device="cpu")
