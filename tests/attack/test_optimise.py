@@ -61,6 +61,23 @@ def test_noise_is_on_colours_alone_new_in_each_step_and_gone_at_the_end(people: 
     assert not noise_of(settings.model_copy(update={"noise": 0.0}), pattern, 0, 0).any()
 
 
+@pytest.mark.parametrize(
+    ("target", "framing", "size_mm", "texels", "noise"),
+    [
+        ("chest", "street", None, 48, 0.15),
+        ("chest", "webcam", None, 64, 0.0),
+        ("tshirt", "webcam", None, 32, 0.15),
+        ("tshirt", "street", (400.0, 400.0), 64, 0.15),
+    ],
+)
+def test_texels_and_noise_follow_what_is_trained_and_where(
+    target: str, framing: str, size_mm: tuple[float, float] | None, texels: int, noise: float
+) -> None:
+    settings = TrainSettings.model_validate({"target": target, "framing": framing, "size_mm": size_mm})
+    assert (settings.texels, settings.noise) == (texels, noise)
+    assert TrainSettings.model_validate({"framing": framing, "noise": 0.3}).noise == 0.3
+
+
 def test_people_trained_on_help_to_choose_and_are_not_reported(people: list[Picture], small: TrainSettings) -> None:
     def told(recalls: list[float], n: int) -> Callable[[Patch], Score]:
         rest = iter(recalls)
