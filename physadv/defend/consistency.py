@@ -122,7 +122,7 @@ class ConsistencyGuard(Watching):
         return [self._compare(w, self._look(i, range(8)), i.shape[0]) for w, i in zip(whole, images, strict=True)]
 
     def _look(self, picture: UInt8Array, chosen: Sequence[int]) -> list[Detections]:
-        """Return the people of some views in pixels of the picture: sure, large, and not cut by the view's edge."""
+        """Return the people of some views in pixels of the picture: those that are sure and large."""
         height, width = picture.shape[:2]
         every = views(width, height)
         out = []

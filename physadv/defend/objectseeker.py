@@ -170,7 +170,7 @@ class ObjectSeekerGuard(Watching):
     def _all_at_once(self, whole: Detections, picture: UInt8Array) -> Detections:
         size = (picture.shape[1], picture.shape[0])
         masks = self.defence.masks(*size)
-        views = in_batches(self.plain, [hide(picture, m[None]) for m in masks])
+        views = in_batches(self.plain, (hide(picture, m[None]) for m in masks))
         return self._report(whole, [v.pick(v.score >= self.defence.conf) for v in views], masks, size, rolling=False)
 
     def _prepare(self, frame: Frame) -> None:
@@ -192,7 +192,8 @@ class ObjectSeekerGuard(Watching):
         for view, page in enumerate(self._book.pages):
             if page is None or len(page.people) == 0:
                 continue
-            out, added = join(whole, [page.people], conf=self.defence.conf, whole_conf=self.defence.whole_conf)
+            d = self.defence
+            out, added = join(whole, [page.people], conf=d.conf, whole_conf=d.whole_conf, prune=d.prune)
             if added.any():
                 scored.append((float(out.score[added].max()), view))
         return [view for _, view in sorted(scored, reverse=True)]

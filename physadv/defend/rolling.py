@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -42,11 +43,11 @@ def refuse_random(detector: Detector, name: str) -> None:
         inside = getattr(inside, "inner", None)
 
 
-def in_batches(detector: Detector, images: Sequence[UInt8Array]) -> list[Detections]:
-    """Return the answer for each picture of one size, a bounded number in memory at a time."""
-    out: list[Detections] = []
-    for start in range(0, len(images), BATCH):
-        out += detector.detect_batch(images[start : start + BATCH])
+def in_batches(detector: Detector, images: Iterable[UInt8Array]) -> list[Detections]:
+    """Return the answer for each picture of one size; of a generator's, a bounded number is in memory at a time."""
+    left, out = iter(images), list[Detections]()
+    while batch := list(islice(left, BATCH)):
+        out += detector.detect_batch(batch)
     return out
 
 

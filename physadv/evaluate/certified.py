@@ -108,7 +108,7 @@ def add_picture(
     people = people[share > min_area]
     masks = d.masks(width, height)
     whole = detector.detect_batch([picture])[0]
-    answers = in_batches(detector, [hide(picture, m[None]) for m in masks])
+    answers = in_batches(detector, (hide(picture, m[None]) for m in masks))
     views = [v.xyxy[v.score >= d.conf] for v in answers]
     defended, added = join(whole, answers, conf=d.conf, whole_conf=d.whole_conf, prune=d.prune)
     out.pictures += 1

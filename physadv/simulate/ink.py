@@ -28,7 +28,7 @@ class InkDraw(Draw):
 class Ink(Transform[InkDraw]):
     """Digital colours as a camera would see them printed.
 
-    With a measured colour map (`with_map`) its curve and residual covariance are used, else a plausible ink-jet.
+    A plausible ink-jet; `MeasuredInk` is a printer that was measured.
     Source: the default gamut's shape follows Sharif et al. 2016 (printable colours) as a matrix instead of a list.
     """
 

@@ -1,5 +1,7 @@
 """Half-plane masking on the live seam: brings people back, certifies over frames, notices that a scene has moved."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from physadv.defend.masks import FILL
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.patchcleanser import PatchCleanser
 from physadv.defend.picture import PictureDefence, View
-from physadv.defend.rolling import Book
+from physadv.defend.rolling import BATCH, Book, in_batches
 from physadv.defend.twins import hide_tensor
 from physadv.errors import DefenceError
 from physadv.types import Candidates, Detections, Detector, Float32Array, Frame, UInt8Array
@@ -113,6 +115,38 @@ def test_a_round_never_stops_for_views_that_are_looked_at_again() -> None:
         alone += book.choose(1, first=[4])
     assert alone.count(4) >= 8 and set(alone) == set(range(6)), "one view a frame: by turns, and the round goes on"
     assert book.choose(9) and len(book.choose(9)) == 6
+
+
+@pytest.mark.parametrize(("prune", "again"), [(0.6, False), (0.9, True)])
+def test_views_are_looked_at_again_by_the_share_that_reports_are_judged_by(prune: float, again: bool) -> None:
+    """Masked views show a box of which the whole picture's covers 75 %: explained at .6, somebody new at .9."""
+    looked: list[bytes] = []
+
+    def shifted(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        masked = (picture == FILL).all(2)
+        if masked.any():
+            looked.append(masked.tobytes())
+        return (PERSON + (np.array([10, 0, 10, 0], np.float32) if masked.any() else 0))[None], np.array(
+            [0.8], np.float32
+        )
+
+    guard = ObjectSeeker(lines=3, per_frame=2, prune=prune).guard(Pure(shifted))
+    for frame in frames(scene(), 6):
+        guard.detect(frame)
+    assert len(looked) == 12 and (len(set(looked)) < 12) == again
+
+
+def test_masked_pictures_are_made_a_batch_at_a_time() -> None:
+    detector, made = Pure(shown), []
+
+    def pictures() -> Iterator[UInt8Array]:
+        for i in range(2 * BATCH + 3):
+            made.append(detector.images)
+            yield scene((i, 0) if i % 2 else None)
+
+    answers = in_batches(detector, pictures())
+    assert [len(a) for a in answers] == [1 - i % 2 for i in range(2 * BATCH + 3)]
+    assert made == [i // BATCH * BATCH for i in range(2 * BATCH + 3)]
 
 
 def test_impossible_parameters_are_said_at_once() -> None:
