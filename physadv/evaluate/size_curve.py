@@ -355,9 +355,16 @@ def try_grid(
         rng = np.random.default_rng([seed, step])
         trial = Trial(shots(people, person_px=visible / share, frame=frame, rng=rng), detector)
         if trial.people >= FEWEST:
-            sizes = RELATIVE if share == 1.0 else RELATIVE_CUT
+            sizes = _sizes(patch, share)
             out |= {(visible, share, relative): trial.wears(patch, relative) for relative in sizes}
     return out
+
+
+def _sizes(patch: Patch, share: float) -> tuple[float, ...]:
+    """Return the sides to try, over the person's height: of a T-shirt, which is as large as its wearer, its own."""
+    if patch.target == "tshirt":
+        return (math.sqrt(patch.size_mm[0] * patch.size_mm[1]) / 10 / PERSON_CM,)
+    return RELATIVE if share == 1.0 else RELATIVE_CUT
 
 
 def table(

@@ -2,7 +2,8 @@
 
 A pattern's record may hold a size curve (`physadv.evaluate.size_curve` measures it): attack success in cells of three
 numbers that camera, distance and print size come down to: how many detector pixels of the person are in the picture, how
-much of the person that is, and how large the pattern is on the person.
+much of the person that is, and how large the pattern is on the person. A T-shirt has one size, the body's: only the
+distance can change.
 """
 
 from __future__ import annotations
@@ -121,18 +122,22 @@ class SizeCurve:
         """Return the largest side measured, over the person's height."""
         return float(self._table[:, 2].max())
 
+    @property
+    def one_size(self) -> bool:
+        """Return whether it is of a garment, which was measured as large as it is worn."""
+        return len(np.unique(self._table[:, 2])) == 1
+
     def expected(self, view: View) -> Expected:
         """Return the attack success for a view, interpolated in the logarithms of pixels and sizes, held at the edges.
 
         Between two shares of the person it is read at the same size of the print against the part that is in the picture.
-        Below the smallest size measured it falls in proportion to the side.
+        Below the smallest size measured it falls in proportion to the side; a garment's size is not looked at.
         """
         shares = np.unique(self._table[:, 1])
         low, high, weight = _between(shares, view.shown)
         columns = [self._at_share(share, view) for share in (shares[low], shares[high])]
         values = columns[0] * (1 - weight) + columns[1] * weight
-        smallest = self._table[:, 2].min()
-        fade = min(1.0, view.relative / smallest)
+        fade = 1.0 if self.one_size else min(1.0, view.relative / float(self._table[:, 2].min()))
         asr, bottom, top = _probability(values[:3], values[3]) * (fade, fade, 1.0)
         return Expected(float(asr), float(bottom), float(top), round(float(values[3])))
 
@@ -207,7 +212,8 @@ def advise(
 ) -> Advice:
     """Return what to expect at a distance with a print of this width, and what would do instead.
 
-    aspect: height over width of the pattern. wanted: the share of people, of those found without a pattern, to be hidden.
+    width_cm: of no account for a garment. aspect: height over width of the pattern. wanted: the share of people, of those
+    found without a pattern, to be hidden.
 
     Raises: FabricationError if a number is absurd.
     """
@@ -222,11 +228,14 @@ def advise(
     # What was not tried is not promised: the largest width is that of the largest cells.
     largest = math.floor(curve.largest * person_cm / math.sqrt(aspect))
     widths = np.arange(5.0, largest + 0.5)
-    smallest = _first(widths, lambda w: curve.expected(at(w, distance_m)).asr >= wanted)
+    smallest = None if curve.one_size else _first(widths, lambda w: curve.expected(at(w, distance_m)).asr >= wanted)
     distances = np.arange(FARTHEST_M, NEAREST_M - 0.01, -0.1)
     farthest = _first(distances, lambda d: curve.expected(at(width_cm, d)).asr >= wanted)
     enough = got.asr >= wanted
-    text = _sentence(width_cm, distance_m, enough, smallest, farthest, largest, wanted)
+    if curve.one_size:
+        text = _of_garment(distance_m, enough, farthest, wanted)
+    else:
+        text = _sentence(width_cm, distance_m, enough, smallest, farthest, largest, wanted)
     return Advice(view, got, enough, smallest, farthest, text)
 
 
@@ -257,4 +266,15 @@ def _sentence(
     return (
         f"not strong enough at {here}: no size up to {largest_cm:g} cm hides {wanted:.0%} of people there, and "
         f"{width_cm:g} cm does at no distance; use another pattern or a lower --wanted"
+    )
+
+
+def _of_garment(distance_m: float, enough: bool, farthest: float | None, wanted: float) -> str:
+    here = f"{distance_m:g} m"
+    if enough:
+        return f"works at {here}" + (f", up to {farthest:g} m" if farthest and farthest > distance_m + 0.05 else "")
+    if farthest is not None:
+        return f"{'too far' if farthest < distance_m else 'not strong enough'} at {here}: stand at {farthest:g} m"
+    return (
+        f"not strong enough at {here}: hides {wanted:.0%} of people at no distance; use another pattern or a lower --wanted"
     )

@@ -129,6 +129,24 @@ def test_a_pattern_that_never_works_is_called_so(curve: dict[str, Any]) -> None:
     assert "not strong enough" in found.text and found.smallest_cm is None
 
 
+def test_a_garment_is_as_large_as_its_wearer_so_only_the_distance_is_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("physadv.evaluate.size_curve.ENOUGH_SHOTS", 20)
+    shirt = replace(MAGENTA, target="tshirt", size_mm=(200.0, 200.0))
+    record = measure(shirt, [figure(i) for i in range(20)], ShadeDetector())
+    curve, optics = SizeCurve(record), Optics.from_fov(640, 480, 60)
+    assert curve.one_size and record["cells"][0]["relative"] == pytest.approx(20 / 170) and len(record["cells"]) >= 5
+    near, far = (advise(curve, optics, distance_m=d, width_cm=20) for d in (1.5, 9))
+    assert near.enough and near.farthest_m is not None and near.text == f"works at 1.5 m, up to {near.farthest_m:g} m"
+    assert far.text == f"too far at 9 m: stand at {far.farthest_m:g} m" and far.smallest_cm is None
+    assert advise(curve, optics, distance_m=1.5, width_cm=5, person_cm=190).expected == (
+        advise(curve, optics, distance_m=1.5, width_cm=90, person_cm=190).expected
+    )
+    for distance in (1, 2, 5):
+        got = simulate(shirt, [figure(i, tall=700) for i in range(20)], ShadeDetector(), optics, distance_m=distance,
+                       side_cm=20).cell()  # fmt: skip
+        assert curve.expected(seen(optics, distance_m=distance, side_cm=20)).asr == pytest.approx(got.asr, abs=0.1)
+
+
 def test_people_are_placed_as_far_away_as_asked() -> None:
     rng = np.random.default_rng(0)
     far = shot(figure(3), person_px=120, frame=(640, 480), rng=rng)
