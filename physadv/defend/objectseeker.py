@@ -122,25 +122,27 @@ class ObjectSeeker(Defence):
             out[i] = certified_by(good, person, masks, size, frame, self.where) is True
         return out
 
-    @property
-    def claim(self) -> str:
-        """Return what `certified` means, in one sentence for people."""
+    def claim(self, certified: int, people: int) -> str:
+        """Return, in one sentence for people, how many of those reported are certified, and what that means."""
         of = "the person's box" if self.of_box else "the picture"
         how = "rolling, assumes a static scene" if self.per_frame else "this frame alone"
-        return (
-            f"certified: no single patch of up to {self.patch:.3g} of {of}'s area, {WORDS[self.where]}, added to what is "
-            f"seen here, can stop a box covering {self.still:.0%} of the person from being reported ({how})"
+        proof = (
+            f"no single patch of up to {self.patch * 100:.3g} % of {of}'s area, {WORDS[self.where]}, added to what is seen "
+            f"here, can stop a box covering {self.still:.0%} of the person from being reported ({how})"
         )
+        if certified:
+            return f"{certified} of {people} {'person' if people == 1 else 'people'} certified: {proof}"
+        return f"nobody in this picture is certified; of somebody certified it would be proven that {proof}"
 
 
 class ObjectSeekerGuard(Watching):
-    """The detector behind half-plane masks. claim: what its certificate says."""
+    """The detector behind half-plane masks. claim: how many of the last picture's people are certified, and of what."""
 
     def __init__(self, defence: ObjectSeeker, inner: Detector) -> None:
         refuse_random(inner, defence.name)
         super().__init__(inner)
         self.defence = defence
-        self.claim = defence.claim
+        self.claim = defence.claim(0, 0)
         self._masks = np.zeros((0, 4), np.int64)
         self._book = Book(0)
 
@@ -206,6 +208,7 @@ class ObjectSeekerGuard(Watching):
         ask = added | (out.score >= d.whole_conf)
         sure = np.zeros(len(out), bool)
         sure[ask] = d.certify(out.xyxy[ask], [v.xyxy for v in views], masks, size)
+        self.claim = d.claim(int(sure.sum()), int(ask.sum()))
         how = " (rolling, assumes a static scene)" if rolling else ""
         alerts = tuple(
             Alert("uncovered", f"a person is seen only with part of the picture hidden{how}", _corners(box))

@@ -271,7 +271,7 @@ class PatchCleanserGuard(Watching):
         if not self._state.certified:
             return f"window not certified: some pair of masks hides everyone in it ({how})"
         return (
-            f"window certified: no single patch of up to {d.patch:.3g} of its area can turn the answer "
+            f"window certified: no single patch of up to {d.patch * 100:.3g} % of its area can turn the answer "
             f"'a person is in this window' into 'nobody' ({how})"
         )
 

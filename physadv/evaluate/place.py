@@ -12,7 +12,7 @@ import numpy as np
 from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.simulate.placement import FRONT_CM, Rule, chest_quads, side_px, square_quads
-from physadv.simulate.wear import PLACE_CONF, Worn, mip_levels, paste
+from physadv.simulate.wear import Worn, mip_levels, paste
 from physadv.types import Detections, Float32Array, UInt8Array
 
 # Distance of the eye in half sides of the print: 40 cm seen from a metre and a half.
@@ -120,7 +120,7 @@ class Dresser:
     def _shirts(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
         assert self.patch is not None
         points = None if scene.keypoints is None else scene.keypoints[scene.counts]
-        everyone = Detections(scene.targets, np.full(len(scene.targets), PLACE_CONF, np.float32), points)
+        everyone = Detections(scene.targets, np.ones(len(scene.targets), np.float32), points)
         return CutWorn(self.patch, condition, rng).apply(scene.pixels, everyone)
 
     def _pattern(self, condition: Condition, rng: np.random.Generator) -> list[UInt8Array]:

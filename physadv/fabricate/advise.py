@@ -258,11 +258,15 @@ def _sentence(
         less = f"; {smallest:g} cm would do at {here}" if smallest is not None and smallest < width_cm - 0.25 else ""
         return f"large enough at {here}: {width_cm:g} cm works{more}{less}"
     # Some people cannot be hidden from nearer either, nor by any size: say so instead of a size that is a guess.
-    larger = f"print at {smallest:g} cm" if smallest is not None and smallest > width_cm else None
+    other = f"print at {smallest:g} cm" if smallest is not None else None
     nearer = f"stand at {farthest:g} m" if farthest is not None else None
-    what = "too small" if larger or (farthest is not None and farthest < distance_m) else "not strong enough"
-    if larger or nearer:
-        return f"{what} at {here}: {' or '.join(w for w in (larger, nearer) if w)}"
+    if smallest is not None and smallest < width_cm:
+        # Near the camera the edges of a large print are cut off, or lie where nothing was trained.
+        what = "too large"
+    else:
+        what = "too small" if other or (farthest is not None and farthest < distance_m) else "not strong enough"
+    if other or nearer:
+        return f"{what} at {here}: {' or '.join(w for w in (other, nearer) if w)}"
     return (
         f"not strong enough at {here}: no size up to {largest_cm:g} cm hides {wanted:.0%} of people there, and "
         f"{width_cm:g} cm does at no distance; use another pattern or a lower --wanted"
@@ -275,6 +279,5 @@ def _of_garment(distance_m: float, enough: bool, farthest: float | None, wanted:
         return f"works at {here}" + (f", up to {farthest:g} m" if farthest and farthest > distance_m + 0.05 else "")
     if farthest is not None:
         return f"{'too far' if farthest < distance_m else 'not strong enough'} at {here}: stand at {farthest:g} m"
-    return (
-        f"not strong enough at {here}: hides {wanted:.0%} of people at no distance; use another pattern or a lower --wanted"
-    )
+    other = "use another pattern or a lower --wanted"
+    return f"not strong enough at {here}: hides {wanted:.0%} of people at no distance; {other}"

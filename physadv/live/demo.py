@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from physadv.capture import open_source
+from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SourceError
@@ -26,6 +27,8 @@ from physadv.types import Detector, Frame, Source
 
 Progress = Callable[[str], None]
 TICK_S = 0.1
+# A network camera answers within three seconds or not at all; a webcam may take longer to wake.
+FIRST_PICTURE_S = 10.0
 
 
 class Loader(Protocol):
@@ -185,7 +188,25 @@ class Demo:
 
     def switch_source(self, spec: str) -> None:
         """Open another source aside and change to it once it is open; a failure is a notice, the old one goes on."""
-        self._aside("source", f"opening {spec}", lambda _: (spec, open_feed(spec, self.settings.capture())))
+        self._aside("source", f"opening {spec}", lambda _: (spec, self._first_seen(spec)))
+
+    def _first_seen(self, spec: str) -> Feed:
+        """Return an open feed that has given its first picture.
+
+        Raises: SourceError if none came: whoever mistyped an address keeps the picture that there was.
+        """
+        feed = open_feed(spec, self.settings.capture())
+        if isinstance(feed.source, BrowserSource):
+            # Pictures come once a visitor has allowed it.
+            return feed
+        until = time.monotonic() + FIRST_PICTURE_S
+        while (status := feed.status())[0] is SourceState.CONNECTING and time.monotonic() < until:
+            if self._stop.wait(TICK_S):
+                break
+        if status[0] in (SourceState.CONNECTING, SourceState.BACKOFF, SourceState.ENDED):
+            feed.close()
+            raise SourceError(f"{spec}: no picture came, so the source stays as it was: {status[1]}")
+        return feed
 
     def take_source(self, source: Source) -> None:
         """Change to a source that is open already."""
@@ -202,9 +223,11 @@ class Demo:
     def start_recording(self, path: Path | None = None, *, clean: bool = False) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
 
-        Raises: RecordingError if a recording is running, or the file cannot be made.
+        Raises: RecordingError if a recording is running, the source has ended, or the file cannot be made.
         """
         with self._lock:
+            if self._ended:
+                raise RecordingError(f"nothing to record: {self._ended}; open a source first")
             if self._recorder is not None:
                 raise RecordingError(f"already recording to {self._recording['path']}; stop that first")
             path = path or self._fresh("demo", ".mp4")
@@ -215,7 +238,8 @@ class Demo:
     def stop_recording(self) -> Path | None:
         """End the recording and return its path, or None if none was running.
 
-        Raises: RecordingError if the end of the file could not be written; what is there stays.
+        Raises: RecordingError if the end of the file could not be written; what is there stays. Also if no picture came
+        meanwhile.
         """
         with self._lock:
             recorder, self._recorder = self._recorder, None
@@ -224,7 +248,11 @@ class Demo:
         recorder.close()
         if recorder.error:
             raise RecordingError(recorder.error)
-        return Path(self._recording["path"])
+        path = Path(self._recording["path"])
+        if not recorder.written:
+            recorder.paths.clear()
+            raise RecordingError(f"{path}: nothing was recorded, as no picture came meanwhile")
+        return path
 
     # Asking
 
@@ -425,7 +453,7 @@ class Demo:
             worn=controls.wear if dressed and vision.worn is not None else "",
             wearers=wearers,
             stage_ms=stage,
-            lines=self._lines(controls),
+            lines=self._lines(controls, dressed),
             claims=guard.claims if guard is not None else (),
             sizes=self.measure.told(sure) if self.measure is not None else (),
         )
@@ -438,13 +466,17 @@ class Demo:
             self._wear_now = True
         return self._wear_now
 
-    def _lines(self, controls: Controls) -> tuple[str, ...]:
+    def _lines(self, controls: Controls, dressed: bool) -> tuple[str, ...]:
         """Return what is written into the picture: how it was made, so that a recording cannot be taken for another."""
         assert self._vision is not None
         detector = self._vision.detector
         lines = [f"{detector.name} {detector.backend} {detector.precision}  conf {controls.conf:.2f}"]
         if controls.defend:
             lines.append(f"defence {controls.defend}")
+        worn = self._vision.worn
+        if worn is not None and dressed:
+            size = "" if worn.patch.target == "tshirt" else f", {worn.size_cm[0]:.0f} cm"
+            lines.append(f"pattern added by software: {worn.patch.name}{size}")
         return tuple(lines)
 
     def _hand_on(self, shown: Shown) -> None:

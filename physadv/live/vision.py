@@ -117,7 +117,7 @@ class Vision:
             start = perf_counter()
             wearers = self._bare(clean)
             placed = perf_counter()
-            frame = clean.with_pixels(self.worn.apply(clean.pixels, wearers))
+            frame = clean.with_pixels(self.worn.apply(clean.pixels, wearers, at_s=clean.pts_s))
             stage["place"], stage["wear"] = (placed - start) * 1000, (perf_counter() - placed) * 1000
         if self.guard is None:
             start = perf_counter()

@@ -9,7 +9,7 @@ import torch
 from physadv.arrays import to_picture, to_tensor
 from physadv.errors import DataError
 from physadv.simulate.paste import Prints
-from physadv.simulate.wear import PLACE_CONF, Worn
+from physadv.simulate.wear import Worn, wears
 from physadv.simulate.world import World
 from physadv.types import Detections, Float32Array, UInt8Array
 
@@ -31,13 +31,13 @@ def simulated_views(
 ) -> list[UInt8Array]:
     """Return `count` square views (size, size, 3) uint8 RGB of a picture's people, each under another draw of `world`.
 
-    pixels: (h, w, 3) uint8 RGB without the pattern. people: found in them; those under `PLACE_CONF` wear nothing. The
+    pixels: (h, w, 3) uint8 RGB without the pattern. people: found in them; whoever is not sure enough `wears` nothing. The
     largest come first, and come again until there are enough views. Placement is that of the live picture, with no arm in
     front; cloth is cut from a texture anywhere, as in training.
 
     Raises: DataError if there is nobody to wear it.
     """
-    sure = people.pick(people.score >= PLACE_CONF)
+    sure = people.pick(wears(people))
     sides = np.sqrt((sure.xyxy[:, 2] - sure.xyxy[:, 0]) * (sure.xyxy[:, 3] - sure.xyxy[:, 1]))
     order = np.argsort(-sides, kind="stable")
     order = order[sides[order] >= SMALLEST_PX][:count]

@@ -16,12 +16,15 @@ from physadv.simulate.placement import (
     sleeve_quads,
     torso_quads,
 )
-from physadv.types import Detections, Float32Array, UInt8Array
+from physadv.types import BoolArray, Detections, Float32Array, UInt8Array
 
-# Below this score on the clean picture a candidate is more often furniture than somebody to dress.
-PLACE_CONF = 0.4
-# A shirt does not flicker: a person whom the detector misses keeps the last placement for this many pictures.
-HOLD_FRAMES = 8
+# Below this score on the clean picture a candidate is more often furniture than somebody to dress; up to the second it
+# needs shoulders, which furniture has not.
+PLACE_CONF, SURE_CONF = 0.4, 0.6
+# A shirt does not flicker: a person whom the detector misses keeps the last placement for so many seconds.
+HOLD_S = 0.27
+# Where pictures come without their time they count as those of a usual camera.
+USUAL_STEP_S = 1 / 30
 SAME_PERSON_IOU = 0.3
 # Paper in a dim room is not white: the pattern is dimmed where even the brightest 5 % of the person (skin, a collar) stay
 # below this value. Light and the colour of cloth cannot be told apart in one picture, so it never goes far.
@@ -33,15 +36,24 @@ DIMMEST = 0.7
 class _Wearer:
     xyxy: Float32Array
     keypoints: Float32Array | None
+    seen_s: float
     missed: int = 0
+
+
+def wears(people: Detections) -> BoolArray:
+    """Return (n,) who of those found in a clean picture is sure enough to be somebody, and wears the pattern."""
+    sure = people.score >= PLACE_CONF
+    if people.keypoints is None:
+        return sure
+    return sure & ((people.score >= SURE_CONF) | shoulders_visible(people.keypoints, len(people)))
 
 
 class Worn:
     """Puts one pattern on everybody, picture after picture.
 
     Placement comes from people found in the clean picture, before the pattern is on: found in the worn picture, a pattern
-    that works would hide its own place. Someone missed for up to `HOLD_FRAMES` pictures keeps the last place, moved
-    nowhere; a pattern is therefore shown where a person was, for a quarter of a second at most at 30 fps, and this is
+    that works would hide its own place. Someone missed for up to `HOLD_S` seconds, and in any case for one picture, keeps
+    the last place, moved nowhere; a pattern is therefore shown where a person was, for a quarter of a second, and this is
     what a recording shows too.
     """
 
@@ -53,18 +65,20 @@ class Worn:
         self.size_cm = (width * scale / 10, height * scale / 10)
         self._pyramid = mip_levels(patch.rgba())
         self._wearers: list[_Wearer] = []
+        self._now_s = 0.0
 
     def reset(self) -> None:
         """Forget everybody: after a cut, a new source, a switch."""
         self._wearers = []
 
-    def apply(self, pixels: UInt8Array, clean: Detections) -> UInt8Array:
-        """Return a copy of the (h, w, 3) uint8 RGB picture with the pattern on each person of `clean`.
+    def apply(self, pixels: UInt8Array, clean: Detections, *, at_s: float | None = None) -> UInt8Array:
+        """Return a copy of the (h, w, 3) uint8 RGB picture with the pattern on each person of `clean` who `wears` it.
 
-        clean: people found in these same pixels; those under `PLACE_CONF` are left alone.
+        clean: people found in these same pixels. at_s: when they were filmed, in seconds; without it, a thirtieth of a
+        second after those before.
         """
-        people = clean.pick(clean.score >= PLACE_CONF)
-        self._follow(people)
+        self._now_s = self._now_s + USUAL_STEP_S if at_s is None else at_s
+        self._follow(clean.pick(wears(clean)))
         out = pixels.copy()
         # Far people first, so that a near person's pattern lies over theirs.
         for wearer in sorted(self._wearers, key=lambda w: float(w.xyxy[3])):
@@ -84,7 +98,7 @@ class Worn:
     def _follow(self, people: Detections) -> None:
         """Match people to those of the picture before; keep the unmatched for a while."""
         fresh = [
-            _Wearer(people.xyxy[i], None if people.keypoints is None else people.keypoints[i])
+            _Wearer(people.xyxy[i], None if people.keypoints is None else people.keypoints[i], self._now_s)
             for i in range(len(people))
         ]
         missed = [o for o in self._wearers if not any(_overlap(o.xyxy, n.xyxy) > SAME_PERSON_IOU for n in fresh)]
@@ -92,7 +106,7 @@ class Worn:
             # Nobody stands where anybody stood: a cut, and those of the scene before wear nothing in this one.
             missed = []
         for old in missed:
-            if old.missed < HOLD_FRAMES:
+            if not old.missed or abs(self._now_s - old.seen_s) <= HOLD_S:
                 old.missed += 1
                 fresh.append(old)
         self._wearers = fresh

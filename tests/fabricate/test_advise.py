@@ -129,6 +129,16 @@ def test_a_pattern_that_never_works_is_called_so(curve: dict[str, Any]) -> None:
     assert "not strong enough" in found.text and found.smallest_cm is None
 
 
+def test_a_print_that_hides_more_when_smaller_is_called_too_large() -> None:
+    cells = [
+        {"visible_px": 400, "shown": 1.0, "relative": relative, "n": 100, "asr": asr, "ci95": [asr, asr]}
+        for relative, asr in ((0.12, 0.2), (0.24, 0.8), (0.33, 0.1))
+    ]
+    found = advise(SizeCurve({"cells": cells}), Optics.from_fov(640, 480, 60), distance_m=2.35, width_cm=56)
+    assert not found.enough and found.smallest_cm is not None and 20 < found.smallest_cm < 41
+    assert found.text == f"too large at 2.35 m: print at {found.smallest_cm:g} cm"
+
+
 def test_a_garment_is_as_large_as_its_wearer_so_only_the_distance_is_advised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physadv.evaluate.size_curve.ENOUGH_SHOTS", 20)
     shirt = replace(MAGENTA, target="tshirt", size_mm=(200.0, 200.0))

@@ -9,11 +9,12 @@ import pytest
 from physadv.capture.latest import SourceState
 from physadv.defend import DEFENCES
 from physadv.detect.tiny import BlobDetector
-from physadv.errors import DefenceError, PatchError, SettingsError, SourceError
+from physadv.errors import CameraLost, DefenceError, PatchError, RecordingError, SettingsError, SourceError
 from physadv.live.demo import Demo
 from physadv.live.settings import LiveSettings
 from physadv.live.vision import Shown
 from physadv.patch import Patch
+from physadv.types import Frame
 from tests.live.scene import Broken, Camera, Film, Slow, Stuck, demo, finished, until
 
 
@@ -214,6 +215,54 @@ def test_a_source_that_cannot_be_opened_is_a_notice() -> None:
         running.stop()
 
 
+class Silent(Camera):
+    """A stream whose server does not answer."""
+
+    name = "silent"
+
+    def read(self) -> Frame:
+        time.sleep(0.02)
+        raise CameraLost("silent: no answer")
+
+
+def test_a_source_that_gives_no_picture_leaves_the_old_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("physadv.live.feed.open_source", lambda *_: Silent())
+    running = demo(Camera(), ui="web")
+    running.start()
+    try:
+        running.switch_source("rtsp://nobody")
+        until(lambda: bool(running.notices.newest()))
+        assert "rtsp://nobody: no picture came, so the source stays as it was: silent: no answer" in (
+            running.notices.newest()[-1].text
+        )
+        before = running.tally.frames
+        until(lambda: running.tally.frames > before + 3)
+        assert running.source_spec == Camera.name
+    finally:
+        running.stop()
+
+
+def test_a_recording_without_pictures_is_not_called_saved(tmp_path: Path) -> None:
+    running = demo(Camera(fps=1), recordings=tmp_path, ui="web")
+    running.start()
+    try:
+        until(lambda: running.tally.frames > 0)
+        running.start_recording()
+        with pytest.raises(RecordingError, match="nothing was recorded"):
+            running.stop_recording()
+        assert not list(tmp_path.iterdir())
+    finally:
+        running.stop()
+    ended = demo(Film(2), recordings=tmp_path, ui="web")
+    ended.start()
+    try:
+        until(lambda: ended.state()["source"]["state"] == SourceState.ENDED)
+        with pytest.raises(RecordingError, match="nothing to record"):
+            ended.start_recording()
+    finally:
+        ended.stop()
+
+
 def checkers(name: str = "checkers") -> Patch:
     pixels = np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((8, 8)))[..., None] * np.array([255, 0, 255])
     return Patch(name, pixels.astype(np.uint8), np.full((64, 64), 255, np.uint8), (360.0, 360.0))
@@ -230,6 +279,9 @@ def test_a_pattern_is_worn_from_its_second_on_and_hides_nothing_from_its_own_pla
     changed = [bool((s.frame.pixels != s.clean.pixels).any()) for s in shown]
     assert changed == [i >= 10 for i in range(30)]
     assert [s.worn != "" for s in shown] == changed
+    assert [s.lines[1:] for s in shown] == [
+        ("pattern added by software: checkers, 90 cm",) if c else () for c in changed
+    ]
     # The detector that counts is given the worn picture: it no longer finds a person of full height.
     height = [float(np.ptp(s.people.xyxy[:, [1, 3]], axis=1).max(initial=0)) for s in shown]
     assert min(height[:10]) > 190 > max(height[10:])

@@ -6,7 +6,7 @@ import pytest
 
 from physadv.detect.tiny import standing
 from physadv.patch import Patch, load_patch
-from physadv.simulate.wear import HOLD_FRAMES, Worn
+from physadv.simulate.wear import HOLD_S, Worn
 from physadv.types import Detections, UInt8Array
 
 QUADRANTS = {
@@ -79,13 +79,15 @@ def test_the_mask_leaves_the_shirt_as_it_is() -> None:
         centre_of(out, QUADRANTS["top_right"])
 
 
-def test_a_missed_person_keeps_the_print_for_a_few_pictures_and_then_loses_it() -> None:
+@pytest.mark.parametrize("fps", [3, 10, 30])
+def test_a_missed_person_keeps_the_print_for_a_quarter_of_a_second_and_then_loses_it(fps: int) -> None:
     worn = Worn(quadrants())
-    first = worn.apply(grey(), person(250, 40, 400, 460))
+    first = worn.apply(grey(), person(250, 40, 400, 460), at_s=7.0)
     nobody = Detections.empty(keypoints=True)
-    for _ in range(HOLD_FRAMES):
-        assert (worn.apply(grey(), nobody) == first).all()
-    assert (worn.apply(grey(), nobody) == grey()).all()
+    held = [(worn.apply(grey(), nobody, at_s=7 + i / fps) == first).all() for i in range(1, fps + 1)]
+    kept = max(int(HOLD_S * fps), 1)
+    assert held == [True] * kept + [False] * (fps - kept)
+    assert (worn.apply(grey(), nobody, at_s=8.5) == grey()).all()
 
 
 def test_after_a_cut_those_of_the_scene_before_wear_nothing() -> None:
@@ -98,6 +100,13 @@ def test_after_a_cut_those_of_the_scene_before_wear_nothing() -> None:
 
 def test_nobody_and_doubtful_candidates_wear_nothing() -> None:
     assert (Worn(quadrants()).apply(grey(), person(250, 40, 400, 460, score=0.2)) == grey()).all()
+    window = person(250, 40, 400, 460, score=0.5)
+    assert (Worn(quadrants()).apply(grey(), window) != grey()).any(), "somebody far away"
+    assert window.keypoints is not None
+    window.keypoints[..., 2] = 0.1
+    assert (Worn(quadrants()).apply(grey(), window) == grey()).all(), "no shoulders: furniture"
+    window.score[:] = 0.7
+    assert (Worn(quadrants()).apply(grey(), window) != grey()).any(), "somebody from behind a table"
 
 
 def test_partly_outside_the_picture_and_the_input_is_not_touched() -> None:
