@@ -20,6 +20,11 @@ export class StripChart {
     if (first > 0) this.points.splice(0, first);
   }
 
+  /** Forget what was drawn: what comes now is of another run, perhaps. */
+  clear() {
+    this.points = [];
+  }
+
   draw() {
     if (document.hidden) return;
     const ratio = devicePixelRatio || 1;

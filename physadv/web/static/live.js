@@ -108,6 +108,19 @@ function onState(next) {
   say(byId("source-says"), state.busy.source || source.detail);
 }
 
+/** Say how the connection is; a new one may be to a demo that was started again, of which nothing is known yet. */
+function onLink(word) {
+  if (word !== "open") {
+    badge("off", word === "lost" ? "demo gone" : "connecting");
+    byId("stage").dataset.state = "stale";
+    return;
+  }
+  chart.clear();
+  byId("alerts").replaceChildren();
+  delete byId("alerts").dataset.mark;
+  lastNotice = -1;
+}
+
 function showSource(source) {
   byId("stage").dataset.state = source.state;
   badge(source.state, source.state);
@@ -310,7 +323,7 @@ byId("source").value = ["sample", "browser", "auto"].includes(first.source.spec)
 const stream = new Stream({
   onPicture,
   onState,
-  onLink: (word) => { if (word !== "open") { badge("off", word === "lost" ? "demo gone" : "connecting"); byId("stage").dataset.state = "stale"; } },
+  onLink,
 });
 // For tests and the curious: how the page is doing.
 window.physadv = { stream, chart, camera };

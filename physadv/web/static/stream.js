@@ -22,6 +22,8 @@ export class Stream {
     const socket = new WebSocket(`${scheme}://${location.host}/ws/pictures`);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
+    // A demo that was started again numbers its pictures from 0.
+    this.painted = -1;
     socket.onopen = () => {
       this.failures = 0;
       this.onLink("open");
@@ -48,7 +50,7 @@ export class Stream {
         header.seen ? decoded(new Uint8Array(data, start + header.jpeg, header.seen)) : null,
       ]);
       // Decoding may finish out of order: an older picture must not cover a newer one.
-      if (this.socket === socket && !(header.n < this.painted)) {
+      if (this.socket === socket && header.n >= this.painted) {
         this.painted = header.n;
         this.onPicture(header, image, seen);
       }
