@@ -149,7 +149,7 @@ class Vision:
             out = self._worker.call(lambda: guard.detect(frame), longest)
         except TimeoutError:
             guard.revoke()
-            self._worker = Worker()
+            self._leave_worker()
             raise SwitchedOff(self._too_slow(guard, f"no answer within {longest:g} s")) from None
         except DefenceError as error:
             raise SwitchedOff(self._reasons(guard, frame, str(error))) from error
@@ -176,5 +176,10 @@ class Vision:
         try:
             return self._worker.call(lambda: guard.culprits(frame), self._limit)
         except TimeoutError:
-            self._worker = Worker()
+            self._leave_worker()
             return dict.fromkeys(names, why)
+
+    def _leave_worker(self) -> None:
+        """Go on with a new worker; the busy one's thread ends with what it is doing, if that ever ends."""
+        self.close()
+        self._worker = Worker()

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from physadv.capture.latest import SourceState
-from physadv.defend import DEFENCES
+from physadv.defend import DEFENCES, Pipeline
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import CameraLost, DefenceError, PatchError, RecordingError, SettingsError, SourceError
 from physadv.live.demo import Demo
-from physadv.live.settings import LiveSettings
-from physadv.live.vision import Shown
+from physadv.live.settings import Controls, LiveSettings
+from physadv.live.vision import Shown, SwitchedOff, Vision
+from physadv.live.watch import Guard
 from physadv.patch import Patch
 from physadv.types import Frame
 from tests.live.scene import Broken, Camera, Film, Slow, Stuck, demo, finished, until
@@ -105,6 +106,20 @@ def test_a_defence_that_never_answers_is_left_behind(monkeypatch: pytest.MonkeyP
         assert "stuck was switched off: no answer within 0.6 s" in running.notices.newest()[-1].text
     finally:
         running.stop()
+
+
+def test_workers_left_behind_end_with_their_tasks() -> None:
+    vision = Vision(BlobDetector(), limit_s=0.02)
+    frame, controls = Film(1).read(), Controls()
+    vision.look(frame, controls, dressed=False)
+    before = threading.active_count()
+    for names in (["stuck"], ["stuck"], ["stuck"], ["broken", "stuck"], ["broken", "stuck"]):
+        defences = [{"broken": Broken(), "stuck": Stuck(seconds=0.5)}[name] for name in names]
+        vision.use(vision.detector, Guard(Pipeline(tuple(defences)), vision.detector))
+        with pytest.raises(SwitchedOff):
+            vision.look(frame, controls, dressed=False)
+    until(lambda: threading.active_count() <= before)
+    vision.close()
 
 
 def test_the_bare_answer_stands_beside_the_defended_one_and_can_be_left_out() -> None:
