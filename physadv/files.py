@@ -46,10 +46,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
     The data is flushed to disk before the rename, so that a kill leaves the old file or the new one, never a part.
 
-    Raises: OSError if the folder cannot be made or the disk is full; `path` is then untouched.
+    Raises: OSError, naming `path`, if the folder cannot be made or the disk is full; `path` is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise _named_after(path, error) from error
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
@@ -60,9 +63,16 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, name):
+            raise _named_after(path, error) from error
         raise
+
+
+def _named_after(path: Path, error: OSError) -> OSError:
+    """Return the error as one of `path`: a full disk names no file, and nobody knows the one that was to replace it."""
+    return OSError(error.errno, error.strerror or str(error), str(path))
 
 
 def told_apart(paths: Sequence[str]) -> list[str]:

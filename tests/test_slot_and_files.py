@@ -1,5 +1,7 @@
 """The newest thing wins, and a file is whole or not there."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -44,3 +46,20 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_of_the_file_that_was_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "x.json"
+    with pytest.raises(OSError, match="No space left") as told:
+        write_json(path, {"a": 1})
+    assert told.value.filename == str(path) and told.value.errno == errno.ENOSPC
+    with pytest.raises(FileNotFoundError) as other, atomic_write(path):
+        (tmp_path / "another").read_bytes()
+    assert other.value.filename == str(tmp_path / "another")
+    assert not list(tmp_path.iterdir())

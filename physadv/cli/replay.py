@@ -83,7 +83,7 @@ class Replay(Demo):
 
         Raises: SettingsError.
         """
-        raise SettingsError(f"source: a recording is being shown; use physadv live --source {source.name}")
+        raise SettingsError(f"source: a recording is being shown; use physadv live to see the {source.name}")
 
     def switch_detector(self, name: str, backend: Any, imgsz: int) -> None:  # noqa: ARG002 -- as Demo has it
         """Raise: nothing is detected anew.

@@ -557,9 +557,15 @@ class Demo:
         threading.Thread(target=run, name=f"switch {kind}", daemon=True).start()
 
     def _fresh(self, stem: str, suffix: str) -> Path:
-        """Return a path by date and time that is not taken."""
+        """Return a path by date and time that is not taken.
+
+        Raises: RecordingError if there is no such folder and it cannot be made.
+        """
         folder = self.settings.recordings
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordingError(f"{folder}: {error.strerror or error}; choose another with --recordings") from error
         base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
         path, count = folder / f"{base}{suffix}", 2
         while path.exists():

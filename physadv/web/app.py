@@ -15,6 +15,7 @@ Everything is behind `Gate`: token, Host, Origin and the bound on bodies hold fo
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from fastapi import APIRouter, FastAPI, Request
@@ -55,6 +56,7 @@ def build_app(demo: Demo | None, *, token: str = "", desk: object = None, wardro
     app.include_router(_pages(links, with_demo=demo is not None))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(PhysadvError, _told)
+    app.add_exception_handler(OSError, _not_written)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     return Gate(app, token=token)
@@ -80,6 +82,13 @@ def _pages(links: dict[str, str], *, with_demo: bool) -> APIRouter:
 
 def _told(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": " ".join(str(error).split())}, status_code=422)
+
+
+def _not_written(_: Request, error: Exception) -> JSONResponse:
+    """Return which file it was and why: 507 where there is no room for it, else 422."""
+    assert isinstance(error, OSError)
+    status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 422
+    return JSONResponse({"error": f"{error.filename or 'file'}: {error.strerror or error}"}, status_code=status)
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from physadv.capture.browser import BrowserSource
-from physadv.errors import SourceError
+from physadv.errors import PhysadvError, SourceError
 from physadv.web.room import Room
 
 
@@ -16,7 +16,7 @@ def router(room: Room) -> APIRouter:
     """Return `/ws/camera`: messages of a float64 (little endian, capture time in ms) and a JPEG; each is answered "ok".
 
     The newest visitor's camera is the source; one that was sending before is told so and closed, as is one whose
-    messages are a SourceError.
+    messages are a SourceError, or that cannot be the source.
     """
     out = APIRouter()
     sending: list[WebSocket] = []
@@ -28,8 +28,8 @@ def router(room: Room) -> APIRouter:
             with suppress(RuntimeError, WebSocketDisconnect):
                 await other.close(4409, "another visitor's camera took over")
         sending[:] = [socket]
-        source = _source(room)
         try:
+            source = _source(room)
             while True:
                 data = await socket.receive_bytes()
                 if len(data) < 12:
@@ -37,7 +37,7 @@ def router(room: Room) -> APIRouter:
                 (captured_ms,) = struct.unpack_from("<d", data)
                 source.push(data[8:], captured_ms)
                 await socket.send_text("ok")
-        except SourceError as error:
+        except PhysadvError as error:
             with suppress(RuntimeError):
                 await socket.close(4400, str(error)[:100])
         except (WebSocketDisconnect, RuntimeError):

@@ -9,8 +9,10 @@ from typing import Any
 import av
 import pytest
 
+from physadv.cli.replay import Replay
 from physadv.detect.tiny import BlobDetector
 from physadv.live.demo import Demo
+from physadv.live.record import Session
 from physadv.live.settings import LiveSettings
 from physadv.patch import save_patch
 from physadv.types import Frame
@@ -18,6 +20,7 @@ from physadv.web.serve import PageServer
 from tests.browser.conftest import eventually
 from tests.live.scene import Camera, picture, until
 from tests.live.test_demo import checkers
+from tests.live.test_record import record_some
 
 pytestmark = pytest.mark.browser
 # What is drawn on the picture, coarsely: enough to tell a box or a pattern from none.
@@ -224,6 +227,27 @@ def test_the_visitors_camera_is_shown(stand: Stand) -> None:
     assert len(looks) >= 3
     assert stand.demo.state()["source"]["state"] == "live"
     assert stand.page.get_attribute("#own-camera", "aria-pressed") == "true"
+
+
+def test_a_recordings_page_says_why_it_takes_no_camera(browser: Any, tmp_path: Path) -> None:
+    record_some(tmp_path / "v.mp4", 10)
+    demo = Replay(Session(tmp_path / "v.mp4"), loop=0)
+    server = PageServer(demo, port=0)
+    demo.open()
+    demo.start()
+    server.start()
+    try:
+        page = browser.new_context().new_page()
+        page.goto(server.url)
+        eventually(page, "() => window.physadv?.chart.points.length > 0", timeout=10)
+        page.keyboard.press("c")
+        told = "() => document.querySelector('.toasts .bad')?.textContent.includes('a recording is being shown')"
+        eventually(page, told, timeout=5)
+    finally:
+        for context in browser.contexts:
+            context.close()
+        demo.stop()
+        server.close()
 
 
 def test_a_source_that_stalls_is_said_within_three_seconds_and_back_at_once(stand: Stand) -> None:

@@ -1,6 +1,8 @@
 """The page's server without a browser: who is let in, what is taken, what is refused, what a viewer is sent."""
 
+import errno
 import json
+import os
 import struct
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,11 +17,14 @@ from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 
 from physadv.capture.browser import BrowserSource
+from physadv.cli.replay import Replay
 from physadv.defend import DEFENCES
 from physadv.live.demo import Demo
+from physadv.live.record import Session
 from physadv.web.app import build_app
 from physadv.web.hub import Packet, Viewer
 from tests.live.scene import Camera, demo, picture, until
+from tests.live.test_record import record_some
 
 HERE = "http://127.0.0.1:8000"
 
@@ -207,6 +212,29 @@ def test_recording_and_download(client: TestClient, running: Demo) -> None:
         assert client.get(f"/api/recordings/{other}").status_code in (404, 422)
 
 
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(client: TestClient, running: Demo, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    running.settings = running.settings.model_copy(update={"recordings": tmp_path / "taken"})
+    answer = client.post("/api/recording", json={"on": True})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(f"{tmp_path / 'taken'}: ") and "--recordings" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [(errno.ENOSPC, 507, "x.mp4: No space left on device"), (errno.EACCES, 422, "x.mp4: Permission denied")],
+)
+def test_what_cannot_be_written_is_said_in_one_line(
+    client: TestClient, running: Demo, monkeypatch: pytest.MonkeyPatch, code: int, status: int, says: str
+) -> None:
+    def refused(**_: Any) -> Path:
+        raise OSError(code, os.strerror(code), "x.mp4")
+
+    monkeypatch.setattr(running, "start_recording", refused)
+    answer = client.post("/api/recording", json={"on": True})
+    assert (answer.status_code, answer.json()) == (status, {"error": says})
+
+
 def test_what_persistence_has_to_say_is_written_on_the_picture(client: TestClient) -> None:
     assert client.post("/api/controls", json={"defend": "persistence"}).status_code == 200
     with web_socket(client, "/ws/pictures") as socket:
@@ -260,6 +288,16 @@ def test_a_camera_that_sends_no_jpeg_is_closed_with_the_reason(client: TestClien
         with pytest.raises(WebSocketDisconnect) as told:
             socket.receive_text()
         assert "JPEG" in told.value.reason
+
+
+def test_a_camera_that_cannot_be_the_source_is_closed_with_the_reason(tmp_path: Path) -> None:
+    record_some(tmp_path / "v.mp4", 5)
+    replay = Replay(Session(tmp_path / "v.mp4"), loop=1)
+    with TestClient(build_app(replay), base_url=HERE) as client, web_socket(client, "/ws/camera") as socket:
+        with pytest.raises(WebSocketDisconnect) as told:
+            socket.receive_text()
+        assert told.value.code == 4400
+        assert "a recording is being shown" in told.value.reason
 
 
 # Who is let in
