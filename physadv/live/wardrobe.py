@@ -12,7 +12,10 @@ MAX_UPLOADS = 24
 
 
 class Wardrobe:
-    """Patterns by name, in the order in which a viewer is offered them. Safe to use from several threads."""
+    """Patterns by name, in the order in which a viewer is offered them. Safe to use from several threads.
+
+    A name that is taken, by a shipped pattern too, stays with the pattern that has it; another one is called `name (2)`.
+    """
 
     def __init__(self, named: list[str]) -> None:
         """named: files or shipped names, loaded at once so that a wrong one is said at the start.
@@ -21,8 +24,9 @@ class Wardrobe:
         """
         self._lock = threading.Lock()
         self._patches: dict[str, Patch] = {}
+        self._shipped: dict[str, Patch] = {}
         self._uploads: list[str] = []
-        self.first = [self._add(load_patch(where), prefer=where if _bare(where) else "") for where in named]
+        self.first = [self._name(load_patch(where), prefer=where if _bare(where) else "") for where in named]
 
     def names(self) -> list[str]:
         """Return every name: those given at the start, uploads, then what is shipped."""
@@ -35,37 +39,50 @@ class Wardrobe:
         Raises: PatchError if there is none.
         """
         with self._lock:
-            if name in self._patches:
-                return self._patches[name]
-        if name not in shipped_names():
+            patch = self._held(name)
+        if patch is None:
             raise PatchError(f"no pattern named {name!r} here; there are: {', '.join(self.names()) or 'none'}")
-        patch = load_patch(name)
-        with self._lock:
-            self._patches.setdefault(name, patch)
         return patch
 
     def upload(self, data: bytes, *, name: str) -> str:
         """Take the bytes of a PNG or JPEG in and return the name it got; the oldest upload makes room for the newest.
 
+        The picture of a pattern that is here already gives that pattern's name.
+
         Raises: PatchError if it is not a picture that can be a pattern.
         """
         patch = patch_from_picture(data, name=name[:60] or "upload")
         with self._lock:
-            if len(self._uploads) >= MAX_UPLOADS:
+            key, held = self._place(patch, patch.name)
+            if held is None:
+                self._patches[key] = patch
+                self._uploads.append(key)
+            if len(self._uploads) > MAX_UPLOADS:
                 self._patches.pop(self._uploads.pop(0), None)
-        key = self._add(patch)
-        with self._lock:
-            self._uploads.append(key)
         return key
 
-    def _add(self, patch: Patch, *, prefer: str = "") -> str:
-        base = prefer or patch.name or "pattern"
+    def _name(self, patch: Patch, *, prefer: str) -> str:
+        """Keep a pattern named at the start and return the name it got."""
         with self._lock:
-            key, count = base, 2
-            while key in self._patches and self._patches[key].sha256 != patch.sha256:
-                key, count = f"{base} ({count})", count + 1
-            self._patches[key] = patch
+            key, held = self._place(patch, prefer or patch.name)
+            # A picture has no record; what is here may have one.
+            self._patches[key] = patch if held is None or patch.record else held
         return key
+
+    def _place(self, patch: Patch, base: str) -> tuple[str, Patch | None]:
+        """Return the name for a pattern, and the same pattern if it is here by that name. The lock must be held."""
+        key, count = base, 2
+        while (held := self._held(key)) is not None and held.sha256 != patch.sha256:
+            key, count = f"{base} ({count})", count + 1
+        return key, held
+
+    def _held(self, name: str) -> Patch | None:
+        """Return the pattern that has a name, or None. The lock must be held."""
+        if name in self._patches:
+            return self._patches[name]
+        if name not in self._shipped and name in shipped_names():
+            self._shipped[name] = load_patch(name)
+        return self._shipped.get(name)
 
 
 def _bare(where: str) -> bool:

@@ -266,7 +266,13 @@ def test_pictures_move_again_after_the_demo_was_started_anew_on_the_same_port(br
     try:
         eventually(page, "() => window.physadv.chart.points.length > 5", timeout=5)
         # As after hours: the new demo would not get so far within the test.
-        page.evaluate("() => { const { stream, chart } = window.physadv; stream.painted = 1e6; window.old = chart.points[0]; }")
+        page.evaluate(
+            """() => {
+              const { stream, chart } = window.physadv;
+              stream.painted = 1e6;
+              window.old = chart.points[0];
+            }"""
+        )
         stand.demo.stop()
         stand.server.close()
         eventually(page, "() => document.getElementById('link').textContent === 'demo gone'", timeout=10)

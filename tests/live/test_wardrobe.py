@@ -1,0 +1,59 @@
+"""Whose name is whose among patterns that are shipped, named at the start and uploaded."""
+
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from physadv.live.wardrobe import MAX_UPLOADS, Wardrobe
+from physadv.patch import load_patch, png_bytes, save_patch
+from tests.live.test_demo import checkers
+
+
+def picture(seed: int) -> bytes:
+    out = BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (16, 16, 3), np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_an_upload_takes_no_name_from_another_pattern(tmp_path: Path) -> None:
+    save_patch(checkers(), tmp_path)
+    wardrobe = Wardrobe([str(tmp_path / "patch.safetensors")])
+    before = wardrobe.get("checkers")
+    assert wardrobe.upload(picture(0), name="checkers") == "checkers (2)"
+    assert wardrobe.upload(picture(0), name="chest-v1") == "chest-v1 (2)"
+    assert wardrobe.upload(picture(1), name="chest-v1") == "chest-v1 (3)"
+    assert wardrobe.upload(picture(0), name="chest-v1") == "chest-v1 (2)"
+    assert wardrobe.get("checkers") is before
+    assert wardrobe.get("chest-v1").sha256 == load_patch("chest-v1").sha256
+    assert wardrobe.names()[:4] == ["checkers", "checkers (2)", "chest-v1 (2)", "chest-v1 (3)"]
+
+
+def test_the_picture_of_a_pattern_that_is_here_leaves_it_its_record() -> None:
+    wardrobe = Wardrobe([])
+    names = wardrobe.names()
+    assert wardrobe.upload(png_bytes(load_patch("chest-v1")), name="mine") == "chest-v1"
+    assert "size_curve" in wardrobe.get("chest-v1").record
+    assert wardrobe.names() == names
+
+
+def test_a_pattern_named_at_the_start_is_not_thrown_out_as_an_upload(tmp_path: Path) -> None:
+    png, _ = save_patch(checkers(), tmp_path)
+    wardrobe = Wardrobe([str(png)])
+    assert wardrobe.upload(png.read_bytes(), name="checkers") == "checkers"
+    for seed in range(MAX_UPLOADS + 3):
+        wardrobe.upload(picture(seed), name=f"number {seed}")
+    assert wardrobe.get("checkers").sha256 == checkers().sha256
+    assert [f"number {seed}" in wardrobe.names() for seed in (0, 2, 3)] == [False, False, True]
+
+
+def test_what_is_named_at_the_start_has_the_richer_record(tmp_path: Path) -> None:
+    shipped = load_patch("chest-v1")
+    png, _ = save_patch(shipped, tmp_path / "picture")
+    assert "size_curve" in Wardrobe([str(png)]).get("chest-v1").record
+    _, tensors = save_patch(replace(shipped, record={"mine": 1}), tmp_path / "own")
+    wardrobe = Wardrobe([str(tensors)])
+    assert wardrobe.get("chest-v1").record == {"mine": 1}
+    assert wardrobe.names()[0] == "chest-v1"
