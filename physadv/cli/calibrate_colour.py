@@ -60,11 +60,7 @@ class Command(BaseCommand):
             raise SettingsError(
                 "--photo: expected a photograph of the chart; print the chart with --chart chart.pdf first"
             )
-        for flag, name in (("--printer", self.printer), ("--camera", self._camera_name())):
-            try:
-                checked_name(name)
-            except ValueError as error:
-                raise SettingsError(f"{flag}: {error}") from error
+        _check_name("--printer", self.printer)
         camera = self._camera_profile(console)
         fitted = self._pairs if self.digital else self._charts
         profile, samples = fitted(camera, console)
@@ -75,13 +71,15 @@ class Command(BaseCommand):
         _report(console, profile, path)
         return 0
 
-    def _camera_name(self) -> str:
-        return Path(self.camera).stem if self.camera.endswith(".json") else self.camera
+    def _camera_name(self, profile: CameraProfile | None) -> str:
+        """Return what the camera is called: by its profile, if there is one, whatever file that is in."""
+        return self.camera if profile is None else profile.name
 
     def _camera_profile(self, console: Console) -> CameraProfile | None:
         """Return the camera's profile, or say that there is none of that name; a path must hold one."""
         known = CameraProfile.known()
         if not self.camera.endswith(".json") and self.camera not in known:
+            _check_name("--camera", self.camera)
             console.print(
                 f"--camera {self.camera}: no camera profile of that name (known: {', '.join(known) or 'none'}), so no lens "
                 "is taken out",
@@ -109,7 +107,7 @@ class Command(BaseCommand):
             return chart_profile(
                 photos,
                 printer=self.printer,
-                camera=self._camera_name(),
+                camera=self._camera_name(camera),
                 camera_profile=camera,
                 seed=self.seed,
                 told=told,
@@ -138,12 +136,19 @@ class Command(BaseCommand):
             profile = printer_profile(
                 reading.samples,
                 printer=self.printer,
-                camera=self._camera_name(),
+                camera=self._camera_name(camera),
                 camera_profile=camera,
                 source={"kind": "pairs", "photos": photos},
                 seed=self.seed,
             )
         return profile, reading.samples
+
+
+def _check_name(flag: str, name: str) -> None:
+    try:
+        checked_name(name)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {error}") from error
 
 
 def _report(console: Console, profile: PrinterProfile, path: Path) -> None:

@@ -95,6 +95,24 @@ def test_the_lens_is_taken_out_wherever_a_profile_of_that_name_is_found(
     assert "--camera simm: no camera profile of that name (known: sim)" in capsys.readouterr().out
 
 
+def test_the_printer_is_tied_to_the_cameras_own_name_whatever_its_file_is_called(
+    good: UInt8Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, out = save(tmp_path / "good.png", good), tmp_path / "p.json"
+    given: list[str] = []
+
+    def seen(*_: object, camera: str, **__: object) -> None:
+        given.append(camera)
+        raise CalibrationError("far enough")
+
+    monkeypatch.setattr("physadv.cli.calibrate_colour.chart_profile", seen)
+    path = tmp_path / "my cam!.json"
+    camera().model_copy(update={"name": "desk"}).save(path)
+    argv = ["calibrate", "colour", "--camera", str(path), "--out", str(out)]
+    assert main([*argv, "--photo", str(photo)]) == 2
+    assert given == ["desk"]
+
+
 def test_light_is_flattened(good: UInt8Array) -> None:
     reading = read_chart(good)
     assert reading.uneven > 1.1
