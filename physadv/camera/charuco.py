@@ -62,6 +62,14 @@ class Board(Settings):
         """Return width and height in millimetres."""
         return self.columns * self.square_mm, self.rows * self.square_mm
 
+    def with_square(self, square_mm: float) -> Board:
+        """Return the board as it came out of a printer: squares of that side in millimetres, markers in proportion.
+
+        Raises: CalibrationError if there can be no such square.
+        """
+        marker = self.marker_mm * square_mm / self.square_mm
+        return Board.model_validate({**self.model_dump(), "square_mm": square_mm, "marker_mm": marker})
+
     def cv(self) -> cv2.aruco.CharucoBoard:
         """Return OpenCV's board, in squares (not millimetres)."""
         return cv2.aruco.CharucoBoard(

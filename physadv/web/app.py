@@ -28,14 +28,14 @@ from starlette.types import ASGIApp
 from physadv.errors import PhysadvError
 from physadv.live.demo import Demo
 from physadv.live.wardrobe import Wardrobe
-from physadv.web import calibrate, camera, control, files, pictures, world
+from physadv.web import calibrate, camera, colours, control, files, pictures, world
 from physadv.web import print as printing
 from physadv.web.gate import Gate
 from physadv.web.room import STATIC, Room, page
 
 Part = Callable[[Room], APIRouter]
 # With or without a running demo.
-PARTS: tuple[Part, ...] = (printing.router, calibrate.router)
+PARTS: tuple[Part, ...] = (printing.router, calibrate.router, colours.router)
 # Only with one.
 LIVE_PARTS: tuple[Part, ...] = (pictures.router, control.router, camera.router, files.router, world.router)
 # Links in every page's header: path -> title.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,7 @@ from physadv.arrays import decode_picture
 from physadv.camera.charuco import BOARDS, Board, board_of
 from physadv.camera.guide import Guide, Look
 from physadv.camera.intrinsics import calibrate
-from physadv.camera.pictures import comparison, undistortion_preview
-from physadv.camera.printing import Photo, chart_profile
+from physadv.camera.pictures import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.errors import CalibrationError
 from physadv.fabricate.board import board_pdf
@@ -32,23 +31,47 @@ from physadv.web.room import Room, page
 
 SHOWN_WIDTH = 720
 MAX_PICTURE = 40_000_000
+# So long a look waits for our camera's next picture.
+PATIENCE_S, TICK_S = 1.0, 0.02
 
 
-class Wanted(Settings):
-    """What is to be calibrated: the profile's name, and the board that was printed if it is another than before."""
+class Squares(Settings):
+    """A board as `physadv calibrate camera` takes it: its name or counts, and its sizes if they are not the usual ones."""
 
-    name: str = Field("camera", min_length=1, max_length=64)
     board: str | None = Field(None, max_length=12)
     square_mm: float | None = Field(None, gt=0, le=1000)
     marker_mm: float | None = Field(None, gt=0, le=1000)
+    dictionary: str | None = Field(None, max_length=4)
+
+    def of(self, before: Board) -> Board:
+        """Return the board that is meant: where none is named `before`, with squares as they were measured.
+
+        Raises: CalibrationError if there can be no such board.
+        """
+        if self.board is None:
+            return before if self.square_mm is None else before.with_square(self.square_mm)
+        sizes = {"square_mm": self.square_mm, "marker_mm": self.marker_mm}
+        return board_of(self.board, **sizes, dictionary=self.dictionary)
 
 
-class ColourWanted(Settings):
-    """Whose colours a photograph of the chart shows. file: the photograph's own name, for the profile."""
+class Wanted(Squares):
+    """What is to be calibrated: the profile's name, and the board that was printed if it is another than before."""
 
-    printer: str = Field("printer", min_length=1, max_length=64)
-    camera: str = Field("camera", min_length=1, max_length=64)
-    file: str = Field("photograph", min_length=1, max_length=200)
+    name: str = Field("camera", min_length=1, max_length=64)
+
+
+class Ending(Settings):
+    """What may have been changed on the page since the beginning: the profile's name, and a square as measured."""
+
+    name: str | None = Field(None, min_length=1, max_length=64)
+    square_mm: float | None = Field(None, gt=0, le=1000)
+
+
+class Sheet(Squares):
+    """A board to print, and the paper by name."""
+
+    board: str | None = Field("a4", max_length=12)
+    paper: str = Field("a4", max_length=12)
 
 
 @dataclass
@@ -71,6 +94,7 @@ class Desk:
         self._done = threading.Event()
         self._guide = Guide(self.board, still=True, new=True)
         self._last: UInt8Array | None = None
+        self._handed_ns: int | None = None
 
     def wait(self, seconds: float) -> bool:
         """Return whether a profile was saved, after waiting at most so long."""
@@ -81,17 +105,10 @@ class Desk:
 
         Raises: CalibrationError for a board or a name that cannot be.
         """
-        board = self.board
-        if wanted.board is not None:
-            board = board_of(wanted.board, square_mm=wanted.square_mm, marker_mm=wanted.marker_mm)
-        try:
-            name = checked_name(wanted.name)
-        except ValueError as error:
-            raise CalibrationError(f"name: {error}") from error
+        board = wanted.of(self.board)
         with self._lock:
+            self._call(wanted.name)
             self.board, self.profile, self._last = board, None, None
-            if name != self.name:
-                self.name, self.path = name, None
             self._guide = Guide(board, still=True, new=True)
         return self.state()
 
@@ -102,6 +119,7 @@ class Desk:
                 **self._guide.state(),
                 "name": self.name,
                 "board": str(self.board),
+                "square_mm": round(self.board.square_mm, 3),
                 "camera": self.pictures is not None,
                 "profile": None if self.profile is None else _summary(self.profile),
             }
@@ -117,12 +135,34 @@ class Desk:
         told = {"text": look.text, "accepted": look.accepted, "wrong": look.wrong, "corners": corners, "size": [w, h]}
         return look, {**self.state(), **told}
 
-    def finish(self) -> dict[str, Any]:
+    def newest(self) -> Frame | None:
+        """Return our camera's newest picture, or None if no other than the last one came within a second.
+
+        One picture looked at twice would pass for a board that is held still.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while self.pictures is not None:
+            frame = self.pictures()
+            with self._lock:
+                if frame is not None and frame.captured_ns != self._handed_ns:
+                    self._handed_ns = frame.captured_ns
+                    return frame
+            if time.monotonic() > deadline:
+                break
+            time.sleep(TICK_S)
+        return None
+
+    def finish(self, ending: Ending) -> dict[str, Any]:
         """Fit, save and return the state with the profile.
 
-        Raises: CalibrationError if the views do not make a calibration; nothing is saved then.
+        Raises: CalibrationError for a name that cannot be, or if the views do not make a calibration; nothing is saved
+        then.
         """
         with self._lock:
+            if ending.name is not None:
+                self._call(ending.name)
+            if ending.square_mm is not None:
+                self.board = self.board.with_square(ending.square_mm)
             views = list(self._guide.checked_views())
             board, name = self.board, self.name
         profile, _ = calibrate(views, board, name=name, notes=self.notes)
@@ -140,6 +180,11 @@ class Desk:
         if profile is None or last is None:
             return None
         return _jpeg(undistortion_preview(profile, last), 85)
+
+    def _call(self, name: str) -> None:
+        """Take the profile's name; with another one it goes to another file."""
+        if name_of(name) != self.name:
+            self.name, self.path = name, None
 
 
 def router(room: Room) -> APIRouter:
@@ -167,24 +212,25 @@ def router(room: Room) -> APIRouter:
 
     @out.get("/api/calibrate/look")
     def own_look() -> dict[str, Any]:
-        frame = desk.pictures() if desk.pictures is not None else None
+        frame = desk.newest()
         if frame is None:
             return {**desk.state(), "text": "waiting for the camera", "accepted": False, "wrong": False, "corners": []}
         _, told = desk.look(frame.pixels)
-        return {**told, "picture": _data_url(frame.pixels)}
+        return {**told, "picture": data_url(frame.pixels)}
 
     @out.post("/api/calibrate/finish")
-    def finish() -> dict[str, Any]:
-        return desk.finish()
-
-    @out.post("/api/calibrate/colour")
-    async def colour(request: Request, wanted: Annotated[ColourWanted, Query()]) -> dict[str, Any]:
-        return await run_in_threadpool(colours, await request.body(), wanted)
+    def finish(ending: Ending) -> dict[str, Any]:
+        return desk.finish(ending)
 
     @out.get("/api/calibrate/preview.jpg")
     def preview() -> Response:
         data = desk.preview()
         return Response(status_code=404) if data is None else Response(data, media_type="image/jpeg")
+
+    @out.get("/api/calibrate/sheet/board.pdf")
+    def board(wanted: Annotated[Sheet, Query()]) -> Response:
+        data = board_pdf(wanted.of(desk.board), paper=wanted.paper)
+        return Response(data, media_type="application/pdf")
 
     @out.get("/api/calibrate/sheet/{what}.pdf")
     def sheet(what: Literal["board-a4", "board-a3", "colour-chart"]) -> Response:
@@ -194,31 +240,15 @@ def router(room: Room) -> APIRouter:
     return out
 
 
-def colours(data: bytes, wanted: ColourWanted) -> dict[str, Any]:
-    """Return what an encoded photograph of the chart told, for the page; the profile is saved in calib/printers.
+def name_of(text: str) -> str:
+    """Return `text` if it can name a profile.
 
-    The lens of the camera's profile, where there is one of that name, is taken out first.
-
-    Raises: CalibrationError for a name that cannot be a file's, or a photograph that does not give a profile.
+    Raises: CalibrationError otherwise.
     """
     try:
-        printer, camera = checked_name(wanted.printer), checked_name(wanted.camera)
+        return checked_name(text)
     except ValueError as error:
         raise CalibrationError(f"name: {error}") from error
-    pixels = decode_picture(data, name=wanted.file, max_pixels=MAX_PICTURE, error=CalibrationError)
-    lens = CameraProfile.load(camera) if camera in CameraProfile.known() else None
-    if lens is not None:
-        lens.check_age()
-    photo = Photo(wanted.file, hashlib.sha256(data).hexdigest(), pixels)
-    profile, samples = chart_profile([photo], printer=printer, camera=camera, camera_profile=lens)
-    profile.save(Path("calib") / "printers" / f"{profile.name}.json")
-    return {
-        "name": profile.name,
-        "sha256": profile.sha256,
-        "held_out": profile.held_out,
-        "lens": lens is not None,
-        "picture": _data_url(comparison(profile, samples)),
-    }
 
 
 def _of_demo(room: Room) -> Callable[[], Frame | None] | None:
@@ -257,7 +287,8 @@ def _jpeg(pixels: UInt8Array, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _data_url(pixels: UInt8Array) -> str:
+def data_url(pixels: UInt8Array) -> str:
+    """Return a picture (h, w, 3) uint8 RGB as an address that holds it, made smaller if it is wide."""
     scale = min(1.0, SHOWN_WIDTH / pixels.shape[1])
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return "data:image/jpeg;base64," + base64.b64encode(_jpeg(np.asarray(small, np.uint8), 75)).decode()

@@ -1,5 +1,5 @@
 // The calibration guide: pictures to the server (or from its camera), corners and coverage back.
-import { api, attempt, byId, el, say, toast } from "./dom.js";
+import { api, attempt, byId, download, el, say, settled, toast } from "./dom.js";
 
 const canvas = byId("picture");
 const brush = canvas.getContext("2d");
@@ -64,8 +64,9 @@ function draw(image, width, height, answer) {
   }
 }
 
-/** One look through the visitor's own camera. */
+/** One look through the visitor's own camera, at a picture that was not looked at before. */
 async function lookHere(grab) {
+  if (video.requestVideoFrameCallback) await new Promise((done) => { video.requestVideoFrameCallback(done); });
   const [w, h] = [video.videoWidth, video.videoHeight];
   if (grab.width !== w || grab.height !== h) Object.assign(grab, { width: w, height: h });
   grab.getContext("2d").drawImage(video, 0, 0);
@@ -105,11 +106,21 @@ async function loop() {
   running = false;
 }
 
+const number = (id) => Number(byId(id).value) || null;
+
+/** Return the board as the server takes it. */
+function board() {
+  const name = byId("board").value;
+  if (name !== "own") return { board: name || null, square_mm: number("square") };
+  return { board: byId("squares").value.trim(), square_mm: number("square"), marker_mm: number("marker"), dictionary: byId("dictionary").value };
+}
+
 async function start() {
   finished = false;
   size = [0, 0];
   byId("result").hidden = true;
-  const state = await api("/api/calibrate/start", { name: byId("name").value, board: byId("board").value || null });
+  const state = await api("/api/calibrate/start", { name: byId("name").value, ...board() });
+  if (!byId("square").value) byId("square").value = state.square_mm;
   showState(state);
   return state;
 }
@@ -131,13 +142,31 @@ byId("again").addEventListener("click", () => attempt(async () => {
   if (video || canvas.dataset.server) loop();
 }));
 
-byId("board").addEventListener("change", () => attempt(start));
+byId("board").addEventListener("change", () => attempt(async () => {
+  const own = byId("board").value === "own";
+  byId("own-board").hidden = !own;
+  // A square measured on another board says nothing of this one.
+  byId("square").value = "";
+  if (own) byId("squares").focus();
+  else await start();
+}));
+// The finder goes by the ratio of square and marker, which is anybody's guess on such a board until all is said.
+const startOwn = settled(() => attempt(start));
+for (const id of ["squares", "dictionary", "square", "marker"]) {
+  byId(id).addEventListener("change", () => {
+    if (byId("board").value === "own" && byId("squares").value.trim()) startOwn();
+  });
+}
+byId("own-sheet").addEventListener("click", () => attempt(async () => {
+  const sizes = Object.entries({ ...board(), paper: byId("paper").value }).filter(([, value]) => value !== null);
+  toast(`${await download(`/api/calibrate/sheet/board.pdf?${new URLSearchParams(sizes)}`, "board.pdf")} is in your downloads`);
+}));
 byId("wanted").addEventListener("submit", (event) => event.preventDefault());
 
 byId("finish").addEventListener("click", () => attempt(async () => {
   byId("finish").disabled = true;
   try {
-    const { profile } = await api("/api/calibrate/finish", {});
+    const { profile } = await api("/api/calibrate/finish", { name: byId("name").value, square_mm: number("square") });
     finished = true;
     say(byId("advice"), `saved ${profile.name}: rms ${profile.rms_px.toFixed(2)} px`);
     say(byId("result-text"), `${profile.views} views, focal length ${profile.focal_px} ± ${profile.focal_error_px} px, `
@@ -151,16 +180,22 @@ byId("finish").addEventListener("click", () => attempt(async () => {
 }));
 
 byId("chart-photo").addEventListener("change", () => attempt(async () => {
-  const [file] = byId("chart-photo").files;
-  if (!file) return;
+  const files = [...byId("chart-photo").files];
+  if (!files.length) return;
   const told = byId("colour-says");
-  say(told, `reading ${file.name} and fitting, some seconds…`);
+  const what = files.length === 1 ? files[0].name : `${files.length} photographs`;
   told.removeAttribute("data-wrong");
   try {
-    const asked = new URLSearchParams({ printer: byId("printer").value, camera: byId("name").value, file: file.name });
-    const { name, held_out: off, picture, lens } = await api(`/api/calibrate/colour?${asked}`, file);
-    say(told, `saved ${name}: colours it had not seen are off by ${off.mean.toFixed(1)} dE2000 on average (95 %: ${off.p95.toFixed(1)}), `
-      + `without the map by ${off.no_map_mean.toFixed(1)}. ${lens ? "The lens was taken out." : `No lens was taken out: there is no camera profile named ${byId("name").value}.`} `
+    const photos = [];
+    for (const file of files) {
+      say(told, `sending ${file.name}…`);
+      photos.push((await api(`/api/calibrate/photograph?file=${encodeURIComponent(file.name)}`, file)).photo);
+    }
+    say(told, `reading ${what} and fitting, some seconds…`);
+    const asked = { printer: byId("printer").value, camera: byId("name").value, photos };
+    const { name, held_out: off, picture, lens } = await api("/api/calibrate/colour", asked);
+    say(told, `saved ${name} from ${what}: colours it had not seen are off by ${off.mean.toFixed(1)} dE2000 on average (95 %: ${off.p95.toFixed(1)}), `
+      + `without the map by ${off.no_map_mean.toFixed(1)}. ${lens ? "The lens was taken out." : `No lens was taken out: there is no camera profile named ${asked.camera}.`} `
       + `Train with --printer ${name}.`);
     byId("colours").src = picture;
     byId("colours").hidden = false;
@@ -174,6 +209,7 @@ byId("chart-photo").addEventListener("change", () => attempt(async () => {
 
 const state = await api("/api/calibrate/state");
 byId("name").value = state.name;
+byId("square").value = state.square_mm;
 say(byId("board").options[0], state.board);
 showState(state);
 if (state.camera) {

@@ -14,6 +14,8 @@ export function el(tag, props = {}, children = []) {
   return out;
 }
 
+const SILENT = "the demo does not answer; is it still running?";
+
 export const byId = (id) => document.getElementById(id);
 
 /** Return the JSON answer of our server; a body makes it a POST. Throws Error with the server's one line. */
@@ -27,11 +29,22 @@ export async function api(path, body) {
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Error("the demo does not answer; is it still running?");
+    throw new Error(SILENT);
   }
   const value = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(value.error || `${answer.status} ${answer.statusText}`);
   return value;
+}
+
+/** Put a file of our server among the visitor's downloads and return its name. Throws Error with the server's one line. */
+export async function download(path, name) {
+  const answer = await fetch(path).catch(() => { throw new Error(SILENT); });
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  const given = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") || "")?.[1] || name;
+  const address = URL.createObjectURL(await answer.blob());
+  el("a", { href: address, download: given }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+  return given;
 }
 
 /** Show a line for some seconds; read out by screen readers. */

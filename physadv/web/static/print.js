@@ -1,5 +1,5 @@
 // The print page: choices on the left, the sheet on the right, advice before paper is spent.
-import { api, attempt, byId, el, say, settled, toast } from "./dom.js";
+import { api, attempt, byId, download, el, say, settled, toast } from "./dom.js";
 
 const options = await api("/api/print/options").catch((error) => { toast(error.message, { bad: true }); return null; });
 const asked = new URLSearchParams(location.search);
@@ -84,16 +84,10 @@ async function advise() {
   }
 }
 
-async function download(kind, button) {
-  const query = new URLSearchParams({ ...wanted(), kind });
+async function get(kind, button) {
   button.disabled = true;
   await attempt(async () => {
-    const answer = await fetch(`/api/print/file?${query}`);
-    if (!answer.ok) throw new Error((await answer.json()).error);
-    const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") || "")?.[1] || `print${kind}`;
-    const address = URL.createObjectURL(await answer.blob());
-    el("a", { href: address, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 10000);
+    const name = await download(`/api/print/file?${new URLSearchParams({ ...wanted(), kind })}`, `print${kind}`);
     toast(`${name} is in your downloads`);
   });
   button.disabled = false;
@@ -124,8 +118,8 @@ byId("wanted").addEventListener("input", (event) => {
 const settledAdvice = settled(advise, 120);
 byId("before").onclick = () => { sheet = Math.max(sheet - 1, 0); preview(); };
 byId("after").onclick = () => { sheet = Math.min(sheet + 1, sheets - 1); preview(); };
-byId("get").onclick = () => download(".pdf", byId("get"));
-byId("get-png").onclick = () => download(".png", byId("get-png"));
+byId("get").onclick = () => get(".pdf", byId("get"));
+byId("get-png").onclick = () => get(".png", byId("get-png"));
 byId("profile").onchange = () => attempt(async () => {
   const [file] = byId("profile").files;
   if (!file) return;
