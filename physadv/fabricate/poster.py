@@ -29,6 +29,7 @@ from physadv.types import UInt8Array
 
 # One picture in memory with transparency: a square metre at 300 dpi is 560 MB.
 MAX_DTG_MM = 1000.0
+MAX_PNG_MM2 = MAX_DTG_MM**2
 PROOF_SIDE = 1200
 SUFFIXES = (".pdf", ".png")
 
@@ -120,6 +121,8 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
         raise FabricationError("--cmyk: PNG cannot hold CMYK; write a PDF (--out poster.pdf)")
     inks = srgb() if settings.cmyk is None else cmyk(settings.cmyk)
     parts = list(_parts(shown, settings, size, single=suffix == ".png" or settings.garment == "panels"))
+    if suffix == ".png":
+        _check_sheets(parts)
     data = pdf_bytes(patch, shown, settings, parts, inks)
     layouts = {part.name: part.layout for part in parts}
     if suffix == ".png":
@@ -223,6 +226,19 @@ def _png(pixels: UInt8Array, dpi: float | None = None) -> bytes:
     resolution = {} if dpi is None else {"dpi": (dpi, dpi)}
     Image.fromarray(pixels).save(out, "PNG", icc_profile=srgb_profile(), compress_level=3, **resolution)
     return out.getvalue()
+
+
+def _check_sheets(parts: list[Part]) -> None:
+    """Do nothing for sheets that can be pictures.
+
+    Raises: FabricationError for one that would take more memory than there may be.
+    """
+    width, height = max((part.layout.paper for part in parts), key=lambda paper: paper[0] * paper[1])
+    if width * height > MAX_PNG_MM2:
+        raise FabricationError(
+            f"--out: a sheet of {width / 10:g} x {height / 10:g} cm is too large for a PNG at {DPI} dpi; expected a square "
+            "metre at most (a0): write a PDF (--out poster.pdf), or give a smaller --paper"
+        )
 
 
 def _write_sheets(data: bytes, parts: list[Part], out: Path) -> tuple[Path, ...]:

@@ -32,6 +32,8 @@ from physadv.patch import Patch
         ({"for_person": "17cm"}, "x.pdf", "--for-person"),
         ({"for_person": "170cm", "scale": 0}, "x.pdf", "--scale"),
         ({}, "x.jpg", ".pdf or .png"),
+        ({"size": "3m"}, "x.png", "write a PDF"),
+        ({"size": "1m", "paper": "fit"}, "x.png", "102.4 x 106.4 cm is too large for a PNG"),
         ({"garment": "dtg"}, "x.pdf", "PNG"),
         ({"garment": "dtg", "paper": "a4"}, "x.png", "--paper"),
         ({"garment": "dtg", "size": "2m"}, "x.png", "larger"),

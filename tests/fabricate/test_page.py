@@ -67,6 +67,12 @@ def test_what_cannot_be_is_said_in_one_line(
     assert answer.status_code == 422 and message in answer.json()["error"]
 
 
+def test_a_picture_larger_than_memory_is_refused_before_it_is_drawn(client: TestClient) -> None:
+    asked = {"pattern": "cells", "kind": ".png", "paper": "fit", "size": "300cm"}
+    answer = client.get("/api/print/file", params=asked)
+    assert answer.status_code == 422 and "PDF" in answer.json()["error"]
+
+
 def test_advice_without_a_curve_gives_the_optics(client: TestClient) -> None:
     got = client.post("/api/print/advise", json={"pattern": "cells", "distance": 4, "size": 30}).json()
     assert got["side_px"] == pytest.approx(41.6, abs=0.1) and got["expected"] is None and "--measure" in got["text"]
