@@ -15,14 +15,14 @@ from fastapi.responses import Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from physadv.camera.profile import NAME, PrinterProfile
+from physadv.camera.profile import NAME, CameraProfile, PrinterProfile
 from physadv.controls import CONTROLS, Control, control
 from physadv.errors import FabricationError
 from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
 from physadv.fabricate.inks import cmyk
-from physadv.fabricate.poster import preview_png, print_patch
+from physadv.fabricate.poster import preview_png, print_patch, printed_size
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize
-from physadv.fabricate.units import PAPERS
+from physadv.fabricate.units import PAPERS, Rule
 from physadv.patch import Patch, png_bytes
 from physadv.settings import Settings
 from physadv.web.room import Room, page
@@ -40,6 +40,8 @@ class Wanted(Settings):
     paper: str | None = Field(default=None, max_length=40)
     size: str | None = Field(default=None, max_length=20)
     for_person: str | None = Field(default=None, max_length=20)
+    rule: Rule = "diagonal"
+    scale: float = 0.2
     control: Control | None = None
     garment: Garment | None = None
     shirt: ShirtSize = "M"
@@ -51,9 +53,10 @@ class Wanted(Settings):
 
 
 class Question(Settings):
-    """A camera, a distance and a print, as `physadv advise` takes them."""
+    """A camera, a distance and a print, as `physadv advise` takes them. camera: a profile's name, in place of the lens."""
 
     pattern: str = Field(min_length=1, max_length=300)
+    camera: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     fov: float = 60.0
     width: int = 640
     height: int = 480
@@ -91,6 +94,7 @@ def router(room: Room) -> APIRouter:
             "shirts": list(get_args(ShirtSize)),
             "controls": list(CONTROLS),
             "printers": PrinterProfile.known(),
+            "cameras": CameraProfile.known(),
         }
 
     @out.post("/api/print/profile")
@@ -105,6 +109,11 @@ def router(room: Room) -> APIRouter:
         about = cmyk(path).name
         profiles[key := f"{len(profiles)} {name[:60]}"] = path
         return {"profile": key, "about": about}
+
+    @out.post("/api/print/size")
+    def size(wanted: Wanted) -> dict[str, float]:
+        width, height = printed_size(patterns.get(wanted.pattern), _settings(wanted, profiles))
+        return {"width_cm": round(width / 10, 2), "height_cm": round(height / 10, 2)}
 
     @out.post("/api/print/preview")
     def preview(wanted: Wanted) -> Response:
@@ -172,8 +181,15 @@ def _download(data: bytes, kind: str, name: str) -> Response:
     return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{ascii_name}"'})
 
 
+def _optics(question: Question) -> Optics:
+    if question.camera is None:
+        return Optics.from_fov(question.width, question.height, question.fov, question.imgsz)
+    profile = CameraProfile.load(question.camera)
+    return Optics(profile.width, profile.height, profile.focal_px, question.imgsz)
+
+
 def _advice(patch: Patch, question: Question) -> dict[str, Any]:
-    optics = Optics.from_fov(question.width, question.height, question.fov, question.imgsz)
+    optics = _optics(question)
     aspect = patch.size_mm[1] / patch.size_mm[0]
     width = question.size if question.size is not None else patch.size_mm[0] / 10
     view = seen(optics, distance_m=question.distance, side_cm=width * aspect**0.5, person_cm=question.person)

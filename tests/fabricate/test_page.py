@@ -8,9 +8,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pypdf import PdfReader
 
+from physadv.fabricate.poster import printed_size
+from physadv.fabricate.settings import PrintSettings
 from physadv.live.wardrobe import Wardrobe
 from physadv.patch import Patch, save_patch
 from physadv.web.app import build_app
+from tests.camera.test_profile import camera
 
 
 @pytest.fixture
@@ -71,6 +74,33 @@ def test_a_picture_larger_than_memory_is_refused_before_it_is_drawn(client: Test
     asked = {"pattern": "cells", "kind": ".png", "paper": "fit", "size": "300cm"}
     answer = client.get("/api/print/file", params=asked)
     assert answer.status_code == 422 and "PDF" in answer.json()["error"]
+
+
+def test_the_size_for_a_person_is_the_one_that_is_printed(client: TestClient, cells: Patch) -> None:
+    for asked in (
+        {"size": "25cm"},
+        {"for_person": "190cm"},
+        {"for_person": "190cm", "rule": "height", "scale": 0.3},
+        {"for_person": "170cm", "rule": "area", "scale": 0.45},
+    ):
+        got = client.post("/api/print/size", json={"pattern": "cells", **asked}).json()
+        width, height = printed_size(cells, PrintSettings.model_validate(asked))
+        assert (got["width_cm"], got["height_cm"]) == pytest.approx((width / 10, height / 10), abs=0.006)
+    for wrong, says in (({"for_person": "190cm", "scale": 2}, "--scale"), ({"size": "1mm"}, "too small")):
+        told = client.post("/api/print/size", json={"pattern": "cells", **wrong})
+        assert told.status_code == 422 and says in told.json()["error"]
+
+
+def test_advice_for_a_calibrated_camera(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    camera().model_copy(update={"name": "desk"}).save(tmp_path / "calib" / "cameras" / "desk.json")
+    assert "desk" in client.get("/api/print/options").json()["cameras"]
+    asked = {"pattern": "cells", "distance": 4, "size": 30}
+    got = client.post("/api/print/advise", json={**asked, "camera": "desk", "fov": 20}).json()
+    assert got["side_px"] == pytest.approx(500 * 0.3 / 4, abs=0.1)
+    for other in ("nobody", "../desk"):
+        told = client.post("/api/print/advise", json={**asked, "camera": other})
+        assert told.status_code == 422 and told.json()["error"]
 
 
 def test_advice_without_a_curve_gives_the_optics(client: TestClient) -> None:

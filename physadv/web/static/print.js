@@ -3,7 +3,9 @@ import { api, attempt, byId, download, el, say, settled, toast } from "./dom.js"
 
 const options = await api("/api/print/options").catch((error) => { toast(error.message, { bad: true }); return null; });
 const asked = new URLSearchParams(location.search);
-let sheet = 0, sheets = 1, profile = null, running = 0;
+let sheet = 0, sheets = 1, profile = null, running = 0, measuring = 0;
+// Of the print in cm, as the server has it; null until it has said, or where there can be no such print.
+let size = null;
 
 const choice = (value, text = value) => el("option", { value }, text);
 if (options) {
@@ -14,6 +16,8 @@ if (options) {
   byId("shirt").append(...options.shirts.map((s) => choice(s)));
   byId("shirt").value = "M";
   byId("printer").append(choice("", "as they are"), ...options.printers.map((p) => choice(p)));
+  byId("camera").append(choice("", "any, by its field of view"), ...options.cameras.map((c) => choice(c)));
+  byId("camera-field").hidden = options.cameras.length === 0;
   for (const id of ["printer-field", "printer-says"]) byId(id).hidden = options.printers.length === 0;
   if (asked.get("pattern")) byId("pattern").value = asked.get("pattern");
   if (options.patterns.length === 0) toast("no patterns here yet; train one or upload a picture on the live page", { bad: true });
@@ -26,7 +30,7 @@ const ownSize = () => { if (pattern()) byId("size").value = (pattern().size_mm[0
 function wanted() {
   const out = { pattern: byId("pattern").value, shirt: byId("shirt").value, texels: byId("texels").value };
   const person = byId("person").value;
-  if (person) out.for_person = `${person}cm`;
+  if (person) Object.assign(out, { for_person: `${person}cm`, rule: byId("rule").value, scale: Number(byId("scale").value) });
   else if (byId("size").value) out.size = `${byId("size").value}cm`;
   for (const name of ["control", "garment", "paper", "printer"]) if (byId(name).value) out[name] = byId(name).value;
   if (out.garment === "dtg") delete out.paper;
@@ -59,15 +63,41 @@ async function preview() {
   }
 }
 
+/** Learn how large the print comes out: the server knows the rules for people and patterns that are not square. */
+async function measure() {
+  const mine = ++measuring;
+  const person = byId("person").value;
+  try {
+    const got = await api("/api/print/size", wanted());
+    if (mine !== measuring) return;
+    size = got;
+    if (person) byId("size").value = size.width_cm;
+    say(byId("comes-to"), `Comes to ${size.width_cm} × ${size.height_cm} cm.`);
+    const query = new URLSearchParams({ pattern: byId("pattern").value, mm: String(Math.round(size.width_cm * 100) / 10) });
+    if (byId("control").value) query.set("kind", byId("control").value);
+    byId("show").href = `/show?${query}`;
+    await advise();
+  } catch (error) {
+    if (mine !== measuring) return;
+    say(byId("comes-to"), "");
+    unsure(error);
+  }
+}
+
+function unsure(error) {
+  say(byId("verdict"), error.message);
+  say(byId("pixels"), "");
+  byId("verdict").dataset.enough = "no";
+}
+
 async function advise() {
   say(byId("distance-out"), `${byId("distance").value} m`);
+  if (!size) return;
   const [width, height] = byId("resolution").value.split("x").map(Number);
-  const person = Number(byId("person").value) || 170;
-  const size = byId("person").value ? 0.2 * Math.hypot(0.35, 1) * person : Number(byId("size").value);
-  if (!pattern() || !size) return;
   try {
     const got = await api("/api/print/advise", {
-      pattern: pattern().name, fov: Number(byId("fov").value), width, height, size: Math.round(size * 10) / 10, person,
+      pattern: pattern().name, fov: Number(byId("fov").value), width, height, camera: byId("camera").value || null,
+      size: size.width_cm, person: Number(byId("person").value) || 170,
       imgsz: Number(byId("imgsz").value), distance: Number(byId("distance").value),
     });
     say(byId("verdict"), got.text);
@@ -78,9 +108,7 @@ async function advise() {
       ? ` Expected there: ${percent(got.expected.asr)} of people hidden (${percent(got.expected.low)} to ${percent(got.expected.high)}, about ${got.expected.people} measured).` : "";
     say(byId("pixels"), `The detector sees it as ${Math.round(got.side_px)} pixels on a person of ${Math.round(got.person_px)}${part}.${hope}`);
   } catch (error) {
-    say(byId("verdict"), error.message);
-    say(byId("pixels"), "");
-    byId("verdict").dataset.enough = "no";
+    unsure(error);
   }
 }
 
@@ -100,17 +128,22 @@ function arrange() {
   byId("get").hidden = garment === "dtg";
   byId("get-png").classList.toggle("main", garment === "dtg");
   say(byId("size-name"), garment === "panels" ? "Repeat, cm" : "Width, cm");
-  const query = new URLSearchParams({ pattern: byId("pattern").value, mm: String(Number(byId("size").value) * 10) });
-  if (byId("control").value) query.set("kind", byId("control").value);
-  byId("show").href = `/show?${query}`;
+  byId("rule-fields").hidden = !byId("person").value;
+  byId("size").disabled = Boolean(byId("person").value);
+  // Until the server has said how large it is there is nothing to show; what it says of the choice before is old.
+  size = null;
+  measuring += 1;
+  byId("show").removeAttribute("href");
 }
 
-const redraw = settled(() => { preview(); advise(); }, 250);
+const redraw = settled(() => { preview(); measure(); }, 250);
 byId("wanted").addEventListener("input", (event) => {
   if (event.target.id === "pattern") ownSize();
-  if (event.target.id === "person") byId("size").disabled = Boolean(byId("person").value);
   if (event.target.id === "garment") byId("paper").value = event.target.value === "panels" ? "fit" : "a4";
-  if (event.target.closest("[aria-labelledby='h-advice']")) return settledAdvice();
+  if (event.target.closest("[aria-labelledby='h-advice']")) {
+    for (const id of ["fov-field", "resolution-field"]) byId(id).hidden = Boolean(byId("camera").value);
+    return settledAdvice();
+  }
   sheet = 0;
   arrange();
   redraw();
@@ -135,5 +168,5 @@ if (options?.patterns.length) {
   if (asked.get("mm")) byId("size").value = Number(asked.get("mm")) / 10;
   arrange();
   preview();
-  advise();
+  measure();
 }

@@ -1,0 +1,109 @@
+"""The print page in a real Chromium: the size that is printed is the size that is advised on and shown."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+
+from physadv.fabricate.poster import printed_size
+from physadv.fabricate.settings import PrintSettings
+from physadv.live.wardrobe import Wardrobe
+from physadv.patch import Patch, save_patch
+from physadv.web.serve import PageServer
+from tests.browser.conftest import eventually
+from tests.camera.test_profile import camera
+
+pytestmark = pytest.mark.browser
+TALL = Patch(
+    "tall",
+    np.random.default_rng(0).integers(0, 256, (48, 24, 3), dtype=np.uint8),
+    np.full((48, 24), 255, np.uint8),
+    (250.0, 500.0),
+)
+SHOWN = "(mm) => new URLSearchParams(document.getElementById('show').search).get('mm') === mm"
+
+
+class Desk:
+    """The page on a pattern that is not square, a calibrated camera, and what the page asked for."""
+
+    def __init__(self, browser: Any, folder: Path) -> None:
+        _, tensors = save_patch(TALL, folder)
+        camera().model_copy(update={"name": "desk"}).save(folder / "calib" / "cameras" / "desk.json")
+        self.server = PageServer(None, port=0, wardrobe=Wardrobe([str(tensors)]))
+        self.server.start()
+        self.asked: list[dict[str, Any]] = []
+        self.downloads: list[str] = []
+        self.problems: list[str] = []
+        self.page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+        self.page.on("request", self._heard)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.goto(f"{self.server.url}print")
+        eventually(self.page, SHOWN, "250", timeout=10)
+
+    def _heard(self, request: Any) -> None:
+        address = urlsplit(request.url)
+        if address.path == "/api/print/advise":
+            self.asked.append(json.loads(request.post_data))
+        if address.path == "/api/print/file":
+            self.downloads.append(address.query)
+
+
+@pytest.fixture
+def desk(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.chdir(tmp_path)
+    out = Desk(browser, tmp_path)
+    yield out
+    for context in browser.contexts:
+        context.close()
+    out.server.close()
+    assert not out.problems
+
+
+def advised(desk: Desk) -> dict[str, Any]:
+    """The newest question, once it was answered."""
+    eventually(desk.page, "() => document.getElementById('pixels').textContent !== ''")
+    return desk.asked[-1]
+
+
+def test_a_size_for_a_person_is_printed_advised_on_and_shown_alike(desk: Desk) -> None:
+    page = desk.page
+    assert page.text_content("#comes-to") == "Comes to 25 × 50 cm."
+    assert page.is_hidden("#rule-fields")
+    page.fill("#person", "190")
+    width, height = printed_size(TALL, PrintSettings(for_person="190cm"))
+    eventually(page, SHOWN, f"{width:.1f}")
+    assert advised(desk)["size"] == pytest.approx(width / 10, abs=0.01) and desk.asked[-1]["person"] == 190
+    assert page.text_content("#comes-to") == f"Comes to {width / 10:.2f} × {height / 10:.2f} cm."
+    assert page.is_disabled("#size") and float(page.input_value("#size")) == pytest.approx(width / 10, abs=0.01)
+
+    page.select_option("#rule", "height")
+    page.fill("#scale", "0.3")
+    width, _ = printed_size(TALL, PrintSettings(for_person="190cm", rule="height", scale=0.3))
+    eventually(page, SHOWN, f"{width:.1f}")
+    assert advised(desk)["size"] == pytest.approx(width / 10, abs=0.01)
+    with page.expect_download() as download:
+        page.click("#get")
+    query = parse_qs(desk.downloads[-1])
+    assert (query["for_person"], query["rule"], query["scale"]) == (["190cm"], ["height"], ["0.3"])
+    assert download.value.suggested_filename == "tall.pdf"
+
+    page.fill("#scale", "3")
+    eventually(page, "() => document.getElementById('verdict').textContent.includes('--scale')")
+    assert page.get_attribute("#show", "href") is None and page.text_content("#comes-to") == ""
+
+
+def test_advice_takes_a_calibrated_camera(desk: Desk) -> None:
+    page = desk.page
+    page.select_option("#camera", "desk")
+    until_pixels = "(n) => document.getElementById('pixels').textContent.includes(`sees it as ${n} pixels`)"
+    side_cm = (25 * 50) ** 0.5
+    eventually(page, until_pixels, round(500 * side_cm / 300))
+    assert desk.asked[-1]["camera"] == "desk"
+    assert page.is_hidden("#fov") and page.is_hidden("#resolution")
+    page.select_option("#camera", "")
+    assert page.is_visible("#fov") and page.is_visible("#resolution")
+    eventually(page, until_pixels, round(320 / np.tan(np.radians(30)) * side_cm / 300))
