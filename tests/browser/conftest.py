@@ -1,13 +1,14 @@
-"""A real Chromium, and waiting for what a page says."""
+"""A real Chromium, and the demo's page in it."""
 
 import shutil
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 
+from tests.browser.stand import Stand, Still
 from tests.live.scene import picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -38,9 +39,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         out.close()
 
 
-def eventually(page: Any, condition: str, argument: Any = None, *, timeout: float = 2) -> None:
-    """Wait until a JavaScript function says yes. Playwright's own waiting needs `eval`, which the page's policy forbids."""
-    deadline = time.monotonic() + timeout
-    while not page.evaluate(condition, argument):
-        assert time.monotonic() < deadline, f"not within {timeout} s: {condition}"
-        time.sleep(0.03)
+@pytest.fixture
+def stand(browser: Any, tmp_path: Path) -> Iterator[Stand]:
+    out = Stand(browser, tmp_path, Still())
+    yield out
+    out.close()
+    assert not out.problems

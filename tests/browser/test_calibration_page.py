@@ -20,7 +20,7 @@ from physadv.errors import CalibrationError
 from physadv.types import Frame
 from physadv.web.calibrate import Desk
 from physadv.web.serve import PageServer
-from tests.browser.conftest import eventually
+from tests.browser.stand import eventually
 from tests.camera.views import Lens, views_of
 from tests.live.scene import until
 

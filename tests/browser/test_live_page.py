@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,100 +9,13 @@ import av
 import pytest
 
 from physadv.cli.replay import Replay
-from physadv.detect.tiny import BlobDetector
-from physadv.live.demo import Demo
 from physadv.live.record import Session
-from physadv.live.settings import LiveSettings
-from physadv.patch import save_patch
-from physadv.types import Frame
 from physadv.web.serve import PageServer
-from tests.browser.conftest import eventually
-from tests.live.scene import Camera, picture, until
-from tests.live.test_demo import checkers
+from tests.browser.stand import JOINTS, LOOK, Stand, Still, eventually, within_a_second
+from tests.live.scene import Camera, until
 from tests.live.test_record import record_some
 
 pytestmark = pytest.mark.browser
-# What is drawn on the picture, coarsely: enough to tell a box or a pattern from none.
-LOOK = """(id) => {
-  const canvas = document.getElementById(id);
-  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  let sum = 0;
-  for (let i = 0; i < data.length; i += 4) sum = (sum * 31 + data[i] + 2 * data[i + 1] + 3 * data[i + 2]) % 1000003;
-  return sum;
-}"""
-# How many pixels are as white as a skeleton's joints, which nothing in the scene is.
-JOINTS = """() => {
-  const canvas = document.getElementById("main");
-  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  let count = 0;
-  for (let i = 0; i < data.length; i += 4)
-    if (data[i] > 235 && data[i + 1] > 235 && data[i + 2] > 235) count += 1;
-  return count;
-}"""
-
-
-class Still(Camera):
-    """A camera before which nothing moves but one corner pixel, and which can be held."""
-
-    def __init__(self) -> None:
-        super().__init__(fps=30)
-        self.flowing = threading.Event()
-        self.flowing.set()
-
-    def read(self) -> Frame:
-        self.flowing.wait(10)
-        frame = super().read()
-        pixels = picture(0)
-        pixels[0, 0] = frame.index % 251
-        return frame.with_pixels(pixels)
-
-
-class Stand:
-    """A running demo, its page in a browser, and what went wrong on it."""
-
-    def __init__(self, browser: Any, folder: Path, source: Camera) -> None:
-        save_patch(checkers(), folder)
-        self.settings = LiveSettings(
-            ui="web", recordings=folder / "rec", wear=[str(folder / "patch.png")], wear_size=70.0
-        )
-        self.serve(source, 0)
-        self.problems: list[str] = []
-        self.browser = browser
-        self.page = self.open()
-
-    def serve(self, source: Camera, port: int) -> None:
-        self.demo = Demo(self.settings, source=source, detector=BlobDetector())
-        self.demo.control(wear="")
-        self.demo.open()
-        self.demo.start()
-        self.server = PageServer(self.demo, port=port)
-        self.server.start()
-
-    def open(self, **context: Any) -> Any:
-        page = self.browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}).new_page()
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", lambda line: self.problems.append(line.text) if line.type == "error" else None)
-        page.goto(self.server.url)
-        eventually(page, "() => window.physadv && document.getElementById('main-says').textContent !== ''", timeout=20)
-        return page
-
-    def close(self) -> None:
-        for context in self.browser.contexts:
-            context.close()
-        self.demo.stop()
-        self.server.close()
-
-
-@pytest.fixture
-def stand(browser: Any, tmp_path: Path) -> Iterator[Stand]:
-    out = Stand(browser, tmp_path, Still())
-    yield out
-    out.close()
-    assert not out.problems
-
-
-def within_a_second(page: Any, condition: str, argument: Any = None) -> None:
-    eventually(page, condition, argument, timeout=1)
 
 
 def test_pictures_move_and_reach_the_screen_quickly(browser: Any, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 // Switches for every registered defence, with controls made from the schema of its parameters.
-import { api, attempt, byId, el, say, settled } from "./dom.js";
+import { byId, el, say } from "./dom.js";
+
+// While a slider moves only where it comes to rest is worth a change of the defence.
+const REST_MS = 120;
 
 /** Reads "name:key=value;key=value,name" into a Map of name -> {key: text}. */
 export function parsePipeline(text) {
@@ -24,61 +27,42 @@ function splitOnce(text, mark) {
 }
 
 export class Defences {
-  constructor(options, onChange) {
+  /** want: asks for a pipeline, as text, after so many ms; `sync` then says that it is to be shown. */
+  constructor(options, want) {
     this.known = new Map(options.defences.map((d) => [d.name, d]));
     this.presets = options.presets;
     this.pipeline = new Map();
     this.values = new Map();
     this.last = "";
-    this.sentAt = 0;
-    this.onChange = onChange;
-    this.sendSoon = settled(() => this.send(), 120);
+    this.want = (pipeline, ms = 0) => want(writePipeline(pipeline), ms);
     this.build();
   }
 
-  /** Show what the server says is on; not while a change of ours is under way. */
+  /** Show a pipeline: the server's, or what is wanted of it. */
   sync(text) {
-    if (performance.now() - this.sentAt < 500) return;
     if (text === writePipeline(this.pipeline)) return;
     this.pipeline = parsePipeline(text);
-    for (const [name, values] of this.pipeline) this.values.set(name, { ...values });
+    for (const [name, values] of this.pipeline) {
+      this.values.set(name, { ...values });
+      this.fill(name);
+    }
     this.show();
-    for (const name of this.pipeline.keys()) this.fill(name);
   }
 
   toggleAll() {
-    if (this.pipeline.size) {
-      this.last = writePipeline(this.pipeline);
-      this.pipeline = new Map();
-    } else {
-      this.pipeline = parsePipeline(this.last || this.presets.fast || [...this.known.keys()][0] || "");
-    }
-    this.show();
-    this.send();
-  }
-
-  async send() {
-    this.sentAt = performance.now();
-    const sent = await attempt(() => api("/api/controls", { defend: writePipeline(this.pipeline) }));
-    this.sentAt = sent ? performance.now() : 0;
-    if (sent) this.onChange(sent);
+    if (this.pipeline.size) this.last = writePipeline(this.pipeline);
+    const back = this.last || this.presets.fast || [...this.known.keys()][0] || "";
+    this.want(parsePipeline(this.pipeline.size ? "" : back));
   }
 
   build() {
     const presets = byId("presets");
-    presets.append(el("button", { type: "button", "data-preset": "", onclick: () => this.choose("") }, "none"));
+    presets.append(el("button", { type: "button", "data-preset": "", onclick: () => this.want(new Map()) }, "none"));
     for (const [name, text] of Object.entries(this.presets)) {
-      presets.append(el("button", { type: "button", "data-preset": text, title: text, onclick: () => this.choose(text) }, name));
+      presets.append(el("button", { type: "button", "data-preset": text, title: text, onclick: () => this.want(parsePipeline(text)) }, name));
     }
     byId("defences").append(...[...this.known.values()].map((d) => this.item(d)));
     this.show();
-  }
-
-  choose(text) {
-    this.pipeline = parsePipeline(text);
-    for (const [name, values] of this.pipeline) { this.values.set(name, { ...values }); this.fill(name); }
-    this.show();
-    this.send();
   }
 
   item(defence) {
@@ -103,10 +87,10 @@ export class Defences {
   }
 
   flip(name, on) {
-    if (on) this.pipeline.set(name, { ...(this.values.get(name) || {}) });
-    else this.pipeline.delete(name);
-    this.show();
-    this.send();
+    const pipeline = new Map(this.pipeline);
+    if (on) pipeline.set(name, { ...(this.values.get(name) || {}) });
+    else pipeline.delete(name);
+    this.want(pipeline);
   }
 
   set(name, key, value, schema) {
@@ -114,10 +98,7 @@ export class Defences {
     if (String(value) === String(schema.default)) delete values[key];
     else values[key] = String(value);
     this.values.set(name, values);
-    if (this.pipeline.has(name)) {
-      this.pipeline.set(name, { ...values });
-      this.sendSoon();
-    }
+    if (this.pipeline.has(name)) this.want(new Map(this.pipeline).set(name, values), REST_MS);
   }
 
   control(defence, key, raw) {
@@ -169,11 +150,11 @@ export class Defences {
     for (const [key, schema] of Object.entries(defence.parameters)) {
       const input = item.querySelector(`[data-key="${CSS.escape(key)}"]`);
       const value = this.values.get(name)?.[key] ?? schema.default;
-      if (!input || value === undefined || value === null) continue;
+      if (!input) continue;
       if (input.type === "checkbox") input.checked = value === true || value === "True";
-      else input.value = String(value);
+      else input.value = String(value ?? "");
       const out = input.parentElement.querySelector(".value");
-      if (out) out.textContent = String(value);
+      if (out) out.textContent = String(value ?? "");
     }
   }
 

@@ -1,18 +1,19 @@
 // The live page: what the server says onto the screen, what the visitor does back to the server.
 import { BrowserCamera } from "./camera.js";
+import { Changes } from "./changes.js";
 import { StripChart } from "./chart.js";
 import { Defences } from "./defences.js";
-import { api, attempt, byId, el, say, settled, toast } from "./dom.js";
+import { api, attempt, byId, el, say, toast } from "./dom.js";
 import { drawPeople } from "./overlay.js";
 import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
 
 const options = await api("/api/options");
 const chart = new StripChart(byId("chart"));
-const defences = new Defences(options, applyControls);
+const changes = new Changes(applyControls);
+const defences = new Defences(options, (defend, ms) => changes.want({ defend }, ms));
 const world = new SimulatedWorld();
 let state = null;
-let touched = { at: 0 };
 let patchNames = "";
 let lastWorn = "";
 let lastNotice = -1;
@@ -45,7 +46,7 @@ function onPicture(header, image, seen) {
   byId("legend-bare").hidden = !both;
   if (both) say(byId("bare-says"), summary(header.bare, header.bare_top));
   chart.add(header.top, header.bare_top, header.conf);
-  world.follow(header.worn, state?.controls.wear_size);
+  world.follow(header.worn, changes.now.wear_size);
 }
 
 function paint(canvas, image, people, alerts, k) {
@@ -100,7 +101,7 @@ function onState(next) {
   say(byId("claims"), claims);
   showSource(source);
   showRecording(state.recording);
-  if (performance.now() - touched.at > 400) applyControls(controls);
+  changes.heard(controls);
   if (state.patches.join("\n") !== patchNames) showPatches(state.patches);
   showNotices(state.notices);
   say(byId("detector-says"), state.busy.detector || "");
@@ -177,11 +178,11 @@ function showNotices(notices) {
 }
 
 function applyControls(controls) {
-  if (document.activeElement !== byId("conf")) byId("conf").value = controls.conf;
+  byId("conf").value = controls.conf;
   say(byId("conf-out"), Number(controls.conf).toFixed(2));
   byId("skeleton").checked = controls.skeleton;
   byId("compare").checked = controls.compare;
-  if (document.activeElement !== byId("size") && controls.wear_size) byId("size").value = controls.wear_size;
+  if (controls.wear_size) byId("size").value = controls.wear_size;
   say(byId("size-out"), controls.wear_size ? `${controls.wear_size} cm` : "own size");
   byId("size-own").disabled = !controls.wear_size;
   const chosen = document.querySelector(`#patches input[value="${CSS.escape(controls.wear)}"]`);
@@ -201,29 +202,18 @@ function showPatches(names) {
     item("", el("div", { class: "none", "aria-hidden": "true" }, "∅"), "none"),
     ...names.map((name) => item(name, el("img", { src: `/api/patches/thumbnail?name=${encodeURIComponent(name)}`, alt: "", loading: "lazy" }), name)),
   );
-  if (state) applyControls(state.controls);
+  changes.refresh();
 }
 
 // What the visitor does
 
-function control(changes) {
-  touched.at = performance.now();
-  return attempt(async () => applyControls(await api("/api/controls", changes)));
-}
-
-const controlSoon = settled(control, 60);
+// While a slider moves not every step is worth a message.
+const REST_MS = 60;
 const camera = new BrowserCamera((reason) => toast(reason, { bad: true }));
+const control = (wanted) => changes.want(wanted);
 
-byId("conf").addEventListener("input", (event) => {
-  touched.at = performance.now();
-  say(byId("conf-out"), Number(event.target.value).toFixed(2));
-  controlSoon({ conf: Number(event.target.value) });
-});
-byId("size").addEventListener("input", (event) => {
-  touched.at = performance.now();
-  say(byId("size-out"), `${event.target.value} cm`);
-  controlSoon({ wear_size: Number(event.target.value) });
-});
+byId("conf").addEventListener("input", (event) => changes.want({ conf: Number(event.target.value) }, REST_MS));
+byId("size").addEventListener("input", (event) => changes.want({ wear_size: Number(event.target.value) }, REST_MS));
 byId("size-own").addEventListener("click", () => control({ wear_size: null }));
 byId("skeleton").addEventListener("change", (event) => control({ skeleton: event.target.checked }));
 byId("compare").addEventListener("change", (event) => control({ compare: event.target.checked }));
@@ -255,7 +245,7 @@ byId("upload").addEventListener("change", (event) => attempt(async () => {
   if (!file) return;
   const { name } = await api(`/api/patches?name=${encodeURIComponent(file.name)}`, file);
   event.target.value = "";
-  await control({ wear: name });
+  control({ wear: name });
 }));
 
 function openSource(spec) {
@@ -288,7 +278,7 @@ byId("detector-load").addEventListener("click", () => attempt(() => api("/api/de
 const KEYS = [
   ["d", "defences off and on again", () => defences.toggleAll()],
   ["b", "bare detector beside the defended one", () => control({ compare: !byId("compare").checked })],
-  ["w", "worn pattern off and on again", () => control({ wear: state?.controls.wear ? "" : lastWorn || state?.patches[0] || "" })],
+  ["w", "worn pattern off and on again", () => control({ wear: changes.now.wear ? "" : lastWorn || state?.patches[0] || "" })],
   ["r", "record", () => byId("record").click()],
   ["s", "snapshot", snapshot],
   ["k", "skeletons", () => control({ skeleton: !byId("skeleton").checked })],
@@ -301,7 +291,6 @@ const KEYS = [
 
 function nudge(step) {
   const conf = Math.min(0.95, Math.max(0.05, Number(byId("conf").value) + step));
-  byId("conf").value = conf;
   control({ conf: Number(conf.toFixed(2)) });
 }
 
@@ -317,6 +306,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 const first = await api("/api/state");
+changes.heard(first.controls);
 byId("detector").value = first.detector.spec;
 byId("imgsz").value = String(first.detector.imgsz);
 byId("source").value = ["sample", "browser", "auto"].includes(first.source.spec) ? "" : first.source.spec;

@@ -1,0 +1,62 @@
+"""What the visitor changes on the live page stays until the server answers, and goes back if it will not."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.browser.stand import Stand, eventually, within_a_second
+from tests.live.scene import until
+
+pytestmark = pytest.mark.browser
+
+
+def refuse(page: Any) -> None:
+    """Let the server refuse every change of a control."""
+    told = json.dumps({"error": "not today"})
+    page.route("**/api/controls", lambda route: route.fulfill(status=422, body=told, content_type="application/json"))
+
+
+def test_a_slider_keeps_every_step_of_twelve(stand: Stand) -> None:
+    page = stand.page
+    page.check("#defence-jpeg", force=True)
+    page.click("#defences [data-name=jpeg] .icon")
+    slider = "#parameters-jpeg [data-key=quality]"
+    before = int(page.input_value(slider))
+    page.focus(slider)
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(70)
+    wanted = before + 12
+    assert page.input_value(slider) == str(wanted)
+    assert f"quality={wanted}" in page.text_content("#pipeline")
+    until(lambda: f"quality={wanted}" in stand.demo.controls.defend, 2)
+    page.wait_for_timeout(700)
+    assert page.input_value(slider) == str(wanted)
+
+
+def test_what_the_server_refuses_goes_back(stand: Stand) -> None:
+    page = stand.page
+    refuse(page)
+    for box in ("#defence-median", "#compare", "#skeleton"):
+        was = page.is_checked(box)
+        page.click(box, force=True)
+        within_a_second(page, "() => document.querySelector('.toasts .bad')?.textContent === 'not today'")
+        within_a_second(page, "([box, was]) => document.querySelector(box).checked === was", [box, was])
+    page.focus("#conf")
+    page.keyboard.press("ArrowRight")
+    within_a_second(page, "() => document.getElementById('conf').value === '0.25'")
+    assert page.text_content("#pipeline") == "None is on."
+    stand.problems.clear()
+
+
+def test_what_a_demo_that_is_gone_never_heard_goes_back(stand: Stand) -> None:
+    page = stand.page
+    stand.demo.stop()
+    stand.server.close()
+    eventually(page, "() => document.getElementById('link').textContent === 'demo gone'", timeout=10)
+    for box in ("#defence-median", "#compare"):
+        was = page.is_checked(box)
+        page.click(box, force=True)
+        eventually(page, "([box, was]) => document.querySelector(box).checked === was", [box, was])
+    stand.problems.clear()
