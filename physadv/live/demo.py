@@ -22,6 +22,7 @@ from physadv.live.settings import Backend, Controls, LiveSettings
 from physadv.live.vision import Shown, SwitchedOff, Vision
 from physadv.live.wardrobe import Wardrobe
 from physadv.live.watch import Guard
+from physadv.live.wearers import hiding
 from physadv.settings import parse
 from physadv.types import Detector, Frame, Source
 
@@ -452,6 +453,8 @@ class Demo:
             defences=tuple(d.name for d in guard.pipeline.defences) if guard is not None else (),
             worn=controls.wear if dressed and vision.worn is not None else "",
             wearers=wearers,
+            hiding=None if wearers is None else hiding(wearers, people, conf=conf),
+            bare_hiding=None if wearers is None or bare is None else hiding(wearers, bare, conf=conf),
             stage_ms=stage,
             lines=self._lines(controls, dressed),
             claims=guard.claims if guard is not None else (),

@@ -10,6 +10,7 @@ from physadv.errors import DefenceError
 from physadv.live.draw import drawn
 from physadv.live.settings import Controls
 from physadv.live.watch import Guard, Worker
+from physadv.live.wearers import Hiding
 from physadv.patch import Patch
 from physadv.simulate.wear import Worn
 from physadv.types import Detections, Detector, Frame, UInt8Array
@@ -27,8 +28,8 @@ class Shown:
     frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that counts,
     thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest person
     score before the threshold, of the answer that counts; bare_top: the same without the defence, or None. wearers: whom
-    the pattern was put on, found in the camera's own picture, or None without one. sizes: each person's size and distance
-    as text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven.
+    the pattern was put on, found in the camera's own picture, or None without one. hiding, bare_hiding: what the answer and
+    the bare one make of them. sizes: each person's size and distance as text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven.
     """
 
     number: int
@@ -42,6 +43,8 @@ class Shown:
     defences: tuple[str, ...]
     worn: str
     wearers: Detections | None = None
+    hiding: Hiding | None = None
+    bare_hiding: Hiding | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import cv2
@@ -150,6 +150,8 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "top": round(shown.top, 4),
         "bare_top": None if shown.bare_top is None else round(shown.bare_top, 4),
         "worn": shown.worn,
+        "hiding": None if shown.hiding is None else asdict(shown.hiding),
+        "bare_hiding": None if shown.bare_hiding is None else asdict(shown.bare_hiding),
         "defences": shown.defences,
         "people": _people(shown.people, skeleton=shown.controls.skeleton, sizes=shown.sizes),
         "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),

@@ -36,7 +36,7 @@ function onPicture(header, image, seen) {
   }
   const defended = header.defences.length > 0;
   say(byId("main-name"), !defended ? "detector" : seen && byId("seen").checked ? "given to the detector" : "defended");
-  say(byId("main-says"), summary(header.people, header.top));
+  say(byId("main-says"), summary(header.people, header.top, header.hiding));
   // What cannot be known is said below the picture, what is missed upon it.
   const note = header.cry?.kind === "notice";
   byId("cry").hidden = !header.cry || note;
@@ -44,8 +44,11 @@ function onPicture(header, image, seen) {
   if (header.cry) say(byId(note ? "aside" : "cry"), header.cry.text);
   say(byId("legend-main"), defended ? "defended" : "detector");
   byId("legend-bare").hidden = !both;
-  if (both) say(byId("bare-says"), summary(header.bare, header.bare_top));
-  chart.add(header.top, header.bare_top, header.conf);
+  if (both) say(byId("bare-says"), summary(header.bare, header.bare_top, header.bare_hiding));
+  // Where a pattern is worn it is about the wearers: a window at .26 is nobody seen.
+  const best = (hiding, top) => (!hiding ? top : hiding.count ? hiding.best : null);
+  chart.add(best(header.hiding, header.top), best(header.bare_hiding, header.bare_top), header.conf);
+  say(byId("chart-title"), `${header.hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
   world.follow(header.worn, changes.now.wear_size);
 }
 
@@ -75,9 +78,17 @@ function through([a, b, c, d, e, f]) {
   });
 }
 
-function summary(people, top) {
+function summary(people, top, hiding) {
+  if (hiding?.count) return `${hiddenOf(hiding)} (best ${hiding.best.toFixed(2)})`;
+  if (hiding) return "nobody to wear the pattern";
   const count = people.length === 1 ? "1 person" : `${people.length} people`;
   return `${count} · best ${top.toFixed(2)}`;
+}
+
+function hiddenOf({ count, hidden }) {
+  if (count === 1) return hidden ? "wearer hidden" : "wearer seen";
+  if (hidden === 0) return `all ${count} wearers seen`;
+  return hidden === count ? `all ${count} wearers hidden` : `${hidden} of ${count} wearers hidden`;
 }
 
 // The state, five times a second
