@@ -87,8 +87,9 @@ function summary(people, top, hiding) {
 
 function hiddenOf({ count, hidden }) {
   if (count === 1) return hidden ? "wearer hidden" : "wearer seen";
-  if (hidden === 0) return `all ${count} wearers seen`;
-  return hidden === count ? `all ${count} wearers hidden` : `${hidden} of ${count} wearers hidden`;
+  if (hidden === 0) return count === 2 ? "both wearers seen" : `all ${count} wearers seen`;
+  if (hidden < count) return `${hidden} of ${count} wearers hidden`;
+  return count === 2 ? "both wearers hidden" : `all ${count} wearers hidden`;
 }
 
 // The state, five times a second
