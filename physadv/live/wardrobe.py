@@ -33,6 +33,11 @@ class Wardrobe:
         with self._lock:
             return [*self._patches, *(n for n in shipped_names() if n not in self._patches)]
 
+    def own(self, name: str) -> bool:
+        """Return whether a pattern was named at the start or uploaded, and does not just come with physadv."""
+        with self._lock:
+            return name in self._patches
+
     def get(self, name: str) -> Patch:
         """Return the pattern of that name.
 

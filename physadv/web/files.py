@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from physadv.errors import DataError, PatchError
-from physadv.patch import png_bytes
+from physadv.patch import Patch, png_bytes
 from physadv.web.room import Room
 
 MAX_UPLOAD = 10_000_000
@@ -34,6 +34,11 @@ def router(room: Room) -> APIRouter:
             if len(data) > MAX_UPLOAD:
                 raise PatchError(f"{name[:60]}: more than {MAX_UPLOAD // 1_000_000} MB; make the picture smaller")
         return {"name": demo.wardrobe.upload(bytes(data), name=Path(name).stem)}
+
+    @out.get("/patches")
+    def patches() -> list[dict[str, Any]]:
+        wardrobe = demo.wardrobe
+        return [_described(wardrobe.get(name), name, own=wardrobe.own(name)) for name in wardrobe.names()]
 
     @out.get("/patches/thumbnail")
     def thumbnail(name: str) -> Response:
@@ -73,3 +78,7 @@ def router(room: Room) -> APIRouter:
         return FileResponse(path, media_type="video/mp4", filename=name)
 
     return out
+
+
+def _described(patch: Patch, name: str, *, own: bool) -> dict[str, Any]:
+    return {"name": name, "own": own, "target": patch.target, "size_mm": list(patch.size_mm)}

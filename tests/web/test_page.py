@@ -20,6 +20,7 @@ from physadv.capture.browser import BrowserSource
 from physadv.cli.replay import Replay
 from physadv.defend import DEFENCES
 from physadv.live.demo import Demo
+from physadv.patch import shipped_names
 from physadv.live.record import Session
 from physadv.web.app import build_app
 from physadv.web.hub import Packet, Viewer
@@ -162,6 +163,18 @@ def test_impossible_controls_are_refused_in_one_line(client: TestClient, changes
 def test_a_nan_in_the_body_is_refused(client: TestClient) -> None:
     answer = client.post("/api/controls", content=b'{"conf": NaN}', headers={"content-type": "application/json"})
     assert answer.status_code == 422
+
+
+def test_patterns_come_with_their_size_and_in_order(client: TestClient) -> None:
+    for name in ("shirt-v2", "chest-v3", "chest-v1"):
+        client.get("/api/patches/thumbnail", params={"name": name})
+    client.post("/api/patches?name=mine.png", content=png())
+    found = client.get("/api/patches").json()
+    assert [p["name"] for p in found] == ["mine", *shipped_names()]
+    assert [p["name"] for p in found if p["own"]] == ["mine"]
+    by_name = {p["name"]: p for p in found}
+    assert by_name["chest-v3"]["size_mm"][0] == 480
+    assert by_name["shirt-v2"]["target"] == "tshirt"
 
 
 def test_an_uploaded_pattern_can_be_worn(client: TestClient, running: Demo) -> None:

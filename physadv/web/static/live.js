@@ -5,6 +5,7 @@ import { StripChart } from "./chart.js";
 import { Defences } from "./defences.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
 import { drawPeople } from "./overlay.js";
+import { Patterns } from "./patterns.js";
 import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
 
@@ -12,10 +13,9 @@ const options = await api("/api/options");
 const chart = new StripChart(byId("chart"));
 const changes = new Changes(applyControls);
 const defences = new Defences(options, (defend, ms) => changes.want({ defend }, ms));
+const patterns = new Patterns(changes);
 const world = new SimulatedWorld();
 let state = null;
-let patchNames = "";
-let lastWorn = "";
 let lastNotice = -1;
 
 // The picture
@@ -114,7 +114,7 @@ function onState(next) {
   showSource(source);
   showRecording(state.recording);
   changes.heard(controls);
-  if (state.patches.join("\n") !== patchNames) showPatches(state.patches);
+  patterns.update(state.patches);
   showNotices(state.notices);
   say(byId("detector-says"), state.busy.detector || "");
   byId("detector-load").disabled = Boolean(state.busy.detector);
@@ -194,27 +194,8 @@ function applyControls(controls) {
   say(byId("conf-out"), Number(controls.conf).toFixed(2));
   byId("skeleton").checked = controls.skeleton;
   byId("compare").checked = controls.compare;
-  if (controls.wear_size) byId("size").value = controls.wear_size;
-  say(byId("size-out"), controls.wear_size ? `${controls.wear_size} cm` : "own size");
-  byId("size-own").disabled = !controls.wear_size;
-  const chosen = document.querySelector(`#patches input[value="${CSS.escape(controls.wear)}"]`);
-  if (chosen && !chosen.checked) chosen.checked = true;
-  if (controls.wear) lastWorn = controls.wear;
-  byId("wear-print").hidden = !controls.wear;
-  byId("wear-print").href = `/print?pattern=${encodeURIComponent(controls.wear)}`;
+  patterns.show(controls);
   defences.sync(controls.defend);
-}
-
-function showPatches(names) {
-  patchNames = names.join("\n");
-  const item = (value, face, title) => el("label", { title }, [
-    el("input", { type: "radio", name: "patch", value, onchange: () => control({ wear: value }) }), face, el("span", {}, title),
-  ]);
-  byId("patches").replaceChildren(
-    item("", el("div", { class: "none", "aria-hidden": "true" }, "∅"), "none"),
-    ...names.map((name) => item(name, el("img", { src: `/api/patches/thumbnail?name=${encodeURIComponent(name)}`, alt: "", loading: "lazy" }), name)),
-  );
-  changes.refresh();
 }
 
 // What the visitor does
@@ -225,8 +206,6 @@ const camera = new BrowserCamera((reason) => toast(reason, { bad: true }));
 const control = (wanted) => changes.want(wanted);
 
 byId("conf").addEventListener("input", (event) => changes.want({ conf: Number(event.target.value) }, REST_MS));
-byId("size").addEventListener("input", (event) => changes.want({ wear_size: Number(event.target.value) }, REST_MS));
-byId("size-own").addEventListener("click", () => control({ wear_size: null }));
 byId("skeleton").addEventListener("change", (event) => control({ skeleton: event.target.checked }));
 byId("compare").addEventListener("change", (event) => control({ compare: event.target.checked }));
 byId("seen").addEventListener("change", (event) => stream.wantSeen(event.target.checked));
@@ -287,16 +266,19 @@ byId("detector-load").addEventListener("click", () => attempt(() => api("/api/de
 
 // The keyboard
 
+// What is shown, what it does, and the keys where they are others.
 const KEYS = [
   ["d", "defences off and on again", () => defences.toggleAll()],
   ["b", "bare detector beside the defended one", () => control({ compare: !byId("compare").checked })],
-  ["w", "worn pattern off and on again", () => control({ wear: changes.now.wear ? "" : lastWorn || state?.patches[0] || "" })],
+  ["w", "worn pattern off and on again", () => patterns.toggle()],
+  ["1 … 9", "wear the pattern of that number; 0: none", (key) => patterns.choose(Number(key)), "0123456789"],
+  ["[ ]", "print it smaller, larger", (key) => patterns.resize(key === "[" ? -1 : 1), "[]"],
   ["r", "record", () => byId("record").click()],
   ["s", "snapshot", snapshot],
   ["k", "skeletons", () => control({ skeleton: !byId("skeleton").checked })],
   ["c", "this browser’s camera", ownCamera],
   ["f", "full screen", fullscreen],
-  ["+", "raise the confidence threshold", () => nudge(0.05)],
+  ["+", "raise the confidence threshold", () => nudge(0.05), "+="],
   ["-", "lower it", () => nudge(-0.05)],
   ["?", "this list", () => byId("help").showModal()],
 ];
@@ -311,10 +293,10 @@ byId("help-open").addEventListener("click", () => byId("help").showModal());
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input[type=text], input[type=number], select, textarea");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
-  const found = KEYS.find(([key]) => key === event.key || (key === "+" && event.key === "="));
+  const found = KEYS.find(([shown, , , keys = shown]) => event.key.length === 1 && keys.includes(event.key));
   if (!found) return;
   event.preventDefault();
-  found[2]();
+  found[2](event.key);
 });
 
 const first = await api("/api/state");

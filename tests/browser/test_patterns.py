@@ -1,0 +1,60 @@
+"""The patterns on the page: in order, by key, at the size that they have or are given."""
+
+import pytest
+
+from tests.browser.stand import Stand, within_a_second
+from tests.live.scene import until
+
+pytestmark = pytest.mark.browser
+SAYS = "(text) => document.getElementById('size-out').textContent === text"
+
+
+def test_the_slider_stands_at_the_patterns_own_size(stand: Stand) -> None:
+    page = stand.page
+    stand.demo.control(wear_size=None)
+    page.check("#patches input[value='chest-v3']", force=True)
+    within_a_second(page, SAYS, "48 cm, own size")
+    assert page.input_value("#size") == "48"
+    page.focus("#size")
+    page.keyboard.press("ArrowRight")
+    within_a_second(page, SAYS, "49 cm")
+    until(lambda: stand.demo.controls.wear_size == 49, 1)
+    page.click("#size-own")
+    within_a_second(page, SAYS, "48 cm, own size")
+    assert page.text_content("#size-label") == "Printed width"
+    page.check("#patches input[value='shirt-v1']", force=True)
+    within_a_second(page, "() => document.getElementById('size-label').textContent === 'Repeat'")
+
+
+def test_patterns_stand_in_order_with_their_whole_names(stand: Stand) -> None:
+    page = stand.page
+    page.wait_for_selector("#patches img")
+    names = page.evaluate("() => [...document.querySelectorAll('#patches input')].map((input) => input.value)")
+    assert names[:2] == ["", "checkers"]
+    chests = [name for name in names if name.startswith("chest-")]
+    shirts = [name for name in names if name.startswith("shirt-")]
+    assert chests == sorted(chests)
+    assert shirts == sorted(shirts)
+    assert names.index(shirts[0]) > names.index(chests[-1])
+    cut = "(span) => span.scrollWidth > span.clientWidth + 1 || getComputedStyle(span).whiteSpace === 'nowrap'"
+    assert page.evaluate(f"() => [...document.querySelectorAll('#patches span')].filter({cut}).length") == 0
+
+
+def test_keys_choose_a_pattern_and_its_size(stand: Stand) -> None:
+    page = stand.page
+    page.wait_for_selector("#patches img")
+    page.keyboard.press("1")
+    until(lambda: stand.demo.controls.wear == "checkers", 1)
+    page.keyboard.press("2")
+    until(lambda: stand.demo.controls.wear == "chest-v1", 1)
+    for _ in range(3):
+        page.keyboard.press("[")
+    until(lambda: stand.demo.controls.wear_size == 64, 1)
+    page.keyboard.press("]")
+    until(lambda: stand.demo.controls.wear_size == 66, 1)
+    page.keyboard.press("0")
+    until(lambda: stand.demo.controls.wear == "", 1)
+    page.keyboard.press("?")
+    told = page.text_content("#keys")
+    assert "1 … 9" in told
+    assert "[ ]" in told
