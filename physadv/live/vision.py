@@ -25,11 +25,12 @@ NO_ANSWER = 3
 class Shown:
     """Everything about one picture as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
 
-    frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that counts,
-    thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest person
-    score before the threshold, of the answer that counts; bare_top: the same without the defence, or None. wearers: whom
-    the pattern was put on, found in the camera's own picture, or None without one. hiding, bare_hiding: what the answer and
-    the bare one make of them. sizes: each person's size and distance as text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven.
+    frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that
+    counts, thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest
+    person score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
+    wearers: whom the pattern was put on, found in the camera's own picture, or None without one. hiding, bare_hiding:
+    what the answer and the bare one make of them. sizes: each person's size and distance as text, with a camera
+    profile. lines: written into the picture. claims: what certifying defences say is proven.
     """
 
     number: int

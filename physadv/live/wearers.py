@@ -14,7 +14,7 @@ NEAR_IOU = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Hiding:
-    """count: how many wear the pattern. hidden: how many of them no box reports. best: the highest score of a box on one."""
+    """count: how many wear the pattern. hidden: how many of them no box reports. best: the highest score of their boxes."""
 
     count: int
     hidden: int

@@ -14,7 +14,7 @@ from physadv.fabricate.settings import PrintSettings
 from physadv.live.wardrobe import Wardrobe
 from physadv.patch import Patch, save_patch
 from physadv.web.serve import PageServer
-from tests.browser.conftest import eventually
+from tests.browser.stand import eventually
 from tests.camera.test_profile import camera
 
 pytestmark = pytest.mark.browser

@@ -17,7 +17,7 @@ def people(*found: tuple[list[int], float], held: list[bool] | None = None) -> D
 def test_a_window_does_not_make_a_hidden_wearer_seen() -> None:
     clean = people((LEFT, 0.9))
     answer = people((WINDOW, 0.26), (LEFT, 0.19))
-    assert hiding(clean, answer, conf=0.25) == Hiding(1, 1, np.float32(0.19))
+    assert hiding(clean, answer, conf=0.25) == Hiding(1, 1, float(np.float32(0.19)))
 
 
 def test_two_of_three_are_hidden_and_furniture_wears_nothing() -> None:

@@ -20,8 +20,8 @@ from physadv.capture.browser import BrowserSource
 from physadv.cli.replay import Replay
 from physadv.defend import DEFENCES
 from physadv.live.demo import Demo
-from physadv.patch import shipped_names
 from physadv.live.record import Session
+from physadv.patch import shipped_names
 from physadv.web.app import build_app
 from physadv.web.hub import Packet, Viewer
 from tests.live.scene import Camera, demo, picture, until
