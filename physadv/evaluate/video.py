@@ -16,12 +16,13 @@ from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import best_score
-from physadv.errors import DataError, EndOfStream
+from physadv.errors import DataError, EndOfStream, RecordingError
 from physadv.evaluate import doubts
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Progress
+from physadv.recording import Paths
 from physadv.simulate.wear import PLACE_CONF, Worn
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
@@ -151,19 +152,22 @@ def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
 
 
 def recording_of(path: Path) -> Path:
-    """Return the video to score for any file of a recording: the untouched camera's where it was kept.
+    """Return the video to score for any file of a recording: the untouched camera's. Other files are returned as they are.
+
+    A video with a recording's sidecar beside it is a recording's: boxes are drawn in it.
 
     Raises: DataError if only pictures with drawn boxes were kept, which would be scored as if they were on the person.
     """
-    for ending in (".session.json", ".jsonl", ".parquet"):
-        if path.name.endswith(ending):
-            clean = path.with_name(path.name.removesuffix(ending) + ".clean.mp4")
-            if not clean.is_file():
-                raise DataError(
-                    f"{path}: this recording kept no untouched video; record with --record-clean to score it"
-                )
-            return clean
-    return path
+    try:
+        files = Paths.of(path)
+    except RecordingError:
+        return path
+    beside = (files.session, files.jsonl, files.parquet)
+    if path.name.lower() == files.clean.name.lower() or not (path in beside or any(p.is_file() for p in beside)):
+        return path
+    if not files.clean.is_file():
+        raise DataError(f"{path}: this recording kept no untouched video; record with --record-clean to score it")
+    return files.clean
 
 
 def _frames(path: Path, every: int) -> Iterator[Frame]:

@@ -21,13 +21,14 @@ from pydantic import Field
 
 from physadv.errors import RecordingError
 from physadv.files import sha256_of, write_json
-from physadv.live.session import Paths, Session
+from physadv.live.session import Session
 from physadv.live.sidecar import Sidecar, row, write_parquet
 from physadv.record import provenance
+from physadv.recording import Paths
 from physadv.settings import Settings
 from physadv.types import Detections, Frame, UInt8Array
 
-__all__ = ["Paths", "RecordSettings", "Recorder", "Session", "VideoWriter", "h264_works"]
+__all__ = ["RecordSettings", "Recorder", "Session", "VideoWriter", "h264_works"]
 
 SCHEMA = 1
 TICKS = 90_000

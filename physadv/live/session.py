@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,59 +17,11 @@ from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import EndOfStream, RecordingError
 from physadv.live.sidecar import detections_of, read_lines
+from physadv.recording import Paths
 from physadv.types import Detections, Frame, UInt8Array
 
 # Between a picture's reading and its showing lie one slot and one loop: few pictures.
 REMEMBERED = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """The files of one recording. video: None where only the sidecar is recorded."""
-
-    video: Path | None
-    clean: Path
-    jsonl: Path
-    parquet: Path
-    session: Path
-
-    @classmethod
-    def of(cls, path: Path) -> Paths:
-        """Return the files of a recording from any one of them.
-
-        Raises: RecordingError for a name of another kind.
-        """
-        name = path.name
-        for ending in (".session.json", ".clean.mp4", ".mp4", ".jsonl", ".parquet"):
-            if name.lower().endswith(ending) and len(name) > len(ending):
-                stem = path.with_name(name[: -len(ending)])
-                break
-        else:
-            raise RecordingError(f"{path}: expected a name ending in .mp4 or .jsonl")
-
-        def beside(suffix: str) -> Path:
-            return stem.with_name(stem.name + suffix)
-
-        video = None if name.lower().endswith(".jsonl") else beside(".mp4")
-        return cls(video, beside(".clean.mp4"), beside(".jsonl"), beside(".parquet"), beside(".session.json"))
-
-    @property
-    def first(self) -> Path:
-        """Return the file that stands for the recording."""
-        return self.video or self.jsonl
-
-    def content(self) -> list[Path]:
-        """Return the files that hold what was recorded."""
-        return [*([self.video] if self.video else []), self.clean, self.jsonl, self.parquet]
-
-    def clear(self) -> None:
-        """Make the folder and remove an earlier recording of this name, so that no file of it is taken for the new one's.
-
-        Raises: OSError.
-        """
-        self.first.parent.mkdir(parents=True, exist_ok=True)
-        for path in (*self.content(), self.session):
-            path.unlink(missing_ok=True)
 
 
 class Recorded(NamedTuple):

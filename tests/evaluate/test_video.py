@@ -119,8 +119,19 @@ def test_whom_a_defence_carries_on_is_seen(clip: Path, conf: float) -> None:
 def test_what_cannot_be_scored_is_said(tmp_path: Path, clip: Path) -> None:
     with pytest.raises(SourceError):
         score_video(tmp_path / "no.mp4", entries([], robust=False, seed=0), BlobDetector(), SETTINGS)
-    with pytest.raises(DataError, match="--record-clean"):
-        recording_of(tmp_path / "v.session.json")
-    (tmp_path / "v.clean.mp4").write_bytes(b"x")
-    assert recording_of(tmp_path / "v.session.json").name == "v.clean.mp4"
     assert recording_of(clip) == clip
+
+
+@pytest.mark.parametrize("sidecar", ["v.session.json", "v.jsonl", "v.parquet"])
+def test_a_recording_is_scored_without_the_boxes_drawn_in_it(tmp_path: Path, sidecar: str) -> None:
+    files = [tmp_path / name for name in ("v.mp4", "V.MP4", sidecar)]
+    assert [recording_of(f) for f in files[:2]] == files[:2], "videos that nobody recorded with boxes"
+    for name in (sidecar, sidecar.replace("v.", "V.")):
+        (tmp_path / name).write_text("")
+    for path in files:
+        with pytest.raises(DataError, match="--record-clean"):
+            recording_of(path)
+    for name in ("v.clean.mp4", "V.clean.mp4"):
+        (tmp_path / name).touch()
+    assert [recording_of(f).name for f in files] == ["v.clean.mp4", "V.clean.mp4", "v.clean.mp4"]
+    assert recording_of(tmp_path / "v.clean.mp4") == tmp_path / "v.clean.mp4"

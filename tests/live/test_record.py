@@ -21,8 +21,8 @@ from physadv.capture.stream import VideoFile
 from physadv.errors import EndOfStream, RecordingError
 from physadv.live import record
 from physadv.live.record import Recorder, RecordSettings, Session, VideoWriter
-from physadv.live.session import Paths
 from physadv.live.sidecar import detections_of, read_lines
+from physadv.recording import Paths
 from physadv.types import Alert, Detections, Frame, UInt8Array
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,0 +1,57 @@
+"""The files of a recording and what they are called, for those who write it and those who read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from physadv.errors import RecordingError
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The files of one recording. video: None where only the sidecar is recorded."""
+
+    video: Path | None
+    clean: Path
+    jsonl: Path
+    parquet: Path
+    session: Path
+
+    @classmethod
+    def of(cls, path: Path) -> Paths:
+        """Return the files of a recording from any one of them.
+
+        Raises: RecordingError for a name of another kind.
+        """
+        name = path.name
+        for ending in (".session.json", ".clean.mp4", ".mp4", ".jsonl", ".parquet"):
+            if name.lower().endswith(ending) and len(name) > len(ending):
+                stem = path.with_name(name[: -len(ending)])
+                break
+        else:
+            raise RecordingError(f"{path}: expected a name ending in .mp4 or .jsonl")
+
+        def beside(suffix: str) -> Path:
+            return stem.with_name(stem.name + suffix)
+
+        video = None if name.lower().endswith(".jsonl") else beside(".mp4")
+        return cls(video, beside(".clean.mp4"), beside(".jsonl"), beside(".parquet"), beside(".session.json"))
+
+    @property
+    def first(self) -> Path:
+        """Return the file that stands for the recording."""
+        return self.video or self.jsonl
+
+    def content(self) -> list[Path]:
+        """Return the files that hold what was recorded."""
+        return [*([self.video] if self.video else []), self.clean, self.jsonl, self.parquet]
+
+    def clear(self) -> None:
+        """Make the folder and remove an earlier recording of this name, so that no file of it is taken for the new one's.
+
+        Raises: OSError.
+        """
+        self.first.parent.mkdir(parents=True, exist_ok=True)
+        for path in (*self.content(), self.session):
+            path.unlink(missing_ok=True)
