@@ -18,6 +18,7 @@ from physadv.capture.webcam import WebcamSource, cameras
 from physadv.errors import SourceError
 from physadv.types import Source
 
+NAMED = {"sample": SampleSource, "browser": BrowserSource}
 KINDS = "auto, sample, browser, a webcam's number or /dev/videoN, a video file, a picture, folder or glob, or a URL"
 
 
@@ -32,10 +33,11 @@ def open_source(spec: str, settings: CaptureSettings | None = None) -> Source:
     Raises: SourceError if there is no such thing or it cannot be opened.
     """
     settings = settings or CaptureSettings()
-    named = {"auto": _auto, "sample": SampleSource, "browser": BrowserSource}
-    if spec in named:
-        return named[spec](settings)
-    if spec.isdecimal() or re.fullmatch(r"/dev/video\d+", spec):
+    if spec == "auto":
+        return _auto(settings)
+    if spec in NAMED:
+        return NAMED[spec](settings)
+    if _is_webcam(spec):
         webcam = WebcamSource(spec, settings)
         webcam.open()
         return webcam
@@ -43,6 +45,15 @@ def open_source(spec: str, settings: CaptureSettings | None = None) -> Source:
         return NetworkStream(spec, settings)
     finite = _finite(spec, settings)
     return Paced(finite) if settings.realtime else finite
+
+
+def is_live(spec: str) -> bool:
+    """Return whether `spec` names a camera, whose pictures have no end, rather than files; nothing is opened."""
+    return spec == "auto" or spec in NAMED or _is_webcam(spec) or (is_url(spec) and not is_file_url(spec))
+
+
+def _is_webcam(spec: str) -> bool:
+    return spec.isdecimal() or re.fullmatch(r"/dev/video\d+", spec) is not None
 
 
 def _finite(spec: str, settings: CaptureSettings) -> Source:

@@ -91,7 +91,7 @@ class Command(BaseCommand):
     def run(self) -> int:
         """Score, write the folder, print the table.
 
-        Raises: SettingsError for flags that do not go together.
+        Raises: SettingsError for flags that do not go together. DataError for a camera in place of a video.
         """
         patches = _named_apart([load_patch(p) for p in self.patches], self.patches)
         settings = self._settings(patches)
@@ -102,6 +102,8 @@ class Command(BaseCommand):
         _check_worn(patches, settings)
         if self.adaptive and not pipelines:
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
+        for film in filter(None, (self.video, self.clean_video)):
+            video.open_video(film).close()
         if self.video is not None:
             return self._video(self.video, settings, patches, pipelines)
         assert self.images is not None
@@ -212,7 +214,7 @@ class Command(BaseCommand):
             for name in settings.detectors:
                 detector = _detector(name, settings)
                 cells, table = video.score_video(
-                    video.recording_of(path),
+                    path,
                     wanted,
                     detector,
                     settings,

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from physadv.capture import open_source
+from physadv.capture import is_live, open_source
 from physadv.capture.settings import CaptureSettings
+from physadv.capture.stream import redacted
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import best_score
 from physadv.errors import DataError, EndOfStream, RecordingError
@@ -24,7 +25,7 @@ from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Progress
 from physadv.recording import Paths
 from physadv.simulate.wear import PLACE_CONF, Worn
-from physadv.types import Detections, Detector, Frame, UInt8Array
+from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
 NEAR_IOU = 0.1
 # What a defence says without meaning that something is wrong: notices, and what it erased.
@@ -79,9 +80,10 @@ def score_video(
     recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each; whom one
     holds counts as seen, at the threshold's confidence, and `share_held` says in how many frames that alone is why.
 
-    Raises: SourceError if the video cannot be read. DataError if it has no frames, or nobody is ever found to wear a
-    pattern.
+    Raises: SourceError if the video cannot be read. DataError if it has no frames, nobody is ever found to wear a
+    pattern, or as `open_video` does.
     """
+    path = recording_of(path)
     placement = Placement(settings.rule, settings.scale, settings.at)
     runs = [
         _start(entry, pipeline, detector, placement, settings.seed)
@@ -125,7 +127,7 @@ def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> di
     alarms_by_kind: frames of 1,000 with an alert of each kind. Notices are none, and what was removed is listed there but
     is no alarm.
 
-    Raises: SourceError if the video cannot be read.
+    Raises: SourceError if the video cannot be read. DataError as `open_video` does.
     """
     forget(guarded)
     said: list[tuple[str, ...]] = []
@@ -170,8 +172,23 @@ def recording_of(path: Path) -> Path:
     return files.clean
 
 
+def open_video(path: Path) -> Source:
+    """Return the pictures to score of a video or of any file of a recording, from the first; the caller closes them.
+
+    Raises: DataError for a camera, or as `recording_of` does. SourceError if it cannot be opened.
+    """
+    # A path has lost one of an address's two slashes.
+    spec = str(path).replace(":/", "://", 1)
+    if is_live(spec):
+        raise DataError(
+            f"{redacted(spec)}: expected a video file, got a camera, which has no end; record it first with physadv live "
+            "--record session.mp4 --record-clean"
+        )
+    return open_source(str(recording_of(path)), CaptureSettings())
+
+
 def _frames(path: Path, every: int) -> Iterator[Frame]:
-    with closing(open_source(str(path), CaptureSettings())) as source:
+    with closing(open_video(path)) as source:
         while True:
             try:
                 frame = source.read()

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from physadv.cli import main
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError, SourceError
@@ -120,6 +121,19 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, clip: Path) -> None:
     with pytest.raises(SourceError):
         score_video(tmp_path / "no.mp4", entries([], robust=False, seed=0), BlobDetector(), SETTINGS)
     assert recording_of(clip) == clip
+
+
+@pytest.mark.parametrize("spec", ["0", "/dev/video0", "auto", "sample", "browser", "rtsp://me:secret@cam/1"])
+@pytest.mark.parametrize("flag", ["--video", "--clean-video"])
+def test_a_camera_which_has_no_end_is_refused(
+    spec: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = ["--images", str(tmp_path)] if flag == "--clean-video" else []
+    assert main(["evaluate", flag, spec, *images, "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "record it first" in line and "secret" not in line
+    with pytest.raises(DataError, match="has no end"):
+        alarms_per_1000(Path(spec), BlobDetector())
 
 
 @pytest.mark.parametrize("sidecar", ["v.session.json", "v.jsonl", "v.parquet"])
