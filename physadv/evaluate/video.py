@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,8 +242,7 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]
     frames = [f for f in run.frames if f.worn] if dressed else run.frames
     best = np.array([f.best for f in frames])
     lost = best < settings.conf
-    longest, start = _longest(lost)
-    step = (frames[-1].pts_s - frames[0].pts_s) / max(len(frames) - 1, 1) if frames else 0.0
+    longest = _longest(run.frames, settings.conf, worn=dressed)
     share = float(lost.mean()) if len(lost) else None
     return {
         "detector": run.detector.name,
@@ -260,9 +260,9 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]
         "mean_best_conf": _round(best.mean() if len(best) else None),
         "median_best_conf": _round(np.median(best) if len(best) else None),
         "share_held": _round(np.mean([f.held for f in frames]) if frames else None),
-        "longest_invisible_frames": longest,
-        "longest_invisible_s": _round(longest * step),
-        "longest_invisible_from_s": _round(frames[start].pts_s) if longest else None,
+        "longest_invisible_frames": len(longest),
+        "longest_invisible_s": _round(_seconds(longest, run.frames)),
+        "longest_invisible_from_s": _round(longest[0].pts_s) if longest else None,
         **_alarms([f.kinds for f in run.frames]),
         "doubts": _doubts(run, frames, dressed),
     }
@@ -274,7 +274,7 @@ def _doubts(run: Run, frames: Sequence[Seen], dressed: bool) -> list[str]:
         out.append(
             f"only {len(frames)} of {len(run.frames)} frames are scored: in the others the clean detector finds nobody"
         )
-    gaps = [b.frame - a.frame for a, b in zip(run.frames, run.frames[1:], strict=False)]
+    gaps = [b.frame - a.frame for a, b in pairwise(run.frames)]
     if gaps and max(gaps) > min(gaps):
         out.append(f"frames are missing from the recording: gaps of up to {max(gaps)}")
     if len(run.frames) < 50:
@@ -316,14 +316,35 @@ def _blocks(lost: np.ndarray, settings: EvaluateSettings) -> list[float] | None:
     return [round(float(low), 4), round(float(high), 4)]
 
 
-def _longest(lost: np.ndarray) -> tuple[int, int]:
-    """Return the length of the longest run of True and where it starts."""
-    best = start = length = 0
-    for i, gone in enumerate(lost):
-        length = length + 1 if gone else 0
-        if length > best:
-            best, start = length, i - length + 1
-    return best, start
+def _longest(frames: Sequence[Seen], conf: float, *, worn: bool) -> list[Seen]:
+    """Return the longest run of frames, each the next of the one before, in which nobody's confidence reaches `conf`.
+
+    worn: count those alone in which a pattern is on somebody: who walks out of the picture is not hidden.
+    """
+    step = min((b.frame - a.frame for a, b in pairwise(frames)), default=1)
+    best: list[Seen] = []
+    run: list[Seen] = []
+    for seen in frames:
+        if run and (seen.frame - run[-1].frame > step or not _hidden(seen, conf, worn)):
+            run = []
+        if _hidden(seen, conf, worn):
+            run.append(seen)
+            best = max(best, run, key=len)
+    return best
+
+
+def _hidden(seen: Seen, conf: float, worn: bool) -> bool:
+    return seen.best < conf and (seen.worn or not worn)
+
+
+def _seconds(run: Sequence[Seen], frames: Sequence[Seen]) -> float:
+    """Return how long a run of frames lasts by its own clock, the last frame as long as the others.
+
+    One alone lasts as long as any in the video.
+    """
+    timed = run if len(run) > 1 else frames
+    each = (timed[-1].pts_s - timed[0].pts_s) / max(len(timed) - 1, 1)
+    return len(run) * each
 
 
 def _table(runs: Sequence[Run]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from physadv.cli import main
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import BlobDetector
-from physadv.errors import DataError, SourceError
+from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import entries
 from physadv.evaluate.video import _seen, alarms_per_1000, compare, recording_of, score_video
@@ -68,6 +68,59 @@ def test_a_recording_without_patterns_counts_every_frame(clip: Path) -> None:
     assert cell["longest_invisible_from_s"] == pytest.approx(4.0, abs=0.1)
     (thinned,), _ = score_video(clip, entries([], robust=False, seed=0), BlobDetector(), SETTINGS, every=5)
     assert thinned["n_frames"] == 12
+
+
+class Film:
+    """A source of frames with these numbers and times, a person in those that `there` names."""
+
+    name, live = "film", False
+
+    def __init__(self, index: list[int], pts_s: list[float], there: set[int]) -> None:
+        self._frames = iter(
+            Frame(scene_of(*([(60, 30, 140, 200)] if i in there else [])).pixels, i, 0, at)
+            for i, at in zip(index, pts_s, strict=True)
+        )
+
+    def read(self) -> Frame:
+        frame = next(self._frames, None)
+        if frame is None:
+            raise EndOfStream("film: that was the last")
+        return frame
+
+    def close(self) -> None:
+        pass
+
+
+class Fooled(BlobDetector):
+    """Finds nobody where there is red."""
+
+    def detect(self, frame: Frame) -> Detections:
+        red = (frame.pixels[..., 0] > 150) & (frame.pixels[..., 1] < 90)
+        return Detections.empty() if red.any() else super().detect(frame)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_nobody_is_hidden_while_away_nor_in_frames_that_are_missing(
+    monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    def longest(index: list[int], pts_s: list[float], there: set[int]) -> tuple[float, ...]:
+        monkeypatch.setattr("physadv.evaluate.video.open_source", lambda *_: Film(index, pts_s, there))
+        wanted = entries([patch_of((200, 30, 30), "red")], robust=False, seed=0)
+        cells, _ = score_video(Path("film"), wanted, Fooled(min_conf=0.001), SETTINGS, every=every)
+        cell = next(c for c in cells if c["condition"] == "patch")
+        assert cell["share_below"] == 1
+        return tuple(cell[f"longest_invisible_{what}"] for what in ("frames", "s", "from_s"))
+
+    plain = list(range(0, 60 * every, every))
+    tenths = [i / 10 for i in range(60)]
+    left, back = set(plain[:20]), set(plain[36:])
+    assert longest(plain, tenths, left | back) == (24, pytest.approx(2.4), pytest.approx(3.6))
+    gap = plain[:20] + [i + 8 for i in plain[20:]]
+    assert longest(gap, tenths, set(gap)) == (40, pytest.approx(4.0), pytest.approx(2.0))
+    # The rate of a camera falls in the dark: a run's seconds are its own, not those of the average frame.
+    slower = [i / 10 for i in range(20)] + [2 + i / 2 for i in range(40)]
+    assert longest(plain, slower, left) == (20, pytest.approx(2.0), 0)
+    assert longest(plain, tenths, {plain[7]}) == (1, pytest.approx(0.1), pytest.approx(0.7))
 
 
 def test_alarms_on_a_clean_video(clip: Path) -> None:
