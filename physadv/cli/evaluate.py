@@ -234,6 +234,7 @@ class Command(BaseCommand):
         names = tuple(n.strip() for n in self.detector.split(",") if n.strip())
         if not names:
             raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
+        _called(names)
         fields = ("rule", "imgsz", "min_area", "conf", "resamples", "seed", "device")
         values = {name: getattr(self, name) for name in fields}
         filmed = self.video is not None
@@ -269,9 +270,11 @@ class Command(BaseCommand):
 
 def _detector(name: str, settings: EvaluateSettings) -> Detector:
     """Return the reference detector: PyTorch, float32, down to the lowest score that AP counts."""
-    return load_detector(
+    detector = load_detector(
         name, backend="torch", precision="fp32", imgsz=settings.imgsz, min_conf=0.001, device=settings.device
     )
+    detector.name = _called(settings.detectors)[name]
+    return detector
 
 
 def _keep(folder: Path, before: list[Cell], cells: list[Cell]) -> None:
@@ -293,15 +296,36 @@ def _at(text: str) -> float | str:
 
 def _named_apart(patches: Sequence[Patch], where: Sequence[str]) -> list[Patch]:
     """Return the patterns, those of one name called after the file or folder that they were given as."""
-    names = [p.name for p in patches]
-    ends = told_apart([str(Path(w).with_suffix("")) if Path(w).is_file() else w for w in where])
-    names = [file_name(e) if names.count(n) > 1 else n for n, e in zip(names, ends, strict=True)]
-    twice = next((n for n in names if names.count(n) > 1), None)
+    paths = [str(Path(w).with_suffix("")) if Path(w).is_file() else w for w in where]
+    names = _apart([p.name for p in patches], paths, what="patterns")
+    return [replace(p, name=n) for p, n in zip(patches, names, strict=True)]
+
+
+def _called(detectors: Sequence[str]) -> dict[str, str]:
+    """Return what reports call each detector: as its file, and those of one name after its folder too.
+
+    Raises: SettingsError if one is named twice, or two cannot be told apart.
+    """
+    paths = [d.removesuffix(".pt") for d in detectors]
+    files = [Path(f"{p}.pt").expanduser().resolve() for p in paths]
+    twice = next((d for d, f in zip(detectors, files, strict=True) if files.count(f) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"--detector: {twice} is named twice; name each detector once")
+    return dict(zip(detectors, _apart([Path(p).name for p in paths], paths, what="detectors"), strict=True))
+
+
+def _apart(names: Sequence[str], paths: Sequence[str], *, what: str) -> list[str]:
+    """Return the names, those that several share replaced by the ends of the paths by which they differ.
+
+    Raises: SettingsError if some are still the same.
+    """
+    out = [file_name(e) if names.count(n) > 1 else n for n, e in zip(names, told_apart(paths), strict=True)]
+    twice = next((n for n in out if out.count(n) > 1), None)
     if twice is not None:
         raise SettingsError(
-            f"two patterns are called {twice!r}: their rows could not be told apart; rename one's file or folder"
+            f"two {what} are called {twice!r}: their rows could not be told apart; rename one's file or folder"
         )
-    return [replace(p, name=n) for p, n in zip(patches, names, strict=True)]
+    return out
 
 
 def _check_worn(patches: Sequence[Patch], settings: EvaluateSettings) -> None:

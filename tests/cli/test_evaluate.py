@@ -1,11 +1,15 @@
-"""Patterns as `physadv evaluate` calls them: by their own names, or where these are the same by where they lie."""
+"""Patterns and detectors as `physadv evaluate` calls them: by their own names, or where these are the same by their place."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from physadv.cli.evaluate import _named_apart
+from physadv.arrays import write_png
+from physadv.cli.evaluate import Command, _named_apart
+from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import SettingsError
 from physadv.files import told_apart
 from physadv.patch import Patch, load_patch, save_patch
@@ -25,6 +29,50 @@ def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) ->
     assert [p.name for p in _named_apart([patch], given[:1])] == ["chest"]
     with pytest.raises(SettingsError, match="rename one"):
         _named_apart([patch, patch], [given[0], given[0]])
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Two pictures of one person each."""
+    for i in range(2):
+        pixels = np.full((120, 160, 3), 90, np.uint8)
+        draw_person(pixels, (50 + 10 * i, 20, 90 + 10 * i, 110))
+        write_png(tmp_path / "people" / f"{i}.png", pixels)
+    return tmp_path / "people"
+
+
+@pytest.fixture
+def bests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detectors that take no time and are called after their files, as those of runs often are: best."""
+
+    def load(*_: Any, **__: Any) -> BlobDetector:
+        detector = BlobDetector(min_conf=0.001)
+        detector.name = "best"
+        return detector
+
+    monkeypatch.setattr("physadv.cli.evaluate.load_detector", load)
+
+
+@pytest.mark.usefixtures("bests")
+def test_two_detectors_of_one_name_are_told_apart_by_their_folders(people: Path, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"detector": "a/best.pt, b/best.pt", "imgsz": 160, "resamples": 20}
+    Command(**values, images=people, out=tmp_path / "pictures").run()
+    Command(**values, video=people, out=tmp_path / "video").run()
+    for folder in ("pictures", "video"):
+        cells = json.loads((tmp_path / folder / "results.json").read_text())
+        assert [c["detector"] for c in cells] == ["a-best", "b-best"]
+        assert all(name in (tmp_path / folder / "report.md").read_text() for name in ("a-best", "b-best"))
+    tables = sorted(p.name for p in (tmp_path / "video").glob("frames-*.csv"))
+    assert tables == ["frames-a-best.csv", "frames-b-best.csv"]
+
+
+@pytest.mark.parametrize("named", ["best.pt,./best.pt", "yolo11n-pose,yolo11n-pose.pt", "best.pt,link.pt", "n.pt,n.pt"])
+def test_a_detector_named_twice_is_refused(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best.pt").touch()
+    (tmp_path / "link.pt").symlink_to("best.pt")
+    with pytest.raises(SettingsError, match="is named twice"):
+        Command(images=tmp_path, detector=named).run()
 
 
 def test_paths_are_told_apart_by_their_shortest_ends() -> None:
