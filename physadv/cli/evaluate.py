@@ -255,17 +255,34 @@ class Command(BaseCommand):
         keypoints = isinstance(settings.at, str) or self.adaptive
         scenes = read_scenes(images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints)
         trained = set[str]().union(*(doubts.trained_on(p) or set() for p in patches))
-        if self.adaptive and not any(doubts.was_seen(s, trained) for s in scenes.scenes):
+        drawn = self.adaptive and not any(doubts.was_seen(s, trained) for s in scenes.scenes)
+        if drawn:
             trained = set(
                 split_by_name([s.name for s in scenes.scenes], held_out=self.score_share, seed=settings.seed)[0]
             )
         if not (self.held_out or self.adaptive):
             return scenes, []
         left = [s for s in scenes.scenes if not doubts.was_seen(s, trained)]
-        if not any(s.counts.any() for s in left):
-            raise DataError(f"--held-out: the patterns were trained on every picture of {images} that shows people")
         others = [s for s in scenes.scenes if doubts.was_seen(s, trained) and len(s.people)]
+        if not any(s.counts.any() for s in left):
+            raise DataError(self._nobody(images, "score", drawn=drawn))
+        if self.adaptive and not others:
+            raise DataError(self._nobody(images, "train on", drawn=drawn))
         return Scenes(left, scenes.skipped, scenes.own_labels), others
+
+    def _nobody(self, images: Path, use: Literal["score", "train on"], *, drawn: bool) -> str:
+        """Return what to say where a split leaves nobody. drawn: by --score-share, else by the patterns' own records."""
+        trained = f"the patterns were trained on every picture of {images} that shows people"
+        if not self.adaptive:
+            return f"--held-out: {trained}"
+        if drawn:
+            change = "raise" if use == "score" else "lower"
+            return (
+                f"--adaptive: --score-share {self.score_share:g} leaves nobody of {images} to {use}; {change} it, or give "
+                "more pictures of people"
+            )
+        why = trained if use == "score" else f"nobody is in the pictures of {images} that the patterns were trained on"
+        return f"--adaptive: {why}, and their records go before --score-share; give other pictures"
 
 
 def _detector(name: str, settings: EvaluateSettings) -> Detector:

@@ -1,4 +1,4 @@
-"""Patterns and detectors as `physadv evaluate` calls them: by their own names, or where these are the same by their place."""
+"""What `physadv evaluate` calls patterns and detectors, which of them it refuses, and what it says of its splits."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,9 @@ import pytest
 
 from physadv.arrays import write_png
 from physadv.cli.evaluate import Command, _named_apart
+from physadv.dataset import split_by_name
 from physadv.detect.tiny import BlobDetector, draw_person
-from physadv.errors import SettingsError
+from physadv.errors import DataError, SettingsError
 from physadv.files import told_apart
 from physadv.patch import Patch, load_patch, save_patch
 
@@ -73,6 +74,44 @@ def test_a_detector_named_twice_is_refused(named: str, tmp_path: Path, monkeypat
     (tmp_path / "link.pt").symlink_to("best.pt")
     with pytest.raises(SettingsError, match="is named twice"):
         Command(images=tmp_path, detector=named).run()
+
+
+@pytest.mark.usefixtures("bests")
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        ("train", "--adaptive: --score-share 0.25 leaves nobody of .* to score; raise it"),
+        ("score", "--adaptive: --score-share 0.25 leaves nobody of .* to train on; lower it"),
+    ],
+)
+def test_a_split_that_leaves_nobody_is_put_down_to_what_made_it(there: str, says: str, tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(8)]
+    train, _ = split_by_name(names, held_out=0.25)
+    for name in names:
+        pixels = np.full((120, 160, 3), 90, np.uint8)
+        if (name in train) == (there == "train"):
+            draw_person(pixels, (50, 20, 90, 110))
+        write_png(tmp_path / name, pixels)
+    with pytest.raises(DataError, match=says):
+        Command(images=tmp_path, adaptive=True, defend=["median"], imgsz=160, out=tmp_path / "out").run()
+
+
+@pytest.mark.usefixtures("bests")
+@pytest.mark.parametrize(
+    ("trained", "flag", "says"),
+    [
+        (["0.png", "1.png"], "adaptive", "--adaptive: .* every picture of .* records go before --score-share"),
+        (["0.png", "1.png"], "held_out", "^--held-out: the patterns were trained on every picture"),
+        (["nobody.png"], "adaptive", "--adaptive: nobody is in the pictures .* trained on"),
+    ],
+)
+def test_so_is_the_patterns_own_split(people: Path, trained: list[str], flag: str, says: str, tmp_path: Path) -> None:
+    write_png(people / "nobody.png", np.full((120, 160, 3), 90, np.uint8))
+    pixels, mask = np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8)
+    save_patch(Patch("mine", pixels, mask, (360.0, 360.0), record={"split": {"train": trained}}), tmp_path / "run")
+    given: dict[str, Any] = {flag: True, "patches": [str(tmp_path / "run")], "defend": ["median"]}
+    with pytest.raises(DataError, match=says):
+        Command(**given, images=people, imgsz=160, out=tmp_path / "out").run()
 
 
 def test_paths_are_told_apart_by_their_shortest_ends() -> None:
