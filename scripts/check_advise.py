@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from physadv.camera.lens import PERSON_CM
 from physadv.cli.advise import held_out
 from physadv.dataset import labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError
-from physadv.evaluate.size_curve import CANVAS, FEWEST, PERSON_CM, Subject, Tried, simulate, subjects, table, try_grid
+from physadv.evaluate.size_curve import CANVAS, FEWEST, Subject, Tried, simulate, subjects, table, try_grid
 from physadv.fabricate.advise import Optics, SizeCurve, View, seen
 from physadv.files import write_json
 from physadv.patch import load_patch
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     patch = load_patch(given.patch)
-    pictures = held_out(labelled_pictures(given.images, given.labels), patch.record)
+    pictures = held_out(labelled_pictures(given.images, given.labels), patch)
     detector = load_detector(DEFAULT_DETECTOR, backend=given.backend, imgsz=CANVAS, precision="fp32")
     people = subjects(pictures, detector, skip=print)
     print(f"{patch.name}: {len(people)} people in {len({id(p.pixels) for p in people})} pictures not trained on")

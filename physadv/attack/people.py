@@ -18,7 +18,7 @@ from physadv.camera.profile import CameraProfile
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.dataset import labelled_pictures, read_pictures, split_by_name, stretch_of
-from physadv.detect.boxes import iou
+from physadv.detect.matching import match_keypoints
 from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.files import atomic_write, sha256_of
 from physadv.types import Detections, Detector, Float32Array, Frame, Source, UInt8Array
@@ -248,7 +248,7 @@ def _picture(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Ar
     if boxes is None:
         boxes = people.xyxy
     else:
-        points = matched(boxes, people.xyxy, points)
+        points = match_keypoints(boxes, people)
     scale = min(LONG_SIDE / max(pixels.shape[:2]), 1.0)
     boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
     return Picture(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32))
@@ -261,17 +261,6 @@ def _shrunk(pixels: UInt8Array) -> UInt8Array:
         return pixels
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
-
-
-def matched(boxes: Float32Array, found: Float32Array, points: Float32Array) -> Float32Array:
-    """Return keypoints (n, 17, 3) for labelled boxes (n, 4): those of the found person who overlaps most, above .5."""
-    out = np.zeros((len(boxes), 17, 3), np.float32)
-    if len(found) and len(boxes):
-        overlap = iou(boxes, found)
-        best = overlap.argmax(1)
-        sure = overlap.max(1) > 0.5
-        out[sure] = points[best[sure]]
-    return out
 
 
 def _detections(xyxy: list[list[float]], score: list[float], keypoints: list[list[list[float]]]) -> Detections:

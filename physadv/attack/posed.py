@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from physadv.attack.people import LABEL_CONF, matched
+from physadv.attack.people import LABEL_CONF
+from physadv.detect.matching import match_keypoints
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 
@@ -26,9 +25,7 @@ class Posed:
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the people of each picture with keypoints."""
         found, posed = self._detector.detect_batch(images), self._pose.detect_batch(images)
-        return [_with_keypoints(f, p.above(LABEL_CONF)) for f, p in zip(found, posed, strict=True)]
-
-
-def _with_keypoints(found: Detections, posed: Detections) -> Detections:
-    points = np.zeros((len(posed), 17, 3), np.float32) if posed.keypoints is None else posed.keypoints
-    return replace(found, keypoints=matched(found.xyxy, posed.xyxy, points))
+        return [
+            replace(f, keypoints=match_keypoints(f.xyxy, p.above(LABEL_CONF)))
+            for f, p in zip(found, posed, strict=True)
+        ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -14,10 +13,11 @@ from rich.progress import Progress
 
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
-from physadv.dataset import LabelledPicture, known_as, labelled_pictures
+from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import FabricationError, PatchError
+from physadv.evaluate import doubts
 from physadv.evaluate.size_curve import CANVAS, measure, subjects
 from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
 from physadv.fabricate.units import length_mm
@@ -113,7 +113,7 @@ class Command(BaseCommand):
         path = file_of(self.patch)
         patch = with_record(patch, path)
         skipped: list[str] = []
-        pictures = held_out(labelled_pictures(self.images, self.labels), patch.record)
+        pictures = held_out(labelled_pictures(self.images, self.labels), patch)
         found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
         with Progress(transient=True) as bar:
             task = bar.add_task("people", total=1.0)
@@ -132,15 +132,13 @@ class Command(BaseCommand):
         return patch
 
 
-def held_out(pictures: list[LabelledPicture], record: dict[str, Any]) -> list[LabelledPicture]:
+def held_out(pictures: list[LabelledPicture], patch: Patch) -> list[LabelledPicture]:
     """Return the pictures that the pattern was not trained on, by the split in its record.
 
     Raises: PatchError if it was trained on all of them.
     """
-    split = record.get("split")
-    trained = set(split.get("train", [])) if isinstance(split, dict) else set()
-    stems = {Path(name).stem for name in trained}
-    kept = [p for p in pictures if not known_as(p.path.name) & (trained | stems)]
+    trained = doubts.trained_on(patch) or set()
+    kept = [p for p in pictures if not doubts.was_seen(p.path.name, trained)]
     if not kept:
         raise PatchError("--images: the pattern was trained on every one of these pictures; give others")
     return kept

@@ -30,6 +30,7 @@ from physadv.evaluate.trial import Trial, entries, run
 from physadv.files import file_name, told_apart, write_json
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
+from physadv.simulate.placement import Rule
 from physadv.types import Detector
 
 EXAMPLES = 3
@@ -51,7 +52,7 @@ class Command(BaseCommand):
     video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
     every: int = Field(default=1, ge=1, description="with --video: take every n-th frame")
     held_out: bool = Field(default=False, description="leave out pictures that any of the patterns was trained on")
-    rule: Literal["area", "diagonal", "height"] = Field(default="area", description=FIELDS["rule"].description)
+    rule: Rule = Field(default="area", description=FIELDS["rule"].description)
     scale: float | None = Field(default=None, description=f"{FIELDS['scale'].description}; .35, or .65 with --video")
     at: str | None = Field(
         default=None, description=f"{FIELDS['at'].description}; 0.42, chest with --video, shirt for T-shirts"
@@ -255,15 +256,15 @@ class Command(BaseCommand):
         keypoints = isinstance(settings.at, str) or self.adaptive
         scenes = read_scenes(images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints)
         trained = set[str]().union(*(doubts.trained_on(p) or set() for p in patches))
-        drawn = self.adaptive and not any(doubts.was_seen(s, trained) for s in scenes.scenes)
+        drawn = self.adaptive and not any(doubts.was_seen(s.name, trained, s.sha256) for s in scenes.scenes)
         if drawn:
             trained = set(
                 split_by_name([s.name for s in scenes.scenes], held_out=self.score_share, seed=settings.seed)[0]
             )
         if not (self.held_out or self.adaptive):
             return scenes, []
-        left = [s for s in scenes.scenes if not doubts.was_seen(s, trained)]
-        others = [s for s in scenes.scenes if doubts.was_seen(s, trained) and len(s.people)]
+        left = [s for s in scenes.scenes if not doubts.was_seen(s.name, trained, s.sha256)]
+        others = [s for s in scenes.scenes if doubts.was_seen(s.name, trained, s.sha256) and len(s.people)]
         if not any(s.counts.any() for s in left):
             raise DataError(self._nobody(images, "score", drawn=drawn))
         if self.adaptive and not others:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -16,6 +15,7 @@ from physadv.fabricate.poster import Printed, print_patch
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize, Texels
 from physadv.fabricate.units import cm
 from physadv.patch import load_patch
+from physadv.simulate.placement import Rule
 
 
 class Command(BaseCommand):
@@ -27,9 +27,7 @@ class Command(BaseCommand):
     paper: str | None = Field(default=None, description=PrintSettings.model_fields["paper"].description)
     size: str | None = Field(default=None, description=PrintSettings.model_fields["size"].description)
     for_person: str | None = Field(default=None, description=PrintSettings.model_fields["for_person"].description)
-    rule: Literal["area", "diagonal", "height"] = Field(
-        default="diagonal", description=PrintSettings.model_fields["rule"].description
-    )
+    rule: Rule = Field(default="diagonal", description=PrintSettings.model_fields["rule"].description)
     scale: float = Field(default=0.2, description=PrintSettings.model_fields["scale"].description)
     control: Control | None = Field(default=None, description=PrintSettings.model_fields["control"].description)
     garment: Garment | None = Field(default=None, description=PrintSettings.model_fields["garment"].description)

@@ -38,6 +38,7 @@ from physadv.errors import SettingsError
 from physadv.files import write_json
 from physadv.patch import Target
 from physadv.settings import parse
+from physadv.simulate.placement import Rule
 from physadv.simulate.world import World
 from physadv.types import GradientDetector
 
@@ -115,9 +116,7 @@ class Command(base.Command):
     )
     width_mm: float | None = Field(None, gt=0, le=5000, description="width of the print")
     height_mm: float | None = Field(None, gt=0, le=5000, description="height of the print")
-    rule: Literal["area", "diagonal", "height"] = Field(
-        "area", description="side on held-out people: --scale times this"
-    )
+    rule: Rule = Field("area", description="side on held-out people: --scale times this")
     scale: float | None = Field(None, gt=0.01, le=2, description="side on held-out people as a fraction of --rule")
     at: float | None = Field(None, ge=0, le=1, description="centre of the pattern down the person's box")
     held_out: float | None = Field(None, gt=0, lt=1, description="share of pictures held out")

@@ -26,7 +26,7 @@ from physadv.defend.geometry import (
     warp_tensor,
 )
 from physadv.defend.rolling import Book, Watching
-from physadv.detect.boxes import iou
+from physadv.detect.boxes import corners, iou
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
@@ -161,9 +161,8 @@ class ConsistencyGuard(Watching):
                 if self.defence.restore:
                     points = None if part.keypoints is None else part.keypoints[i : i + 1]
                     whole, _ = append(whole, box, part.score[i : i + 1], points)
-                x0, y0, x1, y1 = (float(v) for v in box[0])
                 text = f"{shown} views of the picture show a person here, the picture as a whole does not"
-                whole = replace(whole, alerts=(*whole.alerts, Alert("inconsistent", text, (x0, y0, x1, y1))))
+                whole = replace(whole, alerts=(*whole.alerts, Alert("inconsistent", text, corners(box[0]))))
         return whole
 
 

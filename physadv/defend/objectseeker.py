@@ -14,6 +14,7 @@ from physadv.defend.certify import PRUNE, STILL, bears, certified_by, join
 from physadv.defend.masks import PatchSize, Where, half_planes, hide, windows
 from physadv.defend.rolling import Book, Watching, in_batches, refuse_random
 from physadv.defend.twins import MaskedTwin
+from physadv.detect.boxes import corners
 from physadv.types import (
     Alert,
     BoolArray,
@@ -211,13 +212,8 @@ class ObjectSeekerGuard(Watching):
         self.claim = d.claim(int(sure.sum()), int(ask.sum()))
         how = " (rolling, assumes a static scene)" if rolling else ""
         alerts = tuple(
-            Alert("uncovered", f"a person is seen only with part of the picture hidden{how}", _corners(box))
+            Alert("uncovered", f"a person is seen only with part of the picture hidden{how}", corners(box))
             for box in out.xyxy[added]
         )
         before = whole.certified is not None
         return replace(out, certified=sure | out.certified if before else sure, alerts=out.alerts + alerts)
-
-
-def _corners(box: Float32Array) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = (float(v) for v in box)
-    return x0, y0, x1, y1

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from physadv.defend.base import Defence, Guarded
 from physadv.defend.tracks import Track, assign
-from physadv.detect.boxes import area, intersection
+from physadv.detect.boxes import area, corners, intersection
 from physadv.errors import DefenceError
 from physadv.types import Alert, BoolArray, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
@@ -205,9 +205,9 @@ class PersistenceGuard(Guarded):
                 elif self._missed(track):
                     track.alert = Alert("vanished", self._words(track, missing, size, now))
             if track.alert is not None and missing <= d.remember:
-                out.append(replace(track.alert, xyxy=_corners(track.at(now))))
+                out.append(replace(track.alert, xyxy=corners(track.at(now))))
             elif self._fades(track, sure, size, now):
-                out.append(Alert("faded", self._fading(track, now), _corners(track.at(now))))
+                out.append(Alert("faded", self._fading(track, now), corners(track.at(now))))
         return out
 
     def _missed(self, track: Track) -> bool:
@@ -265,11 +265,6 @@ class PersistenceGuard(Guarded):
             f"person {track.identity} vanished without leaving the picture: usual confidence {track.usual:.2f}, "
             f"missing for {missing:.1f} s, {rim:.0f} px from the rim, {below}"
         )
-
-
-def _corners(box: Float32Array) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = box.tolist()
-    return x1, y1, x2, y2
 
 
 def _share_covered(box: Float32Array, others: Float32Array) -> float:

@@ -19,7 +19,7 @@ from physadv.defend.canaries import LEAST, canary_box, cutouts, overlay, peck_bo
 from physadv.defend.certify import append, covered_by
 from physadv.defend.probe_twin import ProbeTwin
 from physadv.defend.rolling import Watching
-from physadv.detect.boxes import iou
+from physadv.detect.boxes import corners, iou
 from physadv.types import Alert, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
 # A person who vanished is looked for at the last place for this many frames.
@@ -140,7 +140,7 @@ class ProbesGuard(Watching):
                 if iou(found.xyxy[i : i + 1], places).max() < SAME:
                     continue
                 text = "a person appears when part of this place is covered: a pattern may be hiding them"
-                alert = Alert("probe", text, _corners(found.xyxy[i]))
+                alert = Alert("probe", text, corners(found.xyxy[i]))
                 if (
                     self.defence.restore
                     and covered_by(found.xyxy[i : i + 1], whole.above(self.defence.conf).xyxy)[0] < 0.5
@@ -163,7 +163,7 @@ class ProbesGuard(Watching):
             heard = iou(canaries, seen).max(1) >= SAME if len(seen) else np.zeros(len(canaries), bool)
             missed = missed[~heard]
         text = "a person pasted here twice was not found: something suppresses people at this place"
-        return replace(whole, alerts=(*whole.alerts, *(Alert("probe", text, _corners(b)) for b in missed)))
+        return replace(whole, alerts=(*whole.alerts, *(Alert("probe", text, corners(b)) for b in missed)))
 
     def _with_canaries(self, picture: UInt8Array, places: Float32Array) -> tuple[UInt8Array, Float32Array]:
         view, boxes = picture.copy(), []
@@ -199,11 +199,6 @@ def _remember(lost: list[_Lost], strong: Float32Array) -> list[_Lost]:
     old = [_Lost(x.box, x.age + 1) for x in lost if x.age < MEMORY]
     old = [x for x in old if len(strong) == 0 or iou(x.box[None], strong).max() < SAME]
     return [_Lost(box, 0) for box in strong] + old
-
-
-def _corners(box: Float32Array) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = (float(v) for v in box)
-    return x0, y0, x1, y1
 
 
 def _apart(a: tuple[float, ...], b: tuple[float, ...] | None) -> bool:

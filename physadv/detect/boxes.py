@@ -93,6 +93,12 @@ def area(xyxy: Float32Array) -> Float32Array:
     return np.prod(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None), axis=1)
 
 
+def corners(box: Float32Array) -> tuple[float, float, float, float]:
+    """Return one (4,) box as the plain numbers that an alert holds."""
+    x0, y0, x1, y1 = box.tolist()
+    return x0, y0, x1, y1
+
+
 def suppress(xyxy: torch.Tensor, score: torch.Tensor, *, iou_above: float, limit: int) -> torch.Tensor:
     """Return the indices that survive non-maximum suppression, best first, at most `limit`."""
     return nms(xyxy, score, iou_above)[:limit]

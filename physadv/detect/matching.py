@@ -14,6 +14,8 @@ from physadv.types import BoolArray, Detections, Float32Array
 # COCO's: boxes counted in a picture, and the recalls at which precision is read.
 MAX_BOXES = 100
 RECALLS = np.linspace(0, 1, 101)
+# From this overlap on a box and a labelled person are taken for the same.
+SAME_IOU = 0.5
 
 
 def found(people: Float32Array, detections: Detections, *, conf: float, iou_at_least: float) -> BoolArray:
@@ -52,6 +54,21 @@ def best_score(people: Float32Array, detections: Detections, *, iou_above: float
         return np.zeros(len(people), np.float32)
     hit = iou(detections.xyxy, people) > iou_above
     return np.where(hit, detections.score[:, None], 0).max(0).astype(np.float32)
+
+
+def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
+    """Return (n, 17, 3) keypoints of the detection that fits each person best; confidence 0 where none overlaps by .5.
+
+    people: (n, 4) xyxy. Without keypoints in the answer nobody has any.
+    """
+    out = np.zeros((len(people), 17, 3), np.float32)
+    if answer.keypoints is None or not len(answer) or not len(people):
+        return out
+    overlap = iou(people, answer.xyxy)
+    best = overlap.argmax(1)
+    sure = overlap[np.arange(len(people)), best] >= SAME_IOU
+    out[sure] = answer.keypoints[best[sure]]
+    return out
 
 
 def judge(

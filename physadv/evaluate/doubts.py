@@ -8,7 +8,7 @@ from pathlib import Path
 from physadv.controls import CONTROLS
 from physadv.dataset import known_as
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.scene import Scene, Scenes
+from physadv.evaluate.scene import Scenes
 from physadv.patch import Patch
 
 FEW_PEOPLE = 30
@@ -39,7 +39,7 @@ def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
     trained = trained_on(patch)
     if trained is None:
         return [UNKNOWN]
-    shared = [s.name for s in scenes.scenes if was_seen(s, trained)]
+    shared = [s.name for s in scenes.scenes if was_seen(s.name, trained, s.sha256)]
     if shared:
         some = ", ".join(shared[:3])
         return [
@@ -61,15 +61,18 @@ def of_video(patch: Patch, path: Path) -> list[str]:
 
 
 def trained_on(patch: Patch) -> set[str] | None:
-    """Return the names or hashes of the pictures a pattern was trained on, or None if its record does not say."""
+    """Return the names or hashes of the pictures a pattern was trained on, or None if its record does not say.
+
+    Of a name also what else it is known as, so that a picture saved anew in another format is recognised.
+    """
     split = patch.record.get("split")
     train = split.get("train") if isinstance(split, dict) else None
-    return {str(v) for v in train} if isinstance(train, list) else None
+    return {name for v in train for name in known_as(str(v))} if isinstance(train, list) else None
 
 
-def was_seen(scene: Scene, trained: set[str]) -> bool:
-    """Return whether a picture is among those trained on, by a name of it or its stretch, or by its pixels' hash."""
-    return bool(trained & {*known_as(scene.name), scene.sha256})
+def was_seen(name: str, trained: set[str], sha256: str = "") -> bool:
+    """Return whether a picture is among those trained on, by its name or its stretch's, or by its pixels' hash."""
+    return bool(trained & {*known_as(name), sha256})
 
 
 def compare(among: Sequence[Cell], cells: Sequence[Cell]) -> None:

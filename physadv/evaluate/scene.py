@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from physadv.dataset import labelled_pictures, read_pictures
-from physadv.detect.boxes import area, iou
+from physadv.detect.boxes import area
+from physadv.detect.matching import match_keypoints
 from physadv.errors import DataError
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
 
 # Labels by the clean detector: above this a box is taken for a person.
 LABEL_CONF = 0.4
-SAME_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,15 +105,3 @@ def _scene(
     points = None if answer is None else match_keypoints(everyone, answer)
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     return Scene(name, pixels, everyone, area(everyone) > min_area * h * w, points, digest)
-
-
-def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
-    """Return (n, 17, 3) keypoints of the detection that fits each person best; confidence 0 where none overlaps by .5."""
-    out = np.zeros((len(people), 17, 3), np.float32)
-    if answer.keypoints is None or not len(answer) or not len(people):
-        return out
-    overlap = iou(people, answer.xyxy)
-    best = overlap.argmax(1)
-    sure = overlap[np.arange(len(people)), best] >= SAME_IOU
-    out[sure] = answer.keypoints[best[sure]]
-    return out

@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from physadv.camera.lens import PERSON_CM
 from physadv.dataset import LabelledPicture, read_pictures
-from physadv.detect.boxes import iou
-from physadv.detect.matching import found, touched
+from physadv.detect.matching import found, match_keypoints, touched
 from physadv.errors import DataError
 from physadv.fabricate.advise import HEADROOM, Optics, seen
 from physadv.patch import Patch
@@ -35,7 +35,6 @@ from physadv.simulate.wear import Worn
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
 CONF, STRICT_IOU, FOUND_IOU = 0.25, 0.1, 0.5
-PERSON_CM = 170.0
 # A person is 3.4 times as tall as the line from shoulders to hips is long: 170 cm to 50.
 TALL_PER_TORSO = 3.4
 ANKLES = (15, 16)
@@ -151,14 +150,10 @@ def subjects(
         if answer.keypoints is None:
             raise DataError(f"{detector.name}: gives no keypoints; measure the size curve with a pose model")
         boxes = answer.xyxy if people is None else people
-        if not len(boxes) or not len(answer):
-            continue
-        overlap = iou(boxes, answer.xyxy)
-        for i, best in enumerate(overlap.argmax(1)):
-            if overlap[i, best] >= FOUND_IOU:
-                one = _subject(pixels, boxes[i], answer.keypoints[best])
-                if one is not None and one.tall >= smallest_px:
-                    out.append(one)
+        for box, points in zip(boxes, match_keypoints(boxes, answer), strict=True):
+            one = _subject(pixels, box, points)
+            if one is not None and one.tall >= smallest_px:
+                out.append(one)
     if len(out) < FEWEST:
         raise DataError(
             f"--images: expected {FEWEST} or more people who face the camera with head, shoulders and hips in the picture, "

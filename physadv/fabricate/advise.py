@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from physadv.camera.lens import PERSON_CM
 from physadv.errors import FabricationError, PatchError
 
 # A camera is pointed so that a little room is left over the head.
@@ -68,7 +69,7 @@ class View:
         return self.person_px * self.shown
 
 
-def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float = 170.0) -> View:
+def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float = PERSON_CM) -> View:
     """Return what the detector sees of a person facing the camera with a print of that side on the chest.
 
     Raises: FabricationError if distance, size or person are absurd.
@@ -207,7 +208,7 @@ def advise(
     distance_m: float,
     width_cm: float,
     aspect: float = 1.0,
-    person_cm: float = 170.0,
+    person_cm: float = PERSON_CM,
     wanted: float = 0.5,
 ) -> Advice:
     """Return what to expect at a distance with a print of this width, and what would do instead.

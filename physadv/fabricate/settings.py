@@ -9,6 +9,7 @@ from pydantic import Field
 
 from physadv.controls import Control
 from physadv.settings import Settings
+from physadv.simulate.placement import Rule
 
 Garment = Literal["light-transfer", "dark-transfer", "dtg", "panels"]
 ShirtSize = Literal["S", "M", "L", "XL", "XXL"]
@@ -27,7 +28,7 @@ class PrintSettings(Settings):
         default=None, description="printed width, such as 36cm or 14in; without it the pattern's own"
     )
     for_person: str | None = Field(default=None, description="height of the wearer (170cm): size by --rule and --scale")
-    rule: Literal["area", "diagonal", "height"] = Field(
+    rule: Rule = Field(
         default="diagonal",
         description="what --scale is a fraction of: the standing person's sqrt(width x height), diagonal or height",
     )

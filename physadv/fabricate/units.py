@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal
 
 from physadv.errors import FabricationError
-
-Rule = Literal["area", "diagonal", "height"]
+from physadv.simulate.placement import Rule
 
 MM_PER_INCH = 25.4
 # (short side, long side) in millimetres.

@@ -434,3 +434,6 @@ def test_keypoints_are_the_pose_models_whoever_is_attacked(monkeypatch: pytest.M
     assert labels_cache("victim.pt").name == f"{'5' * 16}-posed"
     away = Posed(victim, Finds((200, 10, 250, 90), 30.0)).detect_batch([np.zeros((100, 100, 3), np.uint8)])[0]
     assert away.keypoints is not None and not away.keypoints.any()
+    # From half an overlap on it is the same person, in training as in evaluations.
+    half = Posed(victim, Finds((10, 10, 50, 50), 30.0)).detect_batch([np.zeros((100, 100, 3), np.uint8)])[0]
+    assert half.keypoints is not None and half.keypoints.any()

@@ -83,7 +83,7 @@ def test_a_recording_that_was_trained_on_is_known_by_its_stretches(folder: Path)
     seen = replace(patch_of((1, 2, 3)), record={"split": {"train": ["camera#stretch0", "camera#stretch2"]}})
     (doubt,) = doubts.of_patch(seen, scenes_of(folder))
     assert doubt == "2 of 6 pictures were trained on (stretch0-0000.jpg, stretch0-0001.jpg)"
-    kept = held_out(labelled_pictures(folder), seen.record)
+    kept = held_out(labelled_pictures(folder), seen)
     assert [p.path.stem for p in kept] == ["4", "5", "stretch1-0002", "stretch10-0003"]
 
 

@@ -1,5 +1,6 @@
 """Where a measured curve is kept, and which pictures it may be measured on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from physadv.cli.advise import Command, file_of, held_out
 from physadv.dataset import LabelledPicture
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import PatchError
+from physadv.evaluate import doubts
+from physadv.evaluate.scene import Scene, Scenes
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
+
+NOBODY = np.zeros((0, 4), np.float32)
 
 
 @pytest.fixture
@@ -39,13 +44,17 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physadv.cli.advise.measure", measured)
 
 
-def test_pictures_that_were_trained_on_are_left_out() -> None:
-    pictures = [LabelledPicture(Path(f"people/{name}.jpg"), None) for name in ("a", "b", "c")]
-    record = {"split": {"train": ["a.jpg", "b"], "held_out": ["c.jpg"]}}
-    assert [p.path.stem for p in held_out(pictures, record)] == ["c"]
-    assert held_out(pictures, {}) == pictures
+def test_pictures_that_were_trained_on_are_left_out_as_an_evaluation_leaves_them_out() -> None:
+    names = ("a.jpg", "b.jpg", "c.jpg", "d.png")
+    pictures = [LabelledPicture(Path("people") / name, None) for name in names]
+    patch = Patch("mine", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
+    trained = replace(patch, record={"split": {"train": ["a.jpg", "b", "d.jpg"], "held_out": ["c.jpg"]}})
+    assert [p.path.name for p in held_out(pictures, trained)] == ["c.jpg"]
+    scenes = Scenes([Scene(n, patch.pixels, NOBODY, np.zeros(0, bool), None, n) for n in names])
+    assert doubts.of_patch(trained, scenes) == ["3 of 4 pictures were trained on (a.jpg, b.jpg, d.png)"]
+    assert held_out(pictures, patch) == held_out(pictures, replace(patch, record={"split": {"train": 3}})) == pictures
     with pytest.raises(PatchError, match="every one"):
-        held_out(pictures[:2], record)
+        held_out(pictures[:2], trained)
 
 
 def test_a_patch_is_rewritten_where_it_was(tmp_path: Path) -> None:
