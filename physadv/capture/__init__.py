@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from physadv.capture.webcam import WebcamSource, cameras
 from physadv.errors import SourceError
 from physadv.types import Source
 
-NAMED = {"sample": SampleSource, "browser": BrowserSource}
+NAMED: dict[str, Callable[[CaptureSettings], Source]] = {"sample": SampleSource, "browser": BrowserSource}
 KINDS = "auto, sample, browser, a webcam's number or /dev/videoN, a video file, a picture, folder or glob, or a URL"
 
 

@@ -114,13 +114,13 @@ def test_nobody_is_hidden_while_away_nor_in_frames_that_are_missing(
     plain = list(range(0, 60 * every, every))
     tenths = [i / 10 for i in range(60)]
     left, back = set(plain[:20]), set(plain[36:])
-    assert longest(plain, tenths, left | back) == (24, pytest.approx(2.4), pytest.approx(3.6))
+    assert longest(plain, tenths, left | back) == pytest.approx((24, 2.4, 3.6))
     gap = plain[:20] + [i + 8 for i in plain[20:]]
-    assert longest(gap, tenths, set(gap)) == (40, pytest.approx(4.0), pytest.approx(2.0))
+    assert longest(gap, tenths, set(gap)) == pytest.approx((40, 4, 2))
     # The rate of a camera falls in the dark: a run's seconds are its own, not those of the average frame.
     slower = [i / 10 for i in range(20)] + [2 + i / 2 for i in range(40)]
-    assert longest(plain, slower, left) == (20, pytest.approx(2.0), 0)
-    assert longest(plain, tenths, {plain[7]}) == (1, pytest.approx(0.1), pytest.approx(0.7))
+    assert longest(plain, slower, left) == pytest.approx((20, 2, 0))
+    assert longest(plain, tenths, {plain[7]}) == pytest.approx((1, 0.1, 0.7))
 
 
 def test_alarms_on_a_clean_video(clip: Path) -> None:
