@@ -55,15 +55,15 @@ class Command(BaseCommand):
         Raises: FabricationError if flags do not go together.
         """
         patch = load_patch(self.patch)
+        optics = self._optics()
+        distance = length_mm(self.distance, name="--distance") / 1000
+        person = length_mm(self.person_height, name="--person-height") / 10
         if self.measure:
             patch = self._measured(patch)
         elif self.images is not None:
             raise FabricationError("--images: only of use with --measure, which measures the size curve on them")
-        optics = self._optics()
-        distance = length_mm(self.distance, name="--distance") / 1000
         width = patch.size_mm[0] / 10 if self.size is None else length_mm(self.size, name="--size") / 10
         aspect = patch.size_mm[1] / patch.size_mm[0]
-        person = length_mm(self.person_height, name="--person-height") / 10
         console = Console(highlight=False, soft_wrap=True)
         view = seen(optics, distance_m=distance, side_cm=width * aspect**0.5, person_cm=person)
         part = "whole in the picture" if view.shown == 1 else f"{view.shown:.0%} of the body in the picture"
@@ -98,6 +98,7 @@ class Command(BaseCommand):
             if self.fov is not None:
                 raise FabricationError("--fov and --camera: give one of the two; the profile holds the field of view")
             profile = CameraProfile.load(self.camera)
+            profile.check_age()
             if self.resolution is not None:
                 profile.check_size(*_resolution(self.resolution))
             return Optics(profile.width, profile.height, profile.focal_px, self.imgsz)

@@ -1,6 +1,7 @@
 """Where a measured curve is kept, and which pictures it may be measured on."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from physadv.arrays import write_png
+from physadv.camera.profile import CameraProfile
 from physadv.cli.advise import Command, file_of, held_out
 from physadv.dataset import LabelledPicture
 from physadv.detect.tiny import BlobDetector, draw_person
-from physadv.errors import PatchError
+from physadv.errors import CalibrationError, PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.scene import Scene, Scenes
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
@@ -74,6 +76,19 @@ def test_damaged_pictures_are_named_and_not_measured_on(
     said = capsys.readouterr().out
     assert "skipped:" in said and "damaged.png" in said
     assert "6 people in 6 pictures" in said
+
+
+def test_an_old_calibration_is_refused_before_anything_is_measured(people: Path, tmp_path: Path) -> None:
+    values = {
+        "name": "desk", "created": datetime.now(UTC) - timedelta(days=400), "width": 640, "height": 480, "rms_px": 0.2,
+        "matrix": [[500, 0, 320], [0, 500, 240], [0, 0, 1]], "distortion": [0, 0, 0, 0, 0], "focal_error_px": 0.5,
+        "views": 14, "coverage": 0.9,
+    }  # fmt: skip
+    CameraProfile.model_validate(values).save(tmp_path / "desk.json")
+    write_png(tmp_path / "art.png", np.full((32, 32, 3), 128, np.uint8))
+    for measured in ({}, {"measure": True, "images": people}):
+        with pytest.raises(CalibrationError, match="400 days old"):
+            Command(patch=str(tmp_path / "art.png"), camera=str(tmp_path / "desk.json"), **measured).run()  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("quickly")
