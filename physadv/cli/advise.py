@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.base import check_writable
 from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -112,6 +113,7 @@ class Command(BaseCommand):
                 "--measure: needs pictures of people the pattern was not trained on (--images FOLDER)"
             )
         path = file_of(self.patch)
+        check_writable("--measure", path)
         patch = with_record(patch, path)
         skipped: list[str] = []
         pictures = held_out(labelled_pictures(self.images, self.labels), patch)

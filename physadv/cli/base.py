@@ -10,6 +10,7 @@ import types
 import typing
 from abc import abstractmethod
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
@@ -97,6 +98,32 @@ def checked_png(flag: str, path: Path | None) -> None:
     """
     if path is not None and path.suffix.lower() != ".png":
         raise SettingsError(f"{flag}: expected a file name ending in .png, got {str(path)!r}")
+
+
+def check_writable(flag: str, path: Path | None) -> None:
+    """Make the folder of a file that is written at the end of long work, and try to write there first; None is no file.
+
+    Raises: SettingsError if it cannot be done.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise SettingsError(f"{flag}: {path} is a folder; expected a file name")
+    check_folder(flag, path.parent)
+
+
+def check_folder(flag: str, folder: Path) -> None:
+    """Make a folder in which long work ends, and try to write there first.
+
+    Raises: SettingsError if it cannot be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        raise SettingsError(f"{flag}: expected a folder that can be written, got {str(folder)!r}: {why}") from error
 
 
 def _take_config(argv: list[str]) -> tuple[list[str], dict[str, Any]]:

@@ -21,7 +21,7 @@ from physadv.capture.images import ImageSource
 from physadv.capture.latest import Latest, SourceState
 from physadv.capture.settings import CaptureSettings
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import checked_png
+from physadv.cli.base import check_writable, checked_png
 from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
 from physadv.types import Frame, Source, UInt8Array
@@ -91,6 +91,8 @@ class Command(BaseCommand):
             checked_name(self.name)
         except ValueError as error:
             raise SettingsError(f"--name: {error}") from error
+        check_writable("--out", self._path())
+        check_writable("--preview", self.preview)
         source = open_source(self.source, self._capture())
         try:
             if not source.live:

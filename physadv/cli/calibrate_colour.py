@@ -17,10 +17,12 @@ from physadv.camera.pictures import comparison
 from physadv.camera.printing import Photo, chart_profile, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import checked_png
+from physadv.cli.base import check_folder, check_writable, checked_png
 from physadv.errors import CalibrationError, SettingsError
 from physadv.fabricate.colour_chart import write_chart
 from physadv.files import sha256_of
+
+PROFILES = Path("calib") / "printers"
 
 
 class Command(BaseCommand):
@@ -61,10 +63,14 @@ class Command(BaseCommand):
                 "--photo: expected a photograph of the chart; print the chart with --chart chart.pdf first"
             )
         _check_name("--printer", self.printer)
+        check_writable("--out", self.out)
+        check_writable("--preview", self.preview)
+        if self.out is None:
+            check_folder("--out", PROFILES)
         camera = self._camera_profile(console)
         fitted = self._pairs if self.digital else self._charts
         profile, samples = fitted(camera, console)
-        path = self.out or Path("calib") / "printers" / f"{profile.name}.json"
+        path = self.out or PROFILES / f"{profile.name}.json"
         profile.save(path)
         if self.preview is not None:
             write_png(self.preview, comparison(profile, samples))

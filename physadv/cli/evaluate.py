@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.base import check_folder
 from physadv.cli.scoreboard import show_cells, show_video, table_console
 from physadv.dataset import split_by_name
 from physadv.defend import Pipeline, parse_pipeline
@@ -103,6 +104,7 @@ class Command(BaseCommand):
         _check_worn(patches, settings)
         if self.adaptive and not pipelines:
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
+        check_folder("--out", self.out)
         for film in filter(None, (self.video, self.clean_video)):
             video.open_video(film).close()
         if self.video is not None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from physadv.capture import open_source
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.base import check_writable
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
@@ -57,6 +58,7 @@ class Command(BaseCommand):
             raise SettingsError(f"--out: expected a .safetensors file, got {str(self.out)!r}")
         if (self.images is None) == (self.source is None):
             raise SettingsError("expected either --images FOLDER or --source CAMERA, and not both")
+        check_writable("--out", self.out)
         console = Console(highlight=False, soft_wrap=True)
         photographs = self._photographs(console)
         record: dict[str, Any] = {"pictures": len(photographs), **provenance()}

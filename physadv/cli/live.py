@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from physadv.cli import base
-from physadv.errors import SettingsError, SourceError
+from physadv.errors import SourceError
 from physadv.files import write_json
 from physadv.live.demo import Demo
 from physadv.live.settings import LiveSettings
@@ -26,8 +25,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
         settings = LiveSettings(**{name: getattr(self, name) for name in LiveSettings.model_fields})
         if settings.ui == "window":
             check_display()
-        if settings.stats is not None:
-            _writable(settings.stats)
+        base.check_writable("--stats", settings.stats)
         demo = Demo(settings)
         server = (
             PageServer(demo, host=settings.host, port=settings.port, token=settings.token)
@@ -108,18 +106,6 @@ class _Interrupt:
         if not self.running or self._stop.is_set():
             raise KeyboardInterrupt
         self._stop.set()
-
-
-def _writable(path: Path) -> None:
-    """Check that a result can be written at the end, before an hour is spent on it.
-
-    Raises: SettingsError.
-    """
-    folder = path.parent
-    if path.is_dir():
-        raise SettingsError(f"--stats: {path} is a folder; expected a file name")
-    if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"--stats: {folder} is not a folder")
 
 
 def _say(text: str) -> None:

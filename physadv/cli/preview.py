@@ -49,6 +49,7 @@ class Command(base.Command):
         Raises: SettingsError if the sheet is not to be a PNG.
         """
         base.checked_png("--out", self.out)
+        base.check_writable("--out", self.out)
         patch = load_patch(self.patch)
         found = gather(
             self.images,

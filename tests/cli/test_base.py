@@ -25,6 +25,44 @@ class Greet(Command):
         return 0
 
 
+LONG = [
+    ("learn blocks --images {here} --out {out}/net.safetensors", "--out"),
+    ("evaluate --images {here} --out {out}", "--out"),
+    ("evaluate --video {here} --out {out}/below", "--out"),
+    ("preview chest-v1 --images {here} --out {out}/sheet.png", "--out"),
+    ("advise chest-v1 --measure --images {here}", "--measure"),
+    ("calibrate camera --source {here} --out {out}/desk.json", "--out"),
+    ("calibrate camera --source {here} --out {here}/desk.json --preview {out}/p.png", "--preview"),
+    ("calibrate colour --photo {here} --out {out}/ink.json", "--out"),
+    ("calibrate colour --photo {here} --out {here}/ink.json --preview {out}/p.png", "--preview"),
+    ("calibrate colour --photo {here}", "--out"),
+    ("live --ui none --source {here} --stats {out}/stats.json", "--stats"),
+]
+
+
+@pytest.mark.parametrize(("words", "flag"), LONG, ids=[" ".join(w.split()[:2]) + f" {f}" for w, f in LONG])
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_what_cannot_be_written_is_said_before_the_work(
+    words: str, flag: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder has no picture, which would be the next thing said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("physadv.cli.advise.SHIPPED", Path(out))
+    for name in ("file", "calib"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "empty").mkdir()
+    assert main(words.format(here="empty", out=out).split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{flag}: expected a folder that can be written" in line
+
+
+def test_a_folder_in_place_of_a_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "net.safetensors"
+    out.mkdir()
+    assert main(["learn", "blocks", "--images", str(tmp_path), "--out", str(out)]) == 2
+    assert "is a folder; expected a file name" in capsys.readouterr().err
+
+
 def test_a_comma_in_a_value_stays(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute("greet", Greet, ["--names", "a,b", "--names=c,d", "--loud-voice"]) == 0
     assert capsys.readouterr().out == "['a,b', 'c,d'] 0.25 True\n"
