@@ -16,10 +16,11 @@ from physadv.arrays import PICTURE_SUFFIXES
 from physadv.camera.lens import Lens
 from physadv.camera.profile import CameraProfile
 from physadv.capture import open_source
+from physadv.capture.reading import until_lost
 from physadv.capture.settings import CaptureSettings
 from physadv.dataset import labelled_pictures, read_pictures, split_by_name, stretch_of
 from physadv.detect.matching import match_keypoints
-from physadv.errors import DataError, EndOfStream, SourceError
+from physadv.errors import DataError, SourceError
 from physadv.files import atomic_write, sha256_of
 from physadv.types import Detections, Detector, Float32Array, Frame, Source, UInt8Array
 
@@ -159,20 +160,24 @@ def record(
 ) -> None:
     """Record a camera for `seconds` into `folder`, as pictures whose names begin with their stretch of that time.
 
-    camera: its profile; pictures are then asked for in the size it is for, and recorded without the lens's distortion.
+    camera: its profile; pictures are then asked for in the size it is for, and recorded without the lens's distortion. A
+    camera that is lost meanwhile leaves what it gave. Pictures of an earlier recording in the folder are removed.
 
-    Raises: SourceError if the camera cannot be opened, falls silent, or sends nothing in that time. CalibrationError if
-    its pictures have another size than the profile is for. OSError if the disk is full.
+    Raises: SourceError if the camera cannot be opened, or sends nothing in that time. CalibrationError if its pictures
+    have another size than the profile is for. OSError if the disk is full.
     """
     asked = CaptureSettings() if camera is None else CaptureSettings(width=camera.width, height=camera.height)
     light = open_source(source, asked)
     say(f"recording {light.name} for {seconds:g} s: walk about, turn, come near, as the pattern will be worn")
     try:
-        kept = sampled(light, seconds, lens=None if camera is None else Lens(camera))
+        kept = sampled(light, seconds, lens=None if camera is None else Lens(camera), say=say)
     finally:
         light.close()
     if not kept:
         raise SourceError(f"--source {source}: expected pictures for {seconds:g} s, got none")
+    # What an aborted run left would be taken for pictures of this one.
+    for old in folder.glob("stretch*.jpg"):
+        old.unlink()
     first, last = kept[0].captured_ns, kept[-1].captured_ns
     for number, frame in enumerate(kept):
         block = min((frame.captured_ns - first) * VIDEO_BLOCKS // max(last - first, 1), VIDEO_BLOCKS - 1)
@@ -193,29 +198,28 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     return out
 
 
-def sampled(source: Source, seconds: float = math.inf, *, lens: Lens | None = None) -> list[Frame]:
+def sampled(
+    source: Source, seconds: float = math.inf, *, lens: Lens | None = None, say: Say = lambda _: None
+) -> list[Frame]:
     """Return frames of a source, evenly over its time, their pixels shrunk to `LONG_SIDE`.
 
-    Up to 240: all of them, or every 2nd, 4th, 8th and so on of a longer one. Ends after `seconds` or with the source.
-    lens: taken out of each picture before it is shrunk.
+    Up to 240: all of them, or every 2nd, 4th, 8th and so on of a longer one. Ends after `seconds`, with the source, or
+    where a camera is lost that gave pictures, which `say` is told. lens: taken out of each picture before it is shrunk.
 
     Raises: SourceError if the source cannot be read. CalibrationError if the lens is of pictures of another size.
     """
     kept: list[Frame] = []
     end = time.monotonic() + seconds
-    count, stride = 0, 1
-    while time.monotonic() < end:
-        try:
-            frame = source.read()
-        except EndOfStream:
-            break
+    stride = 1
+    for count, frame in enumerate(until_lost(source, say)):
         if count % stride == 0:
             # Thinned and shrunk as it is read, so that a film of hours takes no more memory than one of seconds.
             if len(kept) == 2 * VIDEO_FRAMES:
                 kept, stride = kept[::2], stride * 2
             frame = frame if lens is None else lens.flat(frame)
             kept.append(frame.with_pixels(_shrunk(frame.pixels)))
-        count += 1
+        if time.monotonic() >= end:
+            break
     return kept
 
 

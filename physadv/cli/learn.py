@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from physadv.capture import open_source
+from physadv.capture.reading import until_lost
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
 from physadv.dataset import labelled_pictures, read_pictures
@@ -19,7 +22,7 @@ from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import save_weights
-from physadv.errors import CameraLost, DataError, EndOfStream, SettingsError
+from physadv.errors import CameraLost, DataError, SettingsError
 from physadv.record import provenance
 from physadv.types import UInt8Array
 
@@ -106,11 +109,12 @@ class Command(BaseCommand):
         console.print(
             f"watching {self.source} for {self.seconds:g} s: keep every pattern out of the picture", markup=False
         )
-        return [(p, NOBODY) for p in _watched(str(self.source), self.seconds, self.every)]
+        say = partial(console.print, markup=False)
+        return [(p, NOBODY) for p in _watched(str(self.source), self.seconds, self.every, say)]
 
 
-def _watched(spec: str, seconds: float, every: float) -> list[UInt8Array]:
-    """Return pictures of a source, one in `every` seconds of its own clock.
+def _watched(spec: str, seconds: float, every: float, say: Callable[[str], None]) -> list[UInt8Array]:
+    """Return pictures of a source, one in `every` seconds of its own clock, those before it is lost where it is.
 
     Raises: DataError if it ends or goes silent before the first.
     """
@@ -118,18 +122,18 @@ def _watched(spec: str, seconds: float, every: float) -> list[UInt8Array]:
     kept: list[UInt8Array] = []
     start: float | None = None
     try:
-        while True:
-            frame = source.read()
+        for frame in until_lost(source, say):
             start = frame.pts_s if start is None else start
             if frame.pts_s - start >= len(kept) * every:
                 kept.append(frame.pixels)
             if frame.pts_s - start >= seconds:
                 break
-    except (EndOfStream, CameraLost) as error:
-        if not kept:
-            raise DataError(f"--source {spec}: gave no picture: {error}") from error
+    except CameraLost as error:
+        raise DataError(f"--source {spec}: gave no picture: {error}") from error
     finally:
         source.close()
+    if not kept:
+        raise DataError(f"--source {spec}: gave no picture before it ended")
     return kept
 
 

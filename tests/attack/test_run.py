@@ -29,7 +29,7 @@ from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
-from physadv.errors import CalibrationError, DataError, EndOfStream, TrainingError
+from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream, TrainingError
 from physadv.patch import Patch, load_patch
 from physadv.types import Detections, Frame, UInt8Array
 
@@ -285,6 +285,40 @@ def test_a_camera_is_recorded_once_and_read_back(tmp_path: Path) -> None:
     assert len(first.pictures) + len(first.empty) == 20
     assert all(p.name.startswith("camera#stretch") for p in first.pictures)
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.pictures, again.pictures, strict=True))
+
+
+class Lost(Film):
+    """A camera that is lost after its frames."""
+
+    name, live = "webcam 0", True
+
+    def read(self) -> Frame:
+        try:
+            return super().read()
+        except EndOfStream as error:
+            raise CameraLost("webcam 0: gives no picture any more") from error
+
+
+def test_a_camera_that_is_lost_leaves_what_it_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(40, width=16, height=12))
+    record("0", 60, tmp_path, say=said.append)
+    assert len(list(tmp_path.glob("stretch*.jpg"))) == 40
+    assert "gives no picture any more" in said[-1] and "40 pictures" in said[-1]
+    monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(0, width=16, height=12))
+    with pytest.raises(CameraLost):
+        record("0", 60, tmp_path / "nothing", say=said.append)
+
+
+def test_a_recording_holds_nothing_of_an_aborted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for frames in (40, 12):
+        monkeypatch.setattr("physadv.attack.people.open_source", lambda *_, n=frames: Film(n, width=16, height=12))
+        record("0", 60, tmp_path)
+        assert len(list(tmp_path.iterdir())) == frames
+    monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(0, width=16, height=12))
+    with pytest.raises(CameraLost):
+        record("0", 60, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 12, "a camera that gives nothing costs nothing"
 
 
 def test_a_calibrated_camera_is_recorded_without_its_lens(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from physadv.arrays import write_png
-from physadv.cli.learn import Command
+from physadv.cli.learn import Command, _watched
 from physadv.defend import parse_pipeline
 from physadv.defend.erase_net import EraseHead
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import load_weights
 from physadv.detect.tiny import BlobDetector, draw_person
-from physadv.errors import DataError
+from physadv.errors import CameraLost, DataError
 from physadv.types import Frame
 
 
@@ -42,6 +42,34 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
     assert record["settings"]["patterns"] == 3 and record["pictures"] == 2
     guarded = parse_pipeline(f"erase:weights={out}").guard(BlobDetector())
     assert guarded.detect(Frame(pixels, 0, 0, 0.0)) is not None
+
+
+class Camera:
+    """A camera of 30 pictures a second that is lost after so many."""
+
+    name, live = "webcam 0", True
+
+    def __init__(self, frames: int) -> None:
+        self._left, self._index = frames, 0
+
+    def read(self) -> Frame:
+        if self._index == self._left:
+            raise CameraLost("webcam 0: gives no picture any more")
+        self._index += 1
+        return Frame(np.full((8, 8, 3), self._index, np.uint8), self._index - 1, 0, (self._index - 1) / 30)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_camera_that_is_lost_is_learnt_from_as_far_as_it_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _: Camera(90))
+    assert len(_watched("0", 60, 0.5, said.append)) == 6
+    assert len(said) == 1 and "90 pictures" in said[0]
+    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _: Camera(0))
+    with pytest.raises(DataError, match="gave no picture: webcam 0"):
+        _watched("0", 60, 0.5, said.append)
 
 
 def test_a_folder_of_damaged_pictures_is_refused(tmp_path: Path) -> None:
