@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from pydantic import Field
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from physadv.cli import base
@@ -36,8 +36,8 @@ def _show(findings: list[Finding], ready: bool) -> None:
     for name in ("", "what", "found", "what to do"):
         table.add_column(name, overflow="fold")
     for finding in findings:
-        mark: Any = f"[{STYLES[finding.state]}]{finding.state}[/]"
-        table.add_row(mark, finding.name, finding.found, finding.advice)
+        words = map(escape, (finding.name, finding.found, finding.advice))
+        table.add_row(f"[{STYLES[finding.state]}]{finding.state}[/]", *words)
     console = Console()
     console.print(table)
     console.print("the demo can run: physadv live" if ready else "[bold red]the demo cannot run yet[/]")

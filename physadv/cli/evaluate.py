@@ -161,7 +161,7 @@ class Command(BaseCommand):
         if proven:
             write_certified(self.out, proven)
             console.print(table(proven), markup=False, highlight=False, soft_wrap=True)
-        console.print(str(self.out / "report.md"), markup=False, highlight=False)
+        console.print(str(self.out / "report.md"), markup=False, highlight=False, soft_wrap=True)
         return 0
 
     def _attack(
@@ -230,7 +230,7 @@ class Command(BaseCommand):
                 write_video_report(self.out, rows, settings, patches, video=path, frames={detector.name: table})
         console = table_console()
         show_video(rows, console)
-        console.print(str(self.out / "report.md"), markup=False, highlight=False)
+        console.print(str(self.out / "report.md"), markup=False, highlight=False, soft_wrap=True)
         return 0
 
     def _settings(self, patches: Sequence[Patch]) -> EvaluateSettings:

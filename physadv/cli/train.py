@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -243,7 +245,12 @@ class Command(base.Command):
         if self.minutes is not None:
             settings = _timed(settings, self.minutes, attacked, self.out, self.resume, ranks)
         stop = Stop()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with stop, Bar(*columns, console=console, disable=ranks.rank != 0) as bar:
             tell = _teller(bar, settings, self._events() if ranks.rank == 0 else None)
             return train(
@@ -341,20 +348,18 @@ def _anchored_pipeline(text: str) -> str:
 
 def report(outcome: Outcome, console: Console) -> None:
     """Print where the pattern is and its held-out figures beside those of no pattern and of grey."""
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     for framing, controls in outcome.controls.items():
         figures = outcome.held_out.get(framing)
         rows = {**controls, **({"pattern": figures} if figures else {})}
         for name, row in rows.items():
             figures_shown = "  ".join(f"{label} {_figure(row[key])}" for label, key in SHOWN.items())
             count = f"(n = {row['n_people']} people in {row['n_images']} pictures held out)"
-            console.print(f"{framing:<10} {name:<8} {figures_shown}  {count}", highlight=False, soft_wrap=True)
-    console.print(f"pattern: {outcome.folder / 'patch.png'}", highlight=False, soft_wrap=True)
+            say(f"{framing:<10} {name:<8} {figures_shown}  {count}")
+    say(f"pattern: {outcome.folder / 'patch.png'}")
     if not outcome.done:
-        console.print(
-            f"stopped after step {outcome.step}; go on with: physadv train --resume --out {outcome.folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        folder = shlex.quote(str(outcome.folder))
+        say(f"stopped after step {outcome.step}; go on with: physadv train --resume --out {folder}")
 
 
 def _figure(value: float | None) -> str:
@@ -379,6 +384,7 @@ def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None
                 f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}",
                 soft_wrap=True,
                 highlight=False,
+                markup=False,
             )
         if events is not None:
             events(progress)

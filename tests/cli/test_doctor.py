@@ -40,6 +40,19 @@ def test_doctor_table_and_exit_code(capsys: pytest.CaptureFixture[str], monkeypa
         assert words in text
 
 
+def test_names_and_paths_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cameras() -> Finding:
+        return Finding("cameras", "note", "Cam [HD] /a[/b]", "set it to [c]")
+
+    monkeypatch.setattr("physadv.cli.doctor.CHECKS", (cameras,))
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "Cam [HD] /a[/b]" in text and "set it to [c]" in text
+
+
 def test_missing_system_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> None:
         raise ImportError("libGL.so.1: cannot open shared object file")

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 from rich.progress import Progress as Bar
+from rich.progress import TextColumn
 
 from physadv.attack.optimise import Progress
+from physadv.attack.run import Outcome
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.cli import main
-from physadv.cli.train import Command, _teller
+from physadv.cli.train import SHOWN, Command, _teller, report
+from physadv.patch import Patch
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,6 +153,23 @@ def test_a_run_is_recorded_so_that_it_can_be_resumed_from_any_folder(
     assert Command.model_validate(recorded)._anchored()._given() == recorded
     plain = {"start": "chest-v1", "source": "0", "detector": ["yolo26n.pt"], "through": "balanced"}
     assert Command.model_validate(plain)._anchored()._given() == plain
+
+
+def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
+    out = StringIO()
+    figures = dict.fromkeys(SHOWN.values(), 0.5) | {"n_people": 9, "n_images": 5}
+    patch = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
+    label = "street nets/[b]/best"
+    outcome = Outcome(patch, Path("runs/[a]"), False, 7, {label: figures}, {label: {"grey": figures}})
+    report(outcome, Console(file=out, width=60))
+    lines = out.getvalue().splitlines()
+    assert [label in line for line in lines] == [True, True, False, False]
+    assert lines[2] == "pattern: runs/[a]/patch.png"
+    assert lines[3].endswith("go on with: physadv train --resume --out 'runs/[a]'")
+    out = StringIO()
+    bar = Bar(TextColumn("{task.description}", markup=False), console=Console(file=out, width=200))
+    _teller(bar, TrainSettings(steps=9), None)(Progress(1, 9, 1.0, 1.0, {label: {**figures}}, {}))
+    assert label in out.getvalue()
 
 
 def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> None:
