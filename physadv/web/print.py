@@ -22,9 +22,10 @@ from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.poster import preview_png, print_patch, printed_size
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize
-from physadv.fabricate.units import PAPERS, Rule
+from physadv.fabricate.units import PAPERS
 from physadv.patch import Patch, png_bytes
 from physadv.settings import Settings
+from physadv.simulate.placement import Rule
 from physadv.web.room import Room, page
 
 MAX_PROFILE = 10_000_000
