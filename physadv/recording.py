@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from physadv.errors import RecordingError
+from physadv.errors import DataError, RecordingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +55,23 @@ class Paths:
         self.first.parent.mkdir(parents=True, exist_ok=True)
         for path in (*self.content(), self.session):
             path.unlink(missing_ok=True)
+
+
+def recording_of(path: Path) -> Path:
+    """Return the video to use for any file of a recording: the untouched camera's. Other files are returned as they are.
+
+    A video with a recording's sidecar beside it is a recording's: boxes are drawn in it.
+
+    Raises: DataError if only pictures with drawn boxes were kept: whoever scored or trained on them would take these for a
+    part of the person.
+    """
+    try:
+        files = Paths.of(path)
+    except RecordingError:
+        return path
+    beside = (files.session, files.jsonl, files.parquet)
+    if path.name.lower() == files.clean.name.lower() or not (path in beside or any(p.is_file() for p in beside)):
+        return path
+    if not files.clean.is_file():
+        raise DataError(f"{path}: this recording kept no untouched video; record with --record-clean to use it")
+    return files.clean

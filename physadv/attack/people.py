@@ -22,6 +22,7 @@ from physadv.dataset import labelled_pictures, read_pictures, split_by_name, str
 from physadv.detect.matching import match_keypoints
 from physadv.errors import DataError, SourceError
 from physadv.files import atomic_write, sha256_of
+from physadv.recording import recording_of
 from physadv.types import Detections, Detector, Float32Array, Frame, Source, UInt8Array
 
 Say = Callable[[str], None]
@@ -117,10 +118,10 @@ def gather(
     out = Gathered([])
     for where in map(Path, images):
         if where.is_file() and where.suffix.lower() not in PICTURE_SUFFIXES:
-            out.add(_video(where, labeller))
+            out.add(_video(recording_of(where), labeller))
         else:
             videos = sorted(p for p in where.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) if where.is_dir() else []
-            for video in videos:
+            for video in _untouched(videos, out.skipper(say)):
                 out.add(_video(video, labeller))
             if not videos or any(p.suffix.lower() in PICTURE_SUFFIXES for p in where.iterdir()):
                 out.add(_photographs(where, labels, labeller, out.skipper(say)))
@@ -228,6 +229,17 @@ def _photographs(where: Path, labels: Path | None, labeller: Labeller, skip: Say
         nobody = boxes is not None and not len(boxes)
         people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
         yield _picture(item.path.name, pixels, people, boxes)
+
+
+def _untouched(videos: Sequence[Path], skip: Say) -> list[Path]:
+    """Return a folder's videos, of a recording the one without boxes drawn in it, once."""
+    out = []
+    for video in videos:
+        try:
+            out.append(recording_of(video))
+        except DataError as error:
+            skip(str(error))
+    return list(dict.fromkeys(out))
 
 
 def _video(where: Path, labeller: Labeller) -> Iterator[Picture]:

@@ -94,7 +94,18 @@ class Command(BaseCommand):
             console.print("no patterns are trained for it to learn from: only random textures")
             return []
         console.print(f"training {settings.patterns} patterns to learn from, seconds each")
-        return hostile_textures(photographs, settings.patterns, np.random.default_rng(settings.seed))
+
+        told = 0
+
+        def report(made: int) -> None:
+            # A few come at a time; a line for a tenth of them says that it goes on.
+            nonlocal told
+            if made * 10 // settings.patterns > told:
+                told = made * 10 // settings.patterns
+                console.print(f"{made} of {settings.patterns} patterns trained")
+
+        rng = np.random.default_rng(settings.seed)
+        return hostile_textures(photographs, settings.patterns, rng, report=report)
 
     def _photographs(self, console: Console) -> list[Photograph]:
         if self.images is not None:

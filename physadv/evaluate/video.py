@@ -18,14 +18,14 @@ from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import redacted
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import best_score
-from physadv.errors import DataError, EndOfStream, RecordingError
+from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Progress
-from physadv.recording import Paths
-from physadv.simulate.wear import PLACE_CONF, Worn
+from physadv.recording import recording_of
+from physadv.simulate.wear import Worn, wears
 from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
 NEAR_IOU = 0.1
@@ -93,7 +93,7 @@ def score_video(
     ]
     for number, frame in enumerate(_frames(path, every)):
         clean = detector.detect(frame)
-        people = clean.pick(clean.score >= PLACE_CONF)
+        people = clean.pick(wears(clean))
         h, w = frame.pixels.shape[:2]
         scene = Scene(path.name, frame.pixels, people.xyxy, np.ones(len(people), bool), people.keypoints, "")
         for run in runs:
@@ -152,25 +152,6 @@ def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
         "alarms_per_1000": round(each * sum(bool(set(one) - NO_ALARM) for one in said), 2),
         "alarms_by_kind": {k: round(each * sum(k in one for one in said), 2) for k in kinds},
     }
-
-
-def recording_of(path: Path) -> Path:
-    """Return the video to score for any file of a recording: the untouched camera's. Other files are returned as they are.
-
-    A video with a recording's sidecar beside it is a recording's: boxes are drawn in it.
-
-    Raises: DataError if only pictures with drawn boxes were kept, which would be scored as if they were on the person.
-    """
-    try:
-        files = Paths.of(path)
-    except RecordingError:
-        return path
-    beside = (files.session, files.jsonl, files.parquet)
-    if path.name.lower() == files.clean.name.lower() or not (path in beside or any(p.is_file() for p in beside)):
-        return path
-    if not files.clean.is_file():
-        raise DataError(f"{path}: this recording kept no untouched video; record with --record-clean to score it")
-    return files.clean
 
 
 def open_video(path: Path) -> Source:

@@ -219,6 +219,23 @@ def test_a_video_is_split_by_stretches_of_time(tmp_path: Path) -> None:
     assert {p.name for p in train}.isdisjoint({p.name for p in held})
 
 
+def test_of_a_recording_the_untouched_video_is_trained_on_once(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.clean.mp4", "b.mp4"):
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter.fourcc(*"mp4v"), 10, (160, 120))
+        for picture in made_up(12):
+            writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+        writer.release()
+        (tmp_path / f"{name[0]}.jsonl").touch()
+    said: list[str] = []
+    for where in (tmp_path, tmp_path / "a.mp4"):
+        out = gather([where], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache", say=said.append)
+        looked = {n.partition("#")[0] for n in (*[p.name for p in out.pictures], *out.empty)}
+        assert looked == {"a.clean.mp4"} and len(out.pictures) + len(out.empty) == 12
+    assert any("b.mp4: this recording kept no untouched video" in line for line in said)
+    with pytest.raises(DataError, match="record-clean"):
+        gather([tmp_path / "b.mp4"], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+
+
 class Film:
     """A source of so many frames, all of one picture; `most` of them were held at once as they were read."""
 

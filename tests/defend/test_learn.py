@@ -36,7 +36,7 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
     command = Command(**values)  # type: ignore[arg-type]
     assert command.run() == 0
     said = capsys.readouterr().out
-    assert "training 3 patterns" in said
+    assert "training 3 patterns" in said and "3 of 3 patterns trained" in said
     assert "skipped:" in said and "damaged.png" in said, "a damaged picture is named and the others are learnt from"
     record = load_weights(out, EraseHead(), kind="erase")
     assert record["settings"]["patterns"] == 3 and record["pictures"] == 2

@@ -15,7 +15,8 @@ from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import entries
-from physadv.evaluate.video import _seen, alarms_per_1000, compare, recording_of, score_video
+from physadv.evaluate.video import _seen, alarms_per_1000, compare, score_video
+from physadv.recording import recording_of
 from physadv.types import Alert, Detections, Frame
 from tests.evaluate.conftest import patch_of, scene_of
 
