@@ -13,12 +13,13 @@ from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SourceError
+from physadv.live.errands import Errands, Progress
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.figures import Tally
 from physadv.live.measure import Measure
 from physadv.live.notices import Notices
-from physadv.live.record import Recorder, RecordSettings
 from physadv.live.settings import Backend, Controls, LiveSettings
+from physadv.live.tape import Tape
 from physadv.live.vision import Shown, SwitchedOff, Vision
 from physadv.live.wardrobe import Wardrobe
 from physadv.live.watch import Guard
@@ -26,7 +27,6 @@ from physadv.live.wearers import hiding
 from physadv.settings import parse
 from physadv.types import Detector, Frame, Source
 
-Progress = Callable[[str], None]
 TICK_S = 0.1
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
 FIRST_PICTURE_S = 10.0
@@ -90,17 +90,14 @@ class Demo:
         )
         self._feed: Feed | None = None
         self._vision: Vision | None = None
-        self._mail: dict[str, Any] = {}
-        self._busy: dict[str, str] = {}
+        self._errands = Errands(self.notices, _discard)
+        self._tape = Tape(settings.recordings)
         self._listeners: list[Callable[[Shown], None]] = []
         self._latest: Shown | None = None
-        self._recorder: Recorder | None = None
-        self._recording: dict[str, Any] = {}
         self._dropped_before = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._ended = ""
-        self._requests: dict[str, object] = {}
         self._wearing: tuple[str, float | None] | None = None
         self._first_pts: float | None = None
         self._wear_now = False
@@ -189,7 +186,7 @@ class Demo:
 
     def switch_source(self, spec: str) -> None:
         """Open another source aside and change to it once it is open; a failure is a notice, the old one goes on."""
-        self._aside("source", f"opening {spec}", lambda _: (spec, self._first_seen(spec)))
+        self._errands.run("source", f"opening {spec}", lambda _: (spec, self._first_seen(spec)))
 
     def _first_seen(self, spec: str) -> Feed:
         """Return an open feed that has given its first picture.
@@ -211,7 +208,7 @@ class Demo:
 
     def take_source(self, source: Source) -> None:
         """Change to a source that is open already."""
-        self._post("source", (source.name, feed_of(source)))
+        self._errands.post("source", (source.name, feed_of(source)))
 
     def switch_detector(self, name: str, backend: Backend, imgsz: int) -> None:
         """Load another detector aside and change to it once it is there; a failure is a notice, the old one goes on."""
@@ -219,22 +216,16 @@ class Demo:
         def work(progress: Progress) -> tuple[tuple[str, Backend, int], Detector]:
             return (name, backend, imgsz), self._loader(name, backend=backend, imgsz=imgsz, progress=progress)
 
-        self._aside("detector", f"loading {name}", work)
+        self._errands.run("detector", f"loading {name}", work)
 
     def start_recording(self, path: Path | None = None, *, clean: bool = False) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
 
         Raises: RecordingError if a recording is running, the source has ended, or the file cannot be made.
         """
-        with self._lock:
-            if self._ended:
-                raise RecordingError(f"nothing to record: {self._ended}; open a source first")
-            if self._recorder is not None:
-                raise RecordingError(f"already recording to {self._recording['path']}; stop that first")
-            path = path or self._fresh("demo", ".mp4")
-            self._recorder = Recorder(path, RecordSettings(clean=clean), self._session())
-            self._recording = {"path": str(path), "since_s": time.time()}
-            return path
+        if self._ended:
+            raise RecordingError(f"nothing to record: {self._ended}; open a source first")
+        return self._tape.start(path, clean=clean, session=self._session())
 
     def stop_recording(self) -> Path | None:
         """End the recording and return its path, or None if none was running.
@@ -242,18 +233,7 @@ class Demo:
         Raises: RecordingError if the end of the file could not be written; what is there stays. Also if no picture came
         meanwhile.
         """
-        with self._lock:
-            recorder, self._recorder = self._recorder, None
-        if recorder is None:
-            return None
-        recorder.close()
-        if recorder.error:
-            raise RecordingError(recorder.error)
-        path = Path(self._recording["path"])
-        if not recorder.written:
-            recorder.paths.clear()
-            raise RecordingError(f"{path}: nothing was recorded, as no picture came meanwhile")
-        return path
+        return self._tape.stop()
 
     # Asking
 
@@ -269,13 +249,6 @@ class Demo:
         if self._ended:
             source_state, detail = SourceState.ENDED, self._ended
         detector = vision.detector if vision is not None else None
-        recorder = self._recorder
-        recording = {
-            **self._recording,
-            "on": recorder is not None,
-            "written": recorder.written if recorder is not None else 0,
-            "dropped": recorder.dropped if recorder is not None else 0,
-        }
         return {
             "source": {"spec": self.source_spec, "state": str(source_state), "detail": detail},
             "detector": {
@@ -291,16 +264,16 @@ class Demo:
                 "dropped": self.dropped,
                 "defence_ms": round(vision.defence_ms, 1) if vision is not None and vision.guard is not None else None,
             },
-            "recording": recording,
+            "recording": self._tape.state(),
             "claims": list(self._latest.claims) if self._latest is not None else [],
-            "busy": dict(self._busy),
+            "busy": dict(self._errands.busy),
         }
 
     @property
     def source(self) -> Source | None:
         """Return the source that is read, or will be with the next picture."""
-        with self._lock:
-            feed = self._mail["source"][1] if "source" in self._mail else self._feed
+        waiting = self._errands.waiting("source")
+        feed = waiting[1] if waiting is not None else self._feed
         return feed.source if feed is not None else None
 
     @property
@@ -389,20 +362,18 @@ class Demo:
     def _adopt(self) -> None:
         """Take over what was prepared aside, and what the controls ask for."""
         assert self._vision is not None and self._feed is not None
-        with self._lock:
-            mail, self._mail = self._mail, {}
-            controls = self._controls
+        done, controls = self._errands.take(), self._controls
         detector = self._vision.detector
-        if "source" in mail:
+        if "source" in done:
             self._dropped_before = self.dropped
             old = self._feed
-            self.source_spec, self._feed = mail["source"]
+            self.source_spec, self._feed = done["source"]
             self._ended, self._first_pts = "", None
             # A camera that hangs in a read takes seconds to close.
             threading.Thread(target=old.close, name="close source", daemon=True).start()
             self._vision.cut()
-        if "detector" in mail:
-            self.detector_spec, detector = mail["detector"]
+        if "detector" in done:
+            self.detector_spec, detector = done["detector"]
         self._defend(controls, detector)
         self._wear(controls)
 
@@ -486,27 +457,13 @@ class Demo:
         self._latest = shown
         for listener in self._listeners:
             listener(shown)
-        with self._lock:
-            recorder = self._recorder
-        if recorder is not None:
-            self._record(recorder, shown)
-        self.tally.add(shown, time.monotonic_ns())
-
-    def _record(self, recorder: Recorder, shown: Shown) -> None:
-        info = {
-            "defences": list(shown.defences),
-            "worn": shown.worn or None,
-            "conf": shown.controls.conf,
-            "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
-        }
         # A file waits for the encoder, so that every picture is recorded; a camera does not.
         assert self._feed is not None
-        recorder.write(shown.clean, shown.annotated, shown.people, info, wait=not self._feed.source.live)
-        if recorder.error:
-            with self._lock:
-                self._recorder = None
-            recorder.close()
-            self.notices.add("error", "recording", recorder.error)
+        try:
+            self._tape.write(shown, wait=not self._feed.source.live)
+        except RecordingError as error:
+            self.notices.add("error", "recording", str(error))
+        self.tally.add(shown, time.monotonic_ns())
 
     def _switch_off(self, failure: SwitchedOff) -> None:
         for name, reason in failure.reasons.items():
@@ -524,56 +481,6 @@ class Demo:
                 self._controls = self._controls.model_copy(update={"defend": ""})
 
     # Help
-
-    def _post(self, kind: str, value: Any) -> None:
-        with self._lock:
-            unread = self._mail.pop(kind, None)
-            self._mail[kind] = value
-        if kind == "source" and unread is not None:
-            unread[1].close()
-
-    def _aside(self, kind: str, what: str, work: Callable[[Progress], Any]) -> None:
-        """Do slow work on a thread of its own; the newest request of a kind wins."""
-        token = object()
-        with self._lock:
-            self._busy[kind] = what
-            self._requests[kind] = token
-
-        def run() -> None:
-            try:
-                value = work(lambda text: self._busy.__setitem__(kind, text))
-                with self._lock:
-                    current = self._requests.get(kind) is token
-                if current:
-                    self._post(kind, value)
-                elif kind == "source":
-                    value[1].close()
-            except PhysadvError as error:
-                self.notices.add("error", kind, str(error))
-            except Exception as error:  # noqa: BLE001 -- a thread's error would be lost otherwise
-                self.notices.add("error", kind, f"{type(error).__name__}: {error}")
-            finally:
-                with self._lock:
-                    if self._requests.get(kind) is token:
-                        self._busy.pop(kind, None)
-
-        threading.Thread(target=run, name=f"switch {kind}", daemon=True).start()
-
-    def _fresh(self, stem: str, suffix: str) -> Path:
-        """Return a path by date and time that is not taken.
-
-        Raises: RecordingError if there is no such folder and it cannot be made.
-        """
-        folder = self.settings.recordings
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RecordingError(f"{folder}: {error.strerror or error}; choose another with --recordings") from error
-        base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-        path, count = folder / f"{base}{suffix}", 2
-        while path.exists():
-            path, count = folder / f"{base}-{count}{suffix}", count + 1
-        return path
 
     def _session(self) -> dict[str, Any]:
         assert self._vision is not None
@@ -604,3 +511,9 @@ class Demo:
             self._feed.close()
         if self._vision is not None:
             self._vision.close()
+
+
+def _discard(kind: str, value: Any) -> None:
+    """Close a source that was opened and is not wanted any more."""
+    if kind == "source":
+        value[1].close()
