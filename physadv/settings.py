@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,19 +17,50 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
 
+# What pydantic says, and what we do: one form for its messages and ours.
+PLAIN = (
+    (r"^Value error, ", ""),
+    (r"^(Input|String|List|Value) should (be|have|match) ", "expected "),
+    (r"^Field required$", "is missing"),
+    (r"^Extra inputs are not permitted$", "is not known here"),
+    (r"less than or equal to", "at most"),
+    (r"greater than or equal to", "at least"),
+    (r"greater than", "more than"),
+    (r", unable to .*$", ""),
+)
+GOT = 80
+
+
 def one_line(error: ValidationError, *, what: str = "", kebab: bool = False) -> str:
     """Return a pydantic error as one line: each field with what was expected and what came.
 
     what: put in front ("physadv live"). kebab: show field names as flags (`--max-size`).
     """
+    line = told(error.errors(include_url=False), kebab=kebab)
+    return f"{what}: {line}" if what else line
+
+
+def told(errors: Iterable[Mapping[str, Any]], *, kebab: bool = False) -> str:
+    """Return the single errors of a pydantic error as one line; see `one_line`."""
     parts = []
-    for item in error.errors(include_url=False):
+    for item in errors:
         place = ".".join(str(p) for p in item["loc"])
         name = f"--{place.replace('_', '-')}" if kebab else place
-        message = item["msg"].removeprefix("Value error, ")
-        got = "" if item["type"] in ("missing", "value_error") else f", got {item['input']!r}"
+        message = _plain(item["msg"])
+        got = "" if item["type"] in ("missing", "value_error") else f", got {_short(item['input'])}"
         parts.append(f"{name}: {message[:1].lower()}{message[1:]}{got}" if place else f"{message}{got}")
-    return f"{what}: {'; '.join(parts)}" if what else "; ".join(parts)
+    return "; ".join(parts)
+
+
+def _plain(message: str) -> str:
+    for theirs, ours in PLAIN:
+        message = re.sub(theirs, ours, message)
+    return message
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= GOT else f"{text[:GOT]}…"
 
 
 S = TypeVar("S", bound=Settings)

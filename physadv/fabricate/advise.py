@@ -113,9 +113,11 @@ class SizeCurve:
             ]  # fmt: skip
             self.about = {k: v for k, v in record.items() if k != "cells"}
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise PatchError(f"size_curve: cells do not read ({error!r}); measure again with --measure") from error
+            raise PatchError(
+                f"size_curve: cells do not read ({error!r}); measure again with `physadv advise --measure`"
+            ) from error
         if not cells:
-            raise PatchError("size_curve: holds no cells; measure again with --measure")
+            raise PatchError("size_curve: holds no cells; measure again with `physadv advise --measure`")
         self._table = np.array(cells, np.float64)
 
     @property

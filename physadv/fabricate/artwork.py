@@ -133,6 +133,6 @@ def require_seamless(patch: Patch) -> None:
     """
     if patch.target != "tshirt":
         raise FabricationError(
-            f"{patch.name}: --garment panels needs a texture that repeats without a seam (train --target tshirt), got a "
-            f"{patch.target} pattern; print it with --garment dtg or a transfer instead"
+            f"--garment panels: {patch.name} is a {patch.target} pattern; expected a texture that repeats without a seam, "
+            "as `physadv train --target tshirt` makes them; print it with --garment dtg or a transfer instead"
         )

@@ -57,24 +57,28 @@ def srgb() -> Inks:
     return Inks("sRGB", srgb_profile(), 3)
 
 
-def cmyk(path: Path) -> Inks:
+def cmyk(path: Path, *, called: str = "") -> Inks:
     """Return the CMYK space of a printer's or print shop's ICC profile.
 
-    Conversion is relative colorimetric with black point compensation, the usual choice for pictures.
+    Conversion is relative colorimetric with black point compensation, the usual choice for pictures. called: what its
+    owner calls the file, where that is not `path`.
 
     Raises: FabricationError if the file is no ICC profile of a CMYK printer that works in both directions.
     """
+    called = called or str(path)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise FabricationError(f"--cmyk: {path} cannot be read: {error.strerror}") from error
+        raise FabricationError(f"--cmyk: {called} cannot be read: {error.strerror}") from error
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(data))
     except (OSError, ImageCms.PyCMSError) as error:
-        raise FabricationError(f"--cmyk: {path} is not an ICC profile; ask the print shop for its .icc file") from error
+        raise FabricationError(
+            f"--cmyk: {called} is not an ICC profile; ask the print shop for its .icc file"
+        ) from error
     space = profile.profile.xcolor_space.strip()
     if space != "CMYK":
-        raise FabricationError(f"--cmyk: {path} is a profile for {space}; expected one for CMYK")
+        raise FabricationError(f"--cmyk: {called} is a profile for {space}; expected one for CMYK")
     source = ImageCms.ImageCmsProfile(BytesIO(srgb_profile()))
     try:
         to_ink = ImageCms.buildTransform(source, profile, "RGB", "CMYK", INTENT, FLAGS)
@@ -83,6 +87,6 @@ def cmyk(path: Path) -> Inks:
             ImageCms.Flags.SOFTPROOFING | FLAGS,
         )  # fmt: skip
     except ImageCms.PyCMSError as error:
-        raise FabricationError(f"--cmyk: {path} cannot convert from sRGB and back: {error}") from error
+        raise FabricationError(f"--cmyk: {called} cannot convert from sRGB and back: {error}") from error
     name = (profile.profile.profile_description or path.stem).strip()
     return Inks(f"CMYK, {name}", data, 4, to_ink, proof)

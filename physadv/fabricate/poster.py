@@ -96,7 +96,8 @@ def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
     if trained:
         raise FabricationError(
             f"--printer: {patch.name} was trained through another printer (profile {str(trained)[:12]}, got "
-            f"{profile.sha256[:12]}); print it there without --printer, or train again with --printer {settings.printer}"
+            f"{profile.sha256[:12]}); print it there without --printer, or train again: physadv train --printer "
+            f"{settings.printer}"
         )
     return replace(shown, pixels=profile.precompensate_picture(shown.pixels))
 

@@ -26,7 +26,7 @@ STANDING_ASPECT = 0.35
 # Below 2 cm no camera resolves a pattern; a pattern three metres wide is a mistyped one.
 SMALLEST_MM, LARGEST_MM = 20.0, 3000.0
 _UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": MM_PER_INCH, '"': MM_PER_INCH}
-_LENGTH = re.compile(r'\s*(\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
+_LENGTH = re.compile(r'\s*(-?\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
 _SIZE = re.compile(r'\s*([\d.]+)\s*x\s*([\d.]+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
 
 
@@ -37,7 +37,9 @@ def length_mm(text: str, *, name: str) -> float:
     """
     match = _LENGTH.fullmatch(text)
     value = float(match[1]) * _UNITS[match[2].lower()] if match else 0.0
-    if value <= 0 or not math.isfinite(value):
+    if match and value <= 0:
+        raise FabricationError(f"{name}: expected a length above zero, got {text}")
+    if not match or not math.isfinite(value):
         raise FabricationError(
             f"{name}: expected a length above zero with its unit, such as 36cm or 14in, got {text!r}"
         )

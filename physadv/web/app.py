@@ -3,7 +3,8 @@
 A part is a module here with `router(room: Room) -> APIRouter`. To add a page of your own (printing, calibration):
 
 1. write `physadv/web/<name>.py` with that function: `@router.get("/<name>")` returns `page("<name>.html")` from `room.py`,
-   its data goes under `/api/<name>/...`; raise any `PhysadvError` and it becomes `{"error": text}` with status 422;
+   its data goes under `/api/<name>/...`; raise any `PhysadvError` and it becomes `{"error": text}` with status 422, its
+   flags replaced by the labels of your fields (`words.LABELS`), and `"field": flag` where it begins with one;
 2. put `<name>.html`, `<name>.js` (an ES module) in `static/`; begin the body with `<header class="bar" data-nav></header>`
    and load `/static/base.css` and `/static/nav.js`, which fill the header with the links of `PAGES`; colours and spaces
    are the custom properties of `base.css`; no inline scripts or style attributes (the content policy refuses them);
@@ -28,10 +29,12 @@ from starlette.types import ASGIApp
 from physadv.errors import PhysadvError
 from physadv.live.demo import Demo
 from physadv.live.wardrobe import Wardrobe
+from physadv.settings import told
 from physadv.web import calibrate, camera, colours, control, files, pictures, world
 from physadv.web import print as printing
 from physadv.web.gate import Gate
 from physadv.web.room import STATIC, Room, page
+from physadv.web.words import field_of, on_page
 
 Part = Callable[[Room], APIRouter]
 # With or without a running demo.
@@ -80,8 +83,15 @@ def _pages(links: dict[str, str], *, with_demo: bool) -> APIRouter:
     return router
 
 
-def _told(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": " ".join(str(error).split())}, status_code=422)
+def _told(request: Request, error: Exception) -> JSONResponse:
+    return _unfit(request, str(error))
+
+
+def _unfit(request: Request, text: str) -> JSONResponse:
+    """Return what is wrong in the page's words, and the field it is about where the text begins with its flag."""
+    field = field_of(text)
+    about = {} if field is None else {"field": field}
+    return JSONResponse({"error": on_page(text, request.url.path), **about}, status_code=422)
 
 
 def _not_written(_: Request, error: Exception) -> JSONResponse:
@@ -96,7 +106,7 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": text}, status_code=status)
 
 
-def _malformed(_: Request, error: Exception) -> JSONResponse:
+def _malformed(request: Request, error: Exception) -> JSONResponse:
     details = error.errors() if isinstance(error, RequestValidationError) else []
-    text = "; ".join(f"{'.'.join(str(p) for p in d['loc'][1:])}: {d['msg']}" for d in details)
-    return JSONResponse({"error": text or "malformed request"}, status_code=422)
+    # A field lies below "body" or "query".
+    return _unfit(request, told([{**d, "loc": d["loc"][1:]} for d in details], kebab=True) or "malformed request")

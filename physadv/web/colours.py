@@ -97,7 +97,7 @@ def colours(photographs: list[tuple[str, bytes]], wanted: ColourWanted) -> dict[
 
     Raises: CalibrationError for a name that cannot be a file's, or photographs that do not give a profile.
     """
-    printer, camera = name_of(wanted.printer), name_of(wanted.camera)
+    printer, camera = name_of(wanted.printer, flag="--printer"), name_of(wanted.camera, flag="--camera")
     lens = CameraProfile.load(camera) if camera in CameraProfile.known() else None
     if lens is not None:
         lens.check_age()

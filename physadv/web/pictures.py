@@ -13,6 +13,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from physadv.web.hub import Hub, Viewer
 from physadv.web.room import Room
+from physadv.web.words import on_page
 
 STATE_EVERY_S = 0.2
 MAX_MESSAGE = 500
@@ -83,6 +84,6 @@ def _state(room: Room, hub: Hub) -> dict[str, Any]:
     demo = room.live
     state = demo.state()
     state["figures"] |= hub.figures()
-    state["notices"] = [asdict(n) for n in demo.notices.newest()]
+    state["notices"] = [{**asdict(n), "text": on_page(n.text)} for n in demo.notices.newest()]
     state["patches"] = demo.wardrobe.names()
     return state

@@ -104,11 +104,14 @@ def router(room: Room) -> APIRouter:
         async for part in request.stream():
             data += part
             if len(data) > MAX_PROFILE:
-                raise FabricationError("profile: more than 10 MB; expected an ICC profile of a CMYK printer")
+                raise FabricationError(
+                    f"--cmyk: {name[:60]} has more than 10 MB; expected an ICC profile of a CMYK printer"
+                )
+        called = Path(name).name[:60]
         path = Path(folder.name) / f"{len(profiles)}.icc"
         path.write_bytes(bytes(data))
-        about = cmyk(path).name
-        profiles[key := f"{len(profiles)} {name[:60]}"] = path
+        about = cmyk(path, called=called).name
+        profiles[key := f"{len(profiles)} {called}"] = path
         return {"profile": key, "about": about}
 
     @out.post("/api/print/size")
@@ -153,7 +156,7 @@ def _settings(wanted: Wanted, profiles: dict[str, Path]) -> PrintSettings:
     values = wanted.model_dump(exclude={"pattern", "profile", "sheet", "kind"})
     if wanted.profile is not None:
         if wanted.profile not in profiles:
-            raise FabricationError("profile: not here any more; choose the file again")
+            raise FabricationError("--cmyk: this profile is not here any more; choose the file again")
         values["cmyk"] = profiles[wanted.profile]
     return PrintSettings.model_validate(values)
 

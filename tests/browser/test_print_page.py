@@ -92,7 +92,7 @@ def test_a_size_for_a_person_is_printed_advised_on_and_shown_alike(desk: Desk) -
     assert download.value.suggested_filename == "tall.pdf"
 
     page.fill("#scale", "3")
-    eventually(page, "() => document.getElementById('verdict').textContent.includes('--scale')")
+    eventually(page, "() => document.getElementById('verdict').textContent.includes('Side, as a share')")
     assert page.get_attribute("#show", "href") is None and page.text_content("#comes-to") == ""
 
 

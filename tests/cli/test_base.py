@@ -80,8 +80,8 @@ def test_a_file_gives_defaults_that_flags_override(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--conf", "nan"], "--conf: input should be a finite number"),
-        (["--conf", "2"], "--conf: input should be less than or equal to 1"),
+        (["--conf", "nan"], "--conf: expected a finite number, got"),
+        (["--conf", "2"], "--conf: expected at most 1, got '2'"),
         (["--names", "nobody"], "names: expected somebody, got nobody"),
         (["--config", "missing.toml"], "missing.toml"),
         (["--unknown"], "unrecognized arguments: --unknown"),

@@ -54,13 +54,19 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "message"),
     [
-        ("preview", {"pattern": "cells", "size": "0cm"}, "--size"),
+        ("preview", {"pattern": "cells", "size": "0cm"}, "Width: expected a length above zero, got 0cm"),
+        ("preview", {"pattern": "cells", "size": "-5cm"}, "Width: expected a length above zero, got -5cm"),
+        ("preview", {"pattern": "cells", "for_person": "2m", "scale": 3}, "Side, as a share: expected a fraction"),
+        ("preview", {"pattern": "cells", "size": "300cm", "paper": "a5"}, "Paper: 300 x"),
+        ("preview", {"pattern": "", "size": "25cm"}, "Pattern: expected at least 1 character, got ''"),
+        ("preview", {"pattern": "cells", "sheet": -1}, "Sheet: expected at least 0, got -1"),
         ("preview", {"pattern": "nobody"}, "nobody"),
         ("preview", {"pattern": "cells", "sheet": 99}, "sheet"),
-        ("preview", {"pattern": "cells", "garment": "panels"}, "seam"),
-        ("preview", {"pattern": "cells", "profile": "gone"}, "choose the file again"),
-        ("advise", {"pattern": "cells", "fov": 0}, "--fov"),
-        ("advise", {"pattern": "cells", "distance": 0}, "--distance"),
+        ("preview", {"pattern": "cells", "garment": "panels"}, "T-shirt panels: cells is a chest pattern; expected"),
+        ("preview", {"pattern": "cells", "profile": "gone"}, "CMYK profile: this profile is not here any more"),
+        ("advise", {"pattern": "cells", "fov": 0}, "Field of view: "),
+        ("advise", {"pattern": "cells", "distance": 0}, "Distance: "),
+        ("advise", {"pattern": "cells", "person": 20}, "For a person: expected 50 to 250 cm"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
@@ -68,6 +74,22 @@ def test_what_cannot_be_is_said_in_one_line(
 ) -> None:
     answer = client.post(f"/api/print/{path}", json=body)
     assert answer.status_code == 422 and message in answer.json()["error"]
+
+
+def test_an_error_names_the_field_it_is_about(client: TestClient) -> None:
+    for body, field in (
+        ({"size": "0cm"}, "size"),
+        ({"for_person": "9m"}, "for-person"),
+        ({"garment": "panels"}, "garment"),
+    ):
+        assert client.post("/api/print/preview", json={"pattern": "cells", **body}).json()["field"] == field
+    assert "field" not in client.post("/api/print/preview", json={"pattern": "nobody"}).json()
+
+
+def test_a_profile_that_is_none_is_called_by_its_own_name(client: TestClient) -> None:
+    told = client.post("/api/print/profile?name=my%20shop.icc", content=b"nothing").json()
+    assert told["error"] == "CMYK profile: my shop.icc is not an ICC profile; ask the print shop for its .icc file"
+    assert told["field"] == "cmyk"
 
 
 def test_a_picture_larger_than_memory_is_refused_before_it_is_drawn(client: TestClient) -> None:
@@ -86,7 +108,7 @@ def test_the_size_for_a_person_is_the_one_that_is_printed(client: TestClient, ce
         got = client.post("/api/print/size", json={"pattern": "cells", **asked}).json()
         width, height = printed_size(cells, PrintSettings.model_validate(asked))
         assert (got["width_cm"], got["height_cm"]) == pytest.approx((width / 10, height / 10), abs=0.006)
-    for wrong, says in (({"for_person": "190cm", "scale": 2}, "--scale"), ({"size": "1mm"}, "too small")):
+    for wrong, says in (({"for_person": "190cm", "scale": 2}, "Side, as a share"), ({"size": "1mm"}, "too small")):
         told = client.post("/api/print/size", json={"pattern": "cells", **wrong})
         assert told.status_code == 422 and says in told.json()["error"]
 

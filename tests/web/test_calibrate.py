@@ -56,7 +56,9 @@ def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_profile_is_saved_under_the_name_and_with_the_square_that_stand_on_the_page(profiles: Path) -> None:
     with client(Desk(name="camera", path=profiles.parent / "out.json")) as page:
-        assert page.post("/api/calibrate/finish", json={"name": "../desk"}).status_code == 422
+        for name, says in (("../desk", "expected up to 64 letters"), ("", "expected at least 1 character, got ''")):
+            told = page.post("/api/calibrate/finish", json={"name": name})
+            assert told.status_code == 422 and told.json()["error"].startswith(f"Name of the camera: {says}")
         assert page.post("/api/calibrate/finish", json={"square_mm": 0}).status_code == 422
         assert not list(profiles.parent.rglob("*.json"))
         assert page.post("/api/calibrate/finish", json={"name": "desk", "square_mm": 24.5}).status_code == 200
@@ -79,7 +81,7 @@ def test_another_board_is_drawn_and_looked_for(profiles: Path) -> None:
         state = page.post("/api/calibrate/start", json={"name": "desk", **own}).json()
         assert state["board"] == "8 x 11 squares of 20 mm, 6x6 markers of 15 mm" and state["square_mm"] == 20
         assert page.post("/api/calibrate/start", json={"square_mm": 19.5}).json()["square_mm"] == 19.5
-        for wrong, says in (({"board": "8by11"}, "--board"), ({"board": "8x11", "dictionary": "9x9"}, "--dictionary")):
+        for wrong, says in (({"board": "8by11"}, "Board: "), ({"board": "8x11", "dictionary": "9x9"}, "Markers: ")):
             told = page.post("/api/calibrate/start", json=wrong)
             assert told.status_code == 422 and says in told.json()["error"]
 

@@ -160,6 +160,17 @@ def test_impossible_controls_are_refused_in_one_line(client: TestClient, changes
     assert "\n" not in answer.json()["error"]
 
 
+def test_what_fails_aside_is_told_in_the_words_of_the_page(client: TestClient) -> None:
+    client.post("/api/source", json={"spec": "nothing.mp4"})
+    with web_socket(client, "/ws/pictures") as socket:
+        for _ in range(100):
+            message = socket.receive()
+            notices = json.loads(message["text"])["notices"] if message.get("text") else []
+            if notices:
+                break
+        assert notices[0]["text"].startswith("Source: expected") and "nothing.mp4" in notices[0]["text"]
+
+
 def test_a_nan_in_the_body_is_refused(client: TestClient) -> None:
     answer = client.post("/api/controls", content=b'{"conf": NaN}', headers={"content-type": "application/json"})
     assert answer.status_code == 422
