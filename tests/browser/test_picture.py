@@ -1,5 +1,7 @@
 """What the page says of its picture: of the wearers where a pattern is worn, of everybody else where none is."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -31,3 +33,30 @@ def test_the_headline_is_about_the_wearer(stand: Stand) -> None:
     assert "Wearers" in page.text_content("#chart-title")
     page.check("#patches input[value='']", force=True)
     eventually(page, "() => document.getElementById('main-says').textContent.startsWith('2 people')")
+
+
+def figures(page: Any) -> list[str]:
+    return [page.text_content(f"#f-{name}") for name in ("fps", "age50", "age95")]
+
+
+def test_a_demo_that_is_gone_is_said_over_the_picture(stand: Stand) -> None:
+    page = stand.page
+    eventually(page, "() => Number(document.getElementById('f-fps').textContent) > 5", timeout=5)
+    stand.demo.stop()
+    stand.server.close()
+    gone = "() => document.getElementById('veil').textContent === 'The demo is gone.Trying to reconnect…'"
+    eventually(page, gone, timeout=10)
+    assert page.is_visible("#veil")
+    assert figures(page) == ["–", "–", "–"]
+    page.wait_for_timeout(1500)
+    assert page.evaluate(gone)
+    stand.problems.clear()
+
+
+def test_figures_of_a_source_that_has_ended_are_not_kept(stand: Stand) -> None:
+    eventually(stand.page, "() => Number(document.getElementById('f-fps').textContent) > 5", timeout=5)
+    assert stand.demo.source is not None
+    stand.demo.source.close()
+    stand.page.wait_for_selector("#veil:not([hidden])", timeout=3000)
+    eventually(stand.page, "() => document.getElementById('f-age50').textContent === '–'")
+    assert figures(stand.page) == ["–", "–", "–"]

@@ -97,9 +97,11 @@ function hiddenOf({ count, hidden }) {
 function onState(next) {
   state = next;
   const { figures, source, detector, controls } = state;
-  say(byId("f-fps"), figures.fps.toFixed(1));
-  say(byId("f-age50"), figures.age_ms.p50.toFixed(0));
-  say(byId("f-age95"), figures.age_ms.p95.toFixed(0));
+  // Where no picture comes the last one's figures are no longer true.
+  const flows = source.state === "live";
+  say(byId("f-fps"), flows ? figures.fps.toFixed(1) : "–");
+  say(byId("f-age50"), flows ? figures.age_ms.p50.toFixed(0) : "–");
+  say(byId("f-age95"), flows ? figures.age_ms.p95.toFixed(0) : "–");
   say(byId("f-dropped"), figures.dropped.toLocaleString("en"));
   const off = figures.defence_ms === null;
   say(byId("f-defence"), off ? "–" : `+${figures.defence_ms.toFixed(figures.defence_ms < 10 ? 1 : 0)}`);
@@ -121,13 +123,17 @@ function onState(next) {
   say(byId("source-says"), state.busy.source || source.detail);
 }
 
+const FIGURES = ["f-fps", "f-age50", "f-age95", "f-dropped", "f-defence", "f-backend", "main-says", "bare-says"];
+
 /** Say how the connection is; a new one may be to a demo that was started again, of which nothing is known yet. */
 function onLink(word) {
-  if (word !== "open") {
-    badge("off", word === "lost" ? "demo gone" : "connecting");
+  if (word === "lost") {
+    badge("off", "demo gone");
     byId("stage").dataset.state = "stale";
-    return;
+    veil("The demo is gone.", "Trying to reconnect…");
+    for (const id of FIGURES) say(byId(id), "–");
   }
+  if (word !== "open") return;
   chart.clear();
   byId("alerts").replaceChildren();
   delete byId("alerts").dataset.mark;
@@ -137,17 +143,19 @@ function onLink(word) {
 function showSource(source) {
   byId("stage").dataset.state = source.state;
   badge(source.state, source.state);
-  const veil = byId("veil");
-  const lost = source.state !== "live";
-  veil.hidden = !lost;
-  if (lost && veil.dataset.says !== source.state + source.detail) {
-    veil.dataset.says = source.state + source.detail;
-    veil.replaceChildren(el("b", {}, source.state), source.detail);
-  }
+  if (source.state === "live") byId("veil").hidden = true;
+  else veil(source.state, source.detail);
   for (const button of byId("sources").children) {
     const own = button.dataset.spec === source.spec || (button.id === "own-camera" && camera.on);
     button.setAttribute("aria-pressed", String(own));
   }
+}
+
+/** Say over the picture why it does not move. */
+function veil(what, detail) {
+  const node = byId("veil");
+  node.hidden = false;
+  if (node.textContent !== what + detail) node.replaceChildren(el("b", {}, what), detail);
 }
 
 function badge(name, text) {
