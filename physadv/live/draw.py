@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from physadv.types import Detections, Float32Array, UInt8Array
+from physadv.live.labels import Labels
+from physadv.types import Alert, Detections, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,7 @@ Colour = tuple[int, int, int]
 # RGB; the page's style sheet names the same.
 PERSON: Colour = (92, 225, 166)
 HELD: Colour = (255, 190, 92)
+UNCOVERED: Colour = (200, 165, 255)
 CERTIFIED: Colour = (110, 190, 255)
 ALERT: Colour = (255, 96, 96)
 INK: Colour = (12, 18, 22)
@@ -24,6 +26,8 @@ BONES = (
     (0, 5), (0, 6),
 )  # fmt: skip
 JOINT_VISIBLE = 0.5
+# Alerts about somebody who is found in other views of the picture alone.
+FOUND_ELSEWHERE = ("uncovered", "probe", "inconsistent")
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -37,20 +41,28 @@ def drawn(
 ) -> UInt8Array:
     """Return a copy of the (h, w, 3) RGB picture with everybody in `people` marked and `lines` in its lower left corner.
 
-    sizes: a text for each person, beside the score. Held people (a defence vouches for them) are amber and dashed,
-    certified ones blue and doubled, regions that a defence reports are red.
+    sizes: a text for each person, beside the score. Held people (a defence remembers them) are amber and dashed, uncovered
+    ones (only other views of the picture show them) violet and dashed, certified ones blue and doubled; regions that a
+    defence reports are red and dashed, with its word for them.
     """
     out = pixels.copy()
     scale = max(out.shape[0], out.shape[1] * 0.6) / 720
     thick = max(1, round(2 * scale))
-    for alert in people.alerts:
-        if alert.xyxy is not None:
-            _rectangle(out, np.array(alert.xyxy, np.float32), ALERT, thick, dashed=True)
+    labels = Labels(out.shape[1], out.shape[0])
+    reported = regions(people)
+    for _, box in reported:
+        _rectangle(out, box, ALERT, thick, dashed=True)
     if skeleton and people.keypoints is not None:
         for points in people.keypoints:
             _bones(out, points, thick)
     for i in range(len(people)):
-        _person(out, people, i, scale, thick, sizes[i] if i < len(sizes) else "")
+        _outline(out, people, i, thick)
+    # Labels last, so that no box is drawn through one.
+    for i in range(len(people)):
+        text = _words(people, i, sizes[i] if i < len(sizes) else "")
+        _label(out, labels, text, people.xyxy[i], scale, style(people, i)[0])
+    for alert, box in reported:
+        _label(out, labels, alert.kind, box, scale, ALERT)
     for row, line in enumerate(reversed(lines)):
         _text(out, line, (round(8 * scale), out.shape[0] - round((10 + 26 * row) * scale)), scale, (235, 240, 242))
     return out
@@ -61,19 +73,37 @@ def style(people: Detections, i: int) -> tuple[Colour, str]:
     if people.certified is not None and people.certified[i]:
         return CERTIFIED, "certified"
     if people.held is not None and people.held[i]:
-        return HELD, "held"
+        return (UNCOVERED, "uncovered") if _found_elsewhere(people, i) else (HELD, "held")
     return PERSON, ""
 
 
-def _person(out: UInt8Array, people: Detections, i: int, scale: float, thick: int, size: str) -> None:
+def regions(people: Detections) -> list[tuple[Alert, Float32Array]]:
+    """Return the alerts that are marked in the picture, each with its (4,) box; uncovered people are marked themselves."""
+    told = [a for a in people.alerts if a.kind != "uncovered"]
+    return [(a, np.array(a.xyxy, np.float32)) for a in told if a.xyxy is not None]
+
+
+def _found_elsewhere(people: Detections, i: int) -> bool:
+    """Return whether a held person was not remembered but found: the memory is persistence's, who numbers people."""
+    if people.track is None or people.track[i] < 0:
+        return True
+    box = people.xyxy[i]
+    return any(
+        a.kind in FOUND_ELSEWHERE and a.xyxy is not None and np.abs(box - a.xyxy).max() < 1 for a in people.alerts
+    )
+
+
+def _outline(out: UInt8Array, people: Detections, i: int, thick: int) -> None:
     colour, word = style(people, i)
     box = people.xyxy[i]
-    _rectangle(out, box, colour, thick, dashed=word == "held")
+    _rectangle(out, box, colour, thick, dashed=word in ("held", "uncovered"))
     if word == "certified":
         _rectangle(out, box + np.array([-1, -1, 1, 1], np.float32) * 2 * thick, colour, thick, dashed=False)
+
+
+def _words(people: Detections, i: int, size: str) -> str:
     name = f"#{int(people.track[i])} " if people.track is not None and people.track[i] >= 0 else ""
-    label = f"{name}{people.score[i]:.2f} {word} {size}".strip().replace("  ", " ")
-    _label(out, label, (int(box[0]), int(box[1])), scale, colour)
+    return f"{name}{people.score[i]:.2f} {style(people, i)[1]} {size}".strip().replace("  ", " ")
 
 
 def _rectangle(out: UInt8Array, box: Float32Array, colour: Colour, thick: int, *, dashed: bool) -> None:
@@ -100,12 +130,12 @@ def _bones(out: UInt8Array, points: Float32Array, thick: int) -> None:
         cv2.circle(out, tuple(joint), thick + 1, (245, 250, 250), -1, cv2.LINE_AA)
 
 
-def _label(out: UInt8Array, text: str, corner: tuple[int, int], scale: float, colour: Colour) -> None:
+def _label(out: UInt8Array, labels: Labels, text: str, box: Float32Array, scale: float, colour: Colour) -> None:
     (w, h), base = cv2.getTextSize(text, FONT, 0.55 * scale, max(1, round(1.4 * scale)))
     pad = max(2, round(3 * scale))
-    x = int(np.clip(corner[0], 0, max(out.shape[1] - w - 2 * pad, 0)))
-    bottom = corner[1] if corner[1] - h - base - pad >= 0 else corner[1] + h + base + pad
-    cv2.rectangle(out, (x, bottom - h - base - pad), (x + w + 2 * pad, bottom), colour, -1)
+    x, y = (round(v) for v in labels.place(box.tolist(), w + 2 * pad, h + base + pad))
+    bottom = y + h + base + pad
+    cv2.rectangle(out, (x, y), (x + w + 2 * pad, bottom), colour, -1)
     cv2.putText(out, text, (x + pad, bottom - base), FONT, 0.55 * scale, INK, max(1, round(1.4 * scale)), cv2.LINE_AA)
 
 

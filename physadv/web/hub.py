@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from physadv.live.demo import Demo
-from physadv.live.draw import style
+from physadv.live.draw import regions, style
 from physadv.live.meter import Recent
 from physadv.live.vision import Shown
 from physadv.types import Alert, Detections, UInt8Array
@@ -157,7 +157,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),
         "to_seen": None if shown.people.to_seen is None else np.round(shown.people.to_seen, 4).ravel().tolist(),
         "alerts": [
-            {"kind": a.kind, "xyxy": [round(float(v), 1) for v in a.xyxy]} for a in shown.people.alerts if a.xyxy
+            {"kind": a.kind, "xyxy": [round(float(v), 1) for v in box]} for a, box in regions(shown.people)
         ],
         "cry": _cry(shown.people.alerts),
     }

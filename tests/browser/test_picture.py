@@ -1,12 +1,13 @@
 """What the page says of its picture: of the wearers where a pattern is worn, of everybody else where none is."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from physadv.detect.tiny import BlobDetector
-from physadv.types import Detections, UInt8Array
+from physadv.types import Alert, Detections, Frame, UInt8Array
 from tests.browser.stand import Stand, eventually
 
 pytestmark = pytest.mark.browser
@@ -60,3 +61,31 @@ def test_figures_of_a_source_that_has_ended_are_not_kept(stand: Stand) -> None:
     stand.page.wait_for_selector("#veil:not([hidden])", timeout=3000)
     eventually(stand.page, "() => document.getElementById('f-age50').textContent === '–'")
     assert figures(stand.page) == ["–", "–", "–"]
+
+
+MARKS = "() => [...document.querySelectorAll('#marks li:not([hidden])')].map((item) => item.dataset.of)"
+
+
+class Reporting(BlobDetector):
+    """Holds everybody, removes a corner."""
+
+    def detect(self, frame: Frame) -> Detections:
+        found = super().detect(frame)
+        corner = Alert("removed", "", (5.0, 5.0, 60.0, 60.0))
+        return replace(found, held=np.ones(len(found), bool), track=np.arange(len(found)), alerts=(corner,))
+
+
+def test_the_marks_that_are_in_the_picture_are_explained(stand: Stand) -> None:
+    page = stand.page
+    assert page.evaluate(MARKS) == ["plain"]
+    assert stand.demo._vision is not None
+    stand.demo._vision.detector = Reporting()
+    eventually(page, f"() => ({MARKS})().join() === 'held,removed'", timeout=4)
+    placed = page.evaluate(
+        """async () => {
+          const { Labels } = await import("/static/overlay.js");
+          const labels = new Labels(320, 240);
+          return [labels.place([100, 50, 180, 200], 70, 16), labels.place([102, 52, 180, 200], 70, 16)];
+        }"""
+    )
+    assert placed == [[100, 34], [102, 52]]

@@ -4,7 +4,7 @@ import { Changes } from "./changes.js";
 import { StripChart } from "./chart.js";
 import { Defences } from "./defences.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
-import { drawPeople } from "./overlay.js";
+import { drawPeople, marksOf } from "./overlay.js";
 import { Patterns } from "./patterns.js";
 import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
@@ -15,6 +15,7 @@ const changes = new Changes(applyControls);
 const defences = new Defences(options, (defend, ms) => changes.want({ defend }, ms));
 const patterns = new Patterns(changes);
 const world = new SimulatedWorld();
+const MARK_STAYS_MS = 1500;
 let state = null;
 let lastNotice = -1;
 
@@ -34,6 +35,7 @@ function onPicture(header, image, seen) {
   } else {
     paint(canvas, image, header.people, header.alerts, k);
   }
+  explain(marksOf([...header.people, ...(header.bare || [])], header.alerts));
   const defended = header.defences.length > 0;
   say(byId("main-name"), !defended ? "detector" : seen && byId("seen").checked ? "given to the detector" : "defended");
   say(byId("main-says"), summary(header.people, header.top, header.hiding));
@@ -50,6 +52,15 @@ function onPicture(header, image, seen) {
   chart.add(best(header.hiding, header.top), best(header.bare_hiding, header.bare_top), header.conf);
   say(byId("chart-title"), `${header.hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
   world.follow(header.worn, changes.now.wear_size);
+}
+
+/** Explain the marks that are in the picture; one that comes and goes does not make the line flicker. */
+function explain(marks) {
+  const now = performance.now();
+  for (const item of byId("marks").children) {
+    if (marks.has(item.dataset.of)) item.dataset.at = now;
+    item.hidden = !(now - item.dataset.at < MARK_STAYS_MS);
+  }
 }
 
 function paint(canvas, image, people, alerts, k) {

@@ -1,24 +1,59 @@
 // Boxes, scores and skeletons over the picture, in the colours of physadv/live/draw.py.
-const COLOURS = { plain: "#5ce1a6", held: "#ffbe5c", certified: "#6ebeff", alert: "#ff6060" };
+const COLOURS = { plain: "#5ce1a6", held: "#ffbe5c", uncovered: "#c8a5ff", certified: "#6ebeff", alert: "#ff6060" };
 const BONES = [[5, 6], [5, 7], [7, 9], [6, 8], [8, 10], [5, 11], [6, 12], [11, 12], [11, 13], [13, 15], [12, 14], [14, 16], [0, 5], [0, 6]];
 const VISIBLE = 0.5;
 
 /** Draw one answer over a picture that fills the canvas. k: canvas pixels per picture pixel. */
 export function drawPeople(context, people, alerts, k) {
   const unit = Math.max(1, context.canvas.width / 640);
+  const labels = new Labels(context.canvas.width, context.canvas.height);
   context.lineJoin = "round";
   for (const alert of alerts) box(context, alert.xyxy, k, COLOURS.alert, unit * 1.5, [6 * unit, 4 * unit]);
   for (const person of people) if (person.points) skeleton(context, person.points, k, unit);
-  for (const person of people) {
-    const colour = COLOURS[person.mark] || COLOURS.plain;
-    box(context, person.box, k, colour, unit * 2, person.mark === "held" ? [7 * unit, 5 * unit] : []);
-    if (person.mark === "certified") {
-      const [a, b, c, d] = person.box;
-      const m = 4 * unit / k;
-      box(context, [a - m, b - m, c + m, d + m], k, colour, unit * 1.2, []);
-    }
-    label(context, person, k, colour, unit);
+  for (const person of people) outline(context, person, k, unit);
+  // Labels last, so that no box is drawn through one.
+  for (const person of people) label(context, labels, words(person), person.box, k, colourOf(person), unit);
+  for (const alert of alerts) label(context, labels, alert.kind, alert.xyxy, k, COLOURS.alert, unit);
+}
+
+/** Return which marks an answer has, as the legend names them. */
+export function marksOf(people, alerts) {
+  const alert = (a) => (a.kind === "removed" ? "removed" : "alarm");
+  return new Set([...people.map((person) => person.mark || "plain"), ...alerts.map(alert)]);
+}
+
+/** Places for labels, so that none covers another; by the rules of physadv/live/labels.py. */
+export class Labels {
+  constructor(width, height) {
+    Object.assign(this, { width, height, taken: [] });
   }
+
+  place([x1, y1, x2, y2], width, height) {
+    const inside = (x) => Math.min(Math.max(x, 0), Math.max(this.width - width, 0));
+    const rows = [y1 - height, y1, y2 - height, y2];
+    for (let n = 1; n < Math.floor((y2 - y1) / height); n += 1) rows.push(y1 + n * height);
+    const spots = rows.flatMap((y) => [[inside(x1), y], [inside(x2 - width), y]]);
+    const crowded = [inside(x1), Math.min(Math.max(y1 - height, 0), this.height - height)];
+    const [x, y] = spots.find((spot) => this.free(...spot, width, height)) || crowded;
+    this.taken.push([x, y, x + width, y + height]);
+    return [x, y];
+  }
+
+  free(x, y, width, height) {
+    if (y < 0 || y + height > this.height) return false;
+    return !this.taken.some(([a, b, c, d]) => x < c && a < x + width && y < d && b < y + height);
+  }
+}
+
+const colourOf = (person) => COLOURS[person.mark] || COLOURS.plain;
+
+function outline(context, person, k, unit) {
+  const dashed = person.mark === "held" || person.mark === "uncovered";
+  box(context, person.box, k, colourOf(person), unit * 2, dashed ? [7 * unit, 5 * unit] : []);
+  if (person.mark !== "certified") return;
+  const [a, b, c, d] = person.box;
+  const m = 4 * unit / k;
+  box(context, [a - m, b - m, c + m, d + m], k, colourOf(person), unit * 1.2, []);
 }
 
 function box(context, [x1, y1, x2, y2], k, colour, width, dash) {
@@ -29,16 +64,17 @@ function box(context, [x1, y1, x2, y2], k, colour, width, dash) {
   context.setLineDash([]);
 }
 
-function label(context, person, k, colour, unit) {
+function words(person) {
   const track = person.track >= 0 ? `#${person.track} ` : "";
-  const text = `${track}${person.score.toFixed(2)}${person.mark ? " " + person.mark : ""}${person.size ? " " + person.size : ""}`;
+  return `${track}${person.score.toFixed(2)}${person.mark ? " " + person.mark : ""}${person.size ? " " + person.size : ""}`;
+}
+
+function label(context, labels, text, around, k, colour, unit) {
   const size = Math.round(13 * unit);
   context.font = `600 ${size}px ui-monospace, "DejaVu Sans Mono", monospace`;
   const width = context.measureText(text).width + 8 * unit;
   const height = size + 5 * unit;
-  const x = Math.min(Math.max(person.box[0] * k - unit, 0), Math.max(context.canvas.width - width, 0));
-  const above = person.box[1] * k - height;
-  const y = above >= 0 ? above : person.box[1] * k;
+  const [x, y] = labels.place(around.map((v) => v * k), width, height);
   context.fillStyle = colour;
   context.fillRect(x, y, width, height);
   context.fillStyle = "#0b1214";
