@@ -18,10 +18,10 @@ from physadv.types import Alert, BoolArray, Detections, Detector, Float32Array, 
 # A jump of the source's clock by more than this starts the watch anew: another scene, another source.
 JUMP_S = 3.0
 # The same warning for the first moments and for as long as nobody was ever seen.
-TIME_CANNOT_KNOW = Alert(
+UNKNOWN = Alert(
     "notice",
-    "time cannot know: persistence misses only whom it has seen before; a pattern worn from the first frame hides its "
-    "wearer from it",
+    "Persistence can only report people it has already seen. Whoever wore the pattern from the first frame is unknown to "
+    "it.",
 )
 WARM_UP_S = 2.0
 # Only somebody whose usual score is this high can fade: weaker scores come and go by themselves.
@@ -194,7 +194,7 @@ class PersistenceGuard(Guarded):
 
     def _alerts(self, found: Detections, size: tuple[int, int], now: float) -> list[Alert]:
         d = self.defence
-        out = [TIME_CANNOT_KNOW] if not self._anybody or now < WARM_UP_S else []
+        out = [UNKNOWN] if not self._anybody or now < WARM_UP_S else []
         sure = found.xyxy[found.score >= d.sure]
         for track in self._tracks:
             missing = now - track.sure_s

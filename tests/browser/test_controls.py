@@ -60,3 +60,30 @@ def test_what_a_demo_that_is_gone_never_heard_goes_back(stand: Stand) -> None:
         page.click(box, force=True)
         eventually(page, "([box, was]) => document.querySelector(box).checked === was", [box, was])
     stand.problems.clear()
+
+
+def test_every_parameter_says_what_it_is_below_its_name(stand: Stand) -> None:
+    page = stand.page
+    page.click("#defences [data-name=entropy] .icon")
+    for text in ("share of the picture beyond which nothing is removed", "pixels by which each region is grown"):
+        assert page.locator(f"#parameters-entropy small:visible:has-text('{text}')").count() == 1
+    untold = "() => [...document.querySelectorAll('.parameter')].filter((p) => !p.querySelector('small')).length"
+    assert page.evaluate(untold) == 0
+
+
+def test_a_number_out_of_range_is_refused_in_words_and_put_back(stand: Stand) -> None:
+    page = stand.page
+    page.click("#defences [data-name=pixel-deflection] .icon")
+    field = "#parameters-pixel-deflection [data-key=deflections]"
+    for wrong in ("9999999", "-1", "2.5", ""):
+        page.fill(field, wrong)
+        page.keyboard.press("Enter")
+        within_a_second(page, "(field) => document.querySelector(field).value === '2000'", field)
+        within_a_second(page, "() => document.querySelector('.toasts .bad')?.textContent.includes('from 0 to 500000')")
+    page.fill(field, "300")
+    page.check("#defence-pixel-deflection", force=True)
+    until(lambda: stand.demo.controls.defend == "pixel-deflection:deflections=300", 2)
+    page.click("#defences [data-name=probes] .icon")
+    page.fill("#parameters-probes [data-key=seed]", "")
+    page.keyboard.press("Enter")
+    assert "seed" not in (page.text_content(".toasts") or "")

@@ -106,7 +106,7 @@ def test_the_simulated_world_is_drawn_when_it_is_opened_and_changed(stand: Stand
 def test_what_time_cannot_know_is_said_below_the_picture(stand: Stand) -> None:
     stand.page.check("#defence-persistence", force=True)
     stand.page.wait_for_selector("#aside:not([hidden])", timeout=2000)
-    assert "time cannot know" in stand.page.text_content("#aside")
+    assert "people it has already seen" in stand.page.text_content("#aside")
     assert stand.page.is_hidden("#cry")
     assert stand.page.evaluate(
         """() => [...document.querySelectorAll(".pane")].every((pane) =>

@@ -131,7 +131,7 @@ def test_the_alarm_does_not_stand_for_ever() -> None:
 def test_a_pattern_worn_from_the_first_frame_is_said_to_be_beyond_it() -> None:
     out = watch([[(*HERE[:4], 0.08)]] * 120)
     for found in (out[0], out[-1]):
-        assert any(a.kind == "notice" and "time cannot know" in a.text for a in found.alerts)
+        assert any(a.kind == "notice" and "people it has already seen" in a.text for a in found.alerts)
     assert "notice" not in kinds(watch([[HERE]] * 120)[-1])
 
 

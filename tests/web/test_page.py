@@ -268,7 +268,7 @@ def test_what_persistence_has_to_say_is_written_on_the_picture(client: TestClien
             if header["defences"]:
                 break
         assert header["cry"]["kind"] == "notice"
-        assert "time cannot know" in header["cry"]["text"]
+        assert "people it has already seen" in header["cry"]["text"]
 
 
 def test_the_simulated_world_is_drawn_of_the_worn_pattern_once_a_second(client: TestClient, running: Demo) -> None:

@@ -1,5 +1,5 @@
 // Switches for every registered defence, with controls made from the schema of its parameters.
-import { byId, el, say } from "./dom.js";
+import { byId, el, say, toast } from "./dom.js";
 
 // While a slider moves only where it comes to rest is worth a change of the defence.
 const REST_MS = 120;
@@ -93,9 +93,9 @@ export class Defences {
     this.want(pipeline);
   }
 
-  set(name, key, value, schema) {
+  set(name, key, value, usual) {
     const values = { ...(this.values.get(name) || {}) };
-    if (String(value) === String(schema.default)) delete values[key];
+    if (String(value) === String(usual)) delete values[key];
     else values[key] = String(value);
     this.values.set(name, values);
     if (this.pipeline.has(name)) this.want(new Map(this.pipeline).set(name, values), REST_MS);
@@ -104,42 +104,27 @@ export class Defences {
   control(defence, key, raw) {
     const schema = resolved(raw, defence.definitions);
     const title = key.replaceAll("_", " ");
-    const attributes = { "data-key": key, title: raw.description || "" };
-    const change = (event) => {
-      const input = event.target;
-      if (input.type === "number" && (input.value === "" || !input.checkValidity())) return;
-      const value = input.type === "checkbox" ? (input.checked ? "True" : "False") : input.value;
-      this.set(defence.name, key, value, { default: schema.type === "boolean" ? (raw.default ? "True" : "False") : raw.default });
-      const out = input.parentElement.querySelector(".value");
-      if (out) out.textContent = input.value;
-    };
-    if (schema.enum) {
-      const options = schema.enum.map((v) => el("option", { value: String(v), selected: v === raw.default }, String(v)));
-      return el("label", {}, [title, el("select", { ...attributes, onchange: change }, options)]);
-    }
-    if (schema.type === "boolean") {
-      return el("label", {}, [title, el("input", { ...attributes, type: "checkbox", checked: raw.default === true, onchange: change })]);
-    }
-    const whole = schema.type === "integer";
-    const low = schema.minimum ?? schema.exclusiveMinimum, high = schema.maximum ?? schema.exclusiveMaximum;
-    if (["number", "integer"].includes(schema.type) && low !== undefined && high !== undefined && high - low <= 1000 && raw.default !== null) {
-      const step = whole ? (schema.multipleOf ?? 1) : stepFor(high - low);
-      const edge = (bound, exclusive, sign) => (exclusive === undefined ? bound : bound + sign * step);
-      const range = el("input", {
-        ...attributes, type: "range", step: String(step), min: String(edge(low, schema.minimum === undefined ? 1 : undefined, 1)),
-        max: String(edge(high, schema.maximum === undefined ? 1 : undefined, -1)), oninput: change,
-      });
-      range.value = String(raw.default);
-      return el("label", {}, [title, el("span", { class: "number value" }, String(raw.default)), range]);
-    }
-    if (["number", "integer"].includes(schema.type)) {
-      const input = el("input", { ...attributes, type: "number", step: whole ? "1" : "any", min: low === undefined ? undefined : String(low), max: high === undefined ? undefined : String(high), onchange: change });
-      input.value = raw.default ?? "";
-      return el("label", {}, [title, input]);
-    }
-    const input = el("input", { ...attributes, type: "text", onchange: change });
-    input.value = raw.default ?? "";
-    return el("label", {}, [title, input]);
+    const about = `about-${defence.name}-${key}`;
+    const input = field(schema, raw.default);
+    input.dataset.key = key;
+    if (raw.description) input.setAttribute("aria-describedby", about);
+    input.addEventListener(input.type === "range" ? "input" : "change", () => {
+      const wrong = input.type === "number" && !fits(schema, input.value) && (input.value || raw.default !== null);
+      if (wrong) {
+        toast(`${title}: expected ${limits(schema)}, so it stays as it was`, { bad: true });
+        this.fill(defence.name);
+        return;
+      }
+      const python = (yes) => (yes ? "True" : "False");
+      const value = input.type === "checkbox" ? python(input.checked) : input.value;
+      const usual = schema.type === "boolean" ? python(raw.default) : raw.default ?? "";
+      this.set(defence.name, key, value, usual);
+      say(input.parentElement.querySelector(".value"), input.value);
+    });
+    return el("div", { class: "parameter" }, [
+      el("label", {}, [title, input.type === "range" ? el("span", { class: "number value" }, String(raw.default)) : null, input]),
+      raw.description ? el("small", { id: about }, raw.description) : null,
+    ]);
   }
 
   /** Put the values of a pipeline from elsewhere into the controls. */
@@ -177,6 +162,39 @@ function resolved(schema, definitions) {
   if (out.$ref) out = { ...out, ...definitions[out.$ref.split("/").pop()] };
   if (out.const !== undefined) out = { ...out, enum: [out.const] };
   return out;
+}
+
+/** Return the input for a parameter, at its default. */
+function field(schema, value) {
+  if (schema.enum) {
+    return el("select", {}, schema.enum.map((v) => el("option", { value: String(v), selected: v === value }, String(v))));
+  }
+  if (schema.type === "boolean") return el("input", { type: "checkbox", checked: value === true });
+  if (!["number", "integer"].includes(schema.type)) return el("input", { type: "text", value: value ?? "" });
+  const whole = schema.type === "integer";
+  const low = schema.minimum ?? schema.exclusiveMinimum, high = schema.maximum ?? schema.exclusiveMaximum;
+  if (low === undefined || high === undefined || high - low > 1000 || value === null) {
+    return el("input", { type: "number", step: whole ? "1" : "any", value: String(value ?? "") });
+  }
+  const step = whole ? (schema.multipleOf ?? 1) : stepFor(high - low);
+  const min = schema.minimum ?? low + step, max = schema.maximum ?? high - step;
+  const range = el("input", { type: "range", step: String(step), min: String(min), max: String(max) });
+  range.value = String(value);
+  return range;
+}
+
+/** Return whether a number, as text, is one that the schema allows. */
+function fits(schema, text) {
+  const n = Number(text);
+  if (text === "" || !Number.isFinite(n) || (schema.type === "integer" && !Number.isInteger(n))) return false;
+  return n >= (schema.minimum ?? -Infinity) && n <= (schema.maximum ?? Infinity)
+    && n > (schema.exclusiveMinimum ?? -Infinity) && n < (schema.exclusiveMaximum ?? Infinity);
+}
+
+function limits(schema) {
+  const words = { minimum: "from", exclusiveMinimum: "above", maximum: "to", exclusiveMaximum: "below" };
+  const bounds = Object.entries(words).filter(([key]) => schema[key] !== undefined).map(([key, word]) => `${word} ${schema[key]}`);
+  return [schema.type === "integer" ? "a whole number" : "a number", ...bounds].join(" ");
 }
 
 const stepFor = (span) => 10 ** Math.floor(Math.log10(span / 60));
