@@ -33,7 +33,7 @@ class Tape:
                 raise RecordingError(f"already recording to {self._last['path']}; stop that first")
             path = path or self._fresh()
             self._recorder = Recorder(path, RecordSettings(clean=clean), session)
-            self._last = {"path": str(path), "since_s": time.time()}
+            self._last = {"path": str(path), "since_s": time.time(), "clean": clean}
             return path
 
     def stop(self) -> Path | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
 
+import numpy as np
+
 from physadv.errors import DefenceError
 from physadv.live.draw import drawn
 from physadv.live.settings import Controls
@@ -57,6 +59,13 @@ class Shown:
         return drawn(
             self.frame.pixels, self.people, skeleton=self.controls.skeleton, lines=self.lines, sizes=self.sizes
         )
+
+    def snapshot(self) -> UInt8Array:
+        """Return what the page shows: the annotated picture, right of the bare detector's where that is compared."""
+        if self.bare is None:
+            return self.annotated
+        bare = drawn(self.frame.pixels, self.bare, skeleton=self.controls.skeleton, lines=("bare",))
+        return np.hstack([bare, self.annotated])
 
 
 class SwitchedOff(Exception):

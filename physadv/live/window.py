@@ -139,7 +139,7 @@ def _press(demo: Demo, key: str) -> None:
             demo.start_recording()
         elif key == "s" and demo.latest is not None:
             path = demo.settings.recordings / f"snapshot-{time.strftime('%Y%m%d-%H%M%S')}.png"
-            write_png(path, demo.latest.annotated)
+            write_png(path, demo.latest.snapshot())
             demo.notices.add("info", "snapshot", f"saved {path}")
         elif key == "k":
             demo.control(skeleton=not controls.skeleton)

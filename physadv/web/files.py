@@ -12,10 +12,12 @@ from fastapi.responses import FileResponse, Response
 
 from physadv.errors import DataError, PatchError
 from physadv.patch import Patch, png_bytes
+from physadv.recording import Paths
 from physadv.web.room import Room
 
 MAX_UPLOAD = 10_000_000
 THUMBNAIL = 160
+TYPES = {".mp4": "video/mp4", ".jsonl": "application/jsonl"}
 
 
 def router(room: Room) -> APIRouter:
@@ -59,26 +61,39 @@ def router(room: Room) -> APIRouter:
         shown = demo.latest
         if shown is None:
             raise DataError("no picture has been shown yet")
-        _, data = cv2.imencode(".png", cv2.cvtColor(shown.annotated, cv2.COLOR_RGB2BGR))
+        _, data = cv2.imencode(".png", cv2.cvtColor(shown.snapshot(), cv2.COLOR_RGB2BGR))
         head = {"content-disposition": f'attachment; filename="physadv-{shown.frame.index:06d}.png"'}
         return Response(data.tobytes(), media_type="image/png", headers=head)
 
     @out.get("/recordings")
     def recordings() -> list[dict[str, Any]]:
+        recording = demo.state()["recording"]
+        running = Path(recording["path"]) if recording["on"] else None
         folder = demo.settings.recordings
-        videos = sorted(folder.glob("*.mp4"), key=lambda p: p.stat().st_mtime, reverse=True) if folder.is_dir() else []
-        return [{"name": p.name, "bytes": p.stat().st_size} for p in videos[:50]]
+        videos = [p for p in folder.glob("*.mp4") if not p.name.endswith(".clean.mp4") and p != running]
+        return [_recorded(p) for p in sorted(videos, key=lambda p: p.stat().st_mtime, reverse=True)[:50]]
 
     @out.get("/recordings/{name}")
     def recording(name: str) -> Response:
         path = demo.settings.recordings / name
         # The pattern leaves no way out of the folder.
-        if not re.fullmatch(r"[\w][\w.\-]*\.mp4", name) or not path.is_file():
+        if not re.fullmatch(r"[\w][\w.\-]*\.(mp4|jsonl)", name) or not path.is_file():
             raise DataError(f"{name}: no such recording")
-        return FileResponse(path, media_type="video/mp4", filename=name)
+        return FileResponse(path, media_type=TYPES[path.suffix], filename=name)
 
     return out
 
 
 def _described(patch: Patch, name: str, *, own: bool) -> dict[str, Any]:
     return {"name": name, "own": own, "target": patch.target, "size_mm": list(patch.size_mm)}
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """Return the names of a recording's files: clean is the untouched video, data a line for each picture, or None."""
+    files = Paths.of(path)
+    beside = {"clean": files.clean, "data": files.jsonl}
+    return {
+        "name": path.name,
+        "bytes": path.stat().st_size,
+        **{what: file.name if file.is_file() else None for what, file in beside.items()},
+    }

@@ -156,9 +156,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "people": _people(shown.people, skeleton=shown.controls.skeleton, sizes=shown.sizes),
         "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),
         "to_seen": None if shown.people.to_seen is None else np.round(shown.people.to_seen, 4).ravel().tolist(),
-        "alerts": [
-            {"kind": a.kind, "xyxy": [round(float(v), 1) for v in box]} for a, box in regions(shown.people)
-        ],
+        "alerts": [{"kind": a.kind, "xyxy": [round(float(v), 1) for v in box]} for a, box in regions(shown.people)],
         "cry": _cry(shown.people.alerts),
     }
     head = json.dumps(header, separators=(",", ":")).encode()

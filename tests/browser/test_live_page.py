@@ -120,9 +120,9 @@ def test_recording_from_the_page_gives_a_file_that_plays(stand: Stand) -> None:
     eventually(page, "() => document.getElementById('record').getAttribute('aria-pressed') === 'true'")
     until(lambda: stand.demo.state()["recording"]["written"] > 15)
     page.click("#record")
-    page.wait_for_selector("#recorded a", timeout=5000)
+    page.wait_for_selector("#recordings a", timeout=5000)
     with page.expect_download() as download:
-        page.click("#recorded a")
+        page.click("#recordings a")
     with av.open(str(download.value.path())) as container:
         count = sum(1 for _ in container.decode(video=0))
     assert count > 15

@@ -259,6 +259,27 @@ def test_what_cannot_be_written_is_said_in_one_line(
     assert (answer.status_code, answer.json()) == (status, {"error": says})
 
 
+def test_a_recording_is_listed_with_its_untouched_video_and_data(client: TestClient, running: Demo) -> None:
+    name = client.post("/api/recording", json={"on": True, "clean": True}).json()["name"]
+    assert running.state()["recording"]["clean"] is True
+    until(lambda: running.state()["recording"]["written"] > 5)
+    assert client.get("/api/recordings").json() == []
+    client.post("/api/recording", json={"on": False})
+    (one,) = client.get("/api/recordings").json()
+    stem = name.removesuffix(".mp4")
+    assert [one["name"], one["clean"], one["data"]] == [name, f"{stem}.clean.mp4", f"{stem}.jsonl"]
+    assert client.get(f"/api/recordings/{one['clean']}").content[4:8] == b"ftyp"
+    assert json.loads(client.get(f"/api/recordings/{one['data']}").text.splitlines()[0])
+
+
+def test_a_snapshot_shows_both_panes_side_by_side(client: TestClient, running: Demo) -> None:
+    client.post("/api/controls", json={"defend": "median"})
+    until(lambda: running.latest is not None and running.latest.bare is not None)
+    image = cv2.imdecode(np.frombuffer(client.get("/api/snapshot.png").content, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (240, 640, 3)
+
+
 def test_what_persistence_has_to_say_is_written_on_the_picture(client: TestClient) -> None:
     assert client.post("/api/controls", json={"defend": "persistence"}).status_code == 200
     with web_socket(client, "/ws/pictures") as socket:

@@ -6,6 +6,7 @@ import { Defences } from "./defences.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
 import { drawPeople, marksOf } from "./overlay.js";
 import { Patterns } from "./patterns.js";
+import { Recordings } from "./recordings.js";
 import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
 
@@ -14,6 +15,7 @@ const chart = new StripChart(byId("chart"));
 const changes = new Changes(applyControls);
 const defences = new Defences(options, (defend, ms) => changes.want({ defend }, ms));
 const patterns = new Patterns(changes);
+const recordings = new Recordings();
 const world = new SimulatedWorld();
 const MARK_STAYS_MS = 1500;
 let state = null;
@@ -125,7 +127,7 @@ function onState(next) {
   byId("claims").hidden = !claims;
   say(byId("claims"), claims);
   showSource(source);
-  showRecording(state.recording);
+  recordings.follow(state.recording);
   changes.heard(controls);
   patterns.update(state.patches);
   showNotices(state.notices);
@@ -172,12 +174,6 @@ function veil(what, detail) {
 function badge(name, text) {
   byId("link").dataset.state = name;
   say(byId("link"), text);
-}
-
-function showRecording(recording) {
-  byId("record").setAttribute("aria-pressed", String(recording.on));
-  const seconds = recording.on ? Math.max(0, Math.floor(Date.now() / 1000 - recording.since_s)) : 0;
-  say(byId("record-says"), recording.on ? `Stop ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : "Record");
 }
 
 function showNotices(notices) {
@@ -230,14 +226,7 @@ byId("compare").addEventListener("change", (event) => control({ compare: event.t
 byId("seen").addEventListener("change", (event) => stream.wantSeen(event.target.checked));
 for (const form of document.querySelectorAll("main form")) form.addEventListener("submit", (event) => event.preventDefault());
 
-byId("record").addEventListener("click", () => attempt(async () => {
-  const on = byId("record").getAttribute("aria-pressed") !== "true";
-  const answer = await api("/api/recording", { on, clean: byId("record-clean").checked });
-  showRecording({ on: answer.on, since_s: Date.now() / 1000 });
-  if (on || !answer.name) return;
-  byId("recorded").hidden = false;
-  byId("recorded").replaceChildren("Saved ", el("a", { href: `/api/recordings/${encodeURIComponent(answer.name)}`, download: answer.name }, answer.name));
-}));
+byId("record").addEventListener("click", () => recordings.toggle());
 byId("snapshot").addEventListener("click", snapshot);
 byId("fullscreen").addEventListener("click", fullscreen);
 

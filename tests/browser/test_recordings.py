@@ -1,0 +1,30 @@
+"""Recordings on the page: every file of each, in every tab."""
+
+import pytest
+
+from tests.browser.stand import Stand, eventually
+from tests.live.scene import until
+
+pytestmark = pytest.mark.browser
+LINKS = "() => [...document.querySelectorAll('#recordings-list a')].map((link) => link.textContent).join()"
+
+
+def test_all_files_of_a_recording_are_offered_in_both_tabs(stand: Stand) -> None:
+    page, other = stand.page, stand.open()
+    page.check("#record-clean", force=True)
+    page.click("#record")
+    eventually(other, "() => document.getElementById('record').getAttribute('aria-pressed') === 'true'")
+    for tab in (page, other):
+        eventually(tab, "() => document.getElementById('record-clean').disabled")
+        assert tab.is_checked("#record-clean")
+    until(lambda: stand.demo.state()["recording"]["written"] > 5)
+    other.click("#record")
+    for tab in (page, other):
+        eventually(tab, f"() => ({LINKS})() === 'video,untouched video,data'", timeout=5)
+        assert tab.is_visible("#recordings a")
+        assert tab.is_enabled("#record-clean")
+    with page.expect_download() as download:
+        page.click("#recordings a:has-text('untouched')")
+    assert download.value.suggested_filename.endswith(".clean.mp4")
+    later = stand.open()
+    eventually(later, "() => document.getElementById('recordings-count').textContent === '1'")
