@@ -26,6 +26,17 @@ TALL = Patch(
 )
 SHOWN = "(mm) => new URLSearchParams(document.getElementById('show').search).get('mm') === mm"
 
+# Whether a line stands next after the row of a field, which is marked as wrong.
+BELOW = """([id, text]) => {
+  const field = document.getElementById(id);
+  const note = field.closest(".stack > *").nextElementSibling;
+  return field.getAttribute("aria-invalid") === "true" && !note.hidden && note.textContent === text;
+}"""
+DRAWN = """() => {
+  const [sheet, count] = ["preview", "which"].map((id) => document.getElementById(id));
+  return sheet.naturalWidth > 0 && count.textContent.startsWith("1 /");
+}"""
+
 
 class Desk:
     """The page on a pattern that is not square, a calibrated camera, and what the page asked for."""
@@ -92,7 +103,7 @@ def test_a_size_for_a_person_is_printed_advised_on_and_shown_alike(desk: Desk) -
     assert download.value.suggested_filename == "tall.pdf"
 
     page.fill("#scale", "3")
-    eventually(page, "() => document.getElementById('verdict').textContent.includes('Side, as a share')")
+    eventually(page, BELOW, ["scale", "Side, as a share: expected a fraction of the person above 0 and under 1, got 3"])
     assert page.get_attribute("#show", "href") is None and page.text_content("#comes-to") == ""
 
 
@@ -107,3 +118,41 @@ def test_advice_takes_a_calibrated_camera(desk: Desk) -> None:
     page.select_option("#camera", "")
     assert page.is_visible("#fov") and page.is_visible("#resolution")
     eventually(page, until_pixels, round(320 / np.tan(np.radians(30)) * side_cm / 300))
+
+
+def test_what_cannot_be_printed_is_said_beside_its_field_and_shows_nothing_of_before(desk: Desk) -> None:
+    page = desk.page
+    eventually(page, DRAWN)
+    assert advised(desk) and page.text_content("#verdict")
+    page.fill("#size", "0")
+    # What was said of the choice before goes at once, not when the server has answered.
+    assert page.text_content("#verdict") == page.text_content("#pixels") == ""
+    eventually(page, BELOW, ["size", "Width: expected a length above zero, got 0cm"])
+    assert page.get_attribute("#preview", "src") is None and page.text_content("#which") == ""
+    assert page.is_disabled("#get") and page.is_disabled("#get-png") and page.is_disabled("#after")
+    assert page.text_content("#verdict") == page.text_content("#comes-to") == ""
+
+    page.fill("#size", "")
+    eventually(page, SHOWN, "250")
+    eventually(page, DRAWN)
+    assert page.get_attribute("#size", "placeholder") == "25" and advised(desk)["size"] == 25
+    assert page.is_enabled("#get") and page.is_hidden("#wrong")
+    assert page.get_attribute("#size", "aria-invalid") is None
+
+    page.fill("#fov", "200")
+    eventually(page, BELOW, ["fov", "Field of view: expected 5 to 160 degrees across the picture, got 200"])
+    assert page.text_content("#verdict") == page.text_content("#pixels") == "" and page.is_enabled("#get")
+    page.fill("#fov", "70")
+    eventually(page, "() => document.getElementById('verdict').textContent !== ''")
+    assert page.is_hidden("#wrong-view")
+
+
+def test_panels_are_offered_for_t_shirt_patterns_alone(desk: Desk) -> None:
+    page = desk.page
+    panels = "#garment [value=panels]"
+    assert page.is_disabled(panels) and "for T-shirt patterns" in page.text_content(panels)
+    page.select_option("#pattern", "shirt-v2")
+    assert page.is_enabled(panels) and "for T-shirt patterns" not in page.text_content(panels)
+    page.select_option("#garment", "panels")
+    page.select_option("#pattern", "tall")
+    assert page.input_value("#garment") == "" and page.input_value("#paper") == "a4" and page.is_disabled(panels)

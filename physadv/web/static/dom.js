@@ -18,7 +18,10 @@ const SILENT = "the demo does not answer; is it still running?";
 
 export const byId = (id) => document.getElementById(id);
 
-/** Return the JSON answer of our server; a body makes it a POST. Throws Error with the server's one line. */
+/** Return the server's one line as an Error; `field` is the flag it is about, where it says so. */
+export const told = ({ error, field }, answer) => Object.assign(new Error(error || `${answer.status} ${answer.statusText}`), { field });
+
+/** Return the JSON answer of our server; a body makes it a POST. Throws what `told` returns. */
 export async function api(path, body) {
   const options = body === undefined ? {} : {
     method: "POST",
@@ -32,7 +35,7 @@ export async function api(path, body) {
     throw new Error(SILENT);
   }
   const value = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(value.error || `${answer.status} ${answer.statusText}`);
+  if (!answer.ok) throw told(value, answer);
   return value;
 }
 

@@ -1,11 +1,18 @@
 // The print page: choices on the left, the sheet on the right, advice before paper is spent.
-import { api, attempt, byId, download, el, say, settled, toast } from "./dom.js";
+import { api, attempt, byId, download, el, say, settled, toast, told } from "./dom.js";
 
 const options = await api("/api/print/options").catch((error) => { toast(error.message, { bad: true }); return null; });
 const asked = new URLSearchParams(location.search);
-let sheet = 0, sheets = 1, profile = null, running = 0, measuring = 0;
+let sheet = 0, sheets = 1, profile = null, running = 0, measuring = 0, advising = 0;
 // Of the print in cm, as the server has it; null until it has said, or where there can be no such print.
 let size = null;
+// Whether the server could draw what was chosen last.
+let printable = true;
+// What an error is about -> the field for it here.
+const FIELDS = {
+  size: "size", "for-person": "person", "person-height": "person", scale: "scale", garment: "garment", paper: "paper",
+  printer: "printer", cmyk: "profile", fov: "fov", resolution: "resolution", distance: "distance", imgsz: "imgsz",
+};
 
 const choice = (value, text = value) => el("option", { value }, text);
 if (options) {
@@ -24,7 +31,44 @@ if (options) {
 }
 
 const pattern = () => options?.patterns.find((p) => p.name === byId("pattern").value);
-const ownSize = () => { if (pattern()) byId("size").value = (pattern().size_mm[0] / 10).toFixed(1).replace(".0", ""); };
+const ownSize = () => {
+  if (!pattern()) return;
+  const cm = (pattern().size_mm[0] / 10).toFixed(1).replace(".0", "");
+  // The pattern's own size is what an empty field stands for.
+  Object.assign(byId("size"), { value: cm, placeholder: cm });
+};
+
+/** Say what is wrong, below the field it is about, or at the note's home where none is known. */
+function point(note, error) {
+  settle(note);
+  const field = byId(FIELDS[error.field]);
+  if (field) {
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", note.id);
+    field.closest(".stack > *").after(note);
+    field.closest("details")?.setAttribute("open", "");
+  } else {
+    byId(note.dataset.home).before(note);
+  }
+  note.hidden = false;
+  say(note, error.message);
+}
+
+/** Take back what was wrong. */
+function settle(note) {
+  note.hidden = true;
+  say(note, "");
+  for (const field of document.querySelectorAll(`[aria-describedby="${note.id}"]`)) {
+    field.removeAttribute("aria-invalid");
+    field.removeAttribute("aria-describedby");
+  }
+}
+
+/** Offer the print for download, or not: what cannot be drawn cannot be had. */
+function offer(yes) {
+  printable = yes;
+  for (const id of ["get", "get-png"]) byId(id).disabled = !yes;
+}
 
 /** Return the print as the server takes it. */
 function wanted() {
@@ -47,7 +91,7 @@ async function preview() {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ ...wanted(), sheet }),
     });
     if (mine !== running) return;
-    if (!answer.ok) throw new Error((await answer.json()).error);
+    if (!answer.ok) throw told(await answer.json().catch(() => ({})), answer);
     sheets = Number(answer.headers.get("x-sheets"));
     const address = URL.createObjectURL(await answer.blob());
     const image = byId("preview");
@@ -55,12 +99,25 @@ async function preview() {
     image.src = address;
     image.classList.remove("old");
     say(byId("working"), "");
+    settle(byId("wrong"));
+    offer(true);
     say(byId("which"), `${sheet + 1} / ${sheets}`);
     byId("before").disabled = sheet === 0;
     byId("after").disabled = sheet + 1 >= sheets;
   } catch (error) {
-    if (mine === running) say(byId("working"), error.message);
+    if (mine === running) undrawn(error);
   }
+}
+
+/** Show no sheet rather than one of the choices before. */
+function undrawn(error) {
+  URL.revokeObjectURL(byId("preview").src);
+  byId("preview").removeAttribute("src");
+  say(byId("working"), "");
+  say(byId("which"), "");
+  for (const id of ["before", "after"]) byId(id).disabled = true;
+  offer(false);
+  point(byId("wrong"), error);
 }
 
 /** Learn how large the print comes out: the server knows the rules for people and patterns that are not square. */
@@ -77,21 +134,22 @@ async function measure() {
     if (byId("control").value) query.set("kind", byId("control").value);
     byId("show").href = `/show?${query}`;
     await advise();
-  } catch (error) {
-    if (mine !== measuring) return;
-    say(byId("comes-to"), "");
-    unsure(error);
+  } catch {
+    // The preview says what is wrong: it asks for the same print.
+    if (mine === measuring) say(byId("comes-to"), "");
   }
 }
 
-function unsure(error) {
-  say(byId("verdict"), error.message);
+/** Say nothing of a print, or of a camera, that are not the ones chosen any more. */
+function unsure() {
+  say(byId("verdict"), "");
   say(byId("pixels"), "");
-  byId("verdict").dataset.enough = "no";
+  delete byId("verdict").dataset.enough;
 }
 
 async function advise() {
   say(byId("distance-out"), `${byId("distance").value} m`);
+  const mine = ++advising;
   if (!size) return;
   const [width, height] = byId("resolution").value.split("x").map(Number);
   try {
@@ -100,6 +158,8 @@ async function advise() {
       size: size.width_cm, person: Number(byId("person").value) || 170,
       imgsz: Number(byId("imgsz").value), distance: Number(byId("distance").value),
     });
+    if (mine !== advising) return;
+    settle(byId("wrong-view"));
     say(byId("verdict"), got.text);
     byId("verdict").dataset.enough = got.enough === null ? "" : got.enough ? "yes" : "no";
     const percent = (x) => `${Math.round(x * 100)} %`;
@@ -108,7 +168,9 @@ async function advise() {
       ? ` Expected there: ${percent(got.expected.asr)} of people hidden (${percent(got.expected.low)} to ${percent(got.expected.high)}, about ${got.expected.people} measured).` : "";
     say(byId("pixels"), `The detector sees it as ${Math.round(got.side_px)} pixels on a person of ${Math.round(got.person_px)}${part}.${hope}`);
   } catch (error) {
-    unsure(error);
+    if (mine !== advising) return;
+    unsure();
+    point(byId("wrong-view"), error);
   }
 }
 
@@ -118,10 +180,21 @@ async function get(kind, button) {
     const name = await download(`/api/print/file?${new URLSearchParams({ ...wanted(), kind })}`, `print${kind}`);
     toast(`${name} is in your downloads`);
   });
-  button.disabled = false;
+  button.disabled = !printable;
+}
+
+/** Offer panels for patterns that repeat without a seam, which are those for T-shirts. */
+function arrangePanels() {
+  const panels = byId("garment").querySelector("[value=panels]");
+  panels.disabled = pattern()?.target !== "tshirt";
+  say(panels, `T-shirt panels to cut and sew${panels.disabled ? ": for T-shirt patterns" : ""}`);
+  if (!panels.selected || !panels.disabled) return;
+  byId("garment").value = "";
+  byId("paper").value = "a4";
 }
 
 function arrange() {
+  arrangePanels();
   const garment = byId("garment").value;
   byId("shirt-field").hidden = garment !== "panels";
   byId("paper-field").hidden = garment === "dtg";
@@ -132,7 +205,11 @@ function arrange() {
   byId("size").disabled = Boolean(byId("person").value);
   // Until the server has said how large it is there is nothing to show; what it says of the choice before is old.
   size = null;
+  for (const id of ["wrong", "wrong-view"]) settle(byId(id));
+  unsure();
   measuring += 1;
+  advising += 1;
+  running += 1;
   byId("show").removeAttribute("href");
 }
 
