@@ -20,7 +20,7 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import FabricationError, PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.size_curve import CANVAS, measure, subjects
-from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
+from physadv.fabricate.advise import Optics, SizeCurve, View, advise, is_garment, seen, width_cm
 from physadv.fabricate.units import length_mm
 from physadv.patch import SHIPPED, Patch, load_patch, save_tensors
 
@@ -30,7 +30,10 @@ class Command(BaseCommand):
 
     patch: CliPositionalArg[str] = Field(description="a shipped name (chest-v1), a patch file or a run folder")
     distance: str = Field(default="3m", description="from camera to person")
-    size: str | None = Field(default=None, description="printed width, such as 40cm; without it the pattern's own")
+    size: str | None = Field(
+        default=None,
+        description="printed width, such as 40cm; without it the pattern's own. A T-shirt is as large as its wearer",
+    )
     fov: float | None = Field(
         default=None, description="degrees that the camera sees from left to right; 60 unless given"
     )
@@ -56,6 +59,7 @@ class Command(BaseCommand):
         Raises: FabricationError if flags do not go together.
         """
         patch = load_patch(self.patch)
+        width = width_cm(patch, None if self.size is None else length_mm(self.size, name="--size") / 10)
         optics = self._optics()
         distance = length_mm(self.distance, name="--distance") / 1000
         person = length_mm(self.person_height, name="--person-height") / 10
@@ -63,16 +67,10 @@ class Command(BaseCommand):
             patch = self._measured(patch)
         elif self.images is not None:
             raise FabricationError("--images: only of use with --measure, which measures the size curve on them")
-        width = patch.size_mm[0] / 10 if self.size is None else length_mm(self.size, name="--size") / 10
         aspect = patch.size_mm[1] / patch.size_mm[0]
         console = Console(highlight=False, soft_wrap=True)
         view = seen(optics, distance_m=distance, side_cm=width * aspect**0.5, person_cm=person)
-        part = "whole in the picture" if view.shown == 1 else f"{view.shown:.0%} of the body in the picture"
-        console.print(
-            f"{width:g} cm at {distance:g} m: {view.side_px:.0f} detector pixels on a person of {view.person_px:.0f}, "
-            f"{part}",
-            markup=False,
-        )
+        console.print(_appears(patch, view, width, distance), markup=False)
         table = patch.record.get("size_curve")
         if table is None:
             console.print(
@@ -87,11 +85,12 @@ class Command(BaseCommand):
         )
         got = found.expected
         console.print(
-            f"expected: {got.asr:.0%} of people hidden ({got.low:.0%} to {got.high:.0%}, about {got.people} people; "
-            f"{curve.about.get('detector', 'detector')} at confidence {curve.about.get('conf', 0.25):g})",
+            f"expected: {got.asr:.0%} of people hidden ({got.low:.0%} to {got.high:.0%}, measured on {got.people} people "
+            f"in photographs; {curve.about.get('detector', 'detector')} at confidence {curve.about.get('conf', 0.25):g})",
             markup=False,
         )
-        console.print(found.text, style="green" if found.enough else "yellow", markup=False)
+        text = f"{found.text} or a lower --wanted" if found.hopeless else found.text
+        console.print(text, style="green" if found.enough else "yellow", markup=False)
         return 0
 
     def _optics(self) -> Optics:
@@ -133,6 +132,15 @@ class Command(BaseCommand):
         if Path(self.patch).is_file() and Path(self.patch) != path:
             print(f"a picture holds no size curve: name that file from now on, physadv advise {path}")
         return patch
+
+
+def _appears(patch: Patch, view: View, width: float, distance: float) -> str:
+    """Return how large pattern and wearer appear to the detector, in words."""
+    part = "whole in the picture" if view.shown == 1 else f"{view.shown:.0%} of the body in the picture"
+    if is_garment(patch):
+        return f"worn over the torso at {distance:g} m: on a person of {view.person_px:.0f} detector pixels, {part}"
+    person = f"on a person of {view.person_px:.0f}"
+    return f"{width:g} cm at {distance:g} m: {view.side_px:.0f} detector pixels {person}, {part}"
 
 
 def held_out(pictures: list[LabelledPicture], patch: Patch) -> list[LabelledPicture]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from physadv.camera.lens import PERSON_CM
 from physadv.errors import FabricationError, PatchError
+from physadv.patch import Patch
 
 # A camera is pointed so that a little room is left over the head.
 HEADROOM = 0.05
@@ -202,6 +203,30 @@ class Advice:
     farthest_m: float | None
     text: str
 
+    @property
+    def hopeless(self) -> bool:
+        """Return whether no size and no distance would do."""
+        return not self.enough and self.smallest_cm is None and self.farthest_m is None
+
+
+def is_garment(patch: Patch) -> bool:
+    """Return whether a pattern is worn as a whole shirt, which is as large as its wearer."""
+    return patch.target == "tshirt"
+
+
+def width_cm(patch: Patch, asked_cm: float | None) -> float:
+    """Return the width that advice is about: as asked, or the pattern's own.
+
+    Raises: FabricationError if another is asked for of a garment, which has no other.
+    """
+    if asked_cm is None:
+        return patch.size_mm[0] / 10
+    if is_garment(patch):
+        raise FabricationError(
+            f"--size: {patch.name} is worn as a whole T-shirt, which is as large as its wearer; leave the size out"
+        )
+    return asked_cm
+
 
 def advise(
     curve: SizeCurve,
@@ -272,7 +297,7 @@ def _sentence(
         return f"{what} at {here}: {' or '.join(w for w in (other, nearer) if w)}"
     return (
         f"not strong enough at {here}: no size up to {largest_cm:g} cm hides {wanted:.0%} of people there, and "
-        f"{width_cm:g} cm does at no distance; use another pattern or a lower --wanted"
+        f"{width_cm:g} cm does at no distance; use another pattern"
     )
 
 
@@ -282,5 +307,4 @@ def _of_garment(distance_m: float, enough: bool, farthest: float | None, wanted:
         return f"works at {here}" + (f", up to {farthest:g} m" if farthest and farthest > distance_m + 0.05 else "")
     if farthest is not None:
         return f"{'too far' if farthest < distance_m else 'not strong enough'} at {here}: stand at {farthest:g} m"
-    other = "use another pattern or a lower --wanted"
-    return f"not strong enough at {here}: hides {wanted:.0%} of people at no distance; {other}"
+    return f"not strong enough at {here}: hides {wanted:.0%} of people at no distance; use another pattern"

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from physadv.camera.profile import NAME, CameraProfile, PrinterProfile
 from physadv.controls import CONTROLS, Control, control
 from physadv.errors import FabricationError
-from physadv.fabricate.advise import Optics, SizeCurve, advise, seen
+from physadv.fabricate.advise import Optics, SizeCurve, advise, is_garment, seen, width_cm
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.poster import preview_png, print_patch, printed_size
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize
@@ -195,10 +195,10 @@ def _optics(question: Question) -> Optics:
 def _advice(patch: Patch, question: Question) -> dict[str, Any]:
     optics = _optics(question)
     aspect = patch.size_mm[1] / patch.size_mm[0]
-    width = question.size if question.size is not None else patch.size_mm[0] / 10
+    width = width_cm(patch, question.size)
     view = seen(optics, distance_m=question.distance, side_cm=width * aspect**0.5, person_cm=question.person)
     out: dict[str, Any] = {
-        "side_px": round(view.side_px, 1),
+        "side_px": None if is_garment(patch) else round(view.side_px, 1),
         "person_px": round(view.person_px, 1),
         "shown": round(view.shown, 3),
         "expected": None,

@@ -152,6 +152,10 @@ def test_panels_are_offered_for_t_shirt_patterns_alone(desk: Desk) -> None:
     panels = "#garment [value=panels]"
     assert page.is_disabled(panels) and "for T-shirt patterns" in page.text_content(panels)
     page.select_option("#pattern", "shirt-v2")
+    eventually(
+        page, "() => document.getElementById('pixels').textContent.startsWith('Worn over the torso, on a person of 3')"
+    )
+    assert "people in photographs)" in page.text_content("#pixels") and desk.asked[-1]["size"] is None
     assert page.is_enabled(panels) and "for T-shirt patterns" not in page.text_content(panels)
     page.select_option("#garment", "panels")
     page.select_option("#pattern", "tall")

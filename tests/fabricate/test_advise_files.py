@@ -13,7 +13,7 @@ from physadv.camera.profile import CameraProfile
 from physadv.cli.advise import Command, file_of, held_out
 from physadv.dataset import LabelledPicture
 from physadv.detect.tiny import BlobDetector, draw_person
-from physadv.errors import CalibrationError, PatchError
+from physadv.errors import CalibrationError, FabricationError, PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.scene import Scene, Scenes
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
@@ -102,9 +102,19 @@ def test_a_users_picture_is_never_written_and_its_measurement_is_kept_beside_it(
     assert art.read_bytes() == before
     assert f"physadv advise {kept}" in capsys.readouterr().out
     assert Command(patch=str(kept)).run() == 0
-    assert "expected:" in capsys.readouterr().out, "the measurement is found again"
+    said = capsys.readouterr().out
+    assert "expected: 50% of people hidden (40% to 60%, measured on 8 people in photographs; " in said, "found again"
     assert Command(patch=str(kept), measure=True, images=people).run() == 0
     assert art.read_bytes() == before and "name that file" not in capsys.readouterr().out
+
+
+def test_a_t_shirt_is_as_large_as_its_wearer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Command(patch="shirt-v2", wanted=0.9).run() == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "worn over the torso at 3 m: on a person of 314 detector pixels, whole in the picture"
+    assert said[2].endswith("hides 90% of people at no distance; use another pattern or a lower --wanted")
+    with pytest.raises(FabricationError, match="--size: shirt-v2 is worn as a whole T-shirt"):
+        Command(patch="shirt-v2", size="40cm").run()
 
 
 @pytest.mark.usefixtures("quickly")

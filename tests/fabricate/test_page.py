@@ -130,6 +130,13 @@ def test_advice_without_a_curve_gives_the_optics(client: TestClient) -> None:
     assert got["side_px"] == pytest.approx(41.6, abs=0.1) and got["expected"] is None and "--measure" in got["text"]
 
 
+def test_advice_for_a_t_shirt_is_without_a_size(client: TestClient) -> None:
+    got = client.post("/api/print/advise", json={"pattern": "shirt-v2", "wanted": 0.9}).json()
+    assert got["side_px"] is None and got["person_px"] == pytest.approx(314, abs=0.5) and "--" not in got["text"]
+    told = client.post("/api/print/advise", json={"pattern": "shirt-v2", "size": 40})
+    assert told.status_code == 422 and told.json()["error"].startswith("Width: shirt-v2 is worn as a whole T-shirt")
+
+
 def test_a_control_is_shown(client: TestClient) -> None:
     grey = client.get("/api/print/picture", params={"pattern": "cells", "kind": "grey"})
     assert (

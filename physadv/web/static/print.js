@@ -31,6 +31,7 @@ if (options) {
 }
 
 const pattern = () => options?.patterns.find((p) => p.name === byId("pattern").value);
+const isShirt = () => pattern()?.target === "tshirt";
 const ownSize = () => {
   if (!pattern()) return;
   const cm = (pattern().size_mm[0] / 10).toFixed(1).replace(".0", "");
@@ -155,7 +156,8 @@ async function advise() {
   try {
     const got = await api("/api/print/advise", {
       pattern: pattern().name, fov: Number(byId("fov").value), width, height, camera: byId("camera").value || null,
-      size: size.width_cm, person: Number(byId("person").value) || 170,
+      // A shirt is as large as its wearer, however large the piece of cloth that is printed.
+      size: isShirt() ? null : size.width_cm, person: Number(byId("person").value) || 170,
       imgsz: Number(byId("imgsz").value), distance: Number(byId("distance").value),
     });
     if (mine !== advising) return;
@@ -165,8 +167,11 @@ async function advise() {
     const percent = (x) => `${Math.round(x * 100)} %`;
     const part = got.shown < 1 ? `, ${percent(got.shown)} of the body in the picture` : "";
     const hope = got.expected
-      ? ` Expected there: ${percent(got.expected.asr)} of people hidden (${percent(got.expected.low)} to ${percent(got.expected.high)}, about ${got.expected.people} measured).` : "";
-    say(byId("pixels"), `The detector sees it as ${Math.round(got.side_px)} pixels on a person of ${Math.round(got.person_px)}${part}.${hope}`);
+      ? ` Expected there: ${percent(got.expected.asr)} of people hidden (${percent(got.expected.low)} to ${percent(got.expected.high)}, measured on ${got.expected.people} people in photographs).` : "";
+    const person = Math.round(got.person_px);
+    const sees = got.side_px === null ? `Worn over the torso, on a person of ${person} detector pixels`
+      : `The detector sees it as ${Math.round(got.side_px)} pixels on a person of ${person}`;
+    say(byId("pixels"), `${sees}${part}.${hope}`);
   } catch (error) {
     if (mine !== advising) return;
     unsure();
@@ -186,7 +191,7 @@ async function get(kind, button) {
 /** Offer panels for patterns that repeat without a seam, which are those for T-shirts. */
 function arrangePanels() {
   const panels = byId("garment").querySelector("[value=panels]");
-  panels.disabled = pattern()?.target !== "tshirt";
+  panels.disabled = !isShirt();
   say(panels, `T-shirt panels to cut and sew${panels.disabled ? ": for T-shirt patterns" : ""}`);
   if (!panels.selected || !panels.disabled) return;
   byId("garment").value = "";
