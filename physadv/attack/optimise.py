@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from physadv.attack.chance import Chance, noise_of
 from physadv.attack.crew import Crew
 from physadv.attack.crops import Scene, Views
+from physadv.attack.descent import descend
 from physadv.attack.losses import missize, vanish
 from physadv.attack.pattern import Pattern, to_patch
 from physadv.attack.people import Picture
@@ -26,22 +26,15 @@ from physadv.attack.score import Score
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
 from physadv.attack.trace import culprit
-from physadv.detect.attacked import device_of, reseed, side_for
+from physadv.detect.attacked import device_of, reseed
 from physadv.errors import TrainingError
 from physadv.patch import Patch, load_patch, save_patch
-from physadv.simulate.blur import blurred
 from physadv.simulate.ink import default_palette
 from physadv.simulate.world import WorldDraw
 from physadv.types import GradientDetector
 
-BETAS, EPSILON = (0.9, 0.99), 1e-8
 CHECKPOINT = "checkpoint.safetensors"
 LOSSES_KEPT = 200
-# Share of the main run after which gradients are no longer spread, and the spread in texels that is none.
-SPREAD_UNTIL, SPREAD_LEAST = 0.77, 0.3
-# Share of the main run after which patterns are no longer trained under noise.
-NOISE_UNTIL = 0.8
-NOISE_STREAM = 0x6E6F697365
 # Share of a view from which on a person counts as filling it.
 FILLS = 0.35
 
@@ -84,11 +77,11 @@ class Task:
     name: str = "patch"
     device: torch.device = field(init=False)
     crew: Crew = field(default_factory=Crew)
-    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1), repr=False)
-    ahead: dict[tuple[int, int, int], Future[tuple[Scene, list[WorldDraw]]]] = field(default_factory=dict, repr=False)
+    chance: Chance = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.device = next(map(device_of, self.detectors), torch.device("cpu"))
+        self.chance = Chance(self.settings, self.detectors, self.device)
 
     def pattern(self, start: int = 0) -> Pattern:
         """Return an untrained pattern; every random start has its own."""
@@ -206,7 +199,7 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
     total, people = torch.zeros(2, device=task.device)
     each = torch.zeros(len(task.detectors), device=task.device)
     for part in ranks.shards(parts):
-        if not _count(s, state.step, part, parts):
+        if not task.chance.count(state.step, part, parts):
             continue
         seen, loss, by_detector, slopes = _attack(task, views, pattern, state, part, parts)
         people += seen
@@ -225,7 +218,7 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
     gradients = [gradient / people + pull for gradient, pull in zip(gradients, pulls, strict=True)]
     if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in gradients):
         raise TrainingError(_diagnosis(task, views, pattern, state, parts))
-    _adam(s, state, gradients)
+    descend(s, state, gradients)
     pattern.project()
     with torch.no_grad():
         decay = min(s.ema, (1 + state.age) / (10 + state.age))
@@ -265,28 +258,6 @@ def _attack(
     return len(scene.boxes), _mixed(task.settings, losses, state), losses, slopes
 
 
-def noise_of(s: TrainSettings, pattern: Pattern, at: int, part: int) -> torch.Tensor:
-    """Return what is added to the pattern (4, t, t) of one part of a step: noise on its colours that fades as it settles.
-
-    The loss of one pattern is full of narrow valleys in which training ends; averaged over the pattern's neighbourhood it
-    is smoother, and its valleys are those that hide more people. Source: Duchi, Bartlett & Wainwright 2012, Randomized
-    Smoothing for Stochastic Optimization.
-    """
-    out = torch.zeros(4, s.texels, s.texels, device=pattern.mask.device)
-    spread = s.noise * (1 - _share(s, at) / NOISE_UNTIL)
-    if spread > 0:
-        # Another stream than the world's, whose draws it must not follow.
-        generator = torch.Generator().manual_seed(((s.seed * 1_000_003 + at) * 64 + part) ^ NOISE_STREAM)
-        out[:3] = spread * torch.randn(3, s.texels, s.texels, generator=generator)
-    return out
-
-
-def _share(s: TrainSettings, step: int) -> float:
-    """Return how much of the main run is over, 0 to 1; random starts belong to its beginning."""
-    begin = s.starts * s.start_steps if s.starts > 1 else 0
-    return min(max(step - begin, 0) / s.steps, 1)
-
-
 def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, WorldDraw]]:
     """Return a batch and its draw in up to `count` pieces of as many pictures each."""
     pictures = len(scene.images)
@@ -314,7 +285,7 @@ def _mixed(s: TrainSettings, losses: torch.Tensor, state: State) -> torch.Tensor
 def _draw(task: Task, views: Views, pattern: Pattern, at: int, part: int, parts: int) -> tuple[Scene, WorldDraw]:
     """Return the views and the world of one part of a step."""
     s = task.settings
-    scene, draws = _ahead(task, views, at, part, parts)
+    scene, draws = task.chance.of(views, at, part, parts)
     if len(draws) == 1 or len(scene.prints) == 0:
         return scene, draws[0]
     with torch.no_grad():
@@ -325,33 +296,6 @@ def _draw(task: Task, views: Views, pattern: Pattern, at: int, part: int, parts:
             people = torch.stack([_loss(s, d, images, scene) for d in task.detectors]).mean(0)
             hurt.append(torch.zeros(len(images), device=task.device).index_add(0, scene.owner, people))
     return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), scene.prints.owner)
-
-
-def _ahead(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Scene, list[WorldDraw]]:
-    """Return views and draws, prepared while the step before was computed if it asked for them.
-
-    All chance comes from (seed, step, part), so preparing ahead changes nothing.
-    """
-    waiting = task.ahead.pop((at, part, parts), None)
-    ready = waiting.result() if waiting is not None else _chance(task, views, at, part, parts)
-    if at + 1 < task.settings.total_steps and _count(task.settings, at + 1, part, parts):
-        task.ahead[(at + 1, part, parts)] = task.worker.submit(_chance, task, views, at + 1, part, parts)
-    return ready
-
-
-def _chance(task: Task, views: Views, at: int, part: int, parts: int) -> tuple[Scene, list[WorldDraw]]:
-    s = task.settings
-    count, side = _count(s, at, part, parts), side_for(s.views(at)[1], *task.detectors)
-    scene = views.batch(count, side, np.random.default_rng([s.seed, at, part])).to(task.device)
-    generator = torch.Generator().manual_seed((s.seed * 1_000_003 + at) * 64 + part)
-    draws = [s.world.sample(len(scene.prints), count, generator).to(task.device) for _ in range(s.worst_of)]
-    return scene, draws
-
-
-def _count(s: TrainSettings, at: int, part: int, parts: int) -> int:
-    """Return how many views of a step are in one of its parts; there may be none."""
-    count, more = divmod(s.views(at)[0], parts)
-    return count + (part < more)
 
 
 def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, scene: Scene) -> torch.Tensor:
@@ -378,39 +322,6 @@ def _priors(task: Task, pattern: Pattern) -> torch.Tensor:
     if s.look_weight and task.look is not None:
         out = out + s.look_weight * likeness(colours, task.look.to(colours), pattern.mask)
     return out
-
-
-def spread(gradient: torch.Tensor, sigma: float, *, tiles: bool) -> torch.Tensor:
-    """Return a gradient (3, t, t) blurred by `sigma` texels, across the edges if the pattern tiles.
-
-    Adam makes every texel's step equally long, so that a pattern's fine noise is settled before its large forms have moved,
-    and nothing moves it later: measured on eleven people, 150 plain steps lowered the loss from 2.4 to 2.1, and 150 whose
-    gradients were spread over two texels at first to .8. Source: Neuberger, Sobolev Gradients and Differential
-    Equations: descent by a gradient in which smooth changes are short.
-    """
-    if sigma < SPREAD_LEAST:
-        return gradient
-    return blurred(gradient, sigma, tiles=tiles)
-
-
-@torch.no_grad()
-def _adam(s: TrainSettings, state: State, gradients: list[torch.Tensor]) -> None:
-    """Step the parameters. Written out, so that its whole state is in the checkpoint.
-
-    Source: Kingma & Ba 2015, algorithm 1, with a cosine from lr to 2 % of it.
-    """
-    state.age += 1
-    share = _share(s, state.step)
-    lr = s.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-    gradients = [
-        *gradients[:-1],
-        spread(gradients[-1], s.spread * s.texels * (1 - share / SPREAD_UNTIL), tiles=s.tiles),
-    ]
-    for level, first, second, gradient in zip(state.levels, state.first, state.second, gradients, strict=True):
-        first.lerp_(gradient, 1 - BETAS[0])
-        second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        size = (second / (1 - BETAS[1] ** state.age)).sqrt_().add_(EPSILON)
-        level.addcdiv_(first / (1 - BETAS[0] ** state.age), size, value=-lr)
 
 
 def _due(s: TrainSettings, step: int) -> bool:

@@ -147,6 +147,11 @@ class TrainSettings(Settings):
         """Return the steps of all starts and of the main run."""
         return self.steps + (self.starts * self.start_steps if self.starts > 1 else 0)
 
+    def share(self, step: int) -> float:
+        """Return how much of the main run is over, 0 to 1; random starts belong to its beginning."""
+        begin = self.total_steps - self.steps
+        return min(max(step - begin, 0) / self.steps, 1)
+
     def views(self, step: int) -> tuple[int, int]:
         """Return (count, side in pixels) of a step's views: fewer where they are larger, so that steps cost the same."""
         # Many small views first: a pattern finds its way on them in a fraction of the steps that few large ones take.

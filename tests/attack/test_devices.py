@@ -54,7 +54,7 @@ class There:
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("physadv.attack.optimise.ThreadPoolExecutor", lambda _: Here())
+    monkeypatch.setattr("physadv.attack.chance.ThreadPoolExecutor", lambda _: Here())
     caches = (backbone, load_block_net, load_erase_head)
     with away():
         yield

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from physadv.attack import attack
-from physadv.attack.optimise import CHECKPOINT, Progress, Task, noise_of, optimise, spread
+from physadv.attack.chance import noise_of
+from physadv.attack.descent import spread
+from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Placing, Score, Scorer
