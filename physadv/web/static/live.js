@@ -30,16 +30,14 @@ function onPicture(header, image, seen) {
   byId("pane-bare").hidden = !both;
   if (both) paint(byId("bare"), image, header.bare, [], k);
   const canvas = byId("main");
-  if (seen && byId("seen").checked) {
-    // Without a map of its own the picture given covers the camera's, at whatever size.
-    const there = through(header.to_seen || [seen.width / header.w, 0, 0, 0, seen.height / header.h, 0]);
-    paint(canvas, seen, header.people.map(there), header.alerts.map(there), 1);
-  } else {
-    paint(canvas, image, header.people, header.alerts, k);
-  }
+  const given = byId("seen").checked ? seen : null;
+  if (given) paintGiven(canvas, image, given, header);
+  else paint(canvas, image, header.people, header.alerts, k);
+  const unchanged = "Nothing that is on changes this picture.";
+  say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the picture that it is given." : unchanged);
   explain(marksOf([...header.people, ...(header.bare || [])], header.alerts));
   const defended = header.defences.length > 0;
-  say(byId("main-name"), !defended ? "detector" : seen && byId("seen").checked ? "given to the detector" : "defended");
+  say(byId("main-name"), !defended ? "detector" : given ? "given to the detector" : "defended");
   say(byId("main-says"), summary(header.people, header.top, header.hiding));
   // What cannot be known is said below the picture, what is missed upon it.
   const note = header.cry?.kind === "notice";
@@ -65,13 +63,28 @@ function explain(marks) {
   }
 }
 
-function paint(canvas, image, people, alerts, k) {
+function paint(canvas, image, people, alerts, k, ground = (context) => context.drawImage(image, 0, 0)) {
   if (canvas.width !== image.width || canvas.height !== image.height) {
     Object.assign(canvas, { width: image.width, height: image.height });
   }
   const context = canvas.getContext("2d", { alpha: false });
-  context.drawImage(image, 0, 0);
+  context.fillStyle = "#000";
+  ground(context);
   drawPeople(context, people, alerts, k);
+}
+
+/** Paint the picture that the defended detector is given, turned or stretched, as large as fits beside the bare one. */
+function paintGiven(canvas, image, given, header) {
+  const scale = Math.min(image.width / given.width, image.height / given.height);
+  const width = given.width * scale, height = given.height * scale;
+  const left = (image.width - width) / 2, top = (image.height - height) / 2;
+  // Without a map of its own the picture given covers the camera's, at whatever size.
+  const [a, b, c, d, e, f] = header.to_seen || [given.width / header.w, 0, 0, 0, given.height / header.h, 0];
+  const there = through([a * scale, b * scale, c * scale + left, d * scale, e * scale, f * scale + top]);
+  paint(canvas, image, header.people.map(there), header.alerts.map(there), 1, (context) => {
+    context.fillRect(0, 0, image.width, image.height);
+    context.drawImage(given, left, top, width, height);
+  });
 }
 
 /** Return what takes boxes and points of the camera's picture to another by a 2 x 3 map, row by row. */

@@ -1,7 +1,7 @@
 // The patterns that can be worn, in groups, and how large the worn one is printed.
 import { api, attempt, byId, el, say } from "./dom.js";
 
-const GROUPS = [["own", "Named or uploaded"], ["chest", "Chest print"], ["tshirt", "T-shirt"], ["poster", "Poster"]];
+const GROUPS = new Map([["own", "yours"], ["chest", "chest print"], ["tshirt", "T-shirt"], ["poster", "poster"]]);
 // While the slider moves not every step is worth a message.
 const REST_MS = 60;
 // A finger on [ or ] goes from hand to chest in a few presses.
@@ -26,30 +26,24 @@ export class Patterns {
     const found = await attempt(() => api("/api/patches"));
     if (!found) return;
     // Keys 1 to 9 count them as they are shown.
-    const group = (pattern) => (pattern.own ? "own" : pattern.target);
-    const sorted = GROUPS.flatMap(([key]) => found.filter((pattern) => group(pattern) === key));
+    const sorted = [...GROUPS.keys()].flatMap((key) => found.filter((pattern) => groupOf(pattern) === key));
     this.known = new Map(sorted.map((pattern) => [pattern.name, pattern]));
-    this.build(group);
+    this.build();
     this.changes.refresh();
   }
 
-  build(group) {
+  build() {
     const none = el("div", { class: "none", "aria-hidden": "true" }, "∅");
-    const all = [...this.known.values()];
-    const groups = GROUPS.map(([key, title]) => [title, all.filter((pattern) => group(pattern) === key)]);
     byId("patches").replaceChildren(
-      this.item("", none, "none", 0),
-      ...groups.filter(([, some]) => some.length).flatMap(([title, some]) => [
-        el("p", { class: "soft" }, title),
-        ...some.map(({ name }) => this.item(name, thumbnail(name), name, all.findIndex((p) => p.name === name) + 1)),
-      ]),
+      this.item("", none, 0, "none"),
+      ...[...this.known.values()].map((p, n) => this.item(p.name, thumbnail(p.name), n + 1, p.name, GROUPS.get(groupOf(p)))),
     );
   }
 
-  item(value, face, title, number) {
+  item(value, face, number, ...says) {
     return el("label", { "data-number": number < 10 ? String(number) : undefined }, [
       el("input", { type: "radio", name: "patch", value, onchange: () => this.changes.want({ wear: value }) }),
-      face, el("span", {}, title),
+      face, el("span", {}, says[0]), says[1] ? el("small", {}, says[1]) : null,
     ]);
   }
 
@@ -89,4 +83,5 @@ export class Patterns {
   }
 }
 
+const groupOf = (pattern) => (pattern.own ? "own" : pattern.target);
 const thumbnail = (name) => el("img", { src: `/api/patches/thumbnail?name=${encodeURIComponent(name)}`, alt: "", loading: "lazy" });
