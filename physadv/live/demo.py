@@ -179,8 +179,7 @@ class Demo:
             new = parse(Controls, {**self._controls.model_dump(), **changes})
             if new.defend != self._controls.defend:
                 new = new.model_copy(update={"defend": parse_pipeline(new.defend).text})
-            if new.wear:
-                self.wardrobe.get(new.wear)
+            self.wardrobe.wear(new.wear)
             self._controls = new
             return new
 

@@ -22,10 +22,11 @@ class Wardrobe:
 
         Raises: PatchError.
         """
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._patches: dict[str, Patch] = {}
         self._shipped: dict[str, Patch] = {}
         self._uploads: list[str] = []
+        self._worn = ""
         self.first = [self._name(load_patch(where), prefer=where if _bare(where) else "") for where in named]
 
     def names(self) -> list[str]:
@@ -49,8 +50,18 @@ class Wardrobe:
             raise PatchError(f"no pattern named {name!r} here; there are: {', '.join(self.names()) or 'none'}")
         return patch
 
+    def wear(self, name: str) -> None:
+        """Keep the pattern of that name, which is worn from now on, until another is; "" is none.
+
+        Raises: PatchError if there is none of that name.
+        """
+        with self._lock:
+            if name:
+                self.get(name)
+            self._worn = name
+
     def upload(self, data: bytes, *, name: str) -> str:
-        """Take the bytes of a PNG or JPEG in and return the name it got; the oldest upload makes room for the newest.
+        """Take the bytes of a PNG or JPEG in and return the name it got; the oldest that is not worn makes room for it.
 
         The picture of a pattern that is here already gives that pattern's name.
 
@@ -63,7 +74,9 @@ class Wardrobe:
                 self._patches[key] = patch
                 self._uploads.append(key)
             if len(self._uploads) > MAX_UPLOADS:
-                self._patches.pop(self._uploads.pop(0), None)
+                oldest = next(name for name in self._uploads if name != self._worn)
+                self._uploads.remove(oldest)
+                del self._patches[oldest]
         return key
 
     def _name(self, patch: Patch, *, prefer: str) -> str:

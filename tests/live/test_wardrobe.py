@@ -5,8 +5,10 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from physadv.errors import PatchError
 from physadv.live.wardrobe import MAX_UPLOADS, Wardrobe
 from physadv.patch import load_patch, png_bytes, save_patch
 from tests.live.test_demo import checkers
@@ -47,6 +49,23 @@ def test_a_pattern_named_at_the_start_is_not_thrown_out_as_an_upload(tmp_path: P
         wardrobe.upload(picture(seed), name=f"number {seed}")
     assert wardrobe.get("checkers").sha256 == checkers().sha256
     assert [f"number {seed}" in wardrobe.names() for seed in (0, 2, 3)] == [False, False, True]
+
+
+def test_an_upload_that_is_worn_stays_until_another_is() -> None:
+    wardrobe = Wardrobe([])
+    for seed in range(MAX_UPLOADS):
+        wardrobe.upload(picture(seed), name=f"number {seed}")
+    wardrobe.wear("number 0")
+    for seed in range(MAX_UPLOADS, MAX_UPLOADS + 3):
+        wardrobe.upload(picture(seed), name=f"number {seed}")
+    assert [f"number {seed}" in wardrobe.names() for seed in (0, 1, 2, 3, 4)] == [True, False, False, False, True]
+    with pytest.raises(PatchError, match="no pattern named 'number 1'"):
+        wardrobe.wear("number 1")
+    wardrobe.upload(picture(100), name="what was refused is not worn")
+    assert "number 0" in wardrobe.names()
+    wardrobe.wear("")
+    wardrobe.upload(picture(101), name="one more")
+    assert "number 0" not in wardrobe.names()
 
 
 def test_what_is_named_at_the_start_has_the_richer_record(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from physadv.cli.replay import Replay
 from physadv.defend import DEFENCES
 from physadv.live.demo import Demo
 from physadv.live.record import Session
+from physadv.live.wardrobe import MAX_UPLOADS
 from physadv.patch import shipped_names
 from physadv.web.app import build_app
 from physadv.web.hub import Packet, Viewer
@@ -194,6 +195,15 @@ def test_an_uploaded_pattern_can_be_worn(client: TestClient, running: Demo) -> N
     assert client.get("/api/patches/thumbnail", params={"name": name}).headers["content-type"] == "image/png"
     assert client.post("/api/controls", json={"wear": name}).status_code == 200
     until(lambda: running.latest is not None and running.latest.worn == name)
+
+
+def test_the_controls_of_somebody_who_wears_an_old_upload_still_work(client: TestClient, running: Demo) -> None:
+    name = client.post("/api/patches?name=mine.png", content=png()).json()["name"]
+    client.post("/api/controls", json={"wear": name})
+    for side in range(33, 33 + MAX_UPLOADS):
+        assert client.post("/api/patches?name=other.png", content=png(side, side)).status_code == 200
+    assert client.post("/api/controls", json={"conf": 0.4}).status_code == 200
+    assert running.wardrobe.get(name) is not None
 
 
 def big_png() -> bytes:
