@@ -246,12 +246,12 @@ def test_recording_and_download(client: TestClient, running: Demo) -> None:
         assert client.get(f"/api/recordings/{other}").status_code in (404, 422)
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(client: TestClient, running: Demo, tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("a file, not a folder")
-    running.settings = running.settings.model_copy(update={"recordings": tmp_path / "taken"})
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(client: TestClient, tmp_path: Path) -> None:
+    tmp_path.rmdir()
+    tmp_path.write_text("a file, not a folder")
     answer = client.post("/api/recording", json={"on": True})
     assert answer.status_code == 422
-    assert answer.json()["error"].startswith(f"{tmp_path / 'taken'}: ") and "--recordings" in answer.json()["error"]
+    assert answer.json()["error"].startswith(f"{tmp_path}: ") and "--recordings" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
