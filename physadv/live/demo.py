@@ -25,7 +25,7 @@ from physadv.live.wardrobe import Wardrobe
 from physadv.live.watch import Guard
 from physadv.live.wearers import hiding
 from physadv.settings import parse
-from physadv.types import Detector, Frame, Source
+from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
 TICK_S = 0.1
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
@@ -240,6 +240,11 @@ class Demo:
     def latest(self) -> Shown | None:
         """Return the picture shown last."""
         return self._latest
+
+    def ask(self, pixels: UInt8Array) -> Detections:
+        """Return whom the bare detector finds in a picture (h, w, 3) uint8 RGB from elsewhere, from the threshold up."""
+        assert self._vision is not None
+        return self._vision.ask(pixels).above(self._controls.conf)
 
     def state(self) -> dict[str, Any]:
         """Return everything a screen shows beside the picture, as plain values."""

@@ -148,6 +148,10 @@ class Vision:
         stage["detect"] = (perf_counter() - start) * 1000
         return frame, wearers, people, bare, stage
 
+    def ask(self, pixels: UInt8Array) -> Detections:
+        """Return what the bare detector finds in a picture (h, w, 3) uint8 RGB of no source's."""
+        return self._bare(Frame(pixels, 0, 0, 0.0))
+
     def _bare(self, frame: Frame) -> Detections:
         if self._worker is None:
             return self.detector.detect(frame)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from physadv.errors import DataError
 from physadv.live.demo import Demo
+from physadv.live.draw import drawn
 from physadv.settings import Settings
 from physadv.simulate.views import simulated_views
 from physadv.simulate.wear import Worn
@@ -38,9 +39,10 @@ class Wanted(Settings):
 
 
 def router(room: Room) -> APIRouter:
-    """Return `/api/world.jpg`: a grid of views, or 204 while another is drawn or was a moment ago.
+    """Return `/api/world.jpg`: a grid of views with whom the bare detector finds in each.
 
-    It answers with a DataError where there is no picture, no pattern on it, or nobody to wear it.
+    204 while another is drawn or was a moment ago. `x-hidden` tells in how many nobody is found. It answers with a
+    DataError where there is no picture, no pattern on it, or nobody to wear it.
     """
     out = APIRouter(prefix="/api")
     demo = room.live
@@ -58,12 +60,17 @@ def router(room: Room) -> APIRouter:
             start = time.monotonic()
             if start < rested:
                 return Response(status_code=204)
-            data = pool.submit(lambda: _sheet(_views(demo, wanted), wanted.columns)).result()
+            views = pool.submit(_views, demo, wanted).result()
+            found = [demo.ask(view) for view in views]
+            data = _sheet(
+                [drawn(v, people, skeleton=False) for v, people in zip(views, found, strict=True)], wanted.columns
+            )
             end = time.monotonic()
             rested = end + max(PAUSE_S, REST * (end - start))
         finally:
             drawing.release()
-        return Response(data, media_type="image/jpeg")
+        hidden = sum(len(people) == 0 for people in found)
+        return Response(data, media_type="image/jpeg", headers={"x-hidden": f"{hidden} of {len(views)}"})
 
     return out
 

@@ -314,6 +314,9 @@ def test_the_simulated_world_is_drawn_of_the_worn_pattern_once_a_second(client: 
     sheet = cv2.imdecode(np.frombuffer(drawn.content, np.uint8), cv2.IMREAD_COLOR)
     assert sheet is not None
     assert sheet.shape == (3 * 194 - 2, 4 * 194 - 2, 3)
+    hidden, of, views = drawn.headers["x-hidden"].split()
+    assert (of, views) == ("of", "12")
+    assert 0 <= int(hidden) <= 12
     assert client.get("/api/world.jpg").status_code == 204
     assert client.get("/api/world.jpg", params={"strength": 7}).status_code == 422
 

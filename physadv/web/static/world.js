@@ -54,7 +54,7 @@ export class SimulatedWorld {
       if (sheet.src) URL.revokeObjectURL(sheet.src);
       sheet.src = URL.createObjectURL(await answer.blob());
       sheet.hidden = false;
-      say(byId("world-says"), "");
+      say(byId("world-says"), `The bare detector finds nobody in ${answer.headers.get("x-hidden")} views.`);
     } catch (error) {
       say(byId("world-says"), error.message);
     } finally {
