@@ -23,9 +23,11 @@ STREET_CROPS, WEBCAM_CROPS = (224, 256, 320), (224, 320, 448)
 PRESETS: dict[str, dict[str, Any]] = {
     # So few steps do not reach as far as the largest views.
     "quick": {"steps": 700, "crops": STREET_CROPS},
-    "standard": {"steps": 5000, "starts": 2},
+    # Long runs are scored less often: it takes seconds each time.
+    "standard": {"steps": 5000, "starts": 2, "score_every": 200},
     "strong": {
         "steps": 20000,
+        "score_every": 500,
         "batch": 32,
         "crops": (224, 256, 320, 416),
         "starts": 4,
