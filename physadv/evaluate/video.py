@@ -306,16 +306,13 @@ def _longest(frames: Sequence[Seen], conf: float, *, worn: bool) -> list[Seen]:
     best: list[Seen] = []
     run: list[Seen] = []
     for seen in frames:
-        if run and (seen.frame - run[-1].frame > step or not _hidden(seen, conf, worn)):
+        hidden = seen.best < conf and (seen.worn or not worn)
+        if run and (seen.frame - run[-1].frame > step or not hidden):
             run = []
-        if _hidden(seen, conf, worn):
+        if hidden:
             run.append(seen)
             best = max(best, run, key=len)
     return best
-
-
-def _hidden(seen: Seen, conf: float, worn: bool) -> bool:
-    return seen.best < conf and (seen.worn or not worn)
 
 
 def _seconds(run: Sequence[Seen], frames: Sequence[Seen]) -> float:
