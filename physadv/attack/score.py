@@ -15,7 +15,7 @@ from physadv.attack.crops import arms_of, prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
 from physadv.attack.people import Picture
 from physadv.detect.boxes import area, intersection, iou
-from physadv.detect.matching import average_precision, found, judge, touched
+from physadv.detect.matching import STRICT_IOU, average_precision, found, judge, touched
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import Rule, chest_quads, shoulders_visible, side_px, square_quads
@@ -26,8 +26,8 @@ from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, 
 MIN_AREA = 0.02
 CONF = 0.25
 MIN_CONF = 0.001
-# Overlap from which a box fits a person, and above which it touches one.
-FIT, TOUCH = 0.5, 0.1
+# Overlap from which a box fits a person.
+FIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,10 @@ class Scorer:
             boxes = picture.boxes[large]
             overlap = iou(boxes, answer.xyxy)
             hits.append(found(boxes, answer, conf=CONF, iou_at_least=FIT))
-            gone.append(~touched(boxes, answer, conf=CONF, iou_above=TOUCH)[known[large]])
+            gone.append(~touched(boxes, answer, conf=CONF, iou_above=STRICT_IOU)[known[large]])
             # A box within a person's says that someone is there, too, however small it is.
             within = intersection(boxes, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > 0.6
-            near = np.where((overlap > TOUCH) | within, answer.score, 0)
+            near = np.where((overlap > STRICT_IOU) | within, answer.score, 0)
             sure.append(near.max(1, initial=0))
             positives += len(boxes)
             scored.append(judge(boxes, picture.boxes[~large], answer, iou_at_least=FIT))

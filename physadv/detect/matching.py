@@ -16,6 +16,8 @@ MAX_BOXES = 100
 RECALLS = np.linspace(0, 1, 101)
 # From this overlap on a box and a labelled person are taken for the same.
 SAME_IOU = 0.5
+# A box that overlaps a person by more than this says that somebody is there: the strict reading of "not hidden".
+STRICT_IOU = 0.1
 
 
 def found(people: Float32Array, detections: Detections, *, conf: float, iou_at_least: float) -> BoolArray:

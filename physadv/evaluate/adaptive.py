@@ -21,11 +21,10 @@ from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline, forget
 from physadv.detect.attacked import device_of, side_for, stride_of
 from physadv.detect.boxes import Letterbox, area
-from physadv.detect.matching import touched
+from physadv.detect.matching import STRICT_IOU, touched
 from physadv.errors import PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.metrics import STRICT_IOU
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial

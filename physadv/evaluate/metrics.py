@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from physadv.detect.matching import average_precision, best_score, found, judge, touched
+from physadv.detect.matching import STRICT_IOU, average_precision, best_score, found, judge, touched
 from physadv.evaluate.scene import Scene
 from physadv.types import BoolArray, Detections, Float32Array
 
 AP_CONF = 0.001
 AP_IOU = 0.5
-STRICT_IOU = 0.1
 METRICS = (
     "ap50",
     "recall25",

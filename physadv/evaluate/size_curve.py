@@ -18,7 +18,7 @@ import numpy as np
 
 from physadv.camera.lens import PERSON_CM
 from physadv.dataset import LabelledPicture, read_pictures
-from physadv.detect.matching import found, match_keypoints, touched
+from physadv.detect.matching import STRICT_IOU, found, match_keypoints, touched
 from physadv.errors import DataError
 from physadv.fabricate.advise import HEADROOM, Optics, seen
 from physadv.patch import Patch
@@ -34,7 +34,7 @@ from physadv.simulate.placement import (
 from physadv.simulate.wear import Worn
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
-CONF, STRICT_IOU, FOUND_IOU = 0.25, 0.1, 0.5
+CONF, FOUND_IOU = 0.25, 0.5
 # A person is 3.4 times as tall as the line from shoulders to hips is long: 170 cm to 50.
 TALL_PER_TORSO = 3.4
 ANKLES = (15, 16)

@@ -17,7 +17,7 @@ from physadv.capture import is_live, open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import redacted
 from physadv.defend import Pipeline, forget
-from physadv.detect.matching import best_score
+from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.place import Dresser, Placement
@@ -28,7 +28,6 @@ from physadv.recording import recording_of
 from physadv.simulate.wear import Worn, wears
 from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
-NEAR_IOU = 0.1
 # What a defence says without meaning that something is wrong: notices, and what it erased.
 NO_ALARM = frozenset({"notice", "removed"})
 
@@ -215,7 +214,7 @@ def _seen(frame: Frame, people: Detections, answer: Detections, conf: float, *, 
 
 def _best(people: Detections, answer: Detections, *, worn: bool) -> float:
     """Return the highest confidence of anybody, or of the wearers where a pattern is worn."""
-    near = best_score(people.xyxy, answer, iou_above=NEAR_IOU) if worn else answer.score
+    near = best_score(people.xyxy, answer, iou_above=STRICT_IOU) if worn else answer.score
     return float(near.max(initial=0))
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from physadv.detect.matching import best_score, touched
+from physadv.detect.matching import STRICT_IOU, best_score, touched
 from physadv.simulate.wear import wears
 from physadv.types import Detections
-
-# As the evaluation reads it: any box that overlaps a wearer this much counts against the pattern.
-NEAR_IOU = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +25,6 @@ def hiding(clean: Detections, answer: Detections, *, conf: float) -> Hiding:
     people whom a defence holds are reported whatever theirs.
     """
     people = clean.xyxy[wears(clean)]
-    near = best_score(people, answer, iou_above=NEAR_IOU)
-    seen = touched(people, answer, conf=conf, iou_above=NEAR_IOU)
+    near = best_score(people, answer, iou_above=STRICT_IOU)
+    seen = touched(people, answer, conf=conf, iou_above=STRICT_IOU)
     return Hiding(len(people), int((~seen).sum()), float(near.max(initial=0.0)))
