@@ -170,12 +170,13 @@ class Detector(Protocol):
 class Candidates:
     """What a detector thinks before suppression, with gradients.
 
-    logit: (b, a) person logits before the sigmoid. xyxy: (b, a, 4) boxes in pixels of the images given. A model with two
-    heads (end-to-end families) lists both along `a`.
+    logit: (b, a) person logits before the sigmoid. xyxy: (b, a, 4) boxes in pixels of the images given. head: (a,) integer
+    numbers of the head each is of where a model has several (end-to-end families have two, listed along `a`); else None.
     """
 
     logit: torch.Tensor
     xyxy: torch.Tensor
+    head: torch.Tensor | None = None
 
 
 @runtime_checkable

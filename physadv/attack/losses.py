@@ -53,7 +53,7 @@ def vanish(
     mean over the best `TOP` candidates, weighted by their own softmax, keeps a gradient on those that would be next.
     Candidates that fit a person poorly count up to `UNFIT` logits less: they must not be sure of anyone, but the box
     around the whole person goes first. alone: (n,) whether someone fills the picture: there every box is about them, and
-    counts whole.
+    counts whole. Each head of a model counts by itself: one that is left out could be the one that is used.
     """
     with torch.no_grad():
         xyxy = candidates.xyxy.detach()[owner]
@@ -62,8 +62,8 @@ def vanish(
         if alone is not None:
             unfit = unfit * ~alone[:, None]
     logit = (candidates.logit[owner] - unfit).masked_fill(~near, -30.0)
-    best = logit.topk(min(TOP, logit.shape[1]), 1).values
-    return F.softplus(2 * (_soft_top(best) + margin)) / 2
+    tops = [one.topk(min(TOP, one.shape[1]), 1).values for one in _heads(logit, candidates)]
+    return torch.stack([F.softplus(2 * (_soft_top(best) + margin)) / 2 for best in tops]).mean(0)
 
 
 def missize(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *, at_most: float = 0.45) -> torch.Tensor:
@@ -71,13 +71,21 @@ def missize(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *,
 
     The person may be seen, but with a box that no longer counts as a hit at IoU .5.
     """
-    fit = overlap(boxes, candidates.xyxy[owner])
-    with torch.no_grad():
-        weight = torch.where(fit > 0.1, candidates.logit[owner], -30.0)
-        weight, index = weight.topk(min(TOP, weight.shape[1]), 1)
-    fit = fit.gather(1, index)
-    sure = candidates.logit[owner].gather(1, index).sigmoid()
-    return ((fit - at_most).clamp_min(0) * (0.5 + sure)).sum(1)
+    fits, logits = overlap(boxes, candidates.xyxy[owner]), candidates.logit[owner]
+    out = []
+    for fit, logit in zip(_heads(fits, candidates), _heads(logits, candidates), strict=True):
+        with torch.no_grad():
+            index = torch.where(fit > 0.1, logit, -30.0).topk(min(TOP, fit.shape[1]), 1).indices
+        sure = logit.gather(1, index).sigmoid()
+        out.append(((fit.gather(1, index) - at_most).clamp_min(0) * (0.5 + sure)).sum(1))
+    return torch.stack(out).mean(0)
+
+
+def _heads(values: torch.Tensor, candidates: Candidates) -> list[torch.Tensor]:
+    """Return (n, a) values of candidates as one (n, k) for each head."""
+    if candidates.head is None:
+        return [values]
+    return [values[:, candidates.head == one] for one in range(int(candidates.head.max()) + 1)]
 
 
 def _soft_top(best: torch.Tensor) -> torch.Tensor:

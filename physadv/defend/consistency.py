@@ -26,6 +26,7 @@ from physadv.defend.geometry import (
     warp_tensor,
 )
 from physadv.defend.rolling import Book, Watching
+from physadv.detect.attacked import joined, parted
 from physadv.detect.boxes import corners, iou
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
@@ -179,10 +180,9 @@ class ConsistencyTwin(Twin):
         every = views(width, height)
         drawn = [every[i][1] for i in self._rng.choice(len(every), 2, replace=False)]
         stack = torch.cat([images, *(warp_tensor(images, f, (width, height)) for f in drawn)])
-        found = self.inner.candidates(stack)
-        boxes = found.xyxy.chunk(3)
-        back = [boxes[0], *(_boxes_through(inverse(f), b) for f, b in zip(drawn, boxes[1:], strict=True))]
-        return Candidates(torch.cat(found.logit.chunk(3), 1), torch.cat(back, 1))
+        whole, *others = parted(self.inner.candidates(stack), 3)
+        back = [replace(c, xyxy=_boxes_through(inverse(f), c.xyxy)) for f, c in zip(drawn, others, strict=True)]
+        return joined([whole, *back])
 
 
 def _boxes_through(affine: Affine, xyxy: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from physadv.arrays import to_picture, to_tensor
 from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.either import either
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
+from physadv.detect.attacked import joined
 from physadv.detect.boxes import Letterbox
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
@@ -74,8 +75,7 @@ def beside_plain(
     """
     if not defence.plain:
         return found
-    plain = inner.candidates(images)
-    return Candidates(torch.cat([found.logit, plain.logit], 1), torch.cat([found.xyxy, plain.xyxy], 1))
+    return joined([found, inner.candidates(images)])
 
 
 class PictureGuard(Guarded):

@@ -8,6 +8,7 @@ import torch
 
 from physadv.defend.base import Twin
 from physadv.defend.canaries import Cutout, canary_box, cutouts, peck_boxes
+from physadv.detect.attacked import joined
 from physadv.types import Candidates, Float32Array, GradientDetector
 
 # Overlap with the canary from which a candidate counts as finding it.
@@ -31,17 +32,12 @@ class ProbeTwin(Twin):
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
         plain = self.inner.candidates(images)
         places = _places(plain)
-        logit, xyxy = [plain.logit], [plain.xyxy]
-        for _ in range(self._pecks):
-            found = self.inner.candidates(self._peck(images, places))
-            logit.append(found.logit)
-            xyxy.append(found.xyxy)
+        looks = [plain, *(self.inner.candidates(self._peck(images, places)) for _ in range(self._pecks))]
         if self._canary:
             view, boxes = self._sing(images, places)
             found = self.inner.candidates(view)
-            logit.append(-_heard(found, boxes))
-            xyxy.append(torch.from_numpy(places).to(images)[:, None])
-        return Candidates(torch.cat(logit, 1), torch.cat(xyxy, 1))
+            looks.append(Candidates(-_heard(found, boxes), torch.from_numpy(places).to(images)[:, None]))
+        return joined(looks)
 
     def _peck(self, images: torch.Tensor, places: Float32Array) -> torch.Tensor:
         keep = torch.ones_like(images[:, :1])

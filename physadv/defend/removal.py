@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import cv2
@@ -15,6 +16,7 @@ from pydantic import Field
 from physadv.arrays import to_picture, to_tensor
 from physadv.defend.base import Twin
 from physadv.defend.picture import PictureDefence, View
+from physadv.detect.attacked import joined
 from physadv.types import Alert, Candidates, Detector, GradientDetector, UInt8Array
 
 Fill = Literal["inpaint", "mean", "blur", "grey"]
@@ -145,8 +147,7 @@ class RemovalTwin(Twin):
         found = self._both(images, shown) if self.defence.plain else self.inner.candidates(shown)
         if grid is None:
             return found
-        logit, xyxy = marks(grid, images.shape[3], images.shape[2])
-        return Candidates(torch.cat([found.logit, logit], 1), torch.cat([found.xyxy, xyxy], 1))
+        return joined([found, Candidates(*marks(grid, images.shape[3], images.shape[2]))])
 
     def _both(self, images: torch.Tensor, shown: torch.Tensor) -> Candidates:
         """Return the candidates of both looks side by side; where they are the same picture it is looked at once."""
@@ -155,10 +156,7 @@ class RemovalTwin(Twin):
         second = torch.arange(len(images), device=images.device)
         second[changed] = len(images) + torch.arange(len(changed), device=images.device)
         first = slice(0, len(images))
-        return Candidates(
-            torch.cat([found.logit[first], found.logit[second]], 1),
-            torch.cat([found.xyxy[first], found.xyxy[second]], 1),
-        )
+        return joined([replace(found, logit=found.logit[rows], xyxy=found.xyxy[rows]) for rows in (first, second)])
 
 
 def marks(grid: torch.Tensor, width: int, height: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,6 +6,7 @@ Geometric transforms bring boxes and keypoints back to frame pixels. Nothing is 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import cv2
@@ -85,7 +86,7 @@ class GeometricTwin(Twin):
         found = self.inner.candidates(moved)
         flat: Float32Array = found.xyxy.detach().float().reshape(-1, 4).cpu().numpy()
         back = torch.from_numpy(boxes_back(forward, flat)).to(found.xyxy)
-        there = Candidates(found.logit, back.reshape(found.xyxy.shape))
+        there = replace(found, xyxy=back.reshape(found.xyxy.shape))
         return beside_plain(self.defence, there, self.inner, images)
 
 

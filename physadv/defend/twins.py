@@ -9,6 +9,7 @@ import torch
 
 from physadv.defend.base import Twin
 from physadv.defend.masks import FILL
+from physadv.detect.attacked import joined, parted
 from physadv.types import Candidates, GradientDetector, Int64Array
 
 DrawMasks = Callable[[int, int, np.random.Generator], list[Int64Array]]
@@ -42,8 +43,4 @@ class MaskedTwin(Twin):
 
 def stacked(inner: GradientDetector, views: Sequence[torch.Tensor]) -> Candidates:
     """Return the candidates of views (b, 3, h, w) of the same b pictures side by side, in one pass."""
-    found = inner.candidates(torch.cat(list(views)))
-    return Candidates(
-        torch.cat(found.logit.chunk(len(views)), 1),
-        torch.cat(found.xyxy.chunk(len(views)), 1),
-    )
+    return joined(parted(inner.candidates(torch.cat(list(views))), len(views)))

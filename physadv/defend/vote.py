@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.picture import PictureDefence, View, at_network_size, back_to_frame
 from physadv.defend.transforms import OLDEST, BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
+from physadv.detect.attacked import joined
 from physadv.detect.boxes import iou
 from physadv.types import Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
@@ -185,4 +186,4 @@ class VoteTwin(Twin):
             transform = VIEWS[name]
             twin = self.inner if transform is None else transform.twin(self.inner)
             found.append(twin.candidates(images))
-        return Candidates(torch.cat([c.logit for c in found], 1), torch.cat([c.xyxy for c in found], 1))
+        return joined(found)

@@ -1,11 +1,13 @@
-"""What a detector that is attacked wants of its images: the device they lie on, and sides that its network can halve."""
+"""Detectors that are attacked: what they want of images, and their candidates of several looks side by side."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 
 from physadv.detect.boxes import STRIDE
-from physadv.types import GradientDetector
+from physadv.types import Candidates, GradientDetector
 
 
 def device_of(detector: GradientDetector) -> torch.device:
@@ -30,3 +32,19 @@ def reseed(detector: GradientDetector, seed: tuple[int, ...]) -> None:
     again = getattr(detector, "reseed", None)
     if again is not None:
         again(seed)
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """Return the candidates of several looks at the same images side by side."""
+    numbers = [torch.zeros_like(p.logit[0], dtype=torch.long) if p.head is None else p.head for p in parts]
+    return Candidates(
+        torch.cat([p.logit for p in parts], 1),
+        torch.cat([p.xyxy for p in parts], 1),
+        None if all(p.head is None for p in parts) else torch.cat(numbers),
+    )
+
+
+def parted(candidates: Candidates, count: int) -> list[Candidates]:
+    """Return the candidates of a batch that is `count` batches of equal length as those of each."""
+    parts = zip(candidates.logit.chunk(count), candidates.xyxy.chunk(count), strict=True)
+    return [Candidates(logit, xyxy, candidates.head) for logit, xyxy in parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,6 +21,7 @@ from ultralytics.nn.modules.head import Detect, Pose26, WorldDetect, YOLOEDetect
 from ultralytics.utils import LOGGER
 from ultralytics.utils.downloads import attempt_download_asset
 
+from physadv.detect.attacked import joined
 from physadv.detect.head import KEYPOINTS, HeadSpec, decode_boxes, decode_keypoints
 from physadv.detect.weights import Weights
 from physadv.errors import WeightsError
@@ -209,8 +211,12 @@ class YoloGradient:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             answers = self.net.heads(images, keypoints=False)
         h, w = images.shape[2:]
-        decoded = [self.net.decode(raw, h, w) for raw in answers.values()]
-        return Candidates(torch.cat([logit for logit, _ in decoded], 1), torch.cat([xyxy for _, xyxy in decoded], 1))
+        decoded = [Candidates(*self.net.decode(raw, h, w)) for raw in answers.values()]
+        if len(decoded) == 1:
+            return decoded[0]
+        return joined(
+            [replace(d, head=torch.full(d.logit.shape[1:], i, device=d.logit.device)) for i, d in enumerate(decoded)]
+        )
 
     def fingerprint(self) -> str:
         """Return a hash of every weight and buffer as they are now: equal before and after means nothing changed."""

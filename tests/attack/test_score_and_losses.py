@@ -1,5 +1,8 @@
 """What is lowered and what is counted: losses, average precision, strict success, and the views both rest on."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from physadv.attack.run import placings
 from physadv.attack.score import Placing, Score, Scorer, wear
 from physadv.attack.settings import PRESETS, TrainSettings
 from physadv.attack.timing import made_up
+from physadv.detect.attacked import joined
 from physadv.detect.tiny import tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
@@ -62,6 +66,24 @@ def test_vanish_leaves_the_gradient_to_those_who_are_still_seen() -> None:
     assert losses[0] > losses[2] + 1
     whole = vanish(rows[2], torch.tensor([0]), BOX, alone=torch.tensor([True]))
     assert float(whole.detach()) == pytest.approx(losses[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("goal", [vanish, missize])
+def test_a_head_that_is_quieter_than_the_other_is_trained_against_too(goal: Callable[..., torch.Tensor]) -> None:
+    used = (0.5, 10, 10, 50, 90)
+    seen = candidates(used, *[(3, 10, 10, 50, 90)] * 20)
+    seen = replace(seen, head=torch.tensor([0] + [1] * 20))
+    goal(seen, torch.tensor([0]), BOX).sum().backward()
+    assert seen.logit.grad is not None
+    assert seen.logit.grad[0, 0] > 0.05
+
+
+def test_candidates_of_several_looks_keep_their_heads() -> None:
+    two = replace(candidates((1, 0, 0, 9, 9), (2, 0, 0, 9, 9)), head=torch.tensor([0, 1]))
+    both = joined([two, candidates((3, 0, 0, 9, 9))])
+    assert both.head is not None
+    assert both.head.tolist() == [0, 1, 0]
+    assert joined([candidates((3, 0, 0, 9, 9))] * 2).head is None
 
 
 def test_missize_is_content_once_no_box_fits() -> None:
