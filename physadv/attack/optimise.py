@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,31 +194,34 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
     """
     s = task.settings
     parts = s.accumulate if s.accumulate % ranks.world == 0 else s.accumulate * ranks.world
-    gradients = [torch.zeros_like(v) for v in state.levels]
+    # Which detector is hardest is known once all people were looked at: until then each keeps a gradient of its own.
+    sets = len(task.detectors) if s.mix == "max" else 1
+    gradients = [[torch.zeros_like(v) for v in state.levels] for _ in range(sets)]
     pulls = [torch.zeros_like(v) for v in state.levels]
-    total, people = torch.zeros(2, device=task.device)
+    people = torch.zeros((), device=task.device)
     each = torch.zeros(len(task.detectors), device=task.device)
     for part in ranks.shards(parts):
         if not task.chance.count(state.step, part, parts):
             continue
-        seen, loss, by_detector, slopes = _attack(task, views, pattern, state, part, parts)
+        seen, by_detector, slopes = _attack(task, views, pattern, state, part, parts)
         people += seen
-        total += loss
         each += by_detector
-        for gradient, slope in zip(gradients, slopes, strict=True):
+        for gradient, slope in zip(chain(*gradients), chain(*slopes), strict=True):
             gradient.add_(slope)
     if ranks.rank == 0:
         prior = _priors(task, pattern)
         if prior.requires_grad:
             pulls = list(torch.autograd.grad(prior, state.levels))
-    ranks.sum([*gradients, *pulls, total, each, people])
+    ranks.sum([*chain(*gradients), *pulls, each, people])
     # The mean is over all people, whoever looked at them; the priors are asked once.
     people.clamp_(min=1)
-    total, each = total / people, each / people
-    gradients = [gradient / people + pull for gradient, pull in zip(gradients, pulls, strict=True)]
-    if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in gradients):
+    each = each / people
+    total = _mixed(s, each, state)
+    hardest = gradients[int(each.argmax()) if sets > 1 else 0]
+    downhill = [gradient / people + pull for gradient, pull in zip(hardest, pulls, strict=True)]
+    if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in downhill):
         raise TrainingError(_diagnosis(task, views, pattern, state, parts))
-    descend(s, state, gradients)
+    descend(s, state, downhill)
     pattern.project()
     with torch.no_grad():
         decay = min(s.ema, (1 + state.age) / (10 + state.age))
@@ -232,30 +235,35 @@ def step(task: Task, views: Views, pattern: Pattern, state: State, ranks: Ranks)
 
 def _attack(
     task: Task, views: Views, pattern: Pattern, state: State, part: int, parts: int
-) -> tuple[int, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-    """Return the number of people in one part of a batch, and sums over them: loss, each detector's, its gradients."""
+) -> tuple[int, torch.Tensor, list[list[torch.Tensor]]]:
+    """Return the number of people in one part of a batch, and sums over them: each detector's loss, and gradients.
+
+    There is one set of gradients, of the mixed loss; or where the hardest detector counts alone one for each detector.
+    """
+    scene, draw = _draw(task, views, pattern, state, part, parts)
     # What a twin draws depends on the step and the part alone, so that a resumed run draws what the whole one did.
     for number, detector in enumerate(task.detectors):
         reseed(detector, (task.settings.seed, state.step, part, number))
-    scene, draw = _draw(task, views, pattern, state.step, part, parts)
     noise = noise_of(task.settings, pattern, state.step, part)
-    # The hardest detector is known once all people were looked at, so there the batch stays whole.
-    whole = task.settings.mix == "max" and len(task.detectors) > 1
-    pieces = _pieces(scene, draw, 1 if whole else task.crew.size)
 
-    def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
         scene, draw = piece
         images = task.settings.world.apply(pattern.rgba() + noise, scene.images, scene.prints, draw)
         losses = torch.stack([_loss(task.settings, d, images, scene).sum() for d in task.detectors])
-        loss = _mixed(task.settings, losses, state)
-        if not loss.requires_grad:
-            return losses.detach(), [torch.zeros_like(v) for v in state.levels]
-        return losses.detach(), list(torch.autograd.grad(loss, state.levels))
+        lowered = losses if task.settings.mix == "max" else _mixed(task.settings, losses, state)[None]
+        if not lowered.requires_grad:
+            return losses.detach(), [[torch.zeros_like(v) for v in state.levels] for _ in lowered]
+        last = len(lowered) - 1
+        slopes = [list(torch.autograd.grad(v, state.levels, retain_graph=i < last)) for i, v in enumerate(lowered)]
+        return losses.detach(), slopes
 
-    answers = task.crew.map(one, pieces)
+    answers = task.crew.map(one, _pieces(scene, draw, task.crew.size))
     losses = torch.stack([losses for losses, _ in answers]).sum(0)
-    slopes = [torch.stack(level).sum(0) for level in zip(*(s for _, s in answers), strict=True)]
-    return len(scene.boxes), _mixed(task.settings, losses, state), losses, slopes
+    slopes = [
+        [torch.stack(level).sum(0) for level in zip(*by_piece, strict=True)]
+        for by_piece in zip(*(s for _, s in answers), strict=True)
+    ]
+    return len(scene.boxes), losses, slopes
 
 
 def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, WorldDraw]]:
@@ -273,28 +281,37 @@ def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, Worl
 
 
 def _mixed(s: TrainSettings, losses: torch.Tensor, state: State) -> torch.Tensor:
-    """Return the detectors' losses (d,) as one."""
+    """Return the detectors' losses (d, ...) as one (...)."""
     if len(losses) == 1:
         return losses[0]
     if s.mix == "max":
-        return losses.max()
-    weight = state.mixing.softmax(0).to(losses) if s.mix == "minmax" else 1 / len(losses)
-    return (losses * weight).sum()
+        return losses.max(0).values
+    weight = state.mixing.softmax(0) if s.mix == "minmax" else torch.full((len(losses),), 1 / len(losses))
+    return torch.tensordot(weight.to(losses), losses, 1)
 
 
-def _draw(task: Task, views: Views, pattern: Pattern, at: int, part: int, parts: int) -> tuple[Scene, WorldDraw]:
+def _draw(task: Task, views: Views, pattern: Pattern, state: State, part: int, parts: int) -> tuple[Scene, WorldDraw]:
     """Return the views and the world of one part of a step."""
     s = task.settings
-    scene, draws = task.chance.of(views, at, part, parts)
+    scene, draws = task.chance.of(views, state.step, part, parts)
     if len(draws) == 1 or len(scene.prints) == 0:
         return scene, draws[0]
+
+    def harm(images: torch.Tensor) -> torch.Tensor:
+        """Return (n,) how far each person is from being hidden."""
+        losses = []
+        for number, detector in enumerate(task.detectors):
+            # All draws are looked at through the same chance of a defence's twin: it is them that are compared.
+            reseed(detector, (s.seed, state.step, part, number))
+            losses.append(_loss(s, detector, images, scene))
+        return _mixed(s, torch.stack(losses), state)
+
     with torch.no_grad():
         rgba = pattern.rgba()
         hurt = []
         for draw in draws:
             images = s.world.apply(rgba, scene.images, scene.prints, draw)
-            people = torch.stack([_loss(s, d, images, scene) for d in task.detectors]).mean(0)
-            hurt.append(torch.zeros(len(images), device=task.device).index_add(0, scene.owner, people))
+            hurt.append(torch.zeros(len(images), device=task.device).index_add(0, scene.owner, harm(images)))
     return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), scene.prints.owner)
 
 
@@ -384,14 +401,15 @@ def _diagnosis(task: Task, views: Views, pattern: Pattern, state: State, parts: 
     s = task.settings
     found = "the priors"
     for part in range(min(parts, s.views(state.step)[0])):
-        scene, draw = _draw(task, views, pattern, state.step, part, parts)
+        scene, draw = _draw(task, views, pattern, state, part, parts)
         name = culprit(s.world, pattern.rgba(), scene, draw, partial(_both, task, scene))
         if name is not None:
             found = name
             break
     return (
         f"step {state.step + 1}: the loss or its gradient is no number; first at {found}. "
-        "The last good pattern and checkpoint are kept; lower that part's strength or --lr, and --resume"
+        "The last good pattern and checkpoint are kept. With the same settings it would fail again: go on from the pattern "
+        "with --start and that part's strength or --lr lowered, in another --out"
     )
 
 

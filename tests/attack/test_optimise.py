@@ -11,12 +11,15 @@ import torch
 
 from physadv.attack import attack
 from physadv.attack.chance import noise_of
+from physadv.attack.crops import Scene, Views
 from physadv.attack.descent import spread
-from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
+from physadv.attack.losses import vanish
+from physadv.attack.optimise import CHECKPOINT, Progress, Task, _draw, optimise
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
+from physadv.attack.state import State
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import TrainingError
@@ -24,8 +27,8 @@ from physadv.files import atomic_write
 from physadv.patch import Patch, load_patch
 from physadv.simulate.ink import Ink, InkDraw
 from physadv.simulate.light import Light, LightDraw
-from physadv.simulate.world import World
-from physadv.types import Candidates
+from physadv.simulate.world import World, WorldDraw
+from physadv.types import Candidates, GradientDetector
 
 
 def task(settings: TrainSettings, people: list[Picture], **more: object) -> Task:
@@ -259,20 +262,66 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     assert end.step == small.steps
 
 
-def test_two_parts_are_the_same_as_two_processes_would_add_up(people: list[Picture], small: TrainSettings) -> None:
-    """What rank 0 and rank 1 of two compute are the two parts that one process computes by itself."""
+def test_processes_share_the_parts_of_a_batch() -> None:
     assert Ranks(0, 2).shards(2) == [0]
     assert Ranks(1, 2).shards(2) == [1]
     assert Ranks().shards(2) == [0, 1]
 
 
-@pytest.mark.parametrize("mix", ["mean", "max", "minmax"])
-def test_several_detectors(people: list[Picture], small: TrainSettings, mix: str) -> None:
-    settings = small.model_copy(update={"mix": mix, "steps": 5})
-    _, state = optimise(Task(settings, people, [tiny_gradient(0), tiny_gradient(1)]))
-    if mix == "minmax":
-        assert abs(float(state.mixing.exp().sum()) - 1) < 1e-4
-        assert float(state.mixing[0]) != float(state.mixing[1])
+class Surer:
+    """A detector that is by some logits surer of everybody."""
+
+    def __init__(self, by: float) -> None:
+        self.inner, self.by, self.name = tiny_gradient(), by, f"surer by {by}"
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        found = self.inner.candidates(images)
+        return Candidates(found.logit + self.by, found.xyxy)
+
+
+def test_of_several_detectors_the_hardest_counts_alone_or_more_or_all_alike(
+    people: list[Picture], small: TrainSettings
+) -> None:
+    def trained(mix: str, *detectors: GradientDetector, parts: int = 1) -> tuple[Patch, State, list[float]]:
+        told: list[float] = []
+        settings = small.model_copy(update={"mix": mix, "steps": 4, "batch": 4, "accumulate": parts, "tv": 0, "nps": 0})
+        patch, state = optimise(Task(settings, people, detectors), tell=lambda p: told.append(p.loss))
+        return patch, state, told
+
+    hard, easy = tiny_gradient(), Surer(-4)
+    alone, _, losses = trained("mean", hard)
+    _, _, low = trained("mean", easy)
+    # The parts of a batch have other hardest detectors; the batch has one.
+    for parts in (1, 2):
+        of_one = trained("mean", hard, parts=parts)[0]
+        assert trained("max", easy, hard, parts=parts)[0].sha256 == of_one.sha256
+    _, _, both = trained("mean", hard, easy)
+    assert both[0] == pytest.approx((losses[0] + low[0]) / 2, rel=1e-4)
+    assert trained("mean", hard, easy)[0].sha256 != alone.sha256
+    _, state, _ = trained("minmax", hard, easy)
+    assert float(state.mixing.exp().sum()) == pytest.approx(1, abs=1e-4)
+    assert float(state.mixing[0]) > float(state.mixing[1])
+
+
+def test_the_draw_that_hurts_the_pattern_most_is_taken_for_each_view(
+    people: list[Picture], small: TrainSettings
+) -> None:
+    settings = small.model_copy(update={"worst_of": 4, "batch": 6, "world": World.of(2.0)})
+    run = Task(settings, people, [tiny_gradient()])
+    pattern, views = run.pattern(), Views(people, framing="street", wear=settings.wear)
+    state = State.fresh(pattern.levels, settings.texels, 1)
+
+    def harm(scene: Scene, draw: WorldDraw) -> torch.Tensor:
+        images = settings.world.apply(pattern.rgba(), scene.images, scene.prints, draw)
+        loss = vanish(run.detectors[0].candidates(images), scene.owner, scene.boxes, margin=settings.margin)
+        return torch.zeros(len(images)).index_add(0, scene.owner, loss)
+
+    with torch.no_grad():
+        scene, worst = _draw(run, views, pattern, state, 0, 1)
+        _, draws = run.chance.of(views, 0, 0, 1)
+        each = torch.stack([harm(scene, d) for d in draws])
+        torch.testing.assert_close(harm(scene, worst), each.max(0).values)
+    assert len(set(each.argmax(0).tolist())) > 1
 
 
 KINDS = [{"worst_of": 3}, {"goal": "missize"}, {"target": "tshirt"}, {"target": "poster"}, {"framing": "webcam"}]
