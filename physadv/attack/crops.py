@@ -18,8 +18,10 @@ from physadv.simulate.placement import (
     MIRRORED,
     SLEEVE_CM,
     VISIBLE,
+    Rule,
     chest_quads,
     shoulders_visible,
+    side_px,
     sleeve_quads,
     square_quads,
     torso_quads,
@@ -74,8 +76,9 @@ class Scene:
 class Wear:
     """How prints are put on people.
 
-    target: poster, chest or tshirt. street, webcam: range of the print's side, the root of its area, over sqrt(w h) in each
-    framing. at: centre of the print down the box. size_cm: its width and height, after which a T-shirt's texture repeats.
+    target: poster, chest or tshirt. street, webcam: range of the print's side, the root of its area, over what `rule` takes
+    of the box, in each framing. at: centre of the print down the box. size_cm: its width and height, after which a
+    T-shirt's texture repeats.
     """
 
     target: str = "chest"
@@ -83,6 +86,7 @@ class Wear:
     webcam: tuple[float, float] = (0.55, 0.72)
     at: float = 0.42
     size_cm: tuple[float, float] = (40.0, 40.0)
+    rule: Rule = "area"
 
 
 class Views:
@@ -164,7 +168,7 @@ class Views:
         self, owner: Array, boxes: Float32Array, points: Float32Array, webcam: Array, rng: np.random.Generator
     ) -> Prints:
         n = len(owner)
-        sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+        sides = side_px(boxes, self.wear.rule, 1.0)
         ranges = np.where(webcam[:, None], self.wear.webcam, self.wear.street)
         share = np.exp(rng.uniform(np.log(ranges[:, 0]), np.log(ranges[:, 1]))) if n else np.zeros(0)
         side = (share * sides).astype(np.float32)

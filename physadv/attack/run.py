@@ -111,6 +111,12 @@ def train(
         say(f"--crops: a detector takes multiples of {max(map(stride_of, attacked))} pixels alone: {sizes}")
     task = _task(settings, inputs, attacked, train_on, found, name=file_name(folder.resolve().name))
     scorers = _scorers(settings, inputs, held_out) if ranks.rank == 0 else {}
+    for framing in placings(settings) if ranks.rank == 0 else ():
+        if not any(name.split()[0] == framing for name in scorers):
+            say(
+                f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of a picture, before a "
+                f"webcam in a mixed run a quarter): there will be no figures, and the pattern is not chosen by them"
+            )
     task.scorers = {name: _through(s, inputs.printer) for name, s in scorers.items()}
     if scorers and max(s.people for s in scorers.values()) < TOO_FEW:
         say(
@@ -172,11 +178,12 @@ def split(
     return pick[0], pick[1]
 
 
-def stored_steps(folder: Path) -> int | None:
-    """Return the main run's steps that a run in this folder was started with, or None if it cannot be told."""
+def stored_pace(folder: Path) -> dict[str, int] | None:
+    """Return the settings of `TrainSettings.paced` that a run here was started with, or None if they cannot be told."""
     try:
         with safe_open(folder / CHECKPOINT, framework="pt") as stream:
-            return int(json.loads(stream.metadata()["physadv"])["identity"]["settings"]["steps"])
+            settings = json.loads(stream.metadata()["physadv"])["identity"]["settings"]
+            return {n: int(settings[n]) for n in ("steps", "starts", "start_steps", "score_every")}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -185,7 +192,8 @@ def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...
     """Return how held-out people wear the pattern in each framing that is trained, and the detector's picture sizes."""
     shirt = settings.target == "tshirt"
     street = Placing(settings.rule, settings.scale, settings.at, shirt=shirt)
-    webcam = Placing("area", settings.webcam_scale, settings.at, chest=True, shirt=shirt)
+    chest = settings.target == "chest"
+    webcam = Placing(settings.rule, settings.webcam_scale, settings.at, chest=chest, shirt=shirt)
     both = {"street": (street, (STREET_IMGSZ,)), "webcam": (webcam, WEBCAM_IMGSZ)}
     return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
@@ -18,6 +19,8 @@ Preset = Literal["quick", "standard", "strong"]
 # Someone before a webcam is 140 pixels large to a detector at 320 and 400 at 640; a pattern hides them at the sizes at
 # which it was trained and at no other.
 STREET_CROPS, WEBCAM_CROPS = (224, 256, 320), (224, 320, 448)
+# Larger views are few in a step: they pay in long runs alone.
+LONG_STREET_CROPS = (224, 256, 320, 416)
 # Steps of 12 views of 224 pixels, 9 of 256, 6 of 320 or 3 of 448: on two idle CPU cores 1.5 and 12 minutes in bfloat16, 4
 # and 30 in float32; hours for `strong`.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -29,12 +32,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 20000,
         "score_every": 500,
         "batch": 32,
-        "crops": (224, 256, 320, 416),
         "starts": 4,
         "start_steps": 300,
         "worst_of": 2,
     },
 }
+
 SIZE_MM: dict[Target, tuple[float, float]] = {
     "poster": (594.0, 594.0),
     "chest": (360.0, 360.0),
@@ -42,19 +45,38 @@ SIZE_MM: dict[Target, tuple[float, float]] = {
     # periods of 100 to 800 mm those of 160 and 250 left fewest people found after as many steps.
     "tshirt": (200.0, 200.0),
 }
-# What `webcam_scale` of a person seen to the hips measures: a print over the whole torso.
+# A print over the whole torso: before a webcam a smaller one hides nobody.
 WEBCAM_CHEST_MM = (480.0, 480.0)
+# Millimetres of what each rule takes of the box around a grown-up who stands, and around one seen from head to hips.
+STANDING_MM: dict[Rule, float] = {"area": 360 / 0.35, "height": 1700.0, "diagonal": 1810.0}
+SEATED_MM: dict[Rule, float] = {"area": 480 / 0.65, "height": 800.0, "diagonal": 1050.0}
+LEAST_SCALE, MOST_SCALE = 0.02, 2.0
+# Prints are trained from a little smaller to a little larger than they are scored.
+STREET_AROUND, WEBCAM_AROUND = (0.30 / 0.35, 0.42 / 0.35), (0.55 / 0.65, 0.72 / 0.65)
+# Fewer steps say little of where a start leads.
+LEAST_START_STEPS = 25
+# In a run that is given minutes: each scoring takes seconds.
+MOST_SCORINGS = 20
 STREET_TEXELS, FINE_TEXELS = 48, 64
 # Of cloth, whatever the period of its texture.
 SHIRT_TEXEL_MM = 6.25
+# Of every dial of the simulated world. Patterns of few steps do not get far in a stronger one.
+STRENGTH = 0.3
 MARGIN, WEBCAM_MARGIN = 1.5, 2.5
+
+
+def preset(name: Preset, framing: Framing) -> dict[str, Any]:
+    """Return a preset's fields of `TrainSettings` for that framing."""
+    views = {"crops": LONG_STREET_CROPS} if name == "strong" and framing == "street" else {}
+    return {**PRESETS[name], **views}
 
 
 class TrainSettings(Settings):
     """Everything that decides what a run computes, and nothing that does not (folders, threads, devices).
 
-    side_street, side_webcam: range of the square's side over sqrt(w h) of the person's box while training. rule, scale, at:
-    the placement by which held-out people are scored.
+    rule, scale, at: the placement by which held-out people are scored, scale being that of the street and webcam_scale that
+    before a webcam; unless given, what `size_mm` measures on a body, and the other way round. side_street, side_webcam:
+    range of the print's side, by the same rule, while training; unless given, around those.
     """
 
     target: Target = "chest"
@@ -91,12 +113,12 @@ class TrainSettings(Settings):
         default=1, ge=1, le=16, description="random starts, of which the best on held-out people goes on"
     )
     start_steps: int = Field(default=150, ge=1)
-    world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(0.3))
-    side_street: tuple[float, float] = (0.30, 0.42)
-    side_webcam: tuple[float, float] = (0.55, 0.72)
+    world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(STRENGTH))
+    side_street: tuple[float, float] | None = None
+    side_webcam: tuple[float, float] | None = None
     rule: Rule = "area"
-    scale: float = Field(default=0.35, gt=0.01, le=2)
-    webcam_scale: float = Field(default=0.65, gt=0.01, le=2)
+    scale: float = Field(default=0.35, ge=LEAST_SCALE, le=MOST_SCALE)
+    webcam_scale: float = Field(default=0.65, ge=LEAST_SCALE, le=MOST_SCALE)
     at: float = Field(default=0.42, ge=0, le=1)
     size_mm: tuple[float, float] | None = None
     held_out: float = Field(default=0.25, gt=0, lt=1)
@@ -116,10 +138,10 @@ class TrainSettings(Settings):
         if not isinstance(values, dict):
             return values
         framing, target = values.get("framing", "street"), values.get("target", "chest")
+        size = values.get("size_mm") or _size(target, framing)
         texels = STREET_TEXELS if framing == "street" else FINE_TEXELS
         if target == "tshirt":
-            width, _ = values.get("size_mm") or SIZE_MM["tshirt"]
-            texels = max(round(float(width) / SHIRT_TEXEL_MM), 8)
+            texels = max(round(float(size[0]) / SHIRT_TEXEL_MM), 8)
         webcam = framing == "webcam"
         chosen: dict[str, Any] = {
             "margin": WEBCAM_MARGIN if webcam else MARGIN,
@@ -128,6 +150,14 @@ class TrainSettings(Settings):
         if target != "tshirt" and framing != "street":
             # 700 steps on the fine texels of a large print end half way when they begin under noise.
             chosen["noise"] = 0.0
+        if target != "tshirt":
+            rule, own = values.get("rule", "area"), "webcam_scale" if webcam else "scale"
+            bodies = {"scale": STANDING_MM.get(rule, 1.0), "webcam_scale": SEATED_MM.get(rule, 1.0)}
+            side = math.sqrt(float(size[0]) * float(size[1]))
+            if own in values and not values.get("size_mm"):
+                side = round(float(values[own]) * bodies[own], 1)
+                chosen["size_mm"] = (side, side)
+            chosen |= {n: min(max(round(side / mm, 4), LEAST_SCALE), MOST_SCALE) for n, mm in bodies.items()}
         return {"texels": texels, **chosen, **values}
 
     @model_validator(mode="after")
@@ -137,12 +167,23 @@ class TrainSettings(Settings):
         if any(not 64 <= c <= 1280 or c % 32 for c in self.crops):
             raise ValueError(f"crops: expected multiples of 32 from 64 to 1280, got {self.crops}")
         for name in ("side_street", "side_webcam"):
-            low, high = getattr(self, name)
+            low, high = getattr(self, name) or (1, 1)
             if not 0 < low <= high <= 2:
                 raise ValueError(f"{name}: expected low and high with 0 < low <= high <= 2, got {low}, {high}")
         if self.pyramid and self.texels % 4:
             raise ValueError(f"pyramid: expected texels that divide by 4, got {self.texels}")
         return self
+
+    def paced(self, total: int) -> Self:
+        """Return the same run in `total` steps; random starts keep their share, or are left out if it is too little."""
+        apart = self.total_steps - self.steps
+        each = min(total * apart // (self.total_steps * self.starts), self.start_steps)
+        starts = self.starts if each >= LEAST_START_STEPS else 1
+        steps = total - starts * each if starts > 1 else total
+        seldom = max(self.score_every, total // MOST_SCORINGS)
+        return self.model_copy(
+            update={"steps": steps, "starts": starts, "start_steps": max(each, 1), "score_every": seldom}
+        )
 
     @property
     def total_steps(self) -> int:
@@ -170,9 +211,19 @@ class TrainSettings(Settings):
     def wear(self) -> Wear:
         """Return how prints are put on people while training."""
         width, height = self.print_size()
-        return Wear(self.target, self.side_street, self.side_webcam, self.at, (width / 10, height / 10))
+        street = self.side_street or _around(self.scale, STREET_AROUND)
+        webcam = self.side_webcam or _around(self.webcam_scale, WEBCAM_AROUND)
+        return Wear(self.target, street, webcam, self.at, (width / 10, height / 10), self.rule)
 
     def print_size(self) -> tuple[float, float]:
         """Return (width, height) of the print in millimetres."""
-        wide = self.target == "chest" and self.framing == "webcam"
-        return self.size_mm or (WEBCAM_CHEST_MM if wide else SIZE_MM[self.target])
+        return self.size_mm or _size(self.target, self.framing)
+
+
+def _size(target: Target, framing: Framing) -> tuple[float, float]:
+    return WEBCAM_CHEST_MM if target == "chest" and framing != "street" else SIZE_MM[target]
+
+
+def _around(scale: float, share: tuple[float, float]) -> tuple[float, float]:
+    low, high = share
+    return scale * low, scale * high

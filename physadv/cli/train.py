@@ -27,8 +27,8 @@ from physadv.attack.crops import Framing
 from physadv.attack.losses import Goal
 from physadv.attack.optimise import CHECKPOINT, Progress
 from physadv.attack.ranks import Ranks
-from physadv.attack.run import Inputs, Outcome, stored_steps, train, with_printer
-from physadv.attack.settings import PRESETS, Mix, Preset, TrainSettings
+from physadv.attack.run import Inputs, Outcome, stored_pace, train, with_printer
+from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
@@ -75,7 +75,13 @@ class Command(base.Command):
     mix: Mix = Field("mean", description="how several detectors are weighed: mean, max, minmax (learned)")
     through: str | None = Field(None, description="train through a defence pipeline's twin, e.g. lgs,median")
     seed: int = Field(0, ge=0, lt=2**31, description="of every draw: the same again gives the same pattern")
-    strength: float | None = Field(None, ge=0, le=3, description="one dial for the whole simulated world")
+    strength: float | None = Field(
+        None,
+        ge=0,
+        le=3,
+        description=f"one dial for the whole simulated world: 0 off, 1 what cameras and cloth do, {STRENGTH:g} unless "
+        "given: a stronger world hides fewer people in a clean picture and more in a bad one",
+    )
     ink: float | None = Field(None, ge=0, le=3, description="dial of printed colours: 0 off, 1 as measured, 3 the most")
     cloth: float | None = Field(None, ge=0, le=3, description="dial of wrinkles and folds")
     geometry: float | None = Field(None, ge=0, le=3, description="dial of turns, perspective, size and offset")
@@ -118,8 +124,15 @@ class Command(base.Command):
     )
     width_mm: float | None = Field(None, gt=0, le=5000, description="width of the print")
     height_mm: float | None = Field(None, gt=0, le=5000, description="height of the print")
-    rule: Rule = Field("area", description="side on held-out people: --scale times this")
-    scale: float | None = Field(None, gt=0.01, le=2, description="side on held-out people as a fraction of --rule")
+    rule: Rule = Field(
+        "area", description="what the print's side is measured by: --scale times this of the person's box"
+    )
+    scale: float | None = Field(
+        None, ge=0.02, le=2, description="side as a fraction of --rule; unless given, by --width-mm on a grown-up"
+    )
+    webcam_scale: float | None = Field(
+        None, ge=0.02, le=2, description="with --framing mixed: the same for people before a webcam"
+    )
     at: float | None = Field(None, ge=0, le=1, description="centre of the pattern down the person's box")
     held_out: float | None = Field(None, gt=0, lt=1, description="share of pictures held out")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -223,10 +236,14 @@ class Command(base.Command):
             "smooth",
             "colours",
         ]
-        plain += ["look_weight", "scale", "at", "held_out", "steps"]
+        plain += ["look_weight", "scale", "webcam_scale", "at", "held_out", "steps"]
         values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
             values[name] = getattr(self, name)
+        if self.webcam_scale is not None and self.framing != "mixed":
+            raise SettingsError(f"--webcam-scale: is for --framing mixed; with {self.framing} give --scale")
+        if self.framing == "webcam" and self.scale is not None:
+            values["webcam_scale"] = values.pop("scale")
         if self.look is not None:
             values.setdefault("look_weight", 2.0)
         if self.width_mm or self.height_mm:
@@ -237,7 +254,7 @@ class Command(base.Command):
             world = TrainSettings().world if self.strength is None else World.of(self.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
-        return parse(TrainSettings, {**PRESETS[self.preset], **values}, what="train")
+        return parse(TrainSettings, {**preset(self.preset, self.framing), **values}, what="train")
 
     def _train(self, settings: TrainSettings, inputs: Inputs, ranks: Ranks, console: Console) -> Outcome:
         where = ranks.device(self.device)
@@ -409,15 +426,15 @@ def _timed(
     resume: bool,
     ranks: Ranks,
 ) -> TrainSettings:
-    """Return settings with the steps that fit into `minutes` by rank 0's clock, or on resume those fixed at the start."""
-    stored = stored_steps(out) if resume else None
-    if stored is None:
-        began = time.monotonic()
-        each = seconds_a_step(settings, attacked, steps=TIMED_STEPS, ranks=ranks)
-        left = max(minutes * 60 - (time.monotonic() - began), 1.0)
-        # Scoring and labelling take about a twentieth.
-        stored = max(int(0.95 * left / each) - (settings.total_steps - settings.steps), 1)
-    return settings.model_copy(update={"steps": ranks.agree(stored)})
+    """Return settings of a run that fits into `minutes` by rank 0's clock, or on resume as was fixed at the start."""
+    stored = stored_pace(out) if resume else None
+    if stored is not None:
+        return settings.model_copy(update=stored)
+    began = time.monotonic()
+    each = seconds_a_step(settings, attacked, steps=TIMED_STEPS, ranks=ranks)
+    left = max(minutes * 60 - (time.monotonic() - began), 1.0)
+    # Scoring and labelling take about a tenth.
+    return settings.paced(ranks.agree(max(int(0.9 * left / each), 1)))
 
 
 def _computes_bf16(device: str) -> bool:

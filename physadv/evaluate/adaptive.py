@@ -31,7 +31,6 @@ from physadv.evaluate.trial import Entry, Trial
 from physadv.files import file_name
 from physadv.patch import Patch, Target, load_patch, save_patch
 from physadv.settings import parse
-from physadv.simulate.placement import side_px
 from physadv.types import Detector, Float32Array, GradientDetector
 
 # Trains one pattern through a defence: pipeline, number of the restart and the pattern to begin from (or None) in, pattern
@@ -118,14 +117,10 @@ def training(settings: EvaluateSettings, people: Sequence[Scene], *, views: int,
     framing: Framing = "street"
     if target != "poster":
         framing = "webcam" if _share_of_picture(people) > FILLS else "mixed"
-    boxes = np.concatenate([s.people for s in people]) if people else np.zeros((0, 4), np.float32)
-    # Sides are drawn as shares of sqrt(w h), whatever rule they are scored by.
-    ratio = side_px(boxes, settings.rule, 1.0) / np.maximum(side_px(boxes, "area", 1.0), 1e-6)
-    least, most = np.percentile(ratio, [10, 90]) if len(ratio) else (1.0, 1.0)
-    sides = [float(np.clip(settings.scale * r * f, 0.01, 2)) for r, f in zip((least, most), AROUND, strict=True)]
+    sides = tuple(float(np.clip(settings.scale * f, 0.01, 2)) for f in AROUND)
     values: dict[str, Any] = {"target": target, "framing": framing, "batch": views, "crops": (side,)}
     values |= {"seed": settings.seed, "rule": settings.rule, "scale": settings.scale, "webcam_scale": settings.scale}
-    values |= {"side_street": tuple(sides), "side_webcam": tuple(sides)}
+    values |= {"side_street": sides, "side_webcam": sides}
     values |= {"at": settings.at} if isinstance(settings.at, float) else {}
     return parse(TrainSettings, values, what="--adaptive")
 

@@ -15,7 +15,7 @@ from physadv.attack.preview import contact_sheet
 from physadv.attack.priors import curvature, likeness, non_printability, total_variation
 from physadv.attack.run import placings
 from physadv.attack.score import Placing, Score, Scorer, wear
-from physadv.attack.settings import PRESETS, TrainSettings
+from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
 from physadv.attack.timing import made_up
 from physadv.detect.attacked import joined
 from physadv.detect.tiny import tiny_gradient
@@ -73,7 +73,7 @@ def test_a_head_that_is_quieter_than_the_other_is_trained_against_too(goal: Call
     used = (0.5, 10, 10, 50, 90)
     seen = candidates(used, *[(3, 10, 10, 50, 90)] * 20)
     seen = replace(seen, head=torch.tensor([0] + [1] * 20))
-    goal(seen, torch.tensor([0]), BOX).sum().backward()
+    goal(seen, torch.tensor([0]), BOX).sum().backward()  # type: ignore[no-untyped-call]
     assert seen.logit.grad is not None
     assert seen.logit.grad[0, 0] > 0.05
 
@@ -230,3 +230,46 @@ def test_presets_and_placings() -> None:
     same = TrainSettings()
     counts = [count * side**2 for count, side in map(same.views, range(same.steps - 6, same.steps))]
     assert max(counts) < 1.3 * min(counts), "steps cost the same whatever the size of their views"
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "starts", "start_steps"),
+    [("strong", 4240, 4, 60), ("strong", 1000, 1, None), ("quick", 90, 1, None)],
+)
+def test_a_run_that_is_given_minutes_has_that_many_steps_in_all(
+    name: Preset, total: int, starts: int, start_steps: int | None
+) -> None:
+    paced = TrainSettings(**preset(name, "street")).paced(total)
+    assert paced.total_steps == total
+    assert (paced.starts, paced.start_steps if starts > 1 else None) == (starts, start_steps)
+    assert total // paced.score_every <= 20
+
+
+def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
+    wear = TrainSettings().wear
+    assert (*wear.street, *wear.webcam) == pytest.approx((0.30, 0.42, 0.4125, 0.54))
+    assert TrainSettings(framing="webcam").wear.webcam == pytest.approx((0.55, 0.72))
+    half = TrainSettings(size_mm=(180, 180))
+    assert half.wear.street == pytest.approx((0.15, 0.21))
+    assert placings(half)["street"][0].scale == pytest.approx(0.175)
+    near = TrainSettings(framing="webcam", webcam_scale=0.45)
+    assert near.print_size() == pytest.approx((332.3, 332.3))
+    assert placings(near)["webcam"][0].scale == 0.45
+    by_height = TrainSettings(rule="height", scale=0.2)
+    assert by_height.print_size() == (340.0, 340.0)
+    boxes = np.array([[0, 0, 60, 200]], np.float32)
+    people = [Picture("tall", np.zeros((300, 300, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))]
+    views = Views(people, framing="street", wear=by_height.wear)
+    drawn = views.batch(1, 224, np.random.default_rng(0))
+    height = float(drawn.boxes[0, 3] - drawn.boxes[0, 1])
+    assert 0.2 * 0.85 < float(drawn.prints.quads[0, 1, 0] - drawn.prints.quads[0, 0, 0]) / height < 0.2 * 1.21
+
+
+def test_a_poster_is_scored_where_it_was_trained() -> None:
+    poster, chest = (TrainSettings(target=target, framing="webcam") for target in ("poster", "chest"))
+    assert (placings(poster)["webcam"][0].chest, placings(chest)["webcam"][0].chest) == (False, True)
+
+
+def test_long_runs_see_people_as_large_as_their_framing_shows_them() -> None:
+    assert TrainSettings(**preset("strong", "street")).crops[-1] == 416
+    assert TrainSettings(**preset("strong", "webcam"), framing="webcam").crops[-1] == 448

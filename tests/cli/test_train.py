@@ -47,6 +47,7 @@ def images(tmp_path: Path) -> Path:
         (["--images", "{images}", "--detector", "none.pt"], "none.pt"),
         (["--images", "{images}", "--printer", "unknown"], "unknown"),
         (["--images", "{images}", "--held-out", "1.5"], "--held-out"),
+        (["--images", "{images}", "--webcam-scale", ".6"], "--framing mixed"),
         (["--resume", "--out", "{empty}"], "--resume"),
         (["--images", "{images}", "--region", "{black}", "--steps", "1"], "white area"),
     ],
@@ -183,3 +184,13 @@ def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> No
         tell(Progress(step, 9, 1.0, 1.0, score, best))
     assert "held out: street asr 0.500 recall 0.500  best: street asr 0.500" in out.getvalue().splitlines()[0]
     assert "held out: street asr 0.250 recall 0.750  best: street asr 0.500" in out.getvalue().splitlines()[1]
+
+
+def test_scale_is_that_of_the_framing_that_is_trained() -> None:
+    def settings(**flags: object) -> TrainSettings:
+        return Command.model_validate(flags).settings()
+
+    webcam = settings(framing="webcam", scale=0.5)
+    assert (settings(scale=0.5).scale, webcam.webcam_scale) == (0.5, 0.5)
+    assert webcam.print_size() == pytest.approx((369.2, 369.2))
+    assert settings(framing="webcam", width_mm=200).webcam_scale == pytest.approx(0.2708, abs=1e-4)
