@@ -1,11 +1,15 @@
-"""Speed of training, as one JSON line: the whole step against the bare detector, and against the textbook loop.
+"""Speed and memory of training, as one JSON line: the whole step against the bare detector, and against the textbook loop.
 
     python scripts/bench_train.py [--rounds 6] [--threads 2] [--images DIR --labels DIR]
 
-to_limit: pictures a second of the whole training step (views, simulated world, loss, optimiser) over bare forward and
-backward of the same detector on pictures of the same sizes and precision. vs_naive: the same over the loop that most public
-code has: whole picture at 640, float32, unfused, one person at a time, one picture a step. All three are interleaved, so
-that what else the machine does falls on all of them; figures are medians of the rounds' ratios.
+Views have the sizes of `--preset quick`, each as often as a whole run has it. to_limit: pictures a second of the whole
+training step (views, simulated world, loss, optimiser) over bare forward and backward of the same detector on pictures of
+the same sizes and precision, in the same pieces on the same threads, without the keypoints that the step leaves out.
+to_limit_shared: the same over forward and backward as torch runs them by itself: a whole batch on threads that share every
+layer, keypoints and all. vs_naive: the same over the loop that most public code has: whole picture at 640, float32,
+unfused, one person at a time, one picture a step. All four are interleaved, so that what else the machine does falls on
+all of them; figures are medians of the rounds' ratios. peak_memory_gb: the most that `physadv train --preset quick` holds
+in a process of its own, which labels, takes steps on views of every size, and scores.
 """
 
 from __future__ import annotations
@@ -19,42 +23,84 @@ import json
 import platform
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from physadv.arrays import write_png
+from physadv.attack.crew import Crew, crew_for
 from physadv.attack.people import Picture, gather
-from physadv.attack.settings import PRESETS, TrainSettings
-from physadv.attack.timing import made_up, stepper
+from physadv.attack.settings import TrainSettings, preset
+from physadv.attack.timing import in_proportion, made_up, stepper
 from physadv.cli.train import attacked_detectors
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.detect.yolo import YoloGradient
 
+# Steps of the run whose memory is measured: every size of view, several times over.
+STEPS = 9
 
-def bare(detector: YoloGradient, settings: TrainSettings) -> Callable[[], None]:
-    """Return forward and backward on noise of the next step's shape, and nothing else."""
-    batches = {}
+
+def bare(detector: YoloGradient, settings: TrainSettings, *, shared: bool) -> Callable[[], None]:
+    """Return forward and backward on noise of the next step's shape, and nothing else.
+
+    shared: the whole batch as torch runs it by itself, with keypoints; else in the training step's own pieces, one for
+    each thread, without.
+    """
+    crew = Crew() if shared else crew_for([detector])
+    batches = []
     for step in range(len(settings.crops)):
         count, side = settings.views(step)
-        batch = torch.rand(count, 3, side, side).to(memory_format=torch.channels_last)
-        batches[step] = batch.requires_grad_()
+        batch = torch.rand(count, 3, side, side)
+        pieces = batch.tensor_split(min(crew.size, count))
+        batches.append([p.to(memory_format=torch.channels_last) for p in pieces])
     state = {"step": 0}
 
+    def one(images: torch.Tensor) -> None:
+        images = images.requires_grad_()
+        with torch.autocast(detector.device.type, torch.bfloat16, enabled=detector.precision == "bf16"):
+            heads = detector.net.heads(images, keypoints=shared).values()
+        torch.autograd.grad(torch.stack([h["scores"][:, 0].float().logsumexp(1).sum() for h in heads]).sum(), images)
+
     def take() -> None:
-        images = batches[state["step"] % len(batches)]
-        images.grad = None
-        # The detector as it is: with its boxes and keypoints, which the training step may leave out.
-        heads = detector.net.heads(images).values()
-        sum(h["scores"][:, 0].logsumexp(1).mean() for h in heads).backward()  # type: ignore[union-attr]
+        pieces = batches[state["step"] % len(batches)]
         state["step"] += 1
+        crew.map(one, pieces)
 
     return take
+
+
+def peak_memory_gb(words: argparse.Namespace) -> float:
+    """Return the most memory that a short run of the preset holds, in GB; to be asked before this process has grown."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        images, labels = words.images, words.labels
+        if images is None:
+            images, labels = folder / "images", folder / "labels"
+            labels.mkdir()
+            for picture in made_up(24):
+                write_png(images / f"{picture.name}.png", picture.pixels)
+                height, width = picture.pixels.shape[:2]
+                x0, y0, x1, y1 = (float(v) for v in picture.boxes[0])
+                row = [(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height]
+                (labels / f"{picture.name}.txt").write_text("0 " + " ".join(f"{v:.5f}" for v in row))
+        flags = ["--preset", "quick", "--steps", str(STEPS), "--warm", "0", "--device", "cpu"]
+        flags += ["--images", str(images)] + (["--labels", str(labels)] if labels is not None else [])
+        flags += ["--threads", str(words.threads)] if words.threads else []
+        # An empty cache, so that the run labels its people itself.
+        environment = {**os.environ, "PHYSADV_CACHE": str(folder / "cache")}
+        command = [sys.executable, "-m", "physadv", "train", *flags, "--out", str(folder / "run")]
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
 
 
 def naive(pictures: list[Picture]) -> Callable[[], None]:
@@ -102,40 +148,38 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     parser.add_argument("--labels", type=Path)
     words = parser.parse_args()
+    memory = peak_memory_gb(words)
     if words.threads:
         torch.set_num_threads(words.threads)
     people = made_up(24)
     if words.images:
         cache = cache_dir() / "people" / find_weights().sha256[:16]
         people = gather([words.images], words.labels, lambda: load_detector(backend="torch"), cache=cache).pictures
-    settings = TrainSettings(**PRESETS["quick"])
-    detector = cast(YoloGradient, attacked_detectors([DEFAULT_DETECTOR], None)[0])
-    whole, limit, slow = stepper(settings, [detector], people), bare(detector, settings), naive(people)
+    settings = in_proportion(TrainSettings(**preset("quick", "street")))
+    detector = cast(YoloGradient, attacked_detectors([DEFAULT_DETECTOR], None, device="cpu")[0])
     cycle = len(settings.crops)
-    views = sum(settings.views(step)[0] for step in range(cycle))
-    for take in (whole, limit, slow):
-        take()
-    ratios: list[tuple[float, float]] = []
-    rates: list[tuple[float, float, float]] = []
-    for _ in range(words.rounds):
-        times = []
-        for take, turns in ((whole, cycle), (limit, cycle), (slow, 3)):
-            began = time.perf_counter()
-            for _ in range(turns):
-                take()
-            times.append(time.perf_counter() - began)
-        rate = (views / times[0], views / times[1], 3 / times[2])
-        rates.append(rate)
-        ratios.append((rate[0] / rate[1], rate[0] / rate[2]))
-    middle = [round(statistics.median(r[i] for r in rates), 2) for i in range(3)]
+    shapes = [settings.views(step) for step in range(cycle)]
+    views = sum(count for count, _ in shapes)
+    takes: dict[str, tuple[Callable[[], Any], int, int]] = {
+        "step": (stepper(settings, [detector], people), cycle, views),
+        "bare": (bare(detector, settings, shared=False), cycle, views),
+        "bare_shared": (bare(detector, settings, shared=True), cycle, views),
+        "naive": (naive(people), 3, 3),
+    }
+    rounds = [_rates(takes) for _ in range(words.rounds + 1)][1:]
+
+    def ratio(other: str) -> float:
+        return statistics.median(rates["step"] / rates[other] for rates in rounds)
+
     print(
         json.dumps(
             {
-                "to_limit": round(statistics.median(r[0] for r in ratios), 3),
-                "vs_naive": round(statistics.median(r[1] for r in ratios), 1),
-                "images_per_second": {"step": middle[0], "bare": middle[1], "naive": middle[2]},
-                "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-                "views": [list(settings.views(step)) for step in range(cycle)],
+                "to_limit": round(ratio("bare"), 3),
+                "to_limit_shared": round(ratio("bare_shared"), 3),
+                "vs_naive": round(ratio("naive"), 1),
+                "images_per_second": {n: round(statistics.median(r[n] for r in rounds), 2) for n in takes},
+                "peak_memory_gb": round(memory, 2),
+                "views": [list(shape) for shape in shapes],
                 "precision": detector.precision,
                 "threads": torch.get_num_threads(),
                 "rounds": words.rounds,
@@ -145,6 +189,17 @@ def main() -> None:
             }
         )
     )
+
+
+def _rates(takes: dict[str, tuple[Callable[[], Any], int, int]]) -> dict[str, float]:
+    """Return pictures a second of each, one after the other."""
+    out = {}
+    for name, (take, turns, pictures) in takes.items():
+        began = time.perf_counter()
+        for _ in range(turns):
+            take()
+        out[name] = pictures / (time.perf_counter() - began)
+    return out
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -35,6 +36,13 @@ def seconds_a_step(
     if not times:
         return float("inf")
     return float(np.median(np.diff(times)[1:])) if steps > 2 else times[-1]
+
+
+def in_proportion(settings: TrainSettings) -> TrainSettings:
+    """Return settings without a warm-up whose steps, in turn, see views of each size as often as the whole run does."""
+    often = Counter(settings.views(step)[1] for step in range(settings.total_steps))
+    crops = [side for side in settings.crops for _ in range(round(often[side] / min(often.values())))]
+    return settings.model_copy(update={"crops": tuple(crops), "warm": 0.0, "starts": 1})
 
 
 def stepper(

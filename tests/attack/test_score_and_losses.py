@@ -1,5 +1,6 @@
 """What is lowered and what is counted: losses, average precision, strict success, and the views both rest on."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from physadv.attack.priors import curvature, likeness, non_printability, total_v
 from physadv.attack.run import placings
 from physadv.attack.score import Placing, Score, Scorer, wear
 from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
-from physadv.attack.timing import made_up
+from physadv.attack.timing import in_proportion, made_up
 from physadv.detect.attacked import joined
 from physadv.detect.tiny import tiny_gradient
 from physadv.errors import DataError
@@ -273,3 +274,13 @@ def test_a_poster_is_scored_where_it_was_trained() -> None:
 def test_long_runs_see_people_as_large_as_their_framing_shows_them() -> None:
     assert TrainSettings(**preset("strong", "street")).crops[-1] == 416
     assert TrainSettings(**preset("strong", "webcam"), framing="webcam").crops[-1] == 448
+
+
+def test_a_timed_round_sees_every_size_as_often_as_the_preset_does() -> None:
+    quick = TrainSettings(**preset("quick", "street"))
+    short = in_proportion(quick)
+    assert short.crops == (224, 224, 224, 256, 320)
+    shapes = [short.views(step) for step in range(len(short.crops))]
+    whole = Counter(quick.views(step) for step in range(quick.total_steps))
+    for shape in whole:
+        assert shapes.count(shape) / len(shapes) == pytest.approx(whole[shape] / quick.total_steps, abs=0.01)
