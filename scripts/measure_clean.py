@@ -24,6 +24,7 @@ from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
 from physadv.detect.boxes import iou
 from physadv.errors import DefenceError, EndOfStream
+from physadv.evaluate.interval import wilson
 from physadv.types import Detections, Detector, Frame
 
 
@@ -73,6 +74,8 @@ def measure(text: str, detector: Detector, frames: list[Frame], bare: list[Detec
     drawn = pairs[rng.integers(len(pairs), size=(500, len(pairs)))].sum(1)
     low, high = np.percentile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [2.5, 97.5])
     people = int(pairs[:, 1].sum())
+    if low == high:
+        low, high = wilson(int(pairs[:, 0].sum()) / max(people, 1), int((pairs[:, 1] > 0).sum()))
     return {
         "defence": text,
         "kept": round(int(pairs[:, 0].sum()) / max(people, 1), 4),

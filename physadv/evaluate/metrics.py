@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from physadv.detect.matching import STRICT_IOU, average_precision, best_score, found, judge, touched
+from physadv.evaluate.interval import wilson
 from physadv.evaluate.scene import Scene
 from physadv.types import BoolArray, Detections, Float32Array
 
@@ -23,6 +24,8 @@ METRICS = (
     "false_boxes_per_image",
     "mean_max_conf",
 )
+# Fewer pictures than this are too few to be drawn again: percentiles of their resamples are narrower than 95 %.
+FEW = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +51,22 @@ class Tally:
         return len(self.found25)
 
 
+# The figures that are shares of people, by whom they count.
+SHARES: dict[str, Callable[[Tally], BoolArray]] = {
+    "recall25": lambda t: t.found25,
+    "asr_strict25": lambda t: t.strict25,
+    "asr_strict50": lambda t: t.strict50,
+    "asr_lenient50": lambda t: t.lenient50,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Each figure with its 95 % interval (low, high); None where nothing can be counted."""
+    """Each figure with its 95 % interval (low, high).
+
+    A value is None where nothing can be counted. An interval also where there is one picture, and of what is no share of
+    people (AP, false boxes, mean confidence) where all resamples agree.
+    """
 
     value: dict[str, float | None]
     ci95: dict[str, tuple[float, float] | None]
@@ -83,23 +99,29 @@ def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng
 
     ap50: from faster-coco-eval; the interval's resamples use the same matching. People in one picture stand or fall
     together, so it is pictures that are drawn again, not people; one picture alone says nothing of others, and has no
-    intervals.
+    intervals. Shares that are the same in every resample, or come from fewer than `FEW` pictures, have Wilson's interval
+    with a picture as one case.
     """
     n = len(tallies)
     weights = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)]) if n else np.ones((1, 0))
     drawn = {
         "ap50": _average_precision(tallies, weights),
-        "recall25": _mean(tallies, weights, lambda t: t.found25),
-        "asr_strict25": _mean(tallies, weights, lambda t: t.strict25),
-        "asr_strict50": _mean(tallies, weights, lambda t: t.strict50),
-        "asr_lenient50": _mean(tallies, weights, lambda t: t.lenient50),
         "false_boxes_per_image": weights @ np.array([_false(t) for t in tallies]) / max(n, 1),
         "mean_max_conf": _mean(tallies, weights, lambda t: t.best),
+        **{name: _mean(tallies, weights, part) for name, part in SHARES.items()},
     }
-    value = {name: _number(v[0]) for name, v in drawn.items()}
+    value = {name: _number(drawn[name][0]) for name in METRICS}
     if ap50 is not None:
         value["ap50"] = _number(ap50)
-    return Figures(value, {name: _interval(v[1:]) if n > 1 else None for name, v in drawn.items()})
+    intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(METRICS)
+    if n > 1:
+        intervals = {name: _interval(drawn[name][1:]) for name in METRICS}
+        for name, part in SHARES.items():
+            pictures = sum(len(part(t)) > 0 for t in tallies)
+            if pictures and (pictures < FEW or intervals[name] is None):
+                low, high = wilson(float(drawn[name][0]), pictures)
+                intervals[name] = round(low, 4), round(high, 4)
+    return Figures(value, intervals)
 
 
 def _false(one: Tally) -> float:
@@ -133,8 +155,9 @@ def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
     good = values[np.isfinite(values)]
     if not len(good):
         return None
-    low, high = np.percentile(good, [2.5, 97.5])
-    return round(float(low), 4), round(float(high), 4)
+    low, high = (round(float(v), 4) for v in np.percentile(good, [2.5, 97.5]))
+    # Resamples of what is all alike say nothing of what was not seen.
+    return (low, high) if low < high else None
 
 
 def _number(value: float) -> float | None:

@@ -168,7 +168,8 @@ def markdown(
         f"{cells[0].n_images} pictures, {cells[0].n_people} people larger than {settings.min_area:.1%} of the picture. "
         f"Pattern: side {settings.scale:g} by {settings.rule}, at {settings.at}. Detector at {settings.imgsz} px, torch "
         f"fp32. {machine['processor']}, {machine['cores']} cores, {where['made']}, commit "
-        f"{where['commit'] or 'unknown'}. In brackets: 95 % bootstrap intervals over pictures.",
+        f"{where['commit'] or 'unknown'}. In brackets: 95 % intervals over pictures, by bootstrap, or "
+        "Wilson's where pictures are few or agree.",
         "",
     ]
     if facts.get("skipped"):

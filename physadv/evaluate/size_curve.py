@@ -20,6 +20,7 @@ from physadv.camera.lens import PERSON_CM
 from physadv.dataset import LabelledPicture, read_pictures
 from physadv.detect.matching import STRICT_IOU, found, match_keypoints, touched
 from physadv.errors import DataError
+from physadv.evaluate.interval import wilson
 from physadv.fabricate.advise import HEADROOM, Optics, seen
 from physadv.patch import Patch
 from physadv.simulate.placement import (
@@ -100,12 +101,7 @@ class Cell:
     @property
     def ci95(self) -> tuple[float, float]:
         """Return Wilson's 95 % interval by people, for shots of one person are not independent of each other."""
-        if not self.n:
-            return 0.0, 1.0
-        z, n, p = 1.96, self.n, self.asr
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, middle - reach), min(1.0, middle + reach)
+        return wilson(self.asr, self.n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,8 @@ from physadv.defend import Pipeline, forget
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
+from physadv.evaluate.interval import wilson
+from physadv.evaluate.metrics import FEW
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
@@ -285,7 +287,10 @@ def compare(cells: Sequence[dict[str, Any]]) -> None:
 
 
 def _blocks(lost: np.ndarray, settings: EvaluateSettings) -> list[float] | None:
-    """Return a 95 % interval of the share lost, by resampling blocks of 15 frames: neighbours are near copies."""
+    """Return a 95 % interval of the share lost, by resampling blocks of 15 frames: neighbours are near copies.
+
+    Wilson's, with a block as one case, where the blocks are few or all alike.
+    """
     if len(lost) < 30:
         return None
     blocks = np.array_split(lost, len(lost) // 15)
@@ -293,6 +298,8 @@ def _blocks(lost: np.ndarray, settings: EvaluateSettings) -> list[float] | None:
     rng = np.random.default_rng(settings.seed)
     drawn = rng.integers(0, len(blocks), (settings.resamples, len(blocks)))
     low, high = np.percentile(total[drawn].sum(1) / count[drawn].sum(1), [2.5, 97.5])
+    if len(blocks) < FEW or low == high:
+        low, high = wilson(float(lost.mean()), len(blocks))
     return [round(float(low), 4), round(float(high), 4)]
 
 

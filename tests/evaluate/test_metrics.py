@@ -93,6 +93,24 @@ def test_intervals_hold_the_figure_and_shrink_with_more_pictures() -> None:
     assert (many[1] - many[0]) < 0.5 * (few[1] - few[0])
 
 
+@pytest.mark.parametrize("n", [6, 40])
+def test_where_everybody_is_hidden_the_interval_has_a_width(n: int) -> None:
+    tallies = [tally(scene_of(BIG, OTHER), answer((*BIG, 0.9), (*OTHER, 0.8)), answer()) for _ in range(n)]
+    got = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0))
+    low, high = got.ci95["asr_strict25"] or (1, 1)
+    assert got.value["asr_strict25"] == 1.0 == high
+    # Two people in a picture are one case: Wilson's n / (n + 1.96 ** 2).
+    assert low == pytest.approx(n / (n + 1.96**2), abs=1e-3)
+    assert (got.ci95["recall25"] or ()) == pytest.approx((0.0, 1 - low), abs=1e-3)
+    assert {got.ci95["ap50"], got.ci95["mean_max_conf"]} == {None}, "no shares: nothing is claimed"
+
+
+def test_a_few_pictures_have_no_narrow_interval() -> None:
+    tallies = [tally(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i else answer()) for i in range(4)]
+    low, high = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0)).ci95["recall25"] or (0, 0)
+    assert (low, high) == pytest.approx((0.3006, 0.9544), abs=1e-3)
+
+
 def test_one_picture_has_no_interval() -> None:
     one = tally(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)))
     got = figures([one], ap50=None, resamples=20, rng=np.random.default_rng(0))
