@@ -39,6 +39,9 @@ FIELDS = EvaluateSettings.model_fields
 # Flags that say nothing about a video.
 PICTURES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_area")
 
+# Flags that say nothing unless patterns are trained through the defences.
+ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
+
 
 class Command(BaseCommand):
     """Score patterns beside the same-size controls none, grey, white, noise and shuffled; always in float32."""
@@ -101,6 +104,7 @@ class Command(BaseCommand):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         pipelines = [parse_pipeline(text) for text in self.defend]
         self._check_video()
+        self._check_unused()
         _check_worn(patches, settings)
         if self.adaptive and not pipelines:
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
@@ -123,10 +127,27 @@ class Command(BaseCommand):
             raise SettingsError(
                 "--certify: expected --images; labelled people are needed to say how many are certified"
             )
-        given = [n for n in PICTURES_ONLY if getattr(self, n) != type(self).model_fields[n].default]
+        given = self._changed(PICTURES_ONLY)
         if given:
-            flags = ", ".join("--" + n.replace("_", "-") for n in given)
-            raise SettingsError(f"{flags}: expected --images; a video's frames are scored as they come, without labels")
+            raise SettingsError(
+                f"{', '.join(given)}: expected --images; a video's frames are scored as they come, without labels"
+            )
+
+    def _check_unused(self) -> None:
+        """Do nothing if every flag given has a meaning beside the others.
+
+        Raises: SettingsError otherwise.
+        """
+        if self.video is None and self._changed(("every",)):
+            raise SettingsError("--every: expected --video; photographs are all scored")
+        given = [] if self.adaptive else self._changed(ADAPTIVE_ONLY)
+        if given:
+            raise SettingsError(f"{', '.join(given)}: expected --adaptive; no pattern is trained here without it")
+
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        """Return those of the flags that are not as they are by default."""
+        changed = [n for n in names if getattr(self, n) != type(self).model_fields[n].default]
+        return ["--" + n.replace("_", "-") for n in changed]
 
     def _pictures(
         self, images: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]
@@ -144,7 +165,7 @@ class Command(BaseCommand):
                     bar.update(task, completed=number + share, description=f"{name} {what}")
 
                 detector = _detector(name, settings)
-                facts["detectors"].append({"name": detector.name, "sha256": getattr(detector, "sha256", "")})
+                facts["detectors"].append(_identity(detector))
                 trial = Trial(scenes, detector, settings, shown=None if number else examples, progress=tell)
                 trial.scored = partial(_keep, self.out, list(cells))
                 run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
@@ -212,10 +233,12 @@ class Command(BaseCommand):
     def _video(self, path: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]) -> int:
         wanted = entries(patches, robust=False, seed=settings.seed) if patches else entries([], robust=False, seed=0)
         rows: list[dict[str, Any]] = []
+        facts: dict[str, Any] = {"detectors": [], "defences": self.defend}
         with _bar() as bar:
             task = bar.add_task("", total=None)
             for name in settings.detectors:
                 detector = _detector(name, settings)
+                facts["detectors"].append(_identity(detector))
                 cells, table = video.score_video(
                     path,
                     wanted,
@@ -227,7 +250,8 @@ class Command(BaseCommand):
                 )
                 video.compare(cells)
                 rows += cells
-                write_video_report(self.out, rows, settings, patches, video=path, frames={detector.name: table})
+                frames = {detector.name: table}
+                write_video_report(self.out, rows, settings, patches, video=path, frames=frames, facts=facts)
         console = table_console()
         show_video(rows, console)
         console.print(str(self.out / "report.md"), markup=False, highlight=False, soft_wrap=True)
@@ -295,6 +319,11 @@ def _detector(name: str, settings: EvaluateSettings) -> Detector:
     )
     detector.name = _called(settings.detectors)[name]
     return detector
+
+
+def _identity(detector: Detector) -> dict[str, str]:
+    """Return what run.json says of a detector: its name and the hash of its weights."""
+    return {"name": detector.name, "sha256": getattr(detector, "sha256", "")}
 
 
 def _keep(folder: Path, before: list[Cell], cells: list[Cell]) -> None:

@@ -11,12 +11,11 @@ import numpy as np
 
 from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
+from physadv.simulate.geometry import EYE
 from physadv.simulate.placement import FRONT_CM, Rule, chest_quads, side_px, square_quads
 from physadv.simulate.wear import Worn, mip_levels, paste
 from physadv.types import Detections, Float32Array, UInt8Array
 
-# Distance of the eye in half sides of the print: 40 cm seen from a metre and a half.
-EYE = 7.0
 # How far a worn T-shirt's cloth lies from flat, in sides of the piece.
 WRINKLES = 0.05
 # Texels along a side to which a pattern is brought before it is bent: no print covers more pixels at usual sizes.
@@ -47,8 +46,8 @@ class Condition:
     """One cell of the robust grid.
 
     Of the print: turn and yaw in degrees, brightness added, contrast multiplied about mid grey, bend (thin-plate spline, in
-    sides), covered (share of its area hidden). Of the whole picture: blur (sigma in pixels), jpeg (quality), shrink
-    (resolution kept).
+    sides), covered (share of its area hidden). Of the whole picture, at the size at which the detector sees it where it is
+    larger: blur (sigma in pixels), jpeg (quality), shrink (resolution kept).
     """
 
     name: str = ""
@@ -69,6 +68,7 @@ class Condition:
 
 
 PLAIN = Condition()
+GRID_SEED = 0
 ROBUST: tuple[Condition, ...] = (
     Condition("rotation 10", turn=10),
     Condition("rotation 20", turn=20),
@@ -91,21 +91,26 @@ ROBUST: tuple[Condition, ...] = (
 
 @dataclass(slots=True)
 class Dresser:
-    """Puts one pattern on everyone who counts, in one way. The same scene always gets the same pixels."""
+    """Puts one pattern on everyone who counts, in one way. The same scene always gets the same pixels.
+
+    seed: of what chance there is in the plain picture; that of the grid's conditions is always the same. imgsz: long side
+    in pixels at which the detector sees a picture.
+    """
 
     patch: Patch | None
     placement: Placement
-    seed: int = 0
+    seed: int
+    imgsz: int
     _levels: dict[str, list[UInt8Array]] = field(default_factory=dict)
 
     def apply(self, scene: Scene, index: int, condition: Condition = PLAIN) -> UInt8Array:
-        """Return (h, w, 3) uint8 RGB. index: the scene's number, which with `seed` decides what chance there is."""
-        rng = np.random.default_rng([self.seed, index])
+        """Return (h, w, 3) uint8 RGB. index: the scene's number, which with the seed decides what chance there is."""
+        rng = np.random.default_rng([self.seed if condition == PLAIN else GRID_SEED, index])
         out = scene.pixels
         if self.patch is not None and scene.counts.any():
             dress = self._shirts if self.placement.at == "shirt" else self._squares
             out = dress(scene, condition, rng)
-        return filmed(out, condition)
+        return filmed(out, condition, self.imgsz)
 
     def _squares(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
         out = scene.pixels.copy()
@@ -239,17 +244,29 @@ def covered(rgba: UInt8Array, share: float, rng: np.random.Generator) -> UInt8Ar
     return out
 
 
-def filmed(pixels: UInt8Array, condition: Condition) -> UInt8Array:
-    """Return the picture as a worse camera would give it: blurred, at lower resolution, compressed."""
+def filmed(pixels: UInt8Array, condition: Condition, imgsz: int) -> UInt8Array:
+    """Return the picture as a worse camera would give it: blurred, at lower resolution, compressed.
+
+    imgsz: long side at which the detector sees it. A larger picture is changed at that size and enlarged again: two pixels
+    of blur on a photograph of twelve megapixels would be none by the time that it is looked at.
+    """
+    if not condition.of_picture:
+        return pixels
+    h, w = pixels.shape[:2]
+    ratio = imgsz / max(h, w)
     out = pixels
+    if ratio < 1:
+        # By the detector's own way of shrinking, so that the effect is all that differs.
+        seen = (max(1, round(w * ratio)), max(1, round(h * ratio)))
+        out = cv2.resize(out, seen, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     if condition.blur:
         out = cv2.GaussianBlur(out, (0, 0), condition.blur)  # type: ignore[assignment]
     if condition.shrink != 1:
-        h, w = out.shape[:2]
-        small = (max(1, round(w * condition.shrink)), max(1, round(h * condition.shrink)))
+        size = out.shape[1::-1]
+        small = (max(1, round(size[0] * condition.shrink)), max(1, round(size[1] * condition.shrink)))
         reduced = cv2.resize(out, small, interpolation=cv2.INTER_AREA)
-        out = cv2.resize(reduced, (w, h), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        out = cv2.resize(reduced, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
     if condition.jpeg:
         _, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, condition.jpeg])
         out = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
-    return out
+    return out if ratio >= 1 else np.asarray(cv2.resize(out, (w, h), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,11 @@ def write_video_report(
     *,
     video: Path,
     frames: dict[str, str],
+    facts: dict[str, Any],
 ) -> None:
     """Write results.json, run.json, report.md and, for each detector, every frame's figures as CSV.
+
+    facts: what else run.json says: which detectors, by the hashes of their weights, and defences.
 
     Raises: OSError if the folder cannot be written.
     """
@@ -127,7 +130,7 @@ def write_video_report(
     where = provenance()
     listed = [{"name": p.name, "sha256": p.sha256} for p in patches]
     settled = settings.model_dump(mode="json")
-    write_json(folder / "run.json", {"settings": settled, "video": video.name, "patches": listed, **where})
+    write_json(folder / "run.json", {"settings": settled, "video": video.name, "patches": listed, **facts, **where})
     for name, table_text in frames.items():
         with atomic_write(folder / f"frames-{name}.csv") as stream:
             stream.write(table_text.encode())
@@ -138,7 +141,7 @@ def write_video_report(
         f"Share of frames in which nobody's confidence reaches {settings.conf:g}, over frames with a person to wear the "
         f"pattern. Whom a defence carries on, whatever the score, counts as seen at {settings.conf:g}; 'held only': share "
         "of frames in which nobody else does. Alarms: alerts other than notices and what was removed. Side "
-        f"{settings.scale:g} by {settings.rule}, at {settings.at}; {settings.imgsz} px, torch fp32.",
+        f"{settings.scale:g} by {settings.rule}, at {settings.at}; {_sides(r['imgsz'] for r in rows)} px, torch fp32.",
         "",
         "| " + " | ".join(titles) + " |",
         "|" + "---|" * len(titles),
@@ -166,10 +169,10 @@ def markdown(
         "# Evaluation",
         "",
         f"{cells[0].n_images} pictures, {cells[0].n_people} people larger than {settings.min_area:.1%} of the picture. "
-        f"Pattern: side {settings.scale:g} by {settings.rule}, at {settings.at}. Detector at {settings.imgsz} px, torch "
-        f"fp32. {machine['processor']}, {machine['cores']} cores, {where['made']}, commit "
-        f"{where['commit'] or 'unknown'}. In brackets: 95 % intervals over pictures, by bootstrap, or "
-        "Wilson's where pictures are few or agree.",
+        f"Pattern: side {settings.scale:g} by {settings.rule}, at {settings.at}. Detector at "
+        f"{_sides(c.imgsz for c in cells)} px, torch fp32. {machine['processor']}, {machine['cores']} cores, "
+        f"{where['made']}, commit {where['commit'] or 'unknown'}. In brackets: 95 % intervals over pictures, by "
+        "bootstrap, or Wilson's where pictures are few or agree.",
         "",
     ]
     if facts.get("skipped"):
@@ -185,6 +188,11 @@ def markdown(
     )
     lines += [f"![{p.stem}]({p.as_posix()})\n" for p in examples]
     return "\n".join(lines) + "\n"
+
+
+def _sides(imgsz: Iterable[int]) -> str:
+    """Return the picture sizes of all detectors, each once."""
+    return ", ".join(map(str, dict.fromkeys(imgsz)))
 
 
 def table(cells: Sequence[Cell]) -> list[str]:

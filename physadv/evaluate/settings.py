@@ -9,6 +9,7 @@ from pydantic import Field
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.settings import Settings
 from physadv.simulate.placement import Rule
+from physadv.types import Detector
 
 
 class EvaluateSettings(Settings):
@@ -23,11 +24,25 @@ class EvaluateSettings(Settings):
         description="centre as a fraction of the box's height; or chest, by keypoints; or shirt, cut anywhere",
     )
     detectors: tuple[str, ...] = (DEFAULT_DETECTOR,)
-    imgsz: int = Field(default=640, ge=32, le=4096, description="long side at which the detector sees a picture")
+    imgsz: int = Field(
+        default=640,
+        ge=32,
+        le=4096,
+        description="long side at which the detector sees a picture, rounded up to its stride",
+    )
     min_area: float = Field(
         default=0.02, ge=0, lt=1, description="people below this share of the picture are left alone and ignored"
     )
     conf: float = Field(default=0.25, gt=0, lt=1, description="threshold of alarms and of video figures")
     resamples: int = Field(default=500, ge=20, le=20_000, description="bootstrap resamples of the pictures")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="of controls, the robust grid and the bootstrap")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**31,
+        description="of controls, the cut of T-shirts and the bootstrap; the robust grid is fixed",
+    )
     device: str = "cpu"
+
+    def side_of(self, detector: Detector) -> int:
+        """Return the long side at which the detector sees a picture: `imgsz`, rounded up to what it can take."""
+        return int(getattr(detector, "imgsz", self.imgsz))

@@ -77,7 +77,7 @@ class Trial:
         figured = figures(tallies, ap50=ap50(scenes, answers), resamples=self.settings.resamples, rng=rng)
         cell = Cell(
             self.detector.name,
-            self.settings.imgsz,
+            self.settings.side_of(self.detector),
             entry.condition,
             entry.name,
             defence,
@@ -123,7 +123,7 @@ class Trial:
     ) -> tuple[list[Detections], list[float], list[float]]:
         """Return the answers for every picture, the milliseconds each took, and the defence's own part of them."""
         plain = entry.patch is None and not entry.transform.of_picture
-        dresser = Dresser(entry.patch, self._placement(), self.settings.seed)
+        dresser = Dresser(entry.patch, self._placement(), self.settings.seed, self.settings.side_of(self.detector))
         answers: list[Detections] = []
         times: list[float] = []
         costs: list[float] = []

@@ -88,7 +88,7 @@ def score_video(
     path = recording_of(path)
     placement = Placement(settings.rule, settings.scale, settings.at)
     runs = [
-        _start(entry, pipeline, detector, placement, settings.seed)
+        _start(entry, pipeline, detector, placement, settings)
         for pipeline in (Pipeline(), *pipelines)
         for entry in entries
     ]
@@ -116,7 +116,7 @@ def score_video(
         raise DataError(
             f"{path}: {detector.name} finds nobody at .4 in {len(runs[0].frames)} frames to wear the pattern"
         )
-    cells = [_cell(r, settings, dressed) for r in runs]
+    cells = [_cell(r, settings, dressed, settings.side_of(detector)) for r in runs]
     for run, cell in zip(runs, cells, strict=True):
         if run.entry.condition == "patch" and run.entry.of is not None:
             cell["doubts"] += doubts.of_video(run.entry.of, path)
@@ -181,9 +181,12 @@ def _frames(path: Path, every: int) -> Iterator[Frame]:
                 yield frame
 
 
-def _start(entry: Entry, pipeline: Pipeline, detector: Detector, placement: Placement, seed: int) -> Run:
+def _start(
+    entry: Entry, pipeline: Pipeline, detector: Detector, placement: Placement, settings: EvaluateSettings
+) -> Run:
     shirt = placement.at == "shirt" and entry.patch is not None
-    dresser = None if entry.patch is None or shirt else Dresser(entry.patch, placement, seed)
+    dressed = entry.patch is not None and not shirt
+    dresser = Dresser(entry.patch, placement, settings.seed, settings.side_of(detector)) if dressed else None
     worn = Worn(entry.patch) if shirt and entry.patch is not None else None
     name = str(pipeline) if pipeline.defences else "none"
     return Run(entry, name, pipeline.guard(detector) if pipeline.defences else detector, dresser, worn)
@@ -220,7 +223,7 @@ def _best(people: Detections, answer: Detections, *, worn: bool) -> float:
     return float(near.max(initial=0))
 
 
-def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]:
+def _cell(run: Run, settings: EvaluateSettings, dressed: bool, imgsz: int) -> dict[str, Any]:
     frames = [f for f in run.frames if f.worn] if dressed else run.frames
     best = np.array([f.best for f in frames])
     lost = best < settings.conf
@@ -228,7 +231,7 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool) -> dict[str, Any]
     share = float(lost.mean()) if len(lost) else None
     return {
         "detector": run.detector.name,
-        "imgsz": settings.imgsz,
+        "imgsz": imgsz,
         "condition": run.entry.condition,
         "patch": run.entry.name,
         "defence": run.defence,

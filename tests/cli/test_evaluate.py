@@ -63,6 +63,10 @@ def test_two_detectors_of_one_name_are_told_apart_by_their_folders(people: Path,
         cells = json.loads((tmp_path / folder / "results.json").read_text())
         assert [c["detector"] for c in cells] == ["a-best", "b-best"]
         assert all(name in (tmp_path / folder / "report.md").read_text() for name in ("a-best", "b-best"))
+        # Asked for 160, these look at pictures of 640 pixels; which they are, their weights' hashes say.
+        assert {c["imgsz"] for c in cells} == {640}
+        known = json.loads((tmp_path / folder / "run.json").read_text())["detectors"]
+        assert known == [{"name": c["detector"], "sha256": BlobDetector.sha256} for c in cells]
     tables = sorted(p.name for p in (tmp_path / "video").glob("frames-*.csv"))
     assert tables == ["frames-a-best.csv", "frames-b-best.csv"]
 

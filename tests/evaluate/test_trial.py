@@ -66,6 +66,12 @@ def test_every_cell_has_what_it_promises(folder: Path) -> None:
     assert any("does not say what it was trained on" in d for d in red["doubts"])
 
 
+def test_a_cell_says_the_size_that_the_detector_looks_at(folder: Path) -> None:
+    settings = EvaluateSettings(imgsz=100, resamples=20)
+    trial = Trial(Scenes(scenes_of(folder).scenes[:1]), tiny_detector(imgsz=settings.imgsz), settings)
+    assert trial.score(Entry("none", None, None)).plain()["imgsz"] == 128
+
+
 def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
     scenes = scenes_of(folder)
     pixels = np.full((8, 8, 3), 7, np.uint8)
@@ -360,6 +366,11 @@ def test_a_shirt_is_worn_as_one_unless_a_square_is_asked_for(
         ({"video": Path("x"), "adaptive": True, "defend": ["fast"]}, "--adaptive: expected --images"),
         ({"video": Path("x"), "held_out": True, "grid": "robust"}, "--held-out, --grid: expected --images"),
         ({"video": Path("x"), "clean_video": Path("y"), "min_area": 0.1}, "--clean-video, --min-area: expected"),
+        ({"images": Path("x"), "every": 5}, "--every: expected --video"),
+        (
+            {"images": Path("x"), "restarts": 5, "attack_steps": 9, "attack_views": 2, "score_share": 0.5},
+            "--restarts, --attack-steps, --attack-views, --score-share: expected --adaptive",
+        ),
         ({"video": Path("x"), "labels": Path("y")}, "--labels: expected --images"),
     ],
 )
