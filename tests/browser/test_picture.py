@@ -1,6 +1,7 @@
 """What the page says of its picture: of the wearers where a pattern is worn, of everybody else where none is."""
 
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,24 @@ def test_a_demo_that_is_gone_is_said_over_the_picture(stand: Stand) -> None:
     page.wait_for_timeout(1500)
     assert page.evaluate(gone)
     stand.problems.clear()
+
+
+def test_a_demo_that_hangs_is_said_over_the_picture_until_it_answers(stand: Stand) -> None:
+    page, go_on, state = stand.page, Event(), stand.demo.state
+
+    def hung() -> dict[str, Any]:
+        go_on.wait(20)
+        return state()
+
+    stand.demo.state = hung  # type: ignore[method-assign]
+    try:
+        eventually(page, "() => document.getElementById('link').textContent === 'demo silent'", timeout=10)
+        assert "does not answer" in page.text_content("#veil")
+        assert figures(page) == ["–", "–", "–"]
+    finally:
+        go_on.set()
+    eventually(page, "() => document.getElementById('link').textContent === 'live'", timeout=5)
+    page.wait_for_selector("#veil", state="hidden", timeout=3000)
 
 
 def test_figures_of_a_source_that_has_ended_are_not_kept(stand: Stand) -> None:

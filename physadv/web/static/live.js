@@ -153,10 +153,11 @@ const FIGURES = ["f-fps", "f-age50", "f-age95", "f-dropped", "f-defence", "f-bac
 
 /** Say how the connection is; a new one may be to a demo that was started again, of which nothing is known yet. */
 function onLink(word) {
-  if (word === "lost") {
-    badge("off", "demo gone");
+  if (word === "lost" || word === "silent") {
+    badge("off", word === "lost" ? "demo gone" : "demo silent");
     byId("stage").dataset.state = "stale";
-    veil("The demo is gone.", "Trying to reconnect…");
+    if (word === "lost") veil("The demo is gone.", "Trying to reconnect…");
+    else veil("The demo does not answer.", "Waiting for it; look at its terminal.");
     for (const id of FIGURES) say(byId(id), "–");
   }
   if (word !== "open") return;

@@ -1,5 +1,7 @@
 // Pictures from the server: an acknowledged web socket, so that what is slow here slows nobody else.
 const RETRY_MS = [300, 700, 1500, 3000];
+// The state comes five times a second: a demo that says nothing for so long hangs, though its socket stays open.
+const SILENCE_MS = 3000;
 
 /** Connects, and again after a loss. onPicture(header, image, seen) paints and returns; onState(state); onLink(word). */
 export class Stream {
@@ -8,6 +10,13 @@ export class Stream {
     this.failures = 0;
     this.seen = false;
     this.connect();
+    setInterval(() => this.listen(), 1000);
+  }
+
+  listen() {
+    if (this.socket.readyState !== WebSocket.OPEN || performance.now() - this.heard < SILENCE_MS) return;
+    this.heard = Infinity;
+    this.onLink("silent");
   }
 
   /** Ask for the picture that the defended detector is given, or no longer. */
@@ -26,10 +35,12 @@ export class Stream {
     this.painted = -1;
     socket.onopen = () => {
       this.failures = 0;
+      this.heard = performance.now();
       this.onLink("open");
       if (this.seen) this.wantSeen(true);
     };
     socket.onmessage = (event) => {
+      this.heard = performance.now();
       if (typeof event.data === "string") this.onState(JSON.parse(event.data));
       else this.paint(socket, event.data);
     };
