@@ -13,16 +13,23 @@ from pydantic import Field
 from physadv.simulate.jpeg import jpeg, subsample_chroma
 from physadv.simulate.transform import Draw, Transform, chance, normal, uniform
 
-KERNEL = 7
 NOISE_SIDE = 512
+# Blurs are kept to what a step can pay for: a kernel grows with them, from 7 x 7 for the usual ones to 41 x 41.
+WIDEST_BLUR, LONGEST_MOTION = 6.0, 7.0
+SMALLEST_RADIUS = 3
+# A line cannot be drawn on pixels thinner than this, as a standard deviation.
+THINNEST = 0.4
+# Standard deviations of a Gaussian that a kernel holds: its own deviation is then 2 % low.
+HELD = 2.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SensorDraw(Draw):
     """All (b,): 0 means that an effect is absent, but for `exposure`, a factor.
 
-    defocus: blur's sigma in pixels. motion: length in pixels along `angle`. shrink: factor above 1 by which resolution
-    falls. noise: standard deviation, taken at `noise_at` of a fixed table. chroma: 1 for 4:2:0. quality: of the JPEG.
+    defocus: blur's standard deviation in pixels. motion: length in pixels along `angle`, radians from the x axis. shrink:
+    factor above 1 by which resolution falls. noise: standard deviation, taken at `noise_at` of a fixed table. chroma: 1 for
+    4:2:0. quality: of the JPEG.
     """
 
     defocus: torch.Tensor
@@ -43,8 +50,8 @@ class Sensor(Transform[SensorDraw]):
     more than the detector; these take about 6 and 3.
     """
 
-    blur: float = Field(default=1.2, ge=0, le=6, description="largest defocus, pixels of sigma")
-    motion: float = Field(default=4.0, ge=0, le=KERNEL, description="longest motion blur, pixels")
+    blur: float = Field(default=1.2, ge=0, le=WIDEST_BLUR, description="largest defocus, pixels of sigma")
+    motion: float = Field(default=4.0, ge=0, le=LONGEST_MOTION, description="longest motion blur, pixels")
     shrink: float = Field(default=2.0, ge=1, le=6, description="largest loss of resolution")
     exposure: float = Field(default=0.12, ge=0, le=0.6)
     noise: float = Field(default=0.03, ge=0, le=0.2)
@@ -63,8 +70,8 @@ class Sensor(Transform[SensorDraw]):
 
         lowest = max(100 - (100 - self.quality) * s, 5)
         return SensorDraw(
-            defocus=some(0.3, self.blur * s),
-            motion=some(1.5, min(self.motion * s, KERNEL)),
+            defocus=some(0.3, min(self.blur * s, WIDEST_BLUR)),
+            motion=some(1.5, min(self.motion * s, LONGEST_MOTION)),
             angle=uniform((batch,), 0, math.pi, generator),
             shrink=some(1.2, 1 + (self.shrink - 1) * s),
             exposure=(normal((batch,), 2 * self.exposure * s, generator) * chance(batch, often, generator)).exp(),
@@ -103,17 +110,41 @@ class Sensor(Transform[SensorDraw]):
 
 
 def kernels(params: SensorDraw) -> torch.Tensor:
-    """Return (b, 7, 7) blur kernels that sum to 1: a Gaussian smeared along a line."""
-    line = torch.arange(KERNEL, device=params.defocus.device) - KERNEL // 2
+    """Return (b, k, k) blur kernels that sum to 1: a Gaussian smeared along a line; k is odd, 7 or what the widest needs.
+
+    Their variances are those asked for: across the line defocus^2, along it defocus^2 + motion^2 / 12. A motion without a
+    defocus is `THINNEST` across.
+    """
+    along_asked = params.defocus.square() + params.motion.square() / 12
+    moved = params.motion > 0
+    spread = torch.where(moved, params.defocus.clamp_min(THINNEST), params.defocus.clamp_min(0.1))
+    # What the Gaussian leaves of the variance along the line is that of a box.
+    half = (3 * (along_asked - spread.square()).clamp_min(0)).sqrt().clamp_min(0.05)
+    radius = max(SMALLEST_RADIUS, math.ceil(float((HELD * spread + half).max()) - 0.5))
+    line = torch.arange(-radius, radius + 1, device=spread.device)
     y, x = torch.meshgrid(line.float(), line.float(), indexing="ij")
     cos, sin = params.angle.cos()[:, None, None], params.angle.sin()[:, None, None]
     along, aside = x * cos + y * sin, y * cos - x * sin
-    spread = params.defocus.clamp_min(0.35)[:, None, None]
-    # A box of the motion's length convolved with the Gaussian, along the line; the Gaussian alone across it.
-    half = params.motion[:, None, None] / 2
-    smear = torch.erf((along + half.clamp_min(0.05)) / spread) - torch.erf((along - half.clamp_min(0.05)) / spread)
-    out = smear * torch.exp(-0.5 * (aside / spread) ** 2)
+    # A line along an axis is sampled in steps of a pixel across it, a longer or more oblique one between them as well.
+    aligned = torch.exp(-((math.pi * params.motion * (2 * params.angle).sin()) ** 2) / 24)
+    wide, half = _on_pixels(spread, aligned)[:, None, None], half[:, None, None]
+    # A box convolved with the Gaussian, along the line; the Gaussian alone across it.
+    scale = math.sqrt(2) * wide
+    smear = torch.erf((along + half) / scale) - torch.erf((along - half) / scale)
+    out = smear * torch.exp(-((aside / scale) ** 2))
     return out / out.sum((1, 2), keepdim=True)
+
+
+def _on_pixels(spread: torch.Tensor, aligned: torch.Tensor) -> torch.Tensor:
+    """Return the parameters of Gaussians that have these standard deviations once they are sampled at whole pixels.
+
+    A narrow one falls between the pixels. Of three samples e, 1, e the variance is 2 e / (1 + 2 e). aligned: how much of
+    that holds, 0 to 1.
+    """
+    variance = spread.square()
+    narrow = variance.clamp_max(0.3)
+    sampled = -0.5 / (narrow / (2 * (1 - narrow))).log()
+    return torch.where(variance < 0.3, torch.lerp(variance, sampled, aligned), variance).sqrt()
 
 
 def blur(images: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
