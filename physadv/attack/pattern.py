@@ -22,8 +22,8 @@ class Pattern:
     """A square of texels in [0, 1] with its mask.
 
     levels: the parameters, (3, k, k) each, coarse to fine; their interpolated sum is the pattern, so that coarse ones move
-    all texels at once. mask: (1, t, t), 1 where there is ink. palette: (k, 3) colours to which it is held, or None. tiles:
-    whether it repeats without a seam.
+    all texels at once. mask: (1, t, t), 1 where there is ink. palette: (k, 3) digital colours to which it is held, or None.
+    tiles: whether it repeats without a seam.
     """
 
     def __init__(
@@ -145,9 +145,9 @@ def look_from(picture: UInt8Array, texels: int) -> torch.Tensor:
 
 
 def pick_palette(count: int, printable: torch.Tensor, look: torch.Tensor | None) -> torch.Tensor:
-    """Return (count, 3) printable colours: those nearest to the look's main colours, or spread as far as they go.
+    """Return (count, 3) of the digital colours `printable` (k, 3): those nearest to the look's main colours, or far apart.
 
-    Raises: TrainingError if fewer printable colours are known than asked for.
+    Raises: TrainingError if fewer colours are known than asked for.
     """
     if count > len(printable):
         raise TrainingError(f"--colours: expected at most {len(printable)} printable colours, got {count}")

@@ -328,7 +328,7 @@ def _digest(values: torch.Tensor | None) -> str | None:
 def with_printer(settings: TrainSettings, printer: PrinterProfile, *, strength: float = 1.0) -> TrainSettings:
     """Return settings whose ink is the measured printer instead of the default one.
 
-    strength: of the measured spread; 1 is as it was measured, whatever the rest of the world is turned down to.
+    strength: 1 is as it was measured, colours and spread, whatever the rest of the world is turned down to; 0 is off.
     """
     ink = MeasuredInk(strength=strength, colours=printer.map)
     return settings.model_copy(update={"world": settings.world.model_copy(update={"ink": ink})})

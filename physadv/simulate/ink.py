@@ -62,7 +62,7 @@ class Ink(Transform[InkDraw]):
 
 
 class MeasuredInk(Ink):
-    """A printer and camera that were measured with a colour chart.
+    """A printer and camera that were measured with a colour chart: at strength 1 as measured, above it with more spread.
 
     The map is not linear, so it comes before any shrinking: the camera averages printed colours, not digital ones.
     """
@@ -77,20 +77,28 @@ class MeasuredInk(Ink):
 
     def apply(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
         """Return images (b, 3, h, w) as this camera sees this print."""
-        return self.vary(ColourMap.from_dict(self.colours, name="colours").apply(images.clamp(0, 1)), params)
+        return self.vary(self._mapped(images), params)
 
     def printed(self, pattern: torch.Tensor) -> torch.Tensor:
         """Return a pattern (3, h, w) as this camera sees this print."""
-        return ColourMap.from_dict(self.colours, name="colours").apply(pattern[None].clamp(0, 1))[0]
+        return self._mapped(pattern[None])[0]
 
     def vary(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
         """Return prints (b, 3, h, w), each with its own draw of the residual spread."""
         return images + params.offset
 
+    def _mapped(self, images: torch.Tensor) -> torch.Tensor:
+        if self.strength == 0:
+            return images
+        seen = ColourMap.from_dict(self.colours, name="colours").apply(images.clamp(0, 1))
+        return torch.lerp(images, seen, min(self.strength, 1.0))
+
 
 def default_palette(steps: int = 6) -> torch.Tensor:
-    """Return the (k, 3) digital colours that the default ink reproduces without loss of saturation, for the score NPS."""
-    line = torch.linspace(BLACK, WHITE, steps)
-    cube = torch.cartesian_prod(line, line, line)
-    luma = (cube * LUMA).sum(1, keepdim=True)
-    return luma + SATURATION * (cube - luma)
+    """Return (steps^3, 3) digital colours, an even cube: what to send to the printer.
+
+    Like `PrinterProfile.printable_digital`, not the colours that then are seen. Printed by the default ink without its
+    error they span its gamut: even steps from `BLACK` to `WHITE`, with `SATURATION` of their distance to grey.
+    """
+    line = torch.linspace(0, 1, steps)
+    return torch.cartesian_prod(line, line, line)

@@ -1,22 +1,38 @@
 """Every transform: all chance in `sample`, none in `apply`, gradients right, strength 0 harmless."""
 
+import math
+from collections.abc import Callable
+from functools import partial
+
 import torch
-from pytest import mark, raises
+from pytest import approx, mark, raises
 
 from physadv.camera.colour import ColourMap
 from physadv.simulate.cloth import Cloth
 from physadv.simulate.erase import Erase
 from physadv.simulate.geometry import Geometry, homography, project
-from physadv.simulate.ink import Ink, MeasuredInk, default_palette
+from physadv.simulate.ink import BLACK, LUMA, SATURATION, WHITE, Ink, MeasuredInk, default_palette
 from physadv.simulate.jpeg import jpeg
 from physadv.simulate.light import Light
 from physadv.simulate.paste import Prints
-from physadv.simulate.sensor import Sensor, blur, kernels, lose_resolution
+from physadv.simulate.sensor import Sensor, SensorDraw, blur, kernels, lose_resolution
 from physadv.simulate.transform import Transform
 from physadv.simulate.world import World
 
-KINDS: dict[str, type[Transform]] = {  # type: ignore[type-arg]
+# A printer in whose prints colours mix and dark ones are lost.
+LINE = torch.linspace(0, 1, 5)
+MUDDY = ColourMap(
+    (0.2 + 0.6 * LINE).repeat(3, 1),
+    ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    torch.tensor([[0.0, 0.8, 0.1, 0.1], [0, 0.1, 0.8, 0.1], [0, 0.1, 0.1, 0.8]]),
+    LINE.repeat(3, 1),
+    0.002 * torch.eye(3),
+    torch.zeros(3, 3),
+)
+Kind = Callable[..., Transform]  # type: ignore[type-arg]
+KINDS: dict[str, Kind] = {
     "ink": Ink,
+    "measured": partial(MeasuredInk, colours=MUDDY.to_dict()),
     "cloth": Cloth,
     "geometry": Geometry,
     "light": Light,
@@ -35,7 +51,7 @@ def images(channels: int = 3, side: int = 24, *, seed: int = 1) -> torch.Tensor:
 
 
 @EVERY
-def test_the_same_draw_gives_the_same_pictures(kind: type[Transform]) -> None:  # type: ignore[type-arg]
+def test_the_same_draw_gives_the_same_pictures(kind: Kind) -> None:
     one, again = kind(strength=1).sample(3, generator()), kind(strength=1).sample(3, generator())
     x = images()
     first = kind(strength=1).apply(x, one)
@@ -46,14 +62,14 @@ def test_the_same_draw_gives_the_same_pictures(kind: type[Transform]) -> None:  
 
 
 @EVERY
-def test_strength_nought_changes_nothing(kind: type[Transform]) -> None:  # type: ignore[type-arg]
+def test_strength_nought_changes_nothing(kind: Kind) -> None:
     off = kind(strength=0)
     x = images()
     assert torch.allclose(off.apply(x, off.sample(3, generator())), x, atol=1e-6)
 
 
 @EVERY
-def test_more_strength_changes_more(kind: type[Transform]) -> None:  # type: ignore[type-arg]
+def test_more_strength_changes_more(kind: Kind) -> None:
     x = images()
 
     def change(strength: float) -> float:
@@ -64,7 +80,7 @@ def test_more_strength_changes_more(kind: type[Transform]) -> None:  # type: ign
 
 
 @EVERY
-def test_gradients_are_those_of_the_output(kind: type[Transform]) -> None:  # type: ignore[type-arg]
+def test_gradients_are_those_of_the_output(kind: Kind) -> None:
     x = images(side=16).double()[:1].requires_grad_()
     effect = kind(strength=0.7)
     draw = effect.sample(1, generator(2))
@@ -72,7 +88,7 @@ def test_gradients_are_those_of_the_output(kind: type[Transform]) -> None:  # ty
 
 
 @EVERY
-def test_a_row_of_a_batch_is_as_alone(kind: type[Transform]) -> None:  # type: ignore[type-arg]
+def test_a_row_of_a_batch_is_as_alone(kind: Kind) -> None:
     effect = kind(strength=1)
     draw, x = effect.sample(3, generator(4)), images()
     row = torch.tensor([1])
@@ -104,11 +120,30 @@ def test_measured_ink_is_the_colour_map_and_its_spread() -> None:
     assert torch.allclose(ink.apply(flat, draw), 0.5 + draw.offset.expand(-1, -1, 2, 2), atol=1e-5)
 
 
-def test_the_palette_lies_within_the_inks_range() -> None:
-    palette = default_palette()
-    assert palette.shape[1] == 3
-    assert float(palette.min()) >= 0.05
-    assert float(palette.max()) <= 0.97
+def test_a_measured_printer_is_blended_in_by_its_strength() -> None:
+    x = images(side=4)
+    pattern = x[0]
+    whole = MUDDY.apply(x)
+    for strength, share in ((0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (2.0, 1.0)):
+        ink = MeasuredInk(strength=strength, colours=MUDDY.to_dict())
+        draw = ink.sample(3, generator())
+        draw.offset.zero_()
+        assert torch.allclose(ink.apply(x, draw), x + share * (whole - x), atol=1e-6)
+        assert torch.allclose(ink.printed(pattern), (x + share * (whole - x))[0], atol=1e-6)
+
+
+def test_the_palette_is_sent_to_the_printer_and_spans_what_it_prints() -> None:
+    palette = default_palette(3)
+    assert palette.shape == (27, 3)
+    assert float(palette.min()) == 0 and float(palette.max()) == 1, "digital colours"
+    ink = Ink(strength=1, error=0)
+    draw = ink.sample(27, generator())
+    draw.saturation.fill_(SATURATION)
+    printed = ink.apply(palette[..., None, None], draw)[..., 0, 0]
+    line = torch.linspace(BLACK, WHITE, 3)
+    cube = torch.cartesian_prod(line, line, line)
+    luma = (cube * LUMA).sum(1, keepdim=True)
+    assert torch.allclose(printed, luma + SATURATION * (cube - luma), atol=1e-5)
 
 
 def test_wrinkles_move_by_what_the_control_points_move() -> None:
@@ -141,6 +176,48 @@ def test_a_kernel_sums_to_one_and_a_longer_one_blurs_more() -> None:
     assert bool((kernel >= 0).all())
     sharp = images()
     assert blur(sharp, kernel[:3]).var() < sharp.var()
+
+
+def camera(defocus: float, motion: float, angle: float) -> SensorDraw:
+    """A camera that blurs and does nothing else."""
+    zero, one = torch.zeros(1), torch.ones(1)
+    return SensorDraw(
+        torch.tensor([defocus]), torch.tensor([motion]), torch.tensor([angle]), zero, one, zero, zero.long(), zero, zero
+    )
+
+
+def deviations(kernel: torch.Tensor, angle: float) -> tuple[float, float]:
+    """Standard deviations of a kernel (k, k) along a direction and across it, in pixels."""
+    radius = kernel.shape[-1] // 2
+    line = torch.arange(-radius, radius + 1).float()
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    return float((kernel * along**2).sum().sqrt()), float((kernel * across**2).sum().sqrt())
+
+
+@mark.parametrize("defocus", [0.5, 0.6, 0.8, 1.0, 1.2, 2.4, 6.0])
+@mark.parametrize("motion", [0.0, 1.5, 4.0, 7.0])
+def test_blur_is_as_wide_as_it_is_asked_for(defocus: float, motion: float) -> None:
+    for angle in (0.0, 0.3, math.pi / 4, 1.3, math.pi / 2):
+        along, across = deviations(kernels(camera(defocus, motion, angle))[0], angle)
+        assert along == approx(math.sqrt(defocus**2 + motion**2 / 12), rel=0.05)
+        assert across == approx(defocus, rel=0.05)
+
+
+@mark.parametrize("motion", [1.5, 3.0, 4.0, 7.0])
+def test_motion_alone_is_a_line_of_its_length(motion: float) -> None:
+    for angle in (0.0, 0.3, math.pi / 4, 1.3):
+        along, across = deviations(kernels(camera(0, motion, angle))[0], angle)
+        assert along == approx(motion / math.sqrt(12), rel=0.15)
+        assert across < 0.45
+
+
+def test_kernels_stay_small_where_that_suffices_and_bounded_at_most() -> None:
+    assert kernels(camera(1.2, 0, 0)).shape == (1, 7, 7)
+    assert kernels(camera(0.4, 4, 0)).shape == (1, 7, 7)
+    harsh = Sensor(strength=3, blur=6, motion=7, often=1).sample(64, generator())
+    assert float(harsh.defocus.max()) <= 6 and float(harsh.motion.max()) <= 7
+    assert 35 <= kernels(harsh).shape[-1] <= 41
 
 
 def test_lost_resolution_keeps_the_mean() -> None:
