@@ -8,7 +8,8 @@ import torch
 def total_variation(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
     """Return the mean absolute difference of neighbouring texels of (3, h, w); across the edges too if it tiles.
 
-    Source: Mahendran & Vedaldi 2015; in absolute differences as Sharif et al. 2016.
+    Differences down and across count by themselves (the anisotropic form). Source: Rudin, Osher & Fatemi 1992; used on
+    patches by Sharif et al. 2016, who take the root of both differences' squares.
     """
     if tiles:
         return (colours - colours.roll(1, 1)).abs().mean() + (colours - colours.roll(1, 2)).abs().mean()
@@ -16,7 +17,7 @@ def total_variation(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
 
 
 def curvature(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
-    """Return the mean squared second difference of (3, h, w): detail that a print of this size would lose."""
+    """Return the mean squared second difference of (3, h, w), along each axis: detail finer than a few texels."""
     if tiles:
         bends = [colours.roll(1, d) - 2 * colours + colours.roll(-1, d) for d in (1, 2)]
     else:
@@ -25,7 +26,7 @@ def curvature(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
 
 
 def non_printability(colours: torch.Tensor, palette: torch.Tensor) -> torch.Tensor:
-    """Return the mean distance of (3, h, w) to the nearest printable colour of palette (k, 3).
+    """Return the mean distance of digital colours (3, h, w) to the nearest of palette (k, 3), those that print as intended.
 
     Source: Sharif et al. 2016, equation 3, with the nearest colour in place of the product over all.
     """

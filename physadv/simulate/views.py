@@ -1,4 +1,4 @@
-"""Views of one picture under the simulated world: what training would show a detector of the people in it."""
+"""Views of one picture under the simulated world: its people whole, neither cropped nor mirrored as in training."""
 
 from __future__ import annotations
 

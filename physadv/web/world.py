@@ -1,4 +1,7 @@
-"""The simulated world on the page: the worn pattern on the newest picture's people, as training draws it."""
+"""The simulated world on the page: the worn pattern on the newest picture's people, under training's transforms.
+
+Training also crops, scales and mirrors its views; here each shows a whole person as the camera does.
+"""
 
 from __future__ import annotations
 
