@@ -20,11 +20,11 @@ from physadv.simulate.placement import (
     VISIBLE,
     Rule,
     chest_quads,
+    shirt_fronts,
     shoulders_visible,
     side_px,
     sleeve_quads,
     square_quads,
-    torso_quads,
 )
 from physadv.types import Float32Array, UInt8Array
 
@@ -176,7 +176,7 @@ class Views:
         quads = square_quads(boxes, side, self.wear.at, aspect=aspect)
         seen = shoulders_visible(points, n)
         if self.wear.target == "tshirt":
-            return self._shirts(owner, boxes, points, seen, rng)
+            return self._shirts(owner, boxes, points, rng)
         if self.wear.target == "chest":
             by_body = seen & (webcam | (rng.random(n) < 0.3))
             if by_body.any():
@@ -185,10 +185,8 @@ class Views:
                 )
         return prints_of(owner, quads, arms_of(points, rng, probability=0.15), None)
 
-    def _shirts(
-        self, owner: Array, boxes: Float32Array, points: Float32Array, seen: Array, rng: np.random.Generator
-    ) -> Prints:
-        owners, quads, sizes = shirt_prints(owner, boxes, points, seen)
+    def _shirts(self, owner: Array, boxes: Float32Array, points: Float32Array, rng: np.random.Generator) -> Prints:
+        owners, quads, sizes = shirt_prints(boxes, points)
         windows = shirt_windows(sizes, self.wear.size_cm, rng)
         arms = arms_of(points, rng, probability=0.15)
         reach = np.zeros((len(quads), 2, 5), np.float32)
@@ -209,32 +207,14 @@ class View:
     webcam: bool
 
 
-def shirt_prints(
-    owner: Array, boxes: Float32Array, points: Float32Array, seen: Array
-) -> tuple[Array, Float32Array, Float32Array]:
+def shirt_prints(boxes: Float32Array, points: Float32Array) -> tuple[Array, Float32Array, Float32Array]:
     """Return whose each garment part is (k,), its quad (k, 4, 2), and the cloth's size there (k, 2) in cm; fronts first.
 
-    People without visible shoulders wear it over the middle of the box; sleeves follow elbows that are seen.
+    Fronts lie where they do in the live demo; sleeves follow elbows that are seen.
     """
-    n = len(owner)
-    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    # A standing person's torso fills .6 of the box's width and .38 of its height, from just under the head.
-    wide = np.minimum(0.62 * w, 0.34 * h + 0.2 * w)
-    tall = np.minimum(1.25 * wide, 0.9 * h)
-    top = boxes[:, 1] + np.where(h > 1.6 * w, 0.16, 0.25) * h
-    x = (boxes[:, 0] + boxes[:, 2]) / 2
-    fronts = np.stack(
-        [
-            np.stack([x - wide / 2, top], 1),
-            np.stack([x + wide / 2, top], 1),
-            np.stack([x + wide / 2, top + tall], 1),
-            np.stack([x - wide / 2, top + tall], 1),
-        ],
-        1,
-    ).astype(np.float32)
-    if seen.any():
-        fronts[seen] = torso_quads(points[seen])
-    who, sleeves = sleeve_quads(points, seen)
+    n = len(boxes)
+    fronts = shirt_fronts(boxes, points)
+    who, sleeves = sleeve_quads(points, shoulders_visible(points, n))
     sizes = np.array([FRONT_CM] * n + [SLEEVE_CM] * len(who), np.float32).reshape(-1, 2)
     return np.concatenate([np.arange(n), who]), np.concatenate([fronts, sleeves]).astype(np.float32), sizes
 

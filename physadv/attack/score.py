@@ -18,7 +18,7 @@ from physadv.detect.boxes import area, intersection, iou
 from physadv.detect.matching import STRICT_IOU, average_precision, found, judge, touched
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
-from physadv.simulate.placement import Rule, chest_quads, shoulders_visible, side_px, square_quads
+from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
 from physadv.simulate.world import World
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
 
@@ -148,7 +148,7 @@ def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, 
     owner = np.zeros(len(boxes), np.int64)
     none = arms_of(points, rng, probability=0.0)
     if placing.shirt:
-        whose, quads, sizes = shirt_prints(owner, boxes, points, shoulders_visible(points, len(points)))
+        whose, quads, sizes = shirt_prints(boxes, points)
         windows = shirt_windows(sizes, (patch.size_mm[0] / 10, patch.size_mm[1] / 10), rng)
         return prints_of(owner[whose], quads, none[whose], windows)
     side = side_px(boxes, placing.rule, placing.scale)

@@ -119,7 +119,7 @@ class Dresser:
         quads = self.placement.quads(scene, width / height)
         # Far people first, so that a near person's pattern lies over theirs.
         for i in np.argsort(scene.targets[:, 3], kind="stable"):
-            paste(out, self._pattern(condition, rng), posed(quads[i], condition))
+            paste(out, self._pattern(condition, rng), posed(quads[i], condition, aspect=width / height))
         return out
 
     def _shirts(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
@@ -162,9 +162,13 @@ class CutWorn(Worn):
         h, w = (max(1, round(s * CLOTH / max(sides))) for s in rgba.shape[:2])
         return np.asarray(cv2.resize(rgba, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
 
-    def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
-        """Return (n, 4, 2) corners of each front, posed by the condition."""
-        return np.stack([posed(q, self._condition) for q in super().quads(xyxy, keypoints)])
+    def pieces(
+        self, xyxy: Float32Array, keypoints: Float32Array | None
+    ) -> list[tuple[Float32Array, tuple[float, float] | None]]:
+        """Return what one person wears, as `Worn.pieces`, all of it posed by the condition with the front."""
+        worn = super().pieces(xyxy, keypoints)
+        front, aspect = worn[-1][0], FRONT_CM[0] / FRONT_CM[1]
+        return [(posed(quad, self._condition, of=front, aspect=aspect), cut) for quad, cut in worn]
 
     def cloth(self, width: float, height: float) -> tuple[list[UInt8Array], tuple[float, float]]:
         """Return the `mip_levels` of one piece, cut and wrinkled anew, which covers its place once."""
@@ -186,19 +190,29 @@ def lit(rgba: UInt8Array, condition: Condition) -> UInt8Array:
     return np.dstack([np.clip(colour + 0.5, 0, 255).astype(np.uint8), rgba[..., 3]])
 
 
-def posed(quad: Float32Array, condition: Condition) -> Float32Array:
-    """Return a quad (4, 2) turned in its plane, then about the vertical through its centre, seen in perspective."""
+def posed(
+    quad: Float32Array, condition: Condition, *, of: Float32Array | None = None, aspect: float = 1.0
+) -> Float32Array:
+    """Return a quad (4, 2) turned in its plane, then about the vertical through its centre, seen in perspective.
+
+    of: the quad (4, 2) of a larger thing that is so turned and that this one is part of. aspect: width over height of what
+    is turned, lying flat: a print that is no square is turned and not sheared.
+    """
     if condition.turn == 0 and condition.yaw == 0:
         return quad
-    centre = quad.mean(0)
-    across, down = (quad[1] - quad[0]) / 2, (quad[3] - quad[0]) / 2
+    whole = quad if of is None else of
+    centre = whole.mean(0)
+    axes = np.stack([(whole[1] - whole[0]) / 2, (whole[3] - whole[0]) / 2], 1).astype(np.float64)
+    if abs(np.linalg.det(axes)) < 1e-6:
+        # Seen from its edge: there is nothing to turn.
+        return quad
+    # Halves of the sides of a square of the same area, in which a turn is a turn.
+    axes = axes / np.array([aspect**0.5, aspect**-0.5])
+    x, y = np.linalg.solve(axes, (quad - centre).T.astype(np.float64))
     turn, yaw = math.radians(condition.turn), math.radians(condition.yaw)
-    corners = []
-    for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
-        u, v = x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)
-        near = EYE / (EYE + u * math.sin(yaw))
-        corners.append(centre + across * (u * math.cos(yaw) * near) + down * (v * near))
-    return np.array(corners, np.float32)
+    u, v = x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)
+    near = EYE / (EYE + u * math.sin(yaw))
+    return ((axes @ np.stack([u * math.cos(yaw) * near, v * near])).T + centre).astype(np.float32)
 
 
 def bent(rgba: UInt8Array, strength: float, rng: np.random.Generator) -> UInt8Array:

@@ -52,20 +52,26 @@ class Geometry(Transform[GeometryDraw]):
             normal((batch, 2), self.shift * s, generator),
         )
 
-    def corners(self, params: GeometryDraw) -> torch.Tensor:
-        """Return (b, 4, 2) where the corners of the unit square [-1, 1]^2 go, in half sides."""
+    def corners(self, params: GeometryDraw, aspect: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (b, 4, 2) where the corners of the unit square [-1, 1]^2 go, in half sides.
+
+        aspect: (b,) width over height of what it stands for, 1 if None: a turned banner stays a rectangle.
+        """
         x, y = CORNERS.to(params.scale).T
-        x, y = x[None] * params.scale[:, None], y[None] * params.scale[:, None]
+        wide = torch.ones_like(params.scale) if aspect is None else aspect.to(params.scale).sqrt()
+        sides = torch.stack([wide, 1 / wide], 1)[:, None]
+        x, y = x[None] * params.scale[:, None] * sides[..., 0], y[None] * params.scale[:, None] * sides[..., 1]
         turn, yaw, pitch = params.turn[:, None], params.yaw[:, None], params.pitch[:, None]
         x, y = x * turn.cos() - y * turn.sin(), x * turn.sin() + y * turn.cos()
         x, depth = x * yaw.cos(), x * yaw.sin()
         y, depth = y * pitch.cos() - depth * pitch.sin(), y * pitch.sin() + depth * pitch.cos()
         near = EYE / (EYE + depth)
-        return torch.stack([x * near, y * near], -1) + params.shift[:, None]
+        return torch.stack([x * near, y * near], -1) / sides + params.shift[:, None]
 
     def quads(self, quads: torch.Tensor, params: GeometryDraw) -> torch.Tensor:
         """Return quads (b, 4, 2) in pixels after the change of pose, each within its own plane."""
-        return project(homography(quads), self.corners(params))
+        width, height = sides_px(quads).clamp_min(1e-6).unbind(1)
+        return project(homography(quads), self.corners(params, width / height))
 
     def apply(self, images: torch.Tensor, params: GeometryDraw) -> torch.Tensor:
         """Return images (b, c, h, w) posed within their own frame; nothing (0) lies around them."""
@@ -81,6 +87,14 @@ class Geometry(Transform[GeometryDraw]):
         points = torch.stack([x, y], -1).reshape(1, -1, 2).expand(len(images), -1, -1).to(inverse)
         grid = project(inverse, points).reshape(-1, h, w, 2).to(images)
         return F.grid_sample(images, grid, align_corners=False)
+
+
+def sides_px(quads: torch.Tensor) -> torch.Tensor:
+    """Return (m, 2) mean width and height of quads (m, 4, 2) in pixels."""
+    a, b, c, d = quads.unbind(1)
+    width = ((b - a).norm(dim=1) + (c - d).norm(dim=1)) / 2
+    height = ((d - a).norm(dim=1) + (c - b).norm(dim=1)) / 2
+    return torch.stack([width, height], 1)
 
 
 def homography(quads: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from physadv.simulate.geometry import homography
+from physadv.simulate.geometry import homography, sides_px
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,14 +46,6 @@ class Pixels:
     place: torch.Tensor
     where: torch.Tensor
     cover: torch.Tensor
-
-
-def sides_px(quads: torch.Tensor) -> torch.Tensor:
-    """Return (m, 2) mean width and height of quads (m, 4, 2) in pixels."""
-    a, b, c, d = quads.unbind(1)
-    width = ((b - a).norm(dim=1) + (c - d).norm(dim=1)) / 2
-    height = ((d - a).norm(dim=1) + (c - b).norm(dim=1)) / 2
-    return torch.stack([width, height], 1)
 
 
 def levels(quads: torch.Tensor, texels: torch.Tensor, *, smallest: int = 8) -> torch.Tensor:

@@ -12,9 +12,9 @@ from physadv.simulate.placement import (
     FRONT_CM,
     SLEEVE_CM,
     chest_quads,
+    shirt_fronts,
     shoulders_visible,
     sleeve_quads,
-    torso_quads,
 )
 from physadv.types import BoolArray, Detections, Float32Array, UInt8Array
 
@@ -88,11 +88,7 @@ class Worn:
     def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
         """Return (n, 4, 2) corners of the pattern on each person: the chest print, or the shirt's front."""
         if self.patch.target == "tshirt":
-            out = chest_quads(xyxy, keypoints, size_cm=FRONT_CM)
-            seen = shoulders_visible(keypoints, len(xyxy))
-            if keypoints is not None and seen.any():
-                out[seen] = torso_quads(keypoints[seen])
-            return out
+            return shirt_fronts(xyxy, keypoints)
         return chest_quads(xyxy, keypoints, size_cm=self.size_cm)
 
     def _follow(self, people: Detections) -> None:

@@ -172,11 +172,10 @@ def test_webcam_views_show_larger_people(people: list[Picture]) -> None:
 
 def test_a_shirt_has_a_front_and_sleeves() -> None:
     person = made_up(1)[0]
-    owner, seen = np.zeros(1, np.int64), np.array([True])
-    who, quads, sizes = shirt_prints(owner, person.boxes, person.keypoints, seen)
+    who, quads, sizes = shirt_prints(person.boxes, person.keypoints)
     assert who.tolist()[0] == 0
     assert len(quads) == len(who) == len(sizes)
-    bare, _, _ = shirt_prints(owner, person.boxes, np.zeros((1, 17, 3), np.float32), np.array([False]))
+    bare, _, _ = shirt_prints(person.boxes, np.zeros((1, 17, 3), np.float32))
     assert len(bare) == 1, "without keypoints there is a front by the box, and no sleeve"
 
 

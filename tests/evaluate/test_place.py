@@ -1,10 +1,13 @@
 """Patterns land where the rule says, antialiased, and the grid changes what it names and nothing else."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from physadv.detect.boxes import Letterbox
+from physadv.detect.tiny import standing
 from physadv.evaluate.place import (
     CLOTH,
     PLAIN,
@@ -18,6 +21,7 @@ from physadv.evaluate.place import (
     filmed,
     posed,
 )
+from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.types import UInt8Array
 from tests.evaluate.conftest import patch_of, scene_of
@@ -131,6 +135,82 @@ def test_a_round_pattern_keeps_what_its_mask_leaves_open() -> None:
     assert 0.4 < part / whole < 0.6
 
 
+GRID = {condition.name: condition for condition in ROBUST}
+WIDE = scene_of((100, 40, 300, 340), size=(400, 380))
+
+
+def worn(name: str, patch: Patch = RED) -> np.ndarray:
+    """A large print under a condition of the grid."""
+    return Dresser(patch, Placement("area", 0.5, 0.42), 0, 640).apply(WIDE, 0, GRID.get(name, PLAIN))
+
+
+def step_of(width: int = 80) -> Scene:
+    """A picture black at the left and white at the right, with nobody in it."""
+    scene = scene_of(size=(width, 40))
+    pixels = np.zeros_like(scene.pixels)
+    pixels[:, width // 2 :] = 255
+    return replace(scene, pixels=pixels)
+
+
+@pytest.mark.parametrize("degrees", [10, 20])
+def test_rotation_turns_the_print_by_its_degrees(degrees: int) -> None:
+    y, x = np.nonzero(red(worn(f"rotation {degrees}", replace(RED, size_mm=(400.0, 200.0)))))
+    (xx, xy), (_, yy) = np.cov(x, y)
+    assert np.degrees(np.arctan2(2 * xy, xx - yy) / 2) == pytest.approx(degrees, abs=0.5)
+
+
+@pytest.mark.parametrize("degrees", [15, 30])
+def test_yaw_foreshortens_the_width_and_keeps_the_height(degrees: int) -> None:
+    plain, turned = red(worn("")), red(worn(f"yaw {degrees}"))
+    wide, high = (turned.any(axis).sum() / plain.any(axis).sum() for axis in (0, 1))
+    assert wide == pytest.approx(np.cos(np.radians(degrees)), abs=0.02)
+    # The edge that comes nearer is a little higher, by its distance to the eye.
+    assert high == pytest.approx(7 / (7 - np.sin(np.radians(degrees))), abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3])
+def test_occlusion_hides_its_share_of_the_print(share: float) -> None:
+    fine = patch_of((250, 10, 20), side=256)
+    under = WIDE.pixels[..., 0].astype(float)
+    hidden, plain = (
+        ((worn(name, fine)[..., 0] - under) / (250 - under)).sum() for name in (f"occlusion .{share * 10:.0f}", "")
+    )
+    assert 1 - hidden / plain == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize("sigma", [1, 2])
+def test_blur_spreads_an_edge_by_its_pixels(sigma: int) -> None:
+    out = Dresser(None, Placement("area", 0.5, 0.42), 0, 640).apply(step_of(), 0, GRID[f"blur {sigma} px"])
+    slope = np.diff(out[20, :, 0].astype(float)) / 255
+    at = np.arange(len(slope)) - slope @ np.arange(len(slope))
+    assert np.sqrt(slope @ at**2) == pytest.approx(sigma, rel=0.05)
+
+
+def test_compression_is_that_of_an_encoder_at_quality_60() -> None:
+    _, data = cv2.imencode(".jpg", worn("")[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None and np.array_equal(worn("JPEG 60"), decoded[..., ::-1])
+
+
+def test_half_resolution_keeps_means_of_two_pixels_and_loses_what_is_finer() -> None:
+    fine = scene_of(size=(64, 64))
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    out = filmed(np.repeat(board[..., None], 3, 2), GRID["half resolution"], 640)
+    assert np.abs(out.astype(int) - 128).max() <= 1
+    pairs = np.repeat((np.arange(64) // 8 % 2 * 200).astype(np.uint8)[None], 64, 0)
+    kept = filmed(np.repeat(pairs[..., None], 3, 2), GRID["half resolution"], 640)
+    assert kept.shape == fine.pixels.shape and np.abs(kept[:, 3::8].astype(int) - pairs[:, 3::8, None]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("brightness -.1", 75), ("brightness +.1", 126), ("contrast .8", 106), ("contrast 1.2", 95)],
+)
+def test_light_changes_the_prints_colours_by_its_amount(name: str, expected: int) -> None:
+    middle = worn(name, patch_of((100, 100, 100)))[40 + 126, 200]
+    assert np.abs(middle.astype(int) - expected).max() <= 1
+
+
 def test_each_shirt_is_another_cut_of_the_texture_wrinkled() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, :32, 0] = 255
@@ -152,3 +232,18 @@ def test_a_fine_texture_is_cut_no_finer_than_it_is_seen(side: int, size_mm: floa
     shirt = Patch("fine", pixels, np.full((side, side), 255, np.uint8), (size_mm, size_mm), "tshirt")
     levels, _ = CutWorn(shirt, PLAIN, np.random.default_rng(0)).cloth(46, 61)
     assert max(levels[0].shape[:2]) <= 1.2 * CLOTH
+
+
+def test_sleeves_are_posed_with_the_front() -> None:
+    shirt = replace(RED, target="tshirt")
+    points = standing(WIDE.people)
+    condition = Condition("c", turn=20, yaw=30)
+    flat = CutWorn(shirt, PLAIN, np.random.default_rng(0)).pieces(WIDE.people[0], points[0])
+    pose = CutWorn(shirt, condition, np.random.default_rng(0)).pieces(WIDE.people[0], points[0])
+    assert len(flat) == len(pose) == 3 and [cut for _, cut in flat] == [cut for _, cut in pose]
+    # One perspective map takes all three pieces from where they were to where they are.
+    corners, moved = (np.concatenate([quad for quad, _ in worn]) for worn in (flat, pose))
+    matrix = cv2.getPerspectiveTransform(flat[-1][0], pose[-1][0])
+    mapped = cv2.perspectiveTransform(corners[None], matrix)[0]
+    np.testing.assert_allclose(mapped, moved, atol=0.05)
+    assert np.abs(moved - corners).max() > 5

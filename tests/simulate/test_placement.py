@@ -1,9 +1,11 @@
 """Prints keep their shape wherever they are put: as wide for their height as they are printed, as large as a square."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from physadv.attack.crops import Views
+from physadv.attack.crops import Views, shirt_prints
 from physadv.attack.people import Picture
 from physadv.attack.score import Placing, prints_on
 from physadv.attack.settings import TrainSettings
@@ -13,6 +15,7 @@ from physadv.evaluate.scene import Scene
 from physadv.evaluate.size_curve import Wearer
 from physadv.patch import Patch
 from physadv.simulate.placement import chest_quads, square_quads
+from physadv.simulate.wear import Worn
 from physadv.types import Float32Array
 
 BOX = np.array([[10, 20, 90, 220]], np.float32)
@@ -54,6 +57,22 @@ def test_patterns_are_trained_and_scored_in_the_shape_in_which_they_are_printed(
         prints = prints_on(banner(), person, np.array([True]), placing, np.random.default_rng(0))
         wide, high = extent(prints.quads.numpy())
         assert wide / high == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize("points", [NO_POINTS, POINTS], ids=["unseen", "seen"])
+@pytest.mark.parametrize("box", [(10, 20, 90, 220), (10, 20, 190, 220)], ids=["standing", "cut off"])
+def test_a_shirt_lies_in_the_same_place_in_training_and_in_the_demo(
+    points: Float32Array, box: tuple[int, int, int, int]
+) -> None:
+    boxes = np.array([box], np.float32)
+    worn = Worn(replace(banner(), target="tshirt")).quads(boxes, points)
+    np.testing.assert_array_equal(shirt_prints(boxes, points)[1][:1], worn)
+    person = Picture("a", np.zeros((240, 200, 3), np.uint8), boxes, points)
+    scored = prints_on(banner(), person, np.array([True]), Placing(shirt=True), np.random.default_rng(0))
+    np.testing.assert_array_equal(scored.quads[:1].numpy(), worn)
+    # From below the head, within the box.
+    top, bottom = ((worn[0, corner, 1] - 20) / 200 for corner in (0, 3))
+    assert 0.1 < top < 0.3 and 0.45 < bottom < 1
 
 
 def test_patterns_are_evaluated_in_the_shape_in_which_they_are_printed() -> None:

@@ -169,6 +169,21 @@ def test_geometry_without_a_pose_keeps_the_quad() -> None:
     assert 20 < float(middle[0, 0, 0]) < 30
 
 
+def test_a_turned_banner_stays_a_rectangle() -> None:
+    quads = torch.tensor([[[10.0, 10], [90, 10], [90, 30], [10, 30]]])
+    turning = Geometry(strength=1)
+    draw = turning.sample(1, generator())
+    for still in (draw.yaw, draw.pitch, draw.shift):
+        still.zero_()
+    draw.scale.fill_(1)
+    draw.turn.fill_(math.radians(30))
+    a, b, c, d = turning.quads(quads, draw)[0]
+    assert (b - a).norm() == approx(80, abs=0.01) and (d - a).norm() == approx(20, abs=0.01)
+    across = b - a
+    assert math.degrees(math.atan2(float(across[1]), float(across[0]))) == approx(30, abs=0.1)
+    assert float(across @ (c - b)) == approx(0, abs=0.1)
+
+
 def test_a_kernel_sums_to_one_and_a_longer_one_blurs_more() -> None:
     draw = Sensor(strength=2, often=0.5).sample(16, generator())
     kernel = kernels(draw)
