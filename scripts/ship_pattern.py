@@ -19,21 +19,22 @@ import numpy as np
 
 from physadv.attack.people import Picture, gather
 from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, placings
-from physadv.attack.score import MIN_CONF, Placing, Scorer
+from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.controls import control
 from physadv.detect import load_detector
+from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.files import atomic_write
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
 from physadv.types import Detector
 
-COLUMNS = ("n_people", "recall25", "ap50", "asr_strict25", "hidden25", "mean_max_conf")
+COLUMNS = ("n_people", "recall25", "ap50", "asr_strict25", "hidden25", "mean_max_conf", "mean_max_conf_within")
 CLIP_FRAMES = 45
 NOTE = (
     "AP50 at confidence from .001. asr_strict25: of those whom the clean detector finds, the share without any box at .25\n"
-    "that overlaps them above IoU .1. hidden25: no box at .25 on or within the person. Controls: grey, and the pattern's\n"
-    "own pixels shuffled.\n"
+    "that overlaps them above IoU .1. hidden25: no box at .25 on or within the person;\n"
+    "mean_max_conf_within: the mean of its best confidence. Controls: grey, and the pattern's own pixels shuffled.\n"
 )
 
 
@@ -49,7 +50,7 @@ def people(images: list[str], labels: Path | None) -> list[Picture]:
 
 def scored(patch: Patch, pictures: list[Picture], placing: Placing, imgsz: int) -> dict[str, dict[str, Any]]:
     """Return the figures of the pattern and its controls on pictures."""
-    detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=MIN_CONF)
+    detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
     scorer = Scorer(pictures, detector, placing)
     plain, shuffled = (control(patch, kind, np.random.default_rng(0)) for kind in ("grey", "shuffled"))
     rows = {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}

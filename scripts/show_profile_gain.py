@@ -35,13 +35,14 @@ from sim_print_camera import PrintAndCamera
 
 from physadv.attack.people import gather
 from physadv.attack.run import SCORED_AT_MOST, STREET_IMGSZ, WEBCAM_IMGSZ
-from physadv.attack.score import MIN_CONF, Placing, Scorer
+from physadv.attack.score import Placing, Scorer
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
 from physadv.controls import control
 from physadv.dataset import labelled_pictures, split_by_name
 from physadv.detect import load_detector
+from physadv.detect.matching import AP_CONF
 from physadv.evaluate.size_curve import CANVAS
 from physadv.files import write_json
 from physadv.patch import Patch, load_patch
@@ -107,7 +108,7 @@ def scored(
         shown = shown[:: max(-(-len(shown) // SCORED_AT_MOST), 1)]
     out: dict[str, Callable[[Patch], Any]] = {}
     for imgsz in sides:
-        detector = load_detector(backend="torch", imgsz=imgsz, min_conf=MIN_CONF)
+        detector = load_detector(backend="torch", imgsz=imgsz, min_conf=AP_CONF)
         out[f"{Path(where).name}, {framing}, {imgsz} px"] = partial(_figures, Scorer(shown, detector, placing))
     return out
 

@@ -26,12 +26,11 @@ from physadv.simulate.placement import (
     sleeve_quads,
     square_quads,
 )
+from physadv.simulate.views import SMALLEST_PX
 from physadv.types import Float32Array, UInt8Array
 
 Array = npt.NDArray[Any]
 Framing = Literal["street", "webcam", "mixed"]
-# People smaller than this in a view wear nothing and are left alone: a pattern on them would be a few pixels.
-SMALLEST_PX = 20.0
 PAD = 114
 VIDEO_COUNTS_AS = 12
 CHANNELS_SWAPPED, GREY = 0.2, 0.05

@@ -19,7 +19,7 @@ from physadv.capture import open_source
 from physadv.capture.reading import until_lost
 from physadv.capture.settings import CaptureSettings
 from physadv.dataset import labelled_pictures, read_pictures, split_by_name, stretch_of
-from physadv.detect.matching import match_keypoints
+from physadv.detect.matching import LABEL_CONF, match_keypoints
 from physadv.errors import DataError, SourceError
 from physadv.files import atomic_write, sha256_of
 from physadv.recording import recording_of
@@ -32,7 +32,6 @@ LONG_SIDE = 960
 VIDEO_FRAMES = 120
 # Neighbouring frames are near copies of each other, so a split goes by stretches of time.
 VIDEO_BLOCKS = 10
-LABEL_CONF = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from physadv.attack.people import LABEL_CONF
-from physadv.detect.matching import match_keypoints
+from physadv.detect.matching import LABEL_CONF, match_keypoints
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 

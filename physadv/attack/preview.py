@@ -13,6 +13,7 @@ from physadv.attack.crops import Framing, Scene, Views, Wear
 from physadv.attack.losses import concerned
 from physadv.attack.people import Picture
 from physadv.detect.attacked import side_for
+from physadv.detect.matching import FOUND_CONF
 from physadv.errors import DataError
 from physadv.patch import Patch
 from physadv.simulate.world import World
@@ -79,7 +80,7 @@ def _mark(cells: list[UInt8Array], shown: torch.Tensor, scene: Scene, detector: 
         near = concerned(scene.boxes, found.xyxy[scene.owner])
         sure = found.logit[scene.owner].masked_fill(~near, -30).amax(1).sigmoid().tolist()
     for i, box, conf in zip(scene.owner.tolist(), scene.boxes.round().int().tolist(), sure, strict=True):
-        colour = SEEN if conf >= 0.25 else HIDDEN
+        colour = SEEN if conf >= FOUND_CONF else HIDDEN
         cv2.rectangle(cells[i], box[:2], box[2:], colour, 1)
         cv2.putText(cells[i], f"{conf:.2f}", (box[0] + 2, box[1] + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1)
 

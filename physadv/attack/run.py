@@ -22,12 +22,14 @@ from physadv.attack.pattern import look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, gather, record, recorded
 from physadv.attack.posed import Posed
 from physadv.attack.ranks import Ranks
-from physadv.attack.score import MIN_AREA, MIN_CONF, Placing, Score, Scorer
+from physadv.attack.score import MIN_AREA, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.controls import control
 from physadv.detect import load_detector
 from physadv.detect.attacked import side_for, stride_of
+from physadv.detect.boxes import area
+from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
 from physadv.errors import TrainingError
 from physadv.files import file_name, told_apart, write_json
@@ -233,16 +235,22 @@ def labels_cache(name: str) -> Path:
 
 
 def _scorers(settings: TrainSettings, inputs: Inputs, pictures: list[Picture]) -> dict[str, Scorer]:
-    """Return a scorer for each framing and picture size; a framing for which no one is there is left out."""
+    """Return a scorer for each framing and picture size; a framing for which no one is there is left out.
+
+    Pictures in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
+    """
     out: dict[str, Scorer] = {}
     for name, (placing, sizes) in placings(settings).items():
-        chosen = [p for p in pictures if _suits(p, name, settings.framing)]
-        if not chosen:
+        suited = [p for p in pictures if _suits(p, name, settings.framing)]
+        large = [p for p in suited if _share(p) > MIN_AREA]
+        if not large:
             continue
-        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, min(len(chosen), SCORED_AT_MOST)).astype(int)]
+        small = [p for p in suited if _share(p) <= MIN_AREA]
+        chosen = _evenly(large, SCORED_AT_MOST)
+        chosen += _evenly(small, round(len(small) * len(chosen) / len(large)))
         called = dict(zip(inputs.detectors, told_apart([d.removesuffix(".pt") for d in inputs.detectors]), strict=True))
         for weights, imgsz in product(inputs.detectors, sizes):
-            detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=MIN_CONF, device="cpu")
+            detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
             several = ((imgsz, sizes), (called[weights], inputs.detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
             out[label] = Scorer(chosen, detector, placing, seed=settings.seed)
@@ -257,16 +265,23 @@ def _through(scorer: Scorer, printer: PrinterProfile | None) -> Callable[[Patch]
     return lambda patch: scorer.score(replace(patch, pixels=colours.picture(patch.pixels)))
 
 
-def _suits(picture: Picture, framing: str, trained: str) -> bool:
-    """Return whether a picture shows someone large enough to be scored in that framing."""
-    if len(picture.boxes) == 0:
-        return False
+def _evenly(pictures: list[Picture], count: int) -> list[Picture]:
+    """Return up to `count` of the pictures, spread over all of them."""
+    return [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(len(pictures), count)).astype(int)]
+
+
+def _share(picture: Picture) -> float:
+    """Return the share of a picture that its largest person takes."""
     h, w = picture.pixels.shape[:2]
-    share = float(((picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(1)).max()) / (h * w)
+    return float(area(picture.boxes).max(initial=0)) / (h * w)
+
+
+def _suits(picture: Picture, framing: str, trained: str) -> bool:
+    """Return whether a picture belongs to what is scored in that framing."""
     if trained != "mixed":
-        return share > MIN_AREA
+        return True
     # In a mixed run people who fill a good part of the picture are scored as before a webcam; photographs as in the street.
-    return share > 0.25 if framing == "webcam" else share > MIN_AREA and "#" not in picture.name
+    return _share(picture) > 0.25 if framing == "webcam" else "#" not in picture.name
 
 
 def _task(

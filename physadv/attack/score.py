@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from physadv.attack.crops import arms_of, prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
 from physadv.attack.people import Picture
 from physadv.detect.boxes import area, intersection, iou
-from physadv.detect.matching import STRICT_IOU, average_precision, found, judge, touched
+from physadv.detect.matching import FOUND_CONF, STRICT_IOU
+from physadv.detect.tally import average_precisions, tally
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
@@ -24,10 +25,8 @@ from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, 
 
 # People below this share of the picture stay as they are, and boxes on them are not counted.
 MIN_AREA = 0.02
-CONF = 0.25
-MIN_CONF = 0.001
-# Overlap from which a box fits a person.
-FIT = 0.5
+# Share of its own area from which on a box lies within a person, as in the loss.
+WITHIN = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,9 @@ class Placing:
 class Score:
     """Figures over people of at least `MIN_AREA`; patterns are compared by `badness`, lower is better.
 
-    recall25: found at conf .25, IoU .5. asr_strict25: of those whom the clean detector finds, the share whom no box at
-    conf .25 overlaps above IoU .1. mean_max_conf: highest confidence of a box on or within a person, mean.
-    hidden25: share of people for whom that is below .25.
+    recall25, ap50, asr_strict25, mean_max_conf: as `physadv evaluate` counts them. mean_max_conf_within: the mean of the
+    highest confidence of a box on a person or within one, however small. hidden25: share of people for whom that is below
+    .25.
     """
 
     n_images: int
@@ -60,23 +59,23 @@ class Score:
     ap50: float
     asr_strict25: float
     mean_max_conf: float
+    mean_max_conf_within: float
     hidden25: float
 
     def badness(self, goal: Goal = "vanish") -> float:
         """Return how far a pattern is from what it is trained for.
 
-        vanish: recall, the share still seen in any way, and mean confidence together; the last tells even ones apart.
+        vanish: recall, the share still seen in any way, a box on a part of them included, and the mean confidence of such
+        boxes; the last tells even ones apart.
         missize: recall and AP, which boxes that do not fit lower; whether anybody is seen does not count.
         """
         if goal == "missize":
             return self.recall25 + self.ap50
-        return self.recall25 + (1 - self.hidden25) + self.mean_max_conf
+        return self.recall25 + (1 - self.hidden25) + self.mean_max_conf_within
 
     def plain(self) -> dict[str, float | int | None]:
         """Return the figures for a record, rounded; None where there is no one to count (JSON has no NaN)."""
-        names = ("n_images", "n_people", "recall25", "ap50", "asr_strict25", "mean_max_conf", "hidden25")
-        values = {n: getattr(self, n) for n in names}
-        return {n: round(v, 4) if math.isfinite(v) else None for n, v in values.items()}
+        return {n: round(v, 4) if math.isfinite(v) else None for n, v in asdict(self).items()}
 
 
 class Scorer:
@@ -85,9 +84,7 @@ class Scorer:
     def __init__(self, pictures: Sequence[Picture], detector: Detector, placing: Placing, *, seed: int = 0) -> None:
         self.pictures, self.detector, self.placing, self.seed = list(pictures), detector, placing, seed
         self.large = [_large(p) for p in self.pictures]
-        clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.pictures]
-        self.clean = clean
-        self.found = [found(p.boxes, c, conf=CONF, iou_at_least=FIT) for p, c in zip(self.pictures, clean, strict=True)]
+        self.clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.pictures]
 
     @property
     def people(self) -> int:
@@ -98,35 +95,39 @@ class Scorer:
         """Return the figures of a pattern, or of the pictures as they are."""
         if patch is None:
             return self._figures(self.clean)
-        answers = [
-            self.detector.detect(Frame(wear(patch, p, large, self.placing, seed=self.seed + i), 0, 0, 0.0))
-            for i, (p, large) in enumerate(zip(self.pictures, self.large, strict=True))
-        ]
-        return self._figures(answers)
+        return self._figures([self._answer(patch, i) for i in range(len(self.pictures))])
+
+    def _answer(self, patch: Patch, i: int) -> Detections:
+        """Return what is found in a picture whose people wear the pattern."""
+        picture, large = self.pictures[i], self.large[i]
+        if not large.any():
+            return self.clean[i]
+        worn = wear(patch, picture, large, self.placing, seed=self.seed + i)
+        return self.detector.detect(Frame(worn, 0, 0, 0.0))
 
     def _figures(self, answers: list[Detections]) -> Score:
-        hits, gone, sure, scored, positives = [], [], [], [], 0
-        for picture, large, known, answer in zip(self.pictures, self.large, self.found, answers, strict=True):
-            boxes = picture.boxes[large]
-            overlap = iou(boxes, answer.xyxy)
-            hits.append(found(boxes, answer, conf=CONF, iou_at_least=FIT))
-            gone.append(~touched(boxes, answer, conf=CONF, iou_above=STRICT_IOU)[known[large]])
-            # A box within a person's says that someone is there, too, however small it is.
-            within = intersection(boxes, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > 0.6
-            near = np.where((overlap > STRICT_IOU) | within, answer.score, 0)
-            sure.append(near.max(1, initial=0))
-            positives += len(boxes)
-            scored.append(judge(boxes, picture.boxes[~large], answer, iou_at_least=FIT))
-        hit, strict, top = np.concatenate(hits), np.concatenate(gone), np.concatenate(sure)
+        parts = zip(self.pictures, self.large, self.clean, answers, strict=True)
+        tallies = [tally(p.boxes, large, clean, answer) for p, large, clean, answer in parts]
+        (ap50,) = average_precisions(tallies, np.ones((1, len(tallies))))
+        sure = [_sure(p.boxes[large], a) for p, large, a in zip(self.pictures, self.large, answers, strict=True)]
+        within = np.concatenate(sure)
         return Score(
             len(self.pictures),
-            len(hit),
-            _mean(hit),
-            _ap(scored, positives),
-            _mean(strict),
-            _mean(top),
-            _mean(top < CONF),
+            len(within),
+            _mean(np.concatenate([t.found25 for t in tallies])),
+            float(ap50),
+            _mean(np.concatenate([t.strict25 for t in tallies])),
+            _mean(np.concatenate([t.best for t in tallies])),
+            _mean(within),
+            _mean(within < FOUND_CONF),
         )
+
+
+def _sure(people: Float32Array, answer: Detections) -> Float32Array:
+    """Return (n,) the highest confidence of a box on each person or within one, which says that someone is there, too."""
+    within = intersection(people, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > WITHIN
+    near = np.where((iou(people, answer.xyxy) > STRICT_IOU) | within, answer.score, 0)
+    return near.max(1, initial=0).astype(np.float32)
 
 
 def wear(patch: Patch, picture: Picture, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:
@@ -158,12 +159,6 @@ def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, 
     else:
         quads = square_quads(boxes, side, placing.at, aspect=aspect)
     return prints_of(owner, quads, none, None)
-
-
-def _ap(scored: Sequence[tuple[Float32Array, BoolArray]], people: int) -> float:
-    """Return AP over pictures, from (score, is a hit) of each one's boxes."""
-    score, right = (np.concatenate(part) for part in zip(*scored, strict=True))
-    return average_precision(right[np.argsort(-score, kind="stable")], people)
 
 
 def _large(picture: Picture) -> BoolArray:

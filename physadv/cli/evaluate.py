@@ -19,6 +19,7 @@ from physadv.cli.scoreboard import show_cells, show_video, table_console
 from physadv.dataset import split_by_name
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
+from physadv.detect.matching import AP_CONF, FOUND_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts, video
@@ -85,7 +86,7 @@ class Command(BaseCommand):
         description="certified recall of each --defend with objectseeker, or of its defaults; many views a picture",
     )
     clean_video: Path | None = Field(default=None, description="video without patterns: each defence's false alarms")
-    conf: float = Field(default=0.25, description=FIELDS["conf"].description)
+    conf: float = Field(default=FOUND_CONF, description=FIELDS["conf"].description)
     resamples: int = Field(default=500, description=FIELDS["resamples"].description)
     seed: int = Field(default=0, description=FIELDS["seed"].description)
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")
@@ -315,7 +316,7 @@ class Command(BaseCommand):
 def _detector(name: str, settings: EvaluateSettings) -> Detector:
     """Return the reference detector: PyTorch, float32, down to the lowest score that AP counts."""
     detector = load_detector(
-        name, backend="torch", precision="fp32", imgsz=settings.imgsz, min_conf=0.001, device=settings.device
+        name, backend="torch", precision="fp32", imgsz=settings.imgsz, min_conf=AP_CONF, device=settings.device
     )
     detector.name = _called(settings.detectors)[name]
     return detector

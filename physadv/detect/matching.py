@@ -14,10 +14,14 @@ from physadv.types import BoolArray, Detections, Float32Array
 # COCO's: boxes counted in a picture, and the recalls at which precision is read.
 MAX_BOXES = 100
 RECALLS = np.linspace(0, 1, 101)
-# From this overlap on a box and a labelled person are taken for the same.
-SAME_IOU = 0.5
+# From this overlap on a box and a labelled person are taken for the same: AP50, recall, attack success, keypoints.
+MATCH_IOU = 0.5
 # A box that overlaps a person by more than this says that somebody is there: the strict reading of "not hidden".
 STRICT_IOU = 0.1
+# Confidence from which a person counts as found, and the lowest that AP looks at.
+FOUND_CONF, AP_CONF = 0.25, 0.001
+# From this confidence on what the clean detector says is taken for truth: people where no one labelled them, keypoints.
+LABEL_CONF = 0.4
 
 
 def found(people: Float32Array, detections: Detections, *, conf: float, iou_at_least: float) -> BoolArray:
@@ -68,13 +72,13 @@ def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
         return out
     overlap = iou(people, answer.xyxy)
     best = overlap.argmax(1)
-    sure = overlap[np.arange(len(people)), best] >= SAME_IOU
+    sure = overlap[np.arange(len(people)), best] >= MATCH_IOU
     out[sure] = answer.keypoints[best[sure]]
     return out
 
 
 def judge(
-    targets: Float32Array, ignored: Float32Array, answer: Detections, *, iou_at_least: float = 0.5
+    targets: Float32Array, ignored: Float32Array, answer: Detections, *, iou_at_least: float = MATCH_IOU
 ) -> tuple[Float32Array, BoolArray]:
     """Return scores and hits of the boxes that count, best first, at most 100 of a picture, matched as COCO does.
 

@@ -21,7 +21,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline, forget
 from physadv.detect.attacked import device_of, side_for, stride_of
 from physadv.detect.boxes import Letterbox, area
-from physadv.detect.matching import STRICT_IOU, touched
+from physadv.detect.matching import FOUND_CONF, STRICT_IOU, touched
 from physadv.errors import PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
@@ -309,7 +309,7 @@ def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, box: Letterbo
     answer = guarded.detect_batch([pixels])[0]
     shift = np.array([box.left, box.top] * 2, np.float32)
     people = scene.targets * np.array(box.scale * 2, np.float32) + shift
-    return int(touched(people.astype(np.float32), answer, conf=0.25, iou_above=STRICT_IOU).sum())
+    return int(touched(people.astype(np.float32), answer, conf=FOUND_CONF, iou_above=STRICT_IOU).sum())
 
 
 def network_image(scene: Scene, imgsz: int, twin: GradientDetector) -> torch.Tensor:

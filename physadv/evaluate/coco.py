@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from physadv.detect.matching import MAX_BOXES
-from physadv.evaluate.metrics import AP_CONF, AP_IOU
+from physadv.detect.matching import AP_CONF, MATCH_IOU, MAX_BOXES
 from physadv.evaluate.scene import Scene
 from physadv.types import Detections
 
@@ -40,7 +39,7 @@ def ap50(scenes: Sequence[Scene], answers: Sequence[Detections]) -> float | None
     dataset = {"images": images, "annotations": truth, "categories": [{"id": 1, "name": "person"}], "info": {}}
     coco = COCO(dataset)
     judge = COCOeval_faster(coco, coco.loadRes(np.array(boxes)), iouType="bbox")
-    judge.params.iouThrs = np.array([AP_IOU])
+    judge.params.iouThrs = np.array([MATCH_IOU])
     judge.params.maxDets = [1, 10, MAX_BOXES]
     judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
     judge.evaluate()

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from physadv.arrays import write_png
+from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, write_json
@@ -45,7 +46,7 @@ class Examples:
     """Keeps a few pictures of each condition, with boxes, for the report. keep: the pictures' numbers."""
 
     keep: tuple[int, ...]
-    conf: float = 0.25
+    conf: float = FOUND_CONF
     _panels: dict[tuple[str, str], dict[int, UInt8Array]] = field(default_factory=dict)
 
     def __call__(self, condition: str, name: str, index: int, pixels: UInt8Array, answer: Detections) -> None:

@@ -11,12 +11,10 @@ import numpy as np
 
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.detect.boxes import area
-from physadv.detect.matching import match_keypoints
+from physadv.detect.matching import LABEL_CONF, match_keypoints
+from physadv.detect.tally import Tally, tally
 from physadv.errors import DataError
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
-
-# Labels by the clean detector: above this a box is taken for a person.
-LABEL_CONF = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +42,10 @@ class Scene:
     def ignored(self) -> Float32Array:
         """Return (n - k, 4) the people too small to count; a box on them is neither right nor wrong."""
         return self.people[~self.counts]
+
+    def tally(self, clean: Detections, answer: Detections) -> Tally:
+        """Return the picture's part in every figure. clean: what the undefended detector says of it as it is."""
+        return tally(self.people, self.counts, clean, answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,6 @@ def _scene(
 ) -> Scene:
     everyone = np.zeros((0, 4), np.float32) if people is None else people
     h, w = pixels.shape[:2]
-    points = None if answer is None else match_keypoints(everyone, answer)
+    points = None if answer is None else match_keypoints(everyone, answer.above(LABEL_CONF))
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
     return Scene(name, pixels, everyone, area(everyone) > min_area * h * w, points, digest)

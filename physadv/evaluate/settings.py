@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from physadv.detect.matching import FOUND_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.settings import Settings
 from physadv.simulate.placement import Rule
@@ -33,7 +34,7 @@ class EvaluateSettings(Settings):
     min_area: float = Field(
         default=0.02, ge=0, lt=1, description="people below this share of the picture are left alone and ignored"
     )
-    conf: float = Field(default=0.25, gt=0, lt=1, description="threshold of alarms and of video figures")
+    conf: float = Field(default=FOUND_CONF, gt=0, lt=1, description="threshold of alarms and of video figures")
     resamples: int = Field(default=500, ge=20, le=20_000, description="bootstrap resamples of the pictures")
     seed: int = Field(
         default=0,

@@ -18,7 +18,7 @@ import numpy as np
 
 from physadv.camera.lens import PERSON_CM
 from physadv.dataset import LabelledPicture, read_pictures
-from physadv.detect.matching import STRICT_IOU, found, match_keypoints, touched
+from physadv.detect.matching import FOUND_CONF, MATCH_IOU, STRICT_IOU, found, match_keypoints, touched
 from physadv.errors import DataError
 from physadv.evaluate.interval import wilson
 from physadv.fabricate.advise import HEADROOM, Optics, seen
@@ -35,7 +35,6 @@ from physadv.simulate.placement import (
 from physadv.simulate.wear import Worn
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
-CONF, FOUND_IOU = 0.25, 0.5
 # A person is 3.4 times as tall as the line from shoulders to hips is long: 170 cm to 50.
 TALL_PER_TORSO = 3.4
 ANKLES = (15, 16)
@@ -142,7 +141,7 @@ def subjects(
     """
     out = []
     for _, pixels, people in read_pictures(pictures, skip):
-        answer = detector.detect(Frame(pixels, 0, 0, 0.0)).above(CONF)
+        answer = detector.detect(Frame(pixels, 0, 0, 0.0)).above(FOUND_CONF)
         if answer.keypoints is None:
             raise DataError(f"{detector.name}: gives no keypoints; measure the size curve with a pose model")
         boxes = answer.xyxy if people is None else people
@@ -304,11 +303,11 @@ class Trial:
 
     def _finds(self, one: Shot) -> bool:
         answer = self._detector.detect(Frame(one.pixels, 0, 0, 0.0))
-        return bool(found(one.xyxy[None], answer, conf=CONF, iou_at_least=FOUND_IOU)[0])
+        return bool(found(one.xyxy[None], answer, conf=FOUND_CONF, iou_at_least=MATCH_IOU)[0])
 
     def _hides(self, wearer: Wearer, one: Shot) -> bool:
         answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
-        return not touched(one.xyxy[None], answer, conf=CONF, iou_above=STRICT_IOU)[0]
+        return not touched(one.xyxy[None], answer, conf=FOUND_CONF, iou_above=STRICT_IOU)[0]
 
 
 def measure(
@@ -387,7 +386,7 @@ def table(
         "detector": detector.name,
         "backend": detector.backend,
         "precision": detector.precision,
-        "conf": CONF,
+        "conf": FOUND_CONF,
         "strict_iou": STRICT_IOU,
         "people": len(next(iter(tried.values())).found) if who is None else int(who.sum()),
         "seed": seed,

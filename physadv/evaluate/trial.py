@@ -14,7 +14,7 @@ from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.coco import ap50
-from physadv.evaluate.metrics import figures, tally
+from physadv.evaluate.metrics import figures
 from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement
 from physadv.evaluate.scene import Scenes
 from physadv.evaluate.settings import EvaluateSettings
@@ -73,7 +73,7 @@ class Trial:
         answers, times, costs = self._answers(entry, guarded, tell=defence == "none")
         scenes = self.scenes.scenes
         rng = np.random.default_rng(self.settings.seed)
-        tallies = [tally(s, c, a) for s, c, a in zip(scenes, self._clean, answers, strict=True)]
+        tallies = [s.tally(c, a) for s, c, a in zip(scenes, self._clean, answers, strict=True)]
         figured = figures(tallies, ap50=ap50(scenes, answers), resamples=self.settings.resamples, rng=rng)
         cell = Cell(
             self.detector.name,

@@ -167,9 +167,10 @@ def paste(
         return
     texture = _texture(pyramid, quad, tiles)
     h, w = texture.shape[:2]
-    # Corners at the outer edges of the outer texels: half a texel beyond their centres.
+    # Corners at the outer edges of the outer texels: half a texel beyond their centres, which is where OpenCV's whole
+    # numbers are, in the picture too.
     corners = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) - 0.5
-    matrix = cv2.getPerspectiveTransform(corners, (quad - (left, top)).astype(np.float32))
+    matrix = cv2.getPerspectiveTransform(corners, (quad - (left, top) - 0.5).astype(np.float32))
     size = (right - left, bottom - top)
     colour = cv2.warpPerspective(
         texture[..., :3], matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

@@ -86,7 +86,7 @@ def test_texels_and_noise_follow_what_is_trained_and_where(
 def test_people_trained_on_help_to_choose_and_are_not_reported(people: list[Picture], small: TrainSettings) -> None:
     def told(recalls: list[float], n: int) -> Callable[[Patch], Score]:
         rest = iter(recalls)
-        return lambda _: Score(1, n, next(rest), 0.0, 0.0, 0.0, 1.0)
+        return lambda _: Score(1, n, next(rest), 0.0, 0.0, 0.0, 0.0, 1.0)
 
     settings = small.model_copy(update={"steps": 6, "score_every": 2})
     held_out = {"street": told([0.9, 0.5, 0.6], 10)}

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from physadv.attack import run as module
 from physadv.attack.crops import Views, Wear, shirt_prints, shirt_windows
 from physadv.attack.losses import concerned, missize, overlap, vanish
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.people import Picture
 from physadv.attack.preview import contact_sheet
 from physadv.attack.priors import curvature, likeness, non_printability, total_variation
-from physadv.attack.run import placings
+from physadv.attack.run import Inputs, placings
 from physadv.attack.score import Placing, Score, Scorer, wear
 from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
 from physadv.attack.timing import in_proportion, made_up
 from physadv.detect.attacked import joined
-from physadv.detect.tiny import tiny_gradient
+from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
 from physadv.simulate.placement import FRONT_CM, SLEEVE_CM
@@ -121,8 +122,8 @@ def grey() -> Patch:
 
 def test_patterns_are_compared_by_what_they_are_trained_for() -> None:
     """A pattern that makes boxes misfit shows everybody, and is the better one if that is the goal."""
-    hidden = Score(4, 9, recall25=0.3, ap50=0.4, asr_strict25=0.7, mean_max_conf=0.2, hidden25=0.7)
-    misfit = Score(4, 9, recall25=0.1, ap50=0.1, asr_strict25=0.0, mean_max_conf=0.9, hidden25=0.0)
+    hidden = Score(4, 9, 0.3, ap50=0.4, asr_strict25=0.7, mean_max_conf=0.2, mean_max_conf_within=0.2, hidden25=0.7)
+    misfit = Score(4, 9, 0.1, ap50=0.1, asr_strict25=0.0, mean_max_conf=0.9, mean_max_conf_within=0.9, hidden25=0.0)
     assert hidden.badness("vanish") < misfit.badness("vanish")
     assert misfit.badness("missize") < hidden.badness("missize")
 
@@ -138,6 +139,29 @@ def test_a_score_counts_strictly_and_ignores_the_small() -> None:
     assert (before.n_people, before.recall25, before.ap50, before.asr_strict25) == (2, 1.0, 1.0, 0.0)
     assert (after.recall25, after.ap50, after.asr_strict25) == (0.0, 0.0, 0.5)
     assert after.hidden25 == 0.5
+
+
+def test_a_box_within_a_person_counts_against_a_pattern() -> None:
+    boxes = np.array([[10, 10, 60, 110]], np.float32)
+    picture = Picture("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
+    clean, head = answer((0.9, 10, 10, 60, 110)), answer((0.6, 30, 12, 45, 30))
+    scorer = Scorer([picture], Says(clean, head, answer()), Placing())  # type: ignore[arg-type]
+    part, nothing = scorer.score(grey()), scorer.score(grey())
+    assert (part.asr_strict25, part.mean_max_conf) == (1.0, 0.0), "too small a box to say so by IoU"
+    assert part.mean_max_conf_within == pytest.approx(0.6) and part.hidden25 == 0.0
+    assert nothing.hidden25 == 1.0 and nothing.badness() == 0.0 < part.badness()
+
+
+def test_pictures_of_small_people_are_scored_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
+    pictures = made_up(4)
+    far = [replace(p, name=f"far {p.name}", boxes=p.boxes * 0.05) for p in made_up(2)]
+    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *pictures]).values()
+    assert [p.name for p in scorer.pictures] == ["0", "1", "2", "3", "far 0", "far 1"] and scorer.people == 4
+    monkeypatch.setattr(module, "SCORED_AT_MOST", 2)
+    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *pictures]).values()
+    assert [p.name for p in scorer.pictures] == ["0", "3", "far 0"]
+    assert module._scorers(TrainSettings(), Inputs(), far) == {}
 
 
 def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:

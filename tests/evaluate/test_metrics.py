@@ -5,12 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physadv.attack.people import Picture
+from physadv.attack.score import Placing, Scorer
+from physadv.detect.tiny import BlobDetector
 from physadv.evaluate.coco import ap50
 from physadv.evaluate.doubts import of_data
-from physadv.evaluate.metrics import figures, tally
+from physadv.evaluate.metrics import figures
 from physadv.evaluate.scene import Scene, Scenes
-from physadv.types import Detections
-from tests.evaluate.conftest import scene_of
+from physadv.types import Detections, Frame
+from tests.evaluate.conftest import patch_of, scene_of
 
 
 def answer(*rows: tuple[float, float, float, float, float]) -> Detections:
@@ -24,7 +27,7 @@ BIG, OTHER, SMALL = (20, 30, 80, 200), (180, 40, 250, 210), (300, 10, 308, 30)
 
 def value(scene: Scene, clean: Detections, worn: Detections) -> dict[str, float | None]:
     ap = ap50([scene], [worn])
-    return figures([tally(scene, clean, worn)], ap50=ap, resamples=20, rng=np.random.default_rng(0)).value
+    return figures([scene.tally(clean, worn)], ap50=ap, resamples=20, rng=np.random.default_rng(0)).value
 
 
 def test_counts_by_hand() -> None:
@@ -71,7 +74,7 @@ def test_average_precision_is_that_of_faster_coco_eval(seed: int) -> None:
         score = np.sort(rng.random(len(boxes)).astype(np.float32))[::-1].copy()
         answers.append(Detections(boxes, score))
     reference = ap50(scenes, answers)
-    tallies = [tally(s, a, a) for s, a in zip(scenes, answers, strict=True)]
+    tallies = [s.tally(a, a) for s, a in zip(scenes, answers, strict=True)]
     own = figures(tallies, ap50=None, resamples=20, rng=rng).value["ap50"]
     if reference is None:
         assert own is None
@@ -79,10 +82,40 @@ def test_average_precision_is_that_of_faster_coco_eval(seed: int) -> None:
         assert own == pytest.approx(reference, abs=2e-4)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31))
+def test_training_counts_as_an_evaluation_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scenes: list[Scene] = []
+    clean: list[Detections] = []
+    worn: list[Detections] = []
+    for some in ((BIG, OTHER, SMALL), (BIG,), (SMALL,)):
+        scenes.append(scene_of(*some))
+        for answers in (clean, worn):
+            boxes = scenes[-1].people[rng.integers(0, len(some), 6)] + rng.normal(0, 15, (6, 4)).astype(np.float32)
+            boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
+            answers.append(answer(*np.hstack([boxes, rng.random((6, 1))]).tolist()))
+    tallies = [s.tally(c, a) for s, c, a in zip(scenes, clean, worn, strict=True)]
+    wanted = figures(tallies, ap50=ap50(scenes, worn), resamples=20, rng=rng).value
+    pictures = [Picture(s.name, s.pixels, s.people, np.zeros((len(s.people), 17, 3), np.float32)) for s in scenes]
+
+    class Says(BlobDetector):
+        def detect(self, frame: Frame) -> Detections:
+            return said.pop(0)
+
+    said = [*clean, *worn[:2]]
+    scorer = Scorer(pictures, Says(), Placing())
+    # Nobody in the last picture is large enough to wear anything: it stays as it is, and so does the answer.
+    scorer.clean[2] = worn[2]
+    got = scorer.score(patch_of((1, 2, 3)))
+    for name in ("recall25", "ap50", "asr_strict25", "mean_max_conf"):
+        assert (got.plain()[name] or 0) == pytest.approx(wanted[name] or 0, abs=2e-4), name
+
+
 def test_intervals_hold_the_figure_and_shrink_with_more_pictures() -> None:
     def interval(n: int) -> tuple[float, float]:
         tallies = [
-            tally(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i % 2 else answer()) for i in range(n)
+            scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i % 2 else answer()) for i in range(n)
         ]
         got = figures(tallies, ap50=None, resamples=400, rng=np.random.default_rng(0))
         low, high = got.ci95["recall25"] or (0, 0)
@@ -95,7 +128,7 @@ def test_intervals_hold_the_figure_and_shrink_with_more_pictures() -> None:
 
 @pytest.mark.parametrize("n", [6, 40])
 def test_where_everybody_is_hidden_the_interval_has_a_width(n: int) -> None:
-    tallies = [tally(scene_of(BIG, OTHER), answer((*BIG, 0.9), (*OTHER, 0.8)), answer()) for _ in range(n)]
+    tallies = [scene_of(BIG, OTHER).tally(answer((*BIG, 0.9), (*OTHER, 0.8)), answer()) for _ in range(n)]
     got = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0))
     low, high = got.ci95["asr_strict25"] or (1, 1)
     assert got.value["asr_strict25"] == 1.0 == high
@@ -106,13 +139,13 @@ def test_where_everybody_is_hidden_the_interval_has_a_width(n: int) -> None:
 
 
 def test_a_few_pictures_have_no_narrow_interval() -> None:
-    tallies = [tally(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i else answer()) for i in range(4)]
+    tallies = [scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i else answer()) for i in range(4)]
     low, high = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0)).ci95["recall25"] or (0, 0)
     assert (low, high) == pytest.approx((0.3006, 0.9544), abs=1e-3)
 
 
 def test_one_picture_has_no_interval() -> None:
-    one = tally(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)))
+    one = scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)))
     got = figures([one], ap50=None, resamples=20, rng=np.random.default_rng(0))
     assert got.value["recall25"] == 1.0 and set(got.ci95.values()) == {None}
     assert any("only one picture" in d for d in of_data(Scenes([scene_of(BIG)])))

@@ -31,7 +31,7 @@ from physadv.evaluate.trial import Entry, Trial, entries, run
 from physadv.files import checked_name
 from physadv.patch import Patch, load_patch
 from physadv.simulate.placement import torso_quads
-from physadv.types import Detector, GradientDetector
+from physadv.types import Detections, Detector, Frame, GradientDetector
 from tests.evaluate.conftest import patch_of, scene_of, write
 
 SETTINGS = EvaluateSettings(imgsz=320, scale=0.5, resamples=40)
@@ -310,6 +310,15 @@ def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:
     scenes = read_scenes(tmp_path, None, min_area=0.02, labeller=BlobDetector, keypoints=True)
     assert scenes.n_people == 1 and scenes.own_labels
     assert scenes.scenes[0].keypoints is not None and scenes.scenes[0].keypoints[0, 5, 2] == 1
+    doubtful = BlobDetector.detect(BlobDetector(), Frame(scenes.scenes[0].pixels, 0, 0, 0.0))
+
+    class Unsure(BlobDetector):
+        def detect(self, frame: Frame) -> Detections:
+            return replace(doubtful, score=np.full(len(doubtful), 0.39, np.float32))
+
+    (tmp_path / "a.txt").write_text("0 0.15625 0.479167 0.1875 0.708333")
+    (unsure,) = read_scenes(tmp_path, tmp_path, min_area=0.02, labeller=Unsure, keypoints=True).scenes
+    assert unsure.keypoints is not None and unsure.keypoints[0, 5, 2] == 0, "as in training, from .4 on"
     assert any("by the detector itself" in d for d in doubts.of_data(scenes))
     write(tmp_path / "b.png", np.full((50, 50, 3), 9, np.uint8))
     with pytest.raises(DataError, match="people larger than"):
