@@ -65,7 +65,11 @@ class Command(base.Command):
     seconds: float = Field(60, gt=0, le=3600, description="how long --source records")
     out: Path = Field(Path("run"), description="folder of the run")
     resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
-    preset: Preset = Field("quick", description="quick: about 4 minutes on 2 CPU cores; standard: 20; strong: hours")
+    preset: Preset = Field(
+        "quick",
+        description="quick: about 4 minutes on two CPU cores; standard: about 20 minutes on two idle cores with bfloat16; "
+        "strong: hours",
+    )
     minutes: float | None = Field(None, gt=0, description="time instead of the preset's steps; measured at the start")
     steps: int | None = Field(None, ge=1, description="optimiser steps instead of the preset's")
     target: Target = Field("chest", description="poster, chest (a print) or tshirt (a texture that tiles)")

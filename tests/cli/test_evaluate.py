@@ -1,5 +1,6 @@
 """What `physadv evaluate` calls patterns and detectors, which of them it refuses, and what it says of its splits."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,33 @@ def test_so_is_the_patterns_own_split(people: Path, trained: list[str], flag: st
     given: dict[str, Any] = {flag: True, "patches": [str(tmp_path / "run")], "defend": ["median"]}
     with pytest.raises(DataError, match=says):
         Command(**given, images=people, imgsz=160, out=tmp_path / "out").run()
+
+
+def test_held_out_leaves_exactly_the_pictures_that_no_pattern_was_trained_on(tmp_path: Path) -> None:
+    digests = {}
+    for i in range(6):
+        pixels = np.full((120, 160, 3), 90 + i, np.uint8)
+        draw_person(pixels, (50, 20, 90, 110))
+        write_png(tmp_path / "people" / f"{i}.png", pixels)
+        digests[f"{i}.png"] = hashlib.sha256(pixels.tobytes()).hexdigest()
+    (tmp_path / "labels").mkdir()
+    for i in range(6):
+        (tmp_path / "labels" / f"{i}.txt").write_text("0 0.4375 0.541667 0.25 0.75")
+    splits = [["0.png", "elsewhere.png"], [digests["2.png"], "5.png"]]
+    pixels, mask = np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8)
+    patches = [
+        Patch(f"p{i}", pixels, mask, (360.0, 360.0), record={"split": {"train": split, "held_out": ["1.png"]}})
+        for i, split in enumerate(splits)
+    ]
+
+    def names(**flags: Any) -> list[str]:
+        command = Command(images=tmp_path / "people", labels=tmp_path / "labels", **flags)
+        scenes, others = command._scenes(tmp_path / "people", command._settings(patches), patches)
+        assert sorted({s.name for s in others} | {s.name for s in scenes.scenes}) == sorted(digests)
+        return [s.name for s in scenes.scenes]
+
+    assert names() == sorted(digests)
+    assert names(held_out=True) == ["1.png", "3.png", "4.png"]
 
 
 def test_paths_are_told_apart_by_their_shortest_ends() -> None:
