@@ -190,7 +190,7 @@ def _png_metadata(data: bytes) -> dict[str, Any]:
     try:
         text = Image.open(BytesIO(data)).info.get("physadv", "{}")
         value = json.loads(text)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -204,9 +204,15 @@ def _named(value: Any, where: str) -> str:
 
 
 def _pair(value: Any, name: str) -> tuple[float, float]:
-    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)):
-        raise PatchError(f"{name}: size_mm: expected [width, height] in mm, got {value!r}")
-    return float(value[0]), float(value[1])
+    """Return a print's size that came with a file; its range is checked by `Patch`."""
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    try:
+        if numbers:
+            return float(value[0]), float(value[1])
+        got = repr(value)
+    except (OverflowError, ValueError):
+        got = "a number beyond any print"
+    raise PatchError(f"{name}: size_mm: expected [width, height] in mm, got {got[:80]}")
 
 
 def _from_safetensors(path: Path) -> Patch:
@@ -223,8 +229,15 @@ def _from_safetensors(path: Path) -> Patch:
             shape = stream.get_slice("pixels").get_shape()
             if len(shape) != 3 or max(shape) > MAX_SIDE:
                 raise PatchError(f"{path}: pixels: expected (h, w, 3) up to {MAX_SIDE}, got {shape}")
+            # By the header, before anything is read: a mask may be larger than any memory, and numpy knows no bfloat16.
+            for key, wanted in (("pixels", [*shape[:2], 3]), ("mask", shape[:2])):
+                part = stream.get_slice(key)
+                if part.get_dtype() != "U8" or part.get_shape() != wanted:
+                    raise PatchError(
+                        f"{path}: {key}: expected {wanted} of type U8, got {part.get_shape()} of type {part.get_dtype()}"
+                    )
             pixels, mask = stream.get_tensor("pixels"), stream.get_tensor("mask")
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise PatchError(f"{path}: not a readable patch file: {error}") from error
     target = metadata.get("target")
     if target not in ("poster", "chest", "tshirt"):

@@ -7,12 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
 from physadv.arrays import decode_picture_rgba
 from physadv.errors import PatchError
+from physadv.live.wardrobe import Wardrobe
 from physadv.patch import MAX_SIDE, Patch, load_patch, patch_from_picture, png_bytes, save_patch
 
 
@@ -133,6 +136,64 @@ def test_metadata_in_a_png_cannot_harm() -> None:
             assert patch_from_picture(out.getvalue(), name="x").size_mm == (360.0, 360.0)
         except PatchError as error:
             assert "size_mm" in str(error)
+
+
+SIZES = ["[1" + "0" * 400 + ", 1]", "[true, 100]", "[100, null]", '"100"', "[100, 100, 100]", "[Infinity, 1]"]
+
+
+def with_metadata(text: str) -> bytes:
+    """A PNG that carries this as physadv's own metadata."""
+    info = PngInfo()
+    info.add_text("physadv", text)
+    out = BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_that_is_none_is_refused_whatever_brings_it(tmp_path: Path, size: str) -> None:
+    tensors = {"pixels": np.zeros((4, 4, 3), np.uint8), "mask": np.ones((4, 4), np.uint8)}
+    head = f'{{"schema": 1, "target": "chest", "record": {{}}, "size_mm": {size}}}'
+    save_file(tensors, str(tmp_path / "a.safetensors"), metadata={"physadv": head})
+    with pytest.raises(PatchError, match="size_mm: expected"):
+        load_patch(tmp_path / "a.safetensors")
+    picture = with_metadata(f'{{"size_mm": {size}}}')
+    (tmp_path / "a.png").write_bytes(picture)
+    with pytest.raises(PatchError, match="size_mm: expected"):
+        load_patch(tmp_path / "a.png")
+    with pytest.raises(PatchError, match="size_mm: expected"):
+        Wardrobe([]).upload(picture, name="a")
+
+
+def test_metadata_nested_without_end_is_none(tmp_path: Path) -> None:
+    deep = "[" * 100_000
+    assert patch_from_picture(with_metadata(deep), name="x").size_mm == (360.0, 360.0)
+    tensors = {"pixels": np.zeros((4, 4, 3), np.uint8), "mask": np.ones((4, 4), np.uint8)}
+    save_file(tensors, str(tmp_path / "a.safetensors"), metadata={"physadv": deep})
+    with pytest.raises(PatchError, match="not a readable patch file"):
+        load_patch(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"pixels": torch.zeros(4, 4, 3, dtype=torch.bfloat16)},
+            r"pixels: expected \[4, 4, 3\] of type U8, got .* BF16",
+        ),
+        ({"pixels": torch.zeros(4, 4, 4, dtype=torch.uint8)}, r"pixels: expected \[4, 4, 3\]"),
+        ({"mask": torch.zeros(4, 4)}, r"mask: expected \[4, 4\] of type U8, got .* F32"),
+        ({"mask": torch.ones(64, 64, dtype=torch.uint8)}, r"mask: expected \[4, 4\]"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused_by_the_header(
+    tmp_path: Path, changes: dict[str, torch.Tensor], message: str
+) -> None:
+    tensors = {"pixels": torch.zeros(4, 4, 3, dtype=torch.uint8), "mask": torch.ones(4, 4, dtype=torch.uint8)}
+    head = json.dumps({"schema": 1, "target": "chest", "record": {}, "size_mm": [100, 100]})
+    save_torch(tensors | changes, str(tmp_path / "a.safetensors"), metadata={"physadv": head})
+    with pytest.raises(PatchError, match=message):
+        load_patch(tmp_path / "a.safetensors")
 
 
 def test_sides_are_bounded() -> None:
