@@ -182,12 +182,12 @@ class Views:
                 quads[by_body] = chest_quads(
                     boxes[by_body], points[by_body], side=side[by_body], at=self.wear.at, aspect=aspect
                 )
-        return prints_of(owner, quads, arms_of(points, rng, probability=0.15), None)
+        return prints_of(owner, quads, arms_of(points), None)
 
     def _shirts(self, owner: Array, boxes: Float32Array, points: Float32Array, rng: np.random.Generator) -> Prints:
         owners, quads, sizes = shirt_prints(boxes, points)
         windows = shirt_windows(sizes, self.wear.size_cm, rng)
-        arms = arms_of(points, rng, probability=0.15)
+        arms = arms_of(points)
         reach = np.zeros((len(quads), 2, 5), np.float32)
         # A forearm crosses the front; sleeves are on the arms themselves.
         for k, person in enumerate(owners):
@@ -242,14 +242,17 @@ def prints_of(owner: Array, quads: Float32Array, arms: Float32Array, windows: Fl
     )
 
 
-def arms_of(points: Float32Array, rng: np.random.Generator, *, probability: float) -> Float32Array:
-    """Return (n, 2, 5) forearms, elbow to wrist and radius in pixels, present with that probability where both are seen."""
+def arms_of(points: Float32Array) -> Float32Array:
+    """Return (n, 2, 5) forearms, elbow to wrist and radius in pixels, 0 unless both joints are seen.
+
+    Which of them are in front of the print is drawn by the simulated world.
+    """
     out = np.zeros((len(points), 2, 5), np.float32)
     for side, (elbow, wrist) in enumerate(((7, 9), (8, 10))):
         seen = (points[:, elbow, 2] > VISIBLE) & (points[:, wrist, 2] > VISIBLE)
         length = np.linalg.norm(points[:, elbow, :2] - points[:, wrist, :2], axis=1)
         out[:, side, :2], out[:, side, 2:4] = points[:, elbow, :2], points[:, wrist, :2]
-        out[:, side, 4] = 0.18 * length * (seen & (rng.random(len(points)) < probability))
+        out[:, side, 4] = 0.18 * length * seen
     return out
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from physadv.arrays import to_picture, to_tensor
-from physadv.attack.crops import arms_of, prints_of, shirt_prints, shirt_windows
+from physadv.attack.crops import prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
 from physadv.attack.people import Picture
 from physadv.detect.boxes import area, intersection, iou
@@ -147,7 +147,7 @@ def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, 
     """Return where the chosen people of one picture wear the pattern."""
     boxes, points = picture.boxes[who], picture.keypoints[who]
     owner = np.zeros(len(boxes), np.int64)
-    none = arms_of(points, rng, probability=0.0)
+    none = np.zeros((len(boxes), 2, 5), np.float32)
     if placing.shirt:
         whose, quads, sizes = shirt_prints(boxes, points)
         windows = shirt_windows(sizes, (patch.size_mm[0] / 10, patch.size_mm[1] / 10), rng)

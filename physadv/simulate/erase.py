@@ -1,4 +1,4 @@
-"""Partial occlusion: blocks of a print that something hides."""
+"""Partial occlusion: blocks of a print that something hides, and forearms in front of it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ BLOCKS = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EraseDraw(Draw):
-    """blocks: (b, 2, 4) hidden rectangles x0, y0, x1, y1 in half sides; an empty one hides nothing."""
+    """blocks: (b, 2, 4) hidden rectangles x0, y0, x1, y1 in half sides; one outside the print hides nothing. arms: (b, 2),
+    True for each of the wearer's forearms, where it is known, that is in front of the print and not behind it."""
 
     blocks: torch.Tensor
+    arms: torch.Tensor
 
 
 class Erase(Transform[EraseDraw]):
     """Block-wise erasing: no single part of the pattern may carry the effect.
 
-    Source: DePatch (2024), block-wise decoupling; here blocks become transparent, as behind a bag, a hand or a fold.
+    Source: DePatch (2024), block-wise decoupling; here blocks become transparent, as behind a bag, a hand or a fold. Arms
+    lie in the picture and not in the print: `World.apply` puts them there.
     """
 
     share: float = Field(default=0.12, ge=0, le=0.6, description="share of the print that a block can hide")
     probability: float = Field(default=0.4, ge=0, le=1)
+    arms: float = Field(default=0.5, ge=0, le=1, description="share of forearms that are in front of the print")
 
     def sample(self, batch: int, generator: torch.Generator) -> EraseDraw:
         """Return hidden blocks for `batch` prints."""
@@ -36,7 +40,8 @@ class Erase(Transform[EraseDraw]):
         half = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], -1) / 2
         centre = uniform((batch, BLOCKS, 2), -1, 1, generator)
         blocks = torch.cat([centre - half, centre + half], -1)
-        return EraseDraw(torch.where(hit[:, None, None], blocks, torch.full_like(blocks, 2.0)))
+        arms = uniform((batch, 2), 0, 1, generator) < self.arms * self.strength
+        return EraseDraw(torch.where(hit[:, None, None], blocks, torch.full_like(blocks, 2.0)), arms)
 
     def apply(self, images: torch.Tensor, params: EraseDraw) -> torch.Tensor:
         """Return images (b, c, h, w) with the last channel, their opacity, 0 in the hidden blocks."""

@@ -15,9 +15,9 @@ class Prints:
     """Where prints lie in a batch of pictures.
 
     owner: (m,) the picture each is in. quads: (m, 4, 2) corners in pixels. rank: (m,) which lies on top where two meet,
-    higher over lower, all different. arms: (m, 2, 5) forearms that may hide it: x0, y0, x1, y1 and radius in pixels, 0 for
-    none. window: (m, 4) the part of the pattern shown: left, top, width, height in patterns; (0, 0, 1, 1) is all of it,
-    once, and beyond 1 it repeats.
+    higher over lower, all different. arms: (m, 2, 5) forearms that hide it: x0, y0, x1, y1 and radius in pixels or 0.
+    window: (m, 4) the part of the pattern shown: left, top, width, height in patterns; (0, 0, 1, 1) is all of it, once, and
+    beyond 1 it repeats.
     """
 
     owner: torch.Tensor

@@ -99,7 +99,9 @@ class World(Settings):
     def apply(self, pattern: torch.Tensor, images: torch.Tensor, prints: Prints, draw: WorldDraw) -> torch.Tensor:
         """Return pictures (b, 3, h, w) in which `pattern` (4, p, q), colour and opacity, is worn at `prints`."""
         posed = self.geometry.quads(prints.quads, draw.geometry) if len(prints) else prints.quads
-        prints = Prints(prints.owner, posed, prints.rank, prints.arms, prints.window)
+        # An arm that is not drawn to be in front has no radius.
+        arms = torch.cat([prints.arms[..., :4], prints.arms[..., 4:] * draw.erase.arms[..., None]], -1)
+        prints = Prints(prints.owner, posed, prints.rank, arms, prints.window)
         pattern = torch.cat([self.ink.printed(pattern[:3]), pattern[3:]])
         texels = prints.window[:, 2:].prod(1).sqrt() * (pattern.shape[-2] * pattern.shape[-1]) ** 0.5
         groups = []

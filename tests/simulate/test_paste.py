@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from physadv.simulate.paste import Prints, levels
+from physadv.simulate.erase import Erase
+from physadv.simulate.paste import Prints, composite, levels
 from physadv.simulate.placement import sleeve_quads
 from physadv.simulate.world import World, show
 
@@ -54,9 +55,26 @@ def test_the_higher_rank_lies_on_top() -> None:
 def test_an_arm_hides_what_is_behind_it() -> None:
     where = prints((4, 4, 16))
     where.arms[0, 0] = torch.tensor([4.0, 12, 20, 12, 2])
-    out = paste(opaque((1, 1, 1)), torch.zeros(1, 3, 24, 24), where)
+    pattern, dark = opaque((1, 1, 1)), torch.zeros(1, 3, 24, 24)
+    out = composite(dark, where, [(torch.tensor([0]), pattern[None])])
     assert float(out[0, 0, 12, 12]) == 0
     assert float(out[0, 0, 6, 12]) == 1
+
+
+def test_arms_come_in_front_as_often_as_the_dial_of_occlusion_says() -> None:
+    where = prints((4, 4, 16))
+    where.arms[0, 0] = torch.tensor([4.0, 12, 20, 12, 2])
+
+    def hidden(strength: float) -> float:
+        still = World.of(0)
+        world = still.model_copy(update={"erase": Erase(strength=strength, probability=0)})
+        draws = (world.sample(1, 1, torch.Generator().manual_seed(seed)) for seed in range(60))
+        shown = [world.apply(opaque((1, 1, 1)), torch.zeros(1, 3, 24, 24), where, draw) for draw in draws]
+        return sum(float(out[0, 0, 12, 12]) < 0.5 for out in shown) / len(shown)
+
+    assert hidden(0) == 0
+    assert 0.3 < hidden(1) < 0.7
+    assert hidden(2) == 1
 
 
 def test_every_texel_has_a_gradient_however_small_the_print() -> None:
