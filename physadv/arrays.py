@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,6 +100,11 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
             return width, height
         at += 2 + length
     return None
+
+
+def pixels_sha256(pixels: UInt8Array) -> str:
+    """Return the hash of a picture's pixels (h, w, 3), the same whatever file they came from and however it is called."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def write_png(path: Path, picture: UInt8Array) -> None:

@@ -21,7 +21,9 @@ from physadv.types import Float32Array, UInt8Array
 # Of a body, as COCO and its pose models count them.
 KEYPOINTS = 17
 CONFIG = "data.yaml"
+CONFIG_SUFFIXES = frozenset({".yaml", ".yml"})
 RECORDED = re.compile(r"(stretch\d+)-\d+\.jpg")
+STRETCH = re.compile(r"(.+)#(?:stretch)?\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +137,22 @@ def _has_keypoints(values: list[float]) -> bool:
 def labelled_pictures(images: Path, labels: Path | None = None) -> list[LabelledPicture]:
     """Return the pictures of a folder with their label files, sorted by name.
 
-    images: a picture, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or one with `data.yaml`,
-    whose train, val and test folders are all taken). labels: the folder of label files, perhaps in the same subfolders as
-    the pictures; without it, a `labels` folder beside `images` is used where there is one. The person is the class that
-    `data.yaml` calls so, class 0 where none is found.
+    images: a picture, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or `data.yaml` or the
+    folder it is in; its train, val and test folders or lists of pictures are all taken). labels: the folder of label files,
+    perhaps in the same subfolders as the pictures; without it, a `labels` folder beside `images` is used where there is
+    one. The person is the class that `data.yaml` calls so, class 0 where none is found.
 
     Raises: DataError if a folder is missing or holds no pictures, `labels` fits none of them, or data.yaml does not parse
     or names no person.
     """
     if labels is not None and not labels.is_dir():
         raise DataError(f"{labels}: no such folder of labels")
-    if images.is_file():
+    if is_dataset_file(images):
+        files = _dataset_files(images.parent, images)
+    elif images.is_file():
         files = [images]
     elif images.is_dir():
-        files = [p for folder in _dataset_folders(images) for p in pictures_in(folder)]
+        files = _dataset_files(images, images / CONFIG)
     else:
         raise DataError(f"{images}: no such folder or picture")
     if not files:
@@ -166,26 +170,37 @@ def labelled_pictures(images: Path, labels: Path | None = None) -> list[Labelled
     return [LabelledPicture(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
-def _dataset_folders(root: Path) -> list[Path]:
-    config = root / CONFIG
+def is_dataset_file(path: Path) -> bool:
+    """Return whether a path is that of a data.yaml, whatever it is called, rather than of pictures or a video."""
+    return path.suffix.lower() in CONFIG_SUFFIXES and path.is_file()
+
+
+def _dataset_files(root: Path, config: Path) -> list[Path]:
+    """Return the pictures of a folder with or without a data.yaml, each once."""
     table = _config(config) if config.is_file() else {}
     entries = [table[key] for key in ("train", "val", "test") if table.get(key)]
     if entries:
         names = [str(n) for entry in entries for n in (entry if isinstance(entry, list) else [entry])]
-        found = [_folder_of(root, str(table.get("path") or "."), name) for name in names]
-        folders = [folder for folder in dict.fromkeys(found) if folder is not None]
-        if not folders:
+        base = str(table.get("path") or ".")
+        places = [p for name in names if (p := _place_of(root, base, name)) is not None]
+        if not places:
             raise DataError(f"{config}: none of its train, val or test folders exists here: {', '.join(names)}")
     else:
-        folders = [root / "images" if (root / "images").is_dir() else root]
-        if folders == [root] and (root.absolute().name != "images" or pictures_in(root)):
-            return folders
-    below = [p for folder in folders for p in (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))]
-    return list(dict.fromkeys(below))
+        places = [root / "images" if (root / "images").is_dir() else root]
+        if places == [root] and (root.absolute().name != "images" or pictures_in(root)):
+            return pictures_in(root)
+    files: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            folders = [place, *sorted(p for p in place.iterdir() if p.is_dir())]
+            files += [p for folder in folders for p in pictures_in(folder)]
+        else:
+            files += _listed_in(place, root)
+    return list(dict.fromkeys(files))
 
 
-def _folder_of(root: Path, base: str, name: str) -> Path | None:
-    """Return the folder that data.yaml in `root` means by a name below its `path:`, or None if there is none.
+def _place_of(root: Path, base: str, name: str) -> Path | None:
+    """Return the folder or list of pictures that data.yaml in `root` means by a name below its `path:`, None if not there.
 
     A `path:` of another machine is passed over. Roboflow writes `../train/images` for what lies beside its data.yaml.
     """
@@ -194,15 +209,34 @@ def _folder_of(root: Path, base: str, name: str) -> Path | None:
         inside = inside.removeprefix("../")
     places = (where / part for part in (name, inside) for where in (root / Path(base).expanduser(), root))
     # Two names of one folder are to be equal, and links to stay: labels lie beside the folder that is named.
-    return next((Path(os.path.normpath(p)) for p in places if _is_folder(p)), None)
+    return next((Path(os.path.normpath(p)) for p in places if _is_place(p)), None)
 
 
-def _is_folder(path: Path) -> bool:
+def _is_place(path: Path) -> bool:
     try:
-        return path.is_dir()
+        return path.is_dir() or (path.suffix.lower() == ".txt" and path.is_file())
     except OSError:
         # A path of another machine may be one that nobody may look into here.
         return False
+
+
+def _listed_in(path: Path, root: Path) -> list[Path]:
+    """Return the pictures that a list names, one a line: absolute, or below the list's folder or that of data.yaml.
+
+    Those that are missing are in it too, for who reads them to name them.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected a list of pictures, one a line: {error}") from error
+    files = []
+    for line in filter(None, map(str.strip, lines)):
+        places = [Path(os.path.normpath(folder / line)) for folder in (path.parent, root)]
+        files.append(next((p for p in places if p.is_file()), places[0]))
+    if not any(p.is_file() for p in files):
+        first = f" (the first: {files[0]})" if files else ""
+        raise DataError(f"{path}: expected pictures that exist, one a line, got {len(files)} that do not{first}")
+    return files
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -217,7 +251,8 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _person_class(images: Path, label: Path) -> int:
     """Return the number of the class called person in the data.yaml of a set with this label file; 0 if it names none."""
-    places = [images / CONFIG, *_configs_above(label.parent), *_configs_above(images)]
+    given = images if is_dataset_file(images) else images / CONFIG
+    places = [given, *_configs_above(label.parent), *_configs_above(images)]
     config = next((p for p in places if p.is_file()), None)
     names = _config(config).get("names") if config is not None else None
     if not names:
@@ -268,6 +303,11 @@ def stretch_of(name: str) -> str | None:
     return None if match is None else f"camera#{match[1]}"
 
 
+def is_stretch(name: str) -> bool:
+    """Return whether a split's name is that of a stretch of a video or recording rather than of a picture."""
+    return STRETCH.fullmatch(name) is not None
+
+
 def known_as(name: str) -> set[str]:
     """Return the names under which a split may list a picture file: with or without its ending, or as its stretch."""
     return {name, name.rsplit(".", 1)[0]} | {s for s in [stretch_of(name)] if s is not None}
@@ -277,7 +317,8 @@ def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> 
     """Return (training, held-out) names, decided by the hash of each name alone.
 
     A picture stays on its side whatever else is in the folder, so a run resumed with more pictures, or an evaluation
-    beside a training, never mixes them. At least one name is on each side when there are two or more.
+    beside a training, never mixes them. Of a video's stretches (`film.mp4#3`) the share held out is exact, in an order
+    decided by their names' hashes. At least one name is on each side when there are two or more, also of each video.
 
     Raises: DataError if `held_out` is not within (0, 1) or there are fewer than two names.
     """
@@ -290,7 +331,45 @@ def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> 
         return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
 
     ranked = sorted(set(names), key=lambda n: (chance(n), n))
-    out = {n for n in ranked if chance(n) < held_out} or {ranked[0]}
+    videos: dict[str, list[str]] = {}
+    for name in ranked:
+        if (match := STRETCH.fullmatch(name)) is not None:
+            videos.setdefault(match[1], []).append(name)
+    videos = {video: stretches for video, stretches in videos.items() if len(stretches) > 1}
+    whole = {n for stretches in videos.values() for n in stretches}
+    out = {n for n in ranked if n not in whole and chance(n) < held_out}
+    for stretches in videos.values():
+        out.update(stretches[: min(max(round(held_out * len(stretches)), 1), len(stretches) - 1)])
+    out = out or {ranked[0]}
     if len(out) == len(ranked):
         out.discard(ranked[-1])
     return [n for n in ranked if n not in out], [n for n in ranked if n in out]
+
+
+def split_pictures(
+    pictures: Sequence[tuple[str, str]], *, held_out: float = 0.2, seed: int = 0
+) -> tuple[list[str], list[str]]:
+    """Return the (training, held-out) names of pictures given as (name, hash of their pixels or "" if unknown).
+
+    As `split_by_name`, but pictures of the same pixels are on the same side, that of the first name among them.
+
+    Raises: DataError as `split_by_name` does.
+    """
+    first: dict[str, str] = {}
+
+    def leader(name: str) -> str:
+        while (other := first.setdefault(name, name)) != name:
+            name = other
+        return name
+
+    owner: dict[str, str] = {}
+    for name, sha256 in pictures:
+        # Stretches are apart already, and a camera that freezes gives the same picture in several.
+        other = owner.setdefault(sha256, name) if sha256 and not is_stretch(name) else name
+        low, high = sorted((leader(name), leader(other)))
+        first[high] = low
+    chosen = set(split_by_name([n for n in first if leader(n) == n], held_out=held_out, seed=seed)[0])
+    sides: tuple[list[str], list[str]] = ([], [])
+    for name in sorted(first):
+        sides[leader(name) not in chosen].append(name)
+    return sides

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physadv.arrays import read_picture, write_png
-from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label, split_by_name
+from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label, split_by_name, split_pictures
 from physadv.errors import DataError
 
 
@@ -239,3 +239,58 @@ def test_adding_pictures_moves_none_across() -> None:
 def test_one_picture_cannot_be_split() -> None:
     with pytest.raises(DataError, match="two pictures"):
         split_by_name(["only.jpg"])
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.25, 2), (0.3, 3), (0.01, 1), (0.99, 9)])
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_videos_stretches_the_share_held_out_is_exact(share: float, expected: int, seed: int) -> None:
+    names = [f"{video}#{i}" for video in ("a.mp4", "camera") for i in range(10)]
+    train, held = split_by_name([*names, "one.mp4#0", "b.jpg"], held_out=share, seed=seed)
+    for video in ("a.mp4", "camera"):
+        assert sum(n.startswith(f"{video}#") for n in held) == expected
+    assert sorted([*train, *held]) == sorted([*names, "one.mp4#0", "b.jpg"])
+
+
+@given(names, st.integers(0, 5), st.integers(1, 6))
+def test_pictures_of_the_same_pixels_are_on_the_same_side(all_names: list[str], seed: int, kinds: int) -> None:
+    pictures = [(name, str(i % (kinds + 1))) for i, name in enumerate(all_names)]
+    train, held = split_pictures(pictures, held_out=0.4, seed=seed)
+    sides = [{sha256 for name, sha256 in pictures if name in side} for side in (train, held)]
+    assert sides[0].isdisjoint(sides[1]) and train and held
+    assert sorted(train + held) == sorted(all_names)
+    # Where all differ, or nothing is known, the split is that of the names.
+    for each in ([(n, "") for n in all_names], [(n, n) for n in all_names]):
+        alone = split_pictures(each, held_out=0.4, seed=seed)
+        assert [set(side) for side in alone] == [
+            set(side) for side in split_by_name(all_names, held_out=0.4, seed=seed)
+        ]
+
+
+def test_stretches_are_apart_whatever_they_show() -> None:
+    train, held = split_pictures([(f"camera#stretch{i}", "frozen") for i in range(10)], held_out=0.3)
+    assert (len(train), len(held)) == (7, 3)
+
+
+@pytest.mark.parametrize("called", ["data.yaml", "coco8.yml"])
+def test_a_set_is_named_by_its_data_yaml_too(tmp_path: Path, called: str) -> None:
+    root = parts_of(tmp_path / "set", roboflow=False)
+    (root / called).write_text("train: images/train\nval: images/val\nnames: [car, person]\n")
+    (root / "labels" / "train" / "a.txt").write_text("0 0.5 0.5 0.5 1.0\n1 0.5 0.5 0.5 1.0\n1 0.2 0.5 0.2 1.0\n")
+    assert people_in(root / called) == [2, 0, 0]
+
+
+def test_a_part_of_a_set_may_be_a_list_of_pictures(tmp_path: Path) -> None:
+    root = parts_of(tmp_path / "set", roboflow=False)
+    lists = root / "lists"
+    lists.mkdir()
+    (root / "train.txt").write_text(f"./images/train/a.png\n\n{root / 'images' / 'train' / 'b.png'}\n")
+    (lists / "val.txt").write_text("images/val/c.png\n../images/val/gone.png\r\n")
+    (root / "data.yaml").write_text("train: train.txt\nval: lists/val.txt\ntest: images/val\nnames: [person]\n")
+    found = labelled_pictures(root)
+    assert [p.path.name for p in found] == ["a.png", "b.png", "c.png", "gone.png"], "no picture twice"
+    said: list[str] = []
+    assert [len(people) for _, _, people in read_pictures(found, said.append) if people is not None] == [1, 0, 1]
+    assert len(said) == 1 and "gone.png" in said[0]
+    (root / "train.txt").write_text("/content/set/a.png\n")
+    with pytest.raises(DataError, match=r"train\.txt: expected pictures that exist"):
+        labelled_pictures(root)

@@ -11,17 +11,18 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 from rich.progress import Progress
 
+from physadv.arrays import pixels_sha256, read_picture
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
 from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.errors import FabricationError, PatchError
-from physadv.evaluate import doubts
+from physadv.errors import DataError, FabricationError, PatchError
 from physadv.evaluate.size_curve import CANVAS, measure, subjects
 from physadv.fabricate.advise import Optics, SizeCurve, View, advise, is_garment, seen, width_cm
 from physadv.fabricate.units import length_mm
+from physadv.lineage import Seen, seen_by
 from physadv.patch import SHIPPED, Patch, load_patch, save_tensors
 
 
@@ -148,11 +149,19 @@ def held_out(pictures: list[LabelledPicture], patch: Patch) -> list[LabelledPict
 
     Raises: PatchError if it was trained on all of them.
     """
-    trained = doubts.trained_on(patch) or set()
-    kept = [p for p in pictures if not doubts.was_seen(p.path.name, trained)]
+    trained = seen_by(patch) or Seen()
+    kept = [p for p in pictures if not trained.saw(p.path.name, _pixels_of(p.path))]
     if not kept:
         raise PatchError("--images: the pattern was trained on every one of these pictures; give others")
     return kept
+
+
+def _pixels_of(path: Path) -> str:
+    """Return the hash of a picture's pixels, "" for one that cannot be read."""
+    try:
+        return pixels_sha256(read_picture(path))
+    except DataError:
+        return ""
 
 
 def file_of(where: str) -> Path:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_folder
 from physadv.cli.scoreboard import show_cells, show_video, table_console
-from physadv.dataset import split_by_name
+from physadv.dataset import split_pictures
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF, FOUND_CONF
@@ -30,6 +30,7 @@ from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Trial, entries, run
 from physadv.files import file_name, told_apart, write_json
+from physadv.lineage import Seen
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
 from physadv.simulate.placement import Rule
@@ -282,16 +283,16 @@ class Command(BaseCommand):
 
         keypoints = isinstance(settings.at, str) or self.adaptive
         scenes = read_scenes(images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints)
-        trained = set[str]().union(*(doubts.trained_on(p) or set() for p in patches))
-        drawn = self.adaptive and not any(doubts.was_seen(s.name, trained, s.sha256) for s in scenes.scenes)
+        trained = doubts.trained_on(patches)
+        drawn = self.adaptive and not any(trained.saw(s.name, s.sha256) for s in scenes.scenes)
         if drawn:
-            trained = set(
-                split_by_name([s.name for s in scenes.scenes], held_out=self.score_share, seed=settings.seed)[0]
-            )
+            pictures = [(s.name, s.sha256) for s in scenes.scenes]
+            names = split_pictures(pictures, held_out=self.score_share, seed=settings.seed)[0]
+            trained = Seen((name, ()) for name in names)
         if not (self.held_out or self.adaptive):
             return scenes, []
-        left = [s for s in scenes.scenes if not doubts.was_seen(s.name, trained, s.sha256)]
-        others = [s for s in scenes.scenes if doubts.was_seen(s.name, trained, s.sha256) and len(s.people)]
+        left = [s for s in scenes.scenes if not trained.saw(s.name, s.sha256)]
+        others = [s for s in scenes.scenes if trained.saw(s.name, s.sha256) and len(s.people)]
         if not any(s.counts.any() for s in left):
             raise DataError(self._nobody(images, "score", drawn=drawn))
         if self.adaptive and not others:

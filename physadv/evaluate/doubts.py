@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 from physadv.controls import CONTROLS
-from physadv.dataset import known_as
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.scene import Scenes
+from physadv.lineage import Seen, seen_by
 from physadv.patch import Patch
 
 FEW_PEOPLE = 30
@@ -17,6 +19,7 @@ MARGIN = 0.02
 WEAK_RECALL = 0.5
 CLEAN_LOSS = 0.05
 UNKNOWN = "its record does not say what it was trained on: some of these people may be among them"
+UNKNOWN_START = "a pattern it began from does not say what it was trained on: some of these people may be among them"
 UNATTACKED = "this defence was never attacked adaptively: an attacker who knows it may do better"
 
 
@@ -36,43 +39,35 @@ def of_data(scenes: Scenes) -> list[str]:
 
 def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
     """Return doubts about a pattern and the pictures it is scored on."""
-    trained = trained_on(patch)
+    trained = seen_by(patch)
     if trained is None:
         return [UNKNOWN]
-    shared = [s.name for s in scenes.scenes if was_seen(s.name, trained, s.sha256)]
+    out = [] if trained.complete else [UNKNOWN_START]
+    shared = [s.name for s in scenes.scenes if trained.saw(s.name, s.sha256)]
     if shared:
         some = ", ".join(shared[:3])
-        return [
+        out.append(
             f"{len(shared)} of {len(scenes.scenes)} pictures were trained on ({some}{', ...' if len(shared) > 3 else ''})"
-        ]
-    return []
+        )
+    return out
 
 
 def of_video(patch: Patch, path: Path) -> list[str]:
     """Return doubts about a pattern and the video it is scored on, which a split lists by stretches, as `film.mp4#3`."""
-    trained = trained_on(patch)
+    trained = seen_by(patch)
     if trained is None:
         return [UNKNOWN]
-    shared = sorted(name for name in trained if name.rpartition("#")[0] == path.name)
-    if not shared:
-        return []
-    some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
-    return [f"it was trained on {len(shared)} stretches of this video ({some})"]
+    out = [] if trained.complete else [UNKNOWN_START]
+    shared = sorted(name for name in trained.names if name.rpartition("#")[0] == path.name)
+    if shared:
+        some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+        out.append(f"it was trained on {len(shared)} stretches of this video ({some})")
+    return out
 
 
-def trained_on(patch: Patch) -> set[str] | None:
-    """Return the names or hashes of the pictures a pattern was trained on, or None if its record does not say.
-
-    Of a name also what else it is known as, so that a picture saved anew in another format is recognised.
-    """
-    split = patch.record.get("split")
-    train = split.get("train") if isinstance(split, dict) else None
-    return {name for v in train for name in known_as(str(v))} if isinstance(train, list) else None
-
-
-def was_seen(name: str, trained: set[str], sha256: str = "") -> bool:
-    """Return whether a picture is among those trained on, by its name or its stretch's, or by its pixels' hash."""
-    return bool(trained & {*known_as(name), sha256})
+def trained_on(patches: Sequence[Patch]) -> Seen:
+    """Return the pictures that any of some patterns was trained on, as far as their records say."""
+    return reduce(or_, (seen for p in patches if (seen := seen_by(p)) is not None), Seen())
 
 
 def compare(among: Sequence[Cell], cells: Sequence[Cell]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from physadv.arrays import pixels_sha256
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.detect.boxes import area
 from physadv.detect.matching import LABEL_CONF, match_keypoints
@@ -105,5 +105,4 @@ def _scene(
     everyone = np.zeros((0, 4), np.float32) if people is None else people
     h, w = pixels.shape[:2]
     points = None if answer is None else match_keypoints(everyone, answer.above(LABEL_CONF))
-    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-    return Scene(name, pixels, everyone, area(everyone) > min_area * h * w, points, digest)
+    return Scene(name, pixels, everyone, area(everyone) > min_area * h * w, points, pixels_sha256(pixels))

@@ -82,6 +82,21 @@ def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
     assert doubts.of_patch(clean, scenes) == []
 
 
+def test_so_are_those_that_a_pattern_it_began_from_was_trained_on(folder: Path) -> None:
+    scenes = scenes_of(folder)
+    before = {"train": ["elsewhere.png", "3.png"], "pixels": {"elsewhere.png": [scenes.scenes[2].sha256]}}
+    record = {
+        "split": {"train": ["0.png"], "pixels": {"0.png": ["other pixels"]}, "held_out": ["1.png"]},
+        "start": before,
+    }
+    patch = replace(patch_of((1, 2, 3)), record=record)
+    assert doubts.of_patch(patch, scenes) == ["2 of 6 pictures were trained on (2.png, 3.png)"]
+    unknown = replace(patch, record={**record, "start": {"train": None}})
+    assert doubts.of_patch(unknown, scenes) == doubts.of_video(unknown, Path("a.mp4")) == [doubts.UNKNOWN_START]
+    film = replace(patch, record={**record, "start": {"train": ["a.mp4#1"]}})
+    assert doubts.of_video(film, Path("a.mp4")) == ["it was trained on 1 stretches of this video (a.mp4#1)"]
+
+
 def test_a_recording_that_was_trained_on_is_known_by_its_stretches(folder: Path) -> None:
     for i, name in enumerate(["stretch0-0000", "stretch0-0001", "stretch1-0002", "stretch10-0003"]):
         (folder / "images" / f"{i}.png").rename(folder / "images" / f"{name}.jpg")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physadv.arrays import write_png
+from physadv.arrays import pixels_sha256, write_png
 from physadv.camera.profile import CameraProfile
 from physadv.cli.advise import Command, file_of, held_out
-from physadv.dataset import LabelledPicture
+from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import CalibrationError, FabricationError, PatchError
 from physadv.evaluate import doubts
@@ -57,6 +57,15 @@ def test_pictures_that_were_trained_on_are_left_out_as_an_evaluation_leaves_them
     assert held_out(pictures, patch) == held_out(pictures, replace(patch, record={"split": {"train": 3}})) == pictures
     with pytest.raises(PatchError, match="every one"):
         held_out(pictures[:2], trained)
+
+
+def test_a_picture_that_was_trained_on_is_left_out_under_another_name(tmp_path: Path) -> None:
+    for i, name in enumerate(("a.png", "b.png")):
+        write_png(tmp_path / name, np.full((8, 8, 3), i, np.uint8))
+    patch = Patch("mine", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
+    pixels = {"old.png": [pixels_sha256(np.full((8, 8, 3), 0, np.uint8))], "b.png": ["another's"]}
+    trained = replace(patch, record={"split": {"train": ["old.png", "b.png"], "pixels": pixels}})
+    assert [p.path.name for p in held_out(labelled_pictures(tmp_path), trained)] == ["b.png"]
 
 
 def test_a_patch_is_rewritten_where_it_was(tmp_path: Path) -> None:
