@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from physadv.arrays import PICTURE_SUFFIXES
+from physadv.arrays import PICTURE_SUFFIXES, pixels_sha256
 from physadv.camera.lens import Lens
 from physadv.camera.profile import CameraProfile
 from physadv.capture import open_source
 from physadv.capture.reading import until_lost
 from physadv.capture.settings import CaptureSettings
-from physadv.dataset import labelled_pictures, read_pictures, split_by_name, stretch_of
+from physadv.dataset import (
+    is_dataset_file,
+    is_stretch,
+    labelled_pictures,
+    read_pictures,
+    split_pictures,
+    stretch_of,
+)
 from physadv.detect.matching import LABEL_CONF, match_keypoints
 from physadv.errors import DataError, SourceError
 from physadv.files import atomic_write, sha256_of
@@ -32,6 +41,7 @@ LONG_SIDE = 960
 VIDEO_FRAMES = 120
 # Neighbouring frames are near copies of each other, so a split goes by stretches of time.
 VIDEO_BLOCKS = 10
+TOLD_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,12 +49,17 @@ class Picture:
     """One picture with its people. name: by which the split is made; frames of one stretch of a video share it.
 
     pixels: (h, w, 3) uint8 RGB. boxes: (n, 4) float32 xyxy. keypoints: (n, 17, 3), confidence 0 where none are known.
+    sha256: of the file's pixels as they were before they were shrunk; "" for frames of videos, which are known by name.
+    beside: the stretches of time that end or begin right next to it. labelled: whether the boxes are someone's labels.
     """
 
     name: str
     pixels: UInt8Array
     boxes: Float32Array
     keypoints: Float32Array
+    sha256: str = ""
+    beside: tuple[str, ...] = ()
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +88,16 @@ class Gathered:
         return skip
 
     def tell(self, say: Say) -> None:
-        """Say how many pictures are left out, and the first names of those without people."""
+        """Say how many files are left out, and the first names of those without people."""
         if self.skipped:
-            say(f"{len(self.skipped)} pictures cannot be read and are left out")
+            say(f"{len(self.skipped)} files cannot be read and are left out")
         if self.empty:
             names = list(dict.fromkeys(self.empty))
             some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             say(f"{len(self.empty)} pictures show nobody and are left out ({some})")
 
     def split(self, held_out: float, seed: int) -> tuple[list[Picture], list[Picture]]:
-        """Return (training, held-out) pictures, decided by name.
+        """Return (training, held-out) pictures, decided by name; those of the same pixels are on the same side.
 
         Raises: DataError if there are no people at all, or all of them in one picture.
         """
@@ -92,9 +107,44 @@ class Gathered:
                 f"--images: expected people to train on, got none in {looked} pictures "
                 f"({len(self.empty)} without people, {len(self.skipped)} unreadable); add pictures with people"
             )
-        train, out = split_by_name([p.name for p in self.pictures], held_out=held_out, seed=seed)
-        chosen = set(train)
-        return [p for p in self.pictures if p.name in chosen], [p for p in self.pictures if p.name in set(out)]
+        known = [(p.name, p.sha256) for p in self.pictures]
+        return self.sides(*map(set, split_pictures(known, held_out=held_out, seed=seed)))
+
+    def sides(self, train: set[str], held_out: set[str]) -> tuple[list[Picture], list[Picture]]:
+        """Return (training, held-out) pictures by their names; of videos, frames right beside one held out are left out.
+
+        A stretch of which nothing would be left keeps its frames: with so few of them none is a copy of the next.
+        """
+        apart = [p for p in self.pictures if p.name in train and held_out.isdisjoint(p.beside)]
+        bare = train - {p.name for p in apart}
+        chosen = [p for p in self.pictures if p.name in train and (p.name in bare or held_out.isdisjoint(p.beside))]
+        return chosen, [p for p in self.pictures if p.name in held_out]
+
+    def hashes(self, names: Iterable[str]) -> dict[str, set[str]]:
+        """Return each of these names with the hashes of the pixels of the pictures called so, as far as known.
+
+        Those left out of training beside a stretch held out are listed too: they are near copies of what was trained on.
+        """
+        out: dict[str, set[str]] = {name: set() for name in names}
+        for p in self.pictures:
+            if p.name in out and p.sha256:
+                out[p.name].add(p.sha256)
+        return out
+
+
+def content_of(pictures: Sequence[Picture]) -> dict[str, str]:
+    """Return, by name, a short hash of the pictures called so: their pixels, and the boxes that somebody labelled.
+
+    What a detector found in them follows from the pixels and that detector.
+    """
+    digests: dict[str, Any] = {}
+    for p in pictures:
+        digest = digests.setdefault(p.name, hashlib.sha256())
+        digest.update(f"{p.pixels.shape}".encode())
+        digest.update(np.ascontiguousarray(p.pixels))
+        if p.labelled:
+            digest.update(np.ascontiguousarray(p.boxes))
+    return {name: digest.hexdigest()[:12] for name, digest in digests.items()}
 
 
 def gather(
@@ -108,22 +158,26 @@ def gather(
     """Return the people in folders, data sets, pictures and videos.
 
     detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: is told of
-    each file that is skipped, and how many pictures are left out.
+    each file that is skipped, a video in a folder too, how many pictures are left out, and now and then how many are done.
 
-    Raises: DataError if a folder is missing or empty, or a label file does not parse. SourceError if a video
-    cannot be read.
+    Raises: DataError if a folder is missing or empty, or a label file does not parse. SourceError if a video that was
+    named itself cannot be read.
     """
     labeller = Labeller(detector, cache)
     out = Gathered([])
+    skip = out.skipper(say)
     for where in map(Path, images):
-        if where.is_file() and where.suffix.lower() not in PICTURE_SUFFIXES:
-            out.add(_video(recording_of(where), labeller))
-        else:
-            videos = sorted(p for p in where.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) if where.is_dir() else []
-            for video in _untouched(videos, out.skipper(say)):
-                out.add(_video(video, labeller))
-            if not videos or any(p.suffix.lower() in PICTURE_SUFFIXES for p in where.iterdir()):
-                out.add(_photographs(where, labels, labeller, out.skipper(say)))
+        if where.is_file() and where.suffix.lower() not in PICTURE_SUFFIXES and not is_dataset_file(where):
+            out.add(_video(recording_of(where), labeller, say))
+            continue
+        videos = sorted(p for p in where.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) if where.is_dir() else []
+        for video in _untouched(videos, skip):
+            try:
+                out.add(_video(video, labeller, say))
+            except SourceError as error:
+                skip(str(error))
+        if not videos or any(p.suffix.lower() in PICTURE_SUFFIXES for p in where.iterdir()):
+            out.add(_photographs(where, labels, labeller, skip, say))
     if not images:
         raise DataError("--images: expected a folder, data set or video with people, got none")
     out.tell(say)
@@ -192,8 +246,7 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     Raises: DataError if the folder is missing or empty.
     """
     out = Gathered([])
-    pictures = _photographs(folder, None, Labeller(detector, cache), out.skipper(say))
-    out.add(replace(p, name=stretch_of(p.name) or p.name) for p in pictures)
+    out.add(_photographs(folder, None, Labeller(detector, cache), out.skipper(say), say))
     out.tell(say)
     return out
 
@@ -223,11 +276,42 @@ def sampled(
     return kept
 
 
-def _photographs(where: Path, labels: Path | None, labeller: Labeller, skip: Say) -> Iterator[Picture]:
-    for item, pixels, boxes in read_pictures(labelled_pictures(where, labels), skip):
-        nobody = boxes is not None and not len(boxes)
-        people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
-        yield _picture(item.path.name, pixels, people, boxes)
+def _photographs(where: Path, labels: Path | None, labeller: Labeller, skip: Say, say: Say) -> Iterator[Picture]:
+    items = labelled_pictures(where, labels)
+
+    def pictures() -> Iterator[Picture]:
+        for item, pixels, boxes in read_pictures(items, skip):
+            nobody = boxes is not None and not len(boxes)
+            people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
+            name = stretch_of(item.path.name) or item.path.name
+            yield replace(_picture(name, pixels, people, boxes), sha256=pixels_sha256(pixels))
+
+    return _counted(_bordered(pictures()), len(items), where, say)
+
+
+def _bordered(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """Yield pictures in order of time, frames of a stretch with the names of the stretches that they are right beside."""
+    before: Picture | None = None
+    for each in pictures:
+        picture = each
+        if before is not None:
+            if before.name != picture.name and is_stretch(before.name) and is_stretch(picture.name):
+                picture = replace(picture, beside=(before.name,))
+                before = replace(before, beside=(*before.beside, picture.name))
+            yield before
+        before = picture
+    if before is not None:
+        yield before
+
+
+def _counted(pictures: Iterable[Picture], total: int, where: Path, say: Say) -> Iterator[Picture]:
+    """Yield pictures, and say how many of them are done whenever that has taken a while: detectors may take minutes."""
+    told = time.monotonic()
+    for done, picture in enumerate(pictures, 1):
+        yield picture
+        if (now := time.monotonic()) - told >= TOLD_EVERY_S and done < total:
+            say(f"{where}: looked for people in {done} of {total} pictures")
+            told = now
 
 
 def _untouched(videos: Sequence[Path], skip: Say) -> list[Path]:
@@ -241,7 +325,7 @@ def _untouched(videos: Sequence[Path], skip: Say) -> list[Path]:
     return list(dict.fromkeys(out))
 
 
-def _video(where: Path, labeller: Labeller) -> Iterator[Picture]:
+def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[Picture]:
     source = open_source(str(where), CaptureSettings())
     try:
         frames = sampled(source)
@@ -251,22 +335,27 @@ def _video(where: Path, labeller: Labeller) -> Iterator[Picture]:
         raise SourceError(f"{where}: expected a video with pictures, got none")
     last = max(frames[-1].index, 1)
     digest = sha256_of(where)
-    for frame in frames:
-        block = min(frame.index * VIDEO_BLOCKS // (last + 1), VIDEO_BLOCKS - 1)
-        people = labeller.people(f"{digest[:24]}-{LONG_SIDE}-{frame.index:08d}", frame.pixels)
-        yield _picture(f"{where.name}#{block}", frame.pixels, people, None)
+
+    def pictures() -> Iterator[Picture]:
+        for frame in frames:
+            block = min(frame.index * VIDEO_BLOCKS // (last + 1), VIDEO_BLOCKS - 1)
+            people = labeller.people(f"{digest[:24]}-{LONG_SIDE}-{frame.index:08d}", frame.pixels)
+            yield _picture(f"{where.name}#{block}", frame.pixels, people, None)
+
+    return _counted(_bordered(pictures()), len(frames), where, say)
 
 
 def _picture(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Array | None) -> Picture:
     """Return a picture with the people labelled in `boxes`, or found where there are none, shrunk to `LONG_SIDE`."""
     points = people.keypoints if people.keypoints is not None else np.zeros((len(people), 17, 3), np.float32)
+    labelled = boxes is not None
     if boxes is None:
         boxes = people.xyxy
     else:
         points = match_keypoints(boxes, people)
     scale = min(LONG_SIDE / max(pixels.shape[:2]), 1.0)
     boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
-    return Picture(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32))
+    return Picture(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32), labelled=labelled)
 
 
 def _shrunk(pixels: UInt8Array) -> UInt8Array:

@@ -13,30 +13,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from physadv.arrays import read_picture
 from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
 from physadv.attack.pattern import look_from, mask_from, pick_palette
-from physadv.attack.people import Gathered, Picture, gather, record, recorded
+from physadv.attack.people import Gathered, Picture, content_of, gather, record, recorded
 from physadv.attack.posed import Posed
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import MIN_AREA, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
+from physadv.attack.state import TOLERATED, State
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.controls import control
 from physadv.detect import load_detector
-from physadv.detect.attacked import side_for, stride_of
+from physadv.detect.attacked import precision_of, side_for, stride_of
 from physadv.detect.boxes import area
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
-from physadv.errors import TrainingError
+from physadv.errors import DataError, TrainingError
 from physadv.files import file_name, told_apart, write_json
-from physadv.patch import Patch, load_patch, save_patch
+from physadv.lineage import load_start, seen_by, split_record, start_record
+from physadv.patch import Patch, save_patch
 from physadv.simulate.ink import MeasuredInk, default_palette
 from physadv.types import Detector, GradientDetector
 
+# The folder within a run's in which people of a camera are recorded.
+RECORDED = "people"
 STREET_IMGSZ, LABEL_IMGSZ = 416, 640
 # A laptop's live demo looks at 320 to 640 pixels; a pattern chosen at one size alone may be weak at the other.
 WEBCAM_IMGSZ = (320, 640)
@@ -105,13 +108,21 @@ def train(
         raise TrainingError(f"--resume: {folder} holds no {CHECKPOINT}; start the run without --resume")
     found = _people(inputs, folder, say, ranks, resume=resume)
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
+    parent = None if inputs.start is None else load_start(inputs.start)
+    if parent is not None:
+        held_out = _unseen(held_out, parent, say)
     people = sum(len(p.boxes) for p in train_on)
     say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
     larger = {c: side_for(c, *attacked) for c in settings.crops if side_for(c, *attacked) != c}
     if larger:
         sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
         say(f"--crops: a detector takes multiples of {max(map(stride_of, attacked))} pixels alone: {sizes}")
-    task = _task(settings, inputs, attacked, train_on, found, name=file_name(folder.resolve().name))
+    task = _task(settings, inputs, attacked, train_on, parent, ranks, name=file_name(folder.resolve().name))
+    content = {side: content_of(pictures) for side, pictures in (("train", train_on), ("held_out", held_out))}
+    task.identity |= {"people": {"pixels and labels": content}}
+    task.record["split"] = split_record(found.hashes(p.name for p in train_on), [p.name for p in held_out])
+    if resume:
+        _compare_machine(State.identity(folder / CHECKPOINT), task.identity, say)
     scorers = _scorers(settings, inputs, held_out) if ranks.rank == 0 else {}
     for framing in placings(settings) if ranks.rank == 0 else ():
         if not any(name.split()[0] == framing for name in scorers):
@@ -176,17 +187,15 @@ def split(
             f"--resume: {len(missing)} pictures of this run's split are missing from --images: {', '.join(missing[:3])}"
         )
     # Pictures that were added since are left out: they belong to neither side of this run.
-    pick = [[p for p in found.pictures if p.name in names] for names in (train_names, out_names)]
-    return pick[0], pick[1]
+    return found.sides(train_names, out_names)
 
 
 def stored_pace(folder: Path) -> dict[str, int] | None:
     """Return the settings of `TrainSettings.paced` that a run here was started with, or None if they cannot be told."""
     try:
-        with safe_open(folder / CHECKPOINT, framework="pt") as stream:
-            settings = json.loads(stream.metadata()["physadv"])["identity"]["settings"]
-            return {n: int(settings[n]) for n in ("steps", "starts", "start_steps", "score_every")}
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        settings = (State.identity(folder / CHECKPOINT) or {})["settings"]
+        return {n: int(settings[n]) for n in ("steps", "starts", "start_steps", "score_every")}
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -204,12 +213,45 @@ def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ran
     labeller = partial(labelling, inputs.detectors[0])
     cache = inputs.cache or labels_cache(inputs.detectors[0])
     if inputs.source is not None:
-        place = folder / "people"
+        place = folder / RECORDED
         if not resume and ranks.rank == 0:
             record(inputs.source, inputs.seconds, place, camera=inputs.camera, say=say)
         ranks.wait()
         return recorded(place, labeller, cache=cache, say=say)
     return gather(inputs.images, inputs.labels, labeller, cache=cache, say=say)
+
+
+def _unseen(held_out: list[Picture], parent: Patch, say: Callable[[str], None]) -> list[Picture]:
+    """Return the pictures held out on which the pattern to begin from was not trained.
+
+    Raises: DataError if it was trained on all of them: nobody is left to score by.
+    """
+    seen = seen_by(parent)
+    if seen is None or not seen.complete:
+        say(f"--start {parent.name}: does not say all that it was trained on: those held out here may be among them")
+    left = [p for p in held_out if seen is None or not seen.saw(p.name, p.sha256)]
+    if not left:
+        raise DataError(
+            f"--start {parent.name}: was trained on all {len(held_out)} pictures held out, so nobody is left to score by; "
+            "give the --seed and --held-out of its own run, or pictures that it has not seen"
+        )
+    if len(left) < len(held_out):
+        say(
+            f"--start {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} pictures held out: "
+            "these are left out of every score"
+        )
+    return left
+
+
+def _compare_machine(before: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Say where a run goes on in other threads or processes than before."""
+    was, here = ([(each or {}).get(name) for name in TOLERATED] for each in (before, now))
+    if before is not None and was != here:
+        (threads, processes), (others, several) = was, here
+        say(
+            f"--resume: {threads} threads in {processes} processes before, {others} in {several} now: the result will not "
+            "be bit for bit the same"
+        )
 
 
 def labelling(name: str) -> Detector:
@@ -289,7 +331,8 @@ def _task(
     inputs: Inputs,
     attacked: Sequence[GradientDetector],
     people: list[Picture],
-    found: Gathered,
+    parent: Patch | None,
+    ranks: Ranks,
     *,
     name: str,
 ) -> Task:
@@ -298,28 +341,23 @@ def _task(
     look = None if inputs.look is None else look_from(read_picture(inputs.look), texels)
     printable = inputs.printer.printable_digital() if inputs.printer is not None else default_palette()
     palette = pick_palette(settings.colours, printable, look) if settings.colours else None
-    begin = None if inputs.start is None else look_from(load_patch(inputs.start).pixels, texels)
+    begin = None if parent is None else look_from(parent.pixels, texels)
     weights = [find_weights(d) for d in inputs.detectors]
     detectors = [{"name": w.name, "sha256": w.sha256} for w in weights]
-    names = sorted({p.name for p in people})
-    kept = {
-        "settings": settings.model_dump(mode="json"),
+    # What decides the result, or at least its last bits, and so belongs to identity and record alike.
+    made = {
         "detectors": detectors,
+        "precision": [precision_of(d) for d in attacked],
         "through": inputs.through,
-        "people": names,
         "camera": None if inputs.camera is None else inputs.camera.sha256,
         "printer": None if inputs.printer is None else inputs.printer.sha256,
         "region": _digest(region),
         "look": _digest(look),
-        "start": _digest(begin),
+        "threads": torch.get_num_threads(),
+        "processes": ranks.world,
     }
-    task_record = {
-        "detectors": detectors,
-        "through": inputs.through,
-        "camera": kept["camera"],
-        "printer": kept["printer"],
-        "split": {"train": names, "held_out": sorted({p.name for p in found.pictures} - set(names))},
-    }
+    kept = {**made, "settings": settings.model_dump(mode="json"), "start": _digest(begin)}
+    task_record = {**made, "start": None if parent is None else start_record(parent)}
     return Task(
         settings,
         people,

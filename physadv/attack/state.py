@@ -15,6 +15,8 @@ from physadv.errors import TrainingError
 from physadv.files import atomic_write
 
 SCHEMA = 1
+# Of a run's identity, what changes its last bits alone: a run goes on with others, and says so.
+TOLERATED = ("threads", "processes")
 
 
 @dataclass(slots=True)
@@ -106,13 +108,24 @@ class State:
             raise TrainingError(f"{path}: not a checkpoint that can be resumed: {error}") from error
         if plain.get("schema") != SCHEMA:
             raise TrainingError(f"{path}: expected checkpoint schema {SCHEMA}, got {plain.get('schema')!r}")
-        changed = _differences(plain["identity"], identity)
+        before, now = ({k: v for k, v in each.items() if k not in TOLERATED} for each in (plain["identity"], identity))
+        changed = _differences(before, now)
         if changed:
             raise TrainingError(
                 f"--resume: this run was started with other settings: {'; '.join(changed[:6])}; "
                 "give the same ones, or another --out for a new run"
             )
         self._take(plain, tensors)
+
+    @staticmethod
+    def identity(path: Path) -> dict[str, Any] | None:
+        """Return the identity that a file was saved with, or None if there is no such file or it cannot be read."""
+        try:
+            with safe_open(path, framework="pt") as stream:
+                identity = json.loads(stream.metadata()["physadv"])["identity"]
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            return None
+        return identity if isinstance(identity, dict) else None
 
     def _take(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         count = range(len(self.levels))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from physadv.detect.attacked import device_of, reseed, stride_of
+from physadv.detect.attacked import device_of, precision_of, reseed, stride_of
 from physadv.settings import Settings
 from physadv.types import Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
 
@@ -60,6 +60,11 @@ class Twin(ABC):
     def device(self) -> torch.device:
         """Return the device of the detector within."""
         return device_of(self.inner)
+
+    @property
+    def precision(self) -> str:
+        """Return what the detector within computes in."""
+        return precision_of(self.inner)
 
     @property
     def stride(self) -> int:

@@ -16,6 +16,11 @@ def device_of(detector: GradientDetector) -> torch.device:
     return where
 
 
+def precision_of(detector: GradientDetector) -> str:
+    """Return what a detector's network computes in, "fp32" or "bf16"; "fp32" where it does not say."""
+    return str(getattr(detector, "precision", "fp32"))
+
+
 def stride_of(detector: GradientDetector) -> int:
     """Return the pixels of which the sides of a detector's images must be multiples: 32, or 64 for P6 models."""
     return int(getattr(detector, "stride", STRIDE))

@@ -3,23 +3,26 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from physadv.arrays import read_picture, write_png
+from physadv.arrays import pixels_sha256, read_picture, write_png
+from physadv.attack import people as people_module
 from physadv.attack import run as module
-from physadv.attack.people import Gathered, Labeller, Picture, gather, record, recorded, sampled
+from physadv.attack.people import Gathered, Labeller, Picture, content_of, gather, record, recorded, sampled
 from physadv.attack.posed import Posed
 from physadv.attack.run import Inputs, labelling, labels_cache, split, train
 from physadv.attack.score import Score, Scorer
@@ -27,10 +30,12 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile
+from physadv.defend import parse_pipeline
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
-from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream, TrainingError
-from physadv.patch import Patch, load_patch
+from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream, SourceError, TrainingError
+from physadv.lineage import seen_by
+from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import Detections, Frame, UInt8Array
 
 # A run against the tiny net, so that it takes seconds; all else is the product's own.
@@ -144,7 +149,7 @@ def test_pictures_without_people_are_reported(tmp_path: Path, data: tuple[Path, 
     assert out.empty == ["3.png", "4.png"]
     assert len(out.pictures) == 5
     assert said[-2:] == [
-        "1 pictures cannot be read and are left out",
+        "1 files cannot be read and are left out",
         "2 pictures show nobody and are left out (3.png, 4.png)",
     ]
     for i in range(8):
@@ -234,6 +239,97 @@ def test_of_a_recording_the_untouched_video_is_trained_on_once(tmp_path: Path) -
     assert any("b.mp4: this recording kept no untouched video" in line for line in said)
     with pytest.raises(DataError, match="record-clean"):
         gather([tmp_path / "b.mp4"], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+
+
+def clip(path: Path, frames: int = 30) -> Path:
+    """A video of noise in which `tiny_detector` finds people."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+    for picture in made_up(frames):
+        writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+    writer.release()
+    return path
+
+
+def test_a_video_that_cannot_be_read_is_skipped_in_a_folder_and_refused_by_itself(tmp_path: Path) -> None:
+    clip(tmp_path / "good.avi", 12)
+    cut = clip(tmp_path / "cut.avi", 12)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    (tmp_path / "no.mp4").write_bytes(b"not a video")
+    out, said = gathered(tmp_path, None, tmp_path)
+    assert {n.partition("#")[0] for n in (*[p.name for p in out.pictures], *out.empty)} == {"good.avi"}
+    assert len(out.skipped) == 2 and "2 files cannot be read and are left out" in said
+    assert all(any(name in line for line in said if line.startswith("skipped: ")) for name in ("cut.avi", "no.mp4"))
+    with pytest.raises(SourceError, match=r"no\.mp4"):
+        gathered(tmp_path / "no.mp4", None, tmp_path)
+
+
+@pytest.mark.parametrize("as_recorded", [False, True])
+def test_frames_right_beside_a_stretch_held_out_are_not_trained_on(tmp_path: Path, as_recorded: bool) -> None:
+    if as_recorded:
+        for i, picture in enumerate(made_up(40)):
+            write_png(tmp_path / "people" / f"stretch{i // 4}-{i:04d}.jpg", picture.pixels[::4, ::4])
+        found = gather([tmp_path / "people"], None, Everyone, cache=tmp_path / "cache")
+    else:
+        found = gather([clip(tmp_path / "clip.avi", 40)], None, Everyone, cache=tmp_path / "cache")
+    train, held = found.split(0.3, 0)
+    assert len({p.name for p in held}) == 3 and len({p.name for p in train}) == 7
+    names = [p.name for p in found.pictures]
+    away = {id(p) for p in train}
+    bordering = 0
+    for i, p in enumerate(found.pictures):
+        around = {names[j] for j in (i - 1, i + 1) if 0 <= j < len(names)}
+        beside = bool(around & {h.name for h in held}) and p.name not in {h.name for h in held}
+        assert (id(p) in away) == (not beside and p.name not in {h.name for h in held})
+        bordering += beside
+    assert bordering >= 2
+    # The rest of a stretch that is left out there is known as trained on: its frames are near copies.
+    if as_recorded:
+        assert sum(map(len, found.hashes({p.name for p in train}).values())) == len(train) + bordering
+
+
+def test_a_stretch_of_a_single_frame_is_kept() -> None:
+    frames = [Picture(f"a.mp4#{i}", *_rest(), beside=tuple(f"a.mp4#{j}" for j in (i - 1, i + 1))) for i in range(10)]
+    train, held = Gathered(frames).split(0.3, 0)
+    assert len(train) == 7 and len(held) == 3
+
+
+def _rest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return tuple(getattr(made_up(1)[0], n) for n in ("pixels", "boxes", "keypoints"))  # type: ignore[return-value]
+
+
+def test_the_same_picture_twice_is_on_one_side(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    for i in range(8):
+        for copy in (f"copy-of-{i}", f"{i}.rf.{i * 7919:06x}"):
+            shutil.copy(data[0] / f"{i}.png", data[0] / f"{copy}.png")
+            shutil.copy(data[1] / f"{i}.txt", data[1] / f"{copy}.txt")
+    out, _ = gathered(*data, tmp_path)
+    for seed in range(5):
+        train, held = out.split(0.4, seed)
+        assert len(train) + len(held) == 24 and train and held
+        assert {p.sha256 for p in train}.isdisjoint({p.sha256 for p in held})
+
+
+def test_how_many_are_done_is_said_now_and_then(
+    tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any("looked for people" in line for line in gathered(*data, tmp_path)[1])
+    monkeypatch.setattr(people_module, "TOLD_EVERY_S", 0.0)
+    said = gathered(*data, tmp_path)[1]
+    assert f"{data[0]}: looked for people in 3 of 8 pictures" in said
+    assert "looked for people in 5 of 12 pictures" in "".join(gathered(clip(tmp_path / "a.avi", 12), None, tmp_path)[1])
+
+
+class Everyone:
+    """A detector that finds one person in every picture."""
+
+    name, backend, precision, min_conf = "everyone", "none", "fp32", 0.05
+
+    def detect(self, frame: Frame) -> Detections:
+        h, w = frame.pixels.shape[:2]
+        return Detections(np.array([[1, 1, w - 1, h - 1]], np.float32), np.ones(1, np.float32))
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        return [self.detect(Frame(p, 0, 0, 0.0)) for p in images]
 
 
 class Film:
@@ -386,6 +482,112 @@ def test_another_mask_look_or_start_is_another_run(tmp_path: Path, data: tuple[P
         train(settings, Inputs(**common, **{name: given[0]}), [tiny_gradient()], out)  # type: ignore[arg-type]
         with pytest.raises(TrainingError, match=f"other settings: {name}: was"):
             train(settings, Inputs(**common, **{name: given[1]}), [tiny_gradient()], out, resume=True)  # type: ignore[arg-type]
+
+
+SHORT = TrainSettings(steps=2, batch=1, crops=(64,), texels=16)
+
+
+def begun(data: tuple[Path, Path], folder: Path, **more: object) -> dict[str, Any]:
+    """Train for two steps and return the pattern's record."""
+    settings = SHORT.model_copy(update={n: more.pop(n) for n in ("seed", "held_out") if n in more})
+    resume, attacked = bool(more.pop("resume", False)), more.pop("attacked", None) or tiny_gradient()
+    say = more.pop("say", lambda _: None)
+    inputs = Inputs(images=[str(data[0])], labels=data[1], cache=folder.parent / "cache", **more)  # type: ignore[arg-type]
+    train(settings, inputs, [attacked], folder, resume=resume, say=say)  # type: ignore[list-item, arg-type]
+    return load_patch(folder).record
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_pattern_remembers_what_those_it_began_from_were_trained_on(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    first = begun(data, tmp_path / "first", held_out=0.3)
+    pixels = first["split"]["pixels"]
+    assert list(pixels) == first["split"]["train"] and first["start"] is None
+    assert pixels["0.png"] == [pixels_sha256(read_picture(data[0] / "0.png"))]
+    said: list[str] = []
+    # Another split: some held out now were trained on before. The picture alone, without a record, tells it too.
+    start = str(tmp_path / "first" / "patch.png")
+    second = begun(data, tmp_path / "second", held_out=0.4, seed=1, start=start, say=said.append)
+    unseen, out = second["split"]["held_out"], json.loads((tmp_path / "second" / "split.json").read_text())["held_out"]
+    assert set(unseen) == set(out) - set(first["split"]["train"]) and len(unseen) < len(out)
+    assert any(f"trained on {len(out) - len(unseen)} of the {len(out)} pictures held out" in line for line in said)
+    assert second["start"]["name"] == "first" and second["start"]["train"] == first["split"]["train"]
+    assert second["start"]["sha256"] == load_patch(tmp_path / "first").sha256
+    third = begun(data, tmp_path / "third", held_out=0.4, seed=1, start=str(tmp_path / "second"))
+    assert third["start"]["start"] == second["start"]
+    seen = seen_by(load_patch(tmp_path / "third"))
+    assert seen is not None and seen.complete
+    assert seen.names == {*first["split"]["train"], *second["split"]["train"]}
+    run = json.loads((tmp_path / "second" / "run.json").read_text())
+    assert run["held_out"]["street"]["n_images"] == len(unseen), "nobody that it has seen is scored"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_nobody_left_by_a_pattern_to_begin_from_is_an_error(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    begun(data, tmp_path / "first")
+    patch = load_patch(tmp_path / "first")
+    names = [f"{i}.png" for i in range(8)]
+    save_patch(replace(patch, record={"split": {"train": names}}), tmp_path / "all")
+    with pytest.raises(DataError, match=r"--start .*was trained on all \d pictures held out"):
+        begun(data, tmp_path / "second", start=str(tmp_path / "all"))
+    save_patch(replace(patch, record={}), tmp_path / "unknown")
+    said: list[str] = []
+    record = begun(data, tmp_path / "third", start=str(tmp_path / "unknown"), say=said.append)
+    assert any("does not say all that it was trained on" in line for line in said) and record["start"]["train"] is None
+    seen = seen_by(load_patch(tmp_path / "third"))
+    assert seen is not None and not seen.complete
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_decides_the_result_is_recorded(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    mask = shaded(tmp_path, "mask.png", np.pad(np.full((32, 16), 255), ((0, 0), (0, 16))))
+    record = begun(data, tmp_path / "run", region=mask, look=mask)
+    assert (record["precision"], record["processes"]) == (["fp32"], 1) and record["threads"] == torch.get_num_threads()
+    assert len(record["region"]) == len(record["look"]) == 64
+    assert begun(data, tmp_path / "plain")["region"] is None
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_run_goes_on_with_the_same_people_and_precision_alone(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    first = begun(data, tmp_path / "run")
+    shutil.copy(data[0] / "3.png", data[0] / "new.png")
+    shutil.copy(data[1] / "3.txt", data[1] / "new.txt")
+    assert begun(data, tmp_path / "run", resume=True)["split"] == first["split"], "what was added since is on no side"
+    rough = tiny_gradient()
+    rough.precision = "bf16"
+    with pytest.raises(TrainingError, match=r'precision: was \["fp32"\], now \["bf16"\]'):
+        begun(data, tmp_path / "run", resume=True, attacked=rough)
+    with pytest.raises(TrainingError, match="precision: was"):
+        begun(data, tmp_path / "run", resume=True, attacked=parse_pipeline("median").twin(rough))
+    for name in (first["split"]["train"][0], first["split"]["held_out"][0]):
+        label = data[1] / Path(name).with_suffix(".txt")
+        before = label.read_text()
+        label.write_text("0 .5 .5 .4 .4\n")
+        with pytest.raises(TrainingError, match=rf"pixels and labels\.(train|held_out)\.{name}: was"):
+            begun(data, tmp_path / "run", resume=True)
+        label.write_text(before)
+    cv2.imwrite(str(data[0] / "3.png"), made_up(9)[8].pixels[::2, ::2])
+    with pytest.raises(TrainingError, match=r"pixels and labels.*3\.png: was"):
+        begun(data, tmp_path / "run", resume=True)
+
+
+def test_what_a_detector_found_is_no_part_of_the_content() -> None:
+    (picture,) = made_up(1)
+    moved = replace(picture, boxes=picture.boxes + 1)
+    assert content_of([picture]) == content_of([moved])
+    assert content_of([replace(picture, labelled=True)]) != content_of([replace(moved, labelled=True)])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_other_threads_are_told(tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(data, tmp_path / "run")
+    said: list[str] = []
+    begun(data, tmp_path / "run", resume=True, say=said.append)
+    assert not any("bit for bit" in line for line in said)
+    count = torch.get_num_threads()
+    monkeypatch.setattr(module.torch, "get_num_threads", lambda: count + 1)
+    begun(data, tmp_path / "run", resume=True, say=said.append)
+    told = f"--resume: {count} threads in 1 processes before, {count + 1} in 1 now: the result will not be bit for bit"
+    assert any(line.startswith(told) for line in said)
 
 
 @pytest.mark.usefixtures("tiny")
