@@ -58,8 +58,8 @@ class Pattern:
             # Beyond the range the gradient is let through, or texels that several levels push would stick there.
             whole = whole + (whole.clamp(0, 1) - whole).detach()
         if self.palette is not None:
-            # The nearest colours ahead, the identity back.
-            whole = whole + (nearest(whole, self.palette) - whole).detach()
+            # The nearest colours ahead, to the last bit; the identity back.
+            whole = nearest(whole, self.palette).detach() + (whole - whole.detach())
         return whole
 
     def rgba(self) -> torch.Tensor:

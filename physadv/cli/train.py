@@ -7,7 +7,8 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,7 @@ from typing import Any, Literal
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -27,7 +28,7 @@ from physadv.attack.crops import Framing
 from physadv.attack.losses import Goal
 from physadv.attack.optimise import CHECKPOINT, Progress
 from physadv.attack.ranks import Ranks
-from physadv.attack.run import Inputs, Outcome, stored_pace, train, with_printer
+from physadv.attack.run import RECORDED, Inputs, Outcome, stored_pace, train, with_printer
 from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
@@ -75,7 +76,9 @@ class Command(base.Command):
     target: Target = Field("chest", description="poster, chest (a print) or tshirt (a texture that tiles)")
     framing: Framing = Field("street", description="street, webcam (the person fills the picture) or mixed")
     goal: Goal = Field("vanish", description="vanish, or missize: boxes that no longer fit")
-    detector: list[str] = Field(default_factory=lambda: [DEFAULT_DETECTOR], description="repeatable")
+    detector: list[str] = Field(
+        default_factory=lambda: [DEFAULT_DETECTOR], description="by name or path; repeatable, or separated by commas"
+    )
     mix: Mix = Field("mean", description="how several detectors are weighed: mean, max, minmax (learned)")
     through: str | None = Field(None, description="train through a defence pipeline's twin, e.g. lgs,median")
     seed: int = Field(0, ge=0, lt=2**31, description="of every draw: the same again gives the same pattern")
@@ -147,9 +150,22 @@ class Command(base.Command):
     def run(self) -> int:
         """Train, and print where the pattern is and how it did beside grey.
 
-        Raises: SettingsError if there is nothing to train on, or the run to be resumed cannot be read.
+        Raises: SettingsError if there is nothing to train on, flags do not go together, or the run to be resumed cannot be
+        read.
         """
+        if self.resume and self.minutes is not None:
+            raise SettingsError("--minutes: a run's steps are fixed at its start; leave it out with --resume")
         return (self._as_begun() if self.resume else self)._anchored()._go()
+
+    @field_validator("detector")
+    @classmethod
+    def _apart(cls, values: list[str]) -> list[str]:
+        """Return each detector by itself; a path that holds a comma stays whole."""
+        # Of a list too long to be a name `Path.exists` raises; this one says that there is no such file.
+        names = [n.strip() for v in values for n in ([v] if os.path.exists(v) else v.split(","))]  # noqa: PTH110
+        if not any(names):
+            raise ValueError("expected one name or path or more, got none")
+        return [n for n in names if n]
 
     def _as_begun(self) -> Command:
         """Return the flags with which the run in --out was begun, and those given now over them.
@@ -189,6 +205,10 @@ class Command(base.Command):
             torch.set_num_threads(self.threads)
         if not self.images and self.source is None:
             raise SettingsError("--images: expected a folder, data set or video with people (or --source 0), got none")
+        if self.images and self.source is not None:
+            raise SettingsError("--images and --source: expected one of the two, got both")
+        if self.look_weight is not None and self.look is None:
+            raise SettingsError("--look-weight: expected a picture by --look that it is about, got none")
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
         if printer is not None:
@@ -212,11 +232,24 @@ class Command(base.Command):
         console = Console(stderr=True, quiet=ranks.rank != 0)
         try:
             outcome = self._train(settings, inputs, ranks, console)
+        except KeyboardInterrupt:
+            console.print(self._stopped(), highlight=False, markup=False, soft_wrap=True)
+            return 130
         finally:
             ranks.leave()
         if ranks.rank == 0:
             report(outcome, Console())
         return 0 if outcome.done else 130
+
+    def _stopped(self) -> str:
+        """Return what to say of a run that was stopped in the middle of something: what is left, and how to go on."""
+        out = shlex.quote(str(self.out))
+        if (self.out / CHECKPOINT).exists():
+            return f"stopped; the last checkpoint is kept, go on with: physadv train --resume --out {out}"
+        people = self.out / RECORDED
+        if self.source is not None and people.is_dir():
+            return f"stopped before the first checkpoint; who was recorded is kept: --images {shlex.quote(str(people))}"
+        return "stopped before the first checkpoint; nothing was trained"
 
     def settings(self) -> TrainSettings:
         """Return the preset with what the flags override.
@@ -272,8 +305,11 @@ class Command(base.Command):
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with stop, Bar(*columns, console=console, disable=ranks.rank != 0) as bar:
-            tell = _teller(bar, settings, self._events() if ranks.rank == 0 else None)
+        with ExitStack() as stack:
+            events = stack.enter_context(self._events()) if self.tensorboard and ranks.rank == 0 else None
+            stack.enter_context(stop)
+            bar = stack.enter_context(Bar(*columns, console=console, disable=ranks.rank != 0))
+            tell = _teller(bar, settings, events)
             return train(
                 settings,
                 inputs,
@@ -286,13 +322,12 @@ class Command(base.Command):
                 stop=stop.asked,
             )
 
-    def _events(self) -> Callable[[Progress], None] | None:
-        """Return a writer of TensorBoard events, or None if none were asked for.
+    @contextmanager
+    def _events(self) -> Iterator[Callable[[Progress], None]]:
+        """Yield a writer of TensorBoard events, whose file is whole when the run ends, however it does.
 
         Raises: SettingsError if tensorboard is not installed.
         """
-        if not self.tensorboard:
-            return None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -306,14 +341,21 @@ class Command(base.Command):
                     if figures[name] is not None:
                         writer.add_scalar(f"{framing}/{name}", figures[name], progress.step)
 
-        return write
+        try:
+            yield write
+        finally:
+            writer.close()
 
 
 class Stop:
-    """Ctrl-C as a question the loop asks: the first ends the run after its step, a second one at once."""
+    """Ctrl-C as a question the loop asks: the first ends the run after its step, a second one at once.
+
+    Before the loop has asked once there is no step to save, so that the first one ends it at once too.
+    """
 
     def __init__(self) -> None:
         self._hit = False
+        self._looping = False
         self._before: Any = None
 
     def __enter__(self) -> Stop:
@@ -324,12 +366,13 @@ class Stop:
         signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._hit:
+        if self._hit or not self._looping:
             raise KeyboardInterrupt
         self._hit = True
 
     def asked(self) -> bool:
-        """Return whether someone asked for the run to stop."""
+        """Return whether someone asked for the run to stop; to be asked after each step."""
+        self._looping = True
         return self._hit
 
 

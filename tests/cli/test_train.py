@@ -1,10 +1,14 @@
 """`physadv train` as typed: one line for every mistake, Ctrl-C saves, `--resume` needs no flag again."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -14,12 +18,14 @@ from rich.progress import Progress as Bar
 from rich.progress import TextColumn
 
 from physadv.attack.optimise import Progress
-from physadv.attack.run import Outcome
+from physadv.attack.run import LABEL_IMGSZ, Outcome
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.cli import main
-from physadv.cli.train import SHOWN, Command, _teller, report
-from physadv.patch import Patch
+from physadv.cli.train import SHOWN, Command, Stop, _teller, report
+from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
+from physadv.patch import Patch, load_patch
+from physadv.types import Detector
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,11 +56,22 @@ def images(tmp_path: Path) -> Path:
         (["--images", "{images}", "--webcam-scale", ".6"], "--framing mixed"),
         (["--resume", "--out", "{empty}"], "--resume"),
         (["--images", "{images}", "--region", "{black}", "--steps", "1"], "white area"),
+        (["--images", "{images}", "--source", "0"], "--images and --source: expected one of the two"),
+        (["--images", "{images}", "--look-weight", "3"], "--look-weight: expected a picture by --look"),
+        (["--resume", "--minutes", "5", "--out", "{empty}"], "--minutes: a run's steps are fixed"),
+        (["--images", "{images}", "--detector", ","], "--detector: expected one name or path"),
+        (["--images", "{images}", "--tensorboard"], "--tensorboard: not installed"),
     ],
 )
 def test_a_mistake_is_one_line(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    says: str,
 ) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     black = tmp_path / "black.png"
     cv2.imwrite(str(black), np.zeros((8, 8, 3), np.uint8))
     places = {"images": str(images), "empty": str(tmp_path / "empty"), "black": str(black)}
@@ -194,3 +211,127 @@ def test_scale_is_that_of_the_framing_that_is_trained() -> None:
     assert (settings(scale=0.5).scale, webcam.webcam_scale) == (0.5, 0.5)
     assert webcam.print_size() == pytest.approx((369.2, 369.2))
     assert settings(framing="webcam", width_mm=200).webcam_scale == pytest.approx(0.2708, abs=1e-4)
+
+
+def test_detectors_are_separated_by_commas_as_in_an_evaluation(tmp_path: Path) -> None:
+    odd = tmp_path / "a,b.pt"
+    odd.touch()
+    given = Command.model_validate({"detector": ["yolo11n, x.pt", str(odd), "y.pt"]})
+    assert given.detector == ["yolo11n", "x.pt", str(odd), "y.pt"]
+
+
+TINY = ["--steps", "3", "--batch", "1", "--crops", "64", "--texels", "16", "--margin", "1"]
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every detector is a tiny net, and the people are those that a test draws."""
+
+    def detector(*_: object, imgsz: int = 640, **__: object) -> Detector:
+        return BlobDetector() if imgsz == LABEL_IMGSZ else tiny_detector(imgsz=64)
+
+    monkeypatch.setattr("physadv.attack.run.load_detector", detector)
+    monkeypatch.setattr("physadv.cli.train.load_gradient_detector", lambda *_, **__: tiny_gradient())
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+    for i in range(30):
+        pixels = np.full((120, 160, 3), 90, np.uint8)
+        draw_person(pixels, (20 + i, 10, 80 + i, 115))
+        writer.write(np.ascontiguousarray(pixels[..., ::-1]))
+    writer.release()
+    return path
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_recorded_source_is_trained_on(tmp_path: Path, video: Path) -> None:
+    out = tmp_path / "run"
+    assert main(["train", "--source", str(video), "--seconds", "5", "--out", str(out), *TINY]) == 0
+    patch = load_patch(out)
+    assert len(list((out / "people").glob("stretch*.jpg"))) == 30
+    split = patch.record["split"]
+    assert all(n.startswith("camera#stretch") for n in (*split["train"], *split["held_out"]))
+    assert set(split["pixels"]) == set(split["train"]) and patch.record["held_out"]["street"]["n_people"] > 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_region_colours_and_a_defence_reach_the_pattern(images: Path, tmp_path: Path) -> None:
+    half = np.zeros((32, 32, 3), np.uint8)
+    half[:, 16:] = 255
+    cv2.imwrite(str(tmp_path / "half.png"), half)
+    flags = ["--region", str(tmp_path / "half.png"), "--colours", "3", "--through", "median"]
+    assert main(["train", "--images", str(images), "--out", str(tmp_path / "run"), *flags, *TINY]) == 0
+    patch = load_patch(tmp_path / "run")
+    assert not patch.mask[:, : patch.mask.shape[1] // 2].any() and patch.mask[:, patch.mask.shape[1] // 2 :].all()
+    assert 1 <= len(np.unique(patch.pixels[patch.mask == 255], axis=0)) <= 3
+    assert patch.record["through"] == "median" and patch.record["settings"]["colours"] == 3
+
+
+class Events:
+    """Stands in for TensorBoard's writer, which need not be installed."""
+
+    made: ClassVar[list["Events"]] = []
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.tags, self.closed = folder, list[tuple[str, int]](), False
+        self.made.append(self)
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        assert np.isfinite(value) and not self.closed
+        self.tags.append((tag, step))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.usefixtures("tiny")
+def test_tensorboard_is_told_and_its_file_closed(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Events  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert main(["train", "--images", str(images), "--out", str(tmp_path / "run"), "--tensorboard", *TINY]) == 0
+    events = Events.made[-1]
+    assert events.folder == str(tmp_path / "run" / "tensorboard") and events.closed
+    assert [step for tag, step in events.tags if tag == "loss"] == [1, 2, 3]
+    assert ("street/recall25", 3) in events.tags
+    monkeypatch.setattr("physadv.cli.train.train", interrupted)
+    main(["train", "--images", str(images), "--out", str(tmp_path / "other"), "--tensorboard", *TINY])
+    assert len(Events.made) == 2 and Events.made[-1].closed
+
+
+def interrupted(*_: object, **__: object) -> Outcome:
+    """Ctrl-C while people are looked for."""
+    os.kill(os.getpid(), signal.SIGINT)
+    # The signal is taken between two instructions, at the latest here.
+    time.sleep(5)
+    raise AssertionError("went on")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_ctrl_c_before_the_first_step_ends_it_at_once(
+    images: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    monkeypatch.setattr("physadv.attack.run.recorded", interrupted)
+    assert main(["train", "--source", str(video), "--seconds", "5", "--out", str(out), *TINY]) == 130
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == f"stopped before the first checkpoint; who was recorded is kept: --images {out / 'people'}"
+    assert len(list((out / "people").glob("*.jpg"))) == 30
+    monkeypatch.setattr("physadv.attack.run.gather", interrupted)
+    plain = ["train", "--images", str(images), "--out", str(out), *TINY]
+    assert main(plain) == 130
+    assert capsys.readouterr().err.strip().endswith("stopped before the first checkpoint; nothing was trained")
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_ends_the_loop_after_its_step_and_a_second_one_at_once() -> None:
+    with Stop() as stop:
+        assert not stop.asked()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
