@@ -28,11 +28,15 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS, error: type[Physad
     Raises: `error` (DataError unless told otherwise) if the file is missing, empty, not a picture, or larger than
     `max_pixels`; the size is read from the header, before decoding.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise error(f"{path}: cannot be read: {cause.strerror}") from cause
-    return decode_picture(data, name=str(path), max_pixels=max_pixels, error=error)
+    return decode_picture(_bytes_of(path, error), name=str(path), max_pixels=max_pixels, error=error)
+
+
+def read_picture_rgba(path: Path, *, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError) -> UInt8Array:
+    """Return a picture as (h, w, 4) uint8 RGBA, as `decode_picture_rgba` does.
+
+    Raises: `error` for what `read_picture` refuses.
+    """
+    return decode_picture_rgba(_bytes_of(path, error), name=str(path), max_pixels=max_pixels, error=error)
 
 
 def decode_picture(
@@ -64,6 +68,13 @@ def decode_picture_rgba(
         return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGBA)  # type: ignore[return-value]
     code = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
     return cv2.cvtColor(picture, code)  # type: ignore[return-value]
+
+
+def _bytes_of(path: Path, error: type[PhysadvError]) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise error(f"{path}: cannot be read: {cause.strerror}") from cause
 
 
 def _decode(data: bytes, flags: int, name: str, max_pixels: int, error: type[PhysadvError]) -> UInt8Array:

@@ -36,7 +36,8 @@ def attack(
 
     pictures: (h, w, 3) uint8 RGB each. boxes: (n, 4) float32 xyxy pixels of each picture's people. keypoints: (n, 17, 3)
     each, where they are known. settings: all else; `steps` and `seed` override its own. start: a pattern from which to go
-    on. Nothing is held out here and nothing is written: the last average is returned, and it is the caller who scores it.
+    on, its shape kept. Nothing is held out here and nothing is written: the last average is returned, and it is the caller
+    who scores it.
 
     Raises: TrainingError if there is no one to train on, the loss is no number, or weights change.
     """
@@ -44,7 +45,7 @@ def attack(
 
     from physadv.attack.crew import crew_for
     from physadv.attack.optimise import Task, optimise
-    from physadv.attack.pattern import look_from
+    from physadv.attack.pattern import begun_from
     from physadv.attack.people import Picture
 
     base = settings or TrainSettings()
@@ -55,6 +56,7 @@ def attack(
         for i, (p, b, k) in enumerate(zip(pictures, boxes, points, strict=True))
     ]
     detectors = [detector] if not isinstance(detector, Sequence) else list(detector)
-    begin = None if start is None else look_from(start.pixels, chosen.texels)
-    patch, _ = optimise(Task(chosen, people, detectors, begin=begin, name=name, crew=crew_for(detectors)), tell=tell)
+    begin, region = (None, None) if start is None else begun_from(start, chosen.texels)
+    task = Task(chosen, people, detectors, begin=begin, region=region, name=name, crew=crew_for(detectors))
+    patch, _ = optimise(task, tell=tell)
     return patch

@@ -58,8 +58,8 @@ class Task:
     scorers: each gives a pattern's figures on held-out people. also: others by which a pattern is chosen and that are not
     reported, as they look at people trained on. Badness is averaged over all people. region: (1, t, t) mask. look:
     (3, t, t). printable: (k, 3) colours for the non-printability score. palette: (k, 3) colours to which the pattern is
-    held. begin: (3, t, t) to start from. identity: what must not change between a run and its resumption. device: where all
-    detectors are, and so the pattern too.
+    held. begin: (3, t, t) to start from, first. identity: what must not change between a run and its resumption. device:
+    where all detectors are, and so the pattern too.
     """
 
     settings: TrainSettings
@@ -84,7 +84,7 @@ class Task:
         self.chance = Chance(self.settings, self.detectors, self.device)
 
     def pattern(self, start: int = 0) -> Pattern:
-        """Return an untrained pattern; every random start has its own."""
+        """Return an untrained pattern; every random start has its own, and the first is `begin` where that is given."""
         s = self.settings
         generator = torch.Generator().manual_seed(s.seed * 1009 + start)
         out = Pattern(
@@ -96,7 +96,7 @@ class Task:
             tiles=s.tiles,
             device=self.device,
         )
-        if self.begin is not None:
+        if self.begin is not None and start == 0:
             with torch.no_grad():
                 out.levels[-1].copy_(self.begin)
         return out

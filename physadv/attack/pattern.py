@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from physadv.arrays import to_picture
 from physadv.errors import DataError, TrainingError
 from physadv.patch import Patch, Target
-from physadv.types import UInt8Array
+from physadv.types import Float32Array, UInt8Array
 
 # Saved pictures have this many pixels a texel, interpolated: a print shows no blocks, and whoever shrinks the picture
 # by sampling it meets no frequencies that were not trained.
@@ -122,26 +122,42 @@ def to_patch(
     return Patch(name, to_picture(big), alpha, size_mm, target, record or {})
 
 
-def mask_from(picture: UInt8Array, texels: int, *, name: str) -> torch.Tensor:
-    """Return the (1, t, t) mask of a picture, 1 where it is bright.
+def mask_from(picture: UInt8Array, texels: int, *, aspect: float, name: str) -> torch.Tensor:
+    """Return the (1, t, t) mask of a picture (h, w, 4), 1 where ink goes.
 
-    Raises: DataError if it has no bright area.
+    That is where it is opaque, or in a picture that is opaque all over where it is bright. aspect: as in `look_from`.
+
+    Raises: DataError if there is no such area.
     """
-    grey = torch.from_numpy(picture.astype(np.float32).mean(2) / 255)[None, None]
-    mask = (F.interpolate(grey, size=(texels, texels), mode="area") > 0.5).float()[0]
+    drawn = bool((picture[..., 3] < 255).any())
+    plane = picture[..., 3] if drawn else picture[..., :3].mean(2)
+    shares = look_from(np.asarray(plane, np.float32)[..., None], texels, aspect=aspect)
+    mask = (shares > 0.5).float()
     if not bool(mask.any()):
-        raise DataError(f"{name}: expected a mask with a white area where ink goes, got none above half brightness")
+        area, measure = ("an opaque", "opacity") if drawn else ("a white", "brightness")
+        raise DataError(f"{name}: expected a mask with {area} area where ink goes, got none above half {measure}")
     return mask
 
 
-def look_from(picture: UInt8Array, texels: int) -> torch.Tensor:
-    """Return a picture as (3, t, t) in [0, 1], its middle square."""
+def look_from(picture: UInt8Array | Float32Array, texels: int, *, aspect: float | None = None) -> torch.Tensor:
+    """Return a picture (h, w, c) of values 0 to 255 as (c, t, t) in [0, 1].
+
+    aspect: width over height of the print that the texels fill; of a picture of another shape the middle is cut out, so
+    that nothing is stretched. None takes the whole, whatever its shape.
+    """
     h, w = picture.shape[:2]
-    side = min(h, w)
-    top, left = (h - side) // 2, (w - side) // 2
-    square = picture[top : top + side, left : left + side]
-    image = torch.from_numpy(square.transpose(2, 0, 1).copy()).float().div_(255)
+    if aspect is not None:
+        high, wide = max(min(h, round(w / aspect)), 1), max(min(w, round(h * aspect)), 1)
+        top, left = (h - high) // 2, (w - wide) // 2
+        picture = picture[top : top + high, left : left + wide]
+    image = torch.from_numpy(picture.transpose(2, 0, 1).copy()).float().div_(255)
     return F.interpolate(image[None], size=(texels, texels), mode="area")[0]
+
+
+def begun_from(patch: Patch, texels: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return all of a patch as texels (3, t, t) to begin from and its mask (1, t, t), None if there is ink everywhere."""
+    mask = look_from(patch.mask[..., None], texels) > 0.5
+    return look_from(patch.pixels, texels), None if bool(mask.all()) or not bool(mask.any()) else mask.float()
 
 
 def pick_palette(count: int, printable: torch.Tensor, look: torch.Tensor | None) -> torch.Tensor:

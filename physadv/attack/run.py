@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from physadv.arrays import read_picture
+from physadv.arrays import read_picture, read_picture_rgba
 from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
-from physadv.attack.pattern import look_from, mask_from, pick_palette
+from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, content_of, gather, record, recorded
 from physadv.attack.posed import Posed
 from physadv.attack.ranks import Ranks
@@ -337,11 +337,14 @@ def _task(
     name: str,
 ) -> Task:
     texels = settings.texels
-    region = None if inputs.region is None else mask_from(read_picture(inputs.region), texels, name=str(inputs.region))
-    look = None if inputs.look is None else look_from(read_picture(inputs.look), texels)
+    width, height = settings.print_size()
+    aspect = width / height
+    region = None if inputs.region is None else _region(inputs.region, texels, aspect)
+    look = None if inputs.look is None else look_from(read_picture(inputs.look), texels, aspect=aspect)
     printable = inputs.printer.printable_digital() if inputs.printer is not None else default_palette()
     palette = pick_palette(settings.colours, printable, look) if settings.colours else None
-    begin = None if parent is None else look_from(parent.pixels, texels)
+    begin, shape = (None, None) if parent is None else begun_from(parent, texels)
+    region = shape if region is None else region
     weights = [find_weights(d) for d in inputs.detectors]
     detectors = [{"name": w.name, "sha256": w.sha256} for w in weights]
     # What decides the result, or at least its last bits, and so belongs to identity and record alike.
@@ -372,6 +375,10 @@ def _task(
         record=task_record,
         name=name,
     )
+
+
+def _region(path: Path, texels: int, aspect: float) -> torch.Tensor:
+    return mask_from(read_picture_rgba(path), texels, aspect=aspect, name=str(path))
 
 
 def _digest(values: torch.Tensor | None) -> str | None:

@@ -115,12 +115,14 @@ class Command(base.Command):
     noise: float | None = Field(None, ge=0, le=1, description="noise under which colours are trained at first")
     tv: float | None = Field(None, ge=0, description="weight of the total variation")
     nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
-    smooth: float | None = Field(None, ge=0, description="weight of smoothness at print scale")
-    colours: int | None = Field(None, ge=0, le=64, description="hold the pattern to so many printable colours")
+    smooth: float | None = Field(None, ge=0, description="weight of smoothness between texels")
+    colours: int | None = Field(
+        None, ge=0, le=64, description="hold the pattern to so many colours that print as intended"
+    )
     look: Path | None = Field(None, description="a picture that the pattern should resemble")
     look_weight: float | None = Field(None, ge=0, description="how strongly; 2 if --look is given alone")
-    region: Path | None = Field(None, description="mask: ink where it is white")
-    start: str | None = Field(None, description="pattern to begin with instead of noise: a file or a shipped name")
+    region: Path | None = Field(None, description="mask: ink where it is white, or opaque")
+    start: str | None = Field(None, description="pattern to begin with, and its shape: a file or a shipped name")
     camera: str | None = Field(
         None,
         description="camera profile of `physadv calibrate camera`: takes the lens out of what --source records (--images "

@@ -18,6 +18,8 @@ from physadv.simulate.paste import Prints, composite, levels
 from physadv.simulate.sensor import Sensor, SensorDraw
 from physadv.simulate.transform import Draw, Transform
 
+# Weight of a transparent texel's colour beside that of an opaque one's.
+FAINT = 1e-4
 # What chance decides for each print; the sensor's part is decided for each picture.
 PER_PRINT = ("ink", "cloth", "geometry", "light", "erase")
 
@@ -131,13 +133,26 @@ class World(Settings):
 
 
 def halved(pattern: torch.Tensor, level: int) -> torch.Tensor:
-    """Return patterns (m, c, p, q) after `level` halvings, each texel the mean of those it stands for."""
+    """Return patterns (m, 4, p, q), colour and opacity, after `level` halvings.
+
+    Each texel is the mean of those it stands for, of colours weighted by their opacity: what is outside a mask was never
+    trained and is not printed, and must not tint the edge. Where nothing is opaque the colours' plain mean stays.
+    """
     if level == 0:
         return pattern
-    p, q = pattern.shape[-2:]
+    opacity = pattern[:, 3:]
+    if bool((opacity == 1).all()):
+        return _mean(pattern, level)
+    weight = opacity + FAINT
+    sums = _mean(torch.cat([pattern[:, :3] * weight, opacity], 1), level)
+    return torch.cat([sums[:, :3] / (sums[:, 3:] + FAINT), sums[:, 3:]], 1)
+
+
+def _mean(images: torch.Tensor, level: int) -> torch.Tensor:
+    p, q = images.shape[-2:]
     if p % 2**level == 0 and q % 2**level == 0:
-        return F.avg_pool2d(pattern, 2**level)
-    return F.interpolate(pattern, size=(max(p >> level, 1), max(q >> level, 1)), mode="area")
+        return F.avg_pool2d(images, 2**level)
+    return F.interpolate(images, size=(max(p >> level, 1), max(q >> level, 1)), mode="area")
 
 
 def show(pattern: torch.Tensor, window: torch.Tensor) -> torch.Tensor:

@@ -229,7 +229,7 @@ def test_patterns_enlarge_over_the_seam_and_find_their_colours() -> None:
     palette = pick_palette(3, torch.rand(20, 3, generator=torch.Generator().manual_seed(1)), None)
     assert torch.unique(nearest(texels, palette).flatten(1).T, dim=0).shape[0] <= 3
     with pytest.raises(DataError, match="white area"):
-        mask_from(np.zeros((8, 8, 3), np.uint8), 8, name="mask")
+        mask_from(np.dstack([np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 255, np.uint8)]), 8, aspect=1, name="mask")
 
 
 def test_a_sheet_shows_views_and_every_transform(people: list[Picture]) -> None:

@@ -1,12 +1,13 @@
 """Prints on pictures: in the right place, antialiased, above each other in order, with gradients to every texel."""
 
 import numpy as np
+import pytest
 import torch
 
 from physadv.simulate.erase import Erase
 from physadv.simulate.paste import Prints, composite, levels
 from physadv.simulate.placement import sleeve_quads
-from physadv.simulate.world import World, show
+from physadv.simulate.world import World, halved, show
 
 
 def prints(*squares: tuple[float, float, float], owner: list[int] | None = None) -> Prints:
@@ -92,6 +93,24 @@ def test_a_small_print_is_the_mean_of_its_texels() -> None:
     board[3] = 1
     out = paste(board, torch.zeros(1, 3, 32, 32), prints((8, 8, 16)))
     assert torch.allclose(out[0, :, 10:22, 10:22], torch.full((3, 12, 12), 0.5), atol=0.02)
+
+
+@pytest.mark.parametrize("side", [16, 15])
+def test_colours_outside_a_mask_do_not_tint_its_edge(side: int) -> None:
+    pattern = torch.full((4, side, side), 0.25)
+    pattern[3] = 0
+    pattern[3, 3:11, 3:11] = 1
+    pattern[:3, 3:11, 3:11] = 0.75
+    pattern.requires_grad_()
+    small = halved(pattern[None], 1)[0]
+    there = small[3].detach() > 0.01
+    assert torch.allclose(small[:3, there], torch.tensor(0.75), atol=1e-3)
+    assert torch.allclose(small[:3, ~there], torch.tensor(0.25), atol=1e-3)
+    assert 0.2 < float(small[3, 1, 1].detach()) < 1, "the edge is partly covered"
+    (slope,) = torch.autograd.grad(small[:3, there].sum(), pattern)
+    outside = pattern[3] == 0
+    assert float(slope[:3, outside].abs().sum()) < 1e-3 * float(slope[:3, ~outside].sum())
+    assert torch.equal(halved(torch.ones(1, 4, side, side), 1), torch.ones(1, 4, side // 2, side // 2))
 
 
 def test_levels_go_with_size() -> None:

@@ -1,0 +1,105 @@
+"""What a pattern is begun from: masks, looks and other patterns, as they will lie on the print."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import physadv.attack.run as module
+from physadv.arrays import read_picture_rgba
+from physadv.attack import attack
+from physadv.attack.optimise import Task
+from physadv.attack.pattern import begun_from, look_from, mask_from
+from physadv.attack.ranks import Ranks
+from physadv.attack.run import Inputs
+from physadv.attack.settings import TrainSettings
+from physadv.detect.tiny import tiny_gradient
+from physadv.errors import DataError
+from physadv.patch import Patch
+
+
+def rgba(brightness: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+    opaque = np.full(brightness.shape, 255) if alpha is None else alpha
+    return np.dstack([*[brightness] * 3, opaque]).astype(np.uint8)
+
+
+def half_patch() -> Patch:
+    """A pattern twice as wide as high, with ink in its left half."""
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16, 0] = 255
+    mask = np.zeros((16, 32), np.uint8)
+    mask[:, :16] = 255
+    return Patch("half", pixels, mask, (400.0, 200.0))
+
+
+def test_masks_and_looks_lie_on_a_print_in_the_same_place() -> None:
+    """Two thirds of the width are white, in a picture of the print's shape and in one that is higher."""
+    wide = np.zeros((30, 60))
+    wide[:, :40] = 255
+    high = np.full((60, 60), 128.0)
+    high[15:45] = wide
+    for picture in (wide, high):
+        mask = mask_from(rgba(picture), 12, aspect=2, name="mask")
+        look = look_from(rgba(picture)[..., :3], 12, aspect=2)
+        assert mask[0].all(0).tolist() == [True] * 8 + [False] * 4
+        assert torch.equal(look[:1].round(), mask)
+    assert len(set(look_from(rgba(high)[..., :3], 12).flatten().tolist())) == 3, (
+        "without a print's shape it is the whole"
+    )
+
+
+def test_ink_goes_where_a_mask_is_opaque_if_it_is_not_so_all_over(tmp_path: Path) -> None:
+    alpha = np.zeros((16, 16))
+    alpha[:8] = 255
+    for brightness in (np.zeros((16, 16)), np.full((16, 16), 255)):
+        assert cv2.imwrite(str(tmp_path / "m.png"), rgba(brightness, alpha))
+        mask = mask_from(read_picture_rgba(tmp_path / "m.png"), 8, aspect=1, name="m")
+        assert mask[0].all(1).tolist() == [True] * 4 + [False] * 4 and mask.sum() == 32
+    assert torch.equal(mask_from(rgba(alpha), 8, aspect=1, name="m"), mask), "opaque all over: by brightness"
+    with pytest.raises(DataError, match=r"m: expected a mask with a white area .* half brightness"):
+        mask_from(rgba(np.zeros((8, 8))), 8, aspect=1, name="m")
+    with pytest.raises(DataError, match=r"m: expected a mask with an opaque area .* half opacity"):
+        mask_from(rgba(np.full((8, 8), 255), np.zeros((8, 8))), 8, aspect=1, name="m")
+    with pytest.raises(DataError, match=r"nowhere.png: cannot be read"):
+        read_picture_rgba(tmp_path / "nowhere.png")
+
+
+def test_a_pattern_to_begin_with_is_taken_whole_and_with_its_shape() -> None:
+    colours, mask = begun_from(half_patch(), 8)
+    assert mask is not None and mask[0].all(0).tolist() == [True] * 4 + [False] * 4
+    assert torch.equal(colours[:1], mask)
+    patch = half_patch()
+    whole = Patch("whole", patch.pixels, np.full((16, 32), 255, np.uint8), patch.size_mm)
+    assert begun_from(whole, 8)[1] is None
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["its own shape", "another"])
+def test_a_run_keeps_the_shape_of_the_pattern_it_begins_with_unless_given_another(tmp_path: Path, given: bool) -> None:
+    upper = np.zeros((16, 16))
+    upper[:8] = 255
+    assert cv2.imwrite(str(tmp_path / "m.png"), rgba(upper))
+    inputs = Inputs(region=tmp_path / "m.png" if given else None)
+    settings = TrainSettings(texels=8)
+    task = module._task(settings, inputs, [tiny_gradient()], [], half_patch(), Ranks(), name="run")
+    kept = task.pattern().mask[0]
+    assert kept.sum() == 32
+    assert bool(kept[0].all()) == given and bool(kept[:, 0].all()) != given
+
+
+def test_only_the_first_of_several_starts_begins_with_the_pattern_given() -> None:
+    begin = torch.full((3, 8, 8), 0.25)
+    task = Task(TrainSettings(texels=8, starts=3), [], [], begin=begin)
+    first, second, third = (task.pattern(number).colours().detach() for number in range(3))
+    assert torch.equal(first, begin)
+    assert not torch.equal(second, begin) and not torch.equal(second, third)
+
+
+def test_an_attack_that_goes_on_from_a_pattern_keeps_its_shape() -> None:
+    picture = np.zeros((96, 96, 3), np.uint8)
+    boxes = np.array([[20, 4, 76, 92]], np.float32)
+    settings = TrainSettings(texels=8, batch=1, crops=(64,))
+    patch = attack(tiny_gradient(), [picture], [boxes], settings=settings, steps=1, start=half_patch())
+    left, right = np.split(patch.mask, 2, axis=1)
+    assert (left == 255).all() and (right == 0).all()
