@@ -83,7 +83,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class SizeCell:
     """Of `n` people found without the pattern, `hidden` were not found with it (no box above .25 with IoU above .1).
 
     Somebody shown several times counts as the share of shots that hid them, so `hidden` need not be whole.
@@ -118,10 +118,10 @@ class Tried:
         """Return an (n,) mask of those found bare in one shot or more."""
         return np.asarray(self.found > 0)
 
-    def cell(self, who: BoolArray | None = None) -> Cell:
+    def cell(self, who: BoolArray | None = None) -> SizeCell:
         """Return the counts, over those in the (n,) mask `who` or over all; everybody weighs the same."""
         chosen = self.people if who is None else self.people & who
-        return Cell(int(chosen.sum()), float((self.hidden[chosen] / self.found[chosen]).sum()))
+        return SizeCell(int(chosen.sum()), float((self.hidden[chosen] / self.found[chosen]).sum()))
 
 
 def subjects(
@@ -282,7 +282,7 @@ class Wearer(Worn):
         return chest_quads(xyxy, keypoints, side=side, aspect=width / height)
 
 
-class Trial:
+class SizeTrial:
     """The same shots for every size: the detector looks at each bare picture once."""
 
     def __init__(self, drawn: Sequence[Sequence[Shot]], detector: Detector) -> None:
@@ -343,7 +343,7 @@ def try_grid(
             progress(step / len(rows), f"{visible:.0f} px, {share:.0%} of the person")
         frame = (CANVAS, 480) if share == 1.0 else (CANVAS, round(visible / (1 - HEADROOM)))
         rng = np.random.default_rng([seed, step])
-        trial = Trial(shots(people, person_px=visible / share, frame=frame, rng=rng), detector)
+        trial = SizeTrial(shots(people, person_px=visible / share, frame=frame, rng=rng), detector)
         if trial.people >= FEWEST:
             sizes = _sizes(patch, share)
             out |= {(visible, share, relative): trial.wears(patch, relative) for relative in sizes}
@@ -417,4 +417,4 @@ def simulate(
     # What the detector shrinks again is no mush to it.
     enlarge = ENLARGE / min(1.0, optics.scale)
     drawn = shots(people, person_px=view.person_px / optics.scale, frame=frame, rng=rng, enlarge=enlarge)
-    return Trial(drawn, detector).wears(patch, view.relative)
+    return SizeTrial(drawn, detector).wears(patch, view.relative)

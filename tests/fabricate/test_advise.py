@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from physadv.errors import FabricationError, PatchError
-from physadv.evaluate.size_curve import Cell, Subject, Trial, Tried, measure, mirrored, shot, shots, simulate, table
+from physadv.evaluate.size_curve import (
+    SizeCell,
+    SizeTrial,
+    Subject,
+    Tried,
+    measure,
+    mirrored,
+    shot,
+    shots,
+    simulate,
+    table,
+)
 from physadv.fabricate.advise import Optics, SizeCurve, View, advise, seen
 from physadv.patch import Patch
 from physadv.types import Detections, Frame, UInt8Array
@@ -208,9 +219,9 @@ def test_shots_of_one_person_differ_in_place_and_side() -> None:
 def test_a_person_counts_once_however_often_shown() -> None:
     tried = Tried(found=np.array([4, 2, 0, 1]), hidden=np.array([1, 2, 0, 0]))
     cell = tried.cell()
-    assert cell == Cell(3, 1.25) and cell.asr == pytest.approx(1.25 / 3)
-    assert tried.cell(np.array([True, False, True, True])) == Cell(2, 0.25)
-    assert Cell(3, 1.25).ci95[1] - Cell(3, 1.25).ci95[0] > 0.6
+    assert cell == SizeCell(3, 1.25) and cell.asr == pytest.approx(1.25 / 3)
+    assert tried.cell(np.array([True, False, True, True])) == SizeCell(2, 0.25)
+    assert SizeCell(3, 1.25).ci95[1] - SizeCell(3, 1.25).ci95[0] > 0.6
     row = table({(200.0, 1.0, 0.2): Tried(np.full(5, 4), np.array([1, 0, 0, 0, 4]))}, ShadeDetector())["cells"][0]
     assert (row["n"], row["hidden"], row["asr"]) == (5, 1.25, 0.25)
     assert (
@@ -222,9 +233,9 @@ def test_shots_without_a_person_found_bare_do_not_count() -> None:
     bare = shot(figure(3), person_px=400, frame=(640, 480), rng=np.random.default_rng(0))
     assert bare is not None
     empty = replace(bare, pixels=np.full_like(bare.pixels, 90))
-    tried = Trial([[bare, empty], [empty], []], ShadeDetector()).wears(MAGENTA, 0.3)
+    tried = SizeTrial([[bare, empty], [empty], []], ShadeDetector()).wears(MAGENTA, 0.3)
     assert tried.found.tolist() == [1, 0, 0] and tried.hidden.tolist() == [1, 0, 0]
-    assert tried.cell() == Cell(1, 1.0)
+    assert tried.cell() == SizeCell(1, 1.0)
 
 
 def test_a_camera_of_more_pixels_than_the_detector_is_given_shows_the_same_people() -> None:
@@ -237,8 +248,8 @@ def test_a_camera_of_more_pixels_than_the_detector_is_given_shows_the_same_peopl
 
 
 def test_wilson() -> None:
-    assert Cell(20, 10).ci95 == pytest.approx((0.299, 0.701), abs=0.001)
-    assert Cell(0, 0).ci95 == (0.0, 1.0)
+    assert SizeCell(20, 10).ci95 == pytest.approx((0.299, 0.701), abs=0.001)
+    assert SizeCell(0, 0).ci95 == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("values", [{"distance_m": 0}, {"side_cm": 0}, {"side_cm": 1e9}, {"person_cm": 1}])
