@@ -209,6 +209,12 @@ class Command(base.Command):
             raise SettingsError("--images: expected a folder, data set or video with people (or --source 0), got none")
         if self.images and self.source is not None:
             raise SettingsError("--images and --source: expected one of the two, got both")
+        if self.labels is not None and self.source is not None:
+            raise SettingsError(
+                "--labels: expected --images that they belong to, got --source, whom the detector labels"
+            )
+        if self.source is None and "seconds" in self.model_fields_set:
+            raise SettingsError("--seconds: expected a camera by --source to record, got none")
         if self.look_weight is not None and self.look is None:
             raise SettingsError("--look-weight: expected a picture by --look that it is about, got none")
         camera, printer = load_profiles(self.camera, self.printer)

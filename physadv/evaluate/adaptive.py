@@ -16,7 +16,7 @@ from physadv.attack.crops import Framing
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import Task, optimise
 from physadv.attack.pattern import look_from
-from physadv.attack.people import Picture
+from physadv.attack.people import Gathered, Picture
 from physadv.attack.settings import TrainSettings
 from physadv.defend import Pipeline, forget
 from physadv.detect.attacked import device_of, side_for, stride_of
@@ -29,6 +29,7 @@ from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial
 from physadv.files import file_name
+from physadv.lineage import split_record, start_record
 from physadv.patch import Patch, Target, load_patch, save_patch
 from physadv.settings import parse
 from physadv.types import Detector, Float32Array, GradientDetector
@@ -72,8 +73,9 @@ def attacker(
     by their pixels, detector and defence by their weights), is not trained again, so that a table that was interrupted goes
     on where it stopped.
     """
-    pictures = [Picture(s.name, s.pixels, s.people, _points(s)) for s in people if len(s.people)]
+    pictures = [Picture(s.name, s.pixels, s.people, _points(s), s.sha256) for s in people if len(s.people)]
     known = {"detector": _weights(detector), "people": _content(pictures)}
+    trained_on = split_record(Gathered(pictures).hashes(p.name for p in pictures), [])
 
     def train(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
         seeded = settings.model_copy(
@@ -82,8 +84,8 @@ def attacker(
         )
         record = {
             "through": str(pipeline),
-            "split": {"train": sorted({p.name for p in pictures})},
-            "began": None if begin is None else begin.sha256,
+            "split": trained_on,
+            "start": None if begin is None else start_record(begin),
             "defence": pipeline.weights(),
             **known,
         }

@@ -57,6 +57,8 @@ def images(tmp_path: Path) -> Path:
         (["--resume", "--out", "{empty}"], "--resume"),
         (["--images", "{images}", "--region", "{black}", "--steps", "1"], "white area"),
         (["--images", "{images}", "--source", "0"], "--images and --source: expected one of the two"),
+        (["--source", "0", "--labels", "{images}"], "--labels: expected --images"),
+        (["--images", "{images}", "--seconds", "9"], "--seconds: expected a camera by --source"),
         (["--images", "{images}", "--look-weight", "3"], "--look-weight: expected a picture by --look"),
         (["--resume", "--minutes", "5", "--out", "{empty}"], "--minutes: a run's steps are fixed"),
         (["--images", "{images}", "--detector", ","], "--detector: expected one name or path"),

@@ -210,6 +210,9 @@ def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(f
     begun, fresh = attack(median, 0, strong), attack(median, 1, None)
     assert steps == [1, 2, 3] * 2
     assert begun.record["through"] == "median" and begun.record["split"]["train"] == ["0.png", "1.png", "2.png"]
+    assert begun.record["split"]["pixels"]["0.png"] == [scenes[0].sha256]
+    assert begun.record["start"]["sha256"] == strong.sha256 and fresh.record["start"] is None
+    assert doubts.of_patch(begun, Scenes(scenes))[0] == doubts.UNKNOWN_START, "strong has no record"
     assert np.abs(begun.pixels.astype(int) - (10, 20, 30)).max() < 60, "the first goes on from the pattern given"
     assert np.abs(fresh.pixels.astype(int) - begun.pixels.astype(int)).max() > 60
     again = attack_of(Budget(2, 3))(median, 0, strong)
