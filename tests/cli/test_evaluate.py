@@ -113,7 +113,9 @@ def test_a_split_that_leaves_nobody_is_put_down_to_what_made_it(there: str, says
 def test_so_is_the_patterns_own_split(people: Path, trained: list[str], flag: str, says: str, tmp_path: Path) -> None:
     write_png(people / "nobody.png", np.full((120, 160, 3), 90, np.uint8))
     pixels, mask = np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8)
-    save_patch(Patch("mine", pixels, mask, (360.0, 360.0), record={"split": {"train": trained}}), tmp_path / "run")
+    # Its own pictures and those of the pattern that it began from count alike.
+    record = {"split": {"train": trained[:1]}, "start": {"train": trained[1:]}}
+    save_patch(Patch("mine", pixels, mask, (360.0, 360.0), record=record), tmp_path / "run")
     given: dict[str, Any] = {flag: True, "patches": [str(tmp_path / "run")], "defend": ["median"]}
     with pytest.raises(DataError, match=says):
         Command(**given, images=people, imgsz=160, out=tmp_path / "out").run()
