@@ -44,9 +44,10 @@ def attack(
     import numpy as np
 
     from physadv.attack.crew import crew_for
-    from physadv.attack.optimise import Task, optimise
+    from physadv.attack.optimise import optimise
     from physadv.attack.pattern import begun_from
     from physadv.attack.people import Picture
+    from physadv.attack.task import Task
 
     base = settings or TrainSettings()
     chosen = base.model_copy(update={"steps": steps, "seed": seed, "starts": 1})

@@ -16,7 +16,7 @@ import torch
 
 from physadv.arrays import read_picture, read_picture_rgba
 from physadv.attack.crew import crew_for
-from physadv.attack.optimise import CHECKPOINT, Progress, Task, optimise
+from physadv.attack.optimise import CHECKPOINT, Progress, optimise
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, content_of, gather, record, recorded
 from physadv.attack.posed import Posed
@@ -24,6 +24,7 @@ from physadv.attack.ranks import Ranks
 from physadv.attack.score import MIN_AREA, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import TOLERATED, State
+from physadv.attack.task import Task
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.controls import control
 from physadv.detect import load_detector

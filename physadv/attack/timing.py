@@ -9,11 +9,13 @@ import numpy as np
 
 from physadv.attack.crew import crew_for
 from physadv.attack.crops import Views
-from physadv.attack.optimise import Progress, Task, optimise, step
+from physadv.attack.optimise import Progress, optimise
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
+from physadv.attack.step import step
+from physadv.attack.task import Task
 from physadv.types import GradientDetector
 
 

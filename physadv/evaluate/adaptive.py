@@ -14,10 +14,11 @@ import torch
 from physadv.arrays import to_picture, to_tensor
 from physadv.attack.crops import Framing
 from physadv.attack.optimise import Progress as Step
-from physadv.attack.optimise import Task, optimise
+from physadv.attack.optimise import optimise
 from physadv.attack.pattern import look_from
 from physadv.attack.people import Gathered, Picture
 from physadv.attack.settings import TrainSettings
+from physadv.attack.task import Task
 from physadv.defend import Pipeline, forget
 from physadv.detect.attacked import device_of, side_for, stride_of
 from physadv.detect.boxes import Letterbox, area

@@ -8,11 +8,13 @@ import torch
 
 from physadv.attack.crew import Crew, crew_for
 from physadv.attack.crops import Views
-from physadv.attack.optimise import Task, optimise, step
+from physadv.attack.optimise import optimise
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
+from physadv.attack.step import step
+from physadv.attack.task import Task
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_gradient
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from physadv.attack import attack
-from physadv.attack.optimise import Task, optimise
+from physadv.attack.optimise import optimise
 from physadv.attack.people import Picture
 from physadv.attack.settings import TrainSettings
+from physadv.attack.task import Task
 from physadv.attack.timing import seconds_a_step, stepper
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.defend.blocks import load_block_net

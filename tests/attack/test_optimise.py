@@ -14,12 +14,14 @@ from physadv.attack.chance import noise_of
 from physadv.attack.crops import Scene, Views
 from physadv.attack.descent import spread
 from physadv.attack.losses import vanish
-from physadv.attack.optimise import CHECKPOINT, Progress, Task, _draw, optimise
+from physadv.attack.optimise import CHECKPOINT, Progress, optimise
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
+from physadv.attack.step import drawn
+from physadv.attack.task import Task
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import TrainingError
@@ -317,7 +319,7 @@ def test_the_draw_that_hurts_the_pattern_most_is_taken_for_each_view(
         return torch.zeros(len(images)).index_add(0, scene.owner, loss)
 
     with torch.no_grad():
-        scene, worst = _draw(run, views, pattern, state, 0, 1)
+        scene, worst = drawn(run, views, pattern, state, 0, 1)
         _, draws = run.chance.of(views, 0, 0, 1)
         each = torch.stack([harm(scene, d) for d in draws])
         torch.testing.assert_close(harm(scene, worst), each.max(0).values)

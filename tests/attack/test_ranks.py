@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.attack.optimise import Task, optimise
+from physadv.attack.optimise import optimise
 from physadv.attack.people import Picture
 from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
+from physadv.attack.task import Task
 from physadv.cli.train import _timed
 from physadv.detect.tiny import tiny_gradient
 from physadv.types import Candidates
@@ -24,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 torch.set_num_threads(1)
-from physadv.attack.optimise import Task, optimise
+from physadv.attack.optimise import optimise
+from physadv.attack.task import Task
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Score
 from physadv.attack.settings import TrainSettings
@@ -102,7 +104,7 @@ def test_parts_hold_every_view_once(people: list[Picture], small: TrainSettings,
 
 def test_the_mean_is_over_people_however_they_are_split(people: list[Picture], small: TrainSettings) -> None:
     """A part of two people counts twice as much as a part of one."""
-    from physadv.attack import optimise as module
+    from physadv.attack import step as module
 
     settings = small.model_copy(update={"batch": 3, "steps": 1, "crops": (64,), "accumulate": 2, "noise": 0.0})
     each: list[tuple[int, float]] = []
