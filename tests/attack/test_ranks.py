@@ -41,7 +41,7 @@ asked = [0]
 def scorer(_):
     asked[0] += 1
     badness = asked[0] if first else -asked[0]
-    return Score(1, 1, badness, 0.0, 0.0, 0.0, 1.0)
+    return Score(1, 1, badness, 0.0, 0.0, 0.0, 0.0, 1.0)
 task = Task(settings, made_up(6), [tiny_gradient()], scorers={"street": scorer} if ranks.rank == 0 else {})
 steps = [0]
 def stop():
