@@ -10,11 +10,11 @@ import torch
 import physadv.attack.run as module
 from physadv.arrays import read_picture_rgba
 from physadv.attack import attack
-from physadv.attack.optimise import Task
 from physadv.attack.pattern import begun_from, look_from, mask_from
 from physadv.attack.ranks import Ranks
 from physadv.attack.run import Inputs
 from physadv.attack.settings import TrainSettings
+from physadv.attack.task import Task
 from physadv.detect.tiny import tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch

@@ -294,7 +294,7 @@ def test_a_stretch_of_a_single_frame_is_kept() -> None:
 
 
 def _rest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return tuple(getattr(made_up(1)[0], n) for n in ("pixels", "boxes", "keypoints"))  # type: ignore[return-value]
+    return tuple(getattr(made_up(1)[0], n) for n in ("pixels", "boxes", "keypoints"))
 
 
 def test_the_same_picture_twice_is_on_one_side(tmp_path: Path, data: tuple[Path, Path]) -> None:
@@ -584,7 +584,7 @@ def test_other_threads_are_told(tmp_path: Path, data: tuple[Path, Path], monkeyp
     begun(data, tmp_path / "run", resume=True, say=said.append)
     assert not any("bit for bit" in line for line in said)
     count = torch.get_num_threads()
-    monkeypatch.setattr(module.torch, "get_num_threads", lambda: count + 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count + 1)
     begun(data, tmp_path / "run", resume=True, say=said.append)
     told = f"--resume: {count} threads in 1 processes before, {count + 1} in 1 now: the result will not be bit for bit"
     assert any(line.startswith(told) for line in said)

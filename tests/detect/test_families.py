@@ -78,7 +78,9 @@ def test_gradients_reach_the_image_through_each_head(name: str, nets: dict[str, 
     heads = 2 if name in END2END else 1
     assert candidates.logit.shape == (1, int(cells) * heads)
     which = torch.arange(heads).repeat_interleave(int(cells))
-    assert (candidates.head is None) if heads == 1 else torch.equal(candidates.head, which)
+    assert (
+        candidates.head is None if heads == 1 else candidates.head is not None and torch.equal(candidates.head, which)
+    )
     for start in range(0, int(cells) * heads, int(cells)):
         part = candidates.logit[:, start : start + int(cells)]
         (gradient,) = torch.autograd.grad(part.sum(), images, retain_graph=True)
