@@ -8,11 +8,13 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import torch
 
 from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.simulate.geometry import EYE
 from physadv.simulate.placement import FRONT_CM, Rule, chest_quads, side_px, square_quads
+from physadv.simulate.spline import spline_basis
 from physadv.simulate.wear import Worn, mip_levels, paste
 from physadv.types import Detections, Float32Array, UInt8Array
 
@@ -223,29 +225,14 @@ def bent(rgba: UInt8Array, strength: float, rng: np.random.Generator) -> UInt8Ar
     h, w = rgba.shape[:2]
     grid = np.stack(np.meshgrid(np.linspace(0, 1, 4), np.linspace(0, 1, 4)), -1).reshape(-1, 2)
     moved = grid + rng.uniform(-strength, strength, grid.shape)
-    weight = np.linalg.solve(_spline_system(grid), np.vstack([moved, np.zeros((3, 2))]))
     y, x = np.mgrid[0:h, 0:w]
     points = np.stack([(x.ravel() + 0.5) / w, (y.ravel() + 0.5) / h], 1)
-    base = np.hstack([_bend(points, grid), np.ones((len(points), 1)), points])
-    where = (base @ weight).reshape(h, w, 2).astype(np.float32)
+    basis = spline_basis(torch.from_numpy(grid), torch.from_numpy(points))
+    where = (basis @ torch.from_numpy(moved)).reshape(h, w, 2).float().numpy()
     colour = cv2.remap(
         rgba[..., :3], where[..., 0] * w - 0.5, where[..., 1] * h - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
     return np.dstack([np.asarray(colour, np.uint8), rgba[..., 3]])
-
-
-def _bend(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    r2 = ((a[:, None] - b[None]) ** 2).sum(-1)
-    return np.where(r2 > 0, r2 * np.log(np.maximum(r2, 1e-12)), 0)
-
-
-def _spline_system(grid: np.ndarray) -> np.ndarray:
-    n = len(grid)
-    out = np.zeros((n + 3, n + 3))
-    out[:n, :n] = _bend(grid, grid)
-    out[:n, n:] = np.hstack([np.ones((n, 1)), grid])
-    out[n:, :n] = out[:n, n:].T
-    return out
 
 
 def covered(rgba: UInt8Array, share: float, rng: np.random.Generator) -> UInt8Array:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
+from physadv.simulate.spline import spline_basis
 from physadv.simulate.transform import Draw, Transform, normal, uniform
 
 CONTROL = 5
@@ -67,7 +68,7 @@ class Cloth(Transform[ClothDraw]):
     def fields(self, params: ClothDraw, size: tuple[int, int] | torch.Size) -> tuple[torch.Tensor, torch.Tensor]:
         """Return where each pixel of (h, w) looks, (b, h, w, 2) in [-1, 1], and its shading (b, 1, h, w)."""
         points = _field_points().to(params.control)
-        basis = _tps_basis().to(params.control)
+        basis = _wrinkles().to(params.control)
         shift = torch.einsum("pk,bkc->bpc", basis, params.control)
         angle, place, width, depth, dark = params.folds.unbind(2)
         across = torch.stack([angle.cos(), angle.sin()], -1)
@@ -91,23 +92,8 @@ def _field_points() -> torch.Tensor:
 
 
 @cache
-def _tps_basis() -> torch.Tensor:
+def _wrinkles() -> torch.Tensor:
     """Return (FIELD^2, 25): how far each field point moves when one control point moves by one."""
     line = torch.linspace(-1, 1, CONTROL, dtype=torch.float64)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    control = torch.stack([x, y], -1).reshape(-1, 2)
-    count = len(control)
-    plane = torch.cat([torch.ones(count, 1, dtype=torch.float64), control], 1)
-    system = torch.zeros(count + 3, count + 3, dtype=torch.float64)
-    system[:count, :count] = _bend(control, control)
-    system[:count, count:], system[count:, :count] = plane, plane.T
-    solved = torch.linalg.solve(system, torch.eye(count + 3, dtype=torch.float64)[:, :count])
-    points = _field_points().double()
-    rows = torch.cat([_bend(points, control), torch.ones(len(points), 1, dtype=torch.float64), points], 1)
-    return (rows @ solved).float()
-
-
-def _bend(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return the (n, m) thin-plate kernel r^2 log r."""
-    squared = torch.cdist(a, b) ** 2
-    return 0.5 * squared * squared.clamp_min(1e-12).log()
+    return spline_basis(torch.stack([x, y], -1).reshape(-1, 2), _field_points()).float()

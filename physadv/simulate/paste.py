@@ -60,7 +60,7 @@ def levels(quads: torch.Tensor, texels: torch.Tensor, *, smallest: int = 8) -> t
 
 
 @torch.no_grad()
-def covered(prints: Prints, size: tuple[int, int]) -> Pixels:
+def covered_pixels(prints: Prints, size: tuple[int, int]) -> Pixels:
     """Return the pixels of pictures of (h, w) that prints cover, each print's own list, overlaps not yet resolved."""
     h, w = size
     quads = prints.quads
@@ -70,7 +70,7 @@ def covered(prints: Prints, size: tuple[int, int]) -> Pixels:
     extent = (high - low).amax(1)
     inverse = torch.linalg.inv(homography(quads))
     half = sides_px(quads) / 2
-    parts = [_covered(index, low[index], high[index], inverse[index], half[index]) for index in _of_like_extent(extent)]
+    parts = [_within(index, low[index], high[index], inverse[index], half[index]) for index in _of_like_extent(extent)]
     which, x, y, where, cover = (torch.cat([p[i] for p in parts]) for i in range(5))
     place = prints.owner[which] * (h * w) + y * w + x
     return Pixels(which, place, where, _behind_arms(prints, which, place, cover, size))
@@ -87,7 +87,7 @@ def _of_like_extent(extent: torch.Tensor) -> list[torch.Tensor]:
     return [*groups, order[begin:]]
 
 
-def _covered(
+def _within(
     index: torch.Tensor, low: torch.Tensor, high: torch.Tensor, inverse: torch.Tensor, half: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return print, x, y, place in the print, and cover of the pixels between corners low and high (m, 2)."""
@@ -135,7 +135,7 @@ def composite(images: torch.Tensor, prints: Prints, groups: list[tuple[torch.Ten
     b, _, h, w = images.shape
     if len(prints) == 0:
         return images
-    pixels = covered(prints, (h, w))
+    pixels = covered_pixels(prints, (h, w))
     if len(pixels.place) == 0:
         return images
     looked = look_up(pixels, groups, len(prints))

@@ -103,7 +103,7 @@ class Sensor(Transform[SensorDraw]):
             image = lose_resolution(image, p.shrink)
         image = image.clamp(0, 1)
         if p.noise > 0:
-            image = (image + noise_of(p.noise_at, image) * p.noise.to(image)).clamp(0, 1)
+            image = (image + unit_noise(p.noise_at, image) * p.noise.to(image)).clamp(0, 1)
         if p.chroma > 0:
             image = subsample_chroma(image).clamp(0, 1)
         return jpeg(image, p.quality) if p.quality > 0 else image
@@ -166,7 +166,7 @@ def lose_resolution(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     return torch.cat(out)
 
 
-def noise_of(at: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+def unit_noise(at: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Return unit noise like images (b, c, h, w): a window of a fixed table, at each one's place `at`."""
     _, c, h, w = images.shape
     tall, wide = (max(-(-side // NOISE_SIDE), 1) for side in (h, w))

@@ -16,6 +16,7 @@ from physadv.simulate.jpeg import jpeg
 from physadv.simulate.light import Light
 from physadv.simulate.paste import Prints
 from physadv.simulate.sensor import Sensor, SensorDraw, blur, kernels, lose_resolution
+from physadv.simulate.spline import spline_basis
 from physadv.simulate.transform import Transform
 from physadv.simulate.world import World
 
@@ -158,6 +159,14 @@ def test_wrinkles_move_by_what_the_control_points_move() -> None:
     still, _ = flat.fields(draw, (16, 16))
     assert torch.allclose(grid - still, torch.full_like(grid, 0.2), atol=1e-4)
     assert torch.allclose(shade, torch.ones_like(shade))
+
+
+def test_a_spline_goes_through_its_points_and_keeps_straight_lines() -> None:
+    control = torch.rand(9, 2, generator=generator(), dtype=torch.float64)
+    points = torch.rand(20, 2, generator=generator(1), dtype=torch.float64)
+    assert torch.allclose(spline_basis(control, control), torch.eye(9, dtype=torch.float64), atol=1e-9)
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=torch.float64)
+    assert torch.allclose(spline_basis(control, points) @ (control @ turn + 3), points @ turn + 3, atol=1e-9)
 
 
 def test_geometry_without_a_pose_keeps_the_quad() -> None:
