@@ -215,7 +215,7 @@ def record(
     """Record a camera for `seconds` into `folder`, as pictures whose names begin with their stretch of that time.
 
     camera: its profile; pictures are then asked for in the size it is for, and recorded without the lens's distortion. A
-    camera that is lost meanwhile leaves what it gave. Pictures of an earlier recording in the folder are removed.
+    camera that is lost meanwhile, or Ctrl-C, leaves what came. Pictures of an earlier recording in the folder are removed.
 
     Raises: SourceError if the camera cannot be opened, or sends nothing in that time. CalibrationError if its pictures
     have another size than the profile is for. OSError if the disk is full.
@@ -223,12 +223,18 @@ def record(
     asked = CaptureSettings() if camera is None else CaptureSettings(width=camera.width, height=camera.height)
     light = open_source(source, asked)
     say(f"recording {light.name} for {seconds:g} s: walk about, turn, come near, as the pattern will be worn")
+    kept: list[Frame] = []
     try:
-        kept = sampled(light, seconds, lens=None if camera is None else Lens(camera), say=say)
+        sampled(light, seconds, lens=None if camera is None else Lens(camera), say=say, into=kept)
     finally:
         light.close()
+        if kept:
+            _store(kept, folder)
     if not kept:
         raise SourceError(f"--source {source}: expected pictures for {seconds:g} s, got none")
+
+
+def _store(kept: list[Frame], folder: Path) -> None:
     # What an aborted run left would be taken for pictures of this one.
     for old in folder.glob("stretch*.jpg"):
         old.unlink()
@@ -252,23 +258,30 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
 
 
 def sampled(
-    source: Source, seconds: float = math.inf, *, lens: Lens | None = None, say: Say = lambda _: None
+    source: Source,
+    seconds: float = math.inf,
+    *,
+    lens: Lens | None = None,
+    say: Say = lambda _: None,
+    into: list[Frame] | None = None,
 ) -> list[Frame]:
     """Return frames of a source, evenly over its time, their pixels shrunk to `LONG_SIDE`.
 
     Up to 240: all of them, or every 2nd, 4th, 8th and so on of a longer one. Ends after `seconds`, with the source, or
     where a camera is lost that gave pictures, which `say` is told. lens: taken out of each picture before it is shrunk.
+    into: the list that is filled and returned; it holds what came if this is interrupted.
 
     Raises: SourceError if the source cannot be read. CalibrationError if the lens is of pictures of another size.
     """
-    kept: list[Frame] = []
+    kept = [] if into is None else into
     end = time.monotonic() + seconds
     stride = 1
     for count, frame in enumerate(until_lost(source, say)):
         if count % stride == 0:
             # Thinned and shrunk as it is read, so that a film of hours takes no more memory than one of seconds.
             if len(kept) == 2 * VIDEO_FRAMES:
-                kept, stride = kept[::2], stride * 2
+                del kept[1::2]
+                stride *= 2
             frame = frame if lens is None else lens.flat(frame)
             kept.append(frame.with_pixels(_shrunk(frame.pixels)))
         if time.monotonic() >= end:

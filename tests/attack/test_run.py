@@ -423,6 +423,23 @@ def test_a_camera_that_is_lost_leaves_what_it_gave(tmp_path: Path, monkeypatch: 
         record("0", 60, tmp_path / "nothing", say=said.append)
 
 
+class Interrupted(Film):
+    """A camera during which somebody presses Ctrl-C."""
+
+    def read(self) -> Frame:
+        try:
+            return super().read()
+        except EndOfStream:
+            raise KeyboardInterrupt from None
+
+
+def test_ctrl_c_leaves_what_was_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Interrupted(25, width=16, height=12))
+    with pytest.raises(KeyboardInterrupt):
+        record("0", 60, tmp_path)
+    assert len(list(tmp_path.glob("stretch*.jpg"))) == 25
+
+
 def test_a_recording_holds_nothing_of_an_aborted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for frames in (40, 12):
         monkeypatch.setattr("physadv.attack.people.open_source", lambda *_, n=frames: Film(n, width=16, height=12))
