@@ -75,7 +75,7 @@ def bare_fps(detector: Detector, frames: list[Frame]) -> float:
 def loop_fps(detector: Detector, video: str, frames: int, folder: Path) -> float:
     """Return pictures a second of the whole headless loop: decode, detect, draw, sidecar; no video is encoded."""
     demo = Demo(LiveSettings(source=video, ui="none", frames=frames), detector=detector)
-    recorder = Recorder(folder / "loop.jsonl")
+    recorder = Recorder(folder / "loop.jsonl", RecordSettings(overwrite=True))
 
     def take(shown: Shown) -> None:
         info: dict[str, Any] = {"defences": [], "worn": None, "stage_ms": shown.stage_ms}

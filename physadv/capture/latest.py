@@ -60,6 +60,7 @@ class Latest:
         self._last_new_ns = 0
         self._frames = 0
         self._losses = 0
+        self._failures = 0
         self._repeats = 0
         self._thread = threading.Thread(target=self._run, name=f"capture {source.name}", daemon=True)
         self._thread.start()
@@ -78,6 +79,11 @@ class Latest:
     def losses(self) -> int:
         """Return how often the source was lost."""
         return self._losses
+
+    @property
+    def failures(self) -> int:
+        """Return how often in a row the source could not be read or opened, up to now."""
+        return self._failures
 
     @property
     def age_s(self) -> float:
@@ -123,15 +129,14 @@ class Latest:
         self._end(EndOfStream(f"{self.name} was closed"))
 
     def _run(self) -> None:
-        failures = 0
         before: UInt8Array | None = None
         while not self._stop.is_set():
             try:
                 frame = self.source.read()
             except CameraLost as error:
-                if not self._pause(failures, str(error)):
+                if not self._pause(str(error)):
                     return
-                failures, before = failures + 1, None
+                before = None
             except (EndOfStream, SourceError) as error:
                 self._end(error)
                 return
@@ -139,7 +144,7 @@ class Latest:
                 self._end(SourceError(f"{self.name}: {type(error).__name__}: {error}"))
                 return
             else:
-                failures = 0
+                self._failures = 0
                 before = self._arrived(frame, before)
 
     def _arrived(self, frame: Frame, before: UInt8Array | None) -> UInt8Array:
@@ -160,11 +165,12 @@ class Latest:
             self._slot.put(frame)
         return frame.pixels
 
-    def _pause(self, failures: int, reason: str) -> bool:
+    def _pause(self, reason: str) -> bool:
         """Return False if closed while pausing."""
-        delay = self._backoff[min(failures, len(self._backoff) - 1)]
+        delay = self._backoff[min(self._failures, len(self._backoff) - 1)]
         with self._lock:
-            self._losses += not failures
+            self._losses += not self._failures
+            self._failures += 1
             self._repeats = 0
             self._state, self._detail = SourceState.BACKOFF, f"{reason}; trying again in {delay:g} s"
         if self._stop.wait(delay):

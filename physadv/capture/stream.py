@@ -187,16 +187,18 @@ class NetworkStream:
             if self._closed:
                 self._release()
                 raise EndOfStream(f"{self.name} was closed")
+            opening = self._container is None
             try:
-                if self._container is None:
+                if opening:
                     self._connect()
+                    opening = False
                 pixels, arrived, stream_s = next(self._pictures)
             except StopIteration:
                 self._release()
                 raise CameraLost(f"{self.name}: the server ended the stream") from None
             except (av.error.FFmpegError, OSError) as error:
                 self._release()
-                raise CameraLost(f"{self.name}: {_reason(error)}") from error
+                raise CameraLost(f"{self.name}: {self._why(error, opening=opening)}") from error
             index, self._index = self._index, self._index + 1
             return Frame(pixels, index, arrived, self._clock.seconds(arrived, stream_s))
 
@@ -206,6 +208,14 @@ class NetworkStream:
         if self._reading.acquire(blocking=False):
             self._release()
             self._reading.release()
+
+    def _why(self, error: Exception, *, opening: bool) -> str:
+        """Return why the stream was lost; a limit that was passed is told with the flag that sets it."""
+        if not _timed_out(error):
+            return _reason(error)
+        if opening:
+            return f"no answer for {self.settings.open_timeout:g} s (--open-timeout)"
+        return f"no picture for {self.settings.read_timeout:g} s (--read-timeout)"
 
     def _connect(self) -> None:
         options = {
@@ -322,9 +332,13 @@ def _promised_s(container: Any, stream: Any) -> float:
     return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0
 
 
+def _timed_out(error: Exception) -> bool:
+    return isinstance(error, av.error.ExitError | av.error.TimeoutError)
+
+
 def _reason(error: Exception) -> str:
     """Return PyAV's error without its number and file name."""
-    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+    if _timed_out(error):
         return "no answer in time"
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return "the connection broke off"

@@ -101,7 +101,7 @@ def checked_png(flag: str, path: Path | None) -> None:
 
 
 def check_writable(flag: str, path: Path | None) -> None:
-    """Make the folder of a file that is written at the end of long work, and try to write there first; None is no file.
+    """Do nothing for a file that can be written at the end of long work, or None, which is no file; see `check_folder`.
 
     Raises: SettingsError if it cannot be done.
     """
@@ -113,16 +113,17 @@ def check_writable(flag: str, path: Path | None) -> None:
 
 
 def check_folder(flag: str, folder: Path) -> None:
-    """Make a folder in which long work ends, and try to write there first.
+    """Do nothing for a folder in which long work can end, there or yet to be made: work that fails leaves none behind.
 
-    Raises: SettingsError if it cannot be done.
+    Raises: SettingsError if nothing can be written there.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
+        there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        with TemporaryFile(dir=there):
             pass
     except OSError as error:
-        why = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+        what = "it" if there == folder else str(there)
+        why = f"{what} is a file" if isinstance(error, NotADirectoryError) else error.strerror or error
         raise SettingsError(f"{flag}: expected a folder that can be written, got {str(folder)!r}: {why}") from error
 
 

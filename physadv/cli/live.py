@@ -8,12 +8,14 @@ import threading
 from types import FrameType
 from typing import Any
 
+from physadv.capture.latest import SourceState
 from physadv.cli import base
-from physadv.errors import SourceError
+from physadv.errors import SettingsError, SourceError
 from physadv.files import write_json
 from physadv.live.demo import Demo
 from physadv.live.settings import LiveSettings
 from physadv.live.window import check_display, show
+from physadv.recording import Paths
 from physadv.web.serve import PageServer
 
 
@@ -21,11 +23,13 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
     """Camera demo: find people, wear a pattern, switch defences on, record; on a page, in a window or headless."""
 
     def run(self) -> int:
-        """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C."""
+        """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C.
+
+        Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written.
+        SourceError for a source that never gave a picture.
+        """
         settings = LiveSettings(**{name: getattr(self, name) for name in LiveSettings.model_fields})
-        if settings.ui == "window":
-            check_display()
-        base.check_writable("--stats", settings.stats)
+        _check(settings)
         demo = Demo(settings)
         server = (
             PageServer(demo, host=settings.host, port=settings.port, token=settings.token)
@@ -51,13 +55,46 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
         return _outcome(demo)
 
 
+def _check(settings: LiveSettings) -> None:
+    """Do nothing if the flags go together and what is asked for can be shown and written.
+
+    Raises: SettingsError, DisplayError or RecordingError otherwise.
+    """
+    if settings.source == "browser" and settings.ui != "web":
+        raise SettingsError(f"--source browser: expected --ui web, whose page sends the pictures, got {settings.ui!r}")
+    if settings.record_clean and (settings.record is None or settings.record.suffix.lower() != ".mp4"):
+        got = "none" if settings.record is None else str(settings.record)
+        raise SettingsError(f"--record-clean: expected a video by --record FILE.mp4 that it goes beside, got {got}")
+    if settings.overwrite and settings.record is None:
+        raise SettingsError("--overwrite: expected a recording by --record that it replaces, got none")
+    if settings.ui == "none" and not settings.wear:
+        # On the page and in the window a pattern can be chosen later.
+        for flag, given in (("--wear-size", settings.wear_size is not None), ("--wear-from", settings.wear_from > 0)):
+            if given:
+                raise SettingsError(f"{flag}: expected a pattern by --wear that it is about, got none")
+    if settings.ui == "window":
+        check_display()
+    if settings.ui != "none":
+        base.check_folder("--recordings", settings.recordings)
+    base.check_writable("--stats", settings.stats)
+    if settings.record is not None:
+        Paths.of(settings.record).check_free(overwrite=settings.overwrite)
+        base.check_writable("--record", settings.record)
+
+
 def _until_done(demo: Demo, interrupt: _Interrupt) -> None:
     if demo.settings.ui == "window":
         show(demo, lambda: interrupt.came)
         return
+    told = False
     # Short waits: a signal's handler runs on this thread only between them.
     while not demo.wait(0.2) and not interrupt.came:
-        pass
+        source = demo.state()["source"]
+        if source["state"] == SourceState.BACKOFF and not told:
+            _say(source["detail"].rpartition(" in ")[0])
+            told = True
+        elif source["state"] == SourceState.LIVE:
+            told = False
 
 
 def _outcome(demo: Demo) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from physadv.capture import open_source
 from physadv.capture.browser import BrowserSource
-from physadv.capture.latest import SourceState
+from physadv.capture.latest import Latest, SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SourceError
 from physadv.live.errands import Errands, Progress
@@ -30,6 +30,9 @@ from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 TICK_S = 0.1
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
 FIRST_PICTURE_S = 10.0
+# So often a source is opened for its first picture where nobody looks who could choose another; one that has given
+# pictures is waited for as long as it takes.
+FIRST_TRIES = 5
 
 
 class Loader(Protocol):
@@ -120,7 +123,8 @@ class Demo:
             # A defence that cannot work with this detector is said at the start, not on the first picture.
             Guard(parse_pipeline(self._controls.defend), detector)
             if self.settings.record is not None:
-                self.start_recording(self.settings.record, clean=self.settings.record_clean)
+                want = self.settings
+                self.start_recording(want.record, clean=want.record_clean, overwrite=want.overwrite)
         except BaseException:
             source.close()
             raise
@@ -217,14 +221,17 @@ class Demo:
 
         self._errands.run("detector", f"loading {name}", work)
 
-    def start_recording(self, path: Path | None = None, *, clean: bool = False) -> Path:
+    def start_recording(self, path: Path | None = None, *, clean: bool = False, overwrite: bool = False) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
 
-        Raises: RecordingError if a recording is running, the source has ended, or the file cannot be made.
+        overwrite: replace a recording of that name.
+
+        Raises: RecordingError if a recording is running, one of that name is there, the source has ended, or the file
+        cannot be made.
         """
         if self._ended:
             raise RecordingError(f"nothing to record: {self._ended}; open a source first")
-        return self._tape.start(path, clean=clean, session=self._session())
+        return self._tape.start(path, clean=clean, overwrite=overwrite, session=self._session())
 
     def stop_recording(self) -> Path | None:
         """End the recording and return its path, or None if none was running.
@@ -337,7 +344,7 @@ class Demo:
     def _take(self) -> Frame | None:
         """Return the next picture, or None if none came lately.
 
-        Raises: SourceError if the source failed and there is nobody to choose another.
+        Raises: SourceError if the source failed, or never answered, and there is nobody to choose another.
         """
         assert self._feed is not None
         if self._ended:
@@ -345,6 +352,8 @@ class Demo:
             return None
         try:
             frame = self._feed.take(TICK_S)
+            if frame is None and self.settings.ui == "none":
+                _check_answers(self._feed)
             return frame if frame is None or self.measure is None else self.measure.flat(frame)
         except EndOfStream as end:
             self._ended = str(end)
@@ -515,6 +524,16 @@ class Demo:
             self._feed.close()
         if self._vision is not None:
             self._vision.close()
+
+
+def _check_answers(feed: Feed) -> None:
+    """Do nothing for a feed that has given a picture, or may yet do so.
+
+    Raises: SourceError for a live source that was opened `FIRST_TRIES` times and gave none.
+    """
+    if isinstance(feed, Latest) and not feed.frames and feed.failures >= FIRST_TRIES:
+        reason = feed.detail.split(";")[0]
+        raise SourceError(f"--source {reason}; no picture in {feed.failures} tries; check the address and the camera")
 
 
 def _discard(kind: str, value: Any) -> None:

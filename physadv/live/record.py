@@ -42,6 +42,7 @@ class RecordSettings(Settings):
     """How a recording is made."""
 
     clean: bool = Field(default=False, description="write the untouched camera video too")
+    overwrite: bool = Field(default=False, description="replace a recording of the same name, all files of it")
     crf: int = Field(default=21, ge=0, le=51, description="H.264 quality; lower is better and larger")
 
 
@@ -80,6 +81,7 @@ class Recorder:
         self._clock = VideoClock()
         self._pending: dict[str, Any] | None = None
         _spare_source(self.paths, str(self._session.get("source", "")))
+        self.paths.check_free(overwrite=self.settings.overwrite)
         try:
             self.paths.clear()
             self._save_session(ended=False)

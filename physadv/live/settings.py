@@ -53,6 +53,7 @@ class LiveSettings(CaptureSettings):
         description="write the annotated video here (.mp4) with its sidecar beside it, or the sidecar alone (.jsonl)",
     )
     record_clean: bool = Field(default=False, description="write the untouched camera video too")
+    overwrite: bool = Field(default=False, description="replace the recording that --record names, all files of it")
     wear: list[str] = Field(
         default=[],
         description="pattern put on every person: file or shipped name; repeatable, the first is worn, the page offers all",

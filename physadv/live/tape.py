@@ -10,6 +10,7 @@ from typing import Any
 from physadv.errors import RecordingError
 from physadv.live.record import Recorder, RecordSettings
 from physadv.live.vision import Shown
+from physadv.recording import Paths
 
 
 class Tape:
@@ -21,18 +22,18 @@ class Tape:
         self._recorder: Recorder | None = None
         self._last: dict[str, Any] = {}
 
-    def start(self, path: Path | None, *, clean: bool, session: dict[str, Any]) -> Path:
+    def start(self, path: Path | None, *, clean: bool, overwrite: bool = False, session: dict[str, Any]) -> Path:
         """Begin to record and return the video's path; a name by date and time unless given.
 
-        session: how it is made, for `session.json`.
+        overwrite: replace a recording of that name. session: how it is made, for `session.json`.
 
-        Raises: RecordingError if a recording is running, or the file cannot be made.
+        Raises: RecordingError if a recording is running, one of that name is there, or the file cannot be made.
         """
         with self._lock:
             if self._recorder is not None:
                 raise RecordingError(f"already recording to {self._last['path']}; stop that first")
             path = path or self._fresh()
-            self._recorder = Recorder(path, RecordSettings(clean=clean), session)
+            self._recorder = Recorder(path, RecordSettings(clean=clean, overwrite=overwrite), session)
             self._last = {"path": str(path), "since_s": time.time(), "clean": clean}
             return path
 
@@ -99,6 +100,6 @@ class Tape:
             raise RecordingError(f"{self._folder}: {why}; choose another with --recordings") from error
         base = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
         path, count = self._folder / f"{base}.mp4", 2
-        while path.exists():
+        while any(p.exists() for p in Paths.of(path).files()):
             path, count = self._folder / f"{base}-{count}.mp4", count + 1
         return path

@@ -18,6 +18,7 @@ from PIL import Image
 
 from physadv.cli import main
 from physadv.detect import weights
+from physadv.detect.tiny import BlobDetector
 from tests.live.scene import picture
 
 FAST = ["--backend", "torch", "--imgsz", "64"]
@@ -88,6 +89,12 @@ def test_a_folder_of_pictures_headless(photos: Path, tmp_path: Path, capsys: pyt
         (["--record", "film.avi"], ["--record", ".mp4"]),
         (["--backend", "abacus"], ["--backend"]),
         (["--detector", "/nowhere/model.pt"], ["model.pt"]),
+        (["--source", "browser"], ["--source browser: expected --ui web"]),
+        (["--record-clean"], ["--record-clean: expected a video by --record"]),
+        (["--record-clean", "--record", "v.jsonl"], ["--record-clean: expected a video by --record"]),
+        (["--overwrite"], ["--overwrite: expected a recording by --record"]),
+        (["--wear-size", "40"], ["--wear-size: expected a pattern by --wear"]),
+        (["--wear-from", "2"], ["--wear-from: expected a pattern by --wear"]),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
@@ -95,6 +102,38 @@ def test_impossible_flags(argv: list[str], words: list[str], capsys: pytest.Capt
     source = [] if "--source" in argv else ["--source", "sample", "--frames", "1"]
     argv = [*(w for w in source if not (w in ("--frames", "1") and "--frames" in argv)), *argv]
     refused(capsys, argv, *words)
+
+
+def test_a_recording_is_not_recorded_over(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor is the clean video that one left, whatever the new one keeps; said before a model is loaded."""
+    argv = ["--source", str(photos), "--detector", "/nowhere/model.pt", "--record", str(tmp_path / "v.mp4")]
+    (tmp_path / "v.clean.mp4").write_bytes(b"dear")
+    refused(capsys, argv, "--record: ", "v.clean.mp4 exists; name another file, or give --overwrite")
+    refused(capsys, [*argv, "--overwrite"], "model.pt")
+    assert (tmp_path / "v.clean.mp4").read_bytes() == b"dear"
+
+
+def test_recordings_that_cannot_be_kept_are_said_at_the_start(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["live", "--source", str(photos), "--recordings", str(tmp_path / "file" / "y"), "--port", "0"]) == 2
+    assert "--recordings: expected a folder that can be written" in capsys.readouterr().err
+
+
+def test_a_stream_that_never_answers_is_said_and_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("physadv.live.demo.FIRST_TRIES", 2)
+    monkeypatch.setattr("physadv.detect.load_detector", lambda *_, **__: BlobDetector())
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
+        assert main(["live", "--ui", "none", "--source", url, "--frames", "2", "--open-timeout", "0.3"]) == 2
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == f"physadv live: {url}: no answer for 0.3 s (--open-timeout); trying again"
+    assert last.startswith(f"physadv live: --source {url}: no answer for 0.3 s (--open-timeout); no picture in 2 tries")
 
 
 def test_files_that_are_no_pictures(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +161,7 @@ def test_weights_with_another_hash(
 def test_results_that_cannot_be_written(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, ["--source", str(photos), "--stats", str(tmp_path)], "--stats")
     (tmp_path / "file").write_text("")
-    refused(capsys, ["--source", str(photos), "--record", str(tmp_path / "file" / "v.mp4")], "v.mp4")
+    refused(capsys, ["--source", str(photos), "--record", str(tmp_path / "file" / "v.mp4")], "--record", "is a file")
 
 
 def test_a_port_in_use(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

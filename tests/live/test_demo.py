@@ -30,6 +30,34 @@ def test_a_file_is_shown_whole_and_in_order() -> None:
     assert stats["persons_total"] == 50
 
 
+class Gone:
+    """A live source that gives `count` pictures and then none."""
+
+    live = True
+    name = "gone"
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def read(self) -> Frame:
+        if not self.left:
+            raise CameraLost("gone: no answer")
+        self.left -= 1
+        return Frame(np.full((24, 32, 3), self.left, np.uint8), 0, time.monotonic_ns(), 0.0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_headless_a_source_that_never_answered_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("physadv.live.demo.FIRST_TRIES", 1)
+    with pytest.raises(SourceError, match="--source gone: no answer; no picture in 1 tries"):
+        finished(demo(Gone(0)))
+    # One that has given a picture may come back, and on a page another can be chosen.
+    assert finished(demo(Gone(1), seconds=0.5)).tally.frames == 1
+    assert finished(demo(Gone(0), seconds=0.5, ui="web")).tally.frames == 0
+
+
 def test_the_figures_have_their_names_and_are_json() -> None:
     stats = finished(demo(Film(20, without=frozenset({3, 4})))).stats()
     wanted = "frames_processed dropped fps age_ms stage_ms persons_total backend precision detector source"

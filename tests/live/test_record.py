@@ -62,8 +62,10 @@ def brightness(path: Path) -> list[tuple[float, float]]:
         ]
 
 
-def record_some(path: Path, count: int, *, clean: bool = True, size: tuple[int, int] = (64, 48)) -> Recorder:
-    recorder = Recorder(path, RecordSettings(clean=clean), {"source": "test"})
+def record_some(
+    path: Path, count: int, *, clean: bool = True, size: tuple[int, int] = (64, 48), overwrite: bool = False
+) -> Recorder:
+    recorder = Recorder(path, RecordSettings(clean=clean, overwrite=overwrite), {"source": "test"})
     for i in range(count):
         annotated = 255 - picture(i, size)
         assert recorder.write(frame(i, size=size), annotated, people(i), INFO, wait=True)
@@ -316,9 +318,26 @@ def test_a_failing_encoder_ends_the_recording_and_nothing_else(tmp_path: Path, m
     assert len(brightness(tmp_path / "v.mp4")) == len(list(read_lines(tmp_path / "v.jsonl"))) == 9
 
 
-def test_an_earlier_recording_of_the_name_is_replaced_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["v.mp4", "v.clean.mp4", "v.jsonl"])
+def test_an_earlier_recording_is_kept(left: str, tmp_path: Path) -> None:
+    (tmp_path / left).write_bytes(b"dear")
+    with pytest.raises(RecordingError, match=rf"--record: .*{left} exists; name another file, or give --overwrite"):
+        Recorder(tmp_path / "v.mp4")
+    with pytest.raises(RecordingError, match="exists"):
+        Recorder(tmp_path / "v.jsonl")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(left, b"dear")]
+
+
+def test_a_sidecar_alone_does_not_take_the_place_of_a_videos(tmp_path: Path) -> None:
+    record_some(tmp_path / "v.mp4", 2)
+    with pytest.raises(RecordingError, match=r"v\.jsonl belongs to .*v\.mp4"):
+        Recorder(tmp_path / "v.jsonl", RecordSettings(overwrite=True))
+    assert (tmp_path / "v.clean.mp4").exists()
+
+
+def test_with_overwrite_an_earlier_recording_of_the_name_is_replaced_whole(tmp_path: Path) -> None:
     record_some(tmp_path / "v.mp4", 5, clean=True)
-    record_some(tmp_path / "v.mp4", 3, clean=False)
+    record_some(tmp_path / "v.mp4", 3, clean=False, overwrite=True)
     assert not (tmp_path / "v.clean.mp4").exists()
     assert len(brightness(tmp_path / "v.mp4")) == 3
 
