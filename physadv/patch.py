@@ -108,7 +108,7 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
         data = path.read_bytes()
     except OSError as error:
         raise PatchError(f"{path}: cannot be read: {error.strerror}") from error
-    return patch_from_picture(data, name=path.stem, size_mm=size_mm)
+    return patch_from_picture(data, name=path.stem, size_mm=size_mm, where=str(path))
 
 
 def shipped_names() -> list[str]:
@@ -116,22 +116,24 @@ def shipped_names() -> list[str]:
     return sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
 
 
-def patch_from_picture(data: bytes, *, name: str, size_mm: float = 360.0) -> Patch:
+def patch_from_picture(data: bytes, *, name: str, size_mm: float = 360.0, where: str = "") -> Patch:
     """Return a patch from the bytes of a PNG or JPEG; physadv's own metadata is honoured.
 
-    name: what it is called unless its metadata says; characters that no file name should hold become dashes.
+    name: what it is called unless its metadata says; characters that no file name should hold become dashes. where: what
+    errors call it, such as its path; `name` unless given.
 
     Raises: PatchError.
     """
-    rgba = decode_picture_rgba(data, name=name, max_pixels=MAX_SIDE * MAX_SIDE, error=PatchError)
+    where = where or name
+    rgba = decode_picture_rgba(data, name=where, max_pixels=MAX_SIDE * MAX_SIDE, error=PatchError)
     meta = _png_metadata(data)
     h, w = rgba.shape[:2]
     size = (size_mm, size_mm * h / w)
     if "size_mm" in meta:
-        size = _pair(meta["size_mm"], name)
+        size = _pair(meta["size_mm"], where)
     target = meta.get("target", "chest")
     return Patch(
-        _named(meta["name"], name) if "name" in meta else file_name(name),
+        _named(meta["name"], where) if "name" in meta else file_name(name),
         np.ascontiguousarray(rgba[..., :3]),
         np.ascontiguousarray(rgba[..., 3]),
         size,

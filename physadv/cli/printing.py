@@ -9,9 +9,10 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.base import check_writable
 from physadv.controls import Control
 from physadv.errors import FabricationError
-from physadv.fabricate.poster import Printed, print_patch
+from physadv.fabricate.poster import Printed, cautions, print_name, print_patch
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize, Texels
 from physadv.fabricate.units import cm
 from physadv.patch import load_patch
@@ -36,29 +37,36 @@ class Command(BaseCommand):
     printer: str | None = Field(default=None, description=PrintSettings.model_fields["printer"].description)
     texels: Texels = Field(default="texel", description=PrintSettings.model_fields["texels"].description)
     out: Path | None = Field(
-        default=None, description="file to write, .pdf or .png; without it named after the pattern"
+        default=None,
+        description="file to write, .pdf or .png; without it named after pattern, size and the flags that change it",
     )
 
     def run(self) -> int:
         """Write the file and say what to do with it.
 
-        Raises: FabricationError if flags do not go together.
+        Raises: FabricationError if flags do not go together. SettingsError if the file cannot be written.
         """
         if self.for_person is None and self.model_fields_set & {"rule", "scale"}:
             raise FabricationError(
                 "--rule, --scale: only with --for-person, whose height they turn into a size; or use --size"
             )
+        if self.garment != "panels" and "shirt" in self.model_fields_set:
+            raise FabricationError("--shirt: only with --garment panels, whose size it is; leave it out")
         patch = load_patch(self.patch)
         settings = PrintSettings(**self.model_dump(exclude={"patch", "out"}))
         suffix = "png" if self.garment == "dtg" else "pdf"
-        stem = "-".join(word for word in (patch.name, self.control, self.garment) if word)
-        done = print_patch(patch, settings, self.out or Path(f"{stem}.{suffix}"))
-        _report(done, settings)
+        out = self.out or Path(f"{print_name(patch, settings)}.{suffix}")
+        if out.suffix:
+            check_writable("--out", out)
+        done = print_patch(patch, settings, out)
+        _report(done, settings, cautions(patch, settings))
         return 0
 
 
-def _report(done: Printed, settings: PrintSettings) -> None:
+def _report(done: Printed, settings: PrintSettings, warnings: tuple[str, ...]) -> None:
     console = Console(highlight=False, soft_wrap=True)
+    for text in warnings:
+        console.print(text, style="yellow", markup=False)
     width, height = done.size_mm
     what = "texture repeats every" if settings.garment == "panels" else "pattern"
     console.print(f"{what} {cm(width)} x {cm(height)} cm", markup=False)

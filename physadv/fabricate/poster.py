@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,7 @@ from physadv.fabricate.inks import Inks, cmyk, srgb
 from physadv.fabricate.layout import Layout, fitting_paper, plan
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.sheet import Legend, draw
-from physadv.fabricate.units import checked_size, length_mm, paper_mm, size_for_person
+from physadv.fabricate.units import checked_size, cm, length_mm, paper_mm, size_for_person
 from physadv.files import atomic_write
 from physadv.patch import Patch, srgb_profile
 from physadv.types import UInt8Array
@@ -75,6 +76,48 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     return checked_size(wanted, wanted * height / width)
 
 
+def print_name(patch: Patch, settings: PrintSettings) -> str:
+    """Return what the file of a print is called, without its ending: whatever tells it from another of the same pattern.
+
+    Raises: FabricationError as `printed_size` does.
+    """
+    words = (
+        patch.name,
+        settings.control,
+        settings.garment,
+        settings.shirt if settings.garment == "panels" else None,
+        f"{cm(printed_size(patch, settings)[0])}cm",
+        settings.paper,
+        "smooth" if settings.texels == "smooth" else None,
+        None if settings.printer is None else Path(settings.printer).stem,
+        None if settings.cmyk is None else f"cmyk-{settings.cmyk.stem}",
+    )
+    return re.sub(r"[^\w.+ -]+", "-", "-".join(word for word in words if word))
+
+
+def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
+    """Return what whoever asks for a print of a texture may not expect of it, in sentences; nothing for other patterns.
+
+    Raises: FabricationError as `printed_size` does.
+    """
+    if patch.target != "tshirt":
+        return ()
+    width, own = printed_size(patch, settings)[0], patch.size_mm[0]
+    out = []
+    if abs(width - own) > 0.01 * own:
+        flag = "--size" if settings.for_person is None else "--for-person"
+        out.append(
+            f"{flag}: {patch.name} was trained to repeat every {cm(own)} cm and now repeats every {cm(width)} cm, of which "
+            f"nothing is known; leave {flag} out to print what was trained"
+        )
+    if settings.garment != "panels":
+        out.append(
+            f"{patch.name} is a texture that repeats every {cm(width)} cm: this prints one tile of it; for a shirt to cut "
+            "and sew use --garment panels --shirt S, M, L, XL or XXL"
+        )
+    return tuple(out)
+
+
 def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
     """Return the pattern, or the control that was asked for in its place, in the colours that go to the printer.
 
@@ -113,7 +156,7 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
     """
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
-        raise FabricationError(f"--out: expected a name that ends in .pdf or .png, got {out.name!r}")
+        raise FabricationError(f"--out: expected a name that ends in .pdf or .png, got {str(out)!r}")
     size = printed_size(patch, settings)
     shown = what_to_print(patch, settings)
     if settings.garment == "dtg":

@@ -12,7 +12,7 @@ from physadv.capture import open_source
 from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import Latest, SourceState
 from physadv.defend import parse_pipeline
-from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SourceError
+from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SettingsError, SourceError
 from physadv.live.errands import Errands, Progress
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.figures import Tally
@@ -24,6 +24,7 @@ from physadv.live.vision import Shown, SwitchedOff, Vision
 from physadv.live.wardrobe import Wardrobe
 from physadv.live.watch import Guard
 from physadv.live.wearers import hiding
+from physadv.patch import Patch
 from physadv.settings import parse
 from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
@@ -71,10 +72,13 @@ class Demo:
     ) -> None:
         """source, detector: used in place of those that the settings name (a recording's, a test's).
 
-        Raises: PatchError, DefenceError, CalibrationError for what the settings name and is not there.
+        Raises: PatchError, DefenceError, CalibrationError for what the settings name and is not there. SettingsError for
+        the size of a texture, which has none.
         """
         self.settings = settings
         self.wardrobe = Wardrobe(settings.wear)
+        if settings.wear and settings.wear_size is not None:
+            _check_size(self.wardrobe.get(self.wardrobe.first[0]))
         self.measure = Measure(settings.camera) if settings.camera is not None else None
         self.notices = Notices()
         self.tally = Tally()
@@ -534,6 +538,19 @@ def _check_answers(feed: Feed) -> None:
     if isinstance(feed, Latest) and not feed.frames and feed.failures >= FIRST_TRIES:
         reason = feed.detail.split(";")[0]
         raise SourceError(f"--source {reason}; no picture in {feed.failures} tries; check the address and the camera")
+
+
+def _check_size(patch: Patch) -> None:
+    """Do nothing for a pattern that can be worn at any size.
+
+    Raises: SettingsError for a texture: another size would be another period than it was trained with.
+    """
+    if patch.target == "tshirt":
+        every = f"{patch.size_mm[0] / 10:g} cm"
+        raise SettingsError(
+            f"--wear-size: {patch.name} is a texture that repeats every {every}, worn as a whole T-shirt, which is as "
+            "large as its wearer; leave the size out"
+        )
 
 
 def _discard(kind: str, value: Any) -> None:

@@ -8,10 +8,10 @@ import pytest
 from physadv.cli import main
 from physadv.errors import FabricationError
 from physadv.fabricate.layout import row_name
-from physadv.fabricate.poster import print_patch, printed_size
+from physadv.fabricate.poster import cautions, print_name, print_patch, printed_size
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.units import length_mm, paper_mm, size_for_person
-from physadv.patch import Patch
+from physadv.patch import Patch, load_patch
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,56 @@ def test_a_rule_without_a_person_is_refused(
     assert main(["print", "chest-v1", *flags, "--out", str(tmp_path / "x.pdf")]) == 2
     assert "--for-person" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("chest-v1 --shirt L", "--shirt: only with --garment panels"),
+        ("chest-v1 --out .", "--out: expected a name that ends in .pdf or .png, got '.'"),
+        ("chest-v1 --out file/x.pdf", "--out: expected a folder that can be written, got 'file': it is a file"),
+        ("chest-v1 --out folder.pdf", "--out: folder.pdf is a folder; expected a file name"),
+        ("notes.md", "notes.md: not a picture"),
+    ],
+)
+def test_one_line_names_the_flag_or_the_file(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.pdf").mkdir()
+    (tmp_path / "notes.md").write_text("# no picture")
+    assert main(["print", *words.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"physadv print: {message}")
+    assert not any(p.is_file() and p.stat().st_size > 20 for p in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "cells-36cm"),
+        ({"size": "18.5cm", "control": "grey"}, "cells-grey-18.5cm"),
+        ({"garment": "panels", "shirt": "L", "printer": "calib/printers/desk.json"}, "cells-panels-L-36cm-desk"),
+        ({"paper": "300x400 mm", "texels": "smooth", "cmyk": "a/fogra.icc"}, "cells-36cm-300x400 mm-smooth-cmyk-fogra"),
+    ],
+)
+def test_prints_that_differ_have_names_that_differ(cells: Patch, values: dict[str, Any], name: str) -> None:
+    assert print_name(cells, PrintSettings.model_validate(values)) == name
+
+
+def test_what_a_print_of_a_texture_is_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["print", "shirt-v2", "--size", "10cm"]) == 0
+    said = capsys.readouterr().out
+    assert "--size: shirt-v2 was trained to repeat every 20 cm and now repeats every 10 cm" in said
+    assert "is a texture that repeats every 10 cm: this prints one tile of it; for a shirt to cut and sew use" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["shirt-v2-10cm.pdf"]
+    assert main(["print", "chest-v1", "--size", "10cm"]) == 0
+    assert "texture" not in capsys.readouterr().out
+    assert cautions(load_patch("shirt-v2"), PrintSettings(garment="panels")) == ()
 
 
 def test_a_profile_that_is_none_is_refused(cells: Patch, tmp_path: Path) -> None:
