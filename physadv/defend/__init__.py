@@ -54,7 +54,7 @@ PRESETS: dict[str, str] = {
 
 
 def parse_pipeline(text: str) -> Pipeline:
-    """Return the pipeline for `lgs:threshold=.1;k=3,persistence`, a preset (`fast`, `balanced`, `certified`) or `none`.
+    """Return the pipeline for `lgs:threshold=.1+step=3,persistence`, a preset (`fast`, `balanced`, `certified`) or `none`.
 
     Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
     """

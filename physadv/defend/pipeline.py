@@ -1,7 +1,8 @@
-"""Several defences as one: read from text (`lgs:threshold=.1;smoothing=2,persistence`), ordered, wrapped."""
+"""Several defences as one: read from text (`lgs:threshold=.1+smoothing=2,persistence`), ordered, wrapped."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from physadv.errors import DefenceError, SettingsError
 from physadv.files import sha256_of
 from physadv.settings import parse
 from physadv.types import Detector, GradientDetector
+
+# Between parameters: a plus, which no shell takes for its own, or a semicolon as in older files. A plus within a value
+# (`1e+3`, `views=plain+flip`) is followed by no `name=`.
+BETWEEN = re.compile(r";|\+(?=\s*[A-Za-z_][\w-]*\s*=)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,9 @@ class Pipeline:
 def parse_pipeline(
     text: str, registry: Mapping[str, type[Defence]], presets: Mapping[str, str] | None = None
 ) -> Pipeline:
-    """Return the pipeline for `name[:parameter=value;...],...`, a preset's name, or `none`.
+    """Return the pipeline for `name[:parameter=value+parameter=value...],...`, a preset's name, or `none`.
+
+    `;` between parameters is read too.
 
     Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
     """
@@ -117,10 +124,10 @@ def parse_pipeline(
 
 def _values(name: str, text: str) -> dict[str, str]:
     out = {}
-    for word in filter(None, (w.strip() for w in text.split(";"))):
+    for word in filter(None, (w.strip() for w in BETWEEN.split(text))):
         key, equals, value = word.partition("=")
         if not equals:
-            raise DefenceError(f"--defend {name}: expected parameter=value;..., got {word!r}")
+            raise DefenceError(f"--defend {name}: expected parameter=value+parameter=value..., got {word!r}")
         out[key.strip().replace("-", "_")] = value.strip()
     return out
 
@@ -131,5 +138,5 @@ def _text(defence: Defence) -> str:
         for key, info in type(defence).model_fields.items()
         if getattr(defence, key) != info.default
     }
-    values = ";".join(f"{k}={v}" for k, v in changed.items())
+    values = "+".join(f"{k}={v}" for k, v in changed.items())
     return f"{defence.name}:{values}" if values else defence.name

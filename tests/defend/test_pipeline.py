@@ -20,8 +20,26 @@ def test_none_is_the_detector_itself() -> None:
 
 def test_parameters_are_read_and_written_back() -> None:
     pipeline = parse_pipeline("jpeg:quality=40, persistence:keep=.08;birth=.6")
-    assert pipeline.text == "jpeg:quality=40,persistence:birth=0.6;keep=0.08"
+    assert pipeline.text == "jpeg:quality=40,persistence:birth=0.6+keep=0.08"
     assert parse_pipeline(pipeline.text).text == pipeline.text
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("vote:agree=2+merge=mean", "vote:merge=mean+agree=2"),
+        ("vote:agree=2;merge=mean", "vote:merge=mean+agree=2"),
+        ("vote:views=plain+flip+agree=2", "vote:views=plain+flip+agree=2"),
+        ("noise:sigma=1e+1+seed=2", "noise:sigma=10.0+seed=2"),
+        ("jpeg:quality=+40", "jpeg:quality=40"),
+        ("objectseeker:whole-conf=.3 + per-frame=2", "objectseeker:whole_conf=0.3+per_frame=2"),
+    ],
+)
+def test_a_plus_or_a_semicolon_between_parameters(text: str, canonical: str) -> None:
+    """No shell takes a plus for its own: what is printed can be typed without quotes."""
+    assert parse_pipeline(text).text == canonical
+    assert not set(canonical) & set(" ;&|<>()$`\\\"'*?[]#~!{}")
+    assert parse_pipeline(canonical).text == canonical
 
 
 @pytest.mark.parametrize(

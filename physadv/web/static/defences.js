@@ -4,19 +4,22 @@ import { byId, el, say, toast } from "./dom.js";
 // While a slider moves only where it comes to rest is worth a change of the defence.
 const REST_MS = 120;
 
-/** Reads "name:key=value;key=value,name" into a Map of name -> {key: text}. */
+// A plus within a value (1e+3, views=plain+flip) is followed by no name; older files have semicolons.
+const BETWEEN = /;|\+(?=\s*[A-Za-z_][\w-]*\s*=)/;
+
+/** Reads "name:key=value+key=value,name" into a Map of name -> {key: text}. */
 export function parsePipeline(text) {
   const out = new Map();
   for (const word of text.split(",").filter(Boolean)) {
     const [name, values = ""] = splitOnce(word.trim(), ":");
-    out.set(name, Object.fromEntries(values.split(";").filter(Boolean).map((pair) => splitOnce(pair, "="))));
+    out.set(name, Object.fromEntries(values.split(BETWEEN).filter(Boolean).map((pair) => splitOnce(pair, "="))));
   }
   return out;
 }
 
 export function writePipeline(pipeline) {
   return [...pipeline].map(([name, values]) => {
-    const pairs = Object.entries(values).map(([key, value]) => `${key}=${value}`).join(";");
+    const pairs = Object.entries(values).map(([key, value]) => `${key}=${value}`).join("+");
     return pairs ? `${name}:${pairs}` : name;
   }).join(",");
 }
