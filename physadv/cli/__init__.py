@@ -6,13 +6,13 @@ import sys
 from importlib import import_module
 
 from physadv import __version__
-from physadv.cli.base import execute
+from physadv.cli.base import did_you_mean, execute
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "live": ("physadv.cli.live", "camera demo: detector, worn patch, defences, recording"),
     "replay": ("physadv.cli.replay", "show a recording with its boxes on the page"),
     "doctor": ("physadv.cli.doctor", "what was found on this machine and what to do about what is missing"),
-    "train": ("physadv.cli.train", "train a printable patch or T-shirt pattern by EOT"),
+    "train": ("physadv.cli.train", "train a printable pattern by expectation over transformation (EOT)"),
     "preview": ("physadv.cli.preview", "contact sheet of what EOT shows the detector"),
     "learn": ("physadv.cli.learn", "train a defence's small network on your own clean pictures or camera minute"),
     "evaluate": ("physadv.cli.evaluate", "score patches and defences on held-out people, with controls"),
@@ -33,6 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] in ("-V", "--version"):
         print(f"physadv {__version__}")
         return 0
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
+        if len(words) == 1:
+            print(usage())
+            return 0
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in COMMANDS:
@@ -42,13 +47,28 @@ def main(argv: list[str] | None = None) -> int:
                 return 130
             return execute(name, command, words[length:])
     two_words = [c for c in COMMANDS if c.split()[0] == words[0]]
-    known = ", ".join(two_words or COMMANDS)
-    print(f"physadv: unknown command {' '.join(words[:2])!r}; expected one of {known}", file=sys.stderr)
+    if two_words and {"-h", "--help"} & set(words[1:]) and len(words) == 2:
+        print(f"usage: physadv {words[0]} COMMAND [flags]\n\n{_rows(two_words)}")
+        return 0
+    print(f"physadv: {_unknown(words[:2], two_words)}", file=sys.stderr)
     return 2
 
 
 def usage() -> str:
     """Return the overview that `physadv --help` prints."""
-    width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
-    return f"usage: physadv COMMAND [flags]   (physadv COMMAND --help for its flags)\n\n{rows}"
+    return f"usage: physadv COMMAND [flags]   (physadv COMMAND --help for its flags)\n\n{_rows(list(COMMANDS))}"
+
+
+def _unknown(words: list[str], two_words: list[str]) -> str:
+    """Return what to say of a command that is not there. two_words: those that begin with its first word."""
+    said = " ".join(words if two_words else words[:1])
+    # Of two words the first is right: all of them would be near.
+    seconds = [c.split()[1] for c in two_words]
+    hint = did_you_mean(words[-1] if two_words else said, seconds or COMMANDS)
+    known = ", ".join(two_words or COMMANDS)
+    return f"unknown command {said!r}{hint or f'; expected one of {known}'}"
+
+
+def _rows(names: list[str]) -> str:
+    width = max(map(len, names))
+    return "\n".join(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -15,6 +16,7 @@ from physadv.arrays import pixels_sha256, read_picture
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
+from physadv.cli.side import imgsz_field, rounded_side
 from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -29,11 +31,19 @@ from physadv.patch import SHIPPED, Patch, load_patch, save_tensors
 class Command(BaseCommand):
     """Say how large a print appears to the detector, what to expect there, and what size or distance would do."""
 
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "print and place": ("distance", "size", "person_height", "wanted"),
+        "camera": ("fov", "resolution", "camera", "imgsz"),
+        "measuring a size curve": ("measure", "images", "labels", "detector"),
+    }
+    examples: ClassVar[tuple[str, ...]] = ("physadv advise chest-v3 --distance 2m --size 40cm --resolution 1280x720",)
+
     patch: CliPositionalArg[str] = Field(description="a shipped name (chest-v1), a patch file or a run folder")
-    distance: str = Field(default="3m", description="from camera to person")
+    distance: str = Field(default="3m", description="from camera to person in metres, or with its unit")
     size: str | None = Field(
         default=None,
-        description="printed width, such as 40cm; without it the pattern's own. A T-shirt is as large as its wearer",
+        description="printed width in cm, or with its unit (400mm); without it the pattern's own. A T-shirt "
+        "is as large as its wearer",
     )
     fov: float | None = Field(
         default=None, description="degrees that the camera sees from left to right; 60 unless given"
@@ -42,8 +52,8 @@ class Command(BaseCommand):
     resolution: str | None = Field(
         default=None, description="the camera's picture, such as 1280x720; 640x480 unless given"
     )
-    imgsz: int = Field(default=640, ge=32, le=4096, description="long side of the picture that the detector is given")
-    person_height: str = Field(default="170cm", description="height of the wearer")
+    imgsz: int = imgsz_field(640)
+    person_height: str = Field(default="170cm", description="height of the wearer in cm, or with its unit")
     wanted: float = Field(default=0.5, description="share of people who should be hidden for a size to do")
     measure: bool = Field(
         default=False, description="measure the pattern's size curve on --images and keep it in its .safetensors file"
@@ -60,10 +70,10 @@ class Command(BaseCommand):
         Raises: FabricationError if flags do not go together.
         """
         patch = load_patch(self.patch)
-        width = width_cm(patch, None if self.size is None else length_mm(self.size, name="--size") / 10)
+        width = width_cm(patch, None if self.size is None else length_mm(self.size, name="--size", unit="cm") / 10)
         optics = self._optics()
-        distance = length_mm(self.distance, name="--distance") / 1000
-        person = length_mm(self.person_height, name="--person-height") / 10
+        distance = length_mm(self.distance, name="--distance", unit="m") / 1000
+        person = length_mm(self.person_height, name="--person-height", unit="cm") / 10
         if self.measure:
             patch = self._measured(patch)
         elif self.images is not None:
@@ -102,9 +112,10 @@ class Command(BaseCommand):
             profile.check_age()
             if self.resolution is not None:
                 profile.check_size(*_resolution(self.resolution))
-            return Optics(profile.width, profile.height, profile.focal_px, self.imgsz)
+            return Optics(profile.width, profile.height, profile.focal_px, rounded_side(self.imgsz, "physadv advise"))
         width, height = _resolution(self.resolution or "640x480")
-        return Optics.from_fov(width, height, 60.0 if self.fov is None else self.fov, self.imgsz)
+        side = rounded_side(self.imgsz, "physadv advise")
+        return Optics.from_fov(width, height, 60.0 if self.fov is None else self.fov, side)
 
     def _measured(self, patch: Patch) -> Patch:
         """Return the patch with its size curve, saved where records are kept."""

@@ -9,9 +9,11 @@ import tomllib
 import types
 import typing
 from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -23,12 +25,19 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
+from physadv.cli.help import flag_name, is_positional, page
 from physadv.errors import PhysadvError, SettingsError
 from physadv.settings import one_line
 
 
 class Command(BaseSettings):
-    """A verb: its fields are its flags. `--config FILE` (TOML or YAML) gives defaults that flags override."""
+    """A verb: its fields are its flags. `--config FILE` (TOML or YAML) gives defaults that flags override.
+
+    groups: headings of its help page and the fields under each, most used first. examples: lines to type that work.
+    """
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {}
+    examples: ClassVar[tuple[str, ...]] = ()
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -62,24 +71,19 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
     """Return the exit code of one verb, with every user error printed on one line to stderr."""
     label = f"physadv {name}"
     try:
-        argv, defaults = _take_config(argv)
-        named = type(
-            command.__name__,
-            (command,),
-            {
-                "__module__": command.__module__,
-                "__doc__": command.__doc__,
-                "model_config": SettingsConfigDict(cli_prog_name=label, cli_exit_on_error=False),
-            },
-        )
-        return CliApp.run(named, cli_args=_whole_lists(command, argv), **defaults).run()
+        if {"-h", "--help"} & set(argv):
+            print(page(label, command))
+            return 0
+        return parsed(name, command, argv).run()
     except ValidationError as error:
         message = one_line(error, what=label, kebab=True)
     except BrokenPipeError:
         # The reader went away (`physadv doctor | head`). Point stdout elsewhere, or Python's last flush would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (PhysadvError, PydanticSettingsError) as error:
+    except PydanticSettingsError as error:
+        message = f"{label}: {_parse_error(str(error), command)}"
+    except PhysadvError as error:
         message = f"{label}: {error}"
     except OSError as error:
         message = f"{label}: {error.filename or 'file'}: {error.strerror or error}"
@@ -89,6 +93,48 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
         return int(stop.code or 0)
     print(" ".join(message.split()), file=sys.stderr)
     return 2
+
+
+def parsed(name: str, command: type[Command], argv: list[str]) -> Command:
+    """Return a verb with its flags as `argv` and the file of `--config` give them.
+
+    Raises: SettingsError if the file is no readable TOML or YAML table.
+    """
+    argv, defaults = _take_config(argv)
+    named = type(
+        command.__name__,
+        (command,),
+        {
+            "__module__": command.__module__,
+            "__doc__": command.__doc__,
+            "model_config": SettingsConfigDict(cli_prog_name=f"physadv {name}", cli_exit_on_error=False),
+        },
+    )
+    return CliApp.run(named, cli_args=_whole_lists(command, argv), **defaults)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean live?` for a word that is nearly one of those known, else ""."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def each_apart(values: Sequence[str]) -> list[str]:
+    """Return each name or path by itself where a value holds several between commas; a path with a comma stays whole."""
+    # Of a list too long to be a name `Path.exists` raises; this one says that there is no such file.
+    names = [n.strip() for v in values for n in ([v] if os.path.exists(v) else v.split(","))]  # noqa: PTH110
+    return [n for n in names if n]
+
+
+def _parse_error(text: str, command: type[Command]) -> str:
+    """Return what is wrong with the words of a command line, naming the flag that may have been meant."""
+    text = text.removeprefix("error parsing CLI: ")
+    _, unrecognised, words = text.partition("unrecognized arguments: ")
+    if not unrecognised:
+        return text
+    flag = words.split()[0].partition("=")[0]
+    flags = [flag_name(n, info) for n, info in command.model_fields.items() if not is_positional(info)]
+    return f"{text}{did_you_mean(flag, flags) or '; --help shows what is taken'}"
 
 
 def checked_png(flag: str, path: Path | None) -> None:
@@ -163,19 +209,27 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _whole_lists(command: type[Command], argv: list[str]) -> list[str]:
     """Return argv with each value of a repeatable text flag as a JSON list of one.
 
-    pydantic-settings splits list values at commas; a path or a defence pipeline (`lgs,persistence`) may hold one.
+    pydantic-settings splits list values at commas; a path or a defence pipeline (`lgs,persistence`) may hold one. Where no
+    word stands by itself a flag takes all that follow it (`--images a b`); elsewhere the next one could be such a word.
     """
-    flags = {
-        f"--{name.replace('_', '-')}" for name, info in command.model_fields.items() if _is_text_list(info.annotation)
-    }
+    fields = command.model_fields
+    flags = {flag_name(name, info) for name, info in fields.items() if _is_text_list(info.annotation)}
+    several = not any(is_positional(info) for info in fields.values())
     out: list[str] = []
-    for position, word in enumerate(argv):
+    taking = ""
+    for word in argv:
         head, equals, value = word.partition("=")
         if head in flags and equals:
             out.append(f"{head}={json.dumps([value])}")
-        elif position and argv[position - 1] in flags:
-            out.append(json.dumps([word]))
+            taking = head if several else ""
+        elif word in flags:
+            taking = word
+            out.append(word)
+        elif taking and not word.startswith("-"):
+            out += [json.dumps([word])] if out[-1] == taking else [taking, json.dumps([word])]
+            taking = taking if several else ""
         else:
+            taking = ""
             out.append(word)
     return out
 

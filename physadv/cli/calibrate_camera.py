@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from rich.console import Console
 
 from physadv.arrays import write_png
@@ -24,6 +24,7 @@ from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable, checked_png
 from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
+from physadv.fabricate.units import length_in
 from physadv.types import Frame, Source, UInt8Array
 from physadv.web.calibrate import Desk
 from physadv.web.serve import PageServer
@@ -35,14 +36,31 @@ class Command(BaseCommand):
     First print the board: `--sheet board.pdf` (also in calib/boards) and glue it to something flat.
     """
 
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "camera": ("name", "source", "out", "preview", "note"),
+        "board": ("board", "square_mm", "marker_mm", "dictionary", "sheet", "paper"),
+        "page": ("ui", "host", "port", "seconds"),
+        "camera details": ("width", "height", "exposure", "lock_exposure", "white_balance", "lock_white_balance"),
+    }
+    examples: ClassVar[tuple[str, ...]] = (
+        "physadv calibrate camera --sheet board.pdf",
+        "physadv calibrate camera --name desk --source 0 --square-mm 26.8mm",
+    )
+
     name: str = Field("camera", description="name of the camera, for the profile")
     source: str = Field("auto", description="webcam, address, video, picture folder or glob, as of `physadv live`")
     board: str = Field("a4", description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10")
     square_mm: float | None = Field(
-        None, gt=0, le=1000, description="side of a square in mm as measured on the print; the board's own unless given"
+        None,
+        gt=0,
+        le=1000,
+        description="side of a square as measured on the print, in mm or with its unit; the board's own unless given",
     )
     marker_mm: float | None = Field(
-        None, gt=0, le=1000, description="side of a marker in mm as measured on the print; in proportion unless given"
+        None,
+        gt=0,
+        le=1000,
+        description="side of a marker as measured on the print, in mm or with its unit; in proportion unless given",
     )
     dictionary: Literal["4x4", "5x5", "6x6", "7x7"] | None = Field(
         None, description="family of markers on the board; 5x5 unless given"
@@ -72,6 +90,8 @@ class Command(BaseCommand):
     )
     out: Path | None = Field(None, description="profile to write; without it calib/cameras/NAME.json")
     preview: Path | None = Field(None, description="also write a .png of a view before and after undistortion")
+
+    _lengths = field_validator("square_mm", "marker_mm", mode="before")(length_in("mm"))
 
     def run(self) -> int:
         """Return 0 when the sheet or the profile is written.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 from rich.console import Console
@@ -31,6 +32,11 @@ class Command(BaseCommand):
     First `--chart chart.pdf`, print it, photograph it; then `--photo PHOTO`. Or `--digital DIR --photo DIR` with whole
     cropped plates under the same names.
     """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "physadv calibrate colour --chart chart.pdf",
+        "physadv calibrate colour --photo chart.jpg --printer desk-paper --camera desk",
+    )
 
     chart: Path | None = Field(None, description="write the chart to print (.pdf or .png) and end")
     photo: list[Path] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from pydantic import Field
 from rich.console import Console
@@ -17,6 +18,8 @@ STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}
 
 class Command(base.Command):
     """What was found on this machine and what to do about each thing missing; exits 0 if the demo can run."""
+
+    examples: ClassVar[tuple[str, ...]] = ("physadv doctor --json",)
 
     as_json: bool = Field(default=False, alias="json", description="print one JSON object instead of a table")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -15,7 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_folder
-from physadv.cli.scoreboard import show_cells, show_video, table_console
+from physadv.cli.scoreboard import show_cells, show_video
+from physadv.cli.side import imgsz_field, rounded_side
+from physadv.cli.tables import table_console
 from physadv.dataset import split_pictures
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
@@ -48,8 +50,21 @@ ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
 class Command(BaseCommand):
     """Score patterns beside the same-size controls none, grey, white, noise and shuffled; always in float32."""
 
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("images", "video", "labels", "every", "held_out", "min_area"),
+        "run": ("out", "detector", "imgsz", "conf", "grid", "resamples", "seed", "device"),
+        "how patterns are worn": ("scale", "rule", "at"),
+        "defences": ("defend", "clean_video", "certify"),
+        "adaptive attacks": ("adaptive", "restarts", "attack_steps", "attack_views", "score_share"),
+    }
+    examples: ClassVar[tuple[str, ...]] = (
+        "physadv evaluate chest-v1,chest-v3 --images photos --held-out",
+        "physadv evaluate chest-v3 --video clip.mp4 --defend balanced --out clip",
+    )
+
     patches: CliPositionalArg[list[str]] = Field(
-        default=[], description="shipped names, patch files, pictures or run folders"
+        default=[],
+        description="shipped names, patch files, pictures or run folders: several as words, or between commas",
     )
     images: Path | None = Field(default=None, description="folder of photographs, or a YOLO data set")
     labels: Path | None = Field(
@@ -58,16 +73,30 @@ class Command(BaseCommand):
     video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
     every: int = Field(default=1, ge=1, description="with --video: take every n-th frame")
     held_out: bool = Field(default=False, description="leave out pictures that any of the patterns was trained on")
-    rule: Rule = Field(default="area", description=FIELDS["rule"].description)
-    scale: float | None = Field(default=None, description=f"{FIELDS['scale'].description}; .35, or .65 with --video")
+    rule: Rule = Field(
+        default="area",
+        description="what --scale is a fraction of, of the person's box: sqrt(width x height), as in train, "
+        "since boxes of "
+        "people who sit or bend differ least in it; diagonal, or height (print, with a standing person, has diagonal)",
+    )
+    scale: float | None = Field(
+        default=None, description="side of the pattern as a fraction of --rule; .35 unless given, .65 with --video"
+    )
     at: str | None = Field(
-        default=None, description=f"{FIELDS['at'].description}; 0.42, chest with --video, shirt for T-shirts"
+        default=None,
+        description="centre down the person's box, 0 top, 1 bottom; or chest, by keypoints; or shirt, cut "
+        "anywhere. Unless "
+        "given: .42 on photographs, as patterns are trained; chest with --video, where heads and hips are cut off; shirt "
+        "for T-shirts",
     )
     detector: str = Field(default=DEFAULT_DETECTOR, description="detectors by name or path, separated by commas")
-    imgsz: int = Field(default=640, description=FIELDS["imgsz"].description)
+    imgsz: int = imgsz_field(640)
     min_area: float = Field(default=0.02, description=FIELDS["min_area"].description)
     grid: Literal["none", "robust"] = Field(default="none", description="robust: 16 conditions more, fixed and seeded")
-    defend: list[str] = Field(default=[], description="a defence, preset or pipeline (repeatable)")
+    defend: list[str] = Field(
+        default=[],
+        description="a defence, preset or pipeline, as in live; repeatable, each is scored: see physadv defences",
+    )
     adaptive: bool = Field(
         default=False, description="train patterns through each defence, on pictures that are then not scored"
     )
@@ -80,7 +109,8 @@ class Command(BaseCommand):
         default=0.25,
         gt=0,
         lt=1,
-        description="with --adaptive: share of the photographs that is scored, unless the patterns' own split says which",
+        description="with --adaptive: share of the photographs that is scored, unless the patterns' own split "
+        "says which",
     )
     certify: bool = Field(
         default=False,
@@ -92,7 +122,9 @@ class Command(BaseCommand):
     seed: int = Field(default=0, description=FIELDS["seed"].description)
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")
     out: Path = Field(
-        default=Path("evaluation"), description="folder for results.json, run.json, report.md and pictures"
+        default=Path("evaluation"),
+        description="folder for results.json, run.json, report.md and pictures",
+        json_schema_extra={"metavar": "FOLDER"},
     )
 
     def run(self) -> int:
@@ -264,8 +296,9 @@ class Command(BaseCommand):
         if not names:
             raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
         _called(names)
-        fields = ("rule", "imgsz", "min_area", "conf", "resamples", "seed", "device")
+        fields = ("rule", "min_area", "conf", "resamples", "seed", "device")
         values = {name: getattr(self, name) for name in fields}
+        values["imgsz"] = rounded_side(self.imgsz, "physadv evaluate")
         filmed = self.video is not None
         scale = self.scale if self.scale is not None else 0.65 if filmed else 0.35
         # A T-shirt's texture is worn as one, unless a square's size is asked for.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,7 @@ from physadv.capture import open_source
 from physadv.capture.reading import until_lost
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
+from physadv.cli.side import imgsz_field, rounded_side
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
@@ -35,6 +36,17 @@ class Command(BaseCommand):
     Use the file with `--defend blocks:weights=FILE`. Keep patterns out of the pictures: they would be learnt as normal.
     """
 
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("images", "source", "seconds", "every"),
+        "result": ("out", "seed"),
+        "blocks": ("imgsz", "steps"),
+        "erase": ("scenes", "passes", "patterns"),
+    }
+    examples: ClassVar[tuple[str, ...]] = (
+        "physadv learn erase --images photos --out mine.safetensors",
+        "physadv live --defend erase:weights=mine.safetensors",
+    )
+
     defence: CliPositionalArg[Literal["blocks", "erase"]] = Field(description="whose network: blocks or erase")
     images: Path | None = Field(
         None, description="folder of clean pictures or a YOLO data set (labels say where people are)"
@@ -43,7 +55,7 @@ class Command(BaseCommand):
     seconds: float = Field(60, gt=0, le=3600, description="how long to watch the source")
     every: float = Field(1.0, gt=0, le=60, description="seconds between the pictures kept")
     out: Path = Field(description="weights file to write (.safetensors)")
-    imgsz: int = Field(416, ge=64, le=2048, description="long side the network of the detector works at (blocks)")
+    imgsz: int = imgsz_field(416, text=", at which the detector will work (blocks)")
     steps: int = Field(3000, ge=1, le=200_000, description="optimiser steps (blocks)")
     scenes: int = Field(400, ge=8, le=100_000, description="random scenes (erase)")
     passes: int = Field(10, ge=1, le=1000, description="passes over the scenes (erase)")
@@ -67,7 +79,7 @@ class Command(BaseCommand):
         record: dict[str, Any] = {"pictures": len(photographs), **provenance()}
         start = time.monotonic()
         if self.defence == "blocks":
-            blocks = BlockTraining(steps=self.steps, imgsz=self.imgsz, seed=self.seed)
+            blocks = BlockTraining(steps=self.steps, imgsz=rounded_side(self.imgsz, "physadv learn"), seed=self.seed)
             net = train_blocks(
                 [p for p, _ in photographs], blocks, report=lambda s, e: console.print(f"step {s}: error {e:.5f}")
             )

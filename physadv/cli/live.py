@@ -6,11 +6,15 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import field_validator
 
 from physadv.capture.latest import SourceState
 from physadv.cli import base
+from physadv.cli.side import imgsz_field, rounded_side
 from physadv.errors import SettingsError, SourceError
+from physadv.fabricate.units import length_in
 from physadv.files import write_json
 from physadv.live.demo import Demo
 from physadv.live.settings import LiveSettings
@@ -22,13 +26,34 @@ from physadv.web.serve import PageServer
 class Command(base.Command, LiveSettings):  # type: ignore[misc]
     """Camera demo: find people, wear a pattern, switch defences on, record; on a page, in a window or headless."""
 
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "source": ("source", "camera", "seconds", "frames", "loop", "realtime"),
+        "detector": ("detector", "conf", "imgsz", "backend"),
+        "wear": ("wear", "wear_size", "wear_from"),
+        "defend": ("defend", "compare", "defence_limit"),
+        "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
+        "page": ("ui", "host", "port", "token"),
+        "camera details": ("width", "height", "fps", "mjpg", "exposure", "lock_exposure", "white_balance",
+                           "lock_white_balance", "open_timeout", "read_timeout", "seed"),
+    }  # fmt: skip
+    examples: ClassVar[tuple[str, ...]] = (
+        "physadv live --source sample --wear chest-v3",
+        "physadv live --wear chest-v3,shirt-v2 --wear-size 48cm --defend lgs:threshold=.4+smoothing=2,persistence",
+    )
+
+    imgsz: int = imgsz_field(640)
+
+    _apart = field_validator("wear")(base.each_apart)
+    _lengths = field_validator("wear_size", mode="before")(length_in("cm"))
+
     def run(self) -> int:
         """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C.
 
         Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written.
         SourceError for a source that never gave a picture.
         """
-        settings = LiveSettings(**{name: getattr(self, name) for name in LiveSettings.model_fields})
+        values = {name: getattr(self, name) for name in LiveSettings.model_fields}
+        settings = LiveSettings(**{**values, "imgsz": rounded_side(self.imgsz, "physadv live")})
         _check(settings)
         demo = Demo(settings)
         server = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import CliPositionalArg
 
 from physadv.arrays import write_png
@@ -23,11 +24,18 @@ from physadv.simulate.world import World
 class Command(base.Command):
     """Write a contact sheet: a pattern on people under the simulated world, with the detector's confidences."""
 
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("images", "labels"),
+        "views": ("framing", "strength", "columns", "rows", "view_size", "seed"),
+        "result": ("out", "detector"),
+    }
+    examples: ClassVar[tuple[str, ...]] = ("physadv preview chest-v3 --images photos --out preview.png",)
+
     patch: CliPositionalArg[str] = Field(
         description="a shipped name (chest-v1), a patch file, a picture or a run folder"
     )
     images: list[str] = Field(
-        default=[], description="folder of pictures or videos, YOLO data set, or video; repeatable, at least one"
+        default=[], description="folder of pictures or videos, YOLO data set, or video; repeatable, or between commas"
     )
     labels: Path | None = Field(None, description="folder of YOLO labels; without it the detector labels")
     out: Path = Field(Path("preview.png"), description="file to write, .png")
@@ -39,9 +47,11 @@ class Command(base.Command):
     )
     columns: int = Field(6, ge=1, le=20, description="views side by side")
     rows: int = Field(4, ge=1, le=20, description="rows of views; below them comes a row for each transform by itself")
-    size: int = Field(224, ge=64, le=640, multiple_of=32, description="side of a view in pixels")
+    view_size: int = Field(224, ge=64, le=640, multiple_of=32, description="side of a view in pixels")
     seed: int = Field(0, ge=0, lt=2**31, description="chooses views and draws; the same again gives the same sheet")
     detector: str = Field(DEFAULT_DETECTOR, description="model whose confidences are written in, by name or path")
+
+    _apart = field_validator("images")(base.each_apart)
 
     def run(self) -> int:
         """Draw the sheet and say where it is.
@@ -66,7 +76,7 @@ class Command(base.Command):
             wear=TrainSettings(target=patch.target, size_mm=patch.size_mm).wear,
             columns=self.columns,
             rows=self.rows,
-            size=self.size,
+            size=self.view_size,
             seed=self.seed,
             detector=load_gradient_detector(self.detector, device="cpu"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -21,6 +22,17 @@ from physadv.simulate.placement import Rule
 
 class Command(BaseCommand):
     """Print a pattern true to size: on sheets to cut and glue, as transfers, for a garment printer, or as cut panels."""
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "file and size": ("out", "size", "paper", "control"),
+        "size by a person": ("for_person", "rule", "scale"),
+        "garment": ("garment", "shirt"),
+        "colours": ("printer", "cmyk", "texels"),
+    }
+    examples: ClassVar[tuple[str, ...]] = (
+        "physadv print chest-v3 --size 48cm --paper a4",
+        "physadv print shirt-v2 --garment panels --shirt L",
+    )
 
     patch: CliPositionalArg[str] = Field(
         description="a shipped name (chest-v1), a patch file, a picture or a run folder"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -20,6 +20,8 @@ from physadv.web.serve import PageServer
 
 class Command(base.Command):
     """Show a recording with its boxes on the page, at its own speed; nothing is detected anew."""
+
+    examples: ClassVar[tuple[str, ...]] = ("physadv replay recordings",)
 
     session: CliPositionalArg[Path] = Field(description="any file of the recording, or the folder it is in")
     loop: int = Field(default=0, ge=0, description="play it this many times; 0 for ever")

@@ -12,14 +12,6 @@ from rich.table import Table
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.report import COLUMNS, VIDEO_COLUMNS, grid_mean, label, lost, shown
 
-# What a table is given where no terminal says how much room there is: a pipe or a file has more than 80 columns.
-PIPED = 160
-
-
-def table_console() -> Console:
-    """Return what prints tables: as wide as the terminal, wide into a pipe or a file."""
-    return Console(width=None if Console().is_terminal else PIPED)
-
 
 def show_cells(cells: Sequence[Cell], console: Console) -> None:
     """Print a table for each detector, the grid's means, and the doubts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import segno
@@ -22,10 +22,14 @@ from physadv.web.serve import PageServer
 class Command(BaseCommand):
     """Serve a page that shows a pattern at true size, after a bank card has told it how large the screen's pixels are."""
 
+    examples: ClassVar[tuple[str, ...]] = ("physadv show chest-v3 --size 20cm --host 0.0.0.0",)
+
     patch: CliPositionalArg[str] = Field(
         description="a shipped name (chest-v1), a patch file, a picture or a run folder"
     )
-    size: str | None = Field(default=None, description="shown width, such as 20cm; without it the pattern's own")
+    size: str | None = Field(
+        default=None, description="shown width in cm, or with its unit (200mm); without it the pattern's own"
+    )
     control: Control | None = Field(
         default=None, description="begin with a control of the same size; without it with the pattern"
     )
@@ -39,7 +43,7 @@ class Command(BaseCommand):
         name = wardrobe.first[0]
         patch = wardrobe.get(name)
         width, height = patch.size_mm
-        wanted = width if self.size is None else length_mm(self.size, name="--size")
+        wanted = width if self.size is None else length_mm(self.size, name="--size", unit="cm")
         checked_size(wanted, wanted * height / width)
         server = PageServer(None, host=self.host, port=self.port, wardrobe=wardrobe)
         server.start()

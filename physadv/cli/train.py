@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 # Threads that wait by spinning take the time of those that work as soon as anything else runs on the machine: measured
 # seven times slower beside three busy processes. To be set before torch is loaded.
@@ -38,6 +38,7 @@ from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError
+from physadv.fabricate.units import length_in
 from physadv.files import write_json
 from physadv.patch import Target
 from physadv.settings import parse
@@ -54,17 +55,47 @@ SHOWN = {
     "hidden25": "hidden25",
     "mean conf": "mean_max_conf",
 }
-DIALS = ("ink", "cloth", "geometry", "light", "erase", "sensor")
+# Flag -> the field of the simulated world. What hides parts is `erase` there; as a flag it would be taken for the defence.
+DIALS = {
+    "ink": "ink",
+    "cloth": "cloth",
+    "geometry": "geometry",
+    "light": "light",
+    "occlusion": "erase",
+    "sensor": "sensor",
+}
 
 
 class Command(base.Command):
-    """Train a printable patch or T-shirt pattern on people, and score it on people held out."""
+    """Train a printable patch or T-shirt pattern on people, and score it on people held out.
 
-    images: list[str] = Field(default_factory=list, description="folder of pictures or videos, YOLO data set, or video")
+    By expectation over transformation (EOT): in each step the pattern is put on people as cloth, camera and light would
+    show it, and made to hide them all the same.
+    """
+
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("images", "labels", "source", "seconds", "held_out"),
+        "run": ("out", "resume", "preset", "minutes", "steps", "detector", "mix", "through", "seed", "device", "precision",
+                "threads", "tensorboard"),
+        "pattern": ("target", "framing", "goal", "width_mm", "height_mm", "rule", "scale", "webcam_scale", "at", "start",
+                    "colours", "look", "look_weight", "region", "texels"),
+        "simulated world": ("strength", "ink", "cloth", "geometry", "light", "occlusion", "sensor", "camera", "printer"),
+        "optimiser (for experts)": ("lr", "batch", "accumulate", "crops", "warm", "starts", "worst_of", "pyramid", "margin",
+                                    "spread", "noise", "tv", "nps", "smooth"),
+    }  # fmt: skip
+    examples: ClassVar[tuple[str, ...]] = (
+        "physadv train --images photos --target chest --framing webcam --minutes 10 --out mine",
+        "physadv train --resume --out mine",
+    )
+
+    images: list[str] = Field(
+        default_factory=list,
+        description="folders of pictures or videos, YOLO data sets, or videos: several as words, or between commas",
+    )
     labels: Path | None = Field(None, description="folder of YOLO labels; without it the clean detector labels")
     source: str | None = Field(None, description="record this camera instead of --images, e.g. 0")
     seconds: float = Field(60, gt=0, le=3600, description="how long --source records")
-    out: Path = Field(Path("run"), description="folder of the run")
+    out: Path = Field(Path("run"), description="folder of the run", json_schema_extra={"metavar": "FOLDER"})
     resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
     preset: Preset = Field(
         "quick",
@@ -77,7 +108,8 @@ class Command(base.Command):
     framing: Framing = Field("street", description="street, webcam (the person fills the picture) or mixed")
     goal: Goal = Field("vanish", description="vanish, or missize: boxes that no longer fit")
     detector: list[str] = Field(
-        default_factory=lambda: [DEFAULT_DETECTOR], description="by name or path; repeatable, or separated by commas"
+        default_factory=lambda: [DEFAULT_DETECTOR],
+        description=f"by name or path; several as words, or between commas; {DEFAULT_DETECTOR} unless given",
     )
     mix: Mix = Field("mean", description="how several detectors are weighed: mean, max, minmax (learned)")
     through: str | None = Field(None, description="train through a defence pipeline's twin, e.g. lgs,median")
@@ -93,18 +125,41 @@ class Command(base.Command):
     cloth: float | None = Field(None, ge=0, le=3, description="dial of wrinkles and folds")
     geometry: float | None = Field(None, ge=0, le=3, description="dial of turns, perspective, size and offset")
     light: float | None = Field(None, ge=0, le=3, description="dial of light, shadows and glare")
-    erase: float | None = Field(None, ge=0, le=3, description="dial of parts that are hidden")
+    occlusion: float | None = Field(
+        None,
+        ge=0,
+        le=3,
+        description="dial of what hides parts of the print: forearms, bags, folds (in records: world.erase)",
+    )
     sensor: float | None = Field(None, ge=0, le=3, description="dial of blur, noise and compression")
     worst_of: int | None = Field(None, ge=1, le=8, description="draws of which the most harmful is trained on")
-    starts: int | None = Field(None, ge=1, le=16, description="random starts, of which the best goes on")
+    starts: int | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="patterns begun from different random colours; the one that does best on held-out people goes on",
+    )
     texels: int | None = Field(
         None, ge=8, le=512, description="texels along the pattern's side; 48 for prints in the street, else 64"
     )
-    pyramid: bool = Field(False, description="coarse and fine parameters that add up")
+    pyramid: bool = Field(
+        False, description="add a coarse grid of colours to the fine one, so that large shapes are found sooner"
+    )
     batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
-    accumulate: int | None = Field(None, ge=1, le=64, description="parts in which a batch is computed")
+    accumulate: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="compute each batch in so many parts: less memory, the same step; divides --batch",
+    )
     crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,256,320")
-    warm: float | None = Field(None, ge=0, le=1, description="share of the steps on views of the first size alone")
+    warm: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of the steps, at the start, on many views of the first size of --crops alone; .4 "
+        "unless given",
+    )
     lr: float | None = Field(None, gt=0, le=1, description="learning rate of the pattern's texels; .08 unless given")
     margin: float | None = Field(
         None, ge=-5, le=10, description="logits below minus this are low enough; 1.5, before a webcam 2.5"
@@ -113,9 +168,24 @@ class Command(base.Command):
         None, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
     )
     noise: float | None = Field(None, ge=0, le=1, description="noise under which colours are trained at first")
-    tv: float | None = Field(None, ge=0, description="weight of the total variation")
-    nps: float | None = Field(None, ge=0, description="weight of the non-printability score")
-    smooth: float | None = Field(None, ge=0, description="weight of smoothness between texels")
+    tv: float | None = Field(
+        None,
+        ge=0,
+        description="weight of the total variation: how much patches of even colour are preferred to grain; "
+        ".02 unless given",
+    )
+    nps: float | None = Field(
+        None,
+        ge=0,
+        description="weight of the non-printability score: how much colours that printers can print are "
+        "preferred; .02 unless given",
+    )
+    smooth: float | None = Field(
+        None,
+        ge=0,
+        description="weight of the curvature between texels: how much gradual changes of colour are "
+        "preferred; 0 unless given",
+    )
     colours: int | None = Field(
         None, ge=0, le=64, description="hold the pattern to so many colours that print as intended"
     )
@@ -125,16 +195,24 @@ class Command(base.Command):
     start: str | None = Field(None, description="pattern to begin with, and its shape: a file or a shipped name")
     camera: str | None = Field(
         None,
-        description="camera profile of `physadv calibrate camera`: takes the lens out of what --source records (--images "
+        description="camera profile of `physadv calibrate camera`: takes the lens out of what --source "
+        "records (--images "
         "stay as they are), and must be the one through which --printer was measured",
     )
     printer: str | None = Field(
         None, description="printer profile of `physadv calibrate colour`: trains and scores the colours it prints"
     )
-    width_mm: float | None = Field(None, gt=0, le=5000, description="width of the print")
-    height_mm: float | None = Field(None, gt=0, le=5000, description="height of the print")
+    width_mm: float | None = Field(
+        None, gt=0, le=5000, description="width of the print in mm, or with its unit (36cm); unless given, by --target"
+    )
+    height_mm: float | None = Field(
+        None, gt=0, le=5000, description="height of the print in mm, or with its unit (36cm); unless given, the width"
+    )
     rule: Rule = Field(
-        "area", description="what the print's side is measured by: --scale times this of the person's box"
+        "area",
+        description="what --scale is a fraction of, of the person's box as the camera sees it: sqrt(width x "
+        "height), as in "
+        "evaluate, since boxes of people who sit or bend differ least in it (print, with a standing person, has diagonal)",
     )
     scale: float | None = Field(
         None, ge=0.02, le=2, description="side as a fraction of --rule; unless given, by --width-mm on a grown-up"
@@ -142,8 +220,20 @@ class Command(base.Command):
     webcam_scale: float | None = Field(
         None, ge=0.02, le=2, description="with --framing mixed: the same for people before a webcam"
     )
-    at: float | None = Field(None, ge=0, le=1, description="centre of the pattern down the person's box")
-    held_out: float | None = Field(None, gt=0, lt=1, description="share of pictures held out")
+    at: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="centre of the pattern down the person's box, 0 top, 1 bottom; .42 unless given, the "
+        "chest of somebody "
+        "who stands, at which evaluate scores photographs too",
+    )
+    held_out: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of pictures not trained on, by which the best step is chosen; .25 unless given",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the CPU or GPU computes in it")
     threads: int | None = Field(None, ge=1, le=256, description="CPU threads; the same number for the same result")
@@ -159,15 +249,16 @@ class Command(base.Command):
             raise SettingsError("--minutes: a run's steps are fixed at its start; leave it out with --resume")
         return (self._as_begun() if self.resume else self)._anchored()._go()
 
-    @field_validator("detector")
+    _lengths = field_validator("width_mm", "height_mm", mode="before")(length_in("mm"))
+
+    @field_validator("images", "detector")
     @classmethod
     def _apart(cls, values: list[str]) -> list[str]:
-        """Return each detector by itself; a path that holds a comma stays whole."""
-        # Of a list too long to be a name `Path.exists` raises; this one says that there is no such file.
-        names = [n.strip() for v in values for n in ([v] if os.path.exists(v) else v.split(","))]  # noqa: PTH110
-        if not any(names):
+        """Return each name or path by itself."""
+        names = base.each_apart(values)
+        if values and not names:
             raise ValueError("expected one name or path or more, got none")
-        return [n for n in names if n]
+        return names
 
     def _as_begun(self) -> Command:
         """Return the flags with which the run in --out was begun, and those given now over them.
@@ -294,7 +385,7 @@ class Command(base.Command):
         if self.width_mm or self.height_mm:
             side = self.width_mm or self.height_mm or 0.0
             values["size_mm"] = (self.width_mm or side, self.height_mm or side)
-        dials = {name: getattr(self, name) for name in DIALS if getattr(self, name) is not None}
+        dials = {field: getattr(self, flag) for flag, field in DIALS.items() if getattr(self, flag) is not None}
         if dials or self.strength is not None:
             world = TrainSettings().world if self.strength is None else World.of(self.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}

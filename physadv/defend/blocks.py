@@ -162,7 +162,7 @@ class BlockTraining(Settings):
     steps: int = Field(default=3000, ge=1, le=200_000, description="optimiser steps")
     batch: int = Field(default=1024, ge=16, le=65_536, description="blocks a step")
     rate: float = Field(default=3e-3, gt=0, le=0.1, description="highest learning rate")
-    imgsz: int = Field(default=416, ge=64, le=2048, description="long side to which pictures are scaled before cutting")
+    imgsz: int = Field(default=416, ge=32, le=4096, description="long side to which pictures are scaled before cutting")
     seed: int = Field(default=0, ge=0, description="of everything random")
 
 

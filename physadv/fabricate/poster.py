@@ -66,13 +66,13 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
         raise FabricationError("--size and --for-person: give one of the two; the person's height decides the size")
     width, height = patch.size_mm
     if settings.for_person is not None:
-        person = length_mm(settings.for_person, name="--for-person")
+        person = length_mm(settings.for_person, name="--for-person", unit="cm")
         # A pattern that is not square keeps the area of the square that the rule asks for.
         side = size_for_person(person, settings.rule, settings.scale)
         return checked_size(side * (width / height) ** 0.5, side * (height / width) ** 0.5)
     if settings.size is None:
         return checked_size(width, height)
-    wanted = length_mm(settings.size, name="--size")
+    wanted = length_mm(settings.size, name="--size", unit="cm")
     return checked_size(wanted, wanted * height / width)
 
 

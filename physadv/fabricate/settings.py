@@ -25,12 +25,15 @@ class PrintSettings(Settings):
         "Without it a4, and fit for PNG",
     )
     size: str | None = Field(
-        default=None, description="printed width, such as 36cm or 14in; without it the pattern's own"
+        default=None, description="printed width in cm, or with its unit (360mm, 14in); without it the pattern's own"
     )
-    for_person: str | None = Field(default=None, description="height of the wearer (170cm): size by --rule and --scale")
+    for_person: str | None = Field(
+        default=None, description="height of the wearer in cm, or with its unit (1.7m): size by --rule and --scale"
+    )
     rule: Rule = Field(
         default="diagonal",
-        description="what --scale is a fraction of: the standing person's sqrt(width x height), diagonal or height",
+        description="what --scale is a fraction of, of somebody who stands: sqrt(width x height), diagonal or height; the "
+        "diagonal with .2 gives 36 cm at 170 cm, what the area with .35 comes to in train and evaluate",
     )
     scale: float = Field(
         default=0.2,

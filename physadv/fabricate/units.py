@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from typing import Any
 
 from physadv.errors import FabricationError
 from physadv.simulate.placement import Rule
@@ -26,22 +28,38 @@ STANDING_ASPECT = 0.35
 # Below 2 cm no camera resolves a pattern; a pattern three metres wide is a mistyped one.
 SMALLEST_MM, LARGEST_MM = 20.0, 3000.0
 _UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": MM_PER_INCH, '"': MM_PER_INCH}
-_LENGTH = re.compile(r'\s*(-?\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
+_LENGTH = re.compile(r'\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*(mm|cm|m|in|")?\s*', re.IGNORECASE)
 _SIZE = re.compile(r'\s*([\d.]+)\s*x\s*([\d.]+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
 
 
-def length_mm(text: str, *, name: str) -> float:
-    """Return a length such as `36cm`, `360mm`, `0.36m` or `14in` in millimetres.
+def length_mm(text: str, *, name: str, unit: str) -> float:
+    """Return a length such as `36cm`, `360mm`, `0.36m`, `14in` or a plain number of `unit`s in millimetres.
 
-    Raises: FabricationError, calling the value `name`, if it is no positive number with a unit.
+    Raises: FabricationError, calling the value `name`, if it is no length above zero.
     """
+    try:
+        return _millimetres(text, unit)
+    except ValueError as error:
+        raise FabricationError(f"{name}: {error}") from error
+
+
+def length_in(unit: str) -> Callable[[Any], Any]:
+    """Return what reads a setting's text (`36cm`, `36`) as a number of `unit`s, and leaves all else to its model."""
+
+    def read(value: Any) -> Any:
+        return round(_millimetres(value, unit) / _UNITS[unit], 6) if isinstance(value, str) else value
+
+    return read
+
+
+def _millimetres(text: str, unit: str) -> float:
     match = _LENGTH.fullmatch(text)
-    value = float(match[1]) * _UNITS[match[2].lower()] if match else 0.0
+    value = float(match[1]) * _UNITS[(match[2] or unit).lower()] if match else math.nan
     if match and value <= 0:
-        raise FabricationError(f"{name}: expected a length above zero, got {text}")
-    if not match or not math.isfinite(value):
-        raise FabricationError(
-            f"{name}: expected a length above zero with its unit, such as 36cm or 14in, got {text!r}"
+        raise ValueError(f"expected a length above zero, got {text}")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"expected a length above zero such as 36cm, 360mm or 14in (a plain number is in {unit}), got {text!r}"
         )
     return value
 

@@ -33,7 +33,7 @@ class LiveSettings(CaptureSettings):
         default="auto", description="what runs the detector; auto takes the fastest that is installed"
     )
     imgsz: int = Field(
-        default=640, ge=64, le=2048, multiple_of=32, description="long side of the network's input in pixels"
+        default=640, ge=32, le=4096, multiple_of=32, description="long side of the network's input in pixels"
     )
     conf: float = Field(default=0.25, ge=0.05, le=1, description="confidence from which a person counts")
     ui: Ui = Field(default="web", description="page in the browser, OpenCV window, or none (headless)")
@@ -56,13 +56,20 @@ class LiveSettings(CaptureSettings):
     overwrite: bool = Field(default=False, description="replace the recording that --record names, all files of it")
     wear: list[str] = Field(
         default=[],
-        description="pattern put on every person: file or shipped name; repeatable, the first is worn, the page offers all",
+        description="pattern put on every person: file or shipped name (physadv patterns); several as words, or between "
+        "commas: the first is worn, the page offers all",
     )
     wear_size: float | None = Field(
-        default=None, ge=1, le=300, description="printed width in cm; the pattern's own if not given"
+        default=None,
+        ge=1,
+        le=300,
+        description="printed width in cm, or with its unit (480mm); the pattern's own if not given",
     )
     wear_from: float = Field(default=0, ge=0, description="seconds into the pictures after which the pattern is worn")
-    defend: str = Field(default="", description="defences: name[:parameter=value;...],... or a preset")
+    defend: str = Field(
+        default="",
+        description="NAME[:parameter=value+parameter=value...],NAME..., or a preset: see physadv defences",
+    )
     compare: bool = Field(
         default=True, description="with a defence on, run the bare detector as well, for the side-by-side view"
     )

@@ -18,7 +18,7 @@ from physadv.patch import Patch, load_patch
     ("values", "out", "message"),
     [
         ({"size": "0cm"}, "x.pdf", "--size"),
-        ({"size": "36"}, "x.pdf", "unit"),
+        ({"size": "36 ells"}, "x.pdf", "a plain number is in cm"),
         ({"size": "-3cm"}, "x.pdf", "--size"),
         ({"size": "nancm"}, "x.pdf", "--size"),
         ({"size": "1mm"}, "x.pdf", "too small to print"),
@@ -114,9 +114,11 @@ def test_a_profile_that_is_none_is_refused(cells: Patch, tmp_path: Path) -> None
         print_patch(cells, PrintSettings(cmyk=fake), tmp_path / "x.pdf")
 
 
-@pytest.mark.parametrize(("text", "mm"), [("36cm", 360), ("0.5 m", 500), ("10in", 254), ('4"', 101.6), (".5m", 500)])
+@pytest.mark.parametrize(
+    ("text", "mm"), [("36cm", 360), ("0.5 m", 500), ("10in", 254), ('4"', 101.6), (".5m", 500), ("36", 360)]
+)
 def test_lengths(text: str, mm: float) -> None:
-    assert length_mm(text, name="x") == pytest.approx(mm)
+    assert length_mm(text, name="x", unit="cm") == pytest.approx(mm)
 
 
 @pytest.mark.parametrize(("text", "sides"), [("A4", (210, 297)), ("400x300mm", (300, 400)), ("30x42cm", (300, 420))])

@@ -77,7 +77,7 @@ def test_a_folder_of_pictures_headless(photos: Path, tmp_path: Path, capsys: pyt
         (["--source", "/dev/video99"], ["video99"]),
         (["--conf", "nan"], ["--conf"]),
         (["--conf", "1.5"], ["--conf"]),
-        (["--imgsz", "100"], ["--imgsz"]),
+        (["--imgsz", "20"], ["--imgsz"]),
         (["--frames", "0"], ["--frames"]),
         (["--seconds", "-1"], ["--seconds"]),
         (["--port", "70000"], ["--port"]),

@@ -1,0 +1,87 @@
+"""Help pages: flags under headings, readable values and defaults, examples that parse; and what was meant by a typo."""
+
+import re
+import shlex
+from importlib import import_module
+
+import pytest
+
+from physadv.cli import COMMANDS, main
+from physadv.cli.base import Command, parsed
+from physadv.cli.help import flag_name, is_positional, page
+
+UNREADABLE = r"None|lambda|factory|\(default: \)|\(default: \[\]\)|list\[|\bPath\b|\bstr\b|\bint\b|\bfloat\b"
+
+
+def verb(name: str) -> type[Command]:
+    command: type[Command] = import_module(COMMANDS[name][0]).Command
+    return command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_page_shows_every_flag_once_and_no_python(name: str) -> None:
+    text = page(f"physadv {name}", verb(name))
+    assert not re.search(UNREADABLE, text)
+    assert max(map(len, text.splitlines())) <= 112
+    for field, info in verb(name).model_fields.items():
+        if not is_positional(info):
+            assert len(re.findall(rf"^  {flag_name(field, info)}\b(?!-)", text, re.MULTILINE)) == 1, field
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_groups_hold_every_flag_once(name: str) -> None:
+    command = verb(name)
+    grouped = [f for fields in command.groups.values() for f in fields]
+    flags = [f for f, info in command.model_fields.items() if not is_positional(info)]
+    assert not command.groups or sorted(grouped) == sorted(flags)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_parse(name: str) -> None:
+    examples = verb(name).examples
+    assert examples
+    for line in examples:
+        words = shlex.split(line)
+        called = next(c for c in COMMANDS if words[1 : 1 + len(c.split())] == c.split())
+        assert words[0] == "physadv"
+        parsed(called, verb(called), words[1 + len(called.split()) :])
+
+
+def test_the_most_used_flags_come_first() -> None:
+    text = page("physadv live", verb("live"))
+    assert text.index("--source SOURCE") < text.index("--wear PATTERN ...") < text.index("--exposure NUMBER")
+    assert "--wear-size CM" in text and "--open-timeout SECONDS" in text
+    assert "--mjpg, --no-mjpg" in text and "--no-realtime" not in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["help"], "usage: physadv COMMAND"),
+        (["help", "live"], "usage: physadv live"),
+        (["help", "calibrate", "colour"], "usage: physadv calibrate colour"),
+        (["help", "calibrate"], "calibrate camera  ChArUco"),
+        (["calibrate", "--help"], "calibrate colour  measured"),
+        (["--help"], "expectation over transformation (EOT)"),
+    ],
+)
+def test_help_is_no_error(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["liev"], "unknown command 'liev'; did you mean live?"),
+        (["help", "evalute"], "did you mean evaluate?"),
+        (["calibrate", "color"], "did you mean colour?"),
+        (["live", "--detectr", "x"], "physadv live: unrecognized arguments: --detectr x; did you mean --detector?"),
+        (["live", "--weer-size=3"], "did you mean --wear-size?"),
+        (["live", "chest-v1"], "unrecognized arguments: chest-v1; --help shows what is taken"),
+    ],
+)
+def test_what_was_meant_is_said_in_one_line(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
