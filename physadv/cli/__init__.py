@@ -10,6 +10,8 @@ from physadv.cli.base import did_you_mean, execute
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "live": ("physadv.cli.live", "camera demo: detector, worn patch, defences, recording"),
+    "patterns": ("physadv.cli.patterns", "the patterns that come with physadv and what each is for"),
+    "defences": ("physadv.cli.defences", "every defence: what it does, what it costs, its parameters"),
     "replay": ("physadv.cli.replay", "show a recording with its boxes on the page"),
     "doctor": ("physadv.cli.doctor", "what was found on this machine and what to do about what is missing"),
     "train": ("physadv.cli.train", "train a printable pattern by expectation over transformation (EOT)"),

@@ -1,0 +1,141 @@
+"""`physadv defences`: every defence with what it costs, and the parameters of one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, ClassVar
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from physadv.cli import base
+from physadv.cli.tables import plain_table, table_console
+from physadv.defend import DEFENCES, PRESETS
+from physadv.errors import DefenceError
+
+CERTIFIED = ("objectseeker", "patchcleanser")
+# Beyond the detector's own pass, at the parameters as they are. Milliseconds: docs/defences.md, at 416 px on one CPU core.
+ONCE_MORE = "1 more pass where it changed the picture"
+COSTS = {
+    **dict.fromkeys(("stretch", "flip", "jpeg", "median", "resize-pad", "entropy"), ONCE_MORE),
+    **dict.fromkeys(("rotate", "brightness", "bit-depth", "noise"), "no more passes"),
+    "vote": "3 more passes",
+    "tv": "no more passes; about 5 ms a frame",
+    "pixel-deflection": f"1 more pass, and {ONCE_MORE}",
+    "lgs": "no more passes; about 2 ms a frame",
+    "blocks": "no more passes; about 10 ms a frame",
+    "erase": f"a network of its own, and {ONCE_MORE}; a few frames a second on two cores",
+    "persistence": "no more passes; under 1 ms a frame",
+    "objectseeker": "1 more pass a frame live, 20 a photograph",
+    "patchcleanser": "3 more passes a frame live, 9 and more a photograph",
+    "consistency": "2 more passes a frame live, 8 a photograph",
+    "probes": "up to 3 more passes",
+}
+# How titles call defences that are not called by their names there.
+CALLED = {"bit-depth": "bit depth", "blocks": "block autoencoder", "pixel-deflection": "pixel deflection",
+          "resize-pad": "resize and pad", "tv": "total variation"}  # fmt: skip
+BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+
+
+class Command(base.Command):
+    """List all defences and presets, or the parameters of one."""
+
+    examples: ClassVar[tuple[str, ...]] = ("physadv defences", "physadv defences vote")
+
+    name: CliPositionalArg[str | None] = Field(
+        default=None, description="a defence or a preset; without it all of them"
+    )
+    as_json: bool = Field(default=False, alias="json", description="print one JSON object instead of tables")
+
+    def run(self) -> int:
+        """Print the list, or one defence.
+
+        Raises: DefenceError for a name that is not known.
+        """
+        name = self.name
+        if name is not None and name not in {**DEFENCES, **PRESETS}:
+            known = [*PRESETS, *DEFENCES]
+            hint = base.did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
+            raise DefenceError(f"unknown defence {name!r}{hint}")
+        if self.as_json:
+            print(json.dumps(_all() if name is None else _one(name), indent=2, ensure_ascii=False))
+        elif name is None:
+            _show_all(table_console())
+        else:
+            _show_one(_one(name), table_console())
+        return 0
+
+
+def example(name: str) -> str:
+    """Return a defence as `--defend` takes it, with two of its own parameters where it has so many."""
+    kind = DEFENCES[name]
+    fields = {k: kind.model_fields[k].default for k in kind.__annotations__ if k in kind.model_fields}
+    shown = [(k, v) for k, v in fields.items() if v not in (None, "") and not isinstance(v, bool)][:2]
+    values = "+".join(f"{k}={v}" for k, v in shown)
+    return f"{name}:{values}" if values else name
+
+
+def _all() -> dict[str, Any]:
+    return {"defences": [_one(name) for name in DEFENCES], "presets": PRESETS}
+
+
+def _one(name: str) -> dict[str, Any]:
+    if name in PRESETS:
+        return {"name": name, "preset": PRESETS[name]}
+    defence = DEFENCES[name]
+    schema = defence.model_json_schema()
+    parameters = {k: _parameter(raw, schema.get("$defs", {})) for k, raw in schema["properties"].items()}
+    return {
+        "name": name,
+        # Most titles begin with the name and a colon.
+        "title": re.sub(rf"^{CALLED.get(name, name)}: ", "", defence.title, flags=re.IGNORECASE),
+        "kind": "certified" if name in CERTIFIED else "empirical",
+        "cost": COSTS[name],
+        "paper": defence.paper,
+        "parameters": parameters,
+        "example": example(name),
+    }
+
+
+def _parameter(raw: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return type, range, default and description of a parameter, from its JSON schema."""
+    known = next((s for s in raw.get("anyOf", []) if s.get("type") != "null"), raw)
+    known = definitions.get(known.get("$ref", "").rpartition("/")[2], known)
+    choices = known.get("enum", [])
+    words = [f"{word} {known[key]:g}" for key, word in BOUNDS.items() if key in known]
+    return {
+        "type": known.get("type", "string"),
+        "range": ", ".join(map(str, choices)) or " ".join(words),
+        "default": raw.get("default"),
+        "description": raw.get("description", ""),
+    }
+
+
+def _show_all(console: Console) -> None:
+    found = map(_one, DEFENCES)
+    rows = [(d["name"], d["title"], d["kind"], d["cost"]) for d in found]
+    console.print(plain_table(("defence", "what it does", "claim", "cost beyond the detector's pass"), rows))
+    console.print()
+    console.print(plain_table(("preset", "is"), list(PRESETS.items())))
+    say = "parameters of one: physadv defences NAME; several are joined by commas: --defend erase,persistence"
+    console.print(f"\n{say}", markup=False, highlight=False)
+
+
+def _show_one(found: dict[str, Any], console: Console) -> None:
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    if "preset" in found:
+        say(f"{found['name']}: a preset, the same as --defend {found['preset']}")
+        return
+    say(f"{found['name']}: {found['title']}")
+    say(f"{found['kind']}; cost: {found['cost']}\nsource: {found['paper']}\n")
+    columns = ("parameter", "type", "range", "default", "what it is")
+    rows = [
+        (name, p["type"], p["range"], "none" if p["default"] in (None, "") else str(p["default"]), p["description"])
+        for name, p in found["parameters"].items()
+    ]
+    console.print(plain_table(columns, rows))
+    say(f"\nexample: physadv live --defend {found['example']}")

@@ -1,0 +1,68 @@
+"""`physadv patterns`: the patterns that come with physadv, and what each is for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from physadv.cli import base
+from physadv.cli.tables import plain_table, table_console
+from physadv.patch import SHIPPED, load_patch, shipped_names
+
+
+class Command(base.Command):
+    """List the shipped patterns: what each is for, its size, and the card that tells how it was made and measured."""
+
+    examples: ClassVar[tuple[str, ...]] = ("physadv patterns",)
+
+    as_json: bool = Field(default=False, alias="json", description="print one JSON list instead of a table")
+
+    def run(self) -> int:
+        """Print the list."""
+        found = [_described(name) for name in shipped_names()]
+        if self.as_json:
+            print(json.dumps(found, indent=2, ensure_ascii=False))
+            return 0
+        rows = [
+            (p["name"], p["target"], p["framing"], _size(p["size_mm"]), "yes" if p["size_curve"] else "no", p["use"])
+            for p in found
+        ]
+        console = table_console()
+        console.print(plain_table(("name", "target", "framing", "size", "size curve", "use"), rows))
+        text = (
+            f"\ncards: {SHIPPED / 'NAME.md'}\nsize curve: physadv advise can say what to expect at a distance\n"
+            "try one: physadv live --wear NAME"
+        )
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return 0
+
+
+def _described(name: str) -> dict[str, Any]:
+    patch = load_patch(SHIPPED / f"{name}.safetensors")
+    card = SHIPPED / f"{name}.md"
+    return {
+        "name": name,
+        "target": patch.target,
+        "framing": patch.record.get("settings", {}).get("framing", ""),
+        "size_mm": list(patch.size_mm),
+        "size_curve": isinstance(patch.record.get("size_curve"), dict),
+        "use": first_sentence(card),
+        "card": str(card),
+    }
+
+
+def first_sentence(card: Path) -> str:
+    """Return the first sentence of a card's text, without its heading; "" if there is no such card."""
+    if not card.is_file():
+        return ""
+    paragraphs = card.read_text(encoding="utf-8").split("\n\n")
+    text = next((" ".join(p.split()) for p in paragraphs if p.strip() and not p.startswith("#")), "")
+    return text.partition(". ")[0].removesuffix(".")
+
+
+def _size(size_mm: list[float]) -> str:
+    width, height = size_mm
+    return f"{width / 10:g} x {height / 10:g} cm"

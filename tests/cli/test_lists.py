@@ -1,0 +1,83 @@
+"""`physadv defences` and `physadv patterns`: tables for people, JSON for programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from physadv.cli import main
+from physadv.cli.defences import CERTIFIED, COSTS, example
+from physadv.cli.patterns import first_sentence
+from physadv.defend import DEFENCES, PRESETS, parse_pipeline
+from physadv.patch import shipped_names
+
+
+def test_every_defence_is_listed_with_its_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(COSTS) == set(DEFENCES) and set(CERTIFIED) <= set(DEFENCES)
+    assert main(["defences"]) == 0
+    text = capsys.readouterr().out
+    for name in DEFENCES:
+        row = next(line for line in text.splitlines() if line.startswith(f"{name} "))
+        assert ("certified" if name in CERTIFIED else "empirical") in row
+    for preset, means in PRESETS.items():
+        assert f"{preset} " in text and means in text
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+def test_the_example_of_a_defence_parses(name: str) -> None:
+    assert parse_pipeline(example(name)).defences[0].name == name
+
+
+def test_parameters_of_one_defence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["defences", "vote"]) == 0
+    text = capsys.readouterr().out
+    assert "mean, vote" in text and "from 1 to 10" in text
+    assert "--defend vote:views=plain+flip+bright+median+merge=vote" in text
+    assert main(["defences", "objectseeker", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "certified"
+    assert found["parameters"]["lines"] == {
+        "type": "integer",
+        "range": "from 1 to 30",
+        "default": 5,
+        "description": "lines each way; each gives two masked views",
+    }
+
+
+def test_a_defence_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["defences", "vot"]) == 2
+    assert capsys.readouterr().err == "physadv defences: unknown defence 'vot'; did you mean vote?\n"
+
+
+def test_defences_as_json_and_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["defences", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [d["name"] for d in found["defences"]] == list(DEFENCES)
+    assert found["presets"] == PRESETS
+    assert main(["defences", "fast"]) == 0
+    assert "--defend lgs,persistence" in capsys.readouterr().out
+
+
+def test_shipped_patterns_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["patterns"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in shipped_names())
+    assert main(["patterns", "--json"]) == 0
+    found = {p["name"]: p for p in json.loads(capsys.readouterr().out)}
+    assert list(found) == shipped_names()
+    chest = found["chest-v3"]
+    assert (chest["target"], chest["framing"], chest["size_mm"], chest["size_curve"]) == (
+        "chest",
+        "webcam",
+        [480, 480],
+        True,
+    )
+    assert chest["use"].startswith("A 48 cm print") and Path(chest["card"]).is_file()
+    assert all(p["use"] and p["framing"] for p in found.values())
+
+
+def test_the_first_sentence_of_a_card(tmp_path: Path) -> None:
+    card = tmp_path / "x.md"
+    assert first_sentence(card) == ""
+    card.write_text("# x\n\nFor people in\nthe street. Not indoors.\n\n* Size")
+    assert first_sentence(card) == "For people in the street"
