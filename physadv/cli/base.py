@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
-from physadv.cli.help import flag_name, is_positional, page
+from physadv.cli.help import flag_name, is_positional, metavar, page
 from physadv.errors import PhysadvError, SettingsError
 from physadv.settings import one_line
 
@@ -129,10 +129,12 @@ def each_apart(values: Sequence[str]) -> list[str]:
 def _parse_error(text: str, command: type[Command]) -> str:
     """Return what is wrong with the words of a command line, naming the flag that may have been meant."""
     text = text.removeprefix("error parsing CLI: ")
-    _, unrecognised, words = text.partition("unrecognized arguments: ")
+    _, unrecognised, rest = text.partition("unrecognized arguments: ")
     if not unrecognised:
-        return text
-    flag = words.split()[0].partition("=")[0]
+        missing = text.removeprefix("the following arguments are required: ")
+        words = {n.upper(): metavar(n, info) for n, info in command.model_fields.items() if is_positional(info)}
+        return f"expected {words[missing]}, got none; --help shows what is taken" if missing in words else text
+    flag = rest.split()[0].partition("=")[0]
     flags = [flag_name(n, info) for n, info in command.model_fields.items() if not is_positional(info)]
     return f"{text}{did_you_mean(flag, flags) or '; --help shows what is taken'}"
 

@@ -78,6 +78,7 @@ def test_help_is_no_error(argv: list[str], words: str, capsys: pytest.CaptureFix
         (["calibrate", "color"], "did you mean colour?"),
         (["live", "--detectr", "x"], "physadv live: unrecognized arguments: --detectr x; did you mean --detector?"),
         (["live", "--weer-size=3"], "did you mean --wear-size?"),
+        (["print"], "physadv print: expected PATTERN, got none; --help shows what is taken"),
         (["live", "chest-v1"], "unrecognized arguments: chest-v1; --help shows what is taken"),
     ],
 )
