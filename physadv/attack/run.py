@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -32,7 +33,7 @@ from physadv.detect.attacked import precision_of, side_for, stride_of
 from physadv.detect.boxes import area
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
-from physadv.errors import DataError, TrainingError
+from physadv.errors import DataError, PatchError, TrainingError
 from physadv.files import file_name, told_apart, write_json
 from physadv.lineage import load_start, seen_by, split_record, start_record
 from physadv.patch import Patch, save_patch
@@ -88,15 +89,17 @@ def train(
     *,
     resume: bool = False,
     ranks: Ranks | None = None,
+    begin: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda _: None,
     tell: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Return the pattern trained on the people given, saved in `folder` as patch.png and patch.safetensors.
 
-    attacked: the detectors with gradients, in the order of `inputs.detectors`, perhaps behind a defence's twin. say: told
-    in words what was found and skipped. The folder also holds split.json (made before anything else and read back on
-    resume), checkpoint.safetensors, and run.json with the figures of every scoring.
+    attacked: the detectors with gradients, in the order of `inputs.detectors`, perhaps behind a defence's twin. begin:
+    called once there are people to train on. say: told in words what was found and skipped. The folder also holds
+    split.json (made before anything else and read back on resume), checkpoint.safetensors, and run.json with the figures
+    of every scoring.
 
     Raises: DataError if there are no people to train on, or the pictures or the mask cannot be used. SourceError for
     a video or camera. CalibrationError if the camera's profile is for pictures of another size. TrainingError if the
@@ -109,6 +112,8 @@ def train(
         raise TrainingError(f"--resume: {folder} holds no {CHECKPOINT}; start the run without --resume")
     found = _people(inputs, folder, say, ranks, resume=resume)
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
+    if not resume:
+        begin()
     parent = None if inputs.start is None else load_start(inputs.start)
     if parent is not None:
         held_out = _unseen(held_out, parent, say)
@@ -160,6 +165,39 @@ def train(
             },
         )
     return Outcome(patch, folder, done, state.step, state.best_score, controls)
+
+
+def check_given(settings: TrainSettings, inputs: Inputs) -> None:
+    """Do nothing if what a run is given besides people can be used; finding people and loading detectors takes longer.
+
+    Raises: DataError for pictures of `images` that are not there, a look or a region that cannot be read, or a region
+    without a white area. PatchError for a pattern to begin from.
+    """
+    missing = next((where for where in inputs.images if not Path(where).exists()), None)
+    if missing is not None:
+        raise DataError(f"--images: expected a folder, data set, picture or video, got {missing!r}, which is not there")
+    width, height = settings.print_size()
+    if inputs.region is not None:
+        with _named("--region"):
+            _region(inputs.region, settings.texels, width / height)
+    if inputs.look is not None:
+        with _named("--look"):
+            read_picture(inputs.look)
+    if inputs.start is not None:
+        with _named("--start"):
+            begun_from(load_start(inputs.start), settings.texels)
+
+
+@contextmanager
+def _named(flag: str) -> Iterator[None]:
+    """Put the flag in front of what goes wrong within.
+
+    Raises: DataError or PatchError, as there.
+    """
+    try:
+        yield
+    except (DataError, PatchError) as error:
+        raise type(error)(f"{flag}: {error}") from error
 
 
 def split(

@@ -165,7 +165,9 @@ class TrainSettings(Settings):
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate: expected a divisor of batch {self.batch}, got {self.accumulate}")
         if any(not 64 <= c <= 1280 or c % 32 for c in self.crops):
-            raise ValueError(f"crops: expected multiples of 32 from 64 to 1280, got {self.crops}")
+            raise ValueError(f"crops: expected multiples of 32 from 64 to 1280, got {', '.join(map(str, self.crops))}")
+        if self.colours == 1:
+            raise ValueError("colours: expected 2 or more, or 0 for full colour, got 1, which leaves no pattern")
         for name in ("side_street", "side_webcam"):
             low, high = getattr(self, name) or (1, 1)
             if not 0 < low <= high <= 2:

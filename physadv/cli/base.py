@@ -76,7 +76,7 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
             return 0
         return parsed(name, command, argv).run()
     except ValidationError as error:
-        message = one_line(error, what=label, kebab=True)
+        message = one_line(error, what=label, kebab=True, positional=_positional(command))
     except BrokenPipeError:
         # The reader went away (`physadv doctor | head`). Point stdout elsewhere, or Python's last flush would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -206,6 +206,11 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SettingsError(f"--config: expected names and values in {path}, got {type(values).__name__}")
     return {str(name).replace("-", "_"): value for name, value in values.items()}
+
+
+def _positional(command: type[Command]) -> set[str]:
+    """Return the fields that are given without a flag."""
+    return {name for name, info in command.model_fields.items() if is_positional(info)}
 
 
 def _whole_lists(command: type[Command], argv: list[str]) -> list[str]:

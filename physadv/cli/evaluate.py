@@ -304,9 +304,7 @@ class Command(BaseCommand):
         # A T-shirt's texture is worn as one, unless a square's size is asked for.
         shirts = bool(patches) and self.scale is None and all(p.target == "tshirt" for p in patches)
         at = _at(self.at if self.at is not None else "shirt" if shirts else "chest" if filmed else "0.42")
-        return parse(
-            EvaluateSettings, {**values, "scale": scale, "at": at, "detectors": names}, what="physadv evaluate"
-        )
+        return parse(EvaluateSettings, {**values, "scale": scale, "at": at, "detectors": names}, kebab=True)
 
     def _scenes(self, images: Path, settings: EvaluateSettings, patches: Sequence[Patch]) -> tuple[Scenes, list[Scene]]:
         """Return the pictures to score, and those left for adaptive attacks to train on."""

@@ -28,7 +28,7 @@ from physadv.attack.crops import Framing
 from physadv.attack.losses import Goal
 from physadv.attack.optimise import CHECKPOINT, Progress
 from physadv.attack.ranks import Ranks
-from physadv.attack.run import RECORDED, Inputs, Outcome, stored_pace, train, with_printer
+from physadv.attack.run import RECORDED, Inputs, Outcome, check_given, stored_pace, train, with_printer
 from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
@@ -37,8 +37,8 @@ from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.errors import SettingsError
-from physadv.fabricate.units import length_in
+from physadv.errors import DefenceError, SettingsError
+from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import write_json
 from physadv.patch import Target
 from physadv.settings import parse
@@ -203,10 +203,16 @@ class Command(base.Command):
         None, description="printer profile of `physadv calibrate colour`: trains and scores the colours it prints"
     )
     width_mm: float | None = Field(
-        None, gt=0, le=5000, description="width of the print in mm, or with its unit (36cm); unless given, by --target"
+        None,
+        ge=SMALLEST_MM,
+        le=LARGEST_MM,
+        description="width of the print in mm, or with its unit (36cm); unless given, by --target",
     )
     height_mm: float | None = Field(
-        None, gt=0, le=5000, description="height of the print in mm, or with its unit (36cm); unless given, the width"
+        None,
+        ge=SMALLEST_MM,
+        le=LARGEST_MM,
+        description="height of the print in mm, or with its unit (36cm); unless given, the width",
     )
     rule: Rule = Field(
         "area",
@@ -268,6 +274,11 @@ class Command(base.Command):
         path = self.out / BEGUN
         try:
             begun = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SettingsError(
+                f"--resume: no run here to go on with: {self.out} has no {BEGUN}; name the run's folder by --out, or begin"
+                " one without --resume"
+            ) from error
         except (OSError, ValueError) as error:
             raise SettingsError(
                 f"--resume: {path} cannot be read, so there is no run to go on with: {error}"
@@ -308,6 +319,9 @@ class Command(base.Command):
             raise SettingsError("--seconds: expected a camera by --source to record, got none")
         if self.look_weight is not None and self.look is None:
             raise SettingsError("--look-weight: expected a picture by --look that it is about, got none")
+        self._check_through()
+        pick_device(self.device)
+        base.check_folder("--out", self.out)
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
         if printer is not None:
@@ -325,9 +339,8 @@ class Command(base.Command):
             camera=camera,
             printer=printer,
         )
+        check_given(settings, inputs)
         ranks = Ranks.join()
-        if ranks.rank == 0 and not self.resume and not (self.out / CHECKPOINT).exists():
-            write_json(self.out / BEGUN, self._given())
         console = Console(stderr=True, quiet=ranks.rank != 0)
         try:
             outcome = self._train(settings, inputs, ranks, console)
@@ -339,6 +352,26 @@ class Command(base.Command):
         if ranks.rank == 0:
             report(outcome, Console())
         return 0 if outcome.done else 130
+
+    def _check_through(self) -> None:
+        """Do nothing if there is a twin to train through, or none is asked for; say so where a part of a pipeline has none.
+
+        Raises: SettingsError if no defence named has one. DefenceError if one is not known, or its weights are missing.
+        """
+        if self.through is None:
+            return
+        pipeline = parse_pipeline(self.through, flag="--through")
+        try:
+            pipeline.weights()
+        except DefenceError as error:
+            raise DefenceError(str(error).replace("--defend", "--through")) from error
+        left = [d.name for d in pipeline.defences if not d.over_time]
+        out = ", ".join(pipeline.over_time)
+        if out and not left:
+            raise SettingsError(f"--through: {out} has no twin for single pictures and would be ignored; leave it out")
+        if out:
+            text = f"--through {self.through}: trained through {', '.join(left)}; {out} has no twin for single pictures"
+            Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _stopped(self) -> str:
         """Return what to say of a run that was stopped in the middle of something: what is left, and how to go on."""
@@ -390,7 +423,7 @@ class Command(base.Command):
             world = TrainSettings().world if self.strength is None else World.of(self.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
-        return parse(TrainSettings, {**preset(self.preset, self.framing), **values}, what="train")
+        return parse(TrainSettings, {**preset(self.preset, self.framing), **values}, kebab=True)
 
     def _train(self, settings: TrainSettings, inputs: Inputs, ranks: Ranks, console: Console) -> Outcome:
         where = ranks.device(self.device)
@@ -407,8 +440,15 @@ class Command(base.Command):
         with ExitStack() as stack:
             events = stack.enter_context(self._events()) if self.tensorboard and ranks.rank == 0 else None
             stack.enter_context(stop)
-            bar = stack.enter_context(Bar(*columns, console=console, disable=ranks.rank != 0))
-            tell = _teller(bar, settings, events)
+            # Begun with the first step: people are looked for in silence, or what cannot be is said in one line.
+            bar = Bar(*columns, console=console, disable=ranks.rank != 0)
+            stack.callback(lambda: bar.stop() if bar.live.is_started else None)
+            told = _teller(bar, settings, events)
+
+            def tell(progress: Progress) -> None:
+                bar.start()
+                told(progress)
+
             return train(
                 settings,
                 inputs,
@@ -416,10 +456,16 @@ class Command(base.Command):
                 self.out,
                 resume=self.resume,
                 ranks=ranks,
+                begin=lambda: self._begun(ranks),
                 say=lambda text: bar.console.print(text, highlight=False, markup=False, soft_wrap=True),
                 tell=tell,
                 stop=stop.asked,
             )
+
+    def _begun(self, ranks: Ranks) -> None:
+        """Keep the flags, with which the run can be resumed."""
+        if ranks.rank == 0:
+            write_json(self.out / BEGUN, self._given())
 
     @contextmanager
     def _events(self) -> Iterator[Callable[[Progress], None]]:
@@ -501,7 +547,7 @@ def _absolute(where: str) -> str:
 
 def _anchored_pipeline(text: str) -> str:
     """Return a pipeline whose defences name their weights by absolute paths."""
-    pipeline = parse_pipeline(text)
+    pipeline = parse_pipeline(text, flag="--through")
     defences = tuple(
         d.model_copy(update={"weights": str(Path(weights).resolve())}) if (weights := getattr(d, "weights", "")) else d
         for d in pipeline.defences

@@ -19,6 +19,7 @@ from physadv.defend.probes import Probes
 from physadv.defend.total_variation import TotalVariation
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
 from physadv.defend.vote import Vote
+from physadv.errors import DefenceError
 
 __all__ = ["DEFENCES", "PRESETS", "Defence", "Guarded", "Pipeline", "forget", "parse_pipeline"]
 
@@ -53,9 +54,14 @@ PRESETS: dict[str, str] = {
 }
 
 
-def parse_pipeline(text: str) -> Pipeline:
+def parse_pipeline(text: str, *, flag: str = "--defend") -> Pipeline:
     """Return the pipeline for `lgs:threshold=.1+step=3,persistence`, a preset (`fast`, `balanced`, `certified`) or `none`.
+
+    flag: what errors call the text.
 
     Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
     """
-    return _parse(text, DEFENCES, PRESETS)
+    try:
+        return _parse(text, DEFENCES, PRESETS)
+    except DefenceError as error:
+        raise DefenceError(str(error).replace("--defend", flag)) from error

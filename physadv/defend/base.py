@@ -34,6 +34,8 @@ class Defence(Settings):
     paper: ClassVar[str]
     # Below 1 it changes the picture, from 1 on it watches answers: a pipeline puts the picture's side nearest the network.
     order: ClassVar[int] = 0
+    # Whether it works from picture to picture alone: on single ones, on which attacks train, its twin is the bare detector.
+    over_time: ClassVar[bool] = False
 
     @abstractmethod
     def guard(self, detector: Detector) -> Detector:

@@ -23,6 +23,11 @@ def weights_file(kind: str, given: str = "") -> Path:
     return Path(given) if given else SHIPPED / f"{kind}.safetensors"
 
 
+def missing_weights(path: Path, kind: str) -> str:
+    """Return what to say of a weights file of that kind that is not there."""
+    return f"{path}: no such weights file; train one with `physadv learn {kind}`"
+
+
 def draw_weights(net: nn.Module, generator: torch.Generator) -> None:
     """Fill a network's linear and convolutional layers as PyTorch does by default, from a generator of the caller's.
 
@@ -53,7 +58,7 @@ def load_weights(path: Path, net: nn.Module, *, kind: str) -> dict[str, Any]:
     Raises: DefenceError if the file is missing, damaged, of another kind, or does not fit the network.
     """
     if not path.is_file():
-        raise DefenceError(f"{path}: no such weights file; train one with `physadv learn {kind}`")
+        raise DefenceError(missing_weights(path, kind))
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = json.loads((stream.metadata() or {}).get("physadv", "null"))

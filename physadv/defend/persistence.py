@@ -39,6 +39,7 @@ class Persistence(Defence):
     title = "Persistence: people seen before are kept, and missed when they vanish"
     paper = "hysteresis thresholds (Canny 1986) over tracks of low-score boxes (Zhang et al., 'ByteTrack', 2022)"
     order: ClassVar[int] = 5
+    over_time: ClassVar[bool] = True
     birth: float = Field(default=0.5, gt=0, le=1, description="score from which somebody counts as seen")
     keep: float = Field(default=0.1, gt=0, le=1, description="score down to which somebody seen before is kept")
     sure: float = Field(default=0.25, gt=0, le=1, description="score below which somebody seen before is going missing")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from physadv.defend.base import Defence
-from physadv.defend.learned import weights_file
+from physadv.defend.learned import missing_weights, weights_file
 from physadv.errors import DefenceError, SettingsError
 from physadv.files import sha256_of
 from physadv.settings import parse
@@ -45,10 +45,15 @@ class Pipeline:
         return detector
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the differentiable twin of `guard`, for an attack through all defences."""
+        """Return the differentiable twin of `guard`, for an attack through all defences but those `over_time`."""
         for defence in self._inside_out():
             detector = defence.twin(detector)
         return detector
+
+    @property
+    def over_time(self) -> tuple[str, ...]:
+        """Return the names of the defences that have no twin, since single pictures are all that an attack trains on."""
+        return tuple(d.name for d in self.defences if d.over_time)
 
     def _inside_out(self) -> list[Defence]:
         changing = [d for d in self.defences if d.order < 1]
@@ -65,6 +70,8 @@ class Pipeline:
             given = getattr(defence, "weights", None)
             if given is not None:
                 path = weights_file(defence.name, given)
+                if not path.is_file():
+                    raise DefenceError(f"--defend {defence.name}: {missing_weights(path, defence.name)}")
                 try:
                     out[defence.name] = sha256_of(path)
                 except OSError as error:

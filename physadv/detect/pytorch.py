@@ -56,5 +56,7 @@ def pick_device(asked: str) -> str:
     try:
         torch.zeros(1, device=asked)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise BackendError(f"device: expected cpu, cuda or mps as found on this machine, got {asked!r}") from error
+        raise BackendError(
+            f"--device: expected auto, cpu, cuda or mps as found on this machine, got {asked!r}"
+        ) from error
     return asked

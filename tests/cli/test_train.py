@@ -48,14 +48,22 @@ def images(tmp_path: Path) -> Path:
         ([], "--images"),
         (["--images", "nowhere"], "nowhere"),
         (["--images", "{images}", "--crops", "100"], "multiples of 32"),
-        (["--images", "{images}", "--look", "missing.png", "--steps", "1"], "missing.png"),
-        (["--images", "{images}", "--through", "wishing"], "wishing"),
+        (["--images", "{images}", "--crops", "224,foo"], "--crops: expected a valid integer, got 'foo'"),
+        (["--images", "{images}", "--colours", "1"], "--colours: expected 2 or more, or 0"),
+        (["--images", "{images}", "--width-mm", "5"], "--width-mm: expected at least 20"),
+        (["--images", "{images}", "--device", "cuda:77"], "--device: expected auto, cpu, cuda or mps"),
+        (["--images", "{images}", "--out", "{file}/x"], "--out: expected a folder that can be written"),
+        (["--images", "{images}", "--look", "missing.png", "--steps", "1"], "--look: "),
+        (["--images", "{images}", "--start", "missing", "--steps", "1"], "--start: missing"),
+        (["--images", "{images}", "--through", "wishing"], "--through: expected one of"),
+        (["--images", "{images}", "--through", "persistence"], "--through: persistence has no twin"),
+        (["--images", "{images}", "--through", "erase:weights=none"], "--through erase: "),
         (["--images", "{images}", "--detector", "none.pt"], "none.pt"),
         (["--images", "{images}", "--printer", "unknown"], "unknown"),
         (["--images", "{images}", "--held-out", "1.5"], "--held-out"),
         (["--images", "{images}", "--webcam-scale", ".6"], "--framing mixed"),
-        (["--resume", "--out", "{empty}"], "--resume"),
-        (["--images", "{images}", "--region", "{black}", "--steps", "1"], "white area"),
+        (["--resume", "--out", "{empty}"], "--resume: no run here to go on with"),
+        (["--images", "{images}", "--region", "{black}", "--steps", "1"], "--region: "),
         (["--images", "{images}", "--source", "0"], "--images and --source: expected one of the two"),
         (["--source", "0", "--labels", "{images}"], "--labels: expected --images"),
         (["--images", "{images}", "--seconds", "9"], "--seconds: expected a camera by --source"),
@@ -74,16 +82,34 @@ def test_a_mistake_is_one_line(
     says: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr("physadv.attack.run.gather", None)
+    (tmp_path / "file").touch()
     black = tmp_path / "black.png"
     cv2.imwrite(str(black), np.zeros((8, 8, 3), np.uint8))
-    places = {"images": str(images), "empty": str(tmp_path / "empty"), "black": str(black)}
+    places = {
+        "images": str(images),
+        "empty": str(tmp_path / "empty"),
+        "black": str(black),
+        "file": str(tmp_path / "file"),
+    }
     words = [f.format(**places) for f in flags]
     if "--out" not in words:
         words += ["--out", str(tmp_path / "run")]
     assert main(["train", *words]) == 2
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("physadv train: ")
-    assert says in last
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("physadv train: ")
+    assert says in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_which_parts_of_a_pipeline_are_trained_through_is_said(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--images", str(images), "--out", str(tmp_path / "run"), "--through", "fast"]
+    assert main(["train", *flags, *TINY]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == "--through fast: trained through lgs; persistence has no twin for single pictures"
 
 
 def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_values_out_of_range_are_refused(values: dict[str, object]) -> None:
 
 
 def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(BackendError, match="device: expected"):
+    with pytest.raises(BackendError, match="--device: expected auto, cpu"):
         load_detector(device="cuda:99")
     assert isinstance(load_detector(backend="torch", device="cpu").detect_batch([]), list)
     assert len(Detections.empty()) == 0
