@@ -54,7 +54,7 @@ class Command(BaseCommand):
     )
     imgsz: int = imgsz_field(640)
     person_height: str = Field(default="170cm", description="height of the wearer in cm, or with its unit")
-    wanted: float = Field(default=0.5, description="share of people who should be hidden for a size to do")
+    wanted: float = Field(default=0.5, gt=0, lt=1, description="share of people who should be hidden for a size to do")
     measure: bool = Field(
         default=False, description="measure the pattern's size curve on --images and keep it in its .safetensors file"
     )

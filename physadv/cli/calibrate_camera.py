@@ -103,7 +103,8 @@ class Command(BaseCommand):
         checked_png("--preview", self.preview)
         board = board_of(self.board, square_mm=self.square_mm, marker_mm=self.marker_mm, dictionary=self.dictionary)
         if self.sheet is not None:
-            paper = "a3" if self.board.lower() == "a3" and self.paper == "a4" else self.paper
+            check_writable("--sheet", self.sheet)
+            paper = "a3" if self.board.lower() == "a3" and "paper" not in self.model_fields_set else self.paper
             write_board(board, self.sheet, paper=paper)
             console.print(f"{self.sheet}: {board}; print at 100 %, glue it to something flat", markup=False)
             return 0

@@ -61,6 +61,7 @@ class Command(BaseCommand):
         console = Console(highlight=False, soft_wrap=True)
         checked_png("--preview", self.preview)
         if self.chart is not None:
+            check_writable("--chart", self.chart)
             write_chart(self.chart)
             console.print(f"{self.chart}: print at 100 %, photograph the whole sheet, then --photo", markup=False)
             return 0

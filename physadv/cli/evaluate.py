@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_folder
 from physadv.cli.scoreboard import show_cells, show_video
@@ -22,12 +24,13 @@ from physadv.dataset import split_pictures
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF, FOUND_CONF
+from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.errors import DataError, SettingsError
+from physadv.errors import DataError, SettingsError, SourceError
 from physadv.evaluate import doubts, video
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.certified import CertifiedRecall, add_picture, seekers, table, write_certified
-from physadv.evaluate.report import Examples, write_report, write_video_report
+from physadv.evaluate.report import RUN, Examples, write_report, write_video_report
 from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Trial, entries, run
@@ -142,13 +145,40 @@ class Command(BaseCommand):
         _check_worn(patches, settings)
         if self.adaptive and not pipelines:
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
+        for pipeline in pipelines:
+            pipeline.weights()
+        pick_device(settings.device)
         check_folder("--out", self.out)
-        for film in filter(None, (self.video, self.clean_video)):
-            video.open_video(film).close()
+        self._check_out(patches)
+        for flag, film in (("--video", self.video), ("--clean-video", self.clean_video)):
+            if film is not None:
+                _check_video_file(flag, film)
         if self.video is not None:
             return self._video(self.video, settings, patches, pipelines)
         assert self.images is not None
         return self._pictures(self.images, settings, patches, pipelines)
+
+    def _check_out(self, patches: Sequence[Patch]) -> None:
+        """Do nothing if the folder holds no evaluation, or one of the same patterns and pictures, which is made again.
+
+        Raises: SettingsError otherwise.
+        """
+        try:
+            run = json.loads((self.out / RUN).read_text(encoding="utf-8"))
+            before = sorted(p["sha256"] for p in run["patches"]), run.get("images"), run.get("video")
+            names = ", ".join(p["name"] for p in run["patches"]) or "no pattern"
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        now = (
+            sorted(p.sha256 for p in patches),
+            self.images and self.images.resolve().name,
+            self.video and self.video.name,
+        )
+        if before != now:
+            on = before[1] or before[2] or "other pictures"
+            raise SettingsError(
+                f"--out: {self.out} holds an evaluation of {names} on {on}; name another folder, or remove it"
+            )
 
     def _check_video(self) -> None:
         """Do nothing if every flag given has a meaning for a video.
@@ -191,6 +221,7 @@ class Command(BaseCommand):
         proven: list[CertifiedRecall] = []
         examples = Examples(_most_people(scenes), settings.conf)
         facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.skipped), "defences": self.defend}
+        facts["images"] = images.resolve().name
         with _bar() as bar:
             task = bar.add_task("", total=len(settings.detectors))
             for number, name in enumerate(settings.detectors):
@@ -200,6 +231,9 @@ class Command(BaseCommand):
 
                 detector = _detector(name, settings)
                 facts["detectors"].append(_identity(detector))
+                for pipeline in pipelines:
+                    # A defence that cannot work with this detector is said before anything is scored.
+                    pipeline.guard(detector)
                 trial = Trial(scenes, detector, settings, shown=None if number else examples, progress=tell)
                 trial.scored = partial(_keep, self.out, list(cells))
                 run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
@@ -343,6 +377,21 @@ class Command(BaseCommand):
             )
         why = trained if use == "score" else f"nobody is in the pictures of {images} that the patterns were trained on"
         return f"--adaptive: {why}, and their records go before --score-share; give other pictures"
+
+
+def _check_video_file(flag: str, film: Path) -> None:
+    """Do nothing for a video, or what else is read in order, that can be opened.
+
+    Raises: SettingsError, naming the flag, if it is not there. DataError for a camera. SourceError for what is no video.
+    """
+    try:
+        video.open_video(film).close()
+    except SourceError as error:
+        if not film.exists() and not is_url(str(film).replace(":/", "://", 1)):
+            raise SettingsError(
+                f"{flag}: expected a video file or a folder of pictures; there is no {str(film)!r}"
+            ) from error
+        raise SourceError(f"{flag}: {error}") from error
 
 
 def _detector(name: str, settings: EvaluateSettings) -> Detector:

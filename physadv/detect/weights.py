@@ -37,7 +37,10 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
         return _embedded()
     path = Path(detector).expanduser()
     if path.suffix != ".pt":
-        raise WeightsError(f"--detector: expected {DEFAULT_DETECTOR} or an ultralytics .pt model, got {detector!r}")
+        raise WeightsError(
+            f"--detector: expected {DEFAULT_DETECTOR}, the path of a .pt file, or an official name with that ending "
+            f"(yolo11s.pt, fetched once from the network), got {detector!r}"
+        )
     if not path.is_file():
         path = _downloaded(detector)
     if path.stat().st_size == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -41,7 +42,10 @@ def download(target: Path) -> None:
     try:
         attempt_download_asset(str(target))
     except Exception as error:  # ultralytics raises many kinds: URL errors, assertion, HTTP status
-        raise WeightsError(f"--detector: {target.name} could not be downloaded: {error}") from error
+        reason = re.sub(r"[^ -~]+", " ", str(error)).strip(" .")
+        raise WeightsError(
+            f"--detector: {target.name} is not a file here and could not be fetched ({reason}); give the path of a .pt file"
+        ) from error
     finally:
         LOGGER.setLevel(level)
     if not target.is_file():

@@ -37,6 +37,7 @@ VIDEO_COLUMNS = (
     ("longest_invisible_s", "longest invisible s"),
     ("alarms_per_1000", "alarms /1000"),
 )
+RUN = "run.json"
 PANEL = 360
 GREEN = (40, 200, 60)
 
@@ -105,7 +106,7 @@ def write_report(
         **facts,
         **where,
     }
-    write_json(folder / "run.json", run)
+    write_json(folder / RUN, run)
     text = markdown(cells, settings, facts, where, [p.relative_to(folder) for p in examples])
     with atomic_write(folder / "report.md") as stream:
         stream.write(text.encode())
@@ -131,7 +132,7 @@ def write_video_report(
     where = provenance()
     listed = [{"name": p.name, "sha256": p.sha256} for p in patches]
     settled = settings.model_dump(mode="json")
-    write_json(folder / "run.json", {"settings": settled, "video": video.name, "patches": listed, **facts, **where})
+    write_json(folder / RUN, {"settings": settled, "video": video.name, "patches": listed, **facts, **where})
     for name, table_text in frames.items():
         with atomic_write(folder / f"frames-{name}.csv") as stream:
             stream.write(table_text.encode())

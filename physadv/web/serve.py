@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 import threading
@@ -75,6 +76,11 @@ def _bound(host: str, port: int) -> socket.socket:
         out.listen(128)
     except OSError as error:
         out.close()
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SettingsError(
+                f"--host: expected an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them, got {host!r} "
+                f"({error.strerror or error})"
+            ) from error
         what = "in use or not allowed" if port else "not to be had"
         raise SettingsError(
             f"--port: {host}:{port} is {what} ({error.strerror or error}); choose another, or 0 for a free one"

@@ -3,9 +3,11 @@
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import Field
 
+from physadv.arrays import write_png
 from physadv.cli import COMMANDS, main
 from physadv.cli.base import Command, execute
 from physadv.errors import SourceError
@@ -54,6 +56,31 @@ def test_what_cannot_be_written_is_said_before_the_work(
     assert main(words.format(here="empty", out=out).split()) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{flag}: expected a folder that can be written" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("learn nope --images here --out x.safetensors", "DEFENCE: expected 'blocks' or 'erase', got 'nope'"),
+        ("advise chest-v1 --wanted 5", "--wanted: expected less than 1, got '5'"),
+        ("calibrate camera --source here/a.png", "too few views of the board"),
+        ("calibrate colour --photo here", "a.png: no colour chart found"),
+        ("calibrate camera --sheet b.pdf --board a3 --paper a4", "--paper: "),
+        ("calibrate camera --sheet file/b.pdf", "--sheet: expected a folder that can be written"),
+        ("calibrate colour --chart file/c.pdf", "--chart: expected a folder that can be written"),
+    ],
+)
+def test_a_mistake_is_named_and_nothing_is_left_behind(
+    words: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "file").touch()
+    write_png(tmp_path / "here" / "a.png", np.full((240, 320, 3), 128, np.uint8))
+    assert main(words.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "here"]
 
 
 def test_a_folder_in_place_of_a_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from physadv.arrays import write_png
+from physadv.cli import main
 from physadv.cli.evaluate import Command, _named_apart
 from physadv.dataset import split_by_name
 from physadv.detect.tiny import BlobDetector, draw_person
-from physadv.errors import DataError, SettingsError
+from physadv.errors import DataError, DefenceError, SettingsError
 from physadv.files import told_apart
 from physadv.patch import Patch, load_patch, save_patch
 
@@ -53,6 +54,57 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
         return detector
 
     monkeypatch.setattr("physadv.cli.evaluate.load_detector", load)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--video nope.mp4", "--video: expected a video file or a folder of pictures; there is no 'nope.mp4'"),
+        ("--images {people} --clean-video nope.avi", "--clean-video: expected a video file"),
+        ("--video {empty}", "--video: {empty}: the file is empty"),
+        ("--images {people} --scale 5", "--scale: expected at most 2, got 5.0"),
+        ("--images {people} --imgsz 0", "--imgsz: expected at least 32, got '0'"),
+        ("--images {people} --min-area 5", "--min-area: expected less than 1, got 5.0"),
+        ("--images {people} --resamples 0", "--resamples: expected at least 20, got 0"),
+        ("--images {people} --device cuda:77", "--device: expected auto, cpu, cuda or mps"),
+        ("--images {people} --defend erase:weights=none", "--defend erase: none: no such weights file"),
+    ],
+)
+def test_a_mistake_is_one_line_by_its_flag_before_the_work(
+    words: str,
+    says: str,
+    people: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("physadv.cli.evaluate.read_scenes", None)
+    (tmp_path / "empty").touch()
+    places = {"people": "people", "empty": "empty"}
+    assert main(["evaluate", *words.format(**places).split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"physadv evaluate: {says.format(**places)}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "people"]
+
+
+@pytest.mark.usefixtures("bests")
+def test_a_defence_that_cannot_work_is_said_before_anything_is_scored(people: Path, tmp_path: Path) -> None:
+    (tmp_path / "torn").write_bytes(b"x")
+    with pytest.raises(DefenceError, match="not readable as weights"):
+        Command(images=people, defend=[f"erase:weights={tmp_path / 'torn'}"], imgsz=160, out=tmp_path / "out").run()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("bests")
+def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"imgsz": 160, "resamples": 20, "out": tmp_path / "out"}
+    Command(**values, images=people).run()
+    Command(**values, images=people).run()
+    others = people.rename(tmp_path / "others")
+    for given in ({"images": others}, {"video": others}, {"images": others, "patches": ["chest-v1"]}):
+        with pytest.raises(SettingsError, match="holds an evaluation of no pattern on people; name another folder"):
+            Command(**values, **given).run()
 
 
 @pytest.mark.usefixtures("bests")
