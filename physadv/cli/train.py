@@ -319,7 +319,7 @@ class Command(base.Command):
             raise SettingsError("--seconds: expected a camera by --source to record, got none")
         if self.look_weight is not None and self.look is None:
             raise SettingsError("--look-weight: expected a picture by --look that it is about, got none")
-        self._check_through()
+        trained_through = self._trained_through()
         pick_device(self.device)
         base.check_folder("--out", self.out)
         camera, printer = load_profiles(self.camera, self.printer)
@@ -342,6 +342,8 @@ class Command(base.Command):
         check_given(settings, inputs)
         ranks = Ranks.join()
         console = Console(stderr=True, quiet=ranks.rank != 0)
+        if trained_through:
+            console.print(trained_through, highlight=False, markup=False, soft_wrap=True)
         try:
             outcome = self._train(settings, inputs, ranks, console)
         except KeyboardInterrupt:
@@ -353,25 +355,23 @@ class Command(base.Command):
             report(outcome, Console())
         return 0 if outcome.done else 130
 
-    def _check_through(self) -> None:
-        """Do nothing if there is a twin to train through, or none is asked for; say so where a part of a pipeline has none.
+    def _trained_through(self) -> str:
+        """Return what to say of a pipeline of which a part has no twin to train through, or "" where nothing is left out.
 
         Raises: SettingsError if no defence named has one. DefenceError if one is not known, or its weights are missing.
         """
         if self.through is None:
-            return
+            return ""
         pipeline = parse_pipeline(self.through, flag="--through")
         try:
             pipeline.weights()
         except DefenceError as error:
             raise DefenceError(str(error).replace("--defend", "--through")) from error
-        left = [d.name for d in pipeline.defences if not d.over_time]
+        left = ", ".join(d.name for d in pipeline.defences if not d.over_time)
         out = ", ".join(pipeline.over_time)
         if out and not left:
             raise SettingsError(f"--through: {out} has no twin for single pictures and would be ignored; leave it out")
-        if out:
-            text = f"--through {self.through}: trained through {', '.join(left)}; {out} has no twin for single pictures"
-            Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+        return f"--through {self.through}: trained through {left}; {out} has no twin for single pictures" if out else ""
 
     def _stopped(self) -> str:
         """Return what to say of a run that was stopped in the middle of something: what is left, and how to go on."""
