@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -55,7 +56,7 @@ class Command(BaseCommand):
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "data": ("images", "video", "labels", "every", "held_out", "min_area"),
-        "run": ("out", "detector", "imgsz", "conf", "grid", "resamples", "seed", "device"),
+        "run": ("out", "overwrite", "detector", "imgsz", "conf", "grid", "resamples", "seed", "device"),
         "how patterns are worn": ("scale", "rule", "at"),
         "defences": ("defend", "clean_video", "certify"),
         "adaptive attacks": ("adaptive", "restarts", "attack_steps", "attack_views", "score_share"),
@@ -126,9 +127,11 @@ class Command(BaseCommand):
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")
     out: Path = Field(
         default=Path("evaluation"),
-        description="folder for results.json, run.json, report.md and pictures",
+        description="folder for results.json, run.json, report.md and pictures; unless given, where that holds another "
+        "evaluation the first free one of evaluation-2, evaluation-3 and so on",
         json_schema_extra={"metavar": "FOLDER"},
     )
+    overwrite: bool = Field(default=False, description="write over another evaluation in --out")
 
     def run(self) -> int:
         """Score, write the folder, print the table.
@@ -148,37 +151,47 @@ class Command(BaseCommand):
         for pipeline in pipelines:
             pipeline.weights()
         pick_device(settings.device)
-        check_folder("--out", self.out)
-        self._check_out(patches)
+        here = self.model_copy(update={"out": self._free(patches)})
+        check_folder("--out", here.out)
         for flag, film in (("--video", self.video), ("--clean-video", self.clean_video)):
             if film is not None:
                 _check_video_file(flag, film)
         if self.video is not None:
-            return self._video(self.video, settings, patches, pipelines)
+            return here._video(self.video, settings, patches, pipelines)
         assert self.images is not None
-        return self._pictures(self.images, settings, patches, pipelines)
+        return here._pictures(self.images, settings, patches, pipelines)
 
-    def _check_out(self, patches: Sequence[Patch]) -> None:
-        """Do nothing if the folder holds no evaluation, or one of the same patterns and pictures, which is made again.
+    def _free(self, patches: Sequence[Patch]) -> Path:
+        """Return the folder to write to: one without an evaluation, or with one that is only made again.
 
-        Raises: SettingsError otherwise.
+        Raises: SettingsError if the folder that was named holds another evaluation.
         """
+        if self.overwrite:
+            return self.out
+        if "out" not in self.model_fields_set:
+            numbered = (self.out.with_name(f"{self.out.name}-{number}") for number in count(2))
+            return next(folder for folder in chain([self.out], numbered) if self._other(folder, patches) is None)
+        other = self._other(self.out, patches)
+        if other is not None:
+            raise SettingsError(
+                f"--out: {self.out} holds an evaluation of {other}; name another folder, or give --overwrite"
+            )
+        return self.out
+
+    def _other(self, folder: Path, patches: Sequence[Patch]) -> str | None:
+        """Return what an evaluation in a folder is of; None if there is none, or one of these patterns and pictures."""
         try:
-            run = json.loads((self.out / RUN).read_text(encoding="utf-8"))
+            run = json.loads((folder / RUN).read_text(encoding="utf-8"))
             before = sorted(p["sha256"] for p in run["patches"]), run.get("images"), run.get("video")
             names = ", ".join(p["name"] for p in run["patches"]) or "no pattern"
         except (OSError, ValueError, KeyError, TypeError):
-            return
+            return None
         now = (
             sorted(p.sha256 for p in patches),
             self.images and self.images.resolve().name,
             self.video and self.video.name,
         )
-        if before != now:
-            on = before[1] or before[2] or "other pictures"
-            raise SettingsError(
-                f"--out: {self.out} holds an evaluation of {names} on {on}; name another folder, or remove it"
-            )
+        return None if before == now else f"{names} on {before[1] or before[2] or 'other pictures'}"
 
     def _check_video(self) -> None:
         """Do nothing if every flag given has a meaning for a video.

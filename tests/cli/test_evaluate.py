@@ -105,6 +105,19 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path) ->
     for given in ({"images": others}, {"video": others}, {"images": others, "patches": ["chest-v1"]}):
         with pytest.raises(SettingsError, match="holds an evaluation of no pattern on people; name another folder"):
             Command(**values, **given).run()
+    Command(**values, images=others, overwrite=True).run()
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["images"] == "others"
+
+
+@pytest.mark.usefixtures("bests")
+def test_an_evaluation_without_a_folder_of_its_own_finds_a_free_one(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, Any] = {"imgsz": 160, "resamples": 20}
+    Command(**values, images=people).run()
+    Command(**values, images=people.rename(tmp_path / "others")).run()
+    assert sorted(p.name for p in tmp_path.glob("evaluation*")) == ["evaluation", "evaluation-2"]
 
 
 @pytest.mark.usefixtures("bests")
