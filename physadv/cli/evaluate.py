@@ -150,6 +150,11 @@ class Command(BaseCommand):
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
         for pipeline in pipelines:
             pipeline.weights()
+            if self.adaptive and pipeline.defences and all(d.over_time for d in pipeline.defences):
+                raise SettingsError(
+                    f"--adaptive: {pipeline} does nothing in single pictures, so there is nothing to attack; leave it out, "
+                    "or score a recording with --video"
+                )
         pick_device(settings.device)
         here = self.model_copy(update={"out": self._free(patches)})
         check_folder("--out", here.out)

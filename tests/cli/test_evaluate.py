@@ -67,6 +67,10 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--images {people} --min-area 5", "--min-area: expected less than 1, got 5.0"),
         ("--images {people} --resamples 0", "--resamples: expected at least 20, got 0"),
         ("--images {people} --device cuda:77", "--device: expected auto, cpu, cuda or mps"),
+        (
+            "--images {people} --adaptive --defend persistence",
+            "--adaptive: persistence does nothing in single pictures",
+        ),
         ("--images {people} --defend erase:weights=none", "--defend erase: none: no such weights file"),
     ],
 )

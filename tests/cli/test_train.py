@@ -342,7 +342,7 @@ def interrupted(*_: object, **__: object) -> Outcome:
 def test_ctrl_c_before_the_first_step_ends_it_at_once(
     images: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "run"
+    out, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
     monkeypatch.setattr("physadv.attack.run.recorded", interrupted)
     assert main(["train", "--source", str(video), "--seconds", "5", "--out", str(out), *TINY]) == 130
     said = capsys.readouterr().err.strip().splitlines()[-1]
@@ -353,7 +353,7 @@ def test_ctrl_c_before_the_first_step_ends_it_at_once(
     assert main(plain) == 130
     assert capsys.readouterr().err.strip().endswith("stopped before the first checkpoint; nothing was trained")
     monkeypatch.undo()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_ends_the_loop_after_its_step_and_a_second_one_at_once() -> None:
