@@ -43,16 +43,12 @@ class Paths:
         """Return the file that stands for the recording."""
         return self.video or self.jsonl
 
-    def files(self) -> list[Path]:
-        """Return every file that a recording of this name may have, a video too where only the sidecar is recorded."""
-        return [self.jsonl.with_suffix(".mp4"), self.clean, self.jsonl, self.parquet, self.session]
-
     def check_free(self, *, overwrite: bool = False) -> None:
         """Do nothing if no recording of this name is there, or it may be overwritten.
 
         Raises: RecordingError otherwise, and in any case where the sidecar alone would take the place of a video's.
         """
-        if self.video is None and (video := self.files()[0]).exists():
+        if self.video is None and (video := self.jsonl.with_suffix(".mp4")).exists():
             raise RecordingError(f"--record: {self.jsonl} belongs to {video}, which exists; name another file")
         taken = next((p for p in self.files() if p.exists()), None)
         if taken is not None and not overwrite:
@@ -62,13 +58,17 @@ class Paths:
         """Return the files that hold what was recorded."""
         return [*([self.video] if self.video else []), self.clean, self.jsonl, self.parquet]
 
+    def files(self) -> list[Path]:
+        """Return every file of the recording: what was recorded, and how."""
+        return [*self.content(), self.session]
+
     def clear(self) -> None:
         """Make the folder and remove an earlier recording of this name, so that no file of it is taken for the new one's.
 
         Raises: OSError.
         """
         self.first.parent.mkdir(parents=True, exist_ok=True)
-        for path in (*self.content(), self.session):
+        for path in self.files():
             path.unlink(missing_ok=True)
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import sys
 import tomllib
-import types
-import typing
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -25,7 +23,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
-from physadv.cli.help import flag_name, is_positional, metavar, page
+from physadv.cli.help import flag_name, is_list, is_positional, leaves, metavar, page
 from physadv.errors import PhysadvError, SettingsError
 from physadv.settings import one_line
 
@@ -243,6 +241,4 @@ def _whole_lists(command: type[Command], argv: list[str]) -> list[str]:
 
 def _is_text_list(annotation: Any) -> bool:
     """Return whether a field holds a list of str or Path, optional or not."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return any(_is_text_list(a) for a in typing.get_args(annotation))
-    return typing.get_origin(annotation) is list and typing.get_args(annotation)[0] in (str, Path, os.PathLike)
+    return is_list(annotation) and any(leaf in (str, Path, os.PathLike) for leaf in leaves(annotation))

@@ -85,7 +85,7 @@ def metavar(name: str, info: FieldInfo) -> str:
         return str(own)
     if choices := _choices(info.annotation):
         return f"{{{','.join(map(str, choices))}}}"
-    return next((BY_TYPE[t] for t in _leaves(info.annotation) if t in BY_TYPE), "VALUE")
+    return next((BY_TYPE[t] for t in leaves(info.annotation) if t in BY_TYPE), "VALUE")
 
 
 def _flag(name: str, info: FieldInfo, *, several: bool) -> str:
@@ -93,11 +93,11 @@ def _flag(name: str, info: FieldInfo, *, several: bool) -> str:
     if info.annotation is bool:
         return f"{flag}, --no-{flag[2:]}" if info.default else flag
     value = metavar(name, info)
-    return f"{flag} {value} ..." if several and _is_list(info.annotation) and "," not in value else f"{flag} {value}"
+    return f"{flag} {value} ..." if several and is_list(info.annotation) and "," not in value else f"{flag} {value}"
 
 
 def _usage(name: str, info: FieldInfo) -> str:
-    word = f"{metavar(name, info)}{' ...' if _is_list(info.annotation) else ''}"
+    word = f"{metavar(name, info)}{' ...' if is_list(info.annotation) else ''}"
     return word if info.is_required() else f"[{word}]"
 
 
@@ -138,19 +138,20 @@ def _rows(rows: list[tuple[str, str]], width: int) -> str:
     return "\n".join(out)
 
 
-def _leaves(annotation: Any) -> list[Any]:
+def leaves(annotation: Any) -> list[Any]:
     """Return the plain types within an annotation: those of a union's members and a list's items."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType, list, tuple, typing.Annotated):
-        return [leaf for a in typing.get_args(annotation) for leaf in _leaves(a)]
+        return [leaf for a in typing.get_args(annotation) for leaf in leaves(a)]
     return [annotation]
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    return next((typing.get_args(a) for a in _leaves(annotation) if typing.get_origin(a) is Literal), ())
+    return next((typing.get_args(a) for a in leaves(annotation) if typing.get_origin(a) is Literal), ())
 
 
-def _is_list(annotation: Any) -> bool:
+def is_list(annotation: Any) -> bool:
+    """Return whether a field holds a list, optional or not."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return any(_is_list(a) for a in typing.get_args(annotation))
+        return any(is_list(a) for a in typing.get_args(annotation))
     return typing.get_origin(annotation) is list

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from physadv.cli import base
 from physadv.cli.tables import plain_table, table_console
+from physadv.fabricate.advise import has_curve
 from physadv.patch import SHIPPED, load_patch, shipped_names
 
 
@@ -48,7 +49,7 @@ def _described(name: str) -> dict[str, Any]:
         "target": patch.target,
         "framing": patch.record.get("settings", {}).get("framing", ""),
         "size_mm": list(patch.size_mm),
-        "size_curve": isinstance(patch.record.get("size_curve"), dict),
+        "size_curve": has_curve(patch),
         "use": first_sentence(card),
         "card": str(card),
     }

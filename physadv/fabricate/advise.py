@@ -97,6 +97,11 @@ class Expected:
     people: int
 
 
+def has_curve(patch: Patch) -> bool:
+    """Return whether a pattern's record holds a size curve."""
+    return isinstance(patch.record.get("size_curve"), dict)
+
+
 class SizeCurve:
     """A measured size curve, read between its cells."""
 

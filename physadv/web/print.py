@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from physadv.camera.profile import NAME, CameraProfile, PrinterProfile
 from physadv.controls import CONTROLS, Control, control
 from physadv.errors import FabricationError
-from physadv.fabricate.advise import Optics, SizeCurve, advise, is_garment, seen, width_cm
+from physadv.fabricate.advise import Optics, SizeCurve, advise, has_curve, is_garment, seen, width_cm
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.poster import preview_png, print_patch, printed_size
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize
@@ -148,7 +148,7 @@ def _described(name: str, patch: Patch) -> dict[str, Any]:
         "size_mm": list(patch.size_mm),
         "target": patch.target,
         "sha256": patch.sha256,
-        "curve": isinstance(patch.record.get("size_curve"), dict),
+        "curve": has_curve(patch),
     }
 
 
