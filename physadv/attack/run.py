@@ -18,6 +18,7 @@ import torch
 from physadv.arrays import read_picture, read_picture_rgba
 from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, optimise
+from physadv.attack.parent import AUTO, parent_of
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, content_of, gather, record, recorded
 from physadv.attack.posed import Posed
@@ -35,7 +36,7 @@ from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
 from physadv.errors import DataError, PatchError, TrainingError
 from physadv.files import file_name, told_apart, write_json
-from physadv.lineage import load_start, seen_by, split_record, start_record
+from physadv.lineage import load_start, split_record, start_record
 from physadv.patch import Patch, save_patch
 from physadv.simulate.ink import MeasuredInk, default_palette
 from physadv.types import Detector, GradientDetector
@@ -89,7 +90,7 @@ def train(
     *,
     resume: bool = False,
     ranks: Ranks | None = None,
-    begin: Callable[[], None] = lambda: None,
+    begin: Callable[[Patch | None], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     tell: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
@@ -97,9 +98,9 @@ def train(
     """Return the pattern trained on the people given, saved in `folder` as patch.png and patch.safetensors.
 
     attacked: the detectors with gradients, in the order of `inputs.detectors`, perhaps behind a defence's twin. begin:
-    called once there are people to train on. say: told in words what was found and skipped. The folder also holds
-    split.json (made before anything else and read back on resume), checkpoint.safetensors, and run.json with the figures
-    of every scoring.
+    told what a new run begins from, once there are people to train on. say: told in words what was found and skipped.
+    The folder also holds split.json (made before anything else and read back on resume), checkpoint.safetensors, and
+    run.json with the figures of every scoring.
 
     Raises: DataError if there are no people to train on, or the pictures or the mask cannot be used. SourceError for
     a video or camera. CalibrationError if the camera's profile is for pictures of another size. TrainingError if the
@@ -112,11 +113,14 @@ def train(
         raise TrainingError(f"--resume: {folder} holds no {CHECKPOINT}; start the run without --resume")
     found = _people(inputs, folder, say, ranks, resume=resume)
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
-    if not resume:
-        begin()
-    parent = None if inputs.start is None else load_start(inputs.start)
+    weights = [find_weights(d).sha256 for d in inputs.detectors]
+    plain = inputs.region is None and inputs.through is None
+    start = None if inputs.start == AUTO and not plain else inputs.start
+    parent, held_out = parent_of(start, settings, weights, held_out, say)
     if parent is not None:
-        held_out = _unseen(held_out, parent, say)
+        settings = settings.onwards()
+    if not resume:
+        begin(parent)
     people = sum(len(p.boxes) for p in train_on)
     say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
     larger = {c: side_for(c, *attacked) for c in settings.crops if side_for(c, *attacked) != c}
@@ -146,6 +150,10 @@ def train(
     controls = {
         name: {"none": s.score(None).plain(), "grey": task.scorers[name](grey).plain()} for name, s in scorers.items()
     }
+    if parent is not None:
+        # What the training itself has added is what the pattern has gained over this.
+        for name, scorer in task.scorers.items():
+            controls[name]["start"] = scorer(parent).plain()
     task.record["controls"] = controls
     patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=tell, stop=stop)
     done = state.step >= settings.total_steps
@@ -183,7 +191,7 @@ def check_given(settings: TrainSettings, inputs: Inputs) -> None:
     if inputs.look is not None:
         with _named("--look"):
             read_picture(inputs.look)
-    if inputs.start is not None:
+    if inputs.start not in (None, AUTO):
         with _named("--start"):
             begun_from(load_start(inputs.start), settings.texels)
 
@@ -258,28 +266,6 @@ def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ran
         ranks.wait()
         return recorded(place, labeller, cache=cache, say=say)
     return gather(inputs.images, inputs.labels, labeller, cache=cache, say=say)
-
-
-def _unseen(held_out: list[Picture], parent: Patch, say: Callable[[str], None]) -> list[Picture]:
-    """Return the pictures held out on which the pattern to begin from was not trained.
-
-    Raises: DataError if it was trained on all of them: nobody is left to score by.
-    """
-    seen = seen_by(parent)
-    if seen is None or not seen.complete:
-        say(f"--start {parent.name}: does not say all that it was trained on: those held out here may be among them")
-    left = [p for p in held_out if seen is None or not seen.saw(p.name, p.sha256)]
-    if not left:
-        raise DataError(
-            f"--start {parent.name}: was trained on all {len(held_out)} pictures held out, so nobody is left to score by; "
-            "give the --seed and --held-out of its own run, or pictures that it has not seen"
-        )
-    if len(left) < len(held_out):
-        say(
-            f"--start {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} pictures held out: "
-            "these are left out of every score"
-        )
-    return left
 
 
 def _compare_machine(before: dict[str, Any] | None, now: dict[str, Any], say: Callable[[str], None]) -> None:

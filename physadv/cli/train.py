@@ -27,6 +27,7 @@ from rich.progress import Progress as Bar
 from physadv.attack.crops import Framing
 from physadv.attack.losses import Goal
 from physadv.attack.optimise import CHECKPOINT, Progress
+from physadv.attack.parent import AUTO
 from physadv.attack.ranks import Ranks
 from physadv.attack.run import RECORDED, Inputs, Outcome, check_given, stored_pace, train, with_printer
 from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
@@ -40,13 +41,15 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DefenceError, SettingsError
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import write_json
-from physadv.patch import Target
+from physadv.patch import Patch, Target
 from physadv.settings import parse
 from physadv.simulate.placement import Rule
 from physadv.simulate.world import World
 from physadv.types import GradientDetector
 
 TIMED_STEPS = 12
+# As a pattern's name in --start: none.
+RANDOM = "none"
 BEGUN = "flags.json"
 SHOWN = {
     "recall25": "recall25",
@@ -160,7 +163,12 @@ class Command(base.Command):
         description="share of the steps, at the start, on many views of the first size of --crops alone; .4 "
         "unless given",
     )
-    lr: float | None = Field(None, gt=0, le=1, description="learning rate of the pattern's texels; .08 unless given")
+    lr: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="learning rate of the pattern's texels; unless given .08, or .03 from a pattern to begin with",
+    )
     margin: float | None = Field(
         None, ge=-5, le=10, description="logits below minus this are low enough; 1.5, before a webcam 2.5"
     )
@@ -192,7 +200,12 @@ class Command(base.Command):
     look: Path | None = Field(None, description="a picture that the pattern should resemble")
     look_weight: float | None = Field(None, ge=0, description="how strongly; 2 if --look is given alone")
     region: Path | None = Field(None, description="mask: ink where it is white, or opaque")
-    start: str | None = Field(None, description="pattern to begin with, and its shape: a file or a shipped name")
+    start: str | None = Field(
+        None,
+        description="pattern to begin with, and its shape: a file or a shipped name; auto: the shipped one for this "
+        "target, framing and detector, if nobody held out was in its training; none: random colours. Unless given auto "
+        "for --preset quick, none for longer ones",
+    )
     camera: str | None = Field(
         None,
         description="camera profile of `physadv calibrate camera`: takes the lens out of what --source "
@@ -335,7 +348,7 @@ class Command(base.Command):
             through=self.through,
             region=self.region,
             look=self.look,
-            start=self.start,
+            start=self._start(),
             camera=camera,
             printer=printer,
         )
@@ -456,16 +469,23 @@ class Command(base.Command):
                 self.out,
                 resume=self.resume,
                 ranks=ranks,
-                begin=lambda: self._begun(ranks),
+                begin=partial(self._begun, ranks),
                 say=lambda text: bar.console.print(text, highlight=False, markup=False, soft_wrap=True),
                 tell=tell,
                 stop=stop.asked,
             )
 
-    def _begun(self, ranks: Ranks) -> None:
+    def _start(self) -> str | None:
+        """Return what `Inputs.start` is told."""
+        start = self.start or (AUTO if self.preset == "quick" else RANDOM)
+        return None if start == RANDOM else start
+
+    def _begun(self, ranks: Ranks, parent: Patch | None) -> None:
         """Keep the flags, with which the run can be resumed."""
         if ranks.rank == 0:
-            write_json(self.out / BEGUN, self._given())
+            # By its name: another one may be shipped by then.
+            chosen = {"start": RANDOM if parent is None else parent.name} if self._start() == AUTO else {}
+            write_json(self.out / BEGUN, {**self._given(), **chosen})
 
     @contextmanager
     def _events(self) -> Iterator[Callable[[Progress], None]]:

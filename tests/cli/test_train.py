@@ -1,5 +1,6 @@
 """`physadv train` as typed: one line for every mistake, Ctrl-C saves, `--resume` needs no flag again."""
 
+import json
 import os
 import signal
 import subprocess
@@ -155,6 +156,8 @@ def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_pa
     )  # fmt: skip
     assert stopped.returncode == 130, stopped.stderr
     assert "go on with: physadv train --resume --out" in stopped.stdout
+    # By its name, since another one may be shipped by the time the run goes on.
+    assert json.loads((tmp_path / "cut" / "run" / "flags.json").read_text())["start"] == "street-v1"
     subprocess.run(
         command("--resume", "--out", str(tmp_path / "cut" / "run")), check=True, capture_output=True, cwd=ROOT, env=env
     )

@@ -1,0 +1,108 @@
+"""What a run begins from: a pattern that was named, or the shipped one that was made for the same case."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from physadv.attack.people import Picture
+from physadv.attack.settings import TrainSettings
+from physadv.errors import DataError
+from physadv.lineage import load_start, seen_by
+from physadv.patch import Patch, load_patch, shipped_names
+
+# In place of a pattern's name: the shipped one that fits, if there is one.
+AUTO = "auto"
+VERSION = re.compile(r"(\d+)$")
+
+
+def parent_of(
+    start: str | None,
+    settings: TrainSettings,
+    victims: Iterable[str],
+    held_out: list[Picture],
+    say: Callable[[str], None],
+) -> tuple[Patch | None, list[Picture]]:
+    """Return the pattern to begin from, None for random colours, and the pictures held out that it has not seen.
+
+    start: a file or a shipped name, `AUTO`, or None. victims: SHA-256 of the weights that are attacked. say: told in words
+    what was chosen, and who is left out of the scores.
+
+    Raises: PatchError if there is no such pattern. DataError if it was trained on everybody held out.
+    """
+    if start is None:
+        return None, held_out
+    if start != AUTO:
+        parent = load_start(start)
+        return parent, _unseen(held_out, parent, say)
+    shipped = shipped_for(settings, victims)
+    if shipped is None:
+        return None, held_out
+    known = len(held_out) - len(_left(held_out, shipped))
+    if known:
+        say(
+            f"begins from random colours: the shipped {shipped.name} was trained on {known} of the {len(held_out)} "
+            "pictures held out"
+        )
+        return None, held_out
+    say(
+        f"begins from the shipped {shipped.name}, made for the same target, framing and detector, which has seen nobody "
+        "who is held out; --start none begins from random colours"
+    )
+    return shipped, held_out
+
+
+def shipped_for(settings: TrainSettings, victims: Iterable[str]) -> Patch | None:
+    """Return the newest shipped pattern that was trained to the same end against the same weights, or None.
+
+    It must have the print's proportions; a run with a look or a palette wants other colours than any that is shipped.
+    """
+    if settings.look_weight or settings.colours:
+        return None
+    width, height = settings.print_size()
+    wanted = (settings.framing, settings.goal, set(victims))
+    fitting = [
+        patch
+        for patch in map(load_patch, shipped_names())
+        if patch.target == settings.target
+        and _made_for(patch) == wanted
+        and abs(patch.size_mm[0] * height - patch.size_mm[1] * width) <= 0.01 * patch.size_mm[0] * height
+    ]
+    return max(fitting, key=lambda patch: _version(patch.name), default=None)
+
+
+def _made_for(patch: Patch) -> tuple[str | None, str | None, set[str]]:
+    made = patch.record.get("settings", {})
+    return made.get("framing"), made.get("goal"), {d["sha256"] for d in patch.record.get("detectors", [])}
+
+
+def _version(name: str) -> int:
+    found = VERSION.search(name)
+    return 0 if found is None else int(found[1])
+
+
+def _left(held_out: list[Picture], parent: Patch) -> list[Picture]:
+    """Return the pictures of which nothing says that the pattern was trained on them."""
+    seen = seen_by(parent)
+    return [p for p in held_out if seen is None or not seen.saw(p.name, p.sha256)]
+
+
+def _unseen(held_out: list[Picture], parent: Patch, say: Callable[[str], None]) -> list[Picture]:
+    """Return the pictures held out on which the pattern to begin from was not trained.
+
+    Raises: DataError if it was trained on all of them: nobody is left to score by.
+    """
+    seen, left = seen_by(parent), _left(held_out, parent)
+    if seen is None or not seen.complete:
+        say(f"--start {parent.name}: does not say all that it was trained on: those held out here may be among them")
+    if not left:
+        raise DataError(
+            f"--start {parent.name}: was trained on all {len(held_out)} pictures held out, so nobody is left to score by; "
+            "give the --seed and --held-out of its own run, or pictures that it has not seen"
+        )
+    if len(left) < len(held_out):
+        say(
+            f"--start {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} pictures held out: "
+            "these are left out of every score"
+        )
+    return left
