@@ -24,6 +24,8 @@ CONFIG = "data.yaml"
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml"})
 RECORDED = re.compile(r"(stretch\d+)-\d+\.jpg")
 STRETCH = re.compile(r"(.+)#(?:stretch)?\d+")
+# What Roboflow exports: several variants (turned, cropped, brightened) of one picture, told apart by a hash.
+VARIANT = re.compile(r"(.+)\.rf\.[0-9a-f]{16,}\.\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +353,8 @@ def split_pictures(
 ) -> tuple[list[str], list[str]]:
     """Return the (training, held-out) names of pictures given as (name, hash of their pixels or "" if unknown).
 
-    As `split_by_name`, but pictures of the same pixels are on the same side, that of the first name among them.
+    As `split_by_name`, but pictures of the same pixels, and variants that Roboflow made of one picture, are on the same
+    side, that of the first name among them.
 
     Raises: DataError as `split_by_name` does.
     """
@@ -364,10 +367,14 @@ def split_pictures(
 
     owner: dict[str, str] = {}
     for name, sha256 in pictures:
+        leader(name)
         # Stretches are apart already, and a camera that freezes gives the same picture in several.
-        other = owner.setdefault(sha256, name) if sha256 and not is_stretch(name) else name
-        low, high = sorted((leader(name), leader(other)))
-        first[high] = low
+        alike = [] if is_stretch(name) else [sha256] if sha256 else []
+        if (variant := VARIANT.fullmatch(name)) is not None:
+            alike.append(f"variants of {variant[1]}")
+        for shared in alike:
+            low, high = sorted((leader(name), leader(owner.setdefault(shared, name))))
+            first[high] = low
     chosen = set(split_by_name([n for n in first if leader(n) == n], held_out=held_out, seed=seed)[0])
     sides: tuple[list[str], list[str]] = ([], [])
     for name in sorted(first):

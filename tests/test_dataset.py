@@ -266,6 +266,15 @@ def test_pictures_of_the_same_pixels_are_on_the_same_side(all_names: list[str], 
         ]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_variants_of_one_picture_are_on_the_same_side(seed: int) -> None:
+    pictures = [(f"{stem}_jpg.rf.{i:032x}.jpg", f"{stem}{i}") for stem in "abcdef" for i in range(3)]
+    sides = split_pictures(pictures, held_out=0.4, seed=seed)
+    train, held = ({name[0] for name in side} for side in sides)
+    assert train.isdisjoint(held) and train and held
+    assert sorted(sides[0] + sides[1]) == sorted(name for name, _ in pictures)
+
+
 def test_stretches_are_apart_whatever_they_show() -> None:
     train, held = split_pictures([(f"camera#stretch{i}", "frozen") for i in range(10)], held_out=0.3)
     assert (len(train), len(held)) == (7, 3)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import check_folder
+from physadv.cli.base import check_folder, each_apart
 from physadv.cli.scoreboard import show_cells, show_video
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
@@ -344,7 +344,7 @@ class Command(BaseCommand):
         return 0
 
     def _settings(self, patches: Sequence[Patch]) -> EvaluateSettings:
-        names = tuple(n.strip() for n in self.detector.split(",") if n.strip())
+        names = tuple(each_apart([self.detector]))
         if not names:
             raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
         _called(names)

@@ -130,7 +130,7 @@ def training(settings: EvaluateSettings, people: Sequence[Scene], *, views: int,
 
 def _share_of_picture(people: Sequence[Scene]) -> float:
     """Return the median, over pictures, of the share that the largest person has of one."""
-    shares = [float(area(s.people).max()) / (s.pixels.shape[0] * s.pixels.shape[1]) for s in people if len(s.people)]
+    shares = [float(area(s.people).max()) / (s.shape[0] * s.shape[1]) for s in people if len(s.people)]
     return float(np.median(shares)) if shares else 0.0
 
 
@@ -321,5 +321,5 @@ def network_image(scene: Scene, imgsz: int, twin: GradientDetector) -> torch.Ten
 
 
 def _letterbox(scene: Scene, imgsz: int, twin: GradientDetector) -> Letterbox:
-    h, w = scene.pixels.shape[:2]
+    h, w = scene.shape
     return Letterbox.fit(w, h, side_for(imgsz, twin), stride=stride_of(twin))

@@ -35,7 +35,7 @@ def ap50(scenes: Sequence[Scene], answers: Sequence[Detections]) -> float | None
         return None
     if not boxes:
         return 0.0
-    images = [{"id": i, "width": s.pixels.shape[1], "height": s.pixels.shape[0]} for i, s in enumerate(scenes, 1)]
+    images = [{"id": i, "width": s.shape[1], "height": s.shape[0]} for i, s in enumerate(scenes, 1)]
     dataset = {"images": images, "annotations": truth, "categories": [{"id": 1, "name": "person"}], "info": {}}
     coco = COCO(dataset)
     judge = COCOeval_faster(coco, coco.loadRes(np.array(boxes)), iouType="bbox")

@@ -108,11 +108,10 @@ class Dresser:
     def apply(self, scene: Scene, index: int, condition: Condition = PLAIN) -> UInt8Array:
         """Return (h, w, 3) uint8 RGB. index: the scene's number, which with the seed decides what chance there is."""
         rng = np.random.default_rng([self.seed if condition == PLAIN else GRID_SEED, index])
-        out = scene.pixels
-        if self.patch is not None and scene.counts.any():
-            dress = self._shirts if self.placement.at == "shirt" else self._squares
-            out = dress(scene, condition, rng)
-        return filmed(out, condition, self.imgsz)
+        if self.patch is None or not scene.counts.any():
+            return filmed(scene.pixels, condition, self.imgsz)
+        dress = self._shirts if self.placement.at == "shirt" else self._squares
+        return filmed(dress(scene, condition, rng), condition, self.imgsz)
 
     def _squares(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
         out = scene.pixels.copy()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physadv.arrays import pixels_sha256
+from physadv.arrays import pixels_sha256, read_picture
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.detect.boxes import area
 from physadv.detect.matching import LABEL_CONF, match_keypoints
@@ -16,22 +16,47 @@ from physadv.detect.tally import Tally, tally
 from physadv.errors import DataError
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
 
+# Bytes of pixels that an evaluation keeps; pictures beyond are read again each time, which a detector takes longer than.
+HELD_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """A picture that stays on disk. shape: its (height, width)."""
+
+    path: Path
+    shape: tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """One picture of an evaluation.
 
-    pixels: (h, w, 3) uint8 RGB. people: (n, 4) everybody labelled. counts: (n,) those large enough to wear a pattern and be
-    scored. keypoints: (n, 17, 3), confidence 0 for people whom the pose model did not find; None if none was asked.
-    sha256: of the pixels.
+    source: (h, w, 3) uint8 RGB, or where that is to be read each time. people: (n, 4) everybody labelled. counts: (n,)
+    those large enough to wear a pattern and be scored. keypoints: (n, 17, 3), confidence 0 for people whom the pose model
+    did not find; None if none was asked. sha256: of the pixels.
     """
 
     name: str
-    pixels: UInt8Array
+    source: UInt8Array | Unheld
     people: Float32Array
     counts: BoolArray
     keypoints: Float32Array | None
     sha256: str
+
+    @property
+    def pixels(self) -> UInt8Array:
+        """Return (h, w, 3) uint8 RGB.
+
+        Raises: DataError if the file has gone since.
+        """
+        return read_picture(self.source.path) if isinstance(self.source, Unheld) else self.source
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the picture's (height, width)."""
+        height, width = self.source.shape[:2]
+        return height, width
 
     @property
     def targets(self) -> Float32Array:
@@ -83,11 +108,14 @@ def read_scenes(
     detector = labeller() if own or keypoints else None
     scenes: list[Scene] = []
     skipped: list[str] = []
+    held = 0
     for picture, pixels, people in read_pictures(pictures, skipped.append):
         answer = detector.detect(Frame(pixels, 0, 0, 0.0)) if detector is not None else None
         if own and answer is not None:
             people = answer.above(LABEL_CONF).xyxy
-        scenes.append(_scene(picture.path.name, pixels, people, answer if keypoints else None, min_area))
+        held += pixels.nbytes
+        path = picture.path if held > HELD_BYTES else None
+        scenes.append(_scene(picture.path.name, pixels, people, answer if keypoints else None, min_area, path=path))
     if not scenes:
         raise DataError(f"{images}: none of {len(pictures)} pictures can be read; the first: {skipped[0]}")
     out = Scenes(scenes, tuple(skipped), own)
@@ -100,9 +128,17 @@ def read_scenes(
 
 
 def _scene(
-    name: str, pixels: UInt8Array, people: Float32Array | None, answer: Detections | None, min_area: float
+    name: str,
+    pixels: UInt8Array,
+    people: Float32Array | None,
+    answer: Detections | None,
+    min_area: float,
+    *,
+    path: Path | None,
 ) -> Scene:
+    """Return one picture; path: where its pixels are read each time, None to keep them."""
     everyone = np.zeros((0, 4), np.float32) if people is None else people
     h, w = pixels.shape[:2]
     points = None if answer is None else match_keypoints(everyone, answer.above(LABEL_CONF))
-    return Scene(name, pixels, everyone, area(everyone) > min_area * h * w, points, pixels_sha256(pixels))
+    source = pixels if path is None else Unheld(path, (h, w))
+    return Scene(name, source, everyone, area(everyone) > min_area * h * w, points, pixels_sha256(pixels))

@@ -150,6 +150,12 @@ def test_a_detector_named_twice_is_refused(named: str, tmp_path: Path, monkeypat
         Command(images=tmp_path, detector=named).run()
 
 
+def test_a_detector_whose_path_has_a_comma_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a,b.pt").touch()
+    flags = Command(images=tmp_path, detector=f"{tmp_path}/a,b.pt")
+    assert flags._settings([]).detectors == (f"{tmp_path}/a,b.pt",)
+
+
 @pytest.mark.usefixtures("bests")
 @pytest.mark.parametrize(
     ("there", "says"),

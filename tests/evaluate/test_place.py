@@ -170,7 +170,7 @@ def step_of(width: int = 80) -> Scene:
     scene = scene_of(size=(width, 40))
     pixels = np.zeros_like(scene.pixels)
     pixels[:, width // 2 :] = 255
-    return replace(scene, pixels=pixels)
+    return replace(scene, source=pixels)
 
 
 @pytest.mark.parametrize("degrees", [10, 20])

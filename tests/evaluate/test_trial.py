@@ -227,7 +227,7 @@ def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(f
 
 def test_a_pattern_is_trained_anew_for_other_pixels_detectors_and_weights(folder: Path, tmp_path: Path) -> None:
     scenes = scenes_of(folder).scenes[:2]
-    other = [replace(scenes[0], pixels=scenes[0].pixels[::-1].copy()), scenes[1]]
+    other = [replace(scenes[0], source=scenes[0].pixels[::-1].copy()), scenes[1]]
     settings, steps = TrainSettings(crops=(64,), batch=2, texels=8), list[int]()
     weights = tmp_path / "mine[1].safetensors"
     save_weights(weights, BlockNet(), kind="blocks", record={})
@@ -269,7 +269,7 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
     (asked,) = Placement(wanted.rule, wanted.scale, wanted.at).quads(scene)
     assert 0.85 < np.sqrt(contourArea(quad) / contourArea(asked)) < 1.21
     assert abs(quad[:, 0].mean() - asked[:, 0].mean()) < 2 and abs(quad[0, 1] - asked[0, 1]) < 0.2 * 200
-    filling = [replace(scene, pixels=scene.pixels[:, :160])]
+    filling = [replace(scene, source=scene.pixels[:, :160])]
     assert training(wanted, filling, views=4).framing == ("street" if at == 0.3 else "webcam")
 
 
