@@ -311,7 +311,12 @@ def is_stretch(name: str) -> bool:
 
 
 def known_as(name: str) -> set[str]:
-    """Return the names under which a split may list a picture file: with or without its ending, or as its stretch."""
+    """Return the names under which a split may list a picture file: with or without its ending, or as its stretch.
+
+    A stretch of a video has one name alone: without its ending it would be any stretch of that video.
+    """
+    if is_stretch(name):
+        return {name}
     return {name, name.rsplit(".", 1)[0]} | {s for s in [stretch_of(name)] if s is not None}
 
 

@@ -55,3 +55,11 @@ def test_one_that_does_not_say_leaves_a_doubt(start: object) -> None:
     seen = seen_by(replace(PATCH, record={"split": {"train": ["a.jpg"], "pixels": [1]}, "start": start}))
     assert seen is not None and not seen.complete and seen.saw("a.jpg")
     assert seen_by(PATCH) is None
+
+
+def test_a_stretch_of_a_video_is_another_than_the_next() -> None:
+    split = {"train": ["film.mp4#0", "film.mp4#1", "camera#stretch4"]}
+    seen = seen_by(replace(PATCH, record={"split": split}))
+    assert seen is not None
+    assert seen.saw("film.mp4#1") and seen.saw("stretch4-0007.jpg")
+    assert not seen.saw("film.mp4#2") and not seen.saw("stretch5-0007.jpg")
