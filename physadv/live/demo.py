@@ -415,8 +415,7 @@ class Demo:
         wanted = (controls.wear, controls.wear_size) if controls.wear else None
         if wanted == self._wearing and (worn is not None) == (wanted is not None):
             return
-        patch = self.wardrobe.get(controls.wear) if controls.wear else None
-        self._vision.dress(patch, controls.wear_size)
+        self._vision.dress(self.wardrobe.worn(controls.wear, controls.wear_size) if controls.wear else None)
         self._wearing = wanted
         self.tally.clear_recent()
 

@@ -13,7 +13,6 @@ from physadv.live.draw import drawn
 from physadv.live.settings import Controls
 from physadv.live.watch import Guard, Worker
 from physadv.live.wearers import Hiding
-from physadv.patch import Patch
 from physadv.simulate.wear import Worn
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
@@ -91,9 +90,9 @@ class Vision:
         self._limit = limit_s
         self._worker = Worker() if limit_s is not None else None
 
-    def dress(self, patch: Patch | None, size_cm: float | None) -> None:
+    def dress(self, worn: Worn | None) -> None:
         """Put a pattern on everybody from the next picture on, or take it off."""
-        self.worn = None if patch is None else Worn(patch, size_cm=size_cm)
+        self.worn = worn
 
     def use(self, detector: Detector, guard: Guard | None) -> None:
         """Change detector and defences from the next picture on."""

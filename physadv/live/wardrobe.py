@@ -7,6 +7,7 @@ from pathlib import Path
 
 from physadv.errors import PatchError
 from physadv.patch import Patch, load_patch, patch_from_picture, shipped_names
+from physadv.simulate.wear import Worn
 
 MAX_UPLOADS = 24
 
@@ -49,6 +50,16 @@ class Wardrobe:
         if patch is None:
             raise PatchError(f"no pattern named {name!r} here; there are: {', '.join(self.names()) or 'none'}")
         return patch
+
+    def worn(self, name: str, size_cm: float | None) -> Worn:
+        """Return what puts the pattern of that name on people, `size_cm` wide; None is its own size.
+
+        A texture keeps the period it was trained with: a T-shirt is as large as its wearer.
+
+        Raises: PatchError if there is none.
+        """
+        patch = self.get(name)
+        return Worn(patch, size_cm=None if patch.target == "tshirt" else size_cm)
 
     def wear(self, name: str) -> None:
         """Keep the pattern of that name, which is worn from now on, until another is; "" is none.

@@ -21,7 +21,6 @@ from physadv.live.demo import Demo
 from physadv.live.draw import drawn
 from physadv.settings import Settings
 from physadv.simulate.views import simulated_views
-from physadv.simulate.wear import Worn
 from physadv.simulate.world import World
 from physadv.types import UInt8Array
 from physadv.web.room import Room
@@ -83,7 +82,7 @@ def _views(demo: Demo, wanted: Wanted) -> list[UInt8Array]:
     if shown is None or shown.wearers is None or not controls.wear:
         raise DataError("simulated world: no pattern is worn; choose one and it is drawn here")
     return simulated_views(
-        Worn(demo.wardrobe.get(controls.wear), size_cm=controls.wear_size),
+        demo.wardrobe.worn(controls.wear, controls.wear_size),
         shown.clean.pixels,
         shown.wearers,
         world=World.of(wanted.strength),

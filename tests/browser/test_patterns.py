@@ -22,8 +22,19 @@ def test_the_slider_stands_at_the_patterns_own_size(stand: Stand) -> None:
     page.click("#size-own")
     within_a_second(page, SAYS, "48 cm, own size")
     assert page.text_content("#size-label") == "Printed width"
+
+
+def test_a_texture_repeats_as_it_was_trained_whatever_was_chosen_before(stand: Stand) -> None:
+    page = stand.page
+    assert stand.demo.controls.wear_size == 70
     page.check("#patches input[value='shirt-v1']", force=True)
-    within_a_second(page, "() => document.getElementById('size-label').textContent === 'Repeat'")
+    within_a_second(page, SAYS, "every 40 cm")
+    assert page.text_content("#size-label") == "Repeats"
+    assert page.is_disabled("#size") and page.is_disabled("#size-own")
+    page.keyboard.press("]")
+    page.check("#patches input[value='chest-v3']", force=True)
+    within_a_second(page, SAYS, "70 cm")
+    assert page.is_enabled("#size")
 
 
 def test_patterns_stand_in_order_with_their_whole_names(stand: Stand) -> None:

@@ -76,3 +76,10 @@ def test_what_is_named_at_the_start_has_the_richer_record(tmp_path: Path) -> Non
     wardrobe = Wardrobe([str(tensors)])
     assert wardrobe.get("chest-v1").record == {"mine": 1}
     assert wardrobe.names()[0] == "chest-v1"
+
+
+def test_a_size_is_for_prints_and_not_for_textures() -> None:
+    wardrobe = Wardrobe([])
+    assert wardrobe.worn("chest-v1", 30.0).size_cm == (30.0, 30.0)
+    assert wardrobe.worn("chest-v1", None).size_cm == (48.0, 48.0)
+    assert wardrobe.worn("shirt-v1", 30.0).size_cm == (40.0, 40.0)

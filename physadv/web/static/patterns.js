@@ -56,11 +56,13 @@ export class Patterns {
     const own = worn && Math.round(worn.size_mm[0]) / 10;
     const size = byId("size");
     size.max = Math.max(80, Math.ceil(own || 0));
-    if (chosen || own) size.value = chosen || own;
-    say(byId("size-out"), chosen ? `${chosen} cm` : own ? `${own} cm, own size` : "own size");
-    // A T-shirt is as large as its wearer; what is printed on it comes again and again.
-    say(byId("size-label"), worn?.target === "tshirt" ? "Repeat" : "Printed width");
-    byId("size-own").disabled = !chosen;
+    // A T-shirt is as large as its wearer, and what is printed on it comes again as often as it was trained to.
+    const cloth = worn?.target === "tshirt";
+    if (chosen || own) size.value = (!cloth && chosen) || own;
+    say(byId("size-out"), cloth ? `every ${own} cm` : chosen ? `${chosen} cm` : own ? `${own} cm, own size` : "own size");
+    say(byId("size-label"), cloth ? "Repeats" : "Printed width");
+    size.disabled = cloth;
+    byId("size-own").disabled = cloth || !chosen;
     byId("wear-print").hidden = !wear;
     byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}`;
   }
@@ -78,6 +80,7 @@ export class Patterns {
 
   resize(direction) {
     const size = byId("size");
+    if (size.disabled) return;
     const cm = Math.round(Number(size.value)) + direction * STEP_CM;
     this.changes.want({ wear_size: Math.min(Math.max(cm, Number(size.min)), Number(size.max)) }, REST_MS);
   }
