@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow.parquet import read_schema
+
 from physadv.errors import DataError, RecordingError
+
+# What every line of a sidecar has.
+ROW = ("captured_ns", "pts_s", "persons")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ class Paths:
 def recording_of(path: Path) -> Path:
     """Return the video to use for any file of a recording: the untouched camera's. Other files are returned as they are.
 
-    A video with a recording's sidecar beside it is a recording's: boxes are drawn in it.
+    A video with a recording's sidecar beside it is a recording's: boxes are drawn in it. Another program's file of the same
+    name is no sidecar.
 
     Raises: DataError if only pictures with drawn boxes were kept: whoever scored or trained on them would take these for a
     part of the person.
@@ -85,8 +91,26 @@ def recording_of(path: Path) -> Path:
     except RecordingError:
         return path
     beside = (files.session, files.jsonl, files.parquet)
-    if path.name.lower() == files.clean.name.lower() or not (path in beside or any(p.is_file() for p in beside)):
+    if path.name.lower() == files.clean.name.lower() or not (path in beside or any(map(_tells_of_one, beside))):
         return path
     if not files.clean.is_file():
         raise DataError(f"{path}: this recording kept no untouched video; record with --record-clean to use it")
     return files.clean
+
+
+def _tells_of_one(path: Path) -> bool:
+    """Return whether a file is there that was written beside a recording, by what stands at its beginning."""
+    if not path.is_file():
+        return False
+    try:
+        if path.suffix.lower() == ".parquet":
+            return set(ROW) <= set(read_schema(path).names)
+        if path.suffix.lower() == ".jsonl":
+            with path.open(encoding="utf-8", errors="replace") as stream:
+                line = stream.readline()
+            # A recording that was killed at once has not written a line.
+            return not line.strip() or all(f'"{key}"' in line for key in ROW)
+    except (OSError, ValueError):
+        # Boxes taken for a part of the person would be worse than a video that is refused.
+        return True
+    return True

@@ -1,12 +1,15 @@
 """Videos frame by frame: who was lost, for how long, and what the defence said."""
 
 import csv
+import json
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from physadv.cli import main
@@ -16,6 +19,7 @@ from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import entries
 from physadv.evaluate.video import _seen, alarms_per_1000, compare, score_video
+from physadv.live.sidecar import row
 from physadv.recording import recording_of
 from physadv.types import Alert, Detections, Frame
 from tests.evaluate.conftest import patch_of, scene_of
@@ -190,6 +194,17 @@ def test_a_camera_which_has_no_end_is_refused(
     assert "record it first" in line and "secret" not in line
     with pytest.raises(DataError, match="has no end"):
         alarms_per_1000(Path(spec), BlobDetector())
+
+
+def test_another_programs_file_of_the_same_name_makes_no_recording(tmp_path: Path) -> None:
+    film = tmp_path / "v.mp4"
+    film.touch()
+    (tmp_path / "v.jsonl").write_text('{"frame": 0, "label": "dog"}\n')
+    pq.write_table(pa.table({"embedding": [1.0]}), tmp_path / "v.parquet")
+    assert recording_of(film) == film
+    (tmp_path / "v.jsonl").write_text(json.dumps(row(Frame(scene_of().pixels, 0, 0, 0.0), Detections.empty(), {})))
+    with pytest.raises(DataError, match="--record-clean"):
+        recording_of(film)
 
 
 @pytest.mark.parametrize("sidecar", ["v.session.json", "v.jsonl", "v.parquet"])
