@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -15,27 +14,6 @@ from physadv.cli.tables import plain_table, table_console
 from physadv.defend import DEFENCES, PRESETS
 from physadv.errors import DefenceError
 
-CERTIFIED = ("objectseeker", "patchcleanser")
-# Beyond the detector's own pass, at the parameters as they are. Milliseconds: docs/defences.md, at 416 px on one CPU core.
-ONCE_MORE = "1 more pass where it changed the picture"
-COSTS = {
-    **dict.fromkeys(("stretch", "flip", "jpeg", "median", "resize-pad", "entropy"), ONCE_MORE),
-    **dict.fromkeys(("rotate", "brightness", "bit-depth", "noise"), "no more passes"),
-    "vote": "3 more passes",
-    "tv": "no more passes; about 5 ms a frame",
-    "pixel-deflection": f"1 more pass, and {ONCE_MORE}",
-    "lgs": "no more passes; about 2 ms a frame",
-    "blocks": "no more passes; about 10 ms a frame",
-    "erase": f"a network of its own, and {ONCE_MORE}; a few frames a second on two cores",
-    "persistence": "no more passes; under 1 ms a frame",
-    "objectseeker": "1 more pass a frame live, 20 a photograph",
-    "patchcleanser": "3 more passes a frame live, 9 and more a photograph",
-    "consistency": "2 more passes a frame live, 8 a photograph",
-    "probes": "up to 3 more passes",
-}
-# How titles call defences that are not called by their names there.
-CALLED = {"bit-depth": "bit depth", "blocks": "block autoencoder", "pixel-deflection": "pixel deflection",
-          "resize-pad": "resize and pad", "tv": "total variation"}  # fmt: skip
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 
 
@@ -89,10 +67,9 @@ def _one(name: str) -> dict[str, Any]:
     parameters = {k: _parameter(raw, schema.get("$defs", {})) for k, raw in schema["properties"].items()}
     return {
         "name": name,
-        # Most titles begin with the name and a colon.
-        "title": re.sub(rf"^{CALLED.get(name, name)}: ", "", defence.title, flags=re.IGNORECASE),
-        "kind": "certified" if name in CERTIFIED else "empirical",
-        "cost": COSTS[name],
+        "title": defence.title,
+        "kind": "certified" if defence.certifies else "empirical",
+        "cost": defence.cost,
         "paper": defence.paper,
         "parameters": parameters,
         "example": example(name),

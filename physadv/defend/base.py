@@ -25,13 +25,17 @@ def forget(detector: Detector) -> None:
 class Defence(Settings):
     """A defence is its parameters; `guard` gives the defended detector.
 
-    name: its key in the registry. title: one line for the page. paper: where it comes from. Instances are immutable, so
-    one may guard many detectors; all state lives in what `guard` returns.
+    name: its key in the registry. title: what it does, in one line. cost: what it takes beyond the detector's own pass, at
+    the parameters as they are; milliseconds as in docs/defences.md, at 416 px on one CPU core. paper: where it comes from.
+    certifies: whether it proves anything of anybody. Instances are immutable, so one may guard many detectors; all state
+    lives in what `guard` returns.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    cost: ClassVar[str]
     paper: ClassVar[str]
+    certifies: ClassVar[bool] = False
     # Below 1 it changes the picture, from 1 on it watches answers: a pipeline puts the picture's side nearest the network.
     order: ClassVar[int] = 0
     # Whether it works from picture to picture alone: on single ones, on which attacks train, its twin is the bare detector.

@@ -52,7 +52,8 @@ class BlockAutoencoder(RemovalDefence):
     """Blocks redrawn badly, on a grid and on one shifted by half a block, are removed where enough of them meet."""
 
     name = "blocks"
-    title = "Block autoencoder: what clean pictures do not contain is removed"
+    title = "what an autoencoder of blocks never saw in clean pictures is removed"
+    cost = "no more passes; about 10 ms a frame"
     paper = "after Lin et al., 'I don't know you, but I can catch you: NutNet' (CCS 2024)"
     threshold: float = Field(
         default=1.0, ge=0.05, le=5, description="surprise of a block, 1: hardly ever in clean pictures"

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from physadv.defend.geometry import Affine, compose, scaling, shift
-from physadv.defend.picture import PLAIN, PictureDefence, View
+from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View
 from physadv.defend.transforms import GeometricDefence
 from physadv.types import Detector, UInt8Array
 
@@ -16,7 +16,8 @@ class Noise(PictureDefence):
     """Gaussian noise added to every pixel, drawn anew for each picture."""
 
     name = "noise"
-    title = "Noise: random grain added"
+    title = "random grain added"
+    cost = "no more passes"
     paper = "Cohen, Rosenfeld, Kolter, 'Certified adversarial robustness via randomized smoothing' (2019), one sample"
     sigma: float = Field(default=6.0, ge=0, le=64, description="standard deviation in grey levels")
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
@@ -38,7 +39,8 @@ class ResizePad(GeometricDefence):
     """The picture shrunk by a random factor and put at a random place on grey, drawn anew for each picture."""
 
     name = "resize-pad"
-    title = "Resize and pad: random size at a random place"
+    title = "random size at a random place"
+    cost = ONCE_MORE
     paper = "Xie et al., 'Mitigating adversarial effects through randomization' (ICLR 2018)"
     smallest: float = Field(default=0.9, ge=0.3, le=1, description="smallest factor drawn; the largest is 1")
     plain: bool = Field(default=True, description=PLAIN)

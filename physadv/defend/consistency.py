@@ -52,6 +52,7 @@ class Consistency(Defence):
 
     name: ClassVar[str] = "consistency"
     title: ClassVar[str] = "crops, mirror, scales and turns must show the same people as the whole"
+    cost: ClassVar[str] = "2 more passes a frame live, 8 a photograph"
     paper: ClassVar[str] = "after Xiang and Mittal, DetectorGuard, CCS 2021"
     order: ClassVar[int] = 2
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from physadv.defend.picture import PLAIN
+from physadv.defend.picture import ONCE_MORE, PLAIN
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Float32Array, UInt8Array
 
@@ -17,7 +17,8 @@ class LocalEntropy(RemovalDefence):
     """Regions of high local entropy, measured against the picture's own, removed and filled."""
 
     name = "entropy"
-    title = "Entropy: regions richer in detail than the rest removed"
+    title = "regions richer in detail than the rest removed"
+    cost = ONCE_MORE
     paper = "after Tarchoun et al., 'Jedi: entropy-based localization and removal of adversarial patches' (CVPR 2023)"
     plain: bool = Field(default=True, description=PLAIN)
     window: int = Field(default=12, ge=4, le=64, description="side of the window in half-size pixels")

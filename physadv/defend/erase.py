@@ -14,7 +14,7 @@ from pydantic import Field
 
 from physadv.defend.erase_net import CELL, CPU, MULTIPLE, EraseHead, backbone_features
 from physadv.defend.learned import SHIPPED, load_weights
-from physadv.defend.picture import PLAIN
+from physadv.defend.picture import ONCE_MORE, PLAIN
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Detector, Float32Array, UInt8Array
 
@@ -25,7 +25,8 @@ class Erase(RemovalDefence):
     """Regions that a small head on a frozen backbone takes for pasted, completed to their hulls and filled."""
 
     name = "erase"
-    title = "Erase: a small network finds pasted patterns, inpainting fills them"
+    title = "a small network finds pasted patterns, inpainting fills them"
+    cost = f"a network of its own, and {ONCE_MORE}; a few frames a second on two cores"
     paper = (
         "masking with completion after Liu et al., 'Segment and complete' (CVPR 2022), trained on textures of its own"
     )

@@ -49,6 +49,8 @@ class ObjectSeeker(Defence):
 
     name: ClassVar[str] = "objectseeker"
     title: ClassVar[str] = "half-plane masks: people whom no one patch can hide"
+    cost: ClassVar[str] = "1 more pass a frame live, 20 a photograph"
+    certifies: ClassVar[bool] = True
     paper: ClassVar[str] = "Xiang et al., ObjectSeeker, IEEE S&P 2023"
     order: ClassVar[int] = 1
 

@@ -109,6 +109,8 @@ class PatchCleanser(Defence):
 
     name: ClassVar[str] = "patchcleanser"
     title: ClassVar[str] = "double masking: is a person in this window, whatever one patch does"
+    cost: ClassVar[str] = "3 more passes a frame live, 9 and more a photograph"
+    certifies: ClassVar[bool] = True
     paper: ClassVar[str] = "Xiang et al., PatchCleanser, USENIX Security 2022"
     order: ClassVar[int] = 1
 

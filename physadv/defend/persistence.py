@@ -36,7 +36,8 @@ class Persistence(Defence):
     """
 
     name = "persistence"
-    title = "Persistence: people seen before are kept, and missed when they vanish"
+    title = "people seen before are kept, and missed when they vanish"
+    cost = "no more passes; under 1 ms a frame"
     paper = "hysteresis thresholds (Canny 1986) over tracks of low-score boxes (Zhang et al., 'ByteTrack', 2022)"
     order: ClassVar[int] = 5
     over_time: ClassVar[bool] = True

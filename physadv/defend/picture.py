@@ -37,6 +37,8 @@ class View:
 
 
 PLAIN = "look at the unchanged picture too, where it was changed, and report whom either shows"
+# What that costs.
+ONCE_MORE = "1 more pass where it changed the picture"
 
 
 class PictureDefence(Defence):

@@ -86,7 +86,7 @@ class Pipeline:
     @property
     def description(self) -> str:
         """Return one line for people: what is done, in the order it is done."""
-        words = "; then ".join(d.title for d in reversed(self._inside_out())) or "no defence"
+        words = "; then ".join(f"{d.name}: {d.title}" for d in reversed(self._inside_out())) or "no defence"
         return f"{self.preset}: {words}" if self.preset else words
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ import pywt
 import torch
 from pydantic import Field
 
-from physadv.defend.picture import PLAIN, PictureDefence, View, straight_through
+from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View, straight_through
 from physadv.types import Detector, Float32Array, Frame, UInt8Array
 
 
@@ -27,7 +27,8 @@ class PixelDeflection(PictureDefence):
     """Pixels away from the detector's attention replaced by neighbours; BayesShrink in wavelets smooths the rest."""
 
     name = "pixel-deflection"
-    title = "Pixel deflection: random neighbours, then wavelet denoising"
+    title = "random neighbours, then wavelet denoising"
+    cost = f"1 more pass, and {ONCE_MORE}"
     paper = "Prakash et al., 'Deflecting adversarial attacks with pixel deflection' (CVPR 2018)"
     deflections: int = Field(default=2000, ge=0, le=500_000, description="pixels drawn for each picture")
     window: int = Field(default=10, ge=3, le=101, description="side of the window a neighbour is drawn from")

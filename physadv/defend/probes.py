@@ -42,6 +42,7 @@ class Probes(Defence):
 
     name: ClassVar[str] = "probes"
     title: ClassVar[str] = "canaries and woodpeckers: random probes where somebody may be hidden"
+    cost: ClassVar[str] = "up to 3 more passes"
     paper: ClassVar[str] = "Feng et al., Fight Fire with Fire: pattern-randomised defensive patches, 2023"
     order: ClassVar[int] = 2
 

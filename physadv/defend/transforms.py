@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from physadv.defend.base import Twin
 from physadv.defend.geometry import Affine, boxes_back, compose, scaling, shift, turn, warp, warp_tensor
-from physadv.defend.picture import PLAIN, PictureDefence, View, beside_plain, straight_through
+from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View, beside_plain, straight_through
 from physadv.detect.boxes import STRIDE, Letterbox
 from physadv.types import Candidates, Detector, Float32Array, GradientDetector, UInt8Array
 
@@ -103,7 +103,8 @@ class Stretch(GeometricDefence):
     """Width and height scaled by different factors."""
 
     name = "stretch"
-    title = "Stretch: another ratio of width to height"
+    title = "another ratio of width to height"
+    cost = ONCE_MORE
     paper = OLDEST
     x: float = Field(default=1.12, ge=0.5, le=2, description="factor of the width")
     y: float = Field(default=1.0, ge=0.5, le=2, description="factor of the height")
@@ -119,7 +120,8 @@ class Rotate(GeometricDefence):
     """The whole picture turned about its centre; the canvas grows so that no corner is lost."""
 
     name = "rotate"
-    title = "Rotate: the picture turned by a few degrees"
+    title = "the picture turned by a few degrees"
+    cost = "no more passes"
     paper = OLDEST
     degrees: float = Field(default=5.0, ge=-30, le=30, description="anticlockwise")
 
@@ -135,7 +137,8 @@ class Flip(GeometricDefence):
     """The mirror image; left and right keypoints are exchanged back."""
 
     name = "flip"
-    title = "Flip: the mirror image"
+    title = "the mirror image"
+    cost = ONCE_MORE
     paper = OLDEST
     axis: Literal["horizontal", "vertical"] = Field(
         default="horizontal", description="vertical stands people on their heads"
@@ -153,7 +156,8 @@ class Brightness(PictureDefence):
     """Every value multiplied and shifted, then clipped."""
 
     name = "brightness"
-    title = "Brightness: all values scaled and shifted"
+    title = "all values scaled and shifted"
+    cost = "no more passes"
     paper = OLDEST
     gain: float = Field(default=1.1, ge=0.2, le=3, description="factor on every value")
     offset: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to every value, 1 is white")
@@ -172,7 +176,8 @@ class Jpeg(PictureDefence):
     """The picture compressed and decoded. Known to make some attacks stronger."""
 
     name = "jpeg"
-    title = "JPEG: compressed and decoded"
+    title = "compressed and decoded"
+    cost = ONCE_MORE
     paper = (
         "Das et al., 'Keeping the bad guys out: protecting and vaccinating deep learning with JPEG compression' (2017)"
     )
@@ -197,7 +202,8 @@ class Median(PictureDefence):
     """Each value replaced by the median of its neighbourhood, channel by channel."""
 
     name = "median"
-    title = "Median: fine texture smoothed away"
+    title = "fine texture smoothed away"
+    cost = ONCE_MORE
     paper = OLDEST
     size: int = Field(default=3, ge=3, le=9, description="side of the neighbourhood in pixels, odd")
     plain: bool = Field(default=True, description=PLAIN)
@@ -226,7 +232,8 @@ class BitDepth(PictureDefence):
     """Fewer levels a channel."""
 
     name = "bit-depth"
-    title = "Bit depth: fewer levels of each colour"
+    title = "fewer levels of each colour"
+    cost = "no more passes"
     paper = "Xu, Evans, Qi, 'Feature squeezing' (2018)"
     bits: int = Field(default=5, ge=1, le=7, description="bits a channel")
 

@@ -34,7 +34,8 @@ class Vote(Defence):
     """Several views of one picture, merged: the mean of their scores, or the score that enough of them reach."""
 
     name = "vote"
-    title = "Vote: several transformed views, answers merged"
+    title = "several transformed views, answers merged"
+    cost = "3 more passes"
     paper = f"{OLDEST}; merging after Solovyev et al., 'Weighted boxes fusion' (2021)"
     views: str = Field(default="plain+flip+bright+median", description=f"names joined by +, of {', '.join(VIEWS)}")
     merge: Literal["mean", "vote"] = Field(

@@ -58,7 +58,7 @@ def test_what_cannot_work_is_said_at_once(text: str) -> None:
 def test_every_defence_says_what_it_is_and_offers_its_parameters() -> None:
     for name, defence in DEFENCES.items():
         assert defence.name == name
-        assert defence.title and defence.paper
+        assert defence.title and defence.paper and defence.cost
         schema = defence.model_json_schema()
         assert schema["additionalProperties"] is False
         json.dumps(schema)

@@ -84,7 +84,7 @@ export class Defences {
       ...Object.entries(defence.parameters).map(([key, schema]) => this.control(defence, key, schema)),
     ]);
     return el("li", { "data-name": defence.name }, [
-      el("div", { class: "row" }, [el("label", { class: "switch" }, [box, el("span", {}, [defence.name, el("small", {}, defence.title.replace(/^[^:]{1,30}: /, ""))])]), more]),
+      el("div", { class: "row" }, [el("label", { class: "switch" }, [box, el("span", {}, [defence.name, el("small", {}, defence.title)])]), more]),
       panel,
     ]);
   }
