@@ -84,12 +84,13 @@ def router(room: Room) -> APIRouter:
 
 
 def _described(name: str) -> dict[str, Any]:
-    """Return a defence as the page's switches need it: title, paper and the JSON schema of its parameters."""
+    """Return a defence as the page's switches need it: title, cost, paper and the JSON schema of its parameters."""
     defence = DEFENCES[name]
     schema = defence.model_json_schema()
     return {
         "name": name,
         "title": defence.title,
+        "cost": defence.cost,
         "paper": defence.paper,
         "about": " ".join((defence.__doc__ or "").split("\n\n")[0].split()),
         "parameters": schema.get("properties", {}),

@@ -80,7 +80,7 @@ export class Defences {
       },
     }, "⋯");
     const panel = el("div", { class: "parameters", id, hidden: true }, [
-      el("p", { class: "about" }, [defence.about, defence.paper ? el("em", {}, ` ${defence.paper}`) : null]),
+      el("p", { class: "about" }, [defence.about, defence.paper ? el("em", {}, ` ${defence.paper}`) : null, ` Costs ${defence.cost}.`]),
       ...Object.entries(defence.parameters).map(([key, schema]) => this.control(defence, key, schema)),
     ]);
     return el("li", { "data-name": defence.name }, [
