@@ -54,7 +54,11 @@ TOO_FEW = 30
 
 @dataclass(slots=True)
 class Inputs:
-    """What a run is given besides its settings; paths and names that its result does not depend on."""
+    """What a run is given besides its settings; paths and names that its result does not depend on.
+
+    start: the pattern to begin from, a file or a shipped name; `AUTO` for the shipped one that fits, None for random
+    colours.
+    """
 
     images: list[str] = field(default_factory=list)
     labels: Path | None = None
@@ -114,8 +118,9 @@ def train(
     found = _people(inputs, folder, say, ranks, resume=resume)
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
     weights = [find_weights(d).sha256 for d in inputs.detectors]
-    plain = inputs.region is None and inputs.through is None
-    start = None if inputs.start == AUTO and not plain else inputs.start
+    # A mask, or a defence to train through, wants another pattern than any that is shipped.
+    special = inputs.region is not None or inputs.through is not None
+    start = None if inputs.start == AUTO and special else inputs.start
     parent, held_out = parent_of(start, settings, weights, held_out, say)
     if parent is not None:
         settings = settings.onwards()
