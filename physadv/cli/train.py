@@ -296,7 +296,8 @@ class Command(base.Command):
             raise SettingsError(
                 f"--resume: {path} cannot be read, so there is no run to go on with: {error}"
             ) from error
-        return type(self).model_validate({**begun, **self._given()})
+        # A run that says nothing of a start has begun from random colours.
+        return type(self).model_validate({"start": RANDOM, **begun, **self._given()})
 
     def _given(self) -> dict[str, Any]:
         """Return the flags that were given."""
