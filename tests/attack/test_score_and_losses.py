@@ -302,7 +302,7 @@ def test_long_runs_see_people_as_large_as_their_framing_shows_them() -> None:
 def test_a_timed_round_sees_every_size_as_often_as_the_preset_does() -> None:
     quick = TrainSettings(**preset("quick", "street"))
     short = in_proportion(quick)
-    assert short.crops == (224, 224, 224, 256, 320)
+    assert short.crops == (160, 160, 160, 224, 320)
     shapes = [short.views(step) for step in range(len(short.crops))]
     whole = Counter(quick.views(step) for step in range(quick.total_steps))
     for shape in whole:

@@ -47,7 +47,7 @@ def test_what_the_server_refuses_goes_back(stand: Stand) -> None:
     page.keyboard.press("ArrowRight")
     within_a_second(page, "() => document.getElementById('conf').value === '0.25'")
     assert page.text_content("#pipeline") == "None is on."
-    stand.problems.clear()
+    stand.forgive()
 
 
 def test_what_a_demo_that_is_gone_never_heard_goes_back(stand: Stand) -> None:
@@ -59,7 +59,7 @@ def test_what_a_demo_that_is_gone_never_heard_goes_back(stand: Stand) -> None:
         was = page.is_checked(box)
         page.click(box, force=True)
         eventually(page, "([box, was]) => document.querySelector(box).checked === was", [box, was])
-    stand.problems.clear()
+    stand.forgive()
 
 
 def test_every_parameter_says_what_it_is_below_its_name(stand: Stand) -> None:

@@ -52,7 +52,7 @@ def test_a_demo_that_is_gone_is_said_over_the_picture(stand: Stand) -> None:
     assert figures(page) == ["–", "–", "–"]
     page.wait_for_timeout(1500)
     assert page.evaluate(gone)
-    stand.problems.clear()
+    stand.forgive()
 
 
 def test_a_demo_that_hangs_is_said_over_the_picture_until_it_answers(stand: Stand) -> None:
