@@ -374,7 +374,7 @@ def split_pictures(
     for name, sha256 in pictures:
         leader(name)
         # Stretches are apart already, and a camera that freezes gives the same picture in several.
-        alike = [] if is_stretch(name) else [sha256] if sha256 else []
+        alike = [sha256] if sha256 and not is_stretch(name) else []
         if (variant := VARIANT.fullmatch(name)) is not None:
             alike.append(f"variants of {variant[1]}")
         for shared in alike:

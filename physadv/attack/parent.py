@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from physadv.attack.people import Picture
 from physadv.attack.settings import TrainSettings
 from physadv.errors import DataError
-from physadv.lineage import load_start, seen_by
+from physadv.lineage import Seen, load_start, seen_by
 from physadv.patch import Patch, load_patch, shipped_names
 
 # In place of a pattern's name: the shipped one that fits, if there is one.
@@ -38,7 +38,7 @@ def parent_of(
     shipped = shipped_for(settings, victims)
     if shipped is None:
         return None, held_out
-    known = len(held_out) - len(_left(held_out, shipped))
+    known = len(held_out) - len(_left(held_out, seen_by(shipped)))
     if known:
         say(
             f"begins from random colours: the shipped {shipped.name} was trained on {known} of the {len(held_out)} "
@@ -81,9 +81,8 @@ def _version(name: str) -> int:
     return 0 if found is None else int(found[1])
 
 
-def _left(held_out: list[Picture], parent: Patch) -> list[Picture]:
-    """Return the pictures of which nothing says that the pattern was trained on them."""
-    seen = seen_by(parent)
+def _left(held_out: list[Picture], seen: Seen | None) -> list[Picture]:
+    """Return the pictures of which nothing says that they were trained on."""
     return [p for p in held_out if seen is None or not seen.saw(p.name, p.sha256)]
 
 
@@ -92,7 +91,8 @@ def _unseen(held_out: list[Picture], parent: Patch, say: Callable[[str], None]) 
 
     Raises: DataError if it was trained on all of them: nobody is left to score by.
     """
-    seen, left = seen_by(parent), _left(held_out, parent)
+    seen = seen_by(parent)
+    left = _left(held_out, seen)
     if seen is None or not seen.complete:
         say(f"--start {parent.name}: does not say all that it was trained on: those held out here may be among them")
     if not left:
