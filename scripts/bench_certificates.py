@@ -17,6 +17,7 @@ import numpy as np
 import ultralytics
 
 from physadv.arrays import read_picture
+from physadv.cli.base import told
 from physadv.defend import parse_pipeline
 from physadv.defend.masks import hide
 from physadv.defend.patchcleanser import PatchCleanser
@@ -69,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told("scripts/bench_certificates.py", main))

@@ -24,6 +24,7 @@ import torch
 import ultralytics
 
 from physadv.arrays import read_picture
+from physadv.cli.base import told
 from physadv.defend import DEFENCES, parse_pipeline
 from physadv.detect import load_detector
 from physadv.errors import DefenceError
@@ -103,6 +104,8 @@ def main() -> None:
     parser.add_argument("--backend", default="auto")
     args = parser.parse_args()
     names = args.only.split(",")
+    if unknown := set(names) - set(DEFENCES):
+        parser.error(f"--only: expected some of {', '.join(DEFENCES)}, got {', '.join(sorted(unknown))}")
     picture = read_picture(args.picture)
     count = 5 if args.quick else args.frames
     out: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
@@ -115,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told("scripts/bench_defend.py", main))

@@ -27,6 +27,7 @@ import psutil
 from physadv.capture import open_source
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
+from physadv.cli.base import told
 from physadv.detect import load_detector
 from physadv.detect.tiny import tiny_detector
 from physadv.detect.weights import find_weights
@@ -270,4 +271,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(told("scripts/bench_live.py", main))

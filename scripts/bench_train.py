@@ -41,10 +41,12 @@ from physadv.attack.crew import Crew, crew_for
 from physadv.attack.people import Picture, gather
 from physadv.attack.settings import TrainSettings, preset
 from physadv.attack.timing import in_proportion, made_up, stepper
+from physadv.cli.base import told
 from physadv.cli.train import attacked_detectors
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.detect.yolo import YoloGradient
+from physadv.errors import TrainingError
 
 # Steps of the run whose memory is measured: every size of view, several times over.
 STEPS = 9
@@ -99,7 +101,9 @@ def peak_memory_gb(words: argparse.Namespace) -> float:
         # An empty cache, so that the run labels its people itself.
         environment = {**os.environ, "PHYSADV_CACHE": str(folder / "cache")}
         command = [sys.executable, "-m", "physadv", "train", *flags, "--out", str(folder / "run")]
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        ran = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if ran.returncode:
+            raise TrainingError(ran.stderr.strip() or f"the run whose memory is measured ended with {ran.returncode}")
     unit = 2**30 if sys.platform == "darwin" else 2**20
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
 
@@ -204,4 +208,4 @@ def _rates(takes: dict[str, tuple[Callable[[], Any], int, int]]) -> dict[str, fl
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told("scripts/bench_train.py", main))

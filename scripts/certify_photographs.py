@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from physadv.cli.base import told
 from physadv.dataset import labelled_pictures, split_by_name
 from physadv.defend.masks import PLACES
 from physadv.defend.objectseeker import ObjectSeeker
@@ -132,4 +133,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(told("scripts/certify_photographs.py", main))

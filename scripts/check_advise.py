@@ -20,6 +20,7 @@ import numpy as np
 
 from physadv.camera.lens import PERSON_CM
 from physadv.cli.advise import held_out
+from physadv.cli.base import told
 from physadv.dataset import labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -138,4 +139,4 @@ def line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told("scripts/check_advise.py", main))

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from physadv.capture import open_source
+from physadv.cli.base import told
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
 from physadv.detect.boxes import iou
@@ -99,6 +100,11 @@ def main() -> None:
     parser.add_argument("--defend", action="append", help="a defence, preset or pipeline (repeatable); default: all")
     parser.add_argument("--json", action="store_true", help="one JSON line a defence")
     args = parser.parse_args()
+    if args.every < 1:
+        parser.error(f"--every: expected 1 or more, got {args.every}")
+    for text in args.defend or ():
+        # A name that is not there is said before anything is measured.
+        parse_pipeline(text)
     if args.threads:
         torch.set_num_threads(args.threads)
     detector = load_detector(backend=args.backend, imgsz=args.imgsz)
@@ -124,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told("scripts/measure_clean.py", main))

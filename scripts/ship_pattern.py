@@ -21,6 +21,7 @@ from physadv.attack.people import Picture, gather
 from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, placings
 from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
+from physadv.cli.base import told
 from physadv.controls import control
 from physadv.detect import load_detector
 from physadv.detect.matching import AP_CONF
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told("scripts/ship_pattern.py", main))

@@ -39,6 +39,7 @@ from physadv.attack.score import Placing, Scorer
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
+from physadv.cli.base import told
 from physadv.controls import control
 from physadv.dataset import labelled_pictures, split_by_name
 from physadv.detect import load_detector
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(told("scripts/show_profile_gain.py", main))

@@ -7,7 +7,7 @@ import os
 import sys
 import tomllib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -68,27 +68,43 @@ class Command(BaseSettings):
 def execute(name: str, command: type[Command], argv: list[str]) -> int:
     """Return the exit code of one verb, with every user error printed on one line to stderr."""
     label = f"physadv {name}"
+
+    def work() -> int:
+        try:
+            if {"-h", "--help"} & set(argv):
+                print(page(label, command))
+                return 0
+            return parsed(name, command, argv).run()
+        except ValidationError as error:
+            return _refused(one_line(error, what=label, kebab=True, positional=_positional(command)))
+        except PydanticSettingsError as error:
+            return _refused(f"{label}: {_parse_error(str(error), command)}")
+
+    return told(label, work)
+
+
+def told(label: str, work: Callable[[], int | None]) -> int:
+    """Return the exit code of `work`: its own, 0 for None, or 2 once its error was printed on one line to stderr.
+
+    label: what is at work, said before what went wrong.
+    """
     try:
-        if {"-h", "--help"} & set(argv):
-            print(page(label, command))
-            return 0
-        return parsed(name, command, argv).run()
-    except ValidationError as error:
-        message = one_line(error, what=label, kebab=True, positional=_positional(command))
+        return work() or 0
     except BrokenPipeError:
         # The reader went away (`physadv doctor | head`). Point stdout elsewhere, or Python's last flush would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except PydanticSettingsError as error:
-        message = f"{label}: {_parse_error(str(error), command)}"
     except PhysadvError as error:
-        message = f"{label}: {error}"
+        return _refused(f"{label}: {error}")
     except OSError as error:
-        message = f"{label}: {error.filename or 'file'}: {error.strerror or error}"
+        return _refused(f"{label}: {error.filename or 'file'}: {error.strerror or error}")
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:
         return int(stop.code or 0)
+
+
+def _refused(message: str) -> int:
     print(" ".join(message.split()), file=sys.stderr)
     return 2
 

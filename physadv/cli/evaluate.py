@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,6 +50,14 @@ PICTURES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_a
 
 # Flags that say nothing unless patterns are trained through the defences.
 ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
+# Flags that decide the figures.
+FLAGS = (
+    *("every", "held_out", "rule", "scale", "at", "detector", "imgsz", "min_area", "grid", "defend", "adaptive"),
+    *ADAPTIVE_ONLY,
+    *("certify", "conf", "resamples", "seed"),
+)
+# What an evaluation was asked, in its run.json.
+ASKED = "asked"
 
 
 class Command(BaseCommand):
@@ -131,7 +140,7 @@ class Command(BaseCommand):
         "evaluation the first free one of evaluation-2, evaluation-3 and so on",
         json_schema_extra={"metavar": "FOLDER"},
     )
-    overwrite: bool = Field(default=False, description="write over another evaluation in --out")
+    overwrite: bool = Field(default=False, description="write over an evaluation in --out that was asked anything else")
 
     def run(self) -> int:
         """Score, write the folder, print the table.
@@ -184,19 +193,29 @@ class Command(BaseCommand):
         return self.out
 
     def _other(self, folder: Path, patches: Sequence[Patch]) -> str | None:
-        """Return what an evaluation in a folder is of; None if there is none, or one of these patterns and pictures."""
+        """Return what an evaluation in a folder is of; None if there is none, or what is asked now would make it again."""
         try:
             run = json.loads((folder / RUN).read_text(encoding="utf-8"))
-            before = sorted(p["sha256"] for p in run["patches"]), run.get("images"), run.get("video")
             names = ", ".join(p["name"] for p in run["patches"]) or "no pattern"
-        except (OSError, ValueError, KeyError, TypeError):
+            before = run.get(ASKED) or {}
+            where = run.get("images") or run.get("video") or "other pictures"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        now = (
-            sorted(p.sha256 for p in patches),
-            self.images and self.images.resolve().name,
-            self.video and self.video.name,
-        )
-        return None if before == now else f"{names} on {before[1] or before[2] or 'other pictures'}"
+        now = self._asked(patches)
+        changed = [name for name in now if before.get(name) != now[name]]
+        if not changed:
+            return None
+        flags = [f"--{name.replace('_', '-')}" for name in changed]
+        return f"{names} on {where}" + (f", with another {', '.join(flags)}" if set(changed) <= set(FLAGS) else "")
+
+    def _asked(self, patches: Sequence[Patch]) -> dict[str, Any]:
+        """Return all that decides an evaluation: flags, patterns, and what is read, files by name and size."""
+        read = [path for path in (self.images, self.video, self.labels, self.clean_video) if path is not None]
+        return {
+            **self.model_dump(mode="json", include=set(FLAGS)),
+            "patterns": sorted(p.sha256 for p in patches),
+            "read": {path.resolve().name: _listing(path, without=self.out) for path in read},
+        }
 
     def _check_video(self) -> None:
         """Do nothing if every flag given has a meaning for a video.
@@ -239,7 +258,7 @@ class Command(BaseCommand):
         proven: list[CertifiedRecall] = []
         examples = Examples(_most_people(scenes), settings.conf)
         facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.skipped), "defences": self.defend}
-        facts["images"] = images.resolve().name
+        facts |= {"images": images.resolve().name, ASKED: self._asked(patches)}
         with _bar() as bar:
             task = bar.add_task("", total=len(settings.detectors))
             for number, name in enumerate(settings.detectors):
@@ -319,7 +338,7 @@ class Command(BaseCommand):
     def _video(self, path: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]) -> int:
         wanted = entries(patches, robust=False, seed=settings.seed) if patches else entries([], robust=False, seed=0)
         rows: list[dict[str, Any]] = []
-        facts: dict[str, Any] = {"detectors": [], "defences": self.defend}
+        facts: dict[str, Any] = {"detectors": [], "defences": self.defend, ASKED: self._asked(patches)}
         with _bar() as bar:
             task = bar.add_task("", total=None)
             for name in settings.detectors:
@@ -395,6 +414,14 @@ class Command(BaseCommand):
             )
         why = trained if use == "score" else f"nobody is in the pictures of {images} that the patterns were trained on"
         return f"--adaptive: {why}, and their records go before --score-share; give other pictures"
+
+
+def _listing(path: Path, *, without: Path) -> str:
+    """Return a hash of the names and sizes of the files at a path, those in the folder `without` left out."""
+    inside = path.rglob("*") if path.is_dir() else [path]
+    files = sorted(p for p in inside if p.is_file() and without not in p.parents)
+    listed = [(p.relative_to(path).as_posix(), p.stat().st_size) for p in files]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
 def _check_video_file(flag: str, film: Path) -> None:

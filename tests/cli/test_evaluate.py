@@ -110,6 +110,11 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path) ->
         with pytest.raises(SettingsError, match="holds an evaluation of no pattern on people; name another folder"):
             Command(**values, **given).run()
     Command(**values, images=others, overwrite=True).run()
+    with pytest.raises(SettingsError, match="holds an evaluation of no pattern on others, with another --scale; name"):
+        Command(**values, images=others, scale=0.3).run()
+    write_png(others / "0.png", np.zeros((90, 90, 3), np.uint8))
+    with pytest.raises(SettingsError, match="holds an evaluation of no pattern on others; name"):
+        Command(**values, images=others).run()
     assert json.loads((tmp_path / "out" / "run.json").read_text())["images"] == "others"
 
 
