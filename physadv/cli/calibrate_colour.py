@@ -74,6 +74,9 @@ class Command(BaseCommand):
         check_writable("--preview", self.preview)
         if self.out is None:
             check_folder("--out", PROFILES)
+        for where in self.photo:
+            if not where.exists():
+                raise SettingsError(f"--photo: {where}: no such picture or folder")
         camera = self._camera_profile(console)
         fitted = self._pairs if self.digital else self._charts
         profile, samples = fitted(camera, console)
@@ -89,15 +92,16 @@ class Command(BaseCommand):
         return self.camera if profile is None else profile.name
 
     def _camera_profile(self, console: Console) -> CameraProfile | None:
-        """Return the camera's profile, or say that there is none of that name; a path must hold one."""
+        """Return the camera's profile, or say that there is none of the name given; a path must hold one."""
         known = CameraProfile.known()
         if not self.camera.endswith(".json") and self.camera not in known:
             _check_name("--camera", self.camera)
-            console.print(
-                f"--camera {self.camera}: no camera profile of that name (known: {', '.join(known) or 'none'}), so no lens "
-                "is taken out",
-                markup=False,
-            )
+            if "camera" in self.model_fields_set:
+                console.print(
+                    f"--camera {self.camera}: no camera profile of that name (known: {', '.join(known) or 'none'}), so no "
+                    "lens is taken out",
+                    markup=False,
+                )
             return None
         profile = CameraProfile.load(self.camera)
         profile.check_age()

@@ -33,7 +33,8 @@ NOBODY = np.zeros((0, 4), np.float32)
 class Command(BaseCommand):
     """Train a defence's network on clean pictures: `blocks` (block autoencoder) or `erase` (finder of pasted patterns).
 
-    Use the file with `--defend blocks:weights=FILE`. Keep patterns out of the pictures: they would be learnt as normal.
+    Use the file with `--defend blocks:weights=FILE` or `erase:weights=FILE`. Keep patterns out of the pictures: they would
+    be learnt as normal.
     """
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {

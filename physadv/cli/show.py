@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -51,7 +50,7 @@ class Command(BaseCommand):
             url = _address(server.url, name, wanted, self.control)
             print(f"physadv show: {url}", flush=True)
             if self.host not in LOOPBACK:
-                segno.make(url.replace("0.0.0.0", _own_address()), error="l").terminal(compact=True)
+                segno.make(url, error="l").terminal(compact=True)
             print("open it on the screen that is to show the pattern; Ctrl-C ends it", flush=True)
             end = None if self.seconds is None else time.monotonic() + self.seconds
             while end is None or time.monotonic() < end:
@@ -67,13 +66,3 @@ def _address(url: str, name: str, width_mm: float, kind: Any) -> str:
     base, _, query = url.partition("?")
     parts = [query, f"pattern={quote(name)}", f"mm={width_mm:g}", f"kind={kind}" if kind else ""]
     return f"{base}show?{'&'.join(p for p in parts if p)}"
-
-
-def _own_address() -> str:
-    """Return this machine's address in its network, as its default route would use it; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])

@@ -143,7 +143,11 @@ class Command(base.Command):
         description="patterns begun from different random colours; the one that does best on held-out people goes on",
     )
     texels: int | None = Field(
-        None, ge=8, le=512, description="texels along the pattern's side; 48 for prints in the street, else 64"
+        None,
+        ge=8,
+        le=512,
+        description="texels along the pattern's side; unless given 48 for prints in the street, 64 before a webcam, one "
+        "for each 6.25 mm of a T-shirt's texture",
     )
     pyramid: bool = Field(
         False, description="add a coarse grid of colours to the fine one, so that large shapes are found sooner"
@@ -175,7 +179,12 @@ class Command(base.Command):
     spread: float | None = Field(
         None, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
     )
-    noise: float | None = Field(None, ge=0, le=1, description="noise under which colours are trained at first")
+    noise: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="noise under which colours are trained at first; unless given .15, 0 for prints before a webcam",
+    )
     tv: float | None = Field(
         None,
         ge=0,
@@ -455,7 +464,7 @@ class Command(base.Command):
             events = stack.enter_context(self._events()) if self.tensorboard and ranks.rank == 0 else None
             stack.enter_context(stop)
             # Begun with the first step: people are looked for in silence, or what cannot be is said in one line.
-            bar = Bar(*columns, console=console, disable=ranks.rank != 0)
+            bar = Bar(*columns, console=console, disable=ranks.rank != 0 or not console.is_terminal)
             stack.callback(lambda: bar.stop() if bar.live.is_started else None)
             told = _teller(bar, settings, events)
 

@@ -19,10 +19,15 @@ from physadv.live.wardrobe import Wardrobe
 from physadv.web.app import build_app
 
 MAX_MESSAGE = 4_100_000
+# As a host: all of this machine's addresses.
+EVERY = "0.0.0.0"
 
 
 class PageServer:
-    """The page on an address; listening once made, answering once started. url: what to open, token included."""
+    """The page on an address; listening once made, answering once started.
+
+    url: what to open, token included; where it listens on all addresses, by the one that others in the network reach.
+    """
 
     def __init__(
         self,
@@ -42,7 +47,8 @@ class PageServer:
             token = secrets.token_urlsafe(18)
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
+        named = _own_address() if host == EVERY else host
+        shown = f"[{named}]" if ":" in named else named
         self.url = f"http://{shown}:{self.port}/" + (f"?token={quote(token)}" if token else "")
         self._server = _server(build_app(demo, token=token, desk=desk, wardrobe=wardrobe))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
@@ -100,3 +106,13 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         ws_per_message_deflate=False,
     )
     return uvicorn.Server(config)
+
+
+def _own_address() -> str:
+    """Return this machine's address in its network, as its default route would use it; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

@@ -41,4 +41,6 @@ def test_a_host_that_is_not_this_machine_is_said(host: str) -> None:
 def test_another_host_gets_a_token() -> None:
     server = PageServer(None, host="0.0.0.0", port=0)
     assert "?token=" in server.url
+    # No other machine could open that one.
+    assert "0.0.0.0" not in server.url
     server.close()
