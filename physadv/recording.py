@@ -35,10 +35,7 @@ class Paths:
                 stem = path.with_name(name[: -len(ending)])
                 break
         else:
-            raise RecordingError(
-                f"{path}: expected a recording, by the name of its .mp4 or .jsonl or of the folder that holds it"
-                + ("" if path.exists() else "; there is no such file or folder")
-            )
+            raise RecordingError(f"{path}: expected a name ending in .mp4 or .jsonl")
 
         def beside(suffix: str) -> Path:
             return stem.with_name(stem.name + suffix)

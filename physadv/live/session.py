@@ -44,6 +44,10 @@ class Session:
 
         Raises: RecordingError if there is none, or it lacks its video or sidecar.
         """
+        if not path.suffix and not path.exists():
+            raise RecordingError(
+                f"{path}: no such file or folder; expected a recording's .mp4 or .jsonl, or the folder it is in"
+            )
         self.paths = Paths.of(_newest(path) if path.is_dir() else path)
         stem = self.paths.jsonl.with_suffix("")
         found = [p for p in (self.paths.clean, stem.with_name(f"{stem.name}.mp4")) if p.is_file()]

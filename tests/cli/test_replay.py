@@ -57,6 +57,6 @@ def test_replay_shows_what_was_seen_and_refuses_what_would_be_untrue(tmp_path: P
 
 
 def test_no_recording_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for where in ("nosuch.mp4", "nosuch.txt", "."):
+    for where in ("nosuch.mp4", "nosuch.txt", "nosuch", "."):
         assert main(["replay", str(tmp_path / where)]) == 2
         assert capsys.readouterr().err.count("\n") == 1

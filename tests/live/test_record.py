@@ -335,11 +335,6 @@ def test_a_sidecar_alone_does_not_take_the_place_of_a_videos(tmp_path: Path) -> 
     assert (tmp_path / "v.clean.mp4").exists()
 
 
-def test_what_is_no_recording_is_named_and_whether_it_is_there(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"nofolder: expected a recording, .*; there is no such file or folder"):
-        Paths.of(tmp_path / "nofolder")
-
-
 def test_with_overwrite_an_earlier_recording_of_the_name_is_replaced_whole(tmp_path: Path) -> None:
     record_some(tmp_path / "v.mp4", 5, clean=True)
     record_some(tmp_path / "v.mp4", 3, clean=False, overwrite=True)
