@@ -261,6 +261,9 @@ def _warp(pixels: UInt8Array, matrix: Array, scale: float, size: int) -> UInt8Ar
     while scale < 0.6:
         pixels = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         matrix, scale = matrix @ np.diag([2.0, 2.0, 1.0]), scale * 2
+    # OpenCV counts from the middle of the first pixel, boxes from its edge.
+    step, place = matrix[:, :2], matrix[:, 2:]
+    matrix = np.concatenate([step, place + (step.sum(1, keepdims=True) - 1) / 2], 1)
     return cv2.warpAffine(  # type: ignore[return-value]
         pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(PAD,) * 3
     )

@@ -185,6 +185,22 @@ def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[Pic
     assert float(one.boxes.max()) <= 96
 
 
+@pytest.mark.parametrize("size", [128, 320])
+def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) -> None:
+    pixels = np.zeros((400, 400, 3), np.uint8)
+    pixels[120:280, 150:230] = 255
+    box = np.array([[150, 120, 230, 280]], np.float32)
+    views = Views([Picture("p", pixels, box, np.zeros((1, 17, 3), np.float32))], framing="street", wear=Wear())
+    places = (np.arange(size) + 0.5)[:, None]
+    for seed in range(12):
+        drawn = views.batch(1, size, np.random.default_rng(seed))
+        bright = drawn.images[0].amax(0).numpy() > 0.5
+        person = np.concatenate([bright.any(0) @ places, bright.any(1) @ places])
+        middle = person / [bright.any(0).sum(), bright.any(1).sum()]
+        x0, y0, x1, y1 = drawn.boxes[0].numpy()
+        assert middle == pytest.approx([(x0 + x1) / 2, (y0 + y1) / 2], abs=0.6)
+
+
 def test_webcam_views_show_larger_people(people: list[Picture]) -> None:
     def side(framing: str) -> float:
         views = Views(people, framing=framing, wear=Wear())  # type: ignore[arg-type]
