@@ -24,7 +24,7 @@ LONG_STREET_CROPS = (224, 256, 320, 416)
 # Two people's gradients have next to nothing in common (their cosine is .003): short runs need many people a step, small
 # as they may be. Before a webcam people are large.
 SHORT_STREET: dict[str, Any] = {"crops": (160, 224, 320), "batch": 24}
-# Steps of 12 views of 224 pixels, 9 of 256, 6 of 320 or 3 of 448. `quick` takes about 4 minutes on two CPU cores, less with
+# Steps of 12 views of 224 pixels, 9 of 256, 6 of 320 or 3 of 448. `quick` takes about 5 minutes on two CPU cores, 2 with
 # bfloat16; `standard` about 20 minutes on two idle cores with bfloat16; `strong` hours.
 PRESETS: dict[str, dict[str, Any]] = {
     # So few steps do not reach as far as the largest views.
