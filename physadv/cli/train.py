@@ -102,7 +102,7 @@ class Command(base.Command):
     resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
     preset: Preset = Field(
         "quick",
-        description="quick: about 4 minutes on two CPU cores; standard: about 20 minutes on two idle cores with bfloat16; "
+        description="quick: about 5 minutes on two CPU cores, 2 with bfloat16; standard: about 20 with it, two cores idle; "
         "strong: hours",
     )
     minutes: float | None = Field(None, gt=0, description="time instead of the preset's steps; measured at the start")
