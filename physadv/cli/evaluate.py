@@ -214,7 +214,7 @@ class Command(BaseCommand):
         return {
             **self.model_dump(mode="json", include=set(FLAGS)),
             "patterns": sorted(p.sha256 for p in patches),
-            "read": {path.resolve().name: _listing(path, without=self.out) for path in read},
+            "read": [[path.resolve().name, _listing(path.resolve(), without=self.out.resolve())] for path in read],
         }
 
     def _check_video(self) -> None:

@@ -80,13 +80,16 @@ class Stand:
 
     def forgive(self) -> None:
         """Close the page, which goes on reporting a lost connection, and forget what it reported."""
-        for context in self.browser.contexts:
-            context.close()
+        self.leave()
         self.problems.clear()
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Close every page."""
         for context in self.browser.contexts:
             context.close()
+
+    def close(self) -> None:
+        self.leave()
         self.demo.stop()
         self.server.close()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,16 @@ def test_a_defence_that_cannot_work_is_said_before_anything_is_scored(people: Pa
 
 
 @pytest.mark.usefixtures("bests")
-def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path) -> None:
+def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values: dict[str, Any] = {"imgsz": 160, "resamples": 20, "out": tmp_path / "out"}
     Command(**values, images=people).run()
     Command(**values, images=people).run()
+    monkeypatch.chdir(people)
+    inside = {**values, "images": people, "out": Path("scored")}
+    Command(**inside).run()
+    Command(**inside).run()
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(people / "scored")
     others = people.rename(tmp_path / "others")
     for given in ({"images": others}, {"video": others}, {"images": others, "patches": ["chest-v1"]}):
         with pytest.raises(SettingsError, match="holds an evaluation of no pattern on people; name another folder"):
