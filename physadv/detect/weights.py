@@ -48,6 +48,15 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
     return Weights(path.stem, path, sha256_of(path))
 
 
+def known_detectors() -> list[str]:
+    """Return the detectors that need neither network nor path: the embedded one and those that the cache holds.
+
+    As `--detector` takes them (`yolo11s.pt`); a page that others can reach may offer these and the command line's own.
+    """
+    cached = sorted(p.name for p in (cache_dir() / "weights").glob("*.pt") if p.is_file())
+    return [DEFAULT_DETECTOR, *cached]
+
+
 def cache_dir() -> Path:
     """Return the per-user cache folder (`PHYSADV_CACHE`, else `XDG_CACHE_HOME`, else `~/.cache`), not yet made."""
     if own := os.environ.get("PHYSADV_CACHE"):

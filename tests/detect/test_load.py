@@ -14,7 +14,7 @@ import physadv.detect as detect
 from physadv.arrays import read_picture
 from physadv.detect import installed_backends, load_detector, load_gradient_detector
 from physadv.detect.cache import MODEL_FILE
-from physadv.detect.weights import find_weights
+from physadv.detect.weights import find_weights, known_detectors
 from physadv.errors import BackendError, SettingsError, WeightsError
 from physadv.types import Detections, Detector, Frame, GradientDetector
 
@@ -153,6 +153,14 @@ def test_wrong_hash_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("physadv.detect.weights.EMBEDDED_SHA256", "0" * 64)
     with pytest.raises(WeightsError, match="expected SHA-256 0000"):
         find_weights()
+
+
+def test_known_detectors_are_the_embedded_and_the_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHYSADV_CACHE", str(tmp_path))
+    assert known_detectors() == ["yolo11n-pose"]
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "yolo11s.pt").write_bytes(b"x")
+    assert known_detectors() == ["yolo11n-pose", "yolo11s.pt"]
 
 
 @pytest.mark.parametrize(
