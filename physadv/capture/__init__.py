@@ -8,6 +8,7 @@ from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
 
+from physadv.address import masked
 from physadv.arrays import PICTURE_SUFFIXES
 from physadv.capture.browser import BrowserSource
 from physadv.capture.images import ImageSource
@@ -65,7 +66,7 @@ def _finite(spec: str, settings: CaptureSettings) -> Source:
         return ImageSource(spec, settings)
     if path.exists():
         return VideoFile(str(path), settings)
-    raise SourceError(f"--source: expected {KINDS}; there is no {spec!r}")
+    raise SourceError(f"--source: expected {KINDS}; there is no {masked(spec)!r}")
 
 
 def _auto(settings: CaptureSettings) -> Source:

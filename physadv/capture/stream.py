@@ -14,6 +14,7 @@ import av
 import av.error
 import numpy as np
 
+from physadv.address import masked
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, EndOfStream, SourceError
 from physadv.types import Frame, UInt8Array
@@ -37,11 +38,6 @@ def is_file_url(spec: str) -> bool:
     return _FILE_URL.match(spec) is not None
 
 
-def redacted(url: str) -> str:
-    """Return a URL without the user name and password in it, for screens and records."""
-    return re.sub(r"//[^/@]*@", "//", url)
-
-
 class VideoFile:
     """A video file: every picture in order, `loop` times (0 for ever), with index and presentation time going on.
 
@@ -52,7 +48,7 @@ class VideoFile:
 
     def __init__(self, where: str, settings: CaptureSettings | None = None) -> None:
         self.settings = settings or CaptureSettings()
-        self.name = redacted(where) if is_url(where) else where
+        self.name = masked(where)
         self._where = where
         self._rounds = 0
         self._index = 0
@@ -168,7 +164,7 @@ class NetworkStream:
 
     def __init__(self, url: str, settings: CaptureSettings | None = None) -> None:
         self.settings = settings or CaptureSettings()
-        self.name = redacted(url)
+        self.name = masked(url)
         self._url = url
         self._index = 0
         self._container: Any = None

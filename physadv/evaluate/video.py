@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from physadv.address import masked
 from physadv.capture import is_live, open_source
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.stream import redacted
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
@@ -164,7 +164,7 @@ def open_video(path: Path) -> Source:
     spec = str(path).replace(":/", "://", 1)
     if is_live(spec):
         raise DataError(
-            f"{redacted(spec)}: expected a video file, got a camera, which has no end; record it first with physadv live "
+            f"{masked(spec)}: expected a video file, got a camera, which has no end; record it first with physadv live "
             "--record session.mp4 --record-clean"
         )
     return open_source(str(recording_of(path)), CaptureSettings())

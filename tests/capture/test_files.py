@@ -13,7 +13,7 @@ import pytest
 
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.stream import VideoFile, redacted
+from physadv.capture.stream import VideoFile
 from physadv.errors import EndOfStream, SourceError
 from physadv.types import Frame, Source
 from tests.capture.server import picture
@@ -174,10 +174,6 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
 def test_a_name_with_brackets_is_a_file_first(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a[1].png"), picture(4))
     assert square_at(open_source(str(tmp_path / "a[1].png")).read()) == 20
-
-
-def test_passwords_stay_off_the_screen() -> None:
-    assert redacted("rtsp://me:secret@cam/1") == "rtsp://cam/1"
 
 
 @pytest.mark.shared

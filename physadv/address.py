@@ -1,0 +1,208 @@
+"""Network addresses: what of them may be shown, and what is wrong in one that cannot be opened."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import quote, unquote
+
+from physadv.errors import SourceError
+
+HIDDEN = "***"
+# One slash as well: a path object joins the two that an address begins with. A drive's letter is no scheme.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,2}")
+_DIALS = re.compile(r"(rtsp|http|rtmp)\w*:", re.IGNORECASE)
+_HOST_ENDS = re.compile(r"[/\\?#]")
+# Names of secrets as cameras and servers write them, once lower case and without marks: "loginpas", "X-Amz-Signature".
+_SECRET = re.compile(
+    r"pass|pwd|psw|passwor[dt]|kennwort|senha|clave|secret|token|auth|credential|signature|session|bearer|jwt"
+    r"|(pas|pw|mdp|key|sig|cred|creds|psk|pin|otp|sid)\d*$"
+)
+_KEY = re.compile(r"([\w%.\[\]+-]+?)(=|:(?![/\\])|%3[AaDd])")
+# Xiongmai cameras part the words of a path by `_`; what follows has to look like a name with a value, as the padding of
+# base64 does not.
+_NEXT_IN_PATH = re.compile(r"[&;_/?,|][A-Za-z][A-Za-z0-9.-]*=(?=[^=&;])|&")
+_SECRET_FOLDER = re.compile(r"(?<=/)(passwor[dt]|passwd|pwd|token|secret|api-?key)/([^/?#]+)", re.IGNORECASE)
+_NAMED_PAIR = re.compile(r"[^/?&=#]+:[^/?&=#]*@")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+Span = tuple[int, int]
+
+
+def masked(spec: str) -> str:
+    """Return what names a source without the secrets in it, for screens, messages and records.
+
+    The user name and password of an address are removed, whatever characters are in them; the values of `password`,
+    `token`, `key` and the like, in path or query, become `***`. Where an `@` may belong to a password or to the path it
+    counts as the password's: better a name that tells too little than one that tells a secret. Paths of files stay.
+    """
+    begins = _SCHEME.search(spec)
+    if begins is None and not _lacks_scheme(spec):
+        return spec
+    start = begins.end() if begins else 0
+    # A user name and password end with an `@` and so go whole; a value leaves a mark of where it was.
+    cut = _user_end(spec, start)
+    spans = [(start, cut, "")] if cut > start else []
+    spans += [(a, b, HIDDEN) for a, b in _values(spec, start)]
+    if cut == start:
+        spans += _within(spec, start)
+        spans += _port_in_doubt(spec, start)
+    return _without(spec, spans)
+
+
+def check_address(url: str) -> None:
+    """Do nothing for an address that may be right.
+
+    Raises: SourceError, naming the address without its secrets, what is wrong in it and how it is mended.
+    """
+    wrong = _wrong(url)
+    if wrong:
+        raise SourceError(f"{masked(url)}: {wrong}")
+
+
+def doubt(url: str) -> str:
+    """Return what may be wrong in an address that could not be opened, to be put behind the reason; "" for most."""
+    start = _start(url)
+    end, cut = _host_end(url, start), _user_end(url, start)
+    if cut > end:
+        return f"; if {url[end]!r} stands in the password, {_percent_encode(url[end])}"
+    return ""
+
+
+def _wrong(url: str) -> str | None:
+    """Return what is wrong in an address, or None."""
+    start = _start(url)
+    bad = re.search(r"[\s\x00-\x1f\x7f]", url)
+    if bad:
+        return f"expected an address without blanks, got {bad[0]!r} in it; in a password or path it is {quote(bad[0])}"
+    end, cut = _host_end(url, start), _user_end(url, start)
+    host = url[cut if cut <= end else start : end]
+    # The other protocols also listen: udp://:1234.
+    wrong_host = _wrong_host(host) if host.strip(":0123456789") or _DIALS.match(url) else None
+    if cut > end and wrong_host:
+        return f"{url[end]!r} stands in the user name or password; {_percent_encode(url[end])}"
+    if _BARE_PERCENT.search(url, start, min(cut, end)):
+        return "% in the user name or password has to be followed by two digits of a code; a % of its own is %25"
+    return wrong_host
+
+
+def _percent_encode(mark: str) -> str:
+    return (
+        f"percent-encode it there: {mark} is {quote(mark, safe='')} (@ is %40, : is %3A, / is %2F, # is %23, ? is %3F)"
+    )
+
+
+def _start(url: str) -> int:
+    begins = _SCHEME.match(url)
+    return begins.end() if begins else 0
+
+
+def _wrong_host(host: str) -> str | None:
+    """Return what is wrong in `host` or `host:port`, or None."""
+    parts = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:]*))?", host)
+    if parts is None:
+        return "expected host:port; an IPv6 address stands in brackets: [::1]:554"
+    name, port = parts[1], parts[2]
+    if not name or name == "[]":
+        return "expected the camera's name or IP address after ://, got none"
+    if name.startswith("[") and not _is_ip(name):
+        return "expected an IPv6 address in the brackets"
+    if re.fullmatch(r"[\d.]+", name) and not _is_ip(name):
+        return f"{name} is no IP address; expected four numbers of 0 to 255"
+    if not name.startswith("[") and not re.fullmatch(r"[\w.~-]+", unquote(name)):
+        return "expected the camera's name or IP address after ://, got characters that no name has"
+    if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) <= 65535):
+        return (
+            "expected a port of 1 to 65535 after the last `:` of the host; a name and password stand before it: "
+            "//NAME:PASSWORD@HOST:PORT/"
+        )
+    return None
+
+
+def _host_end(text: str, start: int) -> int:
+    """Return where an address's host and port end and its path begins."""
+    found = _HOST_ENDS.search(text, start)
+    return found.start() if found else len(text)
+
+
+def _user_end(text: str, start: int) -> int:
+    """Return where the user name and password end that an address may begin with, or `start` if it has none."""
+    at = text.rfind("@") + 1
+    if at <= start:
+        return start
+    end = _host_end(text, start)
+    first = text[start:end]
+    if "@" not in first and _surely_host(first, colon=":" in text[start:at]):
+        return start
+    return at
+
+
+def _surely_host(first: str, *, colon: bool) -> bool:
+    """Return whether the start of an address is a host, not a user name; `colon`: something before the last @ has one."""
+    name, _, port = (
+        (first, "", "") if first.endswith("]") else first.rpartition(":") if ":" in first else (first, "", "")
+    )
+    if port and not port.isdecimal():
+        return False
+    return name.lower() == "localhost" or _is_ip(name) or (not colon and "." in name)
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ip_address(name.strip("[]").split("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _lacks_scheme(spec: str) -> bool:
+    """Return whether what looks like a path is an address whose first part was forgotten: name:password@host/..."""
+    if re.match(r"[/~.\\]|[A-Za-z]:[/\\]", spec):
+        return False
+    first = spec[: _host_end(spec, 0)]
+    return ":" in spec[: spec.rfind("@") + 1] or _is_ip(first.split(":")[0])
+
+
+def _values(text: str, start: int) -> list[Span]:
+    """Return where the values of secrets lie in an address's path and query."""
+    query = text.find("?", start)
+    spans = []
+    for found in _KEY.finditer(text, start):
+        if not _SECRET.search(re.sub(r"[\W_]", "", unquote(found[1]).lower())):
+            continue
+        if 0 <= query < found.start():
+            ends = text.find("&", found.end())
+        else:
+            follows = _NEXT_IN_PATH.search(text, found.end())
+            ends = follows.start() if follows else -1
+        spans.append((found.end(), ends if ends >= 0 else len(text)))
+    return spans + [found.span(2) for found in _SECRET_FOLDER.finditer(text, start)]
+
+
+def _within(text: str, start: int) -> list[tuple[int, int, str]]:
+    """Return what to hide of addresses and of name:password@ in the path or query of another address."""
+    spans = [(found.start(), found.end(), "") for found in _NAMED_PAIR.finditer(text, _host_end(text, start))]
+    for found in re.finditer(r"[^?&=;]+", text[start:]):
+        plain = unquote(found[0])
+        if "%" in found[0] and _SCHEME.search(plain) and masked(plain) != plain:
+            spans.append((start + found.start(), start + found.end(), HIDDEN))
+    return spans
+
+
+def _port_in_doubt(text: str, start: int) -> list[tuple[int, int, str]]:
+    """Return what stands in a port's place and is none: it may be the password of an address that lacks its host."""
+    end = _host_end(text, start)
+    colon = text.find(":", start, end)
+    if colon < 0 or text[start] == "[" or text[colon + 1 : end].isdecimal() or colon + 1 == end:
+        return []
+    return [(colon + 1, end, HIDDEN)]
+
+
+def _without(text: str, spans: list[tuple[int, int, str]]) -> str:
+    """Return a text whose spans, which may overlap, are replaced each by its mark."""
+    out, at = "", 0
+    for start, end, mark in sorted(spans):
+        if end > at and start < end:
+            out += text[at:start] + (mark if start >= at else HIDDEN)
+            at = end
+    return out + text[at:]
