@@ -77,8 +77,9 @@ class Guide:
             pose = pose_of(view, self.finder) if view is not None else None
         except WrongBoard as error:
             self.wrong += 1
-            self.why_wrong = str(error)
-            return Look(str(error).removeprefix(f"{name}: "), wrong=True)
+            text = str(error).removeprefix(f"{name}: ")
+            self.why_wrong = f"{name}: {text}" if name else text
+            return Look(text, wrong=True)
         except CalibrationError:
             view = pose = None
         before, self._before = self._before, view
@@ -99,7 +100,7 @@ class Guide:
 
     @property
     def hopeless(self) -> bool:
-        """Return whether pictures have only shown another board."""
+        """Return whether pictures have only shown another board, or one in a mirror."""
         return self.wrong >= 3 and not self.views
 
     @property
@@ -140,10 +141,10 @@ class Guide:
     def checked_views(self) -> list[View]:
         """Return the views collected.
 
-        Raises: CalibrationError if another board was shown in a fifth of the pictures with a board, or more.
+        Raises: CalibrationError if a fifth of the pictures with a board, or more, show another one, or one in a mirror.
         """
         if self.hopeless or (self.wrong and self.wrong * 4 >= len(self.views)):
-            raise CalibrationError(f"{self.wrong} of {self.seen} pictures show another board: {self.why_wrong}")
+            raise CalibrationError(f"{self.wrong} of {self.seen} pictures cannot be used: {self.why_wrong}")
         return self.views
 
     def _tells_more(self, view: View, pose: Pose) -> bool:

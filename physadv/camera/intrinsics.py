@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from physadv.camera.charuco import Board, BoardFinder, View
+from physadv.camera.charuco import Board, BoardFinder, View, layout_of
 from physadv.camera.profile import CameraProfile
 from physadv.errors import CalibrationError
 from physadv.types import Float32Array
@@ -145,7 +145,7 @@ def calibrate(
         focal_error_px=round(fit.focal_error, 5),
         views=len(kept),
         coverage=round(coverage, 4),
-        board=board.model_dump(),
+        board={**board.model_dump(), "layout": layout_of(kept)},
         notes=notes or {},
     )
     return profile, left_out

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from rich.console import Console
 
 from physadv.arrays import write_png
-from physadv.camera.charuco import Board, board_of
+from physadv.camera.charuco import LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.pictures import undistortion_preview
@@ -146,18 +146,23 @@ class Command(BaseCommand):
         pictures = isinstance(source, ImageSource)
         guide = Guide(board, still=False, new=not pictures)
         last: UInt8Array | None = None
+        unused: dict[str, list[str]] = {}
         with console.status("looking for the board") as status:
-            while not guide.hopeless:
+            # A folder is gone through whatever it begins with; a video of another board is given up early.
+            while pictures or not guide.hopeless:
                 try:
                     frame = source.read()
                 except EndOfStream:
                     break
-                look = guide.look(frame.pixels, name=f"picture {frame.index + 1}")
+                name = source.path.name if isinstance(source, ImageSource) and source.path else f"frame {frame.index}"
+                look = guide.look(frame.pixels, name=name)
                 if look.accepted:
                     last = frame.pixels
-                elif pictures and not look.wrong:
-                    console.print(f"picture {frame.index + 1}: {look.text}", markup=False)
+                elif pictures or look.wrong:
+                    unused.setdefault(look.text, []).append(name)
                 status.update(f"{guide.seen} pictures, {len(guide.views)} views")
+        for text, names in unused.items():
+            console.print(f"{listed(names)}: {text}", markup=False)
         console.print(f"{guide.seen} pictures, {len(guide.views)} views of the board", markup=False)
         self._save(guide, board, last, console)
         return 0
@@ -232,6 +237,12 @@ def _newest(latest: Latest) -> Callable[[], Frame | None]:
     return lambda: latest.take(1.0)
 
 
+def listed(names: list[str], *, most: int = 4) -> str:
+    """Return names for one line: the first few, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def report(console: Console, profile: CameraProfile, path: Path) -> None:
     """Print what was measured."""
     across, down = profile.field_of_view_deg
@@ -241,4 +252,6 @@ def report(console: Console, profile: CameraProfile, path: Path) -> None:
         f"degrees at {profile.width} x {profile.height}",
         markup=False,
     )
+    if about := LAYOUT_TOLD.get(str(profile.board.get("layout"))):
+        console.print(about, markup=False)
     console.print(f"saved {path} ({profile.sha256[:12]}); use it with --camera {path}", markup=False)

@@ -17,7 +17,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from physadv.arrays import decode_picture
-from physadv.camera.charuco import BOARDS, Board, board_of
+from physadv.camera.charuco import BOARDS, LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide, Look
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.pictures import undistortion_preview
@@ -279,6 +279,7 @@ def _summary(profile: CameraProfile) -> dict[str, Any]:
         "size": [profile.width, profile.height],
         "views": profile.views,
         "coverage": profile.coverage,
+        "layout": LAYOUT_TOLD.get(str(profile.board.get("layout"))),
     }
 
 

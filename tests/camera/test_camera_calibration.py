@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from physadv.camera.charuco import BOARDS, Board, BoardFinder, View, WrongBoard, board_of
+from physadv.camera.charuco import BOARDS, LAYOUTS, Board, BoardFinder, View, WrongBoard, board_of, layout_of
 from physadv.camera.guide import Guide
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.pictures import undistortion_preview
+from physadv.camera.profile import CameraProfile
 from physadv.cli import main
 from physadv.errors import CalibrationError
 from physadv.types import UInt8Array
@@ -78,6 +79,71 @@ def test_another_marker_size_or_family_is_refused(pictures: list[UInt8Array]) ->
         BoardFinder(board_of("7x10", square_mm=25, marker_mm=12)).find(pictures[0])
     with pytest.raises(WrongBoard, match="family 5x5"):
         BoardFinder(board_of("7x10", dictionary="4x4")).find(pictures[0])
+
+
+@pytest.mark.parametrize(
+    ("board", "tells"),
+    [
+        (BOARDS["a4"], True),
+        (board_of("8x6", square_mm=24, marker_mm=18, dictionary="4x4"), True),
+        (board_of("8x7", square_mm=24, marker_mm=18, dictionary="6x6"), False),
+    ],
+    ids=["odd columns", "even columns", "odd rows"],
+)
+def test_both_layouts_of_a_board_are_found(board: Board, tells: bool) -> None:
+    finder = BoardFinder(board)
+    for layout in LAYOUTS:
+        pictures = views_of(board, LENS, 4, layout=layout)
+        found = [finder.find(picture) for picture in pictures]
+        views = [view for view in found if view is not None]
+        assert len(views) == 4 and all(len(view.ids) >= 8 for view in views)
+        assert layout_of(views) == (layout if tells else "standard")
+        # Whoever looks in a mirror is told so, whatever the layout and the markers.
+        with pytest.raises(WrongBoard, match="the picture is mirrored"):
+            finder.find(pictures[1][:, ::-1])
+
+
+def test_the_layout_before_opencv_4_6_calibrates_live_and_from_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = views_of(BOARDS["a4"], LENS, 10, layout="legacy")
+    guide = Guide(BOARDS["a4"], still=True, new=True)
+    for picture in pictures:
+        guide.look(picture)
+        guide.look(picture)
+    assert len(guide.views) >= 8
+    profile, _ = calibrate(guide.checked_views(), BOARDS["a4"], name="cam")
+    assert profile.board["layout"] == "legacy" and abs(profile.focal_px / LENS.focal - 1) < 0.005
+    for k, picture in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), picture)
+    assert main(["calibrate", "camera", "--source", str(tmp_path), "--out", str(tmp_path / "cam.json")]) == 0
+    assert "legacy layout" in capsys.readouterr().out
+    saved = CameraProfile.load(tmp_path / "cam.json")
+    assert saved.board["layout"] == "legacy" and abs(saved.focal_px / profile.focal_px - 1) < 0.005
+
+
+def test_views_of_two_layouts_serve_and_the_profile_says_so(views: list[View]) -> None:
+    assert calibrate(views, BOARDS["a4"], name="cam")[0].board["layout"] == "standard"
+    finder = BoardFinder(BOARDS["a4"])
+    old = [finder.find(picture) for picture in views_of(BOARDS["a4"], LENS, 6, layout="legacy")]
+    profile, _ = calibrate([*views[6:], *(v for v in old if v is not None)], BOARDS["a4"], name="cam")
+    assert profile.board["layout"] == "mixed" and abs(profile.focal_px / LENS.focal - 1) < 0.005
+
+
+def test_a_mirrored_camera_is_told_to_be_one_and_gives_no_profile(
+    pictures: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guide = Guide(BOARDS["a4"], still=True, new=True)
+    look = guide.look(pictures[0][:, ::-1])
+    assert look.wrong and look.text.startswith("the picture is mirrored") and "switch mirroring off" in look.text
+    for k, picture in enumerate(pictures[:9]):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), picture[:, ::-1])
+    out = tmp_path / "cam.json"
+    assert main(["calibrate", "camera", "--source", str(tmp_path), "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert "00.png, 01.png, 02.png, 03.png and 5 more: the picture is mirrored" in printed.out
+    assert "9 of 9 pictures cannot be used" in printed.err and "switch mirroring off" in printed.err
+    assert not out.exists()
 
 
 def test_the_unit_of_the_board_does_not_matter(pictures: list[UInt8Array], views: list[View]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from physadv.camera.charuco import Board
+from physadv.camera.charuco import Board, Layout
 from physadv.types import Float32Array, UInt8Array
 
 
@@ -45,11 +45,12 @@ def render(
     translation: np.ndarray,
     rng: np.random.Generator,
     directions: Float32Array,
+    layout: Layout = "standard",
 ) -> UInt8Array:
     """An RGB picture of a board posed before the camera (squares as units)."""
     scale = 48
     margin = scale // 2
-    flat = np.pad(board.picture(scale), margin, constant_values=255).astype(np.float32)
+    flat = np.pad(board.picture(scale, layout), margin, constant_values=255).astype(np.float32)
     turn = cv2.Rodrigues(rotation)[0]
     plane = np.linalg.inv(np.stack([turn[:, 0], turn[:, 1], translation], 1))
     d = np.concatenate([directions, np.ones_like(directions[..., :1])], -1) @ plane.T
@@ -81,8 +82,8 @@ def poses(board: Board, lens: Lens, count: int, rng: np.random.Generator) -> lis
     return out
 
 
-def views_of(board: Board, lens: Lens, count: int, seed: int = 0) -> list[UInt8Array]:
+def views_of(board: Board, lens: Lens, count: int, seed: int = 0, *, layout: Layout = "standard") -> list[UInt8Array]:
     """Rendered pictures of a board."""
     rng = np.random.default_rng(seed)
     directions = rays(lens)
-    return [render(board, lens, r, t, rng, directions) for r, t in poses(board, lens, count, rng)]
+    return [render(board, lens, r, t, rng, directions, layout) for r, t in poses(board, lens, count, rng)]

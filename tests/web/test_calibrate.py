@@ -41,6 +41,16 @@ def test_one_picture_looked_at_twice_is_no_board_held_still() -> None:
     assert looks[3]["text"] == "waiting for the camera"
 
 
+def test_the_page_says_that_a_camera_is_mirrored() -> None:
+    mirrored = [picture[:, ::-1].copy() for picture in views_of(BOARDS["a4"], LENS, 3)]
+    desk = Desk(pictures=frames(*mirrored))
+    with client(desk) as page:
+        looks = [page.get("/api/calibrate/look").json() for _ in range(3)]
+        told = page.post("/api/calibrate/finish", json={})
+    assert all(look["wrong"] and "switch mirroring off in the camera's program" in look["text"] for look in looks)
+    assert told.status_code == 422 and "the picture is mirrored" in told.json()["error"]
+
+
 @pytest.fixture
 def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of profiles, and fits that are quick: they are tested without a page."""

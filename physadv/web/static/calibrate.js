@@ -171,6 +171,7 @@ byId("finish").addEventListener("click", () => attempt(async () => {
     say(byId("advice"), `saved ${profile.name}: rms ${profile.rms_px.toFixed(2)} px`);
     say(byId("result-text"), `${profile.views} views, focal length ${profile.focal_px} ± ${profile.focal_error_px} px, `
       + `field of view ${profile.field_of_view_deg.join(" × ")}° at ${profile.size.join(" × ")}. `
+      + (profile.layout ? `${profile.layout[0].toUpperCase()}${profile.layout.slice(1)}. ` : "")
       + "Above the last view as it came, below with the lens taken out.");
     byId("preview").src = `/api/calibrate/preview.jpg?${profile.sha256}`;
     byId("result").hidden = false;
