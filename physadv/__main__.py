@@ -1,7 +1,29 @@
-"""`python -m physadv`, also under torchrun."""
+"""`physadv` and `python -m physadv`, also under torchrun."""
 
+import os
+import signal
 import sys
+from types import FrameType
 
-from physadv.cli import main
+INTERRUPTED = 130
 
-sys.exit(main())
+
+def run() -> None:
+    """Run the command line and exit with its code."""
+    # Importing what a command needs takes a second or two, time enough for Ctrl-C. There is nothing to save yet, and half
+    # an import would answer with a traceback of its own.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell starts what runs in the background with Ctrl-C ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+    from physadv.cli import main
+
+    sys.exit(main())
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # A 100-megapixel photograph is 300 MB decoded; beyond that a file is a mistake or an attack.
 MAX_PIXELS = 100_000_000
+# Signature and IHDR, which must come first.
+PNG_HEADER = 33
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 
 
@@ -128,7 +131,14 @@ def write_png(path: Path, picture: UInt8Array) -> None:
     if not ok:
         raise OSError(f"{path}: PNG encoding failed")
     with atomic_write(path) as stream:
-        stream.write(data.tobytes())
+        stream.write(signed_png(data.tobytes()))
+
+
+def signed_png(data: bytes) -> bytes:
+    """Return a PNG file's bytes with a text chunk after its header that names physadv as the program that wrote it."""
+    text = b"tEXtSoftware\0physadv"
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    return data[:PNG_HEADER] + chunk + data[PNG_HEADER:]
 
 
 def pictures_in(folder: Path) -> list[Path]:

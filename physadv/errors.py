@@ -53,6 +53,10 @@ class RecordingError(PhysadvError):
     """A recording cannot be started, written or read back."""
 
 
+class OutputError(PhysadvError):
+    """A result cannot be written where it should go: no regular file, another program's file, or another writer's."""
+
+
 class DisplayError(PhysadvError):
     """There is no display on which a window could be shown."""
 

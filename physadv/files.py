@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -44,10 +45,16 @@ def sha256_of(path: Path) -> str:
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Return a binary stream whose content replaces `path` in one step when the block ends without an error.
 
-    The data is flushed to disk before the rename, so that a kill leaves the old file or the new one, never a part.
+    The data is flushed to disk before the rename, so that a kill leaves the old file or the new one, never a part. A link
+    stays, and the file that it leads to is replaced.
 
-    Raises: OSError, naming `path`, if the folder cannot be made or the disk is full; `path` is then untouched.
+    Raises: OSError, naming `path`, if the folder cannot be made, the disk is full, or `path` is a device, a pipe or a
+    folder; `path` is then untouched.
     """
+    named, path = path, Path(os.path.realpath(path))
+    # A rename would put a file in the place of a device.
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no regular file; expected a file name", str(named))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -93,3 +100,60 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     with atomic_write(path) as stream:
         stream.write(text.encode())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value in a JSON text.
+
+    Raises: ValueError if it does not parse, is not UTF-8, or is nested deeper than Python can follow.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value in a YAML text.
+
+    Raises: ValueError if it does not parse, is nested deeper than Python can follow, or has aliases: a few lines of them
+    can stand for more than any memory holds.
+    """
+    import yaml
+
+    class Plain(yaml.SafeLoader):  # type: ignore[misc]
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                raise ValueError(f"aliases (*{self.peek_event().anchor}) are not taken; write the value out")
+            return super().compose_node(parent, index)
+
+    try:
+        return yaml.load(text, Plain)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (TypeError, AttributeError, OverflowError) as error:
+        # Keys that cannot be keys, dates that are none: the constructors of PyYAML raise whatever they meet.
+        raise ValueError(str(error)) from error
+
+
+# What a terminal takes for a command, and halves of characters from names that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escaped(text: str) -> str:
+    """Return `text` with its control characters as escapes, but for line ends and tabs."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def printable(text: str, *, limit: int | None = None) -> str:
+    """Return `text` as one line that can be shown anywhere: blanks for line ends, other control characters escaped.
+
+    limit: characters at most; of a longer text the middle is left out.
+    """
+    text = escaped(" ".join(text.split()))
+    if limit is None or len(text) <= limit:
+        return text
+    half = (limit - 3) // 2
+    return f"{text[:half]} … {text[-half:]}"

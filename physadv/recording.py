@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyarrow.parquet import read_schema
 
 from physadv.errors import DataError, RecordingError
+from physadv.outputs import check_idle, check_replaceable
 
 # What every line of a sidecar has.
 ROW = ("captured_ns", "pts_s", "persons")
@@ -52,7 +54,11 @@ class Paths:
         """Do nothing if no recording of this name is there, or it may be overwritten.
 
         Raises: RecordingError otherwise, and in any case where the sidecar alone would take the place of a video's.
+        OutputError for a device, a pipe or an address, whatever may be overwritten, and for one that is being recorded.
         """
+        for path in self.files():
+            check_replaceable(path, overwrite=True)
+        check_idle(self.jsonl)
         if self.video is None and (video := self.jsonl.with_suffix(".mp4")).exists():
             raise RecordingError(f"--record: {self.jsonl} belongs to {video}, which exists; name another file")
         taken = next((p for p in self.files() if p.exists()), None)
@@ -74,7 +80,8 @@ class Paths:
         """
         self.first.parent.mkdir(parents=True, exist_ok=True)
         for path in self.files():
-            path.unlink(missing_ok=True)
+            # A link stays: what it leads to is recorded to.
+            Path(os.path.realpath(path)).unlink(missing_ok=True)
 
 
 def recording_of(path: Path) -> Path:

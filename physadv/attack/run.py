@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from physadv import __version__
 from physadv.arrays import read_picture, read_picture_rgba
 from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, optimise
@@ -167,6 +168,7 @@ def train(
         write_json(
             folder / "run.json",
             {
+                "physadv": __version__,
                 "settings": settings.model_dump(mode="json"),
                 "done": done,
                 "step": state.step,
@@ -226,7 +228,7 @@ def split(
         train_on, held_out = found.split(settings.held_out, settings.seed)
         if write:
             names = {"train": sorted({p.name for p in train_on}), "held_out": sorted({p.name for p in held_out})}
-            write_json(path, {"seed": settings.seed, **names})
+            write_json(path, {"physadv": __version__, "seed": settings.seed, **names})
         return train_on, held_out
     try:
         table = json.loads(path.read_text(encoding="utf-8"))

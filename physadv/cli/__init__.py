@@ -6,7 +6,8 @@ import sys
 from importlib import import_module
 
 from physadv import __version__
-from physadv.cli.base import did_you_mean, execute
+from physadv.cli.base import MESSAGE, did_you_mean, execute
+from physadv.files import printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "live": ("physadv.cli.live", "camera demo: detector, worn patch, defences, recording"),
@@ -43,16 +44,12 @@ def main(argv: list[str] | None = None) -> int:
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in COMMANDS:
-            try:
-                command = import_module(COMMANDS[name][0]).Command
-            except KeyboardInterrupt:  # importing torch takes a second or two, time enough for Ctrl-C
-                return 130
-            return execute(name, command, words[length:])
+            return execute(name, import_module(COMMANDS[name][0]).Command, words[length:])
     two_words = [c for c in COMMANDS if c.split()[0] == words[0]]
     if two_words and {"-h", "--help"} & set(words[1:]) and len(words) == 2:
         print(f"usage: physadv {words[0]} COMMAND [flags]\n\n{_rows(two_words)}")
         return 0
-    print(f"physadv: {_unknown(words[:2], two_words)}", file=sys.stderr)
+    print(printable(f"physadv: {_unknown(words[:2], two_words)}", limit=MESSAGE), file=sys.stderr)
     return 2
 
 

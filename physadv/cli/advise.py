@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
-from rich.console import Console
 from rich.progress import Progress
 
 from physadv.arrays import pixels_sha256, read_picture
@@ -17,6 +16,7 @@ from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
 from physadv.cli.side import imgsz_field, rounded_side
+from physadv.cli.terminal import Terminal, say
 from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -79,7 +79,7 @@ class Command(BaseCommand):
         elif self.images is not None:
             raise FabricationError("--images: only of use with --measure, which measures the size curve on them")
         aspect = patch.size_mm[1] / patch.size_mm[0]
-        console = Console(highlight=False, soft_wrap=True)
+        console = Terminal(highlight=False, soft_wrap=True)
         view = seen(optics, distance_m=distance, side_cm=width * aspect**0.5, person_cm=person)
         console.print(_appears(patch, view, width, distance), markup=False)
         table = patch.record.get("size_curve")
@@ -136,13 +136,13 @@ class Command(BaseCommand):
                 patch, people, found, progress=lambda done, what: bar.update(task, completed=done, description=what)
             )
         for why in skipped:
-            print(f"skipped: {why}")
+            say(f"skipped: {why}")
         table["pictures"] = len(pictures) - len(skipped)
         patch = replace(patch, record={**patch.record, "size_curve": table})
         save_tensors(patch, path)
-        print(f"measured on {len(people)} people in {table['pictures']} pictures; kept in {path}")
+        say(f"measured on {len(people)} people in {table['pictures']} pictures; kept in {path}")
         if Path(self.patch).is_file() and Path(self.patch) != path:
-            print(f"a picture holds no size curve: name that file from now on, physadv advise {path}")
+            say(f"a picture holds no size curve: name that file from now on, physadv advise {path}")
         return patch
 
 

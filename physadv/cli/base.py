@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import tomllib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, ClassVar
 
-import yaml
 from pydantic import ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -24,8 +26,15 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from physadv.cli.help import flag_name, is_list, is_positional, leaves, metavar, page
-from physadv.errors import PhysadvError, SettingsError
+from physadv.errors import OutputError, PhysadvError, SettingsError
+from physadv.files import parse_yaml, printable
+from physadv.outputs import check_folder_replaceable, check_local, check_replaceable, locked
 from physadv.settings import one_line
+
+# A message that fills the terminal hides what is wrong.
+MESSAGE = 500
+INTERRUPTED = 130
+OVERWRITE = "replace files that physadv did not write, too"
 
 
 class Command(BaseSettings):
@@ -89,7 +98,8 @@ def told(label: str, work: Callable[[], int | None]) -> int:
     label: what is at work, said before what went wrong.
     """
     try:
-        return work() or 0
+        with interruptible():
+            return work() or 0
     except BrokenPipeError:
         # The reader went away (`physadv doctor | head`). Point stdout elsewhere, or Python's last flush would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,13 +109,28 @@ def told(label: str, work: Callable[[], int | None]) -> int:
     except OSError as error:
         return _refused(f"{label}: {error.filename or 'file'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except SystemExit as stop:
         return int(stop.code or 0)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt: what is open is saved and closed. What was ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _refused(message: str) -> int:
-    print(" ".join(message.split()), file=sys.stderr)
+    print(printable(message, limit=MESSAGE), file=sys.stderr)
     return 2
 
 
@@ -162,8 +187,10 @@ def checked_png(flag: str, path: Path | None) -> None:
         raise SettingsError(f"{flag}: expected a file name ending in .png, got {str(path)!r}")
 
 
-def check_writable(flag: str, path: Path | None) -> None:
+def check_writable(flag: str, path: Path | None, *, overwrite: bool = False) -> None:
     """Do nothing for a file that can be written at the end of long work, or None, which is no file; see `check_folder`.
+
+    overwrite: it may also take the place of another program's file.
 
     Raises: SettingsError if it cannot be done.
     """
@@ -171,7 +198,36 @@ def check_writable(flag: str, path: Path | None) -> None:
         return
     if path.is_dir():
         raise SettingsError(f"{flag}: {path} is a folder; expected a file name")
+    try:
+        check_replaceable(path, overwrite=overwrite)
+    except OutputError as error:
+        raise SettingsError(f"{flag}: {error}") from error
     check_folder(flag, path.parent)
+
+
+def check_own_folder(flag: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Do nothing for a folder of results in which no other program's file bears one of the names to be written.
+
+    Raises: SettingsError otherwise; with `overwrite` for devices, pipes and addresses alone.
+    """
+    try:
+        check_folder_replaceable(folder, names, overwrite=overwrite)
+    except OutputError as error:
+        raise SettingsError(f"{flag}: {error}") from error
+
+
+@contextmanager
+def only_writer(flag: str, folder: Path) -> Iterator[None]:
+    """Hold a folder of results as its only writer.
+
+    Raises: SettingsError if another process writes there.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except OutputError as error:
+            raise SettingsError(f"{flag}: {error}") from error
+        yield
 
 
 def check_folder(flag: str, folder: Path) -> None:
@@ -180,9 +236,12 @@ def check_folder(flag: str, folder: Path) -> None:
     Raises: SettingsError if nothing can be written there.
     """
     try:
+        check_local(folder)
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         with TemporaryFile(dir=there):
             pass
+    except OutputError as error:
+        raise SettingsError(f"{flag}: {error}") from error
     except OSError as error:
         what = "it" if there == folder else str(there)
         why = f"{what} is a file" if isinstance(error, NotADirectoryError) else error.strerror or error
@@ -213,12 +272,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     if path.suffix not in (".toml", ".yaml", ".yml") or not path.is_file():
         raise SettingsError(f"--config: expected a readable .toml or .yaml file, got {str(path)!r}")
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        values = tomllib.loads(text) if path.suffix == ".toml" else parse_yaml(text)
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"--config: {path} does not parse: {error}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"--config: expected names and values in {path}, got {type(values).__name__}")
+    bad = next((name for name, value in values.items() if "\0" in f"{name}{value}"), None)
+    if bad is not None:
+        raise SettingsError(f"--config: {path}: {bad}: expected text without a NUL character")
     return {str(name).replace("-", "_"): value for name, value in values.items()}
 
 

@@ -20,8 +20,9 @@ from physadv.capture import open_source
 from physadv.capture.images import ImageSource
 from physadv.capture.latest import Latest, SourceState
 from physadv.capture.settings import CaptureSettings
+from physadv.cli.base import OVERWRITE, check_writable, checked_png
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import check_writable, checked_png
+from physadv.cli.terminal import Terminal
 from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
 from physadv.fabricate.units import length_in
@@ -37,7 +38,7 @@ class Command(BaseCommand):
     """
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
-        "camera": ("name", "source", "out", "preview", "note"),
+        "camera": ("name", "source", "out", "preview", "overwrite", "note"),
         "board": ("board", "square_mm", "marker_mm", "dictionary", "sheet", "paper"),
         "page": ("ui", "host", "port", "seconds"),
         "camera details": ("width", "height", "exposure", "lock_exposure", "white_balance", "lock_white_balance"),
@@ -90,6 +91,7 @@ class Command(BaseCommand):
     )
     out: Path | None = Field(None, description="profile to write; without it calib/cameras/NAME.json")
     preview: Path | None = Field(None, description="also write a .png of a view before and after undistortion")
+    overwrite: bool = Field(False, description=OVERWRITE)
 
     _lengths = field_validator("square_mm", "marker_mm", mode="before")(length_in("mm"))
 
@@ -99,11 +101,11 @@ class Command(BaseCommand):
         Raises: SettingsError for a name that cannot be a file's, or a preview that is no PNG. CalibrationError if the fit
         is not worth saving.
         """
-        console = Console(highlight=False, soft_wrap=True)
+        console = Terminal(highlight=False, soft_wrap=True)
         checked_png("--preview", self.preview)
         board = board_of(self.board, square_mm=self.square_mm, marker_mm=self.marker_mm, dictionary=self.dictionary)
         if self.sheet is not None:
-            check_writable("--sheet", self.sheet)
+            check_writable("--sheet", self.sheet, overwrite=self.overwrite)
             paper = "a3" if self.board.lower() == "a3" and "paper" not in self.model_fields_set else self.paper
             write_board(board, self.sheet, paper=paper)
             console.print(f"{self.sheet}: {board}; print at 100 %, glue it to something flat", markup=False)
@@ -112,8 +114,8 @@ class Command(BaseCommand):
             checked_name(self.name)
         except ValueError as error:
             raise SettingsError(f"--name: {error}") from error
-        check_writable("--out", self._path())
-        check_writable("--preview", self.preview)
+        check_writable("--out", self._path(), overwrite=self.overwrite)
+        check_writable("--preview", self.preview, overwrite=self.overwrite)
         source = open_source(self.source, self._capture())
         try:
             if not source.live:

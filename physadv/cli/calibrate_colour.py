@@ -17,8 +17,9 @@ from physadv.camera.pairs import find_pairs, read_pairs
 from physadv.camera.pictures import comparison
 from physadv.camera.printing import Photo, chart_profile, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
+from physadv.cli.base import OVERWRITE, check_folder, check_writable, checked_png
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import check_folder, check_writable, checked_png
+from physadv.cli.terminal import Terminal
 from physadv.errors import CalibrationError, SettingsError
 from physadv.fabricate.colour_chart import write_chart
 from physadv.files import sha256_of
@@ -51,6 +52,7 @@ class Command(BaseCommand):
     )
     out: Path | None = Field(None, description="profile to write; without it calib/printers/PRINTER+CAMERA.json")
     preview: Path | None = Field(None, description="also write a .png of colours asked for, predicted and seen")
+    overwrite: bool = Field(False, description=OVERWRITE)
     seed: int = Field(0, ge=0, description="chooses what is held out")
 
     def run(self) -> int:
@@ -58,10 +60,10 @@ class Command(BaseCommand):
 
         Raises: SettingsError for flags that do not fit together. CalibrationError if nothing worth saving comes out.
         """
-        console = Console(highlight=False, soft_wrap=True)
+        console = Terminal(highlight=False, soft_wrap=True)
         checked_png("--preview", self.preview)
         if self.chart is not None:
-            check_writable("--chart", self.chart)
+            check_writable("--chart", self.chart, overwrite=self.overwrite)
             write_chart(self.chart)
             console.print(f"{self.chart}: print at 100 %, photograph the whole sheet, then --photo", markup=False)
             return 0
@@ -70,8 +72,8 @@ class Command(BaseCommand):
                 "--photo: expected a photograph of the chart; print the chart with --chart chart.pdf first"
             )
         _check_name("--printer", self.printer)
-        check_writable("--out", self.out)
-        check_writable("--preview", self.preview)
+        check_writable("--out", self.out, overwrite=self.overwrite)
+        check_writable("--preview", self.preview, overwrite=self.overwrite)
         if self.out is None:
             check_folder("--out", PROFILES)
         for where in self.photo:

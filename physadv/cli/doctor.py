@@ -6,12 +6,12 @@ import json
 from typing import ClassVar
 
 from pydantic import Field
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from physadv.cli import base
 from physadv.cli.checkup import CHECKS, Finding, examine
+from physadv.cli.terminal import Terminal
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}
 
@@ -41,6 +41,6 @@ def _show(findings: list[Finding], ready: bool) -> None:
     for finding in findings:
         words = map(escape, (finding.name, finding.found, finding.advice))
         table.add_row(f"[{STYLES[finding.state]}]{finding.state}[/]", *words)
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print("the demo can run: physadv live" if ready else "[bold red]the demo cannot run yet[/]")

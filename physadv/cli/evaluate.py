@@ -13,15 +13,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from physadv import __version__
 from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import check_folder, each_apart
+from physadv.cli.base import check_folder, check_own_folder, each_apart, only_writer
 from physadv.cli.scoreboard import show_cells, show_video
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
+from physadv.cli.terminal import Terminal
 from physadv.dataset import split_pictures
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
@@ -36,7 +37,7 @@ from physadv.evaluate.report import RUN, Examples, write_report, write_video_rep
 from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Trial, entries, run
-from physadv.files import file_name, told_apart, write_json
+from physadv.files import file_name, parse_json, told_apart, write_json
 from physadv.lineage import Seen
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
@@ -58,6 +59,7 @@ FLAGS = (
 )
 # What an evaluation was asked, in its run.json.
 ASKED = "asked"
+OWN_FILES = (RUN, "results.json", "report.md")
 
 
 class Command(BaseCommand):
@@ -167,13 +169,15 @@ class Command(BaseCommand):
         pick_device(settings.device)
         here = self.model_copy(update={"out": self._free(patches)})
         check_folder("--out", here.out)
+        check_own_folder("--out", here.out, OWN_FILES, overwrite=self.overwrite)
         for flag, film in (("--video", self.video), ("--clean-video", self.clean_video)):
             if film is not None:
                 _check_video_file(flag, film)
-        if self.video is not None:
-            return here._video(self.video, settings, patches, pipelines)
-        assert self.images is not None
-        return here._pictures(self.images, settings, patches, pipelines)
+        with only_writer("--out", here.out):
+            if self.video is not None:
+                return here._video(self.video, settings, patches, pipelines)
+            assert self.images is not None
+            return here._pictures(self.images, settings, patches, pipelines)
 
     def _free(self, patches: Sequence[Patch]) -> Path:
         """Return the folder to write to: one without an evaluation, or with one that is only made again.
@@ -184,7 +188,7 @@ class Command(BaseCommand):
             return self.out
         if "out" not in self.model_fields_set:
             numbered = (self.out.with_name(f"{self.out.name}-{number}") for number in count(2))
-            return next(folder for folder in chain([self.out], numbered) if self._other(folder, patches) is None)
+            return next(f for f in chain([self.out], numbered) if self._other(f, patches) is None and _own(f))
         other = self._other(self.out, patches)
         if other is not None:
             raise SettingsError(
@@ -195,7 +199,7 @@ class Command(BaseCommand):
     def _other(self, folder: Path, patches: Sequence[Patch]) -> str | None:
         """Return what an evaluation in a folder is of; None if there is none, or what is asked now would make it again."""
         try:
-            run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+            run = parse_json((folder / RUN).read_bytes())
             names = ", ".join(p["name"] for p in run["patches"]) or "no pattern"
             before = run.get(ASKED) or {}
             where = run.get("images") or run.get("video") or "other pictures"
@@ -272,7 +276,7 @@ class Command(BaseCommand):
                     # A defence that cannot work with this detector is said before anything is scored.
                     pipeline.guard(detector)
                 trial = Trial(scenes, detector, settings, shown=None if number else examples, progress=tell)
-                trial.scored = partial(_keep, self.out, list(cells))
+                trial.scored = partial(_keep, self.out, facts, patches, list(cells))
                 run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
                 if self.adaptive:
                     self._attack(name, trial, pipelines, others, patches, tell)
@@ -453,8 +457,19 @@ def _identity(detector: Detector) -> dict[str, str]:
     return {"name": detector.name, "sha256": getattr(detector, "sha256", "")}
 
 
-def _keep(folder: Path, before: list[Cell], cells: list[Cell]) -> None:
-    """Write what is scored so far: an evaluation of hours that fails keeps what it has."""
+def _own(folder: Path) -> bool:
+    """Return whether a folder holds no other program's file by a name of ours."""
+    try:
+        check_own_folder("--out", folder, OWN_FILES, overwrite=False)
+    except SettingsError:
+        return False
+    return True
+
+
+def _keep(folder: Path, facts: dict[str, Any], patches: Sequence[Patch], before: list[Cell], cells: list[Cell]) -> None:
+    """Write what is scored so far: an evaluation of hours that fails keeps what it has, and says that it is not whole."""
+    named = [{"name": p.name, "sha256": p.sha256} for p in patches]
+    write_json(folder / RUN, {"physadv": __version__, "done": False, "patches": named, **facts})
     write_json(folder / "results.json", [c.plain() for c in (*before, *cells)])
 
 
@@ -524,4 +539,4 @@ def _most_people(scenes: Scenes) -> tuple[int, ...]:
 
 def _bar() -> Progress:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    return Progress(*columns, console=Terminal(stderr=True), transient=True)

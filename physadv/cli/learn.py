@@ -15,9 +15,10 @@ from rich.console import Console
 
 from physadv.capture import open_source
 from physadv.capture.reading import until_lost
+from physadv.cli.base import OVERWRITE, check_writable
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import check_writable
 from physadv.cli.side import imgsz_field, rounded_side
+from physadv.cli.terminal import Terminal
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
@@ -39,7 +40,7 @@ class Command(BaseCommand):
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "data": ("images", "source", "seconds", "every"),
-        "result": ("out", "seed"),
+        "result": ("out", "overwrite", "seed"),
         "blocks": ("imgsz", "steps"),
         "erase": ("scenes", "passes", "patterns"),
     }
@@ -56,6 +57,7 @@ class Command(BaseCommand):
     seconds: float = Field(60, gt=0, le=3600, description="how long to watch the source")
     every: float = Field(1.0, gt=0, le=60, description="seconds between the pictures kept")
     out: Path = Field(description="weights file to write (.safetensors)")
+    overwrite: bool = Field(False, description=OVERWRITE)
     imgsz: int = imgsz_field(416, text=", at which the detector will work (blocks)")
     steps: int = Field(3000, ge=1, le=200_000, description="optimiser steps (blocks)")
     scenes: int = Field(400, ge=8, le=100_000, description="random scenes (erase)")
@@ -74,8 +76,8 @@ class Command(BaseCommand):
             raise SettingsError(f"--out: expected a .safetensors file, got {str(self.out)!r}")
         if (self.images is None) == (self.source is None):
             raise SettingsError("expected either --images FOLDER or --source CAMERA, and not both")
-        check_writable("--out", self.out)
-        console = Console(highlight=False, soft_wrap=True)
+        check_writable("--out", self.out, overwrite=self.overwrite)
+        console = Terminal(highlight=False, soft_wrap=True)
         photographs = self._photographs(console)
         record: dict[str, Any] = {"pictures": len(photographs), **provenance()}
         start = time.monotonic()

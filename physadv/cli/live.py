@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from pydantic import field_validator
 from physadv.capture.latest import SourceState
 from physadv.cli import base
 from physadv.cli.side import imgsz_field, rounded_side
+from physadv.cli.terminal import say
 from physadv.errors import SettingsError, SourceError
 from physadv.fabricate.units import length_in
 from physadv.files import write_json
@@ -47,7 +47,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
     _lengths = field_validator("wear_size", mode="before")(length_in("cm"))
 
     def run(self) -> int:
-        """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C.
+        """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C; 1 if a recording failed.
 
         Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written.
         SourceError for a source that never gave a picture.
@@ -68,7 +68,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
                 interrupt.running = True
                 if server is not None:
                     server.start()
-                    print(f"physadv live: {server.url}", flush=True)
+                    say(f"physadv live: {server.url}")
                     _say("Ctrl-C ends it")
                 _until_done(demo, interrupt)
         finally:
@@ -90,8 +90,8 @@ def _check(settings: LiveSettings) -> None:
     if settings.record_clean and (settings.record is None or settings.record.suffix.lower() != ".mp4"):
         got = "none" if settings.record is None else str(settings.record)
         raise SettingsError(f"--record-clean: expected a video by --record FILE.mp4 that it goes beside, got {got}")
-    if settings.overwrite and settings.record is None:
-        raise SettingsError("--overwrite: expected a recording by --record that it replaces, got none")
+    if settings.overwrite and settings.record is None and settings.stats is None:
+        raise SettingsError("--overwrite: expected a file by --record or --stats that it replaces, got none")
     if settings.ui == "none" and not settings.wear:
         # On the page and in the window a pattern can be chosen later.
         for flag, given in (("--wear-size", settings.wear_size is not None), ("--wear-from", settings.wear_from > 0)):
@@ -101,10 +101,10 @@ def _check(settings: LiveSettings) -> None:
         check_display()
     if settings.ui != "none":
         base.check_folder("--recordings", settings.recordings)
-    base.check_writable("--stats", settings.stats)
+    base.check_writable("--stats", settings.stats, overwrite=settings.overwrite)
     if settings.record is not None:
         Paths.of(settings.record).check_free(overwrite=settings.overwrite)
-        base.check_writable("--record", settings.record)
+        base.check_folder("--record", settings.record.parent)
 
 
 def _until_done(demo: Demo, interrupt: _Interrupt) -> None:
@@ -137,7 +137,7 @@ def _outcome(demo: Demo) -> int:
         f"light {figures['age_ms']['p50']:.0f} ms old at the median, {figures['age_ms']['p95']:.0f} at p95; "
         f"{figures['detector']} on {figures['backend']} {figures['precision']}"
     )
-    return 0
+    return 1 if demo.recording_failed else 0
 
 
 class _Interrupt:
@@ -171,4 +171,4 @@ class _Interrupt:
 
 
 def _say(text: str) -> None:
-    print(f"physadv live: {text}", file=sys.stderr, flush=True)
+    say(f"physadv live: {text}", error=True)

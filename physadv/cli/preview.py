@@ -15,6 +15,7 @@ from physadv.attack.preview import contact_sheet
 from physadv.attack.run import labelling, labels_cache
 from physadv.attack.settings import TrainSettings
 from physadv.cli import base
+from physadv.cli.terminal import say
 from physadv.detect import load_gradient_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.patch import load_patch
@@ -27,7 +28,7 @@ class Command(base.Command):
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "data": ("images", "labels"),
         "views": ("framing", "strength", "columns", "rows", "view_size", "seed"),
-        "result": ("out", "detector"),
+        "result": ("out", "overwrite", "detector"),
     }
     examples: ClassVar[tuple[str, ...]] = ("physadv preview chest-v3 --images photos --out preview.png",)
 
@@ -39,6 +40,7 @@ class Command(base.Command):
     )
     labels: Path | None = Field(None, description="folder of YOLO labels; without it the detector labels")
     out: Path = Field(Path("preview.png"), description="file to write, .png")
+    overwrite: bool = Field(False, description=base.OVERWRITE)
     framing: Framing = Field(
         "mixed", description="whole people in the street, upper bodies before a webcam, or half of each"
     )
@@ -59,14 +61,14 @@ class Command(base.Command):
         Raises: SettingsError if the sheet is not to be a PNG.
         """
         base.checked_png("--out", self.out)
-        base.check_writable("--out", self.out)
+        base.check_writable("--out", self.out, overwrite=self.overwrite)
         patch = load_patch(self.patch)
         found = gather(
             self.images,
             self.labels,
             lambda: labelling(self.detector),
             cache=labels_cache(self.detector),
-            say=lambda text: print(text),
+            say=say,
         )
         sheet = contact_sheet(
             patch,
@@ -81,5 +83,5 @@ class Command(base.Command):
             detector=load_gradient_detector(self.detector, device="cpu"),
         )
         write_png(self.out, sheet)
-        print(f"{self.out}: {self.columns * self.rows} views; red: seen at confidence .25 or more, green: hidden")
+        say(f"{self.out}: {self.columns * self.rows} views; red: seen at confidence .25 or more, green: hidden")
         return 0

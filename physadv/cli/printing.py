@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
-from rich.console import Console
 
+from physadv.cli.base import OVERWRITE, check_writable
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import check_writable
+from physadv.cli.terminal import Terminal
 from physadv.controls import Control
 from physadv.errors import FabricationError
 from physadv.fabricate.poster import Printed, cautions, print_name, print_patch
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     """Print a pattern true to size: on sheets to cut and glue, as transfers, for a garment printer, or as cut panels."""
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
-        "file and size": ("out", "size", "paper", "control"),
+        "file and size": ("out", "overwrite", "size", "paper", "control"),
         "size by a person": ("for_person", "rule", "scale"),
         "garment": ("garment", "shirt"),
         "colours": ("printer", "cmyk", "texels"),
@@ -52,6 +52,7 @@ class Command(BaseCommand):
         default=None,
         description="file to write, .pdf or .png; without it named after pattern, size and the flags that change it",
     )
+    overwrite: bool = Field(default=False, description=OVERWRITE)
 
     def run(self) -> int:
         """Write the file and say what to do with it.
@@ -65,18 +66,18 @@ class Command(BaseCommand):
         if self.garment != "panels" and "shirt" in self.model_fields_set:
             raise FabricationError("--shirt: only with --garment panels, whose size it is; leave it out")
         patch = load_patch(self.patch)
-        settings = PrintSettings(**self.model_dump(exclude={"patch", "out"}))
+        settings = PrintSettings(**self.model_dump(exclude={"patch", "out", "overwrite"}))
         suffix = "png" if self.garment == "dtg" else "pdf"
         out = self.out or Path(f"{print_name(patch, settings)}.{suffix}")
         if out.suffix:
-            check_writable("--out", out)
-        done = print_patch(patch, settings, out)
+            check_writable("--out", out, overwrite=self.overwrite)
+        done = print_patch(patch, settings, out, overwrite=self.overwrite)
         _report(done, settings, cautions(patch, settings))
         return 0
 
 
 def _report(done: Printed, settings: PrintSettings, warnings: tuple[str, ...]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     for text in warnings:
         console.print(text, style="yellow", markup=False)
     width, height = done.size_mm

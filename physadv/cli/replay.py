@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from physadv.cli import base
+from physadv.cli.terminal import say
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
 from physadv.live.session import Session
@@ -45,7 +46,7 @@ class Command(base.Command):
             demo.open()
             demo.start()
             server.start()
-            print(f"physadv replay: {server.url}", flush=True)
+            say(f"physadv replay: {server.url}")
             while time.monotonic() < end and not demo.wait(0.2):
                 pass
         finally:

@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.terminal import say
 from physadv.controls import Control
 from physadv.fabricate.units import checked_size, length_mm
 from physadv.live.settings import LOOPBACK
@@ -48,10 +49,10 @@ class Command(BaseCommand):
         server.start()
         try:
             url = _address(server.url, name, wanted, self.control)
-            print(f"physadv show: {url}", flush=True)
+            say(f"physadv show: {url}")
             if self.host not in LOOPBACK:
                 segno.make(url, error="l").terminal(compact=True)
-            print("open it on the screen that is to show the pattern; Ctrl-C ends it", flush=True)
+            say("open it on the screen that is to show the pattern; Ctrl-C ends it")
             end = None if self.seconds is None else time.monotonic() + self.seconds
             while end is None or time.monotonic() < end:
                 time.sleep(0.2)

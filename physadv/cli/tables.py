@@ -8,13 +8,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from physadv.cli.terminal import Terminal
+from physadv.files import escaped
+
 # What a table is given where no terminal says how much room there is: a pipe or a file has more than 80 columns.
 PIPED = 160
 
 
 def table_console() -> Console:
     """Return what prints tables: as wide as the terminal, wide into a pipe or a file."""
-    return Console(width=None if Console().is_terminal else PIPED)
+    return Terminal(width=None if Terminal().is_terminal else PIPED)
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -23,5 +26,5 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(escaped(text)) for text in row))
     return table

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -34,13 +33,14 @@ from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
+from physadv.cli.terminal import Terminal
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DefenceError, SettingsError
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
-from physadv.files import write_json
+from physadv.files import parse_json, write_json
 from physadv.patch import Patch, Target
 from physadv.settings import parse
 from physadv.simulate.placement import Rule
@@ -51,6 +51,7 @@ TIMED_STEPS = 12
 # As a pattern's name in --start: none.
 RANDOM = "none"
 BEGUN = "flags.json"
+FILES = ("patch.safetensors", "patch.png", "run.json", "split.json", CHECKPOINT, BEGUN)
 SHOWN = {
     "recall25": "recall25",
     "AP50": "ap50",
@@ -78,8 +79,8 @@ class Command(base.Command):
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "data": ("images", "labels", "source", "seconds", "held_out"),
-        "run": ("out", "resume", "preset", "minutes", "steps", "detector", "mix", "through", "seed", "device", "precision",
-                "threads", "tensorboard"),
+        "run": ("out", "resume", "overwrite", "preset", "minutes", "steps", "detector", "mix", "through", "seed", "device",
+                "precision", "threads", "tensorboard"),
         "pattern": ("target", "framing", "goal", "width_mm", "height_mm", "rule", "scale", "webcam_scale", "at", "start",
                     "colours", "look", "look_weight", "region", "texels"),
         "simulated world": ("strength", "ink", "cloth", "geometry", "light", "occlusion", "sensor", "camera", "printer"),
@@ -100,6 +101,7 @@ class Command(base.Command):
     seconds: float = Field(60, gt=0, le=3600, description="how long --source records")
     out: Path = Field(Path("run"), description="folder of the run", json_schema_extra={"metavar": "FOLDER"})
     resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
+    overwrite: bool = Field(False, description=base.OVERWRITE)
     preset: Preset = Field(
         "quick",
         description="quick: about 5 minutes on two CPU cores, 2 with bfloat16; standard: about 20 with it, two cores idle; "
@@ -295,7 +297,9 @@ class Command(base.Command):
         """
         path = self.out / BEGUN
         try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
+            begun = parse_json(path.read_bytes())
+            if not isinstance(begun, dict):
+                raise ValueError(f"expected a table of flags, got {type(begun).__name__}")
         except FileNotFoundError as error:
             raise SettingsError(
                 f"--resume: no run here to go on with: {self.out} has no {BEGUN}; name the run's folder by --out, or begin"
@@ -345,6 +349,8 @@ class Command(base.Command):
         trained_through = self._trained_through()
         pick_device(self.device)
         base.check_folder("--out", self.out)
+        if not self.resume:
+            base.check_own_folder("--out", self.out, FILES, overwrite=self.overwrite)
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
         if printer is not None:
@@ -364,18 +370,19 @@ class Command(base.Command):
         )
         check_given(settings, inputs)
         ranks = Ranks.join()
-        console = Console(stderr=True, quiet=ranks.rank != 0)
+        console = Terminal(stderr=True, quiet=ranks.rank != 0)
         if trained_through:
             console.print(trained_through, highlight=False, markup=False, soft_wrap=True)
         try:
-            outcome = self._train(settings, inputs, ranks, console)
+            with base.only_writer("--out", self.out) if ranks.rank == 0 else nullcontext():
+                outcome = self._train(settings, inputs, ranks, console)
         except KeyboardInterrupt:
             console.print(self._stopped(), highlight=False, markup=False, soft_wrap=True)
             return 130
         finally:
             ranks.leave()
         if ranks.rank == 0:
-            report(outcome, Console())
+            report(outcome, Terminal())
         return 0 if outcome.done else 130
 
     def _trained_through(self) -> str:
@@ -523,7 +530,7 @@ class Command(base.Command):
 
 
 class Stop:
-    """Ctrl-C as a question the loop asks: the first ends the run after its step, a second one at once.
+    """Ctrl-C or SIGTERM as a question the loop asks: the first ends the run after its step, a second one at once.
 
     Before the loop has asked once there is no step to save, so that the first one ends it at once too.
     """
@@ -531,14 +538,15 @@ class Stop:
     def __init__(self) -> None:
         self._hit = False
         self._looping = False
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
-        self._before = signal.signal(signal.SIGINT, self._handle)
+        self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         if self._hit or not self._looping:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from physadv.arrays import signed_png
 from physadv.camera.chart import (
     CELL_MM,
     COLUMNS,
@@ -52,7 +53,7 @@ def chart_png() -> bytes:
     """Return the page as PNG, its size and sRGB profile inside, for printers that take pictures."""
     out = BytesIO()
     Image.fromarray(chart().picture(300)).save(out, "PNG", dpi=(300, 300), icc_profile=srgb_profile(), optimize=True)
-    return out.getvalue()
+    return signed_png(out.getvalue())
 
 
 def chart_pdf() -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 import pypdfium2
 from PIL import Image
 
+from physadv.arrays import signed_png
 from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
@@ -25,6 +26,7 @@ from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.sheet import Legend, draw
 from physadv.fabricate.units import checked_size, cm, length_mm, paper_mm, size_for_person
 from physadv.files import atomic_write
+from physadv.outputs import check_replaceable
 from physadv.patch import Patch, srgb_profile
 from physadv.types import UInt8Array
 
@@ -145,14 +147,15 @@ def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
     return replace(shown, pixels=profile.precompensate_picture(shown.pixels))
 
 
-def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
+def print_patch(patch: Patch, settings: PrintSettings, out: Path, *, overwrite: bool = False) -> Printed:
     """Return what was written for a pattern printed as `settings` say, to a PDF or PNG.
 
     A PDF holds every sheet. A PNG is one sheet at 300 dpi; where a paper is given that takes several, each is a file of
-    its own (`s-A1.png`, ...). The same request always gives the same bytes.
+    its own (`s-A1.png`, ...). The same request always gives the same bytes. overwrite: replace files of other programs.
 
     Raises: FabricationError if paper, size, garment, profile or file name do not go together. CalibrationError for a
-    printer's profile that cannot be used. OSError if a file cannot be written.
+    printer's profile that cannot be used. OutputError for a file that may not be replaced. OSError if a file cannot be
+    written.
     """
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
@@ -160,7 +163,7 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
     size = printed_size(patch, settings)
     shown = what_to_print(patch, settings)
     if settings.garment == "dtg":
-        return _write_dtg(shown, settings, size, out)
+        return _write_dtg(shown, settings, size, out, overwrite)
     if settings.cmyk is not None and suffix == ".png":
         raise FabricationError("--cmyk: PNG cannot hold CMYK; write a PDF (--out poster.pdf)")
     inks = srgb() if settings.cmyk is None else cmyk(settings.cmyk)
@@ -170,12 +173,15 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path) -> Printed:
     data = pdf_bytes(patch, shown, settings, parts, inks)
     layouts = {part.name: part.layout for part in parts}
     if suffix == ".png":
-        return Printed(_write_sheets(data, parts, out), size, layouts)
+        return Printed(_write_sheets(data, parts, out, overwrite), size, layouts)
+    proof_path = out.with_name(f"{out.stem}-proof.png")
+    for path in (out, proof_path) if settings.cmyk is not None else (out,):
+        check_replaceable(path, overwrite=overwrite)
     with atomic_write(out) as stream:
         stream.write(data)
     if settings.cmyk is None:
         return Printed((out,), size, layouts)
-    proof, shift = _write_proof(parts[0].raster, inks, out.with_name(f"{out.stem}-proof.png"))
+    proof, shift = _write_proof(parts[0].raster, inks, proof_path)
     return Printed((out, proof), size, layouts, shift)
 
 
@@ -269,7 +275,7 @@ def _png(pixels: UInt8Array, dpi: float | None = None) -> bytes:
     out = BytesIO()
     resolution = {} if dpi is None else {"dpi": (dpi, dpi)}
     Image.fromarray(pixels).save(out, "PNG", icc_profile=srgb_profile(), compress_level=3, **resolution)
-    return out.getvalue()
+    return signed_png(out.getvalue())
 
 
 def _check_sheets(parts: list[Part]) -> None:
@@ -285,21 +291,21 @@ def _check_sheets(parts: list[Part]) -> None:
         )
 
 
-def _write_sheets(data: bytes, parts: list[Part], out: Path) -> tuple[Path, ...]:
+def _write_sheets(data: bytes, parts: list[Part], out: Path, overwrite: bool) -> tuple[Path, ...]:
     """Write each page of a PDF as PNG and return their paths."""
-    document = pypdfium2.PdfDocument(data)
     labels = [(part.name, sheet.label, len(part.layout.sheets)) for part in parts for sheet in part.layout.sheets]
     paths = []
-    for page, (name, label, count) in zip(document, labels, strict=True):
+    for name, label, count in labels:
         tail = "-".join(word.replace(" ", "-") for word in (name, label if count > 1 else "") if word)
-        path = out.with_name(f"{out.stem}-{tail}.png") if tail else out
+        paths.append(out.with_name(f"{out.stem}-{tail}.png") if tail else out)
+        check_replaceable(paths[-1], overwrite=overwrite)
+    for page, path in zip(pypdfium2.PdfDocument(data), paths, strict=True):
         with atomic_write(path) as stream:
             stream.write(_png(_rendered(page, DPI), DPI))
-        paths.append(path)
     return tuple(paths)
 
 
-def _write_dtg(shown: Patch, settings: PrintSettings, size: tuple[float, float], out: Path) -> Printed:
+def _write_dtg(shown: Patch, settings: PrintSettings, size: tuple[float, float], out: Path, overwrite: bool) -> Printed:
     """Write the picture that a direct-to-garment printer takes: sRGB, not mirrored, ink or nothing, 300 dpi."""
     if out.suffix.lower() != ".png":
         raise FabricationError(f"--garment dtg: direct-to-garment printers take a PNG; got --out {out.name}")
@@ -312,6 +318,7 @@ def _write_dtg(shown: Patch, settings: PrintSettings, size: tuple[float, float],
             f"--garment dtg: {size[0] / 10:g} x {size[1] / 10:g} cm is larger than any such printer takes; expected "
             f"{MAX_DTG_MM / 10:g} cm at most (a shirt's front takes about 40)"
         )
+    check_replaceable(out, overwrite=overwrite)
     raster = PatternRaster(*size, shown, settings.texels)
     rgba = raster.piece(0, 0, raster.width, raster.height)
     rgba[..., 3] = np.where(rgba[..., 3] > 127, 255, 0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from physadv import __version__
 from physadv.capture import open_source
 from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import Latest, SourceState
@@ -292,6 +293,11 @@ class Demo:
         return feed.source if feed is not None else None
 
     @property
+    def recording_failed(self) -> bool:
+        """Return whether a recording of this run ended before it was told to: a full disk, an encoder's error."""
+        return self._tape.failed
+
+    @property
     def dropped(self) -> int:
         """Return how many pictures of live sources were replaced by newer ones before the loop took them."""
         return self._dropped_before + (self._feed.dropped if self._feed is not None else 0)
@@ -301,6 +307,7 @@ class Demo:
         detector = self._vision.detector if self._vision is not None else None
         source = self.source
         return {
+            "physadv": __version__,
             **self.tally.whole(),
             "dropped": self.dropped,
             "backend": detector.backend if detector else "",
@@ -522,7 +529,8 @@ class Demo:
             self.stop_recording()
         except RecordingError as error:
             self.notices.add("error", "recording", str(error))
-            self.error = self.error or error
+            if not self._tape.failed:
+                self.error = self.error or error
         if self._feed is not None:
             self._feed.close()
         if self._vision is not None:

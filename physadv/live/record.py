@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import queue
 import threading
@@ -20,7 +21,7 @@ from av.video.reformatter import Colorspace
 from pydantic import Field
 
 from physadv.errors import RecordingError
-from physadv.files import sha256_of, write_json
+from physadv.files import atomic_write, sha256_of
 from physadv.live.session import Session
 from physadv.live.sidecar import Sidecar, row, write_parquet
 from physadv.record import provenance
@@ -36,6 +37,8 @@ TICKS = 90_000
 KEY_S = 1.0
 # A quarter of a second at 30 pictures a second: enough for a slow disk write, little memory.
 QUEUE = 8
+# Bytes by which a session's record may grow until it is closed: hashes, notes, what went wrong.
+RESERVE = 4096
 
 
 class RecordSettings(Settings):
@@ -212,7 +215,18 @@ class Recorder:
             "sha256": files,
             "session": self._session,
         }
-        write_json(self.paths.session, record | self._provenance)
+        text = json.dumps(record | self._provenance, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        data = text.encode(errors="backslashreplace")
+        try:
+            with atomic_write(self.paths.session) as stream:
+                stream.write(data if ended else data.ljust(len(data) + RESERVE))
+        except OSError:
+            if not ended:
+                raise
+            # A full disk takes no new file, but the one that is there has room for how it ended.
+            with self.paths.session.open("r+b") as stream:
+                stream.write(data)
+                stream.truncate()
 
 
 def h264_works() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ import numpy as np
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import EndOfStream, RecordingError
+from physadv.files import parse_json
 from physadv.live.sidecar import detections_of, read_lines
 from physadv.recording import Paths
 from physadv.types import Detections, Frame, UInt8Array
@@ -201,7 +201,9 @@ def _read_info(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path}: cannot be read: {error}") from error
-    return info if isinstance(info, dict) else {}
+    if not isinstance(info, dict):
+        raise RecordingError(f"{path}: expected a table, got {type(info).__name__}")
+    return info

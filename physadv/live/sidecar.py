@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from physadv.dataset import KEYPOINTS
 from physadv.errors import RecordingError
-from physadv.files import atomic_write
+from physadv.files import atomic_write, parse_json
+from physadv.outputs import lock
+from physadv.settings import one_line
 from physadv.types import Alert, Detections, Frame
 
 _BOX = pa.list_(pa.float32())
@@ -93,30 +97,76 @@ def _plain(values: Any, digits: int) -> Any:
 
 
 def detections_of(line: dict[str, Any]) -> Detections:
-    """Return what a line says was found.
+    """Return what a line, as `read_lines` gives it, says was found."""
+    people = line["persons"]
+    alerts = tuple(
+        Alert(a["kind"], a["text"], tuple(a["xyxy"]) if a.get("xyxy") else None) for a in line.get("alerts", [])
+    )
 
-    Raises: RecordingError if the line lacks what a sidecar's line has.
-    """
-    try:
-        people = line["persons"]
-        alerts = tuple(Alert(a["kind"], a["text"], a["xyxy"] and tuple(a["xyxy"])) for a in line["alerts"])
-        points = [p["keypoints"] for p in people]
+    def each(name: str, kind: type[np.generic]) -> Any:
+        values = [p.get(name) for p in people]
+        return None if not values or None in values else np.array(values, kind)
 
-        def flags(name: str, kind: type[np.generic]) -> Any:
-            values = [p[name] for p in people]
-            return None if not values or None in values else np.array(values, kind)
+    return Detections(
+        np.array([p["xyxy"] for p in people], np.float32).reshape(-1, 4),
+        np.array([p["score"] for p in people], np.float32),
+        each("keypoints", np.float32),
+        alerts,
+        each("held", np.bool_),
+        each("certified", np.bool_),
+        each("track", np.int64),
+    )
 
-        return Detections(
-            np.array([p["xyxy"] for p in people], np.float32).reshape(-1, 4),
-            np.array([p["score"] for p in people], np.float32),
-            None if not points or None in points else np.array(points, np.float32),
-            alerts,
-            flags("held", np.bool_),
-            flags("certified", np.bool_),
-            flags("track", np.int64),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordingError(f"sidecar: not a line of a recording: {error!r}") from error
+
+# Far outside any picture; what lies beyond would not fit into a pixel's number.
+Place = Annotated[float, Field(ge=-1e6, le=1e6)]
+Pixels = Annotated[list[Place], Field(min_length=4, max_length=4)]
+Point = Annotated[list[Place], Field(min_length=3, max_length=3)]
+# A JSON number without a point may be larger than any column holds.
+Number = Annotated[float, Field(ge=-1e15, le=1e15)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+class Part(BaseModel):
+    """A part of a sidecar's line as it is read back; what later versions add is kept."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True)
+
+
+class PersonPart(Part):
+    """A person: box and keypoints in pixels of the picture."""
+
+    xyxy: Pixels
+    score: Annotated[float, Field(ge=0, le=1)]
+    keypoints: Annotated[list[Point], Field(min_length=KEYPOINTS, max_length=KEYPOINTS)] | None = None
+    held: bool | None = None
+    certified: bool | None = None
+    track: Whole | None = None
+
+
+class AlertPart(Part):
+    """An alert: where is None for the whole picture."""
+
+    kind: str
+    text: str
+    xyxy: Pixels | None = None
+
+
+class Line(Part):
+    """A line of a sidecar. video_fit: scale, x and y by which the picture was fitted into the video."""
+
+    index: Whole = 0
+    captured_ns: Whole
+    pts_s: Number
+    width: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    height: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    video_s: Number | None = None
+    video_fit: Point | None = None
+    persons: list[PersonPart]
+    alerts: list[AlertPart] = []
+    defences: list[str] = []
+    worn: str | dict[str, Any] | None = None
+    stage_ms: dict[str, Number] = {}
 
 
 class Sidecar:
@@ -125,6 +175,7 @@ class Sidecar:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stream = path.open("wb", buffering=0)
+        lock(self._stream.fileno(), path)
         self._size = 0
 
     def write(self, line: dict[str, Any]) -> None:
@@ -157,11 +208,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 if not text.endswith(b"\n"):
                     return
                 try:
-                    line = json.loads(text)
+                    line = parse_json(text)
                 except ValueError as error:
                     raise RecordingError(f"{path}:{number}: not JSON: {error}") from error
                 if not isinstance(line, dict):
                     raise RecordingError(f"{path}:{number}: expected a table, got {type(line).__name__}")
+                try:
+                    Line.model_validate(line)
+                except ValidationError as error:
+                    raise RecordingError(one_line(error, what=f"{path}:{number}")) from error
                 yield line
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error

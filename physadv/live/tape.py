@@ -14,13 +14,14 @@ from physadv.recording import Paths
 
 
 class Tape:
-    """One recording at a time. folder: where those go that are given no path."""
+    """One recording at a time. folder: where those go that are given no path. failed: whether one could not be finished."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
         self._last: dict[str, Any] = {}
+        self.failed = False
 
     def start(self, path: Path | None, *, clean: bool, overwrite: bool = False, session: dict[str, Any]) -> Path:
         """Begin to record and return the video's path; a name by date and time unless given.
@@ -49,6 +50,7 @@ class Tape:
             return None
         recorder.close()
         if recorder.error:
+            self.failed = True
             raise RecordingError(recorder.error)
         path = Path(self._last["path"])
         if not recorder.written:
@@ -74,7 +76,7 @@ class Tape:
         recorder.write(shown.clean, shown.annotated, shown.people, info, wait=wait)
         if recorder.error:
             with self._lock:
-                self._recorder = None
+                self._recorder, self.failed = None, True
             recorder.close()
             raise RecordingError(recorder.error)
 

@@ -145,7 +145,7 @@ def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_pa
         "    tell = real(*a)\n"
         "    def told(p):\n"
         "        tell(p)\n"
-        "        if p.step == 2: os.kill(os.getpid(), signal.SIGINT)\n"
+        "        if p.step == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
         "    return told\n"
         "train._teller = teller\n"
         "sys.exit(main(['train', *sys.argv[1:]]))\n"
@@ -359,10 +359,11 @@ def test_ctrl_c_before_the_first_step_ends_it_at_once(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_ends_the_loop_after_its_step_and_a_second_one_at_once() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_loop_after_its_step_and_a_second_one_at_once(number: signal.Signals) -> None:
     with Stop() as stop:
         assert not stop.asked()
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         assert stop.asked()
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)

@@ -1,5 +1,6 @@
 """`physadv live` from the outside: what it writes, and one clear line with exit code 2 for everything that cannot be."""
 
+import errno
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from PIL import Image
 from physadv.cli import main
 from physadv.detect import weights
 from physadv.detect.tiny import BlobDetector
+from physadv.live import record
 from tests.live.scene import picture
 
 FAST = ["--backend", "torch", "--imgsz", "64"]
@@ -92,7 +94,7 @@ def test_a_folder_of_pictures_headless(photos: Path, tmp_path: Path, capsys: pyt
         (["--source", "browser"], ["--source browser: expected --ui web"]),
         (["--record-clean"], ["--record-clean: expected a video by --record"]),
         (["--record-clean", "--record", "v.jsonl"], ["--record-clean: expected a video by --record"]),
-        (["--overwrite"], ["--overwrite: expected a recording by --record"]),
+        (["--overwrite"], ["--overwrite: expected a file by --record"]),
         (["--wear-size", "40"], ["--wear-size: expected a pattern by --wear"]),
         (["--wear", "shirt-v2", "--wear-size", "40"], ["--wear-size: shirt-v2 is a texture that repeats every 20 cm"]),
         (["--wear-from", "2"], ["--wear-from: expected a pattern by --wear"]),
@@ -112,6 +114,22 @@ def test_a_recording_is_not_recorded_over(photos: Path, tmp_path: Path, capsys: 
     refused(capsys, argv, "--record: ", "v.clean.mp4 exists; name another file, or give --overwrite")
     refused(capsys, [*argv, "--overwrite"], "model.pt")
     assert (tmp_path / "v.clean.mp4").read_bytes() == b"dear"
+
+
+def test_a_recording_that_fails_is_said_and_the_exit_code_tells(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record.VideoWriter, "write", full)
+    out, stats = tmp_path / "v.mp4", tmp_path / "s.json"
+    argv = ["live", "--ui", "none", *FAST, "--source", str(photos), "--record", str(out), "--stats", str(stats)]
+    assert main(argv) == 1
+    assert "recording ended: the disk is full" in capsys.readouterr().err
+    session = json.loads((tmp_path / "v.session.json").read_text())
+    assert session["ended"] is not None and "the disk is full" in session["error"]
+    assert json.loads(stats.read_text())["frames_processed"] > 0
 
 
 def test_recordings_that_cannot_be_kept_are_said_at_the_start(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from physadv.capture.stream import VideoFile
-from physadv.errors import EndOfStream, RecordingError
+from physadv.errors import EndOfStream, OutputError, RecordingError
 from physadv.live import record
 from physadv.live.record import Recorder, RecordSettings, Session, VideoWriter
 from physadv.live.sidecar import detections_of, read_lines
@@ -292,6 +292,41 @@ def test_a_disk_that_is_really_full(tiny_disk: Path) -> None:
     fill(tiny_disk / "rest")
     with pytest.raises(RecordingError, match="disk is full"):
         Recorder(tiny_disk / "w.mp4")
+
+
+def test_the_session_of_a_recording_on_a_full_disk_says_how_it_ended(tiny_disk: Path) -> None:
+    recorder = Recorder(tiny_disk / "v.jsonl")
+    for i in range(20):
+        assert recorder.write(frame(i), picture(i), people(i), {}, wait=True)
+    while recorder.written < 10:
+        time.sleep(0.01)
+    fill(tiny_disk / "rest")
+    for i in range(20, 200):
+        recorder.write(frame(i), picture(i), people(i), {}, wait=True)
+    recorder.close()
+    lines = list(read_lines(tiny_disk / "v.jsonl"))
+    session = json.loads((tiny_disk / "v.session.json").read_text())
+    assert session["pictures"] == recorder.written == len(lines) > 0
+    assert session["ended"] is not None and "the disk is full" in session["error"]
+    assert set(session["sha256"]) == {"v.jsonl"}
+
+
+def test_a_second_recorder_of_the_same_files_is_refused(tmp_path: Path) -> None:
+    first = Recorder(tmp_path / "v.jsonl")
+    try:
+        with pytest.raises(OutputError, match="another physadv is writing there"):
+            Recorder(tmp_path / "v.jsonl", RecordSettings(overwrite=True))
+    finally:
+        first.close()
+    Recorder(tmp_path / "v.jsonl", RecordSettings(overwrite=True)).close()
+
+
+def test_a_recording_to_a_link_is_kept_where_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "v.mp4").symlink_to(tmp_path / "disk" / "v.mp4")
+    record_some(tmp_path / "v.mp4", 3, clean=False)
+    assert (tmp_path / "v.mp4").is_symlink()
+    assert len(brightness(tmp_path / "disk" / "v.mp4")) == 3
 
 
 def fill(path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM: silent at the start, and afterwards what is there is saved and closed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from physadv.cli import main
+from tests.mutations import damaged
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def begin(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    # A test run in the background may itself ignore Ctrl-C, which would be inherited.
+    return subprocess.Popen(
+        [sys.executable, "-m", "physadv", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+@pytest.mark.parametrize("after_s", [0.25, 0.6])
+def test_ctrl_c_in_the_first_second_is_silent(after_s: float, tmp_path: Path) -> None:
+    with begin("evaluate", "chest-v1", "--images", ".", cwd=tmp_path) as process:
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    # On a fast machine it has ended by itself: nobody is in an empty folder.
+    assert process.returncode in (130, 2)
+    assert "Traceback" not in said and said.count("\n") <= 1
+
+
+def test_sigterm_ends_show_as_ctrl_c_does(tmp_path: Path) -> None:
+    with begin("show", "chest-v1", "--port", "0", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert "http" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0 and not said
+
+
+def test_damaged_configurations_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = {
+        ".toml": b'size = "10cm"\npaper = "a4"\ncontrol = "grey"\nscale = 0.2\nout = "s.pdf"\n',
+        ".yaml": b"size: 10cm\npaper: a4\ncontrol: grey\nscale: .2\nout: s.pdf\n",
+    }
+    for suffix, text in texts.items():
+        path = tmp_path / f"c{suffix}"
+        for data in damaged(text, 300):
+            path.write_bytes(data)
+            # An unknown pattern ends it before anything is written.
+            assert main(["print", "no-such-pattern", "--config", str(path)]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and len(said) <= 501, (data, said)

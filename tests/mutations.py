@@ -1,0 +1,86 @@
+"""Seeded damage to files: bytes flipped, cut, doubled and moved; values of tables replaced by what nobody expects."""
+
+import copy
+import random
+from collections.abc import Iterator
+from typing import Any
+
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 2**31, 2**63, 10**40, 0.5, -1e308, 1e308, float("nan"), float("inf"), "", "x", "\0",
+    "../../x", "\x1b[2J", "é" * 300, "9" * 5000, [], [[]], [None] * 5, {}, {"a": {}}, {"": None},
+)  # fmt: skip
+TOKENS = (
+    b"\0",
+    b"\xff\xff\xff\xff",
+    b"\xf0\0\0\0",
+    b"[" * 3000,
+    b"{" * 40,
+    b'"',
+    b"-",
+    b"1e999",
+    b"NaN",
+    b"\r\n",
+    b"\\u0000",
+)
+
+
+def damaged(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
+    """Yield `count` copies of a file's bytes, each damaged at one to four places; the same for the same seed."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        out = bytearray(data)
+        for _ in range(rng.randint(1, 4)):
+            _damage(out, rng)
+        yield bytes(out)
+
+
+def _damage(out: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(out) + 1)
+    length = rng.choice((1, 2, 4, 8, 64, 1000))
+    kind = rng.randrange(6)
+    if kind == 0 and at < len(out):
+        out[at] ^= 1 << rng.randrange(8)
+    elif kind == 1:
+        out[at : at + length] = rng.randbytes(min(length, 16))
+    elif kind == 2:
+        del out[at : at + length]
+    elif kind == 3:
+        out[at:at] = out[at : at + length]
+    elif kind == 4:
+        del out[at:]
+    else:
+        out[at:at] = rng.choice(TOKENS)
+
+
+def mistyped(value: Any, count: int, seed: int = 0) -> Iterator[Any]:
+    """Yield `count` copies of a JSON value in which one to three members are replaced, renamed, dropped or doubled."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        out = copy.deepcopy(value)
+        for _ in range(rng.randint(1, 3)):
+            out = _mistype(out, rng)
+        yield out
+
+
+def _mistype(value: Any, rng: random.Random) -> Any:
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        key = rng.choice(list(value))
+        kind = rng.randrange(8)
+        if kind == 0:
+            del value[key]
+        elif kind == 1:
+            value[str(key) + rng.choice(("x", "\0", ""))] = value.pop(key)
+        else:
+            value[key] = _mistype(value[key], rng)
+        return value
+    if isinstance(value, list) and value and rng.random() < 0.85:
+        at = rng.randrange(len(value))
+        kind = rng.randrange(8)
+        if kind == 0:
+            del value[at]
+        elif kind == 1:
+            value.append(copy.deepcopy(value[at]))
+        else:
+            value[at] = _mistype(value[at], rng)
+        return value
+    return copy.deepcopy(rng.choice(ODD))
