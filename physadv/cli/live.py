@@ -32,7 +32,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
         "wear": ("wear", "wear_size", "wear_from"),
         "defend": ("defend", "compare", "defence_limit"),
         "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
-        "page": ("ui", "host", "port", "token"),
+        "page": ("ui", "host", "port", "token", "viewer_token"),
         "camera details": ("width", "height", "fps", "mjpg", "exposure", "lock_exposure", "white_balance",
                            "lock_white_balance", "open_timeout", "read_timeout", "seed"),
     }  # fmt: skip
@@ -57,7 +57,13 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
         _check(settings)
         demo = Demo(settings)
         server = (
-            PageServer(demo, host=settings.host, port=settings.port, token=settings.token)
+            PageServer(
+                demo,
+                host=settings.host,
+                port=settings.port,
+                token=settings.token,
+                viewer_token=settings.viewer_token,
+            )
             if settings.ui == "web"
             else None
         )
@@ -69,6 +75,8 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
                 if server is not None:
                     server.start()
                     say(f"physadv live: {server.url}")
+                    if server.viewer_url:
+                        say(f"physadv live: to look on only: {server.viewer_url}")
                     _say("Ctrl-C ends it")
                 _until_done(demo, interrupt)
         finally:

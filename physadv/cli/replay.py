@@ -47,6 +47,8 @@ class Command(base.Command):
             demo.start()
             server.start()
             say(f"physadv replay: {server.url}")
+            if server.viewer_url:
+                say(f"physadv replay: to look on only: {server.viewer_url}")
             while time.monotonic() < end and not demo.wait(0.2):
                 pass
         finally:
@@ -64,7 +66,7 @@ class Replay(Demo):
         source = session.source(loop=loop)
         super().__init__(LiveSettings(source=str(session.paths.first), conf=0.05), source=source, detector=source)
 
-    def control(self, **changes: Any) -> Controls:
+    def control(self, /, **changes: Any) -> Controls:
         """Return the controls after the change.
 
         Raises: SettingsError for a pattern or a defence: they were not there when the people were found.

@@ -179,7 +179,7 @@ class Demo:
         """Return the controls as they stand."""
         return self._controls
 
-    def control(self, **changes: Any) -> Controls:
+    def control(self, /, **changes: Any) -> Controls:
         """Change some controls and return all of them.
 
         Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
@@ -510,7 +510,7 @@ class Demo:
         detector = self._vision.detector
         worn = self._controls.wear
         return {
-            "settings": self.settings.model_dump(mode="json", exclude={"token"}),
+            "settings": self.settings.model_dump(mode="json", exclude={"token", "viewer_token"}),
             "controls": self._controls.model_dump(),
             "source": self.source_spec,
             "camera": self.measure.record() if self.measure is not None else None,

@@ -44,6 +44,11 @@ class LiveSettings(CaptureSettings):
     token: str = Field(
         default="", max_length=200, description="secret that the page's address must carry; made if host needs one"
     )
+    viewer_token: str = Field(
+        default="",
+        max_length=200,
+        description="secret of the read-only address, for those who may look on only; made where there is a token",
+    )
     camera: str | None = Field(
         default=None,
         description="camera profile of `physadv calibrate camera`, name or path: undistorts, shows sizes in cm",

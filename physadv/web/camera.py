@@ -8,15 +8,15 @@ from contextlib import suppress
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from physadv.capture.browser import BrowserSource
-from physadv.errors import PhysadvError, SourceError
-from physadv.web.room import Room
+from physadv.errors import SourceError
+from physadv.web.room import Room, received
 
 
 def router(room: Room) -> APIRouter:
     """Return `/ws/camera`: messages of a float64 (little endian, capture time in ms) and a JPEG; each is answered "ok".
 
-    The newest visitor's camera is the source; one that was sending before is told so and closed, as is one whose
-    messages are a SourceError, or that cannot be the source.
+    The newest visitor's camera is the source; one that was sending before is told so and closed. A message that is no
+    picture is a SourceError, which ends the socket, as does a demo that takes no camera.
     """
     out = APIRouter()
     sending: list[WebSocket] = []
@@ -31,17 +31,12 @@ def router(room: Room) -> APIRouter:
         try:
             source = _source(room)
             while True:
-                data = await socket.receive_bytes()
+                data = await received(socket, "bytes")
                 if len(data) < 12:
                     raise SourceError("expected 8 bytes of time and a JPEG picture")
                 (captured_ms,) = struct.unpack_from("<d", data)
                 source.push(data[8:], captured_ms)
                 await socket.send_text("ok")
-        except PhysadvError as error:
-            with suppress(RuntimeError):
-                await socket.close(4400, str(error)[:100])
-        except (WebSocketDisconnect, RuntimeError):
-            pass
         finally:
             if socket in sending:
                 sending.remove(socket)

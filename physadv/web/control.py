@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import quote
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from physadv.capture.webcam import cameras
@@ -12,6 +13,7 @@ from physadv.defend import DEFENCES, PRESETS
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.live.settings import Backend
 from physadv.settings import Settings
+from physadv.web.gate import is_viewer
 from physadv.web.room import Room
 
 
@@ -37,12 +39,16 @@ class RecordingWanted(Settings):
 
 
 def router(room: Room) -> APIRouter:
-    """Return the JSON calls under `/api`: options, state, controls, source, detector, recording."""
+    """Return the JSON calls under `/api`: options, state, controls, source, detector, recording.
+
+    The state's `viewer` says whether it was asked for by a read-only link, for which every other call is refused.
+    """
     out = APIRouter(prefix="/api")
     demo = room.live
 
     @out.get("/options")
-    def options() -> dict[str, Any]:
+    def options(request: Request) -> dict[str, Any]:
+        linked = room.viewer_token and not is_viewer(request.scope)
         found = [{"spec": str(c.index), "title": c.name} for c in cameras()]
         builtin = [{"spec": "sample", "title": "built-in sample"}]
         return {
@@ -53,11 +59,13 @@ def router(room: Room) -> APIRouter:
             "detectors": _detectors(demo.settings.detector),
             "backends": ["auto", "openvino", "onnxruntime", "torch"],
             "sizes": [320, 416, 512, 640, 960, 1280],
+            # To be handed on to whoever may look on only; relative to this page.
+            "viewer_link": f"/?token={quote(room.viewer_token)}" if linked else None,
         }
 
     @out.get("/state")
-    def state() -> dict[str, Any]:
-        return demo.state()
+    def state(request: Request) -> dict[str, Any]:
+        return {**demo.state(), "viewer": is_viewer(request.scope)}
 
     @out.post("/controls")
     def controls(changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,30 +1,41 @@
-"""Who may come in: the token for other hosts, Host and Origin against other sites' pages, a bound on bodies."""
+"""Who may come in: tokens for other hosts, Host and Origin against other sites' pages, a bound on bodies."""
 
 from __future__ import annotations
 
 import hmac
-import json
+import re
+from enum import StrEnum
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from physadv.live.settings import LOOPBACK
+from physadv.web.bodies import announced, bounded, limit_of, too_large
+from physadv.web.faults import HEADERS, refuse
 
 COOKIE = "physadv_token"
-MAX_BODY = 12_000_000
-POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' ws: wss:; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+# A Host header: a name or a bracketed IPv6 address, and perhaps a port.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/?#@\\\s]+))(?::\d*)?")
+# What a read-only visitor may ask for, by GET or HEAD, and the socket it may listen to. Anything else, also what a new part
+# adds, is refused: many a GET computes for seconds or changes what others see.
+_VIEWABLE = re.compile(
+    r"/|/favicon\.ico|/static/.+|/api/(?:pages|options|state|snapshot\.png|patches(?:/thumbnail|/picture)?)"
 )
-HEADERS = [
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-cache"),
-]
+_WATCHABLE = frozenset({"/ws/pictures"})
+_ROLE = "physadv.role"
+
+
+class Role(StrEnum):
+    """What a visitor may do: everything, or look on only."""
+
+    ALL = "all"
+    VIEWER = "viewer"
+
+
+def is_viewer(scope: Scope) -> bool:
+    """Return whether a request or a socket came through a read-only link."""
+    return scope.get(_ROLE) is Role.VIEWER
 
 
 class Gate:
@@ -32,12 +43,13 @@ class Gate:
 
     token: what a visitor must show, in the address (`?token=`), then by cookie, or as a bearer; "" asks for none and then
     only lets in requests addressed to this machine by its loopback names, so that no other site's page reaches it by a
-    name of its own that resolves here.
+    name of its own that resolves here. viewer_token: shown in its place it lets a visitor look on, and change nothing;
+    "" for no such visitors.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str = "") -> None:
+    def __init__(self, app: ASGIApp, *, token: str = "", viewer_token: str = "") -> None:
         self._app = app
-        self._token = token
+        self._tokens = {role: t for role, t in ((Role.ALL, token), (Role.VIEWER, viewer_token)) if token and t}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse with 401, 403 or 413."""
@@ -45,44 +57,55 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        refusal = self._refusal(scope, headers)
+        asked = self._role_of(_asked(scope))
+        role = self._role(asked, headers)
+        refusal = self._refusal(scope, headers, role)
         if refusal is not None:
-            await _refuse(scope, receive, send, *refusal)
+            await refuse(scope, send, *refusal)
             return
+        scope = {**scope, _ROLE: role}
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > MAX_BODY:
-            await _refuse(scope, receive, send, 413, f"the body is larger than {MAX_BODY:,} bytes")
+        if announced(headers) > (limit := limit_of(headers)):
+            await refuse(scope, send, 413, too_large(limit))
             return
-        await self._app(scope, _bounded(receive), self._dressed(scope, send))
+        await self._app(scope, await bounded(headers, receive), self._dressed(send, asked))
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, headers: dict[str, str], role: Role | None) -> tuple[int, str] | None:
+        # The token comes first: who has none learns nothing else.
+        if role is None:
+            return 401, "a token is needed: open the address that the demo printed when it started"
         host = headers.get("host", "")
-        if not self._token and _name(host) not in LOOPBACK:
-            return 403, f"this page is served to this machine alone; open it as 127.0.0.1, not {host!r}"
+        if not self._tokens and _name(host) not in LOOPBACK:
+            return 403, f"this page is served to this machine alone; open it as 127.0.0.1, not {host[:80]!r}"
         # A page of another site can make a visitor's browser send requests here; it cannot hide where they come from.
         origin = headers.get("origin")
         changing = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD", "OPTIONS")
-        if changing and origin is not None and urlsplit(origin).netloc != host:
-            return 403, f"a request from {origin} is not taken"
-        if self._token and not self._known(scope, headers):
-            return 401, "a token is needed: open the address that the demo printed when it started"
+        if changing and origin is not None and _netloc(origin) != host:
+            return 403, f"a request from {origin[:80]} is not taken"
+        if role is Role.VIEWER and not _looks_on(scope):
+            return 403, "this link only looks on; open the demo's full address to change or download anything"
         return None
 
-    def _known(self, scope: Scope, headers: dict[str, str]) -> bool:
-        shown = [headers.get("authorization", "").removeprefix("Bearer "), _asked(scope), _cookie(headers)]
-        # Every candidate is compared, each in constant time.
-        return sum(hmac.compare_digest(s.encode(), self._token.encode()) for s in shown) > 0
+    def _role(self, asked: Role | None, headers: dict[str, str]) -> Role | None:
+        """Return what a visitor may do by a token in the address, as a bearer or by cookie; None without one."""
+        if not self._tokens:
+            return Role.ALL
+        bearer = self._role_of(headers.get("authorization", "").removeprefix("Bearer "))
+        return asked or bearer or self._role_of(_cookie(headers))
 
-    def _dressed(self, scope: Scope, send: Send) -> Send:
-        """Return `send` with our headers, and the cookie for whoever came with the token in the address."""
+    def _role_of(self, shown: str) -> Role | None:
+        # Every token is compared, each in constant time.
+        fits = [r for r, token in self._tokens.items() if hmac.compare_digest(shown.encode(), token.encode())]
+        return fits[0] if fits else None
+
+    def _dressed(self, send: Send, asked: Role | None) -> Send:
+        """Return `send` with our headers, and the cookie for whoever came with a token in the address."""
         extra = list(HEADERS)
-        if self._token and _asked(scope):
-            extra.append(
-                (b"set-cookie", f"{COOKIE}={quote(self._token, safe='')}; Path=/; HttpOnly; SameSite=Strict".encode())
-            )
+        if asked is not None:
+            value = quote(self._tokens[asked], safe="")
+            extra.append((b"set-cookie", f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict".encode()))
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -93,39 +116,25 @@ class Gate:
         return dressed
 
 
-def _bounded(receive: Receive) -> Receive:
-    """Return `receive` that raises once a body grows beyond the bound, whatever length was announced."""
-    seen = 0
-
-    async def bounded() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > MAX_BODY:
-            raise HTTPException(413, f"the body is larger than {MAX_BODY:,} bytes")
-        return message
-
-    return bounded
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+def _looks_on(scope: Scope) -> bool:
+    """Return whether a request changes nothing and is cheap: the page itself, its pictures, its state."""
     if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 4000 + status, "reason": text[:100]})
-        return
-    body = json.dumps({"error": text}).encode()
-    headers: list[Any] = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        *HEADERS,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        return scope["path"] in _WATCHABLE
+    return scope["method"] in ("GET", "HEAD") and _VIEWABLE.fullmatch(scope["path"]) is not None
 
 
 def _name(host: str) -> str:
-    """Return a Host header without its port and brackets."""
-    return urlsplit(f"//{host}").hostname or ""
+    """Return a Host header without its port and brackets; "" where it is no host."""
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2]).lower() if match else ""
+
+
+def _netloc(origin: str) -> str | None:
+    """Return host and port of an Origin header, or None where it has none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _asked(scope: Scope) -> str:

@@ -9,10 +9,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, WebSocket
 
+from physadv.errors import SettingsError
+from physadv.web.gate import is_viewer
 from physadv.web.hub import Hub, Viewer
-from physadv.web.room import Room
+from physadv.web.room import Room, received
 from physadv.web.words import on_page
 
 STATE_EVERY_S = 0.2
@@ -20,7 +22,10 @@ MAX_MESSAGE = 500
 
 
 def router(room: Room) -> APIRouter:
-    """Return `/ws/pictures`: binary pictures (see `hub.encode`) and text states out, acknowledgements in."""
+    """Return `/ws/pictures`: binary pictures (see `hub.encode`) and text states out, acknowledgements in.
+
+    What is no acknowledgement is a SettingsError, which ends the socket.
+    """
     out = APIRouter()
     hub = Hub(room.live)
 
@@ -29,38 +34,46 @@ def router(room: Room) -> APIRouter:
         await socket.accept()
         viewer = Viewer()
         hub.join(viewer)
-        listening = asyncio.create_task(_listen(socket, viewer))
-        sending = asyncio.create_task(_send(socket, viewer, hub, room))
+        tasks = [asyncio.create_task(_listen(socket, viewer)), asyncio.create_task(_send(socket, viewer, hub, room))]
         try:
-            await asyncio.wait({listening, sending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             hub.leave(viewer)
-            for task in (listening, sending):
+            for task in tasks:
                 task.cancel()
-                with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                    await task
-            with suppress(RuntimeError, WebSocketDisconnect):
-                await socket.close()
+            await asyncio.wait(tasks)
+        # Each is asked, or asyncio would log that nobody did.
+        errors = [task.exception() for task in tasks if not task.cancelled()]
+        for error in filter(None, errors):
+            raise error
 
     return out
 
 
 async def _listen(socket: WebSocket, viewer: Viewer) -> None:
-    """Take `{"ack": number}` and `{"seen": bool}` until the viewer leaves or sends anything else."""
+    """Take `{"ack": number}` and `{"seen": bool}` until the viewer leaves.
+
+    Raises: SettingsError for anything else.
+    """
     while True:
-        text = await socket.receive_text()
-        if len(text) > MAX_MESSAGE:
-            return
-        try:
-            message = json.loads(text)
-        except ValueError:
-            return
-        if not isinstance(message, dict):
-            return
-        if isinstance(message.get("ack"), int):
-            viewer.acknowledge(message["ack"])
-        if isinstance(message.get("seen"), bool):
-            viewer.wants_seen = message["seen"]
+        message = _parsed(await received(socket, "text"))
+        if type(number := message.get("ack")) is int:
+            viewer.acknowledge(number)
+        if isinstance(seen := message.get("seen"), bool):
+            viewer.wants_seen = seen
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    expected = 'expected {"ack": number} or {"seen": true} in JSON'
+    if len(text) > MAX_MESSAGE:
+        raise SettingsError(f"{expected}, got {len(text):,} characters")
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{expected}, got something else") from error
+    if not isinstance(message, dict):
+        raise SettingsError(f"{expected}, got {type(message).__name__}")
+    return message
 
 
 async def _send(socket: WebSocket, viewer: Viewer, hub: Hub, room: Room) -> None:
@@ -70,14 +83,17 @@ async def _send(socket: WebSocket, viewer: Viewer, hub: Hub, room: Room) -> None
         now = time.monotonic()
         if now >= next_state:
             next_state = now + STATE_EVERY_S
-            await socket.send_text(json.dumps(_state(room, hub), separators=(",", ":")))
+            state = {**_state(room, hub), "viewer": is_viewer(socket.scope)}
+            await socket.send_text(json.dumps(state, separators=(",", ":")))
         packet = viewer.next(hub.packet)
         if packet is not None:
             await socket.send_bytes(packet.data)
             continue
         viewer.wake.clear()
+        # Not `wait_for`, which may lose a cancellation that comes together with the wake.
         with suppress(TimeoutError):
-            await asyncio.wait_for(viewer.wake.wait(), max(next_state - time.monotonic(), 0.01))
+            async with asyncio.timeout(max(next_state - time.monotonic(), 0.01)):
+                await viewer.wake.wait()
 
 
 def _state(room: Room, hub: Hub) -> dict[str, Any]:

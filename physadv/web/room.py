@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
+from physadv.errors import SettingsError
 from physadv.live.demo import Demo
 from physadv.live.wardrobe import Wardrobe
 
@@ -19,11 +22,13 @@ class Room:
 
     desk: the calibration a command has begun (`calibrate.Desk`), or None: the page then has one of its own.
     wardrobe: patterns to print and show where there is no demo to have them from; None means those that are shipped.
+    viewer_token: what a read-only link carries, or "" where there are none.
     """
 
     demo: Demo | None = None
     desk: object = None
     wardrobe: Wardrobe | None = None
+    viewer_token: str = ""
 
     @property
     def live(self) -> Demo:
@@ -45,3 +50,18 @@ class Room:
 def page(name: str) -> FileResponse:
     """Return a file of `static/` as an answer: what a router's own page is sent with."""
     return FileResponse(STATIC / name)
+
+
+async def received(socket: WebSocket, kind: Literal["text", "bytes"]) -> Any:
+    """Return the next message of a web socket: str or bytes.
+
+    Raises: SettingsError for a message of the other kind. WebSocketDisconnect once the client has left.
+    """
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    value = message.get(kind)
+    if value is None:
+        other = "bytes" if kind == "text" else "text"
+        raise SettingsError(f"expected messages of {kind} on this socket, got {other}")
+    return value

@@ -27,6 +27,7 @@ class PageServer:
     """The page on an address; listening once made, answering once started.
 
     url: what to open, token included; where it listens on all addresses, by the one that others in the network reach.
+    viewer_url: the same for those who may look on only; "" where no token is needed.
     """
 
     def __init__(
@@ -36,21 +37,33 @@ class PageServer:
         host: str = "127.0.0.1",
         port: int = 8000,
         token: str = "",
+        viewer_token: str = "",
         desk: object = None,
         wardrobe: Wardrobe | None = None,
     ) -> None:
         """desk, wardrobe: see `Room`. port: 0 takes a free one. token: made where `host` is not this machine alone.
 
-        Raises: SettingsError if the address or the port cannot be had.
+        viewer_token: made where there is a token and something to look on at.
+
+        Raises: SettingsError if the address or the port cannot be had, or the tokens do not go together.
         """
         if not token and host not in LOOPBACK:
             token = secrets.token_urlsafe(18)
+        if viewer_token and viewer_token == token:
+            raise SettingsError("--viewer-token: expected another secret than --token, whose holder may change things")
+        if viewer_token and not token:
+            raise SettingsError("--viewer-token: expected --token beside it: without one everybody may change things")
+        if token and demo is not None:
+            viewer_token = viewer_token or secrets.token_urlsafe(18)
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         named = _own_address() if host == EVERY else host
         shown = f"[{named}]" if ":" in named else named
-        self.url = f"http://{shown}:{self.port}/" + (f"?token={quote(token)}" if token else "")
-        self._server = _server(build_app(demo, token=token, desk=desk, wardrobe=wardrobe))
+        page = f"http://{shown}:{self.port}/"
+        self.url = f"{page}?token={quote(token)}" if token else page
+        self.viewer_url = f"{page}?token={quote(viewer_token)}" if viewer_token else ""
+        app = build_app(demo, token=token, viewer_token=viewer_token, desk=desk, wardrobe=wardrobe)
+        self._server = _server(app)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
 
     def start(self) -> None:

@@ -354,7 +354,7 @@ def test_a_camera_that_cannot_be_the_source_is_closed_with_the_reason(tmp_path: 
     with TestClient(build_app(replay), base_url=HERE) as client, web_socket(client, "/ws/camera") as socket:
         with pytest.raises(WebSocketDisconnect) as told:
             socket.receive_text()
-        assert told.value.code == 4400
+        assert told.value.code == 4422
         assert "a recording is being shown" in told.value.reason
 
 
