@@ -65,6 +65,13 @@ def card(patch: Patch, use: str, tables: dict[str, dict[str, dict[str, Any]]]) -
     lines = [f"# {patch.name}", "", use, "", f"* Size: {size} mm. Target: {patch.target}. SHA-256 of the pattern:"]
     lines[-1] += f" `{patch.sha256[:16]}...`"
     lines += [
+        *(
+            [
+                f"* No step of the run did better on those held out than {record['start']['name']}, which is what was kept."
+            ]
+            if record.get("kept") == "start"
+            else []
+        ),
         f"* Made by one `physadv train` against {record['detectors'][0]['name']}: target {patch.target}, framing"
         f" {settings.framing}, {settings.total_steps} steps, seed {settings.seed}; kept is step {record['step']}, the"
         " best by people held out, helped by those trained on where few are. All settings and the split"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 
 from physadv.attack.crops import Views
 from physadv.attack.ranks import Ranks
+from physadv.attack.score import beats, mean_badness
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
 from physadv.attack.step import step
@@ -67,6 +67,10 @@ def optimise(
     state = State.fresh(pattern.levels, s.texels, len(task.detectors))
     if resume and folder is not None:
         state.load(folder / CHECKPOINT, identity=task.identity)
+        if state.step > s.total_steps:
+            raise TrainingError(f"{folder / CHECKPOINT}: damaged: stands at step {state.step} of {s.total_steps}")
+    if task.start is not None and task.start_scores and not state.best_score:
+        _keep_start(task, state, folder if ranks.rank == 0 else None)
     ranks.same([*state.levels, *state.mean])
     began = time.monotonic()
     while state.step < s.total_steps:
@@ -87,7 +91,27 @@ def optimise(
         raise TrainingError("a detector's weights or buffers changed while training; nothing it scored can be trusted")
     if not state.best_score:
         state.best = _mean_colours(task, state).cpu()
-    return task.patch(state.best, _record(task, state)), state
+    return _kept(task, state), state
+
+
+def kept_start(task: Task, state: State) -> bool:
+    """Return whether the best pattern so far is the one that the run began from."""
+    return task.start is not None and bool(task.start_scores) and state.best_step == 0
+
+
+def _kept(task: Task, state: State) -> Patch:
+    """Return the best pattern so far with its record."""
+    record = _record(task, state)
+    if kept_start(task, state) and task.start is not None:
+        return replace(task.start, record=record)
+    return task.patch(state.best, record)
+
+
+def _keep_start(task: Task, state: State, folder: Path | None) -> None:
+    """Take the pattern that the run begins from for the best so far: any that does better on those held out replaces it."""
+    state.best_score = {name: score.plain() for name, score in task.start_scores.items()}
+    if folder is not None:
+        save_patch(_kept(task, state), folder)
 
 
 def _turn(task: Task, state: State, ranks: Ranks) -> None:
@@ -140,19 +164,21 @@ def _score(task: Task, state: State, folder: Path | None) -> dict[str, Any] | No
         save_patch(patch, folder, stem="latest")
         patch = load_patch(folder / "latest.safetensors")
     scores = {name: scorer(patch) for name, scorer in task.scorers.items()}
-    every = [*scores.values(), *(scorer(patch) for scorer in task.also)]
-    bad = [(b, v.n_people) for v in every if math.isfinite(b := v.badness(task.settings.goal))]
+    known = mean_badness([*scores.values(), *(scorer(patch) for scorer in task.also)], task.settings.goal)
     figures = {name: v.plain() for name, v in scores.items()}
-    badness = sum(b * n for b, n in bad) / sum(n for _, n in bad) if bad else float("inf")
+    badness = float("inf") if known is None else known
     loss = sum(state.losses[-50:]) / max(len(state.losses[-50:]), 1)
     state.history.append(
-        {"step": state.step, "loss": round(loss, 4), "badness": round(badness, 4) if bad else None, **figures}
+        {"step": state.step, "loss": round(loss, 4), "badness": None if known is None else round(known, 4), **figures}
     )
-    if badness <= state.best_badness:
+    # People who are trained on help to tell steps apart; whether training did any good those held out alone can say.
+    if badness <= state.best_badness and (
+        not task.start_scores or beats(scores, task.start_scores, task.settings.goal)
+    ):
         state.best, state.best_badness, state.best_score = texels, badness, figures
         state.best_step = state.step
         if folder is not None:
-            save_patch(task.patch(texels, _record(task, state)), folder)
+            save_patch(_kept(task, state), folder)
     return figures
 
 
@@ -163,6 +189,7 @@ def _record(task: Task, state: State) -> dict[str, Any]:
         "seed": task.settings.seed,
         **task.record,
         "held_out": state.best_score,
+        "kept": "start" if kept_start(task, state) else "trained",
         "step": state.best_step,
         "steps": task.settings.total_steps,
     }

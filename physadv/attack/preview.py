@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -12,15 +12,19 @@ from physadv.arrays import to_picture
 from physadv.attack.crops import Framing, Scene, Views, Wear
 from physadv.attack.losses import concerned
 from physadv.attack.people import Picture
+from physadv.attack.score import Scorer
 from physadv.detect.attacked import side_for
 from physadv.detect.matching import FOUND_CONF
 from physadv.errors import DataError
+from physadv.marks import LEGEND, mark_person
 from physadv.patch import Patch
 from physadv.simulate.world import World
 from physadv.types import GradientDetector, UInt8Array
 
 GAP, STRIP = 4, 18
-SEEN, HIDDEN, INK = (214, 69, 65), (38, 140, 78), (40, 40, 40)
+WORDS = (40, 40, 40)
+# Of the sheet that a run keeps of its progress: the pattern and each of so many wearers, in pixels.
+PANEL, WEARERS = 320, 3
 
 
 def contact_sheet(
@@ -38,9 +42,10 @@ def contact_sheet(
 ) -> UInt8Array:
     """Return an RGB picture of rows x columns views as training draws them, then a row per transform by itself.
 
-    In the upper part each person's box is red with the highest confidence about that person where it is .25 or more,
-    green below; without a `detector` there are no boxes. The lower rows show one view under one transform at a time, from
-    strength 0 at the left to 2 at the right. size: of a view in pixels, rounded up to what the detector takes.
+    In the upper part each person's box has the highest confidence about that person, and is marked as seen where that is
+    .25 or more, as hidden below (see `marks`); without a `detector` there are no boxes. The lower rows show one view under
+    one transform at a time, from strength 0 at the left to 2 at the right. size: of a view in pixels, rounded up to what
+    the detector takes.
 
     Raises: DataError if there are no people.
     """
@@ -68,6 +73,22 @@ def contact_sheet(
     return np.concatenate(lines)
 
 
+def progress_sheet(
+    patch: Patch, scorer: Scorer, title: str, *, printed: Callable[[Patch], Patch] = lambda patch: patch
+) -> UInt8Array:
+    """Return an RGB picture of a pattern beside three of the scorer's pictures whose people wear it, with their boxes.
+
+    Everybody large enough to be scored is marked as seen or hidden, with the highest confidence of a box on them. printed:
+    gives the pattern as it is worn.
+    """
+    whole = cv2.resize(np.ascontiguousarray(patch.pixels), (PANEL, PANEL), interpolation=cv2.INTER_AREA)
+    cells = [
+        np.asarray(whole, np.uint8),
+        *(scorer.shown(printed(patch), i, height=PANEL) for i in scorer.some(WEARERS)),
+    ]
+    return _line(cells, f"{title}   {LEGEND}")
+
+
 def _apply(world: World, pattern: torch.Tensor, scene: Scene, seed: int) -> torch.Tensor:
     draw = world.sample(len(scene.prints), len(scene.images), torch.Generator().manual_seed(seed))
     with torch.inference_mode():
@@ -80,9 +101,7 @@ def _mark(cells: list[UInt8Array], shown: torch.Tensor, scene: Scene, detector: 
         near = concerned(scene.boxes, found.xyxy[scene.owner])
         sure = found.logit[scene.owner].masked_fill(~near, -30).amax(1).sigmoid().tolist()
     for i, box, conf in zip(scene.owner.tolist(), scene.boxes.round().int().tolist(), sure, strict=True):
-        colour = SEEN if conf >= FOUND_CONF else HIDDEN
-        cv2.rectangle(cells[i], box[:2], box[2:], colour, 1)
-        cv2.putText(cells[i], f"{conf:.2f}", (box[0] + 2, box[1] + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1)
+        mark_person(cells[i], box, f"{conf:.2f}", found=conf >= FOUND_CONF)
 
 
 def _line(cells: list[UInt8Array], title: str) -> UInt8Array:
@@ -92,5 +111,5 @@ def _line(cells: list[UInt8Array], title: str) -> UInt8Array:
     if not title:
         return row
     strip = np.full((STRIP, row.shape[1], 3), 255, np.uint8)
-    cv2.putText(strip, title, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+    cv2.putText(strip, title, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, WORDS, 1, cv2.LINE_AA)
     return np.concatenate([strip, row])

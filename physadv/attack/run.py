@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from physadv import __version__
-from physadv.arrays import read_picture, read_picture_rgba
+from physadv.arrays import read_picture, read_picture_rgba, write_png
 from physadv.attack.crew import crew_for
-from physadv.attack.optimise import CHECKPOINT, Progress, optimise
+from physadv.attack.optimise import CHECKPOINT, Progress, kept_start, optimise
 from physadv.attack.parent import AUTO, parent_of
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, content_of, gather, record, recorded
 from physadv.attack.posed import Posed
+from physadv.attack.preview import progress_sheet
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import MIN_AREA, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
@@ -38,12 +39,14 @@ from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir,
 from physadv.errors import DataError, PatchError, TrainingError
 from physadv.files import file_name, told_apart, write_json
 from physadv.lineage import load_start, split_record, start_record
-from physadv.patch import Patch, save_patch
+from physadv.patch import Patch, load_patch, save_patch
+from physadv.settings import Settings, one_line
 from physadv.simulate.ink import MeasuredInk, default_palette
 from physadv.types import Detector, GradientDetector
 
 # The folder within a run's in which people of a camera are recorded.
 RECORDED = "people"
+PROGRESS = "progress.png"
 STREET_IMGSZ, LABEL_IMGSZ = 416, 640
 # A laptop's live demo looks at 320 to 640 pixels; a pattern chosen at one size alone may be weak at the other.
 WEBCAM_IMGSZ = (320, 640)
@@ -75,9 +78,23 @@ class Inputs:
     cache: Path | None = None
 
 
+class Split(Settings):
+    """The names of pictures to train on and of those held out, as split.json holds them."""
+
+    physadv: str = ""
+    seed: int
+    train: list[str]
+    held_out: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished or stopped run. controls: held-out figures of no pattern and of grey, by framing. done: to the end."""
+    """A finished or stopped run.
+
+    controls: held-out figures of no pattern, of grey, and of the pattern to begin from, by framing. done: to the end. kept:
+    "start" where no trained pattern did better on those held out than the one that the run began from, whose name `start`
+    is.
+    """
 
     patch: Patch
     folder: Path
@@ -85,6 +102,8 @@ class Outcome:
     step: int
     held_out: dict[str, Any]
     controls: dict[str, Any]
+    kept: Literal["start", "trained"] = "trained"
+    start: str | None = None
 
 
 def train(
@@ -104,8 +123,9 @@ def train(
 
     attacked: the detectors with gradients, in the order of `inputs.detectors`, perhaps behind a defence's twin. begin:
     told what a new run begins from, once there are people to train on. say: told in words what was found and skipped.
-    The folder also holds split.json (made before anything else and read back on resume), checkpoint.safetensors, and
-    run.json with the figures of every scoring.
+    The folder also holds split.json (made before anything else and read back on resume), checkpoint.safetensors, run.json
+    with the figures of every scoring, and progress.png: the pattern and three wearers as of the last scoring. A pattern to
+    begin from is what the run returns unless a trained one does better on those held out.
 
     Raises: DataError if there are no people to train on, or the pictures or the mask cannot be used. SourceError for
     a video or camera. CalibrationError if the camera's profile is for pictures of another size. TrainingError if the
@@ -152,17 +172,34 @@ def train(
             "too few people are held out to choose by them alone: those trained on help to choose, and are not reported"
         )
         task.also = [_through(s, inputs.printer) for s in _scorers(settings, inputs, train_on).values()]
+    if scorers:
+        say("scores nothing, grey" + (" and the start" if parent is not None else "") + " on those held out")
     grey = control(task.patch(task.pattern().colours().detach().cpu(), {}), "grey", np.random.default_rng(0))
     controls = {
         name: {"none": s.score(None).plain(), "grey": task.scorers[name](grey).plain()} for name, s in scorers.items()
     }
     if parent is not None:
         # What the training itself has added is what the pattern has gained over this.
-        for name, scorer in task.scorers.items():
-            controls[name]["start"] = scorer(parent).plain()
+        own = _as_kept(parent, settings, inputs, name=task.name)
+        scores = {name: scorer(own or parent) for name, scorer in task.scorers.items()}
+        for name, score in scores.items():
+            controls[name]["start"] = score.plain()
+        if own is not None:
+            task.start, task.start_scores = own, scores
     task.record["controls"] = controls
-    patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=tell, stop=stop)
+    sheet = _progress_sheet(scorers, inputs.printer, folder)
+    if sheet is not None:
+        say(f"the pattern and three wearers while it trains: {folder / PROGRESS}")
+        sheet(task.start or task.patch(task.pattern().colours().detach().cpu(), {}), 0)
+
+    def scored(progress: Progress) -> None:
+        if sheet is not None and progress.score is not None:
+            sheet(load_patch(folder / "latest.safetensors"), progress.step)
+        tell(progress)
+
+    patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=scored, stop=stop)
     done = state.step >= settings.total_steps
+    kept: Literal["start", "trained"] = "start" if kept_start(task, state) else "trained"
     if ranks.rank == 0:
         save_patch(patch, folder)
         write_json(
@@ -172,6 +209,9 @@ def train(
                 "settings": settings.model_dump(mode="json"),
                 "done": done,
                 "step": state.step,
+                "kept": kept,
+                "kept_step": state.best_step,
+                "began_from": None if parent is None else parent.name,
                 "controls": controls,
                 "held_out": state.best_score,
                 "history": state.history,
@@ -179,7 +219,37 @@ def train(
                 "without_people": found.empty,
             },
         )
-    return Outcome(patch, folder, done, state.step, state.best_score, controls)
+    began = None if parent is None else parent.name
+    return Outcome(patch, folder, done, state.step, state.best_score, controls, kept, began)
+
+
+def _as_kept(parent: Patch, settings: TrainSettings, inputs: Inputs, *, name: str) -> Patch | None:
+    """Return a pattern to begin from as this run would save it, or None where it cannot stand for the run's own pattern.
+
+    A region, a palette and a look ask for what the pattern to begin from has not; one that is to withstand a defence is
+    not compared by detectors without any; cloth needs a texture without a seam, and a print the proportions of this one.
+    """
+    width, height = settings.print_size()
+    wanted = inputs.region is not None or inputs.through is not None or settings.colours or settings.look_weight
+    same_shape = abs(parent.size_mm[0] * height - parent.size_mm[1] * width) <= 0.01 * parent.size_mm[0] * height
+    if wanted or not same_shape or (settings.tiles and parent.target != "tshirt"):
+        return None
+    return replace(parent, name=name, size_mm=(width, height), target=settings.target, record={})
+
+
+def _progress_sheet(
+    scorers: dict[str, Scorer], printer: PrinterProfile | None, folder: Path
+) -> Callable[[Patch, int], None] | None:
+    """Return what draws a pattern and three wearers held out into a run's folder; None where nobody is held out."""
+    scorer = next(iter(scorers.values()), None)
+    if scorer is None:
+        return None
+    printed = _printed(printer)
+
+    def write(patch: Patch, step: int) -> None:
+        write_png(folder / PROGRESS, progress_sheet(patch, scorer, f"step {step}", printed=printed))
+
+    return write
 
 
 def check_given(settings: TrainSettings, inputs: Inputs) -> None:
@@ -231,14 +301,17 @@ def split(
             write_json(path, {"physadv": __version__, "seed": settings.seed, **names})
         return train_on, held_out
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        train_names, out_names = set(table["train"]), set(table["held_out"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"--resume: {path}: not a readable split: {error}") from error
+        table = Split.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise TrainingError(f"--resume: {path}: not a readable split: {one_line(error)}") from error
+    except OSError as error:
+        raise TrainingError(f"--resume: {path}: not a readable split: {error.strerror or error}") from error
+    train_names, out_names = set(table.train), set(table.held_out)
     missing = sorted((train_names | out_names) - {p.name for p in found.pictures})
     if missing:
         raise TrainingError(
-            f"--resume: {len(missing)} pictures of this run's split are missing from --images: {', '.join(missing[:3])}"
+            f"--resume: {len(missing)} pictures of this run's split are missing from --images: "
+            f"{', '.join(name[:60] for name in missing[:3])}"
         )
     # Pictures that were added since are left out: they belong to neither side of this run.
     return found.sides(train_names, out_names)
@@ -248,9 +321,10 @@ def stored_pace(folder: Path) -> dict[str, int] | None:
     """Return the settings of `TrainSettings.paced` that a run here was started with, or None if they cannot be told."""
     try:
         settings = (State.identity(folder / CHECKPOINT) or {})["settings"]
-        return {n: int(settings[n]) for n in ("steps", "starts", "start_steps", "score_every")}
-    except (ValueError, KeyError, TypeError):
+        pace = {n: int(settings[n]) for n in ("steps", "starts", "start_steps", "score_every")}
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
+    return pace if min(pace.values()) >= 1 else None
 
 
 def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...]]]:
@@ -333,10 +407,16 @@ def _scorers(settings: TrainSettings, inputs: Inputs, pictures: list[Picture]) -
 
 def _through(scorer: Scorer, printer: PrinterProfile | None) -> Callable[[Patch], Score]:
     """Return what scores a pattern as this printer prints it and its camera sees it, or as it is without a profile."""
+    printed = _printed(printer)
+    return lambda patch: scorer.score(printed(patch))
+
+
+def _printed(printer: PrinterProfile | None) -> Callable[[Patch], Patch]:
+    """Return what gives a pattern the colours that this printer prints and its camera sees; its own without a profile."""
     if printer is None:
-        return scorer.score
+        return lambda patch: patch
     colours = printer.colour_map()
-    return lambda patch: scorer.score(replace(patch, pixels=colours.picture(patch.pixels)))
+    return lambda patch: replace(patch, pixels=colours.picture(patch.pixels))
 
 
 def _evenly(pictures: list[Picture], count: int) -> list[Picture]:

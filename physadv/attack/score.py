@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -17,6 +18,7 @@ from physadv.attack.people import Picture
 from physadv.detect.boxes import area, intersection, iou
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU
 from physadv.detect.tally import average_precisions, tally
+from physadv.marks import mark_person
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
@@ -78,6 +80,32 @@ class Score:
         return {n: round(v, 4) if math.isfinite(v) else None for n, v in asdict(self).items()}
 
 
+def mean_badness(scores: Iterable[Score], goal: Goal = "vanish") -> float | None:
+    """Return the badness of a pattern over all people of several scores, or None where there is nobody to count."""
+    bad = [(b, s.n_people) for s in scores if math.isfinite(b := s.badness(goal))]
+    return sum(b * n for b, n in bad) / sum(n for _, n in bad) if bad else None
+
+
+def beats(scores: Mapping[str, Score], others: Mapping[str, Score], goal: Goal = "vanish") -> bool:
+    """Return whether a pattern does better than another on the same people; names that one of them lacks do not count.
+
+    Its badness is lower, and it hides no fewer people: badness alone may fall with the confidence in people who are seen
+    all the same, while somebody who was hidden is found again. For the goal `missize` nobody need be hidden.
+    """
+    names = [name for name in scores if name in others]
+    now, before = ([table[name] for name in names] for table in (scores, others))
+    bad, reference = mean_badness(now, goal), mean_badness(before, goal)
+    if bad is None or reference is None:
+        return True
+    return bad < reference and (goal == "missize" or _hidden(now) >= _hidden(before))
+
+
+def _hidden(scores: Sequence[Score]) -> float:
+    """Return the mean strict success over all people, rounded as records have it."""
+    known = [(s.asr_strict25, s.n_people) for s in scores if math.isfinite(s.asr_strict25)]
+    return round(sum(v * n for v, n in known) / max(sum(n for _, n in known), 1), 4)
+
+
 class Scorer:
     """Scores patterns on the same people each time; what the clean detector finds is computed once."""
 
@@ -96,6 +124,23 @@ class Scorer:
         if patch is None:
             return self._figures(self.clean)
         return self._figures([self._answer(patch, i) for i in range(len(self.pictures))])
+
+    def some(self, count: int) -> list[int]:
+        """Return the numbers of up to `count` pictures in which somebody is scored, spread over all of them."""
+        there = [i for i, large in enumerate(self.large) if large.any()]
+        return [there[k] for k in np.linspace(0, len(there) - 1, min(count, len(there))).astype(int)]
+
+    def shown(self, patch: Patch, i: int, *, height: int) -> UInt8Array:
+        """Return picture `i`, `height` pixels high, whose people wear the pattern, each marked as seen or hidden."""
+        picture, large = self.pictures[i], self.large[i]
+        worn = wear(patch, picture, large, self.placing, seed=self.seed + i)
+        sure = _sure(picture.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
+        scale = height / worn.shape[0]
+        size = (max(1, round(worn.shape[1] * scale)), height)
+        out = np.ascontiguousarray(cv2.resize(worn, size, interpolation=cv2.INTER_AREA), np.uint8)
+        for box, conf in zip(picture.boxes[large] * scale, sure, strict=True):
+            mark_person(out, box.tolist(), f"{conf:.2f}", found=bool(conf >= FOUND_CONF))
+        return out
 
     def _answer(self, patch: Patch, i: int) -> Detections:
         """Return what is found in a picture whose people wear the pattern."""

@@ -5,18 +5,50 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from physadv.errors import TrainingError
 from physadv.files import atomic_write
+from physadv.settings import Settings, one_line
 
 SCHEMA = 1
 # Of a run's identity, what changes its last bits alone: a run goes on with others, and says so.
 TOLERATED = ("threads", "processes")
+# What reading a file that is damaged anywhere may raise: nesting without end recurses.
+DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError, OverflowError)
+# Characters of what is said of a damaged file.
+SAID = 300
+Figures = dict[str, float | int | None]
+
+
+class Scored(Settings):
+    """One scoring of the history: step, loss, badness, and figures by scorer beside them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Figures] = Field(init=False)
+    step: int = Field(ge=0, strict=True)
+    loss: float
+    badness: float | None
+
+
+class Saved(Settings):
+    """What a checkpoint says besides its tensors."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    identity: dict[str, JsonValue]
+    step: int = Field(ge=0, strict=True)
+    age: int = Field(ge=0, strict=True)
+    best_badness: float | None
+    best_score: dict[str, Figures]
+    best_step: int = Field(ge=0, strict=True)
+    starts: list[float]
+    losses: list[float]
+    history: list[Scored]
 
 
 @dataclass(slots=True)
@@ -100,51 +132,92 @@ class State:
         Raises: TrainingError if it is damaged, or was made with other settings, people or detectors; the message names
         what differs.
         """
+        plain = _read(path)
         try:
             with safe_open(path, framework="pt") as stream:
-                plain = json.loads(stream.metadata()["physadv"])
                 tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{path}: not a checkpoint that can be resumed: {error}") from error
-        if plain.get("schema") != SCHEMA:
-            raise TrainingError(f"{path}: expected checkpoint schema {SCHEMA}, got {plain.get('schema')!r}")
-        before, now = ({k: v for k, v in each.items() if k not in TOLERATED} for each in (plain["identity"], identity))
-        changed = _differences(before, now)
+            before, now = ({k: v for k, v in each.items() if k not in TOLERATED} for each in (plain.identity, identity))
+            changed = _differences(before, now)
+        except DAMAGE as error:
+            raise _damaged(path, str(error)) from error
         if changed:
             raise TrainingError(
                 f"--resume: this run was started with other settings: {'; '.join(changed[:6])}; "
                 "give the same ones, or another --out for a new run"
             )
+        self._check(path, plain, tensors)
         self._take(plain, tensors)
 
     @staticmethod
     def identity(path: Path) -> dict[str, Any] | None:
         """Return the identity that a file was saved with, or None if there is no such file or it cannot be read."""
         try:
-            with safe_open(path, framework="pt") as stream:
-                identity = json.loads(stream.metadata()["physadv"])["identity"]
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            return _read(path).identity
+        except TrainingError:
             return None
-        return identity if isinstance(identity, dict) else None
 
-    def _take(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    def _check(self, path: Path, plain: Saved, tensors: dict[str, torch.Tensor]) -> None:
+        """Do nothing if the tensors are those of this run, and numbers.
+
+        Raises: TrainingError otherwise.
+        """
+        if plain.best_step > plain.step:
+            raise _damaged(path, f"the best step is {plain.best_step}, of {plain.step} in all")
+        wanted = {"mixing": self.mixing, "best": self.best}
+        for name in ("levels", "mean", "first", "second"):
+            wanted |= {f"{name}.{i}": v for i, v in enumerate(getattr(self, name))}
+        for s in range(len(plain.starts)):
+            wanted |= {f"start.{s}.{n}.{i}": v for n in ("levels", "mean") for i, v in enumerate(self.levels)}
+        for name, own in wanted.items():
+            got = tensors.get(name)
+            if got is None or got.shape != own.shape or got.dtype != own.dtype:
+                had = "nothing" if got is None else f"{tuple(got.shape)} of type {got.dtype}"
+                raise _damaged(path, f"{name}: expected {tuple(own.shape)} of type {own.dtype}, got {had}")
+            if not bool(torch.isfinite(got).all()):
+                raise _damaged(path, f"{name}: holds what is no number")
+
+    def _take(self, plain: Saved, tensors: dict[str, torch.Tensor]) -> None:
         count = range(len(self.levels))
         with torch.no_grad():
             for name in ("levels", "mean", "first", "second"):
                 for i, own in enumerate(getattr(self, name)):
                     own.copy_(tensors[f"{name}.{i}"])
         self.mixing, self.best = tensors["mixing"], tensors["best"]
-        self.step, self.age, self.best_step = plain["step"], plain["age"], plain["best_step"]
-        self.best_badness = float("inf") if plain["best_badness"] is None else plain["best_badness"]
-        self.best_score, self.losses, self.history = plain["best_score"], plain["losses"], plain["history"]
+        self.step, self.age, self.best_step = plain.step, plain.age, plain.best_step
+        self.best_badness = float("inf") if plain.best_badness is None else plain.best_badness
+        self.best_score, self.losses = dict(plain.best_score), list(plain.losses)
+        self.history = [scored.model_dump() for scored in plain.history]
         self.starts = [
             (
                 badness,
                 [tensors[f"start.{s}.levels.{i}"] for i in count],
                 [tensors[f"start.{s}.mean.{i}"] for i in count],
             )
-            for s, badness in enumerate(plain["starts"])
+            for s, badness in enumerate(plain.starts)
         ]
+
+
+def _read(path: Path) -> Saved:
+    """Return what a checkpoint says besides its tensors.
+
+    Raises: TrainingError if it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            plain = json.loads(stream.metadata()["physadv"])
+        if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
+            raise TrainingError(f"{path}: expected checkpoint schema {SCHEMA}, got {_short(plain.get('schema'))}")
+        return Saved.model_validate(plain)
+    except ValidationError as error:
+        raise _damaged(path, one_line(error)) from error
+    except DAMAGE as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> TrainingError:
+    said = " ".join(why.split())
+    said = said if len(said) <= SAID else f"{said[:SAID]}..."
+    return TrainingError(f"{path}: not a checkpoint that can be resumed, start the run anew in another --out: {said}")
 
 
 def _differences(before: Any, now: Any, *, place: str = "") -> list[str]:

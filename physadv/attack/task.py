@@ -26,8 +26,9 @@ class Task:
     scorers: each gives a pattern's figures on held-out people. also: others by which a pattern is chosen and that are not
     reported, as they look at people trained on. Badness is averaged over all people. region: (1, t, t) mask. look:
     (3, t, t). printable: (k, 3) colours for the non-printability score. palette: (k, 3) colours to which the pattern is
-    held. begin: (3, t, t) to start from, first. identity: what must not change between a run and its resumption. device:
-    where all detectors are, and so the pattern too.
+    held. begin: (3, t, t) to start from, first. start: the pattern that the run begins from as it would be saved, kept
+    unless a trained one does better on those held out; `start_scores`: its scores, by scorer. identity: what must not
+    change between a run and its resumption. device: where all detectors are, and so the pattern too.
     """
 
     settings: TrainSettings
@@ -40,6 +41,8 @@ class Task:
     printable: torch.Tensor | None = None
     palette: torch.Tensor | None = None
     begin: torch.Tensor | None = None
+    start: Patch | None = None
+    start_scores: dict[str, Score] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     name: str = "patch"

@@ -18,6 +18,7 @@ from physadv.cli import base
 from physadv.cli.terminal import say
 from physadv.detect import load_gradient_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.marks import LEGEND
 from physadv.patch import load_patch
 from physadv.simulate.world import World
 
@@ -83,5 +84,5 @@ class Command(base.Command):
             detector=load_gradient_detector(self.detector, device="cpu"),
         )
         write_png(self.out, sheet)
-        say(f"{self.out}: {self.columns * self.rows} views; red: seen at confidence .25 or more, green: hidden")
+        say(f"{self.out}: {self.columns * self.rows} views; {LEGEND} (confidence under .25)")
         return 0

@@ -18,21 +18,20 @@ from typing import Any, ClassVar, Literal
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from physadv.attack.crops import Framing
 from physadv.attack.losses import Goal
 from physadv.attack.optimise import CHECKPOINT, Progress
 from physadv.attack.parent import AUTO
 from physadv.attack.ranks import Ranks
-from physadv.attack.run import RECORDED, Inputs, Outcome, check_given, stored_pace, train, with_printer
+from physadv.attack.run import PROGRESS, RECORDED, Inputs, Outcome, check_given, stored_pace, train, with_printer
 from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
+from physadv.cli.progress import Progress as Shown
 from physadv.cli.terminal import Terminal
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
@@ -42,7 +41,7 @@ from physadv.errors import DefenceError, SettingsError
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import parse_json, write_json
 from physadv.patch import Patch, Target
-from physadv.settings import parse
+from physadv.settings import one_line, parse
 from physadv.simulate.placement import Rule
 from physadv.simulate.world import World
 from physadv.types import GradientDetector
@@ -51,7 +50,9 @@ TIMED_STEPS = 12
 # As a pattern's name in --start: none.
 RANDOM = "none"
 BEGUN = "flags.json"
-FILES = ("patch.safetensors", "patch.png", "run.json", "split.json", CHECKPOINT, BEGUN)
+FILES = ("patch.safetensors", "patch.png", "run.json", "split.json", PROGRESS, CHECKPOINT, BEGUN)
+# Characters of what is said of a damaged file.
+SAID = 400
 SHOWN = {
     "recall25": "recall25",
     "AP50": "ap50",
@@ -300,17 +301,19 @@ class Command(base.Command):
             begun = parse_json(path.read_bytes())
             if not isinstance(begun, dict):
                 raise ValueError(f"expected a table of flags, got {type(begun).__name__}")
+            # A run that says nothing of a start has begun from random colours.
+            return type(self).model_validate({"start": RANDOM, **begun, **self._given()})
         except FileNotFoundError as error:
             raise SettingsError(
                 f"--resume: no run here to go on with: {self.out} has no {BEGUN}; name the run's folder by --out, or begin"
                 " one without --resume"
             ) from error
-        except (OSError, ValueError) as error:
+        except ValidationError as error:
+            raise SettingsError(f"--resume: {path} is damaged: {one_line(error, kebab=True)}"[:SAID]) from error
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise SettingsError(
-                f"--resume: {path} cannot be read, so there is no run to go on with: {error}"
+                f"--resume: {path} cannot be read, so there is no run to go on with: {error}"[:SAID]
             ) from error
-        # A run that says nothing of a start has begun from random colours.
-        return type(self).model_validate({"start": RANDOM, **begun, **self._given()})
 
     def _given(self) -> dict[str, Any]:
         """Return the flags that were given."""
@@ -461,24 +464,10 @@ class Command(base.Command):
         if self.minutes is not None:
             settings = _timed(settings, self.minutes, attacked, self.out, self.resume, ranks)
         stop = Stop()
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
         with ExitStack() as stack:
             events = stack.enter_context(self._events()) if self.tensorboard and ranks.rank == 0 else None
             stack.enter_context(stop)
-            # Begun with the first step: people are looked for in silence, or what cannot be is said in one line.
-            bar = Bar(*columns, console=console, disable=ranks.rank != 0 or not console.is_terminal)
-            stack.callback(lambda: bar.stop() if bar.live.is_started else None)
-            told = _teller(bar, settings, events)
-
-            def tell(progress: Progress) -> None:
-                bar.start()
-                told(progress)
-
+            shown = stack.enter_context(Shown("physadv train", console=console))
             return train(
                 settings,
                 inputs,
@@ -487,8 +476,8 @@ class Command(base.Command):
                 resume=self.resume,
                 ranks=ranks,
                 begin=partial(self._begun, ranks),
-                say=lambda text: bar.console.print(text, highlight=False, markup=False, soft_wrap=True),
-                tell=tell,
+                say=shown.say,
+                tell=_teller(shown, events),
                 stop=stop.asked,
             )
 
@@ -603,10 +592,50 @@ def report(outcome: Outcome, console: Console) -> None:
             figures_shown = "  ".join(f"{label} {_figure(row[key])}" for label, key in SHOWN.items())
             count = f"(n = {row['n_people']} people in {row['n_images']} pictures held out)"
             say(f"{framing:<10} {name:<8} {figures_shown}  {count}")
+    for text in _verdict(outcome):
+        say(text)
     say(f"pattern: {outcome.folder / 'patch.png'}")
+    folder = shlex.quote(str(outcome.folder))
     if not outcome.done:
-        folder = shlex.quote(str(outcome.folder))
         say(f"stopped after step {outcome.step}; go on with: physadv train --resume --out {folder}")
+    say("next:")
+    for command in _next(outcome):
+        say(f"  {command}")
+
+
+def _verdict(outcome: Outcome) -> Iterator[str]:
+    """Yield what must not be passed over in silence: the start was kept, or the pattern does no better than grey."""
+    if outcome.kept == "start":
+        yield (
+            f"kept is {outcome.start}, from which the run began: no pattern trained here did better on those held out, so "
+            "the training gained nothing; train longer (--preset standard, --minutes 30), or on people more like those "
+            "held out"
+        )
+    elif outcome.start is not None and any("start" in rows for rows in outcome.controls.values()):
+        yield f"kept is a trained pattern: it does better on those held out than {outcome.start}, from which it began"
+    for framing, figures in outcome.held_out.items():
+        grey = outcome.controls.get(framing, {}).get("grey")
+        if (
+            grey
+            and all(figures[key] is not None and grey[key] is not None for key in ("recall25", "hidden25"))
+            and (figures["recall25"] >= grey["recall25"] and figures["hidden25"] <= grey["hidden25"])
+        ):
+            yield (
+                f"{framing}: no better than a grey square of its size; look at the simulated world with preview, train "
+                "longer, print it larger (--width-mm), or train on people more like those held out"
+            )
+
+
+def _next(outcome: Outcome) -> list[str]:
+    """Return the commands that somebody who has a pattern types next."""
+    folder = shlex.quote(str(outcome.folder))
+    width = outcome.patch.size_mm[0] / 10
+    shirt = outcome.patch.target == "tshirt"
+    return [
+        f"physadv live --wear {folder}",
+        f"physadv evaluate {folder} --images PHOTOGRAPHS --held-out",
+        f"physadv print {folder} " + ("--garment panels --shirt M" if shirt else f"--size {width:g}cm"),
+    ]
 
 
 def _figure(value: float | None) -> str:
@@ -614,8 +643,7 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    row = bar.add_task("training", total=settings.total_steps)
+def _teller(shown: Shown, events: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
     losses: list[float] = []
     now: dict[str, Any] = {}
 
@@ -624,15 +652,9 @@ def _teller(bar: Bar, settings: TrainSettings, events: Callable[[Progress], None
         del losses[:-50]
         now.update(progress.score or {})
         text = f"loss {sum(losses) / len(losses):.3f}" + _held_out(now, progress.best)
-        bar.update(row, completed=progress.step, description=text)
         # Where no bar can be drawn (a log file) each scoring gets a line.
-        if progress.score is not None and not bar.console.is_terminal:
-            bar.console.print(
-                f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}",
-                soft_wrap=True,
-                highlight=False,
-                markup=False,
-            )
+        where = f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}"
+        shown.tell(progress.step / progress.steps, where, line=progress.score is not None)
         if events is not None:
             events(progress)
 

@@ -15,6 +15,7 @@ from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, write_json
+from physadv.marks import mark_person
 from physadv.patch import Patch
 from physadv.record import provenance
 from physadv.types import Detections, UInt8Array
@@ -39,7 +40,6 @@ VIDEO_COLUMNS = (
 )
 RUN = "run.json"
 PANEL = 360
-GREEN = (40, 200, 60)
 
 
 @dataclass(slots=True)
@@ -75,14 +75,10 @@ def panel(pixels: UInt8Array, answer: Detections, conf: float) -> UInt8Array:
     """Return the picture `PANEL` pixels high with a box and a score on everybody found at `conf`."""
     scale = PANEL / pixels.shape[0]
     size = (max(1, round(pixels.shape[1] * scale)), PANEL)
-    out = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    out = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     for xyxy, score in zip(answer.above(conf).xyxy * scale, answer.above(conf).score, strict=True):
-        x1, y1, x2, y2 = (round(float(v)) for v in xyxy)
-        cv2.rectangle(out, (x1, y1), (x2, y2), GREEN, 2)
-        cv2.putText(
-            out, f"{score:.2f}", (x1 + 3, max(y1 + 16, 16)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, GREEN, 1, cv2.LINE_AA
-        )
-    return np.asarray(out, np.uint8)
+        mark_person(out, xyxy.tolist(), f"{score:.2f}", found=True)
+    return out
 
 
 def write_report(

@@ -8,19 +8,12 @@ import cv2
 import numpy as np
 
 from physadv.live.labels import Labels
+from physadv.marks import ALERT, CERTIFIED, HELD, INK, PERSON, UNCOVERED, Colour
 from physadv.types import Alert, Detections, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Colour = tuple[int, int, int]
-# RGB; the page's style sheet names the same.
-PERSON: Colour = (92, 225, 166)
-HELD: Colour = (255, 190, 92)
-UNCOVERED: Colour = (200, 165, 255)
-CERTIFIED: Colour = (110, 190, 255)
-ALERT: Colour = (255, 96, 96)
-INK: Colour = (12, 18, 22)
 BONES = (
     (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
     (0, 5), (0, 6),

@@ -1,6 +1,7 @@
 """What a run begins from: the shipped pattern of the same case, unless it has seen somebody who is held out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,18 @@ import pytest
 
 from physadv.arrays import write_png
 from physadv.attack import run as module
+from physadv.attack.optimise import optimise
 from physadv.attack.parent import AUTO, parent_of, shipped_for
 from physadv.attack.people import Picture
-from physadv.attack.run import Inputs, train
+from physadv.attack.run import Inputs, _as_kept, train
+from physadv.attack.score import Score
 from physadv.attack.settings import LR, ONWARDS_LR, TrainSettings
+from physadv.attack.task import Task
 from physadv.attack.timing import made_up
 from physadv.cli.train import Command
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.detect.weights import EMBEDDED_SHA256
-from physadv.patch import load_patch
+from physadv.patch import Patch, load_patch
 
 EMBEDDED = [EMBEDDED_SHA256]
 
@@ -112,3 +116,54 @@ def test_short_runs_begin_from_what_is_shipped_and_long_ones_from_random_colours
     assert start(preset="standard") is None
     assert start(start="none") is None
     assert start(preset="strong", start="chest-v1") == "chest-v1"
+
+
+def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path: Path) -> None:
+    people = made_up(3)
+    settings = TrainSettings(steps=6, batch=2, crops=(64,), texels=8, score_every=2)
+    start = replace(load_patch("street-v1"), name="mine", record={})
+
+    def score(recall: float, strict: float = 0.4) -> Score:
+        return Score(1, 10, recall, 0.0, strict, 0.0, 0.0, 0.5)
+
+    def run(folder: str, start_recall: float, *trained: Score, stop_after: int = 9, resume: bool = False) -> Patch:
+        rest = iter(trained)
+        task = Task(
+            settings, people, [tiny_gradient()], scorers={"street": lambda _: next(rest)},
+            also=[lambda _: score(0.1)], start=start, start_scores={"street": score(start_recall)},
+        )  # fmt: skip
+        moment = iter(range(1, 100))
+        stop = lambda: next(moment) >= stop_after  # noqa: E731
+        return optimise(task, folder=tmp_path / folder, resume=resume, stop=stop)[0]
+
+    kept = run("worse", 0.3, score(0.5), score(0.4), score(0.35))
+    assert (kept.sha256, kept.record["kept"], kept.record["step"]) == (start.sha256, "start", 0)
+    assert kept.record["held_out"]["street"]["recall25"] == 0.3
+    assert load_patch(tmp_path / "worse").sha256 == start.sha256, "the file is what is returned"
+    kept = run("better", 0.3, score(0.5), score(0.2), score(0.35))
+    assert (kept.record["kept"], kept.record["step"], kept.sha256 != start.sha256) == ("trained", 4, True)
+    # Fewer people are seen fully, and somebody who was hidden is found again: no gain.
+    kept = run("trade", 0.3, score(0.2, 0.3), score(0.2, 0.3), score(0.2, 0.3))
+    assert kept.record["kept"] == "start"
+    run("cut", 0.3, score(0.5), stop_after=2)
+    assert run("cut", 0.3, score(0.4), score(0.35), resume=True).sha256 == start.sha256
+
+
+@pytest.mark.parametrize(
+    ("settings", "inputs", "size_mm"),
+    [
+        ({}, {"region": Path("mask.png")}, (360.0, 360.0)),
+        ({}, {"through": "jpeg"}, (360.0, 360.0)),
+        ({"colours": 6}, {}, (360.0, 360.0)),
+        ({"look_weight": 1.0}, {}, (360.0, 360.0)),
+        ({"target": "tshirt"}, {}, (200.0, 200.0)),
+        ({}, {}, (360.0, 180.0)),
+    ],
+)
+def test_a_start_that_lacks_what_was_asked_for_is_never_kept(
+    settings: dict[str, object], inputs: dict[str, object], size_mm: tuple[float, float]
+) -> None:
+    parent = replace(load_patch("street-v1"), size_mm=size_mm)
+    assert _as_kept(parent, TrainSettings(**settings), Inputs(**inputs), name="a") is None  # type: ignore[arg-type]
+    other = _as_kept(load_patch("street-v1"), TrainSettings(size_mm=(480.0, 480.0)), Inputs(), name="a")
+    assert other is not None and (other.name, other.size_mm, other.record) == ("a", (480.0, 480.0), {})

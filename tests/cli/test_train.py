@@ -15,14 +15,13 @@ import cv2
 import numpy as np
 import pytest
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TextColumn
 
 from physadv.attack.optimise import Progress
 from physadv.attack.run import LABEL_IMGSZ, Outcome
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.cli import main
+from physadv.cli.progress import Progress as Shown
 from physadv.cli.train import SHOWN, Command, Stop, _teller, report
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.patch import Patch, load_patch
@@ -209,29 +208,58 @@ def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
     figures = dict.fromkeys(SHOWN.values(), 0.5) | {"n_people": 9, "n_images": 5}
     patch = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
     label = "street nets/[b]/best"
-    outcome = Outcome(patch, Path("runs/[a]"), False, 7, {label: figures}, {label: {"grey": figures}})
+    outcome = Outcome(
+        patch, Path("runs/[a]"), False, 7, {label: figures}, {label: {"grey": {**figures, "recall25": 1.0}}}
+    )
     report(outcome, Console(file=out, width=60))
     lines = out.getvalue().splitlines()
-    assert [label in line for line in lines] == [True, True, False, False]
+    assert [label in line for line in lines[:4]] == [True, True, False, False]
     assert lines[2] == "pattern: runs/[a]/patch.png"
     assert lines[3].endswith("go on with: physadv train --resume --out 'runs/[a]'")
+    assert [line.split()[:3] for line in lines[4:]] == [
+        ["next:"],
+        ["physadv", "live", "--wear"],
+        ["physadv", "evaluate", "'runs/[a]'"],
+        ["physadv", "print", "'runs/[a]'"],
+    ]
     out = StringIO()
-    bar = Bar(TextColumn("{task.description}", markup=False), console=Console(file=out, width=200))
-    _teller(bar, TrainSettings(steps=9), None)(Progress(1, 9, 1.0, 1.0, {label: {**figures}}, {}))
+    _teller(Shown("", console=Console(file=out, width=60)), None)(Progress(1, 9, 1.0, 1.0, {label: {**figures}}, {}))
     assert label in out.getvalue()
+
+
+def test_a_run_that_gained_nothing_says_so() -> None:
+    def said(kept: str, start: str | None, pattern: float, grey: float) -> str:
+        def row(recall: float) -> dict[str, float]:
+            return dict.fromkeys(SHOWN.values(), 0.5) | {"recall25": recall, "n_people": 9, "n_images": 5}
+
+        patch = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
+        controls = {"street": {"grey": row(grey), "start": row(0.3)}}
+        out = StringIO()
+        report(
+            Outcome(patch, Path("a"), True, 7, {"street": row(pattern)}, controls, kept, start),  # type: ignore[arg-type]
+            Console(file=out, width=200),
+        )
+        return out.getvalue()
+
+    assert "kept is street-v1, from which the run began" in said("start", "street-v1", 0.3, 0.8)
+    assert "does better on those held out than street-v1" in said("trained", "street-v1", 0.2, 0.8)
+    assert "no better than a grey square" in said("trained", None, 0.8, 0.8)
+    assert "kept is" not in said("trained", None, 0.2, 0.8) and "grey square" not in said("trained", None, 0.2, 0.8)
 
 
 def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> None:
     out = StringIO()
     figures = [{"street": {"asr_strict25": asr, "recall25": 1 - asr}} for asr in (0.5, 0.25)]
-    bar = Bar(console=Console(file=out, width=200))
-    tell = _teller(bar, TrainSettings(steps=9), None)
+    clock = iter(range(0, 10_000, 60))
+    tell = _teller(Shown("train", console=Console(file=out, width=200), clock=lambda: next(clock)), None)
     for step, (score, best) in enumerate(
         [(None, {}), (figures[0], figures[0]), (None, figures[0]), (figures[1], figures[0])]
     ):
         tell(Progress(step, 9, 1.0, 1.0, score, best))
-    assert "held out: street asr 0.500 recall 0.500  best: street asr 0.500" in out.getvalue().splitlines()[0]
-    assert "held out: street asr 0.250 recall 0.750  best: street asr 0.500" in out.getvalue().splitlines()[1]
+    lines = out.getvalue().splitlines()
+    assert "held out: street asr 0.500 recall 0.500  best: street asr 0.500" in lines[1]
+    assert "held out: street asr 0.250 recall 0.750  best: street asr 0.500" in lines[3]
+    assert lines[3].startswith("train:  33%") and lines[3].endswith("about 6 min left")
 
 
 def test_scale_is_that_of_the_framing_that_is_trained() -> None:

@@ -1,4 +1,4 @@
-// Boxes, scores and skeletons over the picture, in the colours of physadv/live/draw.py.
+// Boxes, scores and skeletons over the picture, in the colours of physadv/marks.py.
 const COLOURS = { plain: "#5ce1a6", held: "#ffbe5c", uncovered: "#c8a5ff", certified: "#6ebeff", alert: "#ff6060" };
 const BONES = [[5, 6], [5, 7], [7, 9], [6, 8], [8, 10], [5, 11], [6, 12], [11, 12], [11, 13], [13, 15], [12, 14], [14, 16], [0, 5], [0, 6]];
 const VISIBLE = 0.5;

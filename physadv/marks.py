@@ -1,0 +1,46 @@
+"""What the colours of marks mean, wherever people are drawn: in the live picture, previews, reports; RGB, 8 bit.
+
+`physadv/web/static/overlay.js` has the same colours for the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+
+from physadv.types import UInt8Array
+
+Colour = tuple[int, int, int]
+# Found by the detector: whoever is marked so is seen.
+PERSON: Colour = (92, 225, 166)
+# Not found. In the live picture such people have no box; sheets mark them by a dashed one.
+HIDDEN: Colour = (255, 159, 90)
+# A defence remembers them; only other views of the picture show them; no patch can hide them.
+HELD: Colour = (255, 190, 92)
+UNCOVERED: Colour = (200, 165, 255)
+CERTIFIED: Colour = (110, 190, 255)
+ALERT: Colour = (255, 96, 96)
+# Words on any of these.
+INK: Colour = (12, 18, 22)
+LEGEND = "green box: seen; orange dashes: hidden"
+DASH = 5
+
+
+def mark_person(out: UInt8Array, box: Sequence[float], text: str, *, found: bool) -> None:
+    """Draw a person's box, xyxy in pixels, with a text on (h, w, 3) RGB `out`, in place: as seen, or dashed as hidden."""
+    colour = PERSON if found else HIDDEN
+    x1, y1, x2, y2 = (round(float(v)) for v in box)
+    if found:
+        cv2.rectangle(out, (x1, y1), (x2, y2), colour, 2)
+    else:
+        for x in range(x1, x2, 2 * DASH):
+            for y in (y1, y2):
+                cv2.line(out, (x, y), (min(x + DASH, x2), y), colour, 2)
+        for y in range(y1, y2, 2 * DASH):
+            for x in (x1, x2):
+                cv2.line(out, (x, y), (x, min(y + DASH, y2)), colour, 2)
+    (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+    left, top = max(min(x1, out.shape[1] - width - 4), 0), max(y1, 0)
+    cv2.rectangle(out, (left, top), (left + width + 4, top + height + base + 2), colour, -1)
+    cv2.putText(out, text, (left + 2, top + height + 2), cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)

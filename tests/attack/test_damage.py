@@ -1,0 +1,160 @@
+"""Files of a run that something has damaged: one line each, never a traceback, whatever was changed in them."""
+
+import copy
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from physadv.attack.optimise import CHECKPOINT, optimise
+from physadv.attack.people import Gathered, Picture
+from physadv.attack.run import split, stored_pace
+from physadv.attack.score import Placing, Scorer
+from physadv.attack.settings import TrainSettings
+from physadv.attack.state import State
+from physadv.attack.task import Task
+from physadv.attack.timing import made_up
+from physadv.cli.train import BEGUN, Command
+from physadv.detect.tiny import tiny_detector, tiny_gradient
+from physadv.errors import PhysadvError, TrainingError
+from physadv.files import write_json
+
+LONGEST = 500
+# What a value of JSON may be replaced by: other types, and numbers beyond any use.
+OTHERS: tuple[Any, ...] = (
+    None, True, -1, 2**70, 1e308, "", "\ud800", "é" * 5000, [], {}, [[1]], {"a": {"b": []}}, float("nan"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with a checkpoint of a tiny run that was stopped in its second random start."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
+    people = made_up(3)
+    scorer = Scorer(people[:1], tiny_detector(imgsz=64), Placing())
+    task = Task(settings, people[1:], [tiny_gradient()], scorers={"street": scorer.score}, identity={"a": {"b": [1]}})
+    moment = iter(range(1, 100))
+    optimise(task, folder=folder, stop=lambda: next(moment) >= 3)
+    return folder
+
+
+def fresh() -> State:
+    return State.fresh([torch.zeros(3, 8, 8)], 8, 1)
+
+
+def refused(read: Callable[[], object]) -> bool:
+    """Return whether reading ended in one short line; anything else but success fails the test."""
+    try:
+        read()
+    except PhysadvError as error:
+        assert "\n" not in str(error) and len(str(error)) < LONGEST
+        return True
+    return False
+
+
+def spoilt(value: Any, rng: random.Random) -> Any:
+    """Return plain data in which something is missing, of another type, or nested without end."""
+    out = copy.deepcopy(value)
+    at = out
+    while True:
+        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+        if not keys:
+            return out
+        key = rng.choice(keys)
+        inner = at[key]
+        if isinstance(inner, (dict, list)) and inner and rng.random() < 0.6:
+            at = inner
+            continue
+        if rng.random() < 0.25:
+            del at[key]
+        else:
+            at[key] = rng.choice(OTHERS)
+        return out
+
+
+def bitten(data: bytes, rng: random.Random) -> bytes:
+    """Return bytes some of which were changed, cut off, doubled or nested."""
+    kind = rng.randrange(4)
+    if kind == 0:
+        return data[: rng.randrange(len(data))]
+    if kind == 1:
+        start = rng.randrange(len(data))
+        return data[:start] + data[rng.randrange(start, len(data)) :]
+    if kind == 2:
+        return data.replace(b":", b":[" * rng.choice((1, 3, 100_000)), 1)
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 3, 30))):
+        out[rng.randrange(min(len(out), rng.choice((16, 600, len(out)))))] = rng.randrange(256)
+    return bytes(out)
+
+
+def test_no_damage_to_a_checkpoint_is_more_than_a_line(saved: Path, tmp_path: Path) -> None:
+    whole = (saved / CHECKPOINT).read_bytes()
+    with safe_open(saved / CHECKPOINT, framework="pt") as stream:
+        plain = json.loads(stream.metadata()["physadv"])
+        tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
+    path = tmp_path / CHECKPOINT
+    identity = {"a": {"b": [1]}}
+    fresh().load(saved / CHECKPOINT, identity=identity)
+    rng = random.Random(7)
+
+    def files() -> Iterator[None]:
+        for _ in range(250):
+            path.write_bytes(bitten(whole, rng))
+            yield
+        for _ in range(250):
+            save_file(tensors, path, {"physadv": json.dumps(spoilt(plain, rng))})
+            yield
+        for name in tensors:
+            for change in (torch.nan_to_num(tensors[name]) + float("nan"), tensors[name].double(), torch.zeros(2)):
+                save_file({**tensors, name: change}, path, {"physadv": json.dumps(plain)})
+                yield
+
+    results = []
+    for _ in files():
+        results.append(refused(lambda: fresh().load(path, identity=identity)))
+        State.identity(path)
+        stored_pace(tmp_path)
+    assert len(results) >= 500 and sum(results) > 0.6 * len(results)
+    assert all(results[500:]), "a tensor of another shape or type, or that is no number, never goes on"
+
+
+def test_no_damage_to_a_split_or_to_flags_is_more_than_a_line(tmp_path: Path) -> None:
+    picture = made_up(1)[0]
+    found = Gathered([Picture(f"{i}.png", picture.pixels, picture.boxes, picture.keypoints) for i in range(4)])
+    settings = TrainSettings()
+    split(found, settings, tmp_path, resume=False)
+    flags = {"images": ["photos"], "steps": 3, "out": str(tmp_path), "crops": [224], "world": {"a": [1]}}
+    write_json(tmp_path / BEGUN, {k: v for k, v in flags.items() if k != "world"})
+    assert Command.model_validate({"resume": True, "out": tmp_path})._as_begun().images == ["photos"]
+    rng = random.Random(8)
+    seen = 0
+    for name, read in (
+        ("split.json", lambda: split(found, settings, tmp_path, resume=True)),
+        (BEGUN, lambda: Command.model_validate({"resume": True, "out": tmp_path})._as_begun()),
+    ):
+        whole = (tmp_path / name).read_bytes()
+        for i in range(150):
+            changed = json.dumps(spoilt(json.loads(whole), rng)).encode() if i % 2 else bitten(whole, rng)
+            (tmp_path / name).write_bytes(changed)
+            seen += refused(read)
+        (tmp_path / name).write_bytes(whole)
+    assert seen > 100
+
+
+def test_a_checkpoint_beyond_the_runs_end_is_damaged(saved: Path, tmp_path: Path) -> None:
+    with safe_open(saved / CHECKPOINT, framework="pt") as stream:
+        plain = json.loads(stream.metadata()["physadv"])
+        tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
+    save_file(tensors, tmp_path / CHECKPOINT, {"physadv": json.dumps({**plain, "step": 99})})
+    settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
+    task = Task(settings, made_up(2), [tiny_gradient()], identity={"a": {"b": [1]}})
+    with pytest.raises(TrainingError, match="stands at step 99 of 8"):
+        optimise(task, folder=tmp_path, resume=True)
