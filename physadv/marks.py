@@ -14,8 +14,8 @@ from physadv.types import UInt8Array
 Colour = tuple[int, int, int]
 # Found by the detector: whoever is marked so is seen.
 PERSON: Colour = (92, 225, 166)
-# Not found. In the live picture such people have no box; sheets mark them by a dashed one.
-HIDDEN: Colour = (255, 159, 90)
+# Not found though they are there: dotted or dashed, and as far from the amber of held people as colours go.
+HIDDEN: Colour = (215, 222, 222)
 # A defence remembers them; only other views of the picture show them; no patch can hide them.
 HELD: Colour = (255, 190, 92)
 UNCOVERED: Colour = (200, 165, 255)
@@ -23,7 +23,7 @@ CERTIFIED: Colour = (110, 190, 255)
 ALERT: Colour = (255, 96, 96)
 # Words on any of these.
 INK: Colour = (12, 18, 22)
-LEGEND = "green box: seen; orange dashes: hidden"
+LEGEND = "green box: seen; grey dashes: hidden"
 DASH = 5
 
 

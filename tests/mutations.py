@@ -1,18 +1,9 @@
-"""Seeded damage to files: bytes flipped, cut, doubled and moved; values of tables replaced by what nobody expects.
-
-PHYSADV_FUZZ=10 tries ten times as many. What is made of each copy may take neither 20 seconds nor a gigabyte.
-"""
+"""Seeded damage to files: bytes flipped, cut, doubled and moved; values of tables replaced by what nobody expects."""
 
 import copy
-import os
 import random
-import resource
-import time
 from collections.abc import Iterator
 from typing import Any
-
-TIMES = int(os.environ.get("PHYSADV_FUZZ", "1"))
-MAX_S, MAX_KB = 20.0, 1_000_000
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 2**31, 2**63, 10**40, 0.5, -1e308, 1e308, float("nan"), float("inf"), "", "x", "\0",
@@ -36,11 +27,11 @@ TOKENS = (
 def damaged(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
     """Yield `count` copies of a file's bytes, each damaged at one to four places; the same for the same seed."""
     rng = random.Random(seed)
-    for _ in range(count * TIMES):
+    for _ in range(count):
         out = bytearray(data)
         for _ in range(rng.randint(1, 4)):
             _damage(out, rng)
-        yield from _bounded(bytes(out))
+        yield bytes(out)
 
 
 def _damage(out: bytearray, rng: random.Random) -> None:
@@ -64,23 +55,11 @@ def _damage(out: bytearray, rng: random.Random) -> None:
 def mistyped(value: Any, count: int, seed: int = 0) -> Iterator[Any]:
     """Yield `count` copies of a JSON value in which one to three members are replaced, renamed, dropped or doubled."""
     rng = random.Random(seed)
-    for _ in range(count * TIMES):
+    for _ in range(count):
         out = copy.deepcopy(value)
         for _ in range(rng.randint(1, 3)):
             out = _mistype(out, rng)
-        yield from _bounded(out)
-
-
-def _bounded(item: Any) -> Iterator[Any]:
-    """Yield one thing and check what was spent until the next one is asked for."""
-    began, before = time.monotonic(), _peak_kb()
-    yield item
-    assert time.monotonic() - began < MAX_S, f"took too long: {item!r:.400}"
-    assert _peak_kb() - before < MAX_KB, f"took too much memory: {item!r:.400}"
-
-
-def _peak_kb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        yield out
 
 
 def _mistype(value: Any, rng: random.Random) -> Any:

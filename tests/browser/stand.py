@@ -102,5 +102,10 @@ def eventually(page: Any, condition: str, argument: Any = None, *, timeout: floa
         time.sleep(0.03)
 
 
+def open_more(page: Any) -> None:
+    """Show the switches of all defences, which no card stands for."""
+    page.evaluate("() => { document.getElementById('more').open = true; }")
+
+
 def within_a_second(page: Any, condition: str, argument: Any = None) -> None:
     eventually(page, condition, argument, timeout=1)

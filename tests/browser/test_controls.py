@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.stand import Stand, eventually, within_a_second
+from tests.browser.stand import Stand, eventually, open_more, within_a_second
 from tests.live.scene import until
 
 pytestmark = pytest.mark.browser
@@ -19,6 +19,7 @@ def refuse(page: Any) -> None:
 
 def test_a_slider_keeps_every_step_of_twelve(stand: Stand) -> None:
     page = stand.page
+    open_more(page)
     page.check("#defence-jpeg", force=True)
     page.click("#defences [data-name=jpeg] .icon")
     slider = "#parameters-jpeg [data-key=quality]"
@@ -37,6 +38,7 @@ def test_a_slider_keeps_every_step_of_twelve(stand: Stand) -> None:
 
 def test_what_the_server_refuses_goes_back(stand: Stand) -> None:
     page = stand.page
+    open_more(page)
     refuse(page)
     for box in ("#defence-median", "#compare", "#skeleton"):
         was = page.is_checked(box)
@@ -46,7 +48,7 @@ def test_what_the_server_refuses_goes_back(stand: Stand) -> None:
     page.focus("#conf")
     page.keyboard.press("ArrowRight")
     within_a_second(page, "() => document.getElementById('conf').value === '0.25'")
-    assert page.text_content("#pipeline") == "None is on."
+    assert page.get_attribute(".card[data-defend='']", "aria-pressed") == "true"
     stand.forgive()
 
 
@@ -55,6 +57,7 @@ def test_what_a_demo_that_is_gone_never_heard_goes_back(stand: Stand) -> None:
     stand.demo.stop()
     stand.server.close()
     eventually(page, "() => document.getElementById('link').textContent === 'demo gone'", timeout=10)
+    open_more(page)
     for box in ("#defence-median", "#compare"):
         was = page.is_checked(box)
         page.click(box, force=True)
@@ -64,16 +67,18 @@ def test_what_a_demo_that_is_gone_never_heard_goes_back(stand: Stand) -> None:
 
 def test_every_parameter_says_what_it_is_below_its_name(stand: Stand) -> None:
     page = stand.page
+    open_more(page)
     page.click("#defences [data-name=entropy] .icon")
     for text in ("share of the picture beyond which nothing is removed", "pixels by which each region is grown"):
         assert page.locator(f"#parameters-entropy small:visible:has-text('{text}')").count() == 1
-    assert "Costs 1 more pass" in page.text_content("#parameters-entropy .about")
+    assert "1 more pass" in page.text_content("#defences [data-name=entropy] .switch small")
     untold = "() => [...document.querySelectorAll('.parameter')].filter((p) => !p.querySelector('small')).length"
     assert page.evaluate(untold) == 0
 
 
 def test_a_number_out_of_range_is_refused_in_words_and_put_back(stand: Stand) -> None:
     page = stand.page
+    open_more(page)
     page.click("#defences [data-name=pixel-deflection] .icon")
     field = "#parameters-pixel-deflection [data-key=deflections]"
     for wrong in ("9999999", "-1", "2.5", ""):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.stand import Stand, eventually
+from tests.browser.stand import Stand, eventually, open_more
 
 pytestmark = pytest.mark.browser
 BOX = "(id) => { const b = document.getElementById(id).getBoundingClientRect(); return [b.top, b.bottom]; }"
@@ -20,52 +20,70 @@ def headings(page: Any) -> list[str]:
     return found
 
 
-def test_the_pattern_is_near_and_the_picture_stays_while_the_controls_scroll(stand: Stand) -> None:
-    page = stand.open(viewport={"width": 1440, "height": 900})
-    assert headings(page) == ["Worn pattern", "Defences", "Detection", "Source", "Detector"]
-    assert place(page, "patches")[0] < 400
+# Texts of one panel that lie over each other.
+COLLIDE = """() => {
+  const leaves = [...document.querySelectorAll("main *")]
+    .filter((n) => n.checkVisibility() && n.textContent.trim() && !n.children.length && n.tagName !== "OPTION");
+  const boxes = leaves.map((n) => {
+    const range = document.createRange();
+    range.selectNodeContents(n);
+    return [n, range.getBoundingClientRect(), n.closest(".panel, .stage, .figures")];
+  }).filter(([, box]) => box.width);
+  const over = ([, a, one], [, b, two]) => one === two
+    && a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+  return boxes.flatMap((one, i) => boxes.slice(i + 1).filter((two) => over(one, two))
+    .map((two) => one[0].textContent.trim() + " | " + two[0].textContent.trim()));
+}"""
+# What a finger has to hit and cannot, smaller than 44 px (24 for a switch, which has its label beside it).
+SMALL = """() => [...document.querySelectorAll("button, .button, select, .switch, input[type=text]")]
+  .filter((n) => n.checkVisibility() && n.getBoundingClientRect().height < 43.5 && !n.closest(".defences"))
+  .map((n) => n.outerHTML.slice(0, 80))"""
+
+
+def test_a_laptop_shows_the_first_steps_and_keeps_the_image_in_sight(stand: Stand) -> None:
+    page = stand.page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert headings(page) == [
+        "Wear a pattern", "Defend", "All patterns, by where they work", "Source", "Detection", "Detector", "Recordings",
+    ]  # fmt: skip
+    assert place(page, "cards")[1] < 900
     before = place(page, "stage")
     page.evaluate("() => document.getElementById('detector-load').scrollIntoView({ block: 'nearest' })")
     assert place(page, "stage") == before
     assert 0 < place(page, "detector-load")[1] <= 900
-
-
-def test_on_a_phone_the_picture_stays_on_top_of_the_controls(stand: Stand) -> None:
-    page = stand.open(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
-    assert place(page, "patches")[0] < 844
-    for name in ("patches", "defences", "detector-load", "alerts"):
-        page.evaluate("(id) => document.getElementById(id).scrollIntoView({ block: 'center' })", name)
-        assert place(page, "stage")[0] == 0, name
-    for name in ("patches", "defences"):
-        style = f"() => getComputedStyle(document.getElementById('{name}')).maxHeight"
-        assert page.evaluate(style) == "none"
-
-
-def test_figures_do_not_run_into_each_other(stand: Stand) -> None:
-    page = stand.open(viewport={"width": 1024, "height": 768})
-    wide = page.evaluate(
-        """() => {
+    page.check("#patches input[value='checkers']", force=True)
+    page.click(".card[data-defend=fast]")
+    page.wait_for_selector("#pane-bare:not([hidden])")
+    for width in (1440, 1280, 1024, 901):
+        page.set_viewport_size({"width": width, "height": 720})
+        page.evaluate("""() => {
           for (const [id, text] of [["f-age50", "1,113"], ["f-age95", "1,329"], ["f-dropped", "420,000"]])
             document.getElementById(id).textContent = text;
-          return [...document.querySelectorAll(".figures > div")].filter((d) => d.scrollWidth > d.clientWidth).length;
-        }"""
-    )
-    assert wide == 0
+        }""")
+        assert page.evaluate(COLLIDE) == []
+        wide = (
+            "() => [...document.querySelectorAll('.figures > div')].filter((d) => d.scrollWidth > d.clientWidth).length"
+        )
+        assert page.evaluate(wide) == 0
 
 
-def test_in_full_screen_the_notice_is_on_the_screen(stand: Stand) -> None:
-    page = stand.page
-    page.check("#defence-persistence", force=True)
-    page.wait_for_selector("#aside:not([hidden])")
-    page.click("#fullscreen")
-    eventually(page, "() => document.fullscreenElement !== null")
-    eventually(page, "() => document.getElementById('aside').getBoundingClientRect().bottom <= innerHeight")
-    assert page.evaluate("() => document.getElementById('main').getBoundingClientRect().height > innerHeight / 4")
-
-
-def test_a_phones_links_are_whole_and_its_switches_large_enough(stand: Stand) -> None:
-    page = stand.open(viewport={"width": 360, "height": 800}, is_mobile=True, has_touch=True)
+def test_a_phone_keeps_the_image_on_top_and_nothing_runs_out_of_it(stand: Stand) -> None:
+    page = stand.open(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page.click("#patches input[value='checkers'] + img")
+    page.click(".card[data-defend=fast]")
+    page.wait_for_selector("#pane-bare:not([hidden])")
+    for name in ("wear-panel", "cards", "detector-load", "alerts"):
+        page.evaluate("(id) => document.getElementById(id).scrollIntoView({ block: 'center' })", name)
+        assert place(page, "stage")[0] == 0, name
+    page.evaluate("() => scrollTo(0, 0)")
+    assert place(page, "wear-panel")[0] < 844
+    assert page.evaluate(SMALL) == []
+    for width in (390, 360, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(COLLIDE) == []
     eventually(page, "() => document.querySelectorAll('.bar nav a').length > 3")
+    page.set_viewport_size({"width": 360, "height": 800})
     assert page.evaluate(
         """() => {
           const nav = document.querySelector(".bar nav");
@@ -73,9 +91,23 @@ def test_a_phones_links_are_whole_and_its_switches_large_enough(stand: Stand) ->
             <= document.querySelector(".bar .end").getBoundingClientRect().left;
         }"""
     )
-    small = "(input) => input.offsetHeight && input.getBoundingClientRect().height < 24"
-    switches = "[...document.querySelectorAll('.switch input')]"
-    assert page.evaluate(f"() => {switches}.filter({small}).length") == 0
+
+
+def test_full_screen_has_words_for_the_back_of_a_room(stand: Stand) -> None:
+    page = stand.page
+    page.check("#patches input[value='checkers']", force=True)
+    page.click(".card[data-defend=fast]")
+    page.wait_for_selector("#aside:not([hidden])")
+    page.click("#fullscreen")
+    eventually(page, "() => document.fullscreenElement !== null")
+    eventually(page, "() => document.getElementById('aside').getBoundingClientRect().bottom <= innerHeight")
+    assert page.evaluate("() => document.getElementById('main').getBoundingClientRect().height > innerHeight / 4")
+    eventually(page, "() => document.getElementById('big').innerText.replace(/\\s+/g, ' ').startsWith('checkers')")
+    assert "defence: fast" in page.inner_text("#big") and "fps" in page.inner_text("#big")
+    for name in ("big", "main-says"):
+        size = f"() => parseFloat(getComputedStyle(document.getElementById('{name}')).fontSize) / innerHeight"
+        assert page.evaluate(size) > (0.04 if name == "big" else 0.025), name
+    assert place(page, "big")[1] <= page.evaluate("innerHeight") + 0.5
 
 
 def test_the_true_size_tools_leave_a_small_pattern_uncovered_on_a_phone(stand: Stand) -> None:
@@ -93,10 +125,11 @@ def test_the_true_size_tools_leave_a_small_pattern_uncovered_on_a_phone(stand: S
 
 def test_the_picture_given_to_the_detector_moves_no_pane(stand: Stand) -> None:
     page = stand.page
+    open_more(page)
     page.check("#seen", force=True)
     eventually(page, "() => document.getElementById('seen-says').textContent.startsWith('Nothing that is on')")
     page.check("#defence-rotate", force=True)
     eventually(page, "() => document.getElementById('main-name').textContent === 'given to the detector'")
     size = "(id) => { const c = document.getElementById(id); return [c.width, c.height, c.offsetTop, c.offsetHeight]; }"
     assert page.evaluate(size, "bare") == page.evaluate(size, "main")
-    assert page.text_content("#seen-says") == "This is the picture that it is given."
+    assert page.text_content("#seen-says") == "This is the image that it is given."

@@ -26,15 +26,17 @@ class Windows(BlobDetector):
 
 def test_the_headline_is_about_the_wearer(stand: Stand) -> None:
     page = stand.page
-    assert "1 person · best" in page.text_content("#main-says")
+    assert page.text_content("#main-says") == "1 person"
     assert stand.demo._vision is not None
     stand.demo._vision.detector = Windows()
     page.check("#patches input[value='checkers']", force=True)
-    eventually(page, "() => document.getElementById('main-says').textContent === 'wearer hidden (best 0.00)'")
+    stand.demo.control(wear_size=70.0)
+    eventually(page, "() => document.getElementById('main-says').textContent === 'hidden'")
+    assert page.text_content("#main-best") == "best 0.00"
     eventually(page, "() => { const { points } = window.physadv.chart; return points[points.length - 1].top === 0; }")
     assert "Wearers" in page.text_content("#chart-title")
-    page.check("#patches input[value='']", force=True)
-    eventually(page, "() => document.getElementById('main-says').textContent.startsWith('2 people')")
+    page.click("#wear-off")
+    eventually(page, "() => document.getElementById('main-says').textContent === '2 people'")
 
 
 def figures(page: Any) -> list[str]:

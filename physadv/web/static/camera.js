@@ -1,18 +1,35 @@
-// The visitor's own camera as the demo's source: getUserMedia, JPEG, web socket; two pictures under way at most.
+// The visitor's own camera as the demo's source: getUserMedia, JPEG, web socket; two frames under way at most.
 const QUALITY = 0.85;
+const REASONS = {
+  NotAllowedError: "The camera was not allowed. Allow it by the sign beside the page’s address, then press again.",
+  NotFoundError: "This device has no camera that the browser can find.",
+  NotReadableError: "Another program has the camera. Close it there, then press again.",
+};
 
 export class BrowserCamera {
   /** onEnd(reason) is called when it stops by itself. */
   constructor(onEnd) {
     this.onEnd = onEnd;
     this.on = false;
+    this.asking = false;
   }
 
+  /** Whether a page opened like this one is given a camera at all. */
+  static get possible() {
+    return Boolean(navigator.mediaDevices?.getUserMedia);
+  }
+
+  /** Ask for the camera and send what it shows. Throws Error with what the visitor can do. */
   async start() {
-    if (!navigator.mediaDevices?.getUserMedia) {
-      throw new Error("this browser gives a camera only to pages on this machine (127.0.0.1) or over https");
+    const video = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+    this.asking = true;
+    try {
+      this.media = await navigator.mediaDevices.getUserMedia({ video });
+    } catch (error) {
+      throw new Error(REASONS[error.name] || `The camera cannot be used: ${error.message}`);
+    } finally {
+      this.asking = false;
     }
-    this.media = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } } });
     this.video = document.createElement("video");
     Object.assign(this.video, { muted: true, playsInline: true, srcObject: this.media });
     await this.video.play();

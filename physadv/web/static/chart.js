@@ -1,28 +1,41 @@
-// Person confidence over the last half minute, with the threshold.
+// Person confidence over the last half minute with the threshold, and below it, for each frame, the wearers' states.
+import { STATES } from "./headline.js";
+
 const SPAN_MS = 30_000;
 const GAP_MS = 1_500;
+const COLOURS = { seen: "--seen", held: "--held", missed: "--alert", hidden: "--hidden", unknown: "--sunk" };
 
 export class StripChart {
   constructor(canvas) {
     this.canvas = canvas;
     this.points = [];
+    this.marks = [];
     this.conf = 0.25;
     new ResizeObserver(() => this.draw()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     setInterval(() => this.draw(), 100);
   }
 
-  add(top, bare, conf) {
+  /** Take a frame: the best confidence of the answer that counts and of the bare one, and their wearers' states counted. */
+  add({ top, bare, conf, hiding, bareHiding }) {
     const now = performance.now();
     this.conf = conf;
-    this.points.push({ t: now, top, bare });
+    this.points.push({ t: now, top, bare, hiding, bareHiding });
     const first = this.points.findIndex((p) => now - p.t <= SPAN_MS + 500);
     if (first > 0) this.points.splice(0, first);
+    this.marks = this.marks.filter((mark) => now - mark.t <= SPAN_MS);
   }
 
-  /** Forget what was drawn: what comes now is of another run, perhaps. */
+  /** Begin a new line, with a word for what was switched. */
+  mark(text) {
+    this.marks.push({ t: performance.now(), text });
+    this.points.push({ t: performance.now(), top: null, bare: null });
+  }
+
+  /** Forget what was drawn: what comes now is of another scene, or another run. */
   clear() {
     this.points = [];
+    this.marks = [];
   }
 
   draw() {
@@ -33,16 +46,45 @@ export class StripChart {
     if (!width || !height) return;
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
+    const known = new Map();
+    // A style is asked for once a colour, not once a frame of the strips.
+    this.colour = (name) => {
+      if (!known.has(name)) known.set(name, style.getPropertyValue(name).trim());
+      return known.get(name);
+    };
     const g = this.canvas.getContext("2d");
-    const left = 30 * ratio, right = width - 8 * ratio, top = 7 * ratio, bottom = height - 19 * ratio;
     const now = performance.now();
-    const x = (t) => right - ((now - t) / SPAN_MS) * (right - left);
-    const y = (v) => bottom - v * (bottom - top);
+    const strips = this.strips();
+    const area = { left: 30 * ratio, right: width - 8 * ratio, top: 14 * ratio, bottom: height - (19 + 9 * strips.length) * ratio };
+    const x = (t) => area.right - ((now - t) / SPAN_MS) * (area.right - area.left);
+    const y = (v) => area.bottom - v * (area.bottom - area.top);
     g.clearRect(0, 0, width, height);
     g.font = `${11 * ratio}px ui-monospace, "DejaVu Sans Mono", monospace`;
-    g.fillStyle = colour("--soft");
-    g.strokeStyle = colour("--line");
+    this.axes(g, ratio, area, x, y, height, now);
+    g.save();
+    g.beginPath();
+    g.rect(area.left, 0, area.right - area.left, height);
+    g.clip();
+    this.switches(g, ratio, area, x);
+    g.setLineDash([5 * ratio, 4 * ratio]);
+    g.strokeStyle = this.colour("--soft");
+    line(g, area.left, y(this.conf), area.right, y(this.conf));
+    g.setLineDash([]);
+    g.lineWidth = 1.75 * ratio;
+    this.trace(g, "bare", this.colour("--bare"), x, y);
+    this.trace(g, "top", this.colour("--accent"), x, y);
+    strips.forEach((key, row) => this.strip(g, key, area.bottom + (5 + 9 * row) * ratio, 6 * ratio, x, now));
+    g.restore();
+  }
+
+  /** Return which answers have wearers to show, the bare one first as in the view. */
+  strips() {
+    return ["bareHiding", "hiding"].filter((key) => this.points.some((p) => p[key]?.count));
+  }
+
+  axes(g, ratio, { left, right }, x, y, height, now) {
+    g.fillStyle = this.colour("--soft");
+    g.strokeStyle = this.colour("--line");
     g.lineWidth = ratio;
     g.textBaseline = "middle";
     g.textAlign = "right";
@@ -55,18 +97,24 @@ export class StripChart {
       g.textAlign = s === 30 ? "left" : s ? "center" : "right";
       g.fillText(s ? `−${s} s` : "now", x(now - s * 1000), height - 4 * ratio);
     }
-    g.save();
-    g.beginPath();
-    g.rect(left, 0, right - left, height);
-    g.clip();
-    g.setLineDash([5 * ratio, 4 * ratio]);
-    g.strokeStyle = colour("--soft");
-    line(g, left, y(this.conf), right, y(this.conf));
-    g.setLineDash([]);
-    g.lineWidth = 1.75 * ratio;
-    this.trace(g, "bare", colour("--bare"), x, y);
-    this.trace(g, "top", colour("--accent"), x, y);
-    g.restore();
+  }
+
+  /** Draw where a pattern or a defence was switched. */
+  switches(g, ratio, { left, right, top, bottom }, x) {
+    g.textAlign = "left";
+    g.fillStyle = this.colour("--soft");
+    g.strokeStyle = this.colour("--soft");
+    let free = -Infinity;
+    for (const { t, text } of this.marks) {
+      const at = x(t);
+      if (at < left) continue;
+      line(g, at, top - 10 * ratio, at, bottom);
+      const wide = g.measureText(text).width;
+      const place = Math.min(at + 4 * ratio, right - wide);
+      if (place < free) continue;
+      g.fillText(text, place, top - 3 * ratio);
+      free = place + wide + 6 * ratio;
+    }
   }
 
   trace(g, key, colour, x, y) {
@@ -77,12 +125,29 @@ export class StripChart {
     for (const point of this.points) {
       const value = point[key];
       if (value === null || value === undefined) { before = null; continue; }
-      // Where no picture came there is nothing to draw a line through.
+      // Where no frame came there is nothing to draw a line through.
       if (before && point.t - before.t < GAP_MS) g.lineTo(x(point.t), y(value));
       else g.moveTo(x(point.t), y(value));
       before = point;
     }
     g.stroke();
+  }
+
+  /** Draw a band in which each frame is filled by the shares of its wearers' states. */
+  strip(g, key, top, height, x, now) {
+    this.points.forEach((point, n) => {
+      const hiding = point[key];
+      if (!hiding?.count) return;
+      const until = Math.min(this.points[n + 1]?.t ?? now, point.t + GAP_MS);
+      let at = top;
+      for (const state of STATES) {
+        const share = (hiding[state] || 0) / hiding.count * height;
+        if (!share) continue;
+        g.fillStyle = this.colour(COLOURS[state]);
+        g.fillRect(x(point.t), at, x(until) - x(point.t) + 0.5, share);
+        at += share;
+      }
+    });
   }
 }
 

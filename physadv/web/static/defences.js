@@ -1,5 +1,5 @@
-// Switches for every registered defence, with controls made from the schema of its parameters.
-import { byId, el, say, toast } from "./dom.js";
+// A few defences as cards, with what they cost here and prove; all others as switches with controls made from their schema.
+import { api, attempt, byId, el, say, toast } from "./dom.js";
 
 // While a slider moves only where it comes to rest is worth a change of the defence.
 const REST_MS = 120;
@@ -34,6 +34,8 @@ export class Defences {
   constructor(options, want) {
     this.known = new Map(options.defences.map((d) => [d.name, d]));
     this.presets = options.presets;
+    this.cards = options.cards || Object.keys(options.presets).map((name) => ({ defend: name, title: name, proves: "", price: "" }));
+    this.costs = {};
     this.pipeline = new Map();
     this.values = new Map();
     this.last = "";
@@ -59,13 +61,47 @@ export class Defences {
   }
 
   build() {
-    const presets = byId("presets");
-    presets.append(el("button", { type: "button", "data-preset": "", onclick: () => this.want(new Map()) }, "none"));
-    for (const [name, text] of Object.entries(this.presets)) {
-      presets.append(el("button", { type: "button", "data-preset": text, title: text, onclick: () => this.want(parsePipeline(text)) }, name));
-    }
+    byId("cards").append(
+      this.card({ defend: "", title: "None", proves: "The bare detector." }),
+      ...this.cards.map((card) => this.card(card)),
+    );
+    byId("measure").addEventListener("click", () => attempt(() => api("/api/defences/measure", {})));
     byId("defences").append(...[...this.known.values()].map((d) => this.item(d)));
     this.show();
+  }
+
+  card({ defend, title, proves, price }) {
+    const text = this.text(defend);
+    return el("button", { type: "button", class: "card", "data-defend": defend, "data-pipeline": text, title: text, onclick: () => this.want(parsePipeline(text)) }, [
+      el("b", {}, title),
+      price === undefined ? null : el("span", { class: "cost" }, price),
+      el("span", { class: "soft proves" }, proves),
+    ]);
+  }
+
+  /** Return a preset's pipeline, or the text as it is. */
+  text(defend) {
+    return this.presets[defend] ?? defend;
+  }
+
+  /** Return what a pipeline is called: a preset's name, else its defences. */
+  nameOf(text) {
+    const preset = Object.keys(this.presets).find((name) => this.presets[name] === text);
+    return preset || [...parsePipeline(text).keys()].join(" + ");
+  }
+
+  /** Show what each card costs on this machine, as far as it was measured. measuring: what is being measured, or "". */
+  price(costs, measuring) {
+    for (const { defend, price } of this.cards) {
+      const ms = costs?.[defend];
+      const card = byId("cards").querySelector(`[data-defend="${CSS.escape(defend)}"] .cost`);
+      card.classList.toggle("measured", ms !== undefined);
+      say(card, ms === undefined ? price : `+${ms.toFixed(ms < 10 ? 1 : 0)} ms here`);
+    }
+    const all = this.cards.every(({ defend }) => costs?.[defend] !== undefined);
+    byId("costs").hidden = !costs || (all && !measuring);
+    byId("measure").disabled = Boolean(measuring);
+    say(byId("costs-say"), measuring || "Not all costs are known on this machine yet.");
   }
 
   item(defence) {
@@ -80,11 +116,11 @@ export class Defences {
       },
     }, "⋯");
     const panel = el("div", { class: "parameters", id, hidden: true }, [
-      el("p", { class: "about" }, [defence.about, defence.paper ? el("em", {}, ` ${defence.paper}`) : null, ` Costs ${defence.cost}.`]),
+      el("p", { class: "about" }, [defence.about, defence.paper ? el("em", {}, ` ${defence.paper}`) : null]),
       ...Object.entries(defence.parameters).map(([key, schema]) => this.control(defence, key, schema)),
     ]);
     return el("li", { "data-name": defence.name }, [
-      el("div", { class: "row" }, [el("label", { class: "switch" }, [box, el("span", {}, [defence.name, el("small", {}, defence.title)])]), more]),
+      el("div", { class: "row" }, [el("label", { class: "switch" }, [box, el("span", {}, [defence.name, el("small", {}, `${defence.title}; ${defence.cost}`)])]), more]),
       panel,
     ]);
   }
@@ -148,14 +184,16 @@ export class Defences {
 
   show() {
     const text = writePipeline(this.pipeline);
-    say(byId("pipeline"), text ? `On: ${text.replaceAll(",", ", then ")}` : "None is on.");
+    const cards = [...byId("cards").children];
+    const own = text && !cards.some((card) => card.dataset.pipeline === text);
+    say(byId("pipeline"), text ? `on: ${text.replaceAll(",", ", then ")}` : `${this.known.size} defences, one by one`);
+    // What no card stands for is shown where its switches are.
+    if (own) byId("more").open = true;
     for (const name of this.known.keys()) {
       const box = byId(`defence-${name}`);
       if (box) box.checked = this.pipeline.has(name);
     }
-    for (const button of byId("presets").children) {
-      button.setAttribute("aria-pressed", String(button.dataset.preset === text));
-    }
+    for (const card of cards) card.setAttribute("aria-pressed", String(card.dataset.pipeline === text));
   }
 }
 

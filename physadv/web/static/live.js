@@ -4,57 +4,104 @@ import { Changes } from "./changes.js";
 import { StripChart } from "./chart.js";
 import { Defences } from "./defences.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
-import { drawPeople, marksOf } from "./overlay.js";
+import { clearHeadline, showHeadline } from "./headline.js";
+import { marksOf } from "./overlay.js";
 import { Patterns } from "./patterns.js";
 import { Recordings } from "./recordings.js";
+import { ReplayBar, clock } from "./replay.js";
+import { offerLink } from "./share.js";
+import { paint, paintGiven } from "./stage.js";
 import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
 
-const options = await api("/api/options");
+const [options, first] = await Promise.all([api("/api/options"), api("/api/state")]);
+const viewer = Boolean(first.viewer);
 const chart = new StripChart(byId("chart"));
 const changes = new Changes(applyControls);
 const defences = new Defences(options, (defend, ms) => changes.want({ defend }, ms));
 const patterns = new Patterns(changes);
-const recordings = new Recordings();
+const recordings = viewer ? null : new Recordings();
+const replay = new ReplayBar();
 const world = new SimulatedWorld();
 const MARK_STAYS_MS = 1500;
-let state = null;
+let state = first;
 let lastNotice = -1;
+// What cannot be known of the frame shown, by a defence.
+let unknown = "";
+// What was worn and switched on in the frame before; null: none was shown yet.
+let before = null;
 
-// The picture
+document.body.dataset.viewer = String(viewer);
+document.body.dataset.mode = first.replay ? "replay" : "live";
+offerLink(options.viewer_link);
+
+// The frames
 
 function onPicture(header, image, seen) {
   const k = image.width / header.w;
   const both = header.bare !== null;
   byId("stage").dataset.panes = both ? "2" : "1";
   byId("pane-bare").hidden = !both;
-  if (both) paint(byId("bare"), image, header.bare, [], k);
-  const canvas = byId("main");
+  // A recording without the camera's own video carries its boxes already.
+  const bare = state.replay?.annotated;
+  const answer = (people, alerts, wearers) => (bare ? { people: [], alerts: [], wearers: null } : { people, alerts, wearers });
+  if (both) paint(byId("bare"), image, answer(header.bare, [], header.bare_wearers), k);
   const given = byId("seen").checked ? seen : null;
-  if (given) paintGiven(canvas, image, given, header);
-  else paint(canvas, image, header.people, header.alerts, k);
-  const unchanged = "Nothing that is on changes this picture.";
-  say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the picture that it is given." : unchanged);
-  explain(marksOf([...header.people, ...(header.bare || [])], header.alerts));
-  const defended = header.defences.length > 0;
-  say(byId("main-name"), !defended ? "detector" : given ? "given to the detector" : "defended");
-  say(byId("main-says"), summary(header.people, header.top, header.hiding));
-  // What cannot be known is said below the picture, what is missed upon it.
-  const note = header.cry?.kind === "notice";
-  byId("cry").hidden = !header.cry || note;
-  byId("aside").hidden = !note;
-  if (header.cry) say(byId(note ? "aside" : "cry"), header.cry.text);
-  say(byId("legend-main"), defended ? "defended" : "detector");
-  byId("legend-bare").hidden = !both;
-  if (both) say(byId("bare-says"), summary(header.bare, header.bare_top, header.bare_hiding));
-  // Where a pattern is worn it is about the wearers: a window at .26 is nobody seen.
-  const best = (hiding, top) => (!hiding ? top : hiding.count ? hiding.best : null);
-  chart.add(best(header.hiding, header.top), best(header.bare_hiding, header.bare_top), header.conf);
-  say(byId("chart-title"), `${header.hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
+  if (given) paintGiven(byId("main"), image, given, header);
+  else paint(byId("main"), image, answer(header.people, header.alerts, header.wearers), k);
+  const unchanged = "Nothing that is on changes this image.";
+  say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the image that it is given." : unchanged);
+  explain(marksOf([...header.people, ...(header.bare || [])], header.alerts, [...(header.wearers || []), ...(header.bare_wearers || [])]));
+  headlines(header, both, given);
+  remark(header.cry);
+  plot(header, both);
   world.follow(header.worn, changes.now.wear_size);
 }
 
-/** Explain the marks that are in the picture; one that comes and goes does not make the line flicker. */
+function headlines(header, both, given) {
+  const name = !header.defences.length ? "detector" : given ? "given to the detector" : `defended: ${defences.nameOf(changes.now.defend)}`;
+  say(byId("main-name"), name);
+  showHeadline("main", header.people, header.top, header.hiding);
+  if (both) showHeadline("bare", header.bare, header.bare_top, header.bare_hiding);
+}
+
+/** Say what is missed upon the image, and what cannot be known below it. */
+function remark(cry) {
+  const note = cry?.kind === "notice";
+  byId("cry").hidden = !cry || note;
+  if (cry && !note) say(byId("cry"), cry.text);
+  unknown = note ? cry.text : "";
+  aside();
+}
+
+/** Show a line below the image: the offer to put the pattern on again, or else what a defence cannot know. */
+function aside() {
+  const { offer, running, text } = state.rewear || {};
+  const says = offer || running ? text : unknown;
+  byId("aside").hidden = !says;
+  say(byId("aside-says"), says);
+  byId("rewear").hidden = viewer || !(offer || running);
+  say(byId("rewear"), running ? "Cancel" : "Take it off and on again");
+}
+
+function plot(header, both) {
+  const now = { worn: header.worn, defend: header.defences.join(), wearSize: changes.now.wear_size };
+  if (header.cut) chart.clear();
+  else if (before && now.worn !== before.worn) chart.mark(now.worn ? `${now.worn} on` : "pattern off");
+  else if (before && now.defend !== before.defend) chart.mark(now.defend ? `${defences.nameOf(changes.now.defend) || "defence"} on` : "defence off");
+  before = now;
+  // Where a pattern is worn it is about the wearers: a window at .26 is nobody seen.
+  const best = (hiding, top) => (!hiding ? top : hiding.count ? hiding.best : null);
+  chart.add({
+    top: best(header.hiding, header.top), bare: best(header.bare_hiding, header.bare_top), conf: header.conf,
+    hiding: header.hiding, bareHiding: header.bare_hiding,
+  });
+  say(byId("chart-title"), `${header.hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
+  say(byId("legend-main"), header.defences.length ? "defended" : "detector");
+  byId("legend-bare").hidden = !both;
+}
+
+/** Explain the marks that are in the image; one that comes and goes does not make the line flicker. */
 function explain(marks) {
   const now = performance.now();
   for (const item of byId("marks").children) {
@@ -63,93 +110,65 @@ function explain(marks) {
   }
 }
 
-function paint(canvas, image, people, alerts, k, ground = (context) => context.drawImage(image, 0, 0)) {
-  if (canvas.width !== image.width || canvas.height !== image.height) {
-    Object.assign(canvas, { width: image.width, height: image.height });
-  }
-  const context = canvas.getContext("2d", { alpha: false });
-  context.fillStyle = "#000";
-  ground(context);
-  drawPeople(context, people, alerts, k);
-}
-
-/** Paint the picture that the defended detector is given, turned or stretched, as large as fits beside the bare one. */
-function paintGiven(canvas, image, given, header) {
-  const scale = Math.min(image.width / given.width, image.height / given.height);
-  const width = given.width * scale, height = given.height * scale;
-  const left = (image.width - width) / 2, top = (image.height - height) / 2;
-  // Without a map of its own the picture given covers the camera's, at whatever size.
-  const [a, b, c, d, e, f] = header.to_seen || [given.width / header.w, 0, 0, 0, given.height / header.h, 0];
-  const there = through([a * scale, b * scale, c * scale + left, d * scale, e * scale, f * scale + top]);
-  paint(canvas, image, header.people.map(there), header.alerts.map(there), 1, (context) => {
-    context.fillRect(0, 0, image.width, image.height);
-    context.drawImage(given, left, top, width, height);
-  });
-}
-
-/** Return what takes boxes and points of the camera's picture to another by a 2 x 3 map, row by row. */
-function through([a, b, c, d, e, f]) {
-  const x = (px, py) => a * px + b * py + c;
-  const y = (px, py) => d * px + e * py + f;
-  const bounds = ([x1, y1, x2, y2]) => {
-    const corners = [[x1, y1], [x2, y1], [x2, y2], [x1, y2]];
-    const xs = corners.map((p) => x(...p)), ys = corners.map((p) => y(...p));
-    return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
-  };
-  return (what) => ({
-    ...what,
-    box: what.box && bounds(what.box),
-    xyxy: what.xyxy && bounds(what.xyxy),
-    points: what.points?.map((v, i, all) => (i % 3 === 0 ? x(v, all[i + 1]) : i % 3 === 1 ? y(all[i - 1], v) : v)),
-  });
-}
-
-function summary(people, top, hiding) {
-  if (hiding?.count) return `${hiddenOf(hiding)} (best ${hiding.best.toFixed(2)})`;
-  if (hiding) return "nobody to wear the pattern";
-  const count = people.length === 1 ? "1 person" : `${people.length} people`;
-  return `${count} · best ${top.toFixed(2)}`;
-}
-
-function hiddenOf({ count, hidden }) {
-  if (count === 1) return hidden ? "wearer hidden" : "wearer seen";
-  if (hidden === 0) return count === 2 ? "both wearers seen" : `all ${count} wearers seen`;
-  if (hidden < count) return `${hidden} of ${count} wearers hidden`;
-  return count === 2 ? "both wearers hidden" : `all ${count} wearers hidden`;
-}
-
 // The state, five times a second
 
 function onState(next) {
   state = next;
-  const { figures, source, detector, controls } = state;
-  // Where no picture comes the last one's figures are no longer true.
-  const flows = source.state === "live";
-  say(byId("f-fps"), flows ? figures.fps.toFixed(1) : "–");
-  say(byId("f-age50"), flows ? figures.age_ms.p50.toFixed(0) : "–");
-  say(byId("f-age95"), flows ? figures.age_ms.p95.toFixed(0) : "–");
-  say(byId("f-dropped"), figures.dropped.toLocaleString("en"));
-  const off = figures.defence_ms === null;
-  say(byId("f-defence"), off ? "–" : `+${figures.defence_ms.toFixed(figures.defence_ms < 10 ? 1 : 0)}`);
-  say(byId("f-defence-unit"), off ? "off" : "ms");
-  say(byId("f-detector"), `${detector.name} · ${detector.backend} ${detector.precision}`);
-  const place = figures.stage_ms.detect === undefined ? "" : ` · ${figures.stage_ms.detect} ms a pass`;
-  const paint = figures.paint_ms === null ? "" : ` · page ${figures.paint_ms} ms`;
-  say(byId("f-backend"), `${detector.imgsz} px${place}${paint}${figures.viewers > 1 ? ` · ${figures.viewers} viewers` : ""}`);
+  const { source, controls } = state;
+  showFigures(state, source.state === "live");
   const claims = state.claims.join(" ");
   byId("claims").hidden = !claims;
   say(byId("claims"), claims);
   showSource(source);
-  recordings.follow(state.recording);
+  recordings?.follow(state.recording);
+  replay.follow(state.replay);
   changes.heard(controls);
   patterns.update(state.patches);
+  patterns.advise(state.recommended, state.wear_notice);
+  defences.price(state.defence_costs, state.busy.costs);
+  aside();
   showNotices(state.notices);
+  showLarge(state);
   say(byId("detector-says"), state.busy.detector || "");
   byId("detector-load").disabled = Boolean(state.busy.detector);
   say(byId("source-says"), state.busy.source || source.detail);
 }
 
-const FIGURES = ["f-fps", "f-age50", "f-age95", "f-dropped", "f-defence", "f-backend", "main-says", "bare-says"];
+/** Show the figures. flows: whether frames come; where none comes the last one's figures are no longer true. */
+function showFigures({ figures, detector, replay: playing }, flows) {
+  const number = (value, digits = 0) => (!flows || value === null || value === undefined ? "–" : value.toFixed(digits));
+  say(byId("f-fps"), number(figures.fps, 1));
+  say(byId("f-age50"), number(figures.age_ms.p50));
+  say(byId("f-age95"), number(figures.age_ms.p95));
+  say(byId("f-dropped"), figures.dropped.toLocaleString("en"));
+  const off = figures.defence_ms === null;
+  say(byId("f-defence"), off ? "–" : `+${figures.defence_ms.toFixed(figures.defence_ms < 10 ? 1 : 0)}`);
+  say(byId("f-defence-unit"), off ? "off" : "ms");
+  say(byId("f-detector-label"), playing ? "recording" : "detector");
+  if (playing) {
+    say(byId("f-detector"), detector.name.replace(/^recording /, ""));
+    say(byId("f-backend"), "Nothing is detected anew.");
+    return;
+  }
+  const pass = figures.stage_ms.detect, paint = figures.paint_ms;
+  say(byId("f-detector"), `${detector.name} · ${detector.backend} ${detector.precision}`);
+  say(byId("f-backend"), [
+    `${detector.imgsz} px`, pass ? `${pass} ms a pass` : "", paint ? `page ${paint} ms` : "", figures.viewers > 1 ? `${figures.viewers} viewers` : "",
+  ].filter(Boolean).join(" · "));
+}
+
+/** Write what the back of a room reads in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
+function showLarge({ controls, figures, replay: playing, source }) {
+  const { worn, wear_size: recorded, defend } = playing?.recorded || { worn: controls.wear, wear_size: controls.wear_size, defend: controls.defend };
+  const size = recorded ? `, ${Number(recorded.toFixed(1))} cm` : "";
+  const unknown = playing && !playing.recorded;
+  say(byId("big-worn"), unknown ? "" : worn ? `${worn}${size}` : "no pattern");
+  say(byId("big-defence"), unknown ? "" : defend ? `defence: ${defences.nameOf(defend)}` : "no defence");
+  const rate = source.state === "live" && figures.fps !== null ? `${figures.fps.toFixed(0)} fps` : "– fps";
+  say(byId("big-fps"), playing ? `${clock(playing.position_s)} / ${clock(playing.duration_s)}` : rate);
+}
+
+const FIGURES = ["f-fps", "f-age50", "f-age95", "f-dropped", "f-defence", "f-backend"];
 
 /** Say how the connection is; a new one may be to a demo that was started again, of which nothing is known yet. */
 function onLink(word) {
@@ -158,36 +177,52 @@ function onLink(word) {
     byId("stage").dataset.state = "stale";
     if (word === "lost") veil("The demo is gone.", "Trying to reconnect…");
     else veil("The demo does not answer.", "Waiting for it; look at its terminal.");
+    byId("veil-camera").hidden = true;
     for (const id of FIGURES) say(byId(id), "–");
+    for (const pane of ["main", "bare"]) clearHeadline(pane);
   }
   if (word !== "open") return;
   chart.clear();
+  before = null;
   byId("alerts").replaceChildren();
   delete byId("alerts").dataset.mark;
   lastNotice = -1;
 }
 
 function showSource(source) {
-  byId("stage").dataset.state = source.state;
-  badge(source.state, source.state);
-  if (source.state === "live") byId("veil").hidden = true;
+  const playing = state.replay;
+  const still = playing && (playing.paused || playing.ended);
+  const live = source.state === "live" || still;
+  byId("stage").dataset.state = live ? "live" : source.state;
+  badge(still ? "paused" : source.state, still ? (playing.ended ? "ended" : "paused") : playing && live ? "replay" : source.state);
+  const waiting = source.spec.startsWith("browser") && !camera.on && !live;
+  if (live) byId("veil").hidden = true;
+  else if (waiting) veil("No camera yet", "The demo shows the camera of whoever gives it theirs.");
   else veil(source.state, source.detail);
+  offerCamera(source, live);
   for (const button of byId("sources").children) {
     const own = button.dataset.spec === source.spec || (button.id === "own-camera" && camera.on);
     button.setAttribute("aria-pressed", String(own));
   }
 }
 
-/** Say over the picture why it does not move. */
+/** Offer this device's camera on the image: small in its corner beside the sample, large where no frame comes. */
+function offerCamera(source, live) {
+  const may = BrowserCamera.possible && !camera.on && !viewer && !state.replay;
+  byId("camera-here").hidden = !(may && live && source.spec === "sample");
+  byId("veil-camera").hidden = !(may && !live && (source.spec.startsWith("browser") || source.state === "ended"));
+}
+
+/** Say over the image why it does not move. */
 function veil(what, detail) {
-  const node = byId("veil");
-  node.hidden = false;
-  if (node.textContent !== what + detail) node.replaceChildren(el("b", {}, what), detail);
+  byId("veil").hidden = false;
+  say(byId("veil-what"), what);
+  say(byId("veil-detail"), detail);
 }
 
 function badge(name, text) {
   byId("link").dataset.state = name;
-  say(byId("link"), text);
+  say(byId("link"), viewer ? `${text} · view only` : text);
 }
 
 function showNotices(notices) {
@@ -231,7 +266,7 @@ function applyControls(controls) {
 
 // While a slider moves not every step is worth a message.
 const REST_MS = 60;
-const camera = new BrowserCamera((reason) => toast(reason, { bad: true }));
+const camera = new BrowserCamera((reason) => cameraSays(reason));
 const control = (wanted) => changes.want(wanted);
 
 byId("conf").addEventListener("input", (event) => changes.want({ conf: Number(event.target.value) }, REST_MS));
@@ -241,6 +276,7 @@ byId("seen").addEventListener("change", (event) => stream.wantSeen(event.target.
 for (const form of document.querySelectorAll("main form")) form.addEventListener("submit", (event) => event.preventDefault());
 
 byId("record").addEventListener("click", () => recordings.toggle());
+byId("rewear").addEventListener("click", () => attempt(() => api("/api/rewear", {})));
 byId("snapshot").addEventListener("click", snapshot);
 byId("fullscreen").addEventListener("click", fullscreen);
 
@@ -248,35 +284,58 @@ function snapshot() {
   el("a", { href: "/api/snapshot.png", download: "" }).click();
 }
 
+/** Fill the screen; a phone's browser that cannot is filled by the page's own means. */
 function fullscreen() {
+  const stage = byId("stage");
   if (document.fullscreenElement) document.exitFullscreen();
-  else attempt(() => byId("stage").requestFullscreen());
+  else if (stage.requestFullscreen && !stage.classList.contains("filling")) attempt(() => stage.requestFullscreen());
+  else stage.classList.toggle("filling");
 }
+
+byId("stage").addEventListener("click", (event) => {
+  if (event.target.tagName === "CANVAS") byId("stage").classList.remove("filling");
+});
 
 byId("upload").addEventListener("change", (event) => attempt(async () => {
   const [file] = event.target.files;
   if (!file) return;
   const { name } = await api(`/api/patches?name=${encodeURIComponent(file.name)}`, file);
   event.target.value = "";
-  control({ wear: name });
+  control({ wear: name, wear_size: null });
 }));
 
 function openSource(spec) {
   if (!spec) return undefined;
   camera.stop();
+  cameraSays("");
   return attempt(() => api("/api/source", { spec }));
 }
 
 byId("sources").append(
   ...options.sources.map(({ spec, title }) => el("button", { type: "button", "data-spec": spec, onclick: () => openSource(spec) }, title)),
-  el("button", { type: "button", id: "own-camera", onclick: ownCamera }, "this browser’s camera"),
 );
+byId("no-camera").hidden = BrowserCamera.possible;
+if (BrowserCamera.possible) byId("sources").append(el("button", { type: "button", id: "own-camera", onclick: ownCamera }, "my camera"));
+for (const id of ["camera-here", "veil-camera"]) byId(id).addEventListener("click", ownCamera);
 byId("source-open").addEventListener("click", () => openSource(byId("source").value.trim()));
 byId("source").addEventListener("keydown", (event) => { if (event.key === "Enter") openSource(byId("source").value.trim()); });
 
-function ownCamera() {
-  if (camera.on) { camera.stop(); return openSource("sample"); }
-  return attempt(() => camera.start());
+async function ownCamera() {
+  if (camera.on) { openSource("sample"); return; }
+  if (camera.asking) return;
+  cameraSays("Waiting for the camera: allow it where the browser asks.");
+  try {
+    await camera.start();
+    cameraSays("");
+  } catch (error) {
+    cameraSays(error.message);
+  }
+}
+
+/** Say on the image what became of the visitor's camera; a recording's page says it too, as it takes none. */
+function cameraSays(text) {
+  byId("camera-says").hidden = !text;
+  say(byId("camera-says"), text);
 }
 
 byId("detectors").append(...options.detectors.map((name) => el("option", { value: name })));
@@ -288,40 +347,60 @@ byId("detector-load").addEventListener("click", () => attempt(() => api("/api/de
 
 // The keyboard
 
-// What is shown, what it does, and the keys where they are others.
+// Where a key acts: on a live demo, on a recording, for a viewer.
+const LIVE = "live", REPLAY = "replay", ANY = "any", BOTH = "both";
+// What is shown, what it does, where, and the keys where they are others.
 const KEYS = [
-  ["d", "defences off and on again", () => defences.toggleAll()],
-  ["b", "bare detector beside the defended one", () => control({ compare: !byId("compare").checked })],
-  ["w", "worn pattern off and on again", () => patterns.toggle()],
-  ["1 … 9", "wear the pattern of that number; 0: none", (key) => patterns.choose(Number(key)), "0123456789"],
-  ["[ ]", "print it smaller, larger", (key) => patterns.resize(key === "[" ? -1 : 1), "[]"],
-  ["r", "record", () => byId("record").click()],
-  ["s", "snapshot", snapshot],
-  ["k", "skeletons", () => control({ skeleton: !byId("skeleton").checked })],
-  ["c", "this browser’s camera", ownCamera],
-  ["f", "full screen", fullscreen],
-  ["+", "raise the confidence threshold", () => nudge(0.05), "+="],
-  ["-", "lower it", () => nudge(-0.05)],
-  ["?", "this list", () => byId("help").showModal()],
+  ["d", "defences off and on again", () => defences.toggleAll(), LIVE],
+  ["b", "bare detector beside the defended one", () => control({ compare: !byId("compare").checked }), LIVE],
+  ["w", "pattern off and on again", () => patterns.toggle(), LIVE],
+  ["1 … 9", "wear the pattern of that number; 0: none", (key) => patterns.choose(Number(key)), LIVE, [..."0123456789"]],
+  ["[ ]", "print it smaller, larger", (key) => patterns.resize(key === "[" ? -1 : 1), LIVE, ["[", "]"]],
+  ["r", "record", () => byId("record").click(), LIVE],
+  ["c", "my camera", () => { if (BrowserCamera.possible) ownCamera(); }, LIVE],
+  ["space", "pause, go on", () => replay.toggle(), REPLAY, [" "]],
+  [", .", "one frame back, on", (key) => replay.step(key === "," ? -1 : 1), REPLAY, [",", "."]],
+  ["← →", "five seconds back, on", (key) => replay.jump(key === "ArrowLeft" ? -1 : 1), REPLAY, ["ArrowLeft", "ArrowRight"]],
+  ["k", "skeletons", () => control({ skeleton: !byId("skeleton").checked }), BOTH],
+  ["+", "raise the confidence threshold", () => nudge(0.05), BOTH, ["+", "="]],
+  ["-", "lower it", () => nudge(-0.05), BOTH],
+  ["s", "snapshot", snapshot, ANY],
+  ["f", "full screen", fullscreen, ANY],
+  ["?", "this list", openHelp, ANY],
 ];
+
+/** Return whether a key acts here and now. */
+function acts(where) {
+  if (where === ANY) return true;
+  if (viewer) return false;
+  return where === BOTH || where === (state.replay ? REPLAY : LIVE);
+}
 
 function nudge(step) {
   const conf = Math.min(0.95, Math.max(0.05, Number(byId("conf").value) + step));
   control({ conf: Number(conf.toFixed(2)) });
 }
 
-byId("keys").append(...KEYS.flatMap(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)]));
-byId("help-open").addEventListener("click", () => byId("help").showModal());
+function openHelp() {
+  byId("keys").replaceChildren(...KEYS.filter(([, , , where]) => acts(where))
+    .flatMap(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)]));
+  byId("help").showModal();
+}
+
+byId("help-open").addEventListener("click", openHelp);
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input[type=text], input[type=number], select, textarea");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
-  const found = KEYS.find(([shown, , , keys = shown]) => event.key.length === 1 && keys.includes(event.key));
-  if (!found) return;
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  // What has the focus keeps the keys that are its own.
+  const own = event.target.matches("button, summary, a, input") ? [" "] : [];
+  if (event.target.matches("input")) own.push("ArrowLeft", "ArrowRight");
+  const found = KEYS.find(([shown, , , where, keys = [shown]]) => keys.includes(event.key) && acts(where));
+  if (event.key === "Escape") byId("stage").classList.remove("filling");
+  if (!found || own.includes(event.key)) return;
   event.preventDefault();
   found[2](event.key);
 });
 
-const first = await api("/api/state");
 changes.heard(first.controls);
 byId("detector").value = first.detector.spec;
 byId("imgsz").value = String(first.detector.imgsz);

@@ -1,25 +1,31 @@
-// Boxes, scores and skeletons over the picture, in the colours of physadv/marks.py.
-const COLOURS = { plain: "#5ce1a6", held: "#ffbe5c", uncovered: "#c8a5ff", certified: "#6ebeff", alert: "#ff6060" };
+// Boxes, scores and skeletons over the image, in the colours of physadv/marks.py.
+const COLOURS = { plain: "#5ce1a6", held: "#ffbe5c", uncovered: "#c8a5ff", certified: "#6ebeff", hidden: "#d7dede", alert: "#ff6060" };
 const BONES = [[5, 6], [5, 7], [7, 9], [6, 8], [8, 10], [5, 11], [6, 12], [11, 12], [11, 13], [13, 15], [12, 14], [14, 16], [0, 5], [0, 6]];
 const VISIBLE = 0.5;
 
-/** Draw one answer over a picture that fills the canvas. k: canvas pixels per picture pixel. */
-export function drawPeople(context, people, alerts, k) {
+/** Draw one answer over an image that fills the canvas. wearers: their states, or null. k: canvas pixels per image pixel. */
+export function drawPeople(context, people, alerts, wearers, k) {
   const unit = Math.max(1, context.canvas.width / 640);
   const labels = new Labels(context.canvas.width, context.canvas.height);
   context.lineJoin = "round";
+  const hidden = hiddenOf(wearers);
   for (const alert of alerts) box(context, alert.xyxy, k, COLOURS.alert, unit * 1.5, [6 * unit, 4 * unit]);
+  for (const wearer of hidden) box(context, wearer.box, k, COLOURS.hidden, unit * 1.5, [2 * unit, 4 * unit]);
   for (const person of people) if (person.points) skeleton(context, person.points, k, unit);
   for (const person of people) outline(context, person, k, unit);
   // Labels last, so that no box is drawn through one.
   for (const person of people) label(context, labels, words(person), person.box, k, colourOf(person), unit);
+  for (const wearer of hidden) label(context, labels, "hidden", wearer.box, k, COLOURS.hidden, unit);
   for (const alert of alerts) label(context, labels, alert.kind, alert.xyxy, k, COLOURS.alert, unit);
 }
 
+/** Return the wearers for whom nothing else is drawn. */
+const hiddenOf = (wearers) => (wearers || []).filter((wearer) => wearer.state === "hidden");
+
 /** Return which marks an answer has, as the legend names them. */
-export function marksOf(people, alerts) {
+export function marksOf(people, alerts, wearers) {
   const alert = (a) => (a.kind === "removed" ? "removed" : "alarm");
-  return new Set([...people.map((person) => person.mark || "plain"), ...alerts.map(alert)]);
+  return new Set([...people.map((person) => person.mark || "plain"), ...alerts.map(alert), ...hiddenOf(wearers).map(() => "hidden")]);
 }
 
 /** Places for labels, so that none covers another; by the rules of physadv/live/labels.py. */

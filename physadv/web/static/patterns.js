@@ -1,7 +1,9 @@
-// The patterns that can be worn, in groups, and how large the worn one is printed.
+// The patterns that can be worn: the recommended one first, the others by where they work, and how large they are printed.
 import { api, attempt, byId, el, say } from "./dom.js";
 
-const GROUPS = new Map([["own", "yours"], ["chest", "chest print"], ["tshirt", "T-shirt"], ["poster", "poster"]]);
+// How a pattern's framing is called, in the order in which the groups are shown.
+const PLACES = new Map([["own", "Yours"], ["webcam", "Webcam: one person fills the image"], ["street", "Street: people are small in the image"], ["", "Anywhere"]]);
+const KINDS = { chest: "chest print", tshirt: "T-shirt", poster: "poster" };
 // While the slider moves not every step is worth a message.
 const REST_MS = 60;
 // A finger on [ or ] goes from hand to chest in a few presses.
@@ -12,10 +14,13 @@ export class Patterns {
     this.changes = changes;
     this.known = new Map();
     this.names = "";
-    this.last = "";
+    this.last = { wear: "", wear_size: null };
+    this.best = null;
     const size = byId("size");
     size.addEventListener("input", () => changes.want({ wear_size: Number(size.value) }, REST_MS));
     byId("size-own").addEventListener("click", () => changes.want({ wear_size: null }));
+    byId("wear-best").addEventListener("click", () => this.wearBest());
+    byId("wear-off").addEventListener("click", () => changes.want({ wear: "" }));
   }
 
   /** Take the names that there are now; what else is known of them is asked for when they change. */
@@ -26,56 +31,99 @@ export class Patterns {
     const found = await attempt(() => api("/api/patches"));
     if (!found) return;
     // Keys 1 to 9 count them as they are shown.
-    const sorted = [...GROUPS.keys()].flatMap((key) => found.filter((pattern) => groupOf(pattern) === key));
+    const sorted = [...PLACES.keys()].flatMap((key) => found.filter((pattern) => placeOf(pattern) === key));
     this.known = new Map(sorted.map((pattern) => [pattern.name, pattern]));
     this.build();
     this.changes.refresh();
   }
 
+  /** Take what the server recommends for the people in view, or null, and what it says against the worn one. */
+  advise(best, notice) {
+    this.best = best;
+    const note = byId("wear-notice");
+    note.hidden = !notice;
+    say(note, notice || "");
+    if (best) {
+      const width = best.width_cm === null ? "" : `, ${trimmed(best.width_cm)} cm`;
+      say(byId("wear-best-name"), `Wear ${best.name}${width}`);
+      say(byId("wear-best-why"), best.why);
+      picture(byId("wear-best-face"), best.name);
+    }
+    this.showBest();
+  }
+
+  /** The recommended pattern is one press away unless it is worn already, as wide as recommended. */
+  showBest() {
+    const { wear, wear_size: size } = this.changes.now;
+    byId("wear-best").hidden = !this.best || (wear === this.best.name && size === this.best.width_cm);
+    byId("wear-best").classList.toggle("main", !wear);
+    byId("wear-hint").hidden = Boolean(this.best || wear);
+  }
+
+  wearBest() {
+    if (this.best) this.changes.want({ wear: this.best.name, wear_size: this.best.width_cm });
+  }
+
   build() {
-    const none = el("div", { class: "none", "aria-hidden": "true" }, "∅");
+    const groups = [...PLACES].map(([key, title]) => [title, [...this.known.values()].filter((p) => placeOf(p) === key)]);
+    const numbers = new Map([...this.known.keys()].map((name, n) => [name, n + 1]));
     byId("patches").replaceChildren(
-      this.item("", none, 0, "none"),
-      ...[...this.known.values()].map((p, n) => this.item(p.name, thumbnail(p.name), n + 1, p.name, GROUPS.get(groupOf(p)))),
+      ...groups.filter(([, some]) => some.length).flatMap(([title, some]) => [
+        el("h3", {}, title),
+        ...some.map((pattern) => this.item(pattern, numbers.get(pattern.name))),
+      ]),
     );
   }
 
-  item(value, face, number, ...says) {
+  item({ name, target }, number) {
     return el("label", { "data-number": number < 10 ? String(number) : undefined }, [
-      el("input", { type: "radio", name: "patch", value, onchange: () => this.changes.want({ wear: value }) }),
-      face, el("span", {}, says[0]), says[1] ? el("small", {}, says[1]) : null,
+      el("input", { type: "radio", name: "patch", value: name, onchange: () => this.choose(number) }),
+      el("img", { src: face(name), alt: "", loading: "lazy" }), el("span", {}, name), el("small", {}, KINDS[target]),
     ]);
   }
 
   show(controls) {
     const { wear, wear_size: chosen } = controls;
-    const radio = document.querySelector(`#patches input[value="${CSS.escape(wear)}"]`);
-    if (radio) radio.checked = true;
-    if (wear) this.last = wear;
+    for (const radio of document.querySelectorAll("#patches input")) radio.checked = radio.value === wear;
+    if (wear) this.last = { wear, wear_size: chosen };
     const worn = this.known.get(wear);
+    this.showSize(worn, chosen);
+    byId("worn").hidden = byId("sizing").hidden = !wear;
+    if (wear) {
+      say(byId("worn-name"), wear);
+      say(byId("worn-works"), worn?.works || "");
+      picture(byId("worn-face"), wear);
+      byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}`;
+    }
+    this.showBest();
+  }
+
+  showSize(worn, chosen) {
     const own = worn && Math.round(worn.size_mm[0]) / 10;
     const size = byId("size");
     size.max = Math.max(80, Math.ceil(own || 0));
     // A T-shirt is as large as its wearer, and what is printed on it comes again as often as it was trained to.
     const cloth = worn?.target === "tshirt";
     if (chosen || own) size.value = (!cloth && chosen) || own;
-    say(byId("size-out"), cloth ? `every ${own} cm` : chosen ? `${chosen} cm` : own ? `${own} cm, own size` : "own size");
+    say(byId("size-out"), cloth ? `every ${own} cm` : chosen ? `${trimmed(chosen)} cm` : own ? `${own} cm, own size` : "own size");
     say(byId("size-label"), cloth ? "Repeats" : "Printed width");
     size.disabled = cloth;
     byId("size-own").disabled = cloth || !chosen;
-    byId("wear-print").hidden = !wear;
-    byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}`;
   }
 
+  /** Take the pattern off, or wear the last one as it was, or the recommended one. */
   toggle() {
-    const first = this.known.keys().next().value || "";
-    this.changes.want({ wear: this.changes.now.wear ? "" : this.last || first });
+    if (this.changes.now.wear) this.changes.want({ wear: "" });
+    else if (this.last.wear) this.changes.want(this.last);
+    else if (this.best) this.wearBest();
+    else this.choose(1);
   }
 
-  /** Wear the pattern of that number, from 1; 0 takes it off. */
+  /** Wear the pattern of that number, from 1, at its own size; 0 takes it off. */
   choose(number) {
     const name = number ? [...this.known.keys()][number - 1] : "";
-    if (name !== undefined) this.changes.want({ wear: name });
+    if (name) this.changes.want({ wear: name, wear_size: null });
+    else if (name === "") this.changes.want({ wear: "" });
   }
 
   resize(direction) {
@@ -86,5 +134,10 @@ export class Patterns {
   }
 }
 
-const groupOf = (pattern) => (pattern.own ? "own" : pattern.target);
-const thumbnail = (name) => el("img", { src: `/api/patches/thumbnail?name=${encodeURIComponent(name)}`, alt: "", loading: "lazy" });
+const placeOf = (pattern) => (pattern.own ? "own" : PLACES.has(pattern.framing) ? pattern.framing : "");
+const face = (name) => `/api/patches/thumbnail?name=${encodeURIComponent(name)}`;
+const trimmed = (cm) => Number(cm.toFixed(1));
+
+function picture(image, name) {
+  if (image.getAttribute("src") !== face(name)) image.src = face(name);
+}

@@ -1,5 +1,6 @@
-// What was recorded: its video, the untouched video beside it, a line of data for each picture.
+// What was recorded: its video, the camera's own video beside it, a line of data for each frame.
 import { api, attempt, byId, el, say } from "./dom.js";
+import { clock } from "./replay.js";
 
 const SHOWN = 8;
 
@@ -11,20 +12,25 @@ export class Recordings {
 
   /** Follow the recording, whoever started it: once it has ended its files are offered. */
   follow(recording) {
-    byId("record").setAttribute("aria-pressed", String(recording.on));
-    const seconds = recording.on ? Math.max(0, Math.floor(Date.now() / 1000 - recording.since_s)) : 0;
-    say(byId("record-says"), recording.on ? `Stop ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}` : "Record");
+    const { on } = recording;
+    byId("record").setAttribute("aria-pressed", String(on));
+    say(byId("record-says"), on ? `Stop ${clock(Date.now() / 1000 - recording.since_s)}` : "Record");
+    byId("recording-now").hidden = !on;
+    if (on) say(byId("recording-now"), running(recording));
+    // One that failed is said until the next begins.
+    byId("recording-failed").hidden = on || !recording.error;
+    if (recording.error) say(byId("recording-failed"), `The recording ended by itself: ${recording.error}`);
     // Which videos are written is settled at the start.
-    byId("record-clean").disabled = recording.on;
-    if (recording.on) byId("record-clean").checked = recording.clean;
-    if (this.on && !recording.on) this.list({ open: true });
-    this.on = recording.on;
+    byId("record-clean").disabled = on;
+    if (on) byId("record-clean").checked = recording.clean;
+    if (this.on && !on) this.list({ open: true });
+    this.on = on;
   }
 
   async toggle() {
     const clean = byId("record-clean").checked;
     const answer = await attempt(() => api("/api/recording", { on: !this.on, clean }));
-    if (answer) this.follow({ on: answer.on, since_s: Date.now() / 1000, clean });
+    if (answer) this.follow({ on: answer.on, since_s: Date.now() / 1000, clean, written: 0, dropped: 0, path: answer.name });
   }
 
   async list({ open = false } = {}) {
@@ -36,6 +42,11 @@ export class Recordings {
     byId("recordings-list").replaceChildren(...found.slice(0, SHOWN).map(entry));
     byId("recordings-older").hidden = found.length <= SHOWN;
   }
+}
+
+function running({ path, written, dropped }) {
+  const name = String(path || "").split(/[\\/]/).pop();
+  return `Recording ${name}: ${written} frames${dropped ? `, ${dropped} left out` : ""}`;
 }
 
 function entry({ name, clean, data }) {

@@ -1,0 +1,30 @@
+// What a pane says above its image: one state for each wearer, in the colour of the box that is drawn for it.
+import { el, say } from "./dom.js";
+
+export const STATES = ["seen", "held", "missed", "hidden", "unknown"];
+
+/** Write a pane's states and its best score. hiding: the wearers' states counted, or null where no pattern is worn. */
+export function showHeadline(pane, people, top, hiding) {
+  const said = document.getElementById(`${pane}-says`);
+  const parts = hiding ? ofWearers(hiding) : [["", people.length === 1 ? "1 person" : `${people.length} people`]];
+  const text = parts.map((part) => part.join(" ")).join();
+  // Rebuilt only when a state changes: thirty times a second it would cost layout and flicker.
+  if (said.dataset.text !== text) {
+    said.dataset.text = text;
+    said.replaceChildren(...parts.map(([state, words]) => (state ? el("span", { class: "state", "data-of": state }, words) : words)));
+  }
+  const best = hiding ? (hiding.count ? hiding.best : null) : people.length ? top : null;
+  say(document.getElementById(`${pane}-best`), best === null ? "" : `best ${best.toFixed(2)}`);
+}
+
+export function clearHeadline(pane) {
+  const said = document.getElementById(`${pane}-says`);
+  delete said.dataset.text;
+  say(said, "–");
+  say(document.getElementById(`${pane}-best`), "");
+}
+
+function ofWearers(hiding) {
+  if (!hiding.count) return [["", "nobody to wear the pattern"]];
+  return STATES.filter((state) => hiding[state]).map((state) => [state, hiding.count === 1 ? state : `${hiding[state]} ${state}`]);
+}
