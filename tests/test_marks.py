@@ -23,7 +23,7 @@ def test_the_page_has_the_same_colours() -> None:
     assert table is not None
     page = json.loads(re.sub(r"(\w+): ", r'"\1": ', table[1]))
     ours = {"plain": marks.PERSON, "held": marks.HELD, "uncovered": marks.UNCOVERED, "certified": marks.CERTIFIED,
-            "alert": marks.ALERT}  # fmt: skip
+            "hidden": marks.HIDDEN, "alert": marks.ALERT}  # fmt: skip
     assert page == {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in ours.items()}
 
 
