@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from physadv.address import masked
 from physadv.errors import SettingsError
 
 
@@ -69,7 +70,8 @@ def _plain(message: str) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    # Before it is cut: of a half an address nobody could tell what is secret in it.
+    text = repr(masked(value) if isinstance(value, str) else value)
     return text if len(text) <= GOT else f"{text[:GOT]}…"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from physadv.address import masked
 from physadv.arrays import PICTURE_SUFFIXES, pixels_sha256
 from physadv.camera.lens import Lens
 from physadv.camera.profile import CameraProfile
@@ -231,7 +232,7 @@ def record(
         if kept:
             _store(kept, folder)
     if not kept:
-        raise SourceError(f"--source {source}: expected pictures for {seconds:g} s, got none")
+        raise SourceError(f"--source {masked(source)}: expected pictures for {seconds:g} s, got none")
 
 
 def _store(kept: list[Frame], folder: Path) -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from physadv import __version__
 from physadv.cli.base import MESSAGE, did_you_mean, execute
-from physadv.files import printable
+from physadv.cli.terminal import complain, hide
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "live": ("physadv.cli.live", "camera demo: detector, worn patch, defences, recording"),
@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: list[str] | None = None) -> int:
     """Return the exit code of `physadv ARGV...`: 0 done, 2 the user can mend it, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    hide(words)
     if not words or words[0] in ("-h", "--help"):
         print(usage())
         return 0 if words else 2
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     if two_words and {"-h", "--help"} & set(words[1:]) and len(words) == 2:
         print(f"usage: physadv {words[0]} COMMAND [flags]\n\n{_rows(two_words)}")
         return 0
-    print(printable(f"physadv: {_unknown(words[:2], two_words)}", limit=MESSAGE), file=sys.stderr)
+    complain(f"physadv: {_unknown(words[:2], two_words)}", limit=MESSAGE)
     return 2
 
 

@@ -25,9 +25,11 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as PydanticSettingsError
 
+from physadv.address import masked
 from physadv.cli.help import flag_name, is_list, is_positional, leaves, metavar, page
+from physadv.cli.terminal import complain, hide
 from physadv.errors import OutputError, PhysadvError, SettingsError
-from physadv.files import parse_yaml, printable
+from physadv.files import parse_yaml
 from physadv.outputs import check_folder_replaceable, check_local, check_replaceable, locked
 from physadv.settings import one_line
 
@@ -130,7 +132,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _refused(message: str) -> int:
-    print(printable(message, limit=MESSAGE), file=sys.stderr)
+    complain(message, limit=MESSAGE)
     return 2
 
 
@@ -275,12 +277,13 @@ def _read_config(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text) if path.suffix == ".toml" else parse_yaml(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"--config: {path} does not parse: {error}") from error
+        raise SettingsError(f"--config: {path} does not parse: {masked(str(error))}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"--config: expected names and values in {path}, got {type(values).__name__}")
     bad = next((name for name, value in values.items() if "\0" in f"{name}{value}"), None)
     if bad is not None:
         raise SettingsError(f"--config: {path}: {bad}: expected text without a NUL character")
+    hide(value for value in values.values() if isinstance(value, str))
     return {str(name).replace("-", "_"): value for name, value in values.items()}
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 from rich.console import Console
 
+from physadv.address import masked
 from physadv.arrays import write_png
 from physadv.camera.charuco import LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide
@@ -134,7 +135,7 @@ class Command(BaseCommand):
         exposure = "locked where it settled" if self.lock_exposure else "automatic"
         balance = "locked where it settled" if self.lock_white_balance else "automatic"
         notes = {
-            "source": self.source,
+            "source": masked(self.source),
             "exposure": f"locked at {self.exposure:g}" if self.exposure is not None else exposure,
             "white_balance": f"locked at {self.white_balance} K" if self.white_balance is not None else balance,
         }

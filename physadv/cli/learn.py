@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
+from physadv.address import masked
 from physadv.capture import open_source
 from physadv.capture.reading import until_lost
 from physadv.cli.base import OVERWRITE, check_writable
@@ -133,7 +134,8 @@ class Command(BaseCommand):
                 raise DataError(f"--images {self.images}: none of {len(skipped)} pictures can be read; give others")
             return photographs
         console.print(
-            f"watching {self.source} for {self.seconds:g} s: keep every pattern out of the picture", markup=False
+            f"watching {masked(str(self.source))} for {self.seconds:g} s: keep every pattern out of the picture",
+            markup=False,
         )
         say = partial(console.print, markup=False)
         return [(p, NOBODY) for p in _watched(str(self.source), self.seconds, self.every, say)]
@@ -155,11 +157,11 @@ def _watched(spec: str, seconds: float, every: float, say: Callable[[str], None]
             if frame.pts_s - start >= seconds:
                 break
     except CameraLost as error:
-        raise DataError(f"--source {spec}: gave no picture: {error}") from error
+        raise DataError(f"--source {masked(spec)}: gave no picture: {error}") from error
     finally:
         source.close()
     if not kept:
-        raise DataError(f"--source {spec}: gave no picture before it ended")
+        raise DataError(f"--source {masked(spec)}: gave no picture before it ended")
     return kept
 
 

@@ -138,7 +138,7 @@ def _outcome(demo: Demo) -> int:
             _say(f"{notice.kind}: {notice.text}")
     if demo.tally.frames == 0 and demo.settings.seconds is not None:
         detail = demo.state()["source"]["detail"]
-        raise SourceError(f"--source {demo.settings.source}: no picture came in {demo.settings.seconds:g} s: {detail}")
+        raise SourceError(f"--source {demo.source_spec}: no picture came in {demo.settings.seconds:g} s: {detail}")
     figures = demo.stats()
     _say(
         f"{figures['frames_processed']} pictures, {figures['fps']:.1f} fps, {figures['dropped']} dropped, "

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
+from physadv.address import masked
 from physadv.cli import base
 from physadv.cli.terminal import say
 from physadv.errors import SettingsError
@@ -76,12 +77,12 @@ class Replay(Demo):
                 raise SettingsError(f"{name}: a recording shows what was seen then; use physadv live --source FILE")
         return super().control(**changes)
 
-    def switch_source(self, spec: str) -> None:
+    def switch_source(self, spec: str) -> str:
         """Raise: another source has no recorded boxes.
 
         Raises: SettingsError.
         """
-        raise SettingsError(f"source: a recording is being shown; use physadv live --source {spec}")
+        raise SettingsError(f"source: a recording is being shown; use physadv live --source {masked(spec)}")
 
     def take_source(self, source: Source) -> None:
         """Raise: another source has no recorded boxes.

@@ -1,23 +1,53 @@
-"""What is printed: names with control characters, or halves of them, are shown and not obeyed."""
+"""What is printed: names with control characters are shown and not obeyed, addresses without the secrets in them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from physadv.files import escaped
+from physadv.address import masked
+from physadv.files import escaped, printable
+
+# What this process was given, by what is shown of it instead; the longest first.
+_hidden: dict[str, str] = {}
 
 
 class Terminal(Console):
-    """A console that escapes control characters in the texts it is given."""
+    """A console that prints strings as `say` does."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as `Console.print` does."""
-        super().print(*(escaped(o) if isinstance(o, str) else o for o in objects), **options)
+        super().print(*(escaped(shown(o)) if isinstance(o, str) else o for o in objects), **options)
+
+
+def hide(words: Iterable[str]) -> None:
+    """Take the words of a command line or of a configuration: the secrets of addresses among them are not printed."""
+    for word in words:
+        value = word.partition("=")[2] if word.startswith("-") else word
+        # An address that was taken for a path has lost a slash.
+        for form in (value, str(Path(value))):
+            if masked(form) != form:
+                _hidden[form] = masked(form)
+    for form in sorted(_hidden, key=len, reverse=True):
+        _hidden[form] = _hidden.pop(form)
+
+
+def shown(text: str) -> str:
+    """Return a text in which what `hide` was given stands without its secrets, whoever made the text."""
+    for form, mask in _hidden.items():
+        text = text.replace(form, mask)
+    return text
+
+
+def complain(text: str, *, limit: int) -> None:
+    """Print what is wrong to stderr: one line of at most `limit` characters."""
+    print(printable(shown(text), limit=limit), file=sys.stderr)
 
 
 def say(text: str, *, error: bool = False) -> None:
     """Print a text at once, to stderr with `error`."""
-    print(escaped(text), file=sys.stderr if error else sys.stdout, flush=True)
+    print(escaped(shown(text)), file=sys.stderr if error else sys.stdout, flush=True)

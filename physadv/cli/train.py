@@ -21,6 +21,7 @@ import torch
 from pydantic import Field, ValidationError, field_validator
 from rich.console import Console
 
+from physadv.address import masked
 from physadv.attack.crops import Framing
 from physadv.attack.losses import Goal
 from physadv.attack.optimise import CHECKPOINT, Progress
@@ -491,7 +492,9 @@ class Command(base.Command):
         if ranks.rank == 0:
             # By its name: another one may be shipped by then.
             chosen = {"start": RANDOM if parent is None else parent.name} if self._start() == AUTO else {}
-            write_json(self.out / BEGUN, {**self._given(), **chosen})
+            # To go on, who was recorded is enough: the camera's password is not kept.
+            camera = {} if self.source is None else {"source": masked(self.source)}
+            write_json(self.out / BEGUN, {**self._given(), **chosen, **camera})
 
     @contextmanager
     def _events(self) -> Iterator[Callable[[Progress], None]]:

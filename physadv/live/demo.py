@@ -14,6 +14,7 @@ from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import Latest, SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SettingsError, SourceError
+from physadv.live.addresses import Addresses
 from physadv.live.errands import Errands, Progress
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.figures import Tally
@@ -81,9 +82,11 @@ class Demo:
         if settings.wear and settings.wear_size is not None:
             _check_size(self.wardrobe.get(self.wardrobe.first[0]))
         self.measure = Measure(settings.camera) if settings.camera is not None else None
-        self.notices = Notices()
+        self._addresses = Addresses()
+        self.notices = Notices(self._addresses.without_secrets)
         self.tally = Tally()
-        self.source_spec = source.name if source is not None else settings.source
+        # As it may be shown: the whole address is the settings' and `_addresses`' alone.
+        self.source_spec = source.name if source is not None else self._addresses.shown(settings.source)
         self.detector_spec = (settings.detector, settings.backend, settings.imgsz)
         self.error: BaseException | None = None
         self._loader = loader
@@ -118,7 +121,9 @@ class Demo:
         Raises: SourceError, WeightsError, BackendError, DefenceError, RecordingError.
         """
         source, detector = self._given
-        source = source or open_source(self.source_spec, self.settings.capture())
+        if source is None:
+            source = open_source(self.settings.source, self.settings.capture())
+            self._addresses.opened(self.settings.source)
         try:
             if detector is None:
                 name, backend, imgsz = self.detector_spec
@@ -192,9 +197,15 @@ class Demo:
             self._controls = new
             return new
 
-    def switch_source(self, spec: str) -> None:
-        """Open another source aside and change to it once it is open; a failure is a notice, the old one goes on."""
-        self._errands.run("source", f"opening {spec}", lambda _: (spec, self._first_seen(spec)))
+    def switch_source(self, spec: str) -> str:
+        """Open another source aside and change to it once it is open; a failure is a notice, the old one goes on.
+
+        spec: as `--source`, or as an address that was open before is shown. Return what is shown of it.
+        """
+        whole = self._addresses.whole(spec)
+        shown = self._addresses.shown(whole)
+        self._errands.run("source", f"opening {shown}", lambda _: (shown, self._first_seen(whole)))
+        return shown
 
     def _first_seen(self, spec: str) -> Feed:
         """Return an open feed that has given its first picture.
@@ -211,7 +222,9 @@ class Demo:
                 break
         if status[0] in (SourceState.CONNECTING, SourceState.BACKOFF, SourceState.ENDED):
             feed.close()
-            raise SourceError(f"{spec}: no picture came, so the source stays as it was: {status[1]}")
+            shown = self._addresses.shown(spec)
+            raise SourceError(f"{shown}: no picture came, so the source stays as it was: {status[1]}")
+        self._addresses.opened(spec)
         return feed
 
     def take_source(self, source: Source) -> None:
@@ -266,7 +279,11 @@ class Demo:
             source_state, detail = SourceState.ENDED, self._ended
         detector = vision.detector if vision is not None else None
         return {
-            "source": {"spec": self.source_spec, "state": str(source_state), "detail": detail},
+            "source": {
+                "spec": self.source_spec,
+                "state": str(source_state),
+                "detail": self._addresses.without_secrets(detail),
+            },
             "detector": {
                 "name": detector.name if detector else self.detector_spec[0],
                 "spec": self.detector_spec[0],
@@ -510,7 +527,10 @@ class Demo:
         detector = self._vision.detector
         worn = self._controls.wear
         return {
-            "settings": self.settings.model_dump(mode="json", exclude={"token", "viewer_token"}),
+            "settings": {
+                **self.settings.model_dump(mode="json", exclude={"token", "viewer_token"}),
+                "source": self._addresses.shown(self.settings.source),
+            },
             "controls": self._controls.model_dump(),
             "source": self.source_spec,
             "camera": self.measure.record() if self.measure is not None else None,

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -38,14 +39,16 @@ def _wording(text: str) -> str:
 class Notices:
     """The newest notices, oldest first. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[str], str] = str) -> None:
+        """shown: what each text goes through first."""
+        self._shown = shown
         self._lock = threading.Lock()
         self._all: deque[Notice] = deque(maxlen=KEEP)
         self._next = 1
 
     def add(self, level: Level, kind: str, text: str) -> None:
         """Say something; repeated words, whatever numbers are in them, extend the notice that is there."""
-        now = time.time()
+        now, text = time.time(), self._shown(text)
         with self._lock:
             for place, old in enumerate(self._all):
                 if old.kind == kind and now - old.last_s < SAME_S and _wording(old.text) == _wording(text):

@@ -73,8 +73,7 @@ def router(room: Room) -> APIRouter:
 
     @out.post("/source")
     def source(wanted: SourceWanted) -> dict[str, str]:
-        demo.switch_source(wanted.spec)
-        return {"opening": wanted.spec}
+        return {"opening": demo.switch_source(wanted.spec)}
 
     @out.post("/detector")
     def detector(wanted: DetectorWanted) -> dict[str, str]:
