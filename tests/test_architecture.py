@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent / "physadv"
 # A room imports only from rooms of lower rank, or from itself.
 RANKS = {
     "__init__": 0, "errors": 0, "types": 0, "files": 0,
-    "address": 1, "slot": 1, "settings": 1, "arrays": 1, "outputs": 1, "marks": 1,
-    "recording": 2, "record": 2, "patch": 2, "dataset": 2, "controls": 3, "lineage": 3,
+    "address": 1, "slot": 1, "arrays": 1, "outputs": 1, "marks": 1,
+    "settings": 2, "recording": 2, "record": 2, "patch": 2, "dataset": 2, "controls": 3, "lineage": 3,
     "camera": 3,
     "capture": 4, "detect": 4, "simulate": 4,
     "attack": 5, "defend": 5, "fabricate": 5,
