@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 
 from physadv.cli.replay import Replay
@@ -115,20 +114,6 @@ def test_what_time_cannot_know_is_said_below_the_picture(stand: Stand) -> None:
         """() => [...document.querySelectorAll(".pane")].every((pane) =>
           pane.getBoundingClientRect().bottom <= document.getElementById("aside").getBoundingClientRect().top)"""
     )
-
-
-def test_recording_from_the_page_gives_a_file_that_plays(stand: Stand) -> None:
-    page = stand.page
-    page.click("#record")
-    eventually(page, "() => document.getElementById('record').getAttribute('aria-pressed') === 'true'")
-    until(lambda: stand.demo.state()["recording"]["written"] > 15)
-    page.click("#record")
-    page.wait_for_selector("#recordings a", timeout=5000)
-    with page.expect_download() as download:
-        page.click("#recordings a")
-    with av.open(str(download.value.path())) as container:
-        count = sum(1 for _ in container.decode(video=0))
-    assert count > 15
 
 
 def test_the_visitors_camera_is_shown(stand: Stand) -> None:

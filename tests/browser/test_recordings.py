@@ -1,5 +1,6 @@
-"""Recordings on the page: every file of each, in every tab."""
+"""Recordings on the page: every file of each, in every tab; one that fails is said."""
 
+import av
 import pytest
 
 from tests.browser.stand import Stand, eventually
@@ -17,7 +18,8 @@ def test_all_files_of_a_recording_are_offered_in_both_tabs(stand: Stand) -> None
     for tab in (page, other):
         eventually(tab, "() => document.getElementById('record-clean').disabled")
         assert tab.is_checked("#record-clean")
-    until(lambda: stand.demo.state()["recording"]["written"] > 5)
+    eventually(other, "() => document.getElementById('recording-now').textContent.startsWith('Recording demo-')")
+    until(lambda: stand.demo.state()["recording"]["written"] > 15)
     other.click("#record")
     for tab in (page, other):
         eventually(tab, f"() => ({LINKS})() === 'video,untouched video,data'", timeout=5)
@@ -26,5 +28,9 @@ def test_all_files_of_a_recording_are_offered_in_both_tabs(stand: Stand) -> None
     with page.expect_download() as download:
         page.click("#recordings a:has-text('untouched')")
     assert download.value.suggested_filename.endswith(".clean.mp4")
+    with page.expect_download() as download:
+        page.click("#recordings a:has-text('video')")
+    with av.open(str(download.value.path())) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 15
     later = stand.open()
     eventually(later, "() => document.getElementById('recordings-count').textContent === '1'")

@@ -24,10 +24,14 @@ const recordings = viewer ? null : new Recordings();
 const replay = new ReplayBar();
 const world = new SimulatedWorld();
 const MARK_STAYS_MS = 1500;
+// Sources that have a button of their own: what they are called is nothing to type.
+const NAMELESS = /^(sample|auto|browser.*|\d+)$/;
 let state = first;
 let lastNotice = -1;
 // What cannot be known of the frame shown, by a defence.
 let unknown = "";
+// The address that is open, as the server shows it.
+let address = null;
 // What was worn and switched on in the frame before; null: none was shown yet.
 let before = null;
 
@@ -200,10 +204,18 @@ function showSource(source) {
   else if (waiting) veil("No camera yet", "The demo shows the camera of whoever gives it theirs.");
   else veil(source.state, source.detail);
   offerCamera(source, live);
+  showAddress(source.spec);
   for (const button of byId("sources").children) {
     const own = button.dataset.spec === source.spec || (button.id === "own-camera" && camera.on);
     button.setAttribute("aria-pressed", String(own));
   }
+}
+
+/** Keep the field at the address that is open, unless the visitor is typing another. */
+function showAddress(spec) {
+  if (spec === address) return;
+  address = spec;
+  if (document.activeElement !== byId("source")) byId("source").value = NAMELESS.test(spec) ? "" : spec;
 }
 
 /** Offer this device's camera on the image: small in its corner beside the sample, large where no frame comes. */
@@ -317,8 +329,14 @@ byId("sources").append(
 byId("no-camera").hidden = BrowserCamera.possible;
 if (BrowserCamera.possible) byId("sources").append(el("button", { type: "button", id: "own-camera", onclick: ownCamera }, "my camera"));
 for (const id of ["camera-here", "veil-camera"]) byId(id).addEventListener("click", ownCamera);
-byId("source-open").addEventListener("click", () => openSource(byId("source").value.trim()));
-byId("source").addEventListener("keydown", (event) => { if (event.key === "Enter") openSource(byId("source").value.trim()); });
+byId("source-open").addEventListener("click", openTyped);
+byId("source").addEventListener("keydown", (event) => { if (event.key === "Enter") openTyped(); });
+
+/** Open what was typed. The field then shows it as the server does, without a password; it opens the same camera again. */
+async function openTyped() {
+  const answer = await openSource(byId("source").value.trim());
+  if (answer) byId("source").value = answer.opening;
+}
 
 async function ownCamera() {
   if (camera.on) { openSource("sample"); return; }
@@ -404,7 +422,7 @@ document.addEventListener("keydown", (event) => {
 changes.heard(first.controls);
 byId("detector").value = first.detector.spec;
 byId("imgsz").value = String(first.detector.imgsz);
-byId("source").value = ["sample", "browser", "auto"].includes(first.source.spec) ? "" : first.source.spec;
+showAddress(first.source.spec);
 const stream = new Stream({
   onPicture,
   onState,
