@@ -116,19 +116,6 @@ def test_what_time_cannot_know_is_said_below_the_picture(stand: Stand) -> None:
     )
 
 
-def test_the_visitors_camera_is_shown(stand: Stand) -> None:
-    stand.page.click("#own-camera")
-    until(lambda: stand.demo.source_spec == "browser camera" and stand.demo.latest is not None)
-    until(lambda: stand.demo.latest is not None and stand.demo.latest.frame.size[0] >= 640, 8)
-    looks = set()
-    for _ in range(6):
-        looks.add(stand.page.evaluate(LOOK, "main"))
-        time.sleep(0.15)
-    assert len(looks) >= 3
-    assert stand.demo.state()["source"]["state"] == "live"
-    assert stand.page.get_attribute("#own-camera", "aria-pressed") == "true"
-
-
 def test_a_recordings_page_says_why_it_takes_no_camera(browser: Any, tmp_path: Path) -> None:
     record_some(tmp_path / "v.mp4", 10)
     demo = Replay(Session(tmp_path / "v.mp4"), loop=0)
