@@ -17,6 +17,7 @@ from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.terminal import Terminal, say
+from physadv.cli.trusting import Trust, trust_detectors
 from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -34,7 +35,7 @@ class Command(BaseCommand):
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "print and place": ("distance", "size", "person_height", "wanted"),
         "camera": ("fov", "resolution", "camera", "imgsz"),
-        "measuring a size curve": ("measure", "images", "labels", "detector"),
+        "measuring a size curve": ("measure", "images", "labels", "detector", "trust"),
     }
     examples: ClassVar[tuple[str, ...]] = ("physadv advise chest-v3 --distance 2m --size 40cm --resolution 1280x720",)
 
@@ -63,6 +64,7 @@ class Command(BaseCommand):
         default=None, description="their YOLO label files, where they are not beside the pictures"
     )
     detector: str = Field(default=DEFAULT_DETECTOR, description="pose model that is measured against")
+    trust: Trust = False
 
     def run(self) -> int:
         """Measure if asked to, then advise.
@@ -128,6 +130,7 @@ class Command(BaseCommand):
         patch = with_record(patch, path)
         skipped: list[str] = []
         pictures = held_out(labelled_pictures(self.images, self.labels), patch)
+        trust_detectors([self.detector], self.trust, "physadv advise")
         found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
         with Progress(transient=True) as bar:
             task = bar.add_task("people", total=1.0)

@@ -284,7 +284,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     if bad is not None:
         raise SettingsError(f"--config: {path}: {bad}: expected text without a NUL character")
     hide(value for value in values.values() if isinstance(value, str))
-    return {str(name).replace("-", "_"): value for name, value in values.items()}
+    named = {str(name).replace("-", "_"): value for name, value in values.items()}
+    if named.get("trust"):
+        raise SettingsError(
+            f"--trust: expected on the command line alone, got it in {path}, which others may have written"
+        )
+    return named
 
 
 def _positional(command: type[Command]) -> set[str]:

@@ -23,6 +23,7 @@ from physadv.cli.scoreboard import show_cells, show_video
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
 from physadv.cli.terminal import Terminal
+from physadv.cli.trusting import Trust, trust_detectors
 from physadv.dataset import split_pictures
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
@@ -67,7 +68,7 @@ class Command(BaseCommand):
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "data": ("images", "video", "labels", "every", "held_out", "min_area"),
-        "run": ("out", "overwrite", "detector", "imgsz", "conf", "grid", "resamples", "seed", "device"),
+        "run": ("out", "overwrite", "detector", "trust", "imgsz", "conf", "grid", "resamples", "seed", "device"),
         "how patterns are worn": ("scale", "rule", "at"),
         "defences": ("defend", "clean_video", "certify"),
         "adaptive attacks": ("adaptive", "restarts", "attack_steps", "attack_views", "score_share"),
@@ -105,6 +106,7 @@ class Command(BaseCommand):
         "for T-shirts",
     )
     detector: str = Field(default=DEFAULT_DETECTOR, description="detectors by name or path, separated by commas")
+    trust: Trust = False
     imgsz: int = imgsz_field(640)
     min_area: float = Field(default=0.02, description=FIELDS["min_area"].description)
     grid: Literal["none", "robust"] = Field(default="none", description="robust: 16 conditions more, fixed and seeded")
@@ -371,6 +373,7 @@ class Command(BaseCommand):
         if not names:
             raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
         _called(names)
+        trust_detectors(names, self.trust, "physadv evaluate")
         fields = ("rule", "min_area", "conf", "resamples", "seed", "device")
         values = {name: getattr(self, name) for name in fields}
         values["imgsz"] = rounded_side(self.imgsz, "physadv evaluate")

@@ -13,6 +13,7 @@ from physadv.capture.latest import SourceState
 from physadv.cli import base
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.terminal import say
+from physadv.cli.trusting import Trust, trust_detectors
 from physadv.errors import SettingsError, SourceError
 from physadv.fabricate.units import length_in
 from physadv.files import write_json
@@ -28,7 +29,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "source": ("source", "camera", "seconds", "frames", "loop", "realtime"),
-        "detector": ("detector", "conf", "imgsz", "backend"),
+        "detector": ("detector", "trust", "conf", "imgsz", "backend"),
         "wear": ("wear", "wear_size", "wear_from"),
         "defend": ("defend", "compare", "defence_limit"),
         "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
@@ -42,6 +43,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
     )
 
     imgsz: int = imgsz_field(640)
+    trust: Trust = False
 
     _apart = field_validator("wear")(base.each_apart)
     _lengths = field_validator("wear_size", mode="before")(length_in("cm"))
@@ -55,6 +57,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
         values = {name: getattr(self, name) for name in LiveSettings.model_fields}
         settings = LiveSettings(**{**values, "imgsz": rounded_side(self.imgsz, "physadv live")})
         _check(settings)
+        trust_detectors([settings.detector], self.trust, "physadv live")
         demo = Demo(settings)
         server = (
             PageServer(

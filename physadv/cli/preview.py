@@ -16,6 +16,7 @@ from physadv.attack.run import labelling, labels_cache
 from physadv.attack.settings import TrainSettings
 from physadv.cli import base
 from physadv.cli.terminal import say
+from physadv.cli.trusting import Trust, trust_detectors
 from physadv.detect import load_gradient_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.marks import LEGEND
@@ -29,7 +30,7 @@ class Command(base.Command):
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "data": ("images", "labels"),
         "views": ("framing", "strength", "columns", "rows", "view_size", "seed"),
-        "result": ("out", "overwrite", "detector"),
+        "result": ("out", "overwrite", "detector", "trust"),
     }
     examples: ClassVar[tuple[str, ...]] = ("physadv preview chest-v3 --images photos --out preview.png",)
 
@@ -53,6 +54,7 @@ class Command(base.Command):
     view_size: int = Field(224, ge=64, le=640, multiple_of=32, description="side of a view in pixels")
     seed: int = Field(0, ge=0, lt=2**31, description="chooses views and draws; the same again gives the same sheet")
     detector: str = Field(DEFAULT_DETECTOR, description="model whose confidences are written in, by name or path")
+    trust: Trust = False
 
     _apart = field_validator("images")(base.each_apart)
 
@@ -63,6 +65,7 @@ class Command(base.Command):
         """
         base.checked_png("--out", self.out)
         base.check_writable("--out", self.out, overwrite=self.overwrite)
+        trust_detectors([self.detector], self.trust, "physadv preview")
         patch = load_patch(self.patch)
         found = gather(
             self.images,

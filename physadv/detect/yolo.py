@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import logging
 import os
@@ -18,25 +19,27 @@ os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_VERBOSE", "false")
 
 from ultralytics.models import YOLO
-from ultralytics.nn.modules.head import Detect, Pose26, WorldDetect, YOLOEDetect
+from ultralytics.nn.modules.head import OBB, Detect, Pose26, Segment, WorldDetect, YOLOEDetect
 from ultralytics.utils import LOGGER
 from ultralytics.utils.downloads import attempt_download_asset
 
 from physadv.detect.attacked import joined
 from physadv.detect.head import KEYPOINTS, HeadSpec, decode_boxes, decode_keypoints
-from physadv.detect.weights import Weights
+from physadv.detect.restricted import read_network, unreadable
+from physadv.detect.weights import Weights, is_trusted
 from physadv.errors import WeightsError
 from physadv.types import Candidates
 
 Raw = dict[str, torch.Tensor]
+# Of the coarsest level, with room beyond P7's 128.
+LARGEST_STRIDE = 256
 
 
 def download(target: Path) -> None:
-    """Fetch an official ultralytics model to `target`.
+    """Fetch an official ultralytics model to `target`, whose folder is there.
 
     Raises: WeightsError if there is no such model or no network.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     level = LOGGER.level
     LOGGER.setLevel(logging.CRITICAL)
     try:
@@ -143,22 +146,72 @@ class BytesNet(nn.Module):
 def load_net(weights: Weights, *, fuse: bool = True, both_heads: bool = False) -> PersonNet:
     """Return the frozen network in eval mode, float32, on the CPU.
 
-    fuse: fold batch norm into convolutions. both_heads: keep the head of end-to-end families that inference does not use,
-    for an attack through both; ultralytics' own fusing deletes it.
+    The file's own code is not run unless `trust` was called for it. fuse: fold batch norm into convolutions. both_heads:
+    keep the head of end-to-end families that inference does not use, for an attack through both; ultralytics' own fusing
+    deletes it.
 
-    Raises: WeightsError if the file is no ultralytics detection or pose model, or has no class "person".
+    Raises: WeightsError if the file is no ultralytics detection or pose model of RGB images, has no class "person", would
+    run code, or is damaged.
+    """
+    model = _trusted_network(weights.path) if is_trusted(weights) else read_network(weights.path)
+    try:
+        _check_kind(model)
+        net = person_net(model, name=weights.name, fuse=fuse, both_heads=both_heads)
+        _check_runs(net)
+    except WeightsError as error:
+        raise WeightsError(f"{weights.path}: {error}") from error
+    except Exception as error:  # a damaged network fails in ways that no list covers
+        raise WeightsError(f"{weights.path}: {unreadable(error)}") from error
+    return net
+
+
+def _trusted_network(path: Path) -> nn.Module:
+    """Return the network of a file whose code may run.
+
+    Raises: WeightsError if it cannot be loaded.
     """
     try:
-        yolo = YOLO(str(weights.path))
-        model = cast(Any, yolo.model)
-        head = model.model[-1]
+        return cast(nn.Module, YOLO(str(path)).model)
     except Exception as error:  # unpickling a foreign file fails in ways that no list covers
-        raise WeightsError(f"{weights.path}: not an ultralytics model that can be loaded: {_short(error)}") from error
-    if not isinstance(head, Detect) or yolo.task not in ("detect", "pose"):
-        raise WeightsError(f"{weights.path}: expected a detection or pose model, got task {yolo.task!r}")
+        raise WeightsError(f"{path}: {unreadable(error)}") from error
+
+
+def _check_kind(model: Any) -> None:
+    """Do nothing for a detection or pose model of RGB images.
+
+    Raises: WeightsError for any other.
+    """
+    head = model.model[-1]
     if isinstance(head, WorldDetect | YOLOEDetect):
-        raise WeightsError(f"{weights.path}: open-vocabulary models are not supported; name a YOLOv8 to YOLO26 model")
-    return person_net(model, name=weights.name, fuse=fuse, both_heads=both_heads)
+        raise WeightsError("open-vocabulary models are not supported; name a YOLOv8 to YOLO26 model")
+    if not isinstance(head, Detect) or isinstance(head, Segment | OBB):
+        raise WeightsError(f"expected a detection or pose model, got one whose head is {type(head).__name__}")
+    channels = next(m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+    if channels != 3:
+        raise WeightsError(
+            f"the model expects images of {channels} channel{'s' * (channels > 1)}; only RGB models serve"
+        )
+    if not all(0 < stride <= LARGEST_STRIDE for stride in head.stride.tolist()):
+        raise WeightsError(f"expected strides up to {LARGEST_STRIDE} pixels, got {head.stride.tolist()}")
+
+
+@torch.inference_mode()
+def _check_runs(net: PersonNet) -> None:
+    """Do nothing if the network answers a small image as its head promises.
+
+    Raises: WeightsError for answers of another shape, or that are no numbers. Whatever a damaged network raises.
+    """
+    height, width = net.spec.stride * 2, net.spec.stride * 3
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    cells = sum((height // s) * (width // s) for s in net.spec.strides)
+    want = [(1, cells), (1, 4 * net.spec.reg_max, cells), (1, KEYPOINTS * 3, cells)]
+    for raw in net.heads(image).values():
+        answer = [raw["scores"][:, net.person], raw["boxes"], *([raw["kpts"]] if net.spec.keypoints else [])]
+        shapes = [tuple(part.shape) for part in answer]
+        if shapes != want[: len(shapes)]:
+            raise WeightsError(f"expected answers of shape {want[: len(shapes)]}, got {shapes}; the file is damaged")
+        if not all(part.isfinite().all() for part in answer):
+            raise WeightsError("the network answers NaN or infinity; the file is damaged, or training diverged")
 
 
 def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bool = False) -> PersonNet:
@@ -166,13 +219,11 @@ def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bo
 
     Raises: WeightsError if it has no class "person".
     """
-    names = cast("dict[int, str]", model.names)
-    person = next((int(i) for i, label in names.items() if str(label).lower() == "person"), None)
-    if person is None:
-        some = ", ".join(list(names.values())[:5])
-        raise WeightsError(f"{name}: the model has no class 'person' (it has {len(names)}: {some}, ...)")
+    person = person_class(getattr(model, "names", None))
     yolo = cast(Any, model).float().eval()
     head = yolo.model[-1]
+    if person >= head.nc:
+        raise WeightsError(f"the class 'person' has number {person}, but the model knows {head.nc} classes alone")
     # The head that end-to-end families are built around, whatever default the installed ultralytics has for them.
     head.end2end = getattr(head, "one2one_cv2", None) is not None
     if fuse:
@@ -184,6 +235,29 @@ def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bo
     out = PersonNet(yolo, person, name=name)
     out.requires_grad_(False)
     return out.eval()
+
+
+def person_class(names: object) -> int:
+    """Return the number of the class "person", by whatever ultralytics takes for names: list, dict, or either as text.
+
+    Capitals and blanks around a name do not count, keys may be text ("0").
+
+    Raises: WeightsError if there is none, or no names.
+    """
+    if isinstance(names, str):
+        try:
+            # The metadata of exported models.
+            names = ast.literal_eval(names)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            names = [names]
+    table = names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list | tuple) else {}
+    if not table:
+        raise WeightsError("the model says no names of its classes, so which one is 'person' is not known")
+    for key, label in table.items():
+        if str(label).strip().lower() == "person" and str(key).strip().isdecimal():
+            return int(key)
+    some = ", ".join(str(label)[:20] for label in list(table.values())[:5])
+    raise WeightsError(f"the model has no class 'person' (it has {len(table)}: {some}{', ...' * (len(table) > 5)})")
 
 
 class YoloGradient:
@@ -254,9 +328,3 @@ def _spec(head: Any) -> HeadSpec:
         end2end=bool(head.end2end),
         keypoints=kind if pose else None,
     )
-
-
-def _short(error: BaseException) -> str:
-    """Return the first sentence of a foreign error, which may run over many lines."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}..."
