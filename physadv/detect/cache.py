@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,51 +18,68 @@ import torch
 
 from physadv import __version__
 from physadv.detect.head import HeadSpec
-from physadv.detect.weights import Weights, cache_dir
+from physadv.detect.weights import PART, Weights, cache_dir, clear_left_behind
 from physadv.detect.yolo import BytesNet, load_net
 from physadv.errors import BackendError
 
 Progress = Callable[[str], None]
 MODEL_FILE = "model.onnx"
-SPEC_FILE = "head.json"
+RECORD = "export.json"
+# torch's exporter keeps its state for the whole process: of two at once one would fail.
+_EXPORTING = threading.Lock()
 # 17 has every operator these networks use, and both backends have known it for years.
 OPSET = 17
 
 
-def exported(weights: Weights, *, backend: str, progress: Progress | None) -> tuple[Path, HeadSpec]:
-    """Return the ONNX file of a network and what its head is, exporting now if the cache does not hold it.
+def exported(weights: Weights, *, backend: str, progress: Progress | None) -> tuple[bytes, HeadSpec]:
+    """Return a network as ONNX and what its head is, exporting now if the cache does not hold it as it was written.
 
     Batch, height and width are left open. The cache is keyed by the weights' hash and the versions that can change the
-    export; a folder appears whole or not at all, and if two processes export at once the first to end is kept.
+    export; a folder appears whole or not at all, and if two processes export at once the first to end is kept. What is
+    returned is what was checked: an export that was altered or cut off since is made again.
 
     Raises: BackendError if the model cannot be exported or the cache cannot be written. WeightsError if the weights
     cannot be loaded.
     """
     key = f"opset{OPSET}-torch{torch.__version__.split('+')[0]}-physadv{__version__}"
     folder = cache_dir() / "exports" / f"{weights.name}-{weights.sha256[:16]}-{key}"
-    spec = _read_spec(folder)
-    if spec is not None:
-        return folder / MODEL_FILE, spec
-    if progress is not None:
-        progress(f"exporting {weights.name} for {backend}: some seconds, once")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{weights.sha256[:16]}."))
+    with _EXPORTING:
+        kept = _read(folder)
+        if kept is not None:
+            return kept
+        if progress is not None:
+            again = " again, as the one kept is damaged" if folder.exists() else ""
+            progress(f"exporting {weights.name} for {backend}{again}: some seconds, once")
         try:
-            spec = _export(weights, part / MODEL_FILE)
-            (part / SPEC_FILE).write_text(json.dumps(asdict(spec)), encoding="utf-8")
-            part.chmod(0o755)
-            _rename(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        raise BackendError(
-            f"{folder}: the exported network cannot be written: {error.strerror or error}; free space there, set "
-            "PHYSADV_CACHE to another folder, or use --backend torch"
-        ) from error
+            made = _made(weights, folder)
+        except OSError as error:
+            raise BackendError(
+                f"{folder}: the exported network cannot be written: {error.strerror or error}; free space there, set "
+                "PHYSADV_CACHE to another folder, or use --backend torch"
+            ) from error
     if progress is not None:
         progress(f"exported {weights.name} for {backend}")
-    return folder / MODEL_FILE, spec
+    return made
+
+
+def _made(weights: Weights, folder: Path) -> tuple[bytes, HeadSpec]:
+    """Return an export, written to `folder` as well.
+
+    Raises: BackendError if the model cannot be exported. WeightsError if it cannot be loaded. OSError.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clear_left_behind(folder.parent)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PART))
+    try:
+        spec = _export(weights, part / MODEL_FILE)
+        model = (part / MODEL_FILE).read_bytes()
+        record = {"spec": asdict(spec), "sha256": _digest(model, spec)}
+        (part / RECORD).write_text(json.dumps(record), encoding="utf-8")
+        part.chmod(0o755)
+        _rename(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return model, spec
 
 
 def _export(weights: Weights, path: Path) -> HeadSpec:
@@ -87,25 +106,33 @@ def _export(weights: Weights, path: Path) -> HeadSpec:
 
 
 def _rename(part: Path, folder: Path) -> None:
-    if _read_spec(folder) is None:
+    if _read(folder) is None:
         # A folder that cannot be read is a damaged export.
         shutil.rmtree(folder, ignore_errors=True)
     try:
         part.replace(folder)
     except OSError:
         # Another process was first: its export is as good as ours.
-        if _read_spec(folder) is None:
+        if _read(folder) is None:
             raise
 
 
-def _read_spec(folder: Path) -> HeadSpec | None:
+def _read(folder: Path) -> tuple[bytes, HeadSpec] | None:
+    """Return an export, or None if it is not there or not as it was written. Hashing takes 1 ms for each megabyte."""
     try:
-        if (folder / MODEL_FILE).stat().st_size == 0:
-            return None
-        value = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
-        return HeadSpec(**{**value, "strides": tuple(value["strides"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        spec = HeadSpec(**{**record["spec"], "strides": tuple(record["spec"]["strides"])})
+        model = (folder / MODEL_FILE).read_bytes()
+        return (model, spec) if record["sha256"] == _digest(model, spec) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _digest(model: bytes, spec: HeadSpec) -> str:
+    """Return the SHA-256 of an export: its network and what is said of its head."""
+    digest = hashlib.sha256(model)
+    digest.update(json.dumps(asdict(spec), sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -27,16 +27,16 @@ class OnnxDetector(NetworkDetector):
         iou_above: float = 0.7,
         progress: Progress | None = None,
     ) -> None:
-        path, spec = exported(weights, backend=self.backend, progress=progress)
+        model, spec = exported(weights, backend=self.backend, progress=progress)
         super().__init__(weights, spec, precision="fp32", imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # Threads that spin between frames would take the second core from decoding and drawing.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has its own unexported error types
-            raise BackendError(f"{path.parent}: the exported network cannot be read; delete this folder") from error
+            raise BackendError(f"{weights.name}: onnxruntime cannot read its export; use --backend torch") from error
         self._input = self._session.get_inputs()[0].name
 
     def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:

@@ -38,7 +38,7 @@ class OpenVinoDetector(NetworkDetector):
         iou_above: float = 0.7,
         progress: Progress | None = None,
     ) -> None:
-        path, spec = exported(weights, backend=self.backend, progress=progress)
+        model, spec = exported(weights, backend=self.backend, progress=progress)
         super().__init__(weights, spec, precision=precision, imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
         self._core = openvino.Core()
         self._hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -47,9 +47,9 @@ class OpenVinoDetector(NetworkDetector):
         if precision in TYPES:
             self._hints["INFERENCE_PRECISION_HINT"] = TYPES[precision]
         try:
-            self._model = self._core.read_model(path)
+            self._model = self._core.read_model(model)
         except RuntimeError as error:
-            raise BackendError(f"{path.parent}: the exported network cannot be read; delete this folder") from error
+            raise BackendError(f"{weights.name}: openvino cannot read its export; use --backend torch") from error
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self.precision = self._compiled_precision()
 
