@@ -1,4 +1,4 @@
-"""Pictures in and out: bounded decoding, RGB order, upright, 8 bit; and the step between arrays and tensors."""
+"""Images in and out: bounded decoding, sRGB, RGB order, upright, 8 bit; and the step between arrays and tensors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from physadv.decoding import decode, size_of
 from physadv.errors import DataError, PhysadvError
 from physadv.files import atomic_write
 from physadv.types import Float32Array, UInt8Array
@@ -22,98 +23,92 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 # Signature and IHDR, which must come first.
 PNG_HEADER = 33
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+# No camera's file is larger; a film or archive with an image's name is.
+MAX_BYTES = 512 * 2**20
+KINDS = ("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "bmp", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm")
+PICTURE_SUFFIXES = frozenset(f".{kind}" for kind in (*KINDS, "heic", "heif", "hif", "avif"))
 
 
-def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError) -> UInt8Array:
-    """Return a picture as (h, w, 3) uint8 RGB, turned upright by its EXIF tag, transparency dropped.
+def read_picture(
+    path: Path, *, max_pixels: int = MAX_PIXELS, upright: bool = True, error: type[PhysadvError] = DataError
+) -> UInt8Array:
+    """Return an image as (h, w, 3) uint8 RGB in sRGB, its embedded colour profile applied, transparency dropped.
 
-    Raises: `error` (DataError unless told otherwise) if the file is missing, empty, not a picture, or larger than
-    `max_pixels`; the size is read from the header, before decoding.
+    The kind is known by the content, not by the name. upright: turned as its EXIF tag says; otherwise as the sensor gave
+    it, which is what calibrations are about.
+
+    Raises: `error` (DataError unless told otherwise) if the file is missing, empty, no image, damaged, cut off, or larger
+    than `max_pixels`; the size is read from the header, before decoding.
     """
-    return decode_picture(_bytes_of(path, error), name=str(path), max_pixels=max_pixels, error=error)
+    return decode_picture(bytes_of(path, error), name=str(path), max_pixels=max_pixels, upright=upright, error=error)
 
 
 def read_picture_rgba(path: Path, *, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError) -> UInt8Array:
-    """Return a picture as (h, w, 4) uint8 RGBA, as `decode_picture_rgba` does.
+    """Return an image as (h, w, 4) uint8 RGBA, as `decode_picture_rgba` does.
 
     Raises: `error` for what `read_picture` refuses.
     """
-    return decode_picture_rgba(_bytes_of(path, error), name=str(path), max_pixels=max_pixels, error=error)
+    return decode_picture_rgba(bytes_of(path, error), name=str(path), max_pixels=max_pixels, error=error)
 
 
 def decode_picture(
-    data: bytes, *, name: str, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError
+    data: bytes,
+    *,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    upright: bool = True,
+    error: type[PhysadvError] = DataError,
 ) -> UInt8Array:
     """Return encoded bytes as (h, w, 3) uint8 RGB, as `read_picture` does.
 
     Raises: `error`, naming `name`.
     """
-    return np.ascontiguousarray(_decode(data, cv2.IMREAD_COLOR_RGB, name, max_pixels, error))
+    return _decode(data, name, error, alpha=False, upright=upright, max_pixels=max_pixels)
 
 
 def decode_picture_rgba(
     data: bytes, *, name: str, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError
 ) -> UInt8Array:
-    """Return encoded bytes as (h, w, 4) uint8 RGBA; alpha is 255 where the file has none, which is then turned upright.
+    """Return encoded bytes as (h, w, 4) uint8 RGBA, upright and in sRGB; alpha is 255 where the file has none.
 
     Raises: `error`, naming `name`.
     """
-    picture = _decode(data, cv2.IMREAD_UNCHANGED, name, max_pixels, error)
-    if picture.ndim == 2 or picture.shape[2] == 3:
-        # Unchanged also means as it lies in the file: photographs are turned by their EXIF tag only if told otherwise.
-        picture = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH, name, max_pixels, error)
-    if picture.dtype == np.uint16:
-        picture = (picture // 257).astype(np.uint8)
-    if picture.dtype != np.uint8:
-        raise error(f"{name}: expected 8 or 16 bits a channel, got {picture.dtype}")
-    if picture.ndim == 2:
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGBA)  # type: ignore[return-value]
-    code = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
-    return cv2.cvtColor(picture, code)  # type: ignore[return-value]
+    return _decode(data, name, error, alpha=True, upright=True, max_pixels=max_pixels)
 
 
-def _bytes_of(path: Path, error: type[PhysadvError]) -> bytes:
+def bytes_of(path: Path, error: type[PhysadvError], *, most: int = MAX_BYTES) -> bytes:
+    """Return what is in a regular file.
+
+    Raises: `error` if it cannot be read, is a device or pipe, or has more than `most` bytes.
+    """
     try:
+        if path.exists() and not path.is_file():
+            raise error(f"{path}: expected a file, got a {'folder' if path.is_dir() else 'device or pipe'}")
+        size = path.stat().st_size
+        if size > most:
+            raise error(f"{path}: {size:,} bytes is more than the {most:,} that are read")
         return path.read_bytes()
-    except OSError as cause:
-        raise error(f"{path}: cannot be read: {cause.strerror}") from cause
+    except (OSError, ValueError) as cause:
+        raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}") from cause
 
 
-def _decode(data: bytes, flags: int, name: str, max_pixels: int, error: type[PhysadvError]) -> UInt8Array:
-    if not data:
-        raise error(f"{name}: the file is empty (0 bytes); expected a picture")
-    size = picture_size(data)
-    if size is not None and size[0] * size[1] > max_pixels:
-        raise error(f"{name}: {size[0]} x {size[1]} pixels is more than the {max_pixels:,} allowed; make it smaller")
+def _decode(
+    data: bytes, name: str, error: type[PhysadvError], *, alpha: bool, upright: bool, max_pixels: int
+) -> UInt8Array:
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as cause:
-        raise error(f"{name}: cannot be decoded as a picture") from cause
-    if picture is None:
-        raise error(f"{name}: not a picture that can be decoded (damaged, cut off or of another kind)")
-    if picture.shape[0] * picture.shape[1] > max_pixels:
-        raise error(f"{name}: {picture.shape[1]} x {picture.shape[0]} pixels is more than the {max_pixels:,} allowed")
-    return picture  # type: ignore[return-value]
+        return decode(data, alpha=alpha, upright=upright, max_pixels=max_pixels)
+    except ValueError as cause:
+        raise error(f"{name}: {cause}") from cause
+    except MemoryError as cause:
+        raise error(f"{name}: there is too little memory to decode it; make it smaller") from cause
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height) from a PNG or JPEG header without decoding, or None for other formats."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return width, height
-    if data[:2] != b"\xff\xd8":
+    """Return (width, height) of an encoded image, as it is stored, from its header; None if it is none."""
+    try:
+        return size_of(data)
+    except ValueError:
         return None
-    at = 2
-    while at + 9 < len(data):
-        if data[at] != 0xFF:
-            return None
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return width, height
-        at += 2 + length
-    return None
 
 
 def pixels_sha256(pixels: UInt8Array) -> str:

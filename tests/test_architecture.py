@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent / "physadv"
 # A room imports only from rooms of lower rank, or from itself.
 RANKS = {
     "__init__": 0, "errors": 0, "types": 0, "files": 0,
+    "colour_profiles": 0.3, "decoding": 0.6,
     "address": 1, "slot": 1, "arrays": 1, "outputs": 1, "marks": 1,
     "settings": 2, "recording": 2, "record": 2, "patch": 2, "dataset": 2, "controls": 3, "lineage": 3,
     "camera": 3,
