@@ -16,7 +16,8 @@ from physadv.errors import TrainingError
 from physadv.files import atomic_write
 from physadv.settings import Settings, one_line
 
-SCHEMA = 1
+# 2: prints are no larger than their wearers, so that a run begun before would go on with other views.
+SCHEMA = 2
 # Of a run's identity, what changes its last bits alone: a run goes on with others, and says so.
 TOLERATED = ("threads", "processes")
 # What reading a file that is damaged anywhere may raise: nesting without end recurses.
@@ -39,7 +40,7 @@ class Scored(Settings):
 class Saved(Settings):
     """What a checkpoint says besides its tensors."""
 
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     identity: dict[str, JsonValue]
     step: int = Field(ge=0, strict=True)
     age: int = Field(ge=0, strict=True)
@@ -206,7 +207,10 @@ def _read(path: Path) -> Saved:
         with safe_open(path, framework="pt") as stream:
             plain = json.loads(stream.metadata()["physadv"])
         if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
-            raise TrainingError(f"{path}: expected checkpoint schema {SCHEMA}, got {_short(plain.get('schema'))}")
+            raise TrainingError(
+                f"{path}: expected checkpoint schema {SCHEMA}, got {_short(plain.get('schema'))}: another version made it, "
+                "which places prints otherwise; go on with that version, or begin anew with another --out"
+            )
         return Saved.model_validate(plain)
     except ValidationError as error:
         raise _damaged(path, one_line(error)) from error

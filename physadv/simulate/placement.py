@@ -26,6 +26,10 @@ SLEEVE_CM = (12.0, 20.0)
 VISIBLE = 0.5
 # Centre of a chest print below the line of the shoulders, in centimetres.
 CHEST_DROP_CM = 17.0
+# So much of the body below the shoulders must be in the box: less of a print would be a strip along the picture's rim.
+CHEST_SEEN_CM = 12.0
+# Standing people are about 2.5 times as high as wide; a squarer box shows somebody cut off.
+CUT_OFF = 1.7
 UNIT: Float32Array = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
 # A T-shirt front in centimetres from the midpoint of the shoulders: neck to hip, a little wider than the joints.
 FRONT_CM = (46.0, 61.0)
@@ -45,7 +49,47 @@ def square_quads(xyxy: Float32Array, side: Float32Array, at: float, *, aspect: f
     aspect: width over height of prints that are no squares; their area stays `side` squared.
     """
     centre = np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 1] + at * (xyxy[:, 3] - xyxy[:, 1])], 1)
-    return (centre[:, None] + UNIT * _shape(aspect) * side[:, None, None] / 2).astype(np.float32)
+    quads = (centre[:, None] + UNIT * _shape(aspect) * side[:, None, None] / 2).astype(np.float32)
+    return within_wearers(quads, xyxy, hung=False)
+
+
+def within_wearers(quads: Float32Array, xyxy: Float32Array, *, hung: bool) -> Float32Array:
+    """Return quads (n, 4, 2) that are no wider and no higher than their wearers' boxes (n, 4) and lie between their sides.
+
+    A print that is too large is shrunk as a whole, so that its shape stays; one that is not keeps its very numbers. hung:
+    the middle of the upper edge stays at its height, as a print hangs from the shoulders: what is below the box is cut
+    off where it is drawn. Otherwise the print also lies between the box's upper and lower edge.
+    """
+    if not len(quads):
+        return quads
+    extent = quads.max(1) - quads.min(1)
+    room = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1.0)
+    factor = np.minimum((room / np.maximum(extent, 1e-6)).min(1), 1.0)[:, None, None]
+    pivot = (quads[:, :2] if hung else quads).mean(1, keepdims=True)
+    out = np.where(factor < 1, pivot + (quads - pivot) * factor, quads)
+    low, high = np.maximum(xyxy[:, :2] - out.min(1), 0), np.maximum(out.max(1) - xyxy[:, 2:], 0)
+    shift = low - high
+    if hung:
+        shift[:, 1] = 0
+    return np.where(shift[:, None] != 0, out + shift[:, None], out).astype(np.float32)
+
+
+def chests_visible(xyxy: Float32Array, keypoints: Float32Array | None) -> BoolArray:
+    """Return an (n,) mask of people of whom enough is in their boxes (n, 4) for a print on the chest to be seen.
+
+    With visible shoulders the box must go on below them by `CHEST_SEEN_CM`. Without them, where a pose model has looked,
+    a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts.
+    """
+    if keypoints is None:
+        return np.ones(len(xyxy), bool)
+    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    seen = shoulders_visible(keypoints, len(xyxy))
+    out = np.asarray(h > CUT_OFF * w)
+    if seen.any():
+        origin, _, down = torso_frames(keypoints[seen])
+        below = (xyxy[seen, 3] - origin[:, 1]) / np.maximum(np.linalg.norm(down, axis=1), 1e-6)
+        out[seen] = below >= CHEST_SEEN_CM
+    return out
 
 
 def shoulders_visible(keypoints: Float32Array | None, n: int) -> BoolArray:
@@ -97,7 +141,8 @@ def chest_quads(
     Give `size_cm` = (width, height), scaled by the body, or `side` = (n,) pixels, the root of the quad's area, with
     `aspect`, the print's width over its height. People without visible shoulders get an upright print of that shape by
     the box, at the fraction `at` of its height; for `size_cm` a box is then taken to be 170 cm tall unless it is wider
-    than a standing person's, when it shows the upper body.
+    than a standing person's, when it shows the upper body. Nobody wears a print larger than themselves: see
+    `within_wearers`.
 
     Raises: ValueError unless exactly one of `size_cm` and `side` is given.
     """
@@ -128,6 +173,8 @@ def chest_quads(
         + across[:, None] * corners[..., :1] * half_w
         + down[:, None] * (corners[..., 1:] * half_h + drop)
     )
+    # The shoulders alone would scale it: those of a face that fills the picture lie beyond its rim.
+    quads[seen] = within_wearers(quads[seen], xyxy[seen], hung=True)
     return quads
 
 
@@ -158,14 +205,14 @@ def shirt_fronts(xyxy: Float32Array, keypoints: Float32Array | None) -> Float32A
     seen = shoulders_visible(keypoints, len(xyxy))
     if keypoints is not None and seen.any():
         quads[seen] = torso_quads(keypoints[seen])
-    return quads
+    return within_wearers(quads, xyxy, hung=True)
 
 
 def _box_px_per_cm(xyxy: Float32Array) -> Float32Array:
     """Return (n,) picture pixels per centimetre guessed from the box alone."""
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    # Standing people are about 2.5 times as tall as wide; a squarer box shows a person cut off, whose width is the guide.
-    return np.where(h > 1.7 * w, h / 170.0, w / 55.0).astype(np.float32)
+    # Of a person cut off the width is the guide.
+    return np.where(h > CUT_OFF * w, h / 170.0, w / 55.0).astype(np.float32)
 
 
 def sleeve_quads(keypoints: Float32Array, seen: BoolArray) -> tuple[Int64Array, Float32Array]:

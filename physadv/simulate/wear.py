@@ -12,6 +12,7 @@ from physadv.simulate.placement import (
     FRONT_CM,
     SLEEVE_CM,
     chest_quads,
+    chests_visible,
     shirt_fronts,
     shoulders_visible,
     sleeve_quads,
@@ -41,8 +42,8 @@ class _Wearer:
 
 
 def wears(people: Detections) -> BoolArray:
-    """Return (n,) who of those found in a clean picture is sure enough to be somebody, and wears the pattern."""
-    sure = people.score >= PLACE_CONF
+    """Return (n,) who of those found in a clean picture wears the pattern: sure to be somebody, and with a chest to see."""
+    sure = (people.score >= PLACE_CONF) & chests_visible(people.xyxy, people.keypoints)
     if people.keypoints is None:
         return sure
     return sure & ((people.score >= SURE_CONF) | shoulders_visible(people.keypoints, len(people)))
@@ -54,7 +55,10 @@ class Worn:
     Placement comes from people found in the clean picture, before the pattern is on: found in the worn picture, a pattern
     that works would hide its own place. Someone missed for up to `HOLD_S` seconds, and in any case for one picture, keeps
     the last place, moved nowhere; a pattern is therefore shown where a person was, for a quarter of a second, and this is
-    what a recording shows too.
+    what a recording shows too. `reset` after a cut ends that at once.
+
+    on: whom the pattern was put on in the picture before, boxes (n, 4); found: (n,) which of them were found in it, and not
+    just held at their last place.
     """
 
     def __init__(self, patch: Patch, *, size_cm: float | None = None) -> None:
@@ -66,6 +70,8 @@ class Worn:
         self._pyramid = mip_levels(patch.rgba())
         self._wearers: list[_Wearer] = []
         self._now_s = 0.0
+        self.on = np.zeros((0, 4), np.float32)
+        self.found = np.zeros(0, bool)
 
     def reset(self) -> None:
         """Forget everybody: after a cut, a new source, a switch."""
@@ -83,6 +89,8 @@ class Worn:
         # Far people first, so that a near person's pattern lies over theirs.
         for wearer in sorted(self._wearers, key=lambda w: float(w.xyxy[3])):
             self._dress(out, wearer)
+        self.on = np.array([w.xyxy for w in self._wearers], np.float32).reshape(-1, 4)
+        self.found = np.array([not w.missed for w in self._wearers], bool)
         return out
 
     def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
@@ -109,9 +117,13 @@ class Worn:
 
     def _dress(self, out: UInt8Array, wearer: _Wearer) -> None:
         light = _light(out, wearer.xyxy)
+        # Nothing is painted beyond the person: below the box stands what hides the rest of them, a table or a back.
+        left, top = np.maximum(np.floor(wearer.xyxy[:2]), 0).astype(int)
+        right, bottom = np.maximum(np.ceil(wearer.xyxy[2:]), 0).astype(int)
+        body = out[top:bottom, left:right]
         for quad, cut in self.pieces(wearer.xyxy, wearer.keypoints):
             pyramid, tiles = (self._pyramid, (1.0, 1.0)) if cut is None else self.cloth(*cut)
-            paste(out, pyramid, quad, tiles=tiles, light=light)
+            paste(body, pyramid, quad - np.array([left, top], np.float32), tiles=tiles, light=light)
 
     def pieces(
         self, xyxy: Float32Array, keypoints: Float32Array | None

@@ -14,9 +14,9 @@ from physadv.evaluate.place import Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.size_curve import Wearer
 from physadv.patch import Patch
-from physadv.simulate.placement import chest_quads, square_quads
+from physadv.simulate.placement import chest_quads, shirt_fronts, square_quads
 from physadv.simulate.wear import Worn
-from physadv.types import Float32Array
+from physadv.types import Detections, Float32Array
 
 BOX = np.array([[10, 20, 90, 220]], np.float32)
 SIDE = np.array([40], np.float32)
@@ -90,3 +90,51 @@ def test_made_up_people_wear_prints_of_any_shape() -> None:
     scene = Views(made_up(4), framing="street", wear=settings.wear).batch(4, 96, np.random.default_rng(0))
     sides = np.ptp(scene.prints.quads.numpy(), axis=1)
     np.testing.assert_allclose(sides[:, 1] / sides[:, 0], 4, rtol=1e-3)
+
+
+def face_that_fills_the_picture() -> tuple[Float32Array, Float32Array]:
+    """Cropped to the head: shoulders farther apart than the box is wide, at its very bottom."""
+    points = NO_POINTS.copy()
+    points[0, [5, 6]] = [[600, 400, 0.9], [-60, 400, 0.9]]
+    return np.array([[60, 20, 460, 470]], np.float32), points
+
+
+@pytest.mark.parametrize(
+    "points", [NO_POINTS, POINTS, face_that_fills_the_picture()[1]], ids=["unseen", "seen", "face"]
+)
+@pytest.mark.parametrize("aspect", [0.25, 1.0, 4.0])
+def test_no_print_is_larger_than_its_wearer(points: Float32Array, aspect: float) -> None:
+    for box in (BOX, np.array([[20, 20, 50, 220]], np.float32), face_that_fills_the_picture()[0]):
+        room = (box[:, 2:] - box[:, :2])[0]
+        size = (80 * aspect**0.5, 80 / aspect**0.5)
+        every = [
+            square_quads(box, np.array([900], np.float32), 0.42, aspect=aspect),
+            chest_quads(box, points, side=np.array([900], np.float32), aspect=aspect),
+            chest_quads(box, points, size_cm=size),
+            shirt_fronts(box, points),
+        ]
+        for quads in every:
+            wide, high = extent(quads)
+            assert wide <= room[0] + 0.01 and high <= room[1] + 0.01
+            assert quads[0, :, 0].min() >= box[0, 0] - 0.01 and quads[0, :, 0].max() <= box[0, 2] + 0.01
+        for quads in every[:3]:
+            wide, high = extent(quads)
+            assert wide / high == pytest.approx(aspect, rel=0.01)
+
+
+def test_nothing_is_painted_beyond_the_wearer_and_a_head_wears_nothing() -> None:
+    grey = np.full((480, 640, 3), 200, np.uint8)
+    box, points = face_that_fills_the_picture()
+    points[0, [5, 6], 1] = 240
+    for low, worn in ((470, True), (450, False)):
+        box[0, 3] = low
+        out = Worn(replace(banner(), size_mm=(600.0, 600.0))).apply(
+            grey, Detections(box, np.array([0.9], np.float32), points)
+        )
+        rows, columns = np.nonzero((out != grey).any(2))
+        assert bool(len(rows)) is worn, "twelve centimetres below the shoulders are enough to be seen"
+        if worn:
+            assert columns.min() >= 60 and columns.max() < 460 and rows.max() < low
+    squarish, unseen = np.array([[60, 20, 460, 470]], np.float32), NO_POINTS
+    out = Worn(banner()).apply(grey, Detections(squarish, np.array([0.9], np.float32), unseen))
+    assert (out == grey).all(), "a head without shoulders"
