@@ -15,6 +15,7 @@ import numpy as np
 
 from physadv.address import masked
 from physadv.capture import is_live, open_source
+from physadv.capture.cuts import Cuts
 from physadv.capture.settings import CaptureSettings
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import STRICT_IOU, best_score
@@ -63,6 +64,12 @@ class Run:
     worn: Worn | None
     frames: list[Seen] = field(default_factory=list)
 
+    def cut(self) -> None:
+        """Forget whoever was in the scene before."""
+        forget(self.detector)
+        if self.worn is not None:
+            self.worn.reset()
+
 
 def score_video(
     path: Path,
@@ -92,7 +99,11 @@ def score_video(
         for pipeline in (Pipeline(), *pipelines)
         for entry in entries
     ]
+    cuts = Cuts()
     for number, frame in enumerate(_frames(path, every)):
+        if cuts.step(frame.pixels) == "cut":
+            for run in runs:
+                run.cut()
         clean = detector.detect(frame)
         people = clean.pick(wears(clean))
         h, w = frame.pixels.shape[:2]
@@ -133,7 +144,10 @@ def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> di
     """
     forget(guarded)
     said: list[tuple[str, ...]] = []
+    cuts = Cuts()
     for frame in _frames(path, 1):
+        if cuts.step(frame.pixels) == "cut":
+            forget(guarded)
         said.append(_kinds(guarded.detect(frame)))
         if len(said) >= at_most:
             break

@@ -1,0 +1,115 @@
+"""Cuts: the picture in which another scene begins, seen in the pixels alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from physadv.types import UInt8Array
+
+# Pictures are compared at this width and height. 30,000 pixels fewer of noise, and a tenth of a millisecond.
+SMALL = (64, 48)
+# Nine windows of so much of each side are looked for in the next picture, each up to REACH of a side away: a shake, a pan
+# or a walk between two pictures of a slow loop.
+WINDOW, REACH = 0.4, 0.15
+# The second best of the nine correlations. Between pictures that follow each other in four clips it was .95 or more, .86
+# eight pictures apart, .76 under shakes of an eighth of the picture; between 1,386 pairs of unlike photographs below .68
+# in 95 of 100.
+FOUND_AGAIN, SURELY = 0.72, 0.85
+# In between, pictures are of two scenes where the other windows and the colours are unlike as well.
+MEAN_AGAIN, SAME_COLOURS = 0.45, 0.6
+# A window of less contrast (standard deviation, of 255) has nothing to look for: two such are alike by their brightness.
+FLAT, SAME_FLAT = 3.0, 24.0
+# Share of clipped pixels from which on a picture says nothing: a flash in the lens, the black between two scenes.
+CLIPPED = 0.85
+
+Step = Literal["on", "cut", "blank"]
+
+
+class Cuts:
+    """Says of each picture how it follows the one before.
+
+    "cut": it is of another scene. "on": the scene goes on, as far as two of nine windows of the picture before are found
+    again near their places: so through shakes, pans, flashes (correlation knows no brightness) and people who walk by, who
+    leave some windows alone. "blank": there is nothing to compare; the next picture is compared with the one before it.
+    A dissolve is no cut.
+    """
+
+    def __init__(self) -> None:
+        self._before: UInt8Array | None = None
+
+    def reset(self) -> None:
+        """Forget the picture before: whatever comes next begins nothing new."""
+        self._before = None
+
+    def step(self, pixels: UInt8Array) -> Step:
+        """Take a picture (h, w, 3) uint8 RGB and return how it follows; the first one is "on". Under half a millisecond."""
+        now = _small(pixels)
+        if _blank(_grey(now)):
+            return "blank"
+        before, self._before = self._before, now
+        return "on" if before is None or _same_scene(before, now) else "cut"
+
+
+def _small(pixels: UInt8Array) -> UInt8Array:
+    """Return the picture at `SMALL`: some of its pixels first, as reading a large one whole takes longer than the rest."""
+    some = cv2.resize(pixels, (SMALL[0] * 4, SMALL[1] * 4), interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(some, SMALL, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _grey(small: UInt8Array) -> UInt8Array:
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+
+
+def _contrast(grey: UInt8Array) -> tuple[float, float]:
+    """Return mean and standard deviation; in a tenth of numpy's time."""
+    mean, spread = cv2.meanStdDev(grey)
+    return float(mean[0, 0]), float(spread[0, 0])
+
+
+def _blank(grey: UInt8Array) -> bool:
+    clipped = grey.size - cv2.countNonZero(cv2.inRange(grey, 5, 250))
+    return clipped > CLIPPED * grey.size or _contrast(grey)[1] < FLAT
+
+
+def _same_scene(before: UInt8Array, now: UInt8Array) -> bool:
+    scores = sorted(_found_again(_grey(before), _grey(now)))
+    second, mean = scores[-2], sum(scores) / len(scores)
+    if second < FOUND_AGAIN:
+        return False
+    return second >= SURELY or mean >= MEAN_AGAIN or _common_colours(before, now) >= SAME_COLOURS
+
+
+def _found_again(before: UInt8Array, now: UInt8Array) -> list[float]:
+    """Return how well each of nine windows of a grey picture is found again near its place in another: correlations."""
+    width, height = SMALL
+    w, h, far_x, far_y = round(WINDOW * width), round(WINDOW * height), round(REACH * width), round(REACH * height)
+    out = []
+    for y in (0, (height - h) // 2, height - h):
+        for x in (0, (width - w) // 2, width - w):
+            window = before[y : y + h, x : x + w]
+            around = now[max(y - far_y, 0) : y + h + far_y, max(x - far_x, 0) : x + w + far_x]
+            out.append(_likeness(window, around, now[y : y + h, x : x + w]))
+    return out
+
+
+def _likeness(window: UInt8Array, around: UInt8Array, there: UInt8Array) -> float:
+    """Return a window's best correlation anywhere in `around`; of windows without contrast whether `there` is alike."""
+    (level, contrast), (level_there, contrast_there) = _contrast(window), _contrast(there)
+    if contrast >= FLAT and _contrast(around)[1] >= FLAT:
+        return float(cv2.matchTemplate(around, window, cv2.TM_CCOEFF_NORMED).max())
+    return float(contrast < FLAT and contrast_there < FLAT and abs(level - level_there) < SAME_FLAT)
+
+
+def _common_colours(before: UInt8Array, now: UInt8Array) -> float:
+    """Return the share of pixels whose colours two pictures have in common, brightness and contrast taken out."""
+    return float(np.minimum(_colours(before), _colours(now)).sum())
+
+
+def _colours(small: UInt8Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    values = small.astype(np.float32)
+    values = (values - values.mean((0, 1))) / (values.std() + 1e-6)
+    r, g, b = np.moveaxis(np.clip((values + 1.5) / 3 * 4, 0, 3).astype(np.int64), 2, 0)
+    return np.bincount((r * 16 + g * 4 + b).ravel(), minlength=64) / r.size
