@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from physadv import __version__
 from physadv.capture import open_source
 from physadv.capture.browser import BrowserSource
+from physadv.capture.cuts import Cuts
 from physadv.capture.latest import Latest, SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import CalibrationError, EndOfStream, PhysadvError, RecordingError, SettingsError, SourceError
@@ -25,7 +26,7 @@ from physadv.live.tape import Tape
 from physadv.live.vision import Shown, SwitchedOff, Vision
 from physadv.live.wardrobe import Wardrobe
 from physadv.live.watch import Guard
-from physadv.live.wearers import hiding
+from physadv.live.wearers import judged, reported
 from physadv.patch import Patch
 from physadv.settings import parse
 from physadv.types import Detections, Detector, Frame, Source, UInt8Array
@@ -112,6 +113,8 @@ class Demo:
         self._wearing: tuple[str, float | None] | None = None
         self._first_pts: float | None = None
         self._wear_now = False
+        self._cuts = Cuts()
+        self._elsewhere = True
 
     # Life
 
@@ -412,7 +415,7 @@ class Demo:
             self._ended, self._first_pts = "", None
             # A camera that hangs in a read takes seconds to close.
             threading.Thread(target=old.close, name="close source", daemon=True).start()
-            self._vision.cut()
+            self._elsewhere = True
         if "detector" in done:
             self.detector_spec, detector = done["detector"]
         self._defend(controls, detector)
@@ -446,31 +449,46 @@ class Demo:
     def _shown(self, frame: Frame) -> Shown:
         assert self._vision is not None
         controls, vision = self._controls, self._vision
+        cut = self._cut(frame)
         dressed = self._dressed(frame)
-        given, wearers, people, bare, stage = vision.look(frame, controls, dressed=dressed)
+        given, placed, people, bare, stage = vision.look(frame, controls, dressed=dressed)
         guard = vision.guard
         conf = max(controls.conf, vision.detector.min_conf)
         self.notices.alerts(people.alerts)
-        sure = people.above(conf)
+        sure = reported(people, conf)
+        on = None if placed is None or vision.worn is None else (vision.worn.on, vision.worn.found)
         return Shown(
             number=self.tally.frames,
             frame=given,
             clean=frame,
             people=sure,
-            bare=None if bare is None else bare.above(conf),
+            bare=None if bare is None else reported(bare, conf),
             top=float(people.score.max(initial=0.0)),
             bare_top=None if bare is None else float(bare.score.max(initial=0.0)),
             controls=controls,
             defences=tuple(d.name for d in guard.pipeline.defences) if guard is not None else (),
             worn=controls.wear if dressed and vision.worn is not None else "",
-            wearers=wearers,
-            hiding=None if wearers is None else hiding(wearers, people, conf=conf),
-            bare_hiding=None if wearers is None or bare is None else hiding(wearers, bare, conf=conf),
+            cut=cut,
+            placed=placed,
+            wearers=None if on is None else judged(*on, people, conf),
+            bare_wearers=None if on is None or bare is None else judged(*on, bare, conf),
             stage_ms=stage,
             lines=self._lines(controls, dressed),
             claims=guard.claims if guard is not None else (),
             sizes=self.measure.told(sure) if self.measure is not None else (),
         )
+
+    def _cut(self, frame: Frame) -> bool:
+        """Return whether another scene begins with this picture; what came from earlier ones is then forgotten."""
+        assert self._vision is not None
+        step = self._cuts.step(frame.pixels)
+        cut, self._elsewhere = self._elsewhere or step == "cut", False
+        if cut:
+            self._vision.cut()
+        elif step == "blank" and self._vision.worn is not None:
+            # Nobody wears anything on a black picture; whoever is there afterwards may still be the same.
+            self._vision.worn.reset()
+        return cut
 
     def _dressed(self, frame: Frame) -> bool:
         """Return whether the pattern is on by now: `wear_from` seconds into the pictures."""

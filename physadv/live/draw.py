@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 
 from physadv.live.labels import Labels
-from physadv.marks import ALERT, CERTIFIED, HELD, INK, PERSON, UNCOVERED, Colour
+from physadv.marks import ALERT, CERTIFIED, HELD, HIDDEN, INK, PERSON, UNCOVERED, Colour
 from physadv.types import Alert, Detections, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from physadv.live.wearers import Wearer
 
 BONES = (
     (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
@@ -31,10 +33,12 @@ def drawn(
     skeleton: bool = True,
     lines: Sequence[str] = (),
     sizes: Sequence[str] = (),
+    wearers: Sequence[Wearer] = (),
 ) -> UInt8Array:
     """Return a copy of the (h, w, 3) RGB picture with everybody in `people` marked and `lines` in its lower left corner.
 
-    sizes: a text for each person, beside the score. Held people (a defence remembers them) are amber and dashed, uncovered
+    sizes: a text for each person, beside the score. wearers: of those who wear a pattern the hidden ones are grey and
+    dashed, so that whoever is counted is marked. Held people (a defence remembers them) are amber and dashed, uncovered
     ones (only other views of the picture show them) violet and dashed, certified ones blue and doubled; regions that a
     defence reports are red and dashed, with its word for them.
     """
@@ -50,12 +54,17 @@ def drawn(
             _bones(out, points, thick)
     for i in range(len(people)):
         _outline(out, people, i, thick)
+    hidden = [np.array(w.xyxy, np.float32) for w in wearers if w.state == "hidden"]
+    for box in hidden:
+        _rectangle(out, box, HIDDEN, max(1, thick // 2), dashed=True)
     # Labels last, so that no box is drawn through one.
     for i in range(len(people)):
         text = _words(people, i, sizes[i] if i < len(sizes) else "")
         _label(out, labels, text, people.xyxy[i], scale, style(people, i)[0])
     for alert, box in reported:
         _label(out, labels, alert.kind, box, scale, ALERT)
+    for box in hidden:
+        _label(out, labels, "hidden", box, scale, HIDDEN)
     for row, line in enumerate(reversed(lines)):
         _text(out, line, (round(8 * scale), out.shape[0] - round((10 + 26 * row) * scale)), scale, (235, 240, 242))
     return out
@@ -66,7 +75,7 @@ def style(people: Detections, i: int) -> tuple[Colour, str]:
     if people.certified is not None and people.certified[i]:
         return CERTIFIED, "certified"
     if people.held is not None and people.held[i]:
-        return (UNCOVERED, "uncovered") if _found_elsewhere(people, i) else (HELD, "held")
+        return (UNCOVERED, "uncovered") if found_elsewhere(people, i) else (HELD, "held")
     return PERSON, ""
 
 
@@ -76,7 +85,7 @@ def regions(people: Detections) -> list[tuple[Alert, Float32Array]]:
     return [(a, np.array(a.xyxy, np.float32)) for a in told if a.xyxy is not None]
 
 
-def _found_elsewhere(people: Detections, i: int) -> bool:
+def found_elsewhere(people: Detections, i: int) -> bool:
     """Return whether a held person was not remembered but found: the memory is persistence's, who numbers people."""
     if people.track is None or people.track[i] < 0:
         return True

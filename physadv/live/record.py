@@ -150,7 +150,7 @@ class Recorder:
         for video, annotated in self._videos:
             fit = video.write(job.annotated if annotated else job.frame.pixels, video_s)
             if fit is not None:
-                line["video_fit"] = fit
+                line["video_fit" if annotated else "clean_fit"] = fit
         self._write_pending()
         self._pending = line
 

@@ -77,7 +77,7 @@ class Session:
                 while line is not None and number < frame.index:
                     number, line = next(lines, (0, None))
                 if line is not None:
-                    yield _recorded(frame, line)
+                    yield _recorded(frame, line, annotated=self.annotated)
                     number, line = next(lines, (0, None))
         finally:
             source.close()
@@ -177,13 +177,19 @@ def _newest(folder: Path) -> Path:
     return found[-1]
 
 
-def _recorded(frame: Frame, line: dict[str, Any]) -> Recorded:
-    """Return picture and detections in the same pixels: the recorder's padding cut off, its scaling followed."""
+def _recorded(frame: Frame, line: dict[str, Any], *, annotated: bool) -> Recorded:
+    """Return picture and detections in the same pixels: the recorder's padding cut off, its scaling followed.
+
+    annotated: whether the picture may be two panes side by side, of which the right one is that of the detections.
+    """
     found = detections_of(line)
-    fit = line.get("video_fit")
+    width, height, panes = line.get("width", 0), line.get("height", 0), (annotated and line.get("panes")) or 1
+    found = _moved(found, 1.0, (panes - 1) * width, 0.0)
+    # Recordings of before knew one fit for both videos.
+    fit = line.get("video_fit" if annotated or "panes" not in line else "clean_fit")
     if fit is not None:
         return Recorded(frame, _moved(found, *fit), line)
-    width, height = line.get("width", 0), line.get("height", 0)
+    width *= panes
     if (width + width % 2, height + height % 2) == frame.size != (width, height):
         frame = frame.with_pixels(frame.pixels[:height, :width])
     return Recorded(frame, found, line)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from physadv.dataset import KEYPOINTS
 from physadv.errors import RecordingError
 from physadv.files import atomic_write, parse_json
+from physadv.live.wearers import Wearer
 from physadv.outputs import lock
 from physadv.settings import one_line
 from physadv.types import Alert, Detections, Frame
 
 _BOX = pa.list_(pa.float32())
+_PERSONS = pa.list_(
+    pa.struct(
+        [
+            ("xyxy", _BOX),
+            ("score", pa.float32()),
+            ("keypoints", pa.list_(_BOX)),
+            ("held", pa.bool_()),
+            ("certified", pa.bool_()),
+            ("track", pa.int64()),
+        ]
+    )
+)
+_WEARERS = pa.list_(
+    pa.struct([("xyxy", _BOX), ("state", pa.string()), ("person", pa.int64()), ("score", pa.float32())])
+)
 SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -28,21 +44,11 @@ SCHEMA = pa.schema(
         ("video_s", pa.float64()),
         ("width", pa.int32()),
         ("height", pa.int32()),
-        (
-            "persons",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("xyxy", _BOX),
-                        ("score", pa.float32()),
-                        ("keypoints", pa.list_(_BOX)),
-                        ("held", pa.bool_()),
-                        ("certified", pa.bool_()),
-                        ("track", pa.int64()),
-                    ]
-                )
-            ),
-        ),
+        ("persons", _PERSONS),
+        ("bare", _PERSONS),
+        ("cut", pa.bool_()),
+        ("wearers", _WEARERS),
+        ("bare_wearers", _WEARERS),
         ("defences", pa.list_(pa.string())),
         ("worn", pa.string()),
         ("alerts", pa.list_(pa.struct([("kind", pa.string()), ("text", pa.string()), ("xyxy", _BOX)]))),
@@ -56,8 +62,9 @@ _BATCH = 2048
 def row(frame: Frame, detections: Detections, info: dict[str, Any]) -> dict[str, Any]:
     """Return a picture's line as plain values.
 
-    info: `defences` (names), `worn` (name of the pattern or None), `stage_ms` (name to milliseconds); other keys are kept
-    as they are.
+    info: `defences` (names), `worn` (name of the pattern or None), `stage_ms` (name to milliseconds), `bare`
+    (`persons_of` the undefended answer, or None), `wearers` and `bare_wearers` (`wearers_of`, or None), `cut` (whether
+    another scene begins); other keys are kept as they are.
     """
     width, height = frame.size
     head = {
@@ -66,7 +73,7 @@ def row(frame: Frame, detections: Detections, info: dict[str, Any]) -> dict[str,
         "pts_s": round(frame.pts_s, 6),
         "width": width,
         "height": height,
-        "persons": _persons(detections),
+        "persons": persons_of(detections),
         "defences": [],
         "worn": None,
         "alerts": [{"kind": a.kind, "text": a.text, "xyxy": a.xyxy and list(a.xyxy)} for a in detections.alerts],
@@ -75,7 +82,8 @@ def row(frame: Frame, detections: Detections, info: dict[str, Any]) -> dict[str,
     return head | info
 
 
-def _persons(found: Detections) -> list[dict[str, Any]]:
+def persons_of(found: Detections) -> list[dict[str, Any]]:
+    """Return people as a line holds them."""
     xyxy, score = _plain(found.xyxy, 2), _plain(found.score, 4)
     points = None if found.keypoints is None else _plain(found.keypoints, 2)
     return [
@@ -91,17 +99,26 @@ def _persons(found: Detections) -> list[dict[str, Any]]:
     ]
 
 
+def wearers_of(wearers: Sequence[Wearer]) -> list[dict[str, Any]]:
+    """Return those who wear a pattern as a line holds them: `person` is the number of their box among the people, or -1."""
+    return [
+        {"xyxy": [round(v, 2) for v in w.xyxy], "state": w.state, "person": w.person, "score": round(w.score, 4)}
+        for w in wearers
+    ]
+
+
 def _plain(values: Any, digits: int) -> Any:
     """Return an array as nested lists, rounded; JSON has no NaN, so what is not finite becomes 0."""
     return np.round(np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0), digits).tolist()
 
 
-def detections_of(line: dict[str, Any]) -> Detections:
-    """Return what a line, as `read_lines` gives it, says was found."""
-    people = line["persons"]
-    alerts = tuple(
-        Alert(a["kind"], a["text"], tuple(a["xyxy"]) if a.get("xyxy") else None) for a in line.get("alerts", [])
-    )
+def detections_of(line: dict[str, Any], key: str = "persons") -> Detections:
+    """Return what a line, as `read_lines` gives it, says was found.
+
+    key: "bare" for the undefended answer beside it, which raised no alerts.
+    """
+    people, told = line[key], line.get("alerts", []) if key == "persons" else []
+    alerts = tuple(Alert(a["kind"], a["text"], tuple(a["xyxy"]) if a.get("xyxy") else None) for a in told)
 
     def each(name: str, kind: type[np.generic]) -> Any:
         values = [p.get(name) for p in people]
@@ -152,8 +169,21 @@ class AlertPart(Part):
     xyxy: Pixels | None = None
 
 
+class WearerPart(Part):
+    """One who wears the pattern. person: number of their box among the people, or -1."""
+
+    xyxy: Pixels
+    state: Literal["seen", "held", "missed", "hidden", "unknown"]
+    person: Whole
+    score: Annotated[float, Field(ge=0, le=1)]
+
+
 class Line(Part):
-    """A line of a sidecar. video_fit: scale, x and y by which the picture was fitted into the video."""
+    """A line of a sidecar.
+
+    video_fit, clean_fit: scale, x and y by which the picture was fitted into the drawn video and into the untouched one.
+    panes: 2 where the drawn picture is the bare answer's and the defended one's side by side.
+    """
 
     index: Whole = 0
     captured_ns: Whole
@@ -162,7 +192,13 @@ class Line(Part):
     height: Annotated[int, Field(ge=0, lt=2**31)] = 0
     video_s: Number | None = None
     video_fit: Point | None = None
+    clean_fit: Point | None = None
+    panes: Annotated[int, Field(ge=1, le=2)] | None = None
     persons: list[PersonPart]
+    bare: list[PersonPart] | None = None
+    cut: bool | None = None
+    wearers: list[WearerPart] | None = None
+    bare_wearers: list[WearerPart] | None = None
     alerts: list[AlertPart] = []
     defences: list[str] = []
     worn: str | dict[str, Any] | None = None

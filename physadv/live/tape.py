@@ -9,6 +9,7 @@ from typing import Any
 
 from physadv.errors import RecordingError
 from physadv.live.record import Recorder, RecordSettings
+from physadv.live.sidecar import persons_of, wearers_of
 from physadv.live.vision import Shown
 from physadv.recording import Paths
 
@@ -72,6 +73,11 @@ class Tape:
             "worn": shown.worn or None,
             "conf": shown.controls.conf,
             "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
+            "bare": None if shown.bare is None else persons_of(shown.bare),
+            "cut": shown.cut,
+            "wearers": None if shown.wearers is None else wearers_of(shown.wearers),
+            "bare_wearers": None if shown.bare_wearers is None else wearers_of(shown.bare_wearers),
+            "panes": 1 if shown.bare is None else 2,
         }
         recorder.write(shown.clean, shown.annotated, shown.people, info, wait=wait)
         if recorder.error:

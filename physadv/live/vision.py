@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
@@ -12,7 +13,7 @@ from physadv.errors import DefenceError
 from physadv.live.draw import drawn
 from physadv.live.settings import Controls
 from physadv.live.watch import Guard, Worker
-from physadv.live.wearers import Hiding
+from physadv.live.wearers import Hiding, Wearer
 from physadv.simulate.wear import Worn
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
@@ -26,12 +27,13 @@ NO_ANSWER = 3
 class Shown:
     """Everything about one picture as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
 
-    frame: what the detectors were given, the pattern on. clean: the camera's own picture. people: the answer that
-    counts, thresholded, defended if a defence is on. bare: the undefended answer beside it, or None. top: the highest
-    person score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
-    wearers: whom the pattern was put on, found in the camera's own picture, or None without one. hiding, bare_hiding:
-    what the answer and the bare one make of them. sizes: each person's size and distance as text, with a camera
-    profile. lines: written into the picture. claims: what certifying defences say is proven.
+    frame: what the detectors were given, the pattern on. clean: the camera's own picture. cut: whether another scene
+    begins with it. people: those of the answer that counts who are drawn, defended if a defence is on. bare: those of the
+    undefended answer beside it, or None. top: the highest person score before the threshold, of the answer that counts;
+    bare_top: the same without the defence, or None. placed: whom the clean detector found before the pattern was put on,
+    or None without one. wearers, bare_wearers: the state of each who wears it by the answer and by the bare one, or None.
+    sizes: each person's size and distance as text, with a camera profile. lines: written into the picture. claims: what
+    certifying defences say is proven.
     """
 
     number: int
@@ -44,27 +46,41 @@ class Shown:
     controls: Controls
     defences: tuple[str, ...]
     worn: str
-    wearers: Detections | None = None
-    hiding: Hiding | None = None
-    bare_hiding: Hiding | None = None
+    cut: bool = False
+    placed: Detections | None = None
+    wearers: tuple[Wearer, ...] | None = None
+    bare_wearers: tuple[Wearer, ...] | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
 
+    @property
+    def hiding(self) -> Hiding | None:
+        """Return how many wearers are in which state by the answer that counts; None where no pattern is on."""
+        return None if self.wearers is None else Hiding.of(self.wearers)
+
+    @property
+    def bare_hiding(self) -> Hiding | None:
+        """Return the same by the bare answer."""
+        return None if self.bare_wearers is None else Hiding.of(self.bare_wearers)
+
     @cached_property
     def annotated(self) -> UInt8Array:
-        """Return the picture with everybody drawn in, (h, w, 3) uint8 RGB."""
-        return drawn(
-            self.frame.pixels, self.people, skeleton=self.controls.skeleton, lines=self.lines, sizes=self.sizes
-        )
+        """Return what the page shows, (h, w, 3) uint8 RGB: everybody drawn in, right of the bare answer where there is one.
 
-    def snapshot(self) -> UInt8Array:
-        """Return what the page shows: the annotated picture, right of the bare detector's where that is compared."""
+        Two panes are as wide as two pictures.
+        """
+        return self.panes(self.lines)
+
+    def panes(self, lines: Sequence[str]) -> UInt8Array:
+        """Return the same with other lines in the pane of the answer that counts."""
+        pixels, skeleton = self.frame.pixels, self.controls.skeleton
+        main = drawn(pixels, self.people, skeleton=skeleton, lines=lines, sizes=self.sizes, wearers=self.wearers or ())
         if self.bare is None:
-            return self.annotated
-        bare = drawn(self.frame.pixels, self.bare, skeleton=self.controls.skeleton, lines=("bare",))
-        return np.hstack([bare, self.annotated])
+            return main
+        bare = drawn(pixels, self.bare, skeleton=skeleton, lines=("bare",), wearers=self.bare_wearers or ())
+        return np.hstack([bare, main])
 
 
 class SwitchedOff(Exception):

@@ -1,30 +1,122 @@
-"""What a detector makes of those who wear the pattern: how many of them it misses, and how sure it is of the best seen."""
+"""Those who wear the pattern, each in one state: what is drawn around them, counted, sent to the page and recorded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from physadv.detect.matching import STRICT_IOU, best_score, touched
-from physadv.simulate.wear import wears
-from physadv.types import Detections
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from physadv.detect.boxes import area, intersection, iou
+from physadv.detect.matching import STRICT_IOU, best_score
+from physadv.live.draw import found_elsewhere, style
+from physadv.types import BoolArray, Detections, Float32Array, Int64Array
+
+State = Literal["seen", "held", "missed", "hidden", "unknown"]
+# A box of which more than this lies within somebody's is theirs: a head, a pair of legs.
+WITHIN = 0.6
+# Alerts that say that somebody is there whom no box shows.
+MISSING = ("vanished", "faded", "probe", "inconsistent", "uncovered")
+
+
+@dataclass(frozen=True, slots=True)
+class Wearer:
+    """One who wears the pattern. xyxy: in frame pixels, from the picture before the pattern was put on.
+
+    state: "seen" if a box of the detector is theirs, "held" if only a defence vouches for that box, "missed" if they have
+    none and a defence raises an alarm about them, "hidden" if there is neither; "unknown" if there is neither and they were
+    not found in the clean picture either, so that it is not the pattern that hides them. person: number of their box among
+    those drawn, or -1. score: of that box; without one the best of the weaker candidates, below the threshold.
+    """
+
+    xyxy: tuple[float, float, float, float]
+    state: State
+    person: int
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hiding:
-    """count: how many wear the pattern. hidden: how many of them no box reports. best: the highest score of their boxes."""
+    """How many wear the pattern, in all and in each state, and the highest score that any of them gets."""
 
     count: int
+    seen: int
+    held: int
+    missed: int
     hidden: int
+    unknown: int
     best: float
 
+    @classmethod
+    def of(cls, wearers: Sequence[Wearer]) -> Hiding:
+        """Return the counts of some wearers."""
+        states = [w.state for w in wearers]
+        return cls(
+            count=len(states),
+            seen=states.count("seen"),
+            held=states.count("held"),
+            missed=states.count("missed"),
+            hidden=states.count("hidden"),
+            unknown=states.count("unknown"),
+            best=max((w.score for w in wearers), default=0.0),
+        )
 
-def hiding(clean: Detections, answer: Detections, *, conf: float) -> Hiding:
-    """Return what `answer`, down to its lowest scores, makes of those of `clean` who wear the pattern.
 
-    clean: people found in the picture before the pattern was put on. conf: confidence from which a box reports somebody;
-    people whom a defence holds are reported whatever theirs.
+def reported(answer: Detections, conf: float) -> Detections:
+    """Return the people that are drawn: those of at least `conf`, and those whom a defence holds.
+
+    Only who is there by a defence's word alone stays held: whom the detector itself reports needs no memory.
     """
-    people = clean.xyxy[wears(clean)]
-    near = best_score(people, answer, iou_above=STRICT_IOU)
-    seen = touched(people, answer, conf=conf, iou_above=STRICT_IOU)
-    return Hiding(len(people), int((~seen).sum()), float(near.max(initial=0.0)))
+    people = answer.above(conf)
+    if people.held is None:
+        return people
+    needed = [people.score[i] < conf or found_elsewhere(people, i) for i in range(len(people))]
+    return replace(people, held=people.held & np.array(needed, bool))
+
+
+def judged(on: Float32Array, found: BoolArray, answer: Detections, conf: float) -> tuple[Wearer, ...]:
+    """Return the states, by an answer down to its lowest scores, of those who wear the pattern.
+
+    on: (n, 4) their boxes. found: (n,) who of them was found in the clean picture. conf: as for `reported`, among whom a
+    wearer's box is. Each box is one wearer's: where two stand close the one whom it fits better has it. It fits by an IoU
+    above `STRICT_IOU`, or where more than `WITHIN` of it lies within the wearer.
+    """
+    drawn = reported(answer, conf)
+    held = np.zeros(len(answer), bool) if answer.held is None else answer.held
+    weaker = best_score(on, answer.pick((answer.score < conf) & ~held), iou_above=STRICT_IOU)
+    out = []
+    for i, person in enumerate(_boxes_of(on, drawn.xyxy).tolist()):
+        x1, y1, x2, y2 = (float(v) for v in on[i])
+        score = float(drawn.score[person]) if person >= 0 else float(weaker[i])
+        out.append(Wearer((x1, y1, x2, y2), _state(on[i], person, drawn, found=bool(found[i])), person, score))
+    return tuple(out)
+
+
+def _state(box: Float32Array, person: int, drawn: Detections, *, found: bool) -> State:
+    if person >= 0:
+        return "held" if style(drawn, person)[1] in ("held", "uncovered") else "seen"
+    told = np.array([a.xyxy for a in drawn.alerts if a.kind in MISSING and a.xyxy is not None], np.float32)
+    if len(told) and (_fit(box[None], told) > 0).any():
+        return "missed"
+    return "hidden" if found else "unknown"
+
+
+def _boxes_of(on: Float32Array, boxes: Float32Array) -> Int64Array:
+    """Return (n,) the number of each wearer's box, or -1: the assignment of the largest fit in all."""
+    out = np.full(len(on), -1, np.int64)
+    fit = _fit(on, boxes)
+    rows, columns = linear_sum_assignment(-fit)
+    fits = fit[rows, columns] > 0
+    out[rows[fits]] = columns[fits]
+    return out
+
+
+def _fit(on: Float32Array, boxes: Float32Array) -> Float32Array:
+    """Return (n, m) how well boxes fit wearers: the overlap, by a little more than 0 at least; 0 where they do not."""
+    overlap = iou(on, boxes)
+    within = intersection(on, boxes) > WITHIN * area(boxes)[None]
+    return np.where((overlap > STRICT_IOU) | (within & (area(boxes) > 0)[None]), np.maximum(overlap, 1e-3), 0.0).astype(
+        np.float32
+    )

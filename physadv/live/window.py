@@ -11,12 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from physadv.arrays import write_png
 from physadv.errors import DisplayError, PhysadvError
 from physadv.live.demo import Demo
-from physadv.live.draw import drawn
 from physadv.live.vision import Shown
 from physadv.types import UInt8Array
 
@@ -113,11 +111,7 @@ def compose(demo: Demo, shown: Shown) -> UInt8Array:
     if shown.defences:
         lines.append(f"{', '.join(shown.defences)} +{figures['defence_ms'] or 0:.0f} ms")
     lines.extend(f"{n.kind}: {n.text}"[:100] for n in demo.notices.newest(1) if time.time() - n.last_s < 6)
-    right = drawn(shown.frame.pixels, shown.people, skeleton=shown.controls.skeleton, lines=lines)
-    if shown.bare is None:
-        return right
-    left = drawn(shown.frame.pixels, shown.bare, skeleton=shown.controls.skeleton, lines=["bare"])
-    return np.hstack([left, right])
+    return shown.panes(lines)
 
 
 def _open() -> bool:
@@ -139,7 +133,7 @@ def _press(demo: Demo, key: str) -> None:
             demo.start_recording()
         elif key == "s" and demo.latest is not None:
             path = demo.settings.recordings / f"snapshot-{time.strftime('%Y%m%d-%H%M%S')}.png"
-            write_png(path, demo.latest.snapshot())
+            write_png(path, demo.latest.annotated)
             demo.notices.add("info", "snapshot", f"saved {path}")
         elif key == "k":
             demo.control(skeleton=not controls.skeleton)

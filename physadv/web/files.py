@@ -61,7 +61,7 @@ def router(room: Room) -> APIRouter:
         shown = demo.latest
         if shown is None:
             raise DataError("no picture has been shown yet")
-        _, data = cv2.imencode(".png", cv2.cvtColor(shown.snapshot(), cv2.COLOR_RGB2BGR))
+        _, data = cv2.imencode(".png", cv2.cvtColor(shown.annotated, cv2.COLOR_RGB2BGR))
         head = {"content-disposition": f'attachment; filename="physadv-{shown.frame.index:06d}.png"'}
         return Response(data.tobytes(), media_type="image/png", headers=head)
 

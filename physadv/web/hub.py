@@ -18,6 +18,7 @@ from physadv.live.demo import Demo
 from physadv.live.draw import regions, style
 from physadv.live.meter import Recent
 from physadv.live.vision import Shown
+from physadv.live.wearers import Wearer
 from physadv.types import Alert, Detections, UInt8Array
 
 # A larger picture is shrunk for the page; boxes keep the picture's own pixels.
@@ -149,7 +150,10 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "conf": shown.controls.conf,
         "top": round(shown.top, 4),
         "bare_top": None if shown.bare_top is None else round(shown.bare_top, 4),
+        "cut": shown.cut,
         "worn": shown.worn,
+        "wearers": _wearers(shown.wearers),
+        "bare_wearers": _wearers(shown.bare_wearers),
         "hiding": None if shown.hiding is None else asdict(shown.hiding),
         "bare_hiding": None if shown.bare_hiding is None else asdict(shown.bare_hiding),
         "defences": shown.defences,
@@ -167,6 +171,12 @@ def _cry(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
     """Return the alert that belongs on the picture itself, somebody missed before anything else; None if none does."""
     first = min((a for a in alerts if a.kind in URGENT), key=lambda a: URGENT.index(a.kind), default=None)
     return None if first is None else {"kind": first.kind, "text": first.text}
+
+
+def _wearers(wearers: tuple[Wearer, ...] | None) -> list[dict[str, Any]] | None:
+    if wearers is None:
+        return None
+    return [{"box": [round(v, 1) for v in w.xyxy], "state": w.state, "score": round(w.score, 3)} for w in wearers]
 
 
 def _people(people: Detections, *, skeleton: bool, sizes: tuple[str, ...] = ()) -> list[dict[str, Any]]:

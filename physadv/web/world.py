@@ -79,12 +79,12 @@ def router(room: Room) -> APIRouter:
 
 def _views(demo: Demo, wanted: Wanted) -> list[UInt8Array]:
     shown, controls = demo.latest, demo.controls
-    if shown is None or shown.wearers is None or not controls.wear:
+    if shown is None or shown.placed is None or not controls.wear:
         raise DataError("simulated world: no pattern is worn; choose one and it is drawn here")
     return simulated_views(
         demo.wardrobe.worn(controls.wear, controls.wear_size),
         shown.clean.pixels,
-        shown.wearers,
+        shown.placed,
         world=World.of(wanted.strength),
         count=VIEWS,
         size=SIDE,
