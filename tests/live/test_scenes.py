@@ -125,7 +125,7 @@ def test_side_by_side_both_panes_are_recorded_and_replayed(tmp_path: Path, worn:
     assert all(line["panes"] == 2 and line["bare"] is not None for line in lines)
     # The people of the right pane, where they were.
     for item in Session(video):
-        boxes = np.array([p["xyxy"] for p in item.line["persons"]], np.float32)
+        boxes = np.array([p["xyxy"] for p in item.line["persons"]], np.float32).reshape(-1, 4)
         np.testing.assert_allclose(item.detections.xyxy[:, 0], boxes[:, 0] + 320, atol=0.01)
         assert item.frame.size == (640, 240)
 
