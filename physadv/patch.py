@@ -70,6 +70,13 @@ class Patch:
         head = json.dumps(self.pixels.shape).encode()
         return hashlib.sha256(head + self.pixels.tobytes() + self.mask.tobytes()).hexdigest()
 
+    @property
+    def framing(self) -> str:
+        """Return where it was trained to work: "webcam", "street" or "mixed"; "" where its record does not say."""
+        settings = self.record.get("settings")
+        framing = settings.get("framing") if isinstance(settings, dict) else None
+        return framing if framing in ("webcam", "street", "mixed") else ""
+
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return pixels (3, h, w) and mask (1, h, w), float32 in [0, 1]."""
         import torch

@@ -47,7 +47,7 @@ def _described(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "target": patch.target,
-        "framing": patch.record.get("settings", {}).get("framing", ""),
+        "framing": patch.framing,
         "size_mm": list(patch.size_mm),
         "size_curve": has_curve(patch),
         "use": first_sentence(card),

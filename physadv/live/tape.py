@@ -36,7 +36,7 @@ class Tape:
                 raise RecordingError(f"already recording to {self._last['path']}; stop that first")
             path = path or self._fresh()
             self._recorder = Recorder(path, RecordSettings(clean=clean, overwrite=overwrite), session)
-            self._last = {"path": str(path), "since_s": time.time(), "clean": clean}
+            self._last = {"path": str(path), "since_s": time.time(), "clean": clean, "error": ""}
             return path
 
     def stop(self) -> Path | None:
@@ -51,7 +51,7 @@ class Tape:
             return None
         recorder.close()
         if recorder.error:
-            self.failed = True
+            self._fail(recorder.error)
             raise RecordingError(recorder.error)
         path = Path(self._last["path"])
         if not recorder.written:
@@ -82,12 +82,20 @@ class Tape:
         recorder.write(shown.clean, shown.annotated, shown.people, info, wait=wait)
         if recorder.error:
             with self._lock:
-                self._recorder, self.failed = None, True
+                self._recorder = None
+            self._fail(recorder.error)
             recorder.close()
             raise RecordingError(recorder.error)
 
+    def _fail(self, why: str) -> None:
+        """Keep why a recording ended by itself, for screens until the next begins."""
+        self.failed, self._last = True, {**self._last, "error": why}
+
     def state(self) -> dict[str, Any]:
-        """Return what a screen shows of it: the path and since when, whether it runs, pictures written and left out."""
+        """Return what a screen shows of it: the path and since when, whether it runs, frames written and left out.
+
+        error: why the last one ended by itself, or "".
+        """
         recorder = self._recorder
         return {
             **self._last,

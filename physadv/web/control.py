@@ -16,6 +16,25 @@ from physadv.settings import Settings
 from physadv.web.gate import is_viewer
 from physadv.web.room import Room
 
+# What the page says first of each preset: what it does and proves, and its price where none was measured yet.
+CARDS = {
+    "fast": {
+        "title": "Fast",
+        "proves": "Turns loud texture down and keeps people it has seen before. Proves nothing.",
+        "price": "a few ms a frame",
+    },
+    "balanced": {
+        "title": "Balanced",
+        "proves": "Finds pasted patterns, paints them over, and keeps people it has seen before. Proves nothing.",
+        "price": "a network of its own",
+    },
+    "certified": {
+        "title": "Certified",
+        "proves": "Proves of the people it marks that no one patch of the stated size can hide them.",
+        "price": "one more pass",
+    },
+}
+
 
 class SourceWanted(Settings):
     """A source, as `--source` takes it."""
@@ -54,6 +73,7 @@ def router(room: Room) -> APIRouter:
         return {
             "defences": [_described(name) for name in DEFENCES],
             "presets": PRESETS,
+            "cards": [{"defend": name, **CARDS[name]} for name in PRESETS],
             "patches": demo.wardrobe.names(),
             "sources": found + builtin,
             "detectors": _detectors(demo.settings.detector),

@@ -85,7 +85,13 @@ def router(room: Room) -> APIRouter:
 
 
 def _described(patch: Patch, name: str, *, own: bool) -> dict[str, Any]:
-    return {"name": name, "own": own, "target": patch.target, "size_mm": list(patch.size_mm)}
+    return {
+        "name": name,
+        "own": own,
+        "target": patch.target,
+        "framing": patch.framing,
+        "size_mm": list(patch.size_mm),
+    }
 
 
 def _recorded(path: Path) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def test_patterns_stand_by_where_they_work_with_their_whole_names(stand: Stand) 
     found = page.evaluate(
         "() => [...document.querySelectorAll('#patches h3, #patches input')].map((n) => n.value || n.textContent)"
     )
-    assert found[:2] == ["Yours", "checkers"]
+    assert found[:3] == ["Yours", "checkers", "Webcam: one person fills the image"]
+    street = found.index("Street: people are small in the image")
+    assert found.index("chest-v3") < street < found.index("street-v1") < found.index("Anywhere")
     cut = "(span) => span.scrollWidth > span.clientWidth + 1 || getComputedStyle(span).whiteSpace === 'nowrap'"
     assert page.evaluate(f"() => [...document.querySelectorAll('#patches span')].filter({cut}).length") == 0
 

@@ -1,8 +1,11 @@
 """Recordings on the page: every file of each, in every tab; one that fails is said."""
 
+import errno
+
 import av
 import pytest
 
+from physadv.live import record
 from tests.browser.stand import Stand, eventually
 from tests.live.scene import until
 
@@ -34,3 +37,19 @@ def test_all_files_of_a_recording_are_offered_in_both_tabs(stand: Stand) -> None
         assert sum(1 for _ in container.decode(video=0)) > 15
     later = stand.open()
     eventually(later, "() => document.getElementById('recordings-count').textContent === '1'")
+
+
+def test_a_recording_that_ended_by_itself_is_said_until_the_next(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    page = stand.page
+    with monkeypatch.context() as patched:
+        patched.setattr(record.VideoWriter, "write", full)
+        page.click("#record")
+        page.wait_for_selector("#recording-failed:not([hidden])")
+    assert "the disk is full" in page.text_content("#recording-failed")
+    assert page.get_attribute("#record", "aria-pressed") == "false"
+    page.click("#record")
+    page.wait_for_selector("#recording-failed", state="hidden")
+    page.click("#record")

@@ -34,8 +34,7 @@ export class Defences {
   constructor(options, want) {
     this.known = new Map(options.defences.map((d) => [d.name, d]));
     this.presets = options.presets;
-    this.cards = options.cards || Object.keys(options.presets).map((name) => ({ defend: name, title: name, proves: "", price: "" }));
-    this.costs = {};
+    this.cards = options.cards;
     this.pipeline = new Map();
     this.values = new Map();
     this.last = "";

@@ -4,6 +4,11 @@ import { api, attempt, byId, el, say } from "./dom.js";
 // How a pattern's framing is called, in the order in which the groups are shown.
 const PLACES = new Map([["own", "Yours"], ["webcam", "Webcam: one person fills the image"], ["street", "Street: people are small in the image"], ["", "Anywhere"]]);
 const KINDS = { chest: "chest print", tshirt: "T-shirt", poster: "poster" };
+const WORKS = {
+  webcam: "before a webcam, where one person fills the image",
+  street: "in the street, where people are small in the image",
+  mixed: "before a webcam and in the street",
+};
 // While the slider moves not every step is worth a message.
 const REST_MS = 60;
 // A finger on [ or ] goes from hand to chest in a few presses.
@@ -91,7 +96,7 @@ export class Patterns {
     byId("worn").hidden = byId("sizing").hidden = !wear;
     if (wear) {
       say(byId("worn-name"), wear);
-      say(byId("worn-works"), worn?.works || "");
+      say(byId("worn-works"), WORKS[worn?.framing] || "");
       picture(byId("worn-face"), wear);
       byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}`;
     }
