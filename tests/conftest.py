@@ -4,7 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# A change is judged by the same examples each time; PHYSADV_FUZZ tries others.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("others", max_examples=1000)
+settings.load_profile("others" if "PHYSADV_FUZZ" in os.environ else "same")
 # Two cores are shared by everything a test starts; set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")

@@ -9,7 +9,7 @@ from physadv.errors import SourceError
 
 # Secrets are of capital letters and marks, everything else is of small letters: what leaks is seen at once.
 SECRETS = st.text("QXZ@/:#?&=%.;_-+$!\\ ", min_size=1).filter(lambda s: any(c in "QXZ" for c in s))
-SCHEMES = st.sampled_from(["rtsp://", "http://", "https://", "rtmp://", "rtsp:/", "rstp://", ""])
+SCHEMES = st.sampled_from(["rtsp://", "http://", "https://", "rtmp://", "rtsp:/", "rstp://"])
 HOSTS = st.sampled_from(["cam", "cam.example.org", "10.0.0.9", "10.0.0.9:554", "[::1]:8080", "localhost:1"])
 PATHS = st.sampled_from(["", "/", "/x", "/video?channel=1&stream=0", "/a/b.mp4"])
 
