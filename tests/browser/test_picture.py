@@ -30,7 +30,7 @@ def test_the_headline_is_about_the_wearer(stand: Stand) -> None:
     assert stand.demo._vision is not None
     stand.demo._vision.detector = Windows()
     page.check("#patches input[value='checkers']", force=True)
-    stand.demo.control(wear_size=70.0)
+    stand.demo.control(wear_size=90.0)
     eventually(page, "() => document.getElementById('main-says').textContent === 'hidden'")
     assert page.text_content("#main-best") == "best 0.00"
     eventually(page, "() => { const { points } = window.physadv.chart; return points[points.length - 1].top === 0; }")
@@ -88,12 +88,15 @@ MARKS = "() => [...document.querySelectorAll('#marks li:not([hidden])')].map((it
 
 
 class Reporting(BlobDetector):
-    """Holds everybody, removes a corner."""
+    """Holds everybody, of whom it is not sure now, removes a corner."""
 
     def detect(self, frame: Frame) -> Detections:
         found = super().detect(frame)
         corner = Alert("removed", "", (5.0, 5.0, 60.0, 60.0))
-        return replace(found, held=np.ones(len(found), bool), track=np.arange(len(found)), alerts=(corner,))
+        unsure = np.full(len(found), 0.1, np.float32)
+        return replace(
+            found, score=unsure, held=np.ones(len(found), bool), track=np.arange(len(found)), alerts=(corner,)
+        )
 
 
 def test_the_marks_that_are_in_the_picture_are_explained(stand: Stand) -> None:
