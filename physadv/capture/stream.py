@@ -98,6 +98,11 @@ class VideoFile:
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"{self.name}: cannot be opened as a video: {_reason(error)}") from error
 
+    @property
+    def promised_s(self) -> float:
+        """Return how long the file says that it lasts, in seconds, or 0 if it says nothing."""
+        return _promised_s(self._container, self._container.streams.video[0])
+
     def _round(self) -> Generator[Frame, None, None]:
         """Yield the pictures of one round."""
         stream = self._container.streams.video[0]

@@ -13,16 +13,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from physadv import __version__
 from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_folder, check_own_folder, each_apart, only_writer
+from physadv.cli.progress import Progress
 from physadv.cli.scoreboard import show_cells, show_video
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
-from physadv.cli.terminal import Terminal
 from physadv.cli.trusting import Trust, trust_detectors
 from physadv.dataset import split_pictures
 from physadv.defend import Pipeline, parse_pipeline
@@ -34,9 +33,12 @@ from physadv.errors import DataError, SettingsError, SourceError
 from physadv.evaluate import doubts, video
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.certified import CertifiedRecall, add_picture, seekers, table, write_certified
-from physadv.evaluate.report import RUN, Examples, write_report, write_video_report
+from physadv.evaluate.own import FILLS, Asked, Fit, fit_of, in_words, share_of_picture
+from physadv.evaluate.place import Placement
+from physadv.evaluate.report import RUN, WORN, Examples, write_report, write_video_report
 from physadv.evaluate.scene import Scene, Scenes, read_scenes
 from physadv.evaluate.settings import EvaluateSettings
+from physadv.evaluate.trial import Progress as Tell
 from physadv.evaluate.trial import Trial, entries, run
 from physadv.files import file_name, parse_json, told_apart, write_json
 from physadv.lineage import Seen
@@ -89,25 +91,27 @@ class Command(BaseCommand):
     video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
     every: int = Field(default=1, ge=1, description="with --video: take every n-th frame")
     held_out: bool = Field(default=False, description="leave out pictures that any of the patterns was trained on")
-    rule: Rule = Field(
-        default="area",
-        description="what --scale is a fraction of, of the person's box: sqrt(width x height), as in train, "
-        "since boxes of "
-        "people who sit or bend differ least in it; diagonal, or height (print, with a standing person, has diagonal)",
+    rule: Rule | None = Field(
+        default=None,
+        description="what --scale is a fraction of, of the person's box: area (sqrt(width x height), as in train, since "
+        "boxes of people who sit or bend differ least in it), diagonal or height; each pattern's own unless given",
     )
     scale: float | None = Field(
-        default=None, description="side of the pattern as a fraction of --rule; .35 unless given, .65 with --video"
+        default=None,
+        description="side of the pattern as a fraction of --rule; each pattern's own unless given, in the street .35 for "
+        "a print of 36 cm, before a webcam .65 for 48 cm",
     )
     at: str | None = Field(
         default=None,
-        description="centre down the person's box, 0 top, 1 bottom; or chest, by keypoints; or shirt, cut "
-        "anywhere. Unless "
-        "given: .42 on photographs, as patterns are trained; chest with --video, where heads and hips are cut off; shirt "
-        "for T-shirts",
+        description="centre down the person's box, 0 top, 1 bottom; or chest, by keypoints; or shirt, cut anywhere. Each "
+        "pattern's own unless given: .42 in the street, chest before a webcam, shirt for T-shirts",
     )
     detector: str = Field(default=DEFAULT_DETECTOR, description="detectors by name or path, separated by commas")
     trust: Trust = False
-    imgsz: int = imgsz_field(640)
+    imgsz: int | None = imgsz_field(
+        None,
+        text="; unless given each pattern's own: 416 in the street, 320 and 640 before a webcam; 640 without any",
+    )
     min_area: float = Field(default=0.02, description=FIELDS["min_area"].description)
     grid: Literal["none", "robust"] = Field(default="none", description="robust: 16 conditions more, fixed and seeded")
     defend: list[str] = Field(
@@ -152,13 +156,14 @@ class Command(BaseCommand):
         Raises: SettingsError for flags that do not go together. DataError for a camera in place of a video.
         """
         patches = _named_apart([load_patch(p) for p in self.patches], self.patches)
-        settings = self._settings(patches)
+        asked = self._as_asked()
+        settings = self._settings(asked)
         if (self.images is None) == (self.video is None):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         pipelines = [parse_pipeline(text) for text in self.defend]
         self._check_video()
         self._check_unused()
-        _check_worn(patches, settings)
+        _check_worn(patches, asked)
         if self.adaptive and not pipelines:
             raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
         for pipeline in pipelines:
@@ -177,9 +182,9 @@ class Command(BaseCommand):
                 _check_video_file(flag, film)
         with only_writer("--out", here.out):
             if self.video is not None:
-                return here._video(self.video, settings, patches, pipelines)
+                return here._video(self.video, settings, asked, patches, pipelines)
             assert self.images is not None
-            return here._pictures(self.images, settings, patches, pipelines)
+            return here._pictures(self.images, settings, asked, patches, pipelines)
 
     def _free(self, patches: Sequence[Patch]) -> Path:
         """Return the folder to write to: one without an evaluation, or with one that is only made again.
@@ -257,36 +262,49 @@ class Command(BaseCommand):
         return ["--" + n.replace("_", "-") for n in changed]
 
     def _pictures(
-        self, images: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]
+        self,
+        images: Path,
+        settings: EvaluateSettings,
+        asked: Asked,
+        patches: list[Patch],
+        pipelines: list[Pipeline],
     ) -> int:
-        scenes, others = self._scenes(images, settings, patches)
-        cells: list[Cell] = []
-        proven: list[CertifiedRecall] = []
-        examples = Examples(_most_people(scenes), settings.conf)
-        facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.skipped), "defences": self.defend}
-        facts |= {"images": images.resolve().name, ASKED: self._asked(patches)}
-        with _bar() as bar:
-            task = bar.add_task("", total=len(settings.detectors))
-            for number, name in enumerate(settings.detectors):
-
-                def tell(share: float, what: str, number: int = number, name: str = name) -> None:
-                    bar.update(task, completed=number + share, description=f"{name} {what}")
-
-                detector = _detector(name, settings)
-                facts["detectors"].append(_identity(detector))
-                for pipeline in pipelines:
-                    # A defence that cannot work with this detector is said before anything is scored.
-                    pipeline.guard(detector)
-                trial = Trial(scenes, detector, settings, shown=None if number else examples, progress=tell)
-                trial.scored = partial(_keep, self.out, facts, patches, list(cells))
-                run(trial, patches, pipelines=pipelines, robust=self.grid == "robust")
-                if self.adaptive:
-                    self._attack(name, trial, pipelines, others, patches, tell)
-                doubts.unattacked(trial.cells)
-                self._alarms(detector, trial.cells, pipelines, tell)
-                proven += self._proven(detector, scenes, pipelines, tell)
-                cells += trial.cells
-        drawn = examples.write(self.out, patches)
+        with Progress("physadv evaluate") as shown:
+            scenes, others = self._scenes(
+                images, settings, asked, patches, partial(shown.tell, part="reading pictures")
+            )
+            filling = share_of_picture(scenes.scenes) > FILLS
+            fits = {p.name: fit_of(p, asked, filling=filling) for p in patches}
+            rounds = self._rounds(settings, patches, fits)
+            cells: list[Cell] = []
+            proven: list[CertifiedRecall] = []
+            drawn: list[Path] = []
+            facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.skipped), "defences": self.defend}
+            facts |= {"images": images.resolve().name, ASKED: self._asked(patches)}
+            for name in settings.detectors:
+                for number, (own, worn) in enumerate(rounds):
+                    detector = _detector(name, own)
+                    if not number:
+                        facts["detectors"].append(_identity(detector))
+                    for pipeline in pipelines:
+                        # A defence that cannot work with this detector is said before anything is scored.
+                        pipeline.guard(detector)
+                    at = f"{detector.name} at {own.side_of(detector)} px"
+                    tell = partial(shown.tell, part=at)
+                    suffix = f"-{own.imgsz}" if len(rounds) > 1 else ""
+                    examples = Examples(_most_people(scenes), own.conf, suffix)
+                    first = name == settings.detectors[0]
+                    trial = Trial(scenes, detector, own, shown=examples if first else None, progress=tell)
+                    trial.scored = partial(_keep, self.out, facts, patches, list(cells))
+                    these = [p for p in patches if p.name in worn]
+                    run(trial, these, pipelines=pipelines, robust=self.grid == "robust", worn=_apart_only(worn))
+                    if self.adaptive:
+                        self._attack(name, trial, pipelines, others, these, partial(shown.tell, part=f"{at}, adaptive"))
+                    doubts.unattacked(trial.cells)
+                    self._alarms(detector, trial.cells, pipelines, partial(shown.tell, part=f"{at}, false alarms"))
+                    proven += self._proven(detector, scenes, pipelines, partial(shown.tell, part=f"{at}, certificates"))
+                    cells += trial.cells
+                    drawn += examples.write(self.out, these) if first else []
         write_report(self.out, cells, settings, patches, facts=facts, examples=drawn)
         console = table_console()
         show_cells(cells, console)
@@ -296,6 +314,33 @@ class Command(BaseCommand):
         console.print(str(self.out / "report.md"), markup=False, highlight=False, soft_wrap=True)
         return 0
 
+    def _rounds(
+        self, settings: EvaluateSettings, patches: Sequence[Patch], fits: dict[str, Fit]
+    ) -> list[tuple[EvaluateSettings, dict[str, Placement]]]:
+        """Return for each size of picture its settings and how the patterns that are scored at it are worn, by name.
+
+        Raises: SettingsError where adaptive attacks would have to be made for patterns that are worn in several ways.
+        """
+        if not patches:
+            return [(settings, {})]
+        sizes = list(dict.fromkeys(s for fit in fits.values() for s in fit.sizes))
+        placements = list(dict.fromkeys(fit.placement for fit in fits.values()))
+        if self.adaptive:
+            if len(placements) > 1:
+                raise SettingsError(
+                    "--adaptive: expected patterns that are worn alike, since attacks are trained as they are worn; got "
+                    f"{'; '.join(map(in_words, placements))}: give --scale and --at, or evaluate them apart"
+                )
+            # One attack a defence is dear enough: the largest of the patterns' sizes.
+            sizes = [max(sizes)]
+        out = []
+        for size in sizes:
+            worn = {name: fit.placement for name, fit in fits.items() if self.adaptive or size in fit.sizes}
+            first = next(iter(worn.values()))
+            values = {"imgsz": size, "rule": first.rule, "scale": first.scale, "at": first.at}
+            out.append((settings.model_copy(update=values), worn))
+        return out
+
     def _attack(
         self,
         name: str,
@@ -303,7 +348,7 @@ class Command(BaseCommand):
         pipelines: list[Pipeline],
         others: Sequence[Scene],
         patches: Sequence[Patch],
-        tell: Any,
+        tell: Tell,
     ) -> None:
         from physadv.evaluate.adaptive import Budget, attacker, score_adaptive, training
 
@@ -315,83 +360,103 @@ class Command(BaseCommand):
 
         def step(pipeline: Pipeline, restart: int, at: Any) -> None:
             done = pipelines.index(pipeline) * budget.restarts + restart + at.step / max(at.steps, 1)
-            tell(done / total, f"adaptive through {pipeline}, restart {restart + 1}, step {at.step}")
+            tell(done / total, f"through {pipeline}, restart {restart + 1}, step {at.step}")
 
         attack = attacker(others, attacked, budget, train, step, self.out / "adaptive" / name.replace("/", "-"))
         score_adaptive(trial, pipelines, attack, budget, attacked, patches)
 
     def _proven(
-        self, detector: Detector, scenes: Scenes, pipelines: list[Pipeline], tell: Any
+        self, detector: Detector, scenes: Scenes, pipelines: list[Pipeline], tell: Tell
     ) -> list[CertifiedRecall]:
         out = []
         for inner, defence in seekers(detector, pipelines) if self.certify else []:
             out.append(CertifiedRecall(defence, detector=inner.name))
             for i, scene in enumerate(scenes.scenes):
-                tell(1.0, f"certificates, picture {i + 1} of {len(scenes.scenes)}")
+                tell(i / len(scenes.scenes), f"picture {i + 1} of {len(scenes.scenes)}")
                 add_picture(out[-1], inner, scene.pixels, scene.people, min_area=self.min_area)
         return out
 
-    def _alarms(self, detector: Detector, cells: list[Cell], pipelines: list[Pipeline], tell: Any) -> None:
+    def _alarms(self, detector: Detector, cells: list[Cell], pipelines: list[Pipeline], tell: Tell) -> None:
         if self.clean_video is None:
             return
         for pipeline in pipelines:
-            tell(1.0, f"false alarms of {pipeline}")
-            counted = video.alarms_per_1000(self.clean_video, pipeline.guard(detector))
+            named = partial(_named_tell, tell, str(pipeline))
+            counted = video.alarms_per_1000(self.clean_video, pipeline.guard(detector), progress=named)
             for cell in cells:
                 if cell.defence == str(pipeline) and cell.condition == "none":
                     cell.extra |= counted
 
-    def _video(self, path: Path, settings: EvaluateSettings, patches: list[Patch], pipelines: list[Pipeline]) -> int:
-        wanted = entries(patches, robust=False, seed=settings.seed) if patches else entries([], robust=False, seed=0)
+    def _video(
+        self, path: Path, settings: EvaluateSettings, asked: Asked, patches: list[Patch], pipelines: list[Pipeline]
+    ) -> int:
+        fits = {p.name: fit_of(p, asked, filling=True) for p in patches}
         rows: list[dict[str, Any]] = []
+        frames: dict[str, str] = {}
         facts: dict[str, Any] = {"detectors": [], "defences": self.defend, ASKED: self._asked(patches)}
-        with _bar() as bar:
-            task = bar.add_task("", total=None)
+        rounds = self._rounds(settings, patches, fits)
+        with Progress("physadv evaluate") as shown:
             for name in settings.detectors:
-                detector = _detector(name, settings)
-                facts["detectors"].append(_identity(detector))
-                cells, table = video.score_video(
-                    path,
-                    wanted,
-                    detector,
-                    settings,
-                    pipelines=pipelines,
-                    every=self.every,
-                    progress=lambda _, what, name=name: bar.update(task, description=f"{name} {what}"),  # type: ignore[misc]
-                )
-                video.compare(cells)
-                rows += cells
-                frames = {detector.name: table}
-                write_video_report(self.out, rows, settings, patches, video=path, frames=frames, facts=facts)
+                for number, (own, worn) in enumerate(rounds):
+                    detector = _detector(name, own)
+                    if not number:
+                        facts["detectors"].append(_identity(detector))
+                    these = [p for p in patches if p.name in worn]
+                    cells, table = video.score_video(
+                        path,
+                        entries(these, robust=False, seed=settings.seed, worn=_apart_only(worn)),
+                        detector,
+                        own,
+                        pipelines=pipelines,
+                        every=self.every,
+                        progress=partial(shown.tell, part=f"{detector.name} at {own.side_of(detector)} px"),
+                    )
+                    video.compare(cells)
+                    rows += cells
+                    frames[detector.name + (f"-{own.imgsz}" if len(rounds) > 1 else "")] = table
+                    write_video_report(self.out, rows, settings, patches, video=path, frames=frames, facts=facts)
         console = table_console()
         show_video(rows, console)
         console.print(str(self.out / "report.md"), markup=False, highlight=False, soft_wrap=True)
         return 0
 
-    def _settings(self, patches: Sequence[Patch]) -> EvaluateSettings:
+    def _as_asked(self) -> Asked:
+        """Return what is asked for in place of each pattern's own.
+
+        Raises: SettingsError for a place that is none.
+        """
+        imgsz = None if self.imgsz is None else rounded_side(self.imgsz, "physadv evaluate")
+        return Asked(self.rule, self.scale, None if self.at is None else _at(self.at), imgsz)
+
+    def _settings(self, asked: Asked) -> EvaluateSettings:
         names = tuple(each_apart([self.detector]))
         if not names:
             raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
         _called(names)
         trust_detectors(names, self.trust, "physadv evaluate")
-        fields = ("rule", "min_area", "conf", "resamples", "seed", "device")
-        values = {name: getattr(self, name) for name in fields}
-        values["imgsz"] = rounded_side(self.imgsz, "physadv evaluate")
-        filmed = self.video is not None
-        scale = self.scale if self.scale is not None else 0.65 if filmed else 0.35
-        # A T-shirt's texture is worn as one, unless a square's size is asked for.
-        shirts = bool(patches) and self.scale is None and all(p.target == "tshirt" for p in patches)
-        at = _at(self.at if self.at is not None else "shirt" if shirts else "chest" if filmed else "0.42")
-        return parse(EvaluateSettings, {**values, "scale": scale, "at": at, "detectors": names}, kebab=True)
+        fields = ("min_area", "conf", "resamples", "seed", "device")
+        values: dict[str, Any] = {name: getattr(self, name) for name in fields}
+        # What is not asked for is each pattern's own; these stand where there is none.
+        given = {name: getattr(asked, name) for name in WORN if getattr(asked, name) is not None}
+        return parse(EvaluateSettings, {**values, **given, "detectors": names}, kebab=True)
 
-    def _scenes(self, images: Path, settings: EvaluateSettings, patches: Sequence[Patch]) -> tuple[Scenes, list[Scene]]:
+    def _scenes(
+        self,
+        images: Path,
+        settings: EvaluateSettings,
+        asked: Asked,
+        patches: Sequence[Patch],
+        progress: Tell = lambda *_: None,
+    ) -> tuple[Scenes, list[Scene]]:
         """Return the pictures to score, and those left for adaptive attacks to train on."""
 
         def labeller() -> Detector:
             return load_detector(backend="torch", precision="fp32", device=settings.device)
 
-        keypoints = isinstance(settings.at, str) or self.adaptive
-        scenes = read_scenes(images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints)
+        fits = [fit_of(p, asked, filling=filling) for p in patches for filling in (False, True)]
+        keypoints = self.adaptive or any(isinstance(fit.placement.at, str) for fit in fits)
+        scenes = read_scenes(
+            images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints, progress=progress
+        )
         trained = doubts.trained_on(patches)
         drawn = self.adaptive and not any(trained.saw(s.name, s.sha256) for s in scenes.scenes)
         if drawn:
@@ -476,9 +541,11 @@ def _keep(folder: Path, facts: dict[str, Any], patches: Sequence[Patch], before:
     write_json(folder / "results.json", [c.plain() for c in (*before, *cells)])
 
 
-def _at(text: str) -> float | str:
-    if text in ("chest", "shirt"):
-        return text
+def _at(text: str) -> float | Literal["chest", "shirt"]:
+    if text == "chest":
+        return "chest"
+    if text == "shirt":
+        return "shirt"
     try:
         value = float(text)
     except ValueError:
@@ -522,13 +589,22 @@ def _apart(names: Sequence[str], paths: Sequence[str], *, what: str) -> list[str
     return out
 
 
-def _check_worn(patches: Sequence[Patch], settings: EvaluateSettings) -> None:
+def _apart_only(worn: dict[str, Placement]) -> dict[str, Placement] | None:
+    """Return how patterns are worn where they are not worn alike, as the settings of their round already say."""
+    return worn if len(set(worn.values())) > 1 else None
+
+
+def _named_tell(tell: Tell, name: str, share: float | None, what: str) -> None:
+    tell(share, f"{name}, {what}")
+
+
+def _check_worn(patches: Sequence[Patch], asked: Asked) -> None:
     """Do nothing if the patterns can be worn where they go.
 
     Raises: SettingsError for a T-shirt of a pattern that does not repeat without a seam.
     """
     other = next((p for p in patches if p.target != "tshirt"), None)
-    if settings.at == "shirt" and other is not None:
+    if asked.at == "shirt" and other is not None:
         raise SettingsError(
             f"--at shirt: expected T-shirt textures (physadv train --target tshirt), got {other.name}, a {other.target} "
             "pattern; score it with --at chest"
@@ -538,8 +614,3 @@ def _check_worn(patches: Sequence[Patch], settings: EvaluateSettings) -> None:
 def _most_people(scenes: Scenes) -> tuple[int, ...]:
     order = sorted(range(len(scenes.scenes)), key=lambda i: -int(scenes.scenes[i].counts.sum()))
     return tuple(order[:EXAMPLES])
-
-
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Terminal(stderr=True), transient=True)

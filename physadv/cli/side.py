@@ -12,7 +12,7 @@ from physadv.detect.boxes import STRIDE
 RULE = f"long side of the network's input in pixels, rounded up to a multiple of {STRIDE}"
 
 
-def imgsz_field(default: int, *, text: str = "") -> Any:
+def imgsz_field(default: int | None, *, text: str = "") -> Any:
     """Return the field of `--imgsz`. text: what else is to be said of it."""
     return Field(default=default, ge=32, le=4096, description=f"{RULE}{text}")
 

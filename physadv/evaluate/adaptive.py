@@ -21,11 +21,12 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
 from physadv.defend import Pipeline, forget
 from physadv.detect.attacked import device_of, side_for, stride_of
-from physadv.detect.boxes import Letterbox, area
+from physadv.detect.boxes import Letterbox
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU, touched
 from physadv.errors import PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
+from physadv.evaluate.own import FILLS, share_of_picture
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial
@@ -42,8 +43,6 @@ Attack = Callable[[Pipeline, int, Patch | None], Patch]
 REFINING = {"lr": 0.02, "spread": 1 / 48, "noise": 0.05}
 # Sides that are trained, over the one that is scored: people move, and a tape measure is not exact.
 AROUND = (0.86, 1.2)
-# Share of its picture from which on somebody is before a webcam rather than in the street.
-FILLS = 0.25
 # Characters of a defence's text in the name of a pattern that was trained through it.
 LONGEST = 40
 MARGIN = 0.02
@@ -119,19 +118,13 @@ def training(settings: EvaluateSettings, people: Sequence[Scene], *, views: int,
     target: Target = "chest" if settings.at == "chest" else "tshirt" if settings.at == "shirt" else "poster"
     framing: Framing = "street"
     if target != "poster":
-        framing = "webcam" if _share_of_picture(people) > FILLS else "mixed"
+        framing = "webcam" if share_of_picture(people) > FILLS else "mixed"
     sides = tuple(float(np.clip(settings.scale * f, 0.01, 2)) for f in AROUND)
     values: dict[str, Any] = {"target": target, "framing": framing, "batch": views, "crops": (side,)}
     values |= {"seed": settings.seed, "rule": settings.rule, "scale": settings.scale, "webcam_scale": settings.scale}
     values |= {"side_street": sides, "side_webcam": sides}
     values |= {"at": settings.at} if isinstance(settings.at, float) else {}
     return parse(TrainSettings, values, what="--adaptive")
-
-
-def _share_of_picture(people: Sequence[Scene]) -> float:
-    """Return the median, over pictures, of the share that the largest person has of one."""
-    shares = [float(area(s.people).max()) / (s.shape[0] * s.shape[1]) for s in people if len(s.people)]
-    return float(np.median(shares)) if shares else 0.0
 
 
 def _name(pipeline: Pipeline, restart: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from physadv.evaluate.metrics import METRICS, Figures
+from physadv.evaluate.place import Placement
 
 
 @dataclass(slots=True)
@@ -14,8 +15,9 @@ class Cell:
 
     condition: none, grey, white, noise, shuffled or patch. patch: the pattern's name, or None. transform: the robust grid's
     condition, empty for the plain picture. attack: how the pattern relates to the defence: "" without a defence, else
-    oblivious, transferred or adaptive. stands_for: of a control, the patterns whose size and shape it has. ms: median and
-    95th percentile of the detector's time an image, where measured.
+    oblivious, transferred or adaptive. stands_for: of a control, the patterns whose size and shape it has. worn: how large
+    and where a pattern or control is worn, None where nothing is. ms: median and 95th percentile of the detector's time an
+    image, where measured.
     """
 
     detector: str
@@ -29,6 +31,7 @@ class Cell:
     transform: str = ""
     attack: str = ""
     stands_for: tuple[str, ...] = ()
+    worn: Placement | None = None
     ms: tuple[float, float] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
@@ -51,6 +54,8 @@ class Cell:
         }
         if self.stands_for:
             out["control_of"] = list(self.stands_for)
+        if self.worn is not None:
+            out |= {"rule": self.worn.rule, "scale": self.worn.scale, "at": self.worn.at}
         out |= {name: self.figures.value[name] for name in METRICS}
         out["ci95"] = {n: None if c is None else list(c) for n, c in self.figures.ci95.items()}
         if self.ms is not None:

@@ -13,6 +13,8 @@ import numpy as np
 from physadv.arrays import write_png
 from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import Cell
+from physadv.evaluate.own import in_words
+from physadv.evaluate.place import Placement
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, write_json
 from physadv.marks import mark_person
@@ -39,15 +41,21 @@ VIDEO_COLUMNS = (
     ("alarms_per_1000", "alarms /1000"),
 )
 RUN = "run.json"
+# Settings that are each row's own.
+WORN = ("rule", "scale", "at", "imgsz")
 PANEL = 360
 
 
 @dataclass(slots=True)
 class Examples:
-    """Keeps a few pictures of each condition, with boxes, for the report. keep: the pictures' numbers."""
+    """Keeps a few pictures of each condition, with boxes, for the report.
+
+    keep: the pictures' numbers. suffix: put behind the names of the files, where there are several of one pattern.
+    """
 
     keep: tuple[int, ...]
     conf: float = FOUND_CONF
+    suffix: str = ""
     _panels: dict[tuple[str, str], dict[int, UInt8Array]] = field(default_factory=dict)
 
     def __call__(self, condition: str, name: str, index: int, pixels: UInt8Array, answer: Detections) -> None:
@@ -66,7 +74,7 @@ class Examples:
                 continue
             width = max(r.shape[1] for r in rows)
             sheet = np.vstack([np.pad(r, ((0, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
-            out.append(folder / "examples" / f"{patch.name}.png")
+            out.append(folder / "examples" / f"{patch.name}{self.suffix}.png")
             write_png(out[-1], np.ascontiguousarray(sheet))
         return out
 
@@ -97,7 +105,7 @@ def write_report(
     write_json(folder / "results.json", [c.plain() for c in cells])
     where = provenance()
     run = {
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude=set(WORN)),
         "patches": [{"name": p.name, "sha256": p.sha256, "size_mm": list(p.size_mm)} for p in patches],
         **facts,
         **where,
@@ -127,29 +135,28 @@ def write_video_report(
     write_json(folder / "results.json", list(rows))
     where = provenance()
     listed = [{"name": p.name, "sha256": p.sha256} for p in patches]
-    settled = settings.model_dump(mode="json")
+    settled = settings.model_dump(mode="json", exclude=set(WORN))
     write_json(folder / RUN, {"settings": settled, "video": video.name, "patches": listed, **facts, **where})
     for name, table_text in frames.items():
         with atomic_write(folder / f"frames-{name}.csv") as stream:
             stream.write(table_text.encode())
-    titles = ["detector", "condition", "defence", *[t for _, t in VIDEO_COLUMNS]]
+    titles = ["detector", "px", "condition", "worn", "defence", *[t for _, t in VIDEO_COLUMNS]]
     lines = [
         f"# {video.name}, frame by frame",
         "",
         f"Share of frames in which nobody's confidence reaches {settings.conf:g}, over frames with a person to wear the "
         f"pattern. Whom a defence carries on, whatever the score, counts as seen at {settings.conf:g}; 'held only': share "
-        "of frames in which nobody else does. Alarms: alerts other than notices and what was removed. Side "
-        f"{settings.scale:g} by {settings.rule}, at {settings.at}; {_sides(r['imgsz'] for r in rows)} px, torch fp32.",
+        "of frames in which nobody else does. Alarms: alerts other than notices and what was removed. Torch fp32.",
         "",
         "| " + " | ".join(titles) + " |",
         "|" + "---|" * len(titles),
     ]
     for row in rows:
-        name = row["patch"] if row["condition"] == "patch" else row["condition"]
         values = ["-" if row[key] is None else f"{row[key]:g}" for key, _ in VIDEO_COLUMNS]
-        lines.append("| " + " | ".join([row["detector"], str(name), row["defence"], *values]) + " |")
+        named = [row["detector"], str(row["imgsz"]), named_row(row), worn_row(row), row["defence"]]
+        lines.append("| " + " | ".join([*named, *values]) + " |")
     lines += ["", *_alarms([(f"{r['detector']} behind {r['defence']}, {r['condition']}", r) for r in rows])]
-    lines += [*[f"* {d}" for d in dict.fromkeys(d for r in rows for d in r["doubts"])]]
+    lines += [f"* {d}" for d in doubted([(named_row(r), r["doubts"]) for r in rows])]
     with atomic_write(folder / "report.md") as stream:
         stream.write(("\n".join(lines) + "\n").encode())
 
@@ -167,8 +174,8 @@ def markdown(
         "# Evaluation",
         "",
         f"{cells[0].n_images} pictures, {cells[0].n_people} people larger than {settings.min_area:.1%} of the picture. "
-        f"Pattern: side {settings.scale:g} by {settings.rule}, at {settings.at}. Detector at "
-        f"{_sides(c.imgsz for c in cells)} px, torch fp32. {machine['processor']}, {machine['cores']} cores, "
+        f"{_worn_alike(cells)}Detector at {_sides(c.imgsz for c in cells)} px, torch fp32. "
+        f"{machine['processor']}, {machine['cores']} cores, "
         f"{where['made']}, commit {where['commit'] or 'unknown'}. In brackets: 95 % intervals over pictures, by "
         "bootstrap, or Wilson's where pictures are few or agree.",
         "",
@@ -176,9 +183,9 @@ def markdown(
     if facts.get("skipped"):
         lines += ["Left out: " + "; ".join(facts["skipped"]), ""]
     plain = [c for c in cells if not c.transform]
-    for detector in dict.fromkeys(c.detector for c in cells):
-        lines += [f"## {detector}", "", *table([c for c in plain if c.detector == detector]), ""]
-        lines += grid([c for c in cells if c.detector == detector])
+    for detector, imgsz in dict.fromkeys((c.detector, c.imgsz) for c in cells):
+        mine = [c for c in cells if (c.detector, c.imgsz) == (detector, imgsz)]
+        lines += [f"## {detector} at {imgsz} px", "", *table([c for c in plain if c in mine]), "", *grid(mine)]
     lines += _alarms([(f"{c.detector} behind {c.defence}, clean video", c.extra) for c in cells])
     lines += _doubts(cells)
     lines += (
@@ -196,12 +203,15 @@ def _sides(imgsz: Iterable[int]) -> str:
 def table(cells: Sequence[Cell]) -> list[str]:
     """Return cells as lines of a Markdown table, in the order in which they were scored."""
     head = ["condition", *[title for _, title in COLUMNS], "doubts"]
+    apart = worn_apart(cells)
     defended = any(c.defence != "none" for c in cells)
     head = ["defence", "attack", *head[:2], "clean AP lost", *head[2:]] if defended else head
+    head = [*head, "worn"] if apart else head
     out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for cell in cells:
         row = [label(cell), *[shown(cell, name) for name, _ in COLUMNS], str(len(cell.doubts) or "")]
         row = [cell.defence, cell.attack, *row[:2], lost(cell), *row[2:]] if defended else row
+        row += [worn(cell)] if apart else []
         out.append("| " + " | ".join(row) + " |")
     return out
 
@@ -233,7 +243,50 @@ def label(cell: Cell) -> str:
     """Return what a table calls a cell."""
     if cell.condition == "patch":
         return str(cell.patch)
-    return cell.condition if cell.patch is None else f"{cell.condition} ({cell.patch})"
+    if cell.patch is None:
+        return cell.condition
+    return f"{cell.condition} ({_some(cell.stands_for or (cell.patch,))})"
+
+
+def named_row(row: dict[str, Any]) -> str:
+    """Return what a table calls a row of a video: a pattern by its name, a control with whose it is."""
+    if row["condition"] == "patch":
+        return str(row["patch"])
+    return row["condition"] if row["patch"] is None else f"{row['condition']} ({_some(row['control_of'])})"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def worn(cell: Cell) -> str:
+    """Return how large and where a pattern is worn, nothing where none is."""
+    return "" if cell.worn is None else in_words(cell.worn)
+
+
+def worn_row(row: dict[str, Any]) -> str:
+    """Return how large and where a pattern is worn in a row of a video, nothing where none is."""
+    return "" if "scale" not in row else in_words(Placement(row["rule"], row["scale"], row["at"]))
+
+
+def worn_apart(cells: Sequence[Cell]) -> bool:
+    """Return whether patterns are worn in several ways, so that a table has to say how each is."""
+    return len({worn(c) for c in cells} - {""}) > 1
+
+
+def _worn_alike(cells: Sequence[Cell]) -> str:
+    ways = {worn(c) for c in cells} - {""}
+    return "Each pattern as it was made to be worn. " if len(ways) > 1 else "".join(f"Worn: {way}. " for way in ways)
+
+
+def doubted(rows: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """Return each doubt once, with the names of the rows it is about where it is not about all."""
+    listed = list(rows)
+    out = []
+    for doubt in dict.fromkeys(d for _, said in listed for d in said):
+        about = [name for name, said in listed if doubt in said]
+        out.append(doubt if len(about) == len(listed) else f"{_some(list(dict.fromkeys(about)))}: {doubt}")
+    return out
 
 
 def shown(cell: Cell, metric: str) -> str:

@@ -95,11 +95,12 @@ def read_scenes(
     min_area: float,
     labeller: Callable[[], Detector],
     keypoints: bool,
+    progress: Callable[[float | None, str], None] = lambda *_: None,
 ) -> Scenes:
     """Return the labelled pictures of a folder; damaged pictures are left out and named.
 
     labeller: gives a clean pose detector, asked for only where there are no labels at all or keypoints are wanted. In a
-    labelled folder a picture without a label file shows nobody.
+    labelled folder a picture without a label file shows nobody. progress: told the share that is read.
 
     Raises: DataError if a folder is missing, a label does not parse, no picture can be read, or nobody is large enough.
     """
@@ -109,7 +110,8 @@ def read_scenes(
     scenes: list[Scene] = []
     skipped: list[str] = []
     held = 0
-    for picture, pixels, people in read_pictures(pictures, skipped.append):
+    for number, (picture, pixels, people) in enumerate(read_pictures(pictures, skipped.append)):
+        progress(number / len(pictures), picture.path.name)
         answer = detector.detect(Frame(pixels, 0, 0, 0.0)) if detector is not None else None
         if own and answer is not None:
             people = answer.above(LABEL_CONF).xyxy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
@@ -21,9 +21,10 @@ from physadv.evaluate.settings import EvaluateSettings
 from physadv.patch import Patch
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
-Progress = Callable[[float, str], None]
-# What the controls of two patterns must have in common to be the same: the mask, proportions, and how often they repeat.
-Shape = tuple[bytes, int, tuple[float, float]]
+Progress = Callable[[float | None, str], None]
+# What the controls of two patterns must have in common to be the same: the mask, proportions, how often they repeat, and
+# how they are worn, None for as the evaluation's settings say.
+Shape = tuple[bytes, int, tuple[float, float], Placement | None]
 Shown = Callable[[str, str, int, UInt8Array, Detections], None]
 
 
@@ -32,6 +33,7 @@ class Entry:
     """One thing to score: what is worn (None for nothing), what it is called, under which condition of the grid.
 
     of: the pattern whose record says what it was trained on. stands_for: of a control, the patterns it is the control of.
+    placement: how it is worn, None for as the evaluation's settings say.
     """
 
     condition: str
@@ -41,6 +43,7 @@ class Entry:
     attack: str = ""
     of: Patch | None = None
     stands_for: tuple[str, ...] = ()
+    placement: Placement | None = None
 
 
 @dataclass(slots=True)
@@ -48,7 +51,8 @@ class Trial:
     """Scores entries on the same pictures; what the bare detector says of the clean ones is asked once.
 
     shown: told of every plain, undefended answer (condition, pattern, picture's number, pixels, boxes) for a report.
-    scored: told of all cells so far whenever there is another, so that none is lost if what comes after fails.
+    scored: told of all cells so far whenever there is another, so that none is lost if what comes after fails. progress:
+    told which share of an entry's pictures is done.
     """
 
     scenes: Scenes
@@ -63,14 +67,19 @@ class Trial:
     _shapes: dict[str, Shape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._clean = [self.detector.detect(Frame(s.pixels, 0, 0, 0.0)) for s in self.scenes.scenes]
+        for number, scene in enumerate(self.scenes.scenes):
+            if self.progress is not None:
+                self.progress(number / len(self.scenes.scenes), "clean pictures")
+            self._clean.append(self.detector.detect(Frame(scene.pixels, 0, 0, 0.0)))
         self._data_doubts = doubts.of_data(self.scenes)
 
-    def score(self, entry: Entry, pipeline: Pipeline | None = None) -> Cell:
-        """Return the cell of one entry behind a defence, and keep it in `cells`."""
+    def score(
+        self, entry: Entry, pipeline: Pipeline | None = None, *, each: Callable[[float], None] = lambda _: None
+    ) -> Cell:
+        """Return the cell of one entry behind a defence, and keep it in `cells`. each: told the share of pictures done."""
         defence = "none" if pipeline is None or not pipeline.defences else str(pipeline)
         guarded = self.detector if pipeline is None else pipeline.guard(self.detector)
-        answers, times, costs = self._answers(entry, guarded, tell=defence == "none")
+        answers, times, costs = self._answers(entry, guarded, tell=defence == "none", each=each)
         scenes = self.scenes.scenes
         rng = np.random.default_rng(self.settings.seed)
         tallies = [s.tally(c, a) for s, c, a in zip(scenes, self._clean, answers, strict=True)]
@@ -87,13 +96,16 @@ class Trial:
             transform=entry.transform.name,
             attack=entry.attack if defence != "none" or entry.attack == "adaptive" else "",
             stands_for=entry.stands_for,
+            worn=None if entry.patch is None else self._placement(entry),
             ms=_percentiles(times),
             extra=_costs(costs),
             doubts=list(self._data_doubts),
         )
         if entry.condition == "patch" and entry.of is not None:
             cell.doubts += doubts.of_patch(entry.of, self.scenes)
-            self._shapes[entry.of.name] = _shape(entry.of)
+            if entry.attack in ("", "oblivious"):
+                cell.doubts += doubts.of_worn(entry.of, self._placement(entry), cell.imgsz, self.scenes.scenes)
+            self._shapes[entry.of.name] = _shape(entry.of, entry.placement)
         self.cells.append(cell)
         self.tell()
         return cell
@@ -106,7 +118,7 @@ class Trial:
             ]
             there = next((c for c in same if patch.name in c.stands_for), None)
             if there is None and entry.condition != "shuffled":
-                shape = _shape(patch)
+                shape = _shape(patch, None)
                 there = next((c for c in same if any(self._shapes.get(n) == shape for n in c.stands_for)), None)
             if there is None:
                 self.score(replace(entry, name=patch.name), pipeline)
@@ -119,15 +131,16 @@ class Trial:
             self.scored(self.cells)
 
     def _answers(
-        self, entry: Entry, guarded: Detector, *, tell: bool
+        self, entry: Entry, guarded: Detector, *, tell: bool, each: Callable[[float], None]
     ) -> tuple[list[Detections], list[float], list[float]]:
         """Return the answers for every picture, the milliseconds each took, and the defence's own part of them."""
         plain = entry.patch is None and not entry.transform.of_picture
-        dresser = Dresser(entry.patch, self._placement(), self.settings.seed, self.settings.side_of(self.detector))
+        dresser = Dresser(entry.patch, self._placement(entry), self.settings.seed, self.settings.side_of(self.detector))
         answers: list[Detections] = []
         times: list[float] = []
         costs: list[float] = []
         for i, scene in enumerate(self.scenes.scenes):
+            each(i / len(self.scenes.scenes))
             if plain and guarded is self.detector:
                 pixels, answer = scene.pixels, self._clean[i]
             else:
@@ -146,27 +159,31 @@ class Trial:
                     self.shown(entry.condition, name, i, pixels, answer)
         return answers, times, costs
 
-    def _placement(self) -> Placement:
-        return Placement(self.settings.rule, self.settings.scale, self.settings.at)
+    def _placement(self, entry: Entry) -> Placement:
+        return entry.placement or Placement(self.settings.rule, self.settings.scale, self.settings.at)
 
 
-def entries(patches: Sequence[Patch], *, robust: bool, seed: int) -> list[Entry]:
+def entries(
+    patches: Sequence[Patch], *, robust: bool, seed: int, worn: Mapping[str, Placement] | None = None
+) -> list[Entry]:
     """Return everything that is scored for these patterns: nothing, controls of equal size, each pattern, the grid.
 
-    Grey, white and noise are shared by patterns of the same shape, and carry no name where all are; shuffling is each
-    pattern's own.
+    Grey, white and noise are shared by patterns of the same shape that are worn alike, and carry no name where all are;
+    shuffling is each pattern's own. worn: how each is worn, by name; None for as the evaluation's settings say.
     """
     out = [Entry("none", None, None)]
+    places = {p.name: (worn or {}).get(p.name) for p in patches}
     groups: dict[Shape, list[Patch]] = {}
     for patch in patches:
-        groups.setdefault(_shape(patch), []).append(patch)
+        groups.setdefault(_shape(patch, places[patch.name]), []).append(patch)
     for patch in patches:
-        group = groups[_shape(patch)]
+        place = places[patch.name]
+        group = groups[_shape(patch, place)]
         kinds = CONTROLS if patch is group[0] else ("shuffled",)
         for entry in controls_of(patch, group, kinds, seed=seed):
             unnamed = len(groups) == 1 and entry.condition != "shuffled"
-            out.append(replace(entry, name=None) if unnamed else entry)
-        out.append(Entry("patch", patch.name, patch, of=patch))
+            out.append(replace(entry, name=None if unnamed else entry.name, placement=place))
+        out.append(Entry("patch", patch.name, patch, of=patch, placement=place))
     return out + ([replace(e, transform=condition) for condition in ROBUST for e in out] if robust else [])
 
 
@@ -178,34 +195,43 @@ def controls_of(patch: Patch, group: Sequence[Patch], kinds: Sequence[Control], 
         yield Entry(kind, patch.name, worn, stands_for=who)
 
 
-def _shape(patch: Patch) -> Shape:
+def _shape(patch: Patch, placement: Placement | None) -> Shape:
     h, w = patch.pixels.shape[:2]
     mask = b"" if bool((patch.mask == 255).all()) else patch.mask.tobytes()
-    return mask, round(100 * w / h), patch.size_mm if patch.target == "tshirt" else (0.0, 0.0)
+    return mask, round(100 * w / h), patch.size_mm if patch.target == "tshirt" else (0.0, 0.0), placement
 
 
 def run(
-    trial: Trial, patches: Sequence[Patch], *, pipelines: Sequence[Pipeline] = (), robust: bool = False
+    trial: Trial,
+    patches: Sequence[Patch],
+    *,
+    pipelines: Sequence[Pipeline] = (),
+    robust: bool = False,
+    worn: Mapping[str, Placement] | None = None,
 ) -> list[Cell]:
     """Return the cells of one detector: every entry bare, then all but the grid behind each defence.
 
-    What a defence costs on clean pictures is in its cell without a pattern: `ap50_lost`, against the bare detector.
+    worn: as of `entries`. What a defence costs on clean pictures is in its cell without a pattern: `ap50_lost`, against the
+    bare detector.
 
     Raises: DataError if the detector's weights or buffers changed while it was being scored.
     """
     before = _fingerprint(trial.detector)
-    everything = entries(patches, robust=robust, seed=trial.settings.seed)
+    everything = entries(patches, robust=robust, seed=trial.settings.seed, worn=worn)
     plain = [e for e in everything if e.transform is PLAIN]
     jobs: list[tuple[Entry, Pipeline | None]] = [(e, None) for e in everything]
     for defended in (p for p in pipelines if p.defences):
         jobs += [(e, defended) for e in plain]
     for number, (entry, pipeline) in enumerate(jobs):
-        if trial.progress is not None:
-            what = " ".join(filter(None, [entry.condition, entry.name, entry.transform.name, str(pipeline or "")]))
-            trial.progress(number / len(jobs), what)
+        what = " ".join(filter(None, [entry.condition, entry.name, entry.transform.name, str(pipeline or "")]))
+
+        def each(done: float, number: int = number, what: str = what) -> None:
+            if trial.progress is not None:
+                trial.progress((number + done) / len(jobs), what)
+
         if pipeline is not None and entry.condition == "patch":
             entry = replace(entry, attack="oblivious")
-        trial.score(entry, pipeline)
+        trial.score(entry, pipeline, each=each)
     if _fingerprint(trial.detector) != before:
         raise DataError(
             f"{trial.detector.name}: weights or buffers changed while it was scored: no figure can be trusted"

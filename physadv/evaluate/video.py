@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +17,14 @@ from physadv.address import masked
 from physadv.capture import is_live, open_source
 from physadv.capture.cuts import Cuts
 from physadv.capture.settings import CaptureSettings
+from physadv.capture.stream import VideoFile
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.interval import wilson
 from physadv.evaluate.metrics import FEW
+from physadv.evaluate.own import not_own, other_framing, share_of_picture
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
@@ -62,6 +64,7 @@ class Run:
     detector: Detector
     dresser: Dresser | None
     worn: Worn | None
+    placement: Placement
     frames: list[Seen] = field(default_factory=list)
 
     def cut(self) -> None:
@@ -93,14 +96,15 @@ def score_video(
     pattern, or as `open_video` does.
     """
     path = recording_of(path)
-    placement = Placement(settings.rule, settings.scale, settings.at)
+    usual = Placement(settings.rule, settings.scale, settings.at)
+    shares: list[float] = []
     runs = [
-        _start(entry, pipeline, detector, placement, settings)
+        _start(entry, pipeline, detector, entry.placement or usual, settings)
         for pipeline in (Pipeline(), *pipelines)
         for entry in entries
     ]
     cuts = Cuts()
-    for number, frame in enumerate(_frames(path, every)):
+    for number, (frame, done) in enumerate(_frames(path, every)):
         if cuts.step(frame.pixels) == "cut":
             for run in runs:
                 run.cut()
@@ -108,6 +112,8 @@ def score_video(
         people = clean.pick(wears(clean))
         h, w = frame.pixels.shape[:2]
         scene = Scene(path.name, frame.pixels, people.xyxy, np.ones(len(people), bool), people.keypoints, "")
+        if len(people):
+            shares.append(share_of_picture([scene]))
         for run in runs:
             pixels = _dressed(run, scene, clean, number)
             answer = (
@@ -119,7 +125,7 @@ def score_video(
             if shown is not None and run.detector is detector:
                 shown(run.entry.condition, run.entry.name or "", number, pixels, answer)
         if progress is not None:
-            progress(0.0, f"frame {frame.index}, {w} x {h}")
+            progress(done, f"frame {frame.index}, {w} x {h}")
     if not runs[0].frames:
         raise DataError(f"{path}: expected a video with pictures, got none")
     dressed = any(r.entry.patch is not None for r in runs)
@@ -131,10 +137,15 @@ def score_video(
     for run, cell in zip(runs, cells, strict=True):
         if run.entry.condition == "patch" and run.entry.of is not None:
             cell["doubts"] += doubts.of_video(run.entry.of, path)
+            share = float(np.median(shares)) if shares else 0.0
+            said = (not_own(run.entry.of, run.placement, cell["imgsz"]), other_framing(run.entry.of, share))
+            cell["doubts"] += [doubt for doubt in said if doubt]
     return cells, _table(runs)
 
 
-def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> dict[str, Any]:
+def alarms_per_1000(
+    path: Path, guarded: Detector, *, at_most: int = 1000, progress: Progress | None = None
+) -> dict[str, Any]:
     """Return on how many of 1,000 frames of a clean video a defence raises an alarm, with the frames it is counted on.
 
     alarms_by_kind: frames of 1,000 with an alert of each kind. Notices are none, and what was removed is listed there but
@@ -145,7 +156,10 @@ def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> di
     forget(guarded)
     said: list[tuple[str, ...]] = []
     cuts = Cuts()
-    for frame in _frames(path, 1):
+    for frame, done in _frames(path, 1):
+        if progress is not None:
+            # A longer video is looked at up to that frame only.
+            progress(max(done or 0.0, len(said) / at_most), f"frame {frame.index}")
         if cuts.step(frame.pixels) == "cut":
             forget(guarded)
         said.append(_kinds(guarded.detect(frame)))
@@ -184,15 +198,17 @@ def open_video(path: Path) -> Source:
     return open_source(str(recording_of(path)), CaptureSettings())
 
 
-def _frames(path: Path, every: int) -> Iterator[Frame]:
+def _frames(path: Path, every: int) -> Iterator[tuple[Frame, float | None]]:
+    """Yield every n-th frame, and the share of the video that is over then, None where its length is not known."""
     with closing(open_video(path)) as source:
+        length = source.promised_s if isinstance(source, VideoFile) else 0.0
         while True:
             try:
                 frame = source.read()
             except EndOfStream:
                 return
             if frame.index % every == 0:
-                yield frame
+                yield frame, min(frame.pts_s / length, 1.0) if length else None
 
 
 def _start(
@@ -203,7 +219,8 @@ def _start(
     dresser = Dresser(entry.patch, placement, settings.seed, settings.side_of(detector)) if dressed else None
     worn = Worn(entry.patch) if shirt and entry.patch is not None else None
     name = str(pipeline) if pipeline.defences else "none"
-    return Run(entry, name, pipeline.guard(detector) if pipeline.defences else detector, dresser, worn)
+    guarded = pipeline.guard(detector) if pipeline.defences else detector
+    return Run(entry, name, guarded, dresser, worn, placement)
 
 
 def _dressed(run: Run, scene: Scene, clean: Detections, number: int) -> UInt8Array:
@@ -250,6 +267,7 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool, imgsz: int) -> di
         "patch": run.entry.name,
         "defence": run.defence,
         **({"control_of": list(run.entry.stands_for)} if run.entry.stands_for else {}),
+        **({} if run.entry.patch is None else asdict(run.placement)),
         "n_frames": len(run.frames),
         "n_scored": len(frames),
         "people_per_frame": _round(np.mean([f.people for f in run.frames])),
@@ -296,7 +314,7 @@ def compare(cells: Sequence[dict[str, Any]]) -> None:
             cell["doubts"].append(f"no effect: {cell['patch']} hides the person in no frame")
             continue
         for other in cells:
-            same = (other["detector"], other["defence"]) == (cell["detector"], cell["defence"])
+            same = all(other[key] == cell[key] for key in ("detector", "imgsz", "defence"))
             if same and cell["patch"] in other.get("control_of", ()) and (other["share_below"] or 0) >= share - 0.02:
                 cell["doubts"].append(
                     f"a {other['condition']} square does as well ({other['share_below']:.0%} of frames)"

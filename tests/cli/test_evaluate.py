@@ -15,6 +15,7 @@ from physadv.cli.evaluate import Command, _named_apart
 from physadv.dataset import split_by_name
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import DataError, DefenceError, SettingsError
+from physadv.evaluate.own import Asked
 from physadv.files import told_apart
 from physadv.patch import Patch, load_patch, save_patch
 
@@ -165,7 +166,7 @@ def test_a_detector_named_twice_is_refused(named: str, tmp_path: Path, monkeypat
 def test_a_detector_whose_path_has_a_comma_is_one(tmp_path: Path) -> None:
     (tmp_path / "a,b.pt").touch()
     flags = Command(images=tmp_path, detector=f"{tmp_path}/a,b.pt")
-    assert flags._settings([]).detectors == (f"{tmp_path}/a,b.pt",)
+    assert flags._settings(Asked()).detectors == (f"{tmp_path}/a,b.pt",)
 
 
 @pytest.mark.usefixtures("bests")
@@ -227,7 +228,8 @@ def test_held_out_leaves_exactly_the_pictures_that_no_pattern_was_trained_on(tmp
 
     def names(**flags: Any) -> list[str]:
         command = Command(images=tmp_path / "people", labels=tmp_path / "labels", **flags)
-        scenes, others = command._scenes(tmp_path / "people", command._settings(patches), patches)
+        settings = command._settings(Asked())
+        scenes, others = command._scenes(tmp_path / "people", settings, Asked(), patches)
         assert sorted({s.name for s in others} | {s.name for s in scenes.scenes}) == sorted(digests)
         return [s.name for s in scenes.scenes]
 

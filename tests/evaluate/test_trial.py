@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,10 +115,10 @@ def test_a_detector_whose_buffers_move_is_caught(folder: Path) -> None:
     scenes = Scenes(scenes.scenes[:1])
 
     class Drifting(Trial):
-        def score(self, entry: Entry, pipeline: Pipeline | None = None):  # type: ignore[no-untyped-def]
+        def score(self, entry: Entry, pipeline: Pipeline | None = None, **more: Any):  # type: ignore[no-untyped-def]
             with torch.no_grad():
                 next(detector.net.parameters()).add_(1e-3)
-            return super().score(entry, pipeline)
+            return super().score(entry, pipeline, **more)
 
     with pytest.raises(DataError, match="weights or buffers changed"):
         run(Drifting(scenes, detector, SETTINGS), [])
@@ -359,23 +360,6 @@ def test_the_command_from_end_to_end(
     assert "only 12 people" in capsys.readouterr().out
     cells = json.loads((out / "results.json").read_text())
     assert {c["defence"] for c in cells} == {"none", "median"}
-
-
-@pytest.mark.parametrize(
-    ("patches", "values", "at"),
-    [
-        (["shirt-v1"], {"video": Path("x")}, "shirt"),
-        (["shirt-v1"], {"images": Path("x")}, "shirt"),
-        (["shirt-v1"], {"images": Path("x"), "scale": 0.35}, 0.42),
-        (["shirt-v1", "chest-v1"], {"video": Path("x")}, "chest"),
-        (["chest-v1"], {"images": Path("x")}, 0.42),
-    ],
-)
-def test_a_shirt_is_worn_as_one_unless_a_square_is_asked_for(
-    patches: list[str], values: dict[str, object], at: object
-) -> None:
-    command = Command(patches=patches, **values)  # type: ignore[arg-type]
-    assert command._settings([load_patch(p) for p in patches]).at == at
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,152 @@
+"""How a pattern is worn when it is scored: in its own framing and sizes, as its record has them, or as is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from pydantic import ValidationError
+
+from physadv.attack.crops import Framing
+from physadv.attack.run import placings
+from physadv.attack.settings import TrainSettings
+from physadv.detect.boxes import area
+from physadv.evaluate.place import Placement
+from physadv.evaluate.scene import Scene
+from physadv.patch import Patch
+from physadv.simulate.placement import Rule
+
+# Share of its picture from which on somebody is before a webcam rather than in the street.
+FILLS = 0.25
+# The long side at which a detector looks at patterns whose record names none.
+USUAL_IMGSZ = 640
+# What a record's settings say of how a pattern is worn.
+HOW_WORN = ("target", "framing", "rule", "scale", "webcam_scale", "at", "size_mm")
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How one pattern is worn. sizes: long sides at which a detector looks. framing: of its training, "" if unknown."""
+
+    placement: Placement
+    sizes: tuple[int, ...]
+    framing: Framing | Literal[""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for in place of a pattern's own; None is its own."""
+
+    rule: Rule | None = None
+    scale: float | None = None
+    at: float | Literal["chest", "shirt"] | None = None
+    imgsz: int | None = None
+
+
+def own_fit(patch: Patch, *, filling: bool) -> Fit:
+    """Return how a pattern was made to be worn. filling: whether people fill their pictures, as before a webcam.
+
+    That decides where a pattern was trained for both framings, or its record does not say for which; one without a record
+    is as large as its print is on a grown-up.
+    """
+    settings = _trained(patch)
+    known = settings is not None
+    if settings is None:
+        framing: Framing = "webcam" if filling else "street"
+        settings = TrainSettings.model_validate(_values(patch, framing, "area"))
+    both = placings(settings)
+    placing, sizes = both["webcam" if filling and "webcam" in both else next(iter(both))]
+    at: float | Literal["chest", "shirt"] = "shirt" if placing.shirt else "chest" if placing.chest else placing.at
+    return Fit(
+        Placement(placing.rule, placing.scale, at),
+        sizes if known else (USUAL_IMGSZ,),
+        settings.framing if known else "",
+    )
+
+
+def fit_of(patch: Patch, asked: Asked, *, filling: bool) -> Fit:
+    """Return how a pattern is worn where some of it is asked for: the rest is its own."""
+    own = own_fit(patch, filling=filling)
+    placement, framing = own.placement, own.framing or ("webcam" if filling else "street")
+    webcam = framing == "webcam" or (framing == "mixed" and filling)
+    if asked.rule is not None and asked.rule != placement.rule:
+        settings = TrainSettings.model_validate(_values(patch, framing, asked.rule))
+        placement = replace(placement, rule=asked.rule, scale=settings.webcam_scale if webcam else settings.scale)
+    if asked.scale is not None:
+        # A T-shirt's texture is worn as one, unless a square's size is asked for.
+        at = ("chest" if webcam else 0.42) if placement.at == "shirt" else placement.at
+        placement = replace(placement, scale=asked.scale, at=at)
+    if asked.at is not None:
+        placement = replace(placement, at=asked.at)
+    return replace(own, placement=placement, sizes=own.sizes if asked.imgsz is None else (asked.imgsz,))
+
+
+def share_of_picture(people: Sequence[Scene]) -> float:
+    """Return the median, over pictures, of the share that the largest person has of one."""
+    shares = [float(area(s.people).max()) / (s.shape[0] * s.shape[1]) for s in people if len(s.people)]
+    return float(np.median(shares)) if shares else 0.0
+
+
+def in_words(placement: Placement) -> str:
+    """Return how large a pattern is worn and where, as a report says it."""
+    if placement.at == "shirt":
+        return "as a T-shirt"
+    where = "on the chest" if placement.at == "chest" else f"at {placement.at:g}"
+    return f"side {placement.scale:g} by {placement.rule} {where}"
+
+
+def not_own(patch: Patch, placement: Placement, imgsz: int) -> str | None:
+    """Return what to say of a pattern that is not scored as it was made to be worn; None where it is, or nobody knows."""
+    fits = [own_fit(patch, filling=filling) for filling in (False, True)]
+    if not fits[0].framing:
+        return (
+            f"its record does not say how it is worn: scored {in_words(placement)}, {imgsz} px; --scale, --at and --imgsz "
+            "give another"
+        )
+    same = next((f for f in fits if _alike(f.placement, placement)), None)
+    if same is not None and imgsz in same.sizes:
+        return None
+    own = same or fits[0]
+    return (
+        f"scored {in_words(placement)}, {imgsz} px; it was made to be worn {in_words(own.placement)} and seen at "
+        f"{' and '.join(map(str, own.sizes))} px"
+    )
+
+
+def other_framing(patch: Patch, share: float) -> str | None:
+    """Return what to say of a pattern scored on people of another framing; None if they are of its own, or nobody knows.
+
+    share: the median share of a picture that its largest person has.
+    """
+    framing = own_fit(patch, filling=False).framing
+    if framing == "webcam" and share <= FILLS:
+        return f"made for people who fill the picture, as before a webcam; here the largest takes {share:.0%} of it"
+    if framing == "street" and share > FILLS:
+        return f"made for whole people in the street; here the largest takes {share:.0%} of the picture, as before a webcam"
+    return None
+
+
+def _alike(a: Placement, b: Placement) -> bool:
+    if a.at == b.at == "shirt":
+        return True
+    same_place = a.at == b.at if isinstance(a.at, str) or isinstance(b.at, str) else abs(a.at - b.at) < 1e-3
+    return a.rule == b.rule and same_place and abs(a.scale - b.scale) < 1e-3
+
+
+def _trained(patch: Patch) -> TrainSettings | None:
+    """Return the settings that a pattern's record holds, or None where it holds none that are understood."""
+    settings = patch.record.get("settings")
+    if not isinstance(settings, dict) or "framing" not in settings:
+        return None
+    try:
+        # No more than is asked about: other versions have other settings of what else there is.
+        return TrainSettings.model_validate({n: settings[n] for n in HOW_WORN if settings.get(n) is not None})
+    except ValidationError:
+        return None
+
+
+def _values(patch: Patch, framing: str, rule: Rule) -> dict[str, object]:
+    """Return the settings of a run whose print has the pattern's size."""
+    return {"target": patch.target, "framing": framing, "rule": rule, "size_mm": patch.size_mm}
