@@ -10,7 +10,8 @@ from pydantic import Field
 
 from physadv.capture.webcam import cameras
 from physadv.defend import DEFENCES, PRESETS
-from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.detect.weights import known_detectors
+from physadv.errors import SettingsError
 from physadv.live.settings import Backend
 from physadv.settings import Settings
 from physadv.web.gate import is_viewer
@@ -60,6 +61,8 @@ class RecordingWanted(Settings):
 def router(room: Room) -> APIRouter:
     """Return the JSON calls under `/api`: options, state, controls, source, detector, recording.
 
+    A detector that is not offered is a SettingsError.
+
     The state's `viewer` says whether it was asked for by a read-only link, for which every other call is refused.
     """
     out = APIRouter(prefix="/api")
@@ -97,6 +100,12 @@ def router(room: Room) -> APIRouter:
 
     @out.post("/detector")
     def detector(wanted: DetectorWanted) -> dict[str, str]:
+        offered = _detectors(demo.settings.detector)
+        if wanted.name not in offered:
+            raise SettingsError(
+                f"--detector: expected one of {', '.join(offered)}, got {wanted.name!r}; others are named when the demo is "
+                "started, as physadv live --detector"
+            )
         demo.switch_detector(wanted.name, wanted.backend, wanted.imgsz)
         return {"loading": wanted.name}
 
@@ -126,5 +135,8 @@ def _described(name: str) -> dict[str, Any]:
 
 
 def _detectors(own: str) -> list[str]:
-    known = [DEFAULT_DETECTOR, "yolo11n.pt", "yolo11s-pose.pt", "yolov8n-pose.pt", "yolo12n.pt", "yolo26n.pt"]
-    return list(dict.fromkeys([own, *known]))
+    """Return the detectors that the page offers: the command line's own and those of the cache, never a path of the host.
+
+    Who can reach the page must not choose which of this machine's files are opened as models.
+    """
+    return list(dict.fromkeys([own, *known_detectors()]))

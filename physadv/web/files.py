@@ -70,14 +70,14 @@ def router(room: Room) -> APIRouter:
         recording = demo.state()["recording"]
         running = Path(recording["path"]) if recording["on"] else None
         folder = demo.settings.recordings
-        videos = [p for p in folder.glob("*.mp4") if not p.name.endswith(".clean.mp4") and p != running]
-        return [_recorded(p) for p in sorted(videos, key=lambda p: p.stat().st_mtime, reverse=True)[:50]]
+        videos = [p for p in folder.glob("*.mp4") if not p.name.endswith(".clean.mp4") and p != running and _own(p)]
+        return [_recorded(p) for p in sorted(videos, key=_age, reverse=True)[:50]]
 
     @out.get("/recordings/{name}")
     def recording(name: str) -> Response:
         path = demo.settings.recordings / name
-        # The pattern leaves no way out of the folder.
-        if not re.fullmatch(r"[\w][\w.\-]*\.(mp4|jsonl)", name) or not path.is_file():
+        # The pattern leaves no way out of the folder, and links are not followed.
+        if not re.fullmatch(r"[\w][\w.\-]*\.(mp4|jsonl)", name) or not _own(path):
             raise DataError(f"{name}: no such recording")
         return FileResponse(path, media_type=TYPES[path.suffix], filename=name)
 
@@ -94,6 +94,19 @@ def _described(patch: Patch, name: str, *, own: bool) -> dict[str, Any]:
     }
 
 
+def _own(path: Path) -> bool:
+    """Return whether a file lies in its folder itself, and is no link to one elsewhere."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _age(path: Path) -> float:
+    """Return when a file was written, or 0 if it is gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _recorded(path: Path) -> dict[str, Any]:
     """Return the names of a recording's files: clean is the untouched video, data a line for each picture, or None."""
     files = Paths.of(path)
@@ -101,5 +114,5 @@ def _recorded(path: Path) -> dict[str, Any]:
     return {
         "name": path.name,
         "bytes": path.stat().st_size,
-        **{what: file.name if file.is_file() else None for what, file in beside.items()},
+        **{what: file.name if _own(file) else None for what, file in beside.items()},
     }

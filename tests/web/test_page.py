@@ -246,6 +246,42 @@ def test_recording_and_download(client: TestClient, running: Demo) -> None:
         assert client.get(f"/api/recordings/{other}").status_code in (404, 422)
 
 
+def test_links_out_of_the_folder_of_recordings_are_neither_listed_nor_sent(client: TestClient, tmp_path: Path) -> None:
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    elsewhere.mkdir()
+    for name in ("secret.mp4", "secret.jsonl"):
+        (elsewhere / name).write_text("not yours")
+    (tmp_path / "own.mp4").write_text("a video")
+    for link, to in (("a.mp4", "secret.mp4"), ("own.jsonl", "secret.jsonl"), ("own.clean.mp4", "secret.mp4")):
+        (tmp_path / link).symlink_to(elsewhere / to)
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "gone.mp4").symlink_to(elsewhere / "nothing")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert client.get("/api/recordings").json() == [{"name": "own.mp4", "bytes": 7, "clean": None, "data": None}]
+    assert client.get("/api/recordings/own.mp4").text == "a video"
+    for link in ("a.mp4", "own.jsonl", "own.clean.mp4", "folder.mp4", "gone.mp4", "pipe.mp4"):
+        answer = client.get(f"/api/recordings/{link}")
+        assert (answer.status_code, answer.json()["error"]) == (422, f"{link}: no such recording")
+
+
+def test_the_page_offers_and_takes_no_detector_but_the_command_lines_and_the_caches(
+    running: Demo, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHYSADV_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "weights").mkdir(parents=True)
+    (tmp_path / "cache" / "weights" / "yolo11s.pt").write_bytes(b"weights")
+    (evil := tmp_path / "evil.pt").write_bytes(b"weights")
+    loaded: list[str] = []
+    monkeypatch.setattr(running, "switch_detector", lambda name, *_: loaded.append(name))
+    assert client.get("/api/options").json()["detectors"] == ["yolo11n-pose", "yolo11s.pt"]
+    for name in (str(evil), "../evil.pt", "yolo12n.pt", f"{tmp_path}/cache/weights/yolo11s.pt", "\0"):
+        answer = client.post("/api/detector", json={"name": name})
+        assert (answer.status_code, answer.json()["field"]) == (422, "detector"), name
+        assert answer.json()["error"].startswith("Detector: expected one of yolo11n-pose, yolo11s.pt, got")
+    assert client.post("/api/detector", json={"name": "yolo11s.pt"}).json() == {"loading": "yolo11s.pt"}
+    assert loaded == ["yolo11s.pt"]
+
+
 def test_a_folder_that_cannot_be_written_is_said_in_one_line(client: TestClient, tmp_path: Path) -> None:
     tmp_path.rmdir()
     tmp_path.write_text("a file, not a folder")
