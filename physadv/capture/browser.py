@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from physadv.arrays import decode_picture, picture_size
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, EndOfStream, SourceError
-from physadv.types import Frame
+from physadv.types import Frame, UInt8Array
 
 MAX_JPEG_BYTES = 4_000_000
 # A 4K picture; a browser is asked for far less.
@@ -19,8 +20,9 @@ MAX_PICTURE = 3840 * 2160
 class BrowserSource:
     """Pictures pushed by a web page, newest wins. Before the first one `read` waits; after it, silence is a loss.
 
-    rejected: how many pictures could not be decoded. The visitor's clock is not ours: the light's age is counted from the
-    quickest delivery seen in the last minute or so, so it tells delay beyond that, not the whole way.
+    rejected: how many pictures could not be decoded. decode: what decodes them, as `decode_picture` does. The visitor's
+    clock is not ours: the light's age is counted from the quickest delivery seen in the last minute or so, so it tells
+    delay beyond that, not the whole way.
     """
 
     live = True
@@ -37,6 +39,7 @@ class BrowserSource:
         self._connected = False
         self._closed = False
         self.rejected = 0
+        self.decode: Callable[..., UInt8Array] = decode_picture
 
     def push(self, jpeg: bytes, captured_ms: float | None = None) -> None:
         """Take one JPEG picture; returns at once, decoding is left to the reader.
@@ -66,7 +69,7 @@ class BrowserSource:
         while True:
             jpeg, index, captured_ns = self._next()
             try:
-                pixels = decode_picture(jpeg, name=self.name, max_pixels=MAX_PICTURE, error=SourceError)
+                pixels = self.decode(jpeg, name=self.name, max_pixels=MAX_PICTURE, error=SourceError)
             except SourceError:
                 self.rejected += 1
                 continue

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Protocol
 
 from physadv.errors import PatchError
 from physadv.patch import Patch, load_patch, patch_from_picture, shipped_names
 from physadv.simulate.wear import Worn
 
 MAX_UPLOADS = 24
+
+
+class Reader(Protocol):
+    """What makes a pattern of the bytes of a picture."""
+
+    def __call__(self, data: bytes, *, name: str) -> Patch:
+        """Return the pattern; `name` unless its own metadata has one."""
+        ...
 
 
 class Wardrobe:
@@ -71,14 +80,14 @@ class Wardrobe:
                 self.get(name)
             self._worn = name
 
-    def upload(self, data: bytes, *, name: str) -> str:
+    def upload(self, data: bytes, *, name: str, read: Reader = patch_from_picture) -> str:
         """Take the bytes of a PNG or JPEG in and return the name it got; the oldest that is not worn makes room for it.
 
-        The picture of a pattern that is here already gives that pattern's name.
+        The picture of a pattern that is here already gives that pattern's name. read: what makes a pattern of the bytes.
 
         Raises: PatchError if it is not a picture that can be a pattern.
         """
-        patch = patch_from_picture(data, name=name[:60] or "upload")
+        patch = read(data, name=name[:60] or "upload")
         with self._lock:
             key, held = self._place(patch, patch.name)
             if held is None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,6 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from physadv.arrays import decode_picture
 from physadv.camera.charuco import BOARDS, LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide, Look
 from physadv.camera.intrinsics import calibrate
@@ -206,8 +206,8 @@ def router(room: Room) -> APIRouter:
 
     @out.post("/api/calibrate/look")
     async def look(request: Request) -> dict[str, Any]:
-        data = await request.body()
-        pixels = decode_picture(data, name="picture", max_pixels=MAX_PICTURE, error=CalibrationError)
+        picture = partial(room.decoder.picture, name="picture", max_pixels=MAX_PICTURE, error=CalibrationError)
+        pixels = await room.decoder.aside(partial(picture, await request.body()))
         return (await run_in_threadpool(desk.look, pixels))[1]
 
     @out.get("/api/calibrate/look")

@@ -6,9 +6,11 @@ import struct
 from contextlib import suppress
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from starlette.concurrency import run_in_threadpool
 
 from physadv.capture.browser import BrowserSource
 from physadv.errors import SourceError
+from physadv.web.decoder import Decoder
 from physadv.web.room import Room, received
 
 
@@ -20,6 +22,8 @@ def router(room: Room) -> APIRouter:
     """
     out = APIRouter()
     sending: list[WebSocket] = []
+    # One of its own: no photograph that somebody else sends in holds up the pictures.
+    decoder = Decoder()
 
     @out.websocket("/ws/camera")
     async def camera(socket: WebSocket) -> None:
@@ -29,13 +33,14 @@ def router(room: Room) -> APIRouter:
                 await other.close(4409, "another visitor's camera took over")
         sending[:] = [socket]
         try:
-            source = _source(room)
+            source = _source(room, decoder)
             while True:
                 data = await received(socket, "bytes")
                 if len(data) < 12:
                     raise SourceError("expected 8 bytes of time and a JPEG picture")
                 (captured_ms,) = struct.unpack_from("<d", data)
-                source.push(data[8:], captured_ms)
+                # A header may be long: it is not read on the event loop.
+                await run_in_threadpool(source.push, data[8:], captured_ms)
                 await socket.send_text("ok")
         finally:
             if socket in sending:
@@ -44,11 +49,13 @@ def router(room: Room) -> APIRouter:
     return out
 
 
-def _source(room: Room) -> BrowserSource:
+def _source(room: Room, decoder: Decoder) -> BrowserSource:
     """Return the browser source that is the demo's already, or a new one that becomes it."""
     current = room.live.source
     if isinstance(current, BrowserSource):
+        current.decode = decoder.picture
         return current
     source = BrowserSource(room.live.settings.capture())
+    source.decode = decoder.picture
     room.live.take_source(source)
     return source

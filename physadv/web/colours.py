@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,6 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from physadv.arrays import decode_picture
 from physadv.camera.pictures import comparison
 from physadv.camera.printing import Photo, chart_profile
 from physadv.camera.profile import CameraProfile
@@ -73,7 +73,7 @@ class Photographs:
         return out
 
 
-def router(_: Room) -> APIRouter:
+def router(room: Room) -> APIRouter:
     """Return the calls that take photographs of the chart and make a profile of them."""
     out = APIRouter(prefix="/api/calibrate")
     photographs = Photographs()
@@ -84,16 +84,18 @@ def router(_: Room) -> APIRouter:
 
     @out.post("/colour")
     def colour(wanted: ColourWanted) -> dict[str, Any]:
-        return colours(photographs.take(wanted.photos), wanted)
+        return colours(photographs.take(wanted.photos), wanted, decode=room.decoder.picture)
 
     return out
 
 
-def colours(photographs: list[tuple[str, bytes]], wanted: ColourWanted) -> dict[str, Any]:
+def colours(
+    photographs: list[tuple[str, bytes]], wanted: ColourWanted, *, decode: Callable[..., UInt8Array]
+) -> dict[str, Any]:
     """Return what photographs of the chart told, for the page; the profile is saved in calib/printers.
 
     photographs: name and encoded bytes of each. The lens of the camera's profile, where there is one of that name, is
-    taken out first, and the printer's profile is tied to it.
+    taken out first, and the printer's profile is tied to it. decode: as `arrays.decode_picture`.
 
     Raises: CalibrationError for a name that cannot be a file's, or photographs that do not give a profile.
     """
@@ -101,7 +103,10 @@ def colours(photographs: list[tuple[str, bytes]], wanted: ColourWanted) -> dict[
     lens = CameraProfile.load(camera) if camera in CameraProfile.known() else None
     if lens is not None:
         lens.check_age()
-    photos = [Photo(name, hashlib.sha256(data).hexdigest(), _decoded(name, data)) for name, data in photographs]
+    photos = []
+    for name, data in photographs:
+        pixels = decode(data, name=name, max_pixels=MAX_PICTURE, error=CalibrationError)
+        photos.append(Photo(name, hashlib.sha256(data).hexdigest(), pixels))
     profile, samples = chart_profile(
         photos, printer=printer, camera=camera if lens is None else lens.name, camera_profile=lens
     )
@@ -113,7 +118,3 @@ def colours(photographs: list[tuple[str, bytes]], wanted: ColourWanted) -> dict[
         "lens": lens is not None,
         "picture": data_url(comparison(profile, samples)),
     }
-
-
-def _decoded(name: str, data: bytes) -> UInt8Array:
-    return decode_picture(data, name=name, max_pixels=MAX_PICTURE, error=CalibrationError)

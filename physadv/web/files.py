@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def router(room: Room) -> APIRouter:
             data += part
             if len(data) > MAX_UPLOAD:
                 raise PatchError(f"{name[:60]}: more than {MAX_UPLOAD // 1_000_000} MB; make the picture smaller")
-        return {"name": demo.wardrobe.upload(bytes(data), name=Path(name).stem)}
+        take = partial(demo.wardrobe.upload, bytes(data), name=Path(name).stem, read=room.decoder.patch)
+        return {"name": await room.decoder.aside(take)}
 
     @out.get("/patches")
     def patches() -> list[dict[str, Any]]:

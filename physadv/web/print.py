@@ -6,6 +6,7 @@ import io
 import re
 import tempfile
 import zipfile
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -29,6 +30,8 @@ from physadv.simulate.placement import Rule
 from physadv.web.room import Room, page
 
 MAX_PROFILE = 10_000_000
+# The oldest makes room.
+MAX_PROFILES = 8
 TYPES = {".pdf": "application/pdf", ".png": "image/png"}
 
 
@@ -76,6 +79,7 @@ def router(room: Room) -> APIRouter:
     out = APIRouter()
     patterns = room.patterns()
     profiles: dict[str, Path] = {}
+    numbers = count()
     folder = tempfile.TemporaryDirectory(prefix="physadv-icc-", ignore_cleanup_errors=True)
 
     @out.get("/print")
@@ -108,10 +112,11 @@ def router(room: Room) -> APIRouter:
                     f"--cmyk: {name[:60]} has more than 10 MB; expected an ICC profile of a CMYK printer"
                 )
         called = Path(name).name[:60]
-        path = Path(folder.name) / f"{len(profiles)}.icc"
-        path.write_bytes(bytes(data))
-        about = cmyk(path, called=called).name
-        profiles[key := f"{len(profiles)} {called}"] = path
+        path = Path(folder.name) / f"{next(numbers)}.icc"
+        about = await run_in_threadpool(_kept, path, bytes(data), called)
+        profiles[key := f"{path.stem} {called}"] = path
+        if len(profiles) > MAX_PROFILES:
+            profiles.pop(next(iter(profiles))).unlink(missing_ok=True)
         return {"profile": key, "about": about}
 
     @out.post("/api/print/size")
@@ -150,6 +155,19 @@ def _described(name: str, patch: Patch) -> dict[str, Any]:
         "sha256": patch.sha256,
         "curve": has_curve(patch),
     }
+
+
+def _kept(path: Path, data: bytes, called: str) -> str:
+    """Keep a CMYK profile at `path` and return the name in it.
+
+    Raises: FabricationError if it is none, and nothing is kept.
+    """
+    path.write_bytes(data)
+    try:
+        return cmyk(path, called=called).name
+    except FabricationError:
+        path.unlink()
+        raise
 
 
 def _settings(wanted: Wanted, profiles: dict[str, Path]) -> PrintSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
 from physadv.live.wardrobe import Wardrobe
+from physadv.web.decoder import Decoder
 
 STATIC = Path(__file__).parent / "static"
 
@@ -22,13 +23,14 @@ class Room:
 
     desk: the calibration a command has begun (`calibrate.Desk`), or None: the page then has one of its own.
     wardrobe: patterns to print and show where there is no demo to have them from; None means those that are shipped.
-    viewer_token: what a read-only link carries, or "" where there are none.
+    viewer_token: what a read-only link carries, or "" where there are none. decoder: of what visitors send in.
     """
 
     demo: Demo | None = None
     desk: object = None
     wardrobe: Wardrobe | None = None
     viewer_token: str = ""
+    decoder: Decoder = field(default_factory=Decoder)
 
     @property
     def live(self) -> Demo:
