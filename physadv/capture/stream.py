@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import re
 import threading
 import time
@@ -41,15 +42,17 @@ def is_file_url(spec: str) -> bool:
 class VideoFile:
     """A video file: every picture in order, `loop` times (0 for ever), with index and presentation time going on.
 
-    Pictures that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`.
+    start_s: the first round begins with the first picture at that time or later, found by the container's index. Pictures
+    that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`.
     """
 
     live = False
 
-    def __init__(self, where: str, settings: CaptureSettings | None = None) -> None:
+    def __init__(self, where: str, settings: CaptureSettings | None = None, *, start_s: float = 0.0) -> None:
         self.settings = settings or CaptureSettings()
         self.name = masked(where)
         self._where = where
+        self._start_s = start_s
         self._rounds = 0
         self._index = 0
         self._offset_s = 0.0
@@ -108,7 +111,10 @@ class VideoFile:
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
         start_s, first_s, last_s, given = self._offset_s, None, 0.0, 0
-        for pixels, pts_s in self._decoded(stream):
+        pictures = self._decoded(stream)
+        if self._start_s > 0 and not self._rounds:
+            first_s, pictures = self._skipped(stream, pictures)
+        for pixels, pts_s in pictures:
             index, self._index = self._index, self._index + 1
             if pixels is None:
                 continue
@@ -131,6 +137,20 @@ class VideoFile:
             raise SourceError(
                 f"{self.name}: cut off: {length_s:.1f} of {promised_s:.1f} s are there ({given} pictures, all given)"
             )
+
+    def _skipped(
+        self, stream: Any, pictures: Iterator[tuple[UInt8Array | None, float]]
+    ) -> tuple[float, Iterator[tuple[UInt8Array | None, float]]]:
+        """Return the time of the stream's first picture, and the pictures from `start_s` after it on."""
+        first_s = float((stream.start_time or 0) * stream.time_base)
+        # Times are rounded to the stream's clock.
+        wanted_s = first_s + self._start_s - 0.5e-3
+        try:
+            # To the last picture before it that can be decoded by itself.
+            self._container.seek(int(wanted_s / stream.time_base), stream=stream)
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{self.name}: cannot be searched: {_reason(error)}") from error
+        return first_s, itertools.dropwhile(lambda picture: picture[1] < wanted_s, pictures)
 
     def _decoded(self, stream: Any) -> Iterator[tuple[UInt8Array | None, float]]:
         """Yield pixels, or None for a damaged picture, and seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,18 +11,22 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from physadv.address import masked
+from physadv.capture.latest import SourceState
 from physadv.cli import base
 from physadv.cli.terminal import say
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
+from physadv.live.player import worn_in
 from physadv.live.session import Session
 from physadv.live.settings import Controls, LiveSettings
-from physadv.types import Source
+from physadv.live.vision import Shown
+from physadv.live.wearers import reported
+from physadv.types import Frame, Source
 from physadv.web.serve import PageServer
 
 
 class Command(base.Command):
-    """Show a recording with its boxes on the page, at its own speed; nothing is detected anew."""
+    """Show a recording with its boxes on the page: pause, steps, any moment, any speed; nothing is detected anew."""
 
     examples: ClassVar[tuple[str, ...]] = ("physadv replay recordings",)
 
@@ -50,7 +55,7 @@ class Command(base.Command):
             say(f"physadv replay: {server.url}")
             if server.viewer_url:
                 say(f"physadv replay: to look on only: {server.viewer_url}")
-            while time.monotonic() < end and not demo.wait(0.2):
+            while time.monotonic() < end and not demo.over and not demo.wait(0.2):
                 pass
         finally:
             demo.stop()
@@ -64,8 +69,43 @@ class Replay(Demo):
     """The demo with a recording in place of camera and detector; what would make its boxes untrue is refused."""
 
     def __init__(self, session: Session, *, loop: int) -> None:
-        source = session.source(loop=loop)
-        super().__init__(LiveSettings(source=str(session.paths.first), conf=0.05), source=source, detector=source)
+        self.player = session.source(loop=loop, hold=True)
+        settings = LiveSettings(source=str(session.paths.first), conf=0.05)
+        super().__init__(settings, source=self.player, detector=self.player)
+
+    @property
+    def over(self) -> bool:
+        """Return whether it has been played as often as was asked for."""
+        return bool(self.player.state()["ended"])
+
+    def play(self, **changes: Any) -> dict[str, Any]:
+        """Pause, go on, jump, step, or play at another speed, as `ReplaySource.play` does; return where it is then."""
+        # What was drawn of another moment is forgotten.
+        self._elsewhere = self._elsewhere or changes.get("seek_s") is not None
+        self.player.play(**changes)
+        return self.player.state()
+
+    def state(self) -> dict[str, Any]:
+        """Return the demo's state, and in `replay` where the recording is; one that is paused is no lost source."""
+        state = {**super().state(), "replay": self.player.state()}
+        if self.player.still and state["source"]["state"] == SourceState.STALE:
+            state["source"] |= {"state": str(SourceState.LIVE), "detail": f"{self.player.name} stands still"}
+        return state
+
+    def _shown(self, frame: Frame) -> Shown:
+        shown, item = super()._shown(frame), self.player.recorded(frame)
+        conf = self.controls.conf
+        # The states are of the threshold then: with a higher one now the boxes would say otherwise.
+        same = conf <= item.line.get("conf", 0.0)
+        return replace(
+            shown,
+            bare=None if item.bare is None else reported(item.bare, conf),
+            bare_top=None if item.bare is None else float(item.bare.score.max(initial=0.0)),
+            defences=tuple(item.line.get("defences") or ()),
+            worn=worn_in(item.line),
+            wearers=item.wearers if same else None,
+            bare_wearers=item.bare_wearers if same else None,
+        )
 
     def control(self, /, **changes: Any) -> Controls:
         """Return the controls after the change.

@@ -242,6 +242,13 @@ class Demo:
 
         self._errands.run("detector", f"loading {name}", work)
 
+    def play(self, **changes: Any) -> dict[str, Any]:  # noqa: ARG002 -- as a recording's demo has it
+        """Raise: only a recording can be paused or searched.
+
+        Raises: SettingsError.
+        """
+        raise SettingsError("replay: this demo is live; use physadv replay FILE for a recording")
+
     def start_recording(self, path: Path | None = None, *, clean: bool = False, overwrite: bool = False) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
 

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
+from physadv.capture.stream import VideoFile
 from physadv.errors import EndOfStream, RecordingError
 from physadv.files import parse_json
-from physadv.live.sidecar import detections_of, read_lines
+from physadv.live.player import ReplaySource
+from physadv.live.sidecar import detections_of, line_index, read_lines
+from physadv.live.wearers import Wearer
 from physadv.recording import Paths
-from physadv.types import Detections, Frame, UInt8Array
-
-# Between a picture's reading and its showing lie one slot and one loop: few pictures.
-REMEMBERED = 64
+from physadv.types import Detections, Frame
 
 
 class Recorded(NamedTuple):
-    """One picture of a recording, what was seen in it, and the sidecar's whole line."""
+    """One picture of a recording: its number from 0, what was seen in it, and the sidecar's whole line.
 
+    bare: the undefended answer, or None. wearers, bare_wearers: the states of those who wear a pattern by either answer,
+    or None. All in the picture's own pixels; what is beside the picture, in an annotated video's other pane, is None.
+    """
+
+    number: int
     frame: Frame
     detections: Detections
     line: dict[str, Any]
+    bare: Detections | None = None
+    wearers: tuple[Wearer, ...] | None = None
+    bare_wearers: tuple[Wearer, ...] | None = None
 
 
 class Session:
@@ -64,9 +69,20 @@ class Session:
 
         Raises: RecordingError or SourceError if a file is damaged.
         """
-        source = open_source(str(self.video), CaptureSettings())
+        return self._from(0, 0, 0.0)
+
+    def index(self) -> Index:
+        """Return where each picture is: it takes one pass over the sidecar.
+
+        Raises: RecordingError if the sidecar cannot be read.
+        """
+        return Index(self, *line_index(self.paths.jsonl))
+
+    def _from(self, start: int, offset: int, second: float) -> Iterator[Recorded]:
+        """Yield the pictures from number `start` on, whose line begins at byte `offset` and is of `second` in the video."""
+        source = VideoFile(str(self.video), CaptureSettings(), start_s=second)
         try:
-            lines = enumerate(read_lines(self.paths.jsonl))
+            lines = enumerate(read_lines(self.paths.jsonl, offset=offset, first=start + 1), start)
             number, line = next(lines, (0, None))
             while line is not None:
                 try:
@@ -74,100 +90,45 @@ class Session:
                 except EndOfStream:
                     return
                 # A damaged picture leaves a gap in the index; its line is passed over.
-                while line is not None and number < frame.index:
+                while line is not None and number < start + frame.index:
                     number, line = next(lines, (0, None))
                 if line is not None:
-                    yield _recorded(frame, line, annotated=self.annotated)
+                    yield _recorded(number, frame, line, annotated=self.annotated)
                     number, line = next(lines, (0, None))
         finally:
             source.close()
 
-    def source(self, *, loop: int = 1) -> ReplaySource:
+    def source(self, *, loop: int = 1, hold: bool = False) -> ReplaySource:
         """Return the recording as a live source, paced as it was recorded, that remembers what was seen.
 
-        loop: how often it plays; 0 for ever.
+        loop: how often it plays; 0 for ever. hold: see `ReplaySource`.
         """
-        return ReplaySource(self, loop=loop)
+        return ReplaySource(self, loop=loop, hold=hold)
 
 
-class ReplaySource:
-    """A recording played at its own speed: a `Source`, and for the pictures it has just given, their `Detector`.
+class Index:
+    """Where each picture of a session is. seconds: of each in the video, never falling."""
 
-    backend, precision, min_conf: a detector's description, here that nothing is detected anew.
-    """
+    def __init__(self, session: Session, offsets: list[int], seconds: list[float]) -> None:
+        self._session = session
+        self._offsets = offsets
+        self.seconds = seconds
 
-    live = True
-    backend = "recorded"
-    precision = ""
-    min_conf = 0.0
+    def __len__(self) -> int:
+        return len(self.seconds)
 
-    def __init__(self, session: Session, *, loop: int = 1) -> None:
-        self.session = session
-        self.name = f"recording {session.video.name}"
-        self._loop = loop
-        self._rounds = 0
-        self._items = iter(session)
-        self._index = 0
-        self._offset_s = 0.0
-        self._last_s = 0.0
-        self._start_s: float | None = None
-        self._recent: deque[tuple[Frame, Recorded]] = deque(maxlen=REMEMBERED)
-        self._closed = threading.Event()
+    def at(self, second: float) -> int:
+        """Return the number of the picture that is shown at a second."""
+        return max(bisect_right(self.seconds, second + 1e-6) - 1, 0)
 
-    def read(self) -> Frame:
-        """Return the next picture when it is due.
+    def frames(self, start: int) -> Iterator[Recorded]:
+        """Yield the pictures from number `start` on.
 
-        Raises: EndOfStream after the last round or `close`. RecordingError or SourceError if a file is damaged.
+        Raises: RecordingError or SourceError if a file is damaged.
         """
-        item = self._next()
-        at = self._offset_s + item.frame.pts_s
-        now = time.monotonic()
-        if self._start_s is None:
-            self._start_s = now - at
-        if self._closed.wait(max(self._start_s + at - now, 0)):
-            raise EndOfStream(f"{self.name} was closed")
-        index, self._index, self._last_s = self._index, self._index + 1, at
-        frame = replace(item.frame, index=index, captured_ns=time.monotonic_ns(), pts_s=at)
-        self._recent.append((frame, item))
-        return frame
-
-    def close(self) -> None:
-        """End at once. Safe to call twice and from another thread."""
-        self._closed.set()
-
-    def recorded(self, frame: Frame) -> Recorded:
-        """Return what the recording holds for a picture that `read` gave lately.
-
-        Raises: RecordingError for any other picture.
-        """
-        for given, item in reversed(self._recent):
-            if (given.index, given.captured_ns) == (frame.index, frame.captured_ns):
-                return item
-        raise RecordingError(f"{self.name}: picture {frame.index} is not one that was just played")
-
-    def detect(self, frame: Frame) -> Detections:
-        """Return what was seen in a picture that `read` gave lately, boxes in its pixels."""
-        return self.recorded(frame).detections
-
-    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Raise: a recording knows what was seen in its own pictures only.
-
-        Raises: RecordingError.
-        """
-        raise RecordingError(f"{self.name}: a recording cannot look at {len(images)} other pictures")
-
-    def _next(self) -> Recorded:
-        item = next(self._items, None)
-        if item is None:
-            self._rounds += 1
-            if not self._index or (self._loop and self._rounds >= self._loop):
-                raise EndOfStream(f"{self.name}: that was the end of the recording")
-            self._offset_s = self._last_s + 1 / 30
-            self._items = iter(self.session)
-            item = next(self._items, None)
-            if item is None:
-                raise EndOfStream(f"{self.name}: that was the end of the recording")
-        return item
+        if not start:
+            return iter(self._session)
+        return self._session._from(start, self._offsets[start], self.seconds[start])
 
 
 def _newest(folder: Path) -> Path:
@@ -177,22 +138,41 @@ def _newest(folder: Path) -> Path:
     return found[-1]
 
 
-def _recorded(frame: Frame, line: dict[str, Any], *, annotated: bool) -> Recorded:
-    """Return picture and detections in the same pixels: the recorder's padding cut off, its scaling followed.
+def _recorded(number: int, frame: Frame, line: dict[str, Any], *, annotated: bool) -> Recorded:
+    """Return picture and answers in the same pixels: the recorder's padding cut off, its scaling followed.
 
     annotated: whether the picture may be two panes side by side, of which the right one is that of the detections.
     """
-    found = detections_of(line)
     width, height, panes = line.get("width", 0), line.get("height", 0), (annotated and line.get("panes")) or 1
-    found = _moved(found, 1.0, (panes - 1) * width, 0.0)
     # Recordings of before knew one fit for both videos.
     fit = line.get("video_fit" if annotated or "panes" not in line else "clean_fit")
-    if fit is not None:
-        return Recorded(frame, _moved(found, *fit), line)
-    width *= panes
-    if (width + width % 2, height + height % 2) == frame.size != (width, height):
-        frame = frame.with_pixels(frame.pixels[:height, :width])
-    return Recorded(frame, found, line)
+    scale, x, y = fit if fit is not None else (1.0, 0.0, 0.0)
+    x += scale * (panes - 1) * width
+    padded = (panes * width + panes * width % 2, height + height % 2)
+    if fit is None and padded == frame.size != (panes * width, height):
+        frame = frame.with_pixels(frame.pixels[:height, : panes * width])
+    beside = line.get("bare") is not None and not annotated
+    return Recorded(
+        number,
+        frame,
+        _moved(detections_of(line), scale, x, y),
+        line,
+        _moved(detections_of(line, "bare"), scale, x, y) if beside else None,
+        _wearers(line.get("wearers"), scale, x, y),
+        _wearers(line.get("bare_wearers"), scale, x, y) if beside else None,
+    )
+
+
+def _wearers(recorded: list[dict[str, Any]] | None, scale: float, x: float, y: float) -> tuple[Wearer, ...] | None:
+    if recorded is None:
+        return None
+    return tuple(
+        Wearer(
+            (scale * x1 + x, scale * y1 + y, scale * x2 + x, scale * y2 + y), w["state"], int(w["person"]), w["score"]
+        )
+        for w in recorded
+        for x1, y1, x2, y2 in [w["xyxy"]]
+    )
 
 
 def _moved(found: Detections, scale: float, x: float, y: float) -> Detections:

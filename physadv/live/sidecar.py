@@ -233,14 +233,49 @@ class Sidecar:
         self._stream.close()
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def line_index(path: Path) -> tuple[list[int], list[float]]:
+    """Return where each whole line of a sidecar begins, in bytes, and its second in the video, which never steps back.
+
+    A line that does not parse, or does not say, has the second of the one before: `read_lines` names what is wrong with it.
+
+    Raises: RecordingError if the file is missing.
+    """
+    offsets: list[int] = []
+    seconds: list[float] = []
+    end, last = 0, 0.0
+    try:
+        with path.open("rb") as stream:
+            for text in stream:
+                if not text.endswith(b"\n"):
+                    break
+                offsets.append(end)
+                end, last = end + len(text), max(last, _second(text))
+                seconds.append(last)
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
+    return offsets, seconds
+
+
+def _second(text: bytes) -> float:
+    try:
+        line = parse_json(text)
+    except ValueError:
+        return 0.0
+    second = line.get("video_s") if isinstance(line, dict) else None
+    return float(second) if isinstance(second, int | float) else 0.0
+
+
+def read_lines(path: Path, *, offset: int = 0, first: int = 1) -> Iterator[dict[str, Any]]:
     """Yield the lines of a sidecar; a last line without its end (a kill) is left out.
+
+    offset: where to begin, in bytes, with the line that errors call number `first`.
 
     Raises: RecordingError if the file is missing or another line does not parse.
     """
     try:
         with path.open("rb") as stream:
-            for number, text in enumerate(stream, 1):
+            stream.seek(offset)
+            for number, text in enumerate(stream, first):
                 if not text.endswith(b"\n"):
                     return
                 try:

@@ -12,6 +12,7 @@ from physadv.capture.webcam import cameras
 from physadv.defend import DEFENCES, PRESETS
 from physadv.detect.weights import known_detectors
 from physadv.errors import SettingsError
+from physadv.live.player import SPEEDS
 from physadv.live.settings import Backend
 from physadv.settings import Settings
 from physadv.web.gate import is_viewer
@@ -56,6 +57,15 @@ class RecordingWanted(Settings):
 
     on: bool
     clean: bool = False
+
+
+class ReplayWanted(Settings):
+    """How a recording goes on. seek_s: the second to go to. step: to the next frame or back to the one before; pauses."""
+
+    pause: bool | None = None
+    seek_s: float | None = Field(default=None, ge=0, le=1e7)
+    step: Literal[-1, 1] | None = None
+    speed: float | None = Field(default=None, ge=min(SPEEDS), le=max(SPEEDS))
 
 
 def router(room: Room) -> APIRouter:
@@ -108,6 +118,10 @@ def router(room: Room) -> APIRouter:
             )
         demo.switch_detector(wanted.name, wanted.backend, wanted.imgsz)
         return {"loading": wanted.name}
+
+    @out.post("/replay")
+    def replay(wanted: ReplayWanted) -> dict[str, Any]:
+        return demo.play(**wanted.model_dump(exclude_none=True))
 
     @out.post("/recording")
     def recording(wanted: RecordingWanted) -> dict[str, Any]:

@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from physadv.cli.replay import Replay
-from physadv.live.record import Session
-from physadv.web.serve import PageServer
 from tests.browser.stand import JOINTS, LOOK, Stand, Still, eventually, open_more, within_a_second
 from tests.live.scene import Camera, until
-from tests.live.test_record import record_some
 
 pytestmark = pytest.mark.browser
 
@@ -114,27 +110,6 @@ def test_what_time_cannot_know_is_said_below_the_picture(stand: Stand) -> None:
         """() => [...document.querySelectorAll(".pane")].every((pane) =>
           pane.getBoundingClientRect().bottom <= document.getElementById("aside").getBoundingClientRect().top)"""
     )
-
-
-def test_a_recordings_page_says_why_it_takes_no_camera(browser: Any, tmp_path: Path) -> None:
-    record_some(tmp_path / "v.mp4", 10)
-    demo = Replay(Session(tmp_path / "v.mp4"), loop=0)
-    server = PageServer(demo, port=0)
-    demo.open()
-    demo.start()
-    server.start()
-    try:
-        page = browser.new_context().new_page()
-        page.goto(server.url)
-        eventually(page, "() => window.physadv?.chart.points.length > 0", timeout=10)
-        page.keyboard.press("c")
-        told = "() => document.getElementById('camera-says').textContent.includes('a recording is being shown')"
-        eventually(page, told, timeout=5)
-    finally:
-        for context in browser.contexts:
-            context.close()
-        demo.stop()
-        server.close()
 
 
 def test_a_source_that_stalls_is_said_within_three_seconds_and_back_at_once(stand: Stand) -> None:

@@ -89,6 +89,12 @@ export class Defences {
     return preset || [...parsePipeline(text).keys()].join(" + ");
   }
 
+  /** Return what the defences of a frame are called, by their names: those of a recording may be others than those chosen. */
+  nameOfFrame(names, chosen) {
+    const same = [...parsePipeline(chosen).keys()].join() === names.join();
+    return this.nameOf(same ? chosen : names.join());
+  }
+
   /** Show what each card costs on this machine, as far as it was measured. measuring: what is being measured, or "". */
   price(costs, measuring) {
     for (const { defend, price } of this.cards) {

@@ -37,6 +37,9 @@ let before = null;
 
 document.body.dataset.viewer = String(viewer);
 document.body.dataset.mode = first.replay ? "replay" : "live";
+// A recording without the camera's own video carries its boxes already: none are drawn, and nothing of them can be changed.
+const drawn = Boolean(first.replay?.annotated);
+document.body.dataset.controls = viewer || drawn ? "none" : "some";
 offerLink(options.viewer_link);
 
 // The frames
@@ -46,9 +49,7 @@ function onPicture(header, image, seen) {
   const both = header.bare !== null;
   byId("stage").dataset.panes = both ? "2" : "1";
   byId("pane-bare").hidden = !both;
-  // A recording without the camera's own video carries its boxes already.
-  const bare = state.replay?.annotated;
-  const answer = (people, alerts, wearers) => (bare ? { people: [], alerts: [], wearers: null } : { people, alerts, wearers });
+  const answer = (people, alerts, wearers) => (drawn ? { people: [], alerts: [], wearers: null } : { people, alerts, wearers });
   if (both) paint(byId("bare"), image, answer(header.bare, [], header.bare_wearers), k);
   const given = byId("seen").checked ? seen : null;
   if (given) paintGiven(byId("main"), image, given, header);
@@ -63,8 +64,8 @@ function onPicture(header, image, seen) {
 }
 
 function headlines(header, both, given) {
-  const name = !header.defences.length ? "detector" : given ? "given to the detector" : `defended: ${defences.nameOf(changes.now.defend)}`;
-  say(byId("main-name"), name);
+  const defended = `defended: ${defences.nameOfFrame(header.defences, changes.now.defend)}`;
+  say(byId("main-name"), !header.defences.length ? "detector" : given ? "given to the detector" : defended);
   showHeadline("main", header.people, header.top, header.hiding);
   if (both) showHeadline("bare", header.bare, header.bare_top, header.bare_hiding);
 }
@@ -89,10 +90,10 @@ function aside() {
 }
 
 function plot(header, both) {
-  const now = { worn: header.worn, defend: header.defences.join(), wearSize: changes.now.wear_size };
+  const now = { worn: header.worn, defend: header.defences.join() };
   if (header.cut) chart.clear();
   else if (before && now.worn !== before.worn) chart.mark(now.worn ? `${now.worn} on` : "pattern off");
-  else if (before && now.defend !== before.defend) chart.mark(now.defend ? `${defences.nameOf(changes.now.defend) || "defence"} on` : "defence off");
+  else if (before && now.defend !== before.defend) chart.mark(now.defend ? `${defences.nameOfFrame(header.defences, changes.now.defend)} on` : "defence off");
   before = now;
   // Where a pattern is worn it is about the wearers: a window at .26 is nobody seen.
   const best = (hiding, top) => (!hiding ? top : hiding.count ? hiding.best : null);
@@ -390,7 +391,7 @@ const KEYS = [
 /** Return whether a key acts here and now. */
 function acts(where) {
   if (where === ANY) return true;
-  if (viewer) return false;
+  if (viewer || (drawn && where === BOTH)) return false;
   return where === BOTH || where === (state.replay ? REPLAY : LIVE);
 }
 

@@ -1,0 +1,111 @@
+"""Playing a recording: pause, steps, jumps and speeds, each frame with what was seen in it."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from physadv.cli.replay import Replay
+from physadv.errors import EndOfStream, SettingsError
+from physadv.live.player import ReplaySource
+from physadv.live.record import Recorder, RecordSettings, Session
+from physadv.live.sidecar import persons_of
+from physadv.types import Detections
+from tests.live.scene import Film, demo, until
+from tests.live.test_record import INFO, frame, people, picture, record_some
+
+COUNT = 600
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    # Longer than the stretch between two frames that can be decoded by themselves (250).
+    path = tmp_path_factory.mktemp("recording") / "v.mp4"
+    record_some(path, COUNT)
+    return Session(path)
+
+
+def shown(source: ReplaySource) -> int:
+    """Read a frame and return its number, which image, boxes and position must agree on."""
+    given = source.read()
+    item = source.recorded(given)
+    assert given.pixels.mean() == pytest.approx(picture(item.number).mean(), abs=4)
+    assert source.detect(given).xyxy[0, 3] == pytest.approx(40 + item.number)
+    assert source.state()["position_s"] == pytest.approx(item.number / 25)
+    return item.number
+
+
+def test_every_jump_shows_the_frame_of_that_moment_with_its_own_people(session: Session) -> None:
+    source = session.source(hold=True)
+    assert shown(source) == 0
+    assert source.state()["duration_s"] == pytest.approx((COUNT - 1) / 25)
+    for second, number in ((8.0, 200), (23.0, 575), (10.41, 260), (0.0, 0), (1e6, COUNT - 1)):
+        source.play(pause=True, seek_s=second)
+        assert shown(source) == number
+    for step, number in ((-1, COUNT - 2), (-1, COUNT - 3), (1, COUNT - 2), (1, COUNT - 1), (1, COUNT - 1)):
+        source.play(step=step)
+        assert shown(source) == number
+    assert source.state()["paused"]
+
+
+def test_steps_pressed_faster_than_frames_are_read_all_count(session: Session) -> None:
+    source = session.source(hold=True)
+    shown(source)
+    for _ in range(5):
+        source.play(step=1)
+    source.play(step=-1)
+    assert shown(source) == 4
+
+
+def test_speed_holds_and_the_end_is_held_until_a_jump(session: Session) -> None:
+    source = session.source(hold=True)
+    source.play(speed=4, seek_s=(COUNT - 21) / 25)
+    begun = time.monotonic()
+    times = [source.read().pts_s for _ in range(21)]
+    assert time.monotonic() - begun == pytest.approx(20 / 25 / 4, abs=0.15)
+    source.play(pause=True, seek_s=0)
+    times.append(source.read().pts_s)
+    assert all(np.diff(times) > 0)
+    source.close()
+    with pytest.raises(EndOfStream):
+        source.read()
+
+
+def test_a_replay_pauses_ends_and_shows_the_states_recorded(tmp_path: Path) -> None:
+    bare = Detections(np.array([[5, 6, 20, 30]], np.float32), np.array([0.4], np.float32))
+    wearers = [{"xyxy": [1.0, 2.0, 30.0, 40.0], "state": "hidden", "person": -1, "score": 0.1}]
+    info = {**INFO, "bare": persons_of(bare), "wearers": wearers, "bare_wearers": wearers, "panes": 2}
+    recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=True))
+    for i in range(10):
+        recorder.write(frame(i), np.hstack([picture(i)] * 2), people(i), info, wait=True)
+    recorder.close()
+    replay = Replay(Session(tmp_path / "v.mp4"), loop=1)
+    replay.open()
+    replay.start()
+    replay.play(pause=True, seek_s=0.2)
+    until(lambda: replay.latest is not None and replay.latest.people.xyxy[0, 3] == pytest.approx(45))
+    now = replay.latest
+    assert now is not None and now.hiding is not None and now.bare is not None
+    assert (now.hiding.count, now.hiding.hidden, now.worn, now.defences) == (1, 1, "chest-v1", ("lgs",))
+    assert now.bare.xyxy.tolist() == [[5, 6, 20, 30]]
+    time.sleep(1.3)
+    assert replay.state()["source"]["state"] == "live"
+    assert not replay.over
+    # Of another threshold than the recorded one the states would contradict the boxes.
+    replay.control(conf=0.5)
+    replay.play(step=1)
+    until(lambda: replay.latest is not None and replay.latest.wearers is None)
+    replay.play(pause=False, speed=4)
+    until(lambda: replay.over)
+    replay.play(seek_s=0)
+    until(lambda: not replay.over)
+    replay.stop()
+    assert replay.error is None
+
+
+def test_a_live_demo_is_not_played() -> None:
+    running = demo(Film(3))
+    with pytest.raises(SettingsError, match="this demo is live"):
+        running.play(pause=True)
+    running.stop()
