@@ -16,6 +16,7 @@ import yaml
 
 from physadv.arrays import pictures_in, read_picture
 from physadv.errors import DataError
+from physadv.files import text_bytes
 from physadv.types import Float32Array, UInt8Array
 
 # Of a body, as COCO and its pose models count them.
@@ -335,7 +336,7 @@ def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> 
         raise DataError(f"expected two pictures or more, to train on some and hold out others, got {len(set(names))}")
 
     def chance(name: str) -> float:
-        return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") / 2**64
+        return int.from_bytes(hashlib.sha256(text_bytes(f"{seed}:{name}")).digest()[:8], "big") / 2**64
 
     ranked = sorted(set(names), key=lambda n: (chance(n), n))
     videos: dict[str, list[str]] = {}

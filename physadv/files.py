@@ -99,7 +99,30 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     with atomic_write(path) as stream:
-        stream.write(text.encode())
+        stream.write(text_bytes(text))
+
+
+def text_bytes(text: str) -> bytes:
+    """Return a text as UTF-8; bytes of file names that are not, which Python keeps as halves of characters, as escapes.
+
+    In JSON these escapes are read back as the same name.
+    """
+    return text.encode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """Yield a path to a file whose own text is UTF-8, for libraries that take no other.
+
+    Raises: OSError if the file cannot be opened.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as stream:
+            yield Path(f"/dev/fd/{stream.fileno()}")
+    else:
+        yield path
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_safetensors
 
 from physadv.arrays import decode_picture_rgba
 from physadv.errors import PatchError
-from physadv.files import atomic_write, checked_name, file_name
+from physadv.files import atomic_write, checked_name, file_name, utf8_path
 from physadv.types import UInt8Array
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _pair(value: Any, name: str) -> tuple[float, float]:
 
 def _from_safetensors(path: Path) -> Patch:
     try:
-        with safe_open(path, framework="numpy") as stream:
+        with utf8_path(path) as place, safe_open(place, framework="numpy") as stream:
             metadata = json.loads((stream.metadata() or {}).get("physadv", "null"))
             names = set(stream.keys())
             if not isinstance(metadata, dict) or not {"pixels", "mask"} <= names:

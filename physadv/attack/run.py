@@ -27,7 +27,7 @@ from physadv.attack.preview import progress_sheet
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import MIN_AREA, Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
-from physadv.attack.state import TOLERATED, State
+from physadv.attack.state import SAID, TOLERATED, State
 from physadv.attack.task import Task
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.controls import control
@@ -37,7 +37,7 @@ from physadv.detect.boxes import area
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
 from physadv.errors import DataError, PatchError, TrainingError
-from physadv.files import file_name, told_apart, write_json
+from physadv.files import file_name, parse_json, told_apart, write_json
 from physadv.lineage import load_start, split_record, start_record
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.settings import Settings, one_line
@@ -301,11 +301,11 @@ def split(
             write_json(path, {"physadv": __version__, "seed": settings.seed, **names})
         return train_on, held_out
     try:
-        table = Split.model_validate_json(path.read_bytes())
+        table = Split.model_validate(parse_json(path.read_bytes()))
     except ValidationError as error:
         raise TrainingError(f"--resume: {path}: not a readable split: {one_line(error)}") from error
-    except OSError as error:
-        raise TrainingError(f"--resume: {path}: not a readable split: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"--resume: {path}: not a readable split: {error}"[:SAID]) from error
     train_names, out_names = set(table.train), set(table.held_out)
     missing = sorted((train_names | out_names) - {p.name for p in found.pictures})
     if missing:

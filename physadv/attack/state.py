@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from physadv.errors import TrainingError
-from physadv.files import atomic_write
+from physadv.files import atomic_write, utf8_path
 from physadv.settings import Settings, one_line
 
 # 2: prints are no larger than their wearers, so that a run begun before would go on with other views.
@@ -135,7 +135,7 @@ class State:
         """
         plain = _read(path)
         try:
-            with safe_open(path, framework="pt") as stream:
+            with utf8_path(path) as place, safe_open(place, framework="pt") as stream:
                 tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
             before, now = ({k: v for k, v in each.items() if k not in TOLERATED} for each in (plain.identity, identity))
             changed = _differences(before, now)
@@ -204,7 +204,7 @@ def _read(path: Path) -> Saved:
     Raises: TrainingError if it is damaged.
     """
     try:
-        with safe_open(path, framework="pt") as stream:
+        with utf8_path(path) as place, safe_open(place, framework="pt") as stream:
             plain = json.loads(stream.metadata()["physadv"])
         if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
             raise TrainingError(

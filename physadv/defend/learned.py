@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import nn
 
 from physadv.errors import DefenceError
-from physadv.files import atomic_write
+from physadv.files import atomic_write, utf8_path
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -60,7 +60,7 @@ def load_weights(path: Path, net: nn.Module, *, kind: str) -> dict[str, Any]:
     if not path.is_file():
         raise DefenceError(missing_weights(path, kind))
     try:
-        with safe_open(path, framework="pt") as stream:
+        with utf8_path(path) as place, safe_open(place, framework="pt") as stream:
             metadata = json.loads((stream.metadata() or {}).get("physadv", "null"))
             if not isinstance(metadata, dict) or metadata.get("kind") != kind:
                 found = metadata.get("kind") if isinstance(metadata, dict) else None

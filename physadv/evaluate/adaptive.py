@@ -30,7 +30,7 @@ from physadv.evaluate.own import FILLS, share_of_picture
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial
-from physadv.files import file_name
+from physadv.files import file_name, text_bytes
 from physadv.lineage import split_record, start_record
 from physadv.patch import Patch, Target, load_patch, save_patch
 from physadv.settings import parse
@@ -132,7 +132,7 @@ def _name(pipeline: Pipeline, restart: int) -> str:
     text = str(pipeline)
     name = file_name(text)
     if name != text or len(name) > LONGEST:
-        name = f"{name[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        name = f"{name[:LONGEST]}-{hashlib.sha256(text_bytes(text)).hexdigest()[:6]}"
     return f"adaptive-{name}-{restart}"
 
 
@@ -147,7 +147,7 @@ def _content(pictures: Sequence[Picture]) -> str:
     digest = hashlib.sha256()
     for p in pictures:
         for part in (p.pixels, p.boxes, p.keypoints):
-            digest.update(f"{p.name}{part.shape}".encode())
+            digest.update(text_bytes(f"{p.name}{part.shape}"))
             digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
 

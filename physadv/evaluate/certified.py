@@ -12,7 +12,7 @@ from physadv.defend.masks import PLACES, PatchSize, Where, hide
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.pipeline import Pipeline
 from physadv.defend.rolling import in_batches
-from physadv.files import atomic_write, write_json
+from physadv.files import atomic_write, text_bytes, write_json
 from physadv.types import Detector, Float32Array, UInt8Array
 
 # The two sizes that certificates are reported for: 1 % of the picture, and 20 % of the person's own box.
@@ -153,7 +153,7 @@ def write_certified(folder: Path, results: Sequence[CertifiedRecall]) -> None:
     detectors = ", ".join(dict.fromkeys(r.detector for r in results))
     text = f"# Certified recall\n\nDetector: {detectors}. One square patch a picture.\n\n{table(results)}\n"
     with atomic_write(folder / "certified.md") as stream:
-        stream.write(text.encode())
+        stream.write(text_bytes(text))
 
 
 def table(results: Iterable[CertifiedRecall]) -> str:

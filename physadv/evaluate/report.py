@@ -16,7 +16,7 @@ from physadv.evaluate.cell import Cell
 from physadv.evaluate.own import in_words
 from physadv.evaluate.place import Placement
 from physadv.evaluate.settings import EvaluateSettings
-from physadv.files import atomic_write, write_json
+from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import mark_person
 from physadv.patch import Patch
 from physadv.record import provenance
@@ -113,7 +113,7 @@ def write_report(
     write_json(folder / RUN, run)
     text = markdown(cells, settings, facts, where, [p.relative_to(folder) for p in examples])
     with atomic_write(folder / "report.md") as stream:
-        stream.write(text.encode())
+        stream.write(text_bytes(text))
 
 
 def write_video_report(
@@ -139,7 +139,7 @@ def write_video_report(
     write_json(folder / RUN, {"settings": settled, "video": video.name, "patches": listed, **facts, **where})
     for name, table_text in frames.items():
         with atomic_write(folder / f"frames-{name}.csv") as stream:
-            stream.write(table_text.encode())
+            stream.write(text_bytes(table_text))
     titles = ["detector", "px", "condition", "worn", "defence", *[t for _, t in VIDEO_COLUMNS]]
     lines = [
         f"# {video.name}, frame by frame",
@@ -158,7 +158,7 @@ def write_video_report(
     lines += ["", *_alarms([(f"{r['detector']} behind {r['defence']}, {r['condition']}", r) for r in rows])]
     lines += [f"* {d}" for d in doubted([(named_row(r), r["doubts"]) for r in rows])]
     with atomic_write(folder / "report.md") as stream:
-        stream.write(("\n".join(lines) + "\n").encode())
+        stream.write(text_bytes("\n".join(lines) + "\n"))
 
 
 def markdown(

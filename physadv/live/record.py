@@ -21,7 +21,7 @@ from av.video.reformatter import Colorspace
 from pydantic import Field
 
 from physadv.errors import RecordingError
-from physadv.files import atomic_write, sha256_of
+from physadv.files import atomic_write, sha256_of, text_bytes
 from physadv.live.session import Session
 from physadv.live.sidecar import Sidecar, row, write_parquet
 from physadv.record import provenance
@@ -216,7 +216,7 @@ class Recorder:
             "session": self._session,
         }
         text = json.dumps(record | self._provenance, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        data = text.encode(errors="backslashreplace")
+        data = text_bytes(text)
         try:
             with atomic_write(self.paths.session) as stream:
                 stream.write(data if ended else data.ljust(len(data) + RESERVE))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from physadv.dataset import KEYPOINTS
 from physadv.errors import RecordingError
-from physadv.files import atomic_write, parse_json
+from physadv.files import atomic_write, parse_json, text_bytes
 from physadv.live.wearers import Wearer
 from physadv.outputs import lock
 from physadv.settings import one_line
@@ -219,7 +219,7 @@ class Sidecar:
 
         Raises: OSError if the disk is full; a part of a line is cut off again.
         """
-        data = json.dumps(line, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        data = text_bytes(json.dumps(line, separators=(",", ":"), allow_nan=False, ensure_ascii=False)) + b"\n"
         try:
             if self._stream.write(data) != len(data):
                 raise OSError(28, "No space left on device", str(self.path))
