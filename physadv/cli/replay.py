@@ -24,6 +24,8 @@ from physadv.live.wearers import reported
 from physadv.types import Frame, Source
 from physadv.web.serve import PageServer
 
+LOWEST = 0.05
+
 
 class Command(base.Command):
     """Show a recording with its boxes on the page: pause, steps, any moment, any speed; nothing is detected anew."""
@@ -70,7 +72,7 @@ class Replay(Demo):
 
     def __init__(self, session: Session, *, loop: int) -> None:
         self.player = session.source(loop=loop, hold=True)
-        settings = LiveSettings(source=str(session.paths.first), conf=0.05)
+        settings = LiveSettings(source=str(session.paths.first), conf=_recorded_conf(session))
         super().__init__(settings, source=self.player, detector=self.player)
 
     @property
@@ -94,11 +96,13 @@ class Replay(Demo):
 
     def _shown(self, frame: Frame) -> Shown:
         shown, item = super()._shown(frame), self.player.recorded(frame)
-        conf = self.controls.conf
+        then = item.line.get("conf") or 0.0
+        conf = max(self.controls.conf, then)
         # The states are of the threshold then: with a higher one now the boxes would say otherwise.
-        same = conf <= item.line.get("conf", 0.0)
+        same = conf == then
         return replace(
             shown,
+            people=reported(item.detections, conf),
             bare=None if item.bare is None else reported(item.bare, conf),
             bare_top=None if item.bare is None else float(item.bare.score.max(initial=0.0)),
             defences=tuple(item.line.get("defences") or ()),
@@ -137,3 +141,10 @@ class Replay(Demo):
         Raises: SettingsError.
         """
         raise SettingsError(f"detector: a recording is being shown; use physadv live --detector {name}")
+
+
+def _recorded_conf(session: Session) -> float:
+    """Return the threshold that a recording began with, or the lowest there is where it does not say."""
+    controls = session.info.get("controls")
+    conf = controls.get("conf") if isinstance(controls, dict) else None
+    return float(conf) if isinstance(conf, int | float) and LOWEST <= conf <= 1 else LOWEST

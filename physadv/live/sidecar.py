@@ -202,6 +202,7 @@ class Line(Part):
     alerts: list[AlertPart] = []
     defences: list[str] = []
     worn: str | dict[str, Any] | None = None
+    conf: Annotated[float, Field(ge=0, le=1)] | None = None
     stage_ms: dict[str, Number] = {}
 
 

@@ -1,6 +1,7 @@
 """Playing a recording: pause, steps, jumps and speeds, each frame with what was seen in it."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,26 +75,29 @@ def test_speed_holds_and_the_end_is_held_until_a_jump(session: Session) -> None:
 
 def test_a_replay_pauses_ends_and_shows_the_states_recorded(tmp_path: Path) -> None:
     bare = Detections(np.array([[5, 6, 20, 30]], np.float32), np.array([0.4], np.float32))
+    held = replace(people(5), score=np.array([0.1], np.float32))
     wearers = [{"xyxy": [1.0, 2.0, 30.0, 40.0], "state": "hidden", "person": -1, "score": 0.1}]
     info = {**INFO, "bare": persons_of(bare), "wearers": wearers, "bare_wearers": wearers, "panes": 2}
     recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=True))
     for i in range(10):
-        recorder.write(frame(i), np.hstack([picture(i)] * 2), people(i), info, wait=True)
+        recorder.write(frame(i), np.hstack([picture(i)] * 2), held, info, wait=True)
     recorder.close()
     replay = Replay(Session(tmp_path / "v.mp4"), loop=1)
     replay.open()
     replay.start()
     replay.play(pause=True, seek_s=0.2)
-    until(lambda: replay.latest is not None and replay.latest.people.xyxy[0, 3] == pytest.approx(45))
+    until(lambda: replay.latest is not None and replay.state()["replay"]["position_s"] == pytest.approx(0.2))
     now = replay.latest
-    assert now is not None and now.hiding is not None and now.bare is not None
+    assert now is not None and now.hiding is not None and now.bare is not None and now.people.held is not None
+    # Held then, and not above the threshold that a replay would have without looking.
+    assert now.people.held.tolist() == [True]
     assert (now.hiding.count, now.hiding.hidden, now.worn, now.defences) == (1, 1, "chest-v1", ("lgs",))
     assert now.bare.xyxy.tolist() == [[5, 6, 20, 30]]
     time.sleep(1.3)
     assert replay.state()["source"]["state"] == "live"
     assert not replay.over
     # Of another threshold than the recorded one the states would contradict the boxes.
-    replay.control(conf=0.5)
+    replay.control(conf=0.95)
     replay.play(step=1)
     until(lambda: replay.latest is not None and replay.latest.wearers is None)
     replay.play(pause=False, speed=4)

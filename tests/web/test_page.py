@@ -215,7 +215,7 @@ def big_png() -> bytes:
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "empty"), (b"not a picture", "picture"), (big_png(), "pixels"), (b"\x89PNG" + bytes(11_000_000), "MB")],
+    [(b"", "empty"), (b"not a picture", "not an image"), (big_png(), "pixels"), (b"\x89PNG" + bytes(11_000_000), "MB")],
     ids=["empty", "text", "20,000 pixels", "11 MB"],
 )
 def test_uploads_that_are_no_patterns_are_refused(client: TestClient, data: bytes, says: str) -> None:

@@ -82,11 +82,17 @@ function remark(cry) {
 /** Show a line below the image: the offer to put the pattern on again, or else what a defence cannot know. */
 function aside() {
   const { offer, running, text } = state.rewear || {};
-  const says = offer || running ? text : unknown;
+  const says = offer || running ? text : unknown || notInIt();
   byId("aside").hidden = !says;
   say(byId("aside-says"), says);
   byId("rewear").hidden = viewer || !(offer || running);
   say(byId("rewear"), running ? "Cancel" : "Take it off and on again");
+}
+
+/** Return what is to be said of a camera's own video, in which a pattern that software added cannot be seen. */
+function notInIt() {
+  const worn = state.replay?.recorded?.worn;
+  return worn && !drawn ? `The camera’s own video: ${worn}, which was added by software, is not in it. The marks are of then.` : "";
 }
 
 function plot(header, both) {
