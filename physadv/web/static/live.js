@@ -363,11 +363,11 @@ function cameraSays(text) {
   say(byId("camera-says"), text);
 }
 
-byId("detectors").append(...options.detectors.map((name) => el("option", { value: name })));
+byId("detector").append(...options.detectors.map((name) => el("option", { value: name }, name)));
 byId("backend").append(...options.backends.map((name) => el("option", { value: name }, name)));
 byId("imgsz").append(...options.sizes.map((size) => el("option", { value: String(size) }, `${size} px`)));
 byId("detector-load").addEventListener("click", () => attempt(() => api("/api/detector", {
-  name: byId("detector").value.trim(), backend: byId("backend").value, imgsz: Number(byId("imgsz").value),
+  name: byId("detector").value, backend: byId("backend").value, imgsz: Number(byId("imgsz").value),
 })));
 
 // The keyboard
