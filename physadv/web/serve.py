@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import secrets
 import socket
 import threading
@@ -107,10 +108,18 @@ def _bound(host: str, port: int) -> socket.socket:
     return out
 
 
+def _quiet(record: logging.LogRecord) -> bool:
+    """Return False for what uvicorn logs with a traceback: as no error of ours gets past `Faults`, a client did it."""
+    return record.exc_info is None
+
+
 def _server(app: ASGIApp) -> uvicorn.Server:
+    # The same function is added once only.
+    logging.getLogger("uvicorn.error").addFilter(_quiet)
     config = uvicorn.Config(
         app,
         log_level="error",
+        log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=2,
