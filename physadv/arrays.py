@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 # A 100-megapixel photograph is 300 MB decoded; beyond that a file is a mistake or an attack.
 MAX_PIXELS = 100_000_000
+# What is named of many; the file that a folder of results has.
+NAMED = 3
+RESULTS = "run.json"
 # Signature and IHDR, which must come first.
 PNG_HEADER = 33
 # No camera's file is larger; a film or archive with an image's name is.
@@ -136,13 +141,97 @@ def signed_png(data: bytes) -> bytes:
     return data[:PNG_HEADER] + chunk + data[PNG_HEADER:]
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files directly in `folder`, sorted by name, hidden files left out."""
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file() and not p.name.startswith(".")
-    )
+@dataclass(slots=True)
+class LeftOut:
+    """What a command leaves out of the files that it is given, to be said in one line a kind.
+
+    damaged: a line for each image that cannot be read. other: files that are no images, as far as none uses them. rows:
+    `file:line` of each label that repeats another of its file. notes: lines on anything else.
+    """
+
+    damaged: list[str] = field(default_factory=list)
+    other: list[Path] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """Return what is to be said, one line a kind; damaged images by name up to a few, then a count."""
+        out = []
+        if self.damaged:
+            some = "; ".join(_short(line) for line in self.damaged[:NAMED])
+            more = f"; and {len(self.damaged) - NAMED} more" if len(self.damaged) > NAMED else ""
+            out.append(f"left out as unreadable: {counted(len(self.damaged), 'file')}: {some}{more}")
+        if self.other:
+            kinds = Counter(p.suffix.lower()[:20] or "without an ending" for p in self.other).most_common()
+            some = ", ".join(f"{count} {kind}" for kind, count in kinds[:12])
+            more = f", {sum(count for _, count in kinds[12:])} of other endings" if kinds[12:] else ""
+            out.append(f"left out as no images: {counted(len(self.other), 'file')}: {some}{more}")
+        if self.rows:
+            what = counted(len(self.rows), "label")
+            out.append(
+                f"left out as repeated: {what} with the box of another in the same file; the first: {self.rows[0]}"
+            )
+        return out + self.notes
+
+
+def _short(line: str) -> str:
+    """Return `PATH: why` in 150 characters, of both what tells most."""
+    path, _, why = line.partition(": ")
+    return f"{path if len(path) <= 70 else '…' + path[-70:]}: {why if len(why) <= 76 else why[:76] + '…'}"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: `1 file`, `2 files`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def pictures_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
+    """Return the image files in `folder` and its subfolders of any depth, each folder's sorted by name.
+
+    Hidden files and folders are passed over, and folders in which physadv has left results. left_out: told of every file
+    that is not returned.
+
+    Raises: OSError if `folder` cannot be listed.
+    """
+    left_out = LeftOut() if left_out is None else left_out
+    files: list[Path] = []
+    hidden: list[Path] = []
+    waiting, seen = [folder], set[tuple[int, int]]()
+    while waiting:
+        place = waiting.pop()
+        try:
+            status = place.stat()
+            inside = sorted(place.iterdir())
+        except OSError as error:
+            if place == folder:
+                raise
+            left_out.notes.append(f"left out as unreadable: the folder {place}: {error.strerror}")
+            continue
+        # A link to a folder above would go on without end.
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if place != folder and (place / RESULTS).is_file():
+            left_out.notes.append(f"left out as results of physadv: the folder {place}")
+            continue
+        folders = []
+        for path in inside:
+            image = path.suffix.lower() in PICTURE_SUFFIXES
+            if path.is_dir():
+                if not (path.name.startswith(".") or path.name == "__MACOSX"):
+                    folders.append(path)
+            elif path.name.startswith("."):
+                hidden += [path] if image else []
+            elif not image:
+                left_out.other.append(path)
+            elif path.is_file():
+                files.append(path)
+            else:
+                left_out.damaged.append(f"{path}: no file, or a link to none")
+        waiting += reversed(folders)
+    if hidden:
+        left_out.notes.append(f"left out as hidden: {counted(len(hidden), 'image')}; the first: {hidden[0]}")
+    return files
 
 
 def to_tensor(picture: UInt8Array) -> torch.Tensor:

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from physadv.arrays import pictures_in, read_picture
+from physadv.arrays import LeftOut, counted, pictures_in, read_picture
 from physadv.errors import DataError
-from physadv.files import text_bytes
+from physadv.files import Names, normal, parse_yaml, read_text, text_bytes
 from physadv.types import Float32Array, UInt8Array
 
 # Of a body, as COCO and its pose models count them.
 KEYPOINTS = 17
 CONFIG = "data.yaml"
+FORMATS = "looked for .jpg, .png, .webp, .bmp, .tif, .ppm, .heic, .avif"
+# Of a path of another machine so many last parts are looked for.
+DEEPEST = 32
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml"})
 RECORDED = re.compile(r"(stretch\d+)-\d+\.jpg")
 STRETCH = re.compile(r"(.+)#(?:stretch)?\d+")
@@ -50,22 +52,26 @@ class LabelledPicture:
         pixels = read_picture(self.path)
         return pixels, self.people(width=pixels.shape[1], height=pixels.shape[0])
 
-    def people(self, *, width: int, height: int) -> Float32Array | None:
+    def people(self, *, width: int, height: int, left_out: LeftOut | None = None) -> Float32Array | None:
         """Return the people in the picture, whose size in pixels is given, or None if they are not known.
+
+        left_out: told of each row that repeats a box.
 
         Raises: DataError if the label cannot be read.
         """
-        if self.label is not None:
-            return read_yolo_label(self.label, width=width, height=height, person_class=self.person_class)
-        return np.zeros((0, 4), np.float32) if self.labelled else None
+        if self.label is None:
+            return np.zeros((0, 4), np.float32) if self.labelled else None
+        return read_yolo_label(
+            self.label, width=width, height=height, person_class=self.person_class, left_out=left_out
+        )
 
 
 def read_pictures(
-    pictures: Sequence[LabelledPicture], skip: Callable[[str], None]
+    pictures: Sequence[LabelledPicture], left_out: LeftOut
 ) -> Iterator[tuple[LabelledPicture, UInt8Array, Float32Array | None]]:
     """Yield each picture with its pixels and people, as `LabelledPicture.read` gives them.
 
-    skip: told of each picture that is damaged and left out, in one line that names it.
+    left_out: told of each picture that is damaged, and of each row of a label that repeats a box.
 
     Raises: DataError if a label cannot be read: to pass over it would take people for background.
     """
@@ -73,49 +79,63 @@ def read_pictures(
         try:
             pixels = read_picture(picture.path)
         except DataError as error:
-            skip(str(error))
+            left_out.damaged.append(str(error))
             continue
-        yield picture, pixels, picture.people(width=pixels.shape[1], height=pixels.shape[0])
+        yield picture, pixels, picture.people(width=pixels.shape[1], height=pixels.shape[0], left_out=left_out)
 
 
-def read_yolo_label(path: Path, *, width: int, height: int, person_class: int = 0) -> Float32Array:
+def read_yolo_label(
+    path: Path, *, width: int, height: int, person_class: int = 0, left_out: LeftOut | None = None
+) -> Float32Array:
     """Return the people in a YOLO label file as (n, 4) float32 xyxy in pixels, clipped to the picture.
 
     A line is `class cx cy w h`, fractions of the picture, perhaps with a confidence or keypoints, which are passed over; or
-    `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which counts as the box around it. Other classes are left out.
+    `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which counts as the box around it. Rows of other classes are passed over
+    unread. The same box twice is one person. left_out: told of each row that repeats one.
 
-    Raises: DataError naming file and line for anything that does not parse.
+    Raises: DataError naming file and line for anything else that does not parse.
     """
-    boxes = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: labels cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
+    boxes: dict[tuple[float, ...], list[float]] = {}
+    for number, line in enumerate(_text_of(path, "labels cannot be read").splitlines(), 1):
         words = line.split()
         if not words:
             continue
+        category = _numbers(words[:1])
+        if category is not None and category[0].is_integer() and category[0] != person_class:
+            continue
         values = _numbers(words)
-        if values is None:
+        if values is None or len(values) < 5 or not values[0].is_integer():
             raise DataError(f"{path}:{number}: expected 'class cx cy w h' or a polygon, got {line.strip()[:60]!r}")
-        category, cx, cy, w, h = values[0], *_box(values[1:])
-        if not (min(cx, cy) >= -1e-3 and max(cx, cy, w, h) <= 1.001 and min(w, h) > 0):
+        box = _box(values[1:])
+        if not (min(box[:2]) >= -1e-3 and max(box) <= 1.001 and min(box[2:]) > 0):
             raise DataError(
                 f"{path}:{number}: expected fractions of the picture from 0 to 1, got {line.strip()[:60]!r}"
             )
-        if category == person_class:
-            boxes.append([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2])
-    out = np.array(boxes, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
+        # Programs write 4 to 8 digits; a ten-thousandth of the picture is less than a pixel.
+        key = tuple(round(v, 4) for v in box)
+        if key not in boxes:
+            boxes[key] = box
+        elif left_out is not None:
+            left_out.rows.append(f"{path}:{number}")
+    out = np.array([[cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2] for cx, cy, w, h in boxes.values()], np.float32)
+    out = out.reshape(-1, 4) * np.array([width, height, width, height], np.float32)
     return np.clip(out, 0, np.array([width, height, width, height], np.float32))
 
 
+def _text_of(path: Path, what: str) -> str:
+    try:
+        return read_text(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {what}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def _numbers(words: list[str]) -> list[float] | None:
-    """Return the numbers of a label's line, or None where they are no class with a box or polygon."""
+    """Return the numbers that words stand for, None where one of them is no finite number."""
     try:
         values = [float(word) for word in words]
     except ValueError:
         return None
-    return values if len(values) >= 5 and all(map(math.isfinite, values)) and values[0].is_integer() else None
+    return values if all(map(math.isfinite, values)) else None
 
 
 def _box(values: list[float]) -> list[float]:
@@ -137,30 +157,36 @@ def _has_keypoints(values: list[float]) -> bool:
     return all(abs(x - cx) <= w / 2 + 0.01 and abs(y - cy) <= h / 2 + 0.01 for x, y in points if x or y)
 
 
-def labelled_pictures(images: Path, labels: Path | None = None) -> list[LabelledPicture]:
-    """Return the pictures of a folder with their label files, sorted by name.
+def labelled_pictures(
+    images: Path, labels: Path | None = None, left_out: LeftOut | None = None
+) -> list[LabelledPicture]:
+    """Return the pictures of a folder with their label files, each folder's sorted by name.
 
     images: a picture, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or `data.yaml` or the
-    folder it is in; its train, val and test folders or lists of pictures are all taken). labels: the folder of label files,
-    perhaps in the same subfolders as the pictures; without it, a `labels` folder beside `images` is used where there is
-    one. The person is the class that `data.yaml` calls so, class 0 where none is found.
+    folder it is in; its train, val and test folders or lists of pictures are all taken), each with its subfolders of any
+    depth. labels: the folder of label files, perhaps in the same subfolders as the pictures; without it, a `labels` folder
+    beside `images` is used where there is one. The person is the class that `data.yaml` calls so, class 0 where none is
+    found. Names are compared in one normal form of Unicode, and paths may be those of Windows. left_out: told of what is
+    found and not used.
 
     Raises: DataError if a folder is missing or holds no pictures, `labels` fits none of them, or data.yaml does not parse
     or names no person.
     """
-    if labels is not None and not labels.is_dir():
+    left_out = LeftOut() if left_out is None else left_out
+    names = Names()
+    if labels is not None and not _is(Path.is_dir, labels):
         raise DataError(f"{labels}: no such folder of labels")
     if is_dataset_file(images):
-        files = _dataset_files(images.parent, images)
-    elif images.is_file():
+        files = _dataset_files(images.parent, images, names, left_out)
+    elif _is(Path.is_file, images):
         files = [images]
-    elif images.is_dir():
-        files = _dataset_files(images, images / CONFIG)
+    elif _is(Path.is_dir, images):
+        files = _dataset_files(images, images / CONFIG, names, left_out)
     else:
         raise DataError(f"{images}: no such folder or picture")
     if not files:
-        raise DataError(f"{images}: no pictures in this folder (looked for .jpg, .png, .webp, .bmp, .tif)")
-    found = [_label_of(p, labels) for p in files]
+        raise DataError("; ".join([f"{images}: no pictures in this folder ({FORMATS})", *left_out.lines()]))
+    found = [_label_of(p, labels, names) for p in files]
     first = next((label for label in found if label is not None), None)
     if labels is not None and first is None:
         raise DataError(
@@ -169,105 +195,173 @@ def labelled_pictures(images: Path, labels: Path | None = None) -> list[Labelled
         )
     if first is None:
         return [LabelledPicture(p, None) for p in files]
-    person = _person_class(images, first)
+    person, config = _person_class(images, first)
+    used = {*found, config}
+    left_out.other[:] = [p for p in left_out.other if p not in used]
     return [LabelledPicture(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
 def is_dataset_file(path: Path) -> bool:
     """Return whether a path is that of a data.yaml, whatever it is called, rather than of pictures or a video."""
-    return path.suffix.lower() in CONFIG_SUFFIXES and path.is_file()
+    return path.suffix.lower() in CONFIG_SUFFIXES and _is(Path.is_file, path)
 
 
-def _dataset_files(root: Path, config: Path) -> list[Path]:
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    """Return whether a path leads to a file or folder; one that is too long, or may not be looked at, does not."""
+    try:
+        return kind(path)
+    except OSError:
+        return False
+
+
+def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut) -> list[Path]:
     """Return the pictures of a folder with or without a data.yaml, each once."""
-    table = _config(config) if config.is_file() else {}
-    entries = [table[key] for key in ("train", "val", "test") if table.get(key)]
+    table = _config(config) if _is(Path.is_file, config) else {}
+    entries = [name for key in ("train", "val", "test") for name in _texts(config, key, table)]
     if entries:
-        names = [str(n) for entry in entries for n in (entry if isinstance(entry, list) else [entry])]
-        base = str(table.get("path") or ".")
-        places = [p for name in names if (p := _place_of(root, base, name)) is not None]
+        base, *more = _texts(config, "path", table) or ["."]
+        if more:
+            raise DataError(f"{config}: path: expected one folder, got {len(more) + 1}")
+        places = [p for name in entries if (p := _place_of(root, base, name, names, left_out)) is not None]
         if not places:
-            raise DataError(f"{config}: none of its train, val or test folders exists here: {', '.join(names)}")
+            raise DataError(f"{config}: none of its train, val or test folders exists here: {', '.join(entries)[:200]}")
+        missing = [name for name in entries if _place_of(root, base, name, names, LeftOut()) is None]
+        if missing:
+            left_out.notes.append(f"left out as not here: {', '.join(missing)[:200]} of {config}")
     else:
         places = [root / "images" if (root / "images").is_dir() else root]
-        if places == [root] and (root.absolute().name != "images" or pictures_in(root)):
-            return pictures_in(root)
+        if places[0] != root:
+            _note_beside(root, places[0], left_out)
     files: list[Path] = []
-    for place in places:
+    for place in dict.fromkeys(places):
         if place.is_dir():
-            folders = [place, *sorted(p for p in place.iterdir() if p.is_dir())]
-            files += [p for folder in folders for p in pictures_in(folder)]
+            files += pictures_in(place, left_out)
         else:
-            files += _listed_in(place, root)
+            files += _listed_in(place, root, names, left_out)
+    left_out.other[:] = [p for p in dict.fromkeys(left_out.other) if p != config and p not in places]
     return list(dict.fromkeys(files))
 
 
-def _place_of(root: Path, base: str, name: str) -> Path | None:
+def _note_beside(root: Path, images: Path, left_out: LeftOut) -> None:
+    """Say which pictures of a data set without a data.yaml lie outside its `images` folder."""
+    beside = [p for p in pictures_in(root) if images not in p.parents]
+    if beside:
+        left_out.notes.append(
+            f"left out as outside {images}: {counted(len(beside), 'image')}; the first: {beside[0]}; name their folder to "
+            "read them"
+        )
+
+
+def _texts(config: Path, key: str, table: dict[str, Any]) -> list[str]:
+    """Return what data.yaml says under a key, a text or a list of them; numbers name folders too (`train: 2017`)."""
+    value = table.get(key)
+    parts = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
+        raise DataError(f"{config}: {key}: expected a folder, a list of pictures, or several, got {str(value)[:60]!r}")
+    return [text for text in map(str, parts) if text.strip()]
+
+
+def _place_of(root: Path, base: str, name: str, names: Names, left_out: LeftOut) -> Path | None:
     """Return the folder or list of pictures that data.yaml in `root` means by a name below its `path:`, None if not there.
 
     A `path:` of another machine is passed over. Roboflow writes `../train/images` for what lies beside its data.yaml.
     """
-    inside = name
-    while inside.startswith("../"):
-        inside = inside.removeprefix("../")
-    places = (where / part for part in (name, inside) for where in (root / Path(base).expanduser(), root))
-    # Two names of one folder are to be equal, and links to stay: labels lie beside the folder that is named.
-    return next((Path(os.path.normpath(p)) for p in places if _is_place(p)), None)
+    for spelled in _spellings(name):
+        inside = spelled
+        while inside.startswith("../"):
+            inside = inside.removeprefix("../")
+        bases = [root / os.path.expanduser(text) for text in _spellings(base)]  # noqa: PTH111 -- Path's own may raise
+        for place in (where / part for part in (spelled, inside) for where in (*bases, root)):
+            # Two names of one folder are to be equal, and links to stay: labels lie beside the folder that is named.
+            found = names.find(Path(os.path.normpath(place)))
+            if found is not None and _is_place(found):
+                return found
+    found = _elsewhere(root, name, base, names, _is_place)
+    if found is not None:
+        left_out.notes.append(f"{name} is a path of another machine; {found} is taken for it")
+    return found
+
+
+def _spellings(name: str) -> list[str]:
+    """Return how a path may be meant: as it is written, or written on Windows."""
+    return [name, name.replace("\\", "/")] if "\\" in name else [name]
+
+
+def _elsewhere(root: Path, name: str, base: str, names: Names, fits: Callable[[Path], bool]) -> Path | None:
+    """Return what in `root` a path of another machine leads to: by what is below its `path:`, or the longest end of it."""
+    spelled = name.replace("\\", "/")
+    if not re.match(r"[A-Za-z]:/|/", spelled):
+        return None
+    home = base.replace("\\", "/").rstrip("/") + "/"
+    parts = [part for part in spelled.split("/") if part]
+    ends = [spelled[len(home) :]] if spelled.casefold().startswith(home.casefold()) else []
+    ends += ["/".join(parts[at:]) for at in range(1, min(len(parts), DEEPEST))]
+    found = (names.find(Path(os.path.normpath(root / end))) for end in ends if ".." not in end.split("/"))
+    return next((p for p in found if p is not None and fits(p)), None)
 
 
 def _is_place(path: Path) -> bool:
-    try:
-        return path.is_dir() or (path.suffix.lower() == ".txt" and path.is_file())
-    except OSError:
-        # A path of another machine may be one that nobody may look into here.
-        return False
+    return _is(Path.is_dir, path) or (path.suffix.lower() == ".txt" and _is(Path.is_file, path))
 
 
-def _listed_in(path: Path, root: Path) -> list[Path]:
+def _is_file(path: Path) -> bool:
+    return _is(Path.is_file, path)
+
+
+def _listed_in(path: Path, root: Path, names: Names, left_out: LeftOut) -> list[Path]:
     """Return the pictures that a list names, one a line: absolute, or below the list's folder or that of data.yaml.
 
     Those that are missing are in it too, for who reads them to name them.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: expected a list of pictures, one a line: {error}") from error
+    lines = re.split(r"\r\n|\r|\n", _text_of(path, "expected a list of pictures, one a line"))
     files = []
+    moved = 0
     for line in filter(None, map(str.strip, lines)):
-        places = [Path(os.path.normpath(folder / line)) for folder in (path.parent, root)]
-        files.append(next((p for p in places if p.is_file()), places[0]))
-    if not any(p.is_file() for p in files):
+        places = [Path(os.path.normpath(folder / text)) for text in _spellings(line) for folder in (path.parent, root)]
+        found = next((p for place in places if (p := names.find(place)) is not None and _is_file(p)), None)
+        if found is None:
+            found = _elsewhere(root, line, ".", names, _is_file)
+            moved += found is not None
+        files.append(places[0] if found is None else found)
+    if not any(map(_is_file, files)):
         first = f" (the first: {files[0]})" if files else ""
         raise DataError(f"{path}: expected pictures that exist, one a line, got {len(files)} that do not{first}")
+    if moved:
+        left_out.notes.append(f"{path}: {counted(moved, 'path')} of another machine taken for what is below {root}")
+    if (again := len(files) - len(set(files))) > 0:
+        left_out.notes.append(f"left out as repeated: {counted(again, 'line')} of {path}")
     return files
 
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        table = parse_yaml(_text_of(path, "does not parse as a YOLO data.yaml"))
+    except ValueError as error:
         raise DataError(f"{path}: does not parse as a YOLO data.yaml: {error}") from error
     if not isinstance(table, dict):
         raise DataError(f"{path}: does not parse as a YOLO data.yaml: expected a table, got {type(table).__name__}")
     return table
 
 
-def _person_class(images: Path, label: Path) -> int:
-    """Return the number of the class called person in the data.yaml of a set with this label file; 0 if it names none."""
+def _person_class(images: Path, label: Path) -> tuple[int, Path | None]:
+    """Return the number of the class called person in the data.yaml of a set with this label file, and that file.
+
+    0 if there is none, or it names no classes.
+    """
     given = images if is_dataset_file(images) else images / CONFIG
     places = [given, *_configs_above(label.parent), *_configs_above(images)]
-    config = next((p for p in places if p.is_file()), None)
+    config = next((p for p in places if _is(Path.is_file, p)), None)
     names = _config(config).get("names") if config is not None else None
     if not names:
-        return 0
+        return 0, config
     if not isinstance(names, list | dict):
         raise DataError(f"{config}: names: expected a list or table of classes, got {str(names)[:60]!r}")
     pairs = names.items() if isinstance(names, dict) else enumerate(names)
     called = {str(name).strip().casefold(): str(number) for number, name in pairs}
-    if not called.get("person", "").isdecimal():
-        some = ", ".join(list(called)[:8]) + (", ..." if len(called) > 8 else "")
+    if not re.fullmatch(r"[0-9]{1,9}", called.get("person", "")):
+        some = ", ".join(name[:30] for name in list(called)[:8]) + (", ..." if len(called) > 8 else "")
         raise DataError(f"{config}: names: expected a class called person, got {some}; rename there the one that is")
-    return int(called["person"])
+    return int(called["person"]), config
 
 
 def _configs_above(folder: Path) -> list[Path]:
@@ -277,7 +371,7 @@ def _configs_above(folder: Path) -> list[Path]:
     return [] if at is None else [Path(*parts[:at], CONFIG), Path(*parts[: max(at - 1, 1)], CONFIG)]
 
 
-def _label_of(picture: Path, labels: Path | None) -> Path | None:
+def _label_of(picture: Path, labels: Path | None, names: Names) -> Path | None:
     """Return the label file of a picture by the YOLO convention (`images` becomes `labels` in its path), or None.
 
     Below a given folder of labels it lies in the subfolder that the picture is in (`images/train` or `train/images`), or
@@ -290,7 +384,8 @@ def _label_of(picture: Path, labels: Path | None) -> Path | None:
         places = [labels.joinpath(*below), labels]
     else:
         places = [] if at is None else [Path(*parts[:at], "labels", *parts[at + 1 :])]
-    return next((p for place in places if (p := place / f"{picture.stem}.txt").is_file()), None)
+    found = (names.find(place / f"{picture.stem}.txt") for place in places)
+    return next((p for p in found if p is not None and _is_file(p)), None)
 
 
 def _last(parts: Sequence[str], *names: str) -> int | None:
@@ -316,6 +411,7 @@ def known_as(name: str) -> set[str]:
 
     A stretch of a video has one name alone: without its ending it would be any stretch of that video.
     """
+    name = normal(name)
     if is_stretch(name):
         return {name}
     return {name, name.rsplit(".", 1)[0]} | {s for s in [stretch_of(name)] if s is not None}
@@ -336,7 +432,7 @@ def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> 
         raise DataError(f"expected two pictures or more, to train on some and hold out others, got {len(set(names))}")
 
     def chance(name: str) -> float:
-        return int.from_bytes(hashlib.sha256(text_bytes(f"{seed}:{name}")).digest()[:8], "big") / 2**64
+        return int.from_bytes(hashlib.sha256(text_bytes(f"{seed}:{normal(name)}")).digest()[:8], "big") / 2**64
 
     ranked = sorted(set(names), key=lambda n: (chance(n), n))
     videos: dict[str, list[str]] = {}

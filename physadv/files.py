@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +82,55 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 def _named_after(path: Path, error: OSError) -> OSError:
     """Return the error as one of `path`: a full disk names no file, and nobody knows the one that was to replace it."""
     return OSError(error.errno, error.strerror or str(error), str(path))
+
+
+def read_text(path: Path, *, most: int = 2**24) -> str:
+    """Return the text in a file that users' editors write: UTF-8, or what its byte order mark says, UTF-16 or UTF-32.
+
+    most: bytes at most; whatever is larger is no such text.
+
+    Raises: OSError if it cannot be read. ValueError if it is too large, or in another encoding.
+    """
+    with path.open("rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32-le", codecs.BOM_UTF32_BE: "utf-32-be"}
+    marks |= {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+    mark, encoding = next(((m, e) for m, e in marks.items() if data.startswith(m)), (b"", "utf-8"))
+    try:
+        return data[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not {encoding.upper()} text (byte {error.start + len(mark)}); save it as UTF-8") from error
+
+
+def normal(name: str) -> str:
+    """Return a name in the one form in which names are compared: Macs write an accent as a character of its own."""
+    return unicodedata.normalize("NFC", name)
+
+
+class Names:
+    """Finds files whatever form of Unicode their names are in; folders are listed once."""
+
+    def __init__(self) -> None:
+        self._listed: dict[Path, dict[str, Path]] = {}
+
+    def find(self, path: Path) -> Path | None:
+        """Return the file or folder at a path, as it is called on the disk; None if there is none."""
+        try:
+            if path.exists():
+                return path
+            if str(path).isascii() or path == path.parent:
+                return None
+            folder = self.find(path.parent)
+            if folder is None:
+                return None
+            if folder not in self._listed:
+                self._listed[folder] = {normal(p.name): p for p in sorted(folder.iterdir(), reverse=True)}
+            return self._listed[folder].get(normal(path.name))
+        except OSError:
+            # A path of another machine may be one that nobody may look into here, or too long for any file.
+            return None
 
 
 def told_apart(paths: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from physadv.dataset import known_as, stretch_of
+from physadv.files import normal
 from physadv.patch import Patch, load_patch
 
 
@@ -20,7 +21,7 @@ class Seen:
     def __init__(self, listed: Iterable[tuple[str, Iterable[str]]] = (), *, complete: bool = True) -> None:
         """Keep names, each with the SHA-256 of the pixels of all pictures called so, none where that is not known."""
         self.complete = complete
-        self._listed = [(name, frozenset(hashes)) for name, hashes in listed]
+        self._listed = [(normal(name), frozenset(hashes)) for name, hashes in listed]
         self.names = {name for name, _ in self._listed}
         # A record may list hashes in place of names.
         self._hashes = self.names.union(*(hashes for _, hashes in self._listed))
@@ -41,6 +42,7 @@ class Seen:
         """
         if sha256 and sha256 in self._hashes:
             return True
+        name = normal(name)
         alike = [entry for known in known_as(name) for entry in self._known.get(known, ())]
         return any(not (sha256 and hashes) or own not in (name, stretch_of(name)) for own, hashes in alike)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from physadv.arrays import LeftOut
 from physadv.camera.lens import PERSON_CM
 from physadv.cli.advise import held_out
 from physadv.cli.base import told
@@ -50,7 +51,9 @@ def main() -> None:
     patch = load_patch(given.patch)
     pictures = held_out(labelled_pictures(given.images, given.labels), patch)
     detector = load_detector(DEFAULT_DETECTOR, backend=given.backend, imgsz=CANVAS, precision="fp32")
-    people = subjects(pictures, detector, skip=print)
+    left_out = LeftOut()
+    people = subjects(pictures, detector, left_out=left_out)
+    print(*left_out.lines(), sep="\n")
     print(f"{patch.name}: {len(people)} people in {len({id(p.pixels) for p in people})} pictures not trained on")
     grid = try_grid(patch, people, detector)
     cameras: list[tuple[dict[str, Any], View, Tried]] = []

@@ -1,5 +1,7 @@
 """Labels are read exactly or refused by line; a picture never changes sides of the split."""
 
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physadv.arrays import read_picture, write_png
+from physadv.arrays import LeftOut, pictures_in, read_picture, write_png
 from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label, split_by_name, split_pictures
 from physadv.errors import DataError
+from physadv.lineage import Seen
 
 
 def a_dataset(root: Path) -> Path:
@@ -147,12 +150,13 @@ def test_labels_that_fit_no_picture_are_refused(tmp_path: Path) -> None:
 def test_damaged_pictures_are_passed_over_and_damaged_labels_are_not(tmp_path: Path) -> None:
     root = a_dataset(tmp_path)
     (root / "images" / "b.png").write_bytes(b"rubbish")
-    said: list[str] = []
-    assert [p.path.stem for p, _, _ in read_pictures(labelled_pictures(root), said.append)] == ["a", "c"]
-    assert len(said) == 1 and "b.png" in said[0]
+    left_out = LeftOut()
+    assert [p.path.stem for p, _, _ in read_pictures(labelled_pictures(root), left_out)] == ["a", "c"]
+    (line,) = left_out.lines()
+    assert line.startswith("left out as unreadable: 1 file: ") and "b.png" in line
     (root / "labels" / "c.txt").write_text("0 nonsense\n")
     with pytest.raises(DataError, match=r"c\.txt:1"):
-        list(read_pictures(labelled_pictures(root), said.append))
+        list(read_pictures(labelled_pictures(root), left_out))
 
 
 @pytest.mark.parametrize(
@@ -297,9 +301,238 @@ def test_a_part_of_a_set_may_be_a_list_of_pictures(tmp_path: Path) -> None:
     (root / "data.yaml").write_text("train: train.txt\nval: lists/val.txt\ntest: images/val\nnames: [person]\n")
     found = labelled_pictures(root)
     assert [p.path.name for p in found] == ["a.png", "b.png", "c.png", "gone.png"], "no picture twice"
-    said: list[str] = []
-    assert [len(people) for _, _, people in read_pictures(found, said.append) if people is not None] == [1, 0, 1]
-    assert len(said) == 1 and "gone.png" in said[0]
+    left_out = LeftOut()
+    assert [len(people) for _, _, people in read_pictures(found, left_out) if people is not None] == [1, 0, 1]
+    assert len(left_out.damaged) == 1 and "gone.png" in left_out.damaged[0]
     (root / "train.txt").write_text("/content/set/a.png\n")
     with pytest.raises(DataError, match=r"train\.txt: expected pictures that exist"):
         labelled_pictures(root)
+
+
+def one_person(root: Path, name: str, *, rows: str = "0 .5 .5 .5 1\n", below: str = "") -> Path:
+    """A picture of one person with its label, perhaps in a subfolder."""
+    picture, label = root / "images" / below / f"{name}.png", root / "labels" / below / f"{name}.txt"
+    for path in (picture, label):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_png(picture, np.zeros((20, 40, 3), np.uint8))
+    label.write_text(rows)
+    return picture
+
+
+def people_and_lines(where: Path, labels: Path | None = None) -> tuple[list[int], list[str]]:
+    left_out = LeftOut()
+    found = read_pictures(labelled_pictures(where, labels, left_out), left_out)
+    return [len(people) for _, _, people in found if people is not None], left_out.lines()
+
+
+@pytest.mark.parametrize("given_as", ["root", "images", "yaml", "plain"])
+def test_subfolders_of_any_depth_are_read(tmp_path: Path, given_as: str) -> None:
+    root = tmp_path / "set"
+    for name, below in {"a": "", "b": "site", "c": "site/cam1", "d": "site/cam1/x/y"}.items():
+        one_person(root, name, below=below)
+    if given_as == "yaml":
+        (root / "data.yaml").write_text("train: images/site\nval: images\n")
+    if given_as == "plain":
+        (root / "images").rename(tmp_path / "photos")
+        (root / "labels").rename(tmp_path / "all")
+        assert len(labelled_pictures(tmp_path / "photos")) == 4
+    else:
+        assert people_and_lines(root / "images" if given_as == "images" else root) == ([1, 1, 1, 1], [])
+
+
+def test_links_in_circles_and_folders_named_twice_are_read_once(tmp_path: Path) -> None:
+    one_person(tmp_path, "a", below="train")
+    (tmp_path / "images" / "train" / "again").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "z").symlink_to(tmp_path / "images" / "train")
+    assert people_and_lines(tmp_path) == ([1], [])
+
+
+def test_whatever_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
+    one_person(tmp_path, "a", below="x")
+    for name in ("b.gif", "x/c.GIF", "x/film.mp4", "x/notes", ".DS_Store"):
+        (tmp_path / "images" / name).touch()
+    (tmp_path / "images" / "x" / ".d.png").touch()
+    (tmp_path / "images" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    write_png(tmp_path / "beside.png", np.zeros((4, 4, 3), np.uint8))
+    old = tmp_path / "images" / "evaluation"
+    old.mkdir()
+    (old / "run.json").touch()
+    write_png(old / "example.png", np.zeros((4, 4, 3), np.uint8))
+    people, lines = people_and_lines(tmp_path)
+    assert people == [1]
+    assert [line.split(": ")[0] for line in lines] == [
+        "left out as unreadable",
+        "left out as no images",
+        f"left out as outside {tmp_path / 'images'}",
+        "left out as results of physadv",
+        "left out as hidden",
+    ]
+    assert lines[1].endswith("4 files: 2 .gif, 1 .mp4, 1 without an ending")
+    assert all(len(line) < 500 for line in lines)
+
+
+def test_many_damaged_pictures_are_named_up_to_a_few() -> None:
+    lines = LeftOut(damaged=[f"{'long/' * 60}{i}.jpg: damaged" for i in range(1000)]).lines()
+    assert len(lines) == 1 and "1,000 files" in lines[0] and lines[0].endswith("and 997 more") and len(lines[0]) < 500
+
+
+def test_labels_beside_the_pictures_that_nobody_reads_are_counted(tmp_path: Path) -> None:
+    one_person(tmp_path, "a")
+    (tmp_path / "labels" / "a.txt").rename(tmp_path / "images" / "a.txt")
+    assert people_and_lines(tmp_path)[1] == ["left out as no images: 1 file: 1 .txt"]
+    assert people_and_lines(tmp_path, tmp_path / "images") == ([1], []), "unless they are named as the labels"
+
+
+def test_the_same_box_twice_is_one_person(tmp_path: Path) -> None:
+    rows = "0 .5 .5 .5 1\n0 .5 .5 .2 .4\n0 0.500000 .50001 .5 1.0\n1 .5 .5 .5 1\n0 .4 .3 .6 .3 .6 .7 .4 .7\n0 .51 .5 .5 1\n"
+    one_person(tmp_path, "a", rows=rows)
+    assert people_and_lines(tmp_path) == (
+        [3],
+        [
+            "left out as repeated: 2 labels with the box of another in the same file; the first: "
+            f"{tmp_path / 'labels' / 'a.txt'}:3"
+        ],
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_as_editors_write_it(tmp_path: Path, encoding: str) -> None:
+    def write(path: Path, text: str) -> None:
+        mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""
+        path.write_bytes(f"{mark}{text}".replace("\n", "\r\n").encode(encoding))
+
+    picture = one_person(tmp_path, "é")
+    write(tmp_path / "labels" / "é.txt", "1 .5 .5 .5 1\n1 .2 .5 .1 1\n")
+    write(tmp_path / "data.yaml", "train: train.txt\nnames: [car, person]\n")
+    write(tmp_path / "train.txt", f"images/{picture.name}\n")
+    assert people_and_lines(tmp_path) == ([2], [])
+
+
+def test_text_in_another_encoding_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    one_person(tmp_path, "a")
+    (tmp_path / "labels" / "a.txt").write_bytes("0 .5 .5 .5 1 # é".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.txt: labels cannot be read: not UTF-8 text.*save it as UTF-8"):
+        people_and_lines(tmp_path)
+
+
+@pytest.mark.parametrize("composed", [True, False])
+def test_names_are_compared_in_one_form_of_unicode(tmp_path: Path, composed: bool) -> None:
+    """As a Mac archives names: an accent is a character of its own, in labels, lists and folders."""
+
+    def here(text: str) -> str:
+        return unicodedata.normalize("NFC" if composed else "NFD", text)
+
+    def there(text: str) -> str:
+        return unicodedata.normalize("NFD" if composed else "NFC", text)
+
+    root = tmp_path / "set"
+    picture = one_person(root, here("Café 1"), below=here("Prüfung"))
+    (root / "labels" / here("Prüfung") / here("Café 1.txt")).rename(
+        root / "labels" / here("Prüfung") / there("Café 1.txt")
+    )
+    (root / "labels" / here("Prüfung")).rename(root / "labels" / there("Prüfung"))
+    assert people_and_lines(root) == ([1], [])
+    assert people_and_lines(picture) == ([1], [])
+    (root / "data.yaml").write_text(there("train: images/Prüfung\n"))
+    assert people_and_lines(root) == ([1], [])
+    (root / "data.yaml").write_text("train: train.txt\n")
+    (root / "train.txt").write_text(there("images/Prüfung/Café 1.png\n"))
+    assert people_and_lines(root) == ([1], [])
+    # A name stays on its side of a split, and is known again, in either form.
+    many = [f"é{i}.jpg" for i in range(30)]
+    sides = [split_by_name([form(name) for name in many])[0] for form in (here, there)]
+    assert set(map(here, sides[0])) == set(map(here, sides[1]))
+    assert Seen([(here("é.jpg"), ())]).saw(there("é.jpg"))
+    assert not Seen([(here("é.jpg"), ("1",))]).saw(there("é.jpg"), "2"), "of other pixels"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path: C:\\Users\\me\\set\ntrain: .\\images\\a\nval: images\\b\n",
+        "path: ..\\set\ntrain: images\\a\nval: .\\images/b\n",
+        "train: ..\\images\\a\nval: ..\\..\\images\\b\n",
+        "path: C:\\Users\\me\\set\ntrain: c:\\users\\ME\\set\\images\\a\nval: images\\b\n",
+        "train: D:\\data\\set\\images\\a\nval: \\\\server\\share\\images\\b\n",
+        "train: /content/set/images/a\nval: /content/set/images/b\n",
+        "train: lists\\all.txt\n",
+    ],
+)
+def test_paths_of_windows_and_of_other_machines(tmp_path: Path, text: str) -> None:
+    root = tmp_path / "set"
+    one_person(root, "1", below="a")
+    one_person(root, "2", below="b")
+    (root / "lists").mkdir()
+    (root / "lists" / "all.txt").write_bytes(b"images\\a\\1.png\r\nC:\\Users\\me\\set\\images\\b\\2.png\r\n")
+    (root / "data.yaml").write_bytes(text.replace("\n", "\r\n").encode())
+    people, lines = people_and_lines(root)
+    assert people == [1, 1]
+    guessed = sum("of another machine" in line for line in lines)
+    expected = any(part in text for part in ("D:", "ME", "content", "lists"))
+    assert len(lines) == guessed and bool(guessed) == expected
+
+
+def test_a_backslash_may_be_part_of_a_name(tmp_path: Path) -> None:
+    picture = one_person(tmp_path, "we\\ird")
+    assert people_and_lines(tmp_path) == ([1], [])
+    (tmp_path / "data.yaml").write_text("train: train.txt\n")
+    (tmp_path / "train.txt").write_text("images/we\\ird.png\n")
+    assert [p.path for p in labelled_pictures(tmp_path)] == [picture]
+
+
+def test_what_a_data_yaml_names_and_is_not_here_is_said(tmp_path: Path) -> None:
+    one_person(tmp_path, "a", below="train")
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\ntest: ''\n")
+    people, (line,) = people_and_lines(tmp_path)
+    assert people == [1] and line.startswith("left out as not here: images/val of ")
+    (tmp_path / "data.yaml").write_text("train: train.txt\n")
+    (tmp_path / "train.txt").write_text("images/train/a.png\n./images/train/a.png\n")
+    assert people_and_lines(tmp_path) == ([1], [f"left out as repeated: 1 line of {tmp_path / 'train.txt'}"])
+
+
+@pytest.mark.parametrize("row", ["27 .5 .5 0 .1", "1 .5 .5 -1 2", "5 7 7 7 7", "3", "2 .1 .2 .3 x"])
+def test_what_is_not_used_is_not_judged(tmp_path: Path, row: str) -> None:
+    one_person(tmp_path, "a", rows=f"0 .5 .5 .5 1\n{row}\n")
+    assert people_and_lines(tmp_path) == ([1], [])
+    for mine in ("0 .5 .5 0 .1", "0,0.5,0.5,0.5,1", "0 .5 .5 .5"):
+        (tmp_path / "labels" / "a.txt").write_text(f"{row}\n{mine}\n")
+        with pytest.raises(DataError, match=r"a\.txt:2: expected"):
+            people_and_lines(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["train: {a: b}", "train: [images, [x]]", "train: true", "path: [a, b]\ntrain: images", "- train", "train: *a",
+     "[" * 5000, "train: images\nnames: {? [a] : b}", "train: 2026-13-45", "train: " + "1" * 5000, "a: &a [*a]"],
+)  # fmt: skip
+def test_a_data_yaml_that_says_nothing_sensible_is_refused(tmp_path: Path, text: str) -> None:
+    one_person(tmp_path, "a")
+    (tmp_path / "data.yaml").write_text(f"{text}\n")
+    with pytest.raises(DataError, match=r"data\.yaml: ") as error:
+        people_and_lines(tmp_path)
+    assert len(str(error.value)) < 500
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_person(tmp_path, "a")
+    locked = tmp_path / "images" / "locked"
+    locked.mkdir()
+    listed = Path.iterdir
+
+    def refuse(self: Path) -> object:
+        if self == locked:
+            raise PermissionError(13, "Permission denied", str(self))
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert people_and_lines(tmp_path) == ([1], [f"left out as unreadable: the folder {locked}: Permission denied"])
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
+    picture = Path(os.fsdecode(os.fsencode(tmp_path / "images") + b"/caf\xe9.png"))
+    one_person(tmp_path, "a")
+    (tmp_path / "images" / "a.png").rename(picture)
+    (tmp_path / "labels" / "a.txt").rename(Path(os.fsdecode(os.fsencode(tmp_path / "labels") + b"/caf\xe9.txt")))
+    assert people_and_lines(tmp_path) == ([1], [])
+    assert pictures_in(tmp_path / "images") == [picture]
+    split_by_name([picture.name, "b.png"])

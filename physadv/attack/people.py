@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from physadv.address import masked
-from physadv.arrays import PICTURE_SUFFIXES, pixels_sha256
+from physadv.arrays import PICTURE_SUFFIXES, LeftOut, pictures_in, pixels_sha256
 from physadv.camera.lens import Lens
 from physadv.camera.profile import CameraProfile
 from physadv.capture import open_source
@@ -65,10 +65,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was found. skipped: one line for each file that could not be used. empty: pictures without people."""
+    """What was found. left_out: files that were not used. empty: pictures without people."""
 
     pictures: list[Picture]
-    skipped: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
     empty: list[str] = field(default_factory=list)
 
     def add(self, pictures: Iterable[Picture]) -> None:
@@ -79,19 +79,15 @@ class Gathered:
             else:
                 self.empty.append(picture.name)
 
-    def skipper(self, say: Say) -> Say:
-        """Return what counts a file that cannot be used, and says so."""
-
-        def skip(why: str) -> None:
-            self.skipped.append(why)
-            say(f"skipped: {why}")
-
-        return skip
+    @property
+    def skipped(self) -> list[str]:
+        """Return one line for each file that cannot be read."""
+        return self.left_out.damaged
 
     def tell(self, say: Say) -> None:
-        """Say how many files are left out, and the first names of those without people."""
-        if self.skipped:
-            say(f"{len(self.skipped)} files cannot be read and are left out")
+        """Say which files are left out, and the first names of those without people."""
+        for line in self.left_out.lines():
+            say(line)
         if self.empty:
             names = list(dict.fromkeys(self.empty))
             some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
@@ -159,26 +155,31 @@ def gather(
     """Return the people in folders, data sets, pictures and videos.
 
     detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: is told of
-    each file that is skipped, a video in a folder too, how many pictures are left out, and now and then how many are done.
+    what is left out, unreadable videos in a folder too, and now and then how many are done.
 
     Raises: DataError if a folder is missing or empty, or a label file does not parse. SourceError if a video that was
     named itself cannot be read.
     """
     labeller = Labeller(detector, cache)
     out = Gathered([])
-    skip = out.skipper(say)
     for where in map(Path, images):
         if where.is_file() and where.suffix.lower() not in PICTURE_SUFFIXES and not is_dataset_file(where):
             out.add(_video(recording_of(where), labeller, say))
             continue
-        videos = sorted(p for p in where.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES) if where.is_dir() else []
-        for video in _untouched(videos, skip):
+        beside = LeftOut()
+        found = pictures_in(where, beside) if where.is_dir() else []
+        videos = [p for p in beside.other if p.suffix.lower() in VIDEO_SUFFIXES]
+        for video in _untouched(videos, out.left_out):
             try:
                 out.add(_video(video, labeller, say))
             except SourceError as error:
-                skip(str(error))
-        if not videos or any(p.suffix.lower() in PICTURE_SUFFIXES for p in where.iterdir()):
-            out.add(_photographs(where, labels, labeller, skip, say))
+                out.left_out.damaged.append(str(error))
+        if found or not videos:
+            out.add(_photographs(where, labels, labeller, out.left_out, say))
+        else:
+            out.left_out.other += beside.other
+        read = set(videos)
+        out.left_out.other[:] = [p for p in out.left_out.other if p not in read]
     if not images:
         raise DataError("--images: expected a folder, data set or video with people, got none")
     out.tell(say)
@@ -253,7 +254,7 @@ def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say
     Raises: DataError if the folder is missing or empty.
     """
     out = Gathered([])
-    out.add(_photographs(folder, None, Labeller(detector, cache), out.skipper(say), say))
+    out.add(_photographs(folder, None, Labeller(detector, cache), out.left_out, say))
     out.tell(say)
     return out
 
@@ -290,11 +291,13 @@ def sampled(
     return kept
 
 
-def _photographs(where: Path, labels: Path | None, labeller: Labeller, skip: Say, say: Say) -> Iterator[Picture]:
-    items = labelled_pictures(where, labels)
+def _photographs(
+    where: Path, labels: Path | None, labeller: Labeller, left_out: LeftOut, say: Say
+) -> Iterator[Picture]:
+    items = labelled_pictures(where, labels, left_out)
 
     def pictures() -> Iterator[Picture]:
-        for item, pixels, boxes in read_pictures(items, skip):
+        for item, pixels, boxes in read_pictures(items, left_out):
             nobody = boxes is not None and not len(boxes)
             people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
             name = stretch_of(item.path.name) or item.path.name
@@ -328,14 +331,14 @@ def _counted(pictures: Iterable[Picture], total: int, where: Path, say: Say) -> 
             told = now
 
 
-def _untouched(videos: Sequence[Path], skip: Say) -> list[Path]:
+def _untouched(videos: Sequence[Path], left_out: LeftOut) -> list[Path]:
     """Return a folder's videos, of a recording the one without boxes drawn in it, once."""
     out = []
     for video in videos:
         try:
             out.append(recording_of(video))
         except DataError as error:
-            skip(str(error))
+            left_out.damaged.append(str(error))
     return list(dict.fromkeys(out))
 
 

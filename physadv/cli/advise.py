@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.progress import Progress
 
-from physadv.arrays import pixels_sha256, read_picture
+from physadv.arrays import LeftOut, pixels_sha256, read_picture
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
@@ -128,19 +128,19 @@ class Command(BaseCommand):
         path = file_of(self.patch)
         check_writable("--measure", path)
         patch = with_record(patch, path)
-        skipped: list[str] = []
-        pictures = held_out(labelled_pictures(self.images, self.labels), patch)
+        left_out = LeftOut()
+        pictures = held_out(labelled_pictures(self.images, self.labels, left_out), patch)
         trust_detectors([self.detector], self.trust, "physadv advise")
         found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
         with Progress(transient=True) as bar:
             task = bar.add_task("people", total=1.0)
-            people = subjects(pictures, found, skip=skipped.append)
+            people = subjects(pictures, found, left_out=left_out)
             table = measure(
                 patch, people, found, progress=lambda done, what: bar.update(task, completed=done, description=what)
             )
-        for why in skipped:
-            say(f"skipped: {why}")
-        table["pictures"] = len(pictures) - len(skipped)
+        for line in left_out.lines():
+            say(line)
+        table["pictures"] = len(pictures) - len(left_out.damaged)
         patch = replace(patch, record={**patch.record, "size_curve": table})
         save_tensors(patch, path)
         say(f"measured on {len(people)} people in {table['pictures']} pictures; kept in {path}")

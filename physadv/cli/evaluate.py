@@ -273,13 +273,15 @@ class Command(BaseCommand):
             scenes, others = self._scenes(
                 images, settings, asked, patches, partial(shown.tell, part="reading pictures")
             )
+            for line in scenes.left_out:
+                shown.say(line)
             filling = share_of_picture(scenes.scenes) > FILLS
             fits = {p.name: fit_of(p, asked, filling=filling) for p in patches}
             rounds = self._rounds(settings, patches, fits)
             cells: list[Cell] = []
             proven: list[CertifiedRecall] = []
             drawn: list[Path] = []
-            facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.skipped), "defences": self.defend}
+            facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.left_out), "defences": self.defend}
             facts |= {"images": images.resolve().name, ASKED: self._asked(patches)}
             for name in settings.detectors:
                 for number, (own, worn) in enumerate(rounds):
@@ -305,8 +307,8 @@ class Command(BaseCommand):
                     proven += self._proven(detector, scenes, pipelines, partial(shown.tell, part=f"{at}, certificates"))
                     cells += trial.cells
                     drawn += examples.write(self.out, these) if first else []
-        write_report(self.out, cells, settings, patches, facts=facts, examples=drawn)
         console = table_console()
+        write_report(self.out, cells, settings, patches, facts=facts, examples=drawn)
         show_cells(cells, console)
         if proven:
             write_certified(self.out, proven)
@@ -471,7 +473,7 @@ class Command(BaseCommand):
             raise DataError(self._nobody(images, "score", drawn=drawn))
         if self.adaptive and not others:
             raise DataError(self._nobody(images, "train on", drawn=drawn))
-        return Scenes(left, scenes.skipped, scenes.own_labels), others
+        return replace(scenes, scenes=left), others
 
     def _nobody(self, images: Path, use: Literal["score", "train on"], *, drawn: bool) -> str:
         """Return what to say where a split leaves nobody. drawn: by --score-share, else by the patterns' own records."""

@@ -14,6 +14,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from physadv.address import masked
+from physadv.arrays import LeftOut
 from physadv.capture import open_source
 from physadv.capture.reading import until_lost
 from physadv.cli.base import OVERWRITE, check_writable
@@ -125,13 +126,15 @@ class Command(BaseCommand):
 
     def _photographs(self, console: Console) -> list[Photograph]:
         if self.images is not None:
-            skipped: list[str] = []
-            found = read_pictures(labelled_pictures(self.images), skipped.append)
+            left_out = LeftOut()
+            found = read_pictures(labelled_pictures(self.images, left_out=left_out), left_out)
             photographs = [(pixels, NOBODY if people is None else people) for _, pixels, people in found]
-            for why in skipped:
-                console.print(f"skipped: {why}", markup=False)
+            for line in left_out.lines():
+                console.print(line, markup=False)
             if not photographs:
-                raise DataError(f"--images {self.images}: none of {len(skipped)} pictures can be read; give others")
+                raise DataError(
+                    f"--images {self.images}: none of {len(left_out.damaged)} pictures can be read; give others"
+                )
             return photographs
         console.print(
             f"watching {masked(str(self.source))} for {self.seconds:g} s: keep every pattern out of the picture",

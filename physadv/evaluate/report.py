@@ -181,7 +181,7 @@ def markdown(
         "",
     ]
     if facts.get("skipped"):
-        lines += ["Left out: " + "; ".join(facts["skipped"]), ""]
+        lines += [*(f"* {line}" for line in facts["skipped"]), ""]
     plain = [c for c in cells if not c.transform]
     for detector, imgsz in dict.fromkeys((c.detector, c.imgsz) for c in cells):
         mine = [c for c in cells if (c.detector, c.imgsz) == (detector, imgsz)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physadv.arrays import pixels_sha256, read_picture
+from physadv.arrays import LeftOut, pixels_sha256, read_picture
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.detect.boxes import area
 from physadv.detect.matching import LABEL_CONF, match_keypoints
@@ -75,12 +75,13 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Scenes:
-    """The pictures of an evaluation. skipped: one line for each file that could not be used. own_labels: True where the
-    clean detector labelled them, since no one else has."""
+    """The pictures of an evaluation. skipped: one line for each picture that cannot be read. own_labels: True where the
+    clean detector labelled them, since no one else has. left_out: what is to be said of all that was not used."""
 
     scenes: list[Scene]
     skipped: tuple[str, ...] = ()
     own_labels: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def n_people(self) -> int:
@@ -104,13 +105,13 @@ def read_scenes(
 
     Raises: DataError if a folder is missing, a label does not parse, no picture can be read, or nobody is large enough.
     """
-    pictures = labelled_pictures(images, labels)
+    left_out = LeftOut()
+    pictures = labelled_pictures(images, labels, left_out)
     own = not any(p.labelled for p in pictures)
     detector = labeller() if own or keypoints else None
     scenes: list[Scene] = []
-    skipped: list[str] = []
     held = 0
-    for number, (picture, pixels, people) in enumerate(read_pictures(pictures, skipped.append)):
+    for number, (picture, pixels, people) in enumerate(read_pictures(pictures, left_out)):
         progress(number / len(pictures), picture.path.name)
         answer = detector.detect(Frame(pixels, 0, 0, 0.0)) if detector is not None else None
         if own and answer is not None:
@@ -119,8 +120,8 @@ def read_scenes(
         path = picture.path if held > HELD_BYTES else None
         scenes.append(_scene(picture.path.name, pixels, people, answer if keypoints else None, min_area, path=path))
     if not scenes:
-        raise DataError(f"{images}: none of {len(pictures)} pictures can be read; the first: {skipped[0]}")
-    out = Scenes(scenes, tuple(skipped), own)
+        raise DataError(f"{images}: none of {len(pictures)} pictures can be read; the first: {left_out.damaged[0]}")
+    out = Scenes(scenes, tuple(left_out.damaged), own, tuple(left_out.lines()))
     if out.n_people == 0:
         raise DataError(
             f"{images}: expected people larger than {min_area:.1%} of the picture, got none in {len(scenes)} pictures; "

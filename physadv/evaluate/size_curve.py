@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from physadv.arrays import LeftOut
 from physadv.camera.lens import PERSON_CM
 from physadv.dataset import LabelledPicture, read_pictures
 from physadv.detect.matching import FOUND_CONF, MATCH_IOU, STRICT_IOU, found, match_keypoints, touched
@@ -129,18 +130,18 @@ def subjects(
     detector: Detector,
     *,
     smallest_px: float = 120.0,
-    skip: Callable[[str], None] = lambda _: None,
+    left_out: LeftOut | None = None,
 ) -> list[Subject]:
     """Return the people in labelled pictures who can stand for somebody before a camera.
 
     detector: a pose model. Wanted: head, both shoulders and both hips visible, the chest or the back to the camera,
-    `smallest_px` tall or more. Pictures without labels count as the detector sees them. skip: told of each picture that is
-    damaged and left out.
+    `smallest_px` tall or more. Pictures without labels count as the detector sees them. left_out: told of each
+    picture that is damaged.
 
     Raises: DataError if a label cannot be read, the detector gives no keypoints, or fewer than 5 people are of use.
     """
     out = []
-    for _, pixels, people in read_pictures(pictures, skip):
+    for _, pixels, people in read_pictures(pictures, LeftOut() if left_out is None else left_out):
         answer = detector.detect(Frame(pixels, 0, 0, 0.0)).above(FOUND_CONF)
         if answer.keypoints is None:
             raise DataError(f"{detector.name}: gives no keypoints; measure the size curve with a pose model")
