@@ -1,4 +1,4 @@
-"""The built-in camera: pans, zooms and shakes over two photographs of people, the same for the same seed."""
+"""The built-in camera: pans, zooms and shakes over photographs of people, near and far, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -25,18 +25,25 @@ SCENE_S = 8.0
 class Scene:
     """A photograph and where its people are: the camera's centre wanders around `centre` by up to `reach`, in pixels.
 
-    view: least and greatest width that is looked at, in pixels.
+    view: least and greatest width that is looked at, in pixels. columns: so many of the photograph's, from its left, are
+    followed by their mirror image, again and again: a street as long as any view; 0 shows the photograph as it is. shrunk:
+    factor on its size before it is looked at, in whose pixels all these are.
     """
 
     file: str
     centre: tuple[float, float]
     reach: tuple[float, float]
     view: tuple[float, float]
+    columns: int = 0
+    shrunk: float = 1.0
 
 
+# Whole people who fill the picture, two as before a webcam, and a street of people 175 to 190 pixels high (of 480), at
+# whom street patterns are aimed. Which pattern hides whom in which of them is in docs/experiments.md.
 SCENES = (
     Scene("bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
-    Scene("zidane.jpg", (760.0, 380.0), (130.0, 40.0), (700.0, 900.0)),
+    Scene("zidane.jpg", (810.0, 385.0), (50.0, 20.0), (840.0, 940.0)),
+    Scene("bus.jpg", (264.0, 234.0), (60.0, 4.0), (680.0, 716.0), columns=660, shrunk=0.4),
 )
 
 
@@ -54,7 +61,7 @@ class SampleSource:
         self.fps = settings.fps or DEFAULT_FPS
         self.size = (settings.width, settings.height) if settings.width and settings.height else DEFAULT_SIZE
         folder = assets_folder()
-        self._photos = [read_picture(folder / scene.file, error=SourceError) for scene in SCENES]
+        self._photos = [_photograph(folder, scene) for scene in SCENES]
         rng = np.random.default_rng(settings.seed)
         self._slow = Wander(rng, periods_s=(7.0, 23.0), parts=3)
         self._shake = Wander(rng, periods_s=(0.25, 1.1), parts=4)
@@ -101,14 +108,28 @@ class SampleSource:
         shake_x, shake_y, roll = self._shake.at(t)
         low, high = scene.view
         looked_at = (low + high) / 2 + zoom * (high - low) / 2
-        scale = min(looked_at, width * 0.98, height * 0.98 * self.size[0] / self.size[1]) / self.size[0]
-        half_w, half_h = self.size[0] * scale / 2, self.size[1] * scale / 2
-        cx = np.clip(scene.centre[0] + pan_x * scene.reach[0], half_w, width - half_w) + 2.0 * shake_x
-        cy = np.clip(scene.centre[1] + pan_y * scene.reach[1], half_h, height - half_h) + 2.0 * shake_y
+        cx, cy = scene.centre[0] + pan_x * scene.reach[0], scene.centre[1] + pan_y * scene.reach[1]
+        if not scene.columns:
+            looked_at = min(looked_at, width * 0.98, height * 0.98 * self.size[0] / self.size[1])
+            half_w, half_h = looked_at / 2, looked_at / self.size[0] * self.size[1] / 2
+            cx, cy = np.clip(cx, half_w, width - half_w), np.clip(cy, half_h, height - half_h)
+        scale = looked_at / self.size[0]
+        cx, cy = cx + 2.0 * shake_x, cy + 2.0 * shake_y
         angle = np.deg2rad(0.4) * roll
         c, s = scale * np.cos(angle), scale * np.sin(angle)
         mx, my = (self.size[0] - 1) / 2, (self.size[1] - 1) / 2
         return np.array([[c, -s, cx - c * mx + s * my], [s, c, cy - s * mx - c * my]], np.float32)
+
+
+def _photograph(folder: Path, scene: Scene) -> UInt8Array:
+    """Return what a scene's camera looks at, (h, w, 3) uint8 RGB; beyond its edges it goes on mirrored."""
+    photo = read_picture(folder / scene.file, error=SourceError)
+    if scene.columns:
+        part = photo[:, : scene.columns]
+        photo = np.concatenate([part, part[:, ::-1]], 1)
+    if scene.shrunk == 1:
+        return photo
+    return cv2.resize(photo, None, fx=scene.shrunk, fy=scene.shrunk, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 class Wander:
