@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,8 @@ from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.figures import Tally
 from physadv.live.measure import Measure
 from physadv.live.notices import Notices
+from physadv.live.recommend import BEST, Viewpoint, objection, usual_cm
+from physadv.live.rewear import Rewear
 from physadv.live.settings import Backend, Controls, LiveSettings
 from physadv.live.tape import Tape
 from physadv.live.vision import Shown, SwitchedOff, Vision
@@ -37,6 +40,10 @@ FIRST_PICTURE_S = 10.0
 # So often a source is opened for its first picture where nobody looks who could choose another; one that has given
 # pictures is waited for as long as it takes.
 FIRST_TRIES = 5
+NEVER_SEEN = (
+    "Persistence keeps those alone whom it saw without the pattern, and for some seconds: of somebody hidden here it knows "
+    "nothing."
+)
 
 
 class Loader(Protocol):
@@ -97,7 +104,7 @@ class Demo:
             conf=settings.conf,
             defend=parse_pipeline(settings.defend).text,
             wear=self.wardrobe.first[0] if self.wardrobe.first else "",
-            wear_size=settings.wear_size,
+            wear_size=self._first_size(),
             compare=settings.compare,
         )
         self._feed: Feed | None = None
@@ -115,6 +122,15 @@ class Demo:
         self._wear_now = False
         self._cuts = Cuts()
         self._elsewhere = True
+        self._compared = settings.compare
+        self._viewpoint = Viewpoint()
+        self._rewear = Rewear()
+
+    def _first_size(self) -> float | None:
+        """Return the width in cm of the first pattern that the settings name."""
+        if self.settings.wear_size is not None or not self.wardrobe.first:
+            return self.settings.wear_size
+        return usual_cm(self.wardrobe.get(self.wardrobe.first[0]))
 
     # Life
 
@@ -193,7 +209,14 @@ class Demo:
         Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
         """
         with self._lock:
-            new = parse(Controls, {**self._controls.model_dump(), **changes})
+            # Whoever chooses a pattern or a width follows the recommendation no more.
+            chosen = {} if changes.keys().isdisjoint(("wear", "wear_size")) else {"follow": False}
+            name = changes.get("wear")
+            if name and name != self._controls.wear and changes.get("wear_size") is None:
+                changes["wear_size"] = usual_cm(self.wardrobe.get(str(name)))
+            new = parse(Controls, {**self._controls.model_dump(), **chosen, **changes})
+            if chosen:
+                self._rewear.cancel()
             if new.defend != self._controls.defend:
                 new = new.model_copy(update={"defend": parse_pipeline(new.defend).text})
             self.wardrobe.wear(new.wear)
@@ -308,6 +331,9 @@ class Demo:
                 "defence_ms": round(vision.defence_ms, 1) if vision is not None and vision.guard is not None else None,
             },
             "recording": self._tape.state(),
+            "recommended": self._recommended(),
+            "wear_notice": self._objection(),
+            "rewear": self._rewear_state(),
             "claims": list(self._latest.claims) if self._latest is not None else [],
             "busy": dict(self._errands.busy),
         }
@@ -346,6 +372,41 @@ class Demo:
             "controls": self._controls.model_dump(),
             "notices": [f"{n.kind}: {n.text}" for n in self.notices.newest(100)],
         }
+
+    def _recommended(self) -> dict[str, Any] | None:
+        view = self._viewpoint.view
+        return None if view is None else asdict(BEST[view])
+
+    def _objection(self) -> str:
+        wear = self._controls.wear
+        return objection(self.wardrobe.get(wear), self._viewpoint.view) if wear else ""
+
+    def _rewear_state(self) -> dict[str, Any]:
+        """Return whether a defence with a memory has nothing to remember of somebody hidden, and what can be done."""
+        shown = self._latest
+        blind = (
+            shown is not None
+            and "persistence" in shown.defences
+            and any(w.state == "hidden" for w in shown.wearers or ())
+        )
+        return {
+            "offer": blind and not self._rewear.running,
+            "running": self._rewear.running,
+            "text": self._rewear.text or (NEVER_SEEN if blind else ""),
+        }
+
+    def rewear(self) -> dict[str, Any]:
+        """Take the pattern off until the defence has seen its wearers, then put it on again; the second time, at once.
+
+        Raises: SettingsError if none is worn.
+        """
+        if not self._controls.wear:
+            raise SettingsError("wear: no pattern is worn that could be taken off; choose one first")
+        if self._rewear.running:
+            self._rewear.cancel()
+        else:
+            self._rewear.begin()
+        return self._rewear_state()
 
     # The loop
 
@@ -423,10 +484,14 @@ class Demo:
             # A camera that hangs in a read takes seconds to close.
             threading.Thread(target=old.close, name="close source", daemon=True).start()
             self._elsewhere = True
+            self.tally.clear_recent()
         if "detector" in done:
             self.detector_spec, detector = done["detector"]
         self._defend(controls, detector)
         self._wear(controls)
+        if controls.compare != self._compared:
+            self._compared = controls.compare
+            self.tally.clear_recent()
 
     def _defend(self, controls: Controls, detector: Detector) -> None:
         assert self._vision is not None
@@ -457,12 +522,15 @@ class Demo:
         assert self._vision is not None
         controls, vision = self._controls, self._vision
         cut = self._cut(frame)
-        dressed = self._dressed(frame)
+        dressed = self._dressed(frame) and not self._rewear.off(frame.pts_s, cut=cut)
         given, placed, people, bare, stage = vision.look(frame, controls, dressed=dressed)
         guard = vision.guard
         conf = max(controls.conf, vision.detector.min_conf)
         self.notices.alerts(people.alerts)
         sure = reported(people, conf)
+        self._rewear.saw(len(sure), frame.pts_s)
+        self._viewpoint.see(people if placed is None else placed, frame.size, frame.pts_s)
+        self._follow()
         on = None if placed is None or vision.worn is None else (vision.worn.on, vision.worn.found)
         return Shown(
             number=self.tally.frames,
@@ -492,10 +560,22 @@ class Demo:
         cut, self._elsewhere = self._elsewhere or step == "cut", False
         if cut:
             self._vision.cut()
+            self._viewpoint.cut()
         elif step == "blank" and self._vision.worn is not None:
             # Nobody wears anything on a black picture; whoever is there afterwards may still be the same.
             self._vision.worn.reset()
         return cut
+
+    def _follow(self) -> None:
+        """Wear what is recommended from the next picture on, where that is asked for."""
+        view = self._viewpoint.view
+        if not self._controls.follow or not self._controls.wear or view is None:
+            return
+        with self._lock:
+            if self._controls.follow:
+                best = BEST[view]
+                self._controls = self._controls.model_copy(update={"wear": best.name, "wear_size": best.width_cm})
+                self.wardrobe.wear(best.name)
 
     def _dressed(self, frame: Frame) -> bool:
         """Return whether the pattern is on by now: `wear_from` seconds into the pictures."""

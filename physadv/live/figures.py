@@ -22,6 +22,7 @@ class Tally:
         self._stages: dict[str, Spread] = {}
         self._first_s: float | None = None
         self._last_s = 0.0
+        self._fresh = 0
         self.frames = 0
         self.persons = 0
 
@@ -33,26 +34,36 @@ class Tally:
             self._rate.tick(now)
             self._first_s = now if self._first_s is None else self._first_s
             self._last_s = now
-            self._age_now.add(age_ms)
+            self._age_now.add(age_ms, now)
             self._age.add(max(age_ms, 0.0))
             for name, ms in shown.stage_ms.items():
-                self._stages_now.setdefault(name, Recent(60)).add(ms)
+                self._stages_now.setdefault(name, Recent()).add(ms, now)
                 self._stages.setdefault(name, Spread()).add(ms)
             self.frames += 1
+            self._fresh += 1
             self.persons += len(shown.people)
 
     def clear_recent(self) -> None:
-        """Start the stages' recent figures anew: what is switched off now should not be shown."""
+        """Start the recent figures anew: those of before a switch are not those of what is shown now."""
         with self._lock:
             self._stages_now = {}
+            self._age_now.clear()
+            self._rate.clear()
+            self._fresh = 0
 
     def now(self) -> dict[str, Any]:
-        """Return fps, age and stages of the last few seconds, milliseconds rounded to tenths."""
+        """Return fps, age and stages of the last three seconds, or since a switch: milliseconds rounded to tenths.
+
+        None stands for what was not measured yet.
+        """
         with self._lock:
+            now = time.monotonic()
+            stages = {name: _tenths(r.percentile(50, now)) for name, r in self._stages_now.items()}
             return {
-                "fps": round(self._rate.value(time.monotonic()), 1),
-                "age_ms": {f"p{q}": round(self._age_now.percentile(q), 1) for q in (50, 95, 99)},
-                "stage_ms": {name: round(r.percentile(50), 1) for name, r in self._stages_now.items()},
+                # One picture has no rate yet.
+                "fps": round(self._rate.value(now), 1) if self._fresh > 1 else None,
+                "age_ms": {f"p{q}": _tenths(self._age_now.percentile(q, now)) for q in (50, 95, 99)},
+                "stage_ms": {name: ms for name, ms in stages.items() if ms is not None},
                 "frames": self.frames,
                 "persons_total": self.persons,
             }
@@ -68,3 +79,7 @@ class Tally:
                 "stage_ms": {name: round(s.percentile(50), 3) for name, s in self._stages.items()},
                 "persons_total": self.persons,
             }
+
+
+def _tenths(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -27,6 +27,10 @@ class Rate:
         while now_s - self._times[0] > self._window:
             self._times.popleft()
 
+    def clear(self) -> None:
+        """Start anew."""
+        self._times.clear()
+
     def value(self, now_s: float) -> float:
         """Return events a second at `now_s`; after events stop it falls, and is 0 once none is in the window."""
         times = [t for t in self._times if now_s - t <= self._window]
@@ -73,15 +77,21 @@ class Spread:
 
 
 class Recent:
-    """Percentiles of the last `size` values."""
+    """Percentiles of the values of the last `window_s` seconds: however slow the loop is, old ones do not linger."""
 
-    def __init__(self, size: int = 150) -> None:
-        self._values: deque[float] = deque(maxlen=size)
+    def __init__(self, window_s: float = 3.0) -> None:
+        self._window = window_s
+        self._values: deque[tuple[float, float]] = deque(maxlen=2000)
 
-    def add(self, value: float) -> None:
-        """Take one value."""
-        self._values.append(value)
+    def add(self, value: float, now_s: float) -> None:
+        """Take one value at `now_s`, seconds of a monotonic clock."""
+        self._values.append((now_s, value))
 
-    def percentile(self, q: float) -> float:
-        """Return the q-th percentile of what is held; 0 without any."""
-        return float(np.percentile(list(self._values), q)) if self._values else 0.0
+    def clear(self) -> None:
+        """Start anew."""
+        self._values.clear()
+
+    def percentile(self, q: float, now_s: float) -> float | None:
+        """Return the q-th percentile at `now_s`; None if there was no value lately."""
+        values = [value for at, value in list(self._values) if now_s - at <= self._window]
+        return float(np.percentile(values, q)) if values else None

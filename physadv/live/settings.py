@@ -68,7 +68,7 @@ class LiveSettings(CaptureSettings):
         default=None,
         ge=1,
         le=300,
-        description="printed width in cm, or with its unit (480mm); the pattern's own if not given",
+        description="printed width in cm, or with its unit (480mm); if not given, at which it does most, or its own",
     )
     wear_from: float = Field(default=0, ge=0, description="seconds into the pictures after which the pattern is worn")
     defend: str = Field(
@@ -109,11 +109,15 @@ class LiveSettings(CaptureSettings):
 
 
 class Controls(Settings):
-    """What a viewer can change while the demo runs. defend: a pipeline as text. wear: a name in the wardrobe, or ""."""
+    """What a viewer can change while the demo runs. defend: a pipeline as text. wear: a name in the wardrobe, or "".
+
+    follow: the recommended pattern is worn, another where the camera sees people otherwise.
+    """
 
     conf: float = Field(default=0.25, ge=0.05, le=1)
     defend: str = Field(default="", max_length=2000)
     wear: str = Field(default="", max_length=200)
     wear_size: float | None = Field(default=None, ge=1, le=300)
+    follow: bool = False
     compare: bool = True
     skeleton: bool = True

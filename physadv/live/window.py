@@ -103,9 +103,11 @@ def compose(demo: Demo, shown: Shown) -> UInt8Array:
     state = demo.state()
     figures, detector = state["figures"], state["detector"]
     age = figures["age_ms"]
+    flow = "" if None in (figures["fps"], age["p50"]) else (
+        f"{figures['fps']:.1f} fps  age {age['p50']:.0f}/{age['p95']:.0f} ms  "
+    )  # fmt: skip
     lines = [
-        f"{figures['fps']:.1f} fps  light {age['p50']:.0f}/{age['p95']:.0f} ms  dropped {figures['dropped']}  "
-        f"{detector['name']} {detector['backend']} {detector['precision']}",
+        f"{flow}dropped {figures['dropped']}  {detector['name']} {detector['backend']} {detector['precision']}",
         f"source {state['source']['state']}" + ("  REC" if state["recording"]["on"] else ""),
     ]
     if shown.defences:

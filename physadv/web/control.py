@@ -104,6 +104,10 @@ def router(room: Room) -> APIRouter:
     def controls(changes: dict[str, Any]) -> dict[str, Any]:
         return demo.control(**changes).model_dump()
 
+    @out.post("/rewear")
+    def rewear() -> dict[str, Any]:
+        return demo.rewear()
+
     @out.post("/source")
     def source(wanted: SourceWanted) -> dict[str, str]:
         return {"opening": demo.switch_source(wanted.spec)}

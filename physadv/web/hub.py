@@ -62,7 +62,8 @@ class Viewer:
         """Take the viewer's word that picture `number` was painted; earlier ones will not be any more."""
         began = self.sent.get(number)
         if began is not None:
-            self.latency.add((time.monotonic_ns() - began) / 1e6)
+            now = time.monotonic_ns()
+            self.latency.add((now - began) / 1e6, now / 1e9)
         self.sent = {n: t for n, t in self.sent.items() if n > number}
         self.wake.set()
 
@@ -87,7 +88,8 @@ class Hub:
 
     def figures(self) -> dict[str, Any]:
         """Return how many viewers there are, and the median ms from encoding to paint over all of them."""
-        medians = [v.latency.percentile(50) for v in self._viewers if v.latency.percentile(50)]
+        now = time.monotonic()
+        medians = [m for v in self._viewers if (m := v.latency.percentile(50, now)) is not None]
         return {"viewers": len(self._viewers), "paint_ms": round(float(np.median(medians)), 1) if medians else None}
 
     def join(self, viewer: Viewer) -> None:

@@ -66,7 +66,7 @@ export class Patterns {
   }
 
   wearBest() {
-    if (this.best) this.changes.want({ wear: this.best.name, wear_size: this.best.width_cm });
+    if (this.best) this.changes.want({ wear: this.best.name, wear_size: this.best.width_cm, follow: true });
   }
 
   build() {
