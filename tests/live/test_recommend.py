@@ -44,10 +44,10 @@ def test_one_who_comes_near_for_a_moment_changes_nothing_and_a_cut_everything() 
     for i in range(20):
         seen.see(people((10, 100, 80, 270)), SIZE, i / 10)
     seen.see(people((10, 30, 400, 480)), SIZE, 2.0)
-    assert seen.view == "street"
+    views = [seen.view]
     seen.cut()
     seen.see(people((10, 30, 400, 480)), SIZE, 2.1)
-    assert seen.view == "webcam"
+    assert [*views, seen.view] == ["street", "webcam"]
 
 
 def test_what_is_recommended_is_shipped_for_that_framing_and_others_are_objected_to() -> None:

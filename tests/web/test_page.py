@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
