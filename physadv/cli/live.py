@@ -39,7 +39,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
     }  # fmt: skip
     examples: ClassVar[tuple[str, ...]] = (
         "physadv live --source sample --wear chest-v3",
-        "physadv live --wear chest-v3,shirt-v2 --wear-size 48cm --defend lgs:threshold=.4+smoothing=2,persistence",
+        "physadv live --wear chest-v3,shirt-v2 --wear-size 48cm --defend lgs:threshold=.2+smoothing=2,persistence",
     )
 
     imgsz: int = imgsz_field(640)

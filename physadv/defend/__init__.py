@@ -47,15 +47,16 @@ DEFENCES: dict[str, type[Defence]] = {
     "probes": Probes,
 }
 
+# `fast` looks once: at a threshold of .15 the smoothed picture alone keeps 100 of 101 people of a clean video, at .1 97.
 PRESETS: dict[str, str] = {
-    "fast": "lgs,persistence",
+    "fast": "lgs:threshold=.15+plain=false,persistence",
     "balanced": "erase,persistence",
     "certified": "objectseeker",
 }
 
 
 def parse_pipeline(text: str, *, flag: str = "--defend") -> Pipeline:
-    """Return the pipeline for `lgs:threshold=.1+step=3,persistence`, a preset (`fast`, `balanced`, `certified`) or `none`.
+    """Return the pipeline for `lgs:block=15+overlap=3,persistence`, a preset (`fast`, `balanced`, `certified`) or `none`.
 
     flag: what errors call the text.
 

@@ -6,28 +6,42 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from physadv.defend.picture import PictureDefence, View
+from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View
 from physadv.types import Detector, Float32Array, UInt8Array
 
-# Strength of the gradient that counts as full, in grey levels a pixel: a fixed scale, so that one sharp edge somewhere in
-# the picture does not change what happens elsewhere.
-FULL = 100.0
 LUMA = (0.299, 0.587, 0.114)
+# A share of white: gradients of a picture whose strongest is less are not stretched to [0, 1], for a blurred or empty one
+# would be smoothed all over. Of the 61 photographs that were measured none is so flat.
+FLAT = 0.2
 
 
 class LocalGradientSmoothing(PictureDefence):
-    """Pixels multiplied by 1 - smoothing * gradient in blocks whose mean gradient is above a threshold."""
+    """Pixels multiplied by 1 - smoothing * gradient in blocks whose mean gradient is above a threshold.
+
+    As in the paper the picture's smallest gradient is 0 and its largest 1, and the defaults are the paper's. Printed
+    patterns are all over full of moderate gradients, which a high threshold leaves alone: with .5 of 100 grey levels 1 to
+    4 % of their pixels were smoothed, and now 92 to 98 %.
+    """
 
     name = "lgs"
     title = "strong local gradients turned down"
-    cost = "no more passes; about 2 ms a frame"
+    cost = f"about 2 ms a frame, and {ONCE_MORE}"
     paper = "Naseer, Khan, Porikli, 'Local gradients smoothing' (WACV 2019)"
-    threshold: float = Field(default=0.5, ge=0, le=1, description="mean gradient of a block from which it is smoothed")
-    smoothing: float = Field(default=1.5, ge=0, le=10, description="how strongly gradients are turned down")
+    threshold: float = Field(
+        default=0.1, ge=0, le=1, description="mean gradient above which a block is smoothed, 1: the picture's strongest"
+    )
+    smoothing: float = Field(default=2.3, ge=0, le=10, description="how strongly gradients are turned down")
     block: int = Field(default=15, ge=4, le=64, description="side of a block in pixels")
-    step: int = Field(default=5, ge=1, le=64, description="distance between blocks in pixels")
+    overlap: int = Field(default=5, ge=0, le=63, description="pixels by which neighbouring blocks overlap")
+    plain: bool = Field(default=True, description=PLAIN)
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> LocalGradientSmoothing:
+        if self.overlap >= self.block:
+            raise ValueError(f"overlap: expected less than the block's {self.block} pixels, got {self.overlap}")
+        return self
 
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the smoothed picture."""
@@ -38,28 +52,42 @@ class LocalGradientSmoothing(PictureDefence):
         np.subtract(grey[1:], grey[:-1], out=dy[:-1])
         dx[:, -1] = 0
         dy[-1] = 0
-        gradient = np.minimum(np.asarray(cv2.magnitude(dx, dy)) / FULL, 1)
+        gradient = np.asarray(cv2.magnitude(dx, dy))
+        low, high = float(gradient.min()), float(gradient.max())
+        gradient = (gradient - low) / max(high - low, 255 * FLAT)
         share = np.asarray(gradient * self.smoothing * self._suspicious(gradient), np.float32)
         if not share.any():
             return View(picture)
         keep = np.clip(1 - share, 0, 1)
-        return View((picture * keep[..., None]).astype(np.uint8))
+        return View((picture * keep[..., None] + 0.5).astype(np.uint8))
 
     def _suspicious(self, gradient: Float32Array) -> Float32Array:
-        """Return (h, w) 0 or 1: pixels in some block whose mean gradient reaches the threshold."""
-        mean = np.asarray(cv2.boxFilter(gradient, -1, (self.block, self.block), borderType=cv2.BORDER_REFLECT_101))
-        half = self.block // 2
+        """Return (h, w) 0 or 1: pixels in some block whose mean gradient is above the threshold."""
+        side = (self.block, self.block)
+        mean = np.asarray(cv2.boxFilter(gradient, -1, side, borderType=cv2.BORDER_REFLECT_101))
+        rows, columns = (self._middles(length) for length in gradient.shape)
+        at = np.ix_(rows, columns)
         marks = np.zeros_like(gradient)
-        marks[half :: self.step, half :: self.step] = mean[half :: self.step, half :: self.step] >= self.threshold
-        return np.asarray(cv2.dilate(marks, np.ones((self.block, self.block), np.uint8)), np.float32)
+        marks[at] = mean[at] > self.threshold
+        # A block begins block // 2 pixels before what the filter calls its middle, and dilation has to end there.
+        anchor = (self.block - 1 - self.block // 2,) * 2
+        return np.asarray(cv2.dilate(marks, np.ones(side, np.uint8), anchor=anchor), np.float32)
+
+    def _middles(self, length: int) -> list[int]:
+        """Return the middles of blocks along a side; the last block ends with the picture, so that nothing is spared."""
+        last = max(length - self.block, 0)
+        starts = [*range(0, last, self.block - self.overlap), last]
+        return [min(start + self.block // 2, length - 1) for start in starts]
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the smoothed images: exact, but for the choice of blocks, which is held fixed as it falls."""
         weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
-        grey = (images * weights[:, None, None]).sum(1) * 255
+        grey = (images * weights[:, None, None]).sum(1)
         dx = F.pad(grey[:, :, 1:] - grey[:, :, :-1], (0, 1))
         dy = F.pad(grey[:, 1:] - grey[:, :-1], (0, 0, 0, 1))
-        gradient = ((dx**2 + dy**2 + 1e-12).sqrt() / FULL).clamp(max=1)
+        gradient = (dx**2 + dy**2 + 1e-12).sqrt()
+        low, high = gradient.amin((1, 2), keepdim=True), gradient.amax((1, 2), keepdim=True)
+        gradient = (gradient - low) / (high - low).clamp_min(FLAT)
         marks = [self._suspicious(g) for g in gradient.detach().float().cpu().numpy()]
         blocks = torch.from_numpy(np.stack(marks)).to(images)
         return images * (1 - self.smoothing * gradient * blocks).clamp(0, 1)[:, None]

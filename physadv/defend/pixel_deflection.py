@@ -6,12 +6,27 @@ from typing import Protocol, cast, runtime_checkable
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pywt
 import torch
 from pydantic import Field
 
 from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View, straight_through
 from physadv.types import Detector, Float32Array, Frame, UInt8Array
+
+# Of OpenCV's Y, Cr and Cb: how much of a picture's red, green and blue each is made of (BT.601).
+WEIGHTS = np.array(
+    [
+        [0.299, 0.587, 0.114],
+        [0.713 * 0.701, 0.713 * -0.587, 0.713 * -0.114],
+        [0.564 * -0.299, 0.564 * -0.587, 0.564 * 0.886],
+    ],
+    np.float32,
+)
+# Deviation of noise in Y, Cr and Cb when that of red, green and blue is 1: .669, .657 and .623.
+NOISE: Float32Array = np.sqrt((WEIGHTS**2).sum(1))
+# Of all levels that a picture's size allows, as many hold its shapes and no noise to speak of.
+COARSEST = 3
 
 
 @runtime_checkable
@@ -30,9 +45,13 @@ class PixelDeflection(PictureDefence):
     title = "random neighbours, then wavelet denoising"
     cost = f"1 more pass, and {ONCE_MORE}"
     paper = "Prakash et al., 'Deflecting adversarial attacks with pixel deflection' (CVPR 2018)"
-    deflections: int = Field(default=2000, ge=0, le=500_000, description="pixels drawn for each picture")
-    window: int = Field(default=10, ge=3, le=101, description="side of the window a neighbour is drawn from")
-    sigma: float = Field(default=0.03, ge=0, le=0.3, description="noise that the wavelets take out, 1 is white")
+    deflections: int = Field(default=2000, ge=0, le=500_000, description="pixels replaced in each picture")
+    window: int = Field(
+        default=10, ge=1, le=50, description="pixels from which a neighbour is drawn, in each direction"
+    )
+    sigma: float = Field(
+        default=0.04, ge=0, le=0.3, description="noise of red, green and blue that the wavelets take out, 1 is white"
+    )
     attention: bool = Field(default=True, description="spare what the detector attends to; costs one more pass of it")
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
     plain: bool = Field(default=True, description=PLAIN)
@@ -77,43 +96,56 @@ def attention_map(detector: Detector, picture: UInt8Array) -> Float32Array:
 def deflected(
     picture: UInt8Array, count: int, window: int, chance: Float32Array | None, rng: np.random.Generator
 ) -> UInt8Array:
-    """Return the picture with `count` random pixels replaced by random neighbours.
+    """Return the picture with `count` random pixels replaced by random neighbours within the picture.
 
-    chance: (h, w) in [0, 1], the probability that a pixel drawn is really replaced; None: always.
+    window: how far away a neighbour is at most, in pixels along each axis. chance: (h, w) in [0, 1], how likely a pixel
+    drawn is replaced; another is drawn for each that is spared, unless all are. None: all alike.
     """
     height, width = picture.shape[:2]
-    y, x = rng.integers(0, height, count), rng.integers(0, width, count)
-    luck = rng.random(count, dtype=np.float32)
-    half = window // 2
-    from_y = np.clip(y + rng.integers(-half, half + 1, count), 0, height - 1)
-    from_x = np.clip(x + rng.integers(-half, half + 1, count), 0, width - 1)
-    if chance is not None:
-        kept = luck < chance[y, x]
-        y, x, from_y, from_x = y[kept], x[kept], from_y[kept], from_x[kept]
+    y, x = _drawn(height, width, count, chance, rng)
+    from_y = rng.integers(np.maximum(y - window, 0), np.minimum(y + window, height - 1), endpoint=True)
+    from_x = rng.integers(np.maximum(x - window, 0), np.minimum(x + window, width - 1), endpoint=True)
     out = picture.copy()
     out[y, x] = picture[from_y, from_x]
     return out
 
 
+def _drawn(
+    height: int, width: int, count: int, chance: Float32Array | None, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return rows and columns of pixels drawn in proportion to `chance`; none where it is 0 everywhere."""
+    if chance is None:
+        return rng.integers(0, height, count), rng.integers(0, width, count)
+    # Drawing until enough are not spared comes to drawing from the chances themselves.
+    total = np.cumsum(chance, dtype=np.float64)
+    count = count if total[-1] > 0 else 0
+    at = np.searchsorted(total, rng.random(count) * total[-1], side="right")
+    return np.divmod(at, width)
+
+
 def denoised(picture: UInt8Array, sigma: float) -> UInt8Array:
-    """Return the picture with noise of `sigma` (1 is white) taken out by soft thresholds in two levels of db1 wavelets.
+    """Return the picture with noise of `sigma` (1 is white) taken out by soft thresholds in levels of db1 wavelets.
+
+    sigma: of red, green and blue. Luma and the two differences of colour hold less of it each, as sums of the three do. All
+    levels are taken but the three coarsest, as in scikit-image, with which the paper's figures were made.
 
     Source: Chang, Yu, Vetterli, "Adaptive wavelet thresholding for image denoising" (2000): BayesShrink.
     """
     if sigma == 0:
         return picture
-    planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb).astype(np.float32).transpose(2, 0, 1)
-    noise = (sigma * 255) ** 2
-    parts = pywt.wavedec2(planes, "db1", level=2, axes=(1, 2))
-    for level in range(1, len(parts)):
-        parts[level] = tuple(_shrunk(band, noise) for band in parts[level])
+    planes = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2YCrCb).transpose(2, 0, 1)
+    noise = (np.float32(sigma) * NOISE) ** 2
+    level = max(pywt.dwtn_max_level(planes.shape[1:], "db1") - COARSEST, 1)
+    parts = pywt.wavedec2(planes, "db1", level=level, axes=(1, 2))
+    for number in range(1, len(parts)):
+        parts[number] = tuple(_shrunk(band, noise) for band in parts[number])
     back = pywt.waverec2(parts, "db1", axes=(1, 2))[:, : picture.shape[0], : picture.shape[1]]
-    out = np.ascontiguousarray(back.transpose(1, 2, 0)).round().clip(0, 255).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(out, cv2.COLOR_YCrCb2RGB), np.uint8)
+    out = cv2.cvtColor(np.ascontiguousarray(back.transpose(1, 2, 0)), cv2.COLOR_YCrCb2RGB)
+    return np.asarray((out * 255).round().clip(0, 255), np.uint8)
 
 
-def _shrunk(band: Float32Array, noise: float) -> Float32Array:
-    """Return each plane of (3, h, w) coefficients soft-thresholded at noise / signal's standard deviation."""
-    signal = np.sqrt(np.maximum((band**2).mean((1, 2)) - noise, 1e-6))
+def _shrunk(band: Float32Array, noise: Float32Array) -> Float32Array:
+    """Return each plane of (3, h, w) coefficients soft-thresholded at its noise (3,) over the signal's deviation."""
+    signal = np.sqrt(np.maximum((band**2).mean((1, 2)) - noise, 1e-12))
     limit = np.minimum(noise / signal, np.abs(band).max((1, 2)))[:, None, None]
     return (np.sign(band) * np.maximum(np.abs(band) - limit, 0)).astype(np.float32)

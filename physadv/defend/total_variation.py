@@ -1,4 +1,4 @@
-"""Total variation: the picture replaced by a flatter one near it, computed at half size."""
+"""Total variation: the picture replaced by a flatter one near it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.defend.picture import PictureDefence, View
+from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View
 from physadv.types import Detector, Float32Array, UInt8Array
 
 # Chambolle's projection converges for steps up to 1/4 in two dimensions.
@@ -16,38 +16,37 @@ STEP = 0.248
 
 
 class TotalVariation(PictureDefence):
-    """What total-variation denoising removes at half size, taken from the picture; fine detail stays."""
+    """Total-variation denoising of each channel, by so many rounds of Chambolle's projection.
+
+    Sixteen rounds take away 98 % of what thousands take, by energy, at the default weight.
+    """
 
     name = "tv"
-    title = "total variation: texture flattened, edges kept, at half size"
-    cost = "no more passes; about 5 ms a frame"
+    title = "total variation: texture flattened, edges kept"
+    cost = f"about 10 ms a frame, and {ONCE_MORE}"
     paper = "Rudin, Osher, Fatemi (1992); Chambolle (2004); as a defence: Guo et al. (2018)"
-    weight: float = Field(default=12.0, gt=0, le=200, description="how flat, in grey levels")
-    rounds: int = Field(default=8, ge=1, le=100, description="rounds of the projection")
+    weight: float = Field(
+        default=0.05, gt=0, le=0.8, description="how flat: Chambolle's lambda, 1 is white; scikit-image's weight"
+    )
+    rounds: int = Field(default=16, ge=1, le=200, description="rounds of the projection")
+    plain: bool = Field(default=True, description=PLAIN)
 
     def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the flattened picture."""
-        height, width = picture.shape[:2]
-        half = cv2.resize(picture, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
-        noise = flattening(np.ascontiguousarray(half.transpose(2, 0, 1), np.float32), self.weight, self.rounds)
-        noise = np.ascontiguousarray(noise.transpose(1, 2, 0))
-        full = np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR))
-        return View(np.asarray(cv2.subtract(picture.astype(np.float32), full)).round().clip(0, 255).astype(np.uint8))
+        planes = np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32)
+        flat = planes - flattening(planes, self.weight * 255, self.rounds)
+        return View(np.ascontiguousarray(flat.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the flattened images: exact, the gradient runs through every round."""
-        height, width = images.shape[2:]
-        half = F.interpolate(images, (max(height // 2, 1), max(width // 2, 1)), mode="area") * 255
-        px, py = torch.zeros_like(half), torch.zeros_like(half)
+        px, py = torch.zeros_like(images), torch.zeros_like(images)
         for _ in range(self.rounds):
-            field = _divergence(px, py) - half / self.weight
+            field = _divergence(px, py) - images / self.weight
             dx = F.pad(field[..., :, 1:] - field[..., :, :-1], (0, 1))
             dy = F.pad(field[..., 1:, :] - field[..., :-1, :], (0, 0, 0, 1))
             slow = 1 + STEP * (dx**2 + dy**2 + 1e-12).sqrt()
             px, py = (px + STEP * dx) / slow, (py + STEP * dy) / slow
-        noise = self.weight * _divergence(px, py) / 255
-        full = F.interpolate(noise, (height, width), mode="bilinear", align_corners=False)
-        return (images - full).clamp(0, 1)
+        return (images - self.weight * _divergence(px, py)).clamp(0, 1)
 
 
 def flattening(planes: Float32Array, weight: float, rounds: int) -> Float32Array:

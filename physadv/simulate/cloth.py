@@ -77,16 +77,30 @@ class Cloth(Transform[ClothDraw]):
         # Light falls from one side: one flank of a fold is brighter, the other darker, as the slope of its ridge.
         shade = 1 + (dark[..., None] * distance * ridge).sum(1)
         shift = shift + torch.einsum("bfp,bfc->bpc", depth[..., None] * ridge, across)
-        where = points * params.stretch[:, None] + shift
-        both = torch.cat([where, shade[..., None]], 2).transpose(1, 2).reshape(-1, 3, FIELD, FIELD)
-        both = F.interpolate(both, size=tuple(size), mode="bilinear", align_corners=False)
-        return both[:, :2].permute(0, 2, 3, 1), both[:, 2:].clamp(0.3, 1.7)
+        both = torch.cat([shift, shade[..., None]], 2).transpose(1, 2).reshape(-1, 3, FIELD, FIELD)
+        # The coarse field holds shifts, not places: places read from it were off by up to 5 pixels of 224 at the rim of a
+        # print without any wrinkle, and the outermost pixels got a third of their gradient or none.
+        pixels = _pixel_grid(size).to(params.control).expand(len(both), -1, -1, -1)
+        fine = F.grid_sample(both, pixels, align_corners=True)
+        where = pixels * params.stretch[:, None, None] + fine[:, :2].permute(0, 2, 3, 1)
+        return where, fine[:, 2:].clamp(0.3, 1.7)
+
+
+def _pixel_grid(size: tuple[int, int] | torch.Size) -> torch.Tensor:
+    """Return (1, h, w, 2): the centres of the pixels of (h, w) over [-1, 1]^2, x first."""
+    h, w = size
+    y, x = torch.meshgrid(_centres(h), _centres(w), indexing="ij")
+    return torch.stack([x, y], -1)[None]
+
+
+def _centres(count: int) -> torch.Tensor:
+    return (torch.arange(count) + 0.5) / count * 2 - 1
 
 
 @cache
 def _field_points() -> torch.Tensor:
-    """Return the (FIELD^2, 2) centres of a grid over [-1, 1]^2, x first."""
-    line = (torch.arange(FIELD) + 0.5) / FIELD * 2 - 1
+    """Return the (FIELD^2, 2) nodes of a grid over [-1, 1]^2 whose outermost lie on the rim, x first."""
+    line = torch.linspace(-1, 1, FIELD)
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], -1).reshape(-1, 2)
 

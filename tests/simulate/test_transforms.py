@@ -161,6 +161,32 @@ def test_wrinkles_move_by_what_the_control_points_move() -> None:
     assert torch.allclose(shade, torch.ones_like(shade))
 
 
+@mark.parametrize("size", [(48, 48), (224, 224), (31, 77)])
+def test_cloth_without_a_wrinkle_is_the_print_itself(size: tuple[int, int]) -> None:
+    cloth = Cloth(strength=1)
+    draw = cloth.sample(1, generator())
+    for still in (draw.control, draw.folds[..., 3:]):
+        still.zero_()
+    draw.stretch.fill_(1)
+    x = torch.rand(1, 3, *size, generator=generator(1)).requires_grad_()
+    out = cloth.apply(x, draw)
+    assert torch.allclose(out, x, atol=1e-4)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert torch.allclose(gradient, torch.ones_like(gradient), atol=1e-4), "of the rim as of the inside"
+
+
+def test_a_stretched_print_is_the_analytic_one() -> None:
+    cloth = Cloth(strength=1)
+    draw = cloth.sample(1, generator())
+    for still in (draw.control, draw.folds[..., 3:]):
+        still.zero_()
+    draw.stretch.copy_(torch.tensor([[0.9, 1.0]]))
+    ramp = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+    middle = (torch.arange(64) + 0.5) / 64 * 2 - 1
+    want = (middle * 0.9 * 64 - 1 + 64) / 2 / 63
+    assert torch.allclose(cloth.apply(ramp, draw)[0, 0], want.expand(64, 64), atol=1e-4)
+
+
 def test_a_spline_goes_through_its_points_and_keeps_straight_lines() -> None:
     control = torch.rand(9, 2, generator=generator(), dtype=torch.float64)
     points = torch.rand(20, 2, generator=generator(1), dtype=torch.float64)
