@@ -1,6 +1,6 @@
 """What each defence costs, as one JSON line: milliseconds at 416 and 640 and ratios.
 
-    python scripts/bench_defend.py [--quick] [--only lgs,blocks] [--frames 40] [--picture FILE]
+    python scripts/bench_defend.py [--quick] [--only fast,blocks] [--frames 40] [--picture FILE]
 
 cost_ms: median and p95 beyond one plain pass of the detector, on pictures of the size the network works at. ratio: the
 cost over the plain pass beside it, which other work on the machine moves much less than milliseconds. Detector and defences
@@ -25,16 +25,15 @@ import ultralytics
 
 from physadv.arrays import read_picture
 from physadv.cli.base import told
-from physadv.defend import DEFENCES, parse_pipeline
+from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
 from physadv.errors import DefenceError
 from physadv.record import provenance
 from physadv.types import Detector, Frame, UInt8Array
 
 AIMS = {
-    ("lgs", 640): 10.0,
+    ("fast", 640): 10.0,
     ("blocks", 416): 15.0,
-    ("tv", 416): 10.0,
     ("persistence", 416): 3.0,
     ("persistence", 640): 3.0,
 }
@@ -98,14 +97,14 @@ def measure(names: list[str], detector: Detector, frames: list[Frame], size: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few frames: figures are rough")
-    parser.add_argument("--only", default=",".join(DEFENCES), help="defences by name, comma-separated")
+    parser.add_argument("--only", default=",".join([*DEFENCES, "fast"]), help="defences and presets, comma-separated")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--picture", type=Path, default=Path(ultralytics.__file__).parent / "assets" / "bus.jpg")
     parser.add_argument("--backend", default="auto")
     args = parser.parse_args()
     names = args.only.split(",")
-    if unknown := set(names) - set(DEFENCES):
-        parser.error(f"--only: expected some of {', '.join(DEFENCES)}, got {', '.join(sorted(unknown))}")
+    if unknown := set(names) - {*DEFENCES, *PRESETS}:
+        parser.error(f"--only: expected some of {', '.join([*DEFENCES, *PRESETS])}, got {', '.join(sorted(unknown))}")
     picture = read_picture(args.picture)
     count = 5 if args.quick else args.frames
     out: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
