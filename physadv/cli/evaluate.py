@@ -56,7 +56,20 @@ PICTURES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_a
 ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
 # Flags that decide the figures.
 FLAGS = (
-    *("every", "held_out", "rule", "scale", "at", "detector", "imgsz", "min_area", "grid", "defend", "adaptive"),
+    *(
+        "every",
+        "wear_from",
+        "held_out",
+        "rule",
+        "scale",
+        "at",
+        "detector",
+        "imgsz",
+        "min_area",
+        "grid",
+        "defend",
+        "adaptive",
+    ),
     *ADAPTIVE_ONLY,
     *("certify", "conf", "resamples", "seed"),
 )
@@ -69,7 +82,7 @@ class Command(BaseCommand):
     """Score patterns beside the same-size controls none, grey, white, noise and shuffled; always in float32."""
 
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
-        "data": ("images", "video", "labels", "every", "held_out", "min_area"),
+        "data": ("images", "video", "labels", "every", "wear_from", "held_out", "min_area"),
         "run": ("out", "overwrite", "detector", "trust", "imgsz", "conf", "grid", "resamples", "seed", "device"),
         "how patterns are worn": ("scale", "rule", "at"),
         "defences": ("defend", "clean_video", "certify"),
@@ -90,6 +103,9 @@ class Command(BaseCommand):
     )
     video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
     every: int = Field(default=1, ge=1, description="with --video: take every n-th frame")
+    wear_from: float = Field(
+        default=0, ge=0, description="with --video: seconds into it from which patterns are worn, as live --wear-from"
+    )
     held_out: bool = Field(default=False, description="leave out pictures that any of the patterns was trained on")
     rule: Rule | None = Field(
         default=None,
@@ -250,8 +266,8 @@ class Command(BaseCommand):
 
         Raises: SettingsError otherwise.
         """
-        if self.video is None and self._changed(("every",)):
-            raise SettingsError("--every: expected --video; photographs are all scored")
+        if self.video is None and (given := self._changed(("every", "wear_from"))):
+            raise SettingsError(f"{', '.join(given)}: expected --video; photographs are all scored")
         given = [] if self.adaptive else self._changed(ADAPTIVE_ONLY)
         if given:
             raise SettingsError(f"{', '.join(given)}: expected --adaptive; no pattern is trained here without it")
@@ -410,6 +426,7 @@ class Command(BaseCommand):
                         own,
                         pipelines=pipelines,
                         every=self.every,
+                        wear_from=self.wear_from,
                         progress=partial(shown.tell, part=f"{detector.name} at {own.side_of(detector)} px"),
                     )
                     video.compare(cells)

@@ -66,6 +66,7 @@ class Run:
     worn: Worn | None
     placement: Placement
     frames: list[Seen] = field(default_factory=list)
+    waiting: int = 0
 
     def cut(self) -> None:
         """Forget whoever was in the scene before."""
@@ -82,6 +83,7 @@ def score_video(
     *,
     pipelines: Sequence[Pipeline] = (),
     every: int = 1,
+    wear_from: float = 0.0,
     progress: Progress | None = None,
     shown: Callable[[str, str, int, UInt8Array, Detections], None] | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
@@ -91,6 +93,9 @@ def score_video(
     nobody carries no pattern. Without patterns the recording is scored as it is: over all its frames, since in a real
     recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each; whom one
     holds counts as seen, at the threshold's confidence, and `share_held` says in how many frames that alone is why.
+
+    wear_from: seconds into the video from which patterns are worn; frames before it are looked at, so that a defence with a
+    memory can learn who is there, and not scored with a pattern.
 
     Raises: SourceError if the video cannot be read. DataError if it has no frames, nobody is ever found to wear a
     pattern, or as `open_video` does.
@@ -103,8 +108,10 @@ def score_video(
         for pipeline in (Pipeline(), *pipelines)
         for entry in entries
     ]
-    cuts = Cuts()
+    cuts, first_s = Cuts(), None
     for number, (frame, done) in enumerate(_frames(path, every)):
+        first_s = frame.pts_s if first_s is None else first_s
+        worn = frame.pts_s - first_s >= wear_from
         if cuts.step(frame.pixels) == "cut":
             for run in runs:
                 run.cut()
@@ -115,13 +122,14 @@ def score_video(
         if len(people):
             shares.append(share_of_picture([scene]))
         for run in runs:
-            pixels = _dressed(run, scene, clean, number)
+            pixels = _dressed(run, scene, clean, number) if worn else scene.pixels
             answer = (
                 clean
                 if pixels is frame.pixels and run.detector is detector
                 else run.detector.detect(frame.with_pixels(pixels))
             )
-            run.frames.append(_seen(frame, people, answer, settings.conf, worn=len(people) > 0))
+            run.waiting += not worn
+            run.frames.append(_seen(frame, people, answer, settings.conf, worn=worn and len(people) > 0))
             if shown is not None and run.detector is detector:
                 shown(run.entry.condition, run.entry.name or "", number, pixels, answer)
         if progress is not None:
@@ -129,6 +137,9 @@ def score_video(
     if not runs[0].frames:
         raise DataError(f"{path}: expected a video with pictures, got none")
     dressed = any(r.entry.patch is not None for r in runs)
+    if dressed and runs[0].waiting == len(runs[0].frames):
+        lasts = frame.pts_s - (first_s or 0.0)
+        raise DataError(f"{path}: expected a video of more than the {wear_from:g} s of --wear-from, got {lasts:.1f} s")
     if dressed and not any(f.worn for f in runs[0].frames):
         raise DataError(
             f"{path}: {detector.name} finds nobody at .4 in {len(runs[0].frames)} frames to wear the pattern"
@@ -287,10 +298,9 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool, imgsz: int) -> di
 
 def _doubts(run: Run, frames: Sequence[Seen], dressed: bool) -> list[str]:
     out = []
-    if dressed and len(frames) < 0.9 * len(run.frames):
-        out.append(
-            f"only {len(frames)} of {len(run.frames)} frames are scored: in the others the clean detector finds nobody"
-        )
+    worn = len(run.frames) - run.waiting
+    if dressed and len(frames) < 0.9 * worn:
+        out.append(f"only {len(frames)} of {worn} frames are scored: in the others the clean detector finds nobody")
     gaps = [b.frame - a.frame for a, b in pairwise(run.frames)]
     if gaps and max(gaps) > min(gaps):
         out.append(f"frames are missing from the recording: gaps of up to {max(gaps)}")

@@ -27,6 +27,10 @@ from tests.evaluate.conftest import patch_of, scene_of
 SETTINGS = EvaluateSettings(imgsz=320, scale=1.2, at=0.5, resamples=40)
 
 
+def smaller(conf: float) -> EvaluateSettings:
+    return SETTINGS.model_copy(update={"conf": conf, "scale": 0.5})
+
+
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """Sixty frames: a person for the first forty, then nobody."""
@@ -52,6 +56,26 @@ def test_a_worn_pattern_and_its_controls(clip: Path) -> None:
     compare(cells)
     assert any("no effect" in d or "grey square does as well" in d for d in by["patch"]["doubts"])
     assert any("40 of 60 frames" in d for d in by["patch"]["doubts"])
+
+
+def test_a_pattern_worn_from_its_second_on_is_scored_from_there_and_persistence_knows_its_wearer(clip: Path) -> None:
+    cover = patch_of((200, 30, 30), "cover")
+
+    def held(wear_from: float) -> dict[str, float]:
+        cells, _ = score_video(
+            clip, entries([cover], robust=False, seed=0), BlobDetector(min_conf=0.05), smaller(0.9),
+            pipelines=[parse_pipeline("persistence:birth=.95+sure=.9+usual=.5")], wear_from=wear_from,
+        )  # fmt: skip
+        (one,) = (c for c in cells if c["condition"] == "patch" and c["defence"] != "none")
+        assert one["n_frames"] == 60 and one["n_scored"] == 40 - 10 * wear_from
+        # Only ten of the fifty frames in which it could be worn show nobody.
+        assert any("of 60 frames" in d for d in one["doubts"]) is (wear_from == 0)
+        return {"held": one["share_held"]}
+
+    assert held(0)["held"] == 0
+    assert held(2)["held"] > 0.9
+    with pytest.raises(DataError, match=r"more than the 9 s of --wear-from, got 5\.9 s"):
+        score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(), SETTINGS, wear_from=9)
 
 
 def test_a_video_that_was_trained_on_is_doubted(clip: Path) -> None:
