@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -125,6 +125,7 @@ class Demo:
         self._compared = settings.compare
         self._viewpoint = Viewpoint()
         self._rewear = Rewear()
+        self._costs: dict[str, float] = {}
 
     def _first_size(self) -> float | None:
         """Return the width in cm of the first pattern that the settings name."""
@@ -334,6 +335,7 @@ class Demo:
             "recommended": self._recommended(),
             "wear_notice": self._objection(),
             "rewear": self._rewear_state(),
+            "defence_costs": dict(self._costs),
             "claims": list(self._latest.claims) if self._latest is not None else [],
             "busy": dict(self._errands.busy),
         }
@@ -372,6 +374,27 @@ class Demo:
             "controls": self._controls.model_dump(),
             "notices": [f"{n.kind}: {n.text}" for n in self.notices.newest(100)],
         }
+
+    def measure_costs(self, names: Sequence[str]) -> None:
+        """Measure aside what some defences cost on this machine, on the picture shown last; `state` then says it.
+
+        Raises: SettingsError if no picture has been shown yet.
+        """
+        shown, vision = self._latest, self._vision
+        if shown is None or vision is None:
+            raise SettingsError("defence costs: no picture has been shown yet that they could be measured on")
+
+        def work(progress: Progress) -> dict[str, float]:
+            out = {}
+            for name in names:
+                progress(f"measuring {name}")
+                try:
+                    out[name] = round(vision.cost(parse_pipeline(name), shown.clean), 1)
+                except (PhysadvError, TimeoutError) as error:
+                    self.notices.add("error", "costs", f"{name} was not measured: {error}")
+            return out
+
+        self._errands.run("costs", "measuring defences", work)
 
     def _recommended(self) -> dict[str, Any] | None:
         view = self._viewpoint.view
@@ -487,6 +510,9 @@ class Demo:
             self.tally.clear_recent()
         if "detector" in done:
             self.detector_spec, detector = done["detector"]
+            self._costs = {}
+        if "costs" in done:
+            self._costs |= done["costs"]
         self._defend(controls, detector)
         self._wear(controls)
         if controls.compare != self._compared:
@@ -525,6 +551,8 @@ class Demo:
         dressed = self._dressed(frame) and not self._rewear.off(frame.pts_s, cut=cut)
         given, placed, people, bare, stage = vision.look(frame, controls, dressed=dressed)
         guard = vision.guard
+        if guard is not None:
+            self._costs[controls.defend] = round(vision.defence_ms, 1)
         conf = max(controls.conf, vision.detector.min_conf)
         self.notices.alerts(people.alerts)
         sure = reported(people, conf)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from time import perf_counter
 
 import numpy as np
 
+from physadv.defend import Pipeline
 from physadv.errors import DefenceError
 from physadv.live.draw import drawn
 from physadv.live.settings import Controls
@@ -166,6 +167,23 @@ class Vision:
     def ask(self, pixels: UInt8Array) -> Detections:
         """Return what the bare detector finds in a picture (h, w, 3) uint8 RGB of no source's."""
         return self._bare(Frame(pixels, 0, 0, 0.0))
+
+    def cost(self, pipeline: Pipeline, frame: Frame) -> float:
+        """Return the milliseconds that defences take for a picture beyond one pass: the median of three, after a first one.
+
+        Raises: DefenceError if they cannot work with this detector. TimeoutError if they are far too slow.
+        """
+        guard = Guard(pipeline, self.detector)
+        taken = []
+        for number in range(4):
+            # Between two of them the loop has its turn.
+            again = replace(frame, index=number, pts_s=number / 30)
+            if self._worker is None:
+                guard.detect(again)
+            else:
+                self._worker.call(partial(guard.detect, again), self._limit and NO_ANSWER * self._limit)
+            taken.append(guard.cost_ms)
+        return float(np.median(taken[1:]))
 
     def _bare(self, frame: Frame) -> Detections:
         if self._worker is None:

@@ -104,6 +104,11 @@ def router(room: Room) -> APIRouter:
     def controls(changes: dict[str, Any]) -> dict[str, Any]:
         return demo.control(**changes).model_dump()
 
+    @out.post("/defences/measure")
+    def measure() -> dict[str, str]:
+        demo.measure_costs(tuple(PRESETS))
+        return {"measuring": ", ".join(PRESETS)}
+
     @out.post("/rewear")
     def rewear() -> dict[str, Any]:
         return demo.rewear()

@@ -148,3 +148,18 @@ def test_a_switch_starts_the_figures_anew(running: Demo) -> None:
         until(lambda: "detect" not in running.state()["figures"]["stage_ms"])
     finally:
         running.stop()
+
+
+def test_what_defences_cost_is_measured_on_this_machine(running: Demo) -> None:
+    with pytest.raises(SettingsError, match="no picture"):
+        running.measure_costs(["fast"])
+    running.start()
+    try:
+        until(lambda: running.state()["defence_costs"].keys() == {"persistence"})
+        running.measure_costs(["fast", "no-such"])
+        until(lambda: "fast" in running.state()["defence_costs"])
+        assert 0 <= running.state()["defence_costs"]["fast"] < 1000
+        assert any("no-such was not measured" in n.text for n in running.notices.newest())
+        assert running.controls.defend == "persistence"
+    finally:
+        running.stop()
