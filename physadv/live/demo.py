@@ -315,6 +315,8 @@ class Demo:
         return {
             "source": {
                 "spec": self.source_spec,
+                # What "auto" found.
+                "name": self._addresses.without_secrets(feed.source.name) if feed is not None else "",
                 "state": str(source_state),
                 "detail": self._addresses.without_secrets(detail),
             },

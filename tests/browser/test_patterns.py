@@ -9,9 +9,28 @@ pytestmark = pytest.mark.browser
 SAYS = "(text) => document.getElementById('size-out').textContent === text"
 
 
+def test_what_is_recommended_is_one_press_away_and_the_wrong_framing_is_said(stand: Stand) -> None:
+    page = stand.page
+    page.wait_for_selector("#wear-best:not([hidden])")
+    best = stand.demo.state()["recommended"]
+    assert best["name"] in page.text_content("#wear-best") and best["why"] in page.text_content("#wear-best")
+    page.click("#wear-best")
+    until(lambda: (stand.demo.controls.wear, stand.demo.controls.wear_size) == (best["name"], best["width_cm"]), 1)
+    assert page.is_hidden("#wear-best") and page.is_visible("#worn")
+    # The person fills the picture.
+    page.check("#patches input[value='street-v1']", force=True)
+    page.wait_for_selector("#wear-notice:not([hidden])")
+    assert "street-v1 is made for" in page.text_content("#wear-notice")
+    assert page.is_visible("#wear-best")
+    page.keyboard.press("w")
+    until(lambda: stand.demo.controls.wear == "", 1)
+
+
 def test_the_slider_stands_at_the_patterns_own_size(stand: Stand) -> None:
     page = stand.page
     page.check("#patches input[value='chest-v3']", force=True)
+    within_a_second(page, SAYS, "60 cm")
+    page.click("#size-own")
     within_a_second(page, SAYS, "48 cm, own size")
     assert page.input_value("#size") == "48"
     page.focus("#size")
@@ -32,7 +51,7 @@ def test_a_texture_repeats_as_it_was_trained_and_the_next_pattern_has_its_own_si
     assert page.is_disabled("#size") and page.is_disabled("#size-own")
     page.keyboard.press("]")
     page.check("#patches input[value='chest-v3']", force=True)
-    within_a_second(page, SAYS, "48 cm, own size")
+    within_a_second(page, SAYS, "60 cm")
     assert page.is_enabled("#size")
 
 

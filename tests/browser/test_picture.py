@@ -9,7 +9,8 @@ import pytest
 
 from physadv.detect.tiny import BlobDetector
 from physadv.types import Alert, Detections, Frame, UInt8Array
-from tests.browser.stand import Stand, eventually
+from tests.browser.stand import Stand, eventually, open_more
+from tests.live.scene import until
 
 pytestmark = pytest.mark.browser
 
@@ -30,6 +31,7 @@ def test_the_headline_is_about_the_wearer(stand: Stand) -> None:
     assert stand.demo._vision is not None
     stand.demo._vision.detector = Windows()
     page.check("#patches input[value='checkers']", force=True)
+    until(lambda: stand.demo.controls.wear == "checkers")
     stand.demo.control(wear_size=90.0)
     eventually(page, "() => document.getElementById('main-says').textContent === 'hidden'")
     assert page.text_content("#main-best") == "best 0.00"
@@ -37,6 +39,22 @@ def test_the_headline_is_about_the_wearer(stand: Stand) -> None:
     assert "Wearers" in page.text_content("#chart-title")
     page.click("#wear-off")
     eventually(page, "() => document.getElementById('main-says').textContent === '2 people'")
+
+
+def test_a_pattern_that_a_defence_never_saw_off_is_taken_off_and_on_again(stand: Stand) -> None:
+    page = stand.page
+    assert stand.demo._vision is not None
+    stand.demo._vision.detector = Windows()
+    stand.demo.control(wear="checkers", wear_size=90.0)
+    open_more(page)
+    page.check("#defence-persistence", force=True)
+    page.wait_for_selector("#rewear:not([hidden])", timeout=5000)
+    page.click("#rewear")
+    until(lambda: stand.demo.latest is not None and not stand.demo.latest.worn)
+    eventually(page, "() => document.getElementById('rewear').textContent === 'Cancel'")
+    until(lambda: stand.demo.latest is not None and stand.demo.latest.worn == "checkers", 10)
+    eventually(page, "() => document.getElementById('main-says').textContent === 'held'")
+    eventually(page, "() => document.getElementById('bare-says').textContent === 'hidden'")
 
 
 def figures(page: Any) -> list[str]:

@@ -24,12 +24,15 @@ const recordings = viewer ? null : new Recordings();
 const replay = new ReplayBar();
 const world = new SimulatedWorld();
 const MARK_STAYS_MS = 1500;
+const ASIDE_STAYS_MS = 3000;
 // Sources that have a button of their own: what they are called is nothing to type.
 const NAMELESS = /^(sample|auto|browser.*|\d+)$/;
 let state = first;
 let lastNotice = -1;
 // What cannot be known of the frame shown, by a defence.
 let unknown = "";
+// When the line below the image was said last, and when it last came with an offer.
+const said = { at: -Infinity, offered: -Infinity };
 // The address that is open, as the server shows it.
 let address = null;
 // What was worn and switched on in the frame before; null: none was shown yet.
@@ -82,10 +85,17 @@ function remark(cry) {
 /** Show a line below the image: the offer to put the pattern on again, or else what a defence cannot know. */
 function aside() {
   const { offer, running, text } = state.rewear || {};
-  const says = offer || running ? text : unknown || notInIt();
+  const again = Boolean(offer || running);
+  const says = again ? text : unknown || notInIt();
+  const now = performance.now();
+  // What holds for every other frame alone would move all below it up and down, or take the button from under a finger.
+  const stays = changes.now.wear && now - (again ? -Infinity : says ? said.offered : said.at) < ASIDE_STAYS_MS;
+  if (says) said.at = now;
+  if (again) said.offered = now;
+  if (stays) return;
   byId("aside").hidden = !says;
   say(byId("aside-says"), says);
-  byId("rewear").hidden = viewer || !(offer || running);
+  byId("rewear").hidden = viewer || !again;
   say(byId("rewear"), running ? "Cancel" : "Take it off and on again");
 }
 
@@ -213,7 +223,8 @@ function showSource(source) {
   offerCamera(source, live);
   showAddress(source.spec);
   for (const button of byId("sources").children) {
-    const own = button.dataset.spec === source.spec || (button.id === "own-camera" && camera.on);
+    const { spec } = button.dataset;
+    const own = button.id === "own-camera" ? camera.on : [source.spec, source.name, source.name.replace("webcam ", "")].includes(spec);
     button.setAttribute("aria-pressed", String(own));
   }
 }
@@ -228,7 +239,7 @@ function showAddress(spec) {
 /** Offer this device's camera on the image: small in its corner beside the sample, large where no frame comes. */
 function offerCamera(source, live) {
   const may = BrowserCamera.possible && !camera.on && !viewer && !state.replay;
-  byId("camera-here").hidden = !(may && live && source.spec === "sample");
+  byId("camera-here").hidden = !(may && live && source.name === "sample");
   byId("veil-camera").hidden = !(may && !live && (source.spec.startsWith("browser") || source.state === "ended"));
 }
 

@@ -11,6 +11,7 @@ const WORKS = {
 };
 // While the slider moves not every step is worth a message.
 const REST_MS = 60;
+const KEEP_MS = 3000;
 // A finger on [ or ] goes from hand to chest in a few presses.
 const STEP_CM = 2;
 
@@ -21,6 +22,7 @@ export class Patterns {
     this.names = "";
     this.last = { wear: "", wear_size: null };
     this.best = null;
+    this.bestAt = -Infinity;
     const size = byId("size");
     size.addEventListener("input", () => changes.want({ wear_size: Number(size.value) }, REST_MS));
     byId("size-own").addEventListener("click", () => changes.want({ wear_size: null }));
@@ -44,7 +46,10 @@ export class Patterns {
 
   /** Take what the server recommends for the people in view, or null, and what it says against the worn one. */
   advise(best, notice) {
-    this.best = best;
+    const now = performance.now();
+    // After a cut, or when somebody turns round, nothing is recommended for a moment.
+    if (best || now - this.bestAt > KEEP_MS) this.best = best;
+    if (best) this.bestAt = now;
     const note = byId("wear-notice");
     note.hidden = !notice;
     say(note, notice || "");
@@ -90,13 +95,14 @@ export class Patterns {
   show(controls) {
     const { wear, wear_size: chosen } = controls;
     for (const radio of document.querySelectorAll("#patches input")) radio.checked = radio.value === wear;
-    if (wear) this.last = { wear, wear_size: chosen };
+    if (wear) this.last = { wear, wear_size: chosen, follow: controls.follow };
     const worn = this.known.get(wear);
     this.showSize(worn, chosen);
     byId("worn").hidden = byId("sizing").hidden = !wear;
     if (wear) {
       say(byId("worn-name"), wear);
-      say(byId("worn-works"), WORKS[worn?.framing] || "");
+      const recommended = "recommended; another is worn when the camera sees people otherwise";
+      say(byId("worn-works"), controls.follow ? recommended : WORKS[worn?.framing] || "");
       picture(byId("worn-face"), wear);
       byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}`;
     }
@@ -124,7 +130,7 @@ export class Patterns {
     else this.choose(1);
   }
 
-  /** Wear the pattern of that number, from 1, at its own size; 0 takes it off. */
+  /** Wear the pattern of that number, from 1, at the width that it is usually worn at; 0 takes it off. */
   choose(number) {
     const name = number ? [...this.known.keys()][number - 1] : "";
     if (name) this.changes.want({ wear: name, wear_size: null });
