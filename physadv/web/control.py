@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from physadv.capture.webcam import cameras
-from physadv.defend import DEFENCES, PRESETS
+from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect.weights import known_detectors
 from physadv.errors import SettingsError
 from physadv.live.player import SPEEDS
@@ -85,7 +85,8 @@ def router(room: Room) -> APIRouter:
         builtin = [{"spec": "sample", "title": "built-in sample"}]
         return {
             "defences": [_described(name) for name in DEFENCES],
-            "presets": PRESETS,
+            # As the controls give them back.
+            "presets": {name: parse_pipeline(text).text for name, text in PRESETS.items()},
             "cards": [{"defend": name, **CARDS[name]} for name in PRESETS],
             "patches": demo.wardrobe.names(),
             "sources": found + builtin,

@@ -103,6 +103,7 @@ def test_full_screen_has_words_for_the_back_of_a_room(stand: Stand) -> None:
     eventually(page, "() => document.getElementById('aside').getBoundingClientRect().bottom <= innerHeight")
     assert page.evaluate("() => document.getElementById('main').getBoundingClientRect().height > innerHeight / 4")
     eventually(page, "() => document.getElementById('big').innerText.replace(/\\s+/g, ' ').startsWith('checkers')")
+    assert page.get_attribute(".card[data-defend=fast]", "aria-pressed") == "true"
     assert "defence: fast" in page.inner_text("#big") and "fps" in page.inner_text("#big")
     for name in ("big", "main-says"):
         size = f"() => parseFloat(getComputedStyle(document.getElementById('{name}')).fontSize) / innerHeight"
