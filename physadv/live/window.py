@@ -129,8 +129,13 @@ def _press(demo: Demo, key: str) -> None:
         if key == "d":
             demo.control(defend="" if controls.defend else demo.settings.defend or "fast")
         elif key == "w":
-            names = demo.wardrobe.names()
-            demo.control(wear="" if controls.wear or not names else names[0])
+            best = demo.state()["recommended"]
+            if controls.wear:
+                demo.control(wear="")
+            elif best is not None and not demo.wardrobe.first:
+                demo.control(wear=best["name"], wear_size=best["width_cm"], follow=True)
+            else:
+                demo.control(wear=demo.wardrobe.names()[0])
         elif key == "r" and demo.stop_recording() is None:
             demo.start_recording()
         elif key == "s" and demo.latest is not None:

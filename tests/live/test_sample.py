@@ -1,0 +1,41 @@
+"""The built-in sample with what is recommended for each of its scenes: most wearers are hidden, by prints within them."""
+
+import numpy as np
+
+from physadv.capture.sample import SCENE_S, SCENES, SampleSource
+from physadv.detect import load_detector
+from physadv.live.recommend import BEST, Viewpoint
+from physadv.live.wearers import Hiding, judged
+from physadv.patch import load_patch
+from physadv.simulate.wear import Worn
+from physadv.types import Frame
+
+MOMENTS = (1.0, 3.0, 5.0, 7.0)
+
+
+def test_what_is_recommended_hides_most_wearers_in_most_moments() -> None:
+    source, detector = SampleSource(), load_detector(backend="torch", imgsz=640)
+    hidden, names = [], []
+    for number in range(len(SCENES)):
+        viewpoint, most = Viewpoint(), 0
+        for moment in MOMENTS:
+            at = number * SCENE_S + moment
+            frame = Frame(source.picture(round(at * source.fps)), 0, 0, at)
+            clean = detector.detect(frame)
+            viewpoint.see(clean, frame.size, at)
+            assert viewpoint.view is not None
+            best = BEST[viewpoint.view]
+            worn = Worn(load_patch(best.name), size_cm=best.width_cm)
+            pixels = worn.apply(frame.pixels, clean, at_s=at)
+            changed = (pixels != frame.pixels).any(2)
+            for x1, y1, x2, y2 in np.concatenate([np.floor(worn.on[:, :2]), np.ceil(worn.on[:, 2:])], 1).astype(int):
+                changed[y1:y2, x1:x2] = False
+            assert not changed.any(), "beyond its wearer"
+            answer = detector.detect(frame.with_pixels(pixels))
+            states = Hiding.of(judged(worn.on, worn.found, answer, 0.25))
+            assert states.count >= 2 or number < 2
+            most += 2 * states.hidden > states.count
+        hidden.append(most)
+        names.append(best.name)
+    assert names == ["chest-v3", "chest-v4", "street-v1"]
+    assert sum(hidden) > 0.6 * len(SCENES) * len(MOMENTS), hidden
