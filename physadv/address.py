@@ -66,7 +66,17 @@ def doubt(url: str) -> str:
     end, cut = _host_end(url, start), _user_end(url, start)
     if cut > end:
         return f"; if {url[end]!r} stands in the password, {_percent_encode(url[end])}"
-    return ""
+    return "; a % of its own in a password is %25" if _BARE_PERCENT.search(url, start, cut) else ""
+
+
+def split_user(url: str) -> tuple[str, str | None, str]:
+    """Return an address without its user name and password, the name (None without one) and the password, decoded."""
+    start = _start(url)
+    user, at, _ = url[start : _host_end(url, start)].rpartition("@")
+    if not at:
+        return url, None, ""
+    name, _, password = user.partition(":")
+    return url[:start] + url[start + len(user) + 1 :], unquote(name), unquote(password)
 
 
 def _wrong(url: str) -> str | None:
@@ -81,8 +91,6 @@ def _wrong(url: str) -> str | None:
     wrong_host = _wrong_host(host) if host.strip(":0123456789") or _DIALS.match(url) else None
     if cut > end and wrong_host:
         return f"{url[end]!r} stands in the user name or password; {_percent_encode(url[end])}"
-    if _BARE_PERCENT.search(url, start, min(cut, end)):
-        return "% in the user name or password has to be followed by two digits of a code; a % of its own is %25"
     return wrong_host
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from physadv.address import check_address, doubt, masked
+from physadv.address import check_address, doubt, masked, split_user
 from physadv.errors import SourceError
 
 # Secrets are of capital letters and marks, everything else is of small letters: what leaks is seen at once.
@@ -108,7 +108,6 @@ def test_what_holds_no_secret_stays(spec: str) -> None:
         ("rtsp://admin:hunter/22@127.0.0.1:9/x", "/ is %2F"),
         ("rtsp://admin:hunter#22@127.0.0.1:9/x", "# is %23"),
         ("http://admin:hunter?22@cam/x", r"\? is %3F"),
-        ("http://admin:50%off@cam/x", "%25"),
         ("rtsp://cam:port/x", "expected a port of 1 to 65535"),
         ("rtsp://cam:99999/x", "expected a port of 1 to 65535"),
         ("rtsp://cam:²/x", "expected a port of 1 to 65535"),
@@ -152,4 +151,15 @@ def test_an_address_that_may_be_right_is_not_refused(url: str) -> None:
 
 def test_a_doubt_is_said_once_an_address_has_failed() -> None:
     assert "%2F" in doubt("rtsp://admin:12/34@cam/x")
+    assert "%25" in doubt("http://admin:50%off@cam/x")
     assert doubt("rtsp://cam:554/x") == doubt("rtsp://a:b@cam/x") == ""
+
+
+def test_name_and_password_are_taken_out_decoded() -> None:
+    assert split_user("http://admin:p%40ss%3Aw%2Frd%231@127.0.0.1:8765/auth") == (
+        "http://127.0.0.1:8765/auth",
+        "admin",
+        "p@ss:w/rd#1",
+    )
+    assert split_user("http://a:P@ss:w@cam/@x") == ("http://cam/@x", "a", "P@ss:w")
+    assert split_user("http://cam/a@b") == ("http://cam/a@b", None, "")

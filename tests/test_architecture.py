@@ -28,7 +28,7 @@ ONLY_IN = {
     "kornia": {"simulate"},
     "fastapi": {"web"},
     "uvicorn": {"web"},
-    "av": {"capture/stream.py", "live/record.py"},
+    "av": {"capture/stream.py", "capture/film.py", "live/record.py"},
     "fpdf": {"fabricate"},
     "faster_coco_eval": {"evaluate"},
     "rich": {"cli"},

@@ -223,7 +223,7 @@ def record(
     have another size than the profile is for. OSError if the disk is full.
     """
     asked = CaptureSettings() if camera is None else CaptureSettings(width=camera.width, height=camera.height)
-    light = open_source(source, asked)
+    light = open_source(source, asked, say)
     say(f"recording {light.name} for {seconds:g} s: walk about, turn, come near, as the pattern will be worn")
     kept: list[Frame] = []
     try:
@@ -343,7 +343,7 @@ def _untouched(videos: Sequence[Path], left_out: LeftOut) -> list[Path]:
 
 
 def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[Picture]:
-    source = open_source(str(where), CaptureSettings())
+    source = open_source(str(where), CaptureSettings(), say)
     try:
         frames = sampled(source)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from glob import has_magic
@@ -13,67 +12,85 @@ from physadv.arrays import PICTURE_SUFFIXES
 from physadv.capture.browser import BrowserSource
 from physadv.capture.images import ImageSource
 from physadv.capture.pacing import Paced
+from physadv.capture.reading import Say, silent
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import NetworkStream, VideoFile, is_file_url, is_url
-from physadv.capture.webcam import WebcamSource, cameras
+from physadv.capture.webcam import WebcamSource, cameras, is_webcam
 from physadv.errors import SourceError
 from physadv.types import Source
 
 NAMED: dict[str, Callable[[CaptureSettings], Source]] = {"sample": SampleSource, "browser": BrowserSource}
-KINDS = "auto, sample, browser, a webcam's number or /dev/videoN, a video file, a picture, folder or glob, or a URL"
+# A longer name is cut in messages.
+LONGEST = 150
+KINDS = (
+    "auto, sample, browser, a webcam's number, /dev/videoN or another path of it, a video file, a picture, folder or glob, "
+    "or a URL"
+)
 
 
-def open_source(spec: str, settings: CaptureSettings | None = None) -> Source:
+def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = silent) -> Source:
     """Return the source of pictures that `spec` names.
 
     spec: `auto` (the first webcam that answers, else the sample), `sample`, `browser`, a webcam's number or /dev/videoN,
     an rtsp:// or http:// address, or the path of a video, a picture, a folder or a glob of pictures. Files and webcams
     are opened here, so that a mistake shows at once; network cameras at their first `read`, since they may come later.
-    With `settings.realtime` a file or folder becomes a live source.
+    With `settings.realtime` a file or folder becomes a live source. say: is told of what is left out as the source is
+    read, damaged pictures for instance, on the thread that reads.
 
     Raises: SourceError if there is no such thing or it cannot be opened.
     """
     settings = settings or CaptureSettings()
+    if not spec.strip():
+        raise SourceError(f"--source: expected {KINDS}; got an empty text")
     if spec == "auto":
-        return _auto(settings)
+        return _auto(settings, say)
     if spec in NAMED:
         return NAMED[spec](settings)
-    if _is_webcam(spec):
-        webcam = WebcamSource(spec, settings)
+    if is_url(spec) and not is_file_url(spec):
+        return NetworkStream(spec, settings, say)
+    if not is_url(spec) and is_webcam(spec):
+        webcam = WebcamSource(spec, settings, say)
         webcam.open()
         return webcam
-    if is_url(spec) and not is_file_url(spec):
-        return NetworkStream(spec, settings)
-    finite = _finite(spec, settings)
+    try:
+        finite = _finite(spec, settings, say)
+    except (OSError, ValueError, RuntimeError) as error:
+        # A path may be too long, hold a NUL, or lead through a folder that may not be read.
+        raise SourceError(
+            f"--source: {_shown(spec)} is no path: {getattr(error, 'strerror', None) or error}"
+        ) from error
     return Paced(finite) if settings.realtime else finite
 
 
 def is_live(spec: str) -> bool:
     """Return whether `spec` names a camera, whose pictures have no end, rather than files; nothing is opened."""
-    return spec == "auto" or spec in NAMED or _is_webcam(spec) or (is_url(spec) and not is_file_url(spec))
+    if is_url(spec):
+        return not is_file_url(spec)
+    return spec == "auto" or spec in NAMED or is_webcam(spec)
 
 
-def _is_webcam(spec: str) -> bool:
-    return spec.isdecimal() or re.fullmatch(r"/dev/video\d+", spec) is not None
-
-
-def _finite(spec: str, settings: CaptureSettings) -> Source:
+def _finite(spec: str, settings: CaptureSettings, say: Say) -> Source:
     path = Path(spec).expanduser()
     if is_url(spec):
-        return VideoFile(spec, settings)
+        return VideoFile(spec, settings, say)
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES or (has_magic(spec) and not path.exists()):
-        return ImageSource(spec, settings)
+        return ImageSource(spec, settings, say)
     if path.exists():
-        return VideoFile(str(path), settings)
-    raise SourceError(f"--source: expected {KINDS}; there is no {masked(spec)!r}")
+        return VideoFile(str(path), settings, say)
+    raise SourceError(f"--source: expected {KINDS}; there is no {_shown(spec)}")
 
 
-def _auto(settings: CaptureSettings) -> Source:
+def _shown(spec: str) -> str:
+    text = masked(spec)
+    return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
+
+
+def _auto(settings: CaptureSettings, say: Say) -> Source:
     """Return the first webcam that answers, else the sample."""
     # Without a list of devices only the first is tried: opening a camera that is not there can take seconds.
     for camera in cameras() if sys.platform == "linux" else cameras()[:1]:
-        webcam = WebcamSource(str(camera.index), settings)
+        webcam = WebcamSource(str(camera.index), settings, say)
         try:
             webcam.open()
         except SourceError:

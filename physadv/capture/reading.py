@@ -7,8 +7,28 @@ from collections.abc import Callable, Iterator
 from physadv.errors import CameraLost, EndOfStream
 from physadv.types import Frame, Source
 
+Say = Callable[[str], None]
 
-def until_lost(source: Source, say: Callable[[str], None]) -> Iterator[Frame]:
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+class Damaged:
+    """Counts the damaged pictures that a live source leaves out, and tells of the first, the tenth, the hundredth..."""
+
+    def __init__(self, name: str, say: Say) -> None:
+        self._name, self._say = name, say
+        self.count = 0
+
+    def add(self, more: int = 1) -> None:
+        """Count `more` pictures. Not each is told of: a bad radio link damages some every second."""
+        before, self.count = self.count, self.count + more
+        if more and (not before or len(str(self.count)) > len(str(before))):
+            self._say(f"{self._name}: left out {self.count} damaged picture{'s' * (self.count > 1)} so far")
+
+
+def until_lost(source: Source, say: Say) -> Iterator[Frame]:
     """Yield the pictures of a source to its end; one whose camera is lost after a picture ends there, and `say` is told.
 
     Raises: CameraLost if it is lost before its first picture. SourceError as the source does.

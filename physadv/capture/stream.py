@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import itertools
 import re
+import socket
+import stat
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import av.error
-import numpy as np
 
-from physadv.address import masked
+from physadv.address import check_address, doubt, masked, split_user
+from physadv.capture.film import film_of, is_jpeg, pixel_aspect, shown
+from physadv.capture.reading import Damaged, Say, silent
 from physadv.capture.settings import CaptureSettings
-from physadv.errors import CameraLost, EndOfStream, SourceError
+from physadv.capture.web import WebCamera
+from physadv.errors import CameraLost, EndOfStream, PhysadvError, SourceError
 from physadv.types import Frame, UInt8Array
 
 URL = re.compile(r"^(rtsps?|https?|rtmps?|udp|tcp|srt|rtp)://", re.IGNORECASE)
@@ -25,6 +34,16 @@ URL = re.compile(r"^(rtsps?|https?|rtmps?|udp|tcp|srt|rtp)://", re.IGNORECASE)
 _FILE_URL = re.compile(r"^https?://[^?#]+\.(mp4|mov|m4v|mkv|webm|avi)([?#].*)?$", re.IGNORECASE)
 # Muxers invent these formats' timestamps from a fixed rate: the time of arrival tells more.
 _NO_CLOCK = frozenset({"mpjpeg", "mjpeg"})
+# How an RTSP camera may send, in the order in which that is tried: by TCP nothing is lost.
+_RTSP_WAYS = {"tcp": "TCP", "udp": "UDP", "udp_multicast": "UDP multicast"}
+_RTSP_PORT = 554
+# What another way of sending does not mend.
+_NO_OTHER_WAY = (
+    ConnectionRefusedError,
+    av.error.HTTPUnauthorizedError,
+    av.error.HTTPForbiddenError,
+    av.error.HTTPNotFoundError,
+)
 # Containers whose header says how long they are, rather than FFmpeg guessing it from the size.
 _TOLD_LENGTH = frozenset({"matroska", "webm", "mov", "mp4"})
 
@@ -43,14 +62,18 @@ class VideoFile:
     """A video file: every picture in order, `loop` times (0 for ever), with index and presentation time going on.
 
     start_s: the first round begins with the first picture at that time or later, found by the container's index. Pictures
-    that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`.
+    that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`; `say` is told
+    how many at the end of a round.
     """
 
     live = False
 
-    def __init__(self, where: str, settings: CaptureSettings | None = None, *, start_s: float = 0.0) -> None:
+    def __init__(
+        self, where: str, settings: CaptureSettings | None = None, say: Say = silent, *, start_s: float = 0.0
+    ) -> None:
         self.settings = settings or CaptureSettings()
-        self.name = masked(where)
+        self.name = masked(where) if is_url(where) else where
+        self._say = say
         self._where = where
         self._start_s = start_s
         self._rounds = 0
@@ -60,10 +83,13 @@ class VideoFile:
         self._reading = threading.Lock()
         self._closed = False
         self.damaged = 0
-        if not is_url(where):
+        if is_url(where):
+            check_address(where)
+        else:
             _check_file(Path(where))
-        self._container: Any = self._open()
-        self._pictures = self._round()
+        self._container: Any = None
+        self._film: Any = None
+        self._pictures = self._begin()
 
     def read(self) -> Frame:
         """Return the next picture.
@@ -71,16 +97,19 @@ class VideoFile:
         Raises: EndOfStream after the last. SourceError if the file ends early, after the pictures that are there.
         """
         with self._reading:
-            frame = None if self._closed else next(self._pictures, None)
+            frame = None if self._closed else self._next()
             while frame is None:
                 if self._closed or (self.settings.loop and self._rounds >= self.settings.loop):
                     self._release()
                     raise EndOfStream(f"{self.name}: that was the last of {self._index} pictures")
                 self._release()
-                self._container = self._open()
-                self._pictures = self._round()
-                frame = next(self._pictures, None)
+                self._pictures = self._begin()
+                frame = self._next()
             return frame
+
+    def _next(self) -> Frame | None:
+        with _named(self.name, "damaged"):
+            return next(self._pictures, None)
 
     def close(self) -> None:
         """Give the file back, at the latest at the next `read`. Safe to call twice and from another thread."""
@@ -95,21 +124,30 @@ class VideoFile:
             self._container.close()
             self._container = None
 
+    def _begin(self) -> Generator[Frame, None, None]:
+        """Return the pictures of a round of the file, which is opened."""
+        with _named(self.name, "cannot be opened as a video", self._cause):
+            self._container = self._open()
+            self._film = film_of(self._container, self.name, None if is_url(self._where) else self._open)
+        return self._round()
+
     def _open(self) -> Any:
-        try:
-            return _open(self._where, self.name, self.settings, {})
-        except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{self.name}: cannot be opened as a video: {_reason(error)}") from error
+        return _open(self._where, self.settings, {})
+
+    def _cause(self) -> str:
+        """Return why a file on a web server cannot be played where FFmpeg names a symptom alone, else ""."""
+        return unreachable_index(self._where, self.settings) if is_url(self._where) else ""
 
     @property
     def promised_s(self) -> float:
         """Return how long the file says that it lasts, in seconds, or 0 if it says nothing."""
-        return _promised_s(self._container, self._container.streams.video[0])
+        return _promised_s(self._container, self._film)
 
     def _round(self) -> Generator[Frame, None, None]:
         """Yield the pictures of one round."""
-        stream = self._container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream, damaged_before = self._film, self.damaged
+        # Threads tell late of a damaged picture: the gap would be at another place. Of JPEG each picture can be judged.
+        stream.thread_type = "SLICE" if is_jpeg(stream) else "AUTO"
         start_s, first_s, last_s, given = self._offset_s, None, 0.0, 0
         pictures = self._decoded(stream)
         if self._start_s > 0 and not self._rounds:
@@ -130,6 +168,8 @@ class VideoFile:
         if not given:
             raise SourceError(f"{self.name}: not one picture could be decoded; the file is damaged or empty")
         self._rounds += 1
+        if left_out := self.damaged - damaged_before:
+            self._say(f"{self.name}: left out {left_out} of {given + left_out} pictures, which are damaged")
         self._offset_s = last_s + self._interval_s
         length_s = self._offset_s - start_s
         promised_s = _promised_s(self._container, stream)
@@ -155,12 +195,11 @@ class VideoFile:
     def _decoded(self, stream: Any) -> Iterator[tuple[UInt8Array | None, float]]:
         """Yield pixels, or None for a damaged picture, and seconds."""
         at = 0.0
+        aspect = _aspect_of(stream, self.name, self._say)
         packets = self._container.demux(stream)
         while True:
-            try:
+            with _named(self.name, "damaged", self._cause):
                 packet = next(packets, None)
-            except av.error.FFmpegError as error:
-                raise SourceError(f"{self.name}: damaged: {_reason(error)}") from error
             if packet is None:
                 return
             try:
@@ -169,66 +208,92 @@ class VideoFile:
                 self.damaged += 1
                 yield None, at
                 continue
+            if packet.size and not frames and is_jpeg(stream):
+                self.damaged += 1
+                yield None, at
             for frame in frames:
                 at = at + self._interval_s if frame.time is None else frame.time
                 if frame.is_corrupt or packet.is_corrupt:
                     self.damaged += 1
                     yield None, at
                 else:
-                    yield upright(frame), at
+                    yield shown(frame, aspect), at
 
 
 class NetworkStream:
     """A camera on the network (RTSP, HTTP): opened at the first `read` and again after a loss, with limits on both.
 
-    pts_s runs in the stream's own clock, joined over reconnects by the time of arrival; formats without a clock (MJPEG)
-    get the time of arrival.
+    pts_s runs in the stream's own clock, joined over reconnects by the time of arrival; formats without a clock (MJPEG,
+    snapshots) get the time of arrival. Damaged pictures are left out, which leaves a gap in the index, and counted in
+    `damaged`. How an RTSP camera sends, by TCP or UDP, is found out.
     """
 
     live = True
 
-    def __init__(self, url: str, settings: CaptureSettings | None = None) -> None:
+    def __init__(self, url: str, settings: CaptureSettings | None = None, say: Say = silent) -> None:
         self.settings = settings or CaptureSettings()
         self.name = masked(url)
+        check_address(url)
+        self._say = say
         self._url = url
         self._index = 0
-        self._container: Any = None
-        self._pictures: Iterator[tuple[UInt8Array, int, float | None]] = iter(())
+        self.damaged = Damaged(self.name, say)
+        self._web = WebCamera(url, self.settings) if re.match("https?:", url, re.IGNORECASE) else None
+        self._ways = Ways(url)
+        self._held: Any = None
+        self._pictures: Iterator[tuple[UInt8Array | None, int, float | None]] | None = None
+        self._given = 0
         self._clock = StreamClock()
         self._reading = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
 
     def read(self) -> Frame:
         """Return the next picture.
 
-        Raises: CameraLost when the stream cannot be opened, ends, or gives nothing within the limit. EndOfStream after
-        `close`.
+        Raises: CameraLost when the stream cannot be opened, ends, or gives nothing within the limit. SourceError if it
+        refuses the name and password of its address. EndOfStream after `close`.
         """
         with self._reading:
-            if self._closed:
-                self._release()
-                raise EndOfStream(f"{self.name} was closed")
-            opening = self._container is None
-            try:
-                if opening:
-                    self._connect()
-                    opening = False
-                pixels, arrived, stream_s = next(self._pictures)
-            except StopIteration:
-                self._release()
-                raise CameraLost(f"{self.name}: the server ended the stream") from None
-            except (av.error.FFmpegError, OSError) as error:
-                self._release()
-                raise CameraLost(f"{self.name}: {self._why(error, opening=opening)}") from error
-            index, self._index = self._index, self._index + 1
-            return Frame(pixels, index, arrived, self._clock.seconds(arrived, stream_s))
+            while not self._closed.is_set():
+                opening = self._pictures is None
+                try:
+                    if self._pictures is None:
+                        self._pictures = self._connect()
+                        opening = False
+                    pixels, arrived, stream_s = next(self._pictures)
+                except Exception as error:
+                    self._release()
+                    if self._closed.is_set():
+                        break
+                    raise self._lost(error, opening=opening) from error
+                index, self._index = self._index, self._index + 1
+                if pixels is not None:
+                    self._given += 1
+                    self._ways.proven()
+                    return Frame(pixels, index, arrived, self._clock.seconds(arrived, stream_s))
+                self.damaged.add()
+            self._release()
+            raise EndOfStream(f"{self.name} was closed")
 
     def close(self) -> None:
         """Give the socket back, at the latest at the next `read`. Safe to call twice and from another thread."""
-        self._closed = True
+        self._closed.set()
         if self._reading.acquire(blocking=False):
             self._release()
             self._reading.release()
+
+    def _lost(self, error: Exception, *, opening: bool) -> SourceError:
+        """Return what went wrong as an error that tells the address, the reason and what was tried."""
+        why = "the server ended the stream" if isinstance(error, StopIteration) else self._why(error, opening=opening)
+        if not self._given:
+            if self._web is not None and isinstance(error, av.error.FFmpegError):
+                why = unreachable_index(self._url, self.settings) or why
+            if not opening:
+                self._ways.failed()
+            why += self._ways.tried() + doubt(self._url)
+        # A camera that has given pictures may take the same name and password again later.
+        fatal = isinstance(error, SourceError) and not isinstance(error, CameraLost) and not self._given
+        return (SourceError if fatal else CameraLost)(f"{self.name}: {why}")
 
     def _why(self, error: Exception, *, opening: bool) -> str:
         """Return why the stream was lost; a limit that was passed is told with the flag that sets it."""
@@ -236,28 +301,31 @@ class NetworkStream:
             return _reason(error)
         if opening:
             return f"no answer for {self.settings.open_timeout:g} s (--open-timeout)"
-        return f"no picture for {self.settings.read_timeout:g} s (--read-timeout)"
+        return f"no whole picture for {self.settings.read_timeout:g} s (--read-timeout)"
 
-    def _connect(self) -> None:
+    def _connect(self) -> Iterator[tuple[UInt8Array | None, int, float | None]]:
+        self._clock.reconnected()
+        answer = self._web.ask() if self._web is not None else None
+        if self._web is not None and answer is not None:
+            self._held = answer
+            return ((pixels, arrived, None) for pixels, arrived in self._web.pictures(answer, self._closed))
         options = {
             "fflags": "nobuffer",
             "flags": "low_delay",
-            "rtsp_transport": "tcp",
             "analyzeduration": "500000",
             # Guessing the rate would read a second of pictures before giving the first.
             "fpsprobesize": "0",
         }
-        self._container = _open(self._url, self.name, self.settings, options)
-        self._clock.reconnected()
-        self._pictures = self._decoded()
+        self._held = self._ways.open(lambda way: _open(self._url, self.settings, {**options, **way}))
+        return self._decoded()
 
-    def _decoded(self) -> Iterator[tuple[UInt8Array, int, float | None]]:
-        """Yield pixels, monotonic time of arrival and seconds of the stream's own clock."""
-        stream = self._container.streams.video[0]
+    def _decoded(self) -> Iterator[tuple[UInt8Array | None, int, float | None]]:
+        """Yield pixels, None for a damaged picture, monotonic time of arrival and seconds of the stream's own clock."""
+        stream = film_of(self._held, self.name)
         # Decoding several frames at once would hold each back by as many.
         stream.thread_type = "SLICE"
-        clocked = not _NO_CLOCK & set(self._container.format.name.split(","))
-        for packet in self._container.demux(stream):
+        clocked = not _NO_CLOCK & set(self._held.format.name.split(","))
+        for packet in self._held.demux(stream):
             # An empty packet asks the decoder for what it holds back: light from before the end, of no use any more.
             if not packet.size:
                 return
@@ -265,19 +333,81 @@ class NetworkStream:
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
-                self._index += 1
+                yield None, arrived, None
                 continue
             for frame in frames:
                 if frame.is_corrupt or packet.is_corrupt:
-                    self._index += 1
+                    yield None, arrived, None
                 else:
-                    yield upright(frame), arrived, frame.time if clocked else None
+                    # Some tell it with the first key frame only.
+                    aspect = _aspect_of(stream, self.name, self._say)
+                    yield shown(frame, aspect), arrived, frame.time if clocked else None
 
     def _release(self) -> None:
-        if self._container is not None:
-            self._container.close()
-            self._container = None
-            self._pictures = iter(())
+        self._pictures = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+
+class Ways:
+    """How a stream is sent: RTSP cameras know TCP, UDP or both, and some say nothing when asked for the other.
+
+    The way that has given pictures is kept. Of those that have not, the next one is tried at once where the last was
+    refused, and at the next opening where its time ran out.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        rtsp = re.match("rtsp:", url, re.IGNORECASE) is not None
+        self._names = deque(_RTSP_WAYS if rtsp else {"": ""})
+        self._tried: list[str] = []
+        self._proven = False
+
+    def open(self, attempt: Callable[[dict[str, str]], Any]) -> Any:
+        """Return what `attempt` opens with the options of a way.
+
+        Raises: what it raises for the last way that it makes sense to try. CameraLost if the camera is not there.
+        """
+        for _ in self._names.copy():
+            try:
+                return attempt({"rtsp_transport": self._names[0]} if self._names[0] else {})
+            except (av.error.FFmpegError, OSError) as error:
+                lost = error
+                if self._proven or len(self._names) == 1 or isinstance(error, _NO_OTHER_WAY):
+                    break
+                _check_reachable(self._url)
+                self.failed()
+                if _timed_out(error):
+                    break
+        raise lost
+
+    def failed(self) -> None:
+        """Try the next way the next time, unless this one has given pictures."""
+        if not self._proven:
+            self._tried = list(dict.fromkeys([*self._tried, self._names[0]]))
+            self._names.rotate(-1)
+
+    def proven(self) -> None:
+        """Stay with the way that is in use."""
+        self._proven = True
+
+    def tried(self) -> str:
+        """Return which ways were tried in vain, as a text to follow a reason; "" where there was no choice."""
+        names = [_RTSP_WAYS[way] for way in self._tried if way]
+        return f" (tried {', '.join(names)})" if names else ""
+
+
+def _check_reachable(url: str) -> None:
+    """Do nothing if the machine of an RTSP address answers: another way of sending may work then.
+
+    Raises: CameraLost with the system's reason, of which FFmpeg says less.
+    """
+    parts = urlsplit(split_user(url)[0])
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or _RTSP_PORT), timeout=1).close()
+    except (OSError, ValueError) as error:
+        raise CameraLost(_reason(error)) from error
 
 
 class StreamClock:
@@ -308,33 +438,65 @@ class StreamClock:
         return self._last_s
 
 
-def upright(frame: av.VideoFrame) -> UInt8Array:
-    """Return a decoded picture as (h, w, 3) uint8 RGB, turned as its rotation tag says (phones write one)."""
-    pixels = cast(UInt8Array, frame.to_ndarray(format="rgb24"))
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+def unreachable_index(url: str, settings: CaptureSettings) -> str:
+    """Return why a film on a web server cannot be played if that is its index, which the server does not let be read."""
+    try:
+        behind = WebCamera(url, settings).index_out_of_reach()
+    except (OSError, SourceError, http.client.HTTPException, ValueError):
+        return ""
+    if not behind:
+        return ""
+    return (
+        "its index lies at its end, and this server cannot seek (it gives no ranges): download the file and play it "
+        "from disk, or write it anew with the index first (ffmpeg -i IN.mp4 -c copy -movflags +faststart OUT.mp4)"
+    )
 
 
-def _open(where: str, name: str, settings: CaptureSettings, options: dict[str, str]) -> Any:
-    """Return an open container with a video stream.
+@contextmanager
+def _named(name: str, what: str, cause: Callable[[], str] = str) -> Iterator[None]:
+    """Turn every error of PyAV, which are of many kinds, into one of ours; those of ours pass.
 
-    Raises: SourceError if it has no pictures; PyAV's errors if it cannot be opened in time.
+    Raises: SourceError with the name and what `cause` returns, or what cannot be done and the error's own reason.
+    """
+    try:
+        yield
+    except PhysadvError:
+        raise
+    except Exception as error:
+        raise SourceError(f"{name}: {cause() or f'{what}: {_reason(error)}'}") from error
+
+
+def _aspect_of(stream: Any, name: str, say: Say) -> Fraction:
+    try:
+        return pixel_aspect(stream)
+    except ValueError as error:
+        say(f"{name}: {error} are taken as square ones: the file's header is damaged")
+        return Fraction(1)
+
+
+def _open(where: str, settings: CaptureSettings, options: dict[str, str]) -> Any:
+    """Return an open container.
+
+    Raises: PyAV's errors if it cannot be opened in time.
     """
     timeout = (settings.open_timeout, settings.read_timeout) if is_url(where) else None
-    container = av.open(where, timeout=timeout, options=options)
-    if not container.streams.video:
-        container.close()
-        raise SourceError(f"{name}: has no pictures in it (sound only)")
-    return container
+    # Tags in other alphabets' encodings are no reason to refuse a film.
+    return av.open(where, timeout=timeout, options=options, metadata_errors="replace")
 
 
 def _check_file(path: Path) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-    if size == 0:
+    with _named(str(path), "cannot be read"):
+        found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"{path}: expected a video file or a camera, got {kind_of(found.st_mode)}")
+    if found.st_size == 0:
         raise SourceError(f"{path}: the file is empty (0 bytes); expected a video")
+
+
+def kind_of(mode: int) -> str:
+    """Return what a file is that is no plain one, as a text for a message."""
+    kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISBLK: "a disk", stat.S_ISDIR: "a folder"}
+    return next((text for check, text in kinds.items() if check(mode)), "a device that is no camera")
 
 
 def _promised_s(container: Any, stream: Any) -> float:
@@ -354,13 +516,15 @@ def _promised_s(container: Any, stream: Any) -> float:
 
 
 def _timed_out(error: Exception) -> bool:
-    return isinstance(error, av.error.ExitError | av.error.TimeoutError)
+    return isinstance(error, av.error.ExitError | TimeoutError)
 
 
 def _reason(error: Exception) -> str:
-    """Return PyAV's error without its number and file name."""
+    """Return an error of PyAV or the system without its number and file name."""
     if _timed_out(error):
         return "no answer in time"
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return "the connection broke off"
-    return str(getattr(error, "strerror", None) or error)
+    if isinstance(error, OSError | ValueError | PhysadvError | av.error.FFmpegError):
+        return str(getattr(error, "strerror", None) or error)
+    return f"{type(error).__name__}: {error}"

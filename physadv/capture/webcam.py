@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
+from physadv.capture.reading import Damaged, Say, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, EndOfStream, SourceError
-from physadv.types import Frame
+from physadv.types import Frame, UInt8Array
 
 # Pictures after which automatic exposure and white balance have settled, about one second.
 SETTLE_PICTURES = 30
+# As many damaged pictures in a row as a camera may give before it counts as lost.
+DAMAGED = 5
+# A camera that took longer than this for nothing is silent.
+SILENT_S = 1.0
+# The kernel's number of video devices; others are not opened to see whether they are cameras.
+_V4L_MAJOR = 81
 _VIDIOC_QUERYCAP = 0x80685600
 _CAPTURES = 0x1
 
@@ -50,6 +58,31 @@ def cameras() -> list[Camera]:
     return sorted(found, key=lambda c: c.index)
 
 
+def is_webcam(spec: str) -> bool:
+    """Return whether `spec` is a webcam's number, or a path that is, leads to or led to a device; nothing is opened.
+
+    Names such as /dev/v4l/by-id/... are links that stay when a camera gets another number, and go with it.
+    """
+    if spec.isdecimal():
+        return True
+    node = _node_of(spec)
+    try:
+        return stat.S_ISCHR(node.stat().st_mode)
+    except (OSError, ValueError):
+        return re.fullmatch(r"/dev/(video\d+|v4l/.+)", str(node)) is not None
+
+
+def _node_of(spec: str) -> Path:
+    """Return the device that a webcam's number or path leads to at this moment; it need not be there."""
+    if spec.isdecimal():
+        return Path(f"/dev/video{spec}")
+    try:
+        return Path(os.path.realpath(Path(spec).expanduser()))
+    except (OSError, ValueError, RuntimeError):
+        # A NUL in it, a loop of links, or the home of nobody.
+        return Path(spec)
+
+
 def _capture_name(node: Path) -> str | None:
     """Return the driver's name of a V4L2 node that captures video, or None (a metadata node, or not accessible)."""
     from fcntl import ioctl
@@ -67,17 +100,28 @@ def _capture_name(node: Path) -> str | None:
     return buffer[16:48].split(b"\0")[0].decode(errors="replace") if device_caps & _CAPTURES else None
 
 
+def _may_be_camera(node: Path) -> bool:
+    return re.fullmatch(r"/dev/video\d+", str(node)) is not None or os.major(node.stat().st_rdev) == _V4L_MAJOR
+
+
+def _for_opencv(node: Path) -> int | str:
+    """Return the number by which OpenCV knows a device, or its path."""
+    numbered = re.fullmatch(r"/dev/video(\d+)", str(node))
+    return int(numbered[1]) if numbered else str(node)
+
+
 class WebcamSource:
-    """A webcam. Opens at the first `read` and again after a loss; asks for size, rate and MJPG as the settings say."""
+    """A webcam, by number or path. Opens at the first `read` and again after a loss; asks for what the settings say."""
 
     live = True
 
-    def __init__(self, spec: str, settings: CaptureSettings | None = None) -> None:
+    def __init__(self, spec: str, settings: CaptureSettings | None = None, say: Say = silent) -> None:
         self.settings = settings or CaptureSettings()
         self.name = f"webcam {spec}"
         self._spec = spec
         self._capture: Any = None
         self._index = 0
+        self.damaged = Damaged(self.name, say)
         self._first_ns: int | None = None
         self._closed = False
         self._reading = threading.Lock()
@@ -91,14 +135,18 @@ class WebcamSource:
         if self._capture is not None:
             return
         quieten_opencv()
-        node = self._spec if not self._spec.isdecimal() else f"/dev/video{self._spec}"
-        if sys.platform == "linux" and not Path(node).exists():
+        # A link may lead elsewhere after a camera was pulled out and put in again.
+        node = _node_of(self._spec)
+        if sys.platform == "linux" and not node.exists():
             raise CameraLost(f"{self.name}: there is no {node}")
-        number = int(re.sub(r"\D", "", self._spec))
-        capture = cv2.VideoCapture(number, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
+        if sys.platform == "linux" and not _may_be_camera(node):
+            raise SourceError(f"{self.name}: {node} is a device, but no camera")
+        capture = cv2.VideoCapture(_for_opencv(node), cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
         try:
             if not capture.isOpened():
-                raise CameraLost(f"{self.name}: cannot be opened (in use by another program, or no permission)")
+                raise CameraLost(
+                    f"{self.name}: {node} cannot be opened (in use by another program, no permission, or no driver)"
+                )
             self._ask(capture)
             if not capture.grab():
                 raise CameraLost(f"{self.name}: opens but gives no picture")
@@ -118,16 +166,35 @@ class WebcamSource:
                 self._release()
                 raise EndOfStream(f"{self.name} was closed")
             self.open()
-            ok, picture = self._capture.read()
+            picture = self._picture()
             captured_ns = self._light_arrived(time.monotonic_ns())
-            if not ok or picture is None or picture.ndim != 3:
-                self._release()
-                raise CameraLost(f"{self.name}: gives no picture any more")
         if self._first_ns is None:
             self._first_ns = captured_ns
         index, self._index = self._index, self._index + 1
         pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
         return Frame(pixels, index, captured_ns, (captured_ns - self._first_ns) / 1e9)
+
+    def _picture(self) -> UInt8Array:
+        """Return the device's next whole picture (h, w, 3), BGR; damaged ones leave a gap in the index.
+
+        Raises: CameraLost when it gives none, or as many damaged ones in a row as `DAMAGED`.
+        """
+        why = ""
+        for missed in range(DAMAGED):
+            began = time.monotonic()
+            try:
+                ok, picture = self._capture.read()
+            except cv2.error as error:
+                ok, picture, why = False, None, f" ({error.err})"
+            if ok and picture is not None and picture.ndim == 3:
+                self.damaged.add(missed)
+                self._index += missed
+                return cast(UInt8Array, picture)
+            # OpenCV says the same of a picture that it cannot decode, at once, and of none at all, after its limit.
+            if time.monotonic() - began > SILENT_S:
+                break
+        self._release()
+        raise CameraLost(f"{self.name}: gives no picture any more{why}")
 
     def close(self) -> None:
         """Give the device back, at the latest at the next `read`. Safe to call twice and from another thread."""

@@ -175,6 +175,8 @@ def _parse_error(text: str, command: type[Command]) -> str:
         missing = text.removeprefix("the following arguments are required: ")
         words = {n.upper(): metavar(n, info) for n, info in command.model_fields.items() if is_positional(info)}
         return f"expected {words[missing]}, got none; --help shows what is taken" if missing in words else text
+    if not rest.strip():
+        return "got an empty word that belongs to no flag; --help shows what is taken"
     flag = rest.split()[0].partition("=")[0]
     flags = [flag_name(n, info) for n, info in command.model_fields.items() if not is_positional(info)]
     return f"{text}{did_you_mean(flag, flags) or '; --help shows what is taken'}"

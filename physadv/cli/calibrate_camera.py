@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -117,7 +118,7 @@ class Command(BaseCommand):
             raise SettingsError(f"--name: {error}") from error
         check_writable("--out", self._path(), overwrite=self.overwrite)
         check_writable("--preview", self.preview, overwrite=self.overwrite)
-        source = open_source(self.source, self._capture())
+        source = open_source(self.source, self._capture(), partial(console.print, markup=False))
         try:
             if not source.live:
                 return self._from_files(source, board, console)

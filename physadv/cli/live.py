@@ -137,7 +137,7 @@ def _outcome(demo: Demo) -> int:
     if demo.error is not None:
         raise demo.error
     for notice in demo.notices.newest(100):
-        if notice.level == "error":
+        if notice.level == "error" or notice.kind == "source":
             _say(f"{notice.kind}: {notice.text}")
     if demo.tally.frames == 0 and demo.settings.seconds is not None:
         detail = demo.state()["source"]["detail"]

@@ -16,6 +16,7 @@ import numpy as np
 from physadv.address import masked
 from physadv.capture import is_live, open_source
 from physadv.capture.cuts import Cuts
+from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import VideoFile
 from physadv.defend import Pipeline, forget
@@ -84,6 +85,7 @@ def score_video(
     pipelines: Sequence[Pipeline] = (),
     every: int = 1,
     wear_from: float = 0.0,
+    say: Say = silent,
     progress: Progress | None = None,
     shown: Callable[[str, str, int, UInt8Array, Detections], None] | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
@@ -92,7 +94,8 @@ def score_video(
     People are placed by the undefended detector on the clean frame, at confidence .4 or more; a frame in which it finds
     nobody carries no pattern. Without patterns the recording is scored as it is: over all its frames, since in a real
     recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each; whom one
-    holds counts as seen, at the threshold's confidence, and `share_held` says in how many frames that alone is why.
+    holds counts as seen, at the threshold's confidence, and `share_held` says in how many frames that alone is why. say:
+    is told of damaged frames that are left out.
 
     wear_from: seconds into the video from which patterns are worn; frames before it are looked at, so that a defence with a
     memory can learn who is there, and not scored with a pattern.
@@ -109,7 +112,7 @@ def score_video(
         for entry in entries
     ]
     cuts, first_s = Cuts(), None
-    for number, (frame, done) in enumerate(_frames(path, every)):
+    for number, (frame, done) in enumerate(_frames(path, every, say)):
         first_s = frame.pts_s if first_s is None else first_s
         worn = frame.pts_s - first_s >= wear_from
         if cuts.step(frame.pixels) == "cut":
@@ -167,7 +170,7 @@ def alarms_per_1000(
     forget(guarded)
     said: list[tuple[str, ...]] = []
     cuts = Cuts()
-    for frame, done in _frames(path, 1):
+    for frame, done in _frames(path, 1, silent):
         if progress is not None:
             # A longer video is looked at up to that frame only.
             progress(max(done or 0.0, len(said) / at_most), f"frame {frame.index}")
@@ -194,8 +197,10 @@ def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     }
 
 
-def open_video(path: Path) -> Source:
+def open_video(path: Path, say: Say = silent) -> Source:
     """Return the pictures to score of a video or of any file of a recording, from the first; the caller closes them.
+
+    say: is told of damaged frames that are left out.
 
     Raises: DataError for a camera, or as `recording_of` does. SourceError if it cannot be opened.
     """
@@ -206,12 +211,12 @@ def open_video(path: Path) -> Source:
             f"{masked(spec)}: expected a video file, got a camera, which has no end; record it first with physadv live "
             "--record session.mp4 --record-clean"
         )
-    return open_source(str(recording_of(path)), CaptureSettings())
+    return open_source(str(recording_of(path)), CaptureSettings(), say)
 
 
-def _frames(path: Path, every: int) -> Iterator[tuple[Frame, float | None]]:
+def _frames(path: Path, every: int, say: Say) -> Iterator[tuple[Frame, float | None]]:
     """Yield every n-th frame, and the share of the video that is over then, None where its length is not known."""
-    with closing(open_video(path)) as source:
+    with closing(open_video(path, say)) as source:
         length = source.promised_s if isinstance(source, VideoFile) else 0.0
         while True:
             try:

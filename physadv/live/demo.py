@@ -142,7 +142,7 @@ class Demo:
         """
         source, detector = self._given
         if source is None:
-            source = open_source(self.settings.source, self.settings.capture())
+            source = open_source(self.settings.source, self.settings.capture(), self._left_out)
             self._addresses.opened(self.settings.source)
         try:
             if detector is None:
@@ -234,12 +234,16 @@ class Demo:
         self._errands.run("source", f"opening {shown}", lambda _: (shown, self._first_seen(whole)))
         return shown
 
+    def _left_out(self, text: str) -> None:
+        """Tell the viewer of pictures that the source leaves out."""
+        self.notices.add("info", "source", text)
+
     def _first_seen(self, spec: str) -> Feed:
         """Return an open feed that has given its first picture.
 
         Raises: SourceError if none came: whoever mistyped an address keeps the picture that there was.
         """
-        feed = open_feed(spec, self.settings.capture())
+        feed = open_feed(spec, self.settings.capture(), self._left_out)
         if isinstance(feed.source, BrowserSource):
             # Pictures come once a visitor has allowed it.
             return feed
@@ -698,7 +702,7 @@ def _check_answers(feed: Feed) -> None:
     Raises: SourceError for a live source that was opened `FIRST_TRIES` times and gave none.
     """
     if isinstance(feed, Latest) and not feed.frames and feed.failures >= FIRST_TRIES:
-        reason = feed.detail.split(";")[0]
+        reason = feed.detail.rpartition("; ")[0]
         raise SourceError(f"--source {reason}; no picture in {feed.failures} tries; check the address and the camera")
 
 

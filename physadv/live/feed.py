@@ -6,6 +6,7 @@ import threading
 
 from physadv.capture import open_source
 from physadv.capture.latest import Latest, SourceState
+from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import EndOfStream, PhysadvError, SourceError
 from physadv.types import Frame, Source
@@ -85,12 +86,12 @@ class InOrder:
 Feed = Latest | InOrder
 
 
-def open_feed(spec: str, settings: CaptureSettings) -> Feed:
-    """Return the opened source `spec`, behind a newest-wins slot if it is live.
+def open_feed(spec: str, settings: CaptureSettings, say: Say = silent) -> Feed:
+    """Return the opened source `spec`, behind a newest-wins slot if it is live; `say` is told of what it leaves out.
 
     Raises: SourceError if there is no such source or it cannot be read.
     """
-    return feed_of(open_source(spec, settings))
+    return feed_of(open_source(spec, settings, say))
 
 
 def feed_of(source: Source) -> Feed:

@@ -1,5 +1,7 @@
 """The sample, the visitor's browser, and webcams behind a stand-in for OpenCV's capture."""
 
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from physadv.capture import open_source
+from physadv.capture import is_live, open_source
 from physadv.capture.browser import BrowserSource
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
@@ -170,6 +172,54 @@ def test_a_refused_lock_is_an_error_not_a_shrug(fake: type[FakeCapture], monkeyp
     with pytest.raises(SourceError, match="refuses automatic exposure off"):
         WebcamSource("0", CaptureSettings(exposure=100)).open()
     assert opened[0].released
+
+
+def test_a_link_is_taken_for_the_camera_that_it_leads_to(
+    fake: type[FakeCapture], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lasting = tmp_path / "by-id"
+    lasting.symlink_to("/dev/video7")
+    monkeypatch.setattr("physadv.capture.webcam.stat.S_ISCHR", lambda mode: False)
+    assert is_live(str(lasting)), "also while it is pulled out"
+    source = open_source(str(lasting))
+    assert opened[0].number == 7
+    for _ in range(5):
+        source.read()
+    # It is pulled out, and comes back as another number.
+    lasting.unlink()
+    lasting.symlink_to("/dev/video2")
+    with pytest.raises(CameraLost):
+        source.read()
+    source.read()
+    assert opened[1].number == 2
+
+
+def test_a_damaged_picture_is_no_loss(fake: type[FakeCapture], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, turns = FakeCapture.read, iter([True, False, False, True])
+    monkeypatch.setattr(FakeCapture, "read", lambda self: plain(self) if next(turns, True) else (False, None))
+    said: list[str] = []
+    source = open_source("0", say=said.append)
+    assert [source.read().index for _ in range(3)] == [0, 3, 4]
+    assert len(opened) == 1
+    assert "left out 2 damaged pictures" in said[0]
+
+
+def test_devices_are_cameras_or_refused_and_never_videos(tmp_path: Path) -> None:
+    (tmp_path / "cam").symlink_to(os.devnull)
+    assert is_live(str(tmp_path / "cam")) and is_live(os.devnull) and is_live("/dev/v4l/by-id/usb-Some_Camera")
+    with pytest.raises(SourceError, match="a device, but no camera"):
+        open_source(str(tmp_path / "cam"))
+    with pytest.raises(CameraLost, match="there is no"):
+        open_source("/dev/v4l/by-id/usb-Some_Camera")
+    (tmp_path / "video0").write_bytes(b"")
+    assert not is_live(str(tmp_path / "video0")) and not is_live("rtsp.mp4")
+    try:
+        os.mknod(tmp_path / "node", stat.S_IFCHR | 0o600, os.makedev(81, 250))
+    except OSError:
+        pytest.skip("a device can be made by root alone")
+    (tmp_path / "link").symlink_to(tmp_path / "node")
+    with pytest.raises(CameraLost, match="node cannot be opened"):
+        open_source(str(tmp_path / "link"))
 
 
 def test_auto_takes_the_first_webcam_that_answers(fake: type[FakeCapture], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Video files, folders of pictures and pacing."""
 
 import itertools
+import os
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -169,6 +170,43 @@ def test_pictures_in_the_order_of_their_names(tmp_path: Path) -> None:
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no pictures there"):
         open_source(str(tmp_path))
+
+
+def test_a_damaged_picture_is_left_out_of_many(tmp_path: Path) -> None:
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), picture(number))
+    for number in (0, 3):
+        data = (tmp_path / f"{number}.jpg").read_bytes()
+        (tmp_path / f"{number}.jpg").write_bytes(data[: len(data) // 2])
+    said: list[str] = []
+    frames = everything(open_source(str(tmp_path), CaptureSettings(loop=2), said.append))
+    assert [f.index for f in frames] == [1, 2, 4, 6, 7, 9]
+    assert [square_at(f) for f in frames[:3]] == pytest.approx([5, 10, 20], abs=2)
+    assert len(said) == 3, "each once, and how many at the end of the first round"
+    assert "0.jpg" in said[0] and "3.jpg" in said[1] and "2 of 5" in said[2]
+    with pytest.raises(SourceError, match=r"3\.jpg"):
+        open_source(str(tmp_path / "3.jpg")).read()
+    for number in (1, 2, 4):
+        (tmp_path / f"{number}.jpg").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"not one of 5 pictures can be read.*0\.jpg"):
+        open_source(str(tmp_path)).read()
+
+
+def test_what_is_no_path_is_said_in_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for spec in (
+        "",
+        "  ",
+        "a\0b",
+        "a\0b.mp4",
+        "x" * 5000,
+        "*" + "x" * 5000,
+        str(tmp_path / "pipe.mp4"),
+        "~nobody-here/x",
+    ):
+        with pytest.raises(SourceError) as told:
+            open_source(spec)
+        assert len(str(told.value)) < 500 and "\n" not in str(told.value)
 
 
 def test_a_name_with_brackets_is_a_file_first(tmp_path: Path) -> None:
