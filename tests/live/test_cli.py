@@ -160,7 +160,7 @@ def test_files_that_are_no_pictures(photos: Path, tmp_path: Path, capsys: pytest
     empty.mkdir()
     refused(capsys, ["--source", str(empty)], "no pictures")
     (photos / "2.png").write_bytes(b"")
-    refused(capsys, ["--source", str(photos)], "2.png", "empty")
+    refused(capsys, ["--source", str(photos / "2.png")], "2.png", "empty")
     garbage = tmp_path / "film.mp4"
     garbage.write_bytes(b"this is no film" * 1000)
     refused(capsys, ["--source", str(garbage)], "film.mp4")
