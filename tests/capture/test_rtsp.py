@@ -16,7 +16,7 @@ from tests.capture.server import FPS, picture
 
 
 class Camera:
-    """An RTSP camera of one client at a time. refusal: its answer to whoever asks for TCP; "" accepts that, and sends nothing."""
+    """An RTSP camera. refusal: its answer to whoever asks for TCP; "" accepts that, and sends nothing."""
 
     def __init__(self, refusal: str, udp: bool = True) -> None:
         self.refusal, self.udp = refusal, udp
