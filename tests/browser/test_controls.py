@@ -65,6 +65,16 @@ def test_what_a_demo_that_is_gone_never_heard_goes_back(stand: Stand) -> None:
     stand.forgive()
 
 
+def test_the_first_defences_say_what_they_cost_here_once_measured(stand: Stand) -> None:
+    page = stand.page
+    assert "Proves nothing" in page.text_content(".card[data-defend=fast]")
+    page.click("#measure")
+    measured = """() => [...document.querySelectorAll(".card .cost")]
+      .filter((cost) => /^\\+[0-9.]+ ms here$/.test(cost.textContent)).length"""
+    eventually(page, f"() => ({measured})() === 3", timeout=15)
+    assert page.is_hidden("#costs")
+
+
 def test_every_parameter_says_what_it_is_below_its_name(stand: Stand) -> None:
     page = stand.page
     open_more(page)

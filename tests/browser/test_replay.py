@@ -34,6 +34,7 @@ def page(browser: Any, replay: Replay) -> Iterator[Any]:
     out = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     out.goto(server.url)
     eventually(out, "() => window.physadv?.chart.points.length > 0", timeout=20)
+    out.wait_for_selector("#replay:not([hidden])")
     yield out
     for context in browser.contexts:
         context.close()
@@ -45,6 +46,7 @@ def position(page: Any) -> float:
 
 
 def test_buttons_and_keys_play_it(page: Any, replay: Replay) -> None:
+    replay.play(seek_s=2)
     page.keyboard.press("Space")
     until(lambda: replay.state()["replay"]["paused"])
     eventually(page, "() => document.getElementById('play').getAttribute('aria-label') === 'Play'")
