@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
-from rich.progress import Progress
 
 from physadv.arrays import LeftOut, pixels_sha256, read_picture
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
+from physadv.cli.progress import Progress
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.terminal import Terminal, say
 from physadv.cli.trusting import Trust, trust_detectors
@@ -23,7 +24,7 @@ from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, FabricationError, PatchError
 from physadv.evaluate.size_curve import CANVAS, measure, subjects
-from physadv.fabricate.advise import Optics, SizeCurve, View, advise, is_garment, seen, width_cm
+from physadv.fabricate.advise import Optics, SizeCurve, View, advise, instead_of, is_garment, seen, width_cm
 from physadv.fabricate.units import length_mm
 from physadv.lineage import Seen, seen_by
 from physadv.patch import SHIPPED, Patch, load_patch, save_tensors
@@ -104,6 +105,9 @@ class Command(BaseCommand):
         )
         text = f"{found.text} or a lower --wanted" if found.hopeless else found.text
         console.print(text, style="green" if found.enough else "yellow", markup=False)
+        other = instead_of(patch, got, optics, distance_m=distance, person_cm=person)
+        if other is not None:
+            console.print(other.text, style="yellow", markup=False)
         return 0
 
     def _optics(self) -> Optics:
@@ -132,12 +136,10 @@ class Command(BaseCommand):
         pictures = held_out(labelled_pictures(self.images, self.labels, left_out), patch)
         trust_detectors([self.detector], self.trust, "physadv advise")
         found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
-        with Progress(transient=True) as bar:
-            task = bar.add_task("people", total=1.0)
+        with Progress("physadv advise") as shown:
+            shown.tell(None, f"people in {len(pictures)} images")
             people = subjects(pictures, found, left_out=left_out)
-            table = measure(
-                patch, people, found, progress=lambda done, what: bar.update(task, completed=done, description=what)
-            )
+            table = measure(patch, people, found, progress=partial(shown.tell, part=f"{len(people)} people"))
         for line in left_out.lines():
             say(line)
         table["pictures"] = len(pictures) - len(left_out.damaged)

@@ -13,10 +13,12 @@ from physadv.cli.base import Command as BaseCommand
 from physadv.cli.terminal import Terminal
 from physadv.controls import Control
 from physadv.errors import FabricationError
-from physadv.fabricate.poster import Printed, cautions, print_name, print_patch
+from physadv.fabricate.guide import Guide, guide
+from physadv.fabricate.layout import Layout
+from physadv.fabricate.poster import Printed, cautions, layouts_of, print_name, print_patch, printed_size
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize, Texels
 from physadv.fabricate.units import cm
-from physadv.patch import load_patch
+from physadv.patch import Patch, load_patch
 from physadv.simulate.placement import Rule
 
 
@@ -71,23 +73,32 @@ class Command(BaseCommand):
         out = self.out or Path(f"{print_name(patch, settings)}.{suffix}")
         if out.suffix:
             check_writable("--out", out, overwrite=self.overwrite)
+        console = Terminal(highlight=False, soft_wrap=True)
+        layouts = layouts_of(patch, settings, out)
+        _announce(console, patch, settings, layouts)
         done = print_patch(patch, settings, out, overwrite=self.overwrite)
-        _report(done, settings, cautions(patch, settings))
+        _report(console, done)
+        _steps(console, guide(patch, settings, done.size_mm, layouts), in_pdf=out.suffix.lower() == ".pdf")
         return 0
 
 
-def _report(done: Printed, settings: PrintSettings, warnings: tuple[str, ...]) -> None:
-    console = Terminal(highlight=False, soft_wrap=True)
-    for text in warnings:
+def _announce(console: Terminal, patch: Patch, settings: PrintSettings, layouts: dict[str, Layout]) -> None:
+    """Say how large it becomes and how many sheets it takes, before anything is drawn."""
+    for text in cautions(patch, settings):
         console.print(text, style="yellow", markup=False)
-    width, height = done.size_mm
+    width, height = printed_size(patch, settings)
     what = "texture repeats every" if settings.garment == "panels" else "pattern"
     console.print(f"{what} {cm(width)} x {cm(height)} cm", markup=False)
-    for name, layout in done.layouts.items():
+    for name, layout in layouts.items():
         w, h = layout.paper
         count = len(layout.sheets)
         sheets = f"{count} sheets ({layout.columns} x {layout.rows})" if count > 1 else "1 sheet"
         console.print(f"{name + ': ' if name else ''}{sheets} of {w:g} x {h:g} mm", markup=False)
+    if len(layouts) > 1:
+        console.print(f"in all {sum(len(layout.sheets) for layout in layouts.values())} sheets", markup=False)
+
+
+def _report(console: Terminal, done: Printed) -> None:
     if done.shift is not None:
         console.print(f"CMYK moves the colours by {done.shift:.1f} of 255 on average: see the proof", markup=False)
     for path in done.paths[:6]:
@@ -96,3 +107,14 @@ def _report(done: Printed, settings: PrintSettings, warnings: tuple[str, ...]) -
         console.print(f"and {len(done.paths) - 6} more", markup=False)
     if done.layouts:
         console.print("print at 100 % (no fit to page), then check the ruler: it must measure 100 mm", markup=False)
+
+
+def _steps(console: Terminal, what: Guide, *, in_pdf: bool) -> None:
+    """Say how it comes onto paper or cloth; in a PDF it is the last page."""
+    if in_pdf:
+        console.print(
+            "how it goes on, with a drawing of where: the last page, which is no part of the print", markup=False
+        )
+        return
+    for step in (*what.steps, what.place):
+        console.print(f"* {step}", markup=False)

@@ -55,7 +55,7 @@ RELATIVE = (0.08, 0.12, 0.17, 0.24, 0.33)
 # Near the camera success rises and falls again within these sizes, at another one for each share: a finer grid.
 RELATIVE_CUT = (0.08, 0.12, 0.17, 0.2, 0.24, 0.28, 0.33)
 CANVAS = 640
-Progress = Callable[[float, str], None]
+Progress = Callable[[float | None, str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

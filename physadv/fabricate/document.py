@@ -18,6 +18,8 @@ from physadv.types import UInt8Array
 # A fixed day: the same print asked for twice gives the same file.
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
 INK, QUIET, FAINT = 0, 110, 205
+# Smaller type is not read on paper.
+LEAST_PT = 6.0
 
 
 class Document(FPDF):
@@ -108,12 +110,13 @@ class Document(FPDF):
     ) -> None:
         """Write one line with its baseline at y, from x (L), up to x (R) or around x (C).
 
-        size: points. width: a longer line is set smaller, to three quarters, and then cut short with dots.
+        size: points, `LEAST_PT` at least. width: a longer line is set smaller, to three quarters, and then cut short with
+        dots.
         """
-        text = latin(text)
+        text, size = latin(text), max(size, LEAST_PT)
         self.set_font("Courier" if mono else "Helvetica", "B" if bold else "", size)
         if width is not None and self.get_string_width(text) > width:
-            self.set_font_size(max(size * 0.75, size * width / self.get_string_width(text)))
+            self.set_font_size(max(LEAST_PT, size * 0.75, size * width / self.get_string_width(text)))
             while len(text) > 1 and self.get_string_width(text) > width:
                 text = text.removesuffix("...")[:-1].rstrip() + "..."
         self.set_text_color(grey)

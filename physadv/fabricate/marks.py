@@ -67,8 +67,8 @@ def ruler(pdf: Document, x: float, y: float) -> None:
         length = 3.2 if mm % 10 == 0 else 2.2 if mm % 5 == 0 else 1.3
         pdf.line_to(x + mm, y, x + mm, y + length, width=0.1)
         if mm % 10 == 0:
-            pdf.words(x + mm, y + 5.4, str(mm), size=5.5, align="C")
-    pdf.words(x + 1.6, y + 5.4, "mm", size=5.5, grey=QUIET)
+            pdf.words(x + mm, y + 5.4, str(mm), size=6, align="C")
+    pdf.words(x + 1.6, y + 5.4, "mm", size=6, grey=QUIET)
 
 
 @lru_cache(maxsize=4)

@@ -20,6 +20,7 @@ from physadv.errors import FabricationError
 from physadv.fabricate import shirt
 from physadv.fabricate.artwork import DPI, PatternRaster, Raster, require_seamless
 from physadv.fabricate.document import Document
+from physadv.fabricate.guide import draw_guide, guide
 from physadv.fabricate.inks import Inks, cmyk, srgb
 from physadv.fabricate.layout import Layout, fitting_paper, plan
 from physadv.fabricate.settings import PrintSettings
@@ -170,7 +171,7 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path, *, overwrite: 
     parts = list(_parts(shown, settings, size, single=suffix == ".png" or settings.garment == "panels"))
     if suffix == ".png":
         _check_sheets(parts)
-    data = pdf_bytes(patch, shown, settings, parts, inks)
+    data = pdf_bytes(patch, shown, settings, parts, inks, guided=suffix == ".pdf")
     layouts = {part.name: part.layout for part in parts}
     if suffix == ".png":
         return Printed(_write_sheets(data, parts, out, overwrite), size, layouts)
@@ -183,6 +184,17 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path, *, overwrite: 
         return Printed((out,), size, layouts)
     proof, shift = _write_proof(parts[0].raster, inks, proof_path)
     return Printed((out, proof), size, layouts, shift)
+
+
+def layouts_of(patch: Patch, settings: PrintSettings, out: Path) -> dict[str, Layout]:
+    """Return the sheets of each part of a print by name, before anything is written; none for a garment printer.
+
+    Raises: FabricationError as `print_patch` does.
+    """
+    if settings.garment == "dtg":
+        return {}
+    single = out.suffix.lower() == ".png" or settings.garment == "panels"
+    return {part.name: part.layout for part in _parts(patch, settings, printed_size(patch, settings), single=single)}
 
 
 def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width: int = 700) -> tuple[bytes, int]:
@@ -227,9 +239,9 @@ def _parts(shown: Patch, settings: PrintSettings, size: tuple[float, float], *, 
 
 NOTES = {
     None: "",
-    "light-transfer": "Mirrored, for light cloth: iron on face down, the print then reads the right way round.",
-    "dark-transfer": "Not mirrored, for dark cloth: peel off the backing, iron on face up.",
-    "panels": "",
+    "light-transfer": "Mirrored, for light cloth: press it on face down, and it reads rightly. Heat and time: last page.",
+    "dark-transfer": "Not mirrored, for dark cloth: peel off the backing, press on face up. Heat and time: last page.",
+    "panels": "Cloth and sewing order: last page.",
 }
 ADVICE = {
     "one": "Print at 100 %, not fitted to the page, and check the ruler. Cut along the marks.",
@@ -240,9 +252,16 @@ ADVICE = {
 
 
 def pdf_bytes(
-    patch: Patch, shown: Patch, settings: PrintSettings, parts: list[Part], inks: Inks, *, only: int | None = None
+    patch: Patch,
+    shown: Patch,
+    settings: PrintSettings,
+    parts: list[Part],
+    inks: Inks,
+    *,
+    only: int | None = None,
+    guided: bool = False,
 ) -> bytes:
-    """Return the PDF of some parts, or of the one sheet numbered `only`."""
+    """Return the PDF of some parts, or of the one sheet numbered `only`. guided: with a last page that says what to do."""
     title = patch.name
     pdf = Document(
         title=f"{title}, {settings.control} control" if settings.control else title,
@@ -264,6 +283,9 @@ def pdf_bytes(
         if isinstance(part.raster, shirt.PanelRaster):
             over = partial(shirt.draw_lines, pdf, part.raster.panel, settings.shirt)
         draw(pdf, part.raster, part.layout, legend, inks, over, only=only)
+    if guided:
+        size = printed_size(patch, settings)
+        draw_guide(pdf, patch, settings, size, guide(patch, settings, size, {p.name: p.layout for p in parts}))
     return bytes(pdf.output())
 
 

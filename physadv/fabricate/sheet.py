@@ -112,4 +112,4 @@ def _foot(pdf: Document, layout: Layout, sheet: Sheet, legend: Legend, inks: Ink
         f"markers {ids[0]} to {ids[3]} of 5x5_1000, centres {across} apart   300 dpi   {inks.name}",
     ]
     for i, text in enumerate(small):
-        pdf.words(left, top + 8.6 + i * 2.3, text, size=5, grey=QUIET, mono=not i, width=min(right - left, 112))
+        pdf.words(left, top + 8.6 + i * 2.6, text, size=6, grey=QUIET, mono=not i, width=min(right - left, 112))

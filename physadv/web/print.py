@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from physadv.camera.profile import NAME, CameraProfile, PrinterProfile
 from physadv.controls import CONTROLS, Control, control
 from physadv.errors import FabricationError
-from physadv.fabricate.advise import Optics, SizeCurve, advise, has_curve, is_garment, seen, width_cm
+from physadv.fabricate.advise import Optics, SizeCurve, advise, has_curve, instead_of, is_garment, seen, width_cm
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.poster import preview_png, print_patch, printed_size
 from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize
@@ -230,11 +230,12 @@ def _advice(patch: Patch, question: Question) -> dict[str, Any]:
         person_cm=question.person, wanted=question.wanted,
     )  # fmt: skip
     got = found.expected
+    other = instead_of(patch, got, optics, distance_m=question.distance, person_cm=question.person)
     expected = {"asr": round(got.asr, 3), "low": round(got.low, 3), "high": round(got.high, 3), "people": got.people}
     return {
         **out,
         "expected": expected,
-        "text": found.text,
+        "text": found.text if other is None else f"{found.text}. {other.text}",
         "enough": found.enough,
         "smallest_cm": found.smallest_cm,
         "farthest_m": found.farthest_m,

@@ -60,9 +60,12 @@ def found_markers(page: UInt8Array) -> dict[int, Float32Array]:
 
 
 def joined(pages: list[UInt8Array], layout: Layout, size: tuple[int, int]) -> UInt8Array:
-    """Return the print at `size` (width, height) dots from its sheets, each found by its markers, cut and laid in order."""
+    """Return the print at `size` (width, height) dots from its sheets, each found by its markers, cut and laid in order.
+
+    pages: the sheets, and perhaps the page behind them that tells what to do.
+    """
     out = np.zeros((size[1], size[0], 3), np.uint8)
-    for page, sheet in zip(pages, layout.sheets, strict=True):
+    for page, sheet in zip(pages[: len(layout.sheets)], layout.sheets, strict=True):
         seen = found_markers(page)
         ids = [4 * sheet.number + i for i in range(4)]
         on_page = np.array([seen[i] for i in ids], np.float32) * PER_MM - 0.5

@@ -21,8 +21,8 @@ from physadv.evaluate.size_curve import (
     simulate,
     table,
 )
-from physadv.fabricate.advise import Optics, SizeCurve, View, advise, seen
-from physadv.patch import Patch
+from physadv.fabricate.advise import CLEARLY, Expected, Optics, SizeCurve, View, advise, has_curve, instead_of, seen
+from physadv.patch import Patch, load_patch, shipped_names
 from physadv.types import Detections, Frame, UInt8Array
 
 MAGENTA = Patch("magenta", np.full((16, 16, 3), (255, 0, 255), np.uint8), np.full((16, 16), 255, np.uint8), (400, 400))
@@ -268,3 +268,20 @@ def test_impossible_cameras_are_refused(width: int, fov: float) -> None:
 def test_a_damaged_curve_is_refused(record: dict[str, Any]) -> None:
     with pytest.raises(PatchError, match="measure again"):
         SizeCurve(record)
+
+
+def test_every_shipped_pattern_has_a_curve_and_the_best_there_is_named() -> None:
+    patches = [load_patch(name) for name in shipped_names()]
+    assert all(map(has_curve, patches))
+    optics = Optics.from_fov(640, 480, 60)
+
+    def expected(patch: Patch) -> Expected:
+        side = math.sqrt(patch.size_mm[0] * patch.size_mm[1]) / 10
+        return SizeCurve(patch.record["size_curve"]).expected(seen(optics, distance_m=1.0, side_cm=side))
+
+    ranked = sorted(patches, key=lambda p: expected(p).asr)
+    worst, best = ranked[0], ranked[-1]
+    other = instead_of(worst, expected(worst), optics, distance_m=1.0)
+    assert other is not None and other.patch.name == best.name and other.expected.asr >= expected(worst).asr + CLEARLY
+    assert other.text.startswith(f"{best.name}") and "expected to hide more there" in other.text
+    assert instead_of(best, expected(best), optics, distance_m=1.0) is None

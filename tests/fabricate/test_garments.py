@@ -7,13 +7,16 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pypdf import PdfReader
 
 from physadv.errors import FabricationError
+from physadv.fabricate.document import LEAST_PT
 from physadv.fabricate.poster import print_patch
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.shirt import MEASURES, SEAM, STRIP, offset, panels
 from physadv.patch import Patch
 from tests.fabricate.conftest import PER_MM, by_pdfium, found_markers, joined
+from tests.fabricate.test_guide import smallest_type
 
 
 @pytest.mark.parametrize(("garment", "mirrored"), [("light-transfer", True), ("dark-transfer", False)])
@@ -83,6 +86,7 @@ def test_panels_are_covered_up_to_their_bleed_and_repeat_without_a_seam(cells: P
     out = tmp_path / "p.pdf"
     done = print_patch(texture, PrintSettings(garment="panels", shirt="S", paper="a3"), out)
     assert list(done.layouts) == ["front", "back", "left sleeve", "right sleeve"]
+    assert smallest_type(PdfReader(out)) >= LEAST_PT
     layout = done.layouts["left sleeve"]
     sheets = by_pdfium(out, [sheet.number for sheet in layout.sheets])
     ids = [i for page in sheets for i in found_markers(page)]

@@ -46,7 +46,7 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         and "cells-grey.pdf" in answer.headers["content-disposition"]
     )
     path.write_bytes(answer.content)
-    assert len(PdfReader(path).pages) == 2
+    assert len(PdfReader(path).pages) == 3
     answer = client.get("/api/print/file", params={"pattern": "cells", "garment": "dtg", "size": "5cm", "kind": ".png"})
     assert answer.content[:4] == b"\x89PNG"
 

@@ -50,8 +50,8 @@ def test_markers_and_edges_within_a_fifth_of_a_millimetre_and_sheets_join(
     layout = done.layouts[""]
     assert (layout.columns, layout.rows) == (3, 2)
     pages = rasterise(out)
-    assert len(pages) == 6
-    for page, sheet in zip(pages, layout.sheets, strict=True):
+    assert len(pages) == 7, "the last says what to do with the others"
+    for page, sheet in zip(pages[:6], layout.sheets, strict=True):
         seen = found_markers(page)
         for i, centre in enumerate(layout.markers()):
             assert np.abs(seen[4 * sheet.number + i] - centre).max() < TOLERANCE_MM
