@@ -577,6 +577,7 @@ class Demo:
             controls=controls,
             defences=tuple(d.name for d in guard.pipeline.defences) if guard is not None else (),
             worn=controls.wear if dressed and vision.worn is not None else "",
+            worn_cm=round(vision.worn.size_cm[0], 1) if dressed and vision.worn is not None else None,
             cut=cut,
             placed=placed,
             wearers=None if on is None else judged(*on, people, conf),

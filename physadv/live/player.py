@@ -115,7 +115,11 @@ class ReplaySource:
                 "speed": self._speed,
                 "speeds": list(SPEEDS),
                 "annotated": self.session.annotated,
-                "recorded": {"worn": worn_in(line), "wear_size": None, "defend": ",".join(line.get("defences") or [])},
+                "recorded": {
+                    "worn": worn_in(line),
+                    "wear_size": line.get("worn_cm"),
+                    "defend": ",".join(line.get("defences") or []),
+                },
             }
 
     @property

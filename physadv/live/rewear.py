@@ -35,7 +35,8 @@ class Rewear:
         """Return whether the pattern is off in the picture of that time. cut: whether another scene begins with it."""
         if not self._wanted:
             return False
-        self._began = at_s if self._began is None else self._began
+        # The clock of another source may begin anew.
+        self._began = at_s if self._began is None or at_s < self._began else self._began
         if cut:
             # The defence forgot whom it had seen.
             self._since = None

@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         ("bare_wearers", _WEARERS),
         ("defences", pa.list_(pa.string())),
         ("worn", pa.string()),
+        ("worn_cm", pa.float32()),
         ("alerts", pa.list_(pa.struct([("kind", pa.string()), ("text", pa.string()), ("xyxy", _BOX)]))),
         ("stage_ms", pa.map_(pa.string(), pa.float64())),
         ("more", pa.string()),
@@ -202,6 +203,7 @@ class Line(Part):
     alerts: list[AlertPart] = []
     defences: list[str] = []
     worn: str | dict[str, Any] | None = None
+    worn_cm: Number | None = None
     conf: Annotated[float, Field(ge=0, le=1)] | None = None
     stage_ms: dict[str, Number] = {}
 

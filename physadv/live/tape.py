@@ -71,6 +71,7 @@ class Tape:
         info = {
             "defences": list(shown.defences),
             "worn": shown.worn or None,
+            "worn_cm": shown.worn_cm,
             "conf": shown.controls.conf,
             "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
             "bare": None if shown.bare is None else persons_of(shown.bare),

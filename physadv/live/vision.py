@@ -29,12 +29,12 @@ class Shown:
     """Everything about one picture as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
 
     frame: what the detectors were given, the pattern on. clean: the camera's own picture. cut: whether another scene
-    begins with it. people: those of the answer that counts who are drawn, defended if a defence is on. bare: those of the
-    undefended answer beside it, or None. top: the highest person score before the threshold, of the answer that counts;
-    bare_top: the same without the defence, or None. placed: whom the clean detector found before the pattern was put on,
-    or None without one. wearers, bare_wearers: the state of each who wears it by the answer and by the bare one, or None.
-    sizes: each person's size and distance as text, with a camera profile. lines: written into the picture. claims: what
-    certifying defences say is proven.
+    begins with it. worn, worn_cm: the pattern that is on and its printed width, or "" and None. people: those of the answer
+    that counts who are drawn, defended if a defence is on. bare: those of the undefended answer beside it, or None. top:
+    the highest person score before the threshold, of the answer that counts; bare_top: the same without the defence, or
+    None. placed: whom the clean detector found before the pattern was put on, or None without one. wearers, bare_wearers:
+    the state of each who wears it by the answer and by the bare one, or None. sizes: each person's size and distance as
+    text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven.
     """
 
     number: int
@@ -47,6 +47,7 @@ class Shown:
     controls: Controls
     defences: tuple[str, ...]
     worn: str
+    worn_cm: float | None = None
     cut: bool = False
     placed: Detections | None = None
     wearers: tuple[Wearer, ...] | None = None
