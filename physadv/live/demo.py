@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -555,7 +556,10 @@ class Demo:
         controls, vision = self._controls, self._vision
         cut = self._cut(frame)
         dressed = self._dressed(frame) and not self._rewear.off(frame.pts_s, cut=cut)
-        given, placed, people, bare, stage = vision.look(frame, controls, dressed=dressed)
+        arrived = partial(self._place, size=frame.size, at_s=frame.pts_s)
+        given, placed, people, bare, stage = vision.look(frame, controls, dressed=dressed, placed=arrived)
+        if controls.follow and self._wearing is not None:
+            controls = controls.model_copy(update=dict(zip(("wear", "wear_size"), self._wearing, strict=True)))
         guard = vision.guard
         if guard is not None:
             self._costs[controls.defend] = round(vision.defence_ms, 1)
@@ -563,8 +567,8 @@ class Demo:
         self.notices.alerts(people.alerts)
         sure = reported(people, conf)
         self._rewear.saw(len(sure), frame.pts_s)
-        self._viewpoint.see(people if placed is None else placed, frame.size, frame.pts_s)
-        self._follow()
+        if placed is None:
+            self._viewpoint.see(people, frame.size, frame.pts_s)
         on = None if placed is None or vision.worn is None else (vision.worn.on, vision.worn.found)
         return Shown(
             number=self.tally.frames,
@@ -601,16 +605,18 @@ class Demo:
             self._vision.worn.reset()
         return cut
 
-    def _follow(self) -> None:
-        """Wear what is recommended from the next picture on, where that is asked for."""
+    def _place(self, found: Detections, *, size: tuple[int, int], at_s: float) -> None:
+        """Take whom a pattern is about to be put on; change to what is recommended for them where that is asked for."""
+        self._viewpoint.see(found, size, at_s)
         view = self._viewpoint.view
-        if not self._controls.follow or not self._controls.wear or view is None:
+        if not self._controls.follow or view is None:
             return
         with self._lock:
-            if self._controls.follow:
+            if self._controls.follow and self._controls.wear:
                 best = BEST[view]
                 self._controls = self._controls.model_copy(update={"wear": best.name, "wear_size": best.width_cm})
                 self.wardrobe.wear(best.name)
+                self._wear(self._controls)
 
     def _dressed(self, frame: Frame) -> bool:
         """Return whether the pattern is on by now: `wear_from` seconds into the pictures."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from time import perf_counter
@@ -132,12 +132,13 @@ class Vision:
             self._worker.close()
 
     def look(
-        self, clean: Frame, controls: Controls, *, dressed: bool
+        self, clean: Frame, controls: Controls, *, dressed: bool, placed: Callable[[Detections], None]
     ) -> tuple[Frame, Detections | None, Detections, Detections | None, dict[str, float]]:
         """Return the picture given to the detectors, whom it was put on, two answers, ms by stage.
 
         The wearers are None where no pattern is on. The answers are the one that counts and the bare one beside it, not
-        thresholded; the bare one is None without a defence, or where the comparison is switched off.
+        thresholded; the bare one is None without a defence, or where the comparison is switched off. placed: called with
+        whom a pattern is about to be put on, and may change which.
 
         Raises: SwitchedOff if a defence failed or took too long.
         """
@@ -146,9 +147,10 @@ class Vision:
         if self.worn is not None and dressed:
             start = perf_counter()
             wearers = self._bare(clean)
-            placed = perf_counter()
+            placed(wearers)
+            found = perf_counter()
             frame = clean.with_pixels(self.worn.apply(clean.pixels, wearers, at_s=clean.pts_s))
-            stage["place"], stage["wear"] = (placed - start) * 1000, (perf_counter() - placed) * 1000
+            stage["place"], stage["wear"] = (found - start) * 1000, (perf_counter() - found) * 1000
         if self.guard is None:
             start = perf_counter()
             people = self._bare(frame)

@@ -139,13 +139,13 @@ def test_a_defence_that_never_answers_is_left_behind(monkeypatch: pytest.MonkeyP
 def test_workers_left_behind_end_with_their_tasks() -> None:
     vision = Vision(BlobDetector(), limit_s=0.02)
     frame, controls = Film(1).read(), Controls()
-    vision.look(frame, controls, dressed=False)
+    vision.look(frame, controls, dressed=False, placed=lambda _: None)
     before = threading.active_count()
     for names in (["stuck"], ["stuck"], ["stuck"], ["broken", "stuck"], ["broken", "stuck"]):
         defences = [{"broken": Broken(), "stuck": Stuck(seconds=0.5)}[name] for name in names]
         vision.use(vision.detector, Guard(Pipeline(tuple(defences)), vision.detector))
         with pytest.raises(SwitchedOff):
-            vision.look(frame, controls, dressed=False)
+            vision.look(frame, controls, dressed=False, placed=lambda _: None)
     until(lambda: threading.active_count() <= before)
     vision.close()
 

@@ -120,6 +120,8 @@ def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: Demo
 
 
 def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(running: Demo) -> None:
+    every: list[Shown] = []
+    running.subscribe(every.append)
     running.start()
     try:
         # The made-up person fills the picture from head to foot.
@@ -127,6 +129,8 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
         assert running.state()["recommended"]["name"] == "chest-v3"
         running.control(wear="street-v1", wear_size=30, follow=True)
         until(lambda: running.controls.wear == "chest-v3")
+        until(lambda: any(s.worn for s in every))
+        assert {s.worn for s in every if s.controls.follow} == {"chest-v3"}, "from the first picture on"
         assert (running.controls.wear_size, running.state()["wear_notice"]) == (60, "")
         running.control(wear="street-v1")
         assert (running.controls.follow, running.controls.wear_size) == (False, 48)
