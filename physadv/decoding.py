@@ -31,8 +31,8 @@ MOST_BYTES = 750_000_000
 # libjpeg takes up to 100 ns for a block of 64 pixels in each scan, however few bytes that has: this bounds it to 8 s.
 MOST_SCANNED = 5_000_000_000
 USUAL_SCANS = 50
-# Heavy kinds: their decoders hold several copies in the course.
-HEAVY = 2
+# Kinds whose decoders hold several copies in the course, and how many times the usual memory that is.
+HEAVY = {"HEIF": 2, "AVIF": 2, "WEBP": 3}
 # Pixels that are brought from Pillow into an array at a time.
 PIECE = 4_000_000
 ORIENTATION = 0x0112
@@ -41,8 +41,8 @@ REVERSE = {6: 8, 8: 6}
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 T = TypeVar("T")
-# Sizes are checked here, against what the caller allows.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Sizes are checked here, against what the caller allows; damaged tags that change nothing are not worth a line.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 PNM_HEADER = re.compile(rb"P[1-6](?:\s|#[^\n]{0,1000}\n){1,1000}(\d{1,9})(?:\s|#[^\n]{0,1000}\n){1,1000}(\d{1,9})\s")
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB})
@@ -93,12 +93,12 @@ def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int) -> UInt8
             out = _by_opencv(data, cv2.IMREAD_COLOR_RGB)
             return _opaque(out) if alpha else out
     image = _opened(data)
-    heavy = HEAVY if image.format in ("HEIF", "AVIF") else 1
-    _check_size(*image.size, max_pixels, heavy=heavy)
+    still_webp = image.format == "WEBP" and not getattr(image, "is_animated", False)
+    _check_size(*image.size, max_pixels, heavy=1 if still_webp else HEAVY.get(image.format or "", 1))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiff(image)
     profile = _profile(image, data)
-    if image.format == "WEBP" and not getattr(image, "is_animated", False):
+    if still_webp:
         # Pillow takes a quarter more time, and changes the colours of what is transparent.
         flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR_RGB
         out = _by_opencv(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -115,6 +115,17 @@ def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int) -> UInt8
     if turned_already != upright:
         out = _turned(out, REVERSE.get(turn, turn) if turned_already else turn)
     return np.ascontiguousarray(out)
+
+
+def png_text(data: bytes, key: str) -> str:
+    """Return the text that a PNG file has under a key before its pixels, "" if it has none or is no PNG.
+
+    Raises: ValueError if its header is damaged.
+    """
+    if data[:8] != PNG_MAGIC:
+        return ""
+    text = _plugin(PngImagePlugin.PngImageFile, data).info.get(key, "")
+    return text if isinstance(text, str) else ""
 
 
 def jpeg_header(data: bytes) -> JpegHeader:

@@ -16,9 +16,10 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_safetensors
 
-from physadv.arrays import decode_picture_rgba
+from physadv.arrays import bytes_of, decode_picture_rgba
+from physadv.decoding import png_text
 from physadv.errors import PatchError
-from physadv.files import atomic_write, checked_name, file_name, utf8_path
+from physadv.files import atomic_write, checked_name, file_name, parse_json, utf8_path
 from physadv.types import UInt8Array
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 # A patch of 4096 x 4096 texels would print a metre at 100 dpi; larger files are refused before decoding.
 MAX_SIDE = 4096
+# Records are some 100 kB.
+MAX_HEADER = 16 * 2**20
 SHIPPED = Path(__file__).parent / "patterns"
 Target = Literal["poster", "chest", "tshirt"]
 
@@ -99,7 +102,11 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
     a folder.
     """
     path = Path(where)
-    if not path.exists() and path.name == str(where):
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise PatchError(f"{str(where)[:80]}: no such patch file: {error.strerror}") from error
+    if not there and path.name == str(where):
         shipped = SHIPPED / f"{where}.safetensors"
         if not shipped.is_file():
             known = ", ".join(shipped_names()) or "none yet"
@@ -111,10 +118,7 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
         raise PatchError(f"{path}: no such patch file")
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PatchError(f"{path}: cannot be read: {error.strerror}") from error
+    data = bytes_of(path, PatchError)
     return patch_from_picture(data, name=path.stem, size_mm=size_mm, where=str(path))
 
 
@@ -197,17 +201,18 @@ def srgb_profile() -> bytes:
 
 def _png_metadata(data: bytes) -> dict[str, Any]:
     try:
-        text = Image.open(BytesIO(data)).info.get("physadv", "{}")
-        value = json.loads(text)
-    except (OSError, ValueError, TypeError, RecursionError):
+        value = parse_json(png_text(data, "physadv") or "{}")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _named(value: Any, where: str) -> str:
     """Return a name that came with a file: it goes into paths and tables, and must not lead elsewhere."""
+    if not isinstance(value, str):
+        raise PatchError(f"{where}: name: expected text, got {type(value).__name__}")
     try:
-        return checked_name(str(value))
+        return checked_name(value)
     except ValueError as error:
         raise PatchError(f"{where}: name: {error}") from error
 
@@ -219,18 +224,22 @@ def _pair(value: Any, name: str) -> tuple[float, float]:
         if numbers:
             return float(value[0]), float(value[1])
         got = repr(value)
-    except (OverflowError, ValueError):
+    except (OverflowError, ValueError, RecursionError):
         got = "a number beyond any print"
     raise PatchError(f"{name}: size_mm: expected [width, height] in mm, got {got[:80]}")
 
 
 def _from_safetensors(path: Path) -> Patch:
     try:
+        with path.open("rb") as head:
+            length = int.from_bytes(head.read(8), "little")
+        if length > MAX_HEADER:
+            raise PatchError(f"{path}: not a readable patch file: a header of {length:,} bytes")
         with utf8_path(path) as place, safe_open(place, framework="numpy") as stream:
-            metadata = json.loads((stream.metadata() or {}).get("physadv", "null"))
+            metadata = parse_json((stream.metadata() or {}).get("physadv", "null"))
             names = set(stream.keys())
             if not isinstance(metadata, dict) or not {"pixels", "mask"} <= names:
-                raise PatchError(f"{path}: expected pixels, mask and a physadv record, got {sorted(names)}")
+                raise PatchError(f"{path}: expected pixels, mask and a physadv record, got {sorted(names)[:8]}")
             if metadata.get("schema") != SCHEMA:
                 raise PatchError(
                     f"{path}: expected patch schema {SCHEMA}, got {metadata.get('schema')!r}; update physadv"
@@ -246,7 +255,7 @@ def _from_safetensors(path: Path) -> Patch:
                         f"{path}: {key}: expected {wanted} of type U8, got {part.get_shape()} of type {part.get_dtype()}"
                     )
             pixels, mask = stream.get_tensor("pixels"), stream.get_tensor("mask")
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError, OverflowError, MemoryError) as error:
         raise PatchError(f"{path}: not a readable patch file: {error}") from error
     target = metadata.get("target")
     if target not in ("poster", "chest", "tshirt"):
@@ -254,5 +263,10 @@ def _from_safetensors(path: Path) -> Patch:
     record = metadata.get("record")
     if not isinstance(record, dict):
         raise PatchError(f"{path}: record: expected a table, got {type(record).__name__}")
+    try:
+        # It is written again with what is added to it.
+        json.dumps(record, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise PatchError(f"{path}: record: expected values that JSON holds: {error}") from error
     name = _named(metadata["name"], str(path)) if "name" in metadata else file_name(path.stem)
     return Patch(name, pixels, mask, _pair(metadata.get("size_mm"), name), target, record)

@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 ODD: tuple[Any, ...] = (
@@ -24,17 +24,20 @@ TOKENS = (
 )
 
 
-def damaged(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
-    """Yield `count` copies of a file's bytes, each damaged at one to four places; the same for the same seed."""
+def damaged(data: bytes, count: int, seed: int = 0, words: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """Yield `count` copies of a file's bytes, each damaged at one to four places; the same for the same seed.
+
+    words: what is put in besides `TOKENS`.
+    """
     rng = random.Random(seed)
     for _ in range(count):
         out = bytearray(data)
         for _ in range(rng.randint(1, 4)):
-            _damage(out, rng)
+            _damage(out, rng, (*TOKENS, *words))
         yield bytes(out)
 
 
-def _damage(out: bytearray, rng: random.Random) -> None:
+def _damage(out: bytearray, rng: random.Random, tokens: Sequence[bytes]) -> None:
     at = rng.randrange(len(out) + 1)
     length = rng.choice((1, 2, 4, 8, 64, 1000))
     kind = rng.randrange(6)
@@ -49,7 +52,7 @@ def _damage(out: bytearray, rng: random.Random) -> None:
     elif kind == 4:
         del out[at:]
     else:
-        out[at:at] = rng.choice(TOKENS)
+        out[at:at] = rng.choice(tokens)
 
 
 def mistyped(value: Any, count: int, seed: int = 0) -> Iterator[Any]:

@@ -20,6 +20,7 @@ from physadv.camera.colour import ColourMap
 from physadv.camera.difference import linear_to_srgb, srgb_to_linear
 from physadv.camera.fit import WORTH, Samples, differences, fit_map, held_out, split_groups
 from physadv.errors import CalibrationError
+from physadv.files import normal
 from physadv.types import BoolArray, Float32Array, UInt8Array
 
 SIDE = 512
@@ -71,8 +72,7 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
     for flag, folder in (("--digital", digital), ("--photo", photo)):
         if not folder.is_dir():
             raise CalibrationError(f"{flag}: expected a folder of pictures, got {str(folder)!r}")
-    originals = {p.stem.lower(): p for p in pictures_in(digital)}
-    prints = {p.stem.lower(): p for p in pictures_in(photo)}
+    originals, prints = _by_name(digital), _by_name(photo)
     names = sorted(originals.keys() & prints.keys())
     if not names:
         raise CalibrationError(
@@ -87,6 +87,11 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
         skipped.append((f"{len(names) - MOST_PAIRS} pairs", f"{MOST_PAIRS} spread evenly over the names are enough"))
         names = [n for i, n in enumerate(names) if i in keep]
     return [(originals[n], prints[n]) for n in names], skipped
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Return the images below a folder by their names there without ending, as they are compared."""
+    return {normal(str(p.relative_to(folder).with_suffix(""))).lower(): p for p in pictures_in(folder)}
 
 
 def read_pairs(

@@ -29,7 +29,7 @@ from physadv.address import masked
 from physadv.cli.help import flag_name, is_list, is_positional, leaves, metavar, page
 from physadv.cli.terminal import complain, hide
 from physadv.errors import OutputError, PhysadvError, SettingsError
-from physadv.files import parse_yaml
+from physadv.files import parse_yaml, read_text
 from physadv.outputs import check_folder_replaceable, check_local, check_replaceable, locked
 from physadv.settings import one_line
 
@@ -276,7 +276,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if path.suffix not in (".toml", ".yaml", ".yml") or not path.is_file():
         raise SettingsError(f"--config: expected a readable .toml or .yaml file, got {str(path)!r}")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
         values = tomllib.loads(text) if path.suffix == ".toml" else parse_yaml(text)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"--config: {path} does not parse: {masked(str(error))}") from error

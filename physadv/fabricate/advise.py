@@ -119,14 +119,19 @@ class SizeCurve:
                 for c in record["cells"]
                 if int(c["n"]) > 0
             ]  # fmt: skip
+            table = np.array(cells, np.float64).reshape(-1, 7)
+            if not (
+                np.isfinite(table).all() and (table[:, :3] > 0).all() and (np.abs(table[:, 4:] - 0.5) <= 0.5).all()
+            ):
+                raise ValueError("numbers that cannot be")
             self.about = {k: v for k, v in record.items() if k != "cells"}
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
             raise PatchError(
                 f"size_curve: cells do not read ({error!r}); measure again with `physadv advise --measure`"
             ) from error
         if not cells:
             raise PatchError("size_curve: holds no cells; measure again with `physadv advise --measure`")
-        self._table = np.array(cells, np.float64)
+        self._table = table
 
     @property
     def largest(self) -> float:
