@@ -8,6 +8,7 @@ from typing import Any
 
 import openvino
 
+from physadv.detect.boxes import Letterbox
 from physadv.detect.cache import Progress, exported
 from physadv.detect.network import NetworkDetector
 from physadv.detect.weights import Weights
@@ -16,6 +17,7 @@ from physadv.types import Float32Array, UInt8Array
 
 # Compiled networks kept, one for each shape of batch: a folder of pictures of many shapes must not fill the memory.
 MAX_COMPILED = 6
+WEBCAM = (640, 480)
 TYPES = {"fp32": "f32", "bf16": "bf16"}
 NAMES = {"float32": "fp32", "f32": "fp32", "bfloat16": "bf16", "bf16": "bf16", "float16": "fp16", "f16": "fp16"}
 
@@ -70,10 +72,9 @@ class OpenVinoDetector(NetworkDetector):
         return self._requests[shape]
 
     def _compiled_precision(self) -> str:
-        side = self.imgsz
-        compiled = self._request(
-            (1, side * 3 // 4 // self.spec.stride * self.spec.stride, side, 3)
-        ).get_compiled_model()
+        # Of a webcam's picture, as it will be asked for: the network compiled here is the one used then.
+        box = Letterbox.fit(*WEBCAM, self.imgsz, stride=self.spec.stride)
+        compiled = self._request((1, box.height, box.width, 3)).get_compiled_model()
         found = compiled.get_property("INFERENCE_PRECISION_HINT")
         name = found.get_type_name() if hasattr(found, "get_type_name") else str(found)
         return NAMES.get(name, name)

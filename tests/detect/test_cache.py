@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 import physadv.detect.yolo as yolo
@@ -17,6 +18,7 @@ from physadv.detect import load_detector
 from physadv.detect.cache import MODEL_FILE, RECORD
 from physadv.detect.weights import find_weights
 from physadv.errors import BackendError, WeightsError
+from physadv.types import Frame, UInt8Array
 from tests.detect.models import save_small
 
 
@@ -124,6 +126,22 @@ def test_an_export_that_is_killed_leaves_nothing_that_counts(cache: Path, tmp_pa
     empty(next(p for p in (cache / "exports").iterdir() if p != part))
     assert exported_anew(path)
     assert not part.exists()
+
+
+@pytest.mark.parametrize("imgsz", [64, 352, 416])
+def test_openvino_learns_its_precision_on_the_size_it_is_asked_for(imgsz: int, cache: Path, tmp_path: Path) -> None:
+    detector = load_detector(str(save_small(tmp_path / "small.pt")), backend="openvino", imgsz=imgsz)
+    asked: list[tuple[int, ...]] = []
+    infer = detector.infer
+
+    def seen(batch: UInt8Array) -> Any:
+        asked.append(batch.shape)
+        return infer(batch)
+
+    compiled = list(cast(Any, detector)._requests)
+    detector.infer = seen  # type: ignore[method-assign]
+    detector.detect(Frame(np.zeros((480, 640, 3), np.uint8), 0, 0, 0.0))
+    assert asked == compiled
 
 
 def test_a_cache_that_cannot_be_written(cache: Path, tmp_path: Path) -> None:
