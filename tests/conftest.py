@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import physadv  # noqa: F401 -- before torch: says how its threads wait
+
 # A change is judged by the same examples each time; PHYSADV_FUZZ tries others.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("others", max_examples=1000)

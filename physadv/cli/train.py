@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import time
@@ -12,10 +11,6 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Literal
-
-# Threads that wait by spinning take the time of those that work as soon as anything else runs on the machine: measured
-# seven times slower beside three busy processes. To be set before torch is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import torch
 from pydantic import Field, ValidationError, field_validator

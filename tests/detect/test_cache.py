@@ -138,7 +138,9 @@ def test_openvino_learns_its_precision_on_the_size_it_is_asked_for(imgsz: int, c
         asked.append(batch.shape)
         return infer(batch)
 
-    compiled = list(cast(Any, detector)._requests)
+    requests = cast(Any, detector)._requests
+    compiled = list(requests)
+    assert not requests[compiled[0]].get_compiled_model().get_property("ENABLE_CPU_PINNING")
     detector.infer = seen  # type: ignore[method-assign]
     detector.detect(Frame(np.zeros((480, 640, 3), np.uint8), 0, 0, 0.0))
     assert asked == compiled
