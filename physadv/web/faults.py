@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from physadv.errors import PhysadvError
+from physadv.files import printable
 from physadv.settings import told
 from physadv.web.words import field_of, on_page
 
@@ -93,13 +94,14 @@ def explained(error: Exception, path: str) -> tuple[int, dict[str, Any]]:
     if isinstance(error, RequestValidationError):
         return _malformed(error, path)
     if isinstance(error, HTTPException):
-        return error.status_code, {"error": _one_line(str(error.detail))}
+        return error.status_code, {"error": printable(str(error.detail), limit=MAX_TEXT)}
     if isinstance(error, PhysadvError):
         return 422, _unfit(str(error), path)
     if isinstance(error, OSError):
         # 507 where there is no room for a file.
         status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 422
-        return status, {"error": _one_line(f"{error.filename or 'file'}: {error.strerror or error}")}
+        text = f"{error.filename or 'file'}: {error.strerror or error}"
+        return status, {"error": printable(text, limit=MAX_TEXT)}
     return 500, {"error": f"physadv failed at this: {type(error).__name__}; its log has the details"}
 
 
@@ -146,9 +148,4 @@ def _malformed(error: RequestValidationError, path: str) -> tuple[int, dict[str,
 def _unfit(text: str, path: str) -> dict[str, Any]:
     """Return what is wrong in the page's words, and the field it is about where the text begins with its flag."""
     field = field_of(text)
-    return {"error": _one_line(on_page(text, path)), **({} if field is None else {"field": field})}
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.encode("utf-8", "replace").decode().split())
-    return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"
+    return {"error": printable(on_page(text, path), limit=MAX_TEXT), **({} if field is None else {"field": field})}
