@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from physadv.attack.ranks import Ranks
 from physadv.cli import main
+from physadv.cli.calibrate_camera import Command as Calibrate
 from physadv.cli.train import BEGUN
 from physadv.cli.train import Command as Train
 from physadv.detect.tiny import BlobDetector
@@ -128,6 +129,7 @@ UNREACHED = [
     "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x",
     "rtsp://aDm1n:P@hUnT3r@127.0.0.1:9/x",
     "rtsp://127.0.0.1:9/user=a&Password=hUnT3r",
+    "http://127.0.0.1:9/a.mp4?token=hUnT3r",
 ]
 
 
@@ -155,9 +157,15 @@ def test_no_command_tells_a_secret(
     out, err = capfd.readouterr()
     assert leaks(out + err) == []
     assert len(err.strip().splitlines()) == 1, err
+    for own in ("CONFIG.yaml", "BROKEN.yaml"):
+        Path(own).unlink()
+    assert [leaks(text) for text in left_in(tmp_path) if leaks(text)] == []
 
 
 def test_the_flags_with_which_a_run_can_be_resumed_hold_no_password(tmp_path: Path) -> None:
+    # As is what a camera's profile keeps of where its pictures came from.
+    notes = Calibrate.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x"})._notes()
+    assert notes["source"] == "rtsp://127.0.0.1:9/x"
     command = Train.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x", "out": tmp_path})
     command._begun(Ranks(), None)
     begun = (tmp_path / BEGUN).read_text()
