@@ -178,7 +178,10 @@ def _cry(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
 def _wearers(wearers: tuple[Wearer, ...] | None) -> list[dict[str, Any]] | None:
     if wearers is None:
         return None
-    return [{"box": [round(v, 1) for v in w.xyxy], "state": w.state, "score": round(w.score, 3)} for w in wearers]
+    return [
+        {"box": [round(v, 1) for v in w.xyxy], "state": w.state, "person": w.person, "score": round(w.score, 3)}
+        for w in wearers
+    ]
 
 
 def _people(people: Detections, *, skeleton: bool, sizes: tuple[str, ...] = ()) -> list[dict[str, Any]]:

@@ -72,9 +72,10 @@ def test_a_phone_keeps_the_image_on_top_and_nothing_runs_out_of_it(stand: Stand)
     page.click("#patches input[value='checkers'] + img")
     page.click(".card[data-defend=fast]")
     page.wait_for_selector("#pane-bare:not([hidden])")
-    for name in ("wear-panel", "cards", "detector-load", "alerts"):
-        page.evaluate("(id) => document.getElementById(id).scrollIntoView({ block: 'center' })", name)
+    for name in ("defend-panel", "patterns-panel", "detector-panel"):
+        page.evaluate("(id) => document.getElementById(id).scrollIntoView()", name)
         assert place(page, "stage")[0] == 0, name
+        assert place(page, "stage")[1] <= place(page, name)[0], name
     page.evaluate("() => scrollTo(0, 0)")
     assert place(page, "wear-panel")[0] < 844
     assert page.evaluate(SMALL) == []

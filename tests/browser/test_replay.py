@@ -61,6 +61,7 @@ def test_buttons_and_keys_play_it(page: Any, replay: Replay) -> None:
         "() => { const e = document.getElementById('seek'); e.value = 6; e.dispatchEvent(new Event('input')); }"
     )
     until(lambda: replay.state()["replay"]["position_s"] == 6)
+    eventually(page, "() => document.getElementById('seek-out').textContent === '0:06 / 0:07'")
     page.evaluate("() => document.activeElement.blur()")
     page.keyboard.press("ArrowLeft")
     until(lambda: replay.state()["replay"]["position_s"] == 1)

@@ -3,7 +3,9 @@ import { STATES } from "./headline.js";
 
 const SPAN_MS = 30_000;
 const GAP_MS = 1_500;
-const COLOURS = { seen: "--seen", held: "--held", missed: "--alert", hidden: "--hidden", unknown: "--sunk" };
+const COLOURS = {
+  seen: "--seen", certified: "--certified", held: "--held", uncovered: "--uncovered", missed: "--alert", hidden: "--hidden", unknown: "--sunk",
+};
 
 export class StripChart {
   constructor(canvas) {
@@ -110,7 +112,7 @@ export class StripChart {
       if (at < left) continue;
       line(g, at, top - 10 * ratio, at, bottom);
       const wide = g.measureText(text).width;
-      const place = Math.min(at + 4 * ratio, right - wide);
+      const place = at + 4 * ratio + wide > right ? at - 4 * ratio - wide : at + 4 * ratio;
       if (place < free) continue;
       g.fillText(text, place, top - 3 * ratio);
       free = place + wide + 6 * ratio;

@@ -1,9 +1,22 @@
 // What a pane says above its image: one state for each wearer, in the colour of the box that is drawn for it.
 import { el, say } from "./dom.js";
 
-export const STATES = ["seen", "held", "missed", "hidden", "unknown"];
+// A box that only a defence vouches for, or one that is proven, is called as it is drawn.
+export const STATES = ["seen", "certified", "held", "uncovered", "missed", "hidden", "unknown"];
 
-/** Write a pane's states and its best score. hiding: the wearers' states counted, or null where no pattern is worn. */
+/** Return how many wearers there are in each state, and the best of their scores; null where no pattern is worn. */
+export function counted(wearers, people) {
+  if (!wearers) return null;
+  const out = { count: wearers.length, best: 0 };
+  for (const { state, person, score } of wearers) {
+    const word = people[person]?.mark || state;
+    out[word] = (out[word] || 0) + 1;
+    out.best = Math.max(out.best, score);
+  }
+  return out;
+}
+
+/** Write a pane's states and its best score. hiding: what `counted` returns. */
 export function showHeadline(pane, people, top, hiding) {
   const said = document.getElementById(`${pane}-says`);
   const parts = hiding ? ofWearers(hiding) : [["", people.length === 1 ? "1 person" : `${people.length} people`]];

@@ -4,7 +4,7 @@ import { Changes } from "./changes.js";
 import { StripChart } from "./chart.js";
 import { Defences } from "./defences.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
-import { clearHeadline, showHeadline } from "./headline.js";
+import { clearHeadline, counted, showHeadline } from "./headline.js";
 import { marksOf } from "./overlay.js";
 import { Patterns } from "./patterns.js";
 import { Recordings } from "./recordings.js";
@@ -60,17 +60,18 @@ function onPicture(header, image, seen) {
   const unchanged = "Nothing that is on changes this image.";
   say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the image that it is given." : unchanged);
   explain(marksOf([...header.people, ...(header.bare || [])], header.alerts, [...(header.wearers || []), ...(header.bare_wearers || [])]));
-  headlines(header, both, given);
+  const hiding = counted(header.wearers, header.people), bareHiding = counted(header.bare_wearers, header.bare || []);
+  headlines(header, both, given, hiding, bareHiding);
   remark(header.cry);
-  plot(header, both);
+  plot(header, both, hiding, bareHiding);
   world.follow(header.worn, changes.now.wear_size);
 }
 
-function headlines(header, both, given) {
+function headlines(header, both, given, hiding, bareHiding) {
   const defended = `defended: ${defences.nameOfFrame(header.defences, changes.now.defend)}`;
   say(byId("main-name"), !header.defences.length ? "detector" : given ? "given to the detector" : defended);
-  showHeadline("main", header.people, header.top, header.hiding);
-  if (both) showHeadline("bare", header.bare, header.bare_top, header.bare_hiding);
+  showHeadline("main", header.people, header.top, hiding);
+  if (both) showHeadline("bare", header.bare, header.bare_top, bareHiding);
 }
 
 /** Say what is missed upon the image, and what cannot be known below it. */
@@ -89,8 +90,8 @@ function aside() {
   const says = again ? text : unknown || notInIt();
   const now = performance.now();
   // What holds for every other frame alone would move all below it up and down, or take the button from under a finger.
-  const stays = changes.now.wear && now - (again ? -Infinity : says ? said.offered : said.at) < ASIDE_STAYS_MS;
-  if (says) said.at = now;
+  const stays = changes.now.wear && said.defend === changes.now.defend && now - (again ? -Infinity : says ? said.offered : said.at) < ASIDE_STAYS_MS;
+  if (says) Object.assign(said, { at: now, defend: changes.now.defend });
   if (again) said.offered = now;
   if (stays) return;
   byId("aside").hidden = !says;
@@ -105,19 +106,16 @@ function notInIt() {
   return worn && !drawn ? `The camera’s own video: ${worn}, which was added by software, is not in it. The marks are of then.` : "";
 }
 
-function plot(header, both) {
+function plot(header, both, hiding, bareHiding) {
   const now = { worn: header.worn, defend: header.defences.join() };
   if (header.cut) chart.clear();
   else if (before && now.worn !== before.worn) chart.mark(now.worn ? `${now.worn} on` : "pattern off");
   else if (before && now.defend !== before.defend) chart.mark(now.defend ? `${defences.nameOfFrame(header.defences, changes.now.defend)} on` : "defence off");
   before = now;
   // Where a pattern is worn it is about the wearers: a window at .26 is nobody seen.
-  const best = (hiding, top) => (!hiding ? top : hiding.count ? hiding.best : null);
-  chart.add({
-    top: best(header.hiding, header.top), bare: best(header.bare_hiding, header.bare_top), conf: header.conf,
-    hiding: header.hiding, bareHiding: header.bare_hiding,
-  });
-  say(byId("chart-title"), `${header.hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
+  const best = (of, top) => (!of ? top : of.count ? of.best : null);
+  chart.add({ top: best(hiding, header.top), bare: best(bareHiding, header.bare_top), conf: header.conf, hiding, bareHiding });
+  say(byId("chart-title"), `${hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
   say(byId("legend-main"), header.defences.length ? "defended" : "detector");
   byId("legend-bare").hidden = !both;
 }
