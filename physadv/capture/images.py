@@ -6,7 +6,7 @@ import time
 from glob import glob, has_magic
 from pathlib import Path
 
-from physadv.arrays import PICTURE_SUFFIXES, pictures_in, read_picture
+from physadv.arrays import PICTURE_SUFFIXES, LeftOut, pictures_in, read_picture
 from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import EndOfStream, SourceError
@@ -14,15 +14,14 @@ from physadv.types import Frame, UInt8Array
 
 # Slow enough to look at each picture when a folder is paced as a camera.
 DEFAULT_FPS = 1.0
-# As many damaged pictures are named in one message.
-NAMED = 8
 
 
 class ImageSource:
-    """Every picture once a round, in order. path: the file of the picture that `read` gave last.
+    """Every image once a round, in order. path: the file of the image that `read` gave last.
 
-    Of several pictures damaged ones are left out, which leaves a gap in the index; `say` is told of each, and at the end
-    of a round of how many.
+    upright: images are turned as their EXIF tags say; False: as the sensor gave them. Of several images damaged ones are
+    left out, which leaves a gap in the index; `say` is told of each and at the end of the first round of how many, and at
+    once of files that are no images.
     """
 
     live = False
@@ -30,9 +29,12 @@ class ImageSource:
     def __init__(self, spec: str, settings: CaptureSettings | None = None, say: Say = silent) -> None:
         settings = settings or CaptureSettings()
         self.name = spec
-        self.files = picture_files(spec)
-        self.damaged: dict[Path, str] = {}
+        self.upright = True
+        self._left_out = LeftOut()
+        self.files = picture_files(spec, self._left_out)
+        self._damaged: set[Path] = set()
         self._say = say
+        self._tell(self._left_out)
         self._good = 0
         self.path: Path | None = None
         self._left = len(self.files) * settings.loop if settings.loop else None
@@ -42,8 +44,8 @@ class ImageSource:
     def read(self) -> Frame:
         """Return the next picture.
 
-        Raises: EndOfStream after the last. SourceError, naming the file, if the only picture is empty or damaged, or all
-        of several are.
+        Raises: EndOfStream after the last. SourceError, naming the file, if the only image is empty or damaged, or all of
+        several are.
         """
         while True:
             if self._left is not None and self._index >= self._left:
@@ -60,48 +62,51 @@ class ImageSource:
     def _picture(self, path: Path) -> UInt8Array | None:
         """Return a file's picture, None if it is damaged."""
         try:
-            return read_picture(path, error=SourceError)
+            return read_picture(path, upright=self.upright, error=SourceError)
         except SourceError as error:
             if len(self.files) == 1:
                 raise
-            if path not in self.damaged:
-                self.damaged[path] = str(error)
+            if path not in self._damaged:
+                self._damaged.add(path)
+                self._left_out.damaged.append(str(error))
                 self._say(f"left out {error}")
             return None
 
     def _end_round(self) -> None:
         if not self._good:
-            raise SourceError(
-                f"{self.name}: not one of {len(self.files)} pictures can be read: {self.damaged[self.files[0]]}"
-            )
+            raise SourceError(f"{self.name}: not one image can be read: {'; '.join(self._left_out.lines())}")
         self._good = 0
-        if len(self.damaged) > 1 and self._index == len(self.files):
-            names = [path.name for path in self.damaged]
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            self._say(
-                f"{self.name}: left out {len(names)} of {len(self.files)} pictures, which are damaged: "
-                f"{', '.join(names[:NAMED])}{more}"
-            )
+        if len(self._left_out.damaged) > 1 and self._index == len(self.files):
+            self._tell(LeftOut(damaged=self._left_out.damaged))
+
+    def _tell(self, left_out: LeftOut) -> None:
+        for line in left_out.lines():
+            self._say(f"{self.name}: {line}")
 
     def close(self) -> None:
         """End: the next `read` says that there are no more pictures. Safe to call twice and from another thread."""
         self._left = 0
 
 
-def picture_files(spec: str) -> list[Path]:
-    """Return the picture files that a folder, glob or file name stands for, sorted.
+def picture_files(spec: str, left_out: LeftOut) -> list[Path]:
+    """Return the image files that a folder, glob or file name stands for, sorted; `left_out` is told of other files.
 
     Raises: SourceError if there are none.
     """
     path = Path(spec).expanduser()
     if path.is_dir():
-        files = pictures_in(path)
+        files = pictures_in(path, left_out)
     elif path.is_file():
         files = [path]
     else:
         # A name with brackets may be a plain file, which was looked for first.
         found = glob(str(path), recursive=True) if has_magic(spec) else []  # noqa: PTH207 -- absolute patterns too
-        files = [p for p in sorted(map(Path, found)) if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
+        matched = [p for p in sorted(map(Path, found)) if p.is_file()]
+        files = [p for p in matched if p.suffix.lower() in PICTURE_SUFFIXES]
+        left_out.other += [p for p in matched if p not in files]
     if not files:
-        raise SourceError(f"{spec}: no pictures there (looked for {', '.join(sorted(PICTURE_SUFFIXES))})")
+        raise SourceError(
+            f"{spec}: no images there (looked for {', '.join(sorted(PICTURE_SUFFIXES))})"
+            + "".join(f"; {line}" for line in left_out.lines())
+        )
     return files

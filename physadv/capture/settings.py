@@ -17,7 +17,10 @@ class CaptureSettings(Settings):
         default=None, ge=16, le=16384, description="picture height asked of a webcam or the sample"
     )
     fps: float | None = Field(
-        default=None, gt=0, le=1000, description="pictures a second: of a webcam, the sample, or a folder of images"
+        default=None,
+        gt=0,
+        le=1000,
+        description="images a second: of a webcam, the sample, a folder, or asked of a camera of single images (5)",
     )
     mjpg: bool = Field(
         default=True, description="ask a webcam for MJPG, which most need for more than 640x480 at 30 fps"

@@ -148,6 +148,9 @@ class Command(BaseCommand):
     def _from_files(self, source: Source, board: Board, console: Console) -> int:
         """Use every picture of a folder, or the frames of a video that show something new."""
         pictures = isinstance(source, ImageSource)
+        if isinstance(source, ImageSource):
+            # The lens belongs to the sensor, however the camera was held.
+            source.upright = False
         guide = Guide(board, still=False, new=not pictures)
         last: UInt8Array | None = None
         unused: dict[str, list[str]] = {}

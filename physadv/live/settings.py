@@ -23,7 +23,8 @@ class LiveSettings(CaptureSettings):
         default="auto",
         min_length=1,
         max_length=2000,
-        description="webcam index, /dev/videoN, video file, rtsp:// or http:// stream, folder or glob of images, "
+        description="webcam index, /dev/videoN or a link to it, video file, rtsp:// or http:// camera (stream, or one "
+        "image a request), folder or glob of images, "
         "browser (the visitor's camera), sample (built in), auto (first webcam that answers, else sample)",
     )
     detector: str = Field(

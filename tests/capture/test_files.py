@@ -168,7 +168,7 @@ def test_pictures_in_the_order_of_their_names(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no pictures there"):
+    with pytest.raises(SourceError, match="no images there"):
         open_source(str(tmp_path))
 
 
@@ -183,13 +183,27 @@ def test_a_damaged_picture_is_left_out_of_many(tmp_path: Path) -> None:
     assert [f.index for f in frames] == [1, 2, 4, 6, 7, 9]
     assert [square_at(f) for f in frames[:3]] == pytest.approx([5, 10, 20], abs=2)
     assert len(said) == 3, "each once, and how many at the end of the first round"
-    assert "0.jpg" in said[0] and "3.jpg" in said[1] and "2 of 5" in said[2]
+    assert "0.jpg" in said[0] and "3.jpg" in said[1] and "2 files" in said[2]
     with pytest.raises(SourceError, match=r"3\.jpg"):
         open_source(str(tmp_path / "3.jpg")).read()
     for number in (1, 2, 4):
         (tmp_path / f"{number}.jpg").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"not one of 5 pictures can be read.*0\.jpg"):
+    with pytest.raises(SourceError, match=r"not one image can be read.*0\.jpg"):
         open_source(str(tmp_path)).read()
+
+
+def test_what_is_no_image_is_counted_by_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "a.png"), picture(1))
+    cv2.imwrite(str(tmp_path / "deep" / "er" / "b.png"), picture(2))
+    for name in ("notes.txt", "raw1.dng", "deep/raw2.DNG"):
+        (tmp_path / name).write_text("x")
+    said: list[str] = []
+    assert len(everything(open_source(str(tmp_path), say=said.append))) == 2
+    assert any("2 .dng" in text and "1 .txt" in text for text in said)
+    said.clear()
+    assert len(everything(open_source(f"{tmp_path}/*", say=said.append))) == 1
+    assert any("1 .dng" in text and "1 .txt" in text for text in said)
 
 
 def test_what_is_no_path_is_said_in_one_line(tmp_path: Path) -> None:

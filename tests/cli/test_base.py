@@ -1,5 +1,6 @@
 """Flags, configuration files and errors of every verb: one line, exit code 2, never a traceback."""
 
+import shlex
 from importlib import import_module
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def test_what_cannot_be_written_is_said_before_the_work(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        ("live ''", "got an empty word"),
+        ("live '' --ui none", "got an empty word"),
         ("learn nope --images here --out x.safetensors", "DEFENCE: expected 'blocks' or 'erase', got 'nope'"),
         ("advise chest-v1 --wanted 5", "--wanted: expected less than 1, got '5'"),
         ("calibrate camera --source here/a.png", "too few views of the board"),
@@ -77,7 +80,7 @@ def test_a_mistake_is_named_and_nothing_is_left_behind(
     (tmp_path / "here").mkdir()
     (tmp_path / "file").touch()
     write_png(tmp_path / "here" / "a.png", np.full((240, 320, 3), 128, np.uint8))
-    assert main(words.split()) == 2
+    assert main(shlex.split(words)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "here"]

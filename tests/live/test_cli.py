@@ -158,7 +158,7 @@ def test_a_stream_that_never_answers_is_said_and_given_up(
 def test_files_that_are_no_pictures(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused(capsys, ["--source", str(empty)], "no pictures")
+    refused(capsys, ["--source", str(empty)], "no images")
     (photos / "2.png").write_bytes(b"")
     refused(capsys, ["--source", str(photos / "2.png")], "2.png", "empty")
     garbage = tmp_path / "film.mp4"
