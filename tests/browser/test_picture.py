@@ -66,7 +66,7 @@ def test_a_demo_that_is_gone_is_said_over_the_picture(stand: Stand) -> None:
     eventually(page, "() => Number(document.getElementById('f-fps').textContent) > 5", timeout=5)
     stand.demo.stop()
     stand.server.close()
-    gone = "() => document.getElementById('veil').textContent === 'The demo is gone.Trying to reconnect…'"
+    gone = "() => document.querySelector('#veil p').textContent === 'The demo is gone.Trying to reconnect…'"
     eventually(page, gone, timeout=10)
     assert page.is_visible("#veil")
     assert figures(page) == ["–", "–", "–"]

@@ -32,7 +32,7 @@ def test_the_visitors_camera_is_asked_for_on_the_image(stand: Stand) -> None:
     refuse = "() => Promise.reject(new DOMException('', 'NotAllowedError'))"
     page.evaluate(f"() => {{ navigator.mediaDevices.getUserMedia = {refuse}; }}")
     page.click("#veil-camera")
-    eventually(page, "() => document.getElementById('camera-says').textContent.includes('was not allowed')")
+    eventually(page, "() => document.getElementById('veil-says').textContent.includes('was not allowed')")
     page.evaluate("() => { navigator.mediaDevices.getUserMedia = window.real; }")
     page.click("#veil-camera")
     until(lambda: stand.demo.latest is not None and stand.demo.latest.frame.size[0] >= 640, 8)

@@ -197,6 +197,7 @@ function onLink(word) {
     if (word === "lost") veil("The demo is gone.", "Trying to reconnect…");
     else veil("The demo does not answer.", "Waiting for it; look at its terminal.");
     byId("veil-camera").hidden = true;
+    cameraSays("");
     for (const id of FIGURES) say(byId(id), "–");
     for (const pane of ["main", "bare"]) clearHeadline(pane);
   }
@@ -368,8 +369,10 @@ async function ownCamera() {
 
 /** Say on the image what became of the visitor's camera; a recording's page says it too, as it takes none. */
 function cameraSays(text) {
-  byId("camera-says").hidden = !text;
-  say(byId("camera-says"), text);
+  for (const id of ["camera-says", "veil-says"]) {
+    byId(id).hidden = !text;
+    say(byId(id), text);
+  }
 }
 
 byId("detector").append(...options.detectors.map((name) => el("option", { value: name }, name)));
