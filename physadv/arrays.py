@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from physadv.decoding import decode, size_of
+from physadv.decoding import decode, is_converted, size_of
 from physadv.errors import DataError, PhysadvError
 from physadv.files import atomic_write
 from physadv.types import Float32Array, UInt8Array
@@ -119,6 +119,21 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
 def pixels_sha256(pixels: UInt8Array) -> str:
     """Return the hash of a picture's pixels (h, w, 3), the same whatever file they came from and however it is called."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def identity_of(path: Path, pixels: UInt8Array) -> str:
+    """Return the hash by which an image file is known, "" if it cannot be read: that of its pixels as they are stored.
+
+    pixels: as `read_picture` gives them. Patterns' records list what they were trained on by this hash, so it must not
+    depend on how colours are converted.
+    """
+    try:
+        data = bytes_of(path, DataError)
+        if is_converted(data):
+            pixels = decode(data, alpha=False, upright=True, max_pixels=MAX_PIXELS, srgb=False)
+    except (DataError, ValueError):
+        return ""
+    return pixels_sha256(pixels)
 
 
 def write_png(path: Path, picture: UInt8Array) -> None:

@@ -44,7 +44,7 @@ def to_srgb(pixels: UInt8Array, profile: bytes) -> None:
 
     A profile that is damaged, or of something else than RGB or grey, changes nothing, as in browsers.
     """
-    transform = _transform(profile, "RGB") or _transform(profile, "L")
+    transform = _rgb_transform(profile)
     if transform is None:
         return
     grey = transform.input_mode == "L"
@@ -53,6 +53,15 @@ def to_srgb(pixels: UInt8Array, profile: bytes) -> None:
         part = pixels[top : top + rows]
         given = Image.fromarray(np.ascontiguousarray(part[..., 0] if grey else part))
         part[...] = np.asarray(transform.apply(given))
+
+
+def changes_colours(profile: bytes) -> bool:
+    """Return whether `to_srgb` changes anything."""
+    return _rgb_transform(profile) is not None
+
+
+def _rgb_transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    return _transform(profile, "RGB") or _transform(profile, "L")
 
 
 def image_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -16,6 +16,7 @@ from PIL import AvifImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImag
 
 from physadv.colour_profiles import (
     Chromaticities,
+    changes_colours,
     image_to_srgb,
     profile_of_code,
     profile_of_interoperability,
@@ -77,44 +78,51 @@ def size_of(data: bytes) -> tuple[int, int]:
     return _early_size(data) or _opened(data).size
 
 
-def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int) -> UInt8Array:
+def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bool = True) -> UInt8Array:
     """Return an encoded image as (h, w, 3) uint8 RGB, or with `alpha` as (h, w, 4) RGBA, in sRGB.
 
-    upright: turned as the file's orientation says; otherwise as the sensor gave it. Of an animation the first image.
+    upright: turned as the file's orientation says; otherwise as the sensor gave it. srgb: False for colours as they are
+    stored. Of an animation the first image.
 
     Raises: ValueError, without the file's name, if it is no image, damaged, cut off, larger than `max_pixels`, or of more
     than 16 bits a channel.
     """
     if data[:2] == b"\xff\xd8":
-        return _jpeg(data, alpha=alpha, upright=upright, max_pixels=max_pixels)
+        return _jpeg(data, alpha=alpha, upright=upright, max_pixels=max_pixels, srgb=srgb)
     if (early := _early_size(data)) is not None:
         _check_size(*early, max_pixels)
         if data[:1] != b"\x89":
             out = _by_opencv(data, cv2.IMREAD_COLOR_RGB)
             return _opaque(out) if alpha else out
     image = _opened(data)
-    still_webp = image.format == "WEBP" and not getattr(image, "is_animated", False)
-    _check_size(*image.size, max_pixels, heavy=1 if still_webp else HEAVY.get(image.format or "", 1))
+    animated = getattr(image, "is_animated", False)
+    fast = (image.format == "WEBP" and not animated) or (not alpha and image.format == "PNG" and _is_whole_png(data))
+    _check_size(*image.size, max_pixels, heavy=1 if fast else HEAVY.get(image.format or "", 1))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiff(image)
-    profile = _profile(image, data)
-    if still_webp:
-        # Pillow takes a quarter more time, and changes the colours of what is transparent.
-        flags = cv2.IMREAD_UNCHANGED if alpha else cv2.IMREAD_COLOR_RGB
-        out = _by_opencv(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-        if alpha:
-            out = np.asarray(
-                cv2.cvtColor(out, cv2.COLOR_BGRA2RGBA if out.shape[2] == 4 else cv2.COLOR_BGR2RGBA), np.uint8
-            )
-        turn = _orientation(image, data)
-    else:
-        turn, out = _orientation(image, data), _by_pillow(image, profile, alpha=alpha)
+    turn, profile = _orientation(image, data), _profile(image, data) if srgb else None
+    out = _unturned(data, alpha=alpha) if fast else _by_pillow(image, profile, alpha=alpha)
     if profile is not None and image.mode not in ("CMYK", "LAB"):
         to_srgb(out[..., :3], profile)
     turned_already = image.format in ("TIFF", "HEIF")
     if turned_already != upright:
         out = _turned(out, REVERSE.get(turn, turn) if turned_already else turn)
     return np.ascontiguousarray(out)
+
+
+def is_converted(data: bytes) -> bool:
+    """Return whether `decode` changes the colours of an encoded image by its profile.
+
+    Raises: ValueError if it is no image.
+    """
+    if data[:2] == b"\xff\xd8":
+        head = jpeg_header(data)
+        profile = head.profile or profile_of_interoperability(head.exif)
+        return profile is not None and (head.channels == 4 or changes_colours(profile))
+    if _early_size(data) is not None and data[:1] != b"\x89":
+        return False
+    profile = _profile(_opened(data), data)
+    return profile is not None and changes_colours(profile)
 
 
 def png_text(data: bytes, key: str) -> str:
@@ -172,20 +180,20 @@ def _frame_of(marker: int, frame: bytes, *, first: bytes, scans: int, profile: b
     return JpegHeader(width, height, channels, marker in PROGRESSIVE, kept, scans, profile, exif)
 
 
-def _jpeg(data: bytes, *, alpha: bool, upright: bool, max_pixels: int) -> UInt8Array:
+def _jpeg(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bool) -> UInt8Array:
     head = jpeg_header(data)
     _check_size(head.width, head.height, max_pixels, beside=head.kept)
     if data.rfind(b"\xff\xd9", head.scans) < 0:
         raise ValueError(CUT_OFF)
     if head.progressive:
         _check_scans(data, head)
-    if head.channels == 4 and head.profile is not None:
+    if srgb and head.channels == 4 and head.profile is not None:
         image = _plugin(lambda stream: Image.open(stream, formats=["JPEG"]), data)
         out, turn = _by_pillow(image, head.profile, alpha=alpha), _orientation(image, data)
         return np.ascontiguousarray(_turned(out, turn) if upright else out)
     out = _by_opencv(data, cv2.IMREAD_COLOR_RGB | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
     profile = head.profile or profile_of_interoperability(head.exif)
-    if profile is not None:
+    if srgb and profile is not None:
         to_srgb(out, profile)
     return _opaque(out) if alpha else out
 
@@ -245,6 +253,33 @@ def _by_opencv(data: bytes, flags: int) -> UInt8Array:
     if out is None:
         raise ValueError(NO_IMAGE)
     return np.asarray(out, np.uint8)
+
+
+def _unturned(data: bytes, *, alpha: bool) -> UInt8Array:
+    """Return a WebP or PNG image by OpenCV, as it lies in the file.
+
+    Pillow takes a sixth to a quarter more time, and changes the colours of what is transparent in a WebP.
+    """
+    if not alpha:
+        return _by_opencv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    out = _by_opencv(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.asarray(cv2.cvtColor(out, cv2.COLOR_BGRA2RGBA if out.shape[2] == 4 else cv2.COLOR_BGR2RGBA), np.uint8)
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Return whether the chunks of a PNG file follow each other to its end, and are of a single image.
+
+    OpenCV takes the memory that a chunk claims, and prints of damaged ones on the terminal; Pillow reads them, or not.
+    """
+    at = len(PNG_MAGIC)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"acTL", b"fcTL"):
+            return False
+        at += 12 + length
+        if kind == b"IEND":
+            return at <= len(data)
+    return False
 
 
 def _by_pillow(image: Image.Image, profile: bytes | None, *, alpha: bool) -> UInt8Array:
@@ -327,6 +362,9 @@ def _orientation(image: Image.Image, data: bytes) -> int:
     if image.format == "HEIF":
         # Its own boxes say how it is turned; what EXIF says is the same, or left over and not meant.
         turn = image.info.get("original_orientation") if b"irot" in data or b"imir" in data else 1
+    elif image.format == "PNG" and b"eXIf" not in data:
+        # Pillow would look for it behind the pixels, and decode them.
+        turn = 1
     else:
         turn = _plugin(lambda _: image.getexif().get(ORIENTATION), b"")
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1

@@ -12,7 +12,7 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from physadv.arrays import decode_picture, decode_picture_rgba, picture_size, read_picture
+from physadv.arrays import decode_picture, decode_picture_rgba, identity_of, picture_size, pixels_sha256, read_picture
 from physadv.colour_profiles import ADOBE_GAMMA, ADOBE_RGB, PRIMARIES, profile_of
 from physadv.decoding import jpeg_header
 from physadv.errors import DataError, PatchError
@@ -71,6 +71,19 @@ def test_an_embedded_profile_is_converted_to_srgb(kind: str) -> None:
     )
     for pixels in (decode_picture(data, name="x"), decode_picture_rgba(data, name="x")[..., :3]):
         assert np.abs(centres(pixels).astype(int) - ADOBE_AS_SRGB).max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_an_image_is_known_by_its_pixels_as_they_are_stored(tmp_path: Path, kind: str) -> None:
+    """Records of patterns that were trained before colours were converted list it so."""
+    plain, wide = tmp_path / "plain", tmp_path / "wide"
+    plain.write_bytes(encoded(squares(), kind))
+    wide.write_bytes(encoded(squares(), kind, icc_profile=profile_of(ADOBE_RGB, ADOBE_GAMMA)))
+    assert (
+        identity_of(wide, read_picture(wide)) == pixels_sha256(read_picture(plain)) != pixels_sha256(read_picture(wide))
+    )
+    assert identity_of(plain, read_picture(plain)) == pixels_sha256(read_picture(plain))
+    assert identity_of(tmp_path / "none", squares()) == ""
 
 
 @pytest.mark.parametrize("profile", [SRGB_PROFILE, b"rubbish", SRGB_PROFILE[:200], None])

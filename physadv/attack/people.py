@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from physadv.address import masked
-from physadv.arrays import PICTURE_SUFFIXES, LeftOut, pictures_in, pixels_sha256
+from physadv.arrays import PICTURE_SUFFIXES, LeftOut, identity_of, pictures_in
 from physadv.camera.lens import Lens
 from physadv.camera.profile import CameraProfile
 from physadv.capture import open_source
@@ -301,7 +301,7 @@ def _photographs(
             nobody = boxes is not None and not len(boxes)
             people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
             name = stretch_of(item.path.name) or item.path.name
-            yield replace(_picture(name, pixels, people, boxes), sha256=pixels_sha256(pixels))
+            yield replace(_picture(name, pixels, people, boxes), sha256=identity_of(item.path, pixels))
 
     return _counted(_bordered(pictures()), len(items), where, say)
 

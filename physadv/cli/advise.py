@@ -11,7 +11,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from physadv.arrays import LeftOut, pixels_sha256, read_picture
+from physadv.arrays import LeftOut, identity_of, read_picture
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
@@ -175,7 +175,7 @@ def held_out(pictures: list[LabelledPicture], patch: Patch) -> list[LabelledPict
 def _pixels_of(path: Path) -> str:
     """Return the hash of a picture's pixels, "" for one that cannot be read."""
     try:
-        return pixels_sha256(read_picture(path))
+        return identity_of(path, read_picture(path))
     except DataError:
         return ""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physadv.arrays import LeftOut, pixels_sha256, read_picture
+from physadv.arrays import LeftOut, identity_of, read_picture
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.detect.boxes import area
 from physadv.detect.matching import LABEL_CONF, match_keypoints
@@ -34,7 +34,7 @@ class Scene:
 
     source: (h, w, 3) uint8 RGB, or where that is to be read each time. people: (n, 4) everybody labelled. counts: (n,)
     those large enough to wear a pattern and be scored. keypoints: (n, 17, 3), confidence 0 for people whom the pose model
-    did not find; None if none was asked. sha256: of the pixels.
+    did not find; None if none was asked. sha256: of the pixels as they are stored.
     """
 
     name: str
@@ -117,8 +117,8 @@ def read_scenes(
         if own and answer is not None:
             people = answer.above(LABEL_CONF).xyxy
         held += pixels.nbytes
-        path = picture.path if held > HELD_BYTES else None
-        scenes.append(_scene(picture.path.name, pixels, people, answer if keypoints else None, min_area, path=path))
+        wanted = answer if keypoints else None
+        scenes.append(_scene(picture.path, pixels, people, wanted, min_area, keep=held <= HELD_BYTES))
     if not scenes:
         raise DataError(f"{images}: none of {len(pictures)} pictures can be read; the first: {left_out.damaged[0]}")
     out = Scenes(scenes, tuple(left_out.damaged), own, tuple(left_out.lines()))
@@ -131,17 +131,17 @@ def read_scenes(
 
 
 def _scene(
-    name: str,
+    path: Path,
     pixels: UInt8Array,
     people: Float32Array | None,
     answer: Detections | None,
     min_area: float,
     *,
-    path: Path | None,
+    keep: bool,
 ) -> Scene:
-    """Return one picture; path: where its pixels are read each time, None to keep them."""
+    """Return one picture; keep: its pixels, which are read each time otherwise."""
     everyone = np.zeros((0, 4), np.float32) if people is None else people
     h, w = pixels.shape[:2]
     points = None if answer is None else match_keypoints(everyone, answer.above(LABEL_CONF))
-    source = pixels if path is None else Unheld(path, (h, w))
-    return Scene(name, source, everyone, area(everyone) > min_area * h * w, points, pixels_sha256(pixels))
+    source = pixels if keep else Unheld(path, (h, w))
+    return Scene(path.name, source, everyone, area(everyone) > min_area * h * w, points, identity_of(path, pixels))
