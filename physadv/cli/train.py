@@ -606,7 +606,12 @@ def report(outcome: Outcome, console: Console) -> None:
 
 def _verdict(outcome: Outcome) -> Iterator[str]:
     """Yield what must not be passed over in silence: the start was kept, or the pattern does no better than grey."""
-    if outcome.kept == "start":
+    if outcome.start is not None and not outcome.held_out:
+        yield (
+            f"whether this is better than {outcome.start}, from which it began, is not known: nobody held out could be "
+            "scored; give more photographs with people"
+        )
+    elif outcome.kept == "start":
         yield (
             f"kept is {outcome.start}, from which the run began: no pattern trained here did better on those held out, so "
             "the training gained nothing; train longer (--preset standard, --minutes 30), or on people more like those "

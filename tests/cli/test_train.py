@@ -243,6 +243,10 @@ def test_a_run_that_gained_nothing_says_so() -> None:
 
     assert "kept is street-v1, from which the run began" in said("start", "street-v1", 0.3, 0.8)
     assert "does better on those held out than street-v1" in said("trained", "street-v1", 0.2, 0.8)
+    patch = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
+    out = StringIO()
+    report(Outcome(patch, Path("a"), True, 7, {}, {}, "trained", "street-v1"), Console(file=out, width=200))
+    assert "better than street-v1, from which it began, is not known" in out.getvalue()
     assert "no better than a grey square" in said("trained", None, 0.8, 0.8)
     assert "kept is" not in said("trained", None, 0.2, 0.8) and "grey square" not in said("trained", None, 0.2, 0.8)
 
