@@ -4,14 +4,16 @@ import { el, say } from "./dom.js";
 // A box that only a defence vouches for, or one that is proven, is called as it is drawn.
 export const STATES = ["seen", "certified", "held", "uncovered", "missed", "hidden", "unknown"];
 
-/** Return how many wearers there are in each state, and the best of their scores; null where no pattern is worn. */
-export function counted(wearers, people) {
-  if (!wearers) return null;
-  const out = { count: wearers.length, best: 0 };
-  for (const { state, person, score } of wearers) {
+// The one state that no mark in the image explains.
+const UNKNOWN = "lost for a moment without the pattern too, so nothing can be said";
+
+/** Return how many wearers there are, the best of their scores, and how many are in each state as it is drawn. hiding: null where no pattern is worn. */
+export function counted(hiding, wearers, people) {
+  if (!hiding) return null;
+  const out = { count: hiding.count, best: hiding.best };
+  for (const { state, person } of wearers) {
     const word = people[person]?.mark || state;
     out[word] = (out[word] || 0) + 1;
-    out.best = Math.max(out.best, score);
   }
   return out;
 }
@@ -24,7 +26,9 @@ export function showHeadline(pane, people, top, hiding) {
   // Rebuilt only when a state changes: thirty times a second it would cost layout and flicker.
   if (said.dataset.text !== text) {
     said.dataset.text = text;
-    said.replaceChildren(...parts.map(([state, words]) => (state ? el("span", { class: "state", "data-of": state }, words) : words)));
+    said.replaceChildren(...parts.map(([state, words]) => (state
+      ? el("span", { class: "state", "data-of": state, title: state === "unknown" ? UNKNOWN : undefined }, words)
+      : words)));
   }
   const best = hiding ? (hiding.count ? hiding.best : null) : people.length ? top : null;
   say(document.getElementById(`${pane}-best`), best === null ? "" : `best ${best.toFixed(2)}`);

@@ -60,7 +60,8 @@ function onPicture(header, image, seen) {
   const unchanged = "Nothing that is on changes this image.";
   say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the image that it is given." : unchanged);
   explain(marksOf([...header.people, ...(header.bare || [])], header.alerts, [...(header.wearers || []), ...(header.bare_wearers || [])]));
-  const hiding = counted(header.wearers, header.people), bareHiding = counted(header.bare_wearers, header.bare || []);
+  const hiding = counted(header.hiding, header.wearers, header.people);
+  const bareHiding = counted(header.bare_hiding, header.bare_wearers, header.bare || []);
   headlines(header, both, given, hiding, bareHiding);
   remark(header.cry);
   plot(header, both, hiding, bareHiding);
