@@ -113,7 +113,8 @@ class Command(BaseCommand):
         paths = [p for where in self.photo for p in (pictures_in(where) if where.is_dir() else [where])]
         if not paths:
             raise CalibrationError(f"--photo: no pictures in {self.photo[0]}")
-        photos = [Photo(p.name, sha256_of(p), read_picture(p, error=CalibrationError)) for p in paths]
+        # As the sensor gave them: the lens that is taken out lies before it, and the chart is found any way up.
+        photos = [Photo(p.name, sha256_of(p), read_picture(p, upright=False, error=CalibrationError)) for p in paths]
 
         def told(name: str, reading: ChartReading) -> None:
             console.print(

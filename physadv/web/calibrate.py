@@ -206,7 +206,9 @@ def router(room: Room) -> APIRouter:
 
     @out.post("/api/calibrate/look")
     async def look(request: Request) -> dict[str, Any]:
-        picture = partial(room.decoder.picture, name="picture", max_pixels=MAX_PICTURE, error=CalibrationError)
+        picture = partial(
+            room.decoder.picture, name="picture", max_pixels=MAX_PICTURE, upright=False, error=CalibrationError
+        )
         pixels = await room.decoder.aside(partial(picture, await request.body()))
         return (await run_in_threadpool(desk.look, pixels))[1]
 

@@ -105,7 +105,8 @@ def colours(
         lens.check_age()
     photos = []
     for name, data in photographs:
-        pixels = decode(data, name=name, max_pixels=MAX_PICTURE, error=CalibrationError)
+        # As the sensor gave it: the lens that is taken out lies before it.
+        pixels = decode(data, name=name, max_pixels=MAX_PICTURE, upright=False, error=CalibrationError)
         photos.append(Photo(name, hashlib.sha256(data).hexdigest(), pixels))
     profile, samples = chart_profile(
         photos, printer=printer, camera=camera if lens is None else lens.name, camera_profile=lens

@@ -49,6 +49,7 @@ class Job:
     name: str
     length: int
     max_pixels: int | None = None
+    upright: bool = True
 
 
 class Decoder:
@@ -66,12 +67,20 @@ class Decoder:
         self._limiter = anyio.CapacityLimiter(1)
         self._waiting = 0
 
-    def picture(self, data: bytes, *, name: str, max_pixels: int, error: type[PhysadvError] = DataError) -> UInt8Array:
+    def picture(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        max_pixels: int,
+        upright: bool = True,
+        error: type[PhysadvError] = DataError,
+    ) -> UInt8Array:
         """Return encoded bytes as `arrays.decode_picture` does.
 
         Raises: `error` as there, or if decoding takes too much memory or time.
         """
-        return self._ask(Job("picture", name, len(data), max_pixels), data, error)[1][0]
+        return self._ask(Job("picture", name, len(data), max_pixels, upright), data, error)[1][0]
 
     def patch(self, data: bytes, *, name: str) -> Patch:
         """Return a pattern from the bytes of a picture, as `patch.patch_from_picture` does.
@@ -193,7 +202,7 @@ def _filled(line: socket.socket, buffer: Any) -> Any:
 
 def _picture(data: bytes, job: Job) -> tuple[dict[str, Any], list[UInt8Array]]:
     assert job.max_pixels is not None
-    return {}, [decode_picture(data, name=job.name, max_pixels=job.max_pixels)]
+    return {}, [decode_picture(data, name=job.name, max_pixels=job.max_pixels, upright=job.upright)]
 
 
 def _patch(data: bytes, job: Job) -> tuple[dict[str, Any], list[UInt8Array]]:
