@@ -24,7 +24,7 @@ def checked_name(value: str) -> str:
     Raises: ValueError otherwise.
     """
     if not NAME.fullmatch(value):
-        raise ValueError(f"expected up to 64 letters, digits, dots and dashes, got {value!r}")
+        raise ValueError(f"expected up to 64 letters, digits, dots and dashes, got {value[:80]!r}")
     return value
 
 

@@ -502,5 +502,5 @@ def with_printer(settings: TrainSettings, printer: PrinterProfile, *, strength: 
 
     strength: 1 is as it was measured, colours and spread, whatever the rest of the world is turned down to; 0 is off.
     """
-    ink = MeasuredInk(strength=strength, colours=printer.map)
+    ink = MeasuredInk(strength=strength, colours=printer.map.model_dump())
     return settings.model_copy(update={"world": settings.world.model_copy(update={"ink": ink})})

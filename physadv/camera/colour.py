@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
+from pydantic import Field, ValidationError, model_validator
 
 from physadv.errors import CalibrationError
+from physadv.settings import Settings, one_line
 from physadv.types import UInt8Array
 
 MAX_KNOTS = 65
 MAX_DEGREE = 4
+Value = Annotated[float, Field(ge=-1e3, le=1e3)]
+Covariance = Annotated[
+    list[Annotated[list[Value], Field(min_length=3, max_length=3)]], Field(min_length=3, max_length=3)
+]
+Curves = Annotated[
+    list[Annotated[list[Value], Field(min_length=2, max_length=MAX_KNOTS)]], Field(min_length=3, max_length=3)
+]
+Powers = Annotated[list[Annotated[int, Field(ge=0, le=MAX_DEGREE)]], Field(min_length=3, max_length=3)]
 
 
 def exponents(kind: str) -> list[tuple[int, int, int]]:
@@ -53,6 +63,34 @@ def polynomial(x: torch.Tensor, terms: list[tuple[int, int, int]]) -> torch.Tens
     """Return the (n, t) terms of a polynomial for x (n, 3)."""
     r, g, b = x.unbind(1)
     return torch.stack([r**i * g**j * b**k for i, j, k in terms], 1)
+
+
+class ColourTable(Settings):
+    """A colour map as plain values; see `ColourMap`, which is made of it."""
+
+    curve_in: Curves
+    terms: Annotated[list[Powers], Field(min_length=1, max_length=64)]
+    weights: Annotated[list[Annotated[list[Value], Field(max_length=64)]], Field(min_length=3, max_length=3)]
+    curve_out: Curves
+    covariance: Covariance
+    shift_covariance: Covariance
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        for name, rows in (("curve_in", self.curve_in), ("curve_out", self.curve_out), ("weights", self.weights)):
+            if len({len(row) for row in rows}) > 1:
+                raise ValueError(
+                    f"{name}: expected three rows of one length, got {', '.join(str(len(r)) for r in rows)}"
+                )
+            if name != "weights" and any(b - a < -1e-6 for row in rows for a, b in itertools.pairwise(row)):
+                raise ValueError(f"{name}: expected curves that never fall")
+        if len(self.weights[0]) != len(self.terms):
+            raise ValueError(f"weights: expected one for each of {len(self.terms)} terms, got {len(self.weights[0])}")
+        for name, rows in (("covariance", self.covariance), ("shift_covariance", self.shift_covariance)):
+            square = np.array(rows)
+            if not np.allclose(square, square.T, atol=1e-8) or np.linalg.eigvalsh(square).min() < -1e-6:
+                raise ValueError(f"{name}: expected a covariance (symmetric, not negative)")
+        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,33 +167,22 @@ class ColourMap:
             "shift_covariance": _plain(self.shift_covariance, digits=9),
         }
 
+    def table(self) -> ColourTable:
+        """Return the map as a profile holds it."""
+        return ColourTable.model_validate(self.to_dict())
+
     @classmethod
-    def from_dict(cls, table: Any, *, name: str) -> ColourMap:
+    def from_dict(cls, table: ColourTable | dict[str, Any], *, name: str) -> ColourMap:
         """Return the map that `to_dict` wrote.
 
         Raises: CalibrationError naming `name` and the field that is missing, malformed, not finite or not monotone.
         """
-        if not isinstance(table, dict):
-            raise CalibrationError(f"{name}: map: expected a table, got {type(table).__name__}")
-        terms = table.get("terms")
-        if not (isinstance(terms, list) and 1 <= len(terms) <= 64 and all(_is_term(t) for t in terms)):
-            raise CalibrationError(f"{name}: map.terms: expected up to 64 lists of three powers 0 to {MAX_DEGREE}")
-        fields = {
-            "curve_in": _tensor(table, "curve_in", name, (3, 0)),
-            "weights": _tensor(table, "weights", name, (3, len(terms))),
-            "curve_out": _tensor(table, "curve_out", name, (3, 0)),
-            "covariance": _tensor(table, "covariance", name, (3, 3)),
-            "shift_covariance": _tensor(table, "shift_covariance", name, (3, 3)),
-        }
-        for key in ("curve_in", "curve_out"):
-            if (fields[key].diff(dim=1) < -1e-6).any():
-                raise CalibrationError(f"{name}: map.{key}: expected curves that never fall")
-        for key in ("covariance", "shift_covariance"):
-            if torch.linalg.eigvalsh(fields[key].double()).min() < -1e-6 or not torch.allclose(
-                fields[key], fields[key].T
-            ):
-                raise CalibrationError(f"{name}: map.{key}: expected a covariance (symmetric, not negative)")
-        return cls(terms=tuple((int(t[0]), int(t[1]), int(t[2])) for t in terms), **fields)
+        try:
+            checked = table if isinstance(table, ColourTable) else ColourTable.model_validate(table)
+        except ValidationError as error:
+            raise CalibrationError(one_line(error, what=f"{name}: map")) from error
+        fields = {key: torch.tensor(value) for key, value in checked.model_dump(exclude={"terms"}).items()}
+        return cls(terms=tuple((t[0], t[1], t[2]) for t in checked.terms), **fields)
 
     @classmethod
     def identity(cls) -> ColourMap:
@@ -168,22 +195,3 @@ class ColourMap:
 
 def _plain(value: torch.Tensor, *, digits: int = 7) -> list[list[float]]:
     return [[round(float(v), digits) for v in row] for row in value.cpu()]
-
-
-def _is_term(term: Any) -> bool:
-    return isinstance(term, list) and len(term) == 3 and all(isinstance(p, int) and 0 <= p <= MAX_DEGREE for p in term)
-
-
-def _tensor(table: dict[str, Any], key: str, name: str, shape: tuple[int, int]) -> torch.Tensor:
-    """Return table[key] as a float32 (3, k) tensor; a 0 in `shape` allows 2 to MAX_KNOTS."""
-    rows, columns = shape
-    want = f"{rows} x {columns or f'2 to {MAX_KNOTS}'} finite numbers"
-    try:
-        array = np.asarray(table.get(key), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise CalibrationError(f"{name}: map.{key}: expected {want}") from error
-    fits = array.ndim == 2 and array.shape[0] == rows
-    fits = fits and (array.shape[1] == columns if columns else 2 <= array.shape[1] <= MAX_KNOTS)
-    if not fits or not np.isfinite(array).all() or np.abs(array).max() > 1e3:
-        raise CalibrationError(f"{name}: map.{key}: expected {want}, got shape {array.shape}")
-    return torch.from_numpy(array).float()

@@ -105,11 +105,14 @@ def read_pairs(
     progress: called with (done, total).
     seed: as in `hold_out`.
 
-    Raises: CalibrationError if a file cannot be read, or fewer than half of the photographs look like their originals.
+    Raises: CalibrationError if fewer than half of the photographs can be read and look like their originals.
     """
     plates, skipped = [], []
     for done, (original, photo) in enumerate(pairs):
-        plate, why = load_plate(original, photo)
+        try:
+            plate, why = load_plate(original, photo)
+        except CalibrationError as error:
+            plate, why = None, f"or its original cannot be read: {error}"
         if plate is None:
             skipped.append((photo.name, why))
         else:

@@ -17,7 +17,7 @@ from physadv.camera.difference import srgb_difference, srgb_to_lab
 from physadv.camera.fit import Samples, hold_out
 from physadv.camera.lattice import Lattice
 from physadv.camera.lens import Undistorter
-from physadv.camera.profile import CameraProfile, PrinterProfile, rows_of
+from physadv.camera.profile import CameraProfile, Origin, PrinterProfile, rows_of
 from physadv.errors import CalibrationError
 from physadv.types import Float32Array, UInt8Array
 
@@ -67,8 +67,8 @@ def printer_profile(
         printer=printer,
         camera=camera,
         camera_sha256=camera_profile.sha256 if camera_profile else None,
-        source={**source, "polynomial": kind},
-        map=model.to_dict(),
+        source=Origin.model_validate({**source, "polynomial": kind}),
+        map=model.table(),
         held_out={key: round(float(value), 4) for key, value in table.items()},
         palette=rows_of(palette),
         palette_digital=rows_of(palette_digital),

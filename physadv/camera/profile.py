@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -12,21 +13,29 @@ import numpy as np
 import torch
 from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 
-from physadv.camera.colour import ColourMap
+from physadv.camera.colour import ColourMap, ColourTable
+from physadv.camera.fit import KINDS
 from physadv.camera.lattice import Lattice
 from physadv.errors import CalibrationError
 from physadv.files import NAME as NAME
 from physadv.files import checked_name as checked_name
 from physadv.files import write_json
-from physadv.settings import Settings, one_line
+from physadv.settings import Settings, told
 from physadv.types import Float32Array, UInt8Array
 
 VERSION = 1
 MAX_BYTES = 20_000_000
+# As much of a damaged file is shown: characters of one value, and faults.
+SHOWN, FAULTS = 120, 3
+# A profile's lists and tables lie four deep; to show what is wrong in one of thousands would take more stack than there is.
+DEEPEST = 12
 # Lenses stay; focus, zoom and mounts do not. Ink, paper batches and lamps change sooner.
 CAMERA_DAYS = 365
 PRINTER_DAYS = 180
 Colour = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+# As many coefficients as OpenCV's models of a lens have, the last of them with thin prism and tilt.
+LENSES = (4, 5, 8, 12, 14)
 Row3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
@@ -68,17 +77,18 @@ class Profile(Settings):
         recorded = table.pop("sha256", None)
         want = cls.model_fields["kind"].default
         if table.get("kind") != want:
-            raise CalibrationError(f"{path}: expected a {want} profile, got {table.get('kind')!r}")
+            raise CalibrationError(f"{path}: expected a {want} profile, got {_short(table.get('kind'))}")
         if table.get("version") != VERSION:
             raise CalibrationError(
-                f"{path}: expected profile version {VERSION}, got {table.get('version')!r}; calibrate again"
+                f"{path}: expected profile version {VERSION}, got {_short(table.get('version'))}; calibrate again"
             )
+        try:
+            profile = cls.model_validate(table)
+        except ValidationError as error:
+            raise CalibrationError(_some_of(error, path)) from error
         if recorded != hashlib.sha256(_canonical(table)).hexdigest():
             raise CalibrationError(f"{path}: changed since it was saved (its hash does not fit); calibrate again")
-        try:
-            return cls.model_validate(table)
-        except ValidationError as error:
-            raise CalibrationError(one_line(error, what=str(path))) from error
+        return profile
 
     @classmethod
     def find(cls, where: str | Path) -> Path:
@@ -87,11 +97,12 @@ class Profile(Settings):
         Raises: CalibrationError if there is none; the message lists the names there are.
         """
         path = Path(where)
-        if path.is_file():
-            return path
-        for folder in cls._folders():
-            if path.name == str(where) and (folder / f"{where}.json").is_file():
-                return folder / f"{where}.json"
+        named = [folder / f"{where}.json" for folder in cls._folders()] if path.name == str(where) else []
+        for candidate in (path, *named):
+            # A name too long for a file's is one of none.
+            with suppress(OSError, ValueError):
+                if candidate.is_file():
+                    return candidate
         known = cls.known()
         verb = "camera" if cls.FOLDER == "cameras" else "colour"
         raise CalibrationError(
@@ -129,17 +140,17 @@ class Profile(Settings):
 class CameraProfile(Profile):
     """A calibrated camera: pinhole with lens distortion, for one picture size.
 
-    width, height: pixels. matrix: 3 x 3 intrinsics in pixels. distortion: OpenCV's k1 k2 p1 p2 k3 (k4 k5 k6). rms_px: of
-    the reprojected corners. focal_error_px: one standard deviation of the focal length. views: accepted pictures.
-    coverage: share of the picture's cells in which corners were seen. board: the ChArUco board. notes: exposure, white
-    balance and whatever else should be the same when the profile is used.
+    width, height: pixels. matrix: 3 x 3 intrinsics in pixels. distortion: OpenCV's k1 k2 p1 p2 (k3 (k4 k5 k6 (s1 to s4 (tx
+    ty)))), 4, 5, 8, 12 or 14 of them. rms_px: of the reprojected corners. focal_error_px: one standard deviation of the
+    focal length. views: accepted pictures. coverage: share of the picture's cells in which corners were seen. board: the
+    ChArUco board. notes: exposure, white balance and whatever else should be the same when the profile is used.
     """
 
     kind: Literal["camera"] = "camera"
     width: int = Field(ge=16, le=20000)
     height: int = Field(ge=16, le=20000)
     matrix: Annotated[list[Row3], Field(min_length=3, max_length=3)]
-    distortion: Annotated[list[float], Field(min_length=4, max_length=8)]
+    distortion: list[Annotated[float, Field(ge=-1e6, le=1e6)]]
     rms_px: float = Field(ge=0, le=5)
     focal_error_px: float = Field(ge=0)
     views: int = Field(ge=1)
@@ -152,7 +163,9 @@ class CameraProfile(Profile):
     @model_validator(mode="after")
     def _is_a_camera(self) -> Self:
         (fx, _, cx), (_, fy, cy), bottom = self.matrix
-        if bottom != [0.0, 0.0, 1.0] or not (0.1 * self.width < fx < 50 * self.width and 0.5 < fx / fy < 2):
+        if len(self.distortion) not in LENSES:
+            raise ValueError(f"distortion: expected {', '.join(map(str, LENSES))} values, got {len(self.distortion)}")
+        if bottom != [0.0, 0.0, 1.0] or not (0.1 * self.width < fx < 50 * self.width and 0.5 * fy < fx < 2 * fy):
             raise ValueError(f"matrix: expected pinhole intrinsics for {self.width} x {self.height}, got {self.matrix}")
         if not (0 < cx < self.width and 0 < cy < self.height):
             raise ValueError(f"matrix: expected a principal point inside the picture, got ({cx:.0f}, {cy:.0f})")
@@ -182,6 +195,28 @@ class CameraProfile(Profile):
             )
 
 
+class OriginPhoto(Settings):
+    """A photograph that was read: its file's name and hash."""
+
+    name: str
+    sha256: Sha256
+
+
+class Origin(Settings):
+    """What a printer's profile was made of. polynomial: the kind of map that held-out colours asked for."""
+
+    kind: Literal["chart", "pairs"]
+    photos: list[OriginPhoto]
+    polynomial: str
+
+    @field_validator("polynomial")
+    @classmethod
+    def _is_a_kind(cls, value: str) -> str:
+        if value not in KINDS:
+            raise ValueError(f"expected one of {', '.join(KINDS)}, got {value[:40]!r}")
+        return value
+
+
 class PrinterProfile(Profile):
     """A printer as one camera sees it: the colour map, its held-out error, the printable colours, and the way back.
 
@@ -195,9 +230,9 @@ class PrinterProfile(Profile):
     kind: Literal["printer"] = "printer"
     printer: str
     camera: str
-    camera_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    source: dict[str, Any] = Field(default_factory=dict)
-    map: dict[str, Any]
+    camera_sha256: Sha256 | None = None
+    source: Origin | None = None
+    map: ColourTable
     held_out: dict[str, float]
     palette: Annotated[list[Colour], Field(min_length=2, max_length=4096)]
     palette_digital: Annotated[list[Colour], Field(min_length=2, max_length=4096)]
@@ -214,10 +249,6 @@ class PrinterProfile(Profile):
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        try:
-            ColourMap.from_dict(self.map, name=self.name)
-        except CalibrationError as error:
-            raise ValueError(str(error)) from error
         if len(self.palette) != len(self.palette_digital):
             raise ValueError("palette: expected as many digital as camera colours")
         if round(len(self.inverse) ** (1 / 3)) ** 3 != len(self.inverse):
@@ -297,12 +328,44 @@ def _read_table(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise CalibrationError(f"{path}: larger than any profile ({MAX_BYTES // 1_000_000} MB)")
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError) as error:
-        raise CalibrationError(f"{path}: not a readable profile: {error}") from error
+        raise CalibrationError(f"{path}: not a readable profile: {str(error)[:SHOWN]}") from error
     if not isinstance(table, dict):
         raise CalibrationError(f"{path}: expected a profile, got {type(table).__name__}")
+    if not _is_flat(table):
+        raise CalibrationError(f"{path}: not a profile: lists and tables within each other, more than {DEEPEST} deep")
     return table
+
+
+def _is_flat(value: object) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        tables = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        level = [inner for table in tables for inner in table]
+    return not level
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"expected finite numbers, got {name}")
+
+
+def _short(value: object) -> str:
+    text = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _place(part: int | str) -> int | str:
+    """Return part of a field's place as it can be shown: a name in a damaged file may be anything."""
+    return part if isinstance(part, int) or (part.isidentifier() and len(part) < 40) else repr(part[:40])
+
+
+def _some_of(error: ValidationError, path: Path) -> str:
+    """Return what is wrong with a profile in one line: the first few faults, and how many more there are."""
+    faults = [{**fault, "loc": tuple(map(_place, fault["loc"]))} for fault in error.errors(include_url=False)]
+    more = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
+    text = told(faults[:FAULTS])
+    return f"{path}: {text if len(text) <= SHOWN * FAULTS else text[: SHOWN * FAULTS] + '…'}{more}"
 
 
 def rows_of(array: Float32Array, digits: int = 4) -> list[list[float]]:

@@ -113,8 +113,7 @@ class Command(BaseCommand):
         paths = [p for where in self.photo for p in (pictures_in(where) if where.is_dir() else [where])]
         if not paths:
             raise CalibrationError(f"--photo: no pictures in {self.photo[0]}")
-        # As the sensor gave them: the lens that is taken out lies before it, and the chart is found any way up.
-        photos = [Photo(p.name, sha256_of(p), read_picture(p, upright=False, error=CalibrationError)) for p in paths]
+        photos = self._photographs(paths, console)
 
         def told(name: str, reading: ChartReading) -> None:
             console.print(
@@ -132,6 +131,21 @@ class Command(BaseCommand):
                 seed=self.seed,
                 told=told,
             )
+
+    def _photographs(self, paths: list[Path], console: Console) -> list[Photo]:
+        """Return photographs as the sensor gave them: the lens lies before it, and the chart is found any way up.
+
+        Of several, damaged ones are left out by name.
+        """
+        out = []
+        for path in paths:
+            try:
+                out.append(Photo(path.name, sha256_of(path), read_picture(path, upright=False, error=CalibrationError)))
+            except CalibrationError as error:
+                if path is paths[-1] and not out:
+                    raise
+                console.print(f"left out: {error}", markup=False)
+        return out
 
     def _pairs(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
         assert self.digital is not None
@@ -177,9 +191,10 @@ def _report(console: Console, profile: PrinterProfile, path: Path) -> None:
     table.add_row("measured map", f"{held['mean']:.2f}", f"{held['p95']:.2f}")
     table.add_row("no map", f"{held['no_map_mean']:.2f}", f"{held['no_map_p95']:.2f}")
     console.print(table)
+    kind = "unknown" if profile.source is None else profile.source.polynomial
     spread = profile.colour_map().covariance.diagonal().sqrt() * 255
     console.print(
-        f"n = {held['n']:.0f} held out; {profile.source['polynomial']} map; spread of the residual (R G B, of 255) "
+        f"n = {held['n']:.0f} held out; {kind} map; spread of the residual (R G B, of 255) "
         f"{spread[0]:.1f} {spread[1]:.1f} {spread[2]:.1f}; {len(profile.palette)} printable colours; pre-compensated "
         f"colours come back within {held['precompensated_mean']:.2f} dE2000",
         markup=False,

@@ -39,7 +39,7 @@ def fitted(photos: list[Photo], *, printer: str, camera: str, **_: Any) -> tuple
         created=datetime.now(UTC),
         printer=printer,
         camera=camera,
-        map=ColourMap.identity().to_dict(),
+        map=ColourMap.identity().table(),
         held_out={"mean": 1.0, "p95": 2.0, "no_map_mean": 9.0},
         palette=colours.tolist(),
         palette_digital=colours.tolist(),

@@ -147,6 +147,21 @@ def test_a_mirrored_camera_is_told_to_be_one_and_gives_no_profile(
     assert not out.exists()
 
 
+def test_views_count_as_the_sensor_took_them_whatever_their_tags(
+    pictures: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k, picture in enumerate(pictures[:10]):
+        exif = Image.Exif()
+        exif[0x0112] = (1, 6, 8, 3)[k % 4]
+        Image.fromarray(picture).save(tmp_path / f"{k:02d}.jpg", quality=95, exif=exif)
+    (tmp_path / "03.jpg").write_bytes((tmp_path / "03.jpg").read_bytes()[:500])
+    assert main(["calibrate", "camera", "--source", str(tmp_path), "--out", str(tmp_path / "cam.json")]) == 0
+    printed = capsys.readouterr()
+    assert "9 pictures, 9 views" in printed.out and "03.jpg" in printed.out + printed.err
+    profile = CameraProfile.load(tmp_path / "cam.json")
+    assert (profile.width, profile.height) == LENS.size and abs(profile.focal_px / LENS.focal - 1) < 0.005
+
+
 def test_the_unit_of_the_board_does_not_matter(pictures: list[UInt8Array], views: list[View]) -> None:
     twice = Board(columns=7, rows=10, square_mm=50, marker_mm=36)
     view = BoardFinder(twice).find(pictures[0])

@@ -108,6 +108,10 @@ def test_impossible_values_are_refused() -> None:
         {"width": 5},
         {"name": "../x"},
         {"rms_px": -1},
+        {"distortion": [0.1] * 6},
+        {"distortion": [0.1] * 7},
+        {"distortion": [0.1, float("nan"), 0.0, 0.0]},
+        {"matrix": [[500.0, 0.0, 322.0], [0.0, 0.0, 238.0], [0.0, 0.0, 1.0]]},
     ):
         with pytest.raises(ValueError, match=next(iter(changes))):
             camera(**changes)

@@ -26,7 +26,7 @@ def darker(age_days: int = 0) -> PrinterProfile:
         created=datetime.now(UTC) - timedelta(days=age_days),
         printer="dark",
         camera="cam",
-        map=ColourMap.identity().to_dict(),
+        map=ColourMap.identity().table(),
         held_out={"mean": 1.0},
         palette=[[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]],
         palette_digital=[[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]],
