@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from physadv.arrays import pictures_in, read_picture
+from physadv.arrays import LeftOut, pictures_in, read_picture
 from physadv.camera.colour import ColourMap
 from physadv.camera.difference import linear_to_srgb, srgb_to_linear
 from physadv.camera.fit import WORTH, Samples, differences, fit_map, held_out, split_groups
@@ -72,7 +72,8 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
     for flag, folder in (("--digital", digital), ("--photo", photo)):
         if not folder.is_dir():
             raise CalibrationError(f"{flag}: expected a folder of pictures, got {str(folder)!r}")
-    originals, prints = _by_name(digital), _by_name(photo)
+    left_out = LeftOut()
+    originals, prints = _by_name(digital, left_out), _by_name(photo, left_out)
     names = sorted(originals.keys() & prints.keys())
     if not names:
         raise CalibrationError(
@@ -82,6 +83,7 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
         )
     skipped = [(p.name, "has no photograph") for k, p in sorted(originals.items()) if k not in prints]
     skipped += [(p.name, "has no original") for k, p in sorted(prints.items()) if k not in originals]
+    skipped += [("files", line.removeprefix("left out ")) for line in left_out.lines()]
     if len(names) > MOST_PAIRS:
         keep = set(np.linspace(0, len(names) - 1, MOST_PAIRS).round().astype(int).tolist())
         skipped.append((f"{len(names) - MOST_PAIRS} pairs", f"{MOST_PAIRS} spread evenly over the names are enough"))
@@ -89,9 +91,9 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
     return [(originals[n], prints[n]) for n in names], skipped
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def _by_name(folder: Path, left_out: LeftOut) -> dict[str, Path]:
     """Return the images below a folder by their names there without ending, as they are compared."""
-    return {normal(str(p.relative_to(folder).with_suffix(""))).lower(): p for p in pictures_in(folder)}
+    return {normal(str(p.relative_to(folder).with_suffix(""))).lower(): p for p in pictures_in(folder, left_out)}
 
 
 def read_pairs(

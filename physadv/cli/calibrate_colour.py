@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from physadv.arrays import PICTURE_SUFFIXES, pictures_in, read_picture, write_png
+from physadv.arrays import PICTURE_SUFFIXES, LeftOut, pictures_in, read_picture, write_png
 from physadv.camera.chart_reading import ChartReading
 from physadv.camera.fit import Samples
 from physadv.camera.pairs import find_pairs, read_pairs
@@ -110,9 +110,12 @@ class Command(BaseCommand):
         return profile
 
     def _charts(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
-        paths = [p for where in self.photo for p in (pictures_in(where) if where.is_dir() else [where])]
+        left_out = LeftOut()
+        paths = [p for where in self.photo for p in (pictures_in(where, left_out) if where.is_dir() else [where])]
         if not paths:
-            raise CalibrationError(f"--photo: no pictures in {self.photo[0]}")
+            raise CalibrationError("; ".join([f"--photo: no images in {self.photo[0]}", *left_out.lines()]))
+        for line in left_out.lines():
+            console.print(line, markup=False)
         photos = self._photographs(paths, console)
 
         def told(name: str, reading: ChartReading) -> None:

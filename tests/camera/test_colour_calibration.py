@@ -152,7 +152,7 @@ def test_bad_photographs_are_told_apart_and_nothing_is_saved(
     assert not (tmp_path / "p.json").exists()
 
 
-def test_pairs_of_plates_work_too(tmp_path: Path) -> None:
+def test_pairs_of_plates_work_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digital, photo, out = tmp_path / "digital", tmp_path / "photo", tmp_path / "p.json"
     digital.mkdir()
     photo.mkdir()
@@ -165,8 +165,11 @@ def test_pairs_of_plates_work_too(tmp_path: Path) -> None:
         corners = np.array([[0, 0], [620, 0], [620, 465], [0, 465]]) + off
         save(photo / f"plate{k}.jpg", world.photograph(plate, corners, (620, 465), rng))
     save(photo / "stranger.jpg", plate)
+    (photo / "notes.txt").touch()
     argv = ["calibrate", "colour", "--digital", str(digital), "--photo", str(photo), "--out", str(out)]
     assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "left out: stranger.jpg has no original" in said and "left out: files as no images: 1 file: 1 .txt" in said
     held = PrinterProfile.load(out).held_out
     assert held["mean"] <= 3 and held["p95"] <= 7 and held["mean"] <= held["no_map_mean"] / 2
 
