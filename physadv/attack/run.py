@@ -16,6 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from physadv import __version__
+from physadv.address import masked
 from physadv.arrays import read_picture, read_picture_rgba, write_png
 from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, kept_start, optimise
@@ -30,6 +31,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.state import SAID, TOLERATED, State
 from physadv.attack.task import Task
 from physadv.camera.profile import CameraProfile, PrinterProfile
+from physadv.capture import is_live
 from physadv.controls import control
 from physadv.detect import load_detector
 from physadv.detect.attacked import precision_of, side_for, stride_of
@@ -255,12 +257,17 @@ def _progress_sheet(
 def check_given(settings: TrainSettings, inputs: Inputs) -> None:
     """Do nothing if what a run is given besides people can be used; finding people and loading detectors takes longer.
 
-    Raises: DataError for pictures of `images` that are not there, a look or a region that cannot be read, or a region
-    without a white area. PatchError for a pattern to begin from.
+    Raises: DataError for images that are not there or come from a camera, a look or a region that cannot be read, or a
+    region without a white area. PatchError for a pattern to begin from.
     """
-    missing = next((where for where in inputs.images if not Path(where).exists()), None)
-    if missing is not None:
-        raise DataError(f"--images: expected a folder, data set, picture or video, got {missing!r}, which is not there")
+    for where in inputs.images:
+        if is_live(where):
+            raise DataError(
+                f"--images: expected a folder, data set, image or video, got the camera {where}; use --source"
+            )
+        if not Path(where).exists():
+            got = masked(where)
+            raise DataError(f"--images: expected a folder, data set, image or video, got {got!r}, which is not there")
     width, height = settings.print_size()
     if inputs.region is not None:
         with _named("--region"):

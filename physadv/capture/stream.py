@@ -325,6 +325,7 @@ class NetworkStream:
         # Decoding several frames at once would hold each back by as many.
         stream.thread_type = "SLICE"
         clocked = not _NO_CLOCK & set(self._held.format.name.split(","))
+        aspect: Fraction | None = None
         for packet in self._held.demux(stream):
             # An empty packet asks the decoder for what it holds back: light from before the end, of no use any more.
             if not packet.size:
@@ -340,7 +341,7 @@ class NetworkStream:
                     yield None, arrived, None
                 else:
                     # Some tell it with the first key frame only.
-                    aspect = _aspect_of(stream, self.name, self._say)
+                    aspect = aspect or _aspect_of(stream, self.name, self._say)
                     yield shown(frame, aspect), arrived, frame.time if clocked else None
 
     def _release(self) -> None:
@@ -525,6 +526,8 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return "the connection broke off"
+    if isinstance(error, av.error.EOFError):
+        return "it ends before its first picture"
     if isinstance(error, OSError | ValueError | PhysadvError | av.error.FFmpegError):
         return str(getattr(error, "strerror", None) or error)
     return f"{type(error).__name__}: {error}"

@@ -130,7 +130,7 @@ class WebCamera:
 
     def _refused(self, error: urllib.error.HTTPError) -> SourceError:
         if error.code != http.client.UNAUTHORIZED:
-            return CameraLost(f"the server answers {error.code} {error.reason}")
+            return CameraLost(f"the server answers {error.code} {str(error.reason)[:80]}")
         if self._login is None:
             return SourceError("it asks for a name and password; write them into the address: //NAME:PASSWORD@HOST/")
         return SourceError("it does not take the name and password that are in the address (401 Unauthorized)")

@@ -18,7 +18,7 @@ from physadv.capture import is_live, open_source
 from physadv.capture.cuts import Cuts
 from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.stream import VideoFile
+from physadv.capture.stream import VideoFile, is_url
 from physadv.defend import Pipeline, forget
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
@@ -202,7 +202,7 @@ def open_video(path: Path, say: Say = silent) -> Source:
 
     say: is told of damaged frames that are left out.
 
-    Raises: DataError for a camera, or as `recording_of` does. SourceError if it cannot be opened.
+    Raises: DataError for a camera or an address, or as `recording_of` does. SourceError if it cannot be opened.
     """
     # A path has lost one of an address's two slashes.
     spec = str(path).replace(":/", "://", 1)
@@ -211,6 +211,8 @@ def open_video(path: Path, say: Say = silent) -> Source:
             f"{masked(spec)}: expected a video file, got a camera, which has no end; record it first with physadv live "
             "--record session.mp4 --record-clean"
         )
+    if is_url(spec):
+        raise DataError(f"{masked(spec)}: expected a video file on this machine, got an address; download it first")
     return open_source(str(recording_of(path)), CaptureSettings(), say)
 
 

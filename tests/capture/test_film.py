@@ -134,7 +134,7 @@ def with_cover(path: Path, *, flagged: bool, first: bool, covers: int = 1) -> Pa
         cover.width, cover.height, cover.pix_fmt = 160, 120, "yuvj420p"
         film.width, film.height, film.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         if flagged:
-            cover.disposition = av.stream.Disposition.attached_pic
+            cover.disposition = av.stream.Disposition.attached_pic.value
         for index in range(covers):
             still = av.VideoFrame.from_ndarray(np.full((120, 160, 3), 128, np.uint8), format="rgb24")
             still = still.reformat(format="yuvj420p")
@@ -161,7 +161,7 @@ def test_sound_with_a_cover_is_no_video(tmp_path: Path) -> None:
         sound: Any = file.add_stream("aac", rate=16000)
         cover: Any = file.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
         frame.sample_rate = 16000
         still = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24").reformat(format="yuvj420p")
