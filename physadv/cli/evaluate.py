@@ -255,6 +255,8 @@ class Command(BaseCommand):
             raise SettingsError(
                 "--certify: expected --images; labelled people are needed to say how many are certified"
             )
+        if self.wear_from and not self.patches:
+            raise SettingsError("--wear-from: expected a pattern that is worn from then on, got none")
         given = self._changed(PICTURES_ONLY)
         if given:
             raise SettingsError(
