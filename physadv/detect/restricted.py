@@ -7,6 +7,7 @@ stubs, of torch's and Ultralytics' layer classes alone. Whatever else a stub sta
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 import sys
@@ -136,7 +137,7 @@ def _globals(path: Path) -> set[str]:
         wrong = archive.testzip()
         if wrong is not None:
             raise WeightsError(f"{NOT_ONE}: damaged in {wrong[:80]!r}; copy or download it again")
-        return set().union(*(_named(archive.open(m)) for m in members if m.filename.endswith("data.pkl")))
+        return set().union(*(_named(io.BytesIO(archive.read(m))) for m in members if m.filename.endswith("data.pkl")))
 
 
 def _named(stream: IO[bytes]) -> set[str]:

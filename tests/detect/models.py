@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
+BININT1 = ord("K")
 SMALL = {
     "nc": 2,
     "reg_max": 2,
@@ -36,10 +37,10 @@ def save_small(path: Path, names: Any = None, *, channels: int = 3, **more: Any)
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
-    """Return bytes with some changed, left out, put in, or the rest cut off."""
+    """Return bytes with some changed, left out, put in, the rest cut off, or small numbers changed."""
     out = bytearray(data)
     at = int(rng.integers(len(out)))
-    kind = int(rng.integers(4))
+    kind = int(rng.integers(5))
     if kind == 0:
         for place in rng.integers(0, len(out), int(rng.integers(1, 8))):
             out[place] = int(rng.integers(256))
@@ -47,8 +48,13 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
         del out[at : at + int(rng.integers(1, 40))]
     elif kind == 2:
         out[at:at] = rng.bytes(int(rng.integers(1, 20)))
-    else:
+    elif kind == 3:
         del out[at:]
+    else:
+        # Small numbers of the pickle: sizes, strides, channels. What is damaged is then the network, not the file.
+        places = [i + 1 for i in range(len(out) - 1) if out[i] == BININT1]
+        for place in rng.choice(places, 2) if places else ():
+            out[place] = int(rng.integers(256))
     return bytes(out)
 
 

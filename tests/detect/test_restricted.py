@@ -134,8 +134,26 @@ def command_lines(detector: Path, folder: Path) -> dict[str, list[str]]:
     images = folder / "images"
     out = str(folder / "out")
     return {
-        "live": ["live", "--source", str(images / "a.png"), "--ui", "none", "--detector", str(detector)],
-        "evaluate": ["evaluate", "chest-v3", "--images", str(images), "--detector", str(detector), "--out", out],
+        "live": [
+            *["live", "--source", "images/a.png", "--ui", "none", "--backend", "torch", "--imgsz", "64", "--detector"],
+            str(detector),
+        ],
+        "evaluate": [
+            *[
+                "evaluate",
+                "chest-v3",
+                "--images",
+                "images",
+                "--out",
+                "out",
+                "--imgsz",
+                "64",
+                "--resamples",
+                "20",
+                "--detector",
+            ],
+            str(detector),
+        ],
         "adaptive": [
             "evaluate",
             "--adaptive",
