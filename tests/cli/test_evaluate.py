@@ -128,13 +128,18 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, mo
 
 @pytest.mark.usefixtures("bests")
 def test_an_evaluation_without_a_folder_of_its_own_finds_a_free_one(
-    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (people / "clip.mov").touch()
+    (people / "torn.jpg").touch()
     values: dict[str, Any] = {"imgsz": 160, "resamples": 20}
     Command(**values, images=people).run()
     Command(**values, images=people.rename(tmp_path / "others")).run()
     assert sorted(p.name for p in tmp_path.glob("evaluation*")) == ["evaluation", "evaluation-2"]
+    said = "".join(capsys.readouterr())
+    for line in ("left out as unreadable: 1 file: ", "torn.jpg", "left out as no images: 1 file: 1 .mov"):
+        assert line in said and line in (tmp_path / "evaluation" / "report.md").read_text()
 
 
 @pytest.mark.usefixtures("bests")

@@ -311,6 +311,7 @@ def test_damaged_pictures_are_named_and_left_out(folder: Path) -> None:
     (folder / "images" / "0.png").write_bytes(b"")
     scenes = scenes_of(folder)
     assert len(scenes.scenes) == 5 and "0.png" in scenes.skipped[0]
+    assert scenes.left_out[0].startswith("left out as unreadable: 1 file: ")
     (folder / "labels" / "1.txt").write_text("0 nonsense\n")
     with pytest.raises(DataError, match=r"1\.txt:1"):
         scenes_of(folder)
