@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from ipaddress import ip_address
 from urllib.parse import quote, unquote
 
 from physadv.errors import SourceError
 
+# Protocols by which cameras and web servers send, those first that people mean.
+SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp")
 HIDDEN = "***"
 # One slash as well: a path object joins the two that an address begins with. A drive's letter is no scheme.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,2}")
@@ -58,6 +61,22 @@ def check_address(url: str) -> None:
     wrong = _wrong(url)
     if wrong:
         raise SourceError(f"{masked(url)}: {wrong}")
+
+
+def meant_as_address(spec: str) -> str:
+    """Return what is wrong at the beginning of what was meant as an address and is none, "" for anything else."""
+    begins = _SCHEME.match(spec)
+    if begins is None:
+        return "an address begins with rtsp:// or http://" if _lacks_scheme(spec) else ""
+    scheme = begins[0].rstrip(":/\\").lower()
+    if scheme in SCHEMES:
+        return f"expected {scheme}:// with two slashes"
+    if scheme == "file":
+        return "of a file expected the path alone, without file://"
+    near = get_close_matches(scheme, SCHEMES[:5], 1)
+    return f"{scheme}:// is no protocol of cameras; " + (
+        f"did you mean {near[0]}://?" if near else "expected rtsp:// or http://"
+    )
 
 
 def doubt(url: str) -> str:

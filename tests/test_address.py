@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from physadv.address import check_address, doubt, masked, split_user
+from physadv.address import check_address, doubt, masked, meant_as_address, split_user
+from physadv.capture import open_source
 from physadv.errors import SourceError
 
 # Secrets are of capital letters and marks, everything else is of small letters: what leaks is seen at once.
@@ -153,6 +154,27 @@ def test_a_doubt_is_said_once_an_address_has_failed() -> None:
     assert "%2F" in doubt("rtsp://admin:12/34@cam/x")
     assert "%25" in doubt("http://admin:50%off@cam/x")
     assert doubt("rtsp://cam:554/x") == doubt("rtsp://a:b@cam/x") == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("rstp://admin:hunter@cam/x", "did you mean rtsp://?"),
+        ("gopher://cam/x", "expected rtsp:// or http://"),
+        ("rtsp:/cam/x", "two slashes"),
+        ("file:///clips/a.mp4", "the path alone"),
+        ("admin:hunter@192.168.1.5/stream", "begins with rtsp://"),
+        ("192.168.1.5:554/stream", "begins with rtsp://"),
+        ("clips/a.mp4", ""),
+        ("C:/clips/a.mp4", ""),
+    ],
+)
+def test_what_was_meant_as_an_address_is_told_from_a_path(spec: str, says: str) -> None:
+    assert says in meant_as_address(spec)
+    assert bool(says) == bool(meant_as_address(spec))
+    with pytest.raises(SourceError) as told:
+        open_source(spec)
+    assert says in str(told.value) and "hunter" not in str(told.value)
 
 
 def test_name_and_password_are_taken_out_decoded() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
 
-from physadv.address import masked
+from physadv.address import masked, meant_as_address
 from physadv.arrays import PICTURE_SUFFIXES
 from physadv.capture.browser import BrowserSource
 from physadv.capture.images import ImageSource
@@ -78,7 +78,8 @@ def _finite(spec: str, settings: CaptureSettings, say: Say) -> Source:
         return ImageSource(spec, settings, say)
     if path.exists():
         return VideoFile(str(path), settings, say)
-    raise SourceError(f"--source: expected {KINDS}; there is no {_shown(spec)}")
+    wrong = meant_as_address(spec) or f"expected {KINDS}"
+    raise SourceError(f"--source: {wrong}; there is no {_shown(spec)}")
 
 
 def _shown(spec: str) -> str:

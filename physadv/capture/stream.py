@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import av
 import av.error
 
-from physadv.address import check_address, doubt, masked, split_user
+from physadv.address import SCHEMES, check_address, doubt, masked, split_user
 from physadv.capture.film import film_of, is_jpeg, pixel_aspect, shown
 from physadv.capture.reading import Damaged, Say, silent
 from physadv.capture.settings import CaptureSettings
@@ -29,7 +29,7 @@ from physadv.capture.web import WebCamera
 from physadv.errors import CameraLost, EndOfStream, PhysadvError, SourceError
 from physadv.types import Frame, UInt8Array
 
-URL = re.compile(r"^(rtsps?|https?|rtmps?|udp|tcp|srt|rtp)://", re.IGNORECASE)
+URL = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
 # A name that ends like this over HTTP is a finished file, not a camera.
 _FILE_URL = re.compile(r"^https?://[^?#]+\.(mp4|mov|m4v|mkv|webm|avi)([?#].*)?$", re.IGNORECASE)
 # Muxers invent these formats' timestamps from a fixed rate: the time of arrival tells more.
