@@ -129,50 +129,20 @@ def test_trust_is_in_the_content_not_the_name(tmp_path: Path, nobody_trusted: No
     assert not marker.exists()
 
 
-def command_lines(detector: Path, folder: Path) -> dict[str, list[str]]:
+def command_lines(detector: Path) -> dict[str, list[str]]:
     """Every command that takes a detector, on two labelled pictures."""
-    images = folder / "images"
-    out = str(folder / "out")
-    return {
-        "live": [
-            *["live", "--source", "images/a.png", "--ui", "none", "--backend", "torch", "--imgsz", "64", "--detector"],
-            str(detector),
-        ],
-        "evaluate": [
-            *[
-                "evaluate",
-                "chest-v3",
-                "--images",
-                "images",
-                "--out",
-                "out",
-                "--imgsz",
-                "64",
-                "--resamples",
-                "20",
-                "--detector",
-            ],
-            str(detector),
-        ],
-        "adaptive": [
-            "evaluate",
-            "--adaptive",
-            "--defend",
-            "lgs",
-            "--images",
-            str(images),
-            "--detector",
-            str(detector),
-            "--out",
-            out,
-        ],
-        "train": ["train", "--images", str(images), "--detector", str(detector), "--out", out, "--steps", "1"],
-        "preview": ["preview", "chest-v3", "--images", str(images), "--detector", str(detector), "--out", f"{out}.png"],
-        "advise": ["advise", "chest-v3", "--measure", "--images", str(images), "--detector", str(detector)],
+    lines = {
+        "live": "live --source images/a.png --ui none --backend torch --imgsz 64",
+        "evaluate": "evaluate chest-v3 --images images --out out --imgsz 64 --resamples 20",
+        "adaptive": "evaluate --adaptive --defend lgs --images images --out out",
+        "train": "train --images images --out out --steps 1",
+        "preview": "preview chest-v3 --images images --out out.png",
+        "advise": "advise chest-v3 --measure --images images",
     }
+    return {name: [*line.split(), "--detector", str(detector)] for name, line in lines.items()}
 
 
-COMMANDS = list(command_lines(Path(), Path()))
+COMMANDS = list(command_lines(Path()))
 
 
 @pytest.fixture
@@ -195,7 +165,7 @@ def test_every_command_refuses_and_trusts_alike(
 ) -> None:
     path, marker = pictures / "evil.pt", pictures / "marker"
     save_small(path, more=writing(marker))
-    argv = command_lines(path, pictures)[command]
+    argv = command_lines(path)[command]
     assert main(argv) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert "builtins.exec" in said[-1] and "--trust" in said[-1] and "Traceback" not in "".join(said)
