@@ -1,4 +1,4 @@
-"""Image files decoded: the size is known and bounded before any pixel is, and every fault is one ValueError."""
+"""Image files decoded: the size is known and bounded before any pixel is, and every fault is one error."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB})
 PROGRESSIVE = frozenset({0xC2, 0xCA})
 
 
+class UndecodableError(ValueError):
+    """Why bytes are no image that is decoded, in words for people, without the file's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
     """What a JPEG file says before its pixels.
@@ -70,7 +74,7 @@ class JpegHeader:
 def size_of(data: bytes) -> tuple[int, int]:
     """Return (width, height) of an encoded image as it is stored, read from its header.
 
-    Raises: ValueError if it is none.
+    Raises: UndecodableError if it is none.
     """
     if data[:2] == b"\xff\xd8":
         head = jpeg_header(data)
@@ -84,19 +88,28 @@ def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bo
     upright: turned as the file's orientation says; otherwise as the sensor gave it. srgb: False for colours as they are
     stored. Of an animation the first image.
 
-    Raises: ValueError, without the file's name, if it is no image, damaged, cut off, larger than `max_pixels`, or of more
-    than 16 bits a channel.
+    Raises: UndecodableError, without the file's name, if it is no image, damaged, cut off, larger than `max_pixels`, or of
+    more than 16 bits a channel.
     """
-    if data[:2] == b"\xff\xd8":
-        return _jpeg(data, alpha=alpha, upright=upright, max_pixels=max_pixels, srgb=srgb)
+
+    def work(_: BytesIO) -> UInt8Array:
+        if data[:2] == b"\xff\xd8":
+            return _jpeg(data, alpha=alpha, upright=upright, max_pixels=max_pixels, srgb=srgb)
+        return _other(data, alpha=alpha, upright=upright, max_pixels=max_pixels, srgb=srgb)
+
+    return _plugin(work, data)
+
+
+def _other(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bool) -> UInt8Array:
+    """Return an image of any kind but JPEG, as `decode` does."""
     if (early := _early_size(data)) is not None:
         _check_size(*early, max_pixels)
         if data[:1] != b"\x89":
             out = _by_opencv(data, cv2.IMREAD_COLOR_RGB)
             return _opaque(out) if alpha else out
     image = _opened(data)
-    animated = getattr(image, "is_animated", False)
-    fast = (image.format == "WEBP" and not animated) or (not alpha and image.format == "PNG" and _is_whole_png(data))
+    still_webp = image.format == "WEBP" and not getattr(image, "is_animated", False)
+    fast = still_webp or (not alpha and image.format == "PNG" and _is_whole_png(data))
     _check_size(*image.size, max_pixels, heavy=1 if fast else HEAVY.get(image.format or "", 1))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiff(image)
@@ -113,7 +126,7 @@ def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bo
 def is_converted(data: bytes) -> bool:
     """Return whether `decode` changes the colours of an encoded image by its profile.
 
-    Raises: ValueError if it is no image.
+    Raises: UndecodableError if it is no image.
     """
     if data[:2] == b"\xff\xd8":
         head = jpeg_header(data)
@@ -128,7 +141,7 @@ def is_converted(data: bytes) -> bool:
 def png_text(data: bytes, key: str) -> str:
     """Return the text that a PNG file has under a key before its pixels, "" if it has none or is no PNG.
 
-    Raises: ValueError if its header is damaged.
+    Raises: UndecodableError if its header is damaged.
     """
     if data[:8] != PNG_MAGIC:
         return ""
@@ -141,7 +154,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
 
     Another reading of stray bytes would check the size of one frame and decode another.
 
-    Raises: ValueError if there is no frame and scan.
+    Raises: UndecodableError if there is no frame and scan.
     """
     at, exif = 2, b""
     frame: tuple[int, bytes] | None = None
@@ -167,7 +180,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
         elif marker == 0xE2 and part.startswith(b"ICC_PROFILE\0"):
             profile.append(part[14:])
         at += length
-    raise ValueError(NO_IMAGE if found is not None else CUT_OFF)
+    raise UndecodableError(NO_IMAGE if found is not None else CUT_OFF)
 
 
 def _frame_of(marker: int, frame: bytes, *, first: bytes, scans: int, profile: bytes | None, exif: bytes) -> JpegHeader:
@@ -184,7 +197,7 @@ def _jpeg(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: boo
     head = jpeg_header(data)
     _check_size(head.width, head.height, max_pixels, beside=head.kept)
     if data.rfind(b"\xff\xd9", head.scans) < 0:
-        raise ValueError(CUT_OFF)
+        raise UndecodableError(CUT_OFF)
     if head.progressive:
         _check_scans(data, head)
     if srgb and head.channels == 4 and head.profile is not None:
@@ -212,7 +225,7 @@ def _early_size(data: bytes) -> tuple[int, int] | None:
         return width, height
     if data[:2] == b"BM":
         if len(data) < 26:
-            raise ValueError(CUT_OFF)
+            raise UndecodableError(CUT_OFF)
         old = int.from_bytes(data[14:18], "little") == 12
         width, height = struct.unpack("<HH", data[18:22]) if old else struct.unpack("<ii", data[18:26])
         return width, abs(height)
@@ -228,7 +241,7 @@ def _check_scans(data: bytes, head: JpegHeader) -> None:
             break
         scans += found[1] == b"\xda"
     if scans > max(USUAL_SCANS, MOST_SCANNED // max(head.width * head.height, 1)):
-        raise ValueError(
+        raise UndecodableError(
             f"{scans} scans of {head.width} x {head.height} pixels would take too long to decode; save it anew"
         )
 
@@ -236,11 +249,11 @@ def _check_scans(data: bytes, head: JpegHeader) -> None:
 def _check_size(width: int, height: int, max_pixels: int, *, heavy: int = 1, beside: int = 0) -> None:
     """Refuse an image larger than allowed. heavy: how many times the usual memory its decoder takes. beside: more bytes."""
     if width < 1 or height < 1:
-        raise ValueError(f"{width} x {height} pixels: an image without any")
+        raise UndecodableError(f"{width} x {height} pixels: an image without any")
     if width * height > max_pixels:
-        raise ValueError(f"{width} x {height} pixels is more than the {max_pixels:,} allowed; make it smaller")
+        raise UndecodableError(f"{width} x {height} pixels is more than the {max_pixels:,} allowed; make it smaller")
     if 7 * width * height * heavy > MOST_BYTES or 3 * width * height + beside > MOST_BYTES:
-        raise ValueError(
+        raise UndecodableError(
             f"{width} x {height} pixels of this kind take too much memory to decode; make it smaller, or a JPEG"
         )
 
@@ -249,9 +262,9 @@ def _by_opencv(data: bytes, flags: int) -> UInt8Array:
     try:
         out = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as cause:
-        raise ValueError(NO_IMAGE) from cause
+        raise UndecodableError(NO_IMAGE) from cause
     if out is None:
-        raise ValueError(NO_IMAGE)
+        raise UndecodableError(NO_IMAGE)
     return np.asarray(out, np.uint8)
 
 
@@ -300,20 +313,20 @@ def _eight_bit(image: Image.Image, mode: str) -> UInt8Array:
     if image.mode == "I" or image.mode.startswith("I;16"):
         deep = np.asarray(image)
         if deep.size and (deep.min() < 0 or deep.max() > 65535):
-            raise ValueError("expected 8 or 16 bits a channel, got 32")
+            raise UndecodableError("expected 8 or 16 bits a channel, got 32")
         image = Image.fromarray((deep // 257).astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("expected 8 or 16 bits a channel, got floating-point numbers")
+        raise UndecodableError("expected 8 or 16 bits a channel, got floating-point numbers")
     return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def _opened(data: bytes) -> Image.Image:
     """Return an image of any kind but JPEG of which Pillow has read the header alone."""
     if not data:
-        raise ValueError("the file is empty (0 bytes); expected an image")
+        raise UndecodableError("the file is empty (0 bytes); expected an image")
     opener = _opener(data[:64])
     if opener is None:
-        raise ValueError(NO_IMAGE)
+        raise UndecodableError(NO_IMAGE)
     return _plugin(opener, data)
 
 
@@ -321,8 +334,10 @@ def _plugin(work: Callable[[BytesIO], T], data: bytes) -> T:
     """Return what a part of Pillow makes of bytes; its plugins raise whatever their parsing stumbles over."""
     try:
         return work(BytesIO(data))
+    except (UndecodableError, MemoryError):
+        raise
     except Exception as cause:
-        raise ValueError(CUT_OFF if "truncated" in str(cause) else NO_IMAGE) from cause
+        raise UndecodableError(CUT_OFF if "truncated" in str(cause) else NO_IMAGE) from cause
 
 
 def _opener(head: bytes) -> Callable[[BytesIO], Image.Image] | None:
@@ -354,7 +369,7 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     if not (isinstance(across, int) and isinstance(down, int)) or across * down > 4 * (
         image.width * image.height + 2**20
     ):
-        raise ValueError(NO_IMAGE)
+        raise UndecodableError(NO_IMAGE)
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
