@@ -192,11 +192,11 @@ def train(
     sheet = _progress_sheet(scorers, inputs.printer, folder)
     if sheet is not None:
         say(f"the pattern and three wearers while it trains: {folder / PROGRESS}")
-        sheet(task.start or task.patch(task.pattern().colours().detach().cpu(), {}), 0)
+        sheet(task.start or task.patch(task.pattern().colours().detach().cpu(), {}), "step 0")
 
     def scored(progress: Progress) -> None:
         if sheet is not None and progress.score is not None:
-            sheet(load_patch(folder / "latest.safetensors"), progress.step)
+            sheet(load_patch(folder / "latest.safetensors"), f"step {progress.step}")
         tell(progress)
 
     patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=scored, stop=stop)
@@ -204,6 +204,8 @@ def train(
     kept: Literal["start", "trained"] = "start" if kept_start(task, state) else "trained"
     if ranks.rank == 0:
         save_patch(patch, folder)
+        if sheet is not None:
+            sheet(patch, f"kept: {parent.name}" if parent and kept == "start" else f"kept: step {state.best_step}")
         write_json(
             folder / "run.json",
             {
@@ -241,15 +243,15 @@ def _as_kept(parent: Patch, settings: TrainSettings, inputs: Inputs, *, name: st
 
 def _progress_sheet(
     scorers: dict[str, Scorer], printer: PrinterProfile | None, folder: Path
-) -> Callable[[Patch, int], None] | None:
+) -> Callable[[Patch, str], None] | None:
     """Return what draws a pattern and three wearers held out into a run's folder; None where nobody is held out."""
     scorer = next(iter(scorers.values()), None)
     if scorer is None:
         return None
     printed = _printed(printer)
 
-    def write(patch: Patch, step: int) -> None:
-        write_png(folder / PROGRESS, progress_sheet(patch, scorer, f"step {step}", printed=printed))
+    def write(patch: Patch, title: str) -> None:
+        write_png(folder / PROGRESS, progress_sheet(patch, scorer, title, printed=printed))
 
     return write
 
