@@ -84,8 +84,8 @@ def fit_of(patch: Patch, asked: Asked, *, filling: bool) -> Fit:
 
 
 def share_of_picture(people: Sequence[Scene]) -> float:
-    """Return the median, over pictures, of the share that the largest person has of one."""
-    shares = [float(area(s.people).max()) / (s.shape[0] * s.shape[1]) for s in people if len(s.people)]
+    """Return the median, over pictures in which somebody counts, of the share that the largest person has of one."""
+    shares = [float(area(s.targets).max()) / (s.shape[0] * s.shape[1]) for s in people if s.counts.any()]
     return float(np.median(shares)) if shares else 0.0
 
 
