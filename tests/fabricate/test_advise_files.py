@@ -83,7 +83,7 @@ def test_damaged_pictures_are_named_and_not_measured_on(
     write_png(tmp_path / "art.png", np.full((32, 32, 3), 128, np.uint8))
     assert Command(patch=str(tmp_path / "art.png"), measure=True, images=people).run() == 0
     said = capsys.readouterr().out
-    assert "skipped:" in said and "damaged.png" in said
+    assert "left out as unreadable: 1 file" in said and "damaged.png" in said
     assert "6 people in 6 pictures" in said
 
 

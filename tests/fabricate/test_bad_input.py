@@ -64,7 +64,7 @@ def test_a_rule_without_a_person_is_refused(
         ("chest-v1 --out .", "--out: expected a name that ends in .pdf or .png, got '.'"),
         ("chest-v1 --out file/x.pdf", "--out: expected a folder that can be written, got 'file': it is a file"),
         ("chest-v1 --out folder.pdf", "--out: folder.pdf is a folder; expected a file name"),
-        ("notes.md", "notes.md: not a picture"),
+        ("notes.md", "notes.md: not an image"),
     ],
 )
 def test_one_line_names_the_flag_or_the_file(
