@@ -37,7 +37,9 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
     assert command.run() == 0
     said = capsys.readouterr().out
     assert "training 3 patterns" in said and "3 of 3 patterns trained" in said
-    assert "skipped:" in said and "damaged.png" in said, "a damaged picture is named and the others are learnt from"
+    assert "left out as unreadable: 1 file: " in said and "damaged.png" in said, (
+        "a damaged picture is named and the others are learnt from"
+    )
     record = load_weights(out, EraseHead(), kind="erase")
     assert record["settings"]["patterns"] == 3 and record["pictures"] == 2
     guarded = parse_pipeline(f"erase:weights={out}").guard(BlobDetector())
@@ -64,10 +66,10 @@ class Camera:
 
 def test_a_camera_that_is_lost_is_learnt_from_as_far_as_it_went(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _: Camera(90))
+    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, say: Camera(90))
     assert len(_watched("0", 60, 0.5, said.append)) == 6
     assert len(said) == 1 and "90 pictures" in said[0]
-    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _: Camera(0))
+    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, say: Camera(0))
     with pytest.raises(DataError, match="gave no picture: webcam 0"):
         _watched("0", 60, 0.5, said.append)
 
