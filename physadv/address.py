@@ -18,14 +18,21 @@ _DIALS = re.compile(r"(rtsp|http|rtmp)\w*:", re.IGNORECASE)
 _HOST_ENDS = re.compile(r"[/\\?#]")
 # Names of secrets as cameras and servers write them, once lower case and without marks: "loginpas", "X-Amz-Signature".
 _SECRET = re.compile(
-    r"pass|pwd|psw|passwor[dt]|kennwort|senha|clave|secret|token|auth|credential|signature|session|bearer|jwt"
-    r"|(pas|pw|mdp|key|sig|cred|creds|psk|pin|otp|sid)\d*$"
+    r"pass|pwd|psw|passwor[dt]|kennwort|senha|clave|secret|token|auth|credential|signature|session|bearer|jwt|pincode|hmac"
+    r"|(pas|pw|mdp|key|sig|cred|creds|psk|pin|otp|sid|ticket|digest|hash)\d*$"
 )
-_KEY = re.compile(r"([\w%.\[\]+-]+?)(=|:(?![/\\])|%3[AaDd])")
+# Keys of JSON stand in quotes.
+_KEY = re.compile(r"([\w%.\[\]+-]+?)[\"']?(=|:(?![/\\])|%3[AaDd])")
+# A token that carries its own description, {"alg":... in base64.
+_JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 # Xiongmai cameras part the words of a path by `_`; what follows has to look like a name with a value, as the padding of
 # base64 does not.
 _NEXT_IN_PATH = re.compile(r"[&;_/?,|][A-Za-z][A-Za-z0-9.-]*=(?=[^=&;])|&")
-_SECRET_FOLDER = re.compile(r"(?<=/)(passwor[dt]|passwd|pwd|token|secret|api-?key)/([^/?#]+)", re.IGNORECASE)
+# What follows a `&` without a `=` may belong to a password in which that stands as it is.
+_NEXT_IN_QUERY = re.compile(r"&(?=[^&=]+=|$)")
+_SECRET_FOLDER = re.compile(r"(?<=/)(passwor[dt]|passwd|pwd|token|secret|(?:api[_-]?)?key)/([^/?#]+)", re.IGNORECASE)
+# A name and password in one value: login=NAME:PASSWORD.
+_USER_PAIR = re.compile(r"(?<=[?&;/])(?:user|usr|login|account)\w*=[^&;:/]*(?::|%3A)([^&;]+)", re.IGNORECASE)
 _NAMED_PAIR = re.compile(r"[^/?&=#]+:[^/?&=#]*@")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -42,7 +49,7 @@ def masked(spec: str) -> str:
     begins = _SCHEME.search(spec)
     if begins is None and not _lacks_scheme(spec):
         return spec
-    start = begins.end() if begins else 0
+    start = begins.end() if begins else 2 * spec.startswith("//")
     # A user name and password end with an `@` and so go whole; a value leaves a mark of where it was.
     cut = _user_end(spec, start)
     spans = [(start, cut, "")] if cut > start else []
@@ -138,6 +145,8 @@ def _wrong_host(host: str) -> str | None:
         return f"{name} is no IP address; expected four numbers of 0 to 255"
     if not name.startswith("[") and not re.fullmatch(r"[\w.~-]+", unquote(name)):
         return "expected the camera's name or IP address after ://, got characters that no name has"
+    if not name.startswith("[") and any(not 0 < len(part) < 64 for part in name.rstrip(".").split(".")):
+        return "expected the camera's name or IP address after ://, got a name with an empty or too long part"
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) <= 65535):
         return (
             "expected a port of 1 to 65535 after the last `:` of the host; a name and password stand before it: "
@@ -184,6 +193,8 @@ def _is_ip(name: str) -> bool:
 
 def _lacks_scheme(spec: str) -> bool:
     """Return whether what looks like a path is an address whose first part was forgotten: name:password@host/..."""
+    if spec.startswith("//"):
+        return ":" in spec[2:].partition("@")[0].partition("/")[0] and "@" in spec
     if re.match(r"[/~.\\]|[A-Za-z]:[/\\]", spec):
         return False
     first = spec[: _host_end(spec, 0)]
@@ -198,11 +209,12 @@ def _values(text: str, start: int) -> list[Span]:
         if not _SECRET.search(re.sub(r"[\W_]", "", unquote(found[1]).lower())):
             continue
         if 0 <= query < found.start():
-            ends = text.find("&", found.end())
+            follows = _NEXT_IN_QUERY.search(text, found.end())
         else:
             follows = _NEXT_IN_PATH.search(text, found.end())
-            ends = follows.start() if follows else -1
-        spans.append((found.end(), ends if ends >= 0 else len(text)))
+        spans.append((found.end(), follows.start() if follows else len(text)))
+    spans += [found.span(1) for found in _USER_PAIR.finditer(text, start)]
+    spans += [found.span() for found in _JWT.finditer(text, start)]
     return spans + [found.span(2) for found in _SECRET_FOLDER.finditer(text, start)]
 
 
@@ -210,7 +222,7 @@ def _within(text: str, start: int) -> list[tuple[int, int, str]]:
     """Return what to hide of addresses and of name:password@ in the path or query of another address."""
     spans = [(found.start(), found.end(), "") for found in _NAMED_PAIR.finditer(text, _host_end(text, start))]
     for found in re.finditer(r"[^?&=;]+", text[start:]):
-        plain = unquote(found[0])
+        plain = unquote(unquote(found[0]))
         if "%" in found[0] and _SCHEME.search(plain) and masked(plain) != plain:
             spans.append((start + found.start(), start + found.end(), HIDDEN))
     return spans

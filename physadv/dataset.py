@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from physadv.types import Float32Array, UInt8Array
 # Of a body, as COCO and its pose models count them.
 KEYPOINTS = 17
 CONFIG = "data.yaml"
+# Written by labelling programs beside the labels: the classes' names.
+CLASSES = "classes.txt"
 FORMATS = "looked for .jpg, .png, .webp, .bmp, .tif, .ppm, .heic, .avif"
 # Of a path of another machine so many last parts are looked for.
 DEEPEST = 32
@@ -29,6 +32,12 @@ RECORDED = re.compile(r"(stretch\d+)-\d+\.jpg")
 STRETCH = re.compile(r"(.+)#(?:stretch)?\d+")
 # What Roboflow exports: several variants (turned, cropped, brightened) of one picture, told apart by a hash.
 VARIANT = re.compile(r"(.+)\.rf\.[0-9a-f]{16,}\.\w+")
+# Programs write 4 to 8 digits, so that equal boxes differ by up to half of this; it is less than a pixel.
+SAME = 1e-4
+# A box less wide or high than this part of the picture has no area.
+LEAST = 1e-6
+# The way around an outline is 2 times its width and height together if it has no bays.
+TANGLED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +99,12 @@ def read_yolo_label(
     """Return the people in a YOLO label file as (n, 4) float32 xyxy in pixels, clipped to the picture.
 
     A line is `class cx cy w h`, fractions of the picture, perhaps with a confidence or keypoints, which are passed over; or
-    `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which counts as the box around it. Rows of other classes are passed over
-    unread. The same box twice is one person. left_out: told of each row that repeats one.
+    `class x1 y1 x2 y2 x3 y3 ...`, a polygon, perhaps with a confidence, which counts as the box around it. Rows of other
+    classes are passed over unread. The same box twice is one person. left_out: told of each row that repeats one.
 
     Raises: DataError naming file and line for anything else that does not parse.
     """
-    boxes: dict[tuple[float, ...], list[float]] = {}
+    boxes = _Boxes()
     for number, line in enumerate(_text_of(path, "labels cannot be read").splitlines(), 1):
         words = line.split()
         if not words:
@@ -111,19 +120,45 @@ def read_yolo_label(
             raise DataError(
                 f"{path}:{number}: expected fractions of the picture from 0 to 1, got {line.strip()[:60]!r}"
             )
-        # Programs write 4 to 8 digits; a ten-thousandth of the picture is less than a pixel.
-        key = tuple(round(v, 4) for v in box)
-        if key not in boxes:
-            boxes[key] = box
-        elif left_out is not None:
+        inside = _inside(box)
+        if min(inside[2] - inside[0], inside[3] - inside[1]) < LEAST:
+            raise DataError(f"{path}:{number}: expected a box with an area in the picture, got {line.strip()[:60]!r}")
+        if not boxes.add(box, inside) and left_out is not None:
             left_out.rows.append(f"{path}:{number}")
-    out = np.array([[cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2] for cx, cy, w, h in boxes.values()], np.float32)
-    out = out.reshape(-1, 4) * np.array([width, height, width, height], np.float32)
-    return np.clip(out, 0, np.array([width, height, width, height], np.float32))
+    return np.array(boxes.inside, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
+
+
+class _Boxes:
+    """The different boxes of a label file. inside: x1, y1, x2, y2 of each as fractions, within the picture."""
+
+    def __init__(self) -> None:
+        self.inside: list[list[float]] = []
+        self._near: dict[tuple[int, ...], list[list[float]]] = {}
+
+    def add(self, box: list[float], inside: list[float]) -> bool:
+        """Take a box (cx, cy, w, h) and return True, or return False if it is there already, but for rounding."""
+        at = [v / SAME for v in box]
+        # By their own step alone, two boxes on either side of its end would be parted.
+        cells = product(*((math.floor(v - 0.5), math.floor(v + 0.5)) for v in at))
+        near = (other for cell in cells for other in self._near.get(cell, ()))
+        if any(max(abs(a - b) for a, b in zip(box, other, strict=True)) < SAME / 2 for other in near):
+            return False
+        self._near.setdefault(tuple(map(math.floor, at)), []).append(box)
+        self.inside.append(inside)
+        return True
+
+
+def _inside(box: list[float]) -> list[float]:
+    """Return x1, y1, x2, y2 of a box (cx, cy, w, h), clipped to the picture; all fractions."""
+    cx, cy, w, h = box
+    return [min(max(v, 0.0), 1.0) for v in (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)]
 
 
 def _text_of(path: Path, what: str) -> str:
     try:
+        # A pipe would be waited for.
+        if path.exists() and not path.is_file():
+            raise ValueError("expected a file, got something else of this name")
         return read_text(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {what}: {getattr(error, 'strerror', None) or error}") from error
@@ -140,21 +175,53 @@ def _numbers(words: list[str]) -> list[float] | None:
 
 def _box(values: list[float]) -> list[float]:
     """Return centre, width and height of a label's numbers: as they are, or of the box around a polygon."""
-    if len(values) == 4 or len(values) % 2 or _has_keypoints(values):
+    if len(values) <= 5 or _has_keypoints(values):
         return values[:4]
-    xs, ys = values[::2], values[1::2]
+    # The last of an odd count is a confidence.
+    pairs = len(values) // 2 * 2
+    xs, ys = values[:pairs:2], values[1:pairs:2]
     (x1, x2), (y1, y2) = (min(xs), max(xs)), (min(ys), max(ys))
     return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
 
 
 def _has_keypoints(values: list[float]) -> bool:
-    """Return whether an even count of numbers is a box with keypoints x, y: a body's number of them, within the box."""
-    # With a visibility each their count is odd.
-    if len(values) != 4 + 2 * KEYPOINTS:
-        return False
-    cx, cy, w, h = values[:4]
-    points = zip(values[4::2], values[5::2], strict=True)
-    return all(abs(x - cx) <= w / 2 + 0.01 and abs(y - cy) <= h / 2 + 0.01 for x, y in points if x or y)
+    """Return whether numbers are a box with keypoints, perhaps with a confidence behind them, rather than a polygon.
+
+    Keypoints are `x y visibility`, or of a body's number `x y`. A visibility is 0, 1 or 2, or as networks write it a
+    fraction. The points lie in the box; read as an outline such numbers jump to and fro.
+    """
+    for size in (len(values) - 4, len(values) - 5):
+        points = values[4 : 4 + size]
+        seen = points[2::3] if size % 3 == 0 else [math.nan]
+        whole = all(v in (0, 1, 2) for v in seen)
+        if whole and len(values) % 2 and size == len(values) - 4:
+            return True
+        # Of fewer numbers too many would be whole by chance, at the rim of the picture. Even counts are mostly outlines'.
+        usual = len(values) % 2 or size == 3 * KEYPOINTS
+        if len(seen) > 3 and _about(values, points, 3) and (whole or (usual and _is_tangled(values))):
+            return True
+        # With a visibility each their count is odd.
+        if size == 2 * KEYPOINTS and _about(values, points, 2):
+            return True
+    return False
+
+
+def _about(box: list[float], points: list[float], step: int) -> bool:
+    """Return whether points, one in each `step` numbers, lie in a box or at its rim, but for those that are zero."""
+    cx, cy, w, h = box[:4]
+    return all(
+        abs(x - cx) <= w / 2 + 0.01 and abs(y - cy) <= h / 2 + 0.01
+        for x, y in zip(points[::step], points[1::step], strict=True)
+        if x or y
+    )
+
+
+def _is_tangled(values: list[float]) -> bool:
+    """Return whether numbers, taken as the corners of an outline, go to and fro as no outline does."""
+    pairs = len(values) // 2 * 2
+    around = [(v, v[1:] + v[:1]) for v in (values[:pairs:2], values[1:pairs:2])]
+    way = sum(abs(a - b) for here, there in around for a, b in zip(here, there, strict=True))
+    return way > TANGLED * sum(max(here) - min(here) for here, _ in around)
 
 
 def labelled_pictures(
@@ -181,7 +248,7 @@ def labelled_pictures(
     elif _is(Path.is_file, images):
         files = [images]
     elif _is(Path.is_dir, images):
-        files = _dataset_files(images, images / CONFIG, names, left_out)
+        files = _dataset_files(images, _config_in(images), names, left_out)
     else:
         raise DataError(f"{images}: no such folder or picture")
     if not files:
@@ -194,10 +261,12 @@ def labelled_pictures(
             f"{files[0].name} needs a {files[0].stem}.txt"
         )
     if first is None:
+        _note_unused(files, [place / "none" for p in files for place in _label_folders(p, None)], left_out)
         return [LabelledPicture(p, None) for p in files]
     person, config = _person_class(images, first)
     used = {*found, config}
     left_out.other[:] = [p for p in left_out.other if p not in used]
+    _note_unused(files, found, left_out)
     return [LabelledPicture(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
@@ -348,7 +417,7 @@ def _person_class(images: Path, label: Path) -> tuple[int, Path | None]:
 
     0 if there is none, or it names no classes.
     """
-    given = images if is_dataset_file(images) else images / CONFIG
+    given = images if is_dataset_file(images) else _config_in(images)
     places = [given, *_configs_above(label.parent), *_configs_above(images)]
     config = next((p for p in places if _is(Path.is_file, p)), None)
     names = _config(config).get("names") if config is not None else None
@@ -357,7 +426,12 @@ def _person_class(images: Path, label: Path) -> tuple[int, Path | None]:
     if not isinstance(names, list | dict):
         raise DataError(f"{config}: names: expected a list or table of classes, got {str(names)[:60]!r}")
     pairs = names.items() if isinstance(names, dict) else enumerate(names)
-    called = {str(name).strip().casefold(): str(number) for number, name in pairs}
+    called: dict[str, str] = {}
+    for number, name in pairs:
+        plain = str(name).strip().casefold()
+        if plain == "person" and plain in called:
+            raise DataError(f"{config}: names: expected one class called person, got {called[plain]} and {number}")
+        called[plain] = str(number)
     if not re.fullmatch(r"[0-9]{1,9}", called.get("person", "")):
         some = ", ".join(name[:30] for name in list(called)[:8]) + (", ..." if len(called) > 8 else "")
         raise DataError(f"{config}: names: expected a class called person, got {some}; rename there the one that is")
@@ -368,7 +442,32 @@ def _configs_above(folder: Path) -> list[Path]:
     """Return where data.yaml may lie beside the last `images` or `labels` in a path, or one further up (`train/images`)."""
     parts = folder.absolute().parts
     at = _last(parts, "images", "labels")
-    return [] if at is None else [Path(*parts[:at], CONFIG), Path(*parts[: max(at - 1, 1)], CONFIG)]
+    return [] if at is None else [_config_in(Path(*parts[:at])), Path(*parts[: max(at - 1, 1)], CONFIG)]
+
+
+def _config_in(folder: Path) -> Path:
+    """Return where a folder's data.yaml lies, or the one file in it that is such a one under another name.
+
+    Raises: DataError if there are several.
+    """
+    plain = folder / CONFIG
+    if _is(Path.is_file, plain):
+        return plain
+    others = [p for p in _inside_of(folder) if is_dataset_file(p) and _names_classes(p)]
+    if len(others) > 1:
+        raise DataError(
+            f"{folder}: expected one file of a data set, got {', '.join(p.name for p in others[:5])}; "
+            "name the one that is meant"
+        )
+    return others[0] if others else plain
+
+
+def _names_classes(path: Path) -> bool:
+    try:
+        table = parse_yaml(read_text(path))
+    except (OSError, ValueError):
+        return False
+    return isinstance(table, dict) and "names" in table and bool({"train", "val", "test", "path"} & table.keys())
 
 
 def _label_of(picture: Path, labels: Path | None, names: Names) -> Path | None:
@@ -377,15 +476,46 @@ def _label_of(picture: Path, labels: Path | None, names: Names) -> Path | None:
     Below a given folder of labels it lies in the subfolder that the picture is in (`images/train` or `train/images`), or
     in the folder itself.
     """
+    places = (names.find(place / f"{picture.stem}.txt") for place in _label_folders(picture, labels))
+    return next((p for p in places if p is not None), None)
+
+
+def _label_folders(picture: Path, labels: Path | None) -> list[Path]:
     folder = picture.parent if "images" in picture.parent.parts else picture.parent.absolute()
     parts, at = folder.parts, _last(folder.parts, "images")
     if labels is not None:
         below = () if at is None else parts[at + 1 :] or parts[max(at - 1, 0) : at]
-        places = [labels.joinpath(*below), labels]
-    else:
-        places = [] if at is None else [Path(*parts[:at], "labels", *parts[at + 1 :])]
-    found = (names.find(place / f"{picture.stem}.txt") for place in places)
-    return next((p for p in found if p is not None and _is_file(p)), None)
+        return [labels.joinpath(*below), labels]
+    return [] if at is None else [Path(*parts[:at], "labels", *parts[at + 1 :])]
+
+
+def _note_unused(files: Sequence[Path], labels: Sequence[Path | None], left_out: LeftOut) -> None:
+    """Say which files in the folders of labels belong to no image: their image is missing, or called otherwise.
+
+    Raises: DataError for a link in place of a label that leads nowhere.
+    """
+    used = set(labels)
+    beside = (p for folder in dict.fromkeys(p.parent for p in files) for p in _inside_of(folder))
+    stems = {normal(p.stem) for p in beside}
+    unused = []
+    for path in (p for folder in dict.fromkeys(p.parent for p in labels if p is not None) for p in _inside_of(folder)):
+        if path.suffix.lower() != ".txt" or path in used or path.name.lower() == CLASSES:
+            continue
+        if path.is_symlink() and not path.exists():
+            raise DataError(f"{path}: labels cannot be read: a link to a file that is not there")
+        # An image may be there and not be asked for, of a list for instance.
+        if path.is_file() and (path.suffix != ".txt" or normal(path.stem) not in stems):
+            unused.append(path)
+    if unused:
+        what = "1 label file that fits" if len(unused) == 1 else f"{len(unused):,} label files that fit"
+        left_out.notes.append(f"left out as unused: {what} no image by name; the first: {unused[0]}")
+
+
+def _inside_of(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _last(parts: Sequence[str], *names: str) -> int | None:

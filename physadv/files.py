@@ -190,8 +190,8 @@ def parse_json(text: str | bytes) -> Any:
 def parse_yaml(text: str) -> Any:
     """Return the value in a YAML text.
 
-    Raises: ValueError if it does not parse, is nested deeper than Python can follow, or has aliases: a few lines of them
-    can stand for more than any memory holds.
+    Raises: ValueError if it does not parse, is nested deeper than Python can follow, names a key twice, or has aliases: a
+    few lines of them can stand for more than any memory holds.
     """
     import yaml
 
@@ -200,6 +200,17 @@ def parse_yaml(text: str) -> Any:
             if self.check_event(yaml.events.AliasEvent):
                 raise ValueError(f"aliases (*{self.peek_event().anchor}) are not taken; write the value out")
             return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = (
+                next((key for at, key in enumerate(keys) if key in keys[:at]), None)
+                if len(set(keys)) < len(keys)
+                else None
+            )
+            if twice is not None:
+                raise ValueError(f"{twice[:60]!r} stands there twice; leave one of them out")
+            return super().construct_mapping(node, deep)
 
     try:
         return yaml.load(text, Plain)

@@ -71,6 +71,14 @@ def test_no_value_of_a_secret_is_left(start: str, key: str, secret: str, rest: s
         ("http://10.0.0.1/admin:pw@/x", "http://10.0.0.1//x"),
         ("ffmpeg:rtsp://admin:pw@cam/x", "ffmpeg:rtsp://cam/x"),
         ("rtsp://admin:hunter2", "rtsp://admin:***"),
+        ('http://h/x?q={"password":"pw"}', 'http://h/x?q={"password":***'),
+        ("http://h/?u=http%253A%252F%252Fa%253Apw%2540cam&x=1", "http://h/?u=***&x=1"),
+        ("http://h/live/eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln/x", "http://h/live/***/x"),
+        ("http://h/x?login=admin:pw&x=1", "http://h/x?login=admin:***&x=1"),
+        ("http://h/x?pwd=a&b&c=1", "http://h/x?pwd=***&c=1"),
+        ("http://h/x?pincode=1&ticket=2&digest=3&hash=4", "http://h/x?pincode=***&ticket=***&digest=***&hash=***"),
+        ("http://h/key/abc/x", "http://h/key/***/x"),
+        ("//admin:pw@cam/x", "//cam/x"),
         ("admin:pw@cam/x", "cam/x"),
         ("127.0.0.1:9/user=a&password=b", "127.0.0.1:9/user=a&password=***"),
     ],
@@ -97,6 +105,8 @@ def test_what_is_shown(spec: str, seen: str | None) -> None:
         "rtsp://[::1]:554/x",
         "http://127.0.0.1:8765/auth",
         "rtsp://cam:554/author/path",
+        "//server/share/a:b@c.mp4",
+        "http://cam/video?user=admin&codec=h264",
     ],
 )
 def test_what_holds_no_secret_stays(spec: str) -> None:
@@ -120,6 +130,7 @@ def test_what_holds_no_secret_stays(spec: str) -> None:
         ("rtsp://fe80::1/x", "in brackets"),
         ("rtsp://[fe80::zz]/x", "IPv6"),
         ("rtsp://cam/my video", "%20"),
+        ("http://cam..lan/x", "empty or too long part"),
         ("rtsp://cam/a\nb", "%0A"),
     ],
 )

@@ -189,11 +189,44 @@ def test_a_polygon_is_read_as_the_box_around_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(people, [[10, 40, 50, 180], [70, 20, 90, 100]], atol=1e-4)
 
 
-@pytest.mark.parametrize("rest", [" 0.9", " .5 .5 2" * 17, " .45 .6" * 16 + " 0 0"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        " 0.9",
+        " .5 .5 2" * 17,
+        " .45 .6" * 16 + " 0 0",
+        " .5 .5 2" * 4,
+        " .45 .6 1" * 8 + " 0 0 0" * 8,
+        " .45 .6 .93" * 17 + " .8",
+    ],
+)
 def test_confidence_and_keypoints_are_passed_over(tmp_path: Path, rest: str) -> None:
     path = tmp_path / "x.txt"
     path.write_text(f"0 .5 .5 .2 .4{rest}\n")
     np.testing.assert_allclose(read_yolo_label(path, width=100, height=100), [[40, 30, 60, 70]], atol=1e-4)
+
+
+@pytest.mark.parametrize("corners", ["0 0 .5 0 .5 1 0 1 1", "0 0 .3 0 .5 0 .5 1 0 1", "0 0 .5 0 .5 1 0 1 .87"])
+def test_a_polygon_at_the_rim_or_with_a_confidence_is_a_polygon(tmp_path: Path, corners: str) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(f"0 {corners}\n")
+    np.testing.assert_allclose(read_yolo_label(path, width=100, height=100), [[0, 0, 50, 100]], atol=1e-4)
+
+
+def test_boxes_that_differ_by_rounding_are_one_person_wherever_they_lie(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("0 .50005 .5 .2 .2\n0 .5000499 .5 .2 .2\n0 .5001501 .5 .2 .2\n")
+    left_out = LeftOut()
+    assert len(read_yolo_label(path, width=100, height=100, left_out=left_out)) == 2
+    assert left_out.rows == [f"{path}:2"]
+
+
+@pytest.mark.parametrize("box", [".5 .5 1e-9 .2", "1.0005 .5 .0005 .2"])
+def test_a_person_without_area_in_the_image_is_refused(tmp_path: Path, box: str) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(f"0 {box}\n")
+    with pytest.raises(DataError, match=r"x\.txt:1: expected a box with an area"):
+        read_yolo_label(path, width=100, height=100)
 
 
 def test_a_polygon_of_as_many_numbers_as_a_pose_is_a_polygon(tmp_path: Path) -> None:
@@ -536,3 +569,59 @@ def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
     assert people_and_lines(tmp_path) == ([1], [])
     assert pictures_in(tmp_path / "images") == [picture]
     split_by_name([picture.name, "b.png"])
+
+
+def one_label(root: Path, image: str = "a.jpg", label: str = "a.txt") -> Path:
+    (root / "images").mkdir()
+    (root / "labels").mkdir()
+    write_png(root / "images" / image, np.full((8, 8, 3), 90, np.uint8))
+    (root / "labels" / label).write_text("1 .5 .5 .2 .2\n")
+    return root
+
+
+@pytest.mark.parametrize("label", ["a.TXT", "a.jpg.txt", "A.txt", "b.txt"])
+def test_labels_that_fit_no_image_are_counted(tmp_path: Path, label: str) -> None:
+    left_out = LeftOut()
+    labelled_pictures(one_label(tmp_path, label=label), left_out=left_out)
+    assert left_out.lines() == [
+        f"left out as unused: 1 label file that fits no image by name; the first: {tmp_path}/labels/{label}"
+    ]
+
+
+def test_labels_of_images_that_are_not_asked_for_are_not_missed(tmp_path: Path) -> None:
+    one_label(tmp_path)
+    write_png(tmp_path / "images" / "b.jpg", np.full((8, 8, 3), 90, np.uint8))
+    (tmp_path / "labels" / "b.txt").write_text("")
+    left_out = LeftOut()
+    labelled_pictures(tmp_path / "images" / "b.jpg", left_out=left_out)
+    assert left_out.lines() == []
+
+
+def test_a_label_that_is_no_file_is_not_taken_for_an_image_without_people(tmp_path: Path) -> None:
+    label = one_label(tmp_path) / "labels" / "a.txt"
+    label.unlink()
+    os.mkfifo(label)
+    with pytest.raises(DataError, match=r"a\.txt: labels cannot be read"):
+        labelled_pictures(tmp_path)[0].people(width=8, height=8)
+    label.unlink()
+    label.symlink_to("nowhere.txt")
+    with pytest.raises(DataError, match=r"a\.txt: labels cannot be read: a link"):
+        labelled_pictures(tmp_path)
+
+
+def test_a_data_set_file_under_another_name_says_who_is_a_person(tmp_path: Path) -> None:
+    (one_label(tmp_path) / "coco8.yml").write_text("names: [car, person]\ntrain: images\n")
+    (tmp_path / "args.yaml").write_text("names: [a]\n")
+    for images in (tmp_path, tmp_path / "images"):
+        (found,) = labelled_pictures(images)
+        assert found.person_class == 1
+    (tmp_path / "other.yaml").write_text("names: [person]\nval: images\n")
+    with pytest.raises(DataError, match=r"expected one file of a data set, got coco8\.yml, other\.yaml"):
+        labelled_pictures(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["names: [person, Person]", "names: [person]\nnames: [car, person]"])
+def test_a_class_or_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
+    (one_label(tmp_path) / "data.yaml").write_text(f"{text}\ntrain: images\n")
+    with pytest.raises(DataError, match=r"one class called person, got 0 and 1|'names' stands there twice"):
+        labelled_pictures(tmp_path)
