@@ -39,7 +39,8 @@ def film_of(container: Any, name: str, again: Callable[[], Any] | None = None) -
     """
     videos = list(container.streams.video)
     if not videos:
-        raise SourceError(f"{name}: has no pictures in it (sound only)")
+        why = "sound only" if container.streams.audio else "no video, or one that is cut off"
+        raise SourceError(f"{name}: has no pictures in it ({why})")
     flagged = [s for s in videos if s.disposition & _COVER]
     films = [s for s in videos if s not in flagged] or flagged
     if len(films) > 1 or films == flagged:

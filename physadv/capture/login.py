@@ -11,7 +11,7 @@ from email.message import Message
 from typing import Any
 
 _HASHES = {"": "md5", "MD5": "md5", "SHA": "sha1", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
-_FIELD = re.compile(r"(\w+)\s*=\s*(?:\"([^\"]*)\"|([^\s,]+))")
+_FIELD = re.compile(r"(\w+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,]+))")
 
 
 class Login(urllib.request.BaseHandler):
@@ -82,7 +82,7 @@ def _challenge(headers: list[str]) -> tuple[dict[str, str], bool]:
     """Return the fields of the first Digest challenge that can be answered, {} without one, and whether Basic will do."""
     text = ", ".join(headers)
     for part in re.split(r"(?=\bDigest\s)", text, flags=re.IGNORECASE):
-        fields = {key.lower(): quoted or bare for key, quoted, bare in _FIELD.findall(part)}
+        fields = {key.lower(): re.sub(r"\\(.)", r"\1", quoted) or bare for key, quoted, bare in _FIELD.findall(part)}
         if part[:6].lower() == "digest" and "nonce" in fields and _plain(fields.get("algorithm", "")) in _HASHES:
             return fields, False
     return {}, re.search(r"\bbasic\b", text, re.IGNORECASE) is not None

@@ -44,6 +44,8 @@ _NO_OTHER_WAY = (
     av.error.HTTPForbiddenError,
     av.error.HTTPNotFoundError,
 )
+# Parts at the top of an MP4 file that are looked through for its index; a film in pieces has thousands.
+_MOST_BOXES = 64
 # Containers whose header says how long they are, rather than FFmpeg guessing it from the size.
 _TOLD_LENGTH = frozenset({"matroska", "webm", "mov", "mp4"})
 
@@ -136,7 +138,9 @@ class VideoFile:
 
     def _cause(self) -> str:
         """Return why a file on a web server cannot be played where FFmpeg names a symptom alone, else ""."""
-        return unreachable_index(self._where, self.settings) if is_url(self._where) else ""
+        if is_url(self._where):
+            return unreachable_index(self._where, self.settings)
+        return _missing_index(Path(self._where))
 
     @property
     def promised_s(self) -> float:
@@ -293,7 +297,7 @@ class NetworkStream:
             why += self._ways.tried() + doubt(self._url)
         # A camera that has given pictures may take the same name and password again later.
         fatal = isinstance(error, SourceError) and not isinstance(error, CameraLost) and not self._given
-        return (SourceError if fatal else CameraLost)(f"{self.name}: {why}")
+        return (SourceError if fatal else CameraLost)(f"{self.name}: {why.removeprefix(f'{self.name}: ')}")
 
     def _why(self, error: Exception, *, opening: bool) -> str:
         """Return why the stream was lost; a limit that was passed is told with the flag that sets it."""
@@ -451,6 +455,27 @@ def unreachable_index(url: str, settings: CaptureSettings) -> str:
         "its index lies at its end, and this server cannot seek (it gives no ranges): download the file and play it "
         "from disk, or write it anew with the index first (ffmpeg -i IN.mp4 -c copy -movflags +faststart OUT.mp4)"
     )
+
+
+def _missing_index(path: Path) -> str:
+    """Return why an MP4 file cannot be played if its index is not there or not whole, else ""."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        for _ in range(_MOST_BOXES):
+            stream.seek(at)
+            head = stream.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if (at == 0 and kind != b"ftyp") or (kind == b"moov" and at + length <= size):
+                return ""
+            at += int.from_bytes(head[8:], "big") if length == 1 else length or size
+            if kind == b"moov" or at >= size:
+                return (
+                    "cut off: the index that MP4 files end with is missing, as after a download, copy or recording that "
+                    "was broken off; fetch or record it again"
+                )
+            if length not in (0, 1) and length < 8:
+                return ""
+    return ""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -32,7 +33,11 @@ _MISSES = 5
 _SNIFFED = 512
 _JPEG = b"\xff\xd8\xff"
 _PART = re.compile(rb"\s*--[^\n]*\n([^\n]+\n)*?content-type:\s*image/", re.IGNORECASE)
-_PICTURE = re.compile(r"image/(jpe?g|pjpeg|png|webp|bmp|x-ms-bmp|tiff)\b")
+_PICTURE = re.compile(r"image/(jpe?g|pjpeg|png|webp|bmp|x-ms-bmp|tiff|gif|avif|hei[cf])\b")
+_PNG = b"\x89PNG\r\n"
+# Lists of a video's parts (HLS, DASH) are text too, and what their players ask for.
+_PLAYLIST = re.compile(rb"\s*(#EXTM3U|(<\?xml[^>]*>\s*)?<MPD\b)", re.IGNORECASE)
+_TEXT = re.compile(r"text/|application/(json|xml|problem|soap)")
 # Some cameras give pictures to browsers alone.
 _ASK_WITH = {"User-Agent": "Mozilla/5.0 (physadv)", "Accept": "*/*", "Cache-Control": "no-cache"}
 # An MP4 file begins with a few short boxes, then comes the index or the pictures.
@@ -142,6 +147,9 @@ class Answer:
     def __init__(self, response: http.client.HTTPResponse, limit: Limit, timeout_s: float) -> None:
         self._response, self._limit, self._timeout_s = response, limit, timeout_s
         self._kind = (response.headers.get("Content-Type") or "").strip().lower()
+        # Some servers pack their answer although nobody has asked them to.
+        packed = (response.headers.get("Content-Encoding") or "").strip().lower() in ("gzip", "x-gzip", "deflate")
+        self._packing = zlib.decompressobj(zlib.MAX_WBITS | 32) if packed else None
         self._first = b""
         self.single = False
 
@@ -153,18 +161,35 @@ class Answer:
         if self._kind.startswith("multipart/"):
             return self._is_stream()
         # A picture or part is known by its beginning; whatever else begins with more than that.
-        while len(self._first) < _SNIFFED and not self._first.startswith(_JPEG) and not _PART.match(self._first):
+        while len(self._first) < _SNIFFED and not self._begins_as_jpeg() and not _PART.match(self._first):
             if not (chunk := self._chunk(_SNIFFED)):
                 break
             self._first += chunk
         if _PART.match(self._first):
             return self._is_stream()
-        self.single = self._first.startswith(_JPEG) or _PICTURE.match(self._kind) is not None
-        if self._kind.startswith("text/html") and self._first.lstrip()[:1] == b"<":
-            raise CameraLost(
-                "a web page is at this address, no pictures; give the address of the camera's stream itself"
-            )
+        what = self._is_instead()
+        if what:
+            raise CameraLost(f"{what}, no pictures; give the address of the camera's stream itself")
+        self.single = self._begins_as_jpeg() or self._first.startswith(_PNG) or _PICTURE.match(self._kind) is not None
         return self.single
+
+    def _begins_as_jpeg(self) -> bool:
+        return self._first.lstrip(b"\r\n").startswith(_JPEG)
+
+    def _is_instead(self) -> str:
+        """Return what an answer holds that is certainly no picture or video, "" if it may be one."""
+        if not self._first:
+            return "an empty answer is at this address"
+        start = self._first.lstrip()[:1]
+        if (
+            start == b"<"
+            and not _PLAYLIST.match(self._first)
+            and (b"<html" in self._first.lower() or "html" in self._kind)
+        ):
+            return "a web page is at this address"
+        if _TEXT.match(self._kind) and self._first.isascii() and not _PLAYLIST.match(self._first):
+            return f"text ({self._kind.split(';')[0][:40]}) is at this address"
+        return ""
 
     def _is_stream(self) -> bool:
         # A length of what has no end can only be wrong.
@@ -177,7 +202,7 @@ class Answer:
 
         Raises: OSError if the connection breaks off or no whole picture comes in time.
         """
-        if self.single and not self._first.startswith(_JPEG):
+        if self.single and not self._begins_as_jpeg():
             yield self._other_kind()
             return
         splitter, decoder = JpegSplitter(), JpegDecoder()
@@ -220,8 +245,17 @@ class Answer:
 
     def _chunk(self, at_most: int) -> bytes:
         try:
-            return self._response.read1(at_most)
-        except (http.client.HTTPException, ValueError) as error:
+            if self._packing is None:
+                return self._response.read1(at_most)
+            while not self._packing.eof:
+                packed = self._packing.unconsumed_tail or self._response.read1(at_most)
+                if not packed:
+                    break
+                # A few bytes may stand for gigabytes.
+                if plain := self._packing.decompress(packed, 1 << 16):
+                    return plain
+            return b""
+        except (http.client.HTTPException, ValueError, zlib.error) as error:
             raise ConnectionResetError("the connection broke off") from error
 
 

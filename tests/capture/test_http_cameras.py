@@ -1,5 +1,6 @@
 """Cameras that speak HTTP, as oddly as they do: all that a browser plays plays here, and nothing half is shown."""
 
+import gzip
 import hashlib
 import io
 import itertools
@@ -239,7 +240,17 @@ def test_a_splitter_holds_no_more_than_a_picture() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["image/jpeg", "image/jpg", "application/octet-stream", "IMAGE/JPEG; charset=utf-8", "image/png"]
+    "kind",
+    [
+        "image/jpeg",
+        "image/jpg",
+        "application/octet-stream",
+        "IMAGE/JPEG; charset=utf-8",
+        "image/png",
+        "application/png",
+        "image/gif",
+        "image/avif",
+    ],
 )
 def test_a_camera_of_single_pictures_is_asked_again_and_again(kind: str) -> None:
     asked: list[float] = []
@@ -247,7 +258,8 @@ def test_a_camera_of_single_pictures_is_asked_again_and_again(kind: str) -> None
     def serve(request: BaseHTTPRequestHandler) -> None:
         asked.append(time.monotonic())
         pixels = picture(len(asked))
-        body(request, cv2.imencode(".png" if "png" in kind else ".jpg", pixels)[1].tobytes(), kind)
+        ending = next((ending for ending in (".png", ".gif", ".avif") if ending[1:] in kind), ".jpg")
+        body(request, cv2.imencode(ending, pixels)[1].tobytes(), kind)
 
     with served(serve) as url:
         assert numbers(read(f"{url}?camera=1", 4, fps=20)) == [1, 2, 3, 4]
@@ -281,6 +293,7 @@ DIGESTS = {
     "SHA-256": ("sha256", 'qop="auth", algorithm=SHA-256'),
     "of old": ("md5", ""),
     "session": ("md5", 'qop="auth", algorithm=MD5-sess'),
+    "quotes": ("md5", r'opaque="a\"b\\c", qop="auth"'),
 }
 
 
@@ -361,16 +374,44 @@ def test_a_camera_that_dribbles_its_answer_is_given_up_in_time() -> None:
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_packed_answers_are_unpacked(stream: bool) -> None:
+    def serve(request: BaseHTTPRequestHandler) -> None:
+        plain = (
+            b"".join(b"--b\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(n) + b"\r\n" for n in (1, 2))
+            if stream
+            else jpeg(1)
+        )
+        kind = "multipart/x-mixed-replace; boundary=b" if stream else "image/jpeg"
+        packed = gzip.compress(plain)
+        answer(request, kind, ("Content-Encoding", "gzip"), ("Content-Length", str(len(packed))))
+        request.wfile.write(packed)
+
+    with served(serve) as url:
+        assert numbers(read(url, 2, fps=50)) == ([1, 2] if stream else [1, 1])
+
+
+NO_CAMERA = {
+    "page": ("text/html", b"<html>log in</html>", "a web page"),
+    "unnamed": ("image/jpeg", b"<!DOCTYPE html><html></html>", "a web page"),
+    "json": ("application/json", b'{"error": 1}', r"text \(application/json\)"),
+    "text": ("text/plain; charset=utf-8", b"busy", r"text \(text/plain\)"),
+    "nothing": ("image/jpeg", b"", "an empty answer"),
+}
+
+
 def test_what_is_no_camera_is_said() -> None:
     def serve(request: BaseHTTPRequestHandler) -> None:
-        if "page" in request.path:
-            body(request, b"<html>log in</html>", "text/html")
+        found = NO_CAMERA.get(request.path.rpartition("/")[2])
+        if found:
+            body(request, found[1], found[0])
         else:
             answer(request, None, ("Content-Length", "0"), code=404)
 
     with served(serve) as url:
-        with pytest.raises(CameraLost, match="a web page is at this address"):
-            read(f"{url}/page", 1)
+        for name, (_, _, says) in NO_CAMERA.items():
+            with pytest.raises(CameraLost, match=f"{says} is at this address"):
+                read(f"{url}/{name}", 1)
         with pytest.raises(CameraLost, match="answers 404"):
             read(url, 1)
 
