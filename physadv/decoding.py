@@ -138,6 +138,17 @@ def is_converted(data: bytes) -> bool:
     return profile is not None and changes_colours(profile)
 
 
+def images_in(data: bytes) -> int:
+    """Return how many images a file holds: the frames of an animation, the pages of a TIFF. A JPEG's others are previews.
+
+    Raises: ValueError if it is no image.
+    """
+    if data[:2] == b"\xff\xd8" or (_early_size(data) is not None and data[:1] != b"\x89"):
+        return 1
+    image = _opened(data)
+    return _plugin(lambda _: int(getattr(image, "n_frames", 1)), b"")
+
+
 def png_text(data: bytes, key: str) -> str:
     """Return the text that a PNG file has under a key before its pixels, "" if it has none or is no PNG.
 

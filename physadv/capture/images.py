@@ -6,9 +6,10 @@ import time
 from glob import glob, has_magic
 from pathlib import Path
 
-from physadv.arrays import PICTURE_SUFFIXES, LeftOut, pictures_in, read_picture
+from physadv.arrays import PICTURE_SUFFIXES, LeftOut, bytes_of, counted, pictures_in, read_picture
 from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
+from physadv.decoding import images_in
 from physadv.errors import EndOfStream, SourceError
 from physadv.types import Frame, UInt8Array
 
@@ -33,6 +34,7 @@ class ImageSource:
         self._left_out = LeftOut()
         self.files = picture_files(spec, self._left_out)
         self._damaged: set[Path] = set()
+        self._looked_into: set[Path] = set()
         self._say = say
         self._tell(self._left_out)
         self._good = 0
@@ -62,7 +64,9 @@ class ImageSource:
     def _picture(self, path: Path) -> UInt8Array | None:
         """Return a file's picture, None if it is damaged."""
         try:
-            return read_picture(path, upright=self.upright, error=SourceError)
+            pixels = read_picture(path, upright=self.upright, error=SourceError)
+            self._tell_of_more(path)
+            return pixels
         except SourceError as error:
             if len(self.files) == 1:
                 raise
@@ -71,6 +75,18 @@ class ImageSource:
                 self._left_out.damaged.append(str(error))
                 self._say(f"left out {error}")
             return None
+
+    def _tell_of_more(self, path: Path) -> None:
+        """Say once of a file that there are images in it beside the first."""
+        if path in self._looked_into:
+            return
+        self._looked_into.add(path)
+        try:
+            more = images_in(bytes_of(path, SourceError)) - 1
+        except (SourceError, ValueError):
+            return
+        if more > 0:
+            self._say(f"left out {counted(more, 'image')} of {path}, as the first alone is read; a GIF or video plays")
 
     def _end_round(self) -> None:
         if not self._good:
@@ -104,6 +120,8 @@ def picture_files(spec: str, left_out: LeftOut) -> list[Path]:
         matched = [p for p in sorted(map(Path, found)) if p.is_file()]
         files = [p for p in matched if p.suffix.lower() in PICTURE_SUFFIXES]
         left_out.other += [p for p in matched if p not in files]
+    if not files and not path.exists() and not has_magic(spec):
+        raise SourceError(f"{spec}: no such file")
     if not files:
         raise SourceError(
             f"{spec}: no images there (looked for {', '.join(sorted(PICTURE_SUFFIXES))})"

@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
@@ -233,3 +234,14 @@ def test_vtest_is_whole(shared_dir: Path) -> None:
     source = VideoFile(str(shared_dir / "data" / "video" / "vtest.avi"))
     frames = [(f.index, round(f.pts_s, 3)) for f in everything(source)]
     assert frames == [(i, round(i / 10, 3)) for i in range(795)]
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tif", "avif"])
+def test_further_images_of_a_file_are_counted_once(tmp_path: Path, ending: str) -> None:
+    first, *more = (Image.fromarray(np.full((16, 16, 3), shade, np.uint8)) for shade in (10, 100, 200))
+    first.save(tmp_path / f"a.{ending}", save_all=True, append_images=more)
+    said: list[str] = []
+    source = open_source(str(tmp_path), CaptureSettings(loop=2), said.append)
+    for _ in range(2):
+        assert abs(int(source.read().pixels.mean()) - 10) < 8
+    assert said == [f"left out 2 images of {tmp_path}/a.{ending}, as the first alone is read; a GIF or video plays"]
