@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain, count
@@ -22,6 +23,7 @@ from physadv.cli.progress import Progress
 from physadv.cli.scoreboard import show_cells, show_video
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
+from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
 from physadv.dataset import split_pictures
 from physadv.defend import Pipeline, parse_pipeline
@@ -196,7 +198,7 @@ class Command(BaseCommand):
         for flag, film in (("--video", self.video), ("--clean-video", self.clean_video)):
             if film is not None:
                 _check_video_file(flag, film)
-        with only_writer("--out", here.out):
+        with only_writer("--out", here.out), _said_when_stopped(here.out):
             if self.video is not None:
                 return here._video(self.video, settings, asked, patches, pipelines)
             assert self.images is not None
@@ -561,6 +563,21 @@ def _keep(folder: Path, facts: dict[str, Any], patches: Sequence[Patch], before:
     named = [{"name": p.name, "sha256": p.sha256} for p in patches]
     write_json(folder / RUN, {"physadv": __version__, "done": False, "patches": named, **facts})
     write_json(folder / "results.json", [c.plain() for c in (*before, *cells)])
+
+
+@contextmanager
+def _said_when_stopped(folder: Path) -> Iterator[None]:
+    """Say of an evaluation that is interrupted within what of it is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        try:
+            whole = parse_json((folder / RUN).read_bytes()).get("done", True)
+        except (OSError, ValueError, AttributeError):
+            whole = True
+        kept = "nothing was scored yet" if whole else f"the rows scored until then are in {folder / 'results.json'}"
+        say(f"physadv evaluate: stopped; {kept}", error=True)
+        raise
 
 
 def _at(text: str) -> float | Literal["chest", "shirt"]:

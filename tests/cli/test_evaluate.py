@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from physadv.dataset import split_by_name
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import DataError, DefenceError, SettingsError
 from physadv.evaluate.own import Asked
+from physadv.evaluate.trial import Trial
 from physadv.files import told_apart
 from physadv.patch import Patch, load_patch, save_patch
 
@@ -127,6 +131,34 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, mo
 
 
 @pytest.mark.usefixtures("bests")
+def test_an_evaluation_that_is_terminated_says_what_is_kept_and_can_be_made_again(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report"
+    argv = ["evaluate", "chest-v1", "--images", str(people), "--out", str(out), "--resamples", "20"]
+
+    def load(*_: Any, **__: Any) -> BlobDetector:
+        return BlobDetector(min_conf=0.001)
+
+    monkeypatch.setattr("physadv.cli.evaluate.load_detector", load)
+    real = Trial.score
+
+    def terminated(self: Trial, *words: Any, **more: Any) -> Any:
+        if self.cells:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return real(self, *words, **more)
+
+    monkeypatch.setattr(Trial, "score", terminated)
+    assert main(argv) == 130
+    assert f"the rows scored until then are in {out / 'results.json'}" in capsys.readouterr().err
+    assert len(json.loads((out / "results.json").read_text())) == 1
+    assert not list(out.glob(".*"))
+    monkeypatch.setattr(Trial, "score", real)
+    assert main(argv) == 0
+    assert len(json.loads((out / "results.json").read_text())) > 1
+
+
 def test_an_evaluation_without_a_folder_of_its_own_finds_a_free_one(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

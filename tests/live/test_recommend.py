@@ -129,7 +129,7 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
         assert running.state()["recommended"]["name"] == "chest-v3"
         running.control(wear="street-v1", wear_size=30, follow=True)
         until(lambda: running.controls.wear == "chest-v3")
-        until(lambda: any(s.worn for s in every))
+        until(lambda: any(s.controls.follow for s in every))
         assert {s.worn for s in every if s.controls.follow} == {"chest-v3"}, "from the first picture on"
         assert (running.controls.wear_size, running.state()["wear_notice"]) == (60, "")
         running.control(wear="street-v1")
