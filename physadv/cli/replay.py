@@ -72,6 +72,7 @@ class Replay(Demo):
 
     def __init__(self, session: Session, *, loop: int) -> None:
         self.player = session.source(loop=loop, hold=True)
+        self._before = -1
         settings = LiveSettings(source=str(session.paths.first), conf=_recorded_conf(session))
         super().__init__(settings, source=self.player, detector=self.player)
 
@@ -95,18 +96,27 @@ class Replay(Demo):
         return state
 
     def _shown(self, frame: Frame) -> Shown:
-        shown, item = super()._shown(frame), self.player.recorded(frame)
+        item = self.player.recorded(frame)
+        if item.number <= self._before:
+            # Another round, or a step back: what was said of later frames has not happened yet.
+            self.notices.clear()
+        self._before = item.number
+        shown = super()._shown(frame)
         then = item.line.get("conf") or 0.0
         conf = max(self.controls.conf, then)
         # The states are of the threshold then: with a higher one now the boxes would say otherwise.
         same = conf == then
         return replace(
             shown,
+            # The threshold that is drawn is the one that the boxes are of.
+            controls=shown.controls.model_copy(update={"conf": conf}),
             people=reported(item.detections, conf),
             bare=None if item.bare is None else reported(item.bare, conf),
             bare_top=None if item.bare is None else float(item.bare.score.max(initial=0.0)),
             defences=tuple(item.line.get("defences") or ()),
             worn=worn_in(item.line),
+            worn_cm=item.line.get("worn_cm"),
+            drawn=self.player.session.annotated,
             wearers=item.wearers if same else None,
             bare_wearers=item.bare_wearers if same else None,
         )
@@ -145,6 +155,7 @@ class Replay(Demo):
 
 def _recorded_conf(session: Session) -> float:
     """Return the threshold that a recording began with, or the lowest there is where it does not say."""
-    controls = session.info.get("controls")
+    began: Any = session.info.get("session")
+    controls = began.get("controls") if isinstance(began, dict) else None
     conf = controls.get("conf") if isinstance(controls, dict) else None
     return float(conf) if isinstance(conf, int | float) and LOWEST <= conf <= 1 else LOWEST

@@ -42,8 +42,8 @@ FIRST_PICTURE_S = 10.0
 # pictures is waited for as long as it takes.
 FIRST_TRIES = 5
 NEVER_SEEN = (
-    "Persistence keeps those alone whom it saw without the pattern, and for some seconds: of somebody hidden here it knows "
-    "nothing."
+    "Persistence keeps people whom it saw without the pattern, for some seconds and until the scene changes. It never saw "
+    "who is hidden here."
 )
 
 

@@ -57,6 +57,11 @@ class Notices:
             self._all.append(Notice(self._next, level, kind, text, now, now))
             self._next += 1
 
+    def clear(self) -> None:
+        """Forget all of them; the numbers go on."""
+        with self._lock:
+            self._all.clear()
+
     def alerts(self, alerts: tuple[Alert, ...]) -> None:
         """Take what defences report of one picture; regions they removed are drawn, not told."""
         for alert in alerts:

@@ -25,7 +25,7 @@ class Recorded(NamedTuple):
     """One picture of a recording: its number from 0, what was seen in it, and the sidecar's whole line.
 
     bare: the undefended answer, or None. wearers, bare_wearers: the states of those who wear a pattern by either answer,
-    or None. All in the picture's own pixels; what is beside the picture, in an annotated video's other pane, is None.
+    or None. All in the picture's own pixels; the bare answer beside one pane alone, in an annotated video, is None.
     """
 
     number: int
@@ -147,19 +147,19 @@ def _recorded(number: int, frame: Frame, line: dict[str, Any], *, annotated: boo
     # Recordings of before knew one fit for both videos.
     fit = line.get("video_fit" if annotated or "panes" not in line else "clean_fit")
     scale, x, y = fit if fit is not None else (1.0, 0.0, 0.0)
-    x += scale * (panes - 1) * width
+    left, x = x, x + scale * (panes - 1) * width
     padded = (panes * width + panes * width % 2, height + height % 2)
     if fit is None and padded == frame.size != (panes * width, height):
         frame = frame.with_pixels(frame.pixels[:height, : panes * width])
-    beside = line.get("bare") is not None and not annotated
+    beside = line.get("bare") is not None and (not annotated or panes == 2)
     return Recorded(
         number,
         frame,
         _moved(detections_of(line), scale, x, y),
         line,
-        _moved(detections_of(line, "bare"), scale, x, y) if beside else None,
+        _moved(detections_of(line, "bare"), scale, left, y) if beside else None,
         _wearers(line.get("wearers"), scale, x, y),
-        _wearers(line.get("bare_wearers"), scale, x, y) if beside else None,
+        _wearers(line.get("bare_wearers"), scale, left, y) if beside else None,
     )
 
 

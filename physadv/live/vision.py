@@ -34,7 +34,8 @@ class Shown:
     the highest person score before the threshold, of the answer that counts; bare_top: the same without the defence, or
     None. placed: whom the clean detector found before the pattern was put on, or None without one. wearers, bare_wearers:
     the state of each who wears it by the answer and by the bare one, or None. sizes: each person's size and distance as
-    text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven.
+    text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven. drawn:
+    whether the picture carries all marks already, of a recording; `bare` is then its left half.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Shown:
     lines: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
+    drawn: bool = False
 
     @property
     def hiding(self) -> Hiding | None:
@@ -78,6 +80,8 @@ class Shown:
     def panes(self, lines: Sequence[str]) -> UInt8Array:
         """Return the same with other lines in the pane of the answer that counts."""
         pixels, skeleton = self.frame.pixels, self.controls.skeleton
+        if self.drawn:
+            return pixels
         main = drawn(pixels, self.people, skeleton=skeleton, lines=lines, sizes=self.sizes, wearers=self.wearers or ())
         if self.bare is None:
             return main

@@ -51,16 +51,17 @@ def build_app(
     *,
     token: str = "",
     viewer_token: str = "",
+    address: str = "",
     desk: object = None,
     wardrobe: Wardrobe | None = None,
 ) -> ASGIApp:
     """Return the ASGI application.
 
-    demo: what it shows; None leaves out the parts that need one. token, viewer_token: see `Gate`. desk, wardrobe: see
-    `Room`.
+    demo: what it shows; None leaves out the parts that need one. token, viewer_token: see `Gate`. address, desk,
+    wardrobe: see `Room`.
     """
     app = FastAPI(title="physadv", docs_url=None, redoc_url=None, openapi_url=None)
-    room = Room(demo, desk, wardrobe, viewer_token)
+    room = Room(demo, desk, wardrobe, viewer_token, address)
     for part in PARTS + (LIVE_PARTS if demo is not None else ()):
         app.include_router(part(room))
     links = {**(LIVE_PAGES if demo is not None else {}), **PAGES}

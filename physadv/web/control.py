@@ -13,7 +13,7 @@ from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect.weights import known_detectors
 from physadv.errors import SettingsError
 from physadv.live.player import SPEEDS
-from physadv.live.settings import Backend
+from physadv.live.settings import LOOPBACK, Backend
 from physadv.settings import Settings
 from physadv.web.gate import is_viewer
 from physadv.web.room import Room
@@ -81,6 +81,8 @@ def router(room: Room) -> APIRouter:
     @out.get("/options")
     def options(request: Request) -> dict[str, Any]:
         linked = room.viewer_token and not is_viewer(request.scope)
+        # Whoever opened the page as localhost has nothing to hand on in its own address.
+        base = room.address if request.url.hostname in LOOPBACK and room.address else "/"
         found = [{"spec": str(c.index), "title": c.name} for c in cameras()]
         builtin = [{"spec": "sample", "title": "built-in sample"}]
         return {
@@ -93,8 +95,8 @@ def router(room: Room) -> APIRouter:
             "detectors": _detectors(demo.settings.detector),
             "backends": ["auto", "openvino", "onnxruntime", "torch"],
             "sizes": [320, 416, 512, 640, 960, 1280],
-            # To be handed on to whoever may look on only; relative to this page.
-            "viewer_link": f"/?token={quote(room.viewer_token)}" if linked else None,
+            # To be handed on to whoever may look on only; relative to this page, if others can use its address.
+            "viewer_link": f"{base}?token={quote(room.viewer_token)}" if linked else None,
         }
 
     @out.get("/state")

@@ -154,6 +154,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "bare_top": None if shown.bare_top is None else round(shown.bare_top, 4),
         "cut": shown.cut,
         "worn": shown.worn,
+        "worn_cm": shown.worn_cm,
         "wearers": _wearers(shown.wearers),
         "bare_wearers": _wearers(shown.bare_wearers),
         "hiding": None if shown.hiding is None else asdict(shown.hiding),

@@ -23,13 +23,15 @@ class Room:
 
     desk: the calibration a command has begun (`calibrate.Desk`), or None: the page then has one of its own.
     wardrobe: patterns to print and show where there is no demo to have them from; None means those that are shipped.
-    viewer_token: what a read-only link carries, or "" where there are none. decoder: of what visitors send in.
+    viewer_token: what a read-only link carries, or "" where there are none. address: by which others in the network reach
+    the page, or "" where only this machine does, or it is known by one address alone. decoder: of what visitors send in.
     """
 
     demo: Demo | None = None
     desk: object = None
     wardrobe: Wardrobe | None = None
     viewer_token: str = ""
+    address: str = ""
     decoder: Decoder = field(default_factory=Decoder)
 
     @property

@@ -63,7 +63,8 @@ class PageServer:
         page = f"http://{shown}:{self.port}/"
         self.url = f"{page}?token={quote(token)}" if token else page
         self.viewer_url = f"{page}?token={quote(viewer_token)}" if viewer_token else ""
-        app = build_app(demo, token=token, viewer_token=viewer_token, desk=desk, wardrobe=wardrobe)
+        address = page if host == EVERY else ""
+        app = build_app(demo, token=token, viewer_token=viewer_token, address=address, desk=desk, wardrobe=wardrobe)
         self._server = _server(app)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
 

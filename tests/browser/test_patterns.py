@@ -6,6 +6,7 @@ from tests.browser.stand import Stand, within_a_second
 from tests.live.scene import until
 
 pytestmark = pytest.mark.browser
+CAPTION = "(text) => document.getElementById('big-worn').textContent === text"
 SAYS = "(text) => document.getElementById('size-out').textContent === text"
 
 
@@ -17,6 +18,8 @@ def test_what_is_recommended_is_one_press_away_and_the_wrong_framing_is_said(sta
     page.click("#wear-best")
     until(lambda: (stand.demo.controls.wear, stand.demo.controls.wear_size) == (best["name"], best["width_cm"]), 1)
     assert page.is_hidden("#wear-best") and page.is_visible("#worn")
+    within_a_second(page, CAPTION, f"{best['name']}, {best['width_cm']:g} cm")
+    assert page.get_attribute("#wear-print", "href").endswith(f"{best['name']}&mm={10 * best['width_cm']:g}")
     # The person fills the picture.
     page.check("#patches input[value='street-v1']", force=True)
     page.wait_for_selector("#wear-notice:not([hidden])")

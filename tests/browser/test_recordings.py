@@ -24,6 +24,7 @@ def test_all_files_of_a_recording_are_offered_in_both_tabs(stand: Stand) -> None
     eventually(other, "() => document.getElementById('recording-now').textContent.startsWith('Recording demo-')")
     until(lambda: stand.demo.state()["recording"]["written"] > 15)
     other.click("#record")
+    eventually(other, "() => document.getElementById('recording-now').textContent.startsWith('Saved demo-')")
     for tab in (page, other):
         eventually(tab, f"() => ({LINKS})() === 'video,untouched video,data'", timeout=5)
         assert tab.is_visible("#recordings a")

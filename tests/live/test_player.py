@@ -11,7 +11,9 @@ from physadv.cli.replay import Replay
 from physadv.errors import EndOfStream, SettingsError
 from physadv.live.player import ReplaySource
 from physadv.live.record import Recorder, RecordSettings, Session
+from physadv.live.settings import Controls
 from physadv.live.sidecar import persons_of
+from physadv.live.vision import Shown
 from physadv.types import Detections
 from tests.live.scene import Film, demo, until
 from tests.live.test_record import INFO, frame, people, picture, record_some
@@ -104,6 +106,32 @@ def test_a_replay_pauses_ends_and_shows_the_states_recorded(tmp_path: Path) -> N
     until(lambda: replay.over)
     replay.play(seek_s=0)
     until(lambda: not replay.over)
+    replay.stop()
+    assert replay.error is None
+
+
+def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_rounds_alerts(tmp_path: Path) -> None:
+    wearers = [{"xyxy": [1.0, 2.0, 30.0, 40.0], "state": "hidden", "person": -1, "score": 0.1}]
+    bare = Detections(np.array([[5, 6, 20, 30]], np.float32), np.array([0.6], np.float32))
+    info = {**INFO, "bare": persons_of(bare), "wearers": wearers, "bare_wearers": wearers, "panes": 2, "conf": 0.4}
+    session = {"controls": Controls(conf=0.4).model_dump()}
+    recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=False), session)
+    for i in range(10):
+        recorder.write(frame(i), np.hstack([picture(i)] * 2), people(i), {**info, "worn_cm": 48.0}, wait=True)
+    recorder.close()
+    replay = Replay(Session(tmp_path / "v.mp4"), loop=2)
+    assert replay.controls.conf == 0.4
+    seen: list[Shown] = []
+    replay.subscribe(seen.append)
+    replay.open()
+    replay.start()
+    until(lambda: replay.over and len(seen) == 20)
+    now = seen[-1]
+    assert now.bare is not None and now.bare_hiding is not None and now.bare_hiding.hidden == 1
+    assert (now.controls.conf, now.worn_cm, now.bare.xyxy.tolist()) == (0.4, 48.0, [[5, 6, 20, 30]])
+    # The marks are in the video: none is drawn again, no pane added.
+    assert now.frame.size == (128, 48) and np.array_equal(now.annotated, now.frame.pixels)
+    assert [n.count for n in replay.notices.newest() if n.kind == "vanished"] == [10]
     replay.stop()
     assert replay.error is None
 

@@ -60,6 +60,17 @@ def test_who_may_change_things_is_told_so_and_given_the_link(app: Any) -> None:
         assert looking_on.get("/api/state").json()["viewer"] is True
 
 
+def test_whoever_opened_the_page_as_localhost_hands_on_an_address_that_others_reach(running: Demo) -> None:
+    app = build_app(running, token="open sesame", viewer_token="look on", address="http://192.168.1.5:8000/")
+    owner = {"authorization": "Bearer open sesame"}
+    for base, link in (
+        ("http://127.0.0.1:8000", "http://192.168.1.5:8000/?token=look%20on"),
+        (OUTSIDE, "/?token=look%20on"),
+    ):
+        with TestClient(app, base_url=base, headers=owner) as client:
+            assert client.get("/api/options").json()["viewer_link"] == link
+
+
 def routes() -> Iterator[tuple[str, str]]:
     """Every route of every part, with a method."""
 

@@ -31,7 +31,7 @@ export function showHeadline(pane, people, top, hiding) {
       : words)));
   }
   const best = hiding ? (hiding.count ? hiding.best : null) : people.length ? top : null;
-  say(document.getElementById(`${pane}-best`), best === null ? "" : `best ${best.toFixed(2)}`);
+  say(document.getElementById(`${pane}-best`), best === null ? "" : `${hiding ? "best wearer" : "best"} ${best.toFixed(2)}`);
 }
 
 export function clearHeadline(pane) {

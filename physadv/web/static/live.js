@@ -10,7 +10,7 @@ import { Patterns } from "./patterns.js";
 import { Recordings } from "./recordings.js";
 import { ReplayBar, clock } from "./replay.js";
 import { offerLink } from "./share.js";
-import { paint, paintGiven } from "./stage.js";
+import { paint, paintGiven, paintHalf } from "./stage.js";
 import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
 
@@ -29,6 +29,8 @@ const ASIDE_STAYS_MS = 3000;
 const NAMELESS = /^(sample|auto|browser.*|\d+)$/;
 let state = first;
 let lastNotice = -1;
+// What was shown last: its pattern is the one that the caption names.
+let frameShown = null;
 // What cannot be known of the frame shown, by a defence.
 let unknown = "";
 // When the line below the image was said last, and when it last came with an offer.
@@ -53,9 +55,12 @@ function onPicture(header, image, seen) {
   byId("stage").dataset.panes = both ? "2" : "1";
   byId("pane-bare").hidden = !both;
   const answer = (people, alerts, wearers) => (drawn ? { people: [], alerts: [], wearers: null } : { people, alerts, wearers });
-  if (both) paint(byId("bare"), image, answer(header.bare, [], header.bare_wearers), k);
+  const halves = drawn && both;
+  if (halves) paintHalf(byId("bare"), image, false);
+  else if (both) paint(byId("bare"), image, answer(header.bare, [], header.bare_wearers), k);
   const given = byId("seen").checked ? seen : null;
-  if (given) paintGiven(byId("main"), image, given, header);
+  if (halves) paintHalf(byId("main"), image, true);
+  else if (given) paintGiven(byId("main"), image, given, header);
   else paint(byId("main"), image, answer(header.people, header.alerts, header.wearers), k);
   const unchanged = "Nothing that is on changes this image.";
   say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the image that it is given." : unchanged);
@@ -66,6 +71,7 @@ function onPicture(header, image, seen) {
   remark(header.cry);
   plot(header, both, hiding, bareHiding);
   world.follow(header.worn, changes.now.wear_size);
+  frameShown = header;
 }
 
 function headlines(header, both, given, hiding, bareHiding) {
@@ -179,8 +185,9 @@ function showFigures({ figures, detector, replay: playing }, flows) {
 
 /** Write what the back of a room reads in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
 function showLarge({ controls, figures, replay: playing, source }) {
-  const { worn, wear_size: recorded, defend } = playing?.recorded || { worn: controls.wear, wear_size: controls.wear_size, defend: controls.defend };
-  const size = recorded ? `, ${Number(recorded.toFixed(1))} cm` : "";
+  const defend = playing?.recorded ? playing.recorded.defend : controls.defend;
+  const { worn, worn_cm: width } = frameShown || {};
+  const size = width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "";
   const unknown = playing && !playing.recorded;
   say(byId("big-worn"), unknown ? "" : worn ? `${worn}${size}` : "no pattern");
   say(byId("big-defence"), unknown ? "" : defend ? `defence: ${defences.nameOf(defend)}` : "no defence");

@@ -104,9 +104,15 @@ export class Patterns {
       const recommended = "recommended; another is worn when the camera sees people otherwise";
       say(byId("worn-works"), controls.follow ? recommended : WORKS[worn?.framing] || "");
       picture(byId("worn-face"), wear);
-      byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}`;
+      const wide = chosen && !this.isCloth(wear) ? `&mm=${Math.round(chosen * 100) / 10}` : "";
+      byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}${wide}`;
     }
     this.showBest();
+  }
+
+  /** Return whether a pattern is a T-shirt's texture, which has no printed width. */
+  isCloth(name) {
+    return this.known.get(name)?.target === "tshirt";
   }
 
   showSize(worn, chosen) {
@@ -114,7 +120,7 @@ export class Patterns {
     const size = byId("size");
     size.max = Math.max(80, Math.ceil(own || 0));
     // A T-shirt is as large as its wearer, and what is printed on it comes again as often as it was trained to.
-    const cloth = worn?.target === "tshirt";
+    const cloth = worn && this.isCloth(worn.name);
     if (chosen || own) size.value = (!cloth && chosen) || own;
     say(byId("size-out"), cloth ? `every ${own} cm` : chosen ? `${trimmed(chosen)} cm` : own ? `${own} cm, own size` : "own size");
     say(byId("size-label"), cloth ? "Repeats" : "Printed width");

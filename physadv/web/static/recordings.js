@@ -7,6 +7,8 @@ const SHOWN = 8;
 export class Recordings {
   constructor() {
     this.on = null;
+    // Whether what was recorded last is named beside the button.
+    this.saved = false;
     this.list();
   }
 
@@ -15,7 +17,8 @@ export class Recordings {
     const { on } = recording;
     byId("record").setAttribute("aria-pressed", String(on));
     say(byId("record-says"), on ? `Stop ${clock(Date.now() / 1000 - recording.since_s)}` : "Record");
-    byId("recording-now").hidden = !on;
+    this.saved &&= !on;
+    byId("recording-now").hidden = !on && !this.saved;
     if (on) say(byId("recording-now"), running(recording));
     // One that failed is said until the next begins.
     byId("recording-failed").hidden = on || !recording.error;
@@ -30,7 +33,12 @@ export class Recordings {
   async toggle() {
     const clean = byId("record-clean").checked;
     const answer = await attempt(() => api("/api/recording", { on: !this.on, clean }));
-    if (answer) this.follow({ on: answer.on, since_s: Date.now() / 1000, clean, written: 0, dropped: 0, path: answer.name });
+    if (!answer) return;
+    this.follow({ on: answer.on, since_s: Date.now() / 1000, clean, written: 0, dropped: 0, path: answer.name });
+    if (answer.on || !answer.name) return;
+    this.saved = true;
+    byId("recording-now").replaceChildren("Saved ", download(answer.name, answer.name));
+    byId("recording-now").hidden = false;
   }
 
   async list({ open = false } = {}) {
@@ -49,12 +57,13 @@ function running({ path, written, dropped }) {
   return `Recording ${name}: ${written} frames${dropped ? `, ${dropped} left out` : ""}`;
 }
 
+const download = (file, text) => el("a", { href: `/api/recordings/${encodeURIComponent(file)}`, download: file }, text);
+
 function entry({ name, clean, data }) {
-  const link = (file, text) => el("a", { href: `/api/recordings/${encodeURIComponent(file)}`, download: file }, text);
   return el("li", {}, [
     el("span", {}, name.replace(/\.mp4$/, "")),
     el("span", { class: "row wrap" }, [
-      link(name, "video"), clean ? link(clean, "untouched video") : null, data ? link(data, "data") : null,
+      download(name, "video"), clean ? download(clean, "untouched video") : null, data ? download(data, "data") : null,
     ]),
   ]);
 }

@@ -1,6 +1,14 @@
 // The image of each frame with what was found in it, or the image that the defended detector was given.
 import { drawPeople } from "./overlay.js";
 
+/** Paint one of the two panes of a recorded image that carries its marks. */
+export function paintHalf(canvas, image, right) {
+  const width = Math.floor(image.width / 2);
+  paint(canvas, { width, height: image.height }, { people: [], alerts: [], wearers: null }, 1, (context) => {
+    context.drawImage(image, right ? -(image.width - width) : 0, 0);
+  });
+}
+
 /** Paint an image and an answer. answer: its people, alerts and wearers' states, in the camera's pixels, k canvas pixels each. */
 export function paint(canvas, image, { people, alerts, wearers }, k, ground = (context) => context.drawImage(image, 0, 0)) {
   if (canvas.width !== image.width || canvas.height !== image.height) {
