@@ -145,7 +145,7 @@ def _outcome(demo: Demo) -> int:
     figures = demo.stats()
     _say(
         f"{figures['frames_processed']} pictures, {figures['fps']:.1f} fps, {figures['dropped']} dropped, "
-        f"light {figures['age_ms']['p50']:.0f} ms old at the median, {figures['age_ms']['p95']:.0f} at p95; "
+        f"latency {figures['age_ms']['p50']:.0f} ms at the median, {figures['age_ms']['p95']:.0f} at p95; "
         f"{figures['detector']} on {figures['backend']} {figures['precision']}"
     )
     return 1 if demo.recording_failed else 0

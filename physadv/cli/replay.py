@@ -121,6 +121,10 @@ class Replay(Demo):
             bare_wearers=item.bare_wearers if same else None,
         )
 
+    def _rewear_state(self) -> dict[str, Any]:
+        """Return that nothing is offered: whoever is hidden in a recording stays hidden."""
+        return {"offer": False, "running": False, "text": ""}
+
     def control(self, /, **changes: Any) -> Controls:
         """Return the controls after the change.
 

@@ -114,6 +114,7 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
     wearers = [{"xyxy": [1.0, 2.0, 30.0, 40.0], "state": "hidden", "person": -1, "score": 0.1}]
     bare = Detections(np.array([[5, 6, 20, 30]], np.float32), np.array([0.6], np.float32))
     info = {**INFO, "bare": persons_of(bare), "wearers": wearers, "bare_wearers": wearers, "panes": 2, "conf": 0.4}
+    info["defences"] = ["lgs", "persistence"]
     session = {"controls": Controls(conf=0.4).model_dump()}
     recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=False), session)
     for i in range(10):
@@ -131,6 +132,7 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
     assert (now.controls.conf, now.worn_cm, now.bare.xyxy.tolist()) == (0.4, 48.0, [[5, 6, 20, 30]])
     # The marks are in the video: none is drawn again, no pane added.
     assert now.frame.size == (128, 48) and np.array_equal(now.annotated, now.frame.pixels)
+    assert not replay.state()["rewear"]["offer"]
     assert [n.count for n in replay.notices.newest() if n.kind == "vanished"] == [10]
     replay.stop()
     assert replay.error is None

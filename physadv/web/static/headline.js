@@ -31,7 +31,10 @@ export function showHeadline(pane, people, top, hiding) {
       : words)));
   }
   const best = hiding ? (hiding.count ? hiding.best : null) : people.length ? top : null;
-  say(document.getElementById(`${pane}-best`), best === null ? "" : `${hiding ? "best wearer" : "best"} ${best.toFixed(2)}`);
+  const score = document.getElementById(`${pane}-best`);
+  say(score, best === null ? "" : `best ${best.toFixed(2)}`);
+  // Somebody without the pattern may have a box of a higher one.
+  score.toggleAttribute("data-wearers", Boolean(hiding));
 }
 
 export function clearHeadline(pane) {

@@ -321,11 +321,11 @@ function snapshot() {
   el("a", { href: "/api/snapshot.png", download: "" }).click();
 }
 
-/** Fill the screen; a phone's browser that cannot is filled by the page's own means. */
+/** Fill the screen; where the browser cannot, or does not grant it, the page alone. */
 function fullscreen() {
   const stage = byId("stage");
   if (document.fullscreenElement) document.exitFullscreen();
-  else if (stage.requestFullscreen && !stage.classList.contains("filling")) attempt(() => stage.requestFullscreen());
+  else if (stage.requestFullscreen && !stage.classList.contains("filling")) stage.requestFullscreen().catch(() => stage.classList.add("filling"));
   else stage.classList.toggle("filling");
 }
 
