@@ -130,7 +130,6 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, mo
     assert json.loads((tmp_path / "out" / "run.json").read_text())["images"] == "others"
 
 
-@pytest.mark.usefixtures("bests")
 def test_an_evaluation_that_is_terminated_says_what_is_kept_and_can_be_made_again(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +158,7 @@ def test_an_evaluation_that_is_terminated_says_what_is_kept_and_can_be_made_agai
     assert len(json.loads((out / "results.json").read_text())) > 1
 
 
+@pytest.mark.usefixtures("bests")
 def test_an_evaluation_without_a_folder_of_its_own_finds_a_free_one(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
