@@ -214,6 +214,11 @@ def parse_yaml(text: str) -> Any:
 
     try:
         return yaml.load(text, Plain)
+    except yaml.MarkedYAMLError as error:
+        # The lines that PyYAML quotes may hold a password.
+        at = error.problem_mark
+        where = f" in line {at.line + 1}, column {at.column + 1}" if at is not None else ""
+        raise ValueError(" ".join(f"{error.context or ''} {error.problem or ''}{where}".split())) from error
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from physadv.errors import CameraLost
-from physadv.files import atomic_write, write_json
+from physadv.files import atomic_write, parse_yaml, write_json
 from physadv.slot import Slot
 
 
@@ -63,3 +63,9 @@ def test_a_full_disk_is_told_of_the_file_that_was_to_be_written(
         (tmp_path / "another").read_bytes()
     assert other.value.filename == str(tmp_path / "another")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_in_yaml_tells_its_place_and_quotes_no_password() -> None:
+    with pytest.raises(ValueError, match=r"in line 2, column \d+") as told:
+        parse_yaml('frames: 2\nsource: "rtsp://admin:hunter2@cam/x')
+    assert "hunter2" not in str(told.value)

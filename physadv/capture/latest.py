@@ -14,6 +14,8 @@ from physadv.types import Frame, Source, UInt8Array
 
 # A server that is back is live again within three seconds: the longest pause leaves half of them for opening.
 BACKOFF_S = (0.5, 1.0, 1.5)
+# So often a source is opened for its first picture; one that has given pictures is waited for as long as it takes.
+FIRST_TRIES = 5
 # A slow camera is stale after this many of its own intervals, if that is more.
 _INTERVALS = 4
 
@@ -119,6 +121,17 @@ class Latest:
         in a way that waiting does not mend.
         """
         return self._slot.take(timeout)
+
+    def check_answers(self) -> None:
+        """Do nothing for a source that has given a picture, or may yet do so.
+
+        Raises: SourceError for one that was opened `FIRST_TRIES` times and gave none.
+        """
+        if not self.frames and self.failures >= FIRST_TRIES:
+            reason = self.detail.rpartition("; ")[0]
+            raise SourceError(
+                f"--source {reason}; no picture in {self.failures} tries; check the address and the camera"
+            )
 
     def close(self) -> None:
         """End the thread and give the source back. Safe to call twice."""

@@ -198,14 +198,16 @@ class Command(BaseCommand):
                         f"{self.seconds:g} seconds were not enough: {len(guide.views)} views, still to do: {guide.advice()}"
                     )
                 frame = latest.take(0.5)
-                if frame is None:
-                    if latest.state == SourceState.ENDED:
-                        break
-                    continue
-                look = guide.look(frame.pixels)
-                if look.accepted:
-                    last = frame.pixels
-                line = f"{len(guide.views)} views: {look.text}"
+                if frame is not None:
+                    look = guide.look(frame.pixels)
+                    if look.accepted:
+                        last = frame.pixels
+                    line = f"{len(guide.views)} views: {look.text}"
+                elif latest.state == SourceState.ENDED:
+                    break
+                else:
+                    latest.check_answers()
+                    line = said if latest.state == SourceState.LIVE else latest.detail
                 if line != said:
                     console.print(line, markup=False)
                     said = line

@@ -38,9 +38,6 @@ from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 TICK_S = 0.1
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
 FIRST_PICTURE_S = 10.0
-# So often a source is opened for its first picture where nobody looks who could choose another; one that has given
-# pictures is waited for as long as it takes.
-FIRST_TRIES = 5
 NEVER_SEEN = (
     "Persistence keeps people whom it saw without the pattern, for some seconds and until the scene changes. It never saw "
     "who is hidden here."
@@ -481,8 +478,9 @@ class Demo:
             return None
         try:
             frame = self._feed.take(TICK_S)
-            if frame is None and self.settings.ui == "none":
-                _check_answers(self._feed)
+            # Where nobody looks who could choose another source.
+            if frame is None and self.settings.ui == "none" and isinstance(self._feed, Latest):
+                self._feed.check_answers()
             return frame if frame is None or self.measure is None else self.measure.flat(frame)
         except EndOfStream as end:
             self._ended = str(end)
@@ -701,16 +699,6 @@ class Demo:
             self._feed.close()
         if self._vision is not None:
             self._vision.close()
-
-
-def _check_answers(feed: Feed) -> None:
-    """Do nothing for a feed that has given a picture, or may yet do so.
-
-    Raises: SourceError for a live source that was opened `FIRST_TRIES` times and gave none.
-    """
-    if isinstance(feed, Latest) and not feed.frames and feed.failures >= FIRST_TRIES:
-        reason = feed.detail.rpartition("; ")[0]
-        raise SourceError(f"--source {reason}; no picture in {feed.failures} tries; check the address and the camera")
 
 
 def _check_size(patch: Patch) -> None:

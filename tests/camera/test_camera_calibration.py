@@ -246,3 +246,15 @@ def test_the_sheet_is_a_pdf_that_fits_its_paper(tmp_path: Path, capsys: pytest.C
     assert sheet.read_bytes().startswith(b"%PDF")
     assert main(["calibrate", "camera", "--sheet", str(sheet), "--square-mm", "60"]) == 2
     assert "does not fit" in capsys.readouterr().err
+
+
+def test_a_camera_that_is_not_there_is_said_and_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("physadv.capture.latest.FIRST_TRIES", 2)
+    source = "http://admin:hunter2@127.0.0.1:9/x"
+    assert main(["calibrate", "camera", "--source", source, "--ui", "headless", "--out", str(tmp_path / "c.json")]) == 2
+    said = capsys.readouterr()
+    assert "Connection refused; trying again" in said.out
+    assert "no picture in 2 tries" in said.err
+    assert "hunter2" not in said.out + said.err

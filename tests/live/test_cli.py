@@ -143,7 +143,7 @@ def test_recordings_that_cannot_be_kept_are_said_at_the_start(
 def test_a_stream_that_never_answers_is_said_and_given_up(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("physadv.live.demo.FIRST_TRIES", 2)
+    monkeypatch.setattr("physadv.capture.latest.FIRST_TRIES", 2)
     monkeypatch.setattr("physadv.detect.load_detector", lambda *_, **__: BlobDetector())
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

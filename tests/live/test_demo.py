@@ -50,7 +50,7 @@ class Gone:
 
 
 def test_headless_a_source_that_never_answered_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("physadv.live.demo.FIRST_TRIES", 1)
+    monkeypatch.setattr("physadv.capture.latest.FIRST_TRIES", 1)
     with pytest.raises(SourceError, match="--source gone: no answer; no picture in 1 tries"):
         finished(demo(Gone(0)))
     # One that has given a picture may come back, and on a page another can be chosen.
