@@ -514,7 +514,8 @@ def _note_unused(files: Sequence[Path], labels: Sequence[Path | None], left_out:
 def _inside_of(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:
+    except (OSError, ValueError):
+        # A name from a data set's file that no folder can have, with a NUL character for example.
         return []
 
 

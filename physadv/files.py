@@ -89,7 +89,8 @@ def read_text(path: Path, *, most: int = 2**24) -> str:
 
     most: bytes at most; whatever is larger is no such text.
 
-    Raises: OSError if it cannot be read. ValueError if it is too large, or in another encoding.
+    Raises: OSError if it cannot be read. ValueError if it is too large, in another encoding, or holds a NUL character,
+    which no name of a file may have.
     """
     with path.open("rb") as stream:
         data = stream.read(most + 1)
@@ -99,9 +100,12 @@ def read_text(path: Path, *, most: int = 2**24) -> str:
     marks |= {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
     mark, encoding = next(((m, e) for m, e in marks.items() if data.startswith(m)), (b"", "utf-8"))
     try:
-        return data[len(mark) :].decode(encoding)
+        text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(f"not {encoding.upper()} text (byte {error.start + len(mark)}); save it as UTF-8") from error
+    if "\0" in text:
+        raise ValueError(f"a NUL character in it (character {text.index(chr(0))}); save it as UTF-8 text")
+    return text
 
 
 def normal(name: str) -> str:

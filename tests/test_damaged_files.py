@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from physadv.arrays import LeftOut, decode_picture, decode_picture_rgba, picture_size, write_png
 from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label
-from physadv.errors import PatchError, PhysadvError
+from physadv.errors import DataError, PatchError, PhysadvError
 from physadv.fabricate.advise import SizeCurve, has_curve
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
@@ -201,6 +201,14 @@ def test_lists_of_pictures(tmp_path: Path) -> None:
         "\ufeffimages/train/a.png\n/content/images/train/é.png\n".encode(),
     ]
     try_all(run, seeds, [b"..", b"/", b"\\", b"~", b"\0", b"x" * 300, b"\r", b"C:", b"//server/", b"\xed\xa0\x80"])
+
+
+def test_a_text_with_a_nul_character_is_refused_by_its_file(tmp_path: Path) -> None:
+    one_image(tmp_path)
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [person]\n")
+    (tmp_path / "train.txt").write_bytes(b"images/train/a.png\n/conten\0t/images/b.png\n")
+    with pytest.raises(DataError, match=r"train\.txt.*NUL"):
+        read_all(tmp_path)
 
 
 @pytest.mark.parametrize(
