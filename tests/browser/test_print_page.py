@@ -160,3 +160,20 @@ def test_panels_are_offered_for_t_shirt_patterns_alone(desk: Desk) -> None:
     page.select_option("#garment", "panels")
     page.select_option("#pattern", "tall")
     assert page.input_value("#garment") == "" and page.input_value("#paper") == "a4" and page.is_disabled(panels)
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1366, 768)])
+def test_a_pattern_larger_than_the_screen_leaves_the_tools_in_sight(desk: Desk, width: int, height: int) -> None:
+    page = desk.page
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(f"{desk.server.url}show?pattern=chest-v3&mm=480")
+    page.click("#fits")
+    for name in ("tools", "warn", "full"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width, name
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height, name
+    # Seen, and not behind the pattern.
+    page.click("#largest", timeout=2000)
+    assert page.is_hidden("#warn")
+    picture = page.locator("#picture").bounding_box()
+    assert picture is not None and picture["x"] >= 0 and picture["x"] + picture["width"] <= width
