@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from physadv.arrays import LeftOut, counted, pictures_in, read_picture
-from physadv.errors import DataError
+from physadv.errors import DataError, SettingsError
 from physadv.files import Names, normal, parse_yaml, read_text, text_bytes
 from physadv.types import Float32Array, UInt8Array
 
@@ -268,6 +268,24 @@ def labelled_pictures(
     left_out.other[:] = [p for p in left_out.other if p not in used]
     _note_unused(files, found, left_out)
     return [LabelledPicture(p, label, True, person) for p, label in zip(files, found, strict=True)]
+
+
+def check_outside(flag: str, result: Path, images: Iterable[str | Path]) -> None:
+    """Do nothing for a result that is not to lie among the images of --images: the next reading would take it for one.
+
+    images: what --images names. Of a data set only its `images` folder is read, or what its data.yaml lists.
+
+    Raises: SettingsError otherwise.
+    """
+    for named in map(Path, images):
+        read = named / "images" if _is(Path.is_dir, named / "images") else named
+        if not _is(Path.is_dir, read) or (read == named and _is(Path.is_file, read / CONFIG)):
+            continue
+        if result.resolve().is_relative_to(read.resolve()):
+            raise SettingsError(
+                f"{flag}: {result} would lie among the images of {read}, and be read as one of them the next time; name "
+                "another place"
+            )
 
 
 def is_dataset_file(path: Path) -> bool:

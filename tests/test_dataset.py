@@ -10,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physadv.arrays import LeftOut, pictures_in, read_picture, write_png
-from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label, split_by_name, split_pictures
-from physadv.errors import DataError
+from physadv.dataset import (
+    check_outside,
+    labelled_pictures,
+    read_pictures,
+    read_yolo_label,
+    split_by_name,
+    split_pictures,
+)
+from physadv.errors import DataError, SettingsError
 from physadv.lineage import Seen
 
 
@@ -22,6 +29,17 @@ def a_dataset(root: Path) -> Path:
         write_png(root / "images" / f"{name}.png", np.zeros((20, 40, 3), np.uint8))
     (root / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 1.0\n2 0.5 0.5 0.1 0.1\n\n")
     return root
+
+
+def test_results_are_not_written_among_the_images_read(tmp_path: Path) -> None:
+    data, flat = a_dataset(tmp_path / "data"), tmp_path / "flat"
+    write_png(flat / "a.png", np.zeros((20, 40, 3), np.uint8))
+    (tmp_path / "link").symlink_to(flat)
+    for inside, images in ((flat, flat), (flat / "run", flat), (data / "images" / "run", data), (flat / "r", "link")):
+        with pytest.raises(SettingsError, match=r"--out: .* would lie among the images of"):
+            check_outside("--out", inside, [tmp_path / images])
+    for outside in (data / "run", tmp_path / "flat-run"):
+        check_outside("--out", outside, [data, flat, flat / "a.png", "rtsp://camera/1", "x" * 5000])
 
 
 @pytest.mark.parametrize("given_as", ["dataset", "images", "yaml"])

@@ -25,6 +25,8 @@ GAP, STRIP = 4, 18
 WORDS = (40, 40, 40)
 # Of the sheet that a run keeps of its progress: the pattern and each of so many wearers, in pixels.
 PANEL, WEARERS = 320, 3
+# What the flags of `train` call a transform that records call otherwise.
+DIALS = {"erase": "occlusion"}
 
 
 def contact_sheet(
@@ -69,7 +71,7 @@ def contact_sheet(
             World.of(0).model_copy(update={name: transform.model_copy(update={"strength": float(s)})}) for s in steps
         ]
         row = [to_picture(_apply(w, pattern, one, seed)[0]) for w in alone]
-        lines.append(_line(row, f"{name}: strength {', '.join(f'{s:.1f}' for s in steps)}"))
+        lines.append(_line(row, f"{DIALS.get(name, name)}: strength {', '.join(f'{s:.1f}' for s in steps)}"))
     return np.concatenate(lines)
 
 

@@ -25,7 +25,7 @@ from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
 from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
-from physadv.dataset import split_pictures
+from physadv.dataset import check_outside, split_pictures
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF, FOUND_CONF
@@ -198,6 +198,7 @@ class Command(BaseCommand):
         for flag, film in (("--video", self.video), ("--clean-video", self.clean_video)):
             if film is not None:
                 _check_video_file(flag, film)
+        check_outside("--out", here.out, [path for path in (self.images, self.video) if path is not None])
         with only_writer("--out", here.out), _said_when_stopped(here.out):
             if self.video is not None:
                 return here._video(self.video, settings, asked, patches, pipelines)

@@ -17,6 +17,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.cli import base
 from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
+from physadv.dataset import check_outside
 from physadv.detect import load_gradient_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.marks import LEGEND
@@ -65,6 +66,7 @@ class Command(base.Command):
         """
         base.checked_png("--out", self.out)
         base.check_writable("--out", self.out, overwrite=self.overwrite)
+        check_outside("--out", self.out, self.images)
         trust_detectors([self.detector], self.trust, "physadv preview")
         patch = load_patch(self.patch)
         found = gather(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from physadv.cli import base
 from physadv.cli.progress import Progress as Shown
 from physadv.cli.terminal import Terminal
 from physadv.cli.trusting import Trust, trust_detectors
+from physadv.dataset import check_outside
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
@@ -352,6 +353,7 @@ class Command(base.Command):
         pick_device(self.device)
         base.check_folder("--out", self.out)
         if not self.resume:
+            check_outside("--out", self.out, self.images)
             base.check_own_folder("--out", self.out, FILES, overwrite=self.overwrite)
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
@@ -384,7 +386,7 @@ class Command(base.Command):
         finally:
             ranks.leave()
         if ranks.rank == 0:
-            report(outcome, Terminal())
+            report(outcome, Terminal(), self.images if self.labels is None else [])
         return 0 if outcome.done else 130
 
     def _trained_through(self) -> str:
@@ -583,8 +585,11 @@ def _anchored_pipeline(text: str) -> str:
     return text if defences == pipeline.defences else Pipeline(defences).text
 
 
-def report(outcome: Outcome, console: Console) -> None:
-    """Print where the pattern is and its held-out figures beside those of no pattern and of grey."""
+def report(outcome: Outcome, console: Console, images: Sequence[str] = ()) -> None:
+    """Print where the pattern is and its held-out figures beside those of no pattern and of grey.
+
+    images: what was trained on, if its own labels are all that it needs: the part held out can be scored next.
+    """
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     for framing, controls in outcome.controls.items():
         figures = outcome.held_out.get(framing)
@@ -600,7 +605,7 @@ def report(outcome: Outcome, console: Console) -> None:
     if not outcome.done:
         say(f"stopped after step {outcome.step}; go on with: physadv train --resume --out {folder}")
     say("next:")
-    for command in _next(outcome):
+    for command in _next(outcome, images):
         say(f"  {command}")
 
 
@@ -632,14 +637,16 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
             )
 
 
-def _next(outcome: Outcome) -> list[str]:
+def _next(outcome: Outcome, images: Sequence[str]) -> list[str]:
     """Return the commands that somebody who has a pattern types next."""
+    alone = len(images) == 1 and Path(images[0]).is_dir() and bool(outcome.held_out)
+    scored = shlex.quote(images[0]) if alone else "PHOTOGRAPHS"
     folder = shlex.quote(str(outcome.folder))
     width = outcome.patch.size_mm[0] / 10
     shirt = outcome.patch.target == "tshirt"
     return [
         f"physadv live --wear {folder}",
-        f"physadv evaluate {folder} --images PHOTOGRAPHS --held-out",
+        f"physadv evaluate {folder} --images {scored} --held-out",
         f"physadv print {folder} " + ("--garment panels --shirt M" if shirt else f"--size {width:g}cm"),
     ]
 

@@ -122,9 +122,15 @@ def other_framing(patch: Patch, share: float) -> str | None:
     """
     framing = own_fit(patch, filling=False).framing
     if framing == "webcam" and share <= FILLS:
-        return f"made for people who fill the picture, as before a webcam; here the largest takes {share:.0%} of it"
+        return (
+            "made for people who fill the picture, as before a webcam; here the largest person takes "
+            f"{share:.0%} of it (median)"
+        )
     if framing == "street" and share > FILLS:
-        return f"made for whole people in the street; here the largest takes {share:.0%} of the picture, as before a webcam"
+        return (
+            f"made for whole people in the street; here the largest person takes {share:.0%} of the picture (median), as "
+            "before a webcam"
+        )
     return None
 
 

@@ -321,8 +321,10 @@ def _alarms(counted: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
 def _doubts(cells: Sequence[Cell]) -> list[str]:
     """Return each doubt once, with the cells it is about."""
     about: dict[str, list[str]] = {}
+    several = len({c.imgsz for c in cells}) > 1
     for cell in cells:
-        where = " ".join(filter(None, [cell.detector, label(cell), cell.transform, cell.defence.replace("none", "")]))
+        detector = f"{cell.detector} at {cell.imgsz} px" if several else cell.detector
+        where = " ".join(filter(None, [detector, label(cell), cell.transform, cell.defence.replace("none", "")]))
         for doubt in cell.doubts:
             about.setdefault(doubt, []).append(where)
     if not about:

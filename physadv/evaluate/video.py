@@ -142,7 +142,10 @@ def score_video(
     dressed = any(r.entry.patch is not None for r in runs)
     if dressed and runs[0].waiting == len(runs[0].frames):
         lasts = frame.pts_s - (first_s or 0.0)
-        raise DataError(f"{path}: expected a video of more than the {wear_from:g} s of --wear-from, got {lasts:.1f} s")
+        scored = f"the last frame scored, one in {every}, at" if every > 1 else "got"
+        raise DataError(
+            f"{path}: expected a video of more than the {wear_from:g} s of --wear-from, {scored} {lasts:.1f} s"
+        )
     if dressed and not any(f.worn for f in runs[0].frames):
         raise DataError(
             f"{path}: {detector.name} finds nobody at .4 in {len(runs[0].frames)} frames to wear the pattern"

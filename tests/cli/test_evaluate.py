@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -72,6 +71,7 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--images {people} --imgsz 0", "--imgsz: expected at least 32, got '0'"),
         ("--images {people} --min-area 5", "--min-area: expected less than 1, got 5.0"),
         ("--images {people} --resamples 0", "--resamples: expected at least 20, got 0"),
+        ("--images {people} --out {people}/report", "--out: {people}/report would lie among the images of {people}"),
         ("--images {people} --device cuda:77", "--device: expected auto, cpu, cuda or mps"),
         (
             "--images {people} --adaptive --defend persistence",
@@ -112,11 +112,9 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, mo
     Command(**values, images=people).run()
     Command(**values, images=people).run()
     monkeypatch.chdir(people)
-    inside = {**values, "images": people, "out": Path("scored")}
-    Command(**inside).run()
-    Command(**inside).run()
+    with pytest.raises(SettingsError, match="--out: scored would lie among the images of"):
+        Command(**{**values, "images": people, "out": Path("scored")}).run()
     monkeypatch.chdir(tmp_path)
-    shutil.rmtree(people / "scored")
     others = people.rename(tmp_path / "others")
     for given in ({"images": others}, {"video": others}, {"images": others, "patches": ["chest-v1"]}):
         with pytest.raises(SettingsError, match="holds an evaluation of no pattern on people; name another folder"):
@@ -221,9 +219,9 @@ def test_a_split_that_leaves_nobody_is_put_down_to_what_made_it(there: str, says
         pixels = np.full((120, 160, 3), 90, np.uint8)
         if (name in train) == (there == "train"):
             draw_person(pixels, (50, 20, 90, 110))
-        write_png(tmp_path / name, pixels)
+        write_png(tmp_path / "people" / name, pixels)
     with pytest.raises(DataError, match=says):
-        Command(images=tmp_path, adaptive=True, defend=["median"], imgsz=160, out=tmp_path / "out").run()
+        Command(images=tmp_path / "people", adaptive=True, defend=["median"], imgsz=160, out=tmp_path / "out").run()
 
 
 @pytest.mark.usefixtures("bests")

@@ -53,6 +53,7 @@ def images(tmp_path: Path) -> Path:
         (["--images", "{images}", "--width-mm", "5"], "--width-mm: expected at least 20"),
         (["--images", "{images}", "--device", "cuda:77"], "--device: expected auto, cpu, cuda or mps"),
         (["--images", "{images}", "--out", "{file}/x"], "--out: expected a folder that can be written"),
+        (["--images", "{images}", "--out", "{images}/run"], "/run would lie among the images of"),
         (["--images", "{images}", "--look", "missing.png", "--steps", "1"], "--look: "),
         (["--images", "{images}", "--start", "missing", "--steps", "1"], "--start: missing"),
         (["--images", "{images}", "--through", "wishing"], "--through: expected one of"),
@@ -227,7 +228,7 @@ def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
     assert label in out.getvalue()
 
 
-def test_a_run_that_gained_nothing_says_so() -> None:
+def test_a_run_that_gained_nothing_says_so_and_what_to_type_next(tmp_path: Path) -> None:
     def said(kept: str, start: str | None, pattern: float, grey: float) -> str:
         def row(recall: float) -> dict[str, float]:
             return dict.fromkeys(SHOWN.values(), 0.5) | {"recall25": recall, "n_people": 9, "n_images": 5}
@@ -238,6 +239,7 @@ def test_a_run_that_gained_nothing_says_so() -> None:
         report(
             Outcome(patch, Path("a"), True, 7, {"street": row(pattern)}, controls, kept, start),  # type: ignore[arg-type]
             Console(file=out, width=200),
+            [str(tmp_path)],
         )
         return out.getvalue()
 
@@ -247,6 +249,8 @@ def test_a_run_that_gained_nothing_says_so() -> None:
     out = StringIO()
     report(Outcome(patch, Path("a"), True, 7, {}, {}, "trained", "street-v1"), Console(file=out, width=200))
     assert "better than street-v1, from which it began, is not known" in out.getvalue()
+    assert "evaluate a --images PHOTOGRAPHS --held-out" in out.getvalue()
+    assert f"evaluate a --images {tmp_path} --held-out" in said("trained", None, 0.8, 0.8)
     assert "no better than a grey square" in said("trained", None, 0.8, 0.8)
     assert "kept is" not in said("trained", None, 0.2, 0.8) and "grey square" not in said("trained", None, 0.2, 0.8)
 

@@ -81,7 +81,7 @@ def test_what_is_not_its_own_is_doubted() -> None:
         "and 640 px"
     )
     assert "416 px; it was made" in str(not_own(chest, Placement("area", 0.65, "chest"), 416))
-    assert "as before a webcam; here the largest takes 9%" in str(other_framing(chest, 0.09))
+    assert "as before a webcam; here the largest person takes 9% of it (median)" in str(other_framing(chest, 0.09))
     assert "whole people in the street" in str(other_framing(load_patch("street-v1"), 0.4))
     assert other_framing(chest, 0.4) is None
 

@@ -76,6 +76,10 @@ def test_a_pattern_worn_from_its_second_on_is_scored_from_there_and_persistence_
     assert held(2)["held"] > 0.9
     with pytest.raises(DataError, match=r"more than the 9 s of --wear-from, got 5\.9 s"):
         score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(), SETTINGS, wear_from=9)
+    with pytest.raises(
+        DataError, match=r"more than the 9 s of --wear-from, the last frame scored, one in 40, at 4\.0 s"
+    ):
+        score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(), SETTINGS, wear_from=9, every=40)
 
 
 def test_a_video_that_was_trained_on_is_doubted(clip: Path) -> None:
