@@ -166,7 +166,8 @@ def train(
         if not any(name.split()[0] == framing for name in scorers):
             say(
                 f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of a picture, before a "
-                f"webcam in a mixed run a quarter): there will be no figures, and the pattern is not chosen by them"
+                f"webcam in a mixed run a quarter): there will be no figures, and the pattern is not chosen by them; "
+                "another --seed holds out others"
             )
     task.scorers = {name: _through(s, inputs.printer) for name, s in scorers.items()}
     if scorers and max(s.people for s in scorers.values()) < TOO_FEW:

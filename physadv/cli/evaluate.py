@@ -16,6 +16,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from physadv import __version__
+from physadv.attack.people import VIDEO_SUFFIXES
 from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_folder, check_own_folder, each_apart, only_writer
@@ -178,6 +179,10 @@ class Command(BaseCommand):
         settings = self._settings(asked)
         if (self.images is None) == (self.video is None):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
+        if self.images is not None and self.images.suffix.lower() in VIDEO_SUFFIXES and self.images.is_file():
+            raise SettingsError(
+                f"--images: expected photographs, got the video {str(self.images)!r}; give it by --video"
+            )
         pipelines = [parse_pipeline(text) for text in self.defend]
         self._check_video()
         self._check_unused()

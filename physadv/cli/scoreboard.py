@@ -13,6 +13,7 @@ from physadv.evaluate.cell import Cell
 from physadv.evaluate.report import (
     COLUMNS,
     VIDEO_COLUMNS,
+    defended_row,
     doubted,
     grid_mean,
     label,
@@ -63,7 +64,7 @@ def show_video(rows: Sequence[dict[str, Any]], console: Console) -> None:
     for way in ways if len(ways) == 1 else ():
         console.print(f"worn: {way}", markup=False, highlight=False)
     for doubt in doubted(
-        [(f"{r['detector']}, {named_row(r)}" if several else named_row(r), r["doubts"]) for r in rows]
+        [(f"{r['detector']}, {defended_row(r)}" if several else defended_row(r), r["doubts"]) for r in rows]
     ):
         console.print(f"doubt: {doubt}", markup=False, highlight=False)
 

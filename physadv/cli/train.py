@@ -614,7 +614,7 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
     if outcome.start is not None and not outcome.held_out:
         yield (
             f"whether this is better than {outcome.start}, from which it began, is not known: nobody held out could be "
-            "scored; give more photographs with people"
+            "scored; give more photographs with people, or another --seed, which holds out others"
         )
     elif outcome.kept == "start":
         yield (

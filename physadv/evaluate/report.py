@@ -156,7 +156,7 @@ def write_video_report(
         named = [row["detector"], str(row["imgsz"]), named_row(row), worn_row(row), row["defence"]]
         lines.append("| " + " | ".join([*named, *values]) + " |")
     lines += ["", *_alarms([(f"{r['detector']} behind {r['defence']}, {r['condition']}", r) for r in rows])]
-    lines += [f"* {d}" for d in doubted([(named_row(r), r["doubts"]) for r in rows])]
+    lines += [f"* {d}" for d in doubted([(defended_row(r), r["doubts"]) for r in rows])]
     with atomic_write(folder / "report.md") as stream:
         stream.write(text_bytes("\n".join(lines) + "\n"))
 
@@ -253,6 +253,11 @@ def named_row(row: dict[str, Any]) -> str:
     if row["condition"] == "patch":
         return str(row["patch"])
     return row["condition"] if row["patch"] is None else f"{row['condition']} ({_some(row['control_of'])})"
+
+
+def defended_row(row: dict[str, Any]) -> str:
+    """Return what a doubt calls a row of a video: as a table does, and behind which defence."""
+    return named_row(row) + ("" if row["defence"] == "none" else f" behind {row['defence']}")
 
 
 def _some(names: Sequence[str]) -> str:

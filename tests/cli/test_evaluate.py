@@ -67,6 +67,7 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--video nope.mp4", "--video: expected a video file or a folder of pictures; there is no 'nope.mp4'"),
         ("--images {people} --clean-video nope.avi", "--clean-video: expected a video file"),
         ("--video {empty}", "--video: {empty}: the file is empty"),
+        ("--images {film}", "--images: expected photographs, got the video '{film}'; give it by --video"),
         ("--images {people} --scale 5", "--scale: expected at most 2, got 5.0"),
         ("--images {people} --imgsz 0", "--imgsz: expected at least 32, got '0'"),
         ("--images {people} --min-area 5", "--min-area: expected less than 1, got 5.0"),
@@ -91,11 +92,12 @@ def test_a_mistake_is_one_line_by_its_flag_before_the_work(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("physadv.cli.evaluate.read_scenes", None)
     (tmp_path / "empty").touch()
-    places = {"people": "people", "empty": "empty"}
+    (tmp_path / "film.MP4").touch()
+    places = {"people": "people", "empty": "empty", "film": "film.MP4"}
     assert main(["evaluate", *words.format(**places).split()]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"physadv evaluate: {says.format(**places)}")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "people"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "film.MP4", "people"]
 
 
 @pytest.mark.usefixtures("bests")

@@ -31,9 +31,9 @@ def test_words_in_brackets_are_words() -> None:
 
 def test_a_video_seen_by_several_detectors_says_whose_each_row_is() -> None:
     out = console()
-    show_video([row("first"), row("second", doubts=["it blinks"])], out)
+    show_video([row("first"), row("second", doubts=["it blinks"], defence="vote")], out)
     text = out.export_text()
-    assert "detector" in text and "first" in text and "doubt: second, none: it blinks" in text
+    assert "detector" in text and "first" in text and "doubt: second, none behind vote: it blinks" in text
     out = console()
     show_video([row("alone")], out)
     assert "alone at 320 px" in out.export_text()
