@@ -44,6 +44,8 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 T = TypeVar("T")
 # Sizes are checked here, against what the caller allows; damaged tags that change nothing are not worth a line.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# What OpenCV cannot decode or open is said in an error of ours.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 PNM_HEADER = re.compile(rb"P[1-6](?:\s|#[^\n]{0,1000}\n){1,1000}(\d{1,9})(?:\s|#[^\n]{0,1000}\n){1,1000}(\d{1,9})\s")
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB})

@@ -212,3 +212,9 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.png", tmp_path, tmp_path / "none.png", tmp_path / "nul\0.png"):
         with pytest.raises(DataError):
             read_picture(path)
+
+
+def test_a_damaged_image_prints_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError):
+        decode_picture(b"P6 99 99 65535\n", name="a.ppm", max_pixels=10**6, error=DataError)
+    assert capfd.readouterr() == ("", "")

@@ -134,7 +134,7 @@ class WebcamSource:
         """
         if self._capture is not None:
             return
-        quieten_opencv()
+        shorten_wait()
         # A link may lead elsewhere after a camera was pulled out and put in again.
         node = _node_of(self._spec)
         if sys.platform == "linux" and not node.exists():
@@ -244,10 +244,9 @@ class WebcamSource:
             raise SourceError(f"{self.name}: the driver refuses {what}; leave that flag out, or set it with v4l2-ctl")
 
 
-def quieten_opencv() -> None:
-    """Keep OpenCV's warnings about cameras off the terminal, and its wait for a silent device short.
+def shorten_wait() -> None:
+    """Keep OpenCV's wait for a silent device short.
 
-    The wait is read from the environment by OpenCV itself, once, when the first camera is opened.
+    It is read from the environment by OpenCV itself, once, when the first camera is opened.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")

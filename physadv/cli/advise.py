@@ -79,8 +79,10 @@ class Command(BaseCommand):
         person = length_mm(self.person_height, name="--person-height", unit="cm") / 10
         if self.measure:
             patch = self._measured(patch)
-        elif self.images is not None:
-            raise FabricationError("--images: only of use with --measure, which measures the size curve on them")
+        elif unused := [
+            f"--{name}" for name in ("images", "labels", "detector", "trust") if name in self.model_fields_set
+        ]:
+            raise FabricationError(f"{', '.join(unused)}: only of use with --measure, which measures the size curve")
         aspect = patch.size_mm[1] / patch.size_mm[0]
         console = Terminal(highlight=False, soft_wrap=True)
         view = seen(optics, distance_m=distance, side_cm=width * aspect**0.5, person_cm=person)
