@@ -353,8 +353,8 @@ class Command(base.Command):
         pick_device(self.device)
         base.check_folder("--out", self.out)
         if not self.resume:
-            check_outside("--out", self.out, self.images)
             base.check_own_folder("--out", self.out, FILES, overwrite=self.overwrite)
+            check_outside("--out", self.out, self.images)
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
         if printer is not None:

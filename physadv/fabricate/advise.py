@@ -348,8 +348,8 @@ def _sentence(
     if other or nearer:
         return f"{what} at {here}: {' or '.join(w for w in (other, nearer) if w)}"
     return (
-        f"not strong enough at {here}: no size up to {largest_cm:g} cm hides {wanted:.0%} of people there, and "
-        f"{width_cm:g} cm does at no distance; use another pattern"
+        f"not strong enough at {here}: no size up to {largest_cm:g} cm, the largest measured, hides {wanted:.0%} of people "
+        f"there, and {width_cm:g} cm does at no distance; use another pattern"
     )
 
 
