@@ -1,10 +1,18 @@
-"""Seeded damage to files: bytes flipped, cut, doubled and moved; values of tables replaced by what nobody expects."""
+"""Seeded damage to files: bytes flipped, cut, doubled and moved; values of tables replaced by what nobody expects.
+
+PHYSADV_FUZZ=10 tries ten times as many. What is made of each copy may take neither 20 seconds nor a gigabyte.
+"""
 
 import copy
+import os
 import random
+import resource
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+TIMES = int(os.environ.get("PHYSADV_FUZZ", "1"))
+MAX_S, MAX_KB = 20.0, 1_000_000
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 2**31, 2**63, 10**40, 0.5, -1e308, 1e308, float("nan"), float("inf"), "", "x", "\0",
     "../../x", "\x1b[2J", "é" * 300, "9" * 5000, [], [[]], [None] * 5, {}, {"a": {}}, {"": None},
@@ -30,11 +38,11 @@ def damaged(data: bytes, count: int, seed: int = 0, words: Sequence[bytes] = ())
     words: what is put in besides `TOKENS`.
     """
     rng = random.Random(seed)
-    for _ in range(count):
+    for _ in range(count * TIMES):
         out = bytearray(data)
         for _ in range(rng.randint(1, 4)):
             _damage(out, rng, (*TOKENS, *words))
-        yield bytes(out)
+        yield from _bounded(bytes(out))
 
 
 def _damage(out: bytearray, rng: random.Random, tokens: Sequence[bytes]) -> None:
@@ -58,11 +66,24 @@ def _damage(out: bytearray, rng: random.Random, tokens: Sequence[bytes]) -> None
 def mistyped(value: Any, count: int, seed: int = 0) -> Iterator[Any]:
     """Yield `count` copies of a JSON value in which one to three members are replaced, renamed, dropped or doubled."""
     rng = random.Random(seed)
-    for _ in range(count):
+    for _ in range(count * TIMES):
         out = copy.deepcopy(value)
         for _ in range(rng.randint(1, 3)):
             out = _mistype(out, rng)
-        yield out
+        yield from _bounded(out)
+
+
+def _bounded(item: Any) -> Iterator[Any]:
+    """Yield one thing and check what was spent until the next one is asked for."""
+    began, before = time.monotonic(), peak_kb()
+    yield item
+    assert time.monotonic() - began < MAX_S, f"took too long: {item!r:.400}"
+    assert peak_kb() - before < MAX_KB, f"took too much memory: {item!r:.400}"
+
+
+def peak_kb() -> int:
+    """The most memory that this process has held, in kilobytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _mistype(value: Any, rng: random.Random) -> Any:

@@ -1,8 +1,6 @@
 """Damaged files of every kind that data sets and patterns bring: one clear error each, and little memory and time."""
 
 import json
-import resource
-import time
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -19,18 +17,18 @@ from physadv.errors import DataError, PatchError, PhysadvError
 from physadv.fabricate.advise import SizeCurve, has_curve
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
-from tests.mutations import damaged
+from tests.mutations import damaged, peak_kb
 
 pillow_heif.register_heif_opener()
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 COUNT = 500
-# What a fuzz of thousands of each kind stays far below: the whole test in seconds, and megabytes more than before.
-MOST_S, MOST_MB = 20.0, 400
+# What a fuzz of thousands of each kind stays far below: megabytes more than before.
+MOST_MB = 400
 
 
 def try_all(run: Callable[[bytes], None], seeds: Sequence[bytes], words: Sequence[bytes] = ()) -> None:
     """Run on damaged copies: nothing but errors of physadv comes out, and each tells on one line."""
-    before, start = peak_mb(), time.monotonic()
+    before = peak_kb()
     refused = 0
     for data in of_each(seeds, words):
         try:
@@ -39,8 +37,7 @@ def try_all(run: Callable[[bytes], None], seeds: Sequence[bytes], words: Sequenc
             refused += 1
             assert "\n" not in str(error)
     assert refused > COUNT // 20, "the mutations damage nothing"
-    assert time.monotonic() - start < MOST_S
-    assert peak_mb() - before < MOST_MB
+    assert peak_kb() - before < MOST_MB * 1024
 
 
 def of_each(seeds: Sequence[bytes], words: Sequence[bytes]) -> Iterator[bytes]:
@@ -49,10 +46,6 @@ def of_each(seeds: Sequence[bytes], words: Sequence[bytes]) -> Iterator[bytes]:
         count = -(-COUNT // (2 * len(seeds)))
         yield from damaged(data, count, seed, words)
         yield from (head + data[64:] for head in damaged(data[:64], count, seed, words))
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
