@@ -59,7 +59,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise OSError(errno.EINVAL, "is no regular file; expected a file name", str(named))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        # Of a name as long as names may be, there is no longer one.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     except OSError as error:
         raise _named_after(path, error) from error
     try:

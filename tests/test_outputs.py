@@ -90,7 +90,7 @@ def test_own_files_are_told_from_others(tmp_path: Path) -> None:
         ["calibrate", "colour", "--chart", "x.pdf"],
         ["calibrate", "colour", "--photo", ".", "--out", "x.json"],
         ["evaluate", "chest-v1", "--images", ".", "--out", "x"],
-        ["train", "--images", ".", "--out", "x"],
+        ["train", "--images", "images", "--out", "x"],
     ],
     ids=lambda argv: f"{argv[0]}-{argv[-2]}-{argv[-1]}",
 )
@@ -101,6 +101,7 @@ def test_every_output_flag_spares_what_is_not_its_own(
     flag, name = argv[-2:]
     path = Path(name) if Path(name).suffix else Path(name) / "run.json"
     path.parent.mkdir(exist_ok=True)
+    (tmp_path / "images").mkdir()
     path.write_text("mine")
     assert main(argv) == 2
     said = capsys.readouterr().err

@@ -69,3 +69,9 @@ def test_an_error_in_yaml_tells_its_place_and_quotes_no_password() -> None:
     with pytest.raises(ValueError, match=r"in line 2, column \d+") as told:
         parse_yaml('frames: 2\nsource: "rtsp://admin:hunter2@cam/x')
     assert "hunter2" not in str(told.value)
+
+
+def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path) -> None:
+    for name in ("x" * 255, "ü" * 127):
+        write_json(tmp_path / name, 1)
+        assert (tmp_path / name).read_text() == "1\n"

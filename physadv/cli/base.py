@@ -200,13 +200,17 @@ def check_writable(flag: str, path: Path | None, *, overwrite: bool = False) -> 
     """
     if path is None:
         return
-    if path.is_dir():
-        raise SettingsError(f"{flag}: {path} is a folder; expected a file name")
+    check_folder(flag, path.parent)
     try:
+        if path.is_dir():
+            raise SettingsError(f"{flag}: {path} is a folder; expected a file name")
         check_replaceable(path, overwrite=overwrite)
     except OutputError as error:
         raise SettingsError(f"{flag}: {error}") from error
-    check_folder(flag, path.parent)
+    except OSError as error:
+        raise SettingsError(
+            f"{flag}: expected a file that can be written: {error.strerror or error}: {path}"
+        ) from error
 
 
 def check_own_folder(flag: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
@@ -239,6 +243,7 @@ def check_folder(flag: str, folder: Path) -> None:
 
     Raises: SettingsError if nothing can be written there.
     """
+    there = folder
     try:
         check_local(folder)
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())

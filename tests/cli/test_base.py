@@ -44,7 +44,7 @@ LONG = [
 
 
 @pytest.mark.parametrize(("words", "flag"), LONG, ids=[" ".join(w.split()[:2]) + f" {f}" for w, f in LONG])
-@pytest.mark.parametrize("out", ["file", "file/below"])
+@pytest.mark.parametrize("out", ["file", "file/below", "x" * 300], ids=["file", "below", "long"])
 def test_what_cannot_be_written_is_said_before_the_work(
     words: str, flag: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
