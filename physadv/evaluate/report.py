@@ -189,7 +189,14 @@ def markdown(
     lines += _alarms([(f"{c.detector} behind {c.defence}, clean video", c.extra) for c in cells])
     lines += _doubts(cells)
     lines += (
-        ["## Examples", "", "Rows: photographs. Columns: nothing, grey, shuffled, pattern.", ""] if examples else []
+        [
+            "## Examples",
+            "",
+            "Rows: photographs. Columns: nothing, grey, shuffled, pattern. Green box: found; without one: not.",
+            "",
+        ]
+        if examples
+        else []
     )
     lines += [f"![{p.stem}]({p.as_posix()})\n" for p in examples]
     return "\n".join(lines) + "\n"
