@@ -151,7 +151,7 @@ def parsed(name: str, command: type[Command], argv: list[str]) -> Command:
             "model_config": SettingsConfigDict(cli_prog_name=f"physadv {name}", cli_exit_on_error=False),
         },
     )
-    return CliApp.run(named, cli_args=_whole_lists(command, argv), **defaults)
+    return CliApp.run(named, cli_args=_whole_lists(command, argv), **_as_flags(command, defaults))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -297,6 +297,18 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"--trust: expected on the command line alone, got it in {path}, which others may have written"
         )
     return named
+
+
+def _as_flags(command: type[Command], values: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's values as their flags would take them: one text for a list, a number where text is (`source: 0`)."""
+    out = dict(values)
+    for name, info in command.model_fields.items():
+        value, kinds = out.get(name), set(leaves(info.annotation))
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and kinds <= {str, type(None)}:
+            out[name] = value = str(value)
+        if isinstance(value, str) and _is_text_list(info.annotation):
+            out[name] = [value]
+    return out
 
 
 def _positional(command: type[Command]) -> set[str]:

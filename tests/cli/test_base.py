@@ -10,7 +10,7 @@ from pydantic import Field
 
 from physadv.arrays import write_png
 from physadv.cli import COMMANDS, main
-from physadv.cli.base import Command, execute
+from physadv.cli.base import Command, execute, parsed
 from physadv.errors import SourceError
 
 
@@ -19,6 +19,7 @@ class Greet(Command):
 
     names: list[str] = Field(default=[], description="who")
     conf: float = Field(0.25, ge=0, le=1, description="threshold")
+    size: str | None = Field(None, description="how large")
     loud_voice: bool = Field(False, description="shout")
 
     def run(self) -> int:
@@ -105,6 +106,13 @@ def test_a_file_gives_defaults_that_flags_override(tmp_path: Path, capsys: pytes
     for path in (toml, yaml):
         assert execute("greet", Greet, ["--config", str(path), "--conf", "0.75"]) == 0
         assert capsys.readouterr().out == "['x'] 0.75 True\n"
+
+
+def test_a_files_values_are_taken_as_those_of_flags(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("names: x\nsize: 30\nconf: 1\n")
+    greet = parsed("greet", Greet, ["--config", str(path)])
+    assert (greet.names, greet.size, greet.conf) == (["x"], "30", 1.0)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
