@@ -125,7 +125,7 @@ def read_scenes(
     if out.n_people == 0:
         raise DataError(
             f"{images}: expected people larger than {min_area:.1%} of the picture, got none in {len(scenes)} pictures; "
-            "lower --min-area or give other pictures"
+            + "; ".join(["lower --min-area or give other pictures", *out.left_out])
         )
     return out
 
