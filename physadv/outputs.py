@@ -60,7 +60,7 @@ def check_replaceable(path: Path, *, overwrite: bool = False) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in KINDS if is_kind(mode)), "no regular file")
         raise OutputError(f"{path}: is {kind}; expected a file name")
-    if not (overwrite or written_by_physadv(path)):
+    if not (overwrite or path.stat().st_size == 0 or written_by_physadv(path)):
         raise OutputError(f"{path}: exists and was not written by physadv; name another file, or give --overwrite")
 
 
@@ -77,13 +77,13 @@ def check_folder_replaceable(folder: Path, names: Sequence[str], *, overwrite: b
 
 
 def written_by_physadv(path: Path) -> bool:
-    """Return whether a regular file is empty or bears the sign of a file that physadv wrote.
+    """Return whether a regular file bears the sign of a file that physadv wrote; an empty one bears none.
 
     Raises: OSError if it cannot be read.
     """
     with path.open("rb") as stream:
         if not os.fstat(stream.fileno()).st_size:
-            return True
+            return False
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return any(content.find(sign) >= 0 for sign in SIGNS)
 

@@ -75,6 +75,15 @@ def test_own_files_are_told_from_others(tmp_path: Path) -> None:
         check_folder_replaceable(tmp_path, ["notes.md"])
 
 
+def test_an_empty_file_is_replaced_and_makes_no_folder_ours(tmp_path: Path) -> None:
+    (tmp_path / "report.md").touch()
+    check_replaceable(tmp_path / "report.md")
+    check_folder_replaceable(tmp_path, ["report.md", "run.json"])
+    (tmp_path / "run.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"run\.json: exists and was not written by physadv"):
+        check_folder_replaceable(tmp_path, ["report.md", "run.json"])
+
+
 @pytest.mark.parametrize(
     "argv",
     [
