@@ -204,9 +204,8 @@ def check_writable(flag: str, path: Path | None, *, overwrite: bool = False) -> 
     try:
         if path.is_dir():
             raise SettingsError(f"{flag}: {path} is a folder; expected a file name")
-        check_replaceable(path, overwrite=overwrite)
-    except OutputError as error:
-        raise SettingsError(f"{flag}: {error}") from error
+        with _by_flag(flag):
+            check_replaceable(path, overwrite=overwrite)
     except OSError as error:
         raise SettingsError(
             f"{flag}: expected a file that can be written: {error.strerror or error}: {path}"
@@ -218,10 +217,8 @@ def check_own_folder(flag: str, folder: Path, names: Sequence[str], *, overwrite
 
     Raises: SettingsError otherwise; with `overwrite` for devices, pipes and addresses alone.
     """
-    try:
+    with _by_flag(flag):
         check_folder_replaceable(folder, names, overwrite=overwrite)
-    except OutputError as error:
-        raise SettingsError(f"{flag}: {error}") from error
 
 
 @contextmanager
@@ -231,11 +228,21 @@ def only_writer(flag: str, folder: Path) -> Iterator[None]:
     Raises: SettingsError if another process writes there.
     """
     with ExitStack() as stack:
-        try:
+        with _by_flag(flag):
             stack.enter_context(locked(folder))
-        except OutputError as error:
-            raise SettingsError(f"{flag}: {error}") from error
         yield
+
+
+@contextmanager
+def _by_flag(flag: str) -> Iterator[None]:
+    """Put the flag before what is wrong with an output within.
+
+    Raises: SettingsError.
+    """
+    try:
+        yield
+    except OutputError as error:
+        raise SettingsError(f"{flag}: {error}") from error
 
 
 def check_folder(flag: str, folder: Path) -> None:
@@ -244,13 +251,12 @@ def check_folder(flag: str, folder: Path) -> None:
     Raises: SettingsError if nothing can be written there.
     """
     there = folder
-    try:
+    with _by_flag(flag):
         check_local(folder)
+    try:
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         with TemporaryFile(dir=there):
             pass
-    except OutputError as error:
-        raise SettingsError(f"{flag}: {error}") from error
     except OSError as error:
         what = "it" if there == folder else str(there)
         why = f"{what} is a file" if isinstance(error, NotADirectoryError) else error.strerror or error

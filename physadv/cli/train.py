@@ -382,12 +382,12 @@ class Command(base.Command):
                 outcome = self._train(settings, inputs, ranks, console)
         except KeyboardInterrupt:
             console.print(self._stopped(), highlight=False, markup=False, soft_wrap=True)
-            return 130
+            return base.INTERRUPTED
         finally:
             ranks.leave()
         if ranks.rank == 0:
             report(outcome, Terminal(), self.images if self.labels is None else [])
-        return 0 if outcome.done else 130
+        return 0 if outcome.done else base.INTERRUPTED
 
     def _trained_through(self) -> str:
         """Return what to say of a pipeline of which a part has no twin to train through, or "" where nothing is left out.
