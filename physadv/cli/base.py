@@ -293,16 +293,25 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise SettingsError(f"--config: {path} does not parse: {masked(str(error))}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"--config: expected names and values in {path}, got {type(values).__name__}")
-    bad = next((name for name, value in values.items() if "\0" in f"{name}{value}"), None)
+    bad = next((name for name, value in values.items() if any("\0" in text for text in _texts_in([name, value]))), None)
     if bad is not None:
         raise SettingsError(f"--config: {path}: {bad}: expected text without a NUL character")
-    hide(value for value in values.values() if isinstance(value, str))
+    hide(_texts_in(list(values.values())))
     named = {str(name).replace("-", "_"): value for name, value in values.items()}
     if named.get("trust"):
         raise SettingsError(
             f"--trust: expected on the command line alone, got it in {path}, which others may have written"
         )
     return named
+
+
+def _texts_in(value: Any) -> list[str]:
+    """Return the texts in a value of a configuration file, those in its lists and tables too."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return _texts_in([*value, *value.values()])
+    return [text for part in value for text in _texts_in(part)] if isinstance(value, list) else []
 
 
 def _as_flags(command: type[Command], values: dict[str, Any]) -> dict[str, Any]:

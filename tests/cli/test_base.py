@@ -133,6 +133,17 @@ def test_bad_input_is_one_line_and_exit_2(argv: list[str], words: str, capsys: p
     assert err.splitlines()[-1].startswith("physadv greet: ")
 
 
+@pytest.mark.parametrize("text", ['images: "a\\0b"', 'images: ["x", "a\\0b"]', '"im\\0ages": x'])
+def test_a_nul_character_anywhere_in_a_file_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    assert main(["preview", "chest-v1", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "without a NUL character" in said, said
+
+
 def test_a_misspelt_key_in_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.toml"
     path.write_text("cnof = 0.5\n")
