@@ -244,11 +244,7 @@ class _Builder:
     def _method(self, of: Any = None, name: Any = None) -> Any:
         """Return the method of a layer that a file names."""
         module = self.built(of)
-        if (
-            not isinstance(module, nn.Module)
-            or not isinstance(name, str)
-            or name not in ("forward", "forward_fuse", "forward_split")
-        ):
+        if not isinstance(module, nn.Module) or not isinstance(name, str) or name not in METHODS:
             return DROPPED
         method = getattr(type(module), name, None)
         return method.__get__(module) if isinstance(method, FunctionType) else DROPPED
