@@ -6,7 +6,7 @@ import time
 from glob import glob, has_magic
 from pathlib import Path
 
-from physadv.arrays import PICTURE_SUFFIXES, LeftOut, bytes_of, counted, pictures_in, read_picture
+from physadv.arrays import PICTURE_SUFFIXES, LeftOut, bytes_of, counted, decode_picture, pictures_in
 from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.decoding import images_in
@@ -64,8 +64,9 @@ class ImageSource:
     def _picture(self, path: Path) -> UInt8Array | None:
         """Return a file's picture, None if it is damaged."""
         try:
-            pixels = read_picture(path, upright=self.upright, error=SourceError)
-            self._tell_of_more(path)
+            data = bytes_of(path, SourceError)
+            pixels = decode_picture(data, name=str(path), upright=self.upright, error=SourceError)
+            self._tell_of_more(path, data)
             return pixels
         except SourceError as error:
             if len(self.files) == 1:
@@ -76,14 +77,14 @@ class ImageSource:
                 self._say(f"left out {error}")
             return None
 
-    def _tell_of_more(self, path: Path) -> None:
+    def _tell_of_more(self, path: Path, data: bytes) -> None:
         """Say once of a file that there are images in it beside the first."""
         if path in self._looked_into:
             return
         self._looked_into.add(path)
         try:
-            more = images_in(bytes_of(path, SourceError)) - 1
-        except (SourceError, ValueError):
+            more = images_in(data) - 1
+        except ValueError:
             return
         if more > 0:
             self._say(f"left out {counted(more, 'image')} of {path}, as the first alone is read; a GIF or video plays")
