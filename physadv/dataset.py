@@ -309,10 +309,11 @@ def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut) ->
         base, *more = _texts(config, "path", table) or ["."]
         if more:
             raise DataError(f"{config}: path: expected one folder, got {len(more) + 1}")
-        places = [p for name in entries if (p := _place_of(root, base, name, names, left_out)) is not None]
+        found = [_place_of(root, base, name, names, left_out) for name in entries]
+        places = [p for p in found if p is not None]
         if not places:
             raise DataError(f"{config}: none of its train, val or test folders exists here: {', '.join(entries)[:200]}")
-        missing = [name for name in entries if _place_of(root, base, name, names, LeftOut()) is None]
+        missing = [name for name, p in zip(entries, found, strict=True) if p is None]
         if missing:
             left_out.notes.append(f"left out as not here: {', '.join(missing)[:200]} of {config}")
     else:
