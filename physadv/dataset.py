@@ -243,12 +243,13 @@ def labelled_pictures(
     names = Names()
     if labels is not None and not _is(Path.is_dir, labels):
         raise DataError(f"{labels}: no such folder of labels")
-    if is_dataset_file(images):
-        files = _dataset_files(images.parent, images, names, left_out)
+    given = images if is_dataset_file(images) else _config_in(images)
+    if given == images:
+        files = _dataset_files(images.parent, given, names, left_out)
     elif _is(Path.is_file, images):
         files = [images]
     elif _is(Path.is_dir, images):
-        files = _dataset_files(images, _config_in(images), names, left_out)
+        files = _dataset_files(images, given, names, left_out)
     else:
         raise DataError(f"{images}: no such folder or picture")
     if not files:
@@ -263,7 +264,7 @@ def labelled_pictures(
     if first is None:
         _note_unused(files, [place / "none" for p in files for place in _label_folders(p, None)], left_out)
         return [LabelledPicture(p, None) for p in files]
-    person, config = _person_class(images, first)
+    person, config = _person_class(given, images, first)
     used = {*found, config}
     left_out.other[:] = [p for p in left_out.other if p not in used]
     _note_unused(files, found, left_out)
@@ -431,12 +432,11 @@ def _config(path: Path) -> dict[str, Any]:
     return table
 
 
-def _person_class(images: Path, label: Path) -> tuple[int, Path | None]:
+def _person_class(given: Path, images: Path, label: Path) -> tuple[int, Path | None]:
     """Return the number of the class called person in the data.yaml of a set with this label file, and that file.
 
-    0 if there is none, or it names no classes.
+    given: where data.yaml lies if it was named, or lies in the folder that was. 0 if there is none, or it names no classes.
     """
-    given = images if is_dataset_file(images) else _config_in(images)
     places = [given, *_configs_above(label.parent), *_configs_above(images)]
     config = next((p for p in places if _is(Path.is_file, p)), None)
     names = _config(config).get("names") if config is not None else None
