@@ -21,6 +21,7 @@ from physadv.detect.head import HeadSpec
 from physadv.detect.weights import PART, Weights, cache_dir, clear_left_behind
 from physadv.detect.yolo import BytesNet, load_net
 from physadv.errors import BackendError
+from physadv.files import parse_json
 
 Progress = Callable[[str], None]
 MODEL_FILE = "model.onnx"
@@ -120,11 +121,11 @@ def _rename(part: Path, folder: Path) -> None:
 def _read(folder: Path) -> tuple[bytes, HeadSpec] | None:
     """Return an export, or None if it is not there or not as it was written. Hashing takes 1 ms for each megabyte."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / RECORD).read_text(encoding="utf-8"))
         spec = HeadSpec(**{**record["spec"], "strides": tuple(record["spec"]["strides"])})
         model = (folder / MODEL_FILE).read_bytes()
         return (model, spec) if record["sha256"] == _digest(model, spec) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
