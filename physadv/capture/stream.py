@@ -176,7 +176,7 @@ class VideoFile:
             self._say(f"{self.name}: left out {left_out} of {given + left_out} pictures, which are damaged")
         self._offset_s = last_s + self._interval_s
         length_s = self._offset_s - start_s
-        promised_s = _promised_s(self._container, stream)
+        promised_s = self.promised_s
         if promised_s - length_s > max(0.5, 0.05 * promised_s, 3 * self._interval_s):
             raise SourceError(
                 f"{self.name}: cut off: {length_s:.1f} of {promised_s:.1f} s are there ({given} pictures, all given)"
