@@ -87,24 +87,16 @@ def peak_kb() -> int:
 
 
 def _mistype(value: Any, rng: random.Random) -> Any:
-    if isinstance(value, dict) and value and rng.random() < 0.85:
-        key = rng.choice(list(value))
-        kind = rng.randrange(8)
-        if kind == 0:
-            del value[key]
-        elif kind == 1:
-            value[str(key) + rng.choice(("x", "\0", ""))] = value.pop(key)
-        else:
-            value[key] = _mistype(value[key], rng)
-        return value
-    if isinstance(value, list) and value and rng.random() < 0.85:
-        at = rng.randrange(len(value))
-        kind = rng.randrange(8)
-        if kind == 0:
-            del value[at]
-        elif kind == 1:
-            value.append(copy.deepcopy(value[at]))
-        else:
-            value[at] = _mistype(value[at], rng)
-        return value
-    return copy.deepcopy(rng.choice(ODD))
+    if not (isinstance(value, dict | list) and value and rng.random() < 0.85):
+        return copy.deepcopy(rng.choice(ODD))
+    at: Any = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+    kind = rng.randrange(8)
+    if kind == 0:
+        del value[at]
+    elif kind > 1:
+        value[at] = _mistype(value[at], rng)
+    elif isinstance(value, dict):
+        value[str(at) + rng.choice(("x", "\0", ""))] = value.pop(at)
+    else:
+        value.append(copy.deepcopy(value[at]))
+    return value
