@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -11,13 +10,15 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from physadv.arrays import LeftOut, decode_picture, decode_picture_rgba, picture_size, write_png
+from physadv.arrays import LeftOut, decode_picture, decode_picture_rgba, picture_size
 from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label
 from physadv.errors import DataError, PatchError, PhysadvError
 from physadv.fabricate.advise import SizeCurve, has_curve
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
 from tests.mutations import damaged, peak_kb
+from tests.test_dataset import one_person
+from tests.test_images import encoded
 
 pillow_heif.register_heif_opener()
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -46,12 +47,6 @@ def of_each(seeds: Sequence[bytes], words: Sequence[bytes]) -> Iterator[bytes]:
         count = -(-COUNT // (2 * len(seeds)))
         yield from damaged(data, count, seed, words)
         yield from (head + data[64:] for head in damaged(data[:64], count, seed, words))
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    out = BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 def images() -> list[bytes]:
@@ -138,26 +133,24 @@ def test_labels(tmp_path: Path) -> None:
     try_all(run, seeds, [b"nan", b"inf", b"-", b"1e999", b"1_0", b"\0", b"9" * 400, "٣".encode(), b"\n"])
 
 
-def one_image(root: Path) -> None:
-    for part in ("images", "labels"):
-        (root / part / "train").mkdir(parents=True)
-    write_png(root / "images" / "train" / "a.png", np.zeros((8, 8, 3), np.uint8))
-    (root / "labels" / "train" / "a.txt").write_text("0 .5 .5 .5 1\n")
-
-
 def read_all(root: Path) -> None:
     left_out = LeftOut()
     list(read_pictures(labelled_pictures(root, None, left_out), left_out))
     assert all(len(line) < 500 for line in left_out.lines())
 
 
-def test_data_yaml(tmp_path: Path) -> None:
-    one_image(tmp_path)
+def try_in_set(root: Path, name: str, seeds: Sequence[bytes], words: Sequence[bytes]) -> None:
+    """Read a data set of one image with damaged copies of one of its files."""
+    one_person(root, "a", below="train")
 
     def run(data: bytes) -> None:
-        (tmp_path / "data.yaml").write_bytes(data)
-        read_all(tmp_path)
+        (root / name).write_bytes(data)
+        read_all(root)
 
+    try_all(run, seeds, words)
+
+
+def test_data_yaml(tmp_path: Path) -> None:
     seeds = [
         b"path: .\ntrain: images/train\nval: images/val\nnames: [car, person]\n",
         b"path: C:\\Users\\me\\set\r\ntrain: .\\images\r\nval: .\\images\r\nnc: 1\r\nnames: ['person']\r\n",
@@ -175,29 +168,23 @@ def test_data_yaml(tmp_path: Path) -> None:
         b"{",
         b"? ",
     ]
-    try_all(
-        run, seeds, [*words, b"<<: ", b"~", b'"\\ud800"', b"1:2:3", b"=", b"%YAML 9", b"\0", b'"\\x00"', b"x" * 300]
-    )
+    words += [b"<<: ", b"~", b'"\\ud800"', b"1:2:3", b"=", b"%YAML 9", b"\0", b'"\\x00"', b"x" * 300]
+    try_in_set(tmp_path, "data.yaml", seeds, words)
 
 
 def test_lists_of_pictures(tmp_path: Path) -> None:
-    one_image(tmp_path)
     (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [person]\n")
-
-    def run(data: bytes) -> None:
-        (tmp_path / "train.txt").write_bytes(data)
-        read_all(tmp_path)
-
     seeds = [
         b"images/train/a.png\n./images/train/a.png\n",
         b"images\\train\\a.png\r\nC:\\Users\\me\\set\\images\\train\\a.png\r\n",
         "\ufeffimages/train/a.png\n/content/images/train/é.png\n".encode(),
     ]
-    try_all(run, seeds, [b"..", b"/", b"\\", b"~", b"\0", b"x" * 300, b"\r", b"C:", b"//server/", b"\xed\xa0\x80"])
+    words = [b"..", b"/", b"\\", b"~", b"\0", b"x" * 300, b"\r", b"C:", b"//server/", b"\xed\xa0\x80"]
+    try_in_set(tmp_path, "train.txt", seeds, words)
 
 
 def test_a_text_with_a_nul_character_is_refused_by_its_file(tmp_path: Path) -> None:
-    one_image(tmp_path)
+    one_person(tmp_path, "a", below="train")
     (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [person]\n")
     (tmp_path / "train.txt").write_bytes(b"images/train/a.png\n/conten\0t/images/b.png\n")
     with pytest.raises(DataError, match=r"train\.txt.*NUL"):
