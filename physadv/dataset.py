@@ -262,12 +262,12 @@ def labelled_pictures(
             f"{files[0].name} needs a {files[0].stem}.txt"
         )
     if first is None:
-        _note_unused(files, [place / "none" for p in files for place in _label_folders(p, None)], left_out)
+        _note_unused(files, [folder for p in files for folder in _label_folders(p, None)], set(), left_out)
         return [LabelledPicture(p, None) for p in files]
     person, config = _person_class(given, images, first)
     used = {*found, config}
     left_out.other[:] = [p for p in left_out.other if p not in used]
-    _note_unused(files, found, left_out)
+    _note_unused(files, [label.parent for label in found if label is not None], used, left_out)
     return [LabelledPicture(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
@@ -508,16 +508,17 @@ def _label_folders(picture: Path, labels: Path | None) -> list[Path]:
     return [] if at is None else [Path(*parts[:at], "labels", *parts[at + 1 :])]
 
 
-def _note_unused(files: Sequence[Path], labels: Sequence[Path | None], left_out: LeftOut) -> None:
+def _note_unused(files: Sequence[Path], folders: Iterable[Path], used: set[Path | None], left_out: LeftOut) -> None:
     """Say which files in the folders of labels belong to no image: their image is missing, or called otherwise.
+
+    used: labels that belong to one.
 
     Raises: DataError for a link in place of a label that leads nowhere.
     """
-    used = set(labels)
     beside = (p for folder in dict.fromkeys(p.parent for p in files) for p in _inside_of(folder))
     stems = {normal(p.stem) for p in beside}
     unused = []
-    for path in (p for folder in dict.fromkeys(p.parent for p in labels if p is not None) for p in _inside_of(folder)):
+    for path in (p for folder in dict.fromkeys(folders) for p in _inside_of(folder)):
         if path.suffix.lower() != ".txt" or path in used or path.name.lower() == CLASSES:
             continue
         if path.is_symlink() and not path.exists():
