@@ -1,6 +1,5 @@
 """What is shown of a video: the film and not its cover, the right way up, with square pixels; and nothing of a wreck."""
 
-import random
 import struct
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -17,6 +16,7 @@ from physadv.capture.film import upright
 from physadv.errors import EndOfStream, PhysadvError, SourceError
 from physadv.types import UInt8Array
 from tests.capture.test_files import everything
+from tests.mutations import damaged
 
 Codec = tuple[str, str]
 H264: Codec = ("libx264", "yuv420p")
@@ -212,25 +212,7 @@ def test_a_picture_larger_than_any_camera_gives_is_refused_by_its_header(tmp_pat
         open_source(str(path)).read()
 
 
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 1, 3, 20))):
-        out = out or bytearray(b"x")
-        at = rng.randrange(len(out))
-        match rng.randrange(4):
-            case 0:
-                out[at] = rng.randrange(256)
-            case 1:
-                out[at : at + 4] = rng.choice((b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"\0\0\0\1"))
-            case 2:
-                del out[at : at + rng.randrange(1, 300)]
-            case 3:
-                out = out[: max(at, 1)]
-    return bytes(out) or b"x"
-
-
 def test_no_wreck_of_a_video_ends_in_anything_but_one_line(tmp_path: Path) -> None:
-    rng = random.Random(15)
     whole = [
         encode(tmp_path / "a.mp4", count=3).read_bytes(),
         with_cover(tmp_path / "b.mp4", flagged=True, first=True).read_bytes(),
@@ -239,9 +221,10 @@ def test_no_wreck_of_a_video_ends_in_anything_but_one_line(tmp_path: Path) -> No
         encode(tmp_path / "e.ts", count=3, codec=("mpeg2video", "yuv420p")).read_bytes(),
     ]
     ends = set[int | str]()
-    for _ in range(500):
-        path = tmp_path / "wreck.mp4"
-        path.write_bytes(mutated(rng.choice(whole), rng))
+    path = tmp_path / "wreck.mp4"
+    words = [bytes(4), b"\x7f\xff\xff\xff", b"\0\0\0\1"]
+    for data in (wreck for seed, film in enumerate(whole) for wreck in damaged(film, 100, seed, words)):
+        path.write_bytes(data or b"x")
         try:
             ends.add(len(list(_all_of(path))))
         except PhysadvError as error:
