@@ -6,6 +6,7 @@ import hashlib
 import struct
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -198,6 +199,12 @@ def _short(line: str) -> str:
 def counted(number: int, what: str) -> str:
     """Return a number of things in words: `1 file`, `2 files`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], *, most: int = 4) -> str:
+    """Return names for one line: the first few, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def pictures_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:

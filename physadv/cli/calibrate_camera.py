@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from rich.console import Console
 
 from physadv.address import masked
-from physadv.arrays import write_png
+from physadv.arrays import listed, write_png
 from physadv.camera.charuco import LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide
 from physadv.camera.intrinsics import calibrate
@@ -244,12 +244,6 @@ class Command(BaseCommand):
 def _newest(latest: Latest) -> Callable[[], Frame | None]:
     """Return a function that gives the newest picture of a source, waiting a moment for one."""
     return lambda: latest.take(1.0)
-
-
-def listed(names: list[str], *, most: int = 4) -> str:
-    """Return names for one line: the first few, and how many more there are."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def report(console: Console, profile: CameraProfile, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from physadv.arrays import write_png
+from physadv.arrays import listed, write_png
 from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.own import in_words
@@ -252,23 +252,19 @@ def label(cell: Cell) -> str:
         return str(cell.patch)
     if cell.patch is None:
         return cell.condition
-    return f"{cell.condition} ({_some(cell.stands_for or (cell.patch,))})"
+    return f"{cell.condition} ({listed(cell.stands_for or (cell.patch,), most=3)})"
 
 
 def named_row(row: dict[str, Any]) -> str:
     """Return what a table calls a row of a video: a pattern by its name, a control with whose it is."""
     if row["condition"] == "patch":
         return str(row["patch"])
-    return row["condition"] if row["patch"] is None else f"{row['condition']} ({_some(row['control_of'])})"
+    return row["condition"] if row["patch"] is None else f"{row['condition']} ({listed(row['control_of'], most=3)})"
 
 
 def defended_row(row: dict[str, Any]) -> str:
     """Return what a doubt calls a row of a video: as a table does, and behind which defence."""
     return named_row(row) + ("" if row["defence"] == "none" else f" behind {row['defence']}")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def worn(cell: Cell) -> str:
@@ -293,11 +289,12 @@ def _worn_alike(cells: Sequence[Cell]) -> str:
 
 def doubted(rows: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     """Return each doubt once, with the names of the rows it is about where it is not about all."""
-    listed = list(rows)
+    named = list(rows)
     out = []
-    for doubt in dict.fromkeys(d for _, said in listed for d in said):
-        about = [name for name, said in listed if doubt in said]
-        out.append(doubt if len(about) == len(listed) else f"{_some(list(dict.fromkeys(about)))}: {doubt}")
+    for doubt in dict.fromkeys(d for _, said in named for d in said):
+        about = [name for name, said in named if doubt in said]
+        who = listed(list(dict.fromkeys(about)), most=3)
+        out.append(doubt if len(about) == len(named) else f"{who}: {doubt}")
     return out
 
 
@@ -343,7 +340,6 @@ def _doubts(cells: Sequence[Cell]) -> list[str]:
         return []
     out = ["## Doubts", ""]
     for doubt, cells_of in about.items():
-        who = "everything" if len(cells_of) == len(cells) else ", ".join(cells_of[:4])
-        more = f" and {len(cells_of) - 4} more" if len(cells_of) > 4 and len(cells_of) != len(cells) else ""
-        out.append(f"* {who}{more}: {doubt}")
+        who = "everything" if len(cells_of) == len(cells) else listed(cells_of)
+        out.append(f"* {who}: {doubt}")
     return [*out, ""]
