@@ -248,18 +248,18 @@ def grid_mean(cells: Sequence[Cell], key: tuple[str, str | None]) -> float | Non
 
 def label(cell: Cell) -> str:
     """Return what a table calls a cell."""
-    if cell.condition == "patch":
-        return str(cell.patch)
-    if cell.patch is None:
-        return cell.condition
-    return f"{cell.condition} ({listed(cell.stands_for or (cell.patch,), most=3)})"
+    return _named(cell.condition, cell.patch, cell.stands_for)
 
 
 def named_row(row: dict[str, Any]) -> str:
     """Return what a table calls a row of a video: a pattern by its name, a control with whose it is."""
-    if row["condition"] == "patch":
-        return str(row["patch"])
-    return row["condition"] if row["patch"] is None else f"{row['condition']} ({listed(row['control_of'], most=3)})"
+    return _named(row["condition"], row["patch"], row.get("control_of", ()))
+
+
+def _named(condition: str, patch: str | None, stands_for: Sequence[str]) -> str:
+    if condition == "patch":
+        return str(patch)
+    return condition if patch is None else f"{condition} ({listed(stands_for or (patch,), most=3)})"
 
 
 def defended_row(row: dict[str, Any]) -> str:
