@@ -20,6 +20,7 @@ from physadv.evaluate.report import (
     lost,
     named_row,
     shown,
+    ways,
     worn,
     worn_row,
 )
@@ -50,8 +51,8 @@ def show_video(rows: Sequence[dict[str, Any]], console: Console) -> None:
     table = Table(title=escape(f"{who}{' and '.join(sides)} px, {head['n_frames']} frames"))
     defended = any(r["defence"] != "none" for r in rows)
     words = (["detector"] if several else []) + (["px"] if len(sides) > 1 else []) + ["condition"]
-    ways = {worn_row(r) for r in rows} - {""}
-    words += (["worn"] if len(ways) > 1 else []) + (["defence"] if defended else [])
+    found = ways(map(worn_row, rows))
+    words += (["worn"] if len(found) > 1 else []) + (["defence"] if defended else [])
     for title in words:
         table.add_column(title, overflow="fold")
     for _, title in VIDEO_COLUMNS:
@@ -61,8 +62,8 @@ def show_video(rows: Sequence[dict[str, Any]], console: Console) -> None:
         figures = ["-" if row[key] is None else f"{row[key]:g}" for key, _ in VIDEO_COLUMNS]
         table.add_row(*(escape(str(named[w])) for w in words), *figures)
     console.print(table)
-    for way in ways if len(ways) == 1 else ():
-        console.print(f"worn: {way}", markup=False, highlight=False)
+    if len(found) == 1:
+        console.print(f"worn: {found[0]}", markup=False, highlight=False)
     for doubt in doubted(
         [(f"{r['detector']}, {defended_row(r)}" if several else defended_row(r), r["doubts"]) for r in rows]
     ):
@@ -72,8 +73,8 @@ def show_video(rows: Sequence[dict[str, Any]], console: Console) -> None:
 def _table(cells: Sequence[Cell]) -> Table:
     head = cells[0]
     title = f"{head.detector} at {head.imgsz} px, {head.n_images} pictures, {head.n_people} people"
-    ways = sorted({worn(c) for c in cells} - {""})
-    title += f", worn {ways[0]}" if len(ways) == 1 else ""
+    found = ways(map(worn, cells))
+    title += f", worn {found[0]}" if len(found) == 1 else ""
     table = Table(title=escape(title))
     defended = any(c.defence != "none" for c in cells)
     for title in (["defence", "attack"] if defended else []) + ["condition"]:
@@ -84,7 +85,7 @@ def _table(cells: Sequence[Cell]) -> Table:
         table.add_column(title, justify="right", no_wrap=title == "AP50")
     for title in ("clean AP lost", "defence ms") if defended else ():
         table.add_column(title, justify="right")
-    if len(ways) > 1:
+    if len(found) > 1:
         table.add_column("worn", overflow="fold")
     for cell in cells:
         if cell.transform:
@@ -93,7 +94,7 @@ def _table(cells: Sequence[Cell]) -> Table:
         row = [shown(cell, name) if name == "ap50" else _plainly(cell[name]) for name, _ in columns]
         cost = [lost(cell), _plainly(cell.extra.get("defence_ms_median"))] if defended else []
         names = [*([cell.defence, cell.attack] if defended else []), label(cell)]
-        table.add_row(*map(escape, [*names, *row, *cost, *([worn(cell)] if len(ways) > 1 else [])]))
+        table.add_row(*map(escape, [*names, *row, *cost, *([worn(cell)] if len(found) > 1 else [])]))
     return table
 
 

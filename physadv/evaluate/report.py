@@ -170,11 +170,13 @@ def markdown(
 ) -> str:
     """Return the report: what was done, one table a detector and grid condition, doubts, pictures."""
     machine = where["machine"]
+    alike = ways(map(worn, cells))
+    how = f"Worn: {alike[0]}. " if len(alike) == 1 else "Each pattern as it was made to be worn. " if alike else ""
     lines = [
         "# Evaluation",
         "",
         f"{cells[0].n_images} pictures, {cells[0].n_people} people larger than {settings.min_area:.1%} of the picture. "
-        f"{_worn_alike(cells)}Detector at {_sides(c.imgsz for c in cells)} px, torch fp32. "
+        f"{how}Detector at {_sides(c.imgsz for c in cells)} px, torch fp32. "
         f"{machine['processor']}, {machine['cores']} cores, "
         f"{where['made']}, commit {where['commit'] or 'unknown'}. In brackets: 95 % intervals over pictures, by "
         "bootstrap, or Wilson's where pictures are few or agree.",
@@ -210,7 +212,7 @@ def _sides(imgsz: Iterable[int]) -> str:
 def table(cells: Sequence[Cell]) -> list[str]:
     """Return cells as lines of a Markdown table, in the order in which they were scored."""
     head = ["condition", *[title for _, title in COLUMNS], "doubts"]
-    apart = worn_apart(cells)
+    apart = len(ways(map(worn, cells))) > 1
     defended = any(c.defence != "none" for c in cells)
     head = ["defence", "attack", *head[:2], "clean AP lost", *head[2:]] if defended else head
     head = [*head, "worn"] if apart else head
@@ -277,14 +279,9 @@ def worn_row(row: dict[str, Any]) -> str:
     return "" if "scale" not in row else in_words(Placement(row["rule"], row["scale"], row["at"]))
 
 
-def worn_apart(cells: Sequence[Cell]) -> bool:
-    """Return whether patterns are worn in several ways, so that a table has to say how each is."""
-    return len({worn(c) for c in cells} - {""}) > 1
-
-
-def _worn_alike(cells: Sequence[Cell]) -> str:
-    ways = {worn(c) for c in cells} - {""}
-    return "Each pattern as it was made to be worn. " if len(ways) > 1 else "".join(f"Worn: {way}. " for way in ways)
+def ways(worn: Iterable[str]) -> list[str]:
+    """Return the ways in which patterns are worn, each once; of several a table has to say which is whose."""
+    return [way for way in dict.fromkeys(worn) if way]
 
 
 def doubted(rows: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
