@@ -184,10 +184,9 @@ def markdown(
     ]
     if facts.get("skipped"):
         lines += [*(f"* {line}" for line in facts["skipped"]), ""]
-    plain = [c for c in cells if not c.transform]
     for detector, imgsz in dict.fromkeys((c.detector, c.imgsz) for c in cells):
         mine = [c for c in cells if (c.detector, c.imgsz) == (detector, imgsz)]
-        lines += [f"## {detector} at {imgsz} px", "", *table([c for c in plain if c in mine]), "", *grid(mine)]
+        lines += [f"## {detector} at {imgsz} px", "", *table([c for c in mine if not c.transform]), "", *grid(mine)]
     lines += _alarms([(f"{c.detector} behind {c.defence}, clean video", c.extra) for c in cells])
     lines += _doubts(cells)
     lines += (
