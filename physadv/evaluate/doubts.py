@@ -9,9 +9,9 @@ from pathlib import Path
 
 from physadv.controls import CONTROLS
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.own import not_own, other_framing, share_of_picture
+from physadv.evaluate.own import not_own, other_framing
 from physadv.evaluate.place import Placement
-from physadv.evaluate.scene import Scene, Scenes
+from physadv.evaluate.scene import Scenes
 from physadv.lineage import Seen, seen_by
 from physadv.patch import Patch
 
@@ -54,9 +54,12 @@ def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
     return out
 
 
-def of_worn(patch: Patch, placement: Placement, imgsz: int, scenes: Sequence[Scene]) -> list[str]:
-    """Return doubts about how a pattern is worn: not as it was made to be, or by people of another framing."""
-    return [d for d in (not_own(patch, placement, imgsz), other_framing(patch, share_of_picture(scenes))) if d]
+def of_worn(patch: Patch, placement: Placement, imgsz: int, share: float) -> list[str]:
+    """Return doubts about how a pattern is worn: not as it was made to be, or by people of another framing.
+
+    share: the median share of a picture that its largest person has.
+    """
+    return [d for d in (not_own(patch, placement, imgsz), other_framing(patch, share)) if d]
 
 
 def of_video(patch: Patch, path: Path) -> list[str]:

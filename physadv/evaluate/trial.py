@@ -15,6 +15,7 @@ from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.coco import ap50
 from physadv.evaluate.metrics import figures
+from physadv.evaluate.own import share_of_picture
 from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement
 from physadv.evaluate.scene import Scenes
 from physadv.evaluate.settings import EvaluateSettings
@@ -64,6 +65,7 @@ class Trial:
     cells: list[Cell] = field(default_factory=list)
     _clean: list[Detections] = field(default_factory=list)
     _data_doubts: list[str] = field(default_factory=list)
+    _share: float = 0.0
     _shapes: dict[str, Shape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,6 +74,7 @@ class Trial:
                 self.progress(number / len(self.scenes.scenes), "clean pictures")
             self._clean.append(self.detector.detect(Frame(scene.pixels, 0, 0, 0.0)))
         self._data_doubts = doubts.of_data(self.scenes)
+        self._share = share_of_picture(self.scenes.scenes)
 
     def score(
         self, entry: Entry, pipeline: Pipeline | None = None, *, each: Callable[[float], None] = lambda _: None
@@ -104,7 +107,7 @@ class Trial:
         if entry.condition == "patch" and entry.of is not None:
             cell.doubts += doubts.of_patch(entry.of, self.scenes)
             if entry.attack in ("", "oblivious"):
-                cell.doubts += doubts.of_worn(entry.of, self._placement(entry), cell.imgsz, self.scenes.scenes)
+                cell.doubts += doubts.of_worn(entry.of, self._placement(entry), cell.imgsz, self._share)
             self._shapes[entry.of.name] = _shape(entry.of, entry.placement)
         self.cells.append(cell)
         self.tell()

@@ -25,7 +25,7 @@ from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.interval import wilson
 from physadv.evaluate.metrics import FEW
-from physadv.evaluate.own import not_own, other_framing, share_of_picture
+from physadv.evaluate.own import share_of_picture
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
@@ -155,8 +155,7 @@ def score_video(
         if run.entry.condition == "patch" and run.entry.of is not None:
             cell["doubts"] += doubts.of_video(run.entry.of, path)
             share = float(np.median(shares)) if shares else 0.0
-            said = (not_own(run.entry.of, run.placement, cell["imgsz"]), other_framing(run.entry.of, share))
-            cell["doubts"] += [doubt for doubt in said if doubt]
+            cell["doubts"] += doubts.of_worn(run.entry.of, run.placement, cell["imgsz"], share)
     return cells, _table(runs)
 
 
