@@ -325,7 +325,7 @@ class Command(BaseCommand):
                     trial = Trial(scenes, detector, own, shown=examples if first else None, progress=tell)
                     trial.scored = partial(_keep, self.out, facts, patches, list(cells))
                     these = [p for p in patches if p.name in worn]
-                    run(trial, these, pipelines=pipelines, robust=self.grid == "robust", worn=_apart_only(worn))
+                    run(trial, these, pipelines=pipelines, robust=self.grid == "robust", worn=worn)
                     if self.adaptive:
                         self._attack(name, trial, pipelines, others, these, partial(shown.tell, part=f"{at}, adaptive"))
                     doubts.unattacked(trial.cells)
@@ -431,7 +431,7 @@ class Command(BaseCommand):
                     these = [p for p in patches if p.name in worn]
                     cells, table = video.score_video(
                         path,
-                        entries(these, robust=False, seed=settings.seed, worn=_apart_only(worn)),
+                        entries(these, robust=False, seed=settings.seed, worn=worn),
                         detector,
                         own,
                         pipelines=pipelines,
@@ -632,11 +632,6 @@ def _apart(names: Sequence[str], paths: Sequence[str], *, what: str) -> list[str
             f"two {what} are called {twice!r}: their rows could not be told apart; rename one's file or folder"
         )
     return out
-
-
-def _apart_only(worn: dict[str, Placement]) -> dict[str, Placement] | None:
-    """Return how patterns are worn where they are not worn alike, as the settings of their round already say."""
-    return worn if len(set(worn.values())) > 1 else None
 
 
 def _named_tell(tell: Tell, name: str, share: float | None, what: str) -> None:

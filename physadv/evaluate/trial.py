@@ -108,7 +108,7 @@ class Trial:
             cell.doubts += doubts.of_patch(entry.of, self.scenes)
             if entry.attack in ("", "oblivious"):
                 cell.doubts += doubts.of_worn(entry.of, self._placement(entry), cell.imgsz, self._share)
-            self._shapes[entry.of.name] = _shape(entry.of, entry.placement)
+            self._shapes[entry.of.name] = _shape(entry.of, self._placement(entry))
         self.cells.append(cell)
         self.tell()
         return cell
@@ -121,7 +121,7 @@ class Trial:
             ]
             there = next((c for c in same if patch.name in c.stands_for), None)
             if there is None and entry.condition != "shuffled":
-                shape = _shape(patch, None)
+                shape = _shape(patch, self._placement(entry))
                 there = next((c for c in same if any(self._shapes.get(n) == shape for n in c.stands_for)), None)
             if there is None:
                 self.score(replace(entry, name=patch.name), pipeline)
