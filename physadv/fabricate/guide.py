@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from physadv.arrays import counted
 from physadv.fabricate import shirt
 from physadv.fabricate.document import QUIET, Document
 from physadv.fabricate.layout import Layout
@@ -52,13 +53,9 @@ def sheets_in_words(layouts: dict[str, Layout]) -> str:
     papers: dict[tuple[float, float], int] = {}
     for layout in layouts.values():
         papers[layout.paper] = papers.get(layout.paper, 0) + len(layout.sheets)
-    listed = [f"{_count(n)} of {w:g} x {h:g} mm" for (w, h), n in papers.items()]
+    listed = [f"{counted(n, 'sheet')} of {w:g} x {h:g} mm" for (w, h), n in papers.items()]
     total = sum(papers.values())
-    return listed[0] if len(listed) == 1 else f"{_count(total)} in all: {', '.join(listed)}"
-
-
-def _count(number: int) -> str:
-    return f"{number} sheet" if number == 1 else f"{number} sheets"
+    return listed[0] if len(listed) == 1 else f"{counted(total, 'sheet')} in all: {', '.join(listed)}"
 
 
 def _several(layouts: dict[str, Layout]) -> bool:
