@@ -75,9 +75,7 @@ def chart_pdf() -> bytes:
     pdf.words(middle, 23, "all four corner markers must be in the photograph", size=8, grey=QUIET, align="C")
     y = 270.5
     for number, text in enumerate(HOW_TO, 1):
-        for line in pdf.lines_of(f"{number}. {text}", size=7.5, width=145):
-            pdf.words(32, y, line, size=7.5)
-            y += 3.6
+        y = pdf.paragraph(32, y, f"{number}. {text}", size=7.5, width=145, leading=3.6)
     pdf.line_to(55, 288.5, 155, 288.5, width=0.2)
     for x in range(55, 156, 10):
         pdf.line_to(x, 287, x, 288.5, width=0.2)

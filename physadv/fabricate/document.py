@@ -135,6 +135,15 @@ class Document(FPDF):
                 lines[-1] = longer
         return lines
 
+    def paragraph(
+        self, x: float, y: float, text: str, *, size: float, width: float, leading: float, grey: int = INK
+    ) -> float:
+        """Write `lines_of` a text one below the other, the first baseline at y, and return where the next would be."""
+        for line in self.lines_of(text, size=size, width=width):
+            self.words(x, y, line, size=size, grey=grey)
+            y += leading
+        return y
+
     def cells(self, dark: np.ndarray, x: float, y: float, cell: float) -> None:
         """Fill the true cells of a (rows, columns) grid with black, in runs along and across so that no seam shows."""
         self.set_fill_color(INK)

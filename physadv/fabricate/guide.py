@@ -19,6 +19,8 @@ from physadv.simulate.placement import CHEST_DROP_CM
 
 # The page, and the scale at which a shirt is drawn on it.
 WIDTH, HEIGHT, MARGIN, SCALE = 210.0, 297.0, 16.0, 1 / 6
+# From line to line.
+LEADING = 4.6
 # From the point of the shoulder at the neck down to the line of the shoulder joints, on a grown-up.
 NECK_CM = 5.0
 # The upper edge of a large print lies so far below that line, as `chest_quads` puts it.
@@ -183,24 +185,16 @@ def draw_guide(pdf: Document, patch: Patch, settings: PrintSettings, size_mm: tu
     room, y = WIDTH - 2 * MARGIN, MARGIN + 6
     pdf.words(MARGIN, y, "From sheet to shirt" if settings.garment else "From sheet to print", size=16, bold=True)
     y += 7
-    for line in pdf.lines_of(what.title, size=10, width=room):
-        pdf.words(MARGIN, y, line, size=10, grey=QUIET)
-        y += 4.6
-    y += 3
+    y = pdf.paragraph(MARGIN, y, what.title, size=10, width=room, leading=LEADING, grey=QUIET) + 3
     number = 0
     for step in what.steps:
         inner = step.startswith(" ")
         number += 0 if inner else 1
         if not inner:
             pdf.words(MARGIN, y, f"{number}", size=10, bold=True)
-        for line in pdf.lines_of(step, size=10, width=room - 8):
-            pdf.words(MARGIN + (10 if inner else 7), y, line, size=10)
-            y += 4.6
+        y = pdf.paragraph(MARGIN + (10 if inner else 7), y, step, size=10, width=room - 8, leading=LEADING)
         y += 0.6 if inner else 1.8
-    y += 2
-    for line in pdf.lines_of(f"Where: {what.place}", size=10, width=room):
-        pdf.words(MARGIN, y, line, size=10, bold=False)
-        y += 4.6
+    y = pdf.paragraph(MARGIN, y + 2, f"Where: {what.place}", size=10, width=room, leading=LEADING)
     if patch.target != "tshirt":
         _template(pdf, patch, size_mm, WIDTH / 2, y + 6)
 
