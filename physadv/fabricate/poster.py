@@ -168,7 +168,7 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path, *, overwrite: 
     if settings.cmyk is not None and suffix == ".png":
         raise FabricationError("--cmyk: PNG cannot hold CMYK; write a PDF (--out poster.pdf)")
     inks = srgb() if settings.cmyk is None else cmyk(settings.cmyk)
-    parts = list(_parts(shown, settings, size, single=suffix == ".png" or settings.garment == "panels"))
+    parts = list(_parts(shown, settings, size, single=suffix == ".png"))
     if suffix == ".png":
         _check_sheets(parts)
     data = pdf_bytes(patch, shown, settings, parts, inks, guided=suffix == ".pdf")
@@ -193,8 +193,8 @@ def layouts_of(patch: Patch, settings: PrintSettings, out: Path) -> dict[str, La
     """
     if settings.garment == "dtg":
         return {}
-    single = out.suffix.lower() == ".png" or settings.garment == "panels"
-    return {part.name: part.layout for part in _parts(patch, settings, printed_size(patch, settings), single=single)}
+    parts = _parts(patch, settings, printed_size(patch, settings), single=out.suffix.lower() == ".png")
+    return {part.name: part.layout for part in parts}
 
 
 def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width: int = 700) -> tuple[bytes, int]:
@@ -208,7 +208,7 @@ def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width:
         raster = PatternRaster(*size, shown, settings.texels)
         return _png(raster.small(width, max(1, round(width * size[1] / size[0])))), 1
     inks = srgb() if settings.cmyk is None else cmyk(settings.cmyk)
-    parts = list(_parts(shown, settings, size, single=settings.garment == "panels"))
+    parts = list(_parts(shown, settings, size, single=False))
     numbers = [s.number for part in parts for s in part.layout.sheets]
     if sheet not in numbers:
         raise FabricationError(f"sheet: expected 0 to {numbers[-1]}, got {sheet}")
@@ -218,8 +218,11 @@ def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width:
 
 
 def _parts(shown: Patch, settings: PrintSettings, size: tuple[float, float], *, single: bool) -> Iterator[Part]:
-    """Yield what is to be printed, laid out on its paper. single: without a paper given, one sheet as large as it takes."""
-    paper = settings.paper or ("fit" if single else "a4")
+    """Yield what is to be printed, laid out on its paper.
+
+    single: without a paper given, one sheet as large as it takes, as each panel of a shirt in any case.
+    """
+    paper = settings.paper or ("fit" if single or settings.garment == "panels" else "a4")
     if settings.garment == "panels":
         require_seamless(shown)
         rasters: dict[str, Raster] = {
