@@ -59,16 +59,21 @@ def shipped_for(settings: TrainSettings, victims: Iterable[str]) -> Patch | None
     """
     if settings.look_weight or settings.colours:
         return None
-    width, height = settings.print_size()
     wanted = (settings.framing, settings.goal, set(victims))
     fitting = [
         patch
         for patch in map(load_patch, shipped_names())
         if patch.target == settings.target
         and _made_for(patch) == wanted
-        and abs(patch.size_mm[0] * height - patch.size_mm[1] * width) <= 0.01 * patch.size_mm[0] * height
+        and same_shape(patch, settings)
     ]
     return max(fitting, key=lambda patch: _version(patch.name), default=None)
+
+
+def same_shape(patch: Patch, settings: TrainSettings) -> bool:
+    """Return whether a pattern has the proportions of a run's print, to a hundredth."""
+    (own_width, own_height), (width, height) = patch.size_mm, settings.print_size()
+    return abs(own_width * height - own_height * width) <= 0.01 * own_width * height
 
 
 def _made_for(patch: Patch) -> tuple[str | None, str | None, set[str]]:

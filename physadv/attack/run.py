@@ -20,7 +20,7 @@ from physadv.address import masked
 from physadv.arrays import read_picture, read_picture_rgba, write_png
 from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, kept_start, optimise
-from physadv.attack.parent import AUTO, parent_of
+from physadv.attack.parent import AUTO, parent_of, same_shape
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import Gathered, Picture, content_of, gather, record, recorded
 from physadv.attack.posed import Posed
@@ -234,12 +234,10 @@ def _as_kept(parent: Patch, settings: TrainSettings, inputs: Inputs, *, name: st
     A region, a palette and a look ask for what the pattern to begin from has not; one that is to withstand a defence is
     not compared by detectors without any; cloth needs a texture without a seam, and a print the proportions of this one.
     """
-    width, height = settings.print_size()
     wanted = inputs.region is not None or inputs.through is not None or settings.colours or settings.look_weight
-    same_shape = abs(parent.size_mm[0] * height - parent.size_mm[1] * width) <= 0.01 * parent.size_mm[0] * height
-    if wanted or not same_shape or (settings.tiles and parent.target != "tshirt"):
+    if wanted or not same_shape(parent, settings) or (settings.tiles and parent.target != "tshirt"):
         return None
-    return replace(parent, name=name, size_mm=(width, height), target=settings.target, record={})
+    return replace(parent, name=name, size_mm=settings.print_size(), target=settings.target, record={})
 
 
 def _progress_sheet(
