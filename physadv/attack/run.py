@@ -177,7 +177,8 @@ def train(
         task.also = [_through(s, inputs.printer) for s in _scorers(settings, inputs, train_on).values()]
     if scorers:
         say("scores nothing, grey" + (" and the start" if parent is not None else "") + " on those held out")
-    grey = control(task.patch(task.pattern().colours().detach().cpu(), {}), "grey", np.random.default_rng(0))
+    untrained = task.patch(task.pattern().colours().detach().cpu(), {})
+    grey = control(untrained, "grey", np.random.default_rng(0))
     controls = {
         name: {"none": s.score(None).plain(), "grey": task.scorers[name](grey).plain()} for name, s in scorers.items()
     }
@@ -193,7 +194,7 @@ def train(
     sheet = _progress_sheet(scorers, inputs.printer, folder)
     if sheet is not None:
         say(f"the pattern and three wearers while it trains: {folder / PROGRESS}")
-        sheet(task.start or task.patch(task.pattern().colours().detach().cpu(), {}), "step 0")
+        sheet(task.start or untrained, "step 0")
 
     def scored(progress: Progress) -> None:
         if sheet is not None and progress.score is not None:
@@ -202,11 +203,12 @@ def train(
 
     patch, state = optimise(task, folder=folder, resume=resume, ranks=ranks, tell=scored, stop=stop)
     done = state.step >= settings.total_steps
+    began = None if parent is None else parent.name
     kept: Literal["start", "trained"] = "start" if kept_start(task, state) else "trained"
     if ranks.rank == 0:
         save_patch(patch, folder)
         if sheet is not None:
-            sheet(patch, f"kept: {parent.name}" if parent and kept == "start" else f"kept: step {state.best_step}")
+            sheet(patch, f"kept: {began if kept == 'start' else f'step {state.best_step}'}")
         write_json(
             folder / "run.json",
             {
@@ -216,7 +218,7 @@ def train(
                 "step": state.step,
                 "kept": kept,
                 "kept_step": state.best_step,
-                "began_from": None if parent is None else parent.name,
+                "began_from": began,
                 "controls": controls,
                 "held_out": state.best_score,
                 "history": state.history,
@@ -224,7 +226,6 @@ def train(
                 "without_people": found.empty,
             },
         )
-    began = None if parent is None else parent.name
     return Outcome(patch, folder, done, state.step, state.best_score, controls, kept, began)
 
 
