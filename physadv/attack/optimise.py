@@ -69,7 +69,7 @@ def optimise(
         state.load(folder / CHECKPOINT, identity=task.identity)
         if state.step > s.total_steps:
             raise TrainingError(f"{folder / CHECKPOINT}: damaged: stands at step {state.step} of {s.total_steps}")
-    if task.start is not None and task.start_scores and not state.best_score:
+    if task.start is not None and not state.best_score:
         _keep_start(task, state, folder if ranks.rank == 0 else None)
     ranks.same([*state.levels, *state.mean])
     began = time.monotonic()
@@ -96,7 +96,7 @@ def optimise(
 
 def kept_start(task: Task, state: State) -> bool:
     """Return whether the best pattern so far is the one that the run began from."""
-    return task.start is not None and bool(task.start_scores) and state.best_step == 0
+    return task.start is not None and state.best_step == 0
 
 
 def _kept(task: Task, state: State) -> Patch:

@@ -63,9 +63,7 @@ def shipped_for(settings: TrainSettings, victims: Iterable[str]) -> Patch | None
     fitting = [
         patch
         for patch in map(load_patch, shipped_names())
-        if patch.target == settings.target
-        and _made_for(patch) == wanted
-        and same_shape(patch, settings)
+        if patch.target == settings.target and _made_for(patch) == wanted and same_shape(patch, settings)
     ]
     return max(fitting, key=lambda patch: _version(patch.name), default=None)
 

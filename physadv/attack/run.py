@@ -188,7 +188,7 @@ def train(
         scores = {name: scorer(own or parent) for name, scorer in task.scorers.items()}
         for name, score in scores.items():
             controls[name]["start"] = score.plain()
-        if own is not None:
+        if own is not None and scores:
             task.start, task.start_scores = own, scores
     task.record["controls"] = controls
     sheet = _progress_sheet(scorers, inputs.printer, folder)

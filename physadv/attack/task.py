@@ -27,8 +27,9 @@ class Task:
     reported, as they look at people trained on. Badness is averaged over all people. region: (1, t, t) mask. look:
     (3, t, t). printable: (k, 3) colours for the non-printability score. palette: (k, 3) colours to which the pattern is
     held. begin: (3, t, t) to start from, first. start: the pattern that the run begins from as it would be saved, kept
-    unless a trained one does better on those held out; `start_scores`: its scores, by scorer. identity: what must not
-    change between a run and its resumption. device: where all detectors are, and so the pattern too.
+    unless a trained one does better on those held out; None where nobody is scored. start_scores: its scores, by scorer.
+    identity: what must not change between a run and its resumption. device: where all detectors are, and so the pattern
+    too.
     """
 
     settings: TrainSettings
