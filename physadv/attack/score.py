@@ -82,8 +82,7 @@ class Score:
 
 def mean_badness(scores: Iterable[Score], goal: Goal = "vanish") -> float | None:
     """Return the badness of a pattern over all people of several scores, or None where there is nobody to count."""
-    bad = [(b, s.n_people) for s in scores if math.isfinite(b := s.badness(goal))]
-    return sum(b * n for b, n in bad) / sum(n for _, n in bad) if bad else None
+    return _over_people((s.badness(goal), s.n_people) for s in scores)
 
 
 def beats(scores: Mapping[str, Score], others: Mapping[str, Score], goal: Goal = "vanish") -> bool:
@@ -102,8 +101,13 @@ def beats(scores: Mapping[str, Score], others: Mapping[str, Score], goal: Goal =
 
 def _hidden(scores: Sequence[Score]) -> float:
     """Return the mean strict success over all people, rounded as records have it."""
-    known = [(s.asr_strict25, s.n_people) for s in scores if math.isfinite(s.asr_strict25)]
-    return round(sum(v * n for v, n in known) / max(sum(n for _, n in known), 1), 4)
+    return round(_over_people((s.asr_strict25, s.n_people) for s in scores) or 0.0, 4)
+
+
+def _over_people(figures: Iterable[tuple[float, int]]) -> float | None:
+    """Return the mean of figures, each of so many people, over those that are known; None where none is."""
+    known = [(figure, people) for figure, people in figures if math.isfinite(figure)]
+    return sum(f * n for f, n in known) / sum(n for _, n in known) if known else None
 
 
 class Scorer:
