@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
+import numpy as np
 
-from physadv.types import UInt8Array
+from physadv.types import Float32Array, UInt8Array
 
 Colour = tuple[int, int, int]
 # Found by the detector: whoever is marked so is seen.
@@ -25,6 +26,18 @@ ALERT: Colour = (255, 96, 96)
 INK: Colour = (12, 18, 22)
 LEGEND = "green box: seen; grey dashes: hidden"
 DASH = 5
+
+
+def marked(
+    pixels: UInt8Array, boxes: Float32Array, sure: Iterable[float], *, found: Iterable[bool], height: int
+) -> UInt8Array:
+    """Return an RGB picture, `height` pixels high, with a mark on each person; box: xyxy in its pixels."""
+    scale = height / pixels.shape[0]
+    size = (max(1, round(pixels.shape[1] * scale)), height)
+    out = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    for box, conf, seen in zip(boxes * scale, sure, found, strict=True):
+        mark_person(out, box.tolist(), f"{conf:.2f}", found=bool(seen))
+    return out
 
 
 def mark_person(out: UInt8Array, box: Sequence[float], text: str, *, found: bool) -> None:

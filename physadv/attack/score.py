@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -18,7 +17,7 @@ from physadv.attack.people import Picture
 from physadv.detect.boxes import area, intersection, iou
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU
 from physadv.detect.tally import average_precisions, tally
-from physadv.marks import mark_person
+from physadv.marks import marked
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
@@ -139,12 +138,7 @@ class Scorer:
         picture, large = self.pictures[i], self.large[i]
         worn = wear(patch, picture, large, self.placing, seed=self.seed + i)
         sure = _sure(picture.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
-        scale = height / worn.shape[0]
-        size = (max(1, round(worn.shape[1] * scale)), height)
-        out = np.ascontiguousarray(cv2.resize(worn, size, interpolation=cv2.INTER_AREA), np.uint8)
-        for box, conf in zip(picture.boxes[large] * scale, sure, strict=True):
-            mark_person(out, box.tolist(), f"{conf:.2f}", found=bool(conf >= FOUND_CONF))
-        return out
+        return marked(worn, picture.boxes[large], sure, found=sure >= FOUND_CONF, height=height)
 
     def _answer(self, patch: Patch, i: int) -> Detections:
         """Return what is found in a picture whose people wear the pattern."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from physadv.arrays import listed, write_png
@@ -17,7 +16,7 @@ from physadv.evaluate.own import in_words
 from physadv.evaluate.place import Placement
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
-from physadv.marks import mark_person
+from physadv.marks import marked
 from physadv.patch import Patch
 from physadv.record import provenance
 from physadv.types import Detections, UInt8Array
@@ -81,12 +80,8 @@ class Examples:
 
 def panel(pixels: UInt8Array, answer: Detections, conf: float) -> UInt8Array:
     """Return the picture `PANEL` pixels high with a box and a score on everybody found at `conf`."""
-    scale = PANEL / pixels.shape[0]
-    size = (max(1, round(pixels.shape[1] * scale)), PANEL)
-    out = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    for xyxy, score in zip(answer.above(conf).xyxy * scale, answer.above(conf).score, strict=True):
-        mark_person(out, xyxy.tolist(), f"{score:.2f}", found=True)
-    return out
+    people = answer.above(conf)
+    return marked(pixels, people.xyxy, people.score, found=[True] * len(people), height=PANEL)
 
 
 def write_report(
