@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
+from physadv.simulate.geometry import pixel_grid
 from physadv.simulate.spline import spline_basis
 from physadv.simulate.transform import Draw, Transform, normal, uniform
 
@@ -80,21 +81,10 @@ class Cloth(Transform[ClothDraw]):
         both = torch.cat([shift, shade[..., None]], 2).transpose(1, 2).reshape(-1, 3, FIELD, FIELD)
         # The coarse field holds shifts, not places: places read from it were off by up to 5 pixels of 224 at the rim of a
         # print without any wrinkle, and the outermost pixels got a third of their gradient or none.
-        pixels = _pixel_grid(size).to(params.control).expand(len(both), -1, -1, -1)
+        pixels = pixel_grid(size).to(params.control).expand(len(both), -1, -1, -1)
         fine = F.grid_sample(both, pixels, align_corners=True)
         where = pixels * params.stretch[:, None, None] + fine[:, :2].permute(0, 2, 3, 1)
         return where, fine[:, 2:].clamp(0.3, 1.7)
-
-
-def _pixel_grid(size: tuple[int, int] | torch.Size) -> torch.Tensor:
-    """Return (1, h, w, 2): the centres of the pixels of (h, w) over [-1, 1]^2, x first."""
-    h, w = size
-    y, x = torch.meshgrid(_centres(h), _centres(w), indexing="ij")
-    return torch.stack([x, y], -1)[None]
-
-
-def _centres(count: int) -> torch.Tensor:
-    return (torch.arange(count) + 0.5) / count * 2 - 1
 
 
 @cache

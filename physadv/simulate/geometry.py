@@ -79,14 +79,16 @@ class Geometry(Transform[GeometryDraw]):
             return images
         h, w = images.shape[-2:]
         inverse = torch.linalg.inv(homography(self.corners(params)))
-        y, x = torch.meshgrid(
-            (torch.arange(h, device=images.device) + 0.5) / h * 2 - 1,
-            (torch.arange(w, device=images.device) + 0.5) / w * 2 - 1,
-            indexing="ij",
-        )
-        points = torch.stack([x, y], -1).reshape(1, -1, 2).expand(len(images), -1, -1).to(inverse)
+        points = pixel_grid((h, w), images.device).reshape(1, -1, 2).expand(len(images), -1, -1).to(inverse)
         grid = project(inverse, points).reshape(-1, h, w, 2).to(images)
         return F.grid_sample(images, grid, align_corners=False)
+
+
+def pixel_grid(size: tuple[int, int] | torch.Size, device: torch.device | None = None) -> torch.Tensor:
+    """Return (1, h, w, 2): the centres of the pixels of (h, w) over [-1, 1]^2, x first."""
+    across, down = ((torch.arange(n, device=device) + 0.5) / n * 2 - 1 for n in reversed(size))
+    y, x = torch.meshgrid(down, across, indexing="ij")
+    return torch.stack([x, y], -1)[None]
 
 
 def sides_px(quads: torch.Tensor) -> torch.Tensor:
