@@ -63,13 +63,16 @@ def _damage(out: bytearray, rng: random.Random, tokens: Sequence[bytes]) -> None
         out[at:at] = rng.choice(tokens)
 
 
-def mistyped(value: Any, count: int, seed: int = 0) -> Iterator[Any]:
-    """Yield `count` copies of a JSON value in which one to three members are replaced, renamed, dropped or doubled."""
+def mistyped(value: Any, count: int, seed: int = 0, others: Sequence[Any] = ()) -> Iterator[Any]:
+    """Yield `count` copies of a JSON value in which one to three members are replaced, renamed, dropped or doubled.
+
+    others: what takes a member's place besides `ODD`.
+    """
     rng = random.Random(seed)
     for _ in range(count * TIMES):
         out = copy.deepcopy(value)
         for _ in range(rng.randint(1, 3)):
-            out = _mistype(out, rng)
+            out = _mistype(out, rng, (*ODD, *others))
         yield from _bounded(out)
 
 
@@ -86,15 +89,15 @@ def peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _mistype(value: Any, rng: random.Random) -> Any:
+def _mistype(value: Any, rng: random.Random, odd: Sequence[Any]) -> Any:
     if not (isinstance(value, dict | list) and value and rng.random() < 0.85):
-        return copy.deepcopy(rng.choice(ODD))
+        return copy.deepcopy(rng.choice(odd))
     at: Any = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
     kind = rng.randrange(8)
     if kind == 0:
         del value[at]
     elif kind > 1:
-        value[at] = _mistype(value[at], rng)
+        value[at] = _mistype(value[at], rng, odd)
     elif isinstance(value, dict):
         value[str(at) + rng.choice(("x", "\0", ""))] = value.pop(at)
     else:

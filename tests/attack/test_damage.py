@@ -1,9 +1,8 @@
 """Files of a run that something has damaged: one line each, never a traceback, whatever was changed in them."""
 
-import copy
 import json
-import random
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,12 @@ from physadv.cli.train import BEGUN, Command
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import PhysadvError, TrainingError
 from physadv.files import write_json
+from tests.mutations import damaged, mistyped
 
 LONGEST = 500
-# What a value of JSON may be replaced by: other types, and numbers beyond any use.
-OTHERS: tuple[Any, ...] = (
-    None, True, -1, 2**70, 1e308, "", "\ud800", "é" * 5000, [], {}, [[1]], {"a": {"b": []}}, float("nan"),
-)  # fmt: skip
+# Besides what damage puts in elsewhere: nesting without end, long texts, and half of a character.
+NESTED = (b":[", b":[" * 100_000)
+OTHERS: tuple[Any, ...] = (2**70, "\ud800", "é" * 5000, [[1]], {"a": {"b": []}})
 
 
 @pytest.fixture(scope="module")
@@ -59,42 +58,6 @@ def refused(read: Callable[[], object]) -> bool:
     return False
 
 
-def spoilt(value: Any, rng: random.Random) -> Any:
-    """Return plain data in which something is missing, of another type, or nested without end."""
-    out = copy.deepcopy(value)
-    at = out
-    while True:
-        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
-        if not keys:
-            return out
-        key = rng.choice(keys)
-        inner = at[key]
-        if isinstance(inner, (dict, list)) and inner and rng.random() < 0.6:
-            at = inner
-            continue
-        if rng.random() < 0.25:
-            del at[key]
-        else:
-            at[key] = rng.choice(OTHERS)
-        return out
-
-
-def bitten(data: bytes, rng: random.Random) -> bytes:
-    """Return bytes some of which were changed, cut off, doubled or nested."""
-    kind = rng.randrange(4)
-    if kind == 0:
-        return data[: rng.randrange(len(data))]
-    if kind == 1:
-        start = rng.randrange(len(data))
-        return data[:start] + data[rng.randrange(start, len(data)) :]
-    if kind == 2:
-        return data.replace(b":", b":[" * rng.choice((1, 3, 100_000)), 1)
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 3, 30))):
-        out[rng.randrange(min(len(out), rng.choice((16, 600, len(out)))))] = rng.randrange(256)
-    return bytes(out)
-
-
 def test_no_damage_to_a_checkpoint_is_more_than_a_line(saved: Path, tmp_path: Path) -> None:
     whole = (saved / CHECKPOINT).read_bytes()
     with safe_open(saved / CHECKPOINT, framework="pt") as stream:
@@ -103,14 +66,13 @@ def test_no_damage_to_a_checkpoint_is_more_than_a_line(saved: Path, tmp_path: Pa
     path = tmp_path / CHECKPOINT
     identity = {"a": {"b": [1]}}
     fresh().load(saved / CHECKPOINT, identity=identity)
-    rng = random.Random(7)
 
     def files() -> Iterator[None]:
-        for _ in range(250):
-            path.write_bytes(bitten(whole, rng))
+        for data in damaged(whole, 250, seed=7, words=NESTED):
+            path.write_bytes(data)
             yield
-        for _ in range(250):
-            save_file(tensors, path, {"physadv": json.dumps(spoilt(plain, rng))})
+        for table in mistyped(plain, 250, seed=7, others=OTHERS):
+            save_file(tensors, path, {"physadv": json.dumps(table)})
             yield
         for name in tensors:
             for change in (torch.nan_to_num(tensors[name]) + float("nan"), tensors[name].double(), torch.zeros(2)):
@@ -123,7 +85,7 @@ def test_no_damage_to_a_checkpoint_is_more_than_a_line(saved: Path, tmp_path: Pa
         State.identity(path)
         stored_pace(tmp_path)
     assert len(results) >= 500 and sum(results) > 0.6 * len(results)
-    assert all(results[500:]), "a tensor of another shape or type, or that is no number, never goes on"
+    assert all(results[-3 * len(tensors) :]), "a tensor of another shape or type, or that is no number, never goes on"
 
 
 def test_no_damage_to_a_split_or_to_flags_is_more_than_a_line(tmp_path: Path) -> None:
@@ -134,15 +96,14 @@ def test_no_damage_to_a_split_or_to_flags_is_more_than_a_line(tmp_path: Path) ->
     flags = {"images": ["photos"], "steps": 3, "out": str(tmp_path), "crops": [224], "world": {"a": [1]}}
     write_json(tmp_path / BEGUN, {k: v for k, v in flags.items() if k != "world"})
     assert Command.model_validate({"resume": True, "out": tmp_path})._as_begun().images == ["photos"]
-    rng = random.Random(8)
     seen = 0
     for name, read in (
         ("split.json", lambda: split(found, settings, tmp_path, resume=True)),
         (BEGUN, lambda: Command.model_validate({"resume": True, "out": tmp_path})._as_begun()),
     ):
         whole = (tmp_path / name).read_bytes()
-        for i in range(150):
-            changed = json.dumps(spoilt(json.loads(whole), rng)).encode() if i % 2 else bitten(whole, rng)
+        tables = (json.dumps(table).encode() for table in mistyped(json.loads(whole), 75, seed=8, others=OTHERS))
+        for changed in chain(damaged(whole, 75, seed=8, words=NESTED), tables):
             (tmp_path / name).write_bytes(changed)
             seen += refused(read)
         (tmp_path / name).write_bytes(whole)
