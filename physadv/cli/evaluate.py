@@ -437,7 +437,7 @@ class Command(BaseCommand):
                         pipelines=pipelines,
                         every=self.every,
                         wear_from=self.wear_from,
-                        say=partial(shown.console.print, markup=False, highlight=False),
+                        say=shown.say,
                         progress=partial(shown.tell, part=f"{detector.name} at {own.side_of(detector)} px"),
                     )
                     video.compare(cells)
