@@ -309,12 +309,11 @@ def instead_of(
     """
     found: list[Instead] = []
     for other in map(load_patch, shipped_names()):
-        table = other.record.get("size_curve")
-        if other.sha256 == patch.sha256 or not isinstance(table, dict):
+        if other.sha256 == patch.sha256 or not has_curve(other):
             continue
         width, height = other.size_mm
         view = seen(optics, distance_m=distance_m, side_cm=math.sqrt(width * height) / 10, person_cm=person_cm)
-        found.append(Instead(other, width / 10, SizeCurve(table).expected(view)))
+        found.append(Instead(other, width / 10, SizeCurve(other.record["size_curve"]).expected(view)))
     best = max(found, key=lambda one: one.expected.asr, default=None)
     return best if best is not None and best.expected.asr >= got.asr + CLEARLY else None
 
