@@ -47,13 +47,19 @@ def mark_person(out: UInt8Array, box: Sequence[float], text: str, *, found: bool
     if found:
         cv2.rectangle(out, (x1, y1), (x2, y2), colour, 2)
     else:
-        for x in range(x1, x2, 2 * DASH):
-            for y in (y1, y2):
-                cv2.line(out, (x, y), (min(x + DASH, x2), y), colour, 2)
-        for y in range(y1, y2, 2 * DASH):
-            for x in (x1, x2):
-                cv2.line(out, (x, y), (x, min(y + DASH, y2)), colour, 2)
+        dashes(out, (x1, y1, x2, y2), colour, 2, DASH)
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
     left, top = max(min(x1, out.shape[1] - width - 4), 0), max(y1, 0)
     cv2.rectangle(out, (left, top), (left + width + 4, top + height + base + 2), colour, -1)
     cv2.putText(out, text, (left + 2, top + height + 2), cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
+
+
+def dashes(out: UInt8Array, box: tuple[int, int, int, int], colour: Colour, thick: int, step: int) -> None:
+    """Draw a box, xyxy, on (h, w, 3) RGB `out`, in place, in dashes of `step` pixels as far apart."""
+    x1, y1, x2, y2 = box
+    for x in range(x1, x2, 2 * step):
+        for y in (y1, y2):
+            cv2.line(out, (x, y), (min(x + step, x2), y), colour, thick)
+    for y in range(y1, y2, 2 * step):
+        for x in (x1, x2):
+            cv2.line(out, (x, y), (x, min(y + step, y2)), colour, thick)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from physadv.live.labels import Labels
-from physadv.marks import ALERT, CERTIFIED, HELD, HIDDEN, INK, PERSON, UNCOVERED, Colour
+from physadv.marks import ALERT, CERTIFIED, HELD, HIDDEN, INK, PERSON, UNCOVERED, Colour, dashes
 from physadv.types import Alert, Detections, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
@@ -110,16 +110,10 @@ def _words(people: Detections, i: int, size: str) -> str:
 
 def _rectangle(out: UInt8Array, box: Float32Array, colour: Colour, thick: int, *, dashed: bool) -> None:
     x1, y1, x2, y2 = (int(v) for v in np.clip(box, -10, 20_000))
-    if not dashed:
+    if dashed:
+        dashes(out, (x1, y1, x2, y2), colour, thick, 6 * thick)
+    else:
         cv2.rectangle(out, (x1, y1), (x2, y2), colour, thick, cv2.LINE_AA)
-        return
-    step = 6 * thick
-    for x in range(x1, x2, 2 * step):
-        for y in (y1, y2):
-            cv2.line(out, (x, y), (min(x + step, x2), y), colour, thick)
-    for y in range(y1, y2, 2 * step):
-        for x in (x1, x2):
-            cv2.line(out, (x, y), (x, min(y + step, y2)), colour, thick)
 
 
 def _bones(out: UInt8Array, points: Float32Array, thick: int) -> None:
