@@ -64,6 +64,7 @@ class Decoder:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._end: Callable[[], object] = lambda: None
         self._limiter = anyio.CapacityLimiter(1)
         self._waiting = 0
 
@@ -126,13 +127,8 @@ class Decoder:
             self._end()
             self._process, self._socket = _begun(self._memory)
             self._socket.settimeout(self._seconds)
-            weakref.finalize(self, _ended, self._process, self._socket)
+            self._end = weakref.finalize(self, _ended, self._process, self._socket)
         return self._socket
-
-    def _end(self) -> None:
-        if self._process is not None and self._socket is not None:
-            _ended(self._process, self._socket)
-        self._process = self._socket = None
 
 
 def _begun(memory: int) -> tuple[subprocess.Popen[bytes], socket.socket]:
