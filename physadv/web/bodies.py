@@ -16,34 +16,20 @@ MAX_DEPTH = 20
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
-def limit_of(headers: Mapping[str, str]) -> int:
-    """Return how many bytes a request's body may have. headers: names in lower case."""
-    return MAX_JSON if _is_json(headers) else MAX_BODY
-
-
-def announced(headers: Mapping[str, str]) -> int:
-    """Return the announced length of a body, 0 where none is, and 10^18 for a number too long to be one."""
-    digits = headers.get("content-length", "").lstrip("0")
-    if not (digits.isascii() and digits.isdecimal()):
-        return 0
-    return int(digits) if len(digits) < 19 else 10**18
-
-
-def too_large(limit: int) -> str:
-    """Return what is said of a body beyond its bound."""
-    return f"the body is larger than {limit:,} bytes"
-
-
 async def bounded(headers: Mapping[str, str], receive: Receive) -> Receive:
     """Return `receive` for the app, whose body keeps within its bound whatever length was announced.
 
-    JSON is read here and its nesting looked at; anything else goes on as it comes.
+    JSON is read here and its nesting looked at; anything else goes on as it comes. headers: names in lower case.
 
-    Raises: HTTPException for JSON that is too large or nested too deep; for other bodies `receive` raises it.
+    Raises: HTTPException for a length that is too large, and JSON that is or is nested too deep; for other bodies
+    `receive` raises it.
     """
-    limit = limit_of(headers)
+    is_json = _is_json(headers)
+    limit = MAX_JSON if is_json else MAX_BODY
+    if _announced(headers) > limit:
+        raise _too_large(limit)
     receive = _counted(receive, limit)
-    if not _is_json(headers):
+    if not is_json:
         return receive
     body = await _whole(receive)
     if depth(body) > MAX_DEPTH:
@@ -65,6 +51,18 @@ def _is_json(headers: Mapping[str, str]) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
+def _announced(headers: Mapping[str, str]) -> int:
+    """Return the announced length of a body, 0 where none is, and 10^18 for a number too long to be one."""
+    digits = headers.get("content-length", "").lstrip("0")
+    if not (digits.isascii() and digits.isdecimal()):
+        return 0
+    return int(digits) if len(digits) < 19 else 10**18
+
+
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"the body is larger than {limit:,} bytes")
+
+
 def _counted(receive: Receive, limit: int) -> Receive:
     seen = 0
 
@@ -73,7 +71,7 @@ def _counted(receive: Receive, limit: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise HTTPException(413, too_large(limit))
+            raise _too_large(limit)
         return message
 
     return counted

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from physadv.live.settings import LOOPBACK
-from physadv.web.bodies import announced, bounded, limit_of, too_large
+from physadv.web.bodies import bounded
 from physadv.web.faults import HEADERS, refuse
 
 COOKIE = "physadv_token"
@@ -52,7 +52,10 @@ class Gate:
         self._tokens = {role: t for role, t in ((Role.ALL, token), (Role.VIEWER, viewer_token)) if token and t}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse with 401, 403 or 413."""
+        """Answer, or refuse with 401 or 403.
+
+        Raises: HTTPException for a body beyond its bound.
+        """
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -66,9 +69,6 @@ class Gate:
         scope = {**scope, _ROLE: role}
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
-            return
-        if announced(headers) > (limit := limit_of(headers)):
-            await refuse(scope, send, 413, too_large(limit))
             return
         await self._app(scope, await bounded(headers, receive), self._dressed(send, asked))
 
