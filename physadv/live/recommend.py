@@ -55,7 +55,7 @@ def usual_cm(patch: Patch) -> float | None:
 
 
 class Viewpoint:
-    """How the camera sees people, from picture to picture."""
+    """How the camera sees people, from picture to picture. The loop adds; anyone reads."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float, bool]] = deque(maxlen=300)
@@ -77,11 +77,13 @@ class Viewpoint:
     @property
     def view(self) -> View | None:
         """Return how people are seen; None while nobody was."""
-        if not self._seen:
+        # A copy: the loop goes on while a screen asks.
+        seen = list(self._seen)
+        if not seen:
             return None
-        if float(np.median([share for _, share, _ in self._seen])) < SMALL:
+        if float(np.median([share for _, share, _ in seen])) < SMALL:
             return "street"
-        return "whole" if 2 * sum(whole for _, _, whole in self._seen) > len(self._seen) else "webcam"
+        return "whole" if 2 * sum(whole for _, _, whole in seen) > len(seen) else "webcam"
 
 
 def objection(patch: Patch, view: View | None) -> str:
