@@ -33,6 +33,7 @@ from physadv.live.watch import Guard
 from physadv.live.wearers import judged, reported
 from physadv.patch import Patch
 from physadv.settings import parse
+from physadv.simulate.wear import Worn
 from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
 TICK_S = 0.1
@@ -565,9 +566,10 @@ class Demo:
         self.notices.alerts(people.alerts)
         sure = reported(people, conf)
         self._rewear.saw(len(sure), frame.pts_s)
-        if placed is None:
+        worn = vision.worn if dressed else None
+        on = None if worn is None else (worn.on, worn.found)
+        if worn is None:
             self._viewpoint.see(people, frame.size, frame.pts_s)
-        on = None if placed is None or vision.worn is None else (vision.worn.on, vision.worn.found)
         return Shown(
             number=self.tally.frames,
             frame=given,
@@ -578,14 +580,14 @@ class Demo:
             bare_top=None if bare is None else float(bare.score.max(initial=0.0)),
             controls=controls,
             defences=tuple(d.name for d in guard.pipeline.defences) if guard is not None else (),
-            worn=controls.wear if dressed and vision.worn is not None else "",
-            worn_cm=round(vision.worn.size_cm[0], 1) if dressed and vision.worn is not None else None,
+            worn=controls.wear if worn is not None else "",
+            worn_cm=round(worn.size_cm[0], 1) if worn is not None else None,
             cut=cut,
             placed=placed,
             wearers=None if on is None else judged(*on, people, conf),
             bare_wearers=None if on is None or bare is None else judged(*on, bare, conf),
             stage_ms=stage,
-            lines=self._lines(controls, dressed),
+            lines=self._lines(controls, worn),
             claims=guard.claims if guard is not None else (),
             sizes=self.measure.told(sure) if self.measure is not None else (),
         )
@@ -624,15 +626,14 @@ class Demo:
             self._wear_now = True
         return self._wear_now
 
-    def _lines(self, controls: Controls, dressed: bool) -> tuple[str, ...]:
+    def _lines(self, controls: Controls, worn: Worn | None) -> tuple[str, ...]:
         """Return what is written into the picture: how it was made, so that a recording cannot be taken for another."""
         assert self._vision is not None
         detector = self._vision.detector
         lines = [f"{detector.name} {detector.backend} {detector.precision}  conf {controls.conf:.2f}"]
         if controls.defend:
             lines.append(f"defence {controls.defend}")
-        worn = self._vision.worn
-        if worn is not None and dressed:
+        if worn is not None:
             size = "" if worn.patch.target == "tshirt" else f", {worn.size_cm[0]:.0f} cm"
             lines.append(f"pattern added by software: {worn.patch.name}{size}")
         return tuple(lines)
