@@ -608,8 +608,7 @@ class Demo:
     def _place(self, found: Detections, *, size: tuple[int, int], at_s: float) -> None:
         """Take whom a pattern is about to be put on; change to what is recommended for them where that is asked for."""
         self._viewpoint.see(found, size, at_s)
-        view = self._viewpoint.view
-        if not self._controls.follow or view is None:
+        if not self._controls.follow or (view := self._viewpoint.view) is None:
             return
         with self._lock:
             if self._controls.follow and self._controls.wear:
