@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket
 
 from physadv.errors import SettingsError
+from physadv.files import parse_json
 from physadv.web.gate import is_viewer
 from physadv.web.hub import Hub, Viewer
 from physadv.web.room import Room, received
@@ -68,8 +69,8 @@ def _parsed(text: str) -> dict[str, Any]:
     if len(text) > MAX_MESSAGE:
         raise SettingsError(f"{expected}, got {len(text):,} characters")
     try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        message = parse_json(text)
+    except ValueError as error:
         raise SettingsError(f"{expected}, got something else") from error
     if not isinstance(message, dict):
         raise SettingsError(f"{expected}, got {type(message).__name__}")
