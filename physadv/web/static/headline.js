@@ -1,5 +1,5 @@
 // What a pane says above its image: one state for each wearer, in the colour of the box that is drawn for it.
-import { el, say } from "./dom.js";
+import { byId, el, say } from "./dom.js";
 
 // A box that only a defence vouches for, or one that is proven, is called as it is drawn.
 export const STATES = ["seen", "certified", "held", "uncovered", "missed", "hidden", "unknown"];
@@ -20,7 +20,7 @@ export function counted(hiding, wearers, people) {
 
 /** Write a pane's states and its best score. hiding: what `counted` returns. */
 export function showHeadline(pane, people, top, hiding) {
-  const said = document.getElementById(`${pane}-says`);
+  const said = byId(`${pane}-says`);
   const parts = hiding ? ofWearers(hiding) : [["", people.length === 1 ? "1 person" : `${people.length} people`]];
   const text = parts.map((part) => part.join(" ")).join();
   // Rebuilt only when a state changes: thirty times a second it would cost layout and flicker.
@@ -31,17 +31,17 @@ export function showHeadline(pane, people, top, hiding) {
       : words)));
   }
   const best = hiding ? (hiding.count ? hiding.best : null) : people.length ? top : null;
-  const score = document.getElementById(`${pane}-best`);
+  const score = byId(`${pane}-best`);
   say(score, best === null ? "" : `best ${best.toFixed(2)}`);
   // Somebody without the pattern may have a box of a higher one.
   score.toggleAttribute("data-wearers", Boolean(hiding));
 }
 
 export function clearHeadline(pane) {
-  const said = document.getElementById(`${pane}-says`);
+  const said = byId(`${pane}-says`);
   delete said.dataset.text;
   say(said, "–");
-  say(document.getElementById(`${pane}-best`), "");
+  say(byId(`${pane}-best`), "");
 }
 
 function ofWearers(hiding) {
