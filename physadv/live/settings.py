@@ -99,11 +99,6 @@ class LiveSettings(CaptureSettings):
             raise ValueError(f"expected a file name ending in .mp4, or .jsonl for the sidecar alone, got {value}")
         return value
 
-    @property
-    def local(self) -> bool:
-        """Return whether the page can be reached from this machine alone."""
-        return self.host in LOOPBACK
-
     def capture(self) -> CaptureSettings:
         """Return what the source is asked for."""
         return CaptureSettings(**{name: getattr(self, name) for name in CaptureSettings.model_fields})
