@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from urllib.parse import quote, unquote
@@ -58,6 +59,16 @@ def masked(spec: str) -> str:
         spans += _within(spec, start)
         spans += _port_in_doubt(spec, start)
     return _without(spec, spans)
+
+
+def covered(text: str, known: Mapping[str, str]) -> str:
+    """Return a text, whoever made it, in which addresses stand as they may be shown. known: address to what is shown of it.
+
+    Libraries put what they were given into their errors. The longest goes first: one may begin with another.
+    """
+    for spec, shown in sorted(known.items(), key=lambda pair: len(pair[0]), reverse=True):
+        text = text.replace(spec, shown)
+    return text
 
 
 def check_address(url: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from physadv.address import masked
+from physadv.address import covered, masked
 from physadv.files import escaped, printable
 
-# What this process was given, by what is shown of it instead; the longest first.
+# What this process was given, by what is shown of it instead.
 _hidden: dict[str, str] = {}
 
 
@@ -32,15 +32,11 @@ def hide(words: Iterable[str]) -> None:
         for form in (value, str(Path(value))):
             if masked(form) != form:
                 _hidden[form] = masked(form)
-    for form in sorted(_hidden, key=len, reverse=True):
-        _hidden[form] = _hidden.pop(form)
 
 
 def shown(text: str) -> str:
     """Return a text in which what `hide` was given stands without its secrets, whoever made the text."""
-    for form, mask in _hidden.items():
-        text = text.replace(form, mask)
-    return text
+    return covered(text, _hidden)
 
 
 def complain(text: str, *, limit: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from physadv.address import masked
+from physadv.address import covered, masked
 
 
 class Addresses:
@@ -31,10 +31,5 @@ class Addresses:
         return self._opened.get(spec, spec)
 
     def without_secrets(self, text: str) -> str:
-        """Return a text in which every address that was ever shown here stands as it may be shown.
-
-        Libraries put what they were given into their errors.
-        """
-        for spec, shown in tuple(self._shown.items()):
-            text = text.replace(spec, shown)
-        return text
+        """Return a text in which every address that was ever shown here stands as it may be shown."""
+        return covered(text, self._shown)
