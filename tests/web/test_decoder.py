@@ -6,7 +6,6 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,21 +20,13 @@ from physadv.live.demo import Demo
 from physadv.patch import patch_from_picture, png_bytes
 from physadv.web.app import build_app
 from physadv.web.decoder import WAITING, Decoder
-from tests.live.scene import Camera, demo, until
+from tests.live.scene import until
 from tests.web.test_page import HERE, png
 
 
 @pytest.fixture(scope="module")
 def decoder() -> Decoder:
     return Decoder()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    out = demo(Camera(fps=20), ui="web", recordings=tmp_path_factory.mktemp("recordings"))
-    out.start()
-    yield out
-    out.stop()
 
 
 def pid(decoder: Decoder) -> int:

@@ -16,16 +16,7 @@ from physadv.live.demo import Demo
 from physadv.web.app import build_app
 from physadv.web.bodies import MAX_DEPTH, MAX_JSON, depth
 from physadv.web.faults import MAX_REASON, Faults, answered
-from tests.live.scene import Camera, demo
 from tests.web.test_page import HERE, jpeg, web_socket
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    out = demo(Camera(fps=20), ui="web", recordings=tmp_path_factory.mktemp("recordings"))
-    out.start()
-    yield out
-    out.stop()
 
 
 @pytest.fixture

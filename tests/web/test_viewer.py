@@ -14,21 +14,12 @@ from physadv.live.demo import Demo
 from physadv.web.app import LIVE_PARTS, PARTS, build_app
 from physadv.web.room import Room
 from physadv.web.serve import PageServer
-from tests.live.scene import Camera, demo, until
+from tests.live.scene import Camera, demo
 from tests.web.test_page import next_picture, web_socket
 
 OUTSIDE = "http://192.168.1.5:8000"
 SEEN = ("/", "/favicon.ico", "/static/live.js", "/api/pages", "/api/options", "/api/state", "/api/patches",
         "/api/patches/thumbnail?name=chest-v3", "/api/patches/picture?name=chest-v3", "/api/snapshot.png")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    out = demo(Camera(fps=20), ui="web", recordings=tmp_path_factory.mktemp("recordings"))
-    out.start()
-    until(lambda: out.latest is not None)
-    yield out
-    out.stop()
 
 
 @pytest.fixture
