@@ -15,9 +15,10 @@ from physadv.arrays import LeftOut, identity_of, read_picture
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
+from physadv.cli.console import Terminal
 from physadv.cli.progress import Progress
 from physadv.cli.side import imgsz_field, rounded_side
-from physadv.cli.terminal import Terminal, say
+from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
 from physadv.dataset import LabelledPicture, labelled_pictures
 from physadv.detect import load_detector

@@ -24,7 +24,7 @@ from physadv.capture.latest import Latest, SourceState
 from physadv.capture.settings import CaptureSettings
 from physadv.cli.base import OVERWRITE, check_writable, checked_png
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.terminal import Terminal
+from physadv.cli.console import Terminal
 from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
 from physadv.fabricate.units import length_in

@@ -19,7 +19,7 @@ from physadv.camera.printing import Photo, chart_profile, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
 from physadv.cli.base import OVERWRITE, check_folder, check_writable, checked_png
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.terminal import Terminal
+from physadv.cli.console import Terminal
 from physadv.errors import CalibrationError, SettingsError
 from physadv.fabricate.colour_chart import write_chart
 from physadv.files import sha256_of

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from physadv.cli import base
 from physadv.cli.checkup import CHECKS, Finding, examine
-from physadv.cli.terminal import Terminal
+from physadv.cli.console import Terminal
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}
 

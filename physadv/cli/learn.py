@@ -19,8 +19,8 @@ from physadv.capture import open_source
 from physadv.capture.reading import until_lost
 from physadv.cli.base import OVERWRITE, check_writable
 from physadv.cli.base import Command as BaseCommand
+from physadv.cli.console import Terminal
 from physadv.cli.side import imgsz_field, rounded_side
-from physadv.cli.terminal import Terminal
 from physadv.dataset import labelled_pictures, read_pictures
 from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser

@@ -10,7 +10,7 @@ from pydantic_settings import CliPositionalArg
 
 from physadv.cli.base import OVERWRITE, check_writable
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.terminal import Terminal
+from physadv.cli.console import Terminal
 from physadv.controls import Control
 from physadv.errors import FabricationError
 from physadv.fabricate.guide import Guide, guide

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from physadv.cli.terminal import Terminal
+from physadv.cli.console import Terminal
 
 # Seconds between lines where no bar can be drawn: a log file, a pipe, CI.
 EVERY_S = 15.0

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from physadv.cli.terminal import Terminal
+from physadv.cli.console import Terminal
 from physadv.files import escaped
 
 # What a table is given where no terminal says how much room there is: a pipe or a file has more than 80 columns.

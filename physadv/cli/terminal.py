@@ -5,23 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
 
 from physadv.address import covered, masked
 from physadv.files import escaped, printable
 
 # What this process was given, by what is shown of it instead.
 _hidden: dict[str, str] = {}
-
-
-class Terminal(Console):
-    """A console that prints strings as `say` does."""
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print as `Console.print` does."""
-        super().print(*(escaped(shown(o)) if isinstance(o, str) else o for o in objects), **options)
 
 
 def hide(words: Iterable[str]) -> None:

@@ -27,8 +27,8 @@ from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
+from physadv.cli.console import Terminal
 from physadv.cli.progress import Progress as Shown
-from physadv.cli.terminal import Terminal
 from physadv.cli.trusting import Trust, trust_detectors
 from physadv.dataset import check_outside
 from physadv.defend import Pipeline, parse_pipeline
