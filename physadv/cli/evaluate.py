@@ -571,17 +571,21 @@ def _keep(folder: Path, facts: dict[str, Any], patches: Sequence[Patch], before:
     write_json(folder / "results.json", [c.plain() for c in (*before, *cells)])
 
 
+def _written_at(path: Path) -> int | None:
+    """Return when a file was written, in nanoseconds, or None if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 @contextmanager
 def _said_when_stopped(folder: Path) -> Iterator[None]:
     """Say of an evaluation that is interrupted within what of it is kept."""
+    rows = folder / "results.json"
+    before = _written_at(rows)
     try:
         yield
     except KeyboardInterrupt:
-        try:
-            whole = parse_json((folder / RUN).read_bytes()).get("done", True)
-        except (OSError, ValueError, AttributeError):
-            whole = True
-        kept = "nothing was scored yet" if whole else f"the rows scored until then are in {folder / 'results.json'}"
+        nothing = _written_at(rows) == before
+        kept = "nothing was scored yet" if nothing else f"the rows scored until then are in {rows}"
         say(f"physadv evaluate: stopped; {kept}", error=True)
         raise
 

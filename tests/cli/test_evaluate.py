@@ -17,6 +17,7 @@ from physadv.cli.evaluate import Command, _named_apart
 from physadv.dataset import split_by_name
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import DataError, DefenceError, SettingsError
+from physadv.evaluate import video
 from physadv.evaluate.own import Asked
 from physadv.evaluate.trial import Trial
 from physadv.files import told_apart
@@ -156,6 +157,32 @@ def test_an_evaluation_that_is_terminated_says_what_is_kept_and_can_be_made_agai
     monkeypatch.setattr(Trial, "score", real)
     assert main(argv) == 0
     assert len(json.loads((out / "results.json").read_text())) > 1
+
+
+@pytest.mark.usefixtures("bests")
+def test_a_video_that_is_terminated_in_its_second_round_keeps_the_first(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report"
+    # Two patterns of other framings: each is scored at sizes of its own.
+    argv = ["evaluate", "chest-v1", "street-v1", "--video", str(people), "--out", str(out), "--resamples", "20"]
+    real, rounds = video.score_video, list[int]()
+
+    def terminated(*words: Any, **more: Any) -> Any:
+        rounds.append(1)
+        if len(rounds) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return real(*words, **more)
+
+    monkeypatch.setattr(video, "score_video", terminated)
+    assert main(argv) == 130
+    assert f"the rows scored until then are in {out / 'results.json'}" in capsys.readouterr().err
+    rounds.append(1)
+    assert main([*argv, "--overwrite"]) == 0
+    rounds[:] = [1]
+    assert main([*argv, "--overwrite"]) == 130
+    assert "nothing was scored yet" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("bests")
