@@ -107,15 +107,15 @@ WORDS: tuple[Any, ...] = (
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get")
 
 
-def requests(count: int, seed: int, *, token: str = "") -> Iterator[bytes]:
+def requests(count: int, seed: int) -> Iterator[bytes]:
     """Yield requests as bytes: each begins as one that works."""
     rng = random.Random(seed)
     for _ in range(count):
         call = rng.choice(CALLS)
-        yield _request(call, rng, token)
+        yield _request(call, rng)
 
 
-def _request(call: Call, rng: random.Random, token: str) -> bytes:
+def _request(call: Call, rng: random.Random) -> bytes:
     headers = {
         "host": "127.0.0.1",
         "connection": "close",
@@ -140,8 +140,6 @@ def _request(call: Call, rng: random.Random, token: str) -> bytes:
     if rng.random() < 0.4:
         name = rng.choice(list(HEADERS))
         headers[name] = rng.choice(HEADERS[name])
-    if token and rng.random() < 0.7:
-        query["token"] = rng.choice((token, token, token, *ODD))
     data = b"" if body is None else body if isinstance(body, bytes) else _text(body)
     if data and rng.random() < 0.1:
         (data,) = damaged(data, 1, rng.randrange(2**31))
