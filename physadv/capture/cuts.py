@@ -40,10 +40,6 @@ class Cuts:
     def __init__(self) -> None:
         self._before: UInt8Array | None = None
 
-    def reset(self) -> None:
-        """Forget the picture before: whatever comes next begins nothing new."""
-        self._before = None
-
     def step(self, pixels: UInt8Array) -> Step:
         """Take a picture (h, w, 3) uint8 RGB and return how it follows; the first one is "on". Under half a millisecond."""
         now = _small(pixels)
