@@ -32,10 +32,10 @@ PNG_HEADER = 33
 # No camera's file is larger; a film or archive with an image's name is.
 MAX_BYTES = 512 * 2**20
 KINDS = ("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "bmp", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm")
-PICTURE_SUFFIXES = frozenset(f".{kind}" for kind in (*KINDS, "heic", "heif", "hif", "avif"))
+IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in (*KINDS, "heic", "heif", "hif", "avif"))
 
 
-def read_picture(
+def read_image(
     path: Path, *, max_pixels: int = MAX_PIXELS, upright: bool = True, error: type[PhysadvError] = DataError
 ) -> UInt8Array:
     """Return an image as (h, w, 3) uint8 RGB in sRGB, its embedded colour profile applied, transparency dropped.
@@ -46,18 +46,18 @@ def read_picture(
     Raises: `error` (DataError unless told otherwise) if the file is missing, empty, no image, damaged, cut off, or larger
     than `max_pixels`; the size is read from the header, before decoding.
     """
-    return decode_picture(bytes_of(path, error), name=str(path), max_pixels=max_pixels, upright=upright, error=error)
+    return decode_image(bytes_of(path, error), name=str(path), max_pixels=max_pixels, upright=upright, error=error)
 
 
-def read_picture_rgba(path: Path, *, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError) -> UInt8Array:
-    """Return an image as (h, w, 4) uint8 RGBA, as `decode_picture_rgba` does.
+def read_image_rgba(path: Path, *, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError) -> UInt8Array:
+    """Return an image as (h, w, 4) uint8 RGBA, as `decode_image_rgba` does.
 
-    Raises: `error` for what `read_picture` refuses.
+    Raises: `error` for what `read_image` refuses.
     """
-    return decode_picture_rgba(bytes_of(path, error), name=str(path), max_pixels=max_pixels, error=error)
+    return decode_image_rgba(bytes_of(path, error), name=str(path), max_pixels=max_pixels, error=error)
 
 
-def decode_picture(
+def decode_image(
     data: bytes,
     *,
     name: str,
@@ -65,14 +65,14 @@ def decode_picture(
     upright: bool = True,
     error: type[PhysadvError] = DataError,
 ) -> UInt8Array:
-    """Return encoded bytes as (h, w, 3) uint8 RGB, as `read_picture` does.
+    """Return encoded bytes as (h, w, 3) uint8 RGB, as `read_image` does.
 
     Raises: `error`, naming `name`.
     """
     return _decode(data, name, error, alpha=False, upright=upright, max_pixels=max_pixels)
 
 
-def decode_picture_rgba(
+def decode_image_rgba(
     data: bytes, *, name: str, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError
 ) -> UInt8Array:
     """Return encoded bytes as (h, w, 4) uint8 RGBA, upright and in sRGB; alpha is 255 where the file has none.
@@ -109,7 +109,7 @@ def _decode(
         raise error(f"{name}: there is too little memory to decode it; make it smaller") from cause
 
 
-def picture_size(data: bytes) -> tuple[int, int] | None:
+def image_size(data: bytes) -> tuple[int, int] | None:
     """Return (width, height) of an encoded image, as it is stored, from its header; None if it is none."""
     try:
         return size_of(data)
@@ -118,14 +118,14 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
 
 
 def pixels_sha256(pixels: UInt8Array) -> str:
-    """Return the hash of a picture's pixels (h, w, 3), the same whatever file they came from and however it is called."""
+    """Return the hash of an image's pixels (h, w, 3), the same whatever file they came from and however it is called."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def identity_of(path: Path, pixels: UInt8Array) -> str:
     """Return the hash by which an image file is known, "" if it cannot be read: that of its pixels as they are stored.
 
-    pixels: as `read_picture` gives them. Patterns' records list what they were trained on by this hash, so it must not
+    pixels: as `read_image` gives them. Patterns' records list what they were trained on by this hash, so it must not
     depend on how colours are converted.
     """
     try:
@@ -137,13 +137,13 @@ def identity_of(path: Path, pixels: UInt8Array) -> str:
     return pixels_sha256(pixels)
 
 
-def write_png(path: Path, picture: UInt8Array) -> None:
-    """Write an (h, w, 3) RGB or (h, w, 4) RGBA uint8 picture as PNG, atomically.
+def write_png(path: Path, image: UInt8Array) -> None:
+    """Write an (h, w, 3) RGB or (h, w, 4) RGBA uint8 image as PNG, atomically.
 
     Raises: OSError if it cannot be written.
     """
-    code = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    ok, data = cv2.imencode(".png", cv2.cvtColor(picture, code))
+    code = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    ok, data = cv2.imencode(".png", cv2.cvtColor(image, code))
     if not ok:
         raise OSError(f"{path}: PNG encoding failed")
     with atomic_write(path) as stream:
@@ -207,7 +207,7 @@ def listed(names: Sequence[str], *, most: int = 4) -> str:
     return ", ".join(names[:most]) + rest
 
 
-def pictures_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
+def images_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     """Return the image files in `folder` and its subfolders of any depth, each folder's sorted by name.
 
     Hidden files and folders are passed over, and folders in which physadv has left results. left_out: told of every file
@@ -238,7 +238,7 @@ def pictures_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
             continue
         folders = []
         for path in inside:
-            image = path.suffix.lower() in PICTURE_SUFFIXES
+            image = path.suffix.lower() in IMAGE_SUFFIXES
             if path.is_dir():
                 if not (path.name.startswith(".") or path.name == "__MACOSX"):
                     folders.append(path)
@@ -256,14 +256,14 @@ def pictures_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     return files
 
 
-def to_tensor(picture: UInt8Array) -> torch.Tensor:
-    """Return an (h, w, c) uint8 picture as a (c, h, w) float32 tensor in [0, 1]."""
+def to_tensor(image: UInt8Array) -> torch.Tensor:
+    """Return an (h, w, c) uint8 image as a (c, h, w) float32 tensor in [0, 1]."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).float().div_(255)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
 
 
-def to_picture(image: torch.Tensor) -> UInt8Array:
-    """Return a (c, h, w) tensor in [0, 1] as an (h, w, c) uint8 picture, rounded to nearest."""
+def to_image(image: torch.Tensor) -> UInt8Array:
+    """Return a (c, h, w) tensor in [0, 1] as an (h, w, c) uint8 image, rounded to nearest."""
     array: Float32Array = image.detach().float().clamp(0, 1).mul(255).round().cpu().numpy()
     return np.ascontiguousarray(array.astype(np.uint8).transpose(1, 2, 0))

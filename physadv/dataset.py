@@ -1,4 +1,4 @@
-"""Labelled pictures on disk: folders of photographs with YOLO labels, and the split that is made before anything else."""
+"""Labelled images on disk: folders of photographs with YOLO labels, and the split that is made before anything else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from physadv.arrays import LeftOut, counted, pictures_in, read_picture
+from physadv.arrays import LeftOut, counted, images_in, read_image
 from physadv.errors import DataError, SettingsError
 from physadv.files import Names, normal, parse_yaml, read_text, text_bytes
 from physadv.types import Float32Array, UInt8Array
@@ -30,21 +30,21 @@ DEEPEST = 32
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml"})
 RECORDED = re.compile(r"(stretch\d+)-\d+\.jpg")
 STRETCH = re.compile(r"(.+)#(?:stretch)?\d+")
-# What Roboflow exports: several variants (turned, cropped, brightened) of one picture, told apart by a hash.
+# What Roboflow exports: several variants (turned, cropped, brightened) of one image, told apart by a hash.
 VARIANT = re.compile(r"(.+)\.rf\.[0-9a-f]{16,}\.\w+")
 # Programs write 4 to 8 digits, so that equal boxes differ by up to half of this; it is less than a pixel.
 SAME = 1e-4
-# A box less wide or high than this part of the picture has no area.
+# A box less wide or high than this part of the image has no area.
 LEAST = 1e-6
 # The way around an outline is 2 times its width and height together if it has no bays.
 TANGLED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPicture:
-    """A picture file, where its YOLO label file is, and which class in it is a person.
+class LabelledImage:
+    """An image file, where its YOLO label file is, and which class in it is a person.
 
-    label: None if there is no such file. labelled: whether its set has labels: without a file of its own a picture then
+    label: None if there is no such file. labelled: whether its set has labels: without a file of its own an image then
     shows nobody, as YOLO has it; in a set without any the people are not known yet.
     """
 
@@ -56,13 +56,13 @@ class LabelledPicture:
     def read(self) -> tuple[UInt8Array, Float32Array | None]:
         """Return pixels (h, w, 3) uint8 RGB and people (n, 4) float32 xyxy in pixels, or None if they are not known.
 
-        Raises: DataError if the picture or its label cannot be read.
+        Raises: DataError if the image or its label cannot be read.
         """
-        pixels = read_picture(self.path)
+        pixels = read_image(self.path)
         return pixels, self.people(width=pixels.shape[1], height=pixels.shape[0])
 
     def people(self, *, width: int, height: int, left_out: LeftOut | None = None) -> Float32Array | None:
-        """Return the people in the picture, whose size in pixels is given, or None if they are not known.
+        """Return the people in the image, whose size in pixels is given, or None if they are not known.
 
         left_out: told of each row that repeats a box.
 
@@ -75,30 +75,30 @@ class LabelledPicture:
         )
 
 
-def read_pictures(
-    pictures: Sequence[LabelledPicture], left_out: LeftOut
-) -> Iterator[tuple[LabelledPicture, UInt8Array, Float32Array | None]]:
-    """Yield each picture with its pixels and people, as `LabelledPicture.read` gives them.
+def read_images(
+    images: Sequence[LabelledImage], left_out: LeftOut
+) -> Iterator[tuple[LabelledImage, UInt8Array, Float32Array | None]]:
+    """Yield each image with its pixels and people, as `LabelledImage.read` gives them.
 
-    left_out: told of each picture that is damaged, and of each row of a label that repeats a box.
+    left_out: told of each image that is damaged, and of each row of a label that repeats a box.
 
     Raises: DataError if a label cannot be read: to pass over it would take people for background.
     """
-    for picture in pictures:
+    for image in images:
         try:
-            pixels = read_picture(picture.path)
+            pixels = read_image(image.path)
         except DataError as error:
             left_out.damaged.append(str(error))
             continue
-        yield picture, pixels, picture.people(width=pixels.shape[1], height=pixels.shape[0], left_out=left_out)
+        yield image, pixels, image.people(width=pixels.shape[1], height=pixels.shape[0], left_out=left_out)
 
 
 def read_yolo_label(
     path: Path, *, width: int, height: int, person_class: int = 0, left_out: LeftOut | None = None
 ) -> Float32Array:
-    """Return the people in a YOLO label file as (n, 4) float32 xyxy in pixels, clipped to the picture.
+    """Return the people in a YOLO label file as (n, 4) float32 xyxy in pixels, clipped to the image.
 
-    A line is `class cx cy w h`, fractions of the picture, perhaps with a confidence or keypoints, which are passed over; or
+    A line is `class cx cy w h`, fractions of the image, perhaps with a confidence or keypoints, which are passed over; or
     `class x1 y1 x2 y2 x3 y3 ...`, a polygon, perhaps with a confidence, which counts as the box around it. Rows of other
     classes are passed over unread. The same box twice is one person. left_out: told of each row that repeats one.
 
@@ -117,19 +117,17 @@ def read_yolo_label(
             raise DataError(f"{path}:{number}: expected 'class cx cy w h' or a polygon, got {line.strip()[:60]!r}")
         box = _box(values[1:])
         if not (min(box[:2]) >= -1e-3 and max(box) <= 1.001 and min(box[2:]) > 0):
-            raise DataError(
-                f"{path}:{number}: expected fractions of the picture from 0 to 1, got {line.strip()[:60]!r}"
-            )
+            raise DataError(f"{path}:{number}: expected fractions of the image from 0 to 1, got {line.strip()[:60]!r}")
         inside = _inside(box)
         if min(inside[2] - inside[0], inside[3] - inside[1]) < LEAST:
-            raise DataError(f"{path}:{number}: expected a box with an area in the picture, got {line.strip()[:60]!r}")
+            raise DataError(f"{path}:{number}: expected a box with an area in the image, got {line.strip()[:60]!r}")
         if not boxes.add(box, inside) and left_out is not None:
             left_out.rows.append(f"{path}:{number}")
     return np.array(boxes.inside, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
 
 
 class _Boxes:
-    """The different boxes of a label file. inside: x1, y1, x2, y2 of each as fractions, within the picture."""
+    """The different boxes of a label file. inside: x1, y1, x2, y2 of each as fractions, within the image."""
 
     def __init__(self) -> None:
         self.inside: list[list[float]] = []
@@ -149,7 +147,7 @@ class _Boxes:
 
 
 def _inside(box: list[float]) -> list[float]:
-    """Return x1, y1, x2, y2 of a box (cx, cy, w, h), clipped to the picture; all fractions."""
+    """Return x1, y1, x2, y2 of a box (cx, cy, w, h), clipped to the image; all fractions."""
     cx, cy, w, h = box
     return [min(max(v, 0.0), 1.0) for v in (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)]
 
@@ -196,7 +194,7 @@ def _has_keypoints(values: list[float]) -> bool:
         whole = all(v in (0, 1, 2) for v in seen)
         if whole and len(values) % 2 and size == len(values) - 4:
             return True
-        # Of fewer numbers too many would be whole by chance, at the rim of the picture. Even counts are mostly outlines'.
+        # Of fewer numbers too many would be whole by chance, at the rim of the image. Even counts are mostly outlines'.
         usual = len(values) % 2 or size == 3 * KEYPOINTS
         if len(seen) > 3 and _about(values, points, 3) and (whole or (usual and _is_tangled(values))):
             return True
@@ -224,19 +222,17 @@ def _is_tangled(values: list[float]) -> bool:
     return way > TANGLED * sum(max(here) - min(here) for here, _ in around)
 
 
-def labelled_pictures(
-    images: Path, labels: Path | None = None, left_out: LeftOut | None = None
-) -> list[LabelledPicture]:
-    """Return the pictures of a folder with their label files, each folder's sorted by name.
+def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut | None = None) -> list[LabelledImage]:
+    """Return the images of a folder with their label files, each folder's sorted by name.
 
-    images: a picture, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or `data.yaml` or the
-    folder it is in; its train, val and test folders or lists of pictures are all taken), each with its subfolders of any
-    depth. labels: the folder of label files, perhaps in the same subfolders as the pictures; without it, a `labels` folder
+    images: an image, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or `data.yaml` or the
+    folder it is in; its train, val and test folders or lists of images are all taken), each with its subfolders of any
+    depth. labels: the folder of label files, perhaps in the same subfolders as the images; without it, a `labels` folder
     beside `images` is used where there is one. The person is the class that `data.yaml` calls so, class 0 where none is
     found. Names are compared in one normal form of Unicode, and paths may be those of Windows. left_out: told of what is
     found and not used.
 
-    Raises: DataError if a folder is missing or holds no pictures, `labels` fits none of them, or data.yaml does not parse
+    Raises: DataError if a folder is missing or holds no images, `labels` fits none of them, or data.yaml does not parse
     or names no person.
     """
     left_out = LeftOut() if left_out is None else left_out
@@ -251,24 +247,24 @@ def labelled_pictures(
     elif _is(Path.is_dir, images):
         files = _dataset_files(images, given, names, left_out)
     else:
-        raise DataError(f"{images}: no such folder or picture")
+        raise DataError(f"{images}: no such folder or image")
     if not files:
-        raise DataError("; ".join([f"{images}: no pictures in this folder ({FORMATS})", *left_out.lines()]))
+        raise DataError("; ".join([f"{images}: no images in this folder ({FORMATS})", *left_out.lines()]))
     found = [_label_of(p, labels, names) for p in files]
     first = next((label for label in found if label is not None), None)
     if labels is not None and first is None:
         raise DataError(
-            f"{labels}: expected label files named as the pictures of {images}, got none among {len(files)}; "
+            f"{labels}: expected label files named as the images of {images}, got none among {len(files)}; "
             f"{files[0].name} needs a {files[0].stem}.txt"
         )
     if first is None:
         _note_unused(files, [folder for p in files for folder in _label_folders(p, None)], set(), left_out)
-        return [LabelledPicture(p, None) for p in files]
+        return [LabelledImage(p, None) for p in files]
     person, config = _person_class(given, images, first)
     used = {*found, config}
     left_out.other[:] = [p for p in left_out.other if p not in used]
     _note_unused(files, [label.parent for label in found if label is not None], used, left_out)
-    return [LabelledPicture(p, label, True, person) for p, label in zip(files, found, strict=True)]
+    return [LabelledImage(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
 def check_outside(flag: str, result: Path, images: Iterable[str | Path]) -> None:
@@ -290,7 +286,7 @@ def check_outside(flag: str, result: Path, images: Iterable[str | Path]) -> None
 
 
 def is_dataset_file(path: Path) -> bool:
-    """Return whether a path is that of a data.yaml, whatever it is called, rather than of pictures or a video."""
+    """Return whether a path is that of a data.yaml, whatever it is called, rather than of images or a video."""
     return path.suffix.lower() in CONFIG_SUFFIXES and _is(Path.is_file, path)
 
 
@@ -303,7 +299,7 @@ def _is(kind: Callable[[Path], bool], path: Path) -> bool:
 
 
 def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut) -> list[Path]:
-    """Return the pictures of a folder with or without a data.yaml, each once."""
+    """Return the images of a folder with or without a data.yaml, each once."""
     table = _config(config) if _is(Path.is_file, config) else {}
     entries = [name for key in ("train", "val", "test") for name in _texts(config, key, table)]
     if entries:
@@ -324,7 +320,7 @@ def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut) ->
     files: list[Path] = []
     for place in dict.fromkeys(places):
         if place.is_dir():
-            files += pictures_in(place, left_out)
+            files += images_in(place, left_out)
         else:
             files += _listed_in(place, root, names, left_out)
     left_out.other[:] = [p for p in dict.fromkeys(left_out.other) if p != config and p not in places]
@@ -332,8 +328,8 @@ def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut) ->
 
 
 def _note_beside(root: Path, images: Path, left_out: LeftOut) -> None:
-    """Say which pictures of a data set without a data.yaml lie outside its `images` folder."""
-    beside = [p for p in pictures_in(root) if images not in p.parents]
+    """Say which images of a data set without a data.yaml lie outside its `images` folder."""
+    beside = [p for p in images_in(root) if images not in p.parents]
     if beside:
         left_out.notes.append(
             f"left out as outside {images}: {counted(len(beside), 'image')}; the first: {beside[0]}; name their folder to "
@@ -346,12 +342,12 @@ def _texts(config: Path, key: str, table: dict[str, Any]) -> list[str]:
     value = table.get(key)
     parts = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
-        raise DataError(f"{config}: {key}: expected a folder, a list of pictures, or several, got {str(value)[:60]!r}")
+        raise DataError(f"{config}: {key}: expected a folder, a list of images, or several, got {str(value)[:60]!r}")
     return [text for text in map(str, parts) if text.strip()]
 
 
 def _place_of(root: Path, base: str, name: str, names: Names, left_out: LeftOut) -> Path | None:
-    """Return the folder or list of pictures that data.yaml in `root` means by a name below its `path:`, None if not there.
+    """Return the folder or list of images that data.yaml in `root` means by a name below its `path:`, None if not there.
 
     A `path:` of another machine is passed over. Roboflow writes `../train/images` for what lies beside its data.yaml.
     """
@@ -398,11 +394,11 @@ def _is_file(path: Path) -> bool:
 
 
 def _listed_in(path: Path, root: Path, names: Names, left_out: LeftOut) -> list[Path]:
-    """Return the pictures that a list names, one a line: absolute, or below the list's folder or that of data.yaml.
+    """Return the images that a list names, one a line: absolute, or below the list's folder or that of data.yaml.
 
     Those that are missing are in it too, for who reads them to name them.
     """
-    lines = re.split(r"\r\n|\r|\n", _text_of(path, "expected a list of pictures, one a line"))
+    lines = re.split(r"\r\n|\r|\n", _text_of(path, "expected a list of images, one a line"))
     files = []
     moved = 0
     for line in filter(None, map(str.strip, lines)):
@@ -414,7 +410,7 @@ def _listed_in(path: Path, root: Path, names: Names, left_out: LeftOut) -> list[
         files.append(places[0] if found is None else found)
     if not any(map(_is_file, files)):
         first = f" (the first: {files[0]})" if files else ""
-        raise DataError(f"{path}: expected pictures that exist, one a line, got {len(files)} that do not{first}")
+        raise DataError(f"{path}: expected images that exist, one a line, got {len(files)} that do not{first}")
     if moved:
         left_out.notes.append(f"{path}: {counted(moved, 'path')} of another machine taken for what is below {root}")
     if (again := len(files) - len(set(files))) > 0:
@@ -489,18 +485,18 @@ def _names_classes(path: Path) -> bool:
     return isinstance(table, dict) and "names" in table and bool({"train", "val", "test", "path"} & table.keys())
 
 
-def _label_of(picture: Path, labels: Path | None, names: Names) -> Path | None:
-    """Return the label file of a picture by the YOLO convention (`images` becomes `labels` in its path), or None.
+def _label_of(image: Path, labels: Path | None, names: Names) -> Path | None:
+    """Return the label file of an image by the YOLO convention (`images` becomes `labels` in its path), or None.
 
-    Below a given folder of labels it lies in the subfolder that the picture is in (`images/train` or `train/images`), or
+    Below a given folder of labels it lies in the subfolder that the image is in (`images/train` or `train/images`), or
     in the folder itself.
     """
-    places = (names.find(place / f"{picture.stem}.txt") for place in _label_folders(picture, labels))
+    places = (names.find(place / f"{image.stem}.txt") for place in _label_folders(image, labels))
     return next((p for p in places if p is not None), None)
 
 
-def _label_folders(picture: Path, labels: Path | None) -> list[Path]:
-    folder = picture.parent if "images" in picture.parent.parts else picture.parent.absolute()
+def _label_folders(image: Path, labels: Path | None) -> list[Path]:
+    folder = image.parent if "images" in image.parent.parts else image.parent.absolute()
     parts, at = folder.parts, _last(folder.parts, "images")
     if labels is not None:
         below = () if at is None else parts[at + 1 :] or parts[max(at - 1, 0) : at]
@@ -544,7 +540,7 @@ def _last(parts: Sequence[str], *names: str) -> int | None:
 
 
 def stretch_of(name: str) -> str | None:
-    """Return under which name a split knows a picture that was recorded of a camera, or None for any other picture.
+    """Return under which name a split knows an image that was recorded of a camera, or None for any other image.
 
     `stretch3-0041.jpg` is of `camera#stretch3`: neighbours in time are near copies, so a whole stretch is on one side.
     """
@@ -553,12 +549,12 @@ def stretch_of(name: str) -> str | None:
 
 
 def is_stretch(name: str) -> bool:
-    """Return whether a split's name is that of a stretch of a video or recording rather than of a picture."""
+    """Return whether a split's name is that of a stretch of a video or recording rather than of an image."""
     return STRETCH.fullmatch(name) is not None
 
 
 def known_as(name: str) -> set[str]:
-    """Return the names under which a split may list a picture file: with or without its ending, or as its stretch.
+    """Return the names under which a split may list an image file: with or without its ending, or as its stretch.
 
     A stretch of a video has one name alone: without its ending it would be any stretch of that video.
     """
@@ -571,7 +567,7 @@ def known_as(name: str) -> set[str]:
 def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> tuple[list[str], list[str]]:
     """Return (training, held-out) names, decided by the hash of each name alone.
 
-    A picture stays on its side whatever else is in the folder, so a run resumed with more pictures, or an evaluation
+    An image stays on its side whatever else is in the folder, so a run resumed with more images, or an evaluation
     beside a training, never mixes them. Of a video's stretches (`film.mp4#3`) the share held out is exact, in an order
     decided by their names' hashes. At least one name is on each side when there are two or more, also of each video.
 
@@ -580,7 +576,7 @@ def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> 
     if not 0 < held_out < 1:
         raise DataError(f"held_out: expected a fraction between 0 and 1, got {held_out}")
     if len(set(names)) < 2:
-        raise DataError(f"expected two pictures or more, to train on some and hold out others, got {len(set(names))}")
+        raise DataError(f"expected two images or more, to train on some and hold out others, got {len(set(names))}")
 
     def chance(name: str) -> float:
         return int.from_bytes(hashlib.sha256(text_bytes(f"{seed}:{normal(name)}")).digest()[:8], "big") / 2**64
@@ -601,12 +597,12 @@ def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> 
     return [n for n in ranked if n not in out], [n for n in ranked if n in out]
 
 
-def split_pictures(
-    pictures: Sequence[tuple[str, str]], *, held_out: float = 0.2, seed: int = 0
+def split_images(
+    images: Sequence[tuple[str, str]], *, held_out: float = 0.2, seed: int = 0
 ) -> tuple[list[str], list[str]]:
-    """Return the (training, held-out) names of pictures given as (name, hash of their pixels or "" if unknown).
+    """Return the (training, held-out) names of images given as (name, hash of their pixels or "" if unknown).
 
-    As `split_by_name`, but pictures of the same pixels, and variants that Roboflow made of one picture, are on the same
+    As `split_by_name`, but images of the same pixels, and variants that Roboflow made of one image, are on the same
     side, that of the first name among them.
 
     Raises: DataError as `split_by_name` does.
@@ -619,9 +615,9 @@ def split_pictures(
         return name
 
     owner: dict[str, str] = {}
-    for name, sha256 in pictures:
+    for name, sha256 in images:
         leader(name)
-        # Stretches are apart already, and a camera that freezes gives the same picture in several.
+        # Stretches are apart already, and a camera that freezes gives the same image in several.
         alike = [sha256] if sha256 and not is_stretch(name) else []
         if (variant := VARIANT.fullmatch(name)) is not None:
             alike.append(f"variants of {variant[1]}")

@@ -140,7 +140,7 @@ def is_converted(data: bytes) -> bool:
     return profile is not None and changes_colours(profile)
 
 
-def images_in(data: bytes) -> int:
+def frames_in(data: bytes) -> int:
     """Return how many images a file holds: the frames of an animation, the pages of a TIFF. A JPEG's others are previews.
 
     Raises: ValueError if it is no image.

@@ -14,15 +14,15 @@ class SettingsError(PhysadvError):
 
 
 class SourceError(PhysadvError):
-    """A source of pictures cannot be opened or read: unknown, missing, truncated, empty."""
+    """A source of images cannot be opened or read: unknown, missing, truncated, empty."""
 
 
 class CameraLost(SourceError):
-    """A live source stopped giving new pictures; it may come back."""
+    """A live source stopped giving new images; it may come back."""
 
 
 class EndOfStream(PhysadvError):
-    """A finite source has given its last picture. Not a failure: the signal that ends a loop."""
+    """A finite source has given its last image. Not a failure: the signal that ends a loop."""
 
 
 class WeightsError(PhysadvError):
@@ -38,7 +38,7 @@ class PatchError(PhysadvError):
 
 
 class DataError(PhysadvError):
-    """Pictures, labels or splits that cannot be used as given."""
+    """Images, labels or splits that cannot be used as given."""
 
 
 class TrainingError(PhysadvError):

@@ -1,4 +1,4 @@
-"""What a pattern, and those that it goes back to, were trained on; and whether a picture is among that."""
+"""What a pattern, and those that it goes back to, were trained on; and whether an image is among that."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from physadv.patch import Patch, load_patch
 
 
 class Seen:
-    """Pictures that were trained on.
+    """Images that were trained on.
 
     names: of all of them, a video's by stretches, as `film.mp4#3`. complete: False where a pattern that it goes back to
     does not say what it was trained on.
     """
 
     def __init__(self, listed: Iterable[tuple[str, Iterable[str]]] = (), *, complete: bool = True) -> None:
-        """Keep names, each with the SHA-256 of the pixels of all pictures called so, none where that is not known."""
+        """Keep names, each with the SHA-256 of the pixels of all images called so, none where that is not known."""
         self.complete = complete
         self._listed = [(normal(name), frozenset(hashes)) for name, hashes in listed]
         self.names = {name for name, _ in self._listed}
@@ -35,10 +35,10 @@ class Seen:
         return Seen([*self._listed, *other._listed], complete=self.complete and other.complete)
 
     def saw(self, name: str, sha256: str = "") -> bool:
-        """Return whether a picture is among these: by the hash of its pixels, whatever it is called, or by its name.
+        """Return whether an image is among these: by the hash of its pixels, whatever it is called, or by its name.
 
-        sha256: of the picture's pixels; "" if unknown. One called exactly like a picture of other pixels is another. Only
-        where either hash is unknown do names decide, and where a picture was perhaps saved anew in another format.
+        sha256: of the image's pixels; "" if unknown. One called exactly like an image of other pixels is another. Only
+        where either hash is unknown do names decide, and where an image was perhaps saved anew in another format.
         """
         if sha256 and sha256 in self._hashes:
             return True
@@ -75,7 +75,7 @@ def start_record(parent: Patch) -> dict[str, Any]:
 def split_record(train: Mapping[str, Iterable[str]], held_out: Iterable[str]) -> dict[str, Any]:
     """Return a split as a pattern's record lists it, in order.
 
-    train: the names trained on, each with the hashes of the pixels of the pictures called so.
+    train: the names trained on, each with the hashes of the pixels of the images called so.
     """
     known = {name: sorted(hashes) for name, hashes in sorted(train.items())}
     pixels = {name: hashes for name, hashes in known.items() if hashes}
@@ -83,7 +83,7 @@ def split_record(train: Mapping[str, Iterable[str]], held_out: Iterable[str]) ->
 
 
 def load_start(where: str) -> Patch:
-    """Return the pattern to begin from as `load_patch` does; a run's picture with the record that lies beside it.
+    """Return the pattern to begin from as `load_patch` does; a run's image with the record that lies beside it.
 
     Raises: PatchError if nothing is there, or it cannot be used.
     """
@@ -104,7 +104,7 @@ def _parts(record: dict[str, Any]) -> Iterator[Any]:
 
 
 def _listed(table: Any) -> list[tuple[str, list[str]]] | None:
-    """Return the pictures that a part of a record lists, or None where it does not."""
+    """Return the images that a part of a record lists, or None where it does not."""
     train = table.get("train") if isinstance(table, dict) else None
     if not isinstance(train, list):
         return None

@@ -1,4 +1,4 @@
-"""What the colours of marks mean, wherever people are drawn: in the live picture, previews, reports; RGB, 8 bit.
+"""What the colours of marks mean, wherever people are drawn: in the live image, previews, reports; RGB, 8 bit.
 
 `physadv/web/static/overlay.js` has the same colours for the page.
 """
@@ -17,7 +17,7 @@ Colour = tuple[int, int, int]
 PERSON: Colour = (92, 225, 166)
 # Not found though they are there: dotted or dashed, and as far from the amber of held people as colours go.
 HIDDEN: Colour = (215, 222, 222)
-# A defence remembers them; only other views of the picture show them; no patch can hide them.
+# A defence remembers them; only other views of the image show them; no patch can hide them.
 HELD: Colour = (255, 190, 92)
 UNCOVERED: Colour = (200, 165, 255)
 CERTIFIED: Colour = (110, 190, 255)
@@ -31,7 +31,7 @@ DASH = 5
 def marked(
     pixels: UInt8Array, boxes: Float32Array, sure: Iterable[float], *, found: Iterable[bool], height: int
 ) -> UInt8Array:
-    """Return an RGB picture, `height` pixels high, with a mark on each person; box: xyxy in its pixels."""
+    """Return an RGB image, `height` pixels high, with a mark on each person; box: xyxy in its pixels."""
     scale = height / pixels.shape[0]
     size = (max(1, round(pixels.shape[1] * scale)), height)
     out = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from physadv.errors import OutputError
 
-# What the kinds of files that physadv writes hold: JSON and safetensors, profiles, pictures, patterns as PNG, PDF.
+# What the kinds of files that physadv writes hold: JSON and safetensors, profiles, images, patterns as PNG, PDF.
 SIGNS = (
     b'"physadv":',
     b'"kind": "camera"',

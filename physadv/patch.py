@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_safetensors
 
-from physadv.arrays import bytes_of, decode_picture_rgba
+from physadv.arrays import bytes_of, decode_image_rgba
 from physadv.decoding import png_text
 from physadv.errors import PatchError
 from physadv.files import atomic_write, checked_name, file_name, parse_json, utf8_path
@@ -40,7 +40,7 @@ class Patch:
 
     pixels: (h, w, 3) uint8 RGB, sRGB. mask: (h, w) uint8, 255 where there is ink, 0 where there is nothing. size_mm:
     (width, height) when printed. target: what it is for; a "tshirt" pattern tiles without a seam. record: plain values
-    that tell how it was made (settings, seeds, detector hashes, held-out figures); empty for a foreign picture.
+    that tell how it was made (settings, seeds, detector hashes, held-out figures); empty for a foreign image.
     """
 
     name: str
@@ -93,9 +93,9 @@ class Patch:
 
 
 def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
-    """Return the patch in a .safetensors or picture file, a run folder, or shipped under that name (`chest-v1`).
+    """Return the patch in a .safetensors or image file, a run folder, or shipped under that name (`chest-v1`).
 
-    A picture without physadv's metadata becomes a chest patch `size_mm` wide, as high as its shape says, named after its
+    An image without physadv's metadata becomes a chest patch `size_mm` wide, as high as its shape says, named after its
     file.
 
     Raises: PatchError if nothing is there, or the file is damaged, too large or malformed, or its name could lead out of
@@ -119,7 +119,7 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
     data = bytes_of(path, PatchError)
-    return patch_from_picture(data, name=path.stem, size_mm=size_mm, where=str(path))
+    return patch_from_image(data, name=path.stem, size_mm=size_mm, where=str(path))
 
 
 def shipped_names() -> list[str]:
@@ -127,7 +127,7 @@ def shipped_names() -> list[str]:
     return sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
 
 
-def patch_from_picture(data: bytes, *, name: str, size_mm: float = 360.0, where: str = "") -> Patch:
+def patch_from_image(data: bytes, *, name: str, size_mm: float = 360.0, where: str = "") -> Patch:
     """Return a patch from the bytes of a PNG or JPEG; physadv's own metadata is honoured.
 
     name: what it is called unless its metadata says; characters that no file name should hold become dashes. where: what
@@ -136,7 +136,7 @@ def patch_from_picture(data: bytes, *, name: str, size_mm: float = 360.0, where:
     Raises: PatchError.
     """
     where = where or name
-    rgba = decode_picture_rgba(data, name=where, max_pixels=MAX_SIDE * MAX_SIDE, error=PatchError)
+    rgba = decode_image_rgba(data, name=where, max_pixels=MAX_SIDE * MAX_SIDE, error=PatchError)
     meta = _png_metadata(data)
     h, w = rgba.shape[:2]
     size = (size_mm, size_mm * h / w)
@@ -167,7 +167,7 @@ def save_patch(patch: Patch, folder: Path, *, stem: str = "patch") -> tuple[Path
 
 
 def save_tensors(patch: Patch, path: Path) -> None:
-    """Write the .safetensors file alone, which holds everything, the record too; no picture is touched.
+    """Write the .safetensors file alone, which holds everything, the record too; no image is touched.
 
     Raises: OSError if the disk is full or the folder cannot be written.
     """

@@ -90,7 +90,7 @@ def recording_of(path: Path) -> Path:
     A video with a recording's sidecar beside it is a recording's: boxes are drawn in it. Another program's file of the same
     name is no sidecar.
 
-    Raises: DataError if only pictures with drawn boxes were kept: whoever scored or trained on them would take these for a
+    Raises: DataError if only images with drawn boxes were kept: whoever scored or trained on them would take these for a
     part of the person.
     """
     try:

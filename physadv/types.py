@@ -1,4 +1,4 @@
-"""The nouns everyone shares: a picture with its time, the people found in it, and the three seams of the live loop."""
+"""The nouns everyone shares: an image with its time, the people found in it, and the three seams of the live loop."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture and when its light arrived.
+    """One image and when its light arrived.
 
-    pixels: (h, w, 3) uint8, RGB, made read-only here. index: the source's own count from 0; a gap means lost pictures.
-    captured_ns: `time.monotonic_ns()` at which the picture was taken or decoded. pts_s: presentation time in seconds in
-    the source's own clock; for a live camera, seconds since its first picture.
+    pixels: (h, w, 3) uint8, RGB, made read-only here. index: the source's own count from 0; a gap means lost images.
+    captured_ns: `time.monotonic_ns()` at which the image was taken or decoded. pts_s: presentation time in seconds in
+    the source's own clock; for a live camera, seconds since its first image.
     """
 
     pixels: UInt8Array
@@ -52,7 +52,7 @@ class Alert:
     """Something a defence wants a human to see.
 
     kind: a short stable word ("vanished", "probe", "removed"). text: one sentence with the reason. xyxy: where, in
-    frame pixels, or None for the whole picture.
+    frame pixels, or None for the whole image.
     """
 
     kind: str
@@ -62,12 +62,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """People found in one picture, as parallel arrays sorted by falling score.
+    """People found in one image, as parallel arrays sorted by falling score.
 
     xyxy: (n, 4) float32, pixels of the frame. score: (n,) float32 in [0, 1]. keypoints: (n, 17, 3) float32, COCO order,
     x, y in frame pixels and confidence, or None where the model has none. held: (n,) bool, people whom a defence vouches
     for whatever their score (a coasting track); None means nobody. certified: (n,) bool, people for whom a certificate
-    holds; None means none was sought. track: (n,) int64 identities, or None. seen: the picture the detector was really
+    holds; None means none was sought. track: (n,) int64 identities, or None. seen: the image the detector was really
     given when a defence changed it, (h, w, 3) uint8 RGB, for the page: of any size, turned or mirrored where the defence
     does so. to_seen: (2, 3) affine from frame pixels to those of `seen`; None where they coincide.
     """
@@ -131,13 +131,13 @@ class Detections:
 
 @runtime_checkable
 class Source(Protocol):
-    """Light in. Never invents a picture: no black, no repeated frame in place of a lost one."""
+    """Light in. Never invents an image: no black, no repeated frame in place of a lost one."""
 
     name: str
     live: bool
 
     def read(self) -> Frame:
-        """Return the next picture; raise `EndOfStream` after the last, `CameraLost` when a live source goes silent."""
+        """Return the next image; raise `EndOfStream` after the last, `CameraLost` when a live source goes silent."""
         ...
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class Detector(Protocol):
     min_conf: float
 
     def detect(self, frame: Frame) -> Detections:
-        """Return the people in one picture, boxes in its own pixels."""
+        """Return the people in one image, boxes in its own pixels."""
         ...
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import ultralytics
 
-from physadv.arrays import read_picture
+from physadv.arrays import read_image
 from physadv.cli.base import told
 from physadv.defend import parse_pipeline
 from physadv.defend.masks import hide
@@ -45,14 +45,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     detector = load_detector(imgsz=args.imgsz, backend=args.backend)
-    picture = np.ascontiguousarray(read_picture(Path(ultralytics.__file__).parent / "assets" / "bus.jpg")[::2, ::2])
+    image = np.ascontiguousarray(read_image(Path(ultralytics.__file__).parent / "assets" / "bus.jpg")[::2, ::2])
     out: dict[str, object] = {"detector": f"{detector.name} {detector.backend} {detector.precision} {args.imgsz}"}
     for name in ("none", "objectseeker", "patchcleanser", "consistency", "probes"):
         guard = parse_pipeline(name).guard(detector)
-        guard.detect(Frame(picture.copy(), 0, 0, 0.0))
-        times = [seconds(lambda i=i, g=guard: g.detect(Frame(picture.copy(), i, 0, 0.0))) for i in range(args.frames)]  # type: ignore[misc]
+        guard.detect(Frame(image.copy(), 0, 0, 0.0))
+        times = [seconds(lambda i=i, g=guard: g.detect(Frame(image.copy(), i, 0, 0.0))) for i in range(args.frames)]  # type: ignore[misc]
         out[name] = {"ms": round(1000 * float(np.median(times)), 1), "fps": round(1 / float(np.median(times)), 1)}
-    defence, window = PatchCleanser(), np.ascontiguousarray(picture[160:470, 0:200])
+    defence, window = PatchCleanser(), np.ascontiguousarray(image[160:470, 0:200])
     # Once unmeasured: networks are compiled for each size of batch.
     defence.answer(detector, window)
     fast, slow, single = [], [], []

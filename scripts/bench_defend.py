@@ -1,11 +1,11 @@
 """What each defence costs, as one JSON line: milliseconds at 416 and 640 and ratios.
 
-    python scripts/bench_defend.py [--quick] [--only fast,blocks] [--frames 40] [--picture FILE]
+    python scripts/bench_defend.py [--quick] [--only fast,blocks] [--frames 40] [--image FILE]
 
-cost_ms: median and p95 beyond one plain pass of the detector, on pictures of the size the network works at. ratio: the
+cost_ms: median and p95 beyond one plain pass of the detector, on images of the size the network works at. ratio: the
 cost over the plain pass beside it, which other work on the machine moves much less than milliseconds. Detector and defences
-take turns, picture by picture. Figures with `ok` say whether they reach what is aimed at on a quiet two-core machine.
-patchcleanser: time of a picture with its masks in batches and early exit, over masks one at a time without.
+take turns, image by image. Figures with `ok` say whether they reach what is aimed at on a quiet two-core machine.
+patchcleanser: time of an image with its masks in batches and early exit, over masks one at a time without.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import ultralytics
 
-from physadv.arrays import read_picture
+from physadv.arrays import read_image
 from physadv.cli.base import told
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
@@ -39,10 +39,10 @@ AIMS = {
 }
 
 
-def moving(picture: UInt8Array, size: int, count: int) -> list[Frame]:
-    """Return frames of long side `size` that pan over a picture by a few pixels, as a hand-held camera does."""
-    ratio = (size + 40) / max(picture.shape[:2])
-    large = np.asarray(cv2.resize(picture, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA), np.uint8)
+def moving(image: UInt8Array, size: int, count: int) -> list[Frame]:
+    """Return frames of long side `size` that pan over an image by a few pixels, as a hand-held camera does."""
+    ratio = (size + 40) / max(image.shape[:2])
+    large = np.asarray(cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA), np.uint8)
     height, width = (min(size, s - 20) for s in large.shape[:2])
     out = []
     for i in range(count):
@@ -99,19 +99,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few frames: figures are rough")
     parser.add_argument("--only", default=",".join([*DEFENCES, "fast"]), help="defences and presets, comma-separated")
     parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--picture", type=Path, default=Path(ultralytics.__file__).parent / "assets" / "bus.jpg")
+    parser.add_argument("--image", type=Path, default=Path(ultralytics.__file__).parent / "assets" / "bus.jpg")
     parser.add_argument("--backend", default="auto")
     args = parser.parse_args()
     names = args.only.split(",")
     if unknown := set(names) - {*DEFENCES, *PRESETS}:
         parser.error(f"--only: expected some of {', '.join([*DEFENCES, *PRESETS])}, got {', '.join(sorted(unknown))}")
-    picture = read_picture(args.picture)
+    image = read_image(args.image)
     count = 5 if args.quick else args.frames
     out: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     for size in (416, 640):
         detector = load_detector(backend=args.backend, imgsz=size)
         out["backend"], out["precision"] = detector.backend, detector.precision
-        out[str(size)] = measure(names, detector, moving(picture, size, count), size)
+        out[str(size)] = measure(names, detector, moving(image, size, count), size)
     out.update({"frames": count, **provenance()})
     print(json.dumps(out))
 

@@ -2,15 +2,15 @@
 
     python scripts/bench_live.py [--quick] [--only overhead,...,cuts] [--video FILE] [--rounds 5]
 
-overhead: fps of the whole headless loop on a video (decode, detect, draw, sidecar) over the bare detector on pictures
+overhead: fps of the whole headless loop on a video (decode, detect, draw, sidecar) over the bare detector on images
 decoded before. vs_ultralytics: the same loop over `YOLO(...).predict(source, stream=True)` as it comes. Both are
 interleaved in rounds, so that what else the machine does falls on all of them; figures are medians of the rounds' ratios.
-age: how old the light is when a picture is shown, from a camera of 30 pictures a second. memory: resident memory over many
-pictures, recorded to a video, with a tiny network. page: milliseconds from the start of encoding to the page's word that it
-has painted, 1280 x 720 at 30 a second, in a real Chromium. busy: how many times longer `live --defend balanced` takes for a
-picture, and `evaluate` for 20, while another program takes one core, interleaved too. cuts: milliseconds that a picture of
-1280 x 720 takes to be compared with the one before, the best of 40. A figure's `ok` says whether it reaches what is aimed
-at.
+age: latency from the camera's frame to the page, from a camera of 30 frames a second. memory: resident memory over many
+images, recorded to a video, with a tiny network. page: milliseconds from the start of encoding to the page's word that it
+has painted, 1280 x 720 at 30 a second, in a real Chromium. busy: how many times longer `live --defend balanced`
+takes for an image, and `evaluate` for 20, while another program takes one core, interleaved too. cuts: milliseconds
+that an image of 1280 x 720 takes to be compared with the one before, the best of 40. A figure's `ok` says whether
+it reaches what is aimed at.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ from physadv.web.serve import PageServer
 
 
 def sample_video(path: Path, *, size: tuple[int, int], count: int) -> Path:
-    """Write the built-in camera's first pictures as a video of 30 a second."""
+    """Write the built-in camera's first images as a video of 30 a second."""
     camera = SampleSource(CaptureSettings(width=size[0], height=size[1]))
     writer = VideoWriter(path, size, crf=21)
     for i in range(count):
-        writer.write(camera.picture(i), i / 30)
+        writer.write(camera.image(i), i / 30)
     writer.close()
     return path
 
 
 def decoded(video: str, count: int) -> list[Frame]:
-    """Return the first pictures of a video."""
+    """Return the first images of a video."""
     source = open_source(video, CaptureSettings())
     out: list[Frame] = []
     try:
@@ -73,7 +73,7 @@ def decoded(video: str, count: int) -> list[Frame]:
 
 
 def bare_fps(detector: Detector, frames: list[Frame]) -> float:
-    """Return pictures a second of the detector alone."""
+    """Return images a second of the detector alone."""
     start = time.perf_counter()
     for frame in frames:
         detector.detect(frame)
@@ -81,7 +81,7 @@ def bare_fps(detector: Detector, frames: list[Frame]) -> float:
 
 
 def loop_fps(detector: Detector, video: str, frames: int, folder: Path) -> float:
-    """Return pictures a second of the whole headless loop: decode, detect, draw, sidecar; no video is encoded."""
+    """Return images a second of the whole headless loop: decode, detect, draw, sidecar; no video is encoded."""
     demo = Demo(LiveSettings(source=video, ui="none", frames=frames), detector=detector)
     recorder = Recorder(folder / "loop.jsonl", RecordSettings(overwrite=True))
 
@@ -110,7 +110,7 @@ def run(demo: Demo) -> float:
 
 
 def ultralytics_fps(video: str, frames: int) -> float:
-    """Return pictures a second of ultralytics' own loop, as its documentation gives it."""
+    """Return images a second of ultralytics' own loop, as its documentation gives it."""
     from ultralytics.models import YOLO
 
     model = YOLO(str(find_weights().path))
@@ -176,8 +176,8 @@ def bench_age(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def bench_memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return how resident memory grows over many pictures, recorded, from a small video played over and over."""
-    count = args.pictures
+    """Return how resident memory grows over many images, recorded, from a small video played over and over."""
+    count = args.images
     video = sample_video(folder / "small.mp4", size=(160, 120), count=100)
     settings = LiveSettings(source=str(video), ui="none", loop=0, frames=count)
     demo = Demo(settings, detector=tiny_detector())
@@ -261,15 +261,15 @@ def slowdown(command: list[str], rounds: int, cost: Callable[[float], float]) ->
 
 
 def bench_busy(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the slowdown of the demo behind a defence, in seconds a picture, and of an evaluation, in seconds."""
-    stats, pictures = folder / "stats.json", folder / "pictures"
+    """Return the slowdown of the demo behind a defence, in seconds an image, and of an evaluation, in seconds."""
+    stats, images = folder / "stats.json", folder / "pictures"
     camera = SampleSource(CaptureSettings(width=640, height=480))
-    pictures.mkdir()
+    images.mkdir()
     for number in range(20):
-        write_png(pictures / f"{number}.png", camera.picture(number * 20))
+        write_png(images / f"{number}.png", camera.image(number * 20))
     live = ["live", "--source", "sample", "--defend", "balanced", "--ui", "none"]
     live += ["--seconds", "8" if args.quick else "20", "--stats", str(stats), "--overwrite"]
-    scored = ["evaluate", "chest-v3", "--images", str(pictures), "--imgsz", "416", "--resamples", "20", "--overwrite"]
+    scored = ["evaluate", "chest-v3", "--images", str(images), "--imgsz", "416", "--resamples", "20", "--overwrite"]
     out = {
         "live": slowdown(live, args.rounds, lambda _: 1 / float(json.loads(stats.read_text())["fps"])),
         "evaluate": slowdown([*scored, "--out", str(folder / "report")], args.rounds, lambda seconds: seconds),
@@ -281,8 +281,8 @@ PARTS = ("overhead", "vs_ultralytics", "age", "memory", "page", "busy", "cuts")
 
 
 def bench_cuts() -> dict[str, Any]:
-    """Return what finding cuts costs a picture; of many times the best, as what else the machine does is not counted."""
-    cuts, pixels = Cuts(), SampleSource(CaptureSettings(width=1280, height=720)).picture(0)
+    """Return what finding cuts costs an image; of many times the best, as what else the machine does is not counted."""
+    cuts, pixels = Cuts(), SampleSource(CaptureSettings(width=1280, height=720)).image(0)
     taken = []
     for _ in range(40):
         start = time.perf_counter()
@@ -294,20 +294,18 @@ def bench_cuts() -> dict[str, Any]:
 def main() -> int:
     """Print one JSON line; return 0 if every figure measured reaches its aim, else 1."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer pictures: a look, not a figure to publish")
+    parser.add_argument("--quick", action="store_true", help="fewer images: a look, not a figure to publish")
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--video", default="", help="a video; without it, one made from the built-in sample, 640 x 480")
     parser.add_argument("--rounds", type=int, default=0, help="interleaved rounds; 5, or 2 with --quick")
-    parser.add_argument(
-        "--pictures", type=int, default=0, help="of `memory`; 20,000, or 2,000 with --quick; at least 80"
-    )
+    parser.add_argument("--images", type=int, default=0, help="of `memory`; 20,000, or 2,000 with --quick; at least 80")
     args = parser.parse_args()
     args.only = [name for name in args.only.split(",") if name]
     unknown = set(args.only) - set(PARTS)
     if unknown:
         parser.error(f"--only: expected some of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     args.rounds = args.rounds or (2 if args.quick else 5)
-    args.pictures = max(args.pictures or (2_000 if args.quick else 20_000), 80)
+    args.images = max(args.images or (2_000 if args.quick else 20_000), 80)
     out: dict[str, Any] = {"quick": args.quick}
     with tempfile.TemporaryDirectory(prefix="bench_live") as name:
         folder = Path(name)

@@ -2,12 +2,12 @@
 
     python scripts/bench_train.py [--rounds 6] [--threads 2] [--images DIR --labels DIR]
 
-Views have the sizes of `--preset quick`, each as often as a whole run has it. to_limit: pictures a second of the whole
-training step (views, simulated world, loss, optimiser) over bare forward and backward of the same detector on pictures of
+Views have the sizes of `--preset quick`, each as often as a whole run has it. to_limit: images a second of the whole
+training step (views, simulated world, loss, optimiser) over bare forward and backward of the same detector on images of
 the same sizes and precision, as torch runs them by itself: a whole batch on threads that share every layer, keypoints and
 all. to_limit_in_pieces: the same over forward and backward in the step's own pieces on the same threads, without the
 keypoints that it leaves out: what the detector alone could do here. vs_naive: the step over the loop that most public
-code has: whole picture at 640, float32, unfused, one person at a time, one picture a step. All four are interleaved, so
+code has: whole image at 640, float32, unfused, one person at a time, one image a step. All four are interleaved, so
 that what else the machine does falls on all of them; figures are medians of the rounds' ratios. peak_memory_gb: the most
 that `physadv train --preset quick` holds in a process of its own, which labels, takes steps on views of every size, and
 scores.
@@ -38,7 +38,7 @@ from torch import nn
 
 from physadv.arrays import write_png
 from physadv.attack.crew import Crew, crew_for
-from physadv.attack.people import Picture, gather
+from physadv.attack.people import Image, gather
 from physadv.attack.settings import TrainSettings, preset
 from physadv.attack.timing import in_proportion, made_up, stepper
 from physadv.cli.base import told
@@ -89,12 +89,12 @@ def peak_memory_gb(words: argparse.Namespace) -> float:
         if images is None:
             images, labels = folder / "images", folder / "labels"
             labels.mkdir()
-            for picture in made_up(24):
-                write_png(images / f"{picture.name}.png", picture.pixels)
-                height, width = picture.pixels.shape[:2]
-                x0, y0, x1, y1 = (float(v) for v in picture.boxes[0])
+            for image in made_up(24):
+                write_png(images / f"{image.name}.png", image.pixels)
+                height, width = image.pixels.shape[:2]
+                x0, y0, x1, y1 = (float(v) for v in image.boxes[0])
                 row = [(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height]
-                (labels / f"{picture.name}.txt").write_text("0 " + " ".join(f"{v:.5f}" for v in row))
+                (labels / f"{image.name}.txt").write_text("0 " + " ".join(f"{v:.5f}" for v in row))
         flags = ["--preset", "quick", "--steps", str(STEPS), "--warm", "0", "--device", "cpu"]
         flags += ["--images", str(images)] + (["--labels", str(labels)] if labels is not None else [])
         flags += ["--threads", str(words.threads)] if words.threads else []
@@ -108,8 +108,8 @@ def peak_memory_gb(words: argparse.Namespace) -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
 
 
-def naive(pictures: list[Picture]) -> Callable[[], None]:
-    """Return the textbook step: one whole picture at 640, one affine warp per person, unfused float32."""
+def naive(images: list[Image]) -> Callable[[], None]:
+    """Return the textbook step: one whole image at 640, one affine warp per person, unfused float32."""
     from ultralytics.models import YOLO
 
     model = cast(Any, YOLO(str(find_weights(DEFAULT_DETECTOR).path)).model).float().eval()
@@ -120,13 +120,13 @@ def naive(pictures: list[Picture]) -> Callable[[], None]:
     state = {"step": 0}
 
     def take() -> None:
-        picture = pictures[state["step"] % len(pictures)]
+        image = images[state["step"] % len(images)]
         state["step"] += 1
-        image = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1).float()[None] / 255
-        scale = 640 / max(image.shape[2:])
-        image = F.interpolate(image, scale_factor=scale, mode="bilinear")
-        image = F.pad(image, (0, 640 - image.shape[3], 0, 640 - image.shape[2]), value=0.45)
-        for x0, y0, x1, y1 in (picture.boxes * scale).tolist():
+        tensor = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1).float()[None] / 255
+        scale = 640 / max(tensor.shape[2:])
+        tensor = F.interpolate(tensor, scale_factor=scale, mode="bilinear")
+        tensor = F.pad(tensor, (0, 640 - tensor.shape[3], 0, 640 - tensor.shape[2]), value=0.45)
+        for x0, y0, x1, y1 in (image.boxes * scale).tolist():
             side = 0.35 * ((x1 - x0) * (y1 - y0)) ** 0.5
             zoom = 640 / max(side, 1)
             where = [(x0 + x1) / 640 - 1, (y0 + 0.42 * (y1 - y0)) / 320 - 1]
@@ -134,8 +134,8 @@ def naive(pictures: list[Picture]) -> Callable[[], None]:
             grid = F.affine_grid(theta, [1, 3, 640, 640], align_corners=False)
             warped = F.grid_sample(patch[None], grid, align_corners=False)
             cover = F.grid_sample(torch.ones(1, 1, 300, 300), grid, align_corners=False)
-            image = image * (1 - cover) + warped * cover
-        scores = model(image)[1]["scores"]
+            tensor = tensor * (1 - cover) + warped * cover
+        scores = model(tensor)[1]["scores"]
         loss = scores.sigmoid().amax((1, 2)).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -159,7 +159,7 @@ def main() -> None:
     people = made_up(24)
     if words.images:
         cache = cache_dir() / "people" / find_weights().sha256[:16]
-        people = gather([words.images], words.labels, lambda: load_detector(backend="torch"), cache=cache).pictures
+        people = gather([words.images], words.labels, lambda: load_detector(backend="torch"), cache=cache).images
     settings = in_proportion(TrainSettings(**preset("quick", "street")))
     detector = cast(YoloGradient, attacked_detectors([DEFAULT_DETECTOR], None, device="cpu")[0])
     cycle = len(settings.crops)
@@ -197,13 +197,13 @@ def main() -> None:
 
 
 def _rates(takes: dict[str, tuple[Callable[[], Any], int, int]]) -> dict[str, float]:
-    """Return pictures a second of each, one after the other."""
+    """Return images a second of each, one after the other."""
     out = {}
-    for name, (take, turns, pictures) in takes.items():
+    for name, (take, turns, images) in takes.items():
         began = time.perf_counter()
         for _ in range(turns):
             take()
-        out[name] = pictures / (time.perf_counter() - began)
+        out[name] = images / (time.perf_counter() - began)
     return out
 
 

@@ -5,7 +5,7 @@
     python scripts/certify_photographs.py VIDEO.avi --every 40     (people: those the detector finds with score >= 0.5)
 
 Prints a Markdown table and a JSON line. With --search N, N patches are tried on each certified person: noise, stripes,
-checks, flat colours, pieces of the picture itself and the named patterns, every other one a change of the patch that so far
+checks, flat colours, pieces of the image itself and the named patterns, every other one a change of the patch that so far
 lowers the detector's score most (so N / 2 restarts), each at a place drawn from the location class that is certified. It
 ends with 1 if any of them hides a certified person.
 """
@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 
 from physadv.cli.base import told
-from physadv.dataset import labelled_pictures, split_by_name
+from physadv.dataset import labelled_images, split_by_name
 from physadv.defend.masks import PLACES
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.detect import load_detector
-from physadv.evaluate.certified import CertifiedRecall, add_picture, table
+from physadv.evaluate.certified import CertifiedRecall, add_image, table
 from physadv.evaluate.patch_search import Attempt, search
 from physadv.patch import load_patch
 from physadv.types import Detector, Float32Array, UInt8Array
@@ -35,12 +35,12 @@ Labelled = tuple[str, UInt8Array, Float32Array]
 
 
 def photographs(folder: Path, held_out: float) -> Iterator[Labelled]:
-    pictures = labelled_pictures(folder)
-    _, names = split_by_name([p.path.name for p in pictures], held_out=held_out)
-    for picture in pictures:
-        if picture.path.name in names:
-            pixels, people = picture.read()
-            yield picture.path.name, pixels, np.zeros((0, 4), np.float32) if people is None else people
+    images = labelled_images(folder)
+    _, names = split_by_name([p.path.name for p in images], held_out=held_out)
+    for image in images:
+        if image.path.name in names:
+            pixels, people = image.read()
+            yield image.path.name, pixels, np.zeros((0, 4), np.float32) if people is None else people
 
 
 def frames(video: Path, every: int, detector: Detector) -> Iterator[Labelled]:
@@ -73,9 +73,9 @@ def main() -> int:
     parser.add_argument(
         "--where", default="anywhere", choices=PLACES, help="location class of the search's certificate"
     )
-    parser.add_argument("--patch", type=float, default=0.01, help="patch of the search, fraction of the picture")
+    parser.add_argument("--patch", type=float, default=0.01, help="patch of the search, fraction of the image")
     parser.add_argument("--of-box", action="store_true", help="the fraction is of the person's box")
-    parser.add_argument("--limit", type=int, default=0, help="pictures looked at most; 0: all")
+    parser.add_argument("--limit", type=int, default=0, help="images looked at most; 0: all")
     parser.add_argument("--people", type=int, default=20, help="with --search: stop after so many people certified")
     args = parser.parse_args()
     detector = load_detector(imgsz=args.imgsz, backend=args.backend)
@@ -94,7 +94,7 @@ def main() -> int:
     for name, pixels, people in islice(data, args.limit or None):
         if args.search and len(attempts) >= args.people:
             break
-        add_picture(out, detector, pixels, people, min_area=args.min_area)
+        add_image(out, detector, pixels, people, min_area=args.min_area)
         if args.search:
             rng = np.random.default_rng([0, len(attempts)])
             tried = search(
@@ -116,7 +116,7 @@ def main() -> int:
     record = out.record() | {
         "data": args.data.name,
         "detector": f"{detector.name} {detector.backend} {detector.precision} {args.imgsz}",
-        "seconds_a_picture": round((time.perf_counter() - start) / max(out.pictures, 1), 2),
+        "seconds_a_picture": round((time.perf_counter() - start) / max(out.images, 1), 2),
         "searched": {
             "where": args.where,
             "patch": args.patch,

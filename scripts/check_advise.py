@@ -22,7 +22,7 @@ from physadv.arrays import LeftOut
 from physadv.camera.lens import PERSON_CM
 from physadv.cli.advise import held_out
 from physadv.cli.base import told
-from physadv.dataset import labelled_pictures
+from physadv.dataset import labelled_images
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError
@@ -49,12 +49,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     patch = load_patch(given.patch)
-    pictures = held_out(labelled_pictures(given.images, given.labels), patch)
+    images = held_out(labelled_images(given.images, given.labels), patch)
     detector = load_detector(DEFAULT_DETECTOR, backend=given.backend, imgsz=CANVAS, precision="fp32")
     left_out = LeftOut()
-    people = subjects(pictures, detector, left_out=left_out)
+    people = subjects(images, detector, left_out=left_out)
     print(*left_out.lines(), sep="\n")
-    print(f"{patch.name}: {len(people)} people in {len({id(p.pixels) for p in people})} pictures not trained on")
+    print(f"{patch.name}: {len(people)} people in {len({id(p.pixels) for p in people})} images not trained on")
     grid = try_grid(patch, people, detector)
     cameras: list[tuple[dict[str, Any], View, Tried]] = []
     for resolution in given.resolution:
@@ -79,10 +79,10 @@ def main() -> None:
 
 def halves(people: Sequence[Subject]) -> list[BoolArray]:
     """Return (n,) masks: random halves of the photographs, with everybody in them."""
-    _, picture = np.unique([id(p.pixels) for p in people], return_inverse=True)
+    _, image = np.unique([id(p.pixels) for p in people], return_inverse=True)
     rng = np.random.default_rng(0)
-    count = int(picture.max()) + 1
-    return [(rng.permutation(count) < count / 2)[picture] for _ in range(SPLITS)]
+    count = int(image.max()) + 1
+    return [(rng.permutation(count) < count / 2)[image] for _ in range(SPLITS)]
 
 
 def compared(

@@ -1,9 +1,9 @@
 """Put a finished run's pattern among the shipped ones, with figures on people that it was not trained on.
 
-    python scripts/ship_pattern.py RUN NAME --images PICTURES --labels LABELS [--clip VIDEO] --use "One sentence."
+    python scripts/ship_pattern.py RUN NAME --images IMAGES --labels LABELS [--clip VIDEO] --use "One sentence."
 
 Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that the run was not trained on, 416 px, its rule
-and scale. Clip: a video of one person who fills the picture, that no run was trained on, side .65 and .45 sqrt(w h) on
+and scale. Clip: a video of one person who fills the image, that no run was trained on, side .65 and .45 sqrt(w h) on
 the chest, or the texture over the torso, 320 and 640 px. Each beside none, grey and the pattern's own pixels shuffled.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from physadv.attack.people import Picture, gather
+from physadv.attack.people import Image, gather
 from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, placings
 from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
@@ -39,20 +39,20 @@ NOTE = (
 )
 
 
-def people(images: list[str], labels: Path | None) -> list[Picture]:
-    """Return pictures with their people, from labels or by the clean detector."""
+def people(images: list[str], labels: Path | None) -> list[Image]:
+    """Return images with their people, from labels or by the clean detector."""
 
     def labeller() -> Detector:
         return load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=640)
 
     cache = cache_dir() / "people" / find_weights(DEFAULT_DETECTOR).sha256[:16]
-    return gather(images, labels, labeller, cache=cache, say=print).pictures
+    return gather(images, labels, labeller, cache=cache, say=print).images
 
 
-def scored(patch: Patch, pictures: list[Picture], placing: Placing, imgsz: int) -> dict[str, dict[str, Any]]:
-    """Return the figures of the pattern and its controls on pictures."""
+def scored(patch: Patch, images: list[Image], placing: Placing, imgsz: int) -> dict[str, dict[str, Any]]:
+    """Return the figures of the pattern and its controls on images."""
     detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
-    scorer = Scorer(pictures, detector, placing)
+    scorer = Scorer(images, detector, placing)
     plain, shuffled = (control(patch, kind, np.random.default_rng(0)) for kind in ("grey", "shuffled"))
     rows = {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}
     return {name: scorer.score(worn).plain() for name, worn in rows.items()}
@@ -75,7 +75,7 @@ def card(patch: Patch, use: str, tables: dict[str, dict[str, dict[str, Any]]]) -
         f"* Made by one `physadv train` against {record['detectors'][0]['name']}: target {patch.target}, framing"
         f" {settings.framing}, {settings.total_steps} steps, seed {settings.seed}; kept is step {record['step']}, the"
         " best by people held out, helped by those trained on where few are. All settings and the split"
-        f" ({len(split['train'])} pictures or stretches of video to train on, {len(split['held_out'])} held out) are in"
+        f" ({len(split['train'])} images or stretches of video to train on, {len(split['held_out'])} held out) are in"
         " the record.",
         f"* Figures: float32 PyTorch on a CPU, {date.today()}. Simulated wear (pasted flat), not photographed prints. The"
         " best step was picked on the people held out, so their figures flatter a little.",

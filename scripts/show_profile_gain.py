@@ -8,8 +8,8 @@ no run has seen, and scored: share of those whom the clean detector finds and no
 Photographs are split by name, clips held out whole. Prints of people in the street cover a part of the torso, before a
 webcam all of it (sides .35 and .65 of the square root of the box):
 
-    python scripts/show_profile_gain.py --images PICTURES --labels LABELS --out runs/gain
-    python scripts/show_profile_gain.py --framing webcam --images PICTURES a.mkv --labels LABELS --test b.mkv \
+    python scripts/show_profile_gain.py --images IMAGES --labels LABELS --out runs/gain
+    python scripts/show_profile_gain.py --framing webcam --images IMAGES a.mkv --labels LABELS --test b.mkv \
         --out runs/near
 
 Interrupted, the same command goes on where it was.
@@ -41,7 +41,7 @@ from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
 from physadv.cli.base import told
 from physadv.controls import control
-from physadv.dataset import labelled_pictures, split_by_name
+from physadv.dataset import labelled_images, split_by_name
 from physadv.detect import load_detector
 from physadv.detect.matching import AP_CONF
 from physadv.evaluate.size_curve import CANVAS
@@ -51,14 +51,14 @@ from physadv.patch import Patch, load_patch
 Rows = dict[str, dict[str, Any]]
 
 
-def linked(pictures: list[Path], labels: Path, names: list[str], out: Path) -> tuple[Path, Path]:
-    """Return folders of links to some of the pictures and their labels."""
+def linked(images: list[Path], labels: Path, names: list[str], out: Path) -> tuple[Path, Path]:
+    """Return folders of links to some of the images and their labels."""
     folders = (out / "images", out / "labels")
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    for picture in pictures:
-        if picture.name in names:
-            for source, folder in ((picture, folders[0]), (labels / f"{picture.stem}.txt", folders[1])):
+    for image in images:
+        if image.name in names:
+            for source, folder in ((image, folders[0]), (labels / f"{image.stem}.txt", folders[1])):
                 target = folder / source.name
                 if source.is_file() and not target.exists():
                     target.symlink_to(source.resolve())
@@ -70,7 +70,7 @@ def calibrated(world: PrintAndCamera, out: Path) -> PrinterProfile:
     if (out / "printer.json").exists():
         return PrinterProfile.load(out / "printer.json")
     corners = np.array([[300, 80], [1330, 120], [1400, 1560], [220, 1480]], float)
-    photo = world.photograph(chart().picture(150), corners, (1600, 1640), np.random.default_rng(5))
+    photo = world.photograph(chart().image(150), corners, (1600, 1640), np.random.default_rng(5))
     cv2.imwrite(str(out / "chart.jpg"), np.ascontiguousarray(photo[..., ::-1]))
     argv = ["calibrate", "colour", "--photo", str(out / "chart.jpg"), "--printer", "sim", "--camera", "sim"]
     if physadv([*argv, "--out", str(out / "printer.json")]):
@@ -100,10 +100,10 @@ def train_both(args: argparse.Namespace, images: list[Path], labels: Path | None
 def scored(
     where: str, labels: Path | None, framing: str, sides: tuple[int, ...], cache: Path
 ) -> dict[str, Callable[[Patch], Any]]:
-    """Return scorers of the people in a folder or clip by name, one for each side of the detector's picture."""
+    """Return scorers of the people in a folder or clip by name, one for each side of the detector's image."""
     placing = Placing("area", 0.65, chest=True) if framing == "webcam" else Placing()
     people = gather([where], labels, lambda: load_detector(backend="torch", imgsz=CANVAS), cache=cache, say=print)
-    shown = [p for p in people.pictures if len(p.boxes)]
+    shown = [p for p in people.images if len(p.boxes)]
     # Frames of a clip are near copies of each other: some of them say as much as all.
     if not Path(where).is_dir():
         shown = shown[:: max(-(-len(shown) // SCORED_AT_MOST), 1)]
@@ -146,10 +146,10 @@ def main() -> None:
     scorers: dict[str, Callable[[Patch], Any]] = {}
     cache = args.out / "cache"
     if folders:
-        pictures = [p.path for where in folders for p in labelled_pictures(where, args.labels)]
-        train_names, test_names = split_by_name([p.name for p in pictures], held_out=0.4, seed=7)
-        images.append(linked(pictures, args.labels, train_names, args.out / "train")[0])
-        held, held_labels = linked(pictures, args.labels, test_names, args.out / "test")
+        files = [p.path for where in folders for p in labelled_images(where, args.labels)]
+        train_names, test_names = split_by_name([p.name for p in files], held_out=0.4, seed=7)
+        images.append(linked(files, args.labels, train_names, args.out / "train")[0])
+        held, held_labels = linked(files, args.labels, test_names, args.out / "test")
         scorers |= scored(str(held), held_labels, args.framing, (STREET_IMGSZ,), cache)
     train_both(args, images, args.out / "train" / "labels" if folders else None, args.out / "printer.json")
 
@@ -163,7 +163,7 @@ def main() -> None:
     shown: dict[str, Patch] = {
         "grey": control(plain, "grey", np.random.default_rng(0)),
         "without": plain,
-        "without, pre-compensated": replace(plain, pixels=profile.precompensate_picture(plain.pixels)),
+        "without, pre-compensated": replace(plain, pixels=profile.precompensate_image(plain.pixels)),
         "with": through,
     }
     result: dict[str, Any] = {
@@ -178,7 +178,7 @@ def main() -> None:
         rows: Rows = {}
         for label, patch in shown.items():
             rows[f"{label}, on screen"] = score(patch)
-            rows[f"{label}, printed"] = score(replace(patch, pixels=world.picture(patch.pixels)))
+            rows[f"{label}, printed"] = score(replace(patch, pixels=world.image(patch.pixels)))
         gain = (rows["with, printed"]["asr_strict25"] or 0) - (rows["without, printed"]["asr_strict25"] or 0)
         result["tests"][name] = {"gain": round(gain, 4), "rows": rows}
         print(json.dumps(rows, indent=1))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 
 # Linear reflectance of paper, C, M, CM, Y, CY, MY, CMY: bit 0 = cyan, bit 1 = magenta, bit 2 = yellow.
 _PRIMARIES = np.array(
@@ -100,7 +100,7 @@ class SimulatedCamera:
         return (1 - self.contrast) * v + self.contrast * v * v * (3 - 2 * v)
 
     def field(self, width: int, height: int) -> Array:
-        """Return (height, width, 1) of relative light over the picture."""
+        """Return (height, width, 1) of relative light over the image."""
         y, x = np.mgrid[0:height, 0:width]
         u, v = 2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1
         fall = 1 - self.vignette * (u * u + v * v) / 2
@@ -115,18 +115,18 @@ class PrintAndCamera:
     camera: SimulatedCamera = field(default_factory=SimulatedCamera)
 
     def colours(self, digital: Array) -> Array:
-        """Return (n, 3) camera colours in [0, 1] of (n, 3) digital colours, without noise, at the picture's centre."""
+        """Return (n, 3) camera colours in [0, 1] of (n, 3) digital colours, without noise, at the image's centre."""
         return self.camera.tone(self.camera.light(self.printer.reflectance(np.asarray(digital, np.float64))))
 
-    def picture(self, pixels: Picture) -> Picture:
-        """Return an (h, w, 3) uint8 picture as seen printed, without noise."""
+    def image(self, pixels: Image) -> Image:
+        """Return an (h, w, 3) uint8 image as seen printed, without noise."""
         table, back = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
         out = np.round(self.colours(table / 255.0) * 255).astype(np.uint8)
         return np.ascontiguousarray(out[back.ravel()].reshape(pixels.shape))
 
     def photograph(
-        self, sheet: Picture, corners: Array, size: tuple[int, int], rng: np.random.Generator, *, stops: float = 0.0
-    ) -> Picture:
+        self, sheet: Image, corners: Array, size: tuple[int, int], rng: np.random.Generator, *, stops: float = 0.0
+    ) -> Image:
         """Return a photograph, size = (width, height), of a sheet whose corners lie at `corners` (4, 2), clockwise.
 
         stops: exposure added.

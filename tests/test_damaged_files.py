@@ -10,8 +10,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from physadv.arrays import LeftOut, decode_picture, decode_picture_rgba, picture_size
-from physadv.dataset import labelled_pictures, read_pictures, read_yolo_label
+from physadv.arrays import LeftOut, decode_image, decode_image_rgba, image_size
+from physadv.dataset import labelled_images, read_images, read_yolo_label
 from physadv.errors import DataError, PatchError, PhysadvError
 from physadv.fabricate.advise import SizeCurve, has_curve
 from physadv.lineage import seen_by
@@ -84,10 +84,10 @@ def images() -> list[bytes]:
 
 def test_images() -> None:
     def run(data: bytes) -> None:
-        size = picture_size(data)
-        pixels = decode_picture(data, name="x", upright=False)
+        size = image_size(data)
+        pixels = decode_image(data, name="x", upright=False)
         assert size is None or pixels.shape[:2] in (size, size[::-1])
-        assert decode_picture_rgba(data, name="x").shape[2] == 4
+        assert decode_image_rgba(data, name="x").shape[2] == 4
 
     try_all(run, images(), [b"\xff\xd0", b"\xff\xda", b"\xff\xd9", b"acTL", b"fcTL", b"IDAT"])
 
@@ -135,7 +135,7 @@ def test_labels(tmp_path: Path) -> None:
 
 def read_all(root: Path) -> None:
     left_out = LeftOut()
-    list(read_pictures(labelled_pictures(root, None, left_out), left_out))
+    list(read_images(labelled_images(root, None, left_out), left_out))
     assert all(len(line) < 500 for line in left_out.lines())
 
 
@@ -172,7 +172,7 @@ def test_data_yaml(tmp_path: Path) -> None:
     try_in_set(tmp_path, "data.yaml", seeds, words)
 
 
-def test_lists_of_pictures(tmp_path: Path) -> None:
+def test_lists_of_images(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [person]\n")
     seeds = [
         b"images/train/a.png\n./images/train/a.png\n",

@@ -1,4 +1,4 @@
-"""Labels are read exactly or refused by line; a picture never changes sides of the split."""
+"""Labels are read exactly or refused by line; an image never changes sides of the split."""
 
 import os
 import unicodedata
@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physadv.arrays import LeftOut, pictures_in, read_picture, write_png
+from physadv.arrays import LeftOut, images_in, read_image, write_png
 from physadv.dataset import (
     check_outside,
-    labelled_pictures,
-    read_pictures,
+    labelled_images,
+    read_images,
     read_yolo_label,
     split_by_name,
-    split_pictures,
+    split_images,
 )
 from physadv.errors import DataError, SettingsError
 from physadv.lineage import Seen
@@ -47,20 +47,20 @@ def test_the_forms_of_a_yolo_dataset(tmp_path: Path, given_as: str) -> None:
     root = a_dataset(tmp_path)
     if given_as == "yaml":
         (root / "data.yaml").write_text("train: images\nval: images\nnames: {0: person}\n")
-    pictures = labelled_pictures(root / "images" if given_as == "images" else root)
-    assert [p.path.stem for p in pictures] == ["a", "b", "c"]
-    pixels, people = pictures[0].read()
+    images = labelled_images(root / "images" if given_as == "images" else root)
+    assert [p.path.stem for p in images] == ["a", "b", "c"]
+    pixels, people = images[0].read()
     assert pixels.shape == (20, 40, 3)
     assert people is not None
     np.testing.assert_allclose(people, [[10, 0, 30, 20]])
-    nobody = pictures[1].read()[1]
-    assert nobody is not None and nobody.shape == (0, 4), "a picture without a label in a labelled set shows nobody"
+    nobody = images[1].read()[1]
+    assert nobody is not None and nobody.shape == (0, 4), "an image without a label in a labelled set shows nobody"
 
 
 def test_without_any_label_the_people_are_not_known(tmp_path: Path) -> None:
     root = a_dataset(tmp_path)
     (root / "labels" / "a.txt").unlink()
-    assert all(p.read()[1] is None for p in labelled_pictures(root))
+    assert all(p.read()[1] is None for p in labelled_images(root))
 
 
 NAMES = [
@@ -87,7 +87,7 @@ def test_the_person_is_the_class_called_so(tmp_path: Path, names: str, expected:
     if given_as == "labels":
         (root / "images").rename(tmp_path / "all")
     labels = root / "labels" if given_as == "labels" else None
-    people = labelled_pictures(where[given_as], labels)[0].read()[1]
+    people = labelled_images(where[given_as], labels)[0].read()[1]
     assert people is not None
     np.testing.assert_allclose(people, [expected], atol=1e-4)
 
@@ -97,11 +97,11 @@ def test_a_set_that_names_no_person_is_refused(tmp_path: Path, names: str) -> No
     root = a_dataset(tmp_path)
     (root / "data.yaml").write_text(f"train: images\nnames: {names}\n")
     with pytest.raises(DataError, match=r"data\.yaml: names: expected"):
-        labelled_pictures(root)
+        labelled_images(root)
 
 
 def parts_of(root: Path, *, roboflow: bool) -> Path:
-    """Two pictures in train and one in val; the second one in train shows nobody and has no label."""
+    """Two images in train and one in val; the second one in train shows nobody and has no label."""
     for part, names in {"train": "ab", "val": "c"}.items():
         images, labels = (root / part / kind if roboflow else root / kind / part for kind in ("images", "labels"))
         images.mkdir(parents=True)
@@ -113,7 +113,7 @@ def parts_of(root: Path, *, roboflow: bool) -> Path:
 
 
 def people_in(root: Path, labels: Path | None = None) -> list[int]:
-    return [len(people) for p in labelled_pictures(root, labels) if (people := p.read()[1]) is not None]
+    return [len(people) for p in labelled_images(root, labels) if (people := p.read()[1]) is not None]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_data_yaml_as_roboflow_and_others_write_it(tmp_path: Path, path: str) ->
     (root / "data.yaml").write_text(f"{path.format(root=root)}train: images/train\nval: images/val\nnames: [person]\n")
     assert people_in(root) == [1, 0, 1]
     (root / "data.yaml").write_text(f"{path.format(root=root)}train: images\nval: images/val\nnames: [person]\n")
-    assert people_in(root) == [1, 0, 1], "no picture twice"
+    assert people_in(root) == [1, 0, 1], "no image twice"
 
 
 def test_a_set_lies_where_its_absolute_path_says(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_set_lies_where_its_absolute_path_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("roboflow", [True, False])
-def test_labels_lie_in_the_same_subfolders_as_the_pictures(tmp_path: Path, roboflow: bool) -> None:
+def test_labels_lie_in_the_same_subfolders_as_the_images(tmp_path: Path, roboflow: bool) -> None:
     root, labels = parts_of(tmp_path / "set", roboflow=roboflow), tmp_path / "apart"
     labels.mkdir()
     for part in ("train", "val"):
@@ -158,23 +158,23 @@ def test_labels_are_found_from_within_the_folder(tmp_path: Path, monkeypatch: py
     assert people_in(Path()) == [1, 0, 0]
 
 
-def test_labels_that_fit_no_picture_are_refused(tmp_path: Path) -> None:
+def test_labels_that_fit_no_image_are_refused(tmp_path: Path) -> None:
     root = a_dataset(tmp_path)
     (root / "labels" / "a.txt").rename(root / "labels" / "other.txt")
-    with pytest.raises(DataError, match=r"label files named as the pictures.*a\.txt"):
-        labelled_pictures(root, root / "labels")
+    with pytest.raises(DataError, match=r"label files named as the images.*a\.txt"):
+        labelled_images(root, root / "labels")
 
 
-def test_damaged_pictures_are_passed_over_and_damaged_labels_are_not(tmp_path: Path) -> None:
+def test_damaged_images_are_passed_over_and_damaged_labels_are_not(tmp_path: Path) -> None:
     root = a_dataset(tmp_path)
     (root / "images" / "b.png").write_bytes(b"rubbish")
     left_out = LeftOut()
-    assert [p.path.stem for p, _, _ in read_pictures(labelled_pictures(root), left_out)] == ["a", "c"]
+    assert [p.path.stem for p, _, _ in read_images(labelled_images(root), left_out)] == ["a", "c"]
     (line,) = left_out.lines()
     assert line.startswith("left out as unreadable: 1 file: ") and "b.png" in line
     (root / "labels" / "c.txt").write_text("0 nonsense\n")
     with pytest.raises(DataError, match=r"c\.txt:1"):
-        list(read_pictures(labelled_pictures(root), left_out))
+        list(read_images(labelled_images(root), left_out))
 
 
 @pytest.mark.parametrize(
@@ -256,20 +256,20 @@ def test_a_polygon_of_as_many_numbers_as_a_pose_is_a_polygon(tmp_path: Path) -> 
 
 
 def test_missing_and_empty_folders_say_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no pictures"):
-        labelled_pictures(tmp_path)
+    with pytest.raises(DataError, match="no images"):
+        labelled_images(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
-        labelled_pictures(tmp_path / "nowhere")
+        labelled_images(tmp_path / "nowhere")
 
 
-def test_damaged_pictures_are_refused_by_name(tmp_path: Path, bus: Path) -> None:
+def test_damaged_images_are_refused_by_name(tmp_path: Path, bus: Path) -> None:
     zero, cut = tmp_path / "zero.jpg", tmp_path / "cut.png"
     zero.touch()
     cut.write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     for path in (zero, cut, tmp_path / "none.jpg"):
         with pytest.raises(DataError, match=path.name):
-            read_picture(path)
-    assert read_picture(bus).shape == (1080, 810, 3)
+            read_image(path)
+    assert read_image(bus).shape == (1080, 810, 3)
 
 
 names = st.lists(st.text("abcdefgh0123456789", min_size=1, max_size=8), min_size=2, max_size=40, unique=True)
@@ -283,7 +283,7 @@ def test_split_parts_are_disjoint_whole_and_never_empty(all_names: list[str], se
     assert held
 
 
-def test_adding_pictures_moves_none_across() -> None:
+def test_adding_images_moves_none_across() -> None:
     few = [f"{i}.jpg" for i in range(60)]
     train, held = split_by_name(few)
     more_train, more_held = split_by_name(few + [f"new{i}.jpg" for i in range(60)])
@@ -291,8 +291,8 @@ def test_adding_pictures_moves_none_across() -> None:
     assert set(held) <= set(more_held)
 
 
-def test_one_picture_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="two pictures"):
+def test_one_image_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="two images"):
         split_by_name(["only.jpg"])
 
 
@@ -307,31 +307,31 @@ def test_of_a_videos_stretches_the_share_held_out_is_exact(share: float, expecte
 
 
 @given(names, st.integers(0, 5), st.integers(1, 6))
-def test_pictures_of_the_same_pixels_are_on_the_same_side(all_names: list[str], seed: int, kinds: int) -> None:
-    pictures = [(name, str(i % (kinds + 1))) for i, name in enumerate(all_names)]
-    train, held = split_pictures(pictures, held_out=0.4, seed=seed)
-    sides = [{sha256 for name, sha256 in pictures if name in side} for side in (train, held)]
+def test_images_of_the_same_pixels_are_on_the_same_side(all_names: list[str], seed: int, kinds: int) -> None:
+    images = [(name, str(i % (kinds + 1))) for i, name in enumerate(all_names)]
+    train, held = split_images(images, held_out=0.4, seed=seed)
+    sides = [{sha256 for name, sha256 in images if name in side} for side in (train, held)]
     assert sides[0].isdisjoint(sides[1]) and train and held
     assert sorted(train + held) == sorted(all_names)
     # Where all differ, or nothing is known, the split is that of the names.
     for each in ([(n, "") for n in all_names], [(n, n) for n in all_names]):
-        alone = split_pictures(each, held_out=0.4, seed=seed)
+        alone = split_images(each, held_out=0.4, seed=seed)
         assert [set(side) for side in alone] == [
             set(side) for side in split_by_name(all_names, held_out=0.4, seed=seed)
         ]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_variants_of_one_picture_are_on_the_same_side(seed: int) -> None:
-    pictures = [(f"{stem}_jpg.rf.{i:032x}.jpg", f"{stem}{i}") for stem in "abcdef" for i in range(3)]
-    sides = split_pictures(pictures, held_out=0.4, seed=seed)
+def test_variants_of_one_image_are_on_the_same_side(seed: int) -> None:
+    images = [(f"{stem}_jpg.rf.{i:032x}.jpg", f"{stem}{i}") for stem in "abcdef" for i in range(3)]
+    sides = split_images(images, held_out=0.4, seed=seed)
     train, held = ({name[0] for name in side} for side in sides)
     assert train.isdisjoint(held) and train and held
-    assert sorted(sides[0] + sides[1]) == sorted(name for name, _ in pictures)
+    assert sorted(sides[0] + sides[1]) == sorted(name for name, _ in images)
 
 
 def test_stretches_are_apart_whatever_they_show() -> None:
-    train, held = split_pictures([(f"camera#stretch{i}", "frozen") for i in range(10)], held_out=0.3)
+    train, held = split_images([(f"camera#stretch{i}", "frozen") for i in range(10)], held_out=0.3)
     assert (len(train), len(held)) == (7, 3)
 
 
@@ -343,36 +343,36 @@ def test_a_set_is_named_by_its_data_yaml_too(tmp_path: Path, called: str) -> Non
     assert people_in(root / called) == [2, 0, 0]
 
 
-def test_a_part_of_a_set_may_be_a_list_of_pictures(tmp_path: Path) -> None:
+def test_a_part_of_a_set_may_be_a_list_of_images(tmp_path: Path) -> None:
     root = parts_of(tmp_path / "set", roboflow=False)
     lists = root / "lists"
     lists.mkdir()
     (root / "train.txt").write_text(f"./images/train/a.png\n\n{root / 'images' / 'train' / 'b.png'}\n")
     (lists / "val.txt").write_text("images/val/c.png\n../images/val/gone.png\r\n")
     (root / "data.yaml").write_text("train: train.txt\nval: lists/val.txt\ntest: images/val\nnames: [person]\n")
-    found = labelled_pictures(root)
-    assert [p.path.name for p in found] == ["a.png", "b.png", "c.png", "gone.png"], "no picture twice"
+    found = labelled_images(root)
+    assert [p.path.name for p in found] == ["a.png", "b.png", "c.png", "gone.png"], "no image twice"
     left_out = LeftOut()
-    assert [len(people) for _, _, people in read_pictures(found, left_out) if people is not None] == [1, 0, 1]
+    assert [len(people) for _, _, people in read_images(found, left_out) if people is not None] == [1, 0, 1]
     assert len(left_out.damaged) == 1 and "gone.png" in left_out.damaged[0]
     (root / "train.txt").write_text("/content/set/a.png\n")
-    with pytest.raises(DataError, match=r"train\.txt: expected pictures that exist"):
-        labelled_pictures(root)
+    with pytest.raises(DataError, match=r"train\.txt: expected images that exist"):
+        labelled_images(root)
 
 
 def one_person(root: Path, name: str, *, rows: str = "0 .5 .5 .5 1\n", below: str = "") -> Path:
-    """A picture of one person with its label, perhaps in a subfolder."""
-    picture, label = root / "images" / below / f"{name}.png", root / "labels" / below / f"{name}.txt"
-    for path in (picture, label):
+    """An image of one person with its label, perhaps in a subfolder."""
+    image, label = root / "images" / below / f"{name}.png", root / "labels" / below / f"{name}.txt"
+    for path in (image, label):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(picture, np.zeros((20, 40, 3), np.uint8))
+    write_png(image, np.zeros((20, 40, 3), np.uint8))
     label.write_text(rows)
-    return picture
+    return image
 
 
 def people_and_lines(where: Path, labels: Path | None = None) -> tuple[list[int], list[str]]:
     left_out = LeftOut()
-    found = read_pictures(labelled_pictures(where, labels, left_out), left_out)
+    found = read_images(labelled_images(where, labels, left_out), left_out)
     return [len(people) for _, _, people in found if people is not None], left_out.lines()
 
 
@@ -386,7 +386,7 @@ def test_subfolders_of_any_depth_are_read(tmp_path: Path, given_as: str) -> None
     if given_as == "plain":
         (root / "images").rename(tmp_path / "photos")
         (root / "labels").rename(tmp_path / "all")
-        assert len(labelled_pictures(tmp_path / "photos")) == 4
+        assert len(labelled_images(tmp_path / "photos")) == 4
     else:
         assert people_and_lines(root / "images" if given_as == "images" else root) == ([1, 1, 1, 1], [])
 
@@ -422,12 +422,12 @@ def test_whatever_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
     assert all(len(line) < 500 for line in lines)
 
 
-def test_many_damaged_pictures_are_named_up_to_a_few() -> None:
+def test_many_damaged_images_are_named_up_to_a_few() -> None:
     lines = LeftOut(damaged=[f"{'long/' * 60}{i}.jpg: damaged" for i in range(1000)]).lines()
     assert len(lines) == 1 and "1,000 files" in lines[0] and lines[0].endswith("and 997 more") and len(lines[0]) < 500
 
 
-def test_labels_beside_the_pictures_that_nobody_reads_are_counted(tmp_path: Path) -> None:
+def test_labels_beside_the_images_that_nobody_reads_are_counted(tmp_path: Path) -> None:
     one_person(tmp_path, "a")
     (tmp_path / "labels" / "a.txt").rename(tmp_path / "images" / "a.txt")
     assert people_and_lines(tmp_path)[1] == ["left out as no images: 1 file: 1 .txt"]
@@ -452,10 +452,10 @@ def test_text_as_editors_write_it(tmp_path: Path, encoding: str) -> None:
         mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""
         path.write_bytes(f"{mark}{text}".replace("\n", "\r\n").encode(encoding))
 
-    picture = one_person(tmp_path, "é")
+    image = one_person(tmp_path, "é")
     write(tmp_path / "labels" / "é.txt", "1 .5 .5 .5 1\n1 .2 .5 .1 1\n")
     write(tmp_path / "data.yaml", "train: train.txt\nnames: [car, person]\n")
-    write(tmp_path / "train.txt", f"images/{picture.name}\n")
+    write(tmp_path / "train.txt", f"images/{image.name}\n")
     assert people_and_lines(tmp_path) == ([2], [])
 
 
@@ -477,13 +477,13 @@ def test_names_are_compared_in_one_form_of_unicode(tmp_path: Path, composed: boo
         return unicodedata.normalize("NFD" if composed else "NFC", text)
 
     root = tmp_path / "set"
-    picture = one_person(root, here("Café 1"), below=here("Prüfung"))
+    image = one_person(root, here("Café 1"), below=here("Prüfung"))
     (root / "labels" / here("Prüfung") / here("Café 1.txt")).rename(
         root / "labels" / here("Prüfung") / there("Café 1.txt")
     )
     (root / "labels" / here("Prüfung")).rename(root / "labels" / there("Prüfung"))
     assert people_and_lines(root) == ([1], [])
-    assert people_and_lines(picture) == ([1], [])
+    assert people_and_lines(image) == ([1], [])
     (root / "data.yaml").write_text(there("train: images/Prüfung\n"))
     assert people_and_lines(root) == ([1], [])
     (root / "data.yaml").write_text("train: train.txt\n")
@@ -524,11 +524,11 @@ def test_paths_of_windows_and_of_other_machines(tmp_path: Path, text: str) -> No
 
 
 def test_a_backslash_may_be_part_of_a_name(tmp_path: Path) -> None:
-    picture = one_person(tmp_path, "we\\ird")
+    image = one_person(tmp_path, "we\\ird")
     assert people_and_lines(tmp_path) == ([1], [])
     (tmp_path / "data.yaml").write_text("train: train.txt\n")
     (tmp_path / "train.txt").write_text("images/we\\ird.png\n")
-    assert [p.path for p in labelled_pictures(tmp_path)] == [picture]
+    assert [p.path for p in labelled_images(tmp_path)] == [image]
 
 
 def test_what_a_data_yaml_names_and_is_not_here_is_said(tmp_path: Path) -> None:
@@ -580,13 +580,13 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: py
 
 
 def test_names_that_are_not_utf8_are_read(tmp_path: Path) -> None:
-    picture = Path(os.fsdecode(os.fsencode(tmp_path / "images") + b"/caf\xe9.png"))
+    image = Path(os.fsdecode(os.fsencode(tmp_path / "images") + b"/caf\xe9.png"))
     one_person(tmp_path, "a")
-    (tmp_path / "images" / "a.png").rename(picture)
+    (tmp_path / "images" / "a.png").rename(image)
     (tmp_path / "labels" / "a.txt").rename(Path(os.fsdecode(os.fsencode(tmp_path / "labels") + b"/caf\xe9.txt")))
     assert people_and_lines(tmp_path) == ([1], [])
-    assert pictures_in(tmp_path / "images") == [picture]
-    split_by_name([picture.name, "b.png"])
+    assert images_in(tmp_path / "images") == [image]
+    split_by_name([image.name, "b.png"])
 
 
 def one_label(root: Path, image: str = "a.jpg", label: str = "a.txt") -> Path:
@@ -600,7 +600,7 @@ def one_label(root: Path, image: str = "a.jpg", label: str = "a.txt") -> Path:
 @pytest.mark.parametrize("label", ["a.TXT", "a.jpg.txt", "A.txt", "b.txt"])
 def test_labels_that_fit_no_image_are_counted(tmp_path: Path, label: str) -> None:
     left_out = LeftOut()
-    labelled_pictures(one_label(tmp_path, label=label), left_out=left_out)
+    labelled_images(one_label(tmp_path, label=label), left_out=left_out)
     assert left_out.lines() == [
         f"left out as unused: 1 label file that fits no image by name; the first: {tmp_path}/labels/{label}"
     ]
@@ -611,7 +611,7 @@ def test_labels_of_images_that_are_not_asked_for_are_not_missed(tmp_path: Path) 
     write_png(tmp_path / "images" / "b.jpg", np.full((8, 8, 3), 90, np.uint8))
     (tmp_path / "labels" / "b.txt").write_text("")
     left_out = LeftOut()
-    labelled_pictures(tmp_path / "images" / "b.jpg", left_out=left_out)
+    labelled_images(tmp_path / "images" / "b.jpg", left_out=left_out)
     assert left_out.lines() == []
 
 
@@ -620,26 +620,26 @@ def test_a_label_that_is_no_file_is_not_taken_for_an_image_without_people(tmp_pa
     label.unlink()
     os.mkfifo(label)
     with pytest.raises(DataError, match=r"a\.txt: labels cannot be read"):
-        labelled_pictures(tmp_path)[0].people(width=8, height=8)
+        labelled_images(tmp_path)[0].people(width=8, height=8)
     label.unlink()
     label.symlink_to("nowhere.txt")
     with pytest.raises(DataError, match=r"a\.txt: labels cannot be read: a link"):
-        labelled_pictures(tmp_path)
+        labelled_images(tmp_path)
 
 
 def test_a_data_set_file_under_another_name_says_who_is_a_person(tmp_path: Path) -> None:
     (one_label(tmp_path) / "coco8.yml").write_text("names: [car, person]\ntrain: images\n")
     (tmp_path / "args.yaml").write_text("names: [a]\n")
     for images in (tmp_path, tmp_path / "images"):
-        (found,) = labelled_pictures(images)
+        (found,) = labelled_images(images)
         assert found.person_class == 1
     (tmp_path / "other.yaml").write_text("names: [person]\nval: images\n")
     with pytest.raises(DataError, match=r"expected one file of a data set, got coco8\.yml, other\.yaml"):
-        labelled_pictures(tmp_path)
+        labelled_images(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["names: [person, Person]", "names: [person]\nnames: [car, person]"])
 def test_a_class_or_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
     (one_label(tmp_path) / "data.yaml").write_text(f"{text}\ntrain: images\n")
     with pytest.raises(DataError, match=r"one class called person, got 0 and 1|'names' stands there twice"):
-        labelled_pictures(tmp_path)
+        labelled_images(tmp_path)

@@ -12,7 +12,7 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from physadv.arrays import decode_picture, decode_picture_rgba, identity_of, picture_size, pixels_sha256, read_picture
+from physadv.arrays import decode_image, decode_image_rgba, identity_of, image_size, pixels_sha256, read_image
 from physadv.colour_profiles import ADOBE_GAMMA, ADOBE_RGB, PRIMARIES, profile_of
 from physadv.decoding import jpeg_header
 from physadv.errors import DataError, PatchError
@@ -57,9 +57,9 @@ KINDS = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF", "AVIF", "HEIF"]
 def test_the_content_says_the_kind_whatever_the_name_says(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "IMG_1.jpg"
     path.write_bytes(encoded(squares(), kind, **({"quality": 95} if kind in ("JPEG", "WEBP", "AVIF", "HEIF") else {})))
-    assert np.abs(centres(read_picture(path)).astype(int) - STORED).max() < 12
-    assert picture_size(path.read_bytes()) == (48, 32)
-    assert (decode_picture_rgba(path.read_bytes(), name="x")[..., 3] == 255).all()
+    assert np.abs(centres(read_image(path)).astype(int) - STORED).max() < 12
+    assert image_size(path.read_bytes()) == (48, 32)
+    assert (decode_image_rgba(path.read_bytes(), name="x")[..., 3] == 255).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "HEIF"])
@@ -69,7 +69,7 @@ def test_an_embedded_profile_is_converted_to_srgb(kind: str) -> None:
     data = encoded(
         squares(), kind, icc_profile=profile, **({} if kind in ("PNG", "TIFF") else {"quality": 100, **options})
     )
-    for pixels in (decode_picture(data, name="x"), decode_picture_rgba(data, name="x")[..., :3]):
+    for pixels in (decode_image(data, name="x"), decode_image_rgba(data, name="x")[..., :3]):
         assert np.abs(centres(pixels).astype(int) - ADOBE_AS_SRGB).max() <= 6
 
 
@@ -79,22 +79,20 @@ def test_an_image_is_known_by_its_pixels_as_they_are_stored(tmp_path: Path, kind
     plain, wide = tmp_path / "plain", tmp_path / "wide"
     plain.write_bytes(encoded(squares(), kind))
     wide.write_bytes(encoded(squares(), kind, icc_profile=profile_of(ADOBE_RGB, ADOBE_GAMMA)))
-    assert (
-        identity_of(wide, read_picture(wide)) == pixels_sha256(read_picture(plain)) != pixels_sha256(read_picture(wide))
-    )
-    assert identity_of(plain, read_picture(plain)) == pixels_sha256(read_picture(plain))
+    assert identity_of(wide, read_image(wide)) == pixels_sha256(read_image(plain)) != pixels_sha256(read_image(wide))
+    assert identity_of(plain, read_image(plain)) == pixels_sha256(read_image(plain))
     assert identity_of(tmp_path / "none", squares()) == ""
 
 
 @pytest.mark.parametrize("profile", [SRGB_PROFILE, b"rubbish", SRGB_PROFILE[:200], None])
 def test_srgb_and_damaged_profiles_leave_the_pixels_alone(profile: bytes | None) -> None:
     data = encoded(squares(), "PNG", **({} if profile is None else {"icc_profile": profile}))
-    assert np.array_equal(decode_picture(data, name="x"), squares())
+    assert np.array_equal(decode_image(data, name="x"), squares())
 
 
 def test_what_png_says_of_its_colours_otherwise() -> None:
     def read(*chunks: bytes) -> UInt8Array:
-        return centres(decode_picture(png_with(*chunks), name="x")).astype(int)
+        return centres(decode_image(png_with(*chunks), name="x")).astype(int)
 
     def chromaticities(space: tuple[float, ...]) -> bytes:
         return chunk(b"cHRM", struct.pack(">8I", *(round(v * 100_000) for v in space)))
@@ -118,7 +116,7 @@ def test_cameras_that_say_adobe_rgb_in_exif_alone() -> None:
     exif.get_ifd(0x8769).update({0xA001: 0xFFFF, 0xA005: {1: "R03", 2: b"0100"}})
     data = encoded(squares(), "JPEG", quality=100, subsampling=0, exif=exif)
     assert b"R03\0" in data
-    assert np.abs(centres(decode_picture(data, name="x")).astype(int) - ADOBE_AS_SRGB).max() <= 6
+    assert np.abs(centres(decode_image(data, name="x")).astype(int) - ADOBE_AS_SRGB).max() <= 6
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -129,12 +127,12 @@ def test_upright_or_as_the_sensor_gave_it(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, kind, exif=exif, **({} if kind in ("PNG", "TIFF") else {"quality": 95}))
-    sensor = decode_picture(data, name="x", upright=False)
+    sensor = decode_image(data, name="x", upright=False)
     assert sensor.shape == (32, 48, 3)
     assert np.abs(sensor[4::16, 6::24].astype(int) - stored[4::16, 6::24]).max() < 40
     # Where the red, green and blue corners of the stored image are to be seen.
     turns = {1: "RG/B.", 2: "GR/.B", 3: ".B/GR", 4: "B./RG", 5: "RB/G.", 6: "BR/.G", 7: ".G/BR", 8: "G./RB"}
-    upright = decode_picture(data, name="x")
+    upright = decode_image(data, name="x")
     assert upright.shape == ((32, 48, 3) if orientation < 5 else (48, 32, 3))
     h, w = upright.shape[:2]
     names = {0: "R", 1: "G", 2: "B"}
@@ -153,10 +151,10 @@ def test_the_size_is_checked_as_the_decoder_will_read_it() -> None:
     small = b"\0\x13" + b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, 16, 16, 3) + bytes([1, 17, 0, 2, 17, 0, 3, 17, 0])
     for trick in (huge, huge[:2] + b"\xff\xd0" + huge[2:], huge[:2] + b"\xff\xd0" + small[:2] + huge[2:]):
         with pytest.raises(DataError, match="60000 x 60000 pixels is more than"):
-            decode_picture(trick, name="x")
+            decode_image(trick, name="x")
     # libjpeg takes no second frame, so neither is the first one's size taken for the image's.
     with pytest.raises(DataError, match="not an image"):
-        decode_picture(huge[:2] + small[2:] + huge[2:], name="x")
+        decode_image(huge[:2] + small[2:] + huge[2:], name="x")
     assert jpeg_header(whole[:2] + b"\xff\xd0rubbish\xff\xff\xff" + whole[3:]).width == 48
 
 
@@ -191,7 +189,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
 def test_small_files_that_claim_much_are_refused_before_decoding(kind: str) -> None:
     data, why = bombs()[kind]
     with pytest.raises(PatchError, match=f"^x: .*({why})"):
-        decode_picture(data, name="x", error=PatchError)
+        decode_image(data, name="x", error=PatchError)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,21 +198,21 @@ def test_a_file_that_is_cut_off_is_no_image(kind: str) -> None:
     data = encoded(rng.integers(0, 256, (64, 64, 3), np.uint8), kind)
     for share in (0.02, 0.3, 0.6, 0.9):
         with pytest.raises(DataError, match="x: "):
-            decode_picture(data[: int(len(data) * share)], name="x")
+            decode_image(data[: int(len(data) * share)], name="x")
     if kind == "JPEG":
         # A card or a broken copy leaves a file of full length that ends in zeros.
         with pytest.raises(DataError, match="cut off"):
-            decode_picture(data[: len(data) // 2].ljust(len(data), b"\0"), name="x")
+            decode_image(data[: len(data) // 2].ljust(len(data), b"\0"), name="x")
 
 
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", tmp_path, tmp_path / "none.png", tmp_path / "nul\0.png"):
         with pytest.raises(DataError):
-            read_picture(path)
+            read_image(path)
 
 
 def test_a_damaged_image_prints_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError):
-        decode_picture(b"P6 99 99 65535\n", name="a.ppm", max_pixels=10**6, error=DataError)
+        decode_image(b"P6 99 99 65535\n", name="a.ppm", max_pixels=10**6, error=DataError)
     assert capfd.readouterr() == ("", "")

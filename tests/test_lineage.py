@@ -29,7 +29,7 @@ PATCH = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.ui
         ("hash.jpg", "c0ffee", True),
     ],
 )
-def test_a_picture_is_known_by_its_pixels_else_by_its_name(name: str, sha256: str, seen: bool) -> None:
+def test_a_image_is_known_by_its_pixels_else_by_its_name(name: str, sha256: str, seen: bool) -> None:
     split = split_record({"0001.jpg": ["one"], "old.jpg": [], "camera#stretch3": ["frame", "next"], "c0ffee": []}, [])
     known = seen_by(replace(PATCH, record={"split": split}))
     assert known is not None and known.saw(name, sha256) is seen

@@ -1,4 +1,4 @@
-"""Colours say one thing: the page, the live picture, previews and reports mark a person who is seen alike."""
+"""Colours say one thing: the page, the live image, previews and reports mark a person who is seen alike."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from physadv import marks
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.preview import progress_sheet
 from physadv.attack.score import Placing, Scorer
 from physadv.detect.tiny import tiny_detector
@@ -42,9 +42,9 @@ def test_somebody_seen_is_green_and_somebody_hidden_is_not() -> None:
 
 
 def test_a_sheet_of_progress_marks_each_wearer() -> None:
-    picture = np.full((240, 320, 3), 90, np.uint8)
+    image = np.full((240, 320, 3), 90, np.uint8)
     boxes = np.array([[20, 20, 120, 220], [180, 20, 280, 220]], np.float32)
-    people = [Picture(f"{i}", picture, boxes, np.zeros((2, 17, 3), np.float32)) for i in range(5)]
+    people = [Image(f"{i}", image, boxes, np.zeros((2, 17, 3), np.float32)) for i in range(5)]
     scorer = Scorer(people, tiny_detector(imgsz=64), Placing())
     assert scorer.some(3) == [0, 2, 4] and scorer.some(9) == [0, 1, 2, 3, 4]
     sheet = progress_sheet(load_patch("street-v1"), scorer, "step 3")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physadv.arrays import read_picture, write_png
+from physadv.arrays import read_image, write_png
 from physadv.cli import main
 from physadv.errors import OutputError
 from physadv.files import atomic_write, escaped, parse_json, parse_yaml, printable, write_json
@@ -64,7 +64,7 @@ def test_own_files_are_told_from_others(tmp_path: Path) -> None:
     save_patch(load_patch("chest-v1"), tmp_path)
     for name in ("a.png", "b.json", "patch.png", "patch.safetensors"):
         assert written_by_physadv(tmp_path / name), name
-    assert np.array_equal(read_picture(tmp_path / "a.png"), GREY)
+    assert np.array_equal(read_image(tmp_path / "a.png"), GREY)
     other = tmp_path / "notes.md"
     other.write_text("what physadv did today")
     with pytest.raises(OutputError, match=r"not written by physadv.*--overwrite"):

@@ -13,10 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from physadv.arrays import decode_picture_rgba
+from physadv.arrays import decode_image_rgba
 from physadv.errors import PatchError
 from physadv.live.wardrobe import Wardrobe
-from physadv.patch import MAX_SIDE, Patch, load_patch, patch_from_picture, png_bytes, save_patch
+from physadv.patch import MAX_SIDE, Patch, load_patch, patch_from_image, png_bytes, save_patch
 
 
 def a_patch(**changes: object) -> Patch:
@@ -58,7 +58,7 @@ def test_a_transparent_shape_keeps_its_mask() -> None:
     mask = np.zeros((40, 30), np.uint8)
     mask[5:20] = 255
     patch = a_patch(mask=mask)
-    assert np.array_equal(patch_from_picture(png_bytes(patch), name="x").mask, mask)
+    assert np.array_equal(patch_from_image(png_bytes(patch), name="x").mask, mask)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -69,7 +69,7 @@ def test_a_photograph_is_turned_upright(mode: str) -> None:
     exif[0x0112] = 6
     out = BytesIO()
     Image.fromarray(pixels).convert(mode).save(out, "JPEG", exif=exif, quality=95)
-    patch = patch_from_picture(out.getvalue(), name="x")
+    patch = patch_from_image(out.getvalue(), name="x")
     assert patch.pixels.shape == (60, 40, 3) and patch.size_mm == (360.0, 540.0)
     assert patch.pixels[:25].max() < 20 and patch.pixels[35:].min() > 180
 
@@ -80,7 +80,7 @@ def test_sixteen_bits_and_transparency_are_kept() -> None:
         deep = rng.integers(0, 256, (8, 6, channels), np.uint16) * 257
         deep[..., -1] = 65535
         _, data = cv2.imencode(".png", deep)
-        rgba = decode_picture_rgba(data.tobytes(), name="x")
+        rgba = decode_image_rgba(data.tobytes(), name="x")
         assert (rgba[..., 3] == 255).all()
         expected = (deep // 257).astype(np.uint8)
         assert np.array_equal(rgba[..., 2::-1], np.repeat(expected, 3, 2) if channels == 1 else expected[..., :3])
@@ -101,13 +101,13 @@ def test_a_patch_that_could_not_be_worn_is_refused(changes: dict[str, object], w
         a_patch(**changes)
 
 
-def test_huge_pictures_are_refused_before_decoding() -> None:
+def test_huge_images_are_refused_before_decoding() -> None:
     # A PNG header that claims 20,000 x 20,000 pixels, with no pixel behind it.
     head = (
         b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + b"IHDR" + (20_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
     )
     with pytest.raises(PatchError, match="20000 x 20000"):
-        patch_from_picture(head, name="huge")
+        patch_from_image(head, name="huge")
 
 
 def test_foreign_files_are_named(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_metadata_in_a_png_cannot_harm() -> None:
         out = BytesIO()
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(out, "PNG", pnginfo=info)
         try:
-            assert patch_from_picture(out.getvalue(), name="x").size_mm == (360.0, 360.0)
+            assert patch_from_image(out.getvalue(), name="x").size_mm == (360.0, 360.0)
         except PatchError as error:
             assert "size_mm" in str(error)
 
@@ -157,17 +157,17 @@ def test_a_size_that_is_none_is_refused_whatever_brings_it(tmp_path: Path, size:
     save_file(tensors, str(tmp_path / "a.safetensors"), metadata={"physadv": head})
     with pytest.raises(PatchError, match="size_mm: expected"):
         load_patch(tmp_path / "a.safetensors")
-    picture = with_metadata(f'{{"size_mm": {size}}}')
-    (tmp_path / "a.png").write_bytes(picture)
+    image = with_metadata(f'{{"size_mm": {size}}}')
+    (tmp_path / "a.png").write_bytes(image)
     with pytest.raises(PatchError, match="size_mm: expected"):
         load_patch(tmp_path / "a.png")
     with pytest.raises(PatchError, match="size_mm: expected"):
-        Wardrobe([]).upload(picture, name="a")
+        Wardrobe([]).upload(image, name="a")
 
 
 def test_metadata_nested_without_end_is_none(tmp_path: Path) -> None:
     deep = "[" * 100_000
-    assert patch_from_picture(with_metadata(deep), name="x").size_mm == (360.0, 360.0)
+    assert patch_from_image(with_metadata(deep), name="x").size_mm == (360.0, 360.0)
     tensors = {"pixels": np.zeros((4, 4, 3), np.uint8), "mask": np.ones((4, 4), np.uint8)}
     save_file(tensors, str(tmp_path / "a.safetensors"), metadata={"physadv": deep})
     with pytest.raises(PatchError, match="not a readable patch file"):
@@ -209,7 +209,7 @@ def test_a_name_that_is_no_file_name_is_refused_on_load(tmp_path: Path, name: st
             load_patch(path)
 
 
-def test_a_picture_is_called_after_its_file_as_far_as_a_name_may_be(tmp_path: Path) -> None:
+def test_a_image_is_called_after_its_file_as_far_as_a_name_may_be(tmp_path: Path) -> None:
     data = BytesIO()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(data, "PNG")
     for stem, expected in (("tsea_v5-demo", "tsea_v5-demo"), ("[bold] größe", "bold- gr-e"), ("äö", "unnamed")):

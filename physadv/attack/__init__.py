@@ -1,7 +1,7 @@
 """Patch in, patch out: EOT training of printable patterns against person detectors.
 
-train(settings, inputs, attacked, folder, ...) -> Outcome      a whole run in a folder, from pictures on disk
-attack(detector, pictures, boxes, ...) -> Patch                in memory, e.g. against a defence's twin
+train(settings, inputs, attacked, folder, ...) -> Outcome      a whole run in a folder, from images on disk
+attack(detector, images, boxes, ...) -> Patch                in memory, e.g. against a defence's twin
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["PRESETS", "TrainSettings", "attack"]
 
 def attack(
     detector: GradientDetector | Sequence[GradientDetector],
-    pictures: Sequence[UInt8Array],
+    images: Sequence[UInt8Array],
     boxes: Sequence[Float32Array],
     *,
     keypoints: Sequence[Float32Array] | None = None,
@@ -34,7 +34,7 @@ def attack(
 ) -> Patch:
     """Return a pattern trained against `detector` (a defence's twin, for an adaptive attack) on the people given.
 
-    pictures: (h, w, 3) uint8 RGB each. boxes: (n, 4) float32 xyxy pixels of each picture's people. keypoints: (n, 17, 3)
+    images: (h, w, 3) uint8 RGB each. boxes: (n, 4) float32 xyxy pixels of each image's people. keypoints: (n, 17, 3)
     each, where they are known. settings: all else; `steps` and `seed` override its own. start: a pattern from which to go
     on, its shape kept. Nothing is held out here and nothing is written: the last average is returned, and it is the caller
     who scores it.
@@ -46,15 +46,14 @@ def attack(
     from physadv.attack.crew import crew_for
     from physadv.attack.optimise import optimise
     from physadv.attack.pattern import begun_from
-    from physadv.attack.people import Picture
+    from physadv.attack.people import Image
     from physadv.attack.task import Task
 
     base = settings or TrainSettings()
     chosen = base.model_copy(update={"steps": steps, "seed": seed, "starts": 1})
     points = keypoints or [np.zeros((len(b), 17, 3), np.float32) for b in boxes]
     people = [
-        Picture(str(i), p, b.astype(np.float32), k)
-        for i, (p, b, k) in enumerate(zip(pictures, boxes, points, strict=True))
+        Image(str(i), p, b.astype(np.float32), k) for i, (p, b, k) in enumerate(zip(images, boxes, points, strict=True))
     ]
     detectors = [detector] if not isinstance(detector, Sequence) else list(detector)
     begin, region = (None, None) if start is None else begun_from(start, chosen.texels)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import (
     FRONT_CM,
@@ -35,7 +35,7 @@ PAD = 114
 VIDEO_COUNTS_AS = 12
 CHANNELS_SWAPPED, GREY = 0.2, 0.05
 # sqrt(w h) of the person over the view's side. With views of 224 to 320 pixels these are the sizes at which people of 2 %
-# to 50 % of a picture appear to a detector at 416; trained on smaller ones alone a pattern leaves large people visible.
+# to 50 % of an image appear to a detector at 416; trained on smaller ones alone a pattern leaves large people visible.
 # Someone before a webcam is 140 pixels large to a detector at 320, twice that at 640; the smaller is the harder to hide.
 STREET_SHARE, WEBCAM_SHARE = (0.22, 0.95), (0.45, 1.0)
 
@@ -44,7 +44,7 @@ STREET_SHARE, WEBCAM_SHARE = (0.22, 0.95), (0.45, 1.0)
 class Scene:
     """A batch of views.
 
-    images: (b, 3, s, s) in [0, 1], channels_last. owner: (n,) picture of each person. boxes: (n, 4) of the people to be
+    images: (b, 3, s, s) in [0, 1], channels_last. owner: (n,) image of each person. boxes: (n, 4) of the people to be
     hidden, clipped to the view. prints: what they wear.
     """
 
@@ -60,7 +60,7 @@ class Scene:
         return Scene(self.images.to(device), self.owner.to(device), self.boxes.to(device), moved)
 
     def piece(self, low: int, high: int, prints: torch.Tensor) -> Scene:
-        """Return the scene of the pictures from `low` to `high` - 1; prints: (k,) those that lie in them."""
+        """Return the scene of the images from `low` to `high` - 1; prints: (k,) those that lie in them."""
         people = (self.owner >= low) & (self.owner < high)
         worn = self.prints.pick(prints)
         return Scene(
@@ -91,18 +91,18 @@ class Wear:
 class Views:
     """Draws views around people; every draw depends on the generator alone."""
 
-    def __init__(self, pictures: list[Picture], *, framing: Framing, wear: Wear) -> None:
-        self.pictures, self.framing, self.wear = pictures, framing, wear
+    def __init__(self, images: list[Image], *, framing: Framing, wear: Wear) -> None:
+        self.images, self.framing, self.wear = images, framing, wear
         rows, weights = [], []
-        frames = Counter(p.name.partition("#")[0] for p in pictures)
-        for p, picture in enumerate(pictures):
-            for q, box in enumerate(picture.boxes):
+        frames = Counter(p.name.partition("#")[0] for p in images)
+        for p, image in enumerate(images):
+            for q, box in enumerate(image.boxes):
                 side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
                 rows.append((p, q))
                 # Small people are blurred when enlarged and rarely found even when they wear nothing.
-                weight = np.clip((side - 30) / 50, 0.02, 1) / np.sqrt(len(picture.boxes))
+                weight = np.clip((side - 30) / 50, 0.02, 1) / np.sqrt(len(image.boxes))
                 # Frames of one video are near copies: together they count as so many photographs.
-                weights.append(weight * min(1.0, VIDEO_COUNTS_AS / frames[picture.name.partition("#")[0]]))
+                weights.append(weight * min(1.0, VIDEO_COUNTS_AS / frames[image.name.partition("#")[0]]))
         self.rows = rows
         self.weights = np.array(weights) / max(sum(weights), 1e-9)
 
@@ -123,14 +123,14 @@ class Views:
         return Scene(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints)
 
     def _view(self, p: int, q: int, size: int, rng: np.random.Generator) -> View:
-        picture = self.pictures[p]
+        image = self.images[p]
         webcam = self.framing == "webcam" or (self.framing == "mixed" and rng.random() < 0.5)
-        scale, centre = self._frame(picture, q, webcam, size, rng)
+        scale, centre = self._frame(image, q, webcam, size, rng)
         flip = rng.random() < 0.5
         step = np.array([[-scale if flip else scale, 0], [0, scale]])
         matrix = np.concatenate([step, (size / 2 - step @ centre)[:, None]], 1)
-        pixels = _warp(picture.pixels, matrix, scale, size)
-        boxes, points = _moved(picture, matrix, flip)
+        pixels = _warp(image.pixels, matrix, scale, size)
+        boxes, points = _moved(image, matrix, flip)
         clipped = np.clip(boxes, 0, size)
         w, h = (clipped[:, 2:] - clipped[:, :2]).T
         kept = w * h / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
@@ -138,13 +138,13 @@ class Views:
         return View(_jitter(pixels, rng), clipped[worn].astype(np.float32), points[worn].astype(np.float32), webcam)
 
     def _frame(
-        self, picture: Picture, q: int, webcam: bool, size: int, rng: np.random.Generator
+        self, image: Image, q: int, webcam: bool, size: int, rng: np.random.Generator
     ) -> tuple[float, Float32Array]:
-        """Return view pixels per picture pixel, and the picture's point in the middle of the view."""
-        box = picture.boxes[q]
+        """Return view pixels per image pixel, and the image's point in the middle of the view."""
+        box = image.boxes[q]
         w, h = box[2:] - box[:2]
         middle = (box[:2] + box[2:]) / 2
-        ph, pw = picture.pixels.shape[:2]
+        ph, pw = image.pixels.shape[:2]
         if webcam and h > 1.3 * w:
             # The upper body alone is before a webcam, whatever the photograph shows below.
             tall = w * rng.uniform(0.9, 1.5)
@@ -227,7 +227,7 @@ def shirt_windows(sizes_cm: Float32Array, period_cm: tuple[float, float], rng: n
 
 
 def prints_of(owner: Array, quads: Float32Array, arms: Float32Array, windows: Float32Array | None) -> Prints:
-    """Return prints as tensors; the one whose lower edge is nearer the viewer (lower in the picture) lies on top."""
+    """Return prints as tensors; the one whose lower edge is nearer the viewer (lower in the image) lies on top."""
     n = len(quads)
     rank = np.empty(n, np.int64)
     rank[np.argsort(quads[:, :, 1].max(1) if n else [], kind="stable")] = np.arange(n)
@@ -269,9 +269,9 @@ def _warp(pixels: UInt8Array, matrix: Array, scale: float, size: int) -> UInt8Ar
     )
 
 
-def _moved(picture: Picture, matrix: Array, flip: bool) -> tuple[Array, Array]:
-    boxes = (picture.boxes.reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]).reshape(-1, 4)
-    points = picture.keypoints.copy()
+def _moved(image: Image, matrix: Array, flip: bool) -> tuple[Array, Array]:
+    boxes = (image.boxes.reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]).reshape(-1, 4)
+    points = image.keypoints.copy()
     points[..., :2] = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]
     if flip:
         boxes = boxes[:, [2, 1, 0, 3]]

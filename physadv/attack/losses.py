@@ -16,7 +16,7 @@ UNFIT, FITS = 2.0, 0.3
 
 
 def overlap(boxes: torch.Tensor, xyxy: torch.Tensor) -> torch.Tensor:
-    """Return (n, a) intersection over union of people (n, 4) with their picture's candidates (n, a, 4)."""
+    """Return (n, a) intersection over union of people (n, 4) with their image's candidates (n, a, 4)."""
     low = torch.maximum(boxes[:, None, :2], xyxy[..., :2])
     high = torch.minimum(boxes[:, None, 2:], xyxy[..., 2:])
     inter = (high - low).clamp_min(0).prod(-1)
@@ -48,11 +48,11 @@ def vanish(
 ) -> torch.Tensor:
     """Return (n,) losses: how far the detector's best candidates of each person are above the logit -margin.
 
-    owner: (n,) picture of each person. boxes: (n, 4) pixels. The loss is softplus(2 (logit + margin)) / 2: nearly straight
+    owner: (n,) image of each person. boxes: (n, 4) pixels. The loss is softplus(2 (logit + margin)) / 2: nearly straight
     above -margin and soon flat below, so that whoever is hidden by now leaves the gradient to those who are still seen. The
     mean over the best `TOP` candidates, weighted by their own softmax, keeps a gradient on those that would be next.
     Candidates that fit a person poorly count up to `UNFIT` logits less: they must not be sure of anyone, but the box
-    around the whole person goes first. alone: (n,) whether someone fills the picture: there every box is about them, and
+    around the whole person goes first. alone: (n,) whether someone fills the image: there every box is about them, and
     counts whole. Each head of a model counts by itself: one that is left out could be the one that is used.
     """
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.settings import TrainSettings
 from physadv.errors import DataError
 from physadv.lineage import Seen, load_start, seen_by
@@ -20,10 +20,10 @@ def parent_of(
     start: str | None,
     settings: TrainSettings,
     victims: Iterable[str],
-    held_out: list[Picture],
+    held_out: list[Image],
     say: Callable[[str], None],
-) -> tuple[Patch | None, list[Picture]]:
-    """Return the pattern to begin from, None for random colours, and the pictures held out that it has not seen.
+) -> tuple[Patch | None, list[Image]]:
+    """Return the pattern to begin from, None for random colours, and the images held out that it has not seen.
 
     start: a file or a shipped name, `AUTO`, or None. victims: SHA-256 of the weights that are attacked. say: told in words
     what was chosen, and who is left out of the scores.
@@ -42,7 +42,7 @@ def parent_of(
     if known:
         say(
             f"begins from random colours: the shipped {shipped.name} was trained on {known} of the {len(held_out)} "
-            "pictures held out"
+            "images held out"
         )
         return None, held_out
     say(
@@ -84,13 +84,13 @@ def _version(name: str) -> int:
     return 0 if found is None else int(found[1])
 
 
-def _left(held_out: list[Picture], seen: Seen | None) -> list[Picture]:
-    """Return the pictures of which nothing says that they were trained on."""
+def _left(held_out: list[Image], seen: Seen | None) -> list[Image]:
+    """Return the images of which nothing says that they were trained on."""
     return [p for p in held_out if seen is None or not seen.saw(p.name, p.sha256)]
 
 
-def _unseen(held_out: list[Picture], parent: Patch, say: Callable[[str], None]) -> list[Picture]:
-    """Return the pictures held out on which the pattern to begin from was not trained.
+def _unseen(held_out: list[Image], parent: Patch, say: Callable[[str], None]) -> list[Image]:
+    """Return the images held out on which the pattern to begin from was not trained.
 
     Raises: DataError if it was trained on all of them: nobody is left to score by.
     """
@@ -100,12 +100,12 @@ def _unseen(held_out: list[Picture], parent: Patch, say: Callable[[str], None]) 
         say(f"--start {parent.name}: does not say all that it was trained on: those held out here may be among them")
     if not left:
         raise DataError(
-            f"--start {parent.name}: was trained on all {len(held_out)} pictures held out, so nobody is left to score by; "
-            "give the --seed and --held-out of its own run, or pictures that it has not seen"
+            f"--start {parent.name}: was trained on all {len(held_out)} images held out, so nobody is left to score by; "
+            "give the --seed and --held-out of its own run, or images that it has not seen"
         )
     if len(left) < len(held_out):
         say(
-            f"--start {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} pictures held out: "
+            f"--start {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} images held out: "
             "these are left out of every score"
         )
     return left

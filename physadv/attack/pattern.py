@@ -1,4 +1,4 @@
-"""The pattern: few texels that are optimised, and the smooth 8-bit picture that is saved, printed and scored."""
+"""The pattern: few texels that are optimised, and the smooth 8-bit image that is saved, printed and scored."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from physadv.arrays import to_picture
+from physadv.arrays import to_image
 from physadv.errors import DataError, TrainingError
 from physadv.patch import Patch, Target
 from physadv.types import Float32Array, UInt8Array
 
-# Saved pictures have this many pixels a texel, interpolated: a print shows no blocks, and whoever shrinks the picture
+# Saved images have this many pixels a texel, interpolated: a print shows no blocks, and whoever shrinks the image
 # by sampling it meets no frequencies that were not trained.
 ENLARGE = 4
 
@@ -119,18 +119,18 @@ def to_patch(
         big = enlarge(colours, factor, tiles=tiles)
     ink = mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)[0]
     alpha = (ink.cpu() > 0.5).numpy().astype(np.uint8) * 255
-    return Patch(name, to_picture(big), alpha, size_mm, target, record or {})
+    return Patch(name, to_image(big), alpha, size_mm, target, record or {})
 
 
-def mask_from(picture: UInt8Array, texels: int, *, aspect: float, name: str) -> torch.Tensor:
-    """Return the (1, t, t) mask of a picture (h, w, 4), 1 where ink goes.
+def mask_from(image: UInt8Array, texels: int, *, aspect: float, name: str) -> torch.Tensor:
+    """Return the (1, t, t) mask of an image (h, w, 4), 1 where ink goes.
 
-    That is where it is opaque, or in a picture that is opaque all over where it is bright. aspect: as in `look_from`.
+    That is where it is opaque, or in an image that is opaque all over where it is bright. aspect: as in `look_from`.
 
     Raises: DataError if there is no such area.
     """
-    drawn = bool((picture[..., 3] < 255).any())
-    plane = picture[..., 3] if drawn else picture[..., :3].mean(2)
+    drawn = bool((image[..., 3] < 255).any())
+    plane = image[..., 3] if drawn else image[..., :3].mean(2)
     shares = look_from(np.asarray(plane, np.float32)[..., None], texels, aspect=aspect)
     mask = (shares > 0.5).float()
     if not bool(mask.any()):
@@ -139,19 +139,19 @@ def mask_from(picture: UInt8Array, texels: int, *, aspect: float, name: str) -> 
     return mask
 
 
-def look_from(picture: UInt8Array | Float32Array, texels: int, *, aspect: float | None = None) -> torch.Tensor:
-    """Return a picture (h, w, c) of values 0 to 255 as (c, t, t) in [0, 1].
+def look_from(image: UInt8Array | Float32Array, texels: int, *, aspect: float | None = None) -> torch.Tensor:
+    """Return an image (h, w, c) of values 0 to 255 as (c, t, t) in [0, 1].
 
-    aspect: width over height of the print that the texels fill; of a picture of another shape the middle is cut out, so
+    aspect: width over height of the print that the texels fill; of an image of another shape the middle is cut out, so
     that nothing is stretched. None takes the whole, whatever its shape.
     """
-    h, w = picture.shape[:2]
+    h, w = image.shape[:2]
     if aspect is not None:
         high, wide = max(min(h, round(w / aspect)), 1), max(min(w, round(h * aspect)), 1)
         top, left = (h - high) // 2, (w - wide) // 2
-        picture = picture[top : top + high, left : left + wide]
-    image = torch.from_numpy(picture.transpose(2, 0, 1).copy()).float().div_(255)
-    return F.interpolate(image[None], size=(texels, texels), mode="area")[0]
+        image = image[top : top + high, left : left + wide]
+    tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).float().div_(255)
+    return F.interpolate(tensor[None], size=(texels, texels), mode="area")[0]
 
 
 def begun_from(patch: Patch, texels: int) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from physadv.address import masked
-from physadv.arrays import PICTURE_SUFFIXES, LeftOut, identity_of, pictures_in
+from physadv.arrays import IMAGE_SUFFIXES, LeftOut, identity_of, images_in
 from physadv.camera.lens import Lens
 from physadv.camera.profile import CameraProfile
 from physadv.capture import open_source
@@ -24,9 +24,9 @@ from physadv.capture.settings import CaptureSettings
 from physadv.dataset import (
     is_dataset_file,
     is_stretch,
-    labelled_pictures,
-    read_pictures,
-    split_pictures,
+    labelled_images,
+    read_images,
+    split_images,
     stretch_of,
 )
 from physadv.detect.matching import LABEL_CONF, match_keypoints
@@ -37,7 +37,7 @@ from physadv.types import Detections, Detector, Float32Array, Frame, Source, UIn
 
 Say = Callable[[str], None]
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpeg", ".ts"})
-# Larger pictures cost memory and are shrunk anyway: no view shows more than a few hundred pixels of them.
+# Larger images cost memory and are shrunk anyway: no view shows more than a few hundred pixels of them.
 LONG_SIDE = 960
 VIDEO_FRAMES = 120
 # Neighbouring frames are near copies of each other, so a split goes by stretches of time.
@@ -46,8 +46,8 @@ TOLD_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """One picture with its people. name: by which the split is made; frames of one stretch of a video share it.
+class Image:
+    """One image with its people. name: by which the split is made; frames of one stretch of a video share it.
 
     pixels: (h, w, 3) uint8 RGB. boxes: (n, 4) float32 xyxy. keypoints: (n, 17, 3), confidence 0 where none are known.
     sha256: of the file's pixels as they were before they were shrunk; "" for frames of videos, which are known by name.
@@ -65,19 +65,19 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was found. left_out: files that were not used. empty: pictures without people."""
+    """What was found. left_out: files that were not used. empty: images without people."""
 
-    pictures: list[Picture]
+    images: list[Image]
     left_out: LeftOut = field(default_factory=LeftOut)
     empty: list[str] = field(default_factory=list)
 
-    def add(self, pictures: Iterable[Picture]) -> None:
-        """Keep the pictures that show somebody, and the names of the others."""
-        for picture in pictures:
-            if len(picture.boxes):
-                self.pictures.append(picture)
+    def add(self, images: Iterable[Image]) -> None:
+        """Keep the images that show somebody, and the names of the others."""
+        for image in images:
+            if len(image.boxes):
+                self.images.append(image)
             else:
-                self.empty.append(picture.name)
+                self.empty.append(image.name)
 
     @property
     def skipped(self) -> list[str]:
@@ -91,51 +91,51 @@ class Gathered:
         if self.empty:
             names = list(dict.fromkeys(self.empty))
             some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            say(f"{len(self.empty)} pictures show nobody and are left out ({some})")
+            say(f"{len(self.empty)} images show nobody and are left out ({some})")
 
-    def split(self, held_out: float, seed: int) -> tuple[list[Picture], list[Picture]]:
-        """Return (training, held-out) pictures, decided by name; those of the same pixels are on the same side.
+    def split(self, held_out: float, seed: int) -> tuple[list[Image], list[Image]]:
+        """Return (training, held-out) images, decided by name; those of the same pixels are on the same side.
 
-        Raises: DataError if there are no people at all, or all of them in one picture.
+        Raises: DataError if there are no people at all, or all of them in one image.
         """
-        if not self.pictures:
+        if not self.images:
             looked = len(self.skipped) + len(self.empty)
             raise DataError(
-                f"--images: expected people to train on, got none in {looked} pictures "
-                f"({len(self.empty)} without people, {len(self.skipped)} unreadable); add pictures with people"
+                f"--images: expected people to train on, got none in {looked} images "
+                f"({len(self.empty)} without people, {len(self.skipped)} unreadable); add images with people"
             )
-        known = [(p.name, p.sha256) for p in self.pictures]
-        return self.sides(*map(set, split_pictures(known, held_out=held_out, seed=seed)))
+        known = [(p.name, p.sha256) for p in self.images]
+        return self.sides(*map(set, split_images(known, held_out=held_out, seed=seed)))
 
-    def sides(self, train: set[str], held_out: set[str]) -> tuple[list[Picture], list[Picture]]:
-        """Return (training, held-out) pictures by their names; of videos, frames right beside one held out are left out.
+    def sides(self, train: set[str], held_out: set[str]) -> tuple[list[Image], list[Image]]:
+        """Return (training, held-out) images by their names; of videos, frames right beside one held out are left out.
 
         A stretch of which nothing would be left keeps its frames: with so few of them none is a copy of the next.
         """
-        apart = [p for p in self.pictures if p.name in train and held_out.isdisjoint(p.beside)]
+        apart = [p for p in self.images if p.name in train and held_out.isdisjoint(p.beside)]
         bare = train - {p.name for p in apart}
-        chosen = [p for p in self.pictures if p.name in train and (p.name in bare or held_out.isdisjoint(p.beside))]
-        return chosen, [p for p in self.pictures if p.name in held_out]
+        chosen = [p for p in self.images if p.name in train and (p.name in bare or held_out.isdisjoint(p.beside))]
+        return chosen, [p for p in self.images if p.name in held_out]
 
     def hashes(self, names: Iterable[str]) -> dict[str, set[str]]:
-        """Return each of these names with the hashes of the pixels of the pictures called so, as far as known.
+        """Return each of these names with the hashes of the pixels of the images called so, as far as known.
 
         Those left out of training beside a stretch held out are listed too: they are near copies of what was trained on.
         """
         out: dict[str, set[str]] = {name: set() for name in names}
-        for p in self.pictures:
+        for p in self.images:
             if p.name in out and p.sha256:
                 out[p.name].add(p.sha256)
         return out
 
 
-def content_of(pictures: Sequence[Picture]) -> dict[str, str]:
-    """Return, by name, a short hash of the pictures called so: their pixels, and the boxes that somebody labelled.
+def content_of(images: Sequence[Image]) -> dict[str, str]:
+    """Return, by name, a short hash of the images called so: their pixels, and the boxes that somebody labelled.
 
     What a detector found in them follows from the pixels and that detector.
     """
     digests: dict[str, Any] = {}
-    for p in pictures:
+    for p in images:
         digest = digests.setdefault(p.name, hashlib.sha256())
         digest.update(f"{p.pixels.shape}".encode())
         digest.update(np.ascontiguousarray(p.pixels))
@@ -152,7 +152,7 @@ def gather(
     cache: Path,
     say: Say = lambda _: None,
 ) -> Gathered:
-    """Return the people in folders, data sets, pictures and videos.
+    """Return the people in folders, data sets, images and videos.
 
     detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: is told of
     what is left out, unreadable videos in a folder too, and now and then how many are done.
@@ -163,11 +163,11 @@ def gather(
     labeller = Labeller(detector, cache)
     out = Gathered([])
     for where in map(Path, images):
-        if where.is_file() and where.suffix.lower() not in PICTURE_SUFFIXES and not is_dataset_file(where):
+        if where.is_file() and where.suffix.lower() not in IMAGE_SUFFIXES and not is_dataset_file(where):
             out.add(_video(recording_of(where), labeller, say))
             continue
         beside = LeftOut()
-        found = pictures_in(where, beside) if where.is_dir() else []
+        found = images_in(where, beside) if where.is_dir() else []
         videos = [p for p in beside.other if p.suffix.lower() in VIDEO_SUFFIXES]
         for video in _untouched(videos, out.left_out):
             try:
@@ -187,14 +187,14 @@ def gather(
 
 
 class Labeller:
-    """Finds people by the clean detector, and remembers them in a folder by the pictures' content."""
+    """Finds people by the clean detector, and remembers them in a folder by the images' content."""
 
     def __init__(self, detector: Callable[[], Detector], cache: Path) -> None:
         self._make, self._cache = detector, cache
         self._detector: Detector | None = None
 
     def people(self, key: str, pixels: UInt8Array) -> Detections:
-        """Return the people in a picture; `key` names its content."""
+        """Return the people in an image; `key` names its content."""
         path = self._cache / f"{key[:40]}.json"
         try:
             table = json.loads(path.read_text())
@@ -214,12 +214,12 @@ class Labeller:
 def record(
     source: str, seconds: float, folder: Path, *, camera: CameraProfile | None = None, say: Say = lambda _: None
 ) -> None:
-    """Record a camera for `seconds` into `folder`, as pictures whose names begin with their stretch of that time.
+    """Record a camera for `seconds` into `folder`, as images whose names begin with their stretch of that time.
 
-    camera: its profile; pictures are then asked for in the size it is for, and recorded without the lens's distortion. A
-    camera that is lost meanwhile, or Ctrl-C, leaves what came. Pictures of an earlier recording in the folder are removed.
+    camera: its profile; images are then asked for in the size it is for, and recorded without the lens's distortion. A
+    camera that is lost meanwhile, or Ctrl-C, leaves what came. Images of an earlier recording in the folder are removed.
 
-    Raises: SourceError if the camera cannot be opened, or sends nothing in that time. CalibrationError if its pictures
+    Raises: SourceError if the camera cannot be opened, or sends nothing in that time. CalibrationError if its images
     have another size than the profile is for. OSError if the disk is full.
     """
     asked = CaptureSettings() if camera is None else CaptureSettings(width=camera.width, height=camera.height)
@@ -233,11 +233,11 @@ def record(
         if kept:
             _store(kept, folder)
     if not kept:
-        raise SourceError(f"--source {masked(source)}: expected pictures for {seconds:g} s, got none")
+        raise SourceError(f"--source {masked(source)}: expected images for {seconds:g} s, got none")
 
 
 def _store(kept: list[Frame], folder: Path) -> None:
-    # What an aborted run left would be taken for pictures of this one.
+    # What an aborted run left would be taken for images of this one.
     for old in folder.glob("stretch*.jpg"):
         old.unlink()
     first, last = kept[0].captured_ns, kept[-1].captured_ns
@@ -270,10 +270,10 @@ def sampled(
     """Return frames of a source, evenly over its time, their pixels shrunk to `LONG_SIDE`.
 
     Up to 240: all of them, or every 2nd, 4th, 8th and so on of a longer one. Ends after `seconds`, with the source, or
-    where a camera is lost that gave pictures, which `say` is told. lens: taken out of each picture before it is shrunk.
+    where a camera is lost that gave images, which `say` is told. lens: taken out of each image before it is shrunk.
     into: the list that is filled and returned; it holds what came if this is interrupted.
 
-    Raises: SourceError if the source cannot be read. CalibrationError if the lens is of pictures of another size.
+    Raises: SourceError if the source cannot be read. CalibrationError if the lens is of images of another size.
     """
     kept = [] if into is None else into
     end = time.monotonic() + seconds
@@ -291,43 +291,41 @@ def sampled(
     return kept
 
 
-def _photographs(
-    where: Path, labels: Path | None, labeller: Labeller, left_out: LeftOut, say: Say
-) -> Iterator[Picture]:
-    items = labelled_pictures(where, labels, left_out)
+def _photographs(where: Path, labels: Path | None, labeller: Labeller, left_out: LeftOut, say: Say) -> Iterator[Image]:
+    items = labelled_images(where, labels, left_out)
 
-    def pictures() -> Iterator[Picture]:
-        for item, pixels, boxes in read_pictures(items, left_out):
+    def images() -> Iterator[Image]:
+        for item, pixels, boxes in read_images(items, left_out):
             nobody = boxes is not None and not len(boxes)
             people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
             name = stretch_of(item.path.name) or item.path.name
-            yield replace(_picture(name, pixels, people, boxes), sha256=identity_of(item.path, pixels))
+            yield replace(_image(name, pixels, people, boxes), sha256=identity_of(item.path, pixels))
 
-    return _counted(_bordered(pictures()), len(items), where, say)
+    return _counted(_bordered(images()), len(items), where, say)
 
 
-def _bordered(pictures: Iterable[Picture]) -> Iterator[Picture]:
-    """Yield pictures in order of time, frames of a stretch with the names of the stretches that they are right beside."""
-    before: Picture | None = None
-    for each in pictures:
-        picture = each
+def _bordered(images: Iterable[Image]) -> Iterator[Image]:
+    """Yield images in order of time, frames of a stretch with the names of the stretches that they are right beside."""
+    before: Image | None = None
+    for each in images:
+        image = each
         if before is not None:
-            if before.name != picture.name and is_stretch(before.name) and is_stretch(picture.name):
-                picture = replace(picture, beside=(before.name,))
-                before = replace(before, beside=(*before.beside, picture.name))
+            if before.name != image.name and is_stretch(before.name) and is_stretch(image.name):
+                image = replace(image, beside=(before.name,))
+                before = replace(before, beside=(*before.beside, image.name))
             yield before
-        before = picture
+        before = image
     if before is not None:
         yield before
 
 
-def _counted(pictures: Iterable[Picture], total: int, where: Path, say: Say) -> Iterator[Picture]:
-    """Yield pictures, and say how many of them are done whenever that has taken a while: detectors may take minutes."""
+def _counted(images: Iterable[Image], total: int, where: Path, say: Say) -> Iterator[Image]:
+    """Yield images, and say how many of them are done whenever that has taken a while: detectors may take minutes."""
     told = time.monotonic()
-    for done, picture in enumerate(pictures, 1):
-        yield picture
+    for done, image in enumerate(images, 1):
+        yield image
         if (now := time.monotonic()) - told >= TOLD_EVERY_S and done < total:
-            say(f"{where}: looked for people in {done} of {total} pictures")
+            say(f"{where}: looked for people in {done} of {total} images")
             told = now
 
 
@@ -342,28 +340,28 @@ def _untouched(videos: Sequence[Path], left_out: LeftOut) -> list[Path]:
     return list(dict.fromkeys(out))
 
 
-def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[Picture]:
+def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[Image]:
     source = open_source(str(where), CaptureSettings(), say)
     try:
         frames = sampled(source)
     finally:
         source.close()
     if not frames:
-        raise SourceError(f"{where}: expected a video with pictures, got none")
+        raise SourceError(f"{where}: expected a video with images, got none")
     last = max(frames[-1].index, 1)
     digest = sha256_of(where)
 
-    def pictures() -> Iterator[Picture]:
+    def images() -> Iterator[Image]:
         for frame in frames:
             block = min(frame.index * VIDEO_BLOCKS // (last + 1), VIDEO_BLOCKS - 1)
             people = labeller.people(f"{digest[:24]}-{LONG_SIDE}-{frame.index:08d}", frame.pixels)
-            yield _picture(f"{where.name}#{block}", frame.pixels, people, None)
+            yield _image(f"{where.name}#{block}", frame.pixels, people, None)
 
-    return _counted(_bordered(pictures()), len(frames), where, say)
+    return _counted(_bordered(images()), len(frames), where, say)
 
 
-def _picture(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Array | None) -> Picture:
-    """Return a picture with the people labelled in `boxes`, or found where there are none, shrunk to `LONG_SIDE`."""
+def _image(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Array | None) -> Image:
+    """Return an image with the people labelled in `boxes`, or found where there are none, shrunk to `LONG_SIDE`."""
     points = people.keypoints if people.keypoints is not None else np.zeros((len(people), 17, 3), np.float32)
     labelled = boxes is not None
     if boxes is None:
@@ -372,11 +370,11 @@ def _picture(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Ar
         points = match_keypoints(boxes, people)
     scale = min(LONG_SIDE / max(pixels.shape[:2]), 1.0)
     boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
-    return Picture(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32), labelled=labelled)
+    return Image(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32), labelled=labelled)
 
 
 def _shrunk(pixels: UInt8Array) -> UInt8Array:
-    """Return a picture whose longer side is no more than `LONG_SIDE`."""
+    """Return an image whose longer side is no more than `LONG_SIDE`."""
     scale = LONG_SIDE / max(pixels.shape[:2])
     if scale >= 1:
         return pixels

@@ -18,11 +18,11 @@ class Posed:
         self.precision, self.min_conf = detector.precision, detector.min_conf
 
     def detect(self, frame: Frame) -> Detections:
-        """Return the people of one picture with keypoints, confidence 0 where the pose model finds nobody."""
+        """Return the people of one image with keypoints, confidence 0 where the pose model finds nobody."""
         return self.detect_batch([frame.pixels])[0]
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the people of each picture with keypoints."""
+        """Return the people of each image with keypoints."""
         found, posed = self._detector.detect_batch(images), self._pose.detect_batch(images)
         return [
             replace(f, keypoints=match_keypoints(f.xyxy, p.above(LABEL_CONF)))

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import torch
 
-from physadv.arrays import to_picture
+from physadv.arrays import to_image
 from physadv.attack.crops import Framing, Scene, Views, Wear
 from physadv.attack.losses import concerned
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.score import Scorer
 from physadv.detect.attacked import side_for
 from physadv.detect.matching import FOUND_CONF
@@ -31,7 +31,7 @@ DIALS = {"erase": "occlusion"}
 
 def contact_sheet(
     patch: Patch,
-    people: Sequence[Picture],
+    people: Sequence[Image],
     *,
     world: World,
     framing: Framing,
@@ -42,7 +42,7 @@ def contact_sheet(
     seed: int = 0,
     detector: GradientDetector | None = None,
 ) -> UInt8Array:
-    """Return an RGB picture of rows x columns views as training draws them, then a row per transform by itself.
+    """Return an RGB image of rows x columns views as training draws them, then a row per transform by itself.
 
     In the upper part each person's box has the highest confidence about that person, and is marked as seen where that is
     .25 or more, as hidden below (see `marks`); without a `detector` there are no boxes. The lower rows show one view under
@@ -53,13 +53,13 @@ def contact_sheet(
     """
     views = Views(list(people), framing=framing, wear=wear)
     if not views.rows:
-        raise DataError("preview: expected pictures with people, got none")
+        raise DataError("preview: expected images with people, got none")
     size = size if detector is None else side_for(size, detector)
     pixels, mask = patch.tensors()
     pattern = torch.cat([pixels, mask])
     scene = views.batch(columns * rows, size, np.random.default_rng(seed))
     shown = _apply(world, pattern, scene, seed)
-    cells = [to_picture(image) for image in shown]
+    cells = [to_image(image) for image in shown]
     if detector is not None:
         _mark(cells, shown, scene, detector)
     lines = [_line(cells[r * columns : (r + 1) * columns], "") for r in range(rows)]
@@ -70,7 +70,7 @@ def contact_sheet(
         alone = [
             World.of(0).model_copy(update={name: transform.model_copy(update={"strength": float(s)})}) for s in steps
         ]
-        row = [to_picture(_apply(w, pattern, one, seed)[0]) for w in alone]
+        row = [to_image(_apply(w, pattern, one, seed)[0]) for w in alone]
         lines.append(_line(row, f"{DIALS.get(name, name)}: strength {', '.join(f'{s:.1f}' for s in steps)}"))
     return np.concatenate(lines)
 
@@ -78,7 +78,7 @@ def contact_sheet(
 def progress_sheet(
     patch: Patch, scorer: Scorer, title: str, *, printed: Callable[[Patch], Patch] = lambda patch: patch
 ) -> UInt8Array:
-    """Return an RGB picture of a pattern beside three of the scorer's pictures whose people wear it, with their boxes.
+    """Return an RGB image of a pattern beside three of the scorer's images whose people wear it, with their boxes.
 
     Everybody large enough to be scored is marked as seen or hidden, with the highest confidence of a box on them. printed:
     gives the pattern as it is worn.

@@ -17,12 +17,12 @@ from pydantic import ValidationError
 
 from physadv import __version__
 from physadv.address import masked
-from physadv.arrays import read_picture, read_picture_rgba, write_png
+from physadv.arrays import read_image, read_image_rgba, write_png
 from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, kept_start, optimise
 from physadv.attack.parent import AUTO, parent_of, same_shape
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
-from physadv.attack.people import Gathered, Picture, content_of, gather, record, recorded
+from physadv.attack.people import Gathered, Image, content_of, gather, record, recorded
 from physadv.attack.posed import Posed
 from physadv.attack.preview import progress_sheet
 from physadv.attack.ranks import Ranks
@@ -81,7 +81,7 @@ class Inputs:
 
 
 class Split(Settings):
-    """The names of pictures to train on and of those held out, as split.json holds them."""
+    """The names of images to train on and of those held out, as split.json holds them."""
 
     physadv: str = ""
     seed: int
@@ -129,8 +129,8 @@ def train(
     with the figures of every scoring, and progress.png: the pattern and three wearers as of the last scoring. A pattern to
     begin from is what the run returns unless a trained one does better on those held out.
 
-    Raises: DataError if there are no people to train on, or the pictures or the mask cannot be used. SourceError for
-    a video or camera. CalibrationError if the camera's profile is for pictures of another size. TrainingError if the
+    Raises: DataError if there are no people to train on, or the images or the mask cannot be used. SourceError for
+    a video or camera. CalibrationError if the camera's profile is for images of another size. TrainingError if the
     folder holds another run, or the run fails. OSError if the disk is full.
     """
     ranks = ranks or Ranks()
@@ -150,13 +150,13 @@ def train(
     if not resume:
         begin(parent)
     people = sum(len(p.boxes) for p in train_on)
-    say(f"{len(train_on)} pictures with {people} people to train on, {len(held_out)} held out")
+    say(f"{len(train_on)} images with {people} people to train on, {len(held_out)} held out")
     larger = {c: side_for(c, *attacked) for c in settings.crops if side_for(c, *attacked) != c}
     if larger:
         sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
         say(f"--crops: a detector takes multiples of {max(map(stride_of, attacked))} pixels alone: {sizes}")
     task = _task(settings, inputs, attacked, train_on, parent, ranks, name=file_name(folder.resolve().name))
-    content = {side: content_of(pictures) for side, pictures in (("train", train_on), ("held_out", held_out))}
+    content = {side: content_of(images) for side, images in (("train", train_on), ("held_out", held_out))}
     task.identity |= {"people": {"pixels and labels": content}}
     task.record["split"] = split_record(found.hashes(p.name for p in train_on), [p.name for p in held_out])
     if resume:
@@ -165,7 +165,7 @@ def train(
     for framing in placings(settings) if ranks.rank == 0 else ():
         if not any(name.split()[0] == framing for name in scorers):
             say(
-                f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of a picture, before a "
+                f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of an image, before a "
                 f"webcam in a mixed run a quarter): there will be no figures, and the pattern is not chosen by them; "
                 "another --seed holds out others"
             )
@@ -276,7 +276,7 @@ def check_given(settings: TrainSettings, inputs: Inputs) -> None:
             _region(inputs.region, settings.texels, width / height)
     if inputs.look is not None:
         with _named("--look"):
-            read_picture(inputs.look)
+            read_image(inputs.look)
     if inputs.start not in (None, AUTO):
         with _named("--start"):
             begun_from(load_start(inputs.start), settings.texels)
@@ -296,11 +296,11 @@ def _named(flag: str) -> Iterator[None]:
 
 def split(
     found: Gathered, settings: TrainSettings, folder: Path, *, resume: bool, write: bool = True
-) -> tuple[list[Picture], list[Picture]]:
-    """Return (training, held-out) pictures; the split is written before training and read back on resume.
+) -> tuple[list[Image], list[Image]]:
+    """Return (training, held-out) images; the split is written before training and read back on resume.
 
-    Raises: DataError if there are too few pictures with people. TrainingError if the stored split does not parse, or
-    pictures of it are missing.
+    Raises: DataError if there are too few images with people. TrainingError if the stored split does not parse, or
+    images of it are missing.
     """
     path = folder / "split.json"
     if not resume:
@@ -316,13 +316,13 @@ def split(
     except (OSError, ValueError) as error:
         raise TrainingError(f"--resume: {path}: not a readable split: {error}"[:SAID]) from error
     train_names, out_names = set(table.train), set(table.held_out)
-    missing = sorted((train_names | out_names) - {p.name for p in found.pictures})
+    missing = sorted((train_names | out_names) - {p.name for p in found.images})
     if missing:
         raise TrainingError(
-            f"--resume: {len(missing)} pictures of this run's split are missing from --images: "
+            f"--resume: {len(missing)} images of this run's split are missing from --images: "
             f"{', '.join(name[:60] for name in missing[:3])}"
         )
-    # Pictures that were added since are left out: they belong to neither side of this run.
+    # Images that were added since are left out: they belong to neither side of this run.
     return found.sides(train_names, out_names)
 
 
@@ -337,7 +337,7 @@ def stored_pace(folder: Path) -> dict[str, int] | None:
 
 
 def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...]]]:
-    """Return how held-out people wear the pattern in each framing that is trained, and the detector's picture sizes."""
+    """Return how held-out people wear the pattern in each framing that is trained, and the detector's image sizes."""
     shirt = settings.target == "tshirt"
     street = Placing(settings.rule, settings.scale, settings.at, shirt=shirt)
     chest = settings.target == "chest"
@@ -391,14 +391,14 @@ def labels_cache(name: str) -> Path:
     return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
 
 
-def _scorers(settings: TrainSettings, inputs: Inputs, pictures: list[Picture]) -> dict[str, Scorer]:
-    """Return a scorer for each framing and picture size; a framing for which no one is there is left out.
+def _scorers(settings: TrainSettings, inputs: Inputs, images: list[Image]) -> dict[str, Scorer]:
+    """Return a scorer for each framing and image size; a framing for which no one is there is left out.
 
-    Pictures in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
+    Images in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
     """
     out: dict[str, Scorer] = {}
     for name, (placing, sizes) in placings(settings).items():
-        suited = [p for p in pictures if _suits(p, name, settings.framing)]
+        suited = [p for p in images if _suits(p, name, settings.framing)]
         large = [p for p in suited if _share(p) > MIN_AREA]
         if not large:
             continue
@@ -425,33 +425,33 @@ def _printed(printer: PrinterProfile | None) -> Callable[[Patch], Patch]:
     if printer is None:
         return lambda patch: patch
     colours = printer.colour_map()
-    return lambda patch: replace(patch, pixels=colours.picture(patch.pixels))
+    return lambda patch: replace(patch, pixels=colours.image(patch.pixels))
 
 
-def _evenly(pictures: list[Picture], count: int) -> list[Picture]:
-    """Return up to `count` of the pictures, spread over all of them."""
-    return [pictures[i] for i in np.linspace(0, len(pictures) - 1, min(len(pictures), count)).astype(int)]
+def _evenly(images: list[Image], count: int) -> list[Image]:
+    """Return up to `count` of the images, spread over all of them."""
+    return [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), count)).astype(int)]
 
 
-def _share(picture: Picture) -> float:
-    """Return the share of a picture that its largest person takes."""
-    h, w = picture.pixels.shape[:2]
-    return float(area(picture.boxes).max(initial=0)) / (h * w)
+def _share(image: Image) -> float:
+    """Return the share of an image that its largest person takes."""
+    h, w = image.pixels.shape[:2]
+    return float(area(image.boxes).max(initial=0)) / (h * w)
 
 
-def _suits(picture: Picture, framing: str, trained: str) -> bool:
-    """Return whether a picture belongs to what is scored in that framing."""
+def _suits(image: Image, framing: str, trained: str) -> bool:
+    """Return whether an image belongs to what is scored in that framing."""
     if trained != "mixed":
         return True
-    # In a mixed run people who fill a good part of the picture are scored as before a webcam; photographs as in the street.
-    return _share(picture) > 0.25 if framing == "webcam" else "#" not in picture.name
+    # In a mixed run people who fill a good part of the image are scored as before a webcam; photographs as in the street.
+    return _share(image) > 0.25 if framing == "webcam" else "#" not in image.name
 
 
 def _task(
     settings: TrainSettings,
     inputs: Inputs,
     attacked: Sequence[GradientDetector],
-    people: list[Picture],
+    people: list[Image],
     parent: Patch | None,
     ranks: Ranks,
     *,
@@ -461,7 +461,7 @@ def _task(
     width, height = settings.print_size()
     aspect = width / height
     region = None if inputs.region is None else _region(inputs.region, texels, aspect)
-    look = None if inputs.look is None else look_from(read_picture(inputs.look), texels, aspect=aspect)
+    look = None if inputs.look is None else look_from(read_image(inputs.look), texels, aspect=aspect)
     printable = inputs.printer.printable_digital() if inputs.printer is not None else default_palette()
     palette = pick_palette(settings.colours, printable, look) if settings.colours else None
     begin, shape = (None, None) if parent is None else begun_from(parent, texels)
@@ -499,7 +499,7 @@ def _task(
 
 
 def _region(path: Path, texels: int, aspect: float) -> torch.Tensor:
-    return mask_from(read_picture_rgba(path), texels, aspect=aspect, name=str(path))
+    return mask_from(read_image_rgba(path), texels, aspect=aspect, name=str(path))
 
 
 def _digest(values: torch.Tensor | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Held-out people, scored quickly while training: whole pictures, the saved pattern, the rule it is judged by."""
+"""Held-out people, scored quickly while training: whole images, the saved pattern, the rule it is judged by."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from physadv.arrays import to_picture, to_tensor
+from physadv.arrays import to_image, to_tensor
 from physadv.attack.crops import prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.detect.boxes import area, intersection, iou
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU
 from physadv.detect.tally import average_precisions, tally
@@ -24,7 +24,7 @@ from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
 from physadv.simulate.world import World
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
 
-# People below this share of the picture stay as they are, and boxes on them are not counted.
+# People below this share of the image stay as they are, and boxes on them are not counted.
 MIN_AREA = 0.02
 # Share of its own area from which on a box lies within a person, as in the loss.
 WITHIN = 0.6
@@ -112,10 +112,10 @@ def _over_people(figures: Iterable[tuple[float, int]]) -> float | None:
 class Scorer:
     """Scores patterns on the same people each time; what the clean detector finds is computed once."""
 
-    def __init__(self, pictures: Sequence[Picture], detector: Detector, placing: Placing, *, seed: int = 0) -> None:
-        self.pictures, self.detector, self.placing, self.seed = list(pictures), detector, placing, seed
-        self.large = [_large(p) for p in self.pictures]
-        self.clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.pictures]
+    def __init__(self, images: Sequence[Image], detector: Detector, placing: Placing, *, seed: int = 0) -> None:
+        self.images, self.detector, self.placing, self.seed = list(images), detector, placing, seed
+        self.large = [_large(p) for p in self.images]
+        self.clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.images]
 
     @property
     def people(self) -> int:
@@ -123,39 +123,39 @@ class Scorer:
         return sum(int(large.sum()) for large in self.large)
 
     def score(self, patch: Patch | None) -> Score:
-        """Return the figures of a pattern, or of the pictures as they are."""
+        """Return the figures of a pattern, or of the images as they are."""
         if patch is None:
             return self._figures(self.clean)
-        return self._figures([self._answer(patch, i) for i in range(len(self.pictures))])
+        return self._figures([self._answer(patch, i) for i in range(len(self.images))])
 
     def some(self, count: int) -> list[int]:
-        """Return the numbers of up to `count` pictures in which somebody is scored, spread over all of them."""
+        """Return the numbers of up to `count` images in which somebody is scored, spread over all of them."""
         there = [i for i, large in enumerate(self.large) if large.any()]
         return [there[k] for k in np.linspace(0, len(there) - 1, min(count, len(there))).astype(int)]
 
     def shown(self, patch: Patch, i: int, *, height: int) -> UInt8Array:
-        """Return picture `i`, `height` pixels high, whose people wear the pattern, each marked as seen or hidden."""
-        picture, large = self.pictures[i], self.large[i]
-        worn = wear(patch, picture, large, self.placing, seed=self.seed + i)
-        sure = _sure(picture.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
-        return marked(worn, picture.boxes[large], sure, found=sure >= FOUND_CONF, height=height)
+        """Return image `i`, `height` pixels high, whose people wear the pattern, each marked as seen or hidden."""
+        image, large = self.images[i], self.large[i]
+        worn = wear(patch, image, large, self.placing, seed=self.seed + i)
+        sure = _sure(image.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
+        return marked(worn, image.boxes[large], sure, found=sure >= FOUND_CONF, height=height)
 
     def _answer(self, patch: Patch, i: int) -> Detections:
-        """Return what is found in a picture whose people wear the pattern."""
-        picture, large = self.pictures[i], self.large[i]
+        """Return what is found in an image whose people wear the pattern."""
+        image, large = self.images[i], self.large[i]
         if not large.any():
             return self.clean[i]
-        worn = wear(patch, picture, large, self.placing, seed=self.seed + i)
+        worn = wear(patch, image, large, self.placing, seed=self.seed + i)
         return self.detector.detect(Frame(worn, 0, 0, 0.0))
 
     def _figures(self, answers: list[Detections]) -> Score:
-        parts = zip(self.pictures, self.large, self.clean, answers, strict=True)
+        parts = zip(self.images, self.large, self.clean, answers, strict=True)
         tallies = [tally(p.boxes, large, clean, answer) for p, large, clean, answer in parts]
         (ap50,) = average_precisions(tallies, np.ones((1, len(tallies))))
-        sure = [_sure(p.boxes[large], a) for p, large, a in zip(self.pictures, self.large, answers, strict=True)]
+        sure = [_sure(p.boxes[large], a) for p, large, a in zip(self.images, self.large, answers, strict=True)]
         within = np.concatenate(sure)
         return Score(
-            len(self.pictures),
+            len(self.images),
             len(within),
             _mean(np.concatenate([t.found25 for t in tallies])),
             float(ap50),
@@ -173,22 +173,22 @@ def _sure(people: Float32Array, answer: Detections) -> Float32Array:
     return near.max(1, initial=0).astype(np.float32)
 
 
-def wear(patch: Patch, picture: Picture, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:
-    """Return the picture's pixels with the pattern pasted flat on the chosen people."""
-    prints = prints_on(patch, picture, large, placing, np.random.default_rng(seed))
+def wear(patch: Patch, image: Image, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:
+    """Return the image's pixels with the pattern pasted flat on the chosen people."""
+    prints = prints_on(patch, image, large, placing, np.random.default_rng(seed))
     if len(prints) == 0:
-        return picture.pixels
+        return image.pixels
     pixels, mask = patch.tensors()
     world = World.of(0.0)
     draw = world.sample(len(prints), 1, torch.Generator().manual_seed(seed))
     with torch.inference_mode():
-        out = world.apply(torch.cat([pixels, mask]), to_tensor(picture.pixels)[None], prints, draw)
-    return to_picture(out[0])
+        out = world.apply(torch.cat([pixels, mask]), to_tensor(image.pixels)[None], prints, draw)
+    return to_image(out[0])
 
 
-def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, rng: np.random.Generator) -> Prints:
-    """Return where the chosen people of one picture wear the pattern."""
-    boxes, points = picture.boxes[who], picture.keypoints[who]
+def prints_on(patch: Patch, image: Image, who: BoolArray, placing: Placing, rng: np.random.Generator) -> Prints:
+    """Return where the chosen people of one image wear the pattern."""
+    boxes, points = image.boxes[who], image.keypoints[who]
     owner = np.zeros(len(boxes), np.int64)
     none = np.zeros((len(boxes), 2, 5), np.float32)
     if placing.shirt:
@@ -204,9 +204,9 @@ def prints_on(patch: Patch, picture: Picture, who: BoolArray, placing: Placing, 
     return prints_of(owner, quads, none, None)
 
 
-def _large(picture: Picture) -> BoolArray:
-    h, w = picture.pixels.shape[:2]
-    return area(picture.boxes) > MIN_AREA * h * w
+def _large(image: Image) -> BoolArray:
+    h, w = image.pixels.shape[:2]
+    return area(image.boxes) > MIN_AREA * h * w
 
 
 def _mean(values: np.ndarray[Any, Any]) -> float:

@@ -138,7 +138,7 @@ class TrainSettings(Settings):
 
         People in the street wear few pixels: finer texels are not seen there and slow the search down. Before a webcam
         every frame counts by itself, and people who are barely hidden flicker: further down with them; and they fill the
-        picture, whatever its size.
+        image, whatever its size.
         """
         if not isinstance(values, dict):
             return values

@@ -108,12 +108,12 @@ def _attack(
 
 
 def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, WorldDraw]]:
-    """Return a batch and its draw in up to `count` pieces of as many pictures each."""
-    pictures = len(scene.images)
-    count = min(count, pictures)
+    """Return a batch and its draw in up to `count` pieces of as many images each."""
+    images = len(scene.images)
+    count = min(count, images)
     if count == 1:
         return [(scene, draw)]
-    ends = [round(i * pictures / count) for i in range(count + 1)]
+    ends = [round(i * images / count) for i in range(count + 1)]
     out = []
     for low, high in pairwise(ends):
         prints = ((scene.prints.owner >= low) & (scene.prints.owner < high)).nonzero().squeeze(1)

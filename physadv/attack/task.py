@@ -11,7 +11,7 @@ import torch
 from physadv.attack.chance import Chance
 from physadv.attack.crew import Crew
 from physadv.attack.pattern import Pattern, to_patch
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.score import Score
 from physadv.attack.settings import TrainSettings
 from physadv.detect.attacked import device_of
@@ -33,7 +33,7 @@ class Task:
     """
 
     settings: TrainSettings
-    people: list[Picture]
+    people: list[Image]
     detectors: Sequence[GradientDetector]
     scorers: dict[str, Callable[[Patch], Score]] = field(default_factory=dict)
     also: list[Callable[[Patch], Score]] = field(default_factory=list)

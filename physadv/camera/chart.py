@@ -51,7 +51,7 @@ class Chart:
         """Return the (rows, columns, 3) uint8 colours, one pixel a cell."""
         return self.colours[self.cell]
 
-    def picture(self, dpi: float) -> UInt8Array:
+    def image(self, dpi: float) -> UInt8Array:
         """Return the page as (h, w, 3) uint8 RGB at so many dots an inch, without its text."""
         scale = dpi / 25.4
         width, height = (round(side * scale) for side in PAGE_MM)

@@ -64,8 +64,8 @@ def read_chart(pixels: UInt8Array, *, name: str = "photograph") -> ChartReading:
     cell_px = _cell_px(matrix)
     if cell_px < SMALLEST_CELL_PX:
         raise CalibrationError(
-            f"{name}: the chart is too small in the picture ({cell_px:.1f} pixels a cell, expected "
-            f"{SMALLEST_CELL_PX:.0f}); move closer until it fills the picture, or take a larger picture"
+            f"{name}: the chart is too small in the image ({cell_px:.1f} pixels a cell, expected "
+            f"{SMALLEST_CELL_PX:.0f}); move closer until it fills the image, or take a larger image"
         )
     sheet = chart()
     index = sheet.cell.ravel()
@@ -96,7 +96,7 @@ def find_chart(pixels: UInt8Array, *, name: str) -> npt.NDArray[np.float64]:
     found = _markers(pixels)
     ids = [number for number, _ in found]
     if len(set(ids)) < len(ids):
-        raise CalibrationError(f"{name}: more than one colour chart is in the picture; show one")
+        raise CalibrationError(f"{name}: more than one colour chart is in the image; show one")
     if len(ids) < 4:
         if len(_markers(np.ascontiguousarray(pixels[:, ::-1]))) > len(ids):
             raise CalibrationError(
@@ -110,12 +110,12 @@ def find_chart(pixels: UInt8Array, *, name: str) -> npt.NDArray[np.float64]:
             )
         if float((pixels.max(2) >= 253).mean()) > WASHED_OUT:
             raise CalibrationError(
-                f"{name}: over-exposed: most of the picture is clipped and corner markers are washed out; lower the "
+                f"{name}: over-exposed: most of the image is clipped and corner markers are washed out; lower the "
                 "exposure by a stop or two, lock it, and photograph the chart again"
             )
         missing = ", ".join(CORNER_NAMES[number] for number, _, _ in MARKERS if number not in ids)
         raise CalibrationError(
-            f"{name}: the chart is cut off or covered: its {missing} corner marker is not in the picture (or blurred); "
+            f"{name}: the chart is cut off or covered: its {missing} corner marker is not in the image (or blurred); "
             "photograph the whole sheet"
         )
     target = np.concatenate([corners for _, corners in found])
@@ -197,13 +197,13 @@ def _centred(
 
 
 def _markers(pixels: UInt8Array) -> list[tuple[int, Float32Array]]:
-    """Return (id, (4, 2) corners in pixels) of the chart's markers in a picture."""
+    """Return (id, (4, 2) corners in pixels) of the chart's markers in an image."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     parameters = cv2.aruco.DetectorParameters()
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
     detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(DICTIONARY), parameters)
     best: list[tuple[int, Float32Array]] = []
-    # Very large pictures hold texture that hides a marker's outline; a smaller copy shows it again.
+    # Very large images hold texture that hides a marker's outline; a smaller copy shows it again.
     for side in (4096, 1600):
         scale = min(1.0, side / max(grey.shape))
         small = grey if scale == 1 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""The ChArUco board: its geometry, where it is in a picture, and whether it is the board it is said to be."""
+"""The ChArUco board: its geometry, where it is in an image, and whether it is the board it is said to be."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ LAYOUT_TOLD = {
     "mixed": "the views show two boards, one of the standard and one of the legacy layout (OpenCV before 4.6); both serve",
 }
 MIRRORED = (
-    "the picture is mirrored: the board's markers only read in a mirror, and a mirrored camera cannot be measured; switch "
-    "mirroring off in the camera's program or settings, and take the pictures again"
+    "the image is mirrored: the board's markers only read in a mirror, and a mirrored camera cannot be measured; switch "
+    "mirroring off in the camera's program or settings, and take the images again"
 )
 
 
 class Board(Settings):
     """A ChArUco board: squares across and down, their side and their markers' side in millimetres.
 
-    Only counts and the ratio of the two sides matter to a camera's calibration: a picture does not tell a large board far
-    away from a small one near by. Ids run row by row from 0. The layout is not told but found in the pictures (`Layout`);
+    Only counts and the ratio of the two sides matter to a camera's calibration: an image does not tell a large board far
+    away from a small one near by. Ids run row by row from 0. The layout is not told but found in the images (`Layout`);
     the board that is drawn is the standard one, whose top left square is black.
     """
 
@@ -97,7 +97,7 @@ class Board(Settings):
         out.setLegacyPattern(layout == "legacy")
         return out
 
-    def picture(self, px_per_square: int, layout: Layout = "standard") -> UInt8Array:
+    def image(self, px_per_square: int, layout: Layout = "standard") -> UInt8Array:
         """Return the board as (h, w) uint8 grey, without a margin."""
         size = (self.columns * px_per_square, self.rows * px_per_square)
         return np.asarray(self.cv(layout).generateImage(size, marginSize=0, borderBits=1), np.uint8)
@@ -146,10 +146,10 @@ def board_of(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """The board in one picture.
+    """The board in one image.
 
     ids: (n,) corners of the chessboard, numbered row by row. corners: (n, 2) float32 pixels. size: (width, height) of the
-    picture. layout: the board's, or None where the markers seen lie alike in both.
+    image. layout: the board's, or None where the markers seen lie alike in both.
     """
 
     ids: npt.NDArray[np.int64]
@@ -166,11 +166,11 @@ def layout_of(views: Sequence[View]) -> Layout | Literal["mixed"]:
 
 
 class WrongBoard(CalibrationError):
-    """Markers are in the picture, but not where this board has them."""
+    """Markers are in the image, but not where this board has them."""
 
 
 class BoardFinder:
-    """Finds one board in pictures, in whichever layout it was printed."""
+    """Finds one board in images, in whichever layout it was printed."""
 
     def __init__(self, board: Board) -> None:
         self.board = board
@@ -195,11 +195,11 @@ class BoardFinder:
         """Return (n, 3) chessboard corners in squares, by id; they are the same in every layout."""
         return np.asarray(self.board.cv().getChessboardCorners(), np.float32).reshape(-1, 3)
 
-    def find(self, pixels: UInt8Array, *, name: str = "picture") -> View | None:
-        """Return the board in an (h, w, 3) or grey uint8 picture, or None if too little of it is seen.
+    def find(self, pixels: UInt8Array, *, name: str = "image") -> View | None:
+        """Return the board in an (h, w, 3) or grey uint8 image, or None if too little of it is seen.
 
         Raises: WrongBoard if markers are seen that do not lie as on this board, the message names a board that fits; or if
-        the picture is mirrored.
+        the image is mirrored.
         """
         grey = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
         numbers, corners = self._seen(grey, self.board.dictionary)
@@ -222,7 +222,7 @@ class BoardFinder:
         return View(np.asarray(corner_ids).ravel().astype(np.int64), at, size, name, layout if told else None)
 
     def _seen(self, grey: UInt8Array, family: str) -> tuple[npt.NDArray[np.int64], Float32Array]:
-        """Return the (n,) ids of markers of a family in a grey picture, and their (n, 4, 2) corners in pixels."""
+        """Return the (n,) ids of markers of a family in a grey image, and their (n, 4, 2) corners in pixels."""
         quads, ids, _ = self._markers[family].detectMarkers(grey)
         if not quads:
             return np.zeros(0, np.int64), np.zeros((0, 4, 2), np.float32)

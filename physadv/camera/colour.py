@@ -1,4 +1,4 @@
-"""The colour map: what a camera sees of a colour that was printed, with its spread. For numpy pictures and for training.
+"""The colour map: what a camera sees of a colour that was printed, with its spread. For numpy images and for training.
 
 A digital colour goes through one monotone curve per channel, a low-order polynomial that mixes the channels, and a second
 monotone curve per channel (the camera's tone). "Camera colour" is what the camera's file holds: sRGB-coded, in [0, 1].
@@ -148,8 +148,8 @@ class ColourMap:
         draws = torch.randn(batch, 3, generator=generator, dtype=torch.float64) @ root.T
         return draws.to(self.weights).reshape(batch, 3, 1, 1)
 
-    def picture(self, pixels: UInt8Array) -> UInt8Array:
-        """Return an (h, w, 3) uint8 RGB picture as the camera would see it printed."""
+    def image(self, pixels: UInt8Array) -> UInt8Array:
+        """Return an (h, w, 3) uint8 RGB image as the camera would see it printed."""
         flat = torch.from_numpy(np.array(pixels).reshape(-1, 3)).float().div_(255)
         with torch.inference_mode():
             parts = [self.colours(part.to(self.weights.device)).cpu() for part in torch.split(flat, 1 << 20)]

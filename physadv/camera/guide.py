@@ -15,18 +15,18 @@ from physadv.types import Float32Array, UInt8Array
 
 ENOUGH_VIEWS, ENOUGH_COVERAGE = 12, 0.6
 MOST_VIEWS = 60
-# Corners of a board held still move less than this share of the picture's width from one look to the next.
+# Corners of a board held still move less than this share of the image's width from one look to the next.
 STILL = 0.003
-# Poses closer than this (in shares of the picture, tilts as 60 degrees to one) tell nothing new.
+# Poses closer than this (in shares of the image, tilts as 60 degrees to one) tell nothing new.
 NEW = 0.12
 NEW_CELLS = 4
 
 WANTED: dict[str, tuple[str, Callable[[Pose], bool]]] = {
-    "left": ("move the board to the left edge of the picture", lambda p: p.x < 0.4),
-    "right": ("move the board to the right edge of the picture", lambda p: p.x > 0.6),
-    "top": ("move the board to the top of the picture", lambda p: p.y < 0.42),
-    "bottom": ("move the board to the bottom of the picture", lambda p: p.y > 0.58),
-    "near": ("bring the board nearer, until it fills most of the picture", lambda p: p.size > 0.55),
+    "left": ("move the board to the left edge of the image", lambda p: p.x < 0.4),
+    "right": ("move the board to the right edge of the image", lambda p: p.x > 0.6),
+    "top": ("move the board to the top of the image", lambda p: p.y < 0.42),
+    "bottom": ("move the board to the bottom of the image", lambda p: p.y > 0.58),
+    "near": ("bring the board nearer, until it fills most of the image", lambda p: p.size > 0.55),
     "far": ("take the board back to half that size", lambda p: p.size < 0.45),
     "turned left": ("turn the board's left side away from the camera", lambda p: p.yaw < -15),
     "turned right": ("turn the board's right side away from the camera", lambda p: p.yaw > 15),
@@ -37,7 +37,7 @@ WANTED: dict[str, tuple[str, Callable[[Pose], bool]]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What one picture gave. text: what to tell the person. accepted: whether it is a new view. corners: (n, 2) pixels."""
+    """What one image gave. text: what to tell the person. accepted: whether it is a new view. corners: (n, 2) pixels."""
 
     text: str
     accepted: bool = False
@@ -47,10 +47,10 @@ class Look:
 
 
 class Guide:
-    """Collects views of one board from pictures as they come.
+    """Collects views of one board from images as they come.
 
     still: take a view only once the board has been held still (a live camera). new: take only poses that differ from all
-    before (videos and live cameras; separate pictures are all taken).
+    before (videos and live cameras; separate images are all taken).
     """
 
     def __init__(self, board: Board, *, still: bool, new: bool) -> None:
@@ -65,7 +65,7 @@ class Guide:
         self._size: tuple[int, int] | None = None
 
     def look(self, pixels: UInt8Array, *, name: str = "") -> Look:
-        """Return what a picture (h, w, 3) uint8 RGB shows, and keep it if it is a new view."""
+        """Return what an image (h, w, 3) uint8 RGB shows, and keep it if it is a new view."""
         self.seen += 1
         size = (pixels.shape[1], pixels.shape[0])
         if self._still and self._size not in (None, size):
@@ -100,12 +100,12 @@ class Guide:
 
     @property
     def hopeless(self) -> bool:
-        """Return whether pictures have only shown another board, or one in a mirror."""
+        """Return whether images have only shown another board, or one in a mirror."""
         return self.wrong >= 3 and not self.views
 
     @property
     def coverage(self) -> float:
-        """Return the share of the picture's cells in which corners were seen."""
+        """Return the share of the image's cells in which corners were seen."""
         return float((coverage_of(self.views) > 0).mean())
 
     @property
@@ -141,10 +141,10 @@ class Guide:
     def checked_views(self) -> list[View]:
         """Return the views collected.
 
-        Raises: CalibrationError if a fifth of the pictures with a board, or more, show another one, or one in a mirror.
+        Raises: CalibrationError if a fifth of the images with a board, or more, show another one, or one in a mirror.
         """
         if self.hopeless or (self.wrong and self.wrong * 4 >= len(self.views)):
-            raise CalibrationError(f"{self.wrong} of {self.seen} pictures cannot be used: {self.why_wrong}")
+            raise CalibrationError(f"{self.wrong} of {self.seen} images cannot be used: {self.why_wrong}")
         return self.views
 
     def _tells_more(self, view: View, pose: Pose) -> bool:

@@ -16,7 +16,7 @@ from physadv.errors import CalibrationError
 from physadv.types import Float32Array
 
 MIN_VIEWS = 8
-# Pixels at a width of 1280; larger pictures show the same errors larger.
+# Pixels at a width of 1280; larger images show the same errors larger.
 WORST_RMS = 1.0
 # Standard deviation of the focal length as a share of it: beyond this the views do not determine it.
 VAGUE_FOCAL = 0.01
@@ -29,7 +29,7 @@ MIN_TILTED, TILTED_DEG = 2, 12.0
 class Pose:
     """How a board lies before the camera.
 
-    x, y: its middle as a share of the picture. size: its diagonal over the picture's. yaw, pitch: degrees by which it is
+    x, y: its middle as a share of the image. size: its diagonal over the image's. yaw, pitch: degrees by which it is
     turned about the vertical and the horizontal, 0 facing the camera.
     """
 
@@ -68,7 +68,7 @@ def pose_of(
     outline = np.array(
         [[0, 0, 0], [board.columns, 0, 0], [board.columns, board.rows, 0], [0, board.rows, 0]], np.float64
     )
-    # Without distortion: far outside the picture its polynomial runs wild.
+    # Without distortion: far outside the image its polynomial runs wild.
     corners = np.asarray(cv2.projectPoints(outline, rotation, translation, matrix, None)[0]).reshape(4, 2)
     normal = turn[:, 2]
     middle = corners.mean(0)
@@ -79,7 +79,7 @@ def pose_of(
 
 
 def coverage_of(views: Sequence[View]) -> npt.NDArray[np.int64]:
-    """Return (6, 8) counts of corners seen in each cell of the picture, all views together."""
+    """Return (6, 8) counts of corners seen in each cell of the image, all views together."""
     out = np.zeros((GRID[1], GRID[0]), np.int64)
     for view in views:
         w, h = view.size
@@ -107,7 +107,7 @@ def calibrate(
     sizes = {view.size for view in views}
     if len(sizes) > 1:
         told = ", ".join(f"{w} x {h}" for w, h in sorted(sizes))
-        raise CalibrationError(f"the pictures are of different sizes ({told}); take all with one setting of the camera")
+        raise CalibrationError(f"the images are of different sizes ({told}); take all with one setting of the camera")
     _check_last_row(views, board)
     finder = BoardFinder(board)
     size = views[0].size
@@ -131,7 +131,7 @@ def calibrate(
     coverage = float((coverage_of(kept) > 0).mean())
     if coverage < MIN_COVERAGE:
         raise CalibrationError(
-            f"the board was seen in {coverage:.0%} of the picture (expected {MIN_COVERAGE:.0%} or more): the lens's "
+            f"the board was seen in {coverage:.0%} of the image (expected {MIN_COVERAGE:.0%} or more): the lens's "
             "distortion elsewhere is not known; add views at the edges and corners"
         )
     profile = CameraProfile(
@@ -196,7 +196,7 @@ def _check_fit(fit: _Fit, size: tuple[int, int], views: int) -> None:
     if not np.isfinite(fit.rms) or fit.rms > worst:
         raise CalibrationError(
             f"bad fit: corners are off by {fit.rms:.2f} px rms over {views} views (expected under {worst:.2f}): a bent "
-            "board, motion blur, autofocus or zoom between pictures; glue the board to something flat, hold it still, "
+            "board, motion blur, autofocus or zoom between images; glue the board to something flat, hold it still, "
             "lock focus"
         )
     focal = float(fit.matrix[0, 0] + fit.matrix[1, 1]) / 2

@@ -1,4 +1,4 @@
-"""The lens taken out of a picture, and lengths in centimetres from pixels."""
+"""The lens taken out of an image, and lengths in centimetres from pixels."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PERSON_CM = 170.0
 
 
 class Undistorter:
-    """Straight lines straight: a picture as a pinhole camera of the same focal length would have taken it.
+    """Straight lines straight: an image as a pinhole camera of the same focal length would have taken it.
 
-    The picture keeps its size and its focal length, so distances follow from `focal_px` as before; where the lens's
+    The image keeps its size and its focal length, so distances follow from `focal_px` as before; where the lens's
     distortion leaves no light at the rim, the rim is black only there.
     """
 
     def __init__(self, profile: CameraProfile, size: tuple[int, int]) -> None:
-        """size: (width, height) of the pictures to come.
+        """size: (width, height) of the images to come.
 
-        Raises: CalibrationError if the profile is for pictures of another size.
+        Raises: CalibrationError if the profile is for images of another size.
         """
         profile.check_size(*size)
         self.profile = profile
@@ -34,7 +34,7 @@ class Undistorter:
         )
 
     def apply(self, pixels: UInt8Array) -> UInt8Array:
-        """Return an (h, w, 3) uint8 picture without the lens's distortion, same size.
+        """Return an (h, w, 3) uint8 image without the lens's distortion, same size.
 
         Raises: CalibrationError if it has another size than was announced.
         """
@@ -42,7 +42,7 @@ class Undistorter:
         return cv2.remap(pixels, *self._maps, cv2.INTER_LINEAR)  # type: ignore[return-value]
 
     def points(self, xy: Float32Array) -> Float32Array:
-        """Return (n, 2) pixel positions of the raw picture in the undistorted one."""
+        """Return (n, 2) pixel positions of the raw image in the undistorted one."""
         if not len(xy):
             return xy
         flat = cv2.undistortPoints(
@@ -61,7 +61,7 @@ class Lens:
     def flat(self, frame: Frame) -> Frame:
         """Return the same moment without the lens's distortion.
 
-        Raises: CalibrationError if the profile is for pictures of another size.
+        Raises: CalibrationError if the profile is for images of another size.
         """
         if self._undistorter is None:
             self._undistorter = Undistorter(self.profile, frame.size)
@@ -97,7 +97,7 @@ def size_cm(
 ) -> tuple[Float32Array, Float32Array]:
     """Return the sizes (n, 2) in centimetres of people's boxes, width and height, and the (n,) pixels per centimetre.
 
-    xyxy: (n, 4) boxes in pixels of an undistorted picture. shoulders_px: (n,) pixels from shoulder to shoulder, NaN where
+    xyxy: (n, 4) boxes in pixels of an undistorted image. shoulders_px: (n,) pixels from shoulder to shoulder, NaN where
     not seen: then an adult's `shoulders_cm` gives the scale. Without shoulders a box that is 1.7 times as tall as wide or
     more is taken to be a whole person of `person_cm`; a squatter one shows an upper body about 55 cm wide.
     """

@@ -1,4 +1,4 @@
-"""Reading pairs of plates: a digital picture and a photograph of its print, roughly cropped, turned into colour samples.
+"""Reading pairs of plates: a digital image and a photograph of its print, roughly cropped, turned into colour samples.
 
 Photographs differ in size from their originals, lie a few pixels off, and are compressed. Each is registered on the map's
 own first guess of it, and read in small cells where the original is flat, so that an edge never mixes two colours.
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from physadv.arrays import LeftOut, pictures_in, read_picture
+from physadv.arrays import LeftOut, images_in, read_image
 from physadv.camera.colour import ColourMap
 from physadv.camera.difference import linear_to_srgb, srgb_to_linear
 from physadv.camera.fit import WORTH, Samples, differences, fit_map, held_out, split_groups
@@ -29,13 +29,13 @@ CELL = 8
 RIM = 0.04
 FLAT = 0.02
 MOST_PAIRS, MOST_SAMPLES = 200, 3000
-# Farther off than this share of the picture is another crop, not a registration error.
+# Farther off than this share of the image is another crop, not a registration error.
 FARTHEST = 0.06
 ALIKE = 0.35
 # Colours between these shares of full are light, not white: a photograph that clips this share of them says nothing of
 # the rest.
 LIGHT, CLIPPED, WASHED_OUT = (0.6, 0.85), 251, 0.25
-# Mean difference between the channels, of 255: below the first a picture is grey, above the second it is coloured.
+# Mean difference between the channels, of 255: below the first an image is grey, above the second it is coloured.
 GREY, COLOURED = 2.0, 8.0
 # Fewer plates than this are split into blocks to hold some out.
 WHOLE_PLATES = 5
@@ -71,13 +71,13 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
     """
     for flag, folder in (("--digital", digital), ("--photo", photo)):
         if not folder.is_dir():
-            raise CalibrationError(f"{flag}: expected a folder of pictures, got {str(folder)!r}")
+            raise CalibrationError(f"{flag}: expected a folder of images, got {str(folder)!r}")
     left_out = LeftOut()
     originals, prints = _by_name(digital, left_out), _by_name(photo, left_out)
     names = sorted(originals.keys() & prints.keys())
     if not names:
         raise CalibrationError(
-            f"--digital, --photo: no picture has the same name in both: {len(originals)} in {digital} "
+            f"--digital, --photo: no image has the same name in both: {len(originals)} in {digital} "
             f"(such as {next(iter(sorted(originals)), 'none')!r}), {len(prints)} in {photo} "
             f"(such as {next(iter(sorted(prints)), 'none')!r}); a photograph is named as its original"
         )
@@ -93,7 +93,7 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
 
 def _by_name(folder: Path, left_out: LeftOut) -> dict[str, Path]:
     """Return the images below a folder by their names there without ending, as they are compared."""
-    return {normal(str(p.relative_to(folder).with_suffix(""))).lower(): p for p in pictures_in(folder, left_out)}
+    return {normal(str(p.relative_to(folder).with_suffix(""))).lower(): p for p in images_in(folder, left_out)}
 
 
 def read_pairs(
@@ -149,7 +149,7 @@ def load_plate(original: Path, photo: Path) -> tuple[Plate | None, str]:
 
     Raises: CalibrationError if a file cannot be read.
     """
-    one, two = read_picture(original, error=CalibrationError), read_picture(photo, error=CalibrationError)
+    one, two = read_image(original, error=CalibrationError), read_image(photo, error=CalibrationError)
     ratio = (one.shape[1] / one.shape[0]) / (two.shape[1] / two.shape[0])
     if not 0.8 < ratio < 1.25:
         size = f"{one.shape[1]} x {one.shape[0]} against {two.shape[1]} x {two.shape[0]}"
@@ -173,8 +173,8 @@ def _spoilt(plate: Plate) -> str:
     return ""
 
 
-def _chroma(picture: UInt8Array) -> float:
-    return float((picture.max(2).astype(np.int16) - picture.min(2)).mean())
+def _chroma(image: UInt8Array) -> float:
+    return float((image.max(2).astype(np.int16) - image.min(2)).mean())
 
 
 def register(plate: Plate, guess: ColourMap) -> tuple[Plate, float]:
@@ -184,7 +184,7 @@ def register(plate: Plate, guess: ColourMap) -> tuple[Plate, float]:
 
     Source: Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation coefficient", 2008.
     """
-    want = _grey(guess.picture(plate.digital))
+    want = _grey(guess.image(plate.digital))
     got = _grey(plate.photo)
     if want.std() < 3:
         return plate, 1.0
@@ -211,18 +211,18 @@ def register(plate: Plate, guess: ColourMap) -> tuple[Plate, float]:
     return replace(plate, photo=_warp(plate.photo, best_warp)), best
 
 
-def _warp(picture: UInt8Array, matrix: Float32Array) -> UInt8Array:
-    h, w = picture.shape[:2]
+def _warp(image: UInt8Array, matrix: Float32Array) -> UInt8Array:
+    h, w = image.shape[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpPerspective(picture, matrix, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+    return cv2.warpPerspective(image, matrix, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
-def _grey(picture: UInt8Array) -> UInt8Array:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+def _grey(image: UInt8Array) -> UInt8Array:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _likeness(one: UInt8Array, two: UInt8Array) -> float:
-    """Return the correlation of two grey pictures, a little blurred, without their rims."""
+    """Return the correlation of two grey images, a little blurred, without their rims."""
     h, w = one.shape
     y, x = round(RIM * h), round(RIM * w)
     a, b = (cv2.GaussianBlur(v, (0, 0), 2)[y : h - y, x : w - x].astype(np.float64).ravel() for v in (one, two))
@@ -233,7 +233,7 @@ def _likeness(one: UInt8Array, two: UInt8Array) -> float:
 
 def _turned(plate: Plate, guess: ColourMap) -> str:
     """Return a hint if the photograph fits its original mirrored or upside down."""
-    want = _grey(guess.picture(plate.digital))
+    want = _grey(guess.image(plate.digital))
     got = _grey(plate.photo)
     for text, code in (("mirrored", 1), ("turned by 180 degrees", -1), ("upside down and mirrored", 0)):
         if _likeness(want, np.asarray(cv2.flip(got, code), np.uint8)) > 0.6:
@@ -378,9 +378,9 @@ def _robust(
     return solved[1:]
 
 
-def _resize(picture: UInt8Array, size: tuple[int, int]) -> UInt8Array:
-    shrinks = picture.shape[1] >= size[0]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[return-value]
+def _resize(image: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    shrinks = image.shape[1] >= size[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def _refuse_most(skipped: list[tuple[str, str]], total: int) -> None:

@@ -138,11 +138,11 @@ class Profile(Settings):
 
 
 class CameraProfile(Profile):
-    """A calibrated camera: pinhole with lens distortion, for one picture size.
+    """A calibrated camera: pinhole with lens distortion, for one image size.
 
     width, height: pixels. matrix: 3 x 3 intrinsics in pixels. distortion: OpenCV's k1 k2 p1 p2 (k3 (k4 k5 k6 (s1 to s4 (tx
     ty)))), 4, 5, 8, 12 or 14 of them. rms_px: of the reprojected corners. focal_error_px: one standard deviation of the
-    focal length. views: accepted pictures. coverage: share of the picture's cells in which corners were seen. board: the
+    focal length. views: accepted images. coverage: share of the image's cells in which corners were seen. board: the
     ChArUco board. notes: exposure, white balance and whatever else should be the same when the profile is used.
     """
 
@@ -168,7 +168,7 @@ class CameraProfile(Profile):
         if bottom != [0.0, 0.0, 1.0] or not (0.1 * self.width < fx < 50 * self.width and 0.5 * fy < fx < 2 * fy):
             raise ValueError(f"matrix: expected pinhole intrinsics for {self.width} x {self.height}, got {self.matrix}")
         if not (0 < cx < self.width and 0 < cy < self.height):
-            raise ValueError(f"matrix: expected a principal point inside the picture, got ({cx:.0f}, {cy:.0f})")
+            raise ValueError(f"matrix: expected a principal point inside the image, got ({cx:.0f}, {cy:.0f})")
         return self
 
     @property
@@ -184,13 +184,13 @@ class CameraProfile(Profile):
         return float(h), float(v)
 
     def check_size(self, width: int, height: int) -> None:
-        """Do nothing if the profile is for pictures of this size.
+        """Do nothing if the profile is for images of this size.
 
         Raises: CalibrationError for any other size: a camera crops or scales between its modes, and which is not known.
         """
         if (width, height) != (self.width, self.height):
             raise CalibrationError(
-                f"{self.name}: this camera profile is for {self.width} x {self.height} pictures, got {width} x {height}; "
+                f"{self.name}: this camera profile is for {self.width} x {self.height} images, got {width} x {height}; "
                 f"set the camera to {self.width}x{self.height} or calibrate at {width}x{height}"
             )
 
@@ -278,8 +278,8 @@ class PrinterProfile(Profile):
             images = black + images * (white - black)
         return Lattice.from_rows(self.inverse).apply(images)
 
-    def precompensate_picture(self, pixels: UInt8Array, *, relative: bool = True) -> UInt8Array:
-        """Return an (h, w, 3) uint8 RGB picture pre-compensated for print."""
+    def precompensate_image(self, pixels: UInt8Array, *, relative: bool = True) -> UInt8Array:
+        """Return an (h, w, 3) uint8 RGB image pre-compensated for print."""
         image = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(255)[None]
         out = self.precompensate(image, relative=relative)[0].permute(1, 2, 0)
         return np.ascontiguousarray(out.clamp(0, 1).mul(255).round().to(torch.uint8).numpy())
@@ -304,7 +304,7 @@ class PrinterProfile(Profile):
 def load_profiles(
     camera: str | Path | None, printer: str | Path | None, *, size: tuple[int, int] | None = None
 ) -> tuple[CameraProfile | None, PrinterProfile | None]:
-    """Return the profiles of `--camera` and `--printer`, checked for age, for each other and for the picture size.
+    """Return the profiles of `--camera` and `--printer`, checked for age, for each other and for the image size.
 
     Raises: CalibrationError for a profile that is missing, damaged, changed, stale, foreign or of another size.
     """

@@ -8,7 +8,7 @@ from glob import has_magic
 from pathlib import Path
 
 from physadv.address import masked, meant_as_address
-from physadv.arrays import PICTURE_SUFFIXES
+from physadv.arrays import IMAGE_SUFFIXES
 from physadv.capture.browser import BrowserSource
 from physadv.capture.images import ImageSource
 from physadv.capture.pacing import Paced
@@ -24,19 +24,19 @@ NAMED: dict[str, Callable[[CaptureSettings], Source]] = {"sample": SampleSource,
 # A longer name is cut in messages.
 LONGEST = 150
 KINDS = (
-    "auto, sample, browser, a webcam's number, /dev/videoN or another path of it, a video file, a picture, folder or glob, "
+    "auto, sample, browser, a webcam's number, /dev/videoN or another path of it, a video file, an image, folder or glob, "
     "or a URL"
 )
 
 
 def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = silent) -> Source:
-    """Return the source of pictures that `spec` names.
+    """Return the source of images that `spec` names.
 
     spec: `auto` (the first webcam that answers, else the sample), `sample`, `browser`, a webcam's number or /dev/videoN,
-    an rtsp:// or http:// address, or the path of a video, a picture, a folder or a glob of pictures. Files and webcams
+    an rtsp:// or http:// address, or the path of a video, an image, a folder or a glob of images. Files and webcams
     are opened here, so that a mistake shows at once; network cameras at their first `read`, since they may come later.
     With `settings.realtime` a file or folder becomes a live source. say: is told of what is left out as the source is
-    read, damaged pictures for instance, on the thread that reads.
+    read, damaged images for instance, on the thread that reads.
 
     Raises: SourceError if there is no such thing or it cannot be opened.
     """
@@ -64,7 +64,7 @@ def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = s
 
 
 def is_live(spec: str) -> bool:
-    """Return whether `spec` names a camera, whose pictures have no end, rather than files; nothing is opened."""
+    """Return whether `spec` names a camera, whose images have no end, rather than files; nothing is opened."""
     if is_url(spec):
         return not is_file_url(spec)
     return spec == "auto" or spec in NAMED or is_webcam(spec)
@@ -74,7 +74,7 @@ def _finite(spec: str, settings: CaptureSettings, say: Say) -> Source:
     path = Path(spec).expanduser()
     if is_url(spec):
         return VideoFile(spec, settings, say)
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES or (has_magic(spec) and not path.exists()):
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (has_magic(spec) and not path.exists()):
         return ImageSource(spec, settings, say)
     if path.exists():
         return VideoFile(str(path), settings, say)

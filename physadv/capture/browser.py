@@ -1,4 +1,4 @@
-"""The visitor's own camera: JPEG pictures that a web page pushes in."""
+"""The visitor's own camera: JPEG images that a web page pushes in."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from physadv.arrays import decode_picture, picture_size
+from physadv.arrays import decode_image, image_size
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, EndOfStream, SourceError
 from physadv.types import Frame, UInt8Array
 
 MAX_JPEG_BYTES = 4_000_000
-# A 4K picture; a browser is asked for far less.
-MAX_PICTURE = 3840 * 2160
+# A 4K image; a browser is asked for far less.
+MAX_IMAGE = 3840 * 2160
 
 
 class BrowserSource:
-    """Pictures pushed by a web page, newest wins. Before the first one `read` waits; after it, silence is a loss.
+    """Images pushed by a web page, newest wins. Before the first one `read` waits; after it, silence is a loss.
 
-    rejected: how many pictures could not be decoded. decode: what decodes them, as `decode_picture` does. The visitor's
+    rejected: how many images could not be decoded. decode: what decodes them, as `decode_image` does. The visitor's
     clock is not ours: the light's age is counted from the quickest delivery seen in the last minute or so, so it tells
     delay beyond that, not the whole way.
     """
@@ -39,37 +39,37 @@ class BrowserSource:
         self._connected = False
         self._closed = False
         self.rejected = 0
-        self.decode: Callable[..., UInt8Array] = decode_picture
+        self.decode: Callable[..., UInt8Array] = decode_image
 
     def push(self, jpeg: bytes, captured_ms: float | None = None) -> None:
-        """Take one JPEG picture; returns at once, decoding is left to the reader.
+        """Take one JPEG image; returns at once, decoding is left to the reader.
 
-        captured_ms: when the picture was taken, on the visitor's own clock (any origin, milliseconds), or None.
+        captured_ms: when the image was taken, on the visitor's own clock (any origin, milliseconds), or None.
 
         Raises: SourceError if it is no JPEG, or larger than 4 MB or 3840 x 2160.
         """
         arrived = time.monotonic_ns()
         if len(jpeg) > MAX_JPEG_BYTES:
-            raise SourceError(f"{self.name}: a picture of {len(jpeg):,} bytes; at most {MAX_JPEG_BYTES:,} are taken")
-        size = picture_size(jpeg) if jpeg[:2] == b"\xff\xd8" else None
+            raise SourceError(f"{self.name}: an image of {len(jpeg):,} bytes; at most {MAX_JPEG_BYTES:,} are taken")
+        size = image_size(jpeg) if jpeg[:2] == b"\xff\xd8" else None
         if size is None:
-            raise SourceError(f"{self.name}: expected a JPEG picture, got {len(jpeg)} bytes of something else")
-        if size[0] * size[1] > MAX_PICTURE:
-            raise SourceError(f"{self.name}: a picture of {size[0]} x {size[1]}; at most 3840 x 2160 is taken")
+            raise SourceError(f"{self.name}: expected a JPEG image, got {len(jpeg)} bytes of something else")
+        if size[0] * size[1] > MAX_IMAGE:
+            raise SourceError(f"{self.name}: an image of {size[0]} x {size[1]}; at most 3840 x 2160 is taken")
         with self._condition:
             self._waiting = (bytes(jpeg), self._pushed, self._captured_ns(arrived, captured_ms))
             self._pushed += 1
             self._condition.notify_all()
 
     def read(self) -> Frame:
-        """Return the newest pushed picture that was not read yet.
+        """Return the newest pushed image that was not read yet.
 
         Raises: CameraLost when a page that was sending goes silent. EndOfStream after `close`.
         """
         while True:
             jpeg, index, captured_ns = self._next()
             try:
-                pixels = self.decode(jpeg, name=self.name, max_pixels=MAX_PICTURE, error=SourceError)
+                pixels = self.decode(jpeg, name=self.name, max_pixels=MAX_IMAGE, error=SourceError)
             except SourceError:
                 self.rejected += 1
                 continue
@@ -88,7 +88,7 @@ class BrowserSource:
             timeout = self._timeout if self._connected else None
             if not self._condition.wait_for(lambda: self._closed or self._waiting is not None, timeout):
                 self._connected = False
-                raise CameraLost(f"{self.name}: no picture for {self._timeout:g} s")
+                raise CameraLost(f"{self.name}: no image for {self._timeout:g} s")
             if self._closed or self._waiting is None:
                 raise EndOfStream(f"{self.name} was closed")
             out, self._waiting = self._waiting, None

@@ -1,4 +1,4 @@
-"""Cuts: the picture in which another scene begins, seen in the pixels alone."""
+"""Cuts: the image in which another scene begins, seen in the pixels alone."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import numpy as np
 
 from physadv.types import UInt8Array
 
-# Pictures are compared at this width and height. 30,000 pixels fewer of noise, and a tenth of a millisecond.
+# Images are compared at this width and height. 30,000 pixels fewer of noise, and a tenth of a millisecond.
 SMALL = (64, 48)
-# Nine windows of so much of each side are looked for in the next picture, each up to REACH of a side away: a shake, a pan
-# or a walk between two pictures of a slow loop.
+# Nine windows of so much of each side are looked for in the next image, each up to REACH of a side away: a shake, a pan
+# or a walk between two images of a slow loop.
 WINDOW, REACH = 0.4, 0.15
-# The second best of the nine correlations. Between pictures that follow each other in four clips it was .95 or more, .86
-# eight pictures apart, .76 under shakes of an eighth of the picture; between 1,386 pairs of unlike photographs below .68
+# The second best of the nine correlations. Between images that follow each other in four clips it was .95 or more, .86
+# eight images apart, .76 under shakes of an eighth of the image; between 1,386 pairs of unlike photographs below .68
 # in 95 of 100.
 FOUND_AGAIN, SURELY = 0.72, 0.85
-# In between, pictures are of two scenes where the other windows and the colours are unlike as well.
+# In between, images are of two scenes where the other windows and the colours are unlike as well.
 MEAN_AGAIN, SAME_COLOURS = 0.45, 0.6
 # A window of less contrast (standard deviation, of 255) has nothing to look for: two such are alike by their brightness.
 FLAT, SAME_FLAT = 3.0, 24.0
-# Share of clipped pixels from which on a picture says nothing: a flash in the lens, the black between two scenes.
+# Share of clipped pixels from which on an image says nothing: a flash in the lens, the black between two scenes.
 CLIPPED = 0.85
 
 Step = Literal["on", "cut", "blank"]
 
 
 class Cuts:
-    """Says of each picture how it follows the one before.
+    """Says of each image how it follows the one before.
 
-    "cut": it is of another scene. "on": the scene goes on, as far as two of nine windows of the picture before are found
+    "cut": it is of another scene. "on": the scene goes on, as far as two of nine windows of the image before are found
     again near their places: so through shakes, pans, flashes (correlation knows no brightness) and people who walk by, who
-    leave some windows alone. "blank": there is nothing to compare; the next picture is compared with the one before it.
+    leave some windows alone. "blank": there is nothing to compare; the next image is compared with the one before it.
     A dissolve is no cut.
     """
 
@@ -41,7 +41,7 @@ class Cuts:
         self._before: UInt8Array | None = None
 
     def step(self, pixels: UInt8Array) -> Step:
-        """Take a picture (h, w, 3) uint8 RGB and return how it follows; the first one is "on". Under half a millisecond."""
+        """Take an image (h, w, 3) uint8 RGB and return how it follows; the first one is "on". Under half a millisecond."""
         now = _small(pixels)
         if _blank(_grey(now)):
             return "blank"
@@ -50,7 +50,7 @@ class Cuts:
 
 
 def _small(pixels: UInt8Array) -> UInt8Array:
-    """Return the picture at `SMALL`: some of its pixels first, as reading a large one whole takes longer than the rest."""
+    """Return the image at `SMALL`: some of its pixels first, as reading a large one whole takes longer than the rest."""
     some = cv2.resize(pixels, (SMALL[0] * 4, SMALL[1] * 4), interpolation=cv2.INTER_NEAREST)
     return cv2.resize(some, SMALL, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
@@ -79,7 +79,7 @@ def _same_scene(before: UInt8Array, now: UInt8Array) -> bool:
 
 
 def _found_again(before: UInt8Array, now: UInt8Array) -> list[float]:
-    """Return how well each of nine windows of a grey picture is found again near its place in another: correlations."""
+    """Return how well each of nine windows of a grey image is found again near its place in another: correlations."""
     width, height = SMALL
     w, h, far_x, far_y = round(WINDOW * width), round(WINDOW * height), round(REACH * width), round(REACH * height)
     out = []
@@ -100,7 +100,7 @@ def _likeness(window: UInt8Array, around: UInt8Array, there: UInt8Array) -> floa
 
 
 def _common_colours(before: UInt8Array, now: UInt8Array) -> float:
-    """Return the share of pixels whose colours two pictures have in common, brightness and contrast taken out."""
+    """Return the share of pixels whose colours two images have in common, brightness and contrast taken out."""
     return float(np.minimum(_colours(before), _colours(now)).sum())
 
 

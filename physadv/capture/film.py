@@ -16,23 +16,23 @@ import numpy as np
 from physadv.errors import SourceError
 from physadv.types import UInt8Array
 
-# 8K is 33 megapixels. A decoder holds up to 16 pictures and one a thread, so that more would take gigabytes.
+# 8K is 33 megapixels. A decoder holds up to 16 images and one a thread, so that more would take gigabytes.
 MAX_PIXELS = 40_000_000
 # Real pixels are .5 to 3 times as wide as high; beyond this a header is damaged.
 _WIDEST = 10
-# So many packets are read to tell a film from a cover; what headers say of the number of pictures is often wrong.
+# So many packets are read to tell a film from a cover; what headers say of the number of images is often wrong.
 _LOOKED_AT = 100
-# A stream with so many times fewer pictures than another is a cover or a row of previews.
+# A stream with so many times fewer images than another is a cover or a row of previews.
 _FEWER = 5
-# How a decoder of JPEG pictures is told to pass on no damaged one.
+# How a decoder of JPEG images is told to pass on no damaged one.
 STRICT = {"err_detect": "explode"}
 _COVER = av.stream.Disposition.attached_pic
 
 
 def film_of(container: Any, name: str, again: Callable[[], Any] | None = None) -> Any:
-    """Return the video stream that is the film, not a cover or preview picture beside it.
+    """Return the video stream that is the film, not a cover or preview image beside it.
 
-    again: opens the same file once more, to count its pictures; None where that is not possible.
+    again: opens the same file once more, to count its images; None where that is not possible.
     Of several films the one marked as default is taken, then the largest, then the first.
 
     Raises: SourceError if there is none, or none that can be decoded.
@@ -40,7 +40,7 @@ def film_of(container: Any, name: str, again: Callable[[], Any] | None = None) -
     videos = list(container.streams.video)
     if not videos:
         why = "sound only" if container.streams.audio else "no video, or one that is cut off"
-        raise SourceError(f"{name}: has no pictures in it ({why})")
+        raise SourceError(f"{name}: has no images in it ({why})")
     flagged = [s for s in videos if s.disposition & _COVER]
     films = [s for s in videos if s not in flagged] or flagged
     if len(films) > 1 or films == flagged:
@@ -48,10 +48,10 @@ def film_of(container: Any, name: str, again: Callable[[], Any] | None = None) -
         least = max(counts.values()) / _FEWER
         films = [s for s in films if counts[s.index] >= max(least, 2 if films == flagged else 0)]
     if not films:
-        raise SourceError(f"{name}: expected a video, got sound with a cover picture")
+        raise SourceError(f"{name}: expected a video, got sound with a cover image")
     decoded = [s for s in films if s.codec_context is not None]
     if not decoded:
-        raise SourceError(f"{name}: its pictures are of a kind that cannot be decoded here; convert it to H.264")
+        raise SourceError(f"{name}: its images are of a kind that cannot be decoded here; convert it to H.264")
     film = max(decoded, key=lambda s: (bool(s.disposition & av.stream.Disposition.default), _area(s), -s.index))
     if _area(film) > MAX_PIXELS:
         raise SourceError(f"{name}: {film.width} x {film.height} pixels is more than the {MAX_PIXELS:,} allowed")
@@ -61,7 +61,7 @@ def film_of(container: Any, name: str, again: Callable[[], Any] | None = None) -
 
 
 def is_jpeg(stream: Any) -> bool:
-    """Return whether a stream is one of JPEG pictures, each of which is decoded by itself."""
+    """Return whether a stream is one of JPEG images, each of which is decoded by itself."""
     return bool(stream.codec_context.name == "mjpeg")
 
 
@@ -70,7 +70,7 @@ def _area(stream: Any) -> int:
 
 
 def _counts(streams: list[Any], again: Callable[[], Any] | None) -> dict[int, int]:
-    """Return how many pictures streams have: counted at the file's beginning, else as the header says."""
+    """Return how many images streams have: counted at the file's beginning, else as the header says."""
     if again is None:
         return {s.index: int(s.frames) for s in streams}
     seen = Counter({s.index: 0 for s in streams})
@@ -82,7 +82,7 @@ def _counts(streams: list[Any], again: Callable[[], Any] | None) -> dict[int, in
 
 
 def pixel_aspect(stream: Any) -> Fraction:
-    """Return how wide a stream's pixels are for their height: what the container says, else the coded pictures.
+    """Return how wide a stream's pixels are for their height: what the container says, else the coded images.
 
     Raises: ValueError for what no camera has; such a header is damaged.
     """
@@ -94,9 +94,9 @@ def pixel_aspect(stream: Any) -> Fraction:
 
 
 def shown(frame: av.VideoFrame, aspect: Fraction = Fraction(1)) -> UInt8Array:
-    """Return a decoded picture as (h, w, 3) uint8 RGB of square pixels, turned and mirrored as its display matrix says.
+    """Return a decoded image as (h, w, 3) uint8 RGB of square pixels, turned and mirrored as its display matrix says.
 
-    Its longer sides grow: a picture of wide pixels becomes wider, one of high pixels higher, and no line is lost.
+    Its longer sides grow: an image of wide pixels becomes wider, one of high pixels higher, and no line is lost.
 
     Raises: ValueError if it would be larger than `MAX_PIXELS`.
     """
@@ -112,7 +112,7 @@ def shown(frame: av.VideoFrame, aspect: Fraction = Fraction(1)) -> UInt8Array:
 
 
 def upright(pixels: UInt8Array, matrix: bytes) -> UInt8Array:
-    """Return a picture (h, w, 3) as a display matrix shows it: one of the four turns, mirrored or not.
+    """Return an image (h, w, 3) as a display matrix shows it: one of the four turns, mirrored or not.
 
     matrix: nine 32-bit numbers of the machine's order; a stored point (p, q) is shown at (ap + cq, bp + dq). Turns that
     are no quarter ones are taken as the nearest.
@@ -126,9 +126,9 @@ def upright(pixels: UInt8Array, matrix: bytes) -> UInt8Array:
 
 
 class JpegDecoder:
-    """Decodes JPEG pictures one by one, and takes none that is not whole.
+    """Decodes JPEG images one by one, and takes none that is not whole.
 
-    FFmpeg's decoder, told to be strict, finds what libjpeg fills up with grey: pictures that are cut off, also those with
+    FFmpeg's decoder, told to be strict, finds what libjpeg fills up with grey: images that are cut off, also those with
     an end mark after the cut, and damaged ones. It takes those that lack the end mark alone, or the Huffman tables.
     """
 
@@ -138,7 +138,7 @@ class JpegDecoder:
         self._codec.thread_count = 1
 
     def decode(self, jpeg: bytes) -> UInt8Array | None:
-        """Return (h, w, 3) uint8 RGB, turned upright by its EXIF tag, or None for what is no whole JPEG picture."""
+        """Return (h, w, 3) uint8 RGB, turned upright by its EXIF tag, or None for what is no whole JPEG image."""
         try:
             frames = self._codec.decode(av.Packet(jpeg))
             return shown(frames[-1]) if frames else None

@@ -1,4 +1,4 @@
-"""Photographs as a source: a folder, a glob or one picture, in the order of their names."""
+"""Photographs as a source: a folder, a glob or one image, in the order of their names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from glob import glob, has_magic
 from pathlib import Path
 
-from physadv.arrays import PICTURE_SUFFIXES, LeftOut, bytes_of, counted, decode_picture, pictures_in
+from physadv.arrays import IMAGE_SUFFIXES, LeftOut, bytes_of, counted, decode_image, images_in
 from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
-from physadv.decoding import images_in
+from physadv.decoding import frames_in
 from physadv.errors import EndOfStream, SourceError
 from physadv.types import Frame, UInt8Array
 
-# Slow enough to look at each picture when a folder is paced as a camera.
+# Slow enough to look at each image when a folder is paced as a camera.
 DEFAULT_FPS = 1.0
 
 
@@ -32,7 +32,7 @@ class ImageSource:
         self.name = spec
         self.upright = True
         self._left_out = LeftOut()
-        self.files = picture_files(spec, self._left_out)
+        self.files = image_files(spec, self._left_out)
         self._damaged: set[Path] = set()
         self._looked_into: set[Path] = set()
         self._say = say
@@ -44,28 +44,28 @@ class ImageSource:
         self._index = 0
 
     def read(self) -> Frame:
-        """Return the next picture.
+        """Return the next image.
 
         Raises: EndOfStream after the last. SourceError, naming the file, if the only image is empty or damaged, or all of
         several are.
         """
         while True:
             if self._left is not None and self._index >= self._left:
-                raise EndOfStream(f"{self.name}: that was the last of {len(self.files)} pictures")
+                raise EndOfStream(f"{self.name}: that was the last of {len(self.files)} images")
             index, self._index = self._index, self._index + 1
             self.path = self.files[index % len(self.files)]
-            pixels = self._picture(self.path)
+            pixels = self._image(self.path)
             self._good += pixels is not None
             if (index + 1) % len(self.files) == 0:
                 self._end_round()
             if pixels is not None:
                 return Frame(pixels, index, time.monotonic_ns(), index * self._interval)
 
-    def _picture(self, path: Path) -> UInt8Array | None:
-        """Return a file's picture, None if it is damaged."""
+    def _image(self, path: Path) -> UInt8Array | None:
+        """Return a file's image, None if it is damaged."""
         try:
             data = bytes_of(path, SourceError)
-            pixels = decode_picture(data, name=str(path), upright=self.upright, error=SourceError)
+            pixels = decode_image(data, name=str(path), upright=self.upright, error=SourceError)
             self._tell_of_more(path, data)
             return pixels
         except SourceError as error:
@@ -83,7 +83,7 @@ class ImageSource:
             return
         self._looked_into.add(path)
         try:
-            more = images_in(data) - 1
+            more = frames_in(data) - 1
         except ValueError:
             return
         if more > 0:
@@ -101,31 +101,31 @@ class ImageSource:
             self._say(f"{self.name}: {line}")
 
     def close(self) -> None:
-        """End: the next `read` says that there are no more pictures. Safe to call twice and from another thread."""
+        """End: the next `read` says that there are no more images. Safe to call twice and from another thread."""
         self._left = 0
 
 
-def picture_files(spec: str, left_out: LeftOut) -> list[Path]:
+def image_files(spec: str, left_out: LeftOut) -> list[Path]:
     """Return the image files that a folder, glob or file name stands for, sorted; `left_out` is told of other files.
 
     Raises: SourceError if there are none.
     """
     path = Path(spec).expanduser()
     if path.is_dir():
-        files = pictures_in(path, left_out)
+        files = images_in(path, left_out)
     elif path.is_file():
         files = [path]
     else:
         # A name with brackets may be a plain file, which was looked for first.
         found = glob(str(path), recursive=True) if has_magic(spec) else []  # noqa: PTH207 -- absolute patterns too
         matched = [p for p in sorted(map(Path, found)) if p.is_file()]
-        files = [p for p in matched if p.suffix.lower() in PICTURE_SUFFIXES]
+        files = [p for p in matched if p.suffix.lower() in IMAGE_SUFFIXES]
         left_out.other += [p for p in matched if p not in files]
     if not files and not path.exists() and not has_magic(spec):
         raise SourceError(f"{spec}: no such file")
     if not files:
         raise SourceError(
-            f"{spec}: no images there (looked for {', '.join(sorted(PICTURE_SUFFIXES))})"
+            f"{spec}: no images there (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
             + "".join(f"; {line}" for line in left_out.lines())
         )
     return files

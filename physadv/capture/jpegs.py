@@ -1,24 +1,24 @@
-"""JPEG pictures out of a stream of bytes, whatever stands between them."""
+"""JPEG images out of a stream of bytes, whatever stands between them."""
 
 from __future__ import annotations
 
 import re
 
 _BEGINS = b"\xff\xd8\xff"
-# In the coded lines of a picture: a marker that is neither a stuffed byte nor a restart.
+# In the coded lines of an image: a marker that is neither a stuffed byte nor a restart.
 _IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 # The line between two parts of a multipart stream.
 _BETWEEN = re.compile(rb"\r?\n--[^\r\n]*(\r?\n|$)")
 _END, _SCAN, _ANOTHER, _ALONE = 0xD9, 0xDA, 0xD8, 0x01
-# A larger picture is none: the stream has lost its way.
+# A larger image is none: the stream has lost its way.
 MAX_BYTES = 64_000_000
 
 
 class JpegSplitter:
-    """Takes bytes as they come and gives each JPEG picture by its own structure.
+    """Takes bytes as they come and gives each JPEG image by its own structure.
 
-    What frames the pictures (boundaries, the parts' types and lengths, line ends, preambles) is not looked at, as every
-    camera writes it in its own way and many wrongly. A picture that another one interrupts, or that has lost its
+    What frames the images (boundaries, the parts' types and lengths, line ends, preambles) is not looked at, as every
+    camera writes it in its own way and many wrongly. An image that another one interrupts, or that has lost its
     structure, is given as it is: whether it lacks the end mark alone is for the decoder to find out.
     """
 
@@ -28,24 +28,24 @@ class JpegSplitter:
         self._scanning = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the pictures that end in `data`, in order."""
+        """Return the images that end in `data`, in order."""
         self._data += data
         out = []
-        while (picture := self._next()) is not None:
-            out.append(picture)
+        while (image := self._next()) is not None:
+            out.append(image)
         return out
 
     def rest(self) -> bytes:
         """Return what was begun when the stream ended, "" if nothing was."""
-        picture = bytes(self._data) if self._at else b""
+        image = bytes(self._data) if self._at else b""
         self._begin_at(len(self._data))
-        return picture
+        return image
 
     def _next(self) -> bytes | None:
-        """Return the first whole picture and forget it, or None until there are more bytes."""
+        """Return the first whole image and forget it, or None until there are more bytes."""
         if not self._at:
             begins = self._data.find(_BEGINS)
-            # The last two bytes may begin a picture.
+            # The last two bytes may begin an image.
             self._begin_at(begins if begins >= 0 else max(len(self._data) - 2, 0))
             if begins < 0:
                 return None
@@ -55,16 +55,16 @@ class JpegSplitter:
             end = len(self._data)
         if end is None:
             return None
-        picture = bytes(self._data[:end])
+        image = bytes(self._data[:end])
         self._begin_at(end)
-        return picture if picture.endswith(b"\xff\xd9") else _without_next_head(picture)
+        return image if image.endswith(b"\xff\xd9") else _without_next_head(image)
 
     def _begin_at(self, place: int) -> None:
         del self._data[:place]
         self._at, self._scanning = 0, False
 
     def _end(self) -> int | None:
-        """Return where the picture that is begun ends, or None if that has not come yet."""
+        """Return where the image that is begun ends, or None if that has not come yet."""
         while True:
             if self._scanning:
                 found = _IN_SCAN.search(self._data, self._at)
@@ -97,12 +97,12 @@ class JpegSplitter:
         self._scanning = marker == _SCAN
 
     def _lost(self) -> int | None:
-        """Return where the next picture begins, as this one makes no sense, or None until it has come."""
+        """Return where the next image begins, as this one makes no sense, or None until it has come."""
         begins = self._data.find(_BEGINS, self._at)
         return begins if begins >= 0 else None
 
 
-def _without_next_head(picture: bytes) -> bytes:
-    """Return a picture that lacks its end mark without the head of the part that follows it."""
-    between = list(_BETWEEN.finditer(picture))
-    return picture[: between[-1].start()] if between else picture
+def _without_next_head(image: bytes) -> bytes:
+    """Return an image that lacks its end mark without the head of the part that follows it."""
+    between = list(_BETWEEN.finditer(image))
+    return image[: between[-1].start()] if between else image

@@ -1,4 +1,4 @@
-"""The newest picture of a live source, and an honest account of whether it is alive."""
+"""The newest image of a live source, and an honest account of whether it is alive."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from physadv.types import Frame, Source, UInt8Array
 
 # A server that is back is live again within three seconds: the longest pause leaves half of them for opening.
 BACKOFF_S = (0.5, 1.0, 1.5)
-# So often a source is opened for its first picture; one that has given pictures is waited for as long as it takes.
+# So often a source is opened for its first image; one that has given images is waited for as long as it takes.
 FIRST_TRIES = 5
 # A slow camera is stale after this many of its own intervals, if that is more.
 _INTERVALS = 4
 
 
 class SourceState(StrEnum):
-    """Where a live source stands. STALE: open, but no new picture has come for a while. BACKOFF: lost, pausing."""
+    """Where a live source stands. STALE: open, but no new image has come for a while. BACKOFF: lost, pausing."""
 
     CONNECTING = "connecting"
     LIVE = "live"
@@ -31,10 +31,10 @@ class SourceState(StrEnum):
 
 
 class Latest:
-    """A thread that reads a live source and keeps its newest picture only; a lost source is opened again and again.
+    """A thread that reads a live source and keeps its newest image only; a lost source is opened again and again.
 
-    Alive means new pictures: a source is STALE after `stale_after` seconds without one, or after `frozen_after` seconds
-    of one picture repeated to the last bit; further repeats are not handed on. After `CameraLost` it pauses (0.5, 1, then
+    Alive means new images: a source is STALE after `stale_after` seconds without one, or after `frozen_after` seconds
+    of one image repeated to the last bit; further repeats are not handed on. After `CameraLost` it pauses (0.5, 1, then
     1.5 s) and reads again, which opens the source anew. Any other `SourceError` and `EndOfStream` end it; `take` raises
     them.
     """
@@ -69,12 +69,12 @@ class Latest:
 
     @property
     def dropped(self) -> int:
-        """Return how many pictures were replaced by a newer one before anyone took them."""
+        """Return how many images were replaced by a newer one before anyone took them."""
         return self._slot.dropped
 
     @property
     def frames(self) -> int:
-        """Return how many new pictures have come in."""
+        """Return how many new images have come in."""
         return self._frames
 
     @property
@@ -89,7 +89,7 @@ class Latest:
 
     @property
     def age_s(self) -> float:
-        """Return the seconds since the last new picture's light arrived; infinite before the first."""
+        """Return the seconds since the last new image's light arrived; infinite before the first."""
         return (time.monotonic_ns() - self._last_new_ns) / 1e9 if self._frames else float("inf")
 
     @property
@@ -109,29 +109,27 @@ class Latest:
                 return self._state, self._detail
             silent_s = time.monotonic() - self._last_read
             if silent_s >= max(self._stale_after, _INTERVALS * self._interval_s):
-                return SourceState.STALE, f"{self.name} has given no picture for {silent_s:.0f} s"
+                return SourceState.STALE, f"{self.name} has given no image for {silent_s:.0f} s"
             if self._repeats and self.age_s >= self._frozen_after:
-                return SourceState.STALE, f"{self.name} repeats one picture for {self.age_s:.0f} s"
+                return SourceState.STALE, f"{self.name} repeats one image for {self.age_s:.0f} s"
             return SourceState.LIVE, self._detail
 
     def take(self, timeout: float | None = None) -> Frame | None:
-        """Return the newest picture that was not taken yet, or None if none came within `timeout` seconds.
+        """Return the newest image that was not taken yet, or None if none came within `timeout` seconds.
 
-        Raises: EndOfStream after the last picture of a finite source or after `close`; SourceError if the source failed
+        Raises: EndOfStream after the last image of a finite source or after `close`; SourceError if the source failed
         in a way that waiting does not mend.
         """
         return self._slot.take(timeout)
 
     def check_answers(self) -> None:
-        """Do nothing for a source that has given a picture, or may yet do so.
+        """Do nothing for a source that has given an image, or may yet do so.
 
         Raises: SourceError for one that was opened `FIRST_TRIES` times and gave none.
         """
         if not self.frames and self.failures >= FIRST_TRIES:
             reason = self.detail.rpartition("; ")[0]
-            raise SourceError(
-                f"--source {reason}; no picture in {self.failures} tries; check the address and the camera"
-            )
+            raise SourceError(f"--source {reason}; no image in {self.failures} tries; check the address and the camera")
 
     def close(self) -> None:
         """End the thread and give the source back. Safe to call twice."""
@@ -161,8 +159,8 @@ class Latest:
                 before = self._arrived(frame, before)
 
     def _arrived(self, frame: Frame, before: UInt8Array | None) -> UInt8Array:
-        """Hand a new picture on and return its pixels; a repeat is handed on only while the source counts as live."""
-        same = before is not None and same_picture(frame.pixels, before)
+        """Hand a new image on and return its pixels; a repeat is handed on only while the source counts as live."""
+        same = before is not None and same_image(frame.pixels, before)
         now = time.monotonic()
         with self._lock:
             step = now - self._last_read if before is not None else 0.0
@@ -200,8 +198,8 @@ class Latest:
         self._slot.fail(error)
 
 
-def same_picture(a: UInt8Array, b: UInt8Array) -> bool:
-    """Return whether two pictures are equal to the last bit; a sparse look first spares most of the work."""
+def same_image(a: UInt8Array, b: UInt8Array) -> bool:
+    """Return whether two images are equal to the last bit; a sparse look first spares most of the work."""
     if a.shape != b.shape or not np.array_equal(a[::16, ::16], b[::16, ::16]):
         return False
     return bool(np.array_equal(a, b))

@@ -11,9 +11,9 @@ from physadv.types import Frame, Source
 
 
 class Paced:
-    """A finite source as a live one: each picture is given when its presentation time has come, not before.
+    """A finite source as a live one: each image is given when its presentation time has come, not before.
 
-    A picture's light is taken to arrive at that moment. If decoding cannot keep up the pictures come late, none is left
+    An image's light is taken to arrive at that moment. If decoding cannot keep up the images come late, none is left
     out here; `Latest` drops what nobody takes in time.
     """
 
@@ -26,9 +26,9 @@ class Paced:
         self._closed = threading.Event()
 
     def read(self) -> Frame:
-        """Return the next picture when it is due.
+        """Return the next image when it is due.
 
-        Raises: EndOfStream after the last picture or `close`; SourceError as the source within does.
+        Raises: EndOfStream after the last image or `close`; SourceError as the source within does.
         """
         frame = self.source.read()
         now = time.monotonic()

@@ -15,23 +15,23 @@ def silent(_: str) -> None:
 
 
 class Damaged:
-    """Counts the damaged pictures that a live source leaves out, and tells of the first, the tenth, the hundredth..."""
+    """Counts the damaged images that a live source leaves out, and tells of the first, the tenth, the hundredth..."""
 
     def __init__(self, name: str, say: Say) -> None:
         self._name, self._say = name, say
         self.count = 0
 
     def add(self, more: int = 1) -> None:
-        """Count `more` pictures. Not each is told of: a bad radio link damages some every second."""
+        """Count `more` images. Not each is told of: a bad radio link damages some every second."""
         before, self.count = self.count, self.count + more
         if more and (not before or len(str(self.count)) > len(str(before))):
-            self._say(f"{self._name}: left out {self.count} damaged picture{'s' * (self.count > 1)} so far")
+            self._say(f"{self._name}: left out {self.count} damaged image{'s' * (self.count > 1)} so far")
 
 
 def until_lost(source: Source, say: Say) -> Iterator[Frame]:
-    """Yield the pictures of a source to its end; one whose camera is lost after a picture ends there, and `say` is told.
+    """Yield the images of a source to its end; one whose camera is lost after an image ends there, and `say` is told.
 
-    Raises: CameraLost if it is lost before its first picture. SourceError as the source does.
+    Raises: CameraLost if it is lost before its first image. SourceError as the source does.
     """
     count = 0
     while True:
@@ -42,7 +42,7 @@ def until_lost(source: Source, say: Say) -> Iterator[Frame]:
         except CameraLost as error:
             if not count:
                 raise
-            say(f"{error}; going on with what came before ({count} pictures)")
+            say(f"{error}; going on with what came before ({count} images)")
             return
         count += 1
         yield frame

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from physadv.arrays import read_picture
+from physadv.arrays import read_image
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import EndOfStream, SourceError
 from physadv.types import Float32Array, Frame, UInt8Array
@@ -38,7 +38,7 @@ class Scene:
     shrunk: float = 1.0
 
 
-# Whole people who fill the picture, two as before a webcam, and a street of people 175 to 190 pixels high (of 480), at
+# Whole people who fill the image, two as before a webcam, and a street of people 175 to 190 pixels high (of 480), at
 # whom street patterns are aimed. Which pattern hides whom in which of them is in docs/experiments.md.
 SCENES = (
     Scene("bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
@@ -48,9 +48,9 @@ SCENES = (
 
 
 class SampleSource:
-    """A virtual camera that needs no device. Picture i depends on seed, size, rate and i alone.
+    """A virtual camera that needs no device. Image i depends on seed, size, rate and i alone.
 
-    Like a camera it does not wait for its reader: pictures not read in time are lost and leave a gap in the index.
+    Like a camera it does not wait for its reader: images not read in time are lost and leave a gap in the index.
     """
 
     live = True
@@ -70,27 +70,27 @@ class SampleSource:
         self._closed = threading.Event()
 
     def read(self) -> Frame:
-        """Return the next picture when its moment has come.
+        """Return the next image when its moment has come.
 
         Raises: EndOfStream after `close`.
         """
         now = time.monotonic()
         if self._start_s is None:
             self._start_s = now
-        # A reader that was away for longer than a picture takes has missed those in between.
+        # A reader that was away for longer than an image takes has missed those in between.
         index = max(self._next, int((now - self._start_s) * self.fps))
         if self._closed.wait(max(self._start_s + index / self.fps - now, 0)):
             raise EndOfStream(f"{self.name} was closed")
         captured_ns = time.monotonic_ns()
         self._next = index + 1
-        return Frame(self.picture(index), index, captured_ns, index / self.fps)
+        return Frame(self.image(index), index, captured_ns, index / self.fps)
 
     def close(self) -> None:
         """End. Safe to call twice and from another thread."""
         self._closed.set()
 
-    def picture(self, index: int) -> UInt8Array:
-        """Return picture `index`, (h, w, 3) uint8 RGB."""
+    def image(self, index: int) -> UInt8Array:
+        """Return image `index`, (h, w, 3) uint8 RGB."""
         t = index / self.fps
         which = int(t / SCENE_S) % len(SCENES)
         photo = self._photos[which]
@@ -103,7 +103,7 @@ class SampleSource:
         )
 
     def _view(self, scene: Scene, t: float, width: int, height: int) -> Float32Array:
-        """Return the 2 x 3 map from picture pixels to photograph pixels at time t."""
+        """Return the 2 x 3 map from image pixels to photograph pixels at time t."""
         pan_x, pan_y, zoom = self._slow.at(t)
         shake_x, shake_y, roll = self._shake.at(t)
         low, high = scene.view
@@ -123,7 +123,7 @@ class SampleSource:
 
 def _photograph(folder: Path, scene: Scene) -> UInt8Array:
     """Return what a scene's camera looks at, (h, w, 3) uint8 RGB; beyond its edges it goes on mirrored."""
-    photo = read_picture(folder / scene.file, error=SourceError)
+    photo = read_image(folder / scene.file, error=SourceError)
     if scene.columns:
         part = photo[:, : scene.columns]
         photo = np.concatenate([part, part[:, ::-1]], 1)

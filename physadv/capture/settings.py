@@ -10,11 +10,9 @@ from physadv.settings import Settings
 class CaptureSettings(Settings):
     """What is asked of a source. None means: as the camera or the file has it."""
 
-    width: int | None = Field(
-        default=None, ge=16, le=16384, description="picture width asked of a webcam or the sample"
-    )
+    width: int | None = Field(default=None, ge=16, le=16384, description="image width asked of a webcam or the sample")
     height: int | None = Field(
-        default=None, ge=16, le=16384, description="picture height asked of a webcam or the sample"
+        default=None, ge=16, le=16384, description="image height asked of a webcam or the sample"
     )
     fps: float | None = Field(
         default=None,
@@ -33,14 +31,12 @@ class CaptureSettings(Settings):
         default=None, ge=1000, le=20000, description="lock a webcam's white balance, in kelvin"
     )
     lock_white_balance: bool = Field(default=False, description="lock a webcam's white balance where it has settled")
-    realtime: bool = Field(
-        default=False, description="pace a file as a camera; pictures that come too soon are dropped"
-    )
+    realtime: bool = Field(default=False, description="pace a file as a camera; images that come too soon are dropped")
     loop: int = Field(default=1, ge=0, description="play a file or folder this many times; 0 for ever")
     seed: int = Field(default=0, ge=0, description="seed of the sample's camera path")
     open_timeout: float = Field(default=3.0, gt=0, le=120, description="seconds to wait for a camera or stream to open")
     read_timeout: float = Field(
-        default=2.0, gt=0, le=120, description="seconds to wait for a camera's or stream's next picture"
+        default=2.0, gt=0, le=120, description="seconds to wait for a camera's or stream's next image"
     )
 
     @model_validator(mode="after")

@@ -61,9 +61,9 @@ def is_file_url(spec: str) -> bool:
 
 
 class VideoFile:
-    """A video file: every picture in order, `loop` times (0 for ever), with index and presentation time going on.
+    """A video file: every image in order, `loop` times (0 for ever), with index and presentation time going on.
 
-    start_s: the first round begins with the first picture at that time or later, found by the container's index. Pictures
+    start_s: the first round begins with the first image at that time or later, found by the container's index. Images
     that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`; `say` is told
     how many at the end of a round.
     """
@@ -91,27 +91,27 @@ class VideoFile:
             _check_file(Path(where))
         self._container: Any = None
         self._film: Any = None
-        self._pictures = self._begin()
+        self._images = self._begin()
 
     def read(self) -> Frame:
-        """Return the next picture.
+        """Return the next image.
 
-        Raises: EndOfStream after the last. SourceError if the file ends early, after the pictures that are there.
+        Raises: EndOfStream after the last. SourceError if the file ends early, after the images that are there.
         """
         with self._reading:
             frame = None if self._closed else self._next()
             while frame is None:
                 if self._closed or (self.settings.loop and self._rounds >= self.settings.loop):
                     self._release()
-                    raise EndOfStream(f"{self.name}: that was the last of {self._index} pictures")
+                    raise EndOfStream(f"{self.name}: that was the last of {self._index} images")
                 self._release()
-                self._pictures = self._begin()
+                self._images = self._begin()
                 frame = self._next()
             return frame
 
     def _next(self) -> Frame | None:
         with _named(self.name, "damaged"):
-            return next(self._pictures, None)
+            return next(self._images, None)
 
     def close(self) -> None:
         """Give the file back, at the latest at the next `read`. Safe to call twice and from another thread."""
@@ -122,12 +122,12 @@ class VideoFile:
 
     def _release(self) -> None:
         if self._container is not None:
-            self._pictures.close()
+            self._images.close()
             self._container.close()
             self._container = None
 
     def _begin(self) -> Generator[Frame, None, None]:
-        """Return the pictures of a round of the file, which is opened."""
+        """Return the images of a round of the file, which is opened."""
         with _named(self.name, "cannot be opened as a video", self._cause):
             self._container = self._open()
             self._film = film_of(self._container, self.name, None if is_url(self._where) else self._open)
@@ -148,15 +148,15 @@ class VideoFile:
         return _promised_s(self._container, self._film)
 
     def _round(self) -> Generator[Frame, None, None]:
-        """Yield the pictures of one round."""
+        """Yield the images of one round."""
         stream, damaged_before = self._film, self.damaged
-        # Threads tell late of a damaged picture: the gap would be at another place. Of JPEG each picture can be judged.
+        # Threads tell late of a damaged image: the gap would be at another place. Of JPEG each image can be judged.
         stream.thread_type = "SLICE" if is_jpeg(stream) else "AUTO"
         start_s, first_s, last_s, given = self._offset_s, None, 0.0, 0
-        pictures = self._decoded(stream)
+        images = self._decoded(stream)
         if self._start_s > 0 and not self._rounds:
-            first_s, pictures = self._skipped(stream, pictures)
-        for pixels, pts_s in pictures:
+            first_s, images = self._skipped(stream, images)
+        for pixels, pts_s in images:
             index, self._index = self._index, self._index + 1
             if pixels is None:
                 continue
@@ -170,34 +170,34 @@ class VideoFile:
             last_s, given = at, given + 1
             yield Frame(pixels, index, time.monotonic_ns(), at)
         if not given:
-            raise SourceError(f"{self.name}: not one picture could be decoded; the file is damaged or empty")
+            raise SourceError(f"{self.name}: not one image could be decoded; the file is damaged or empty")
         self._rounds += 1
         if left_out := self.damaged - damaged_before:
-            self._say(f"{self.name}: left out {left_out} of {given + left_out} pictures, which are damaged")
+            self._say(f"{self.name}: left out {left_out} of {given + left_out} images, which are damaged")
         self._offset_s = last_s + self._interval_s
         length_s = self._offset_s - start_s
         promised_s = self.promised_s
         if promised_s - length_s > max(0.5, 0.05 * promised_s, 3 * self._interval_s):
             raise SourceError(
-                f"{self.name}: cut off: {length_s:.1f} of {promised_s:.1f} s are there ({given} pictures, all given)"
+                f"{self.name}: cut off: {length_s:.1f} of {promised_s:.1f} s are there ({given} images, all given)"
             )
 
     def _skipped(
-        self, stream: Any, pictures: Iterator[tuple[UInt8Array | None, float]]
+        self, stream: Any, images: Iterator[tuple[UInt8Array | None, float]]
     ) -> tuple[float, Iterator[tuple[UInt8Array | None, float]]]:
-        """Return the time of the stream's first picture, and the pictures from `start_s` after it on."""
+        """Return the time of the stream's first image, and the images from `start_s` after it on."""
         first_s = float((stream.start_time or 0) * stream.time_base)
         # Times are rounded to the stream's clock.
         wanted_s = first_s + self._start_s - 0.5e-3
         try:
-            # To the last picture before it that can be decoded by itself.
+            # To the last image before it that can be decoded by itself.
             self._container.seek(int(wanted_s / stream.time_base), stream=stream)
         except av.error.FFmpegError as error:
             raise SourceError(f"{self.name}: cannot be searched: {_reason(error)}") from error
-        return first_s, itertools.dropwhile(lambda picture: picture[1] < wanted_s, pictures)
+        return first_s, itertools.dropwhile(lambda image: image[1] < wanted_s, images)
 
     def _decoded(self, stream: Any) -> Iterator[tuple[UInt8Array | None, float]]:
-        """Yield pixels, or None for a damaged picture, and seconds."""
+        """Yield pixels, or None for a damaged image, and seconds."""
         at = 0.0
         aspect = _aspect_of(stream, self.name, self._say)
         packets = self._container.demux(stream)
@@ -228,7 +228,7 @@ class NetworkStream:
     """A camera on the network (RTSP, HTTP): opened at the first `read` and again after a loss, with limits on both.
 
     pts_s runs in the stream's own clock, joined over reconnects by the time of arrival; formats without a clock (MJPEG,
-    snapshots) get the time of arrival. Damaged pictures are left out, which leaves a gap in the index, and counted in
+    snapshots) get the time of arrival. Damaged images are left out, which leaves a gap in the index, and counted in
     `damaged`. How an RTSP camera sends, by TCP or UDP, is found out.
     """
 
@@ -245,26 +245,26 @@ class NetworkStream:
         self._web = WebCamera(url, self.settings) if re.match("https?:", url, re.IGNORECASE) else None
         self._ways = Ways(url)
         self._held: Any = None
-        self._pictures: Iterator[tuple[UInt8Array | None, int, float | None]] | None = None
+        self._images: Iterator[tuple[UInt8Array | None, int, float | None]] | None = None
         self._given = 0
         self._clock = StreamClock()
         self._reading = threading.Lock()
         self._closed = threading.Event()
 
     def read(self) -> Frame:
-        """Return the next picture.
+        """Return the next image.
 
         Raises: CameraLost when the stream cannot be opened, ends, or gives nothing within the limit. SourceError if it
         refuses the name and password of its address. EndOfStream after `close`.
         """
         with self._reading:
             while not self._closed.is_set():
-                opening = self._pictures is None
+                opening = self._images is None
                 try:
-                    if self._pictures is None:
-                        self._pictures = self._connect()
+                    if self._images is None:
+                        self._images = self._connect()
                         opening = False
-                    pixels, arrived, stream_s = next(self._pictures)
+                    pixels, arrived, stream_s = next(self._images)
                 except Exception as error:
                     self._release()
                     if self._closed.is_set():
@@ -295,7 +295,7 @@ class NetworkStream:
             if not opening:
                 self._ways.failed()
             why += self._ways.tried() + doubt(self._url)
-        # A camera that has given pictures may take the same name and password again later.
+        # A camera that has given images may take the same name and password again later.
         fatal = isinstance(error, SourceError) and not isinstance(error, CameraLost) and not self._given
         return (SourceError if fatal else CameraLost)(f"{self.name}: {why.removeprefix(f'{self.name}: ')}")
 
@@ -305,26 +305,26 @@ class NetworkStream:
             return _reason(error)
         if opening:
             return f"no answer for {self.settings.open_timeout:g} s (--open-timeout)"
-        return f"no whole picture for {self.settings.read_timeout:g} s (--read-timeout)"
+        return f"no whole image for {self.settings.read_timeout:g} s (--read-timeout)"
 
     def _connect(self) -> Iterator[tuple[UInt8Array | None, int, float | None]]:
         self._clock.reconnected()
         answer = self._web.ask() if self._web is not None else None
         if self._web is not None and answer is not None:
             self._held = answer
-            return ((pixels, arrived, None) for pixels, arrived in self._web.pictures(answer, self._closed))
+            return ((pixels, arrived, None) for pixels, arrived in self._web.images(answer, self._closed))
         options = {
             "fflags": "nobuffer",
             "flags": "low_delay",
             "analyzeduration": "500000",
-            # Guessing the rate would read a second of pictures before giving the first.
+            # Guessing the rate would read a second of images before giving the first.
             "fpsprobesize": "0",
         }
         self._held = self._ways.open(lambda way: _open(self._url, self.settings, {**options, **way}))
         return self._decoded()
 
     def _decoded(self) -> Iterator[tuple[UInt8Array | None, int, float | None]]:
-        """Yield pixels, None for a damaged picture, monotonic time of arrival and seconds of the stream's own clock."""
+        """Yield pixels, None for a damaged image, monotonic time of arrival and seconds of the stream's own clock."""
         stream = film_of(self._held, self.name)
         # Decoding several frames at once would hold each back by as many.
         stream.thread_type = "SLICE"
@@ -349,7 +349,7 @@ class NetworkStream:
                     yield shown(frame, aspect), arrived, frame.time if clocked else None
 
     def _release(self) -> None:
-        self._pictures = None
+        self._images = None
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -358,7 +358,7 @@ class NetworkStream:
 class Ways:
     """How a stream is sent: RTSP cameras know TCP, UDP or both, and some say nothing when asked for the other.
 
-    The way that has given pictures is kept. Of those that have not, the next one is tried at once where the last was
+    The way that has given images is kept. Of those that have not, the next one is tried at once where the last was
     refused, and at the next opening where its time ran out.
     """
 
@@ -388,7 +388,7 @@ class Ways:
         raise lost
 
     def failed(self) -> None:
-        """Try the next way the next time, unless this one has given pictures."""
+        """Try the next way the next time, unless this one has given images."""
         if not self._proven:
             self._tried = list(dict.fromkeys([*self._tried, self._names[0]]))
             self._names.rotate(-1)
@@ -416,7 +416,7 @@ def _check_reachable(url: str) -> None:
 
 
 class StreamClock:
-    """Seconds since a stream's first picture, by its own clock where that goes on, else by arrival."""
+    """Seconds since a stream's first image, by its own clock where that goes on, else by arrival."""
 
     def __init__(self) -> None:
         self._first_ns: int | None = None
@@ -428,7 +428,7 @@ class StreamClock:
         self._anchor = None
 
     def seconds(self, arrived_ns: int, stream_s: float | None) -> float:
-        """Return the presentation time of a picture; always later than the one before."""
+        """Return the presentation time of an image; always later than the one before."""
         if self._first_ns is None:
             self._first_ns = arrived_ns
         out = arrival = (arrived_ns - self._first_ns) / 1e9
@@ -526,7 +526,7 @@ def kind_of(mode: int) -> str:
 
 
 def _promised_s(container: Any, stream: Any) -> float:
-    """Return how long the header says that the pictures go on, in seconds, or 0 if it says nothing."""
+    """Return how long the header says that the images go on, in seconds, or 0 if it says nothing."""
     kinds = set(container.format.name.split(","))
     if "avi" in kinds:
         # FFmpeg shortens an AVI file's duration to what the file's size allows; the count is left as it was written.
@@ -552,7 +552,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return "the connection broke off"
     if isinstance(error, av.error.EOFError):
-        return "it ends before its first picture"
+        return "it ends before its first image"
     if isinstance(error, OSError | ValueError | PhysadvError | av.error.FFmpegError):
         return str(getattr(error, "strerror", None) or error)
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Cameras that speak HTTP: a stream of JPEG pictures (MJPEG), or one picture at each request."""
+"""Cameras that speak HTTP: a stream of JPEG images (MJPEG), or one image at each request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from physadv.address import split_user
-from physadv.arrays import decode_picture
+from physadv.arrays import decode_image
 from physadv.capture.film import MAX_PIXELS, JpegDecoder
 from physadv.capture.jpegs import MAX_BYTES, JpegSplitter
 from physadv.capture.login import Login
@@ -26,28 +26,28 @@ from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, SourceError
 from physadv.types import UInt8Array
 
-# How often a camera that gives one picture at a request is asked, unless told otherwise: what cheap ones can answer.
+# How often a camera that gives one image at a request is asked, unless told otherwise: what cheap ones can answer.
 SNAPSHOTS_PER_S = 5.0
-# As many pictures in a row of such a camera may be missing or damaged before it counts as lost.
+# As many images in a row of such a camera may be missing or damaged before it counts as lost.
 _MISSES = 5
 _SNIFFED = 512
 _JPEG = b"\xff\xd8\xff"
 _PART = re.compile(rb"\s*--[^\n]*\n([^\n]+\n)*?content-type:\s*image/", re.IGNORECASE)
-_PICTURE = re.compile(r"image/(jpe?g|pjpeg|png|webp|bmp|x-ms-bmp|tiff|gif|avif|hei[cf])\b")
+_IMAGE = re.compile(r"image/(jpe?g|pjpeg|png|webp|bmp|x-ms-bmp|tiff|gif|avif|hei[cf])\b")
 _PNG = b"\x89PNG\r\n"
 # Lists of a video's parts (HLS, DASH) are text too, and what their players ask for.
 _PLAYLIST = re.compile(rb"\s*(#EXTM3U|(<\?xml[^>]*>\s*)?<MPD\b)", re.IGNORECASE)
 _TEXT = re.compile(r"text/|application/(json|xml|problem|soap)")
-# Some cameras give pictures to browsers alone.
+# Some cameras give images to browsers alone.
 _ASK_WITH = {"User-Agent": "Mozilla/5.0 (physadv)", "Accept": "*/*", "Cache-Control": "no-cache"}
-# An MP4 file begins with a few short boxes, then comes the index or the pictures.
+# An MP4 file begins with a few short boxes, then comes the index or the images.
 _BOXES, _SMALL_BOX = 8, 1 << 20
 # In an address these are as they have to be.
 _AS_IS = "%/:=&?~+!$,;'@()*[]"
 
 
 class WebCamera:
-    """Asks a camera for pictures over HTTP, with the name and password of its address if it wants them."""
+    """Asks a camera for images over HTTP, with the name and password of its address if it wants them."""
 
     def __init__(self, url: str, settings: CaptureSettings) -> None:
         self._settings = settings
@@ -58,9 +58,9 @@ class WebCamera:
         self._opener = _opener(self._url, self._limit, self._login)
 
     def ask(self) -> Answer | None:
-        """Return the answer to a request for the address, None if it holds something else than JPEG pictures: a video.
+        """Return the answer to a request for the address, None if it holds something else than JPEG images: a video.
 
-        Raises: OSError if there is no answer in time. CameraLost if there are no pictures in it; SourceError if the
+        Raises: OSError if there is no answer in time. CameraLost if there are no images in it; SourceError if the
         camera wants a name and password that are not in the address.
         """
         self._limit.begin(self._settings.open_timeout)
@@ -85,10 +85,10 @@ class WebCamera:
         answer.close()
         return None
 
-    def pictures(self, answer: Answer, closed: threading.Event) -> Iterator[tuple[UInt8Array | None, int]]:
-        """Yield pixels (h, w, 3) and the monotonic time of their arrival; None in place of a damaged or missing picture.
+    def images(self, answer: Answer, closed: threading.Event) -> Iterator[tuple[UInt8Array | None, int]]:
+        """Yield pixels (h, w, 3) and the monotonic time of their arrival; None in place of a damaged or missing image.
 
-        A camera that gives one picture at a request is asked again and again, until `closed`.
+        A camera that gives one image at a request is asked again and again, until `closed`.
 
         Raises: OSError if the connection breaks off or nothing comes in time. CameraLost or SourceError as `ask` does.
         """
@@ -100,8 +100,8 @@ class WebCamera:
             try:
                 held = held or self.ask()
                 if held is None:
-                    raise CameraLost("the camera gives no pictures any more, but something else")
-                for pixels, arrived in held.pictures():
+                    raise CameraLost("the camera gives no images any more, but something else")
+                for pixels, arrived in held.images():
                     came = came or pixels is not None
                     yield pixels, arrived
                 if not held.single:
@@ -117,7 +117,7 @@ class WebCamera:
             held = None
             misses = 0 if came else misses + 1
             if misses >= _MISSES:
-                raise CameraLost(f"no whole picture in {misses} requests{why}")
+                raise CameraLost(f"no whole image in {misses} requests{why}")
             if closed.wait(max(began + interval_s - time.monotonic(), 0)):
                 return
 
@@ -142,7 +142,7 @@ class WebCamera:
 
 
 class Answer:
-    """A camera's answer to one request. single: it holds one picture, and the camera is to be asked again."""
+    """A camera's answer to one request. single: it holds one image, and the camera is to be asked again."""
 
     def __init__(self, response: http.client.HTTPResponse, limit: Limit, timeout_s: float) -> None:
         self._response, self._limit, self._timeout_s = response, limit, timeout_s
@@ -154,13 +154,13 @@ class Answer:
         self.single = False
 
     def look(self) -> bool:
-        """Return whether it holds JPEG pictures, or one picture of any kind.
+        """Return whether it holds JPEG images, or one image of any kind.
 
         Raises: OSError if the connection breaks off. CameraLost for a web page.
         """
         if self._kind.startswith("multipart/"):
             return self._is_stream()
-        # A picture or part is known by its beginning; whatever else begins with more than that.
+        # An image or part is known by its beginning; whatever else begins with more than that.
         while len(self._first) < _SNIFFED and not self._begins_as_jpeg() and not _PART.match(self._first):
             if not (chunk := self._chunk(_SNIFFED)):
                 break
@@ -169,15 +169,15 @@ class Answer:
             return self._is_stream()
         what = self._is_instead()
         if what:
-            raise CameraLost(f"{what}, no pictures; give the address of the camera's stream itself")
-        self.single = self._begins_as_jpeg() or self._first.startswith(_PNG) or _PICTURE.match(self._kind) is not None
+            raise CameraLost(f"{what}, no images; give the address of the camera's stream itself")
+        self.single = self._begins_as_jpeg() or self._first.startswith(_PNG) or _IMAGE.match(self._kind) is not None
         return self.single
 
     def _begins_as_jpeg(self) -> bool:
         return self._first.lstrip(b"\r\n").startswith(_JPEG)
 
     def _is_instead(self) -> str:
-        """Return what an answer holds that is certainly no picture or video, "" if it may be one."""
+        """Return what an answer holds that is certainly no image or video, "" if it may be one."""
         if not self._first:
             return "an empty answer is at this address"
         start = self._first.lstrip()[:1]
@@ -197,10 +197,10 @@ class Answer:
             self._response.length = None
         return True
 
-    def pictures(self) -> Iterator[tuple[UInt8Array | None, int]]:
-        """Yield pixels (h, w, 3), None for a damaged picture, and the monotonic time of arrival in nanoseconds.
+    def images(self) -> Iterator[tuple[UInt8Array | None, int]]:
+        """Yield pixels (h, w, 3), None for a damaged image, and the monotonic time of arrival in nanoseconds.
 
-        Raises: OSError if the connection breaks off or no whole picture comes in time.
+        Raises: OSError if the connection breaks off or no whole image comes in time.
         """
         if self.single and not self._begins_as_jpeg():
             yield self._other_kind()
@@ -225,7 +225,7 @@ class Answer:
         self._response.close()
 
     def _other_kind(self) -> tuple[UInt8Array | None, int]:
-        """Return the one picture, PNG for instance."""
+        """Return the one image, PNG for instance."""
         self._limit.begin(self._timeout_s)
         data = bytearray()
         for chunk in self._chunks():
@@ -233,7 +233,7 @@ class Answer:
             if len(data) > MAX_BYTES:
                 return None, 0
         try:
-            return decode_picture(bytes(data), name="", max_pixels=MAX_PIXELS, error=SourceError), time.monotonic_ns()
+            return decode_image(bytes(data), name="", max_pixels=MAX_PIXELS, error=SourceError), time.monotonic_ns()
         except SourceError:
             return None, 0
 
@@ -260,7 +260,7 @@ class Answer:
 
 
 def _index_is_behind(mp4: http.client.HTTPResponse) -> bool:
-    """Return whether the pictures of an MP4 file lie before its index."""
+    """Return whether the images of an MP4 file lie before its index."""
     for _ in range(_BOXES):
         size, kind = int.from_bytes(mp4.read(4), "big"), mp4.read(4)
         if kind in (b"mdat", b"moov"):

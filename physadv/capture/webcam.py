@@ -21,9 +21,9 @@ from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, EndOfStream, SourceError
 from physadv.types import Frame, UInt8Array
 
-# Pictures after which automatic exposure and white balance have settled, about one second.
-SETTLE_PICTURES = 30
-# As many damaged pictures in a row as a camera may give before it counts as lost.
+# Images after which automatic exposure and white balance have settled, about one second.
+SETTLE_IMAGES = 30
+# As many damaged images in a row as a camera may give before it counts as lost.
 DAMAGED = 5
 # A camera that took longer than this for nothing is silent.
 SILENT_S = 1.0
@@ -129,7 +129,7 @@ class WebcamSource:
     def open(self) -> None:
         """Open the device and lock what is to be locked; does nothing if it is open.
 
-        Raises: CameraLost if it is not there, busy, or gives no picture. SourceError if it refuses a lock that was asked
+        Raises: CameraLost if it is not there, busy, or gives no image. SourceError if it refuses a lock that was asked
         for: a comparison under drifting exposure would be worth nothing.
         """
         if self._capture is not None:
@@ -149,7 +149,7 @@ class WebcamSource:
                 )
             self._ask(capture)
             if not capture.grab():
-                raise CameraLost(f"{self.name}: opens but gives no picture")
+                raise CameraLost(f"{self.name}: opens but gives no image")
             self._lock(capture)
         except BaseException:
             capture.release()
@@ -157,7 +157,7 @@ class WebcamSource:
         self._capture = capture
 
     def read(self) -> Frame:
-        """Return the next picture.
+        """Return the next image.
 
         Raises: CameraLost when the device gives none. EndOfStream after `close`. SourceError if a lock is refused.
         """
@@ -166,16 +166,16 @@ class WebcamSource:
                 self._release()
                 raise EndOfStream(f"{self.name} was closed")
             self.open()
-            picture = self._picture()
+            image = self._image()
             captured_ns = self._light_arrived(time.monotonic_ns())
         if self._first_ns is None:
             self._first_ns = captured_ns
         index, self._index = self._index, self._index + 1
-        pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+        pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
         return Frame(pixels, index, captured_ns, (captured_ns - self._first_ns) / 1e9)
 
-    def _picture(self) -> UInt8Array:
-        """Return the device's next whole picture (h, w, 3), BGR; damaged ones leave a gap in the index.
+    def _image(self) -> UInt8Array:
+        """Return the device's next whole image (h, w, 3), BGR; damaged ones leave a gap in the index.
 
         Raises: CameraLost when it gives none, or as many damaged ones in a row as `DAMAGED`.
         """
@@ -183,18 +183,18 @@ class WebcamSource:
         for missed in range(DAMAGED):
             began = time.monotonic()
             try:
-                ok, picture = self._capture.read()
+                ok, image = self._capture.read()
             except cv2.error as error:
-                ok, picture, why = False, None, f" ({error.err})"
-            if ok and picture is not None and picture.ndim == 3:
+                ok, image, why = False, None, f" ({error.err})"
+            if ok and image is not None and image.ndim == 3:
                 self.damaged.add(missed)
                 self._index += missed
-                return cast(UInt8Array, picture)
-            # OpenCV says the same of a picture that it cannot decode, at once, and of none at all, after its limit.
+                return cast(UInt8Array, image)
+            # OpenCV says the same of an image that it cannot decode, at once, and of none at all, after its limit.
             if time.monotonic() - began > SILENT_S:
                 break
         self._release()
-        raise CameraLost(f"{self.name}: gives no picture any more{why}")
+        raise CameraLost(f"{self.name}: gives no image any more{why}")
 
     def close(self) -> None:
         """Give the device back, at the latest at the next `read`. Safe to call twice and from another thread."""
@@ -209,7 +209,7 @@ class WebcamSource:
             self._capture = None
 
     def _light_arrived(self, now: int) -> int:
-        """Return when the driver received the picture: V4L2 stamps buffers with the monotonic clock that we use."""
+        """Return when the driver received the image: V4L2 stamps buffers with the monotonic clock that we use."""
         stamp = int(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6) if sys.platform == "linux" else 0
         return stamp if 0 <= now - stamp < 1_000_000_000 else now
 
@@ -226,7 +226,7 @@ class WebcamSource:
     def _lock(self, capture: Any) -> None:
         want = self.settings
         if want.lock_exposure or want.lock_white_balance:
-            for _ in range(SETTLE_PICTURES):
+            for _ in range(SETTLE_IMAGES):
                 capture.grab()
         if want.exposure is not None or want.lock_exposure:
             value = capture.get(cv2.CAP_PROP_EXPOSURE) if want.exposure is None else want.exposure

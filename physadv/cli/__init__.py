@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("physadv.cli.doctor", "what was found on this machine and what to do about what is missing"),
     "train": ("physadv.cli.train", "train a printable pattern by expectation over transformation (EOT)"),
     "preview": ("physadv.cli.preview", "contact sheet of what EOT shows the detector"),
-    "learn": ("physadv.cli.learn", "train a defence's small network on your own clean pictures or camera minute"),
+    "learn": ("physadv.cli.learn", "train a defence's small network on your own clean images or camera minute"),
     "evaluate": ("physadv.cli.evaluate", "score patches and defences on held-out people, with controls"),
     "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),
     "show": ("physadv.cli.show", "a pattern at true size on a phone, tablet or monitor"),

@@ -11,7 +11,7 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from physadv.arrays import LeftOut, identity_of, read_picture
+from physadv.arrays import LeftOut, identity_of, read_image
 from physadv.camera.profile import CameraProfile
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.base import check_writable
@@ -20,7 +20,7 @@ from physadv.cli.progress import Progress
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
-from physadv.dataset import LabelledPicture, labelled_pictures
+from physadv.dataset import LabelledImage, labelled_images
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, FabricationError, PatchError
@@ -53,7 +53,7 @@ class Command(BaseCommand):
     )
     camera: str | None = Field(default=None, description="calibrated camera (calib/cameras) instead of --fov")
     resolution: str | None = Field(
-        default=None, description="the camera's picture, such as 1280x720; 640x480 unless given"
+        default=None, description="the camera's image, such as 1280x720; 640x480 unless given"
     )
     imgsz: int = imgsz_field(640)
     person_height: str = Field(default="170cm", description="height of the wearer in cm, or with its unit")
@@ -61,9 +61,9 @@ class Command(BaseCommand):
     measure: bool = Field(
         default=False, description="measure the pattern's size curve on --images and keep it in its .safetensors file"
     )
-    images: Path | None = Field(default=None, description="pictures of people not trained on: folder or YOLO data set")
+    images: Path | None = Field(default=None, description="images of people not trained on: folder or YOLO data set")
     labels: Path | None = Field(
-        default=None, description="their YOLO label files, where they are not beside the pictures"
+        default=None, description="their YOLO label files, where they are not beside the images"
     )
     detector: str = Field(default=DEFAULT_DETECTOR, description="pose model that is measured against")
     trust: Trust = False
@@ -129,62 +129,60 @@ class Command(BaseCommand):
     def _measured(self, patch: Patch) -> Patch:
         """Return the patch with its size curve, saved where records are kept."""
         if self.images is None:
-            raise FabricationError(
-                "--measure: needs pictures of people the pattern was not trained on (--images FOLDER)"
-            )
+            raise FabricationError("--measure: needs images of people the pattern was not trained on (--images FOLDER)")
         path = file_of(self.patch)
         check_writable("--measure", path)
         patch = with_record(patch, path)
         left_out = LeftOut()
-        pictures = held_out(labelled_pictures(self.images, self.labels, left_out), patch)
+        images = held_out(labelled_images(self.images, self.labels, left_out), patch)
         trust_detectors([self.detector], self.trust, "physadv advise")
         found = load_detector(self.detector, imgsz=CANVAS, precision="fp32")
         with Progress("physadv advise") as shown:
-            shown.tell(None, f"people in {len(pictures)} images")
-            people = subjects(pictures, found, left_out=left_out)
+            shown.tell(None, f"people in {len(images)} images")
+            people = subjects(images, found, left_out=left_out)
             table = measure(patch, people, found, progress=partial(shown.tell, part=f"{len(people)} people"))
         for line in left_out.lines():
             say(line)
-        table["pictures"] = len(pictures) - len(left_out.damaged)
+        table["pictures"] = len(images) - len(left_out.damaged)
         patch = replace(patch, record={**patch.record, "size_curve": table})
         save_tensors(patch, path)
-        say(f"measured on {len(people)} people in {table['pictures']} pictures; kept in {path}")
+        say(f"measured on {len(people)} people in {table['pictures']} images; kept in {path}")
         if Path(self.patch).is_file() and Path(self.patch) != path:
-            say(f"a picture holds no size curve: name that file from now on, physadv advise {path}")
+            say(f"an image holds no size curve: name that file from now on, physadv advise {path}")
         return patch
 
 
 def _appears(patch: Patch, view: View, width: float, distance: float) -> str:
     """Return how large pattern and wearer appear to the detector, in words."""
-    part = "whole in the picture" if view.shown == 1 else f"{view.shown:.0%} of the body in the picture"
+    part = "whole in the image" if view.shown == 1 else f"{view.shown:.0%} of the body in the image"
     if is_garment(patch):
         return f"worn over the torso at {distance:g} m: on a person of {view.person_px:.0f} detector pixels, {part}"
     person = f"on a person of {view.person_px:.0f}"
     return f"{width:g} cm at {distance:g} m: {view.side_px:.0f} detector pixels {person}, {part}"
 
 
-def held_out(pictures: list[LabelledPicture], patch: Patch) -> list[LabelledPicture]:
-    """Return the pictures that the pattern was not trained on, by the split in its record.
+def held_out(images: list[LabelledImage], patch: Patch) -> list[LabelledImage]:
+    """Return the images that the pattern was not trained on, by the split in its record.
 
     Raises: PatchError if it was trained on all of them.
     """
     trained = seen_by(patch) or Seen()
-    kept = [p for p in pictures if not trained.saw(p.path.name, _pixels_of(p.path))]
+    kept = [p for p in images if not trained.saw(p.path.name, _pixels_of(p.path))]
     if not kept:
-        raise PatchError("--images: the pattern was trained on every one of these pictures; give others")
+        raise PatchError("--images: the pattern was trained on every one of these images; give others")
     return kept
 
 
 def _pixels_of(path: Path) -> str:
-    """Return the hash of a picture's pixels, "" for one that cannot be read."""
+    """Return the hash of an image's pixels, "" for one that cannot be read."""
     try:
-        return identity_of(path, read_picture(path))
+        return identity_of(path, read_image(path))
     except DataError:
         return ""
 
 
 def file_of(where: str) -> Path:
-    """Return the .safetensors file that keeps the record of a patch given as `where`; for a picture, one beside it."""
+    """Return the .safetensors file that keeps the record of a patch given as `where`; for an image, one beside it."""
     path = Path(where)
     if path.is_dir():
         return path / "patch.safetensors"
@@ -203,7 +201,7 @@ def with_record(patch: Patch, path: Path) -> Patch:
     kept = load_patch(path)
     if kept.sha256 != patch.sha256:
         raise PatchError(
-            f"{path}: holds another pattern than the picture beside it; name that file, or rename one of them"
+            f"{path}: holds another pattern than the image beside it; name that file, or rename one of them"
         )
     return kept
 

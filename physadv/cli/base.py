@@ -183,7 +183,7 @@ def _parse_error(text: str, command: type[Command]) -> str:
 
 
 def checked_png(flag: str, path: Path | None) -> None:
-    """Do nothing for a path at which a PNG picture can be written, or None.
+    """Do nothing for a path at which a PNG image can be written, or None.
 
     Raises: SettingsError for a name of another kind: the file would not be what it says.
     """

@@ -15,8 +15,8 @@ from physadv.address import masked
 from physadv.arrays import listed, write_png
 from physadv.camera.charuco import LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide
+from physadv.camera.images import undistortion_preview
 from physadv.camera.intrinsics import calibrate
-from physadv.camera.pictures import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.capture import open_source
 from physadv.capture.images import ImageSource
@@ -34,7 +34,7 @@ from physadv.web.serve import PageServer
 
 
 class Command(BaseCommand):
-    """Measure a camera with a ChArUco board: live, guided on a page, or from pictures or a video.
+    """Measure a camera with a ChArUco board: live, guided on a page, or from images or a video.
 
     First print the board: `--sheet board.pdf` (also in calib/boards) and glue it to something flat.
     """
@@ -51,7 +51,7 @@ class Command(BaseCommand):
     )
 
     name: str = Field("camera", description="name of the camera, for the profile")
-    source: str = Field("auto", description="webcam, address, video, picture folder or glob, as of `physadv live`")
+    source: str = Field("auto", description="webcam, address, video, image folder or glob, as of `physadv live`")
     board: str = Field("a4", description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10")
     square_mm: float | None = Field(
         None,
@@ -75,10 +75,10 @@ class Command(BaseCommand):
     port: int = Field(8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
     seconds: float = Field(120, gt=0, le=86400, description="give up a headless live calibration after so many seconds")
     width: int | None = Field(
-        None, ge=16, le=16384, description="picture width in pixels asked of a webcam; its own unless given"
+        None, ge=16, le=16384, description="image width in pixels asked of a webcam; its own unless given"
     )
     height: int | None = Field(
-        None, ge=16, le=16384, description="picture height in pixels asked of a webcam; its own unless given"
+        None, ge=16, le=16384, description="image height in pixels asked of a webcam; its own unless given"
     )
     exposure: float | None = Field(
         None, description="lock a webcam's exposure at this value, in the driver's unit; kept too"
@@ -146,17 +146,17 @@ class Command(BaseCommand):
         return self.out or Path("calib") / "cameras" / f"{self.name}.json"
 
     def _from_files(self, source: Source, board: Board, console: Console) -> int:
-        """Use every picture of a folder, or the frames of a video that show something new."""
-        pictures = isinstance(source, ImageSource)
+        """Use every image of a folder, or the frames of a video that show something new."""
+        images = isinstance(source, ImageSource)
         if isinstance(source, ImageSource):
             # The lens belongs to the sensor, however the camera was held.
             source.upright = False
-        guide = Guide(board, still=False, new=not pictures)
+        guide = Guide(board, still=False, new=not images)
         last: UInt8Array | None = None
         unused: dict[str, list[str]] = {}
         with console.status("looking for the board") as status:
             # A folder is gone through whatever it begins with; a video of another board is given up early.
-            while pictures or not guide.hopeless:
+            while images or not guide.hopeless:
                 try:
                     frame = source.read()
                 except EndOfStream:
@@ -165,12 +165,12 @@ class Command(BaseCommand):
                 look = guide.look(frame.pixels, name=name)
                 if look.accepted:
                     last = frame.pixels
-                elif pictures or look.wrong:
+                elif images or look.wrong:
                     unused.setdefault(look.text, []).append(name)
-                status.update(f"{guide.seen} pictures, {len(guide.views)} views")
+                status.update(f"{guide.seen} images, {len(guide.views)} views")
         for text, names in unused.items():
             console.print(f"{listed(names)}: {text}", markup=False)
-        console.print(f"{guide.seen} pictures, {len(guide.views)} views of the board", markup=False)
+        console.print(f"{guide.seen} images, {len(guide.views)} views of the board", markup=False)
         self._save(guide, board, last, console)
         return 0
 
@@ -218,7 +218,7 @@ class Command(BaseCommand):
 
     def _on_page(self, source: Source, board: Board, console: Console) -> int:
         latest = Latest(source)
-        desk = Desk(board=board, name=self.name, path=self._path(), notes=self._notes(), pictures=_newest(latest))
+        desk = Desk(board=board, name=self.name, path=self._path(), notes=self._notes(), images=_newest(latest))
         server = PageServer(None, host=self.host, port=self.port, desk=desk)
         try:
             server.start()
@@ -242,7 +242,7 @@ class Command(BaseCommand):
 
 
 def _newest(latest: Latest) -> Callable[[], Frame | None]:
-    """Return a function that gives the newest picture of a source, waiting a moment for one."""
+    """Return a function that gives the newest image of a source, waiting a moment for one."""
     return lambda: latest.take(1.0)
 
 
@@ -250,7 +250,7 @@ def report(console: Console, profile: CameraProfile, path: Path) -> None:
     """Print what was measured."""
     across, down = profile.field_of_view_deg
     console.print(
-        f"{profile.views} views, rms {profile.rms_px:.3f} px, corners in {profile.coverage:.0%} of the picture; focal "
+        f"{profile.views} views, rms {profile.rms_px:.3f} px, corners in {profile.coverage:.0%} of the image; focal "
         f"length {profile.focal_px:.1f} +- {profile.focal_error_px:.1f} px, field of view {across:.1f} x {down:.1f} "
         f"degrees at {profile.width} x {profile.height}",
         markup=False,

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from physadv.arrays import PICTURE_SUFFIXES, LeftOut, pictures_in, read_picture, write_png
+from physadv.arrays import IMAGE_SUFFIXES, LeftOut, images_in, read_image, write_png
 from physadv.camera.chart_reading import ChartReading
 from physadv.camera.fit import Samples
+from physadv.camera.images import comparison
 from physadv.camera.pairs import find_pairs, read_pairs
-from physadv.camera.pictures import comparison
 from physadv.camera.printing import Photo, chart_profile, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
 from physadv.cli.base import OVERWRITE, check_folder, check_writable, checked_png
@@ -78,7 +78,7 @@ class Command(BaseCommand):
             check_folder("--out", PROFILES)
         for where in self.photo:
             if not where.exists():
-                raise SettingsError(f"--photo: {where}: no such picture or folder")
+                raise SettingsError(f"--photo: {where}: no such image or folder")
         camera = self._camera_profile(console)
         fitted = self._pairs if self.digital else self._charts
         profile, samples = fitted(camera, console)
@@ -111,7 +111,7 @@ class Command(BaseCommand):
 
     def _charts(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
         left_out = LeftOut()
-        paths = [p for where in self.photo for p in (pictures_in(where, left_out) if where.is_dir() else [where])]
+        paths = [p for where in self.photo for p in (images_in(where, left_out) if where.is_dir() else [where])]
         if not paths:
             raise CalibrationError("; ".join([f"--photo: no images in {self.photo[0]}", *left_out.lines()]))
         for line in left_out.lines():
@@ -143,7 +143,7 @@ class Command(BaseCommand):
         out = []
         for path in paths:
             try:
-                out.append(Photo(path.name, sha256_of(path), read_picture(path, upright=False, error=CalibrationError)))
+                out.append(Photo(path.name, sha256_of(path), read_image(path, upright=False, error=CalibrationError)))
             except CalibrationError as error:
                 if path is paths[-1] and not out:
                     raise
@@ -152,7 +152,7 @@ class Command(BaseCommand):
 
     def _pairs(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
         assert self.digital is not None
-        if len(self.photo) != 1 or self.photo[0].suffix.lower() in PICTURE_SUFFIXES:
+        if len(self.photo) != 1 or self.photo[0].suffix.lower() in IMAGE_SUFFIXES:
             raise SettingsError("--photo: with --digital, expected one folder of photographed plates")
         pairs, alone = find_pairs(self.digital, self.photo[0])
         with Progress(console=console, transient=True) as bar:

@@ -1,4 +1,4 @@
-"""`physadv evaluate`: patterns, controls and defences scored on labelled pictures or a recorded video."""
+"""`physadv evaluate`: patterns, controls and defences scored on labelled images or a recorded video."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
 from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
-from physadv.dataset import check_outside, split_pictures
+from physadv.dataset import check_outside, split_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF, FOUND_CONF
@@ -35,8 +35,8 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, SettingsError, SourceError
 from physadv.evaluate import doubts, video
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.certified import CertifiedRecall, add_picture, seekers, table, write_certified
-from physadv.evaluate.own import FILLS, Asked, Fit, fit_of, in_words, share_of_picture
+from physadv.evaluate.certified import CertifiedRecall, add_image, seekers, table, write_certified
+from physadv.evaluate.own import FILLS, Asked, Fit, fit_of, in_words, share_of_image
 from physadv.evaluate.place import Placement
 from physadv.evaluate.report import RUN, WORN, Examples, write_report, write_video_report
 from physadv.evaluate.scene import Scene, Scenes, read_scenes
@@ -53,7 +53,7 @@ from physadv.types import Detector
 EXAMPLES = 3
 FIELDS = EvaluateSettings.model_fields
 # Flags that say nothing about a video.
-PICTURES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_area")
+IMAGES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_area")
 
 # Flags that say nothing unless patterns are trained through the defences.
 ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
@@ -98,7 +98,7 @@ class Command(BaseCommand):
 
     patches: CliPositionalArg[list[str]] = Field(
         default=[],
-        description="shipped names, patch files, pictures or run folders: several as words, or between commas",
+        description="shipped names, patch files, images or run folders: several as words, or between commas",
     )
     images: Path | None = Field(default=None, description="folder of photographs, or a YOLO data set")
     labels: Path | None = Field(
@@ -109,7 +109,7 @@ class Command(BaseCommand):
     wear_from: float = Field(
         default=0, ge=0, description="with --video: seconds into it from which patterns are worn, as live --wear-from"
     )
-    held_out: bool = Field(default=False, description="leave out pictures that any of the patterns was trained on")
+    held_out: bool = Field(default=False, description="leave out images that any of the patterns was trained on")
     rule: Rule | None = Field(
         default=None,
         description="what --scale is a fraction of, of the person's box: area (sqrt(width x height), as in train, since "
@@ -138,7 +138,7 @@ class Command(BaseCommand):
         description="a defence, preset or pipeline, as in live; repeatable, each is scored: see physadv defences",
     )
     adaptive: bool = Field(
-        default=False, description="train patterns through each defence, on pictures that are then not scored"
+        default=False, description="train patterns through each defence, on images that are then not scored"
     )
     restarts: int = Field(default=3, ge=1, le=50, description="adaptive attacks on each defence; the worst is reported")
     attack_steps: int = Field(default=400, ge=1, description="optimiser steps of each adaptive attack")
@@ -154,7 +154,7 @@ class Command(BaseCommand):
     )
     certify: bool = Field(
         default=False,
-        description="certified recall of each --defend with objectseeker, or of its defaults; many views a picture",
+        description="certified recall of each --defend with objectseeker, or of its defaults; many views an image",
     )
     clean_video: Path | None = Field(default=None, description="video without patterns: each defence's false alarms")
     conf: float = Field(default=FOUND_CONF, description=FIELDS["conf"].description)
@@ -163,7 +163,7 @@ class Command(BaseCommand):
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")
     out: Path = Field(
         default=Path("evaluation"),
-        description="folder for results.json, run.json, report.md and pictures; unless given, where that holds another "
+        description="folder for results.json, run.json, report.md and images; unless given, where that holds another "
         "evaluation the first free one of evaluation-2, evaluation-3 and so on",
         json_schema_extra={"metavar": "FOLDER"},
     )
@@ -193,7 +193,7 @@ class Command(BaseCommand):
             pipeline.weights()
             if self.adaptive and pipeline.defences and all(d.over_time for d in pipeline.defences):
                 raise SettingsError(
-                    f"--adaptive: {pipeline} does nothing in single pictures, so there is nothing to attack; leave it out, "
+                    f"--adaptive: {pipeline} does nothing in single images, so there is nothing to attack; leave it out, "
                     "or score a recording with --video"
                 )
         pick_device(settings.device)
@@ -208,7 +208,7 @@ class Command(BaseCommand):
             if self.video is not None:
                 return here._video(self.video, settings, asked, patches, pipelines)
             assert self.images is not None
-            return here._pictures(self.images, settings, asked, patches, pipelines)
+            return here._images(self.images, settings, asked, patches, pipelines)
 
     def _free(self, patches: Sequence[Patch]) -> Path:
         """Return the folder to write to: one without an evaluation, or with one that is only made again.
@@ -233,7 +233,7 @@ class Command(BaseCommand):
             run = parse_json((folder / RUN).read_bytes())
             names = ", ".join(p["name"] for p in run["patches"]) or "no pattern"
             before = run.get(ASKED) or {}
-            where = run.get("images") or run.get("video") or "other pictures"
+            where = run.get("images") or run.get("video") or "other images"
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         now = self._asked(patches)
@@ -265,7 +265,7 @@ class Command(BaseCommand):
             )
         if self.wear_from and not self.patches:
             raise SettingsError("--wear-from: expected a pattern that is worn from then on, got none")
-        given = self._changed(PICTURES_ONLY)
+        given = self._changed(IMAGES_ONLY)
         if given:
             raise SettingsError(
                 f"{', '.join(given)}: expected --images; a video's frames are scored as they come, without labels"
@@ -287,7 +287,7 @@ class Command(BaseCommand):
         changed = [n for n in names if getattr(self, n) != type(self).model_fields[n].default]
         return ["--" + n.replace("_", "-") for n in changed]
 
-    def _pictures(
+    def _images(
         self,
         images: Path,
         settings: EvaluateSettings,
@@ -296,12 +296,10 @@ class Command(BaseCommand):
         pipelines: list[Pipeline],
     ) -> int:
         with Progress("physadv evaluate") as shown:
-            scenes, others = self._scenes(
-                images, settings, asked, patches, partial(shown.tell, part="reading pictures")
-            )
+            scenes, others = self._scenes(images, settings, asked, patches, partial(shown.tell, part="reading images"))
             for line in scenes.left_out:
                 shown.say(line)
-            filling = share_of_picture(scenes.scenes) > FILLS
+            filling = share_of_image(scenes.scenes) > FILLS
             fits = {p.name: fit_of(p, asked, filling=filling) for p in patches}
             rounds = self._rounds(settings, patches, fits)
             cells: list[Cell] = []
@@ -345,7 +343,7 @@ class Command(BaseCommand):
     def _rounds(
         self, settings: EvaluateSettings, patches: Sequence[Patch], fits: dict[str, Fit]
     ) -> list[tuple[EvaluateSettings, dict[str, Placement]]]:
-        """Return for each size of picture its settings and how the patterns that are scored at it are worn, by name.
+        """Return for each size of image its settings and how the patterns that are scored at it are worn, by name.
 
         Raises: SettingsError where adaptive attacks would have to be made for patterns that are worn in several ways.
         """
@@ -400,8 +398,8 @@ class Command(BaseCommand):
         for inner, defence in seekers(detector, pipelines) if self.certify else []:
             out.append(CertifiedRecall(defence, detector=inner.name))
             for i, scene in enumerate(scenes.scenes):
-                tell(i / len(scenes.scenes), f"picture {i + 1} of {len(scenes.scenes)}")
-                add_picture(out[-1], inner, scene.pixels, scene.people, min_area=self.min_area)
+                tell(i / len(scenes.scenes), f"image {i + 1} of {len(scenes.scenes)}")
+                add_image(out[-1], inner, scene.pixels, scene.people, min_area=self.min_area)
         return out
 
     def _alarms(self, detector: Detector, cells: list[Cell], pipelines: list[Pipeline], tell: Tell) -> None:
@@ -477,7 +475,7 @@ class Command(BaseCommand):
         patches: Sequence[Patch],
         progress: Tell = lambda *_: None,
     ) -> tuple[Scenes, list[Scene]]:
-        """Return the pictures to score, and those left for adaptive attacks to train on."""
+        """Return the images to score, and those left for adaptive attacks to train on."""
 
         def labeller() -> Detector:
             return load_detector(backend="torch", precision="fp32", device=settings.device)
@@ -490,8 +488,8 @@ class Command(BaseCommand):
         trained = doubts.trained_on(patches)
         drawn = self.adaptive and not any(trained.saw(s.name, s.sha256) for s in scenes.scenes)
         if drawn:
-            pictures = [(s.name, s.sha256) for s in scenes.scenes]
-            names = split_pictures(pictures, held_out=self.score_share, seed=settings.seed)[0]
+            names_and_hashes = [(s.name, s.sha256) for s in scenes.scenes]
+            names = split_images(names_and_hashes, held_out=self.score_share, seed=settings.seed)[0]
             trained = Seen((name, ()) for name in names)
         if not (self.held_out or self.adaptive):
             return scenes, []
@@ -505,17 +503,17 @@ class Command(BaseCommand):
 
     def _nobody(self, images: Path, use: Literal["score", "train on"], *, drawn: bool) -> str:
         """Return what to say where a split leaves nobody. drawn: by --score-share, else by the patterns' own records."""
-        trained = f"the patterns were trained on every picture of {images} that shows people"
+        trained = f"the patterns were trained on every image of {images} that shows people"
         if not self.adaptive:
             return f"--held-out: {trained}"
         if drawn:
             change = "raise" if use == "score" else "lower"
             return (
                 f"--adaptive: --score-share {self.score_share:g} leaves nobody of {images} to {use}; {change} it, or give "
-                "more pictures of people"
+                "more images of people"
             )
-        why = trained if use == "score" else f"nobody is in the pictures of {images} that the patterns were trained on"
-        return f"--adaptive: {why}, and their records go before --score-share; give other pictures"
+        why = trained if use == "score" else f"nobody is in the images of {images} that the patterns were trained on"
+        return f"--adaptive: {why}, and their records go before --score-share; give other images"
 
 
 def _listing(path: Path, *, without: Path) -> str:
@@ -536,7 +534,7 @@ def _check_video_file(flag: str, film: Path) -> None:
     except SourceError as error:
         if not film.exists() and not is_url(str(film).replace(":/", "://", 1)):
             raise SettingsError(
-                f"{flag}: expected a video file or a folder of pictures; there is no {str(film)!r}"
+                f"{flag}: expected a video file or a folder of images; there is no {str(film)!r}"
             ) from error
         raise SourceError(f"{flag}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""`physadv learn`: the small network of a defence trained on your own clean pictures or camera minute."""
+"""`physadv learn`: the small network of a defence trained on your own clean images or camera minute."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from physadv.cli.base import OVERWRITE, check_writable
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.console import Terminal
 from physadv.cli.side import imgsz_field, rounded_side
-from physadv.dataset import labelled_pictures, read_pictures
+from physadv.dataset import labelled_images, read_images
 from physadv.defend.blocks import BlockTraining, train_blocks
 from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
 from physadv.defend.hostile import hostile_textures
@@ -34,9 +34,9 @@ NOBODY = np.zeros((0, 4), np.float32)
 
 
 class Command(BaseCommand):
-    """Train a defence's network on clean pictures: `blocks` (block autoencoder) or `erase` (finder of pasted patterns).
+    """Train a defence's network on clean images: `blocks` (block autoencoder) or `erase` (finder of pasted patterns).
 
-    Use the file with `--defend blocks:weights=FILE` or `erase:weights=FILE`. Keep patterns out of the pictures: they would
+    Use the file with `--defend blocks:weights=FILE` or `erase:weights=FILE`. Keep patterns out of the images: they would
     be learnt as normal.
     """
 
@@ -53,11 +53,11 @@ class Command(BaseCommand):
 
     defence: CliPositionalArg[Literal["blocks", "erase"]] = Field(description="whose network: blocks or erase")
     images: Path | None = Field(
-        None, description="folder of clean pictures or a YOLO data set (labels say where people are)"
+        None, description="folder of clean images or a YOLO data set (labels say where people are)"
     )
     source: str | None = Field(None, description="a clean camera minute instead: webcam, video or address")
     seconds: float = Field(60, gt=0, le=3600, description="how long to watch the source")
-    every: float = Field(1.0, gt=0, le=60, description="seconds between the pictures kept")
+    every: float = Field(1.0, gt=0, le=60, description="seconds between the images kept")
     out: Path = Field(description="weights file to write (.safetensors)")
     overwrite: bool = Field(False, description=OVERWRITE)
     imgsz: int = imgsz_field(416, text=", at which the detector will work (blocks)")
@@ -72,7 +72,7 @@ class Command(BaseCommand):
     def run(self) -> int:
         """Return 0 once the weights are written.
 
-        Raises: SettingsError for flags that do not fit together. DataError if there is no picture to learn from.
+        Raises: SettingsError for flags that do not fit together. DataError if there is no image to learn from.
         """
         if self.out.suffix != ".safetensors":
             raise SettingsError(f"--out: expected a .safetensors file, got {str(self.out)!r}")
@@ -100,7 +100,7 @@ class Command(BaseCommand):
             record["settings"] = erase.model_dump()
             save_weights(self.out, head, kind="erase", record=record)
         console.print(
-            f"{self.out}: {self.defence} from {len(photographs)} pictures in {time.monotonic() - start:.0f} s; use it with "
+            f"{self.out}: {self.defence} from {len(photographs)} images in {time.monotonic() - start:.0f} s; use it with "
             f"--defend {self.defence}:weights={self.out}",
             markup=False,
         )
@@ -127,17 +127,17 @@ class Command(BaseCommand):
     def _photographs(self, console: Console) -> list[Photograph]:
         if self.images is not None:
             left_out = LeftOut()
-            found = read_pictures(labelled_pictures(self.images, left_out=left_out), left_out)
+            found = read_images(labelled_images(self.images, left_out=left_out), left_out)
             photographs = [(pixels, NOBODY if people is None else people) for _, pixels, people in found]
             for line in left_out.lines():
                 console.print(line, markup=False)
             if not photographs:
                 raise DataError(
-                    f"--images {self.images}: none of {len(left_out.damaged)} pictures can be read; give others"
+                    f"--images {self.images}: none of {len(left_out.damaged)} images can be read; give others"
                 )
             return photographs
         console.print(
-            f"watching {masked(str(self.source))} for {self.seconds:g} s: keep every pattern out of the picture",
+            f"watching {masked(str(self.source))} for {self.seconds:g} s: keep every pattern out of the image",
             markup=False,
         )
         say = partial(console.print, markup=False)
@@ -145,7 +145,7 @@ class Command(BaseCommand):
 
 
 def _watched(spec: str, seconds: float, every: float, say: Callable[[str], None]) -> list[UInt8Array]:
-    """Return pictures of a source, one in `every` seconds of its own clock, those before it is lost where it is.
+    """Return images of a source, one in `every` seconds of its own clock, those before it is lost where it is.
 
     Raises: DataError if it ends or goes silent before the first.
     """
@@ -160,11 +160,11 @@ def _watched(spec: str, seconds: float, every: float, say: Callable[[str], None]
             if frame.pts_s - start >= seconds:
                 break
     except CameraLost as error:
-        raise DataError(f"--source {masked(spec)}: gave no picture: {error}") from error
+        raise DataError(f"--source {masked(spec)}: gave no image: {error}") from error
     finally:
         source.close()
     if not kept:
-        raise DataError(f"--source {masked(spec)}: gave no picture before it ended")
+        raise DataError(f"--source {masked(spec)}: gave no image before it ended")
     return kept
 
 

@@ -52,7 +52,7 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
         """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C; 1 if a recording failed.
 
         Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written.
-        SourceError for a source that never gave a picture.
+        SourceError for a source that never gave an image.
         """
         values = {name: getattr(self, name) for name in LiveSettings.model_fields}
         settings = LiveSettings(**{**values, "imgsz": rounded_side(self.imgsz, "physadv live")})
@@ -97,7 +97,7 @@ def _check(settings: LiveSettings) -> None:
     Raises: SettingsError, DisplayError or RecordingError otherwise.
     """
     if settings.source == "browser" and settings.ui != "web":
-        raise SettingsError(f"--source browser: expected --ui web, whose page sends the pictures, got {settings.ui!r}")
+        raise SettingsError(f"--source browser: expected --ui web, whose page sends the images, got {settings.ui!r}")
     if settings.record_clean and (settings.record is None or settings.record.suffix.lower() != ".mp4"):
         got = "none" if settings.record is None else str(settings.record)
         raise SettingsError(f"--record-clean: expected a video by --record FILE.mp4 that it goes beside, got {got}")
@@ -141,10 +141,10 @@ def _outcome(demo: Demo) -> int:
             _say(f"{notice.kind}: {notice.text}")
     if demo.tally.frames == 0 and demo.settings.seconds is not None:
         detail = demo.state()["source"]["detail"]
-        raise SourceError(f"--source {demo.source_spec}: no picture came in {demo.settings.seconds:g} s: {detail}")
+        raise SourceError(f"--source {demo.source_spec}: no image came in {demo.settings.seconds:g} s: {detail}")
     figures = demo.stats()
     _say(
-        f"{figures['frames_processed']} pictures, {figures['fps']:.1f} fps, {figures['dropped']} dropped, "
+        f"{figures['frames_processed']} images, {figures['fps']:.1f} fps, {figures['dropped']} dropped, "
         f"latency {figures['age_ms']['p50']:.0f} ms at the median, {figures['age_ms']['p95']:.0f} at p95; "
         f"{figures['detector']} on {figures['backend']} {figures['precision']}"
     )

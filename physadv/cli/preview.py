@@ -36,10 +36,10 @@ class Command(base.Command):
     examples: ClassVar[tuple[str, ...]] = ("physadv preview chest-v3 --images photos --out preview.png",)
 
     patch: CliPositionalArg[str] = Field(
-        description="a shipped name (chest-v1), a patch file, a picture or a run folder"
+        description="a shipped name (chest-v1), a patch file, an image or a run folder"
     )
     images: list[str] = Field(
-        default=[], description="folder of pictures or videos, YOLO data set, or video; repeatable, or between commas"
+        default=[], description="folder of images or videos, YOLO data set, or video; repeatable, or between commas"
     )
     labels: Path | None = Field(None, description="folder of YOLO labels; without it the detector labels")
     out: Path = Field(Path("preview.png"), description="file to write, .png")
@@ -78,7 +78,7 @@ class Command(base.Command):
         )
         sheet = contact_sheet(
             patch,
-            found.pictures,
+            found.images,
             world=World.of(self.strength),
             framing=self.framing,
             wear=TrainSettings(target=patch.target, size_mm=patch.size_mm).wear,

@@ -37,7 +37,7 @@ class Command(BaseCommand):
     )
 
     patch: CliPositionalArg[str] = Field(
-        description="a shipped name (chest-v1), a patch file, a picture or a run folder"
+        description="a shipped name (chest-v1), a patch file, an image or a run folder"
     )
     paper: str | None = Field(default=None, description=PrintSettings.model_fields["paper"].description)
     size: str | None = Field(default=None, description=PrintSettings.model_fields["size"].description)

@@ -72,7 +72,7 @@ def show_video(rows: Sequence[dict[str, Any]], console: Console) -> None:
 
 def _table(cells: Sequence[Cell]) -> Table:
     head = cells[0]
-    title = f"{head.detector} at {head.imgsz} px, {head.n_images} pictures, {head.n_people} people"
+    title = f"{head.detector} at {head.imgsz} px, {head.n_images} images, {head.n_people} people"
     found = ways(map(worn, cells))
     title += f", worn {found[0]}" if len(found) == 1 else ""
     table = Table(title=escape(title))

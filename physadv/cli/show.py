@@ -25,7 +25,7 @@ class Command(BaseCommand):
     examples: ClassVar[tuple[str, ...]] = ("physadv show chest-v3 --size 20cm --host 0.0.0.0",)
 
     patch: CliPositionalArg[str] = Field(
-        description="a shipped name (chest-v1), a patch file, a picture or a run folder"
+        description="a shipped name (chest-v1), a patch file, an image or a run folder"
     )
     size: str | None = Field(
         default=None, description="shown width in cm, or with its unit (200mm); without it the pattern's own"

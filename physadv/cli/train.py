@@ -1,4 +1,4 @@
-"""`physadv train`: pictures of people in, a printable pattern out."""
+"""`physadv train`: images of people in, a printable pattern out."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Command(base.Command):
 
     images: list[str] = Field(
         default_factory=list,
-        description="folders of pictures or videos, YOLO data sets, or videos: several as words, or between commas",
+        description="folders of images or videos, YOLO data sets, or videos: several as words, or between commas",
     )
     labels: Path | None = Field(None, description="folder of YOLO labels; without it the clean detector labels")
     source: str | None = Field(None, description="record this camera instead of --images, e.g. 0")
@@ -109,7 +109,7 @@ class Command(base.Command):
     minutes: float | None = Field(None, gt=0, description="time instead of the preset's steps; measured at the start")
     steps: int | None = Field(None, ge=1, description="optimiser steps instead of the preset's")
     target: Target = Field("chest", description="poster, chest (a print) or tshirt (a texture that tiles)")
-    framing: Framing = Field("street", description="street, webcam (the person fills the picture) or mixed")
+    framing: Framing = Field("street", description="street, webcam (the person fills the image) or mixed")
     goal: Goal = Field("vanish", description="vanish, or missize: boxes that no longer fit")
     detector: list[str] = Field(
         default_factory=lambda: [DEFAULT_DETECTOR],
@@ -124,7 +124,7 @@ class Command(base.Command):
         ge=0,
         le=3,
         description=f"one dial for the whole simulated world: 0 off, 1 what cameras and cloth do, {STRENGTH:g} unless "
-        "given: a stronger world hides fewer people in a clean picture and more in a bad one",
+        "given: a stronger world hides fewer people in a clean image and more in a bad one",
     )
     ink: float | None = Field(None, ge=0, le=3, description="dial of printed colours: 0 off, 1 as measured, 3 the most")
     cloth: float | None = Field(None, ge=0, le=3, description="dial of wrinkles and folds")
@@ -208,7 +208,7 @@ class Command(base.Command):
     colours: int | None = Field(
         None, ge=0, le=64, description="hold the pattern to so many colours that print as intended"
     )
-    look: Path | None = Field(None, description="a picture that the pattern should resemble")
+    look: Path | None = Field(None, description="an image that the pattern should resemble")
     look_weight: float | None = Field(None, ge=0, description="how strongly; 2 if --look is given alone")
     region: Path | None = Field(None, description="mask: ink where it is white, or opaque")
     start: str | None = Field(
@@ -262,7 +262,7 @@ class Command(base.Command):
         None,
         gt=0,
         lt=1,
-        description="share of pictures not trained on, by which the best step is chosen; .25 unless given",
+        description="share of images not trained on, by which the best step is chosen; .25 unless given",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the CPU or GPU computes in it")
@@ -348,7 +348,7 @@ class Command(base.Command):
         if self.source is None and "seconds" in self.model_fields_set:
             raise SettingsError("--seconds: expected a camera by --source to record, got none")
         if self.look_weight is not None and self.look is None:
-            raise SettingsError("--look-weight: expected a picture by --look that it is about, got none")
+            raise SettingsError("--look-weight: expected an image by --look that it is about, got none")
         trained_through = self._trained_through()
         pick_device(self.device)
         base.check_folder("--out", self.out)
@@ -404,8 +404,8 @@ class Command(base.Command):
         left = ", ".join(d.name for d in pipeline.defences if not d.over_time)
         out = ", ".join(pipeline.over_time)
         if out and not left:
-            raise SettingsError(f"--through: {out} has no twin for single pictures and would be ignored; leave it out")
-        return f"--through {self.through}: trained through {left}; {out} has no twin for single pictures" if out else ""
+            raise SettingsError(f"--through: {out} has no twin for single images and would be ignored; leave it out")
+        return f"--through {self.through}: trained through {left}; {out} has no twin for single images" if out else ""
 
     def _stopped(self) -> str:
         """Return what to say of a run that was stopped in the middle of something: what is left, and how to go on."""
@@ -596,7 +596,7 @@ def report(outcome: Outcome, console: Console, images: Sequence[str] = ()) -> No
         rows = {**controls, **({"pattern": figures} if figures else {})}
         for name, row in rows.items():
             figures_shown = "  ".join(f"{label} {_figure(row[key])}" for label, key in SHOWN.items())
-            count = f"(n = {row['n_people']} people in {row['n_images']} pictures held out)"
+            count = f"(n = {row['n_people']} people in {row['n_images']} images held out)"
             say(f"{framing:<10} {name:<8} {figures_shown}  {count}")
     for text in _verdict(outcome):
         say(text)

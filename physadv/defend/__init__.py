@@ -47,7 +47,7 @@ DEFENCES: dict[str, type[Defence]] = {
     "probes": Probes,
 }
 
-# `fast` looks once: at a threshold of .15 the smoothed picture alone keeps 100 of 101 people of a clean video, at .1 97.
+# `fast` looks once: at a threshold of .15 the smoothed image alone keeps 100 of 101 people of a clean video, at .1 97.
 PRESETS: dict[str, str] = {
     "fast": "lgs:threshold=.15+plain=false,persistence",
     "balanced": "erase,persistence",

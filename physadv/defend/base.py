@@ -36,9 +36,9 @@ class Defence(Settings):
     cost: ClassVar[str]
     paper: ClassVar[str]
     certifies: ClassVar[bool] = False
-    # Below 1 it changes the picture, from 1 on it watches answers: a pipeline puts the picture's side nearest the network.
+    # Below 1 it changes the image, from 1 on it watches answers: a pipeline puts the image's side nearest the network.
     order: ClassVar[int] = 0
-    # Whether it works from picture to picture alone: on single ones, on which attacks train, its twin is the bare detector.
+    # Whether it works from image to image alone: on single ones, on which attacks train, its twin is the bare detector.
     over_time: ClassVar[bool] = False
 
     @abstractmethod
@@ -91,7 +91,7 @@ class Twin(ABC):
 class Guarded(ABC):
     """A detector behind a defence: answers as the detector does, and keeps account of what the defence costs.
 
-    Subclasses write `respond` (and `respond_batch`, if pictures can go in together) and reach the detector through `ask`
+    Subclasses write `respond` (and `respond_batch`, if images can go in together) and reach the detector through `ask`
     and `ask_batch`. cost_ms: milliseconds an image that the last call took beyond one plain pass of the bare detector,
     the costs of defences further in included; further passes a defence asks for are part of its price.
     """
@@ -108,7 +108,7 @@ class Guarded(ABC):
 
     @property
     def imgsz(self) -> int:
-        """Return the long side in pixels that the network scales pictures to; 640 where the detector does not say."""
+        """Return the long side in pixels that the network scales images to; 640 where the detector does not say."""
         return int(getattr(self.inner, "imgsz", 640))
 
     @abstractmethod
@@ -116,7 +116,7 @@ class Guarded(ABC):
         """Return the defended answer for one frame."""
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the defended answer for each picture on its own, without memory from one to the next."""
+        """Return the defended answer for each image on its own, without memory from one to the next."""
         return [self.respond(Frame(image, i, 0, 0.0)) for i, image in enumerate(images)]
 
     def detect(self, frame: Frame) -> Detections:
@@ -148,7 +148,7 @@ class Guarded(ABC):
         return out
 
     def ask_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return what the detector within says of several pictures of one size in one pass."""
+        """Return what the detector within says of several images of one size in one pass."""
         start = perf_counter()
         out = self.inner.detect_batch(images)
         self._asked_s += perf_counter() - start

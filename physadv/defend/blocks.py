@@ -1,4 +1,4 @@
-"""Block autoencoder: blocks that a network trained on clean pictures cannot redraw are removed."""
+"""Block autoencoder: blocks that a network trained on clean images cannot redraw are removed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from physadv.types import Detector, Float32Array, UInt8Array
 
 CPU = torch.device("cpu")
 SIDE = 16
-# Places kept aside while training: pixels along a side, and most of them along a side of the picture.
+# Places kept aside while training: pixels along a side, and most of them along a side of the image.
 TILE, MOST_TILES = 48, 8
 KIND = "blocks"
 
@@ -52,11 +52,11 @@ class BlockAutoencoder(RemovalDefence):
     """Blocks redrawn badly, on a grid and on one shifted by half a block, are removed where enough of them meet."""
 
     name = "blocks"
-    title = "what an autoencoder of blocks never saw in clean pictures is removed"
+    title = "what an autoencoder of blocks never saw in clean images is removed"
     cost = "no more passes; about 10 ms a frame"
     paper = "after Lin et al., 'I don't know you, but I can catch you: NutNet' (CCS 2024)"
     threshold: float = Field(
-        default=1.0, ge=0.05, le=5, description="surprise of a block, 1: hardly ever in clean pictures"
+        default=1.0, ge=0.05, le=5, description="surprise of a block, 1: hardly ever in clean images"
     )
     neighbours: int = Field(
         default=3, ge=1, le=9, description="blocks around it that must be surprising, itself included"
@@ -74,13 +74,13 @@ class BlockAutoencoder(RemovalDefence):
     def _net(self) -> BlockNet:
         return load_block_net(self.weights)
 
-    def locate(self, picture: UInt8Array) -> UInt8Array:
+    def locate(self, image: UInt8Array) -> UInt8Array:
         """Return the mask of blocks that surprise the network."""
-        value = surprise_map(self._net(), picture)
+        value = surprise_map(self._net(), image)
         hot = (value >= self.threshold).astype(np.float32)
         near = np.asarray(cv2.boxFilter(hot, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT))
         marked = ((hot > 0) & (near >= self.neighbours)).astype(np.uint8)
-        return _upright(marked, picture.shape[1], picture.shape[0])
+        return _upright(marked, image.shape[1], image.shape[0])
 
     def suspicion(self, images: torch.Tensor) -> torch.Tensor:
         """Return how far above the threshold the surprise of each block is, in logarithms: a slope at any distance."""
@@ -94,18 +94,18 @@ class BlockAutoencoder(RemovalDefence):
     @property
     def reason(self) -> str:
         """Return why a region was removed."""
-        return "a network trained on clean pictures cannot redraw it"
+        return "a network trained on clean images cannot redraw it"
 
 
-def surprise_map(net: BlockNet, picture: UInt8Array) -> Float32Array:
+def surprise_map(net: BlockNet, image: UInt8Array) -> Float32Array:
     """Return the surprise of each 16 x 16 block at steps of 8 pixels: (2 h / 16 - 1, 2 w / 16 - 1), edges cropped.
 
-    What `net.surprise(blocks_of(picture)[0])` gives, without redrawing a block: with up = U h + c, the squared error is
+    What `net.surprise(blocks_of(image)[0])` gives, without redrawing a block: with up = U h + c, the squared error is
     |x - c|^2 - 2 h . U^T (x - c) + h . U^T U h, and what is linear in x is summed over quarters that four blocks share.
     """
     half = SIDE // 2
-    rows, columns = (2 * (s // SIDE) for s in picture.shape[:2])
-    cells = picture[: rows * half, : columns * half].reshape(rows, half, columns, half, 3).transpose(0, 2, 4, 1, 3)
+    rows, columns = (2 * (s // SIDE) for s in image.shape[:2])
+    cells = image[: rows * half, : columns * half].reshape(rows, half, columns, half, 3).transpose(0, 2, 4, 1, 3)
     with torch.inference_mode():
         flat = torch.from_numpy(np.ascontiguousarray(cells)).reshape(rows * columns, -1).float()
         first, second, last = (cast(nn.Linear, layer) for layer in (net.down[0], net.down[2], net.up[2]))
@@ -127,10 +127,10 @@ def surprise_map(net: BlockNet, picture: UInt8Array) -> Float32Array:
         return value.reshape(rows - 1, columns - 1).numpy()
 
 
-def blocks_of(picture: UInt8Array) -> tuple[torch.Tensor, tuple[int, int]]:
+def blocks_of(image: UInt8Array) -> tuple[torch.Tensor, tuple[int, int]]:
     """Return (n, 768) float32 blocks in [0, 1], channel by channel, and the grid (rows, columns) they come from."""
-    height, width = (s // SIDE * SIDE for s in picture.shape[:2])
-    planes = np.ascontiguousarray(picture[:height, :width].transpose(2, 0, 1))
+    height, width = (s // SIDE * SIDE for s in image.shape[:2])
+    planes = np.ascontiguousarray(image[:height, :width].transpose(2, 0, 1))
     windows = np.lib.stride_tricks.sliding_window_view(planes, (SIDE, SIDE), axis=(1, 2))[:, :: SIDE // 2, :: SIDE // 2]
     rows, columns = windows.shape[1:3]
     flat = np.ascontiguousarray(windows.transpose(1, 2, 0, 3, 4)).reshape(rows * columns, -1)
@@ -158,47 +158,45 @@ def load_block_net(path: str = "", device: torch.device = CPU) -> BlockNet:
 
 
 class BlockTraining(Settings):
-    """How the block autoencoder is trained on clean pictures."""
+    """How the block autoencoder is trained on clean images."""
 
     steps: int = Field(default=3000, ge=1, le=200_000, description="optimiser steps")
     batch: int = Field(default=1024, ge=16, le=65_536, description="blocks a step")
     rate: float = Field(default=3e-3, gt=0, le=0.1, description="highest learning rate")
-    imgsz: int = Field(default=416, ge=32, le=4096, description="long side to which pictures are scaled before cutting")
+    imgsz: int = Field(default=416, ge=32, le=4096, description="long side to which images are scaled before cutting")
     seed: int = Field(default=0, ge=0, description="of everything random")
 
 
 def train_blocks(
-    pictures: Sequence[UInt8Array],
+    images: Sequence[UInt8Array],
     settings: BlockTraining,
     *,
     report: Callable[[int, float], None] | None = None,
 ) -> BlockNet:
-    """Return an autoencoder trained on blocks of clean pictures, and its usual error measured on places kept aside.
+    """Return an autoencoder trained on blocks of clean images, and its usual error measured on places kept aside.
 
-    About a tenth of the blocks is kept aside: whole places, the same at both scales and in all pictures of one shape, which
+    About a tenth of the blocks is kept aside: whole places, the same at both scales and in all images of one shape, which
     frames of a video are, so that no block trained on shows a pixel of them. report: called with the step and its mean
     squared error every 100 steps.
 
-    Raises: TrainingError if the pictures hold fewer than 1,000 blocks, or are too narrow to keep any aside.
+    Raises: TrainingError if the images hold fewer than 1,000 blocks, or are too narrow to keep any aside.
     """
     found, where = [torch.zeros(0, 3 * SIDE * SIDE)], [np.zeros((0, 2), bool)]
-    for picture in pictures:
+    for image in images:
         aside = None
         for size in (settings.imgsz, round(settings.imgsz * 0.6)):
-            ratio = size / max(picture.shape[:2])
-            to = (max(round(picture.shape[1] * ratio), SIDE), max(round(picture.shape[0] * ratio), SIDE))
+            ratio = size / max(image.shape[:2])
+            to = (max(round(image.shape[1] * ratio), SIDE), max(round(image.shape[0] * ratio), SIDE))
             aside = _aside(to, settings.seed) if aside is None else aside
-            scaled = np.asarray(cv2.resize(picture, to, interpolation=cv2.INTER_LINEAR), np.uint8)
+            scaled = np.asarray(cv2.resize(image, to, interpolation=cv2.INTER_LINEAR), np.uint8)
             found.append(blocks_of(scaled)[0])
             where.append(_where(aside, to))
     every, places = torch.cat(found), np.concatenate(where)
     if len(every) < 1000:
-        raise TrainingError(
-            f"expected clean pictures with 1,000 blocks of 16 x 16 or more, got {len(every)}; give more"
-        )
+        raise TrainingError(f"expected clean images with 1,000 blocks of 16 x 16 or more, got {len(every)}; give more")
     kept, blocks = (every[torch.from_numpy(chosen)] for chosen in places.T)
     if not len(kept) or not len(blocks):
-        raise TrainingError("expected clean pictures of 64 x 64 or more, got strips too narrow to keep any part aside")
+        raise TrainingError("expected clean images of 64 x 64 or more, got strips too narrow to keep any part aside")
     generator = torch.Generator().manual_seed(settings.seed)
     net = BlockNet().train()
     draw_weights(net, generator)
@@ -225,7 +223,7 @@ def train_blocks(
 
 
 def _aside(size: tuple[int, int], seed: int) -> UInt8Array:
-    """Return which tiles (rows, columns) of a picture (width, height) are kept aside: a sixth of some 50 pixels each."""
+    """Return which tiles (rows, columns) of an image (width, height) are kept aside: a sixth of some 50 pixels each."""
     columns, rows = (min(max(side // TILE, 2), MOST_TILES) for side in size)
     out = np.zeros(rows * columns, np.uint8)
     out[np.random.default_rng([seed, rows, columns]).permutation(len(out))[: max(len(out) // 6, 1)]] = 1
@@ -233,7 +231,7 @@ def _aside(size: tuple[int, int], seed: int) -> UInt8Array:
 
 
 def _where(aside: UInt8Array, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return (n, 2) whether each block of a picture (width, height) lies all within, or all without, the tiles aside.
+    """Return (n, 2) whether each block of an image (width, height) lies all within, or all without, the tiles aside.
 
     A block that lies across their edge is neither.
     """

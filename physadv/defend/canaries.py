@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from physadv.arrays import read_picture
+from physadv.arrays import read_image
 from physadv.errors import DefenceError
 from physadv.types import Float32Array, UInt8Array
 
@@ -22,7 +22,7 @@ PEOPLE = (
 )
 # Cutouts are kept this high at most; a probe is rarely larger, and shrinking a large one costs time on every frame.
 HEIGHT = 320
-# Least height of a canary, as a fraction of the picture's. Measured at 416 px: of cutouts lower than a fifth the detector
+# Least height of a canary, as a fraction of the image's. Measured at 416 px: of cutouts lower than a fifth the detector
 # finds fewer than one in seven even where nobody hides anything, of those higher than .3 all.
 LEAST = 0.3
 
@@ -45,23 +45,21 @@ def cutouts() -> tuple[Cutout, ...]:
     folder = Path(spec.origin).parent / "assets" if spec and spec.origin else None
     if folder is None or not all((folder / name).is_file() for name, _ in PEOPLE):
         raise DefenceError("probes: the sample photographs of the package ultralytics are missing; reinstall it")
-    pictures = {name: read_picture(folder / name, error=DefenceError) for name, _ in PEOPLE}
-    return tuple(_cut(pictures[name], box) for name, box in PEOPLE)
+    images = {name: read_image(folder / name, error=DefenceError) for name, _ in PEOPLE}
+    return tuple(_cut(images[name], box) for name, box in PEOPLE)
 
 
-def _cut(picture: UInt8Array, box: tuple[int, int, int, int]) -> Cutout:
+def _cut(image: UInt8Array, box: tuple[int, int, int, int]) -> Cutout:
     x0, y0, x1, y1 = box
     size = (round(HEIGHT * (x1 - x0) / (y1 - y0)), HEIGHT)
-    pixels = np.asarray(cv2.resize(picture[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA), np.uint8)
+    pixels = np.asarray(cv2.resize(image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA), np.uint8)
     # A superellipse: solid over the body, gone in the corners, whatever the background there was.
     x = np.abs(np.linspace(-1, 1, size[0], dtype=np.float32))[None]
     y = np.abs(np.linspace(-1, 1, size[1], dtype=np.float32))[:, None]
     return Cutout(pixels, np.clip((1 - (x**4 + y**6)) / 0.35, 0, 1).astype(np.float32))
 
 
-def overlay(
-    picture: UInt8Array, cutout: Cutout, left: int, top: int, height: int, *, gain: float, mirror: bool
-) -> None:
+def overlay(image: UInt8Array, cutout: Cutout, left: int, top: int, height: int, *, gain: float, mirror: bool) -> None:
     """Lay a person of `height` pixels over (h, w, 3) pixels in place; what sticks out is left away.
 
     gain: factor on its brightness. mirror: left and right exchanged.
@@ -72,19 +70,19 @@ def overlay(
     if mirror:
         pixels, alpha = pixels[:, ::-1], alpha[:, ::-1]
     x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + width, picture.shape[1]), min(top + height, picture.shape[0])
+    x1, y1 = min(left + width, image.shape[1]), min(top + height, image.shape[0])
     if x1 <= x0 or y1 <= y0:
         return
     part = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    under = picture[y0:y1, x0:x1].astype(np.float32)
+    under = image[y0:y1, x0:x1].astype(np.float32)
     mixed = under + (np.clip(pixels[part].astype(np.float32) * gain, 0, 255) - under) * alpha[part][..., None]
-    picture[y0:y1, x0:x1] = np.rint(mixed).astype(np.uint8)
+    image[y0:y1, x0:x1] = np.rint(mixed).astype(np.uint8)
 
 
 def canary_box(place: Float32Array, aspect: float, size: tuple[int, int], rng: np.random.Generator) -> Float32Array:
-    """Return where a canary of that width / height goes: partly over the place, inside the picture, (4,) whole pixels.
+    """Return where a canary of that width / height goes: partly over the place, inside the image, (4,) whole pixels.
 
-    size: (width, height) of the picture.
+    size: (width, height) of the image.
     """
     width, height = size
     tall = float(place[3] - place[1])

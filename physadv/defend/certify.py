@@ -1,15 +1,15 @@
 """When a person can not be hidden by any one patch: the certificate for boxes, and the merging that it speaks about.
 
-The argument, in full. Let the defended detector report the whole picture's people and, besides, everyone found in any
+The argument, in full. Let the defended detector report the whole image's people and, besides, everyone found in any
 masked view: each box of a masked view ends up inside a reported box (`join`). Let a patch of at most the stated size change
-the picture. If some mask hides the whole patch, that mask's view is the same array with and without the patch, so the boxes
+the image. If some mask hides the whole patch, that mask's view is the same array with and without the patch, so the boxes
 found in it are the same, and each of them ends up inside a reported box, whatever is found elsewhere. A person is certified
 if, for every position of the patch in the class asked about, some mask hides the whole patch there and a box found in its
 view covers at least `still` of the person's box: then some reported box does, too.
 
 So a person is "still found" if one reported box covers at least `still` of the person's box (intersection over the person's
 area, IoA). The attacker may make that box larger, or add others: this is a certificate against hiding, not against false
-alarms. It is about one patch a picture, and about what the patch itself changes: not shadows, exposure or a lossy codec.
+alarms. It is about one patch an image, and about what the patch itself changes: not shadows, exposure or a lossy codec.
 Published box pruning drops a masked box that a reported one covers to 60 %, and so loses 40 % of its area from the bound;
 here the reported box grows by what sticks out, and the bound loses nothing.
 """
@@ -43,7 +43,7 @@ def join(
 ) -> tuple[Detections, BoolArray]:
     """Return what the defended detector reports, and which of these people only the masked views showed.
 
-    Masked views count from score `conf`; of the whole picture's people, those with score >= `whole_conf` and those held.
+    Masked views count from score `conf`; of the whole image's people, those with score >= `whole_conf` and those held.
     A masked box of which a reported box covers `prune` becomes part of that box, which grows to hold it; any other is
     reported itself, larger ones first. Whoever has taken in a masked box is held or scores `conf`, so that no threshold
     of the caller's up to `conf` loses it: the promise that `certified` rests on.
@@ -105,7 +105,7 @@ def append(
 def bears(person: Float32Array, boxes: Float32Array, still: float = STILL) -> bool:
     """Return whether finding these boxes in a view is enough for the person to be found: one covers `still` of it.
 
-    person: (4,), boxes: (n, 4), xyxy in one picture's pixels.
+    person: (4,), boxes: (n, 4), xyxy in one image's pixels.
     """
     return bool(covered_by(person[None], boxes)[0] >= still + SLACK)
 
@@ -123,10 +123,10 @@ def certified(
     """Return whether no one patch of that size, anywhere in the location class, can hide the person.
 
     person: (4,) xyxy. views: for each mask the (n, 4) boxes that count there (score >= `join`'s conf). masks: (m, 4).
-    frame: (width, height). None means that the class has no position in this picture, so there is nothing to certify.
+    frame: (width, height). None means that the class has no position in this image, so there is nothing to certify.
     A view without boxes proves nothing, so a detector that goes blind under masks certifies nobody.
 
-    Raises: DefenceError if the patch is larger than the picture, or views and masks are not as many.
+    Raises: DefenceError if the patch is larger than the image, or views and masks are not as many.
 
     Source: after ObjectSeeker, Xiang et al., S&P 2023, algorithm 2 and theorem 1.
     """
@@ -139,7 +139,7 @@ def certified_by(
 ) -> bool | None:
     """Return the same from the (m,) masks in whose views the person stays found.
 
-    Raises: DefenceError if the patch is larger than the picture.
+    Raises: DefenceError if the patch is larger than the image.
     """
     patch.check(*frame)
     whole, without = region(person, patch, *frame, where)

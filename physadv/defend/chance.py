@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 
 from physadv.defend.geometry import Affine, compose, scaling, shift
-from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View
 from physadv.defend.transforms import GeometricDefence
 from physadv.types import Detector, UInt8Array
 
 
-class Noise(PictureDefence):
-    """Gaussian noise added to every pixel, drawn anew for each picture."""
+class Noise(ImageDefence):
+    """Gaussian noise added to every pixel, drawn anew for each image."""
 
     name = "noise"
     title = "random grain added"
@@ -22,11 +22,11 @@ class Noise(PictureDefence):
     sigma: float = Field(default=6.0, ge=0, le=64, description="standard deviation in grey levels")
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the noisy picture."""
-        grain = rng.standard_normal(picture.shape, dtype=np.float32)
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the noisy image."""
+        grain = rng.standard_normal(image.shape, dtype=np.float32)
         grain *= self.sigma
-        grain += picture
+        grain += image
         return View(grain.round().clip(0, 255).astype(np.uint8))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -36,7 +36,7 @@ class Noise(PictureDefence):
 
 
 class ResizePad(GeometricDefence):
-    """The picture shrunk by a random factor and put at a random place on grey, drawn anew for each picture."""
+    """The image shrunk by a random factor and put at a random place on grey, drawn anew for each image."""
 
     name = "resize-pad"
     title = "random size at a random place"

@@ -1,4 +1,4 @@
-"""Local against global: people whom a crop, a mirror, another scale or a turn shows, and the whole picture does not."""
+"""Local against global: people whom a crop, a mirror, another scale or a turn shows, and the whole image does not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from physadv.detect.boxes import corners, iou
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
-# A crop shows this part of the picture's width and height, enlarged to the whole.
+# A crop shows this part of the image's width and height, enlarged to the whole.
 CROP = 0.65
 SMALLER = 0.7
 DEGREES = 12.0
@@ -41,10 +41,10 @@ EXPLAINED = 0.5
 
 
 class Consistency(Defence):
-    """Persons found in some views of a picture but absent in the whole are reported, and with `restore` brought back.
+    """Persons found in some views of an image but absent in the whole are reported, and with `restore` brought back.
 
-    conf: score from which a view's people count. whole_conf: score from which the whole picture's people explain them.
-    agree: views that must show the person. smallest: least height of a person as a fraction of the picture's, since what is
+    conf: score from which a view's people count. whole_conf: score from which the whole image's people explain them.
+    agree: views that must show the person. smallest: least height of a person as a fraction of the image's, since what is
     small is found by enlarging without any attack. per_frame: views a frame in live use; 0 looks at all eight each frame.
 
     A strong pattern hides its wearer from every view: 2 of 35 hidden people were found (docs/defences.md).
@@ -59,7 +59,7 @@ class Consistency(Defence):
     conf: float = Field(default=0.6, gt=0, lt=1, description="score from which a view's people count")
     whole_conf: float = Field(default=0.25, gt=0, lt=1, description="score from which the whole's people explain them")
     agree: int = Field(default=2, ge=1, le=8, description="views that must show the person")
-    smallest: float = Field(default=0.2, ge=0, lt=1, description="least height of a person, fraction of the picture")
+    smallest: float = Field(default=0.2, ge=0, lt=1, description="least height of a person, fraction of the image")
     restore: bool = Field(default=True, description="report these people as found (held)")
     per_frame: int = Field(default=2, ge=0, le=8, description="views a frame in live use; 0: all")
 
@@ -73,7 +73,7 @@ class Consistency(Defence):
 
 
 def views(width: int, height: int) -> list[tuple[str, Affine]]:
-    """Return the name of each view and its affine from the picture; all views have the picture's size."""
+    """Return the name of each view and its affine from the image; all views have the image's size."""
     middle, back = shift(-width / 2, -height / 2), shift(width / 2, height / 2)
     about = [
         ("mirrored", compose(shift(width, 0), scaling(-1, 1))),
@@ -119,16 +119,16 @@ class ConsistencyGuard(Watching):
         return self._compare(whole, current, frame.size[1])
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for pictures that have nothing to do with each other: all views of each are looked at."""
+        """Return the same for images that have nothing to do with each other: all views of each are looked at."""
         whole = self.ask_batch(images)
         return [self._compare(w, self._look(i, range(8)), i.shape[0]) for w, i in zip(whole, images, strict=True)]
 
-    def _look(self, picture: UInt8Array, chosen: Sequence[int]) -> list[Detections]:
-        """Return the people of some views in pixels of the picture: those that are sure and large."""
-        height, width = picture.shape[:2]
+    def _look(self, image: UInt8Array, chosen: Sequence[int]) -> list[Detections]:
+        """Return the people of some views in pixels of the image: those that are sure and large."""
+        height, width = image.shape[:2]
         every = views(width, height)
         out = []
-        found = self.plain.detect_batch([warp(picture, every[v][1], (width, height)) for v in chosen])
+        found = self.plain.detect_batch([warp(image, every[v][1], (width, height)) for v in chosen])
         for view, people in zip(chosen, found, strict=True):
             name, forward = every[view]
             people = people.pick(people.score >= self.defence.conf)
@@ -163,7 +163,7 @@ class ConsistencyGuard(Watching):
                 if self.defence.restore:
                     points = None if part.keypoints is None else part.keypoints[i : i + 1]
                     whole, _ = append(whole, box, part.score[i : i + 1], points)
-                text = f"{shown} views of the picture show a person here, the picture as a whole does not"
+                text = f"{shown} views of the image show a person here, the image as a whole does not"
                 whole = replace(whole, alerts=(*whole.alerts, Alert("inconsistent", text, corners(box[0]))))
         return whole
 

@@ -20,7 +20,7 @@ def either(defended: Detections, plain: Detections) -> Detections:
     """Return the people of two answers for one frame, each once, with the better score and the box that has it.
 
     A box of the plain look that lies inside somebody the defended look is sure of is left out: half-hidden people show as
-    such parts. Alerts and the picture seen are those of the defended look, with the plain look's alerts behind.
+    such parts. Alerts and the image seen are those of the defended look, with the plain look's alerts behind.
     """
     whole = defended.keypoints is not None and plain.keypoints is not None
     xyxy, score = defended.xyxy.copy(), defended.score.copy()

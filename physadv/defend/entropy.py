@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from physadv.defend.picture import ONCE_MORE, PLAIN
+from physadv.defend.image import ONCE_MORE, PLAIN
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Float32Array, UInt8Array
 
@@ -14,7 +14,7 @@ LEVELS = 16
 
 
 class LocalEntropy(RemovalDefence):
-    """Regions of high local entropy, measured against the picture's own, removed and filled."""
+    """Regions of high local entropy, measured against the image's own, removed and filled."""
 
     name = "entropy"
     title = "regions richer in detail than the rest removed"
@@ -25,16 +25,14 @@ class LocalEntropy(RemovalDefence):
     floor: float = Field(
         default=0.8, ge=0.3, le=1, description="entropy never suspicious below this, 1 is the highest possible"
     )
-    above: float = Field(default=1.5, ge=0, le=6, description="standard deviations above the picture's mean entropy")
-    smallest: float = Field(
-        default=0.001, ge=0, le=0.2, description="share of the picture below which a region is kept"
-    )
-    largest: float = Field(default=0.08, gt=0, le=1, description="share of the picture above which a region is scenery")
+    above: float = Field(default=1.5, ge=0, le=6, description="standard deviations above the image's mean entropy")
+    smallest: float = Field(default=0.001, ge=0, le=0.2, description="share of the image below which a region is kept")
+    largest: float = Field(default=0.08, gt=0, le=1, description="share of the image above which a region is scenery")
 
-    def locate(self, picture: UInt8Array) -> UInt8Array:
+    def locate(self, image: UInt8Array) -> UInt8Array:
         """Return the mask of regions of high entropy, completed to their convex hulls."""
-        height, width = picture.shape[:2]
-        half = cv2.resize(picture, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
+        height, width = image.shape[:2]
+        half = cv2.resize(image, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
         value = local_entropy(np.asarray(cv2.cvtColor(half, cv2.COLOR_RGB2GRAY), np.uint8), self.window)
         limit = max(self.floor, float(value.mean() + self.above * value.std()))
         hot = (value >= limit).astype(np.uint8)
@@ -50,7 +48,7 @@ class LocalEntropy(RemovalDefence):
     @property
     def reason(self) -> str:
         """Return why a region was removed."""
-        return "its local entropy is far above the picture's"
+        return "its local entropy is far above the image's"
 
 
 def local_entropy(grey: UInt8Array, window: int) -> Float32Array:

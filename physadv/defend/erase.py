@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from physadv.defend.erase_net import CELL, CPU, MULTIPLE, EraseHead, backbone_features
+from physadv.defend.image import ONCE_MORE, PLAIN
 from physadv.defend.learned import SHIPPED, load_weights
-from physadv.defend.picture import ONCE_MORE, PLAIN
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Detector, Float32Array, UInt8Array
 
@@ -41,7 +41,7 @@ class Erase(RemovalDefence):
         default=1.5,
         ge=0.5,
         le=3,
-        description="factor by which the picture is enlarged for the search: finds smaller ones",
+        description="factor by which the image is enlarged for the search: finds smaller ones",
     )
     plain: bool = Field(default=True, description=PLAIN)
     complete: bool = Field(default=True, description="fill each region to its convex hull")
@@ -56,9 +56,9 @@ class Erase(RemovalDefence):
         load_erase_head(self.weights)
         return super().guard(detector)
 
-    def locate(self, picture: UInt8Array) -> UInt8Array:
+    def locate(self, image: UInt8Array) -> UInt8Array:
         """Return the mask of pasted regions."""
-        return self._regions(confidence_map(load_erase_head(self.weights), picture, self.enlarge))
+        return self._regions(confidence_map(load_erase_head(self.weights), image, self.enlarge))
 
     def _regions(self, share: Float32Array) -> UInt8Array:
         sure = share >= self.threshold
@@ -97,11 +97,11 @@ class Erase(RemovalDefence):
         share = F.interpolate(share, scale_factor=float(CELL), mode="bilinear")[..., :height, :width]
         return F.interpolate(share, images.shape[2:], mode="bilinear") if self.enlarge != 1 else share
 
-    def located(self, pictures: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
-        """Return the grown mask of each picture, from the confidence that the twin has already."""
-        if grid is None or not pictures:
-            return super().located(pictures, grid)
-        share = self.slope(grid, grid.new_empty(len(grid), 3, *pictures[0].shape[:2])).float().cpu().numpy()
+    def located(self, images: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
+        """Return the grown mask of each image, from the confidence that the twin has already."""
+        if grid is None or not images:
+            return super().located(images, grid)
+        share = self.slope(grid, grid.new_empty(len(grid), 3, *images[0].shape[:2])).float().cpu().numpy()
         return [self._grown(self._regions(one[0])) for one in share]
 
     @property
@@ -110,17 +110,17 @@ class Erase(RemovalDefence):
         return "it looks pasted on"
 
 
-def confidence_map(head: EraseHead, picture: UInt8Array, enlarge: float = 1.0) -> Float32Array:
+def confidence_map(head: EraseHead, image: UInt8Array, enlarge: float = 1.0) -> Float32Array:
     """Return the confidence in [0, 1] that each pixel is pasted: (h, w), smoothed over the network's 4 x 4 cells."""
-    height, width = picture.shape[:2]
-    large = picture
+    height, width = image.shape[:2]
+    large = image
     if enlarge != 1:
-        large = np.asarray(cv2.resize(picture, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC), np.uint8)
+        large = np.asarray(cv2.resize(image, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC), np.uint8)
     tall, wide = large.shape[:2]
     padded = cv2.copyMakeBorder(large, 0, -tall % MULTIPLE, 0, -wide % MULTIPLE, cv2.BORDER_REPLICATE)
     with torch.inference_mode():
-        image = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div_(255)
-        features = backbone_features(image.contiguous(memory_format=torch.channels_last))
+        tensor = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div_(255)
+        features = backbone_features(tensor.contiguous(memory_format=torch.channels_last))
         cells = head(features).sigmoid()[0, 0].numpy()
     share = cv2.resize(cells, (cells.shape[1] * CELL, cells.shape[0] * CELL), interpolation=cv2.INTER_LINEAR)
     share = share[:tall, :wide]

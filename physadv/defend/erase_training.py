@@ -106,12 +106,12 @@ def _scenes(
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return half-precision features (n, 320, s / 8, s / 8) of random scenes and the share of each cell that is pasted."""
-    pictures = [p for p, _ in photographs] + [c for p, boxes in photographs for c in _cut(p, boxes)]
+    images = [p for p, _ in photographs] + [c for p, boxes in photographs for c in _cut(p, boxes)]
 
     def ink() -> UInt8Array:
         if hostile and rng.random() < settings.hostile:
             return varied(hostile[int(rng.integers(len(hostile)))], rng)
-        return texture(SIDE, rng, pictures)
+        return texture(SIDE, rng, images)
 
     features, shares = [], []
     for _ in range(settings.scenes):
@@ -124,10 +124,10 @@ def _scenes(
     return torch.cat(features).clone(), torch.cat(shares)
 
 
-def _cut(picture: UInt8Array, boxes: Float32Array) -> list[UInt8Array]:
+def _cut(image: UInt8Array, boxes: Float32Array) -> list[UInt8Array]:
     """Return what is in each person's box of 24 pixels or more: trained patterns often hold something like people."""
     whole = [np.round(b).astype(int) for b in boxes if min(b[2] - b[0], b[3] - b[1]) >= 24]
-    return [picture[max(y1, 0) : y2, max(x1, 0) : x2] for x1, y1, x2, y2 in whole]
+    return [image[max(y1, 0) : y2, max(x1, 0) : x2] for x1, y1, x2, y2 in whole]
 
 
 def scene(
@@ -148,14 +148,14 @@ def scene(
 
 
 def _crop(
-    picture: UInt8Array, boxes: Float32Array, side: int, rng: np.random.Generator
+    image: UInt8Array, boxes: Float32Array, side: int, rng: np.random.Generator
 ) -> tuple[UInt8Array, Float32Array]:
     """Return a square crop at a random scale, mirrored half of the time, and the people whose centre is in it."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.7)))) * 500 / max(height, width)
     scale = max(scale, side / min(height, width))
     size = max(round(width * scale), side), max(round(height * scale), side)
-    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     x, y = (int(rng.integers(0, size[k] - side + 1)) for k in (0, 1))
     crop = small[y : y + side, x : x + side]
     moved = boxes * scale - np.array([x, y, x, y], np.float32)

@@ -1,4 +1,4 @@
-"""Affine maps between a frame and what a detector is given: pictures, boxes and keypoints through them.
+"""Affine maps between a frame and what a detector is given: images, boxes and keypoints through them.
 
 An affine is (2, 3) float64. Coordinates count pixel edges (0 to width), as boxes do, so the mirror image of x is
 width - x; the centre of the first pixel is 0.5.
@@ -71,16 +71,16 @@ def boxes_back(forward: Affine, xyxy: Float32Array) -> Float32Array:
     centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2 @ undo[:, :2].T + undo[:, 2]
     half = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0) / 2
     solved = half**2 @ np.linalg.inv(forward[:, :2] ** 2).T
-    # A box too slim to be any upright ellipse turned (it is cut by the picture's edge) falls back to a small share.
+    # A box too slim to be any upright ellipse turned (it is cut by the image's edge) falls back to a small share.
     out = np.sqrt(np.maximum(solved, 0.04 * half**2 @ (undo[:, :2] ** 2).T))
     return np.hstack([centre - out, centre + out]).astype(np.float32)
 
 
-def warp(picture: UInt8Array, forward: Affine, size: tuple[int, int]) -> UInt8Array:
-    """Return (size[1], size[0], 3): the picture moved by `forward`, bilinear, grey 114 where nothing was."""
+def warp(image: UInt8Array, forward: Affine, size: tuple[int, int]) -> UInt8Array:
+    """Return (size[1], size[0], 3): the image moved by `forward`, bilinear, grey 114 where nothing was."""
     # OpenCV counts pixel centres, half a pixel from the edges that boxes count.
     centred = compose(shift(-0.5, -0.5), compose(forward, shift(0.5, 0.5)))
-    out = cv2.warpAffine(picture, centred, size, flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY))
+    out = cv2.warpAffine(image, centred, size, flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY))
     return np.asarray(out, np.uint8)
 
 

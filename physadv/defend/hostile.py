@@ -55,7 +55,7 @@ def hostile_textures(
     """
     people = [(p, b) for p, boxes in photographs for b in boxes if (b[2] - b[0]) * (b[3] - b[1]) >= LEAST_AREA]
     if not people:
-        raise TrainingError(f"patterns are trained on people of at least {LEAST_AREA} pixels; the pictures show none")
+        raise TrainingError(f"patterns are trained on people of at least {LEAST_AREA} pixels; the images show none")
     natural = _colours([p for p, _ in photographs])
     net = backbone(CPU)
     out: list[UInt8Array] = []
@@ -156,31 +156,31 @@ class _Wearers:
         return _wearing(self.crops, worn, self.sides * rng.uniform(0.6, 1.25, TOGETHER), moves, rng)
 
 
-def _colours(pictures: Sequence[UInt8Array]) -> torch.Tensor:
-    """Return (3, 3): what turns independent noise into colours that vary together as those of the pictures do."""
-    pixels = np.concatenate([p[::7, ::7].reshape(-1, 3) for p in pictures]).astype(np.float64) / 255
+def _colours(images: Sequence[UInt8Array]) -> torch.Tensor:
+    """Return (3, 3): what turns independent noise into colours that vary together as those of the images do."""
+    pixels = np.concatenate([p[::7, ::7].reshape(-1, 3) for p in images]).astype(np.float64) / 255
     spread, axes = np.linalg.eigh(np.cov(pixels.T))
     return torch.from_numpy((axes * np.sqrt(np.maximum(spread, 1e-9) / spread.max())).astype(np.float32))
 
 
-def _piece(picture: UInt8Array, box: Float32Array, rng: np.random.Generator) -> UInt8Array:
+def _piece(image: UInt8Array, box: Float32Array, rng: np.random.Generator) -> UInt8Array:
     """Return a square piece of a person, (48, 48, 3): mostly of the upper half."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     side = int(min(max(min(box[2] - box[0], box[3] - box[1]), 16) * rng.uniform(0.5, 1.2), height, width))
     spare = np.maximum(box[2:] - box[:2] - side, 1) * rng.random(2) * np.array([1, 0.5])
     x, y = np.clip(box[:2] + spare, 0, np.array([width - side, height - side])).astype(int)
-    piece = picture[y : y + side, x : x + side]
+    piece = image[y : y + side, x : x + side]
     return np.asarray(cv2.resize(piece, (GRIDS[-1], GRIDS[-1]), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _someone(picture: UInt8Array, box: Float32Array, rng: np.random.Generator) -> tuple[UInt8Array, Float32Array]:
+def _someone(image: UInt8Array, box: Float32Array, rng: np.random.Generator) -> tuple[UInt8Array, Float32Array]:
     """Return a square view of VIEW pixels around a person, and the box in it."""
     around = max(box[2] - box[0], box[3] - box[1]) * rng.uniform(1.1, 1.6)
     zoom = VIEW / around
     # Shrunk by area first, so that warping does not alias.
     ratio = min(2 * zoom, 1.0)
-    small = cv2.resize(picture, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA) if ratio < 1 else picture
-    zoom_x, zoom_y = zoom * picture.shape[1] / small.shape[1], zoom * picture.shape[0] / small.shape[0]
+    small = cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA) if ratio < 1 else image
+    zoom_x, zoom_y = zoom * image.shape[1] / small.shape[1], zoom * image.shape[0] / small.shape[0]
     corner = VIEW / 2 - (box[:2] + box[2:]) / 2 * zoom
     matrix = np.array([[zoom_x, 0, corner[0]], [0, zoom_y, corner[1]]])
     view = cv2.warpAffine(small, matrix, (VIEW, VIEW), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

@@ -1,4 +1,4 @@
-"""Local gradient smoothing: where the picture's gradient is strong over a whole block, it is turned down."""
+"""Local gradient smoothing: where the image's gradient is strong over a whole block, it is turned down."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 
-from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View
 from physadv.types import Detector, Float32Array, UInt8Array
 
 LUMA = (0.299, 0.587, 0.114)
-# A share of white: gradients of a picture whose strongest is less are not stretched to [0, 1], for a blurred or empty one
+# A share of white: gradients of an image whose strongest is less are not stretched to [0, 1], for a blurred or empty one
 # would be smoothed all over. Of the 61 photographs that were measured none is so flat.
 FLAT = 0.2
 
 
-class LocalGradientSmoothing(PictureDefence):
+class LocalGradientSmoothing(ImageDefence):
     """Pixels multiplied by 1 - smoothing * gradient in blocks whose mean gradient is above a threshold.
 
-    As in the paper the picture's smallest gradient is 0 and its largest 1, and the defaults are the paper's. Printed
+    As in the paper the image's smallest gradient is 0 and its largest 1, and the defaults are the paper's. Printed
     patterns are all over full of moderate gradients, which a high threshold leaves alone: with .5 of 100 grey levels 1 to
     4 % of their pixels were smoothed, and now 92 to 98 %.
     """
@@ -30,7 +30,7 @@ class LocalGradientSmoothing(PictureDefence):
     cost = f"about 2 ms a frame, and {ONCE_MORE}"
     paper = "Naseer, Khan, Porikli, 'Local gradients smoothing' (WACV 2019)"
     threshold: float = Field(
-        default=0.1, ge=0, le=1, description="mean gradient above which a block is smoothed, 1: the picture's strongest"
+        default=0.1, ge=0, le=1, description="mean gradient above which a block is smoothed, 1: the image's strongest"
     )
     smoothing: float = Field(default=2.3, ge=0, le=10, description="how strongly gradients are turned down")
     block: int = Field(default=15, ge=4, le=64, description="side of a block in pixels")
@@ -43,9 +43,9 @@ class LocalGradientSmoothing(PictureDefence):
             raise ValueError(f"overlap: expected less than the block's {self.block} pixels, got {self.overlap}")
         return self
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the smoothed picture."""
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the smoothed image."""
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
         dx = np.empty_like(grey)
         dy = np.empty_like(grey)
         np.subtract(grey[:, 1:], grey[:, :-1], out=dx[:, :-1])
@@ -57,9 +57,9 @@ class LocalGradientSmoothing(PictureDefence):
         gradient = (gradient - low) / max(high - low, 255 * FLAT)
         share = np.asarray(gradient * self.smoothing * self._suspicious(gradient), np.float32)
         if not share.any():
-            return View(picture)
+            return View(image)
         keep = np.clip(1 - share, 0, 1)
-        return View((picture * keep[..., None] + 0.5).astype(np.uint8))
+        return View((image * keep[..., None] + 0.5).astype(np.uint8))
 
     def _suspicious(self, gradient: Float32Array) -> Float32Array:
         """Return (h, w) 0 or 1: pixels in some block whose mean gradient is above the threshold."""
@@ -74,7 +74,7 @@ class LocalGradientSmoothing(PictureDefence):
         return np.asarray(cv2.dilate(marks, np.ones(side, np.uint8), anchor=anchor), np.float32)
 
     def _middles(self, length: int) -> list[int]:
-        """Return the middles of blocks along a side; the last block ends with the picture, so that nothing is spared."""
+        """Return the middles of blocks along a side; the last block ends with the image, so that nothing is spared."""
         last = max(length - self.block, 0)
         starts = [*range(0, last, self.block - self.overlap), last]
         return [min(start + self.block // 2, length - 1) for start in starts]

@@ -1,11 +1,11 @@
 """Sets of masks that hide a patch wherever it is, and the exact check that they do.
 
-A mask is the rectangle it hides: x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive. Masks are laid on the picture's own
-pixels, before anything is scaled: what lies under a mask is replaced by one grey, so a picture with a patch wholly under it
-and the picture without are the same array, bit for bit, and every answer about them is the same. A mask laid after scaling
+A mask is the rectangle it hides: x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive. Masks are laid on the image's own
+pixels, before anything is scaled: what lies under a mask is replaced by one grey, so an image with a patch wholly under it
+and the image without are the same array, bit for bit, and every answer about them is the same. A mask laid after scaling
 would not do: bilinear scaling carries a patch a pixel beyond its own edge.
 
-A patch is known by the pixel of its top left corner, which may lie outside the picture as long as some of the patch is in
+A patch is known by the pixel of its top left corner, which may lie outside the image as long as some of the patch is in
 it. The positions at which one mask hides the whole patch then form a rectangle, so whether a set of masks hides it at every
 position of a region is a question about a union of rectangles, answered here without sampling.
 """
@@ -24,7 +24,7 @@ from physadv.types import BoolArray, Float32Array, Int64Array, UInt8Array
 FILL = 114
 Where = Literal["anywhere", "far", "close", "over"]
 PLACES: tuple[Where, ...] = ("anywhere", "far", "close", "over")
-# A patch is "close" if it does not touch the person's box but lies within this fraction of the picture's width and height.
+# A patch is "close" if it does not touch the person's box but lies within this fraction of the image's width and height.
 CLOSE = 0.1
 
 
@@ -46,13 +46,13 @@ class PatchSize:
         return cls(side, side)
 
     def check(self, width: int, height: int) -> None:
-        """Do nothing if such a patch fits into a picture of width x height.
+        """Do nothing if such a patch fits into an image of width x height.
 
         Raises: DefenceError if it is larger.
         """
         if self.width > width or self.height > height:
             raise DefenceError(
-                f"patch size: a patch of {self.width} x {self.height} pixels is larger than the picture of "
+                f"patch size: a patch of {self.width} x {self.height} pixels is larger than the image of "
                 f"{width} x {height}; no certificate can be given, ask for a smaller one"
             )
 
@@ -62,7 +62,7 @@ def half_planes(width: int, height: int, lines: int) -> Int64Array:
 
     They do not depend on the size of the patch.
 
-    Raises: DefenceError if the picture has no room for so many lines.
+    Raises: DefenceError if the image has no room for so many lines.
 
     Source: ObjectSeeker, Xiang et al., S&P 2023, section 3.2.
     """
@@ -97,7 +97,7 @@ def spans(length: int, patch: int, count: int) -> list[tuple[int, int]]:
 def windows(width: int, height: int, patch: PatchSize, count: int) -> Int64Array:
     """Return the at most count * count rectangular masks, one of which hides any patch of that size.
 
-    Raises: DefenceError if the patch is larger than the picture.
+    Raises: DefenceError if the patch is larger than the image.
 
     Source: PatchCleanser, Xiang et al., USENIX Security 2022, section 3.4.
     """
@@ -106,9 +106,9 @@ def windows(width: int, height: int, patch: PatchSize, count: int) -> Int64Array
     return np.array([(x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in columns], np.int64)
 
 
-def hide(picture: UInt8Array, masks: Sequence[Int64Array] | Int64Array) -> UInt8Array:
-    """Return a copy of an (h, w, 3) picture with what lies under each mask replaced by grey 114."""
-    out = picture.copy()
+def hide(image: UInt8Array, masks: Sequence[Int64Array] | Int64Array) -> UInt8Array:
+    """Return a copy of an (h, w, 3) image with what lies under each mask replaced by grey 114."""
+    out = image.copy()
     for x0, y0, x1, y1 in masks:
         out[y0:y1, x0:x1] = FILL
     return out
@@ -117,8 +117,8 @@ def hide(picture: UInt8Array, masks: Sequence[Int64Array] | Int64Array) -> UInt8
 def positions_hidden(masks: Int64Array, patch: PatchSize, width: int, height: int) -> Int64Array:
     """Return the (n, 4) rectangles of corner positions, last bounds exclusive, at which each mask hides the patch.
 
-    A mask that reaches an edge of the picture also hides what sticks out there. A mask smaller than the patch gives an
-    empty rectangle, or one of those positions at which the rest of the patch is outside the picture.
+    A mask that reaches an edge of the image also hides what sticks out there. A mask smaller than the patch gives an
+    empty rectangle, or one of those positions at which the rest of the patch is outside the image.
     """
     far = np.array([patch.width, patch.height, patch.width, patch.height], np.int64)
     edge = np.array([0, 0, width, height], np.int64)
@@ -132,7 +132,7 @@ def region(
     """Return the corner positions of a location class: a rectangle and the rectangle taken out of it, or None.
 
     person: (4,) xyxy in pixels. "over": the patch shares area with the person's box. "close": it does not, but the gap is
-    within a tenth of the picture's width across and of its height down. "far": the rest. "anywhere": all three.
+    within a tenth of the image's width across and of its height down. "far": the rest. "anywhere": all three.
     """
     size = np.array([patch.width, patch.height], np.float64)
     low, high = person[:2].astype(np.float64), person[2:].astype(np.float64)

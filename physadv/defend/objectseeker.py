@@ -1,4 +1,4 @@
-"""Half-plane masking: people whom no one patch can hide, found in views that hide one side of the picture at a time."""
+"""Half-plane masking: people whom no one patch can hide, found in views that hide one side of the image at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from physadv.types import (
 )
 
 WORDS: dict[str, str] = {
-    "anywhere": "anywhere in the picture",
+    "anywhere": "anywhere in the image",
     "far": "that stays far from the person",
     "close": "close to the person but not on it",
     "over": "on the person",
@@ -40,10 +40,10 @@ class ObjectSeeker(Defence):
 
     lines: upright lines and level lines; 4 views each. grid: besides, k x k square masks sized for the stated patch, which
     hide less and so certify more, for k * k more views; 0 for none. conf: score from which a masked view's people count;
-    the promise holds for callers' thresholds up to it. whole_conf: score from which the whole picture's people stand for
+    the promise holds for callers' thresholds up to it. whole_conf: score from which the whole image's people stand for
     masked ones. prune: part of a masked box that must be covered for it to be merged (IoA). still: part of a person's box
     that must stay covered for the person to count as found. patch: the patch the certificate is about, as a fraction of
-    the picture's area, or with `of_box` of the person's box. margin: pixels on each side that a codec may smear it.
+    the image's area, or with `of_box` of the person's box. margin: pixels on each side that a codec may smear it.
     where: the location class that is certified. per_frame: views a frame in live use; 0 looks at all of them each frame.
     """
 
@@ -65,7 +65,7 @@ class ObjectSeeker(Defence):
         default=STILL, ge=0, lt=1, description="part of a person that must stay covered to count as found"
     )
     patch: float = Field(default=0.01, gt=0, le=1, description="patch area certified against, as a fraction")
-    of_box: bool = Field(default=False, description="the fraction is of the person's box, not of the picture")
+    of_box: bool = Field(default=False, description="the fraction is of the person's box, not of the image")
     margin: int = Field(
         default=0, ge=0, le=64, description="pixels that a lossy codec may smear the patch on each side"
     )
@@ -90,9 +90,9 @@ class ObjectSeeker(Defence):
         return [every[i : i + 1] for i in rng.choice(len(every), 2, replace=False)]
 
     def masks(self, width: int, height: int) -> Int64Array:
-        """Return the (m, 4) masks for pictures of that size.
+        """Return the (m, 4) masks for images of that size.
 
-        Raises: DefenceError if the picture is too small for the lines, or for the patch.
+        Raises: DefenceError if the image is too small for the lines, or for the patch.
         """
         planes = half_planes(width, height, self.lines)
         if self.grid == 0:
@@ -100,9 +100,9 @@ class ObjectSeeker(Defence):
         return np.concatenate([planes, windows(width, height, self.patch_for(width, height), self.grid)])
 
     def patch_for(self, width: int, height: int, person: Float32Array | None = None) -> PatchSize:
-        """Return the size of the patch for a picture, or with `of_box` for a person (4,) in it.
+        """Return the size of the patch for an image, or with `of_box` for a person (4,) in it.
 
-        Raises: DefenceError if the picture is smaller.
+        Raises: DefenceError if the image is smaller.
         """
         whole = float(width * height)
         if self.of_box and person is not None:
@@ -127,7 +127,7 @@ class ObjectSeeker(Defence):
 
     def claim(self, certified: int, people: int) -> str:
         """Return, in one sentence for people, how many of those reported are certified, and what that means."""
-        of = "the person's box" if self.of_box else "the picture"
+        of = "the person's box" if self.of_box else "the image"
         how = "rolling, assumes a static scene" if self.per_frame else "this frame alone"
         proof = (
             f"no single patch of up to {self.patch * 100:.3g} % of {of}'s area, {WORDS[self.where]}, added to what is seen "
@@ -135,11 +135,11 @@ class ObjectSeeker(Defence):
         )
         if certified:
             return f"{certified} of {people} {'person' if people == 1 else 'people'} certified: {proof}"
-        return f"nobody in this picture is certified; of somebody certified it would be proven that {proof}"
+        return f"nobody in this image is certified; of somebody certified it would be proven that {proof}"
 
 
 class ObjectSeekerGuard(Watching):
-    """The detector behind half-plane masks. claim: how many of the last picture's people are certified, and of what."""
+    """The detector behind half-plane masks. claim: how many of the last image's people are certified, and of what."""
 
     def __init__(self, defence: ObjectSeeker, inner: Detector) -> None:
         refuse_random(inner, defence.name)
@@ -169,13 +169,13 @@ class ObjectSeekerGuard(Watching):
         return self._report(whole, views, masks, frame.size, rolling=True)
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for pictures that have nothing to do with each other: every view of each is looked at."""
+        """Return the same for images that have nothing to do with each other: every view of each is looked at."""
         return [self._all_at_once(w, i) for w, i in zip(self.ask_batch(images), images, strict=True)]
 
-    def _all_at_once(self, whole: Detections, picture: UInt8Array) -> Detections:
-        size = (picture.shape[1], picture.shape[0])
+    def _all_at_once(self, whole: Detections, image: UInt8Array) -> Detections:
+        size = (image.shape[1], image.shape[0])
         masks = self.defence.masks(*size)
-        views = in_batches(self.plain, (hide(picture, m[None]) for m in masks))
+        views = in_batches(self.plain, (hide(image, m[None]) for m in masks))
         return self._report(whole, [v.pick(v.score >= self.defence.conf) for v in views], masks, size, rolling=False)
 
     def _prepare(self, frame: Frame) -> None:
@@ -192,7 +192,7 @@ class ObjectSeekerGuard(Watching):
         return page.people.pick(self._book.standing(view, page.people.xyxy, self._masks[view]))
 
     def _unexplained(self, whole: Detections) -> list[int]:
-        """Return the views, strongest first, that showed someone the whole picture does not: looked at again at once."""
+        """Return the views, strongest first, that showed someone the whole image does not: looked at again at once."""
         scored = []
         for view, page in enumerate(self._book.pages):
             if page is None or len(page.people) == 0:
@@ -214,7 +214,7 @@ class ObjectSeekerGuard(Watching):
         self.claim = d.claim(int(sure.sum()), int(ask.sum()))
         how = " (rolling, assumes a static scene)" if rolling else ""
         alerts = tuple(
-            Alert("uncovered", f"a person is seen only with part of the picture hidden{how}", corners(box))
+            Alert("uncovered", f"a person is seen only with part of the image hidden{how}", corners(box))
             for box in out.xyxy[added]
         )
         before = whole.certified is not None

@@ -55,7 +55,7 @@ def decide(masks: int, known: Mapping[Pair, bool]) -> tuple[bool | None, list[Pa
 def person_certified(masks: int, known: Mapping[Pair, bool]) -> tuple[bool | None, list[Pair]]:
     """Return whether a person is certified to be in the window, or None and the pairs still to be looked at.
 
-    Certified if and only if every two-mask answer is "person": `decide` then says "person" for every picture that differs
+    Certified if and only if every two-mask answer is "person": `decide` then says "person" for every image that differs
     from this one by one patch. One answer of "nobody" ends the search, so a detector blind under masks ends it at once.
 
     Source: PatchCleanser, theorem 1.
@@ -100,9 +100,9 @@ def _looked(look: Look, pairs: Sequence[Pair]) -> dict[Pair, bool]:
 
 
 class PatchCleanser(Defence):
-    """Double masking in one window of the picture: reports a person there whom a patch has hidden, and certifies it.
+    """Double masking in one window of the image: reports a person there whom a patch has hidden, and certifies it.
 
-    left, top, right, bottom: the window, as fractions of the picture. It must not follow what the detector sees, or a
+    left, top, right, bottom: the window, as fractions of the image. It must not follow what the detector sees, or a
     patch could move it. count: masks each way. patch: largest patch, as a fraction of the window's area. conf: score from
     which a person counts in a masked view. per_frame: views a frame in live use; 0 settles the answer on every frame.
     """
@@ -150,7 +150,7 @@ class PatchCleanser(Defence):
         return [masks[rng.choice(len(masks), 2)] for _ in range(2)]
 
     def window(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return the window x0, y0, x1, y1 in whole pixels of a picture of that size.
+        """Return the window x0, y0, x1, y1 in whole pixels of an image of that size.
 
         Raises: DefenceError if it is less than 32 pixels wide or high.
         """
@@ -290,16 +290,16 @@ class PatchCleanserGuard(Watching):
         return self._answer(whole, frame.pixels, self._state, rolling=self.defence.per_frame > 0)
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for pictures that have nothing to do with each other: each is settled by itself."""
+        """Return the same for images that have nothing to do with each other: each is settled by itself."""
         return [
             self._answer(whole, image, _Window(self.defence, self.plain), rolling=False)
             for whole, image in zip(self.ask_batch(images), images, strict=True)
         ]
 
-    def _answer(self, whole: Detections, picture: UInt8Array, state: _Window, *, rolling: bool) -> Detections:
-        x0, y0, x1, y1 = self.defence.window(picture.shape[1], picture.shape[0])
+    def _answer(self, whole: Detections, image: UInt8Array, state: _Window, *, rolling: bool) -> Detections:
+        x0, y0, x1, y1 = self.defence.window(image.shape[1], image.shape[0])
         masks = self.defence.masks(x1 - x0, y1 - y0)
-        (state.step if rolling else state.settle)(picture[y0:y1, x0:x1], masks)
+        (state.step if rolling else state.settle)(image[y0:y1, x0:x1], masks)
         middle = (whole.xyxy[:, :2] + whole.xyxy[:, 2:]) / 2
         inside = ((middle >= (x0, y0)) & (middle <= (x1, y1))).all(1) & (whole.score >= self.defence.conf)
         best = state.best()
@@ -307,7 +307,7 @@ class PatchCleanserGuard(Watching):
             return whole
         points = None if best.keypoints is None else best.keypoints + np.array([x0, y0, 0], np.float32)
         out, _ = append(whole, best.xyxy + np.array([x0, y0, x0, y0], np.float32), best.score, points)
-        text = "a person is in the window by double masking, though the picture as a whole shows none there"
+        text = "a person is in the window by double masking, though the image as a whole shows none there"
         return replace(
             out, alerts=(*out.alerts, Alert("uncovered", text, (float(x0), float(y0), float(x1), float(y1))))
         )

@@ -59,9 +59,7 @@ class Persistence(Defence):
         le=1,
         description="share of the usual score below which somebody well seen has faded; 0: never",
     )
-    edge: float = Field(
-        default=0.04, ge=0, le=0.5, description="share of the picture at its rim where people may leave"
-    )
+    edge: float = Field(default=0.04, ge=0, le=0.5, description="share of the image at its rim where people may leave")
     remember: float = Field(
         default=4.0, ge=0, le=120, description="seconds an alarm stands unless the person comes back"
     )
@@ -84,7 +82,7 @@ class Persistence(Defence):
         return PersistenceGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the detector itself: a patch is trained on single pictures, in which there is no time to defend."""
+        """Return the detector itself: a patch is trained on single images, in which there is no time to defend."""
         return detector
 
 
@@ -116,7 +114,7 @@ class PersistenceGuard(Guarded):
         self._anybody = False
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the detector's own answers: pictures in a batch are no sequence."""
+        """Return the detector's own answers: images in a batch are no sequence."""
         return self.ask_batch(images)
 
     def respond(self, frame: Frame) -> Detections:
@@ -142,7 +140,7 @@ class PersistenceGuard(Guarded):
             self._start = frame.pts_s
         else:
             step = frame.pts_s - self._last_pts
-            # A source without a clock (pictures in a folder) is counted at 30 a second.
+            # A source without a clock (images in a folder) is counted at 30 a second.
             if step == 0:
                 step = (frame.index - self._last_index) / 30
             if frame.index <= self._last_index or not 0 <= step <= JUMP_S:
@@ -240,7 +238,7 @@ class PersistenceGuard(Guarded):
 
     def _fading(self, track: Track, now: float) -> str:
         return (
-            f"person {track.identity} faded without leaving the picture: usual confidence {track.usual:.2f}, now "
+            f"person {track.identity} faded without leaving the image: usual confidence {track.usual:.2f}, now "
             f"{track.score:.2f}, for {now - track.well_s:.1f} s"
         )
 
@@ -250,7 +248,7 @@ class PersistenceGuard(Guarded):
         soon = track.xyxy + track.velocity * self.defence.alarm
         rim_x, rim_y = self.defence.edge * width, self.defence.edge * height
         for x1, y1, x2, y2 in (track.xyxy.tolist(), soon.tolist()):
-            # Somebody who fills the picture touches its rim without leaving: then only the sides count, by the centre.
+            # Somebody who fills the image touches its rim without leaving: then only the sides count, by the centre.
             if x2 - x1 > 0.6 * width or y2 - y1 > 0.6 * height:
                 inside = rim_x < (x1 + x2) / 2 < width - rim_x and rim_y < (y1 + y2) / 2 < height - rim_y
             else:
@@ -264,7 +262,7 @@ class PersistenceGuard(Guarded):
         rim = max(min(x1, y1, size[0] - x2, size[1] - y2), 0)
         below = f"a candidate of {track.score:.2f} is left" if track.seen_s == now else "no candidate is left"
         return (
-            f"person {track.identity} vanished without leaving the picture: usual confidence {track.usual:.2f}, "
+            f"person {track.identity} vanished without leaving the image: usual confidence {track.usual:.2f}, "
             f"missing for {missing:.1f} s, {rim:.0f} px from the rim, {below}"
         )
 
@@ -277,7 +275,7 @@ def _share_covered(box: Float32Array, others: Float32Array) -> float:
 
 
 def _inside(box: Float32Array, size: tuple[int, int]) -> bool:
-    """Return whether at least half of a coasting box is still in the picture."""
+    """Return whether at least half of a coasting box is still in the image."""
     frame = np.array([[0, 0, *size]], np.float32)
     return _share_covered(box, frame) > 0.5
 

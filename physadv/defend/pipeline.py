@@ -22,7 +22,7 @@ BETWEEN = re.compile(r";|\+(?=\s*[A-Za-z_][\w-]*\s*=)")
 class Pipeline:
     """Defences in the order they were named; an empty one guards nothing.
 
-    Those that change the picture run in the order named, the first on the camera's picture; those that watch answers come
+    Those that change the image run in the order named, the first on the camera's image; those that watch answers come
     outside all of them. The guarded detector has `reset()` and `cost_ms`; the pipeline itself keeps no state.
     """
 
@@ -52,7 +52,7 @@ class Pipeline:
 
     @property
     def over_time(self) -> tuple[str, ...]:
-        """Return the names of the defences that have no twin, since single pictures are all that an attack trains on."""
+        """Return the names of the defences that have no twin, since single images are all that an attack trains on."""
         return tuple(d.name for d in self.defences if d.over_time)
 
     def _inside_out(self) -> list[Defence]:

@@ -11,10 +11,10 @@ import pywt
 import torch
 from pydantic import Field
 
-from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View, straight_through
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View, straight_through
 from physadv.types import Detector, Float32Array, Frame, UInt8Array
 
-# Of OpenCV's Y, Cr and Cb: how much of a picture's red, green and blue each is made of (BT.601).
+# Of OpenCV's Y, Cr and Cb: how much of an image's red, green and blue each is made of (BT.601).
 WEIGHTS = np.array(
     [
         [0.299, 0.587, 0.114],
@@ -25,7 +25,7 @@ WEIGHTS = np.array(
 )
 # Deviation of noise in Y, Cr and Cb when that of red, green and blue is 1: .669, .657 and .623.
 NOISE: Float32Array = np.sqrt((WEIGHTS**2).sum(1))
-# Of all levels that a picture's size allows, as many hold its shapes and no noise to speak of.
+# Of all levels that an image's size allows, as many hold its shapes and no noise to speak of.
 COARSEST = 3
 
 
@@ -38,14 +38,14 @@ class Attentive(Protocol):
         ...
 
 
-class PixelDeflection(PictureDefence):
+class PixelDeflection(ImageDefence):
     """Pixels away from the detector's attention replaced by neighbours; BayesShrink in wavelets smooths the rest."""
 
     name = "pixel-deflection"
     title = "random neighbours, then wavelet denoising"
     cost = f"1 more pass, and {ONCE_MORE}"
     paper = "Prakash et al., 'Deflecting adversarial attacks with pixel deflection' (CVPR 2018)"
-    deflections: int = Field(default=2000, ge=0, le=500_000, description="pixels replaced in each picture")
+    deflections: int = Field(default=2000, ge=0, le=500_000, description="pixels replaced in each image")
     window: int = Field(
         default=10, ge=1, le=50, description="pixels from which a neighbour is drawn, in each direction"
     )
@@ -56,10 +56,10 @@ class PixelDeflection(PictureDefence):
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
     plain: bool = Field(default=True, description=PLAIN)
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the deflected and denoised picture."""
-        chance = None if not self.attention else 1 - attention_map(detector, picture)
-        return View(denoised(deflected(picture, self.deflections, self.window, chance, rng), self.sigma))
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the deflected and denoised image."""
+        chance = None if not self.attention else 1 - attention_map(detector, image)
+        return View(denoised(deflected(image, self.deflections, self.window, chance, rng), self.sigma))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the changed images with the gradient of the identity (BPDA), deflected everywhere alike.
@@ -72,21 +72,21 @@ class PixelDeflection(PictureDefence):
         )
 
 
-def attention_map(detector: Detector, picture: UInt8Array) -> Float32Array:
+def attention_map(detector: Detector, image: UInt8Array) -> Float32Array:
     """Return an (h, w) float32 map in [0, 1] of where the detector looks for people, from one more pass of it.
 
     It is the detector's class activation map, as in the paper; of a detector that shows none (`Attentive`), its candidates
     down to `min_conf`, each box filled with its score.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     inside: object = detector
     while not isinstance(inside, Attentive) and hasattr(inside, "inner"):
         inside = inside.inner
     if isinstance(inside, Attentive):
-        coarse = inside.activation(picture)
+        coarse = inside.activation(image)
         return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1).astype(np.float32)
     out = np.zeros((height, width), np.float32)
-    found = cast(Detector, inside).detect(Frame(picture, 0, 0, 0.0))
+    found = cast(Detector, inside).detect(Frame(image, 0, 0, 0.0))
     for (x1, y1, x2, y2), score in zip(found.xyxy.round().astype(int).tolist(), found.score.tolist(), strict=True):
         part = out[max(y1, 0) : y2, max(x1, 0) : x2]
         np.maximum(part, score, out=part)
@@ -94,19 +94,19 @@ def attention_map(detector: Detector, picture: UInt8Array) -> Float32Array:
 
 
 def deflected(
-    picture: UInt8Array, count: int, window: int, chance: Float32Array | None, rng: np.random.Generator
+    image: UInt8Array, count: int, window: int, chance: Float32Array | None, rng: np.random.Generator
 ) -> UInt8Array:
-    """Return the picture with `count` random pixels replaced by random neighbours within the picture.
+    """Return the image with `count` random pixels replaced by random neighbours within the image.
 
     window: how far away a neighbour is at most, in pixels along each axis. chance: (h, w) in [0, 1], how likely a pixel
     drawn is replaced; another is drawn for each that is spared, unless all are. None: all alike.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     y, x = _drawn(height, width, count, chance, rng)
     from_y = rng.integers(np.maximum(y - window, 0), np.minimum(y + window, height - 1), endpoint=True)
     from_x = rng.integers(np.maximum(x - window, 0), np.minimum(x + window, width - 1), endpoint=True)
-    out = picture.copy()
-    out[y, x] = picture[from_y, from_x]
+    out = image.copy()
+    out[y, x] = image[from_y, from_x]
     return out
 
 
@@ -123,8 +123,8 @@ def _drawn(
     return np.divmod(at, width)
 
 
-def denoised(picture: UInt8Array, sigma: float) -> UInt8Array:
-    """Return the picture with noise of `sigma` (1 is white) taken out by soft thresholds in levels of db1 wavelets.
+def denoised(image: UInt8Array, sigma: float) -> UInt8Array:
+    """Return the image with noise of `sigma` (1 is white) taken out by soft thresholds in levels of db1 wavelets.
 
     sigma: of red, green and blue. Luma and the two differences of colour hold less of it each, as sums of the three do. All
     levels are taken but the three coarsest, as in scikit-image, with which the paper's figures were made.
@@ -132,14 +132,14 @@ def denoised(picture: UInt8Array, sigma: float) -> UInt8Array:
     Source: Chang, Yu, Vetterli, "Adaptive wavelet thresholding for image denoising" (2000): BayesShrink.
     """
     if sigma == 0:
-        return picture
-    planes = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2YCrCb).transpose(2, 0, 1)
+        return image
+    planes = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2YCrCb).transpose(2, 0, 1)
     noise = (np.float32(sigma) * NOISE) ** 2
     level = max(pywt.dwtn_max_level(planes.shape[1:], "db1") - COARSEST, 1)
     parts = pywt.wavedec2(planes, "db1", level=level, axes=(1, 2))
     for number in range(1, len(parts)):
         parts[number] = tuple(_shrunk(band, noise) for band in parts[number])
-    back = pywt.waverec2(parts, "db1", axes=(1, 2))[:, : picture.shape[0], : picture.shape[1]]
+    back = pywt.waverec2(parts, "db1", axes=(1, 2))[:, : image.shape[0], : image.shape[1]]
     out = cv2.cvtColor(np.ascontiguousarray(back.transpose(1, 2, 0)), cv2.COLOR_YCrCb2RGB)
     return np.asarray((out * 255).round().clip(0, 255), np.uint8)
 

@@ -18,7 +18,7 @@ HEARD = 0.4
 class ProbeTwin(Twin):
     """An attacked detector whose candidates include the alarms of the probes, drawn anew at each call.
 
-    The picture's strongest candidate, which is what an attack is about, is taken as the suspicious place. Its pecked views
+    The image's strongest candidate, which is what an attack is about, is taken as the suspicious place. Its pecked views
     add their candidates: bringing them down keeps the woodpecker silent. A canary beside it adds one candidate at that
     place, its logit the negative of the best logit that finds the canary: bringing it down leaves the canary to be found.
     """
@@ -62,7 +62,7 @@ class ProbeTwin(Twin):
 
 
 def _places(found: Candidates) -> Float32Array:
-    """Return (b, 4) the box of each picture's strongest candidate, at least 8 pixels wide and high."""
+    """Return (b, 4) the box of each image's strongest candidate, at least 8 pixels wide and high."""
     best = found.logit.detach().argmax(1)
     boxes: Float32Array = found.xyxy.detach()[torch.arange(len(best)), best].float().cpu().numpy().copy()
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 8)

@@ -24,7 +24,7 @@ from physadv.types import Alert, Detections, Detector, Float32Array, Frame, Grad
 
 # A person who vanished is looked for at the last place for this many frames.
 MEMORY = 20
-# Smallest height of a suspicious place that is probed, as a fraction of the picture's height.
+# Smallest height of a suspicious place that is probed, as a fraction of the image's height.
 SMALLEST = 0.12
 # Overlap with a suspicious place from which a box counts as the person of that place.
 SAME = 0.3
@@ -37,7 +37,7 @@ class Probes(Defence):
     pecked candidate has to reach. restore: report the person who appeared (held). places: suspicious places a frame.
     pecks: pecked views a frame. seed: of the draws; left out, the operating system's chance, which nobody can foresee.
 
-    In single pictures 2 pecks found 5 of 35 hidden people and canaries 1 (docs/defences.md); a video gives more chances.
+    In single images 2 pecks found 5 of 35 hidden people and canaries 1 (docs/defences.md); a video gives more chances.
     """
 
     name: ClassVar[str] = "probes"
@@ -105,14 +105,14 @@ class ProbesGuard(Watching):
         return self._probe(whole, frame.pixels, places)
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for pictures that have nothing to do with each other."""
+        """Return the same for images that have nothing to do with each other."""
         return [self._probe(w, i, self._weak(w, i)) for w, i in zip(self.ask_batch(images), images, strict=True)]
 
-    def _weak(self, whole: Detections, picture: UInt8Array) -> Float32Array:
+    def _weak(self, whole: Detections, image: UInt8Array) -> Float32Array:
         """Return (n, 4) candidates below `conf` that nobody found covers, large enough to judge, strongest first."""
         found = whole.xyxy[whole.score >= self.defence.conf]
         weak = whole.xyxy[whole.score < self.defence.conf]
-        tall = weak[:, 3] - weak[:, 1] >= SMALLEST * picture.shape[0]
+        tall = weak[:, 3] - weak[:, 1] >= SMALLEST * image.shape[0]
         weak = weak[tall & (covered_by(weak, found) < 0.5)]
         keep: list[int] = []
         for i in range(len(weak)):
@@ -120,20 +120,20 @@ class ProbesGuard(Watching):
                 keep.append(i)
         return weak[keep]
 
-    def _probe(self, whole: Detections, picture: UInt8Array, places: Float32Array) -> Detections:
+    def _probe(self, whole: Detections, image: UInt8Array, places: Float32Array) -> Detections:
         if len(places) == 0:
             return whole
         chosen = self._rng.permutation(len(places))[: self.defence.places]
         places = places[np.sort(chosen)]
         out = whole
         if self.defence.woodpecker:
-            out = self._peck(out, picture, places)
+            out = self._peck(out, image, places)
         if self.defence.canary:
-            out = self._sing(out, picture, places)
+            out = self._sing(out, image, places)
         return out
 
-    def _peck(self, whole: Detections, picture: UInt8Array, places: Float32Array) -> Detections:
-        views = [pecked(picture, places, self._rng) for _ in range(self.defence.pecks)]
+    def _peck(self, whole: Detections, image: UInt8Array, places: Float32Array) -> Detections:
+        views = [pecked(image, places, self._rng) for _ in range(self.defence.pecks)]
         for found in self.plain.detect_batch(views):
             found = found.pick(found.score >= self.defence.rise)
             new = np.flatnonzero(covered_by(found.xyxy, whole.above(self.defence.conf).xyxy) < 0.5)
@@ -152,13 +152,13 @@ class ProbesGuard(Watching):
                     whole = replace(whole, alerts=(*whole.alerts, alert))
         return whole
 
-    def _sing(self, whole: Detections, picture: UInt8Array, places: Float32Array) -> Detections:
+    def _sing(self, whole: Detections, image: UInt8Array, places: Float32Array) -> Detections:
         """Paste canaries beside places that are high enough; one that is missed gets a second chance before the alarm."""
-        missed = places[places[:, 3] - places[:, 1] >= LEAST * picture.shape[0]]
+        missed = places[places[:, 3] - places[:, 1] >= LEAST * image.shape[0]]
         for _ in range(2):
             if len(missed) == 0:
                 return whole
-            view, canaries = self._with_canaries(picture, missed)
+            view, canaries = self._with_canaries(image, missed)
             found = self.plain.detect_batch([view])[0]
             seen = found.xyxy[found.score >= self.defence.conf]
             heard = iou(canaries, seen).max(1) >= SAME if len(seen) else np.zeros(len(canaries), bool)
@@ -166,20 +166,20 @@ class ProbesGuard(Watching):
         text = "a person pasted here twice was not found: something suppresses people at this place"
         return replace(whole, alerts=(*whole.alerts, *(Alert("probe", text, corners(b)) for b in missed)))
 
-    def _with_canaries(self, picture: UInt8Array, places: Float32Array) -> tuple[UInt8Array, Float32Array]:
-        view, boxes = picture.copy(), []
+    def _with_canaries(self, image: UInt8Array, places: Float32Array) -> tuple[UInt8Array, Float32Array]:
+        view, boxes = image.copy(), []
         for place in places:
             cutout = self._cutouts[self._rng.integers(len(self._cutouts))]
-            box = canary_box(place, cutout.pixels.shape[1] / cutout.pixels.shape[0], picture.shape[1::-1], self._rng)
+            box = canary_box(place, cutout.pixels.shape[1] / cutout.pixels.shape[0], image.shape[1::-1], self._rng)
             gain, mirror = float(self._rng.uniform(0.8, 1.2)), bool(self._rng.integers(2))
             overlay(view, cutout, int(box[0]), int(box[1]), int(box[3] - box[1]), gain=gain, mirror=mirror)
             boxes.append(box)
         return view, np.array(boxes, np.float32)
 
 
-def pecked(picture: UInt8Array, places: Float32Array, rng: np.random.Generator) -> UInt8Array:
-    """Return the picture with a random part of each place covered: by its blur, by its mean colour or by noise."""
-    out = picture.copy()
+def pecked(image: UInt8Array, places: Float32Array, rng: np.random.Generator) -> UInt8Array:
+    """Return the image with a random part of each place covered: by its blur, by its mean colour or by noise."""
+    out = image.copy()
     for x0, y0, x1, y1 in peck_boxes(places, rng):
         a, b, c, d = max(int(x0), 0), max(int(y0), 0), int(np.ceil(x1)), int(np.ceil(y1))
         part = out[b:d, a:c]

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.arrays import to_picture, to_tensor
+from physadv.arrays import to_image, to_tensor
 from physadv.defend.base import Twin
-from physadv.defend.picture import PictureDefence, View
+from physadv.defend.image import ImageDefence, View
 from physadv.detect.attacked import joined
 from physadv.types import Alert, Candidates, Detector, GradientDetector, UInt8Array
 
@@ -27,7 +27,7 @@ NAMED = 4
 MARK_PX, GIVEN_AWAY = 16, 3.0
 
 
-class RemovalDefence(PictureDefence):
+class RemovalDefence(ImageDefence):
     """A defence that says which pixels to remove; filling, alerts and the twin are the same for all."""
 
     fill: Fill = Field(default="inpaint", description="what replaces the pixels removed")
@@ -36,11 +36,11 @@ class RemovalDefence(PictureDefence):
         default=0.5,
         gt=0,
         le=1,
-        description="share of the picture beyond which nothing is removed and an alert is raised",
+        description="share of the image beyond which nothing is removed and an alert is raised",
     )
 
     @abstractmethod
-    def locate(self, picture: UInt8Array) -> UInt8Array:
+    def locate(self, image: UInt8Array) -> UInt8Array:
         """Return an (h, w) uint8 mask, 255 where pixels are suspicious."""
 
     def suspicion(self, images: torch.Tensor) -> torch.Tensor | None:
@@ -58,19 +58,19 @@ class RemovalDefence(PictureDefence):
 
     def _mask_itself(self, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            masks = [torch.from_numpy(self.locate(to_picture(image))) for image in images]
+            masks = [torch.from_numpy(self.locate(to_image(image))) for image in images]
             return torch.stack(masks)[:, None].to(images) / 255
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the picture with suspicious regions filled, and an alert for each large one."""
-        mask = self._region(picture)
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the image with suspicious regions filled, and an alert for each large one."""
+        mask = self._region(image)
         share = float(np.count_nonzero(mask)) / mask.size
         if share == 0:
-            return View(picture)
+            return View(image)
         if share > self.most:
-            text = f"{self.name}: {share:.0%} of the picture looks suspicious, too much to remove; nothing was changed"
-            return View(picture, alerts=(Alert("suspicious", text),))
-        return View(filled(picture, mask, self.fill), alerts=self._alerts(mask))
+            text = f"{self.name}: {share:.0%} of the image looks suspicious, too much to remove; nothing was changed"
+            return View(image, alerts=(Alert("suspicious", text),))
+        return View(filled(image, mask, self.fill), alerts=self._alerts(mask))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the filled images: exact values; gradients go round what is filled, and through the suspicion itself.
@@ -83,10 +83,10 @@ class RemovalDefence(PictureDefence):
     def shown(self, images: torch.Tensor, grid: torch.Tensor | None) -> torch.Tensor:
         """Return the filled images, given their suspicion."""
         with torch.no_grad():
-            pictures = [to_picture(image) for image in images]
-            masks = self.located(pictures, grid)
+            arrays = [to_image(image) for image in images]
+            masks = self.located(arrays, grid)
             masks = [m if np.count_nonzero(m) <= self.most * m.size else np.zeros_like(m) for m in masks]
-            fills = torch.stack([to_tensor(filled(p, m, self.fill)) for p, m in zip(pictures, masks, strict=True)])
+            fills = torch.stack([to_tensor(filled(p, m, self.fill)) for p, m in zip(arrays, masks, strict=True)])
             hard = torch.stack([torch.from_numpy(m) for m in masks])[:, None].to(images) / 255
         mask = hard
         if grid is not None:
@@ -94,16 +94,16 @@ class RemovalDefence(PictureDefence):
             mask = hard + soft - soft.detach()
         return images * (1 - mask) + fills.to(images) * mask
 
-    def located(self, pictures: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
-        """Return the grown mask of each picture; `grid` saves looking for it once more where that is costly."""
-        return [self._region(p) for p in pictures]
+    def located(self, images: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
+        """Return the grown mask of each image; `grid` saves looking for it once more where that is costly."""
+        return [self._region(p) for p in images]
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the twin, which lists marked places among its candidates."""
         return RemovalTwin(self, detector)
 
-    def _region(self, picture: UInt8Array) -> UInt8Array:
-        return self._grown(self.locate(picture))
+    def _region(self, image: UInt8Array) -> UInt8Array:
+        return self._grown(self.locate(image))
 
     def _grown(self, mask: UInt8Array) -> UInt8Array:
         if self.grow and mask.any():
@@ -116,7 +116,7 @@ class RemovalDefence(PictureDefence):
         out = []
         for x, y, w, h, _area in regions[:NAMED]:
             share = w * h / mask.size
-            text = f"{self.name} removed a region of {share:.1%} of the picture: {self.reason}"
+            text = f"{self.name} removed a region of {share:.1%} of the image: {self.reason}"
             out.append(Alert("removed", text, (float(x), float(y), float(x + w), float(y + h))))
         if len(regions) > NAMED:
             out.append(Alert("removed", f"{self.name} removed {len(regions) - NAMED} smaller regions too"))
@@ -131,7 +131,7 @@ class RemovalDefence(PictureDefence):
 class RemovalTwin(Twin):
     """The attacked detector behind a `RemovalDefence`.
 
-    Beside the candidates of the filled picture (and of the unchanged one, where the defence looks at that too) it lists the
+    Beside the candidates of the filled image (and of the unchanged one, where the defence looks at that too) it lists the
     places that the defence is about to remove. Filling has no gradient: an attacker who is told of people alone learns
     nothing once the pattern is gone; told of the mark, that the pattern must not be taken for one.
     """
@@ -150,7 +150,7 @@ class RemovalTwin(Twin):
         return joined([found, Candidates(*marks(grid, images.shape[3], images.shape[2]))])
 
     def _both(self, images: torch.Tensor, shown: torch.Tensor) -> Candidates:
-        """Return the candidates of both looks side by side; where they are the same picture it is looked at once."""
+        """Return the candidates of both looks side by side; where they are the same image it is looked at once."""
         changed = (shown != images).flatten(1).any(1).nonzero()[:, 0]
         found = self.inner.candidates(torch.cat([images, shown[changed]]))
         second = torch.arange(len(images), device=images.device)
@@ -171,19 +171,19 @@ def marks(grid: torch.Tensor, width: int, height: int) -> tuple[torch.Tensor, to
     return pooled.flatten(1) + GIVEN_AWAY, boxes.to(grid)
 
 
-def filled(picture: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:
-    """Return the picture with the pixels under `mask` (uint8, 255 = remove) replaced.
+def filled(image: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:
+    """Return the image with the pixels under `mask` (uint8, 255 = remove) replaced.
 
-    inpaint: continued from around by the flow of the picture. mean: the mean colour of a ring around each region. blur:
-    the picture strongly blurred. grey: 127.
+    inpaint: continued from around by the flow of the image. mean: the mean colour of a ring around each region. blur:
+    the image strongly blurred. grey: 127.
 
     Source: inpaint is Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, fluid dynamics, and image and video inpainting" (2001).
     """
     if not mask.any():
-        return picture
+        return image
     if how == "inpaint":
-        return _inpainted(picture, mask)
-    out = picture.copy()
+        return _inpainted(image, mask)
+    out = image.copy()
     if how == "mean":
         count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
         for region in range(1, count):
@@ -191,25 +191,25 @@ def filled(picture: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:
             edge = max(2, (w + h) // 8)
             part = np.s_[max(y - edge, 0) : y + h + edge, max(x - edge, 0) : x + w + edge]
             around = mask[part] == 0
-            colour = picture[part][around].mean(0) if around.any() else np.full(3, 127.0)
+            colour = image[part][around].mean(0) if around.any() else np.full(3, 127.0)
             out[part][labels[part] == region] = colour.round().astype(np.uint8)
         return out
     if how == "blur":
-        side = max(3, min(picture.shape[:2]) // 8) | 1
-        soft = np.asarray(cv2.blur(picture, (side, side)), np.uint8)
+        side = max(3, min(image.shape[:2]) // 8) | 1
+        soft = np.asarray(cv2.blur(image, (side, side)), np.uint8)
         out[mask > 0] = soft[mask > 0]
         return out
     out[mask > 0] = 127
     return out
 
 
-def _inpainted(picture: UInt8Array, mask: UInt8Array) -> UInt8Array:
-    """Return the picture inpainted region by region: OpenCV's cost is that of the whole picture it is given."""
+def _inpainted(image: UInt8Array, mask: UInt8Array) -> UInt8Array:
+    """Return the image inpainted region by region: OpenCV's cost is that of the whole image it is given."""
     count, _, stats, _ = cv2.connectedComponentsWithStats(
         np.asarray(cv2.dilate(mask, np.ones((9, 9), np.uint8)), np.uint8)
     )
-    out = picture.copy()
+    out = image.copy()
     for x, y, w, h, _ in stats[1:count].tolist():
         part = np.s_[max(y - 4, 0) : y + h + 4, max(x - 4, 0) : x + w + 4]
-        out[part] = cv2.inpaint(picture[part], mask[part], 3, cv2.INPAINT_NS)
+        out[part] = cv2.inpaint(image[part], mask[part], 3, cv2.INPAINT_NS)
     return out

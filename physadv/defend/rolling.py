@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from physadv.defend.base import Guarded
-from physadv.defend.picture import PictureGuard
+from physadv.defend.image import ImageGuard
 from physadv.errors import DefenceError
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Int64Array, UInt8Array
 
@@ -22,7 +22,7 @@ BATCH = 16
 
 
 def plain_of(detector: Detector) -> Detector:
-    """Return the detector to which extra views go: network and picture defences, none of those that watch answers."""
+    """Return the detector to which extra views go: network and image defences, none of those that watch answers."""
     return getattr(detector, "plain", detector)
 
 
@@ -34,27 +34,27 @@ def refuse_random(detector: Detector, name: str) -> None:
     """
     inside: object | None = detector
     while inside is not None:
-        if isinstance(inside, PictureGuard) and hasattr(inside.defence, "seed"):
+        if isinstance(inside, ImageGuard) and hasattr(inside.defence, "seed"):
             other = inside.defence.name
             raise DefenceError(
-                f"--defend: {name} cannot be combined with {other}, which changes pictures at random, so that the "
+                f"--defend: {name} cannot be combined with {other}, which changes images at random, so that the "
                 f"certificate would prove nothing; leave one of them out"
             )
         inside = getattr(inside, "inner", None)
 
 
 def in_batches(detector: Detector, images: Iterable[UInt8Array]) -> list[Detections]:
-    """Return the answer for each picture of one size; of a generator's, a bounded number is in memory at a time."""
+    """Return the answer for each image of one size; of a generator's, a bounded number is in memory at a time."""
     left, out = iter(images), list[Detections]()
     while batch := list(islice(left, BATCH)):
         out += detector.detect_batch(batch)
     return out
 
 
-def thumbnail(picture: UInt8Array) -> Float32Array:
-    """Return a (rows, 64) float32 grey picture of cell means."""
-    rows = max(round(GRID * picture.shape[0] / picture.shape[1]), 1)
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+def thumbnail(image: UInt8Array) -> Float32Array:
+    """Return a (rows, 64) float32 grey image of cell means."""
+    rows = max(round(GRID * image.shape[0] / image.shape[1]), 1)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, (GRID, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
@@ -85,14 +85,14 @@ class Book:
         self.pages: list[Seen | None] = [None] * self.count
         self.scene: Float32Array = np.zeros((1, GRID), np.float32)
 
-    def open(self, picture: UInt8Array) -> None:
+    def open(self, image: UInt8Array) -> None:
         """Begin a frame."""
-        size = (picture.shape[1], picture.shape[0])
+        size = (image.shape[1], image.shape[0])
         if size != self.size:
             self.clear()
             self.size = size
         self.turn += 1
-        self.scene = thumbnail(picture)
+        self.scene = thumbnail(image)
 
     def choose(self, number: int, first: Sequence[int] = ()) -> list[int]:
         """Return up to `number` views to look at now: `first`, but never so many that the round comes to a stop.

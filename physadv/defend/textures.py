@@ -19,40 +19,40 @@ Maker = Callable[[int, np.random.Generator], Float32Array]
 def texture(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Array] = ()) -> UInt8Array:
     """Return a random (side, side, 3) uint8 RGB texture of a random family.
 
-    photographs: pictures to shuffle, recolour and crop; without any those families are left out.
+    photographs: images to shuffle, recolour and crop; without any those families are left out.
     """
     chance = rng.random()
     if photographs and chance < 0.2:
-        picture = _photographic(side, rng, photographs)
+        image = _photographic(side, rng, photographs)
     elif photographs and chance < 0.5:
-        picture = _collage(side, rng, photographs)
+        image = _collage(side, rng, photographs)
     else:
         makers: list[Maker] = [octaves, octaves, coordinate_net, coordinate_net, shapes, shapes, stripes, band]
-        picture = makers[rng.integers(len(makers))](side, rng)
+        image = makers[rng.integers(len(makers))](side, rng)
         if rng.random() < 0.25:
             other = makers[rng.integers(len(makers))](side, rng)
             share = _normal(octaves(side, rng)[..., :1]) > 0.5
-            picture = np.where(share, picture, other)
+            image = np.where(share, image, other)
     if rng.random() < 0.4:
-        picture = _mixed_colours(picture, rng)
+        image = _mixed_colours(image, rng)
     if rng.random() < 0.3:
-        grey = picture.mean(2, keepdims=True)
-        picture = grey + (picture - grey) * rng.uniform(1.2, 3)
-    picture = np.clip((picture - 0.5) * rng.uniform(0.6, 2.2) + 0.5 + rng.normal(0, 0.08), 0, 1)
+        grey = image.mean(2, keepdims=True)
+        image = grey + (image - grey) * rng.uniform(1.2, 3)
+    image = np.clip((image - 0.5) * rng.uniform(0.6, 2.2) + 0.5 + rng.normal(0, 0.08), 0, 1)
     if rng.random() < 0.3:
-        picture = np.clip(picture + rng.normal(0, rng.uniform(0.02, 0.25), picture.shape), 0, 1)
+        image = np.clip(image + rng.normal(0, rng.uniform(0.02, 0.25), image.shape), 0, 1)
     # A trained pattern has few texels; a printed or photographed one is smooth.
     if rng.random() < 0.5:
         coarse = int(rng.choice([8, 12, 16, 24, 32, 48]))
-        small = cv2.resize(picture.astype(np.float32), (coarse, coarse), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image.astype(np.float32), (coarse, coarse), interpolation=cv2.INTER_AREA)
         how = cv2.INTER_NEAREST if rng.random() < 0.4 else cv2.INTER_LINEAR
-        picture = np.asarray(cv2.resize(small, (side, side), interpolation=how), np.float64)
-    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+        image = np.asarray(cv2.resize(small, (side, side), interpolation=how), np.float64)
+    return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
 
-def varied(picture: UInt8Array, rng: np.random.Generator) -> UInt8Array:
+def varied(image: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     """Return a (s, s, 3) texture turned, mirrored, cut, and in other colours, as another attacker might have made it."""
-    out = np.rot90(picture, int(rng.integers(4)))
+    out = np.rot90(image, int(rng.integers(4)))
     if rng.random() < 0.5:
         out = out[:, ::-1]
     side = len(out)
@@ -88,7 +88,7 @@ def octaves(side: int, rng: np.random.Generator) -> Float32Array:
 
 
 def coordinate_net(side: int, rng: np.random.Generator) -> Float32Array:
-    """Return the picture that a random network of waves makes of its coordinates, in [0, 1]."""
+    """Return the image that a random network of waves makes of its coordinates, in [0, 1]."""
     line = np.linspace(-1, 1, side)
     x, y = np.meshgrid(line, line)
     layer = np.stack([x, y, np.hypot(x, y), np.ones_like(x)], -1) * rng.uniform(1, 8)
@@ -141,10 +141,10 @@ def _collage(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Arr
     line = np.arange(side) + 0.5
     widest = rng.uniform(0.15, 0.6)
     for _ in range(int(rng.integers(3, 14))):
-        picture = photographs[int(rng.integers(len(photographs)))]
+        image = photographs[int(rng.integers(len(photographs)))]
         size = np.maximum(rng.uniform(0.4, 1, 2) * widest * side, 6).astype(int)
-        y, x = (int(rng.integers(max(n // 2, 1))) for n in picture.shape[:2])
-        piece = picture[y : y + max(picture.shape[0] // 2, 1), x : x + max(picture.shape[1] // 2, 1)]
+        y, x = (int(rng.integers(max(n // 2, 1))) for n in image.shape[:2])
+        piece = image[y : y + max(image.shape[0] // 2, 1), x : x + max(image.shape[1] // 2, 1)]
         small = np.asarray(cv2.resize(piece, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)) / 255
         at = rng.random(2) * side
         u, v = np.abs(line[None] - at[0]) / size[0] * 2, np.abs(line[:, None] - at[1]) / size[1] * 2
@@ -157,11 +157,11 @@ def _collage(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Arr
 
 
 def _photographic(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Array]) -> Float32Array:
-    picture = photographs[int(rng.integers(len(photographs)))]
-    height, width = picture.shape[:2]
+    image = photographs[int(rng.integers(len(photographs)))]
+    height, width = image.shape[:2]
     size = int(rng.uniform(0.15, 1.0) * min(height, width))
     y, x = rng.integers(height - size + 1), rng.integers(width - size + 1)
-    crop = np.asarray(cv2.resize(picture[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_AREA))
+    crop = np.asarray(cv2.resize(image[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_AREA))
     out = crop.astype(np.float32) / 255
     if rng.random() < 0.6:
         n = int(rng.choice([2, 4, 8, 16]))
@@ -176,9 +176,9 @@ def _photographic(side: int, rng: np.random.Generator, photographs: Sequence[UIn
     return out.astype(np.float32)
 
 
-def _mixed_colours(picture: Float32Array, rng: np.random.Generator) -> Float32Array:
+def _mixed_colours(image: Float32Array, rng: np.random.Generator) -> Float32Array:
     mix = np.eye(3) * rng.uniform(0, 1) + rng.normal(0, 0.6, (3, 3))
-    return _normal(((picture - 0.5) @ mix).astype(np.float32))
+    return _normal(((image - 0.5) @ mix).astype(np.float32))
 
 
 def _normal(values: Float32Array) -> Float32Array:

@@ -1,4 +1,4 @@
-"""Total variation: the picture replaced by a flatter one near it."""
+"""Total variation: the image replaced by a flatter one near it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View
 from physadv.types import Detector, Float32Array, UInt8Array
 
 # Chambolle's projection converges for steps up to 1/4 in two dimensions.
 STEP = 0.248
 
 
-class TotalVariation(PictureDefence):
+class TotalVariation(ImageDefence):
     """Total-variation denoising of each channel, by so many rounds of Chambolle's projection.
 
     Sixteen rounds take away 98 % of what thousands take, by energy, at the default weight.
@@ -31,9 +31,9 @@ class TotalVariation(PictureDefence):
     rounds: int = Field(default=16, ge=1, le=200, description="rounds of the projection")
     plain: bool = Field(default=True, description=PLAIN)
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the flattened picture."""
-        planes = np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32)
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the flattened image."""
+        planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
         flat = planes - flattening(planes, self.weight * 255, self.rounds)
         return View(np.ascontiguousarray(flat.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)))
 

@@ -1,4 +1,4 @@
-"""The literature's oldest advice: transform the picture a little and hope that the pattern minds more than the person.
+"""The literature's oldest advice: transform the image a little and hope that the pattern minds more than the person.
 
 Geometric transforms bring boxes and keypoints back to frame pixels. Nothing is lost at the edges: the canvas grows.
 """
@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from physadv.defend.base import Twin
 from physadv.defend.geometry import Affine, boxes_back, compose, scaling, shift, turn, warp, warp_tensor
-from physadv.defend.picture import ONCE_MORE, PLAIN, PictureDefence, View, beside_plain, straight_through
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View, beside_plain, straight_through
 from physadv.detect.boxes import STRIDE, Letterbox
 from physadv.types import Candidates, Detector, Float32Array, GradientDetector, UInt8Array
 
@@ -27,23 +27,23 @@ OLDEST = (
 )
 
 
-class GeometricDefence(PictureDefence):
+class GeometricDefence(ImageDefence):
     """A defence that moves pixels by one affine map."""
 
     full_size: ClassVar[bool] = True
 
     @abstractmethod
     def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
-        """Return the map for a picture of this size, and the (width, height) of the new picture."""
+        """Return the map for an image of this size, and the (width, height) of the new image."""
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the moved picture with its map, at no more pixels than the network will look at."""
-        height, width = picture.shape[:2]
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the moved image with its map, at no more pixels than the network will look at."""
+        height, width = image.shape[:2]
         forward, size = self.affine(width, height, rng)
         box = Letterbox.fit(*size, int(getattr(detector, "imgsz", 640)))
         fit = scaling(*box.scale)
         inner = box.inner
-        small, before = _shrunk(picture, max(inner) / max(size))
+        small, before = _shrunk(image, max(inner) / max(size))
         whole = compose(fit, forward)
         # warp() reads single pixels: shrinking is done first, by area, so that it does not alias.
         return View(warp(small, compose(whole, scaling(1 / before[0], 1 / before[1])), inner), whole)
@@ -90,12 +90,12 @@ class GeometricTwin(Twin):
         return beside_plain(self.defence, there, self.inner, images)
 
 
-def _shrunk(picture: UInt8Array, ratio: float) -> tuple[UInt8Array, tuple[float, float]]:
-    height, width = picture.shape[:2]
+def _shrunk(image: UInt8Array, ratio: float) -> tuple[UInt8Array, tuple[float, float]]:
+    height, width = image.shape[:2]
     if ratio >= 0.99:
-        return picture, (1.0, 1.0)
+        return image, (1.0, 1.0)
     size = max(round(width * ratio), 1), max(round(height * ratio), 1)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(small, np.uint8), (size[0] / width, size[1] / height)
 
 
@@ -117,10 +117,10 @@ class Stretch(GeometricDefence):
 
 
 class Rotate(GeometricDefence):
-    """The whole picture turned about its centre; the canvas grows so that no corner is lost."""
+    """The whole image turned about its centre; the canvas grows so that no corner is lost."""
 
     name = "rotate"
-    title = "the picture turned by a few degrees"
+    title = "the image turned by a few degrees"
     cost = "no more passes"
     paper = OLDEST
     degrees: float = Field(default=5.0, ge=-30, le=30, description="anticlockwise")
@@ -152,7 +152,7 @@ class Flip(GeometricDefence):
         return compose(shift(0, height), scaling(1, -1)), (width, height)
 
 
-class Brightness(PictureDefence):
+class Brightness(ImageDefence):
     """Every value multiplied and shifted, then clipped."""
 
     name = "brightness"
@@ -162,18 +162,18 @@ class Brightness(PictureDefence):
     gain: float = Field(default=1.1, ge=0.2, le=3, description="factor on every value")
     offset: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to every value, 1 is white")
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the picture through a table of 256 values."""
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the image through a table of 256 values."""
         table = np.clip(np.arange(256) * self.gain + self.offset * 255, 0, 255).round().astype(np.uint8)
-        return View(np.asarray(cv2.LUT(picture, table), np.uint8))
+        return View(np.asarray(cv2.LUT(image, table), np.uint8))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the images scaled, shifted and clipped: exact."""
         return (images * self.gain + self.offset).clamp(0, 1)
 
 
-class Jpeg(PictureDefence):
-    """The picture compressed and decoded. Known to make some attacks stronger."""
+class Jpeg(ImageDefence):
+    """The image compressed and decoded. Known to make some attacks stronger."""
 
     name = "jpeg"
     title = "compressed and decoded"
@@ -184,21 +184,21 @@ class Jpeg(PictureDefence):
     quality: int = Field(default=60, ge=5, le=95, description="JPEG quality")
     plain: bool = Field(default=True, description=PLAIN)
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the decoded picture."""
-        return View(self._coded(picture))
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the decoded image."""
+        return View(self._coded(image))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the decoded images with the gradient of the identity (BPDA)."""
         return straight_through(images, self._coded)
 
-    def _coded(self, picture: UInt8Array) -> UInt8Array:
-        blue_first = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    def _coded(self, image: UInt8Array) -> UInt8Array:
+        blue_first = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         _, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
-class Median(PictureDefence):
+class Median(ImageDefence):
     """Each value replaced by the median of its neighbourhood, channel by channel."""
 
     name = "median"
@@ -215,9 +215,9 @@ class Median(PictureDefence):
             raise ValueError("expected an odd number of pixels (3, 5, 7 or 9)")
         return size
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the smoothed picture."""
-        return View(np.asarray(cv2.medianBlur(picture, self.size), np.uint8))
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the smoothed image."""
+        return View(np.asarray(cv2.medianBlur(image, self.size), np.uint8))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the smoothed images: exact, the gradient goes to the pixel that was the median."""
@@ -228,7 +228,7 @@ class Median(PictureDefence):
         return around.median(1).values.reshape(b, c, h, w)
 
 
-class BitDepth(PictureDefence):
+class BitDepth(ImageDefence):
     """Fewer levels a channel."""
 
     name = "bit-depth"
@@ -237,15 +237,15 @@ class BitDepth(PictureDefence):
     paper = "Xu, Evans, Qi, 'Feature squeezing' (2018)"
     bits: int = Field(default=5, ge=1, le=7, description="bits a channel")
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the picture through a table of 256 values."""
-        return View(self._coarse(picture))
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the image through a table of 256 values."""
+        return View(self._coarse(image))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the coarse images with the gradient of the identity (BPDA)."""
         return straight_through(images, self._coarse)
 
-    def _coarse(self, picture: UInt8Array) -> UInt8Array:
+    def _coarse(self, image: UInt8Array) -> UInt8Array:
         top = 2**self.bits - 1
         table = (np.round(np.arange(256) / 255 * top) * 255 / top).round().astype(np.uint8)
-        return np.asarray(cv2.LUT(picture, table), np.uint8)
+        return np.asarray(cv2.LUT(image, table), np.uint8)

@@ -1,4 +1,4 @@
-"""Differentiable twins of defences that look at several views of one picture."""
+"""Differentiable twins of defences that look at several views of one image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def hide_tensor(images: torch.Tensor, masks: Sequence[Int64Array] | Int64Array) 
 
 
 class MaskedTwin(Twin):
-    """An attacked detector that lists the candidates of the whole picture and of masked views.
+    """An attacked detector that lists the candidates of the whole image and of masked views.
 
     The defence reports whoever any view shows, so an attack has to lower all of them; few views are drawn at each call, and
     over many calls every view comes up, as in EOT.
@@ -42,5 +42,5 @@ class MaskedTwin(Twin):
 
 
 def stacked(inner: GradientDetector, views: Sequence[torch.Tensor]) -> Candidates:
-    """Return the candidates of views (b, 3, h, w) of the same b pictures side by side, in one pass."""
+    """Return the candidates of views (b, 3, h, w) of the same b images side by side, in one pass."""
     return joined(parted(inner.candidates(torch.cat(list(views))), len(views)))

@@ -1,4 +1,4 @@
-"""Averaging and voting: the detector is asked about several transformed pictures and the answers are merged."""
+"""Averaging and voting: the detector is asked about several transformed images and the answers are merged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from pydantic import Field, field_validator, model_validator
 
 from physadv.defend.base import Defence, Guarded, Twin
-from physadv.defend.picture import PictureDefence, View, at_network_size, back_to_frame
+from physadv.defend.image import ImageDefence, View, at_network_size, back_to_frame
 from physadv.defend.transforms import OLDEST, BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
 from physadv.detect.attacked import joined
 from physadv.detect.boxes import iou
 from physadv.types import Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
-VIEWS: dict[str, PictureDefence | None] = {
+VIEWS: dict[str, ImageDefence | None] = {
     "plain": None,
     "flip": Flip(plain=False),
     "stretch": Stretch(plain=False),
@@ -31,7 +31,7 @@ VIEWS: dict[str, PictureDefence | None] = {
 
 
 class Vote(Defence):
-    """Several views of one picture, merged: the mean of their scores, or the score that enough of them reach."""
+    """Several views of one image, merged: the mean of their scores, or the score that enough of them reach."""
 
     name = "vote"
     title = "several transformed views, answers merged"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from physadv.detect.boxes import area, intersection, iou
 from physadv.types import BoolArray, Detections, Float32Array
 
-# COCO's: boxes counted in a picture, and the recalls at which precision is read.
+# COCO's: boxes counted in an image, and the recalls at which precision is read.
 MAX_BOXES = 100
 RECALLS = np.linspace(0, 1, 101)
 # From this overlap on a box and a labelled person are taken for the same: AP50, recall, attack success, keypoints.
@@ -80,7 +80,7 @@ def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
 def judge(
     targets: Float32Array, ignored: Float32Array, answer: Detections, *, iou_at_least: float = MATCH_IOU
 ) -> tuple[Float32Array, BoolArray]:
-    """Return scores and hits of the boxes that count, best first, at most 100 of a picture, matched as COCO does.
+    """Return scores and hits of the boxes that count, best first, at most 100 of an image, matched as COCO does.
 
     targets: (n, 4) people, each of whom is hit once. ignored: (m, 4) people of whom a box says nothing: one that lies
     mostly on them counts for nothing, unless it fits somebody who counts.
@@ -105,8 +105,8 @@ def judge(
 def average_precision(right: BoolArray, people: float, often: npt.NDArray[np.float64] | None = None) -> float:
     """Return the mean precision at 101 recalls, as COCO reads it; NaN if there are no people.
 
-    right: (n,) whether each box, best first over all pictures, is somebody's first. often: (n,) how many times each box
-    counts where pictures are drawn again; once without it.
+    right: (n,) whether each box, best first over all images, is somebody's first. often: (n,) how many times each box
+    counts where images are drawn again; once without it.
 
     Source: COCO's evaluation, pycocotools' interpolation.
     """

@@ -15,7 +15,7 @@ from physadv.detect.weights import Weights
 from physadv.errors import BackendError
 from physadv.types import Float32Array, UInt8Array
 
-# Compiled networks kept, one for each shape of batch: a folder of pictures of many shapes must not fill the memory.
+# Compiled networks kept, one for each shape of batch: a folder of images of many shapes must not fill the memory.
 MAX_COMPILED = 6
 WEBCAM = (640, 480)
 TYPES = {"fp32": "f32", "bf16": "bf16"}
@@ -74,7 +74,7 @@ class OpenVinoDetector(NetworkDetector):
         return self._requests[shape]
 
     def _compiled_precision(self) -> str:
-        # Of a webcam's picture, as it will be asked for: the network compiled here is the one used then.
+        # Of a webcam's image, as it will be asked for: the network compiled here is the one used then.
         box = Letterbox.fit(*WEBCAM, self.imgsz, stride=self.spec.stride)
         compiled = self._request((1, box.height, box.width, 3)).get_compiled_model()
         found = compiled.get_property("INFERENCE_PRECISION_HINT")

@@ -1,4 +1,4 @@
-"""One picture's part in every figure, and AP over pictures: the same counts while training and in an evaluation."""
+"""One image's part in every figure, and AP over images: the same counts while training and in an evaluation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from physadv.types import BoolArray, Detections, Float32Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tally:
-    """One picture's part in every figure, over the people who count.
+    """One image's part in every figure, over the people who count.
 
     scores, right: the boxes that count, best first, and whether each is a person's first. found25: who has a box at .25 and
     IoU .5. strict25, strict50, lenient50: of those whom the clean detector finds at that confidence, who has none that
@@ -41,15 +41,15 @@ class Tally:
 
     @property
     def n_people(self) -> int:
-        """Return how many people count in this picture."""
+        """Return how many people count in this image."""
         return len(self.found25)
 
 
 def tally(people: Float32Array, counts: BoolArray, clean: Detections, answer: Detections) -> Tally:
-    """Return one picture's part.
+    """Return one image's part.
 
     people: (n, 4) xyxy of everybody labelled. counts: (n,) who is scored; of the others a box says nothing. clean: what the
-    undefended detector says of the untouched picture.
+    undefended detector says of the untouched image.
     """
     targets = people[counts]
     scores, right = judge(targets, people[~counts], answer.above(AP_CONF))
@@ -71,7 +71,7 @@ def tally(people: Float32Array, counts: BoolArray, clean: Detections, answer: De
 
 
 def average_precisions(tallies: Sequence[Tally], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return (r,) AP at IoU .5 (101 recall points) for each row of picture weights, (r, n); NaN where nobody counts.
+    """Return (r,) AP at IoU .5 (101 recall points) for each row of image weights, (r, n); NaN where nobody counts.
 
     Sorting is done once: a row only changes how often each box counts.
     """

@@ -19,7 +19,7 @@ from physadv.types import Candidates, Detections, Float32Array, Frame, UInt8Arra
 TINY = Weights("tiny", Path("tiny"), "0" * 64)
 SPEC = HeadSpec(strides=(8, 16, 32), reg_max=1, end2end=False, keypoints="plain")
 # Where the 17 COCO keypoints of a standing person lie, as fractions of the box: nose, eyes, ears, then left and right of
-# shoulders, elbows, wrists, hips, knees, ankles. The person's left is on the picture's right.
+# shoulders, elbows, wrists, hips, knees, ankles. The person's left is on the image's right.
 STANDING: Float32Array = np.array(
     [
         [0.5, 0.08], [0.53, 0.06], [0.47, 0.06], [0.57, 0.07], [0.43, 0.07], [0.7, 0.2], [0.3, 0.2], [0.8, 0.35],
@@ -108,7 +108,7 @@ def tiny_gradient(seed: int = 0) -> YoloGradient:
 
 
 class BlobDetector:
-    """A detector of bright saturated green rectangles, exact to the pixel: a picture drawn by a test has known people.
+    """A detector of bright saturated green rectangles, exact to the pixel: an image drawn by a test has known people.
 
     `draw_person` draws what it finds. The score is the share of the blob's box that is bright green, so covering a part
     lowers it smoothly, and covering most of it hides the person.
@@ -129,7 +129,7 @@ class BlobDetector:
         return self.detect_batch([frame.pixels])[0]
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the green rectangles of each picture."""
+        """Return the green rectangles of each image."""
         return [self._people(image) for image in images]
 
     def _people(self, image: UInt8Array) -> Detections:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from physadv.arrays import to_picture, to_tensor
+from physadv.arrays import to_image, to_tensor
 from physadv.attack.crops import Framing
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import optimise
 from physadv.attack.pattern import look_from
-from physadv.attack.people import Gathered, Picture
+from physadv.attack.people import Gathered, Image
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
 from physadv.defend import Pipeline, forget
@@ -26,7 +26,7 @@ from physadv.detect.matching import FOUND_CONF, STRICT_IOU, touched
 from physadv.errors import PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.own import FILLS, share_of_picture
+from physadv.evaluate.own import FILLS, share_of_image
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial
@@ -73,9 +73,9 @@ def attacker(
     by their pixels, detector and defence by their weights), is not trained again, so that a table that was interrupted goes
     on where it stopped.
     """
-    pictures = [Picture(s.name, s.pixels, s.people, _points(s), s.sha256) for s in people if len(s.people)]
-    known = {"detector": _weights(detector), "people": _content(pictures)}
-    trained_on = split_record(Gathered(pictures).hashes(p.name for p in pictures), [])
+    images = [Image(s.name, s.pixels, s.people, _points(s), s.sha256) for s in people if len(s.people)]
+    known = {"detector": _weights(detector), "people": _content(images)}
+    trained_on = split_record(Gathered(images).hashes(p.name for p in images), [])
 
     def train(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
         seeded = settings.model_copy(
@@ -91,7 +91,7 @@ def attacker(
         }
         task = Task(
             seeded,
-            pictures,
+            images,
             [pipeline.twin(detector)],
             record=record,
             begin=None if begin is None else look_from(begin.pixels, seeded.texels),
@@ -112,13 +112,13 @@ def training(settings: EvaluateSettings, people: Sequence[Scene], *, views: int,
     """Return settings by which patterns are trained as they are going to be scored: as large, and at the same place.
 
     A square by the box trains as a poster, one by the keypoints as a chest print, cloth as a T-shirt texture. views, side:
-    of a step's views, in pixels. People who mostly fill their pictures are trained on as before a webcam; for prints that
+    of a step's views, in pixels. People who mostly fill their images are trained on as before a webcam; for prints that
     follow the body, half of the views are such in any case.
     """
     target: Target = "chest" if settings.at == "chest" else "tshirt" if settings.at == "shirt" else "poster"
     framing: Framing = "street"
     if target != "poster":
-        framing = "webcam" if share_of_picture(people) > FILLS else "mixed"
+        framing = "webcam" if share_of_image(people) > FILLS else "mixed"
     sides = tuple(float(np.clip(settings.scale * f, 0.01, 2)) for f in AROUND)
     values: dict[str, Any] = {"target": target, "framing": framing, "batch": views, "crops": (side,)}
     values |= {"seed": settings.seed, "rule": settings.rule, "scale": settings.scale, "webcam_scale": settings.scale}
@@ -142,10 +142,10 @@ def _weights(detector: GradientDetector) -> str:
     return str(fingerprint()) if callable(fingerprint) else detector.name
 
 
-def _content(pictures: Sequence[Picture]) -> str:
+def _content(images: Sequence[Image]) -> str:
     """Return a hash of what is trained on: pixels, boxes and keypoints."""
     digest = hashlib.sha256()
-    for p in pictures:
+    for p in images:
         for part in (p.pixels, p.boxes, p.keypoints):
             digest.update(text_bytes(f"{p.name}{part.shape}"))
             digest.update(np.ascontiguousarray(part).tobytes())
@@ -263,7 +263,7 @@ def check(trial: Trial, pipeline: Pipeline, adaptive: Cell, detector: GradientDe
     chosen = [s for s in trial.scenes.scenes if s.counts.any()][:CHECKED]
     silent = sum(gradient_share(s, twin, trial.settings.imgsz) < 0.01 for s in chosen)
     if silent:
-        out.append(f"zero gradients through the defence on {silent} of {len(chosen)} pictures: the attack saw nothing")
+        out.append(f"zero gradients through the defence on {silent} of {len(chosen)} images: the attack saw nothing")
     left = unbounded(chosen, twin, pipeline.guard(trial.detector), trial.settings.imgsz)
     if left:
         out.append(f"an attack free to change every pixel leaves {left:.0%} of people visible: its gradients mislead")
@@ -271,14 +271,14 @@ def check(trial: Trial, pipeline: Pipeline, adaptive: Cell, detector: GradientDe
 
 
 def gradient_share(scene: Scene, twin: GradientDetector, imgsz: int) -> float:
-    """Return the share of pixels of a picture from which the strongest logits have a gradient."""
+    """Return the share of pixels of an image from which the strongest logits have a gradient."""
     image = network_image(scene, imgsz, twin).requires_grad_()
     (gradient,) = torch.autograd.grad(twin.candidates(image).logit.topk(10, 1).values.sum(), image)
     return float((gradient.abs().sum(1) > 0).float().mean())
 
 
 def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector, imgsz: int) -> float:
-    """Return the share of people still touched by a box at .25 after signed steps on the whole picture, no bound.
+    """Return the share of people still touched by a box at .25 after signed steps on the whole image, no bound.
 
     With every pixel free any defence must fall; one that does not is holding the gradients back, not the attack.
     """
@@ -300,7 +300,7 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
 
 
 def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, box: Letterbox) -> int:
-    pixels = to_picture(image[0])
+    pixels = to_image(image[0])
     forget(guarded)
     answer = guarded.detect_batch([pixels])[0]
     shift = np.array([box.left, box.top] * 2, np.float32)

@@ -14,7 +14,7 @@ class Cell:
     """A row of results.json.
 
     condition: none, grey, white, noise, shuffled or patch. patch: the pattern's name, or None. transform: the robust grid's
-    condition, empty for the plain picture. attack: how the pattern relates to the defence: "" without a defence, else
+    condition, empty for the plain image. attack: how the pattern relates to the defence: "" without a defence, else
     oblivious, transferred or adaptive. stands_for: of a control, the patterns whose size and shape it has. worn: how large
     and where a pattern or control is worn, None where nothing is. ms: median and 95th percentile of the detector's time an
     image, where measured.

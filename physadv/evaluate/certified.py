@@ -15,8 +15,8 @@ from physadv.defend.rolling import in_batches
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.types import Detector, Float32Array, UInt8Array
 
-# The two sizes that certificates are reported for: 1 % of the picture, and 20 % of the person's own box.
-SIZES: dict[str, tuple[str, float]] = {"1 % of the picture": ("picture", 0.01), "20 % of the box": ("box", 0.20)}
+# The two sizes that certificates are reported for: 1 % of the image, and 20 % of the person's own box.
+SIZES: dict[str, tuple[str, float]] = {"1 % of the image": ("image", 0.01), "20 % of the box": ("box", 0.20)}
 
 
 @dataclass(slots=True)
@@ -35,17 +35,17 @@ class Tally:
 
 @dataclass(slots=True)
 class CertifiedRecall:
-    """Certified recall over pictures.
+    """Certified recall over images.
 
-    detector: what the masked views were shown to, as a report calls it. pictures, people: counted. found, found_defended:
+    detector: what the masked views were shown to, as a report calls it. images, people: counted. found, found_defended:
     people of whom a reported box covers `still`, without and with the masked views. added: people reported only by masked
-    views. sizes: a tally for each patch size; people for whom that patch would be larger than the picture count as not
+    views. sizes: a tally for each patch size; people for whom that patch would be larger than the image count as not
     certified.
     """
 
     defence: ObjectSeeker
     detector: str = ""
-    pictures: int = 0
+    images: int = 0
     people: int = 0
     found: int = 0
     found_defended: int = 0
@@ -64,11 +64,11 @@ class CertifiedRecall:
                 "merge_ioa": d.prune,
                 "still_found_ioa": d.still,
             },
-            "pictures": self.pictures,
+            "pictures": self.images,
             "people": self.people,
             "recall": _ratio(self.found, self.people),
             "recall_defended": _ratio(self.found_defended, self.people),
-            "added_per_picture": _ratio(self.added, self.pictures),
+            "added_per_picture": _ratio(self.added, self.images),
             "certified": {
                 size: {w: {"n": t.people[w], "recall": _ratio(t.certified[w], t.people[w])} for w in PLACES}
                 for size, t in self.sizes.items()
@@ -78,40 +78,40 @@ class CertifiedRecall:
 
 def certified_recall(
     detector: Detector,
-    pictures: Iterable[tuple[UInt8Array, Float32Array]],
+    images: Iterable[tuple[UInt8Array, Float32Array]],
     defence: ObjectSeeker,
     *,
     min_area: float = 0.02,
 ) -> CertifiedRecall:
-    """Return the certified recall over pictures (h, w, 3) uint8 RGB with people (n, 4) xyxy.
+    """Return the certified recall over images (h, w, 3) uint8 RGB with people (n, 4) xyxy.
 
-    min_area: people of no more than this share of the picture are passed over. One patch a picture; every masked view is
+    min_area: people of no more than this share of the image are passed over. One patch an image; every masked view is
     looked at.
 
-    Raises: DefenceError if a picture is too small for the masks.
+    Raises: DefenceError if an image is too small for the masks.
     """
     out = CertifiedRecall(defence, detector=detector.name)
-    for picture, people in pictures:
-        add_picture(out, detector, picture, people, min_area=min_area)
+    for image, people in images:
+        add_image(out, detector, image, people, min_area=min_area)
     return out
 
 
-def add_picture(
-    out: CertifiedRecall, detector: Detector, picture: UInt8Array, people: Float32Array, *, min_area: float
+def add_image(
+    out: CertifiedRecall, detector: Detector, image: UInt8Array, people: Float32Array, *, min_area: float
 ) -> None:
-    """Count one more picture.
+    """Count one more image.
 
     Raises: DefenceError if it is too small for the masks.
     """
-    d, (height, width) = out.defence, picture.shape[:2]
+    d, (height, width) = out.defence, image.shape[:2]
     share = (people[:, 2:] - people[:, :2]).clip(0).prod(1) / (width * height)
     people = people[share > min_area]
     masks = d.masks(width, height)
-    whole = detector.detect_batch([picture])[0]
-    answers = in_batches(detector, (hide(picture, m[None]) for m in masks))
+    whole = detector.detect_batch([image])[0]
+    answers = in_batches(detector, (hide(image, m[None]) for m in masks))
     views = [v.xyxy[v.score >= d.conf] for v in answers]
     defended, added = join(whole, answers, conf=d.conf, whole_conf=d.whole_conf, prune=d.prune)
-    out.pictures += 1
+    out.images += 1
     out.people += len(people)
     out.added += int(added.sum())
     out.found += int((covered_by(people, whole.above(d.whole_conf).xyxy) >= d.still).sum())
@@ -151,7 +151,7 @@ def write_certified(folder: Path, results: Sequence[CertifiedRecall]) -> None:
     """
     write_json(folder / "certified.json", [r.record() for r in results])
     detectors = ", ".join(dict.fromkeys(r.detector for r in results))
-    text = f"# Certified recall\n\nDetector: {detectors}. One square patch a picture.\n\n{table(results)}\n"
+    text = f"# Certified recall\n\nDetector: {detectors}. One square patch an image.\n\n{table(results)}\n"
     with atomic_write(folder / "certified.md") as stream:
         stream.write(text_bytes(text))
 
@@ -179,7 +179,7 @@ def table(results: Iterable[CertifiedRecall]) -> str:
 
 
 def _ratio(part: int, whole: int) -> float | None:
-    """Return the share, or None of nobody: a patch may have no place far from somebody who fills the picture."""
+    """Return the share, or None of nobody: a patch may have no place far from somebody who fills the image."""
     return round(part / whole, 4) if whole else None
 
 

@@ -26,21 +26,21 @@ UNATTACKED = "this defence was never attacked adaptively: an attacker who knows 
 
 
 def of_data(scenes: Scenes) -> list[str]:
-    """Return doubts about the pictures, which hold for every cell."""
+    """Return doubts about the images, which hold for every cell."""
     out = []
     if scenes.n_people < FEW_PEOPLE:
         out.append(f"only {scenes.n_people} people: the interval is wide")
     if len(scenes.scenes) == 1:
-        out.append("only one picture: there is nothing to draw an interval from")
+        out.append("only one image: there is nothing to draw an interval from")
     if scenes.own_labels:
         out.append("people were labelled by the detector itself: whom it never finds is not counted")
     if scenes.skipped:
-        out.append(f"{len(scenes.skipped)} pictures could not be read and are left out")
+        out.append(f"{len(scenes.skipped)} images could not be read and are left out")
     return out
 
 
 def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
-    """Return doubts about a pattern and the pictures it is scored on."""
+    """Return doubts about a pattern and the images it is scored on."""
     trained = seen_by(patch)
     if trained is None:
         return [UNKNOWN]
@@ -49,7 +49,7 @@ def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
     if shared:
         some = ", ".join(shared[:3])
         out.append(
-            f"{len(shared)} of {len(scenes.scenes)} pictures were trained on ({some}{', ...' if len(shared) > 3 else ''})"
+            f"{len(shared)} of {len(scenes.scenes)} images were trained on ({some}{', ...' if len(shared) > 3 else ''})"
         )
     return out
 
@@ -57,7 +57,7 @@ def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
 def of_worn(patch: Patch, placement: Placement, imgsz: int, share: float) -> list[str]:
     """Return doubts about how a pattern is worn: not as it was made to be, or by people of another framing.
 
-    share: the median share of a picture that its largest person has.
+    share: the median share of an image that its largest person has.
     """
     return [d for d in (not_own(patch, placement, imgsz), other_framing(patch, share)) if d]
 
@@ -76,14 +76,14 @@ def of_video(patch: Patch, path: Path) -> list[str]:
 
 
 def trained_on(patches: Sequence[Patch]) -> Seen:
-    """Return the pictures that any of some patterns was trained on, as far as their records say."""
+    """Return the images that any of some patterns was trained on, as far as their records say."""
     return reduce(or_, (seen for p in patches if (seen := seen_by(p)) is not None), Seen())
 
 
 def compare(among: Sequence[Cell], cells: Sequence[Cell]) -> None:
-    """Add to each of some patterns' cells the doubts that come from its controls and from the clean picture.
+    """Add to each of some patterns' cells the doubts that come from its controls and from the clean image.
 
-    cells: all of the evaluation, in which controls and clean pictures are looked up.
+    cells: all of the evaluation, in which controls and clean images are looked up.
     """
     for cell in among:
         if cell.condition == "none":
@@ -115,7 +115,7 @@ def _controls(cell: Cell, cells: Sequence[Cell]) -> None:
             cell.doubts.append(f"a {kind} square does as well{figures}")
     clean = _find(cells, cell, condition="none", defence=cell.defence)
     if clean is not None and clean["ap50"] is not None and ap >= clean["ap50"]:
-        cell.doubts.append("no effect: AP is not below that of the clean pictures")
+        cell.doubts.append("no effect: AP is not below that of the clean images")
 
 
 def _find(cells: Sequence[Cell], like: Cell, *, condition: str, defence: str) -> Cell | None:

@@ -10,7 +10,7 @@ Z95 = 1.96
 def wilson(share: float, n: float) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share seen among `n` independent cases; (0, 1) where there are none.
 
-    Also where all cases agree it has a width. Cases that stand or fall together, as people in one picture or neighbouring
+    Also where all cases agree it has a width. Cases that stand or fall together, as people in one image or neighbouring
     frames of a video, count as one.
 
     Source: Wilson 1927; Brown, Cai & DasGupta 2001, Interval estimation for a binomial proportion.

@@ -1,4 +1,4 @@
-"""The figures of one cell: AP by COCO's rules, recall, attack success, false boxes, with bootstrap intervals by picture."""
+"""The figures of one cell: AP by COCO's rules, recall, attack success, false boxes, with bootstrap intervals by image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METRICS = (
     "false_boxes_per_image",
     "mean_max_conf",
 )
-# Fewer pictures than this are too few to be drawn again: percentiles of their resamples are narrower than 95 %.
+# Fewer images than this are too few to be drawn again: percentiles of their resamples are narrower than 95 %.
 FEW = 10
 
 
@@ -39,7 +39,7 @@ SHARES: dict[str, Callable[[Tally], BoolArray]] = {
 class Figures:
     """Each figure with its 95 % interval (low, high).
 
-    A value is None where nothing can be counted. An interval also where there is one picture, and of what is no share of
+    A value is None where nothing can be counted. An interval also where there is one image, and of what is no share of
     people (AP, false boxes, mean confidence) where all resamples agree.
     """
 
@@ -48,12 +48,12 @@ class Figures:
 
 
 def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng: np.random.Generator) -> Figures:
-    """Return every figure over all pictures, with percentile intervals from resampling whole pictures.
+    """Return every figure over all images, with percentile intervals from resampling whole images.
 
-    ap50: from faster-coco-eval; the interval's resamples use the same matching. People in one picture stand or fall
-    together, so it is pictures that are drawn again, not people; one picture alone says nothing of others, and has no
-    intervals. Shares that are the same in every resample, or come from fewer than `FEW` pictures, have Wilson's interval
-    with a picture as one case.
+    ap50: from faster-coco-eval; the interval's resamples use the same matching. People in one image stand or fall
+    together, so it is images that are drawn again, not people; one image alone says nothing of others, and has no
+    intervals. Shares that are the same in every resample, or come from fewer than `FEW` images, have Wilson's interval
+    with an image as one case.
     """
     n = len(tallies)
     weights = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)]) if n else np.ones((1, 0))
@@ -70,9 +70,9 @@ def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng
     if n > 1:
         intervals = {name: _interval(drawn[name][1:]) for name in METRICS}
         for name, part in SHARES.items():
-            pictures = sum(len(part(t)) > 0 for t in tallies)
-            if pictures and (pictures < FEW or intervals[name] is None):
-                low, high = wilson(float(drawn[name][0]), pictures)
+            images = sum(len(part(t)) > 0 for t in tallies)
+            if images and (images < FEW or intervals[name] is None):
+                low, high = wilson(float(drawn[name][0]), images)
                 intervals[name] = round(low, 4), round(high, 4)
     return Figures(value, intervals)
 

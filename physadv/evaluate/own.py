@@ -18,7 +18,7 @@ from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.simulate.placement import Rule
 
-# Share of its picture from which on somebody is before a webcam rather than in the street.
+# Share of its image from which on somebody is before a webcam rather than in the street.
 FILLS = 0.25
 # The long side at which a detector looks at patterns whose record names none.
 USUAL_IMGSZ = 640
@@ -46,7 +46,7 @@ class Asked:
 
 
 def own_fit(patch: Patch, *, filling: bool) -> Fit:
-    """Return how a pattern was made to be worn. filling: whether people fill their pictures, as before a webcam.
+    """Return how a pattern was made to be worn. filling: whether people fill their images, as before a webcam.
 
     That decides where a pattern was trained for both framings, or its record does not say for which; one without a record
     is as large as its print is on a grown-up.
@@ -83,8 +83,8 @@ def fit_of(patch: Patch, asked: Asked, *, filling: bool) -> Fit:
     return replace(own, placement=placement, sizes=own.sizes if asked.imgsz is None else (asked.imgsz,))
 
 
-def share_of_picture(people: Sequence[Scene]) -> float:
-    """Return the median, over pictures in which somebody counts, of the share that the largest person has of one."""
+def share_of_image(people: Sequence[Scene]) -> float:
+    """Return the median, over images in which somebody counts, of the share that the largest person has of one."""
     shares = [float(area(s.targets).max()) / (s.shape[0] * s.shape[1]) for s in people if s.counts.any()]
     return float(np.median(shares)) if shares else 0.0
 
@@ -118,17 +118,17 @@ def not_own(patch: Patch, placement: Placement, imgsz: int) -> str | None:
 def other_framing(patch: Patch, share: float) -> str | None:
     """Return what to say of a pattern scored on people of another framing; None if they are of its own, or nobody knows.
 
-    share: the median share of a picture that its largest person has.
+    share: the median share of an image that its largest person has.
     """
     framing = own_fit(patch, filling=False).framing
     if framing == "webcam" and share <= FILLS:
         return (
-            "made for people who fill the picture, as before a webcam; here the largest person takes "
+            "made for people who fill the image, as before a webcam; here the largest person takes "
             f"{share:.0%} of it (median)"
         )
     if framing == "street" and share > FILLS:
         return (
-            f"made for whole people in the street; here the largest person takes {share:.0%} of the picture (median), as "
+            f"made for whole people in the street; here the largest person takes {share:.0%} of the image (median), as "
             "before a webcam"
         )
     return None

@@ -38,7 +38,7 @@ class Attempt:
 def search(
     detector: Detector,
     defence: ObjectSeeker,
-    picture: UInt8Array,
+    image: UInt8Array,
     people: Float32Array,
     rng: np.random.Generator,
     *,
@@ -47,39 +47,39 @@ def search(
     name: str = "",
     min_area: float = 0.02,
 ) -> list[Attempt]:
-    """Return one attempt for each certified person of a picture.
+    """Return one attempt for each certified person of an image.
 
-    Half the patches are drawn anew (noise, stripes, checks, flat colours, pieces of the picture, and `starts`: pictures of
+    Half the patches are drawn anew (noise, stripes, checks, flat colours, pieces of the image, and `starts`: images of
     patterns made by other means, brought to the patch's size) at a new place of the location class that the defence
     certifies, every other time where few of the masks that bear the person hide it; the other half changes the patch that
     so far lowers the bare detector's score for the person most. The
     defended detector is asked about every patch that hides the person from the bare one, and about every tenth of the
     others; it looks at all masked views each time, except that pixels seen before get the answer they got before.
 
-    Raises: DefenceError if the picture is too small for the masks.
+    Raises: DefenceError if the image is too small for the masks.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     share = (people[:, 2:] - people[:, :2]).clip(0).prod(1) / (width * height)
     people = people[share > min_area]
     masks = defence.masks(width, height)
-    known = _Remembering(detector, [hide(picture, m[None]) for m in masks])
+    known = _Remembering(detector, [hide(image, m[None]) for m in masks])
     guard = defence.model_copy(update={"per_frame": 0}).guard(known)
     views = [a.xyxy[a.score >= defence.conf] for a in known.answers]
     sure = defence.certify(people, views, masks, (width, height))
     out = []
     for person in people[sure]:
         good = np.array([bears(person, v, defence.still) for v in views], bool)
-        out.append(_attempt(detector, guard, defence, picture, person, masks[good], rng, tries, starts, name))
+        out.append(_attempt(detector, guard, defence, image, person, masks[good], rng, tries, starts, name))
     return out
 
 
 class _Remembering(Guarded):
-    """A detector that is not asked again about pictures it was shown first: views whose mask hides the whole patch."""
+    """A detector that is not asked again about images it was shown first: views whose mask hides the whole patch."""
 
-    def __init__(self, inner: Detector, pictures: Sequence[UInt8Array]) -> None:
+    def __init__(self, inner: Detector, images: Sequence[UInt8Array]) -> None:
         super().__init__(inner)
-        self.answers = in_batches(inner, pictures)
-        self._known = dict(zip((_key(p) for p in pictures), self.answers, strict=True))
+        self.answers = in_batches(inner, images)
+        self._known = dict(zip((_key(p) for p in images), self.answers, strict=True))
 
     def respond(self, frame: Frame) -> Detections:
         return self.respond_batch([frame.pixels])[0]
@@ -91,15 +91,15 @@ class _Remembering(Guarded):
         return [self._known[key] if key in self._known else next(answers) for key in keys]
 
 
-def _key(picture: UInt8Array) -> bytes:
-    return hashlib.sha256(picture.tobytes()).digest()
+def _key(image: UInt8Array) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
 
 
 def _attempt(
     detector: Detector,
     guard: Detector,
     defence: ObjectSeeker,
-    picture: UInt8Array,
+    image: UInt8Array,
     person: Float32Array,
     masks: Int64Array,
     rng: np.random.Generator,
@@ -107,17 +107,17 @@ def _attempt(
     starts: Sequence[UInt8Array],
     name: str,
 ) -> Attempt:
-    size = defence.patch_for(picture.shape[1], picture.shape[0], person)
-    covers = positions_hidden(masks, size, picture.shape[1], picture.shape[0])
+    size = defence.patch_for(image.shape[1], image.shape[0], person)
+    covers = positions_hidden(masks, size, image.shape[1], image.shape[0])
     lowest, fooled = np.inf, False
-    patch, at = _drawn(picture, size, starts, rng), _place(picture, person, size, defence, covers, rng)
+    patch, at = _drawn(image, size, starts, rng), _place(image, person, size, defence, covers, rng)
     best = patch, at
     for i in range(tries):
         if i % 2 == 0:
-            patch, at = _drawn(picture, size, starts, rng), _place(picture, person, size, defence, covers, rng)
+            patch, at = _drawn(image, size, starts, rng), _place(image, person, size, defence, covers, rng)
         else:
             patch, at = _changed(best[0], rng), best[1]
-        worn = picture.copy()
+        worn = image.copy()
         spot = worn[max(at[1], 0) : at[1] + size.height, max(at[0], 0) : at[0] + size.width]
         spot[:] = patch[max(-at[1], 0) :, max(-at[0], 0) :][: spot.shape[0], : spot.shape[1]]
         found = detector.detect_batch([worn])[0]
@@ -140,7 +140,7 @@ def _on(person: Float32Array, boxes: Float32Array) -> BoolArray:
 
 
 def _place(
-    picture: UInt8Array,
+    image: UInt8Array,
     person: Float32Array,
     size: PatchSize,
     defence: ObjectSeeker,
@@ -151,15 +151,15 @@ def _place(
 
     covers: the positions that each mask hides which bears the person; where few overlap, the certificate is thinnest.
     """
-    drawn = [_somewhere(picture, person, size, defence, rng) for _ in range(PLACES_DRAWN if rng.random() < 0.5 else 1)]
+    drawn = [_somewhere(image, person, size, defence, rng) for _ in range(PLACES_DRAWN if rng.random() < 0.5 else 1)]
     return min(drawn, key=lambda at: int(((covers[:, :2] <= at) & (at < covers[:, 2:])).all(1).sum()))
 
 
 def _somewhere(
-    picture: UInt8Array, person: Float32Array, size: PatchSize, defence: ObjectSeeker, rng: np.random.Generator
+    image: UInt8Array, person: Float32Array, size: PatchSize, defence: ObjectSeeker, rng: np.random.Generator
 ) -> tuple[int, int]:
     """Return a corner in the certified location class, sticking out included; mostly on the person if that is in it."""
-    frame = (picture.shape[1], picture.shape[0])
+    frame = (image.shape[1], image.shape[0])
     whole, without = region(person, size, *frame, defence.where)
     if defence.where == "anywhere" and rng.random() < 2 / 3:
         whole, _ = region(person, size, *frame, "over")
@@ -169,7 +169,7 @@ def _somewhere(
             return int(x), int(y)
 
 
-def _drawn(picture: UInt8Array, size: PatchSize, starts: Sequence[UInt8Array], rng: np.random.Generator) -> UInt8Array:
+def _drawn(image: UInt8Array, size: PatchSize, starts: Sequence[UInt8Array], rng: np.random.Generator) -> UInt8Array:
     width, height = size.width, size.height
     if starts and rng.random() < 0.5:
         start = starts[int(rng.integers(len(starts)))]
@@ -188,8 +188,8 @@ def _drawn(picture: UInt8Array, size: PatchSize, starts: Sequence[UInt8Array], r
         cells = rng.integers(0, 256, (int(rng.integers(2, 9)), int(rng.integers(2, 9)), 3), np.uint8)
         out = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)
     else:
-        x, y = rng.integers(0, picture.shape[1] - width + 1), rng.integers(0, picture.shape[0] - height + 1)
-        out = picture[y : y + height, x : x + width][:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+        x, y = rng.integers(0, image.shape[1] - width + 1), rng.integers(0, image.shape[0] - height + 1)
+        out = image[y : y + height, x : x + width][:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
     return np.ascontiguousarray(out).astype(np.uint8)
 
 

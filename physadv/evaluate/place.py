@@ -1,4 +1,4 @@
-"""Patterns put on the people of a picture, and the fixed grid of conditions that a robust pattern must stand."""
+"""Patterns put on the people of an image, and the fixed grid of conditions that a robust pattern must stand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Condition:
     """One cell of the robust grid.
 
     Of the print: turn and yaw in degrees, brightness added, contrast multiplied about mid grey, bend (thin-plate spline, in
-    sides), covered (share of its area hidden). Of the whole picture, at the size at which the detector sees it where it is
+    sides), covered (share of its area hidden). Of the whole image, at the size at which the detector sees it where it is
     larger: blur (sigma in pixels), jpeg (quality), shrink (resolution kept).
     """
 
@@ -64,8 +64,8 @@ class Condition:
     shrink: float = 1.0
 
     @property
-    def of_picture(self) -> bool:
-        """Return whether the picture changes even without a pattern."""
+    def of_image(self) -> bool:
+        """Return whether the image changes even without a pattern."""
         return bool(self.blur or self.jpeg or self.shrink != 1.0)
 
 
@@ -95,8 +95,8 @@ ROBUST: tuple[Condition, ...] = (
 class Dresser:
     """Puts one pattern on everyone who counts, in one way. The same scene always gets the same pixels.
 
-    seed: of what chance there is in the plain picture; that of the grid's conditions is always the same. imgsz: long side
-    in pixels at which the detector sees a picture.
+    seed: of what chance there is in the plain image; that of the grid's conditions is always the same. imgsz: long side
+    in pixels at which the detector sees an image.
     """
 
     patch: Patch | None
@@ -245,12 +245,12 @@ def covered(rgba: UInt8Array, share: float, rng: np.random.Generator) -> UInt8Ar
 
 
 def filmed(pixels: UInt8Array, condition: Condition, imgsz: int) -> UInt8Array:
-    """Return the picture as a worse camera would give it: blurred, at lower resolution, compressed.
+    """Return the image as a worse camera would give it: blurred, at lower resolution, compressed.
 
-    imgsz: long side at which the detector sees it. A larger picture is changed at that size and enlarged again: two pixels
+    imgsz: long side at which the detector sees it. A larger image is changed at that size and enlarged again: two pixels
     of blur on a photograph of twelve megapixels would be none by the time that it is looked at.
     """
-    if not condition.of_picture:
+    if not condition.of_image:
         return pixels
     h, w = pixels.shape[:2]
     ratio = imgsz / max(h, w)

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: results.json, run.json, a report to read, and pictures to look at."""
+"""What an evaluation leaves in its folder: results.json, run.json, a report to read, and images to look at."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ PANEL = 360
 
 @dataclass(slots=True)
 class Examples:
-    """Keeps a few pictures of each condition, with boxes, for the report.
+    """Keeps a few images of each condition, with boxes, for the report.
 
-    keep: the pictures' numbers. suffix: put behind the names of the files, where there are several of one pattern.
+    keep: the images' numbers. suffix: put behind the names of the files, where there are several of one pattern.
     """
 
     keep: tuple[int, ...]
@@ -58,12 +58,12 @@ class Examples:
     _panels: dict[tuple[str, str], dict[int, UInt8Array]] = field(default_factory=dict)
 
     def __call__(self, condition: str, name: str, index: int, pixels: UInt8Array, answer: Detections) -> None:
-        """Take one answer; those of other pictures are let go."""
+        """Take one answer; those of other images are let go."""
         if index in self.keep:
             self._panels.setdefault((condition, name), {})[index] = panel(pixels, answer, self.conf)
 
     def write(self, folder: Path, patches: Sequence[Patch]) -> list[Path]:
-        """Write one picture for each pattern: rows are photographs, columns none, grey, shuffled, pattern."""
+        """Write one image for each pattern: rows are photographs, columns none, grey, shuffled, pattern."""
         out = []
         for patch in patches:
             wanted = [("none", ""), ("grey", patch.name), ("shuffled", patch.name), ("patch", patch.name)]
@@ -79,7 +79,7 @@ class Examples:
 
 
 def panel(pixels: UInt8Array, answer: Detections, conf: float) -> UInt8Array:
-    """Return the picture `PANEL` pixels high with a box and a score on everybody found at `conf`."""
+    """Return the image `PANEL` pixels high with a box and a score on everybody found at `conf`."""
     people = answer.above(conf)
     return marked(pixels, people.xyxy, people.score, found=[True] * len(people), height=PANEL)
 
@@ -163,18 +163,18 @@ def markdown(
     where: dict[str, Any],
     examples: Sequence[Path],
 ) -> str:
-    """Return the report: what was done, one table a detector and grid condition, doubts, pictures."""
+    """Return the report: what was done, one table a detector and grid condition, doubts, images."""
     machine = where["machine"]
     alike = ways(map(worn, cells))
     how = f"Worn: {alike[0]}. " if len(alike) == 1 else "Each pattern as it was made to be worn. " if alike else ""
     lines = [
         "# Evaluation",
         "",
-        f"{cells[0].n_images} pictures, {cells[0].n_people} people larger than {settings.min_area:.1%} of the picture. "
+        f"{cells[0].n_images} images, {cells[0].n_people} people larger than {settings.min_area:.1%} of the image. "
         f"{how}Detector at {_sides(c.imgsz for c in cells)} px, torch fp32. "
         f"{machine['processor']}, {machine['cores']} cores, "
-        f"{where['made']}, commit {where['commit'] or 'unknown'}. In brackets: 95 % intervals over pictures, by "
-        "bootstrap, or Wilson's where pictures are few or agree.",
+        f"{where['made']}, commit {where['commit'] or 'unknown'}. In brackets: 95 % intervals over images, by "
+        "bootstrap, or Wilson's where images are few or agree.",
         "",
     ]
     if facts.get("skipped"):
@@ -199,7 +199,7 @@ def markdown(
 
 
 def _sides(imgsz: Iterable[int]) -> str:
-    """Return the picture sizes of all detectors, each once."""
+    """Return the image sizes of all detectors, each once."""
     return ", ".join(map(str, dict.fromkeys(imgsz)))
 
 
@@ -298,7 +298,7 @@ def shown(cell: Cell, metric: str) -> str:
 
 
 def lost(cell: Cell) -> str:
-    """Return what a defence loses of AP on clean pictures, in the cell that says so; nothing in any other."""
+    """Return what a defence loses of AP on clean images, in the cell that says so; nothing in any other."""
     value = cell.extra.get("ap50_lost")
     return "" if value is None else f"{value:.3f}"
 

@@ -14,7 +14,7 @@ from physadv.types import Detector
 
 
 class EvaluateSettings(Settings):
-    """Everything that decides the figures besides the pictures, patterns and defences."""
+    """Everything that decides the figures besides the images, patterns and defences."""
 
     rule: Rule = Field(
         default="area", description="what the side is a share of: sqrt(w h), diagonal or height of the box"
@@ -29,13 +29,13 @@ class EvaluateSettings(Settings):
         default=640,
         ge=32,
         le=4096,
-        description="long side at which the detector sees a picture, rounded up to its stride",
+        description="long side at which the detector sees an image, rounded up to its stride",
     )
     min_area: float = Field(
-        default=0.02, ge=0, lt=1, description="people below this share of the picture are left alone and ignored"
+        default=0.02, ge=0, lt=1, description="people below this share of the image are left alone and ignored"
     )
     conf: float = Field(default=FOUND_CONF, gt=0, lt=1, description="threshold of alarms and of video figures")
-    resamples: int = Field(default=500, ge=20, le=20_000, description="bootstrap resamples of the pictures")
+    resamples: int = Field(default=500, ge=20, le=20_000, description="bootstrap resamples of the images")
     seed: int = Field(
         default=0,
         ge=0,
@@ -45,5 +45,5 @@ class EvaluateSettings(Settings):
     device: str = "cpu"
 
     def side_of(self, detector: Detector) -> int:
-        """Return the long side at which the detector sees a picture: `imgsz`, rounded up to what it can take."""
+        """Return the long side at which the detector sees an image: `imgsz`, rounded up to what it can take."""
         return int(getattr(detector, "imgsz", self.imgsz))

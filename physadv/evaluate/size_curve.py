@@ -1,6 +1,6 @@
-"""Attack success against size and distance: measured on labelled pictures by scaling the people in them.
+"""Attack success against size and distance: measured on labelled images by scaling the people in them.
 
-A camera, a distance and a print come down to three numbers for a detector: pixels of the person inside the picture, the
+A camera, a distance and a print come down to three numbers for a detector: pixels of the person inside the image, the
 share of the person that is (near the camera the legs are cut off), and the size of the print on the person. The curve is
 a small grid over these; `simulate` renders a given camera instead, and is what the curve must agree with.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from physadv.arrays import LeftOut
 from physadv.camera.lens import PERSON_CM
-from physadv.dataset import LabelledPicture, read_pictures
+from physadv.dataset import LabelledImage, read_images
 from physadv.detect.matching import FOUND_CONF, MATCH_IOU, STRICT_IOU, found, match_keypoints, touched
 from physadv.errors import DataError
 from physadv.evaluate.interval import wilson
@@ -44,7 +44,7 @@ HEAD = slice(0, 5)
 ENLARGE = 3.2
 PAD = 114
 FEWEST = 5
-# Where in the picture somebody stands decides nearly as much as who it is. So people are shown several times, the more
+# Where in the image somebody stands decides nearly as much as who it is. So people are shown several times, the more
 # often the fewer can be shown: about this many shots in all, but no more than `MOST_TIMES` of one person.
 ENOUGH_SHOTS, MOST_TIMES = 64, 6
 # Visible pixels: a whole person far to near; then cut off by frames of two shapes, 640 x 480 and 640 x 360.
@@ -63,7 +63,7 @@ class Subject:
     """One person in a photograph, facing the camera or turned away from it.
 
     pixels: (h, w, 3) uint8 RGB of the photograph. xyxy: (4,) the visible person. keypoints: (17, 3). tall: pixels from head
-    to feet, inferred from the torso where the feet are not in the picture. whole: whether they are.
+    to feet, inferred from the torso where the feet are not in the image. whole: whether they are.
     """
 
     pixels: UInt8Array
@@ -75,7 +75,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """A picture for the detector: pixels (h, w, 3), the person's box (4,) cut at its edges, keypoints (17, 3), height."""
+    """An image for the detector: pixels (h, w, 3), the person's box (4,) cut at its edges, keypoints (17, 3), height."""
 
     pixels: UInt8Array
     xyxy: Float32Array
@@ -126,22 +126,22 @@ class Tried:
 
 
 def subjects(
-    pictures: Sequence[LabelledPicture],
+    images: Sequence[LabelledImage],
     detector: Detector,
     *,
     smallest_px: float = 120.0,
     left_out: LeftOut | None = None,
 ) -> list[Subject]:
-    """Return the people in labelled pictures who can stand for somebody before a camera.
+    """Return the people in labelled images who can stand for somebody before a camera.
 
     detector: a pose model. Wanted: head, both shoulders and both hips visible, the chest or the back to the camera,
-    `smallest_px` tall or more. Pictures without labels count as the detector sees them. left_out: told of each
-    picture that is damaged.
+    `smallest_px` tall or more. Images without labels count as the detector sees them. left_out: told of each
+    image that is damaged.
 
     Raises: DataError if a label cannot be read, the detector gives no keypoints, or fewer than 5 people are of use.
     """
     out = []
-    for _, pixels, people in read_pictures(pictures, LeftOut() if left_out is None else left_out):
+    for _, pixels, people in read_images(images, LeftOut() if left_out is None else left_out):
         answer = detector.detect(Frame(pixels, 0, 0, 0.0)).above(FOUND_CONF)
         if answer.keypoints is None:
             raise DataError(f"{detector.name}: gives no keypoints; measure the size curve with a pose model")
@@ -152,8 +152,8 @@ def subjects(
                 out.append(one)
     if len(out) < FEWEST:
         raise DataError(
-            f"--images: expected {FEWEST} or more people who face the camera with head, shoulders and hips in the picture, "
-            f"got {len(out)} in {len(pictures)} pictures; give more pictures"
+            f"--images: expected {FEWEST} or more people who face the camera with head, shoulders and hips in the image, "
+            f"got {len(out)} in {len(images)} images; give more images"
         )
     return out
 
@@ -197,7 +197,7 @@ def shots(
 ) -> list[list[Shot]]:
     """Return the shots of each person, none of those who cannot be shown so (see `shot`).
 
-    The fewer people there are, the more shots of each: at other places in the picture, every second one mirrored.
+    The fewer people there are, the more shots of each: at other places in the image, every second one mirrored.
     """
 
     def one(person: Subject) -> Shot | None:
@@ -284,7 +284,7 @@ class Wearer(Worn):
 
 
 class SizeTrial:
-    """The same shots for every size: the detector looks at each bare picture once."""
+    """The same shots for every size: the detector looks at each bare image once."""
 
     def __init__(self, drawn: Sequence[Sequence[Shot]], detector: Detector) -> None:
         """drawn: the shots of each person, none of those who cannot be shown at this size."""
@@ -321,7 +321,7 @@ def measure(
 ) -> dict[str, Any]:
     """Return the size curve of a pattern as plain values for its record.
 
-    detector: looks at pictures with a long side of 640 as they are (imgsz 640).
+    detector: looks at images with a long side of 640 as they are (imgsz 640).
 
     Raises: DataError if nowhere on the grid 5 people could be placed.
     """
@@ -380,9 +380,7 @@ def table(
             "asr": round(cell.asr, 4), "ci95": [round(low, 4), round(high, 4)],
         })  # fmt: skip
     if not cells:
-        raise DataError(
-            f"--images: fewer than {FEWEST} people could be shown at any size; give more or larger pictures"
-        )
+        raise DataError(f"--images: fewer than {FEWEST} people could be shown at any size; give more or larger images")
     return {
         "detector": detector.name,
         "backend": detector.backend,
@@ -406,9 +404,9 @@ def simulate(
     person_cm: float = PERSON_CM,
     seed: int = 0,
 ) -> Tried:
-    """Return what a pinhole camera's pictures give of each person, at that distance, the print at its true size.
+    """Return what a pinhole camera's images give of each person, at that distance, the print at its true size.
 
-    detector: with imgsz as in `optics`. The pictures have the camera's resolution; the detector scales them itself.
+    detector: with imgsz as in `optics`. The images have the camera's resolution; the detector scales them itself.
 
     Raises: FabricationError if distance or size are absurd.
     """

@@ -15,7 +15,7 @@ from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.coco import ap50
 from physadv.evaluate.metrics import figures
-from physadv.evaluate.own import share_of_picture
+from physadv.evaluate.own import share_of_image
 from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement
 from physadv.evaluate.scene import Scenes
 from physadv.evaluate.settings import EvaluateSettings
@@ -49,11 +49,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Trial:
-    """Scores entries on the same pictures; what the bare detector says of the clean ones is asked once.
+    """Scores entries on the same images; what the bare detector says of the clean ones is asked once.
 
-    shown: told of every plain, undefended answer (condition, pattern, picture's number, pixels, boxes) for a report.
+    shown: told of every plain, undefended answer (condition, pattern, image's number, pixels, boxes) for a report.
     scored: told of all cells so far whenever there is another, so that none is lost if what comes after fails. progress:
-    told which share of an entry's pictures is done.
+    told which share of an entry's images is done.
     """
 
     scenes: Scenes
@@ -71,15 +71,15 @@ class Trial:
     def __post_init__(self) -> None:
         for number, scene in enumerate(self.scenes.scenes):
             if self.progress is not None:
-                self.progress(number / len(self.scenes.scenes), "clean pictures")
+                self.progress(number / len(self.scenes.scenes), "clean images")
             self._clean.append(self.detector.detect(Frame(scene.pixels, 0, 0, 0.0)))
         self._data_doubts = doubts.of_data(self.scenes)
-        self._share = share_of_picture(self.scenes.scenes)
+        self._share = share_of_image(self.scenes.scenes)
 
     def score(
         self, entry: Entry, pipeline: Pipeline | None = None, *, each: Callable[[float], None] = lambda _: None
     ) -> Cell:
-        """Return the cell of one entry behind a defence, and keep it in `cells`. each: told the share of pictures done."""
+        """Return the cell of one entry behind a defence, and keep it in `cells`. each: told the share of images done."""
         defence = "none" if pipeline is None or not pipeline.defences else str(pipeline)
         guarded = self.detector if pipeline is None else pipeline.guard(self.detector)
         answers, times, costs = self._answers(entry, guarded, tell=defence == "none", each=each)
@@ -136,8 +136,8 @@ class Trial:
     def _answers(
         self, entry: Entry, guarded: Detector, *, tell: bool, each: Callable[[float], None]
     ) -> tuple[list[Detections], list[float], list[float]]:
-        """Return the answers for every picture, the milliseconds each took, and the defence's own part of them."""
-        plain = entry.patch is None and not entry.transform.of_picture
+        """Return the answers for every image, the milliseconds each took, and the defence's own part of them."""
+        plain = entry.patch is None and not entry.transform.of_image
         dresser = Dresser(entry.patch, self._placement(entry), self.settings.seed, self.settings.side_of(self.detector))
         answers: list[Detections] = []
         times: list[float] = []
@@ -214,7 +214,7 @@ def run(
 ) -> list[Cell]:
     """Return the cells of one detector: every entry bare, then all but the grid behind each defence.
 
-    worn: as of `entries`. What a defence costs on clean pictures is in its cell without a pattern: `ap50_lost`, against the
+    worn: as of `entries`. What a defence costs on clean images is in its cell without a pattern: `ap50_lost`, against the
     bare detector.
 
     Raises: DataError if the detector's weights or buffers changed while it was being scored.
@@ -245,7 +245,7 @@ def run(
 
 
 def _compare_clean(cells: Sequence[Cell]) -> None:
-    """Write down what each defence loses of AP on clean pictures."""
+    """Write down what each defence loses of AP on clean images."""
     clean = {c.defence: c for c in cells if (c.condition, c.transform) == ("none", "")}
     for cell in clean.values():
         bare, own = clean["none"]["ap50"], cell["ap50"]

@@ -25,7 +25,7 @@ from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.interval import wilson
 from physadv.evaluate.metrics import FEW
-from physadv.evaluate.own import share_of_picture
+from physadv.evaluate.own import share_of_image
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
@@ -123,7 +123,7 @@ def score_video(
         h, w = frame.pixels.shape[:2]
         scene = Scene(path.name, frame.pixels, people.xyxy, np.ones(len(people), bool), people.keypoints, "")
         if len(people):
-            shares.append(share_of_picture([scene]))
+            shares.append(share_of_image([scene]))
         for run in runs:
             pixels = _dressed(run, scene, clean, number) if worn else scene.pixels
             answer = (
@@ -138,7 +138,7 @@ def score_video(
         if progress is not None:
             progress(done, f"frame {frame.index}, {w} x {h}")
     if not runs[0].frames:
-        raise DataError(f"{path}: expected a video with pictures, got none")
+        raise DataError(f"{path}: expected a video with images, got none")
     dressed = any(r.entry.patch is not None for r in runs)
     if dressed and runs[0].waiting == len(runs[0].frames):
         lasts = frame.pts_s - (first_s or 0.0)
@@ -200,7 +200,7 @@ def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
 
 
 def open_video(path: Path, say: Say = silent) -> Source:
-    """Return the pictures to score of a video or of any file of a recording, from the first; the caller closes them.
+    """Return the images to score of a video or of any file of a recording, from the first; the caller closes them.
 
     say: is told of damaged frames that are left out.
 
@@ -360,7 +360,7 @@ def _blocks(lost: np.ndarray, settings: EvaluateSettings) -> list[float] | None:
 def _longest(frames: Sequence[Seen], conf: float, *, worn: bool) -> list[Seen]:
     """Return the longest run of frames, each the next of the one before, in which nobody's confidence reaches `conf`.
 
-    worn: count those alone in which a pattern is on somebody: who walks out of the picture is not hidden.
+    worn: count those alone in which a pattern is on somebody: who walks out of the image is not hidden.
     """
     step = min((b.frame - a.frame for a, b in pairwise(frames)), default=1)
     best: list[Seen] = []

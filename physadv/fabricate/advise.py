@@ -1,7 +1,7 @@
 """How large to print: from camera, distance and size to detector pixels, and from there to what the pattern did when tried.
 
 A pattern's record may hold a size curve (`physadv.evaluate.size_curve` measures it): attack success in cells of three
-numbers that camera, distance and print size come down to: how many detector pixels of the person are in the picture, how
+numbers that camera, distance and print size come down to: how many detector pixels of the person are in the image, how
 much of the person that is, and how large the pattern is on the person. A T-shirt has one size, the body's: only the
 distance can change.
 """
@@ -28,7 +28,7 @@ CLEARLY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Optics:
-    """A pinhole camera before a detector. focal_px: in pixels of the full picture. imgsz: the detector's long side."""
+    """A pinhole camera before a detector. focal_px: in pixels of the full image. imgsz: the detector's long side."""
 
     width: int
     height: int
@@ -42,7 +42,7 @@ class Optics:
         Raises: FabricationError if a number is impossible.
         """
         if not 5 <= fov_deg <= 160:
-            raise FabricationError(f"--fov: expected 5 to 160 degrees across the picture, got {fov_deg:g}")
+            raise FabricationError(f"--fov: expected 5 to 160 degrees across the image, got {fov_deg:g}")
         if not 64 <= min(width, height) <= max(width, height) <= 16384:
             raise FabricationError(f"--resolution: expected sides of 64 to 16384 pixels, got {width}x{height}")
         return cls(width, height, width / 2 / math.tan(math.radians(fov_deg) / 2), imgsz)
@@ -57,7 +57,7 @@ class Optics:
 class View:
     """What the detector is given. person_px: the whole person's height in its pixels, though part may be cut off.
 
-    shown: the share of that height inside the picture. side_px: of the pattern (root of its area). relative: that side
+    shown: the share of that height inside the image. side_px: of the pattern (root of its area). relative: that side
     over the person's height.
     """
 
@@ -68,7 +68,7 @@ class View:
 
     @property
     def visible_px(self) -> float:
-        """Return the person's height inside the picture, in detector pixels."""
+        """Return the person's height inside the image, in detector pixels."""
         return self.person_px * self.shown
 
 
@@ -146,7 +146,7 @@ class SizeCurve:
     def expected(self, view: View) -> Expected:
         """Return the attack success for a view, interpolated in the logarithms of pixels and sizes, held at the edges.
 
-        Between two shares of the person it is read at the same size of the print against the part that is in the picture.
+        Between two shares of the person it is read at the same size of the print against the part that is in the image.
         Below the smallest size measured it falls in proportion to the side; a garment's size is not looked at.
         """
         shares = np.unique(self._table[:, 1])
@@ -160,7 +160,7 @@ class SizeCurve:
     def _at_share(self, share: float, view: View) -> np.ndarray[Any, Any]:
         """Return logits of (asr, low, high) and n among the cells that show this share of the person."""
         rows = self._table[self._table[:, 1] == share]
-        # The less of somebody is in the picture, the smaller a print hides the rest, and the sooner a large one is cut off
+        # The less of somebody is in the image, the smaller a print hides the rest, and the sooner a large one is cut off
         # itself: chest-v2 hides most people where it is about 0.45 of the visible height, at every share. Read by the
         # whole height, the peaks of two shares would lie beside each other, with too little between them.
         at = math.log(max(view.relative / view.shown * share, 1e-6))

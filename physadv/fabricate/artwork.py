@@ -1,8 +1,8 @@
-"""The picture that is to be printed, at 300 dots an inch, in pieces: sheets of one print join without a seam.
+"""The image that is to be printed, at 300 dots an inch, in pieces: sheets of one print join without a seam.
 
 A cell of a trained pattern is an area of one colour: what the trainer shows the detector is the average of those areas
 over each camera pixel. Printed as areas ("texel") the camera's own optics take that average. "smooth" interpolates
-between the cells' centres instead, as a picture viewer would.
+between the cells' centres instead, as an image viewer would.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WHITE = 255.0
 
 @dataclass(frozen=True)
 class Raster(ABC):
-    """A picture of a size in millimetres on a grid of about 300 dots an inch, rendered piece by piece.
+    """An image of a size in millimetres on a grid of about 300 dots an inch, rendered piece by piece.
 
     width, height: of the grid, in dots; the grid fits the size exactly, so its pitch is within half a dot over the whole
     print of 1/300 inch.
@@ -48,7 +48,7 @@ class Raster(ABC):
 
     @abstractmethod
     def at(self, rows: Positions, columns: Positions) -> UInt8Array:
-        """Return the picture where `rows` and `columns` cross, (h, w, 4) uint8 RGBA, straight alpha.
+        """Return the image where `rows` and `columns` cross, (h, w, 4) uint8 RGBA, straight alpha.
 
         rows, columns: evenly spaced positions in dots, .5 being the middle of the first.
         """
@@ -58,7 +58,7 @@ class Raster(ABC):
         return self.at(np.arange(y0, y1) + 0.5, np.arange(x0, x1) + 0.5)
 
     def small(self, width: int, height: int) -> UInt8Array:
-        """Return the whole picture on white as (height, width, 3) uint8, each pixel the mean of sixteen samples."""
+        """Return the whole image on white as (height, width, 3) uint8, each pixel the mean of sixteen samples."""
         step = 4
         rows = (np.arange(height * step) + 0.5) * (self.height / (height * step))
         columns = (np.arange(width * step) + 0.5) * (self.width / (width * step))
@@ -75,7 +75,7 @@ class PatternRaster(Raster):
     mirrored: bool = False
 
     def at(self, rows: Positions, columns: Positions) -> UInt8Array:
-        """Return the picture where `rows` and `columns` cross, (h, w, 4) uint8 RGBA, straight alpha."""
+        """Return the image where `rows` and `columns` cross, (h, w, 4) uint8 RGBA, straight alpha."""
         h, w = self.patch.mask.shape
         across = columns * (w / self.width)
         return sample(self._rgba, rows * (h / self.height), w - across if self.mirrored else across, self.texels)
@@ -86,7 +86,7 @@ class PatternRaster(Raster):
 
 
 def sample(rgba: UInt8Array, rows: Positions, columns: Positions, texels: Texels) -> UInt8Array:
-    """Return an (h, w, 4) picture sampled at every crossing of `rows` and `columns`.
+    """Return an (h, w, 4) image sampled at every crossing of `rows` and `columns`.
 
     rows, columns: 1-d positions in texels, 0 at the outer edge of the first texel. texels: "texel" takes the one that
     holds the position; "smooth" is linear between the four nearest centres, the outermost repeated beyond the edge, with
@@ -120,7 +120,7 @@ def _linear(a: Float32Array, at: Positions, *, axis: int) -> Float32Array:
 
 
 def on_white(rgba: UInt8Array) -> UInt8Array:
-    """Return (h, w, 3) uint8: the picture on white paper, its transparency hard."""
+    """Return (h, w, 3) uint8: the image on white paper, its transparency hard."""
     if (rgba[..., 3] > 127).all():
         return np.ascontiguousarray(rgba[..., :3])
     return np.where(rgba[..., 3:] > 127, rgba[..., :3], np.uint8(WHITE))

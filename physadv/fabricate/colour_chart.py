@@ -1,4 +1,4 @@
-"""The colour chart as a sheet: true millimetres, sRGB pictures as the patterns themselves are printed."""
+"""The colour chart as a sheet: true millimetres, sRGB images as the patterns themselves are printed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from physadv.fabricate.document import QUIET, Document
 from physadv.files import atomic_write
 from physadv.patch import srgb_profile
 
-# A cell is many dots wide, so that a viewer that smooths pictures leaves its middle alone.
+# A cell is many dots wide, so that a viewer that smooths images leaves its middle alone.
 DOTS = 24
 HOW_TO = (
     "Print at 100 % on the paper or cloth, and with the settings, of the pattern itself. Let it dry; lay it flat.",
@@ -50,9 +50,9 @@ def write_chart(path: Path) -> None:
 
 
 def chart_png() -> bytes:
-    """Return the page as PNG, its size and sRGB profile inside, for printers that take pictures."""
+    """Return the page as PNG, its size and sRGB profile inside, for printers that take images."""
     out = BytesIO()
-    Image.fromarray(chart().picture(300)).save(out, "PNG", dpi=(300, 300), icc_profile=srgb_profile(), optimize=True)
+    Image.fromarray(chart().image(300)).save(out, "PNG", dpi=(300, 300), icc_profile=srgb_profile(), optimize=True)
     return signed_png(out.getvalue())
 
 
@@ -67,7 +67,7 @@ def chart_pdf() -> bytes:
     pdf.sheet(*PAGE_MM)
     width, height = COLUMNS * CELL_MM, ROWS * CELL_MM
     cells = chart().grid().repeat(DOTS, 0).repeat(DOTS, 1)
-    pdf.picture([cells], (COLUMNS * DOTS, ROWS * DOTS), LEFT_MM, TOP_MM, width, height)
+    pdf.raster([cells], (COLUMNS * DOTS, ROWS * DOTS), LEFT_MM, TOP_MM, width, height)
     for number, x, y in MARKERS:
         pdf.cells(np.asarray(marker_bits(number)) == 0, x, y, MARKER_MM / 6)
     middle = PAGE_MM[0] / 2

@@ -23,10 +23,10 @@ LEAST_PT = 6.0
 
 
 class Document(FPDF):
-    """Sheets in millimetres with a few brushes: hairlines, boxes, words, pictures given row by row."""
+    """Sheets in millimetres with a few brushes: hairlines, boxes, words, images given row by row."""
 
     def __init__(self, *, title: str, subject: str, profile: bytes, profile_name: str, channels: int = 3) -> None:
-        """profile: ICC bytes of every picture put here, with `channels` 3 for RGB and 4 for CMYK."""
+        """profile: ICC bytes of every image put here, with `channels` 3 for RGB and 4 for CMYK."""
         super().__init__(unit="mm", format=(100, 100))
         self.set_auto_page_break(False)
         self.set_margin(0)
@@ -51,14 +51,14 @@ class Document(FPDF):
         # fpdf2 turns a format so that it stands; say which way it lies.
         self.add_page(orientation="L" if width > height else "P", format=(min(width, height), max(width, height)))
 
-    def picture(
+    def raster(
         self, bands: Iterable[UInt8Array], dots: tuple[int, int], x: float, y: float, width: float, height: float
     ) -> None:
-        """Put a picture on the page, its upper left corner at x, y.
+        """Put an image on the page, its upper left corner at x, y.
 
         bands: its rows from the top in pieces (h, dots[0], channels) uint8; only one is held at a time.
         """
-        name = f"picture-{len(self.image_cache.images)}"
+        name = f"image-{len(self.image_cache.images)}"
         profile = self.image_cache.icc_profiles.setdefault(self.profile, len(self.image_cache.icc_profiles))
         info = RasterImageInfo(
             data=deflate(bands),
@@ -164,7 +164,7 @@ def latin(text: str) -> str:
 
 
 def deflate(bands: Iterable[UInt8Array]) -> bytes:
-    """Return pictures stacked from the top as a zlib stream of PNG-predicted rows ("up"), the fastest that packs well."""
+    """Return images stacked from the top as a zlib stream of PNG-predicted rows ("up"), the fastest that packs well."""
     packer = zlib.compressobj(1)
     out = []
     above: UInt8Array | None = None

@@ -41,7 +41,7 @@ class Guide:
 
 
 def guide(patch: Patch, settings: PrintSettings, size_mm: tuple[float, float], layouts: dict[str, Layout]) -> Guide:
-    """Return what to do with a print of this size on these sheets, none for a garment printer's picture."""
+    """Return what to do with a print of this size on these sheets, none for a garment printer's image."""
     garment = settings.garment
     kind = "print on paper" if garment is None else f"{garment} {settings.shirt}" if garment == "panels" else garment
     title = f"{patch.name}, {cm(size_mm[0])} x {cm(size_mm[1])} cm: {kind}"

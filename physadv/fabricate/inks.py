@@ -21,7 +21,7 @@ FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 
 @dataclass(frozen=True, slots=True)
 class Inks:
-    """The colour space of a print: its ICC profile, and how sRGB pictures get there.
+    """The colour space of a print: its ICC profile, and how sRGB images get there.
 
     name: for the sheet's small print. profile: ICC bytes. channels: 3 or 4.
     """
@@ -34,7 +34,7 @@ class Inks:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def convert(self, pixels: UInt8Array) -> UInt8Array:
-        """Return an (h, w, 3) sRGB picture as (h, w, channels) uint8 in this space; CMYK 255 is full ink."""
+        """Return an (h, w, 3) sRGB image as (h, w, channels) uint8 in this space; CMYK 255 is full ink."""
         if self._transform is None:
             return pixels
         with self._lock:
@@ -43,7 +43,7 @@ class Inks:
         return np.asarray(out)
 
     def proof(self, pixels: UInt8Array) -> UInt8Array:
-        """Return an (h, w, 3) sRGB picture as it will look in print, again in sRGB."""
+        """Return an (h, w, 3) sRGB image as it will look in print, again in sRGB."""
         if self._proof is None:
             return pixels
         with self._lock:
@@ -60,7 +60,7 @@ def srgb() -> Inks:
 def cmyk(path: Path, *, called: str = "") -> Inks:
     """Return the CMYK space of a printer's or print shop's ICC profile.
 
-    Conversion is relative colorimetric with black point compensation, the usual choice for pictures. called: what its
+    Conversion is relative colorimetric with black point compensation, the usual choice for images. called: what its
     owner calls the file, where that is not `path`.
 
     Raises: FabricationError if the file is no ICC profile of a CMYK printer that works in both directions.

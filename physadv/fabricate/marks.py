@@ -88,18 +88,18 @@ def sheet_map(
     pdf: Document,
     layout: Layout,
     sheet: Sheet,
-    picture: Callable[[int, int], UInt8Array],
+    image: Callable[[int, int], UInt8Array],
     size: tuple[float, float],
     corner: tuple[float, float],
 ) -> None:
     """Draw the whole print small, ruled into its sheets, the present one framed.
 
-    picture: gives the print at (width, height) dots, (h, w, channels) uint8. size: width and height in millimetres.
+    image: gives the print at (width, height) dots, (h, w, channels) uint8. size: width and height in millimetres.
     corner: its upper left corner.
     """
     (x, y), (w, h) = corner, size
     dots = max(1, round(w * 4)), max(1, round(h * 4))
-    pdf.picture([picture(*dots)], dots, x, y, w, h)
+    pdf.raster([image(*dots)], dots, x, y, w, h)
     total_w, total_h = layout.sheets[-1].dots[2], layout.sheets[-1].dots[3]
     for other in layout.sheets:
         x0, y0, x1, y1 = other.dots

@@ -31,7 +31,7 @@ from physadv.outputs import check_replaceable
 from physadv.patch import Patch, srgb_profile
 from physadv.types import UInt8Array
 
-# One picture in memory with transparency: a square metre at 300 dpi is 560 MB.
+# One image in memory with transparency: a square metre at 300 dpi is 560 MB.
 MAX_DTG_MM = 1000.0
 MAX_PNG_MM2 = MAX_DTG_MM**2
 PROOF_SIDE = 1200
@@ -145,7 +145,7 @@ def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
             f"{profile.sha256[:12]}); print it there without --printer, or train again: physadv train --printer "
             f"{settings.printer}"
         )
-    return replace(shown, pixels=profile.precompensate_picture(shown.pixels))
+    return replace(shown, pixels=profile.precompensate_image(shown.pixels))
 
 
 def print_patch(patch: Patch, settings: PrintSettings, out: Path, *, overwrite: bool = False) -> Printed:
@@ -198,7 +198,7 @@ def layouts_of(patch: Patch, settings: PrintSettings, out: Path) -> dict[str, La
 
 
 def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width: int = 700) -> tuple[bytes, int]:
-    """Return one sheet as a PNG `width` dots wide, and how many sheets there are; for DTG the whole picture.
+    """Return one sheet as a PNG `width` dots wide, and how many sheets there are; for DTG the whole image.
 
     Raises: FabricationError as `print_patch` does, or if there is no such sheet.
     """
@@ -304,7 +304,7 @@ def _png(pixels: UInt8Array, dpi: float | None = None) -> bytes:
 
 
 def _check_sheets(parts: list[Part]) -> None:
-    """Do nothing for sheets that can be pictures.
+    """Do nothing for sheets that can be images.
 
     Raises: FabricationError for one that would take more memory than there may be.
     """
@@ -331,13 +331,13 @@ def _write_sheets(data: bytes, parts: list[Part], out: Path, overwrite: bool) ->
 
 
 def _write_dtg(shown: Patch, settings: PrintSettings, size: tuple[float, float], out: Path, overwrite: bool) -> Printed:
-    """Write the picture that a direct-to-garment printer takes: sRGB, not mirrored, ink or nothing, 300 dpi."""
+    """Write the image that a direct-to-garment printer takes: sRGB, not mirrored, ink or nothing, 300 dpi."""
     if out.suffix.lower() != ".png":
         raise FabricationError(f"--garment dtg: direct-to-garment printers take a PNG; got --out {out.name}")
     if settings.cmyk is not None:
         raise FabricationError("--garment dtg: these printers take sRGB and convert it themselves; leave out --cmyk")
     if settings.paper is not None:
-        raise FabricationError("--garment dtg: the picture has the print's own size; leave out --paper")
+        raise FabricationError("--garment dtg: the image has the print's own size; leave out --paper")
     if max(size) > MAX_DTG_MM:
         raise FabricationError(
             f"--garment dtg: {size[0] / 10:g} x {size[1] / 10:g} cm is larger than any such printer takes; expected "
@@ -355,7 +355,7 @@ def _write_dtg(shown: Patch, settings: PrintSettings, size: tuple[float, float],
 
 
 def _write_proof(raster: Raster, inks: Inks, path: Path) -> tuple[Path, float]:
-    """Write how the print will look on paper, as an sRGB picture; return its path and the mean change of 255."""
+    """Write how the print will look on paper, as an sRGB image; return its path and the mean change of 255."""
     scale = PROOF_SIDE / max(raster.width_mm, raster.height_mm)
     small = raster.small(max(1, round(raster.width_mm * scale)), max(1, round(raster.height_mm * scale)))
     proof = inks.proof(small)

@@ -48,7 +48,7 @@ def draw(
             continue
         pdf.sheet(*layout.paper)
         x0, y0, x1, y1 = sheet.dots
-        pdf.picture(_bands(raster, sheet, inks), (x1 - x0, y1 - y0), sheet.x, sheet.y, sheet.width, sheet.height)
+        pdf.raster(_bands(raster, sheet, inks), (x1 - x0, y1 - y0), sheet.x, sheet.y, sheet.width, sheet.height)
         if over is not None:
             with pdf.rect_clip(sheet.x, sheet.y, sheet.width, sheet.height):
                 over(sheet.x - x0 * raster.width_mm / raster.width, sheet.y - y0 * raster.height_mm / raster.height)

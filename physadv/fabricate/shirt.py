@@ -144,7 +144,7 @@ class PanelRaster(Raster):
     texels: Texels = "texel"
 
     def at(self, rows: Positions, columns: Positions) -> UInt8Array:
-        """Return the picture where `rows` and `columns` cross, (h, w, 4) uint8 RGBA, straight alpha."""
+        """Return the image where `rows` and `columns` cross, (h, w, 4) uint8 RGBA, straight alpha."""
         pitch_x, pitch_y = self.width_mm / self.width, self.height_mm / self.height
         h, w = self.patch.mask.shape
         across = (columns * pitch_x - self.width_mm / 2) / self.repeat_mm[0] + 0.5

@@ -1,4 +1,4 @@
-"""The demo: light in, people found, the picture shown; one loop thread that everything else only asks and tells."""
+"""The demo: light in, people found, the image shown; one loop thread that everything else only asks and tells."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
 TICK_S = 0.1
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
-FIRST_PICTURE_S = 10.0
+FIRST_IMAGE_S = 10.0
 NEVER_SEEN = (
     "Persistence keeps people whom it saw without the pattern, for some seconds and until the scene changes. It never saw "
     "who is hidden here."
@@ -64,9 +64,9 @@ def load(name: str, *, backend: Backend, imgsz: int, progress: Progress | None) 
 
 
 class Demo:
-    """Reads, dresses, detects, draws and hands on, picture by picture, newest first, until stopped.
+    """Reads, dresses, detects, draws and hands on, image by image, newest first, until stopped.
 
-    `open` then `start`; every public method may be called from any thread. Changes take effect with the next picture.
+    `open` then `start`; every public method may be called from any thread. Changes take effect with the next image.
     A defence that throws or takes too long is switched off with a notice. Loading a detector or opening a source happens
     aside, while the old one keeps running.
     """
@@ -149,7 +149,7 @@ class Demo:
                 detector = self._loader(name, backend=backend, imgsz=imgsz, progress=progress)
             watched = self.settings.ui != "none" or source.live
             self._vision = Vision(detector, limit_s=self.settings.defence_limit if watched else None)
-            # A defence that cannot work with this detector is said at the start, not on the first picture.
+            # A defence that cannot work with this detector is said at the start, not on the first image.
             Guard(parse_pipeline(self._controls.defend), detector)
             if self.settings.record is not None:
                 want = self.settings
@@ -157,7 +157,7 @@ class Demo:
         except BaseException:
             source.close()
             raise
-        # Read from here on: a picture taken while the detector was loading would be old light.
+        # Read from here on: an image taken while the detector was loading would be old light.
         self._feed = feed_of(source)
 
     def start(self) -> None:
@@ -178,7 +178,7 @@ class Demo:
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
-        """End the loop after the picture it is at, and close what is open. Safe to call twice."""
+        """End the loop after the image it is at, and close what is open. Safe to call twice."""
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=20)
@@ -186,7 +186,7 @@ class Demo:
             self._close()
 
     def subscribe(self, listener: Callable[[Shown], None]) -> Callable[[], None]:
-        """Call `listener` on the loop's thread with each picture shown; return what ends that. It must be quick."""
+        """Call `listener` on the loop's thread with each image shown; return what ends that. It must be quick."""
         with self._lock:
             self._listeners = [*self._listeners, listener]
 
@@ -234,26 +234,26 @@ class Demo:
         return shown
 
     def _left_out(self, text: str) -> None:
-        """Tell the viewer of pictures that the source leaves out."""
+        """Tell the viewer of images that the source leaves out."""
         self.notices.add("info", "source", text)
 
     def _first_seen(self, spec: str) -> Feed:
-        """Return an open feed that has given its first picture.
+        """Return an open feed that has given its first image.
 
-        Raises: SourceError if none came: whoever mistyped an address keeps the picture that there was.
+        Raises: SourceError if none came: whoever mistyped an address keeps the image that there was.
         """
         feed = open_feed(spec, self.settings.capture(), self._left_out)
         if isinstance(feed.source, BrowserSource):
-            # Pictures come once a visitor has allowed it.
+            # Images come once a visitor has allowed it.
             return feed
-        until = time.monotonic() + FIRST_PICTURE_S
+        until = time.monotonic() + FIRST_IMAGE_S
         while (status := feed.status())[0] is SourceState.CONNECTING and time.monotonic() < until:
             if self._stop.wait(TICK_S):
                 break
         if status[0] in (SourceState.CONNECTING, SourceState.BACKOFF, SourceState.ENDED):
             feed.close()
             shown = self._addresses.shown(spec)
-            raise SourceError(f"{shown}: no picture came, so the source stays as it was: {status[1]}")
+            raise SourceError(f"{shown}: no image came, so the source stays as it was: {status[1]}")
         self._addresses.opened(spec)
         return feed
 
@@ -291,7 +291,7 @@ class Demo:
     def stop_recording(self) -> Path | None:
         """End the recording and return its path, or None if none was running.
 
-        Raises: RecordingError if the end of the file could not be written; what is there stays. Also if no picture came
+        Raises: RecordingError if the end of the file could not be written; what is there stays. Also if no image came
         meanwhile.
         """
         return self._tape.stop()
@@ -300,16 +300,16 @@ class Demo:
 
     @property
     def latest(self) -> Shown | None:
-        """Return the picture shown last."""
+        """Return the image shown last."""
         return self._latest
 
     def ask(self, pixels: UInt8Array) -> Detections:
-        """Return whom the bare detector finds in a picture (h, w, 3) uint8 RGB from elsewhere, from the threshold up."""
+        """Return whom the bare detector finds in an image (h, w, 3) uint8 RGB from elsewhere, from the threshold up."""
         assert self._vision is not None
         return self._vision.ask(pixels).above(self._controls.conf)
 
     def state(self) -> dict[str, Any]:
-        """Return everything a screen shows beside the picture, as plain values."""
+        """Return everything a screen shows beside the image, as plain values."""
         feed, vision = self._feed, self._vision
         source_state, detail = feed.status() if feed is not None else (SourceState.CONNECTING, "not opened yet")
         if self._ended:
@@ -347,7 +347,7 @@ class Demo:
 
     @property
     def source(self) -> Source | None:
-        """Return the source that is read, or will be with the next picture."""
+        """Return the source that is read, or will be with the next image."""
         waiting = self._errands.waiting("source")
         feed = waiting[1] if waiting is not None else self._feed
         return feed.source if feed is not None else None
@@ -359,7 +359,7 @@ class Demo:
 
     @property
     def dropped(self) -> int:
-        """Return how many pictures of live sources were replaced by newer ones before the loop took them."""
+        """Return how many images of live sources were replaced by newer ones before the loop took them."""
         return self._dropped_before + (self._feed.dropped if self._feed is not None else 0)
 
     def stats(self) -> dict[str, Any]:
@@ -381,13 +381,13 @@ class Demo:
         }
 
     def measure_costs(self, names: Sequence[str]) -> None:
-        """Measure aside what some defences cost on this machine, on the picture shown last; `state` then says it.
+        """Measure aside what some defences cost on this machine, on the image shown last; `state` then says it.
 
-        Raises: SettingsError if no picture has been shown yet.
+        Raises: SettingsError if no image has been shown yet.
         """
         shown, vision = self._latest, self._vision
         if shown is None or vision is None:
-            raise SettingsError("defence costs: no picture has been shown yet that they could be measured on")
+            raise SettingsError("defence costs: no image has been shown yet that they could be measured on")
 
         def work(progress: Progress) -> dict[str, float]:
             out = {}
@@ -469,7 +469,7 @@ class Demo:
         return want.seconds is not None and time.monotonic() - began >= want.seconds
 
     def _take(self) -> Frame | None:
-        """Return the next picture, or None if none came lately.
+        """Return the next image, or None if none came lately.
 
         Raises: SourceError if the source failed, or never answered, and there is nobody to choose another.
         """
@@ -593,7 +593,7 @@ class Demo:
         )
 
     def _cut(self, frame: Frame) -> bool:
-        """Return whether another scene begins with this picture; what came from earlier ones is then forgotten."""
+        """Return whether another scene begins with this image; what came from earlier ones is then forgotten."""
         assert self._vision is not None
         step = self._cuts.step(frame.pixels)
         cut, self._elsewhere = self._elsewhere or step == "cut", False
@@ -601,7 +601,7 @@ class Demo:
             self._vision.cut()
             self._viewpoint.cut()
         elif step == "blank" and self._vision.worn is not None:
-            # Nobody wears anything on a black picture; whoever is there afterwards may still be the same.
+            # Nobody wears anything on a black image; whoever is there afterwards may still be the same.
             self._vision.worn.reset()
         return cut
 
@@ -618,7 +618,7 @@ class Demo:
                 self._wear(self._controls)
 
     def _dressed(self, frame: Frame) -> bool:
-        """Return whether the pattern is on by now: `wear_from` seconds into the pictures."""
+        """Return whether the pattern is on by now: `wear_from` seconds into the images."""
         if self._first_pts is None:
             self._first_pts = frame.pts_s
         if frame.pts_s - self._first_pts >= self.settings.wear_from:
@@ -626,7 +626,7 @@ class Demo:
         return self._wear_now
 
     def _lines(self, controls: Controls, worn: Worn | None) -> tuple[str, ...]:
-        """Return what is written into the picture: how it was made, so that a recording cannot be taken for another."""
+        """Return what is written into the image: how it was made, so that a recording cannot be taken for another."""
         assert self._vision is not None
         detector = self._vision.detector
         lines = [f"{detector.name} {detector.backend} {detector.precision}  conf {controls.conf:.2f}"]
@@ -641,7 +641,7 @@ class Demo:
         self._latest = shown
         for listener in self._listeners:
             listener(shown)
-        # A file waits for the encoder, so that every picture is recorded; a camera does not.
+        # A file waits for the encoder, so that every image is recorded; a camera does not.
         assert self._feed is not None
         try:
             self._tape.write(shown, wait=not self._feed.source.live)

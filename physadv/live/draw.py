@@ -1,4 +1,4 @@
-"""The picture as a viewer sees it: boxes, scores and skeletons, in the page's own colours."""
+"""The image as a viewer sees it: boxes, scores and skeletons, in the page's own colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BONES = (
     (0, 5), (0, 6),
 )  # fmt: skip
 JOINT_VISIBLE = 0.5
-# Alerts about somebody who is found in other views of the picture alone.
+# Alerts about somebody who is found in other views of the image alone.
 FOUND_ELSEWHERE = ("uncovered", "probe", "inconsistent")
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -35,11 +35,11 @@ def drawn(
     sizes: Sequence[str] = (),
     wearers: Sequence[Wearer] = (),
 ) -> UInt8Array:
-    """Return a copy of the (h, w, 3) RGB picture with everybody in `people` marked and `lines` in its lower left corner.
+    """Return a copy of the (h, w, 3) RGB image with everybody in `people` marked and `lines` in its lower left corner.
 
     sizes: a text for each person, beside the score. wearers: of those who wear a pattern the hidden ones are grey and
     dashed, so that whoever is counted is marked. Held people (a defence remembers them) are amber and dashed, uncovered
-    ones (only other views of the picture show them) violet and dashed, certified ones blue and doubled; regions that a
+    ones (only other views of the image show them) violet and dashed, certified ones blue and doubled; regions that a
     defence reports are red and dashed, with its word for them.
     """
     out = pixels.copy()
@@ -80,7 +80,7 @@ def style(people: Detections, i: int) -> tuple[Colour, str]:
 
 
 def regions(people: Detections) -> list[tuple[Alert, Float32Array]]:
-    """Return the alerts that are marked in the picture, each with its (4,) box; uncovered people are marked themselves."""
+    """Return the alerts that are marked in the image, each with its (4,) box; uncovered people are marked themselves."""
     told = [a for a in people.alerts if a.kind != "uncovered"]
     return [(a, np.array(a.xyxy, np.float32)) for a in told if a.xyxy is not None]
 

@@ -1,4 +1,4 @@
-"""Where the loop gets its pictures: newest wins from live sources, every one in order from files."""
+"""Where the loop gets its images: newest wins from live sources, every one in order from files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from physadv.types import Frame, Source
 
 
 class InOrder:
-    """Every picture of a finite source, in order, read one ahead on a thread so that decoding and detecting overlap."""
+    """Every image of a finite source, in order, read one ahead on a thread so that decoding and detecting overlap."""
 
     dropped = 0
 
@@ -29,7 +29,7 @@ class InOrder:
         self._thread.start()
 
     def take(self, timeout: float | None = None) -> Frame | None:
-        """Return the next picture, or None if it is not there within `timeout` seconds.
+        """Return the next image, or None if it is not there within `timeout` seconds.
 
         Raises: EndOfStream after the last. SourceError if the file cannot be read on.
         """

@@ -27,7 +27,7 @@ class Tally:
         self.persons = 0
 
     def add(self, shown: Shown, shown_ns: int) -> None:
-        """Count a picture that was shown at `shown_ns`, `time.monotonic_ns()`."""
+        """Count an image that was shown at `shown_ns`, `time.monotonic_ns()`."""
         age_ms = (shown_ns - shown.frame.captured_ns) / 1e6
         with self._lock:
             now = shown_ns / 1e9
@@ -60,7 +60,7 @@ class Tally:
             now = time.monotonic()
             stages = {name: _tenths(r.percentile(50, now)) for name, r in self._stages_now.items()}
             return {
-                # One picture has no rate yet.
+                # One image has no rate yet.
                 "fps": round(self._rate.value(now), 1) if self._fresh > 1 else None,
                 "age_ms": {f"p{q}": _tenths(self._age_now.percentile(q, now)) for q in (50, 95, 99)},
                 "stage_ms": {name: ms for name, ms in stages.items() if ms is not None},
@@ -69,7 +69,7 @@ class Tally:
             }
 
     def whole(self) -> dict[str, Any]:
-        """Return the figures of the whole run: true rate from first to last picture, ages, median ms of each stage."""
+        """Return the figures of the whole run: true rate from first to last image, ages, median ms of each stage."""
         with self._lock:
             span = self._last_s - (self._first_s or 0.0)
             return {

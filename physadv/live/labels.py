@@ -1,4 +1,4 @@
-"""Places for labels on a picture, so that those of people who stand close do not cover each other."""
+"""Places for labels on an image, so that those of people who stand close do not cover each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Place = tuple[float, float, float, float]
 
 
 class Labels:
-    """The labels of one picture; `static/overlay.js` places them by the same rules."""
+    """The labels of one image; `static/overlay.js` places them by the same rules."""
 
     def __init__(self, width: float, height: float) -> None:
         self._width, self._height = width, height

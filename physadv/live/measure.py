@@ -1,4 +1,4 @@
-"""A calibrated camera in the live loop: the lens taken out of each picture, people's sizes in centimetres."""
+"""A calibrated camera in the live loop: the lens taken out of each image, people's sizes in centimetres."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from physadv.types import Detections
 
 
 class Measure(Lens):
-    """What `--camera` adds: undistorted pictures and lengths."""
+    """What `--camera` adds: undistorted images and lengths."""
 
     def __init__(self, where: str | Path) -> None:
         """where: a camera profile by name or path.

@@ -32,7 +32,7 @@ class Notice:
 
 
 def _wording(text: str) -> str:
-    """Return a text without its numbers: a share or a score that changes with each picture makes no new notice."""
+    """Return a text without its numbers: a share or a score that changes with each image makes no new notice."""
     return re.sub(r"\d+(\.\d+)?", "#", text)
 
 
@@ -63,7 +63,7 @@ class Notices:
             self._all.clear()
 
     def alerts(self, alerts: tuple[Alert, ...]) -> None:
-        """Take what defences report of one picture; regions they removed are drawn, not told."""
+        """Take what defences report of one image; regions they removed are drawn, not told."""
         for alert in alerts:
             if alert.kind != "removed":
                 self.add("info" if alert.kind == "notice" else "alert", alert.kind, alert.text)

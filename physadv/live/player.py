@@ -137,7 +137,7 @@ class ReplaySource:
         for given, item in reversed(self._recent):
             if (given.index, given.captured_ns) == (frame.index, frame.captured_ns):
                 return item
-        raise RecordingError(f"{self.name}: picture {frame.index} is not one that was just played")
+        raise RecordingError(f"{self.name}: image {frame.index} is not one that was just played")
 
     def detect(self, frame: Frame) -> Detections:
         """Return what was seen in a frame that `read` gave lately, boxes in its pixels."""
@@ -148,7 +148,7 @@ class ReplaySource:
 
         Raises: RecordingError.
         """
-        raise RecordingError(f"{self.name}: a recording cannot look at {len(images)} other pictures")
+        raise RecordingError(f"{self.name}: a recording cannot look at {len(images)} other images")
 
     # Its own thread's
 

@@ -13,9 +13,9 @@ from physadv.simulate.placement import CUT_OFF
 from physadv.simulate.wear import wears
 from physadv.types import Detections
 
-# How people stand in the picture: small and whole; whole and filling it; cut off by its rim.
+# How people stand in the image: small and whole; whole and filling it; cut off by its rim.
 View = Literal["street", "whole", "webcam"]
-# Below this share of the picture's height people are small. The built-in sample's street shows them at .38.
+# Below this share of the image's height people are small. The built-in sample's street shows them at .38.
 SMALL = 0.55
 # The view is that of the last seconds: one who sits down or comes near for a moment changes nothing.
 OVER_S = 2.0
@@ -31,7 +31,7 @@ class Recommendation:
     why: str
 
 
-# Measured on the sample at 640 px, pictures in which more than half of the wearers are hidden: street-v1 at 48 cm 12 of 12
+# Measured on the sample at 640 px, images in which more than half of the wearers are hidden: street-v1 at 48 cm 12 of 12
 # in the street (36 cm: none), chest-v3 at 60 cm 9 of 12 where people stand whole, chest-v4 at its 48 cm 10 of 12 where
 # they are cut off.
 BEST: dict[View, Recommendation] = {
@@ -39,13 +39,11 @@ BEST: dict[View, Recommendation] = {
         "street-v1", 48.0, "street", "People are small here, as in the street that it was trained for."
     ),
     "whole": Recommendation(
-        "chest-v3", 60.0, "webcam", "People fill the picture from head to foot: a wide print is needed."
+        "chest-v3", 60.0, "webcam", "People fill the image from head to foot: a wide print is needed."
     ),
-    "webcam": Recommendation(
-        "chest-v4", 48.0, "webcam", "People fill the picture and are cut off, as before a webcam."
-    ),
+    "webcam": Recommendation("chest-v4", 48.0, "webcam", "People fill the image and are cut off, as before a webcam."),
 }
-# How wide a pattern is worn where no width is given and its own is too small for most pictures.
+# How wide a pattern is worn where no width is given and its own is too small for most images.
 USUAL_CM = {"chest-v3": 60.0, "street-v1": 48.0}
 
 
@@ -55,7 +53,7 @@ def usual_cm(patch: Patch) -> float | None:
 
 
 class Viewpoint:
-    """How the camera sees people, from picture to picture. The loop adds; anyone reads."""
+    """How the camera sees people, from image to image. The loop adds; anyone reads."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float, bool]] = deque(maxlen=300)
@@ -65,7 +63,7 @@ class Viewpoint:
         self._seen.clear()
 
     def see(self, people: Detections, size: tuple[int, int], at_s: float) -> None:
-        """Take the people of a picture of (width, height) without a pattern, at a time in seconds."""
+        """Take the people of an image of (width, height) without a pattern, at a time in seconds."""
         boxes = people.xyxy[wears(people)]
         if not len(boxes):
             return
@@ -93,6 +91,6 @@ def objection(patch: Patch, view: View | None) -> str:
     best = BEST[view]
     if patch.framing in ("", "mixed", best.framing):
         return ""
-    made = "people in the street, small and whole" if patch.framing == "street" else "one who fills the picture"
-    seen = "people are small" if best.framing == "street" else "people fill the picture"
+    made = "people in the street, small and whole" if patch.framing == "street" else "one who fills the image"
+    seen = "people are small" if best.framing == "street" else "people fill the image"
     return f"{patch.name} is made for {made}; here {seen}, and {best.name} does more."

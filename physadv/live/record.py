@@ -33,9 +33,9 @@ __all__ = ["RecordSettings", "Recorder", "Session", "VideoWriter", "h264_works"]
 
 SCHEMA = 1
 TICKS = 90_000
-# One whole picture this often, so that a player can jump to it.
+# One whole image this often, so that a player can jump to it.
 KEY_S = 1.0
-# A quarter of a second at 30 pictures a second: enough for a slow disk write, little memory.
+# A quarter of a second at 30 images a second: enough for a slow disk write, little memory.
 QUEUE = 8
 # Bytes by which a session's record may grow until it is closed: hashes, notes, what went wrong.
 RESERVE = 4096
@@ -50,7 +50,7 @@ class RecordSettings(Settings):
 
 
 class Job(NamedTuple):
-    """One picture on its way to the writer."""
+    """One image on its way to the writer."""
 
     frame: Frame
     annotated: UInt8Array
@@ -63,9 +63,9 @@ class Recorder:
 
     Encoding runs in a thread of its own; `write` only hands over. Whatever goes wrong there ends the recording, not the
     demo: `error` then says what, and what was written is kept and plays. A path ending in .jsonl records the sidecar alone.
-    A picture's line is written once the picture itself is safe on disk, so after a kill the two agree.
+    An image's line is written once the image itself is safe on disk, so after a kill the two agree.
 
-    dropped: pictures left out because the encoder was behind. notes: what was done to the pictures (padding, scaling).
+    dropped: images left out because the encoder was behind. notes: what was done to the images (padding, scaling).
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class Recorder:
     def write(
         self, frame: Frame, annotated: UInt8Array, detections: Detections, info: dict[str, Any], *, wait: bool = False
     ) -> bool:
-        """Hand over one picture; return whether it was taken. Nothing given may be changed afterwards.
+        """Hand over one image; return whether it was taken. Nothing given may be changed afterwards.
 
         frame: as the camera gave it. annotated: (h, w, 3) uint8 RGB, what the viewers see. info: as `sidecar.row` takes
-        it. wait: while the encoder is behind, wait for it instead of leaving the picture out; for files, which have time.
+        it. wait: while the encoder is behind, wait for it instead of leaving the image out; for files, which have time.
         """
         job = Job(frame, annotated, detections, info)
         while self.error is None and self._thread.is_alive():
@@ -136,7 +136,7 @@ class Recorder:
             except Exception as error:  # noqa: BLE001 -- an encoder fails in many ways; none may end the demo
                 self._fail(error)
         self._finish()
-        # Pictures that came too late must not be kept in memory for as long as this object lives.
+        # Images that came too late must not be kept in memory for as long as this object lives.
         while not self._jobs.empty():
             self._jobs.get()
 
@@ -242,14 +242,14 @@ def _spare_source(paths: Paths, source: str) -> None:
 
 
 class VideoClock:
-    """When a picture belongs in the video, in seconds from its first: by presentation time, which must move on."""
+    """When an image belongs in the video, in seconds from its first: by presentation time, which must move on."""
 
     def __init__(self) -> None:
         self._last: Frame | None = None
         self._at = 0.0
 
     def seconds(self, frame: Frame) -> float:
-        """Return the time of the next picture. Where the source was changed and its clock begins anew, real time counts."""
+        """Return the time of the next image. Where the source was changed and its clock begins anew, real time counts."""
         if self._last is not None:
             step = frame.pts_s - self._last.pts_s
             if step <= 0:
@@ -260,9 +260,9 @@ class VideoClock:
 
 
 class VideoWriter:
-    """An H.264 file of one size, in fragments of one picture: a kill costs the last one. A clean close makes it plain MP4.
+    """An H.264 file of one size, in fragments of one image: a kill costs the last one. A clean close makes it plain MP4.
 
-    padded: what was done to make an odd size even, or "". Pictures of another size are scaled into the first one's.
+    padded: what was done to make an odd size even, or "". Images of another size are scaled into the first one's.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], *, crf: int) -> None:
@@ -287,25 +287,25 @@ class VideoWriter:
         self._whole = 0
 
     def write(self, pixels: UInt8Array, at_s: float) -> list[float] | None:
-        """Append an (h, w, 3) uint8 RGB picture at `at_s` seconds; return [scale, x, y] if it had to be fitted in.
+        """Append an (h, w, 3) uint8 RGB image at `at_s` seconds; return [scale, x, y] if it had to be fitted in.
 
         Raises: OSError if the disk is full; other errors of the encoder.
         """
         pixels, fit = _fitted(pixels, self._size)
-        picture = av.VideoFrame.from_ndarray(_even(pixels), format="rgb24")
-        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        image = av.VideoFrame.from_ndarray(_even(pixels), format="rgb24")
+        image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
         self._ticks = max(round(at_s * TICKS), self._ticks + 1)
-        picture.pts, picture.time_base = self._ticks, Fraction(1, TICKS)
-        picture.pict_type = PictureType.I if at_s - self._key_at >= KEY_S else PictureType.NONE
-        if picture.pict_type == PictureType.I:
+        image.pts, image.time_base = self._ticks, Fraction(1, TICKS)
+        image.pict_type = PictureType.I if at_s - self._key_at >= KEY_S else PictureType.NONE
+        if image.pict_type == PictureType.I:
             self._key_at = at_s
-        self._mux(self._stream.encode(picture))
+        self._mux(self._stream.encode(image))
         return fit
 
     def close(self) -> None:
         """Finish the file. Safe to call twice.
 
-        Raises: OSError if the disk is full; the file is then cut back to its last whole picture, and plays.
+        Raises: OSError if the disk is full; the file is then cut back to its last whole image, and plays.
         """
         if self._container is None:
             return
@@ -327,7 +327,7 @@ class VideoWriter:
 
 
 def _even(pixels: UInt8Array) -> UInt8Array:
-    """Return a picture with even sides, the last row or column repeated where needed; yuv420p knows no odd ones."""
+    """Return an image with even sides, the last row or column repeated where needed; yuv420p knows no odd ones."""
     h, w = pixels.shape[:2]
     if h % 2 or w % 2:
         return cv2.copyMakeBorder(pixels, 0, h % 2, 0, w % 2, cv2.BORDER_REPLICATE)  # type: ignore[return-value]
@@ -335,7 +335,7 @@ def _even(pixels: UInt8Array) -> UInt8Array:
 
 
 def _fitted(pixels: UInt8Array, size: tuple[int, int]) -> tuple[UInt8Array, list[float] | None]:
-    """Return a picture centred in `size` (width, height) with its proportions kept, and [scale, x, y] if changed."""
+    """Return an image centred in `size` (width, height) with its proportions kept, and [scale, x, y] if changed."""
     h, w = pixels.shape[:2]
     if (w, h) == size:
         return pixels, None

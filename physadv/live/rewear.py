@@ -9,7 +9,7 @@ LONGEST_S = 20.0
 
 
 class Rewear:
-    """Counts the pictures without the pattern while it is off. text: what is waited for, or "" where nothing is."""
+    """Counts the images without the pattern while it is off. text: what is waited for, or "" where nothing is."""
 
     def __init__(self) -> None:
         self._since: float | None = None
@@ -23,7 +23,7 @@ class Rewear:
         return self._wanted
 
     def begin(self) -> None:
-        """Take the pattern off with the next picture."""
+        """Take the pattern off with the next image."""
         self._wanted, self._since, self._began = True, None, None
         self.text = "The pattern is off until the defence has seen people without it."
 
@@ -32,7 +32,7 @@ class Rewear:
         self._wanted, self.text = False, ""
 
     def off(self, at_s: float, *, cut: bool) -> bool:
-        """Return whether the pattern is off in the picture of that time. cut: whether another scene begins with it."""
+        """Return whether the pattern is off in the image of that time. cut: whether another scene begins with it."""
         if not self._wanted:
             return False
         # The clock of another source may begin anew.
@@ -45,7 +45,7 @@ class Rewear:
         return self._wanted
 
     def saw(self, people: int, at_s: float) -> None:
-        """Take how many people were seen in that picture."""
+        """Take how many people were seen in that image."""
         if not self._wanted:
             return
         if not people:

@@ -71,7 +71,7 @@ class LiveSettings(CaptureSettings):
         le=300,
         description="printed width in cm, or with its unit (480mm); if not given, at which it does most, or its own",
     )
-    wear_from: float = Field(default=0, ge=0, description="seconds into the pictures after which the pattern is worn")
+    wear_from: float = Field(default=0, ge=0, description="seconds into the images after which the pattern is worn")
     defend: str = Field(
         default="",
         description="NAME[:parameter=value+parameter=value...],NAME..., or a preset: see physadv defences",
@@ -80,13 +80,13 @@ class LiveSettings(CaptureSettings):
         default=True, description="with a defence on, run the bare detector as well, for the side-by-side view"
     )
     seconds: float | None = Field(default=None, gt=0, description="end after this many seconds")
-    frames: int | None = Field(default=None, gt=0, description="end after this many pictures")
+    frames: int | None = Field(default=None, gt=0, description="end after this many images")
     stats: Path | None = Field(default=None, description="write the run's figures here as JSON")
     defence_limit: float = Field(
         default=2.0,
         gt=0,
         le=600,
-        description="seconds a defence may take for a picture; three slower ones in a row switch it off",
+        description="seconds a defence may take for an image; three slower ones in a row switch it off",
     )
     recordings: Path = Field(
         default=Path("recordings"), description="folder for recordings and snapshots started from the page"

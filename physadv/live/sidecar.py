@@ -1,4 +1,4 @@
-"""What was seen, beside a recording: one JSON line a picture, and the same as Parquet once the recording is closed."""
+"""What was seen, beside a recording: one JSON line an image, and the same as Parquet once the recording is closed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _BATCH = 2048
 
 
 def row(frame: Frame, detections: Detections, info: dict[str, Any]) -> dict[str, Any]:
-    """Return a picture's line as plain values.
+    """Return an image's line as plain values.
 
     info: `defences` (names), `worn` (name of the pattern or None), `stage_ms` (name to milliseconds), `bare`
     (`persons_of` the undefended answer, or None), `wearers` and `bare_wearers` (`wearers_of`, or None), `cut` (whether
@@ -136,7 +136,7 @@ def detections_of(line: dict[str, Any], key: str = "persons") -> Detections:
     )
 
 
-# Far outside any picture; what lies beyond would not fit into a pixel's number.
+# Far outside any image; what lies beyond would not fit into a pixel's number.
 Place = Annotated[float, Field(ge=-1e6, le=1e6)]
 Pixels = Annotated[list[Place], Field(min_length=4, max_length=4)]
 Point = Annotated[list[Place], Field(min_length=3, max_length=3)]
@@ -152,7 +152,7 @@ class Part(BaseModel):
 
 
 class PersonPart(Part):
-    """A person: box and keypoints in pixels of the picture."""
+    """A person: box and keypoints in pixels of the image."""
 
     xyxy: Pixels
     score: Annotated[float, Field(ge=0, le=1)]
@@ -163,7 +163,7 @@ class PersonPart(Part):
 
 
 class AlertPart(Part):
-    """An alert: where is None for the whole picture."""
+    """An alert: where is None for the whole image."""
 
     kind: str
     text: str
@@ -182,8 +182,8 @@ class WearerPart(Part):
 class Line(Part):
     """A line of a sidecar.
 
-    video_fit, clean_fit: scale, x and y by which the picture was fitted into the drawn video and into the untouched one.
-    panes: 2 where the drawn picture is the bare answer's and the defended one's side by side.
+    video_fit, clean_fit: scale, x and y by which the image was fitted into the drawn video and into the untouched one.
+    panes: 2 where the drawn image is the bare answer's and the defended one's side by side.
     """
 
     index: Whole = 0

@@ -42,7 +42,7 @@ class Tape:
     def stop(self) -> Path | None:
         """End the recording and return its path, or None if none was running.
 
-        Raises: RecordingError if the end of the file could not be written; what is there stays. Also if no picture came
+        Raises: RecordingError if the end of the file could not be written; what is there stays. Also if no image came
         meanwhile.
         """
         with self._lock:
@@ -56,11 +56,11 @@ class Tape:
         path = Path(self._last["path"])
         if not recorder.written:
             recorder.paths.clear()
-            raise RecordingError(f"{path}: nothing was recorded, as no picture came meanwhile")
+            raise RecordingError(f"{path}: nothing was recorded, as no image came meanwhile")
         return path
 
     def write(self, shown: Shown, *, wait: bool) -> None:
-        """Record a picture if a recording is running. wait: for the encoder, instead of leaving pictures out.
+        """Record an image if a recording is running. wait: for the encoder, instead of leaving images out.
 
         Raises: RecordingError if the recording failed, which has then ended; what was written stays.
         """

@@ -1,4 +1,4 @@
-"""One picture's way through the demo: dressed, looked at by the bare and the defended detector, timed."""
+"""One image's way through the demo: dressed, looked at by the bare and the defended detector, timed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from physadv.live.wearers import Hiding, Wearer
 from physadv.simulate.wear import Worn
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
-# A busy moment of the machine is no fault of a defence: it goes after this many slow pictures in a row, or when a single
+# A busy moment of the machine is no fault of a defence: it goes after this many slow images in a row, or when a single
 # answer takes this many times the limit.
 SLOW_IN_A_ROW = 3
 NO_ANSWER = 3
@@ -26,16 +26,16 @@ NO_ANSWER = 3
 
 @dataclass(frozen=True)
 class Shown:
-    """Everything about one picture as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
+    """Everything about one image as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
 
-    frame: what the detectors were given, the pattern on. clean: the camera's own picture. cut: whether another scene
+    frame: what the detectors were given, the pattern on. clean: the camera's own image. cut: whether another scene
     begins with it. worn, worn_cm: the pattern that is on and its printed width, or "" and None. people: those of the answer
     that counts who are drawn, defended if a defence is on. bare: those of the undefended answer beside it, or None. top:
     the highest person score before the threshold, of the answer that counts; bare_top: the same without the defence, or
     None. placed: whom the clean detector found before the pattern was put on, or None without one. wearers, bare_wearers:
     the state of each who wears it by the answer and by the bare one, or None. sizes: each person's size and distance as
-    text, with a camera profile. lines: written into the picture. claims: what certifying defences say is proven. drawn:
-    whether the picture carries all marks already, of a recording; `bare` is then its left half.
+    text, with a camera profile. lines: written into the image. claims: what certifying defences say is proven. drawn:
+    whether the image carries all marks already, of a recording; `bare` is then its left half.
     """
 
     number: int
@@ -73,7 +73,7 @@ class Shown:
     def annotated(self) -> UInt8Array:
         """Return what the page shows, (h, w, 3) uint8 RGB: everybody drawn in, right of the bare answer where there is one.
 
-        Two panes are as wide as two pictures.
+        Two panes are as wide as two images.
         """
         return self.panes(self.lines)
 
@@ -98,9 +98,9 @@ class SwitchedOff(Exception):
 
 
 class Vision:
-    """Detector, pattern and defences as they stand; `look` takes a picture through them.
+    """Detector, pattern and defences as they stand; `look` takes an image through them.
 
-    limit_s: how long a defence may take for one picture, or None for as long as it likes (a file without viewers).
+    limit_s: how long a defence may take for one image, or None for as long as it likes (a file without viewers).
     """
 
     def __init__(self, detector: Detector, *, limit_s: float | None) -> None:
@@ -113,18 +113,18 @@ class Vision:
         self._worker = Worker() if limit_s is not None else None
 
     def dress(self, worn: Worn | None) -> None:
-        """Put a pattern on everybody from the next picture on, or take it off."""
+        """Put a pattern on everybody from the next image on, or take it off."""
         self.worn = worn
 
     def use(self, detector: Detector, guard: Guard | None) -> None:
-        """Change detector and defences from the next picture on."""
+        """Change detector and defences from the next image on."""
         if self.guard is not None:
             self.guard.revoke()
         self.detector, self.guard = detector, guard
         self.defence_ms, self._slow = 0.0, 0
 
     def cut(self) -> None:
-        """Forget what came from earlier pictures: the next one is from elsewhere."""
+        """Forget what came from earlier images: the next one is from elsewhere."""
         if self.worn is not None:
             self.worn.reset()
         if self.guard is not None:
@@ -138,7 +138,7 @@ class Vision:
     def look(
         self, clean: Frame, controls: Controls, *, dressed: bool, placed: Callable[[Detections], None]
     ) -> tuple[Frame, Detections | None, Detections, Detections | None, dict[str, float]]:
-        """Return the picture given to the detectors, whom it was put on, two answers, ms by stage.
+        """Return the image given to the detectors, whom it was put on, two answers, ms by stage.
 
         The wearers are None where no pattern is on. The answers are the one that counts and the bare one beside it, not
         thresholded; the bare one is None without a defence, or where the comparison is switched off. placed: called with
@@ -172,11 +172,11 @@ class Vision:
         return frame, wearers, people, bare, stage
 
     def ask(self, pixels: UInt8Array) -> Detections:
-        """Return what the bare detector finds in a picture (h, w, 3) uint8 RGB of no source's."""
+        """Return what the bare detector finds in an image (h, w, 3) uint8 RGB of no source's."""
         return self._bare(Frame(pixels, 0, 0, 0.0))
 
     def cost(self, pipeline: Pipeline, frame: Frame) -> float:
-        """Return the milliseconds that defences take for a picture beyond one pass: the median of three, after a first one.
+        """Return the milliseconds that defences take for an image beyond one pass: the median of three, after a first one.
 
         Raises: DefenceError if they cannot work with this detector. TimeoutError if they are far too slow.
         """
@@ -215,7 +215,7 @@ class Vision:
         took = perf_counter() - start
         self._slow = self._slow + 1 if self._limit is not None and took > self._limit else 0
         if self._slow >= SLOW_IN_A_ROW:
-            why = f"{took:.1f} s for a picture, {self._slow} in a row; the limit is {self._limit:g} s"
+            why = f"{took:.1f} s for an image, {self._slow} in a row; the limit is {self._limit:g} s"
             raise SwitchedOff(self._too_slow(guard, why))
         return out
 

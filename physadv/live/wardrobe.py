@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from physadv.errors import PatchError
-from physadv.patch import Patch, load_patch, patch_from_picture, shipped_names
+from physadv.patch import Patch, load_patch, patch_from_image, shipped_names
 from physadv.simulate.wear import Worn
 
 MAX_UPLOADS = 24
 
 
 class Reader(Protocol):
-    """What makes a pattern of the bytes of a picture."""
+    """What makes a pattern of the bytes of an image."""
 
     def __call__(self, data: bytes, *, name: str) -> Patch:
         """Return the pattern; `name` unless its own metadata has one."""
@@ -80,12 +80,12 @@ class Wardrobe:
                 self.get(name)
             self._worn = name
 
-    def upload(self, data: bytes, *, name: str, read: Reader = patch_from_picture) -> str:
+    def upload(self, data: bytes, *, name: str, read: Reader = patch_from_image) -> str:
         """Take the bytes of a PNG or JPEG in and return the name it got; the oldest that is not worn makes room for it.
 
-        The picture of a pattern that is here already gives that pattern's name. read: what makes a pattern of the bytes.
+        The image of a pattern that is here already gives that pattern's name. read: what makes a pattern of the bytes.
 
-        Raises: PatchError if it is not a picture that can be a pattern.
+        Raises: PatchError if it is not an image that can be a pattern.
         """
         patch = read(data, name=name[:60] or "upload")
         with self._lock:
@@ -103,7 +103,7 @@ class Wardrobe:
         """Keep a pattern named at the start and return the name it got."""
         with self._lock:
             key, held = self._place(patch, prefer or patch.name)
-            # A picture has no record; what is here may have one.
+            # An image has no record; what is here may have one.
             self._patches[key] = patch if held is None or patch.record else held
         return key
 

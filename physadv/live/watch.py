@@ -81,7 +81,7 @@ class Revocable:
         return self.inner.detect(frame)
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return what the detector says of several pictures.
+        """Return what the detector says of several images.
 
         Raises: DefenceError after `revoke`.
         """
@@ -94,7 +94,7 @@ class Revocable:
 
 
 class Guard:
-    """A pipeline around a detector, ready to be asked. cost_ms: what the last picture's defence cost beyond one pass."""
+    """A pipeline around a detector, ready to be asked. cost_ms: what the last image's defence cost beyond one pass."""
 
     def __init__(self, pipeline: Pipeline, detector: Detector) -> None:
         self.pipeline = pipeline
@@ -123,7 +123,7 @@ class Guard:
         return tuple(out)
 
     def reset(self) -> None:
-        """Forget everything that came from earlier pictures."""
+        """Forget everything that came from earlier images."""
         forget(self._guarded)
 
     def detect(self, frame: Frame) -> Detections:

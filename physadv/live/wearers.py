@@ -23,11 +23,11 @@ MISSING = ("vanished", "faded", "probe", "inconsistent", "uncovered")
 
 @dataclass(frozen=True, slots=True)
 class Wearer:
-    """One who wears the pattern. xyxy: in frame pixels, from the picture before the pattern was put on.
+    """One who wears the pattern. xyxy: in frame pixels, from the image before the pattern was put on.
 
     state: "seen" if a box of the detector is theirs, "held" if only a defence vouches for that box, "missed" if they have
     none and a defence raises an alarm about them, "hidden" if there is neither; "unknown" if there is neither and they were
-    not found in the clean picture either, so that it is not the pattern that hides them. person: number of their box among
+    not found in the clean image either, so that it is not the pattern that hides them. person: number of their box among
     those drawn, or -1. score: of that box; without one the best of the weaker candidates, below the threshold.
     """
 
@@ -79,7 +79,7 @@ def reported(answer: Detections, conf: float) -> Detections:
 def judged(on: Float32Array, found: BoolArray, answer: Detections, conf: float) -> tuple[Wearer, ...]:
     """Return the states, by an answer down to its lowest scores, of those who wear the pattern.
 
-    on: (n, 4) their boxes. found: (n,) who of them was found in the clean picture. conf: as for `reported`, among whom a
+    on: (n, 4) their boxes. found: (n,) who of them was found in the clean image. conf: as for `reported`, among whom a
     wearer's box is. Each box is one wearer's: where two stand close the one whom it fits better has it. It fits by an IoU
     above `STRICT_IOU`, or where more than `WITHIN` of it lies within the wearer.
     """

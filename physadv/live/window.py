@@ -84,11 +84,11 @@ def show(demo: Demo, ended: Callable[[], bool]) -> None:
             shown = demo.latest
             if shown is not None and shown.number != last:
                 last = shown.number
-                picture = compose(demo, shown)
+                image = compose(demo, shown)
                 if not resized:
-                    cv2.resizeWindow(TITLE, picture.shape[1], picture.shape[0])
+                    cv2.resizeWindow(TITLE, image.shape[1], image.shape[0])
                     resized = True
-                cv2.imshow(TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+                cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             key = cv2.waitKey(5) & 0xFF
             if key in (ord("q"), 27) or not _open():
                 return

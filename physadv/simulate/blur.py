@@ -1,4 +1,4 @@
-"""Gaussian blur of a single picture, within its edges or across them."""
+"""Gaussian blur of a single image, within its edges or across them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Erase(Transform[EraseDraw]):
     """Block-wise erasing: no single part of the pattern may carry the effect.
 
     Source: DePatch (2024), block-wise decoupling; here blocks become transparent, as behind a bag, a hand or a fold. Arms
-    lie in the picture and not in the print: `World.apply` puts them there.
+    lie in the image and not in the print: `World.apply` puts them there.
     """
 
     share: float = Field(default=0.12, ge=0, le=0.6, description="share of the print that a block can hide")

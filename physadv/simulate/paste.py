@@ -12,9 +12,9 @@ from physadv.simulate.geometry import homography, sides_px
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prints:
-    """Where prints lie in a batch of pictures.
+    """Where prints lie in a batch of images.
 
-    owner: (m,) the picture each is in. quads: (m, 4, 2) corners in pixels. rank: (m,) which lies on top where two meet,
+    owner: (m,) the image each is in. quads: (m, 4, 2) corners in pixels. rank: (m,) which lies on top where two meet,
     higher over lower, all different. arms: (m, 2, 5) forearms that hide it: x0, y0, x1, y1 and radius in pixels or 0.
     window: (m, 4) the part of the pattern shown: left, top, width, height in patterns; (0, 0, 1, 1) is all of it, once, and
     beyond 1 it repeats.
@@ -61,7 +61,7 @@ def levels(quads: torch.Tensor, texels: torch.Tensor, *, smallest: int = 8) -> t
 
 @torch.no_grad()
 def covered_pixels(prints: Prints, size: tuple[int, int]) -> Pixels:
-    """Return the pixels of pictures of (h, w) that prints cover, each print's own list, overlaps not yet resolved."""
+    """Return the pixels of images of (h, w) that prints cover, each print's own list, overlaps not yet resolved."""
     h, w = size
     quads = prints.quads
     limit = torch.tensor([w, h], device=quads.device)
@@ -128,7 +128,7 @@ def _behind_arms(
 
 
 def composite(images: torch.Tensor, prints: Prints, groups: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """Return pictures (b, 3, h, w) with prints on them, in channels_last order.
+    """Return images (b, 3, h, w) with prints on them, in channels_last order.
 
     groups: indices (k,) of prints and their tiles (k, 4, p, q): colour and opacity, each group of one tile size.
     """

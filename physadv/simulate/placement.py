@@ -1,6 +1,6 @@
 """Where on a person a pattern goes: squares by the box, chest quads and torso polygons by the keypoints.
 
-All corner lists run top-left, top-right, bottom-right, bottom-left of the pattern as its wearer's viewer reads it; picture
+All corner lists run top-left, top-right, bottom-right, bottom-left of the pattern as its wearer's viewer reads it; image
 coordinates are pixels, x right, y down. One room for training, evaluation and the live demo, so that a patch is scored
 where it will be worn.
 """
@@ -26,7 +26,7 @@ SLEEVE_CM = (12.0, 20.0)
 VISIBLE = 0.5
 # Centre of a chest print below the line of the shoulders, in centimetres.
 CHEST_DROP_CM = 17.0
-# So much of the body below the shoulders must be in the box: less of a print would be a strip along the picture's rim.
+# So much of the body below the shoulders must be in the box: less of a print would be a strip along the image's rim.
 CHEST_SEEN_CM = 12.0
 # Standing people are about 2.5 times as high as wide; a squarer box shows somebody cut off.
 CUT_OFF = 1.7
@@ -104,8 +104,8 @@ def shoulders_visible(keypoints: Float32Array | None, n: int) -> BoolArray:
 def torso_frames(keypoints: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return the body's own axes for people whose shoulders are visible.
 
-    origin: (n, 2) midpoint of the shoulders. across, down: (n, 2) picture pixels per centimetre along the line of the
-    shoulders (towards the picture's right for an upright person) and from shoulders to hips. Turning the body shortens
+    origin: (n, 2) midpoint of the shoulders. across, down: (n, 2) image pixels per centimetre along the line of the
+    shoulders (towards the image's right for an upright person) and from shoulders to hips. Turning the body shortens
     `across` alone, so a quad built on both axes is foreshortened as cloth would be. Without hips the body is taken to be
     seen from the front.
     """
@@ -173,7 +173,7 @@ def chest_quads(
         + across[:, None] * corners[..., :1] * half_w
         + down[:, None] * (corners[..., 1:] * half_h + drop)
     )
-    # The shoulders alone would scale it: those of a face that fills the picture lie beyond its rim.
+    # The shoulders alone would scale it: those of a face that fills the image lie beyond its rim.
     quads[seen] = within_wearers(quads[seen], xyxy[seen], hung=True)
     return quads
 
@@ -209,7 +209,7 @@ def shirt_fronts(xyxy: Float32Array, keypoints: Float32Array | None) -> Float32A
 
 
 def _box_px_per_cm(xyxy: Float32Array) -> Float32Array:
-    """Return (n,) picture pixels per centimetre guessed from the box alone."""
+    """Return (n,) image pixels per centimetre guessed from the box alone."""
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
     # Of a person cut off the width is the guide.
     return np.where(h > CUT_OFF * w, h / 170.0, w / 55.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The camera: blur, lost resolution, exposure, noise, chroma subsampling and JPEG, on whole pictures."""
+"""The camera: blur, lost resolution, exposure, noise, chroma subsampling and JPEG, on whole images."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class SensorDraw(Draw):
 
 
 class Sensor(Transform[SensorDraw]):
-    """What lens, sensor and codec do to a picture. Each effect strikes some pictures of a batch, so a step stays cheap.
+    """What lens, sensor and codec do to an image. Each effect strikes some images of a batch, so a step stays cheap.
 
-    kornia's JPEG and blurs are not used here: at 540 and 46 ms a picture of 256 pixels on two CPU cores they cost
+    kornia's JPEG and blurs are not used here: at 540 and 46 ms an image of 256 pixels on two CPU cores they cost
     more than the detector; these take about 6 and 3.
     """
 
@@ -56,12 +56,10 @@ class Sensor(Transform[SensorDraw]):
     exposure: float = Field(default=0.12, ge=0, le=0.6)
     noise: float = Field(default=0.03, ge=0, le=0.2)
     quality: int = Field(default=50, ge=5, le=95, description="lowest JPEG quality")
-    often: float = Field(
-        default=0.2, ge=0, le=1, description="share of pictures that each effect strikes at strength 1"
-    )
+    often: float = Field(default=0.2, ge=0, le=1, description="share of images that each effect strikes at strength 1")
 
     def sample(self, batch: int, generator: torch.Generator) -> SensorDraw:
-        """Return a camera for each of `batch` pictures."""
+        """Return a camera for each of `batch` images."""
         s = self.strength
         often = min(self.often * s, 1.0)
 
@@ -82,7 +80,7 @@ class Sensor(Transform[SensorDraw]):
         )
 
     def apply(self, images: torch.Tensor, params: SensorDraw) -> torch.Tensor:
-        """Return pictures (b, 3, h, w) in [0, 1] as the camera gives them, clipped to [0, 1]."""
+        """Return images (b, 3, h, w) in [0, 1] as the camera gives them, clipped to [0, 1]."""
         p = params
         struck = (p.exposure != 1) | (p.defocus > 0) | (p.motion > 0) | (p.shrink > 1)
         struck = struck | (p.noise > 0) | (p.chroma > 0) | (p.quality > 0)
@@ -94,7 +92,7 @@ class Sensor(Transform[SensorDraw]):
         return images.index_copy(0, index, out.to(images))
 
     def _one(self, image: torch.Tensor, p: SensorDraw) -> torch.Tensor:
-        """Return one picture (1, 3, h, w) with the effects that strike it."""
+        """Return one image (1, 3, h, w) with the effects that strike it."""
         if p.exposure != 1:
             image = image * p.exposure.to(image)
         if p.defocus > 0 or p.motion > 0:

@@ -1,4 +1,4 @@
-"""Views of one picture under the simulated world: its people whole, neither cropped nor mirrored as in training."""
+"""Views of one image under the simulated world: its people whole, neither cropped nor mirrored as in training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from physadv.arrays import to_picture, to_tensor
+from physadv.arrays import to_image, to_tensor
 from physadv.errors import DataError
 from physadv.simulate.paste import Prints
 from physadv.simulate.wear import Worn, wears
@@ -29,10 +29,10 @@ def simulated_views(
     size: int,
     generator: torch.Generator,
 ) -> list[UInt8Array]:
-    """Return `count` square views (size, size, 3) uint8 RGB of a picture's people, each under another draw of `world`.
+    """Return `count` square views (size, size, 3) uint8 RGB of an image's people, each under another draw of `world`.
 
     pixels: (h, w, 3) uint8 RGB without the pattern. people: found in them; whoever is not sure enough `wears` nothing. The
-    largest come first, and come again until there are enough views. Placement is that of the live picture, with no arm in
+    largest come first, and come again until there are enough views. Placement is that of the live image, with no arm in
     front; cloth is cut from a texture anywhere, as in training.
 
     Raises: DataError if there is nobody to wear it.
@@ -42,7 +42,7 @@ def simulated_views(
     order = np.argsort(-sides, kind="stable")
     order = order[sides[order] >= SMALLEST_PX][:count]
     if len(order) == 0:
-        raise DataError("simulated world: nobody is seen in the picture, clearly and large enough, to wear the pattern")
+        raise DataError("simulated world: nobody is seen in the image, clearly and large enough, to wear the pattern")
     everyone = sure.pick(order)
     windows = [_window(box, pixels) for box in everyone.xyxy]
     owner, quads, cloth = [], [], []
@@ -63,11 +63,11 @@ def simulated_views(
     draw = world.sample(len(prints), count, generator)
     with torch.inference_mode():
         shown = world.apply(pattern, images, prints, draw)
-    return [to_picture(image) for image in shown]
+    return [to_image(image) for image in shown]
 
 
 def _window(box: Float32Array, pixels: UInt8Array) -> tuple[int, int, int]:
-    """Return left, top and side of the square around a person that lies within the picture."""
+    """Return left, top and side of the square around a person that lies within the image."""
     height, width = pixels.shape[:2]
     side = int(min(ROOM * max(box[2] - box[0], box[3] - box[1]), width, height))
     left, top = (int(np.clip((box[i] + box[i + 2] - side) / 2, 0, s - side)) for i, s in ((0, width), (1, height)))
@@ -87,7 +87,7 @@ def _prints(
     cloth: Float32Array,
     generator: torch.Generator,
 ) -> Prints:
-    """Return prints as tensors, the nearest (lowest in the picture) on top; what repeats begins anywhere."""
+    """Return prints as tensors, the nearest (lowest in the image) on top; what repeats begins anywhere."""
     n = len(quads)
     shown = torch.from_numpy(cloth)
     begin = torch.rand(n, 2, generator=generator) * (shown != 1).any(1, keepdim=True)

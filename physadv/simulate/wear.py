@@ -1,4 +1,4 @@
-"""A pattern worn in the picture: composited with OpenCV onto each person's chest, or over the torso as a T-shirt."""
+"""A pattern worn in the image: composited with OpenCV onto each person's chest, or over the torso as a T-shirt."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from physadv.simulate.placement import (
 )
 from physadv.types import BoolArray, Detections, Float32Array, UInt8Array
 
-# Below this score on the clean picture a candidate is more often furniture than somebody to dress; up to the second it
+# Below this score on the clean image a candidate is more often furniture than somebody to dress; up to the second it
 # needs shoulders, which furniture has not.
 PLACE_CONF, SURE_CONF = 0.4, 0.6
 # A shirt does not flicker: a person whom the detector misses keeps the last placement for so many seconds.
 HOLD_S = 0.27
-# Where pictures come without their time they count as those of a usual camera.
+# Where images come without their time they count as those of a usual camera.
 USUAL_STEP_S = 1 / 30
 SAME_PERSON_IOU = 0.3
 # Paper in a dim room is not white: the pattern is dimmed where even the brightest 5 % of the person (skin, a collar) stay
-# below this value. Light and the colour of cloth cannot be told apart in one picture, so it never goes far.
+# below this value. Light and the colour of cloth cannot be told apart in one image, so it never goes far.
 LIT_VALUE = 200.0
 DIMMEST = 0.7
 
@@ -42,7 +42,7 @@ class _Wearer:
 
 
 def wears(people: Detections) -> BoolArray:
-    """Return (n,) who of those found in a clean picture wears the pattern: sure to be somebody, and with a chest to see."""
+    """Return (n,) who of those found in a clean image wears the pattern: sure to be somebody, and with a chest to see."""
     sure = (people.score >= PLACE_CONF) & chests_visible(people.xyxy, people.keypoints)
     if people.keypoints is None:
         return sure
@@ -50,14 +50,14 @@ def wears(people: Detections) -> BoolArray:
 
 
 class Worn:
-    """Puts one pattern on everybody, picture after picture.
+    """Puts one pattern on everybody, image after image.
 
-    Placement comes from people found in the clean picture, before the pattern is on: found in the worn picture, a pattern
-    that works would hide its own place. Someone missed for up to `HOLD_S` seconds, and in any case for one picture, keeps
+    Placement comes from people found in the clean image, before the pattern is on: found in the worn image, a pattern
+    that works would hide its own place. Someone missed for up to `HOLD_S` seconds, and in any case for one image, keeps
     the last place, moved nowhere; a pattern is therefore shown where a person was, for a quarter of a second, and this is
     what a recording shows too. `reset` after a cut ends that at once.
 
-    on: whom the pattern was put on in the picture before, boxes (n, 4); found: (n,) which of them were found in it, and not
+    on: whom the pattern was put on in the image before, boxes (n, 4); found: (n,) which of them were found in it, and not
     just held at their last place.
     """
 
@@ -78,7 +78,7 @@ class Worn:
         self._wearers = []
 
     def apply(self, pixels: UInt8Array, clean: Detections, *, at_s: float | None = None) -> UInt8Array:
-        """Return a copy of the (h, w, 3) uint8 RGB picture with the pattern on each person of `clean` who `wears` it.
+        """Return a copy of the (h, w, 3) uint8 RGB image with the pattern on each person of `clean` who `wears` it.
 
         clean: people found in these same pixels. at_s: when they were filmed, in seconds; without it, a thirtieth of a
         second after those before.
@@ -100,7 +100,7 @@ class Worn:
         return chest_quads(xyxy, keypoints, size_cm=self.size_cm)
 
     def _follow(self, people: Detections) -> None:
-        """Match people to those of the picture before; keep the unmatched for a while."""
+        """Match people to those of the image before; keep the unmatched for a while."""
         fresh = [
             _Wearer(people.xyxy[i], None if people.keypoints is None else people.keypoints[i], self._now_s)
             for i in range(len(people))
@@ -180,7 +180,7 @@ def paste(
     texture = _texture(pyramid, quad, tiles)
     h, w = texture.shape[:2]
     # Corners at the outer edges of the outer texels: half a texel beyond their centres, which is where OpenCV's whole
-    # numbers are, in the picture too.
+    # numbers are, in the image too.
     corners = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) - 0.5
     matrix = cv2.getPerspectiveTransform(corners, (quad - (left, top) - 0.5).astype(np.float32))
     size = (right - left, bottom - top)

@@ -20,13 +20,13 @@ from physadv.simulate.transform import Draw, Transform
 
 # Weight of a transparent texel's colour beside that of an opaque one's.
 FAINT = 1e-4
-# What chance decides for each print; the sensor's part is decided for each picture.
+# What chance decides for each print; the sensor's part is decided for each image.
 PER_PRINT = ("ink", "cloth", "geometry", "light", "erase")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorldDraw:
-    """What chance decided for one batch: a row for each print, and for each picture in `sensor`."""
+    """What chance decided for one batch: a row for each print, and for each image in `sensor`."""
 
     ink: InkDraw
     cloth: ClothDraw
@@ -36,12 +36,12 @@ class WorldDraw:
     sensor: SensorDraw
 
     def prints(self, index: torch.Tensor) -> WorldDraw:
-        """Return the draw of the prints at `index`; the pictures' part stays whole."""
+        """Return the draw of the prints at `index`; the images' part stays whole."""
         return WorldDraw(**{n: getattr(self, n).pick(index) for n in PER_PRINT}, sensor=self.sensor)
 
-    def piece(self, prints: torch.Tensor, pictures: torch.Tensor) -> WorldDraw:
-        """Return the draw of the prints and of the pictures at these indices."""
-        return replace(self.prints(prints), sensor=self.sensor.pick(pictures))
+    def piece(self, prints: torch.Tensor, images: torch.Tensor) -> WorldDraw:
+        """Return the draw of the prints and of the images at these indices."""
+        return replace(self.prints(prints), sensor=self.sensor.pick(images))
 
     def to(self, device: torch.device) -> WorldDraw:
         """Return the draw on another device."""
@@ -49,7 +49,7 @@ class WorldDraw:
 
     @staticmethod
     def mix(draws: list[WorldDraw], choice: torch.Tensor, owner: torch.Tensor) -> WorldDraw:
-        """Return the draw in which picture i and its prints are as in `draws[choice[i]]`."""
+        """Return the draw in which image i and its prints are as in `draws[choice[i]]`."""
 
         def one(name: str, which: torch.Tensor) -> Draw:
             parts: list[Draw] = [getattr(d, name) for d in draws]
@@ -87,19 +87,19 @@ class World(Settings):
         """Return the transforms by name, in order."""
         return {name: getattr(self, name) for name in type(self).model_fields}
 
-    def sample(self, prints: int, pictures: int, generator: torch.Generator) -> WorldDraw:
-        """Return a draw for that many prints and pictures."""
+    def sample(self, prints: int, images: int, generator: torch.Generator) -> WorldDraw:
+        """Return a draw for that many prints and images."""
         return WorldDraw(
             self.ink.sample(prints, generator),
             self.cloth.sample(prints, generator),
             self.geometry.sample(prints, generator),
             self.light.sample(prints, generator),
             self.erase.sample(prints, generator),
-            self.sensor.sample(pictures, generator),
+            self.sensor.sample(images, generator),
         )
 
     def apply(self, pattern: torch.Tensor, images: torch.Tensor, prints: Prints, draw: WorldDraw) -> torch.Tensor:
-        """Return pictures (b, 3, h, w) in which `pattern` (4, p, q), colour and opacity, is worn at `prints`."""
+        """Return images (b, 3, h, w) in which `pattern` (4, p, q), colour and opacity, is worn at `prints`."""
         posed = self.geometry.quads(prints.quads, draw.geometry) if len(prints) else prints.quads
         # An arm that is not drawn to be in front has no radius.
         arms = torch.cat([prints.arms[..., :4], prints.arms[..., 4:] * draw.erase.arms[..., None]], -1)

@@ -30,7 +30,7 @@ from starlette.types import ASGIApp
 from physadv.errors import PhysadvError
 from physadv.live.demo import Demo
 from physadv.live.wardrobe import Wardrobe
-from physadv.web import calibrate, camera, colours, control, files, pictures, world
+from physadv.web import calibrate, camera, colours, control, files, images, world
 from physadv.web import print as printing
 from physadv.web.faults import Faults, answered
 from physadv.web.gate import Gate, is_viewer
@@ -40,7 +40,7 @@ Part = Callable[[Room], APIRouter]
 # With or without a running demo.
 PARTS: tuple[Part, ...] = (printing.router, calibrate.router, colours.router)
 # Only with one.
-LIVE_PARTS: tuple[Part, ...] = (pictures.router, control.router, camera.router, files.router, world.router)
+LIVE_PARTS: tuple[Part, ...] = (images.router, control.router, camera.router, files.router, world.router)
 # Links in every page's header: path -> title.
 PAGES: dict[str, str] = {"/print": "Print", "/show": "True size", "/calibrate": "Calibrate"}
 LIVE_PAGES: dict[str, str] = {"/": "Live"}

@@ -1,4 +1,4 @@
-"""The calibration guide: the board in the picture, a map of where it was seen, and what to show next."""
+"""The calibration guide: the board in the image, a map of where it was seen, and what to show next."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from starlette.concurrency import run_in_threadpool
 
 from physadv.camera.charuco import BOARDS, LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide, Look
+from physadv.camera.images import undistortion_preview
 from physadv.camera.intrinsics import calibrate
-from physadv.camera.pictures import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.errors import CalibrationError
 from physadv.fabricate.board import board_pdf
@@ -30,8 +30,8 @@ from physadv.types import Frame, UInt8Array
 from physadv.web.room import Room, page
 
 SHOWN_WIDTH = 720
-MAX_PICTURE = 40_000_000
-# So long a look waits for our camera's next picture.
+MAX_IMAGE = 40_000_000
+# So long a look waits for our camera's next image.
 PATIENCE_S, TICK_S = 1.0, 0.02
 
 
@@ -78,15 +78,15 @@ class Sheet(Squares):
 class Desk:
     """One calibration under way; calls may come from several threads.
 
-    path: where the profile goes; None puts it in calib/cameras under its name. pictures: the newest picture of a camera
-    on this side, or None where the page's visitor sends pictures of their own.
+    path: where the profile goes; None puts it in calib/cameras under its name. images: the newest image of a camera
+    on this side, or None where the page's visitor sends images of their own.
     """
 
     board: Board = BOARDS["a4"]
     name: str = "camera"
     path: Path | None = None
     notes: dict[str, str] = field(default_factory=dict)
-    pictures: Callable[[], Frame | None] | None = None
+    images: Callable[[], Frame | None] | None = None
     profile: CameraProfile | None = None
 
     def __post_init__(self) -> None:
@@ -120,12 +120,12 @@ class Desk:
                 "name": self.name,
                 "board": str(self.board),
                 "square_mm": round(self.board.square_mm, 3),
-                "camera": self.pictures is not None,
+                "camera": self.images is not None,
                 "profile": None if self.profile is None else _summary(self.profile),
             }
 
     def look(self, pixels: UInt8Array) -> tuple[Look, dict[str, Any]]:
-        """Return what a picture shows and the page's values for it."""
+        """Return what an image shows and the page's values for it."""
         with self._lock:
             look = self._guide.look(pixels)
             if look.accepted:
@@ -136,13 +136,13 @@ class Desk:
         return look, {**self.state(), **told}
 
     def newest(self) -> Frame | None:
-        """Return our camera's newest picture, or None if no other than the last one came within a second.
+        """Return our camera's newest image, or None if no other than the last one came within a second.
 
-        One picture looked at twice would pass for a board that is held still.
+        One image looked at twice would pass for a board that is held still.
         """
         deadline = time.monotonic() + PATIENCE_S
-        while self.pictures is not None:
-            frame = self.pictures()
+        while self.images is not None:
+            frame = self.images()
             with self._lock:
                 if frame is not None and frame.captured_ns != self._handed_ns:
                     self._handed_ns = frame.captured_ns
@@ -188,9 +188,9 @@ class Desk:
 
 
 def router(room: Room) -> APIRouter:
-    """Return the guide's page and calls: start, look (a picture of the visitor's or of our camera), finish, preview."""
+    """Return the guide's page and calls: start, look (an image of the visitor's or of our camera), finish, preview."""
     out = APIRouter()
-    desk = room.desk if isinstance(room.desk, Desk) else Desk(pictures=_of_demo(room))
+    desk = room.desk if isinstance(room.desk, Desk) else Desk(images=_of_demo(room))
 
     @out.get("/calibrate")
     def guide() -> Response:
@@ -206,10 +206,8 @@ def router(room: Room) -> APIRouter:
 
     @out.post("/api/calibrate/look")
     async def look(request: Request) -> dict[str, Any]:
-        picture = partial(
-            room.decoder.picture, name="picture", max_pixels=MAX_PICTURE, upright=False, error=CalibrationError
-        )
-        pixels = await room.decoder.aside(partial(picture, await request.body()))
+        image = partial(room.decoder.image, name="image", max_pixels=MAX_IMAGE, upright=False, error=CalibrationError)
+        pixels = await room.decoder.aside(partial(image, await request.body()))
         return (await run_in_threadpool(desk.look, pixels))[1]
 
     @out.get("/api/calibrate/look")
@@ -218,7 +216,7 @@ def router(room: Room) -> APIRouter:
         if frame is None:
             return {**desk.state(), "text": "waiting for the camera", "accepted": False, "wrong": False, "corners": []}
         _, told = desk.look(frame.pixels)
-        return {**told, "picture": data_url(frame.pixels)}
+        return {**told, "image": data_url(frame.pixels)}
 
     @out.post("/api/calibrate/finish")
     def finish(ending: Ending) -> dict[str, Any]:
@@ -254,9 +252,9 @@ def name_of(text: str, *, flag: str = "--name") -> str:
 
 
 def _of_demo(room: Room) -> Callable[[], Frame | None] | None:
-    """Return what gives the newest picture of the running demo's camera, or None without a demo.
+    """Return what gives the newest image of the running demo's camera, or None without a demo.
 
-    None, too, where the demo takes out a lens already: its pictures would tell of a camera that is not there.
+    None, too, where the demo takes out a lens already: its images would tell of a camera that is not there.
     """
     if room.demo is None or room.demo.measure is not None:
         return None
@@ -291,7 +289,7 @@ def _jpeg(pixels: UInt8Array, quality: int) -> bytes:
 
 
 def data_url(pixels: UInt8Array) -> str:
-    """Return a picture (h, w, 3) uint8 RGB as an address that holds it, made smaller if it is wide."""
+    """Return an image (h, w, 3) uint8 RGB as an address that holds it, made smaller if it is wide."""
     scale = min(1.0, SHOWN_WIDTH / pixels.shape[1])
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return "data:image/jpeg;base64," + base64.b64encode(_jpeg(np.asarray(small, np.uint8), 75)).decode()

@@ -14,13 +14,13 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from physadv.camera.pictures import comparison
+from physadv.camera.images import comparison
 from physadv.camera.printing import Photo, chart_profile
 from physadv.camera.profile import CameraProfile
 from physadv.errors import CalibrationError
 from physadv.settings import Settings
 from physadv.types import UInt8Array
-from physadv.web.calibrate import MAX_PICTURE, data_url, name_of
+from physadv.web.calibrate import MAX_IMAGE, data_url, name_of
 from physadv.web.room import Room
 
 # As many are kept and read together; one of 40 megapixels is 120 MB in memory.
@@ -84,7 +84,7 @@ def router(room: Room) -> APIRouter:
 
     @out.post("/colour")
     def colour(wanted: ColourWanted) -> dict[str, Any]:
-        return colours(photographs.take(wanted.photos), wanted, decode=room.decoder.picture)
+        return colours(photographs.take(wanted.photos), wanted, decode=room.decoder.image)
 
     return out
 
@@ -95,7 +95,7 @@ def colours(
     """Return what photographs of the chart told, for the page; the profile is saved in calib/printers.
 
     photographs: name and encoded bytes of each. The lens of the camera's profile, where there is one of that name, is
-    taken out first, and the printer's profile is tied to it. decode: as `arrays.decode_picture`.
+    taken out first, and the printer's profile is tied to it. decode: as `arrays.decode_image`.
 
     Raises: CalibrationError for a name that cannot be a file's, or photographs that do not give a profile.
     """
@@ -106,7 +106,7 @@ def colours(
     photos = []
     for name, data in photographs:
         # As the sensor gave it: the lens that is taken out lies before it.
-        pixels = decode(data, name=name, max_pixels=MAX_PICTURE, upright=False, error=CalibrationError)
+        pixels = decode(data, name=name, max_pixels=MAX_IMAGE, upright=False, error=CalibrationError)
         photos.append(Photo(name, hashlib.sha256(data).hexdigest(), pixels))
     profile, samples = chart_profile(
         photos, printer=printer, camera=camera if lens is None else lens.name, camera_profile=lens
@@ -117,5 +117,5 @@ def colours(
         "sha256": profile.sha256,
         "held_out": profile.held_out,
         "lens": lens is not None,
-        "picture": data_url(comparison(profile, samples)),
+        "image": data_url(comparison(profile, samples)),
     }

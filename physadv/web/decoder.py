@@ -21,9 +21,9 @@ import anyio
 import numpy as np
 from starlette.exceptions import HTTPException
 
-from physadv.arrays import decode_picture
+from physadv.arrays import decode_image
 from physadv.errors import DataError, PatchError, PhysadvError
-from physadv.patch import Patch, patch_from_picture
+from physadv.patch import Patch, patch_from_image
 from physadv.types import UInt8Array
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Decoder:
         self._limiter = anyio.CapacityLimiter(1)
         self._waiting = 0
 
-    def picture(
+    def image(
         self,
         data: bytes,
         *,
@@ -77,14 +77,14 @@ class Decoder:
         upright: bool = True,
         error: type[PhysadvError] = DataError,
     ) -> UInt8Array:
-        """Return encoded bytes as `arrays.decode_picture` does.
+        """Return encoded bytes as `arrays.decode_image` does.
 
         Raises: `error` as there, or if decoding takes too much memory or time.
         """
-        return self._ask(Job("picture", name, len(data), max_pixels, upright), data, error)[1][0]
+        return self._ask(Job("image", name, len(data), max_pixels, upright), data, error)[1][0]
 
     def patch(self, data: bytes, *, name: str) -> Patch:
-        """Return a pattern from the bytes of a picture, as `patch.patch_from_picture` does.
+        """Return a pattern from the bytes of an image, as `patch.patch_from_image` does.
 
         Raises: PatchError as there, or if decoding takes too much memory or time.
         """
@@ -196,17 +196,17 @@ def _filled(line: socket.socket, buffer: Any) -> Any:
 # The other process
 
 
-def _picture(data: bytes, job: Job) -> tuple[dict[str, Any], list[UInt8Array]]:
+def _image(data: bytes, job: Job) -> tuple[dict[str, Any], list[UInt8Array]]:
     assert job.max_pixels is not None
-    return {}, [decode_picture(data, name=job.name, max_pixels=job.max_pixels, upright=job.upright)]
+    return {}, [decode_image(data, name=job.name, max_pixels=job.max_pixels, upright=job.upright)]
 
 
 def _patch(data: bytes, job: Job) -> tuple[dict[str, Any], list[UInt8Array]]:
-    patch = patch_from_picture(data, name=job.name)
+    patch = patch_from_image(data, name=job.name)
     return {"name": patch.name, "size_mm": patch.size_mm, "target": patch.target}, [patch.pixels, patch.mask]
 
 
-KINDS = {"picture": _picture, "patch": _patch}
+KINDS = {"image": _image, "patch": _patch}
 
 
 def serve(line: socket.socket) -> None:

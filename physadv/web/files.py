@@ -1,4 +1,4 @@
-"""Pictures and videos in and out: uploaded patterns, their thumbnails, snapshots, recordings."""
+"""Images and videos in and out: uploaded patterns, their thumbnails, snapshots, recordings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def router(room: Room) -> APIRouter:
         async for part in request.stream():
             data += part
             if len(data) > MAX_UPLOAD:
-                raise PatchError(f"{name[:60]}: more than {MAX_UPLOAD // 1_000_000} MB; make the picture smaller")
+                raise PatchError(f"{name[:60]}: more than {MAX_UPLOAD // 1_000_000} MB; make the image smaller")
         take = partial(demo.wardrobe.upload, bytes(data), name=Path(name).stem, read=room.decoder.patch)
         return {"name": await room.decoder.aside(take)}
 
@@ -54,15 +54,15 @@ def router(room: Room) -> APIRouter:
         _, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
         return Response(data.tobytes(), media_type="image/png")
 
-    @out.get("/patches/picture")
-    def picture(name: str) -> Response:
+    @out.get("/patches/image")
+    def image(name: str) -> Response:
         return Response(png_bytes(demo.wardrobe.get(name)), media_type="image/png")
 
     @out.get("/snapshot.png")
     def snapshot() -> Response:
         shown = demo.latest
         if shown is None:
-            raise DataError("no picture has been shown yet")
+            raise DataError("no image has been shown yet")
         _, data = cv2.imencode(".png", cv2.cvtColor(shown.annotated, cv2.COLOR_RGB2BGR))
         head = {"content-disposition": f'attachment; filename="physadv-{shown.frame.index:06d}.png"'}
         return Response(data.tobytes(), media_type="image/png", headers=head)
@@ -110,7 +110,7 @@ def _age(path: Path) -> float:
 
 
 def _recorded(path: Path) -> dict[str, Any]:
-    """Return the names of a recording's files: clean is the untouched video, data a line for each picture, or None."""
+    """Return the names of a recording's files: clean is the untouched video, data a line for each image, or None."""
     files = Paths.of(path)
     beside = {"clean": files.clean, "data": files.jsonl}
     return {

@@ -20,9 +20,9 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/?#@\\\s]+))(?::\d*)?")
 # What a read-only visitor may ask for, by GET or HEAD, and the socket it may listen to. Anything else, also what a new part
 # adds, is refused: many a GET computes for seconds or changes what others see.
 _VIEWABLE = re.compile(
-    r"/|/favicon\.ico|/static/.+|/api/(?:pages|options|state|snapshot\.png|patches(?:/thumbnail|/picture)?)"
+    r"/|/favicon\.ico|/static/.+|/api/(?:pages|options|state|snapshot\.png|patches(?:/thumbnail|/image)?)"
 )
-_WATCHABLE = frozenset({"/ws/pictures"})
+_WATCHABLE = frozenset({"/ws/frames"})
 _ROLE = "physadv.role"
 
 
@@ -117,7 +117,7 @@ class Gate:
 
 
 def _looks_on(scope: Scope) -> bool:
-    """Return whether a request changes nothing and is cheap: the page itself, its pictures, its state."""
+    """Return whether a request changes nothing and is cheap: the page itself, its images, its state."""
     if scope["type"] == "websocket":
         return scope["path"] in _WATCHABLE
     return scope["method"] in ("GET", "HEAD") and _VIEWABLE.fullmatch(scope["path"]) is not None

@@ -1,4 +1,4 @@
-"""Pictures to viewers: encoded once for all, newest wins for each, so that a slow viewer slows nobody."""
+"""Images to viewers: encoded once for all, newest wins for each, so that a slow viewer slows nobody."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from physadv.live.vision import Shown
 from physadv.live.wearers import Wearer
 from physadv.types import Alert, Detections, UInt8Array
 
-# A larger picture is shrunk for the page; boxes keep the picture's own pixels.
+# A larger image is shrunk for the page; boxes keep the image's own pixels.
 MAX_SIDE = 1280
 QUALITY = 82
-# Alerts that are written on the picture, the most urgent first; what was removed or uncovered is marked there anyway.
+# Alerts that are written on the image, the most urgent first; what was removed or uncovered is marked there anyway.
 URGENT = ("vanished", "faded", "probe", "inconsistent", "suspicious", "notice")
-# Pictures under way to one viewer: one being painted, one on the wire.
+# Images under way to one viewer: one being painted, one on the wire.
 UNACKNOWLEDGED = 2
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One encoded picture. number: of the picture. sent_ns: when encoding began."""
+    """One encoded image. number: of the image. sent_ns: when encoding began."""
 
     number: int
     data: bytes
@@ -59,7 +59,7 @@ class Viewer:
         return packet
 
     def acknowledge(self, number: int) -> None:
-        """Take the viewer's word that picture `number` was painted; earlier ones will not be any more."""
+        """Take the viewer's word that image `number` was painted; earlier ones will not be any more."""
         began = self.sent.get(number)
         if began is not None:
             now = time.monotonic_ns()
@@ -69,7 +69,7 @@ class Viewer:
 
 
 class Hub:
-    """Takes pictures from the demo's thread, encodes the newest on a thread of its own, wakes the viewers."""
+    """Takes images from the demo's thread, encodes the newest on a thread of its own, wakes the viewers."""
 
     def __init__(self, demo: Demo) -> None:
         self._demo = demo
@@ -83,7 +83,7 @@ class Hub:
 
     @property
     def packet(self) -> Packet | None:
-        """Return the newest encoded picture."""
+        """Return the newest encoded image."""
         return self._packet
 
     def figures(self) -> dict[str, Any]:
@@ -133,10 +133,10 @@ def _nothing() -> None:
 
 
 def encode(shown: Shown, with_seen: bool) -> Packet:
-    """Return a picture for the page: header length (uint32, little endian), JSON header, JPEG, perhaps a second JPEG.
+    """Return an image for the page: header length (uint32, little endian), JSON header, JPEG, perhaps a second JPEG.
 
-    The header's boxes and keypoints are in pixels of the camera's picture; `w`, `h` is its size. The second JPEG is what
-    the defended detector was really given, where a defence changed the picture; `to_seen` takes the camera's pixels there.
+    The header's boxes and keypoints are in pixels of the camera's image; `w`, `h` is its size. The second JPEG is what
+    the defended detector was really given, where a defence changed the image; `to_seen` takes the camera's pixels there.
     """
     began = time.monotonic_ns()
     width, height = shown.frame.size
@@ -171,7 +171,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
 
 
 def _cry(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
-    """Return the alert that belongs on the picture itself, somebody missed before anything else; None if none does."""
+    """Return the alert that belongs on the image itself, somebody missed before anything else; None if none does."""
     first = min((a for a in alerts if a.kind in URGENT), key=lambda a: URGENT.index(a.kind), default=None)
     return None if first is None else {"kind": first.kind, "text": first.text}
 

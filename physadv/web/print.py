@@ -138,8 +138,8 @@ def router(room: Room) -> APIRouter:
     def advice(question: Question) -> dict[str, Any]:
         return _advice(patterns.get(question.pattern), question)
 
-    @out.get("/api/print/picture")
-    def picture(pattern: str, kind: str = "") -> Response:
+    @out.get("/api/print/image")
+    def image(pattern: str, kind: str = "") -> Response:
         patch = patterns.get(pattern)
         shown = control(patch, kind, np.random.default_rng(0)) if kind else patch  # type: ignore[arg-type]
         return Response(png_bytes(shown), media_type="image/png")

@@ -125,7 +125,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         lifespan="off",
         timeout_graceful_shutdown=2,
         ws_max_size=MAX_MESSAGE,
-        # JPEG does not shrink; compressing it again would cost milliseconds a picture.
+        # JPEG does not shrink; compressing it again would cost milliseconds an image.
         ws_per_message_deflate=False,
     )
     return uvicorn.Server(config)

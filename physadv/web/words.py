@@ -31,7 +31,7 @@ LABELS: dict[str, dict[str, str]] = {
         "--distance": "Distance",
         "--camera": "Camera",
         "--fov": "Field of view",
-        "--resolution": "Picture",
+        "--resolution": "Image",
         "--imgsz": "Detector",
     },
     "/api/calibrate": {

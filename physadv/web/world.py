@@ -1,4 +1,4 @@
-"""The simulated world on the page: the worn pattern on the newest picture's people, under training's transforms.
+"""The simulated world on the page: the worn pattern on the newest image's people, under training's transforms.
 
 Training also crops, scales and mirrors its views; here each shows a whole person as the camera does.
 """
@@ -44,7 +44,7 @@ def router(room: Room) -> APIRouter:
     """Return `/api/world.jpg`: a grid of views with whom the bare detector finds in each.
 
     204 while another is drawn or was a moment ago. `x-hidden` tells in how many nobody is found. It answers with a
-    DataError where there is no picture, no pattern on it, or nobody to wear it.
+    DataError where there is no image, no pattern on it, or nobody to wear it.
     """
     out = APIRouter(prefix="/api")
     demo = room.live

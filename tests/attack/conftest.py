@@ -2,13 +2,13 @@
 
 import pytest
 
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 
 
 @pytest.fixture
-def people() -> list[Picture]:
+def people() -> list[Image]:
     return made_up(6)
 
 

@@ -11,7 +11,7 @@ from physadv.arrays import write_png
 from physadv.attack import run as module
 from physadv.attack.optimise import optimise
 from physadv.attack.parent import AUTO, parent_of, shipped_for
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.run import Inputs, _as_kept, train
 from physadv.attack.score import Score
 from physadv.attack.settings import LR, ONWARDS_LR, TrainSettings
@@ -25,9 +25,9 @@ from physadv.patch import Patch, load_patch
 EMBEDDED = [EMBEDDED_SHA256]
 
 
-def held_out(*names: str) -> list[Picture]:
-    picture = made_up(1)[0]
-    return [Picture(name, picture.pixels, picture.boxes, picture.keypoints) for name in names]
+def held_out(*names: str) -> list[Image]:
+    image = made_up(1)[0]
+    return [Image(name, image.pixels, image.boxes, image.keypoints) for name in names]
 
 
 def chosen(**settings: object) -> str | None:
@@ -61,7 +61,7 @@ def test_whoever_is_held_out_was_never_seen() -> None:
     said: list[str] = []
     parent, left = parent_of(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg", seen), said.append)
     assert parent is None and len(left) == 2, "nobody is left out of the scores for a start that was not asked for"
-    assert "random colours" in said[0] and "1 of the 2 pictures held out" in said[0]
+    assert "random colours" in said[0] and "1 of the 2 images held out" in said[0]
     parent, left = parent_of(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg"), said.append)
     assert parent is not None and parent.name == "street-v1" and len(left) == 1
     assert "--start none" in said[1]
@@ -70,12 +70,12 @@ def test_whoever_is_held_out_was_never_seen() -> None:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
-    for picture in made_up(6):
-        write_png(folder / f"{picture.name}.png", picture.pixels)
-        height, width = picture.pixels.shape[:2]
-        x0, y0, x1, y1 = picture.boxes[0] / np.array([width, height, width, height])
+    for image in made_up(6):
+        write_png(folder / f"{image.name}.png", image.pixels)
+        height, width = image.pixels.shape[:2]
+        x0, y0, x1, y1 = image.boxes[0] / np.array([width, height, width, height])
         (tmp_path / "labels").mkdir(exist_ok=True)
-        (tmp_path / "labels" / f"{picture.name}.txt").write_text(
+        (tmp_path / "labels" / f"{image.name}.txt").write_text(
             f"0 {(x0 + x1) / 2:.4f} {(y0 + y1) / 2:.4f} {x1 - x0:.4f} {y1 - y0:.4f}\n"
         )
     return folder

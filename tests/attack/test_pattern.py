@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import physadv.attack.run as module
-from physadv.arrays import read_picture_rgba
+from physadv.arrays import read_image_rgba
 from physadv.attack import attack
 from physadv.attack.pattern import begun_from, look_from, mask_from
 from physadv.attack.ranks import Ranks
@@ -35,14 +35,14 @@ def half_patch() -> Patch:
 
 
 def test_masks_and_looks_lie_on_a_print_in_the_same_place() -> None:
-    """Two thirds of the width are white, in a picture of the print's shape and in one that is higher."""
+    """Two thirds of the width are white, in an image of the print's shape and in one that is higher."""
     wide = np.zeros((30, 60))
     wide[:, :40] = 255
     high = np.full((60, 60), 128.0)
     high[15:45] = wide
-    for picture in (wide, high):
-        mask = mask_from(rgba(picture), 12, aspect=2, name="mask")
-        look = look_from(rgba(picture)[..., :3], 12, aspect=2)
+    for image in (wide, high):
+        mask = mask_from(rgba(image), 12, aspect=2, name="mask")
+        look = look_from(rgba(image)[..., :3], 12, aspect=2)
         assert mask[0].all(0).tolist() == [True] * 8 + [False] * 4
         assert torch.equal(look[:1].round(), mask)
     assert len(set(look_from(rgba(high)[..., :3], 12).flatten().tolist())) == 3, (
@@ -55,7 +55,7 @@ def test_ink_goes_where_a_mask_is_opaque_if_it_is_not_so_all_over(tmp_path: Path
     alpha[:8] = 255
     for brightness in (np.zeros((16, 16)), np.full((16, 16), 255)):
         assert cv2.imwrite(str(tmp_path / "m.png"), rgba(brightness, alpha))
-        mask = mask_from(read_picture_rgba(tmp_path / "m.png"), 8, aspect=1, name="m")
+        mask = mask_from(read_image_rgba(tmp_path / "m.png"), 8, aspect=1, name="m")
         assert mask[0].all(1).tolist() == [True] * 4 + [False] * 4 and mask.sum() == 32
     assert torch.equal(mask_from(rgba(alpha), 8, aspect=1, name="m"), mask), "opaque all over: by brightness"
     with pytest.raises(DataError, match=r"m: expected a mask with a white area .* half brightness"):
@@ -63,7 +63,7 @@ def test_ink_goes_where_a_mask_is_opaque_if_it_is_not_so_all_over(tmp_path: Path
     with pytest.raises(DataError, match=r"m: expected a mask with an opaque area .* half opacity"):
         mask_from(rgba(np.full((8, 8), 255), np.zeros((8, 8))), 8, aspect=1, name="m")
     with pytest.raises(DataError, match=r"nowhere.png: cannot be read"):
-        read_picture_rgba(tmp_path / "nowhere.png")
+        read_image_rgba(tmp_path / "nowhere.png")
 
 
 def test_a_pattern_to_begin_with_is_taken_whole_and_with_its_shape() -> None:
@@ -97,9 +97,9 @@ def test_only_the_first_of_several_starts_begins_with_the_pattern_given() -> Non
 
 
 def test_an_attack_that_goes_on_from_a_pattern_keeps_its_shape() -> None:
-    picture = np.zeros((96, 96, 3), np.uint8)
+    image = np.zeros((96, 96, 3), np.uint8)
     boxes = np.array([[20, 4, 76, 92]], np.float32)
     settings = TrainSettings(texels=8, batch=1, crops=(64,))
-    patch = attack(tiny_gradient(), [picture], [boxes], settings=settings, steps=1, start=half_patch())
+    patch = attack(tiny_gradient(), [image], [boxes], settings=settings, steps=1, start=half_patch())
     left, right = np.split(patch.mask, 2, axis=1)
     assert (left == 255).all() and (right == 0).all()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from physadv.attack.optimise import optimise
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
@@ -81,7 +81,7 @@ def test_processes_hold_the_same_pattern_after_random_starts_and_stop_together(t
 
 
 class Counting:
-    """A detector that counts the pictures it is shown."""
+    """A detector that counts the images it is shown."""
 
     name = "counting"
 
@@ -95,14 +95,14 @@ class Counting:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 8])
-def test_parts_hold_every_view_once(people: list[Picture], small: TrainSettings, accumulate: int) -> None:
+def test_parts_hold_every_view_once(people: list[Image], small: TrainSettings, accumulate: int) -> None:
     settings = small.model_copy(update={"batch": 3, "steps": 2, "crops": (64,), "accumulate": accumulate})
     detector = Counting()
     optimise(Task(settings, people, [detector]))
     assert detector.shown == 2 * 3
 
 
-def test_the_mean_is_over_people_however_they_are_split(people: list[Picture], small: TrainSettings) -> None:
+def test_the_mean_is_over_people_however_they_are_split(people: list[Image], small: TrainSettings) -> None:
     """A part of two people counts twice as much as a part of one."""
     from physadv.attack import step as module
 

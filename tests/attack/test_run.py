@@ -1,4 +1,4 @@
-"""Runs as a user starts them: real processes, killed and resumed, two at once, and pictures that cannot be used."""
+"""Runs as a user starts them: real processes, killed and resumed, two at once, and images that cannot be used."""
 
 import json
 import os
@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.arrays import pixels_sha256, read_picture, write_png
+from physadv.arrays import pixels_sha256, read_image, write_png
 from physadv.attack import people as people_module
 from physadv.attack import run as module
-from physadv.attack.people import Gathered, Labeller, Picture, content_of, gather, record, recorded, sampled
+from physadv.attack.people import Gathered, Image, Labeller, content_of, gather, record, recorded, sampled
 from physadv.attack.posed import Posed
 from physadv.attack.run import Inputs, labelling, labels_cache, split, train
 from physadv.attack.score import Score, Scorer
@@ -62,13 +62,13 @@ ranks.leave()
 
 @pytest.fixture
 def data(tmp_path: Path) -> tuple[Path, Path]:
-    """A folder of pictures with labels."""
+    """A folder of images with labels."""
     images, labels = tmp_path / "images", tmp_path / "labels"
     images.mkdir()
     labels.mkdir()
-    for i, picture in enumerate(made_up(8)):
-        cv2.imwrite(str(images / f"{i}.png"), picture.pixels[::2, ::2, ::-1])
-        x0, y0, x1, y1 = picture.boxes[0] / np.array([640, 480, 640, 480])
+    for i, image in enumerate(made_up(8)):
+        cv2.imwrite(str(images / f"{i}.png"), image.pixels[::2, ::2, ::-1])
+        x0, y0, x1, y1 = image.boxes[0] / np.array([640, 480, 640, 480])
         (labels / f"{i}.txt").write_text(f"0 {(x0 + x1) / 2:.4f} {(y0 + y1) / 2:.4f} {x1 - x0:.4f} {y1 - y0:.4f}\n")
     return images, labels
 
@@ -131,35 +131,35 @@ def gathered(folder: Path, labels: Path | None, tmp_path: Path) -> tuple[Gathere
     return out, said
 
 
-def test_corrupt_pictures_are_named_and_skipped(tmp_path: Path, data: tuple[Path, Path]) -> None:
-    (data[0] / "bad.jpg").write_bytes(b"\xff\xd8 not a picture")
+def test_corrupt_images_are_named_and_skipped(tmp_path: Path, data: tuple[Path, Path]) -> None:
+    (data[0] / "bad.jpg").write_bytes(b"\xff\xd8 not an image")
     (data[0] / "empty.png").write_bytes(b"")
     out, said = gathered(*data, tmp_path)
-    assert len(out.pictures) == 8
+    assert len(out.images) == 8
     assert len(out.skipped) == 2
     assert any("bad.jpg" in line for line in said)
     assert any("empty.png" in line for line in said)
 
 
-def test_pictures_without_people_are_reported(tmp_path: Path, data: tuple[Path, Path]) -> None:
+def test_images_without_people_are_reported(tmp_path: Path, data: tuple[Path, Path]) -> None:
     (data[1] / "3.txt").write_text("")
     (data[1] / "4.txt").unlink()
     (data[0] / "5.png").write_bytes(b"")
     out, said = gathered(*data, tmp_path)
     assert out.empty == ["3.png", "4.png"]
-    assert len(out.pictures) == 5
+    assert len(out.images) == 5
     assert said[-2].startswith("left out as unreadable: 1 file: ") and "5.png: the file is empty" in said[-2]
-    assert said[-1] == "2 pictures show nobody and are left out (3.png, 4.png)"
+    assert said[-1] == "2 images show nobody and are left out (3.png, 4.png)"
     for i in range(8):
         (data[1] / f"{i}.txt").write_text("0 .5 .5 .5 .5" if i == 0 else "")
-    assert gathered(*data, tmp_path)[1][-1] == "6 pictures show nobody and are left out (1.png, 2.png, 3.png, ...)"
+    assert gathered(*data, tmp_path)[1][-1] == "6 images show nobody and are left out (1.png, 2.png, 3.png, ...)"
 
 
 def test_a_recording_without_people_is_reported(tmp_path: Path) -> None:
     write_png(tmp_path / "stretch0-0000.jpg", np.full((48, 64, 3), 90, np.uint8))
     said: list[str] = []
     recorded(tmp_path, BlobDetector, cache=tmp_path / "cache", say=said.append)
-    assert said == ["1 pictures show nobody and are left out (camera#stretch0)"]
+    assert said == ["1 images show nobody and are left out (camera#stretch0)"]
 
 
 def test_labels_that_do_not_parse_are_an_error(tmp_path: Path, data: tuple[Path, Path]) -> None:
@@ -168,14 +168,14 @@ def test_labels_that_do_not_parse_are_an_error(tmp_path: Path, data: tuple[Path,
         gathered(*data, tmp_path)
 
 
-def test_nobody_at_all_and_one_picture_are_errors(tmp_path: Path, data: tuple[Path, Path]) -> None:
+def test_nobody_at_all_and_one_image_are_errors(tmp_path: Path, data: tuple[Path, Path]) -> None:
     for path in data[1].glob("*.txt"):
         path.write_text("")
     out, _ = gathered(*data, tmp_path)
-    with pytest.raises(DataError, match="none in 8 pictures"):
+    with pytest.raises(DataError, match="none in 8 images"):
         out.split(0.2, 0)
     alone = Gathered(made_up(1))
-    with pytest.raises(DataError, match="two pictures"):
+    with pytest.raises(DataError, match="two images"):
         alone.split(0.2, 0)
 
 
@@ -193,17 +193,17 @@ def test_labels_are_found_once_and_remembered(tmp_path: Path) -> None:
     assert np.array_equal(first.xyxy, again.xyxy)
 
 
-def test_the_split_never_shares_a_picture_and_stays_on_resume(tmp_path: Path) -> None:
+def test_the_split_never_shares_a_image_and_stays_on_resume(tmp_path: Path) -> None:
     settings = TrainSettings(held_out=0.3)
     found = Gathered(made_up(20))
     train, out = split(found, settings, tmp_path, resume=False)
     assert {p.name for p in train}.isdisjoint({p.name for p in out})
     assert out
-    more = Gathered([*found.pictures, *(p for p in made_up(40)[20:])])
+    more = Gathered([*found.images, *(p for p in made_up(40)[20:])])
     again = split(more, settings, tmp_path, resume=True)
     assert [p.name for p in again[1]] == [p.name for p in out]
     assert {p.name for p in again[0]} == {p.name for p in train}
-    fewer = Gathered(found.pictures[:-2])
+    fewer = Gathered(found.images[:-2])
     with pytest.raises(TrainingError, match="missing"):
         split(fewer, settings, tmp_path, resume=True)
 
@@ -211,11 +211,11 @@ def test_the_split_never_shares_a_picture_and_stays_on_resume(tmp_path: Path) ->
 def test_a_video_is_split_by_stretches_of_time(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
-    for picture in made_up(30):
-        writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+    for image in made_up(30):
+        writer.write(np.ascontiguousarray(image.pixels[::4, ::4]))
     writer.release()
     out = gather([path], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
-    names = [p.name for p in out.pictures]
+    names = [p.name for p in out.images]
     assert all(name.startswith("clip.avi#") for name in names)
     assert names == sorted(names), "a stretch is one piece of time"
     train, held = out.split(0.3, 0)
@@ -225,15 +225,15 @@ def test_a_video_is_split_by_stretches_of_time(tmp_path: Path) -> None:
 def test_of_a_recording_the_untouched_video_is_trained_on_once(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.clean.mp4", "b.mp4"):
         writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter.fourcc(*"mp4v"), 10, (160, 120))
-        for picture in made_up(12):
-            writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+        for image in made_up(12):
+            writer.write(np.ascontiguousarray(image.pixels[::4, ::4]))
         writer.release()
         (tmp_path / f"{name[0]}.jsonl").touch()
     said: list[str] = []
     for where in (tmp_path, tmp_path / "a.mp4"):
         out = gather([where], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache", say=said.append)
-        looked = {n.partition("#")[0] for n in (*[p.name for p in out.pictures], *out.empty)}
-        assert looked == {"a.clean.mp4"} and len(out.pictures) + len(out.empty) == 12
+        looked = {n.partition("#")[0] for n in (*[p.name for p in out.images], *out.empty)}
+        assert looked == {"a.clean.mp4"} and len(out.images) + len(out.empty) == 12
     assert any("b.mp4: this recording kept no untouched video" in line for line in said)
     with pytest.raises(DataError, match="record-clean"):
         gather([tmp_path / "b.mp4"], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
@@ -242,8 +242,8 @@ def test_of_a_recording_the_untouched_video_is_trained_on_once(tmp_path: Path) -
 def clip(path: Path, frames: int = 30) -> Path:
     """A video of noise in which `tiny_detector` finds people."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
-    for picture in made_up(frames):
-        writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+    for image in made_up(frames):
+        writer.write(np.ascontiguousarray(image.pixels[::4, ::4]))
     writer.release()
     return path
 
@@ -254,7 +254,7 @@ def test_a_video_that_cannot_be_read_is_skipped_in_a_folder_and_refused_by_itsel
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (tmp_path / "no.mp4").write_bytes(b"not a video")
     out, said = gathered(tmp_path, None, tmp_path)
-    assert {n.partition("#")[0] for n in (*[p.name for p in out.pictures], *out.empty)} == {"good.avi"}
+    assert {n.partition("#")[0] for n in (*[p.name for p in out.images], *out.empty)} == {"good.avi"}
     assert len(out.skipped) == 2 and any(line.startswith("left out as unreadable: 2 files") for line in said)
     assert all(any(name in line for line in said) for name in ("cut.avi", "no.mp4"))
     with pytest.raises(SourceError, match=r"no\.mp4"):
@@ -264,17 +264,17 @@ def test_a_video_that_cannot_be_read_is_skipped_in_a_folder_and_refused_by_itsel
 @pytest.mark.parametrize("as_recorded", [False, True])
 def test_frames_right_beside_a_stretch_held_out_are_not_trained_on(tmp_path: Path, as_recorded: bool) -> None:
     if as_recorded:
-        for i, picture in enumerate(made_up(40)):
-            write_png(tmp_path / "people" / f"stretch{i // 4}-{i:04d}.jpg", picture.pixels[::4, ::4])
+        for i, image in enumerate(made_up(40)):
+            write_png(tmp_path / "people" / f"stretch{i // 4}-{i:04d}.jpg", image.pixels[::4, ::4])
         found = gather([tmp_path / "people"], None, Everyone, cache=tmp_path / "cache")
     else:
         found = gather([clip(tmp_path / "clip.avi", 40)], None, Everyone, cache=tmp_path / "cache")
     train, held = found.split(0.3, 0)
     assert len({p.name for p in held}) == 3 and len({p.name for p in train}) == 7
-    names = [p.name for p in found.pictures]
+    names = [p.name for p in found.images]
     away = {id(p) for p in train}
     bordering = 0
-    for i, p in enumerate(found.pictures):
+    for i, p in enumerate(found.images):
         around = {names[j] for j in (i - 1, i + 1) if 0 <= j < len(names)}
         beside = bool(around & {h.name for h in held}) and p.name not in {h.name for h in held}
         assert (id(p) in away) == (not beside and p.name not in {h.name for h in held})
@@ -286,7 +286,7 @@ def test_frames_right_beside_a_stretch_held_out_are_not_trained_on(tmp_path: Pat
 
 
 def test_a_stretch_of_a_single_frame_is_kept() -> None:
-    frames = [Picture(f"a.mp4#{i}", *_rest(), beside=tuple(f"a.mp4#{j}" for j in (i - 1, i + 1))) for i in range(10)]
+    frames = [Image(f"a.mp4#{i}", *_rest(), beside=tuple(f"a.mp4#{j}" for j in (i - 1, i + 1))) for i in range(10)]
     train, held = Gathered(frames).split(0.3, 0)
     assert len(train) == 7 and len(held) == 3
 
@@ -295,7 +295,7 @@ def _rest() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tuple(getattr(made_up(1)[0], n) for n in ("pixels", "boxes", "keypoints"))
 
 
-def test_the_same_picture_twice_is_on_one_side(tmp_path: Path, data: tuple[Path, Path]) -> None:
+def test_the_same_image_twice_is_on_one_side(tmp_path: Path, data: tuple[Path, Path]) -> None:
     for i in range(8):
         for copy in (f"copy-of-{i}", f"{i}.rf.{i * 7919:06x}"):
             shutil.copy(data[0] / f"{i}.png", data[0] / f"{copy}.png")
@@ -313,12 +313,12 @@ def test_how_many_are_done_is_said_now_and_then(
     assert not any("looked for people" in line for line in gathered(*data, tmp_path)[1])
     monkeypatch.setattr(people_module, "TOLD_EVERY_S", 0.0)
     said = gathered(*data, tmp_path)[1]
-    assert f"{data[0]}: looked for people in 3 of 8 pictures" in said
-    assert "looked for people in 5 of 12 pictures" in "".join(gathered(clip(tmp_path / "a.avi", 12), None, tmp_path)[1])
+    assert f"{data[0]}: looked for people in 3 of 8 images" in said
+    assert "looked for people in 5 of 12 images" in "".join(gathered(clip(tmp_path / "a.avi", 12), None, tmp_path)[1])
 
 
 class Everyone:
-    """A detector that finds one person in every picture."""
+    """A detector that finds one person in every image."""
 
     name, backend, precision, min_conf = "everyone", "none", "fp32", 0.05
 
@@ -331,7 +331,7 @@ class Everyone:
 
 
 class Film:
-    """A source of so many frames, all of one picture; `most` of them were held at once as they were read."""
+    """A source of so many frames, all of one image; `most` of them were held at once as they were read."""
 
     name, live = "film", False
 
@@ -369,7 +369,7 @@ def test_frames_are_kept_small_and_few() -> None:
     assert film.most <= 3, "none is held as large as it was read"
 
 
-def test_people_in_a_large_video_are_where_they_are_in_the_pictures_kept(tmp_path: Path) -> None:
+def test_people_in_a_large_video_are_where_they_are_in_the_images_kept(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (1280, 720))
     for i in range(4):
@@ -378,24 +378,24 @@ def test_people_in_a_large_video_are_where_they_are_in_the_pictures_kept(tmp_pat
         writer.write(np.ascontiguousarray(pixels[..., ::-1]))
     writer.release()
     out = gather([path], None, BlobDetector, cache=tmp_path / "cache")
-    assert [p.pixels.shape for p in out.pictures] == [(540, 960, 3)] * 4
-    for i, picture in enumerate(out.pictures):
+    assert [p.pixels.shape for p in out.images] == [(540, 960, 3)] * 4
+    for i, image in enumerate(out.images):
         expected = np.array([[200 + 100 * i, 160, 360 + 100 * i, 640]]) * 0.75
-        np.testing.assert_allclose(picture.boxes, expected, atol=2)
+        np.testing.assert_allclose(image.boxes, expected, atol=2)
 
 
 def test_a_camera_is_recorded_once_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
-    for picture in made_up(20):
-        writer.write(np.ascontiguousarray(picture.pixels[::4, ::4]))
+    for image in made_up(20):
+        writer.write(np.ascontiguousarray(image.pixels[::4, ::4]))
     writer.release()
     record(str(path), 5, tmp_path / "people")
     first = recorded(tmp_path / "people", lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
     again = recorded(tmp_path / "people", lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
-    assert len(first.pictures) + len(first.empty) == 20
-    assert all(p.name.startswith("camera#stretch") for p in first.pictures)
-    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.pictures, again.pictures, strict=True))
+    assert len(first.images) + len(first.empty) == 20
+    assert all(p.name.startswith("camera#stretch") for p in first.images)
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.images, again.images, strict=True))
 
 
 class Lost(Film):
@@ -407,7 +407,7 @@ class Lost(Film):
         try:
             return super().read()
         except EndOfStream as error:
-            raise CameraLost("webcam 0: gives no picture any more") from error
+            raise CameraLost("webcam 0: gives no image any more") from error
 
 
 def test_a_camera_that_is_lost_leaves_what_it_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,7 +415,7 @@ def test_a_camera_that_is_lost_leaves_what_it_gave(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(40, width=16, height=12))
     record("0", 60, tmp_path, say=said.append)
     assert len(list(tmp_path.glob("stretch*.jpg"))) == 40
-    assert "gives no picture any more" in said[-1] and "40 pictures" in said[-1]
+    assert "gives no image any more" in said[-1] and "40 images" in said[-1]
     monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(0, width=16, height=12))
     with pytest.raises(CameraLost):
         record("0", 60, tmp_path / "nothing", say=said.append)
@@ -464,7 +464,7 @@ def test_a_calibrated_camera_is_recorded_without_its_lens(tmp_path: Path) -> Non
     )  # fmt: skip
     record(str(path), 5, tmp_path / "plain")
     record(str(path), 5, tmp_path / "flat", camera=camera)
-    plain, flat = (read_picture(sorted((tmp_path / n).iterdir())[0]) for n in ("plain", "flat"))
+    plain, flat = (read_image(sorted((tmp_path / n).iterdir())[0]) for n in ("plain", "flat"))
     wanted = Undistorter(camera, (160, 120)).apply(plain)
     assert np.abs(flat.astype(int) - wanted).mean() < 4 < np.abs(plain.astype(int) - wanted).mean()
     other = camera.model_copy(update={"width": 320})
@@ -472,9 +472,9 @@ def test_a_calibrated_camera_is_recorded_without_its_lens(tmp_path: Path) -> Non
         record(str(path), 5, tmp_path / "other", camera=other)
 
 
-def shaded(folder: Path, name: str, picture: np.ndarray) -> Path:
-    """A file of a picture given as (h, w) grey values."""
-    cv2.imwrite(str(folder / name), np.repeat(picture[..., None], 3, 2).astype(np.uint8))
+def shaded(folder: Path, name: str, image: np.ndarray) -> Path:
+    """A file of an image given as (h, w) grey values."""
+    cv2.imwrite(str(folder / name), np.repeat(image[..., None], 3, 2).astype(np.uint8))
     return folder / name
 
 
@@ -517,14 +517,14 @@ def test_a_pattern_remembers_what_those_it_began_from_were_trained_on(tmp_path: 
     first = begun(data, tmp_path / "first", held_out=0.3)
     pixels = first["split"]["pixels"]
     assert list(pixels) == first["split"]["train"] and first["start"] is None
-    assert pixels["0.png"] == [pixels_sha256(read_picture(data[0] / "0.png"))]
+    assert pixels["0.png"] == [pixels_sha256(read_image(data[0] / "0.png"))]
     said: list[str] = []
-    # Another split: some held out now were trained on before. The picture alone, without a record, tells it too.
+    # Another split: some held out now were trained on before. The image alone, without a record, tells it too.
     start = str(tmp_path / "first" / "patch.png")
     second = begun(data, tmp_path / "second", held_out=0.4, seed=1, start=start, say=said.append)
     unseen, out = second["split"]["held_out"], json.loads((tmp_path / "second" / "split.json").read_text())["held_out"]
     assert set(unseen) == set(out) - set(first["split"]["train"]) and len(unseen) < len(out)
-    assert any(f"trained on {len(out) - len(unseen)} of the {len(out)} pictures held out" in line for line in said)
+    assert any(f"trained on {len(out) - len(unseen)} of the {len(out)} images held out" in line for line in said)
     assert second["start"]["name"] == "first" and second["start"]["train"] == first["split"]["train"]
     assert second["start"]["sha256"] == load_patch(tmp_path / "first").sha256
     third = begun(data, tmp_path / "third", held_out=0.4, seed=1, start=str(tmp_path / "second"))
@@ -542,7 +542,7 @@ def test_nobody_left_by_a_pattern_to_begin_from_is_an_error(tmp_path: Path, data
     patch = load_patch(tmp_path / "first")
     names = [f"{i}.png" for i in range(8)]
     save_patch(replace(patch, record={"split": {"train": names}}), tmp_path / "all")
-    with pytest.raises(DataError, match=r"--start .*was trained on all \d pictures held out"):
+    with pytest.raises(DataError, match=r"--start .*was trained on all \d images held out"):
         begun(data, tmp_path / "second", start=str(tmp_path / "all"))
     save_patch(replace(patch, record={}), tmp_path / "unknown")
     said: list[str] = []
@@ -586,10 +586,10 @@ def test_a_run_goes_on_with_the_same_people_and_precision_alone(tmp_path: Path, 
 
 
 def test_what_a_detector_found_is_no_part_of_the_content() -> None:
-    (picture,) = made_up(1)
-    moved = replace(picture, boxes=picture.boxes + 1)
-    assert content_of([picture]) == content_of([moved])
-    assert content_of([replace(picture, labelled=True)]) != content_of([replace(moved, labelled=True)])
+    (image,) = made_up(1)
+    moved = replace(image, boxes=image.boxes + 1)
+    assert content_of([image]) == content_of([moved])
+    assert content_of([replace(image, labelled=True)]) != content_of([replace(moved, labelled=True)])
 
 
 @pytest.mark.usefixtures("tiny")
@@ -625,7 +625,7 @@ class Dark:
     def colour_map(self) -> "Dark":
         return self
 
-    def picture(self, pixels: np.ndarray) -> np.ndarray:
+    def image(self, pixels: np.ndarray) -> np.ndarray:
         return (pixels // 2).astype(np.uint8)
 
     def printable_digital(self) -> torch.Tensor:
@@ -660,7 +660,7 @@ def test_grey_is_as_large_as_the_pattern_and_printed_alike(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_detectors_of_one_name_are_scored_apart(people: list[Picture]) -> None:
+def test_detectors_of_one_name_are_scored_apart(people: list[Image]) -> None:
     settings = TrainSettings()
     scorers = module._scorers(settings, Inputs(detectors=["a/best.pt", "b/best.pt"]), people)
     assert list(scorers) == ["street a/best", "street b/best"]

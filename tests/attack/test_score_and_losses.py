@@ -12,7 +12,7 @@ from physadv.attack import run as module
 from physadv.attack.crops import Views, Wear, shirt_prints, shirt_windows
 from physadv.attack.losses import concerned, missize, overlap, vanish
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.preview import contact_sheet
 from physadv.attack.priors import curvature, likeness, non_printability, total_variation
 from physadv.attack.run import Inputs, placings
@@ -31,7 +31,7 @@ BOX = torch.tensor([[10.0, 10, 50, 90]])
 
 
 def candidates(*rows: tuple[float, float, float, float, float]) -> Candidates:
-    """Candidates of one picture as (logit, x0, y0, x1, y1)."""
+    """Candidates of one image as (logit, x0, y0, x1, y1)."""
     table = torch.tensor(rows, dtype=torch.float32)
     return Candidates(table[None, :, 0].clone().requires_grad_(), table[None, :, 1:].clone().requires_grad_())
 
@@ -130,11 +130,11 @@ def test_patterns_are_compared_by_what_they_are_trained_for() -> None:
 
 def test_a_score_counts_strictly_and_ignores_the_small() -> None:
     boxes = np.array([[10, 10, 60, 110], [100, 10, 150, 110], [180, 10, 184, 16]], np.float32)
-    picture = Picture("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((3, 17, 3), np.float32))
+    image = Image("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((3, 17, 3), np.float32))
     clean = answer((0.9, 10, 10, 60, 110), (0.8, 100, 10, 150, 110), (0.7, 180, 10, 184, 16))
     # One is gone, of the other a box of the wrong size stays; the small one's box counts for nothing.
     worn = answer((0.6, 100, 10, 150, 40), (0.7, 180, 10, 184, 16))
-    scorer = Scorer([picture], Says(clean, worn), Placing())  # type: ignore[arg-type]
+    scorer = Scorer([image], Says(clean, worn), Placing())  # type: ignore[arg-type]
     before, after = scorer.score(None), scorer.score(grey())
     assert (before.n_people, before.recall25, before.ap50, before.asr_strict25) == (2, 1.0, 1.0, 0.0)
     assert (after.recall25, after.ap50, after.asr_strict25) == (0.0, 0.0, 0.5)
@@ -143,38 +143,38 @@ def test_a_score_counts_strictly_and_ignores_the_small() -> None:
 
 def test_a_box_within_a_person_counts_against_a_pattern() -> None:
     boxes = np.array([[10, 10, 60, 110]], np.float32)
-    picture = Picture("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
+    image = Image("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
     clean, head = answer((0.9, 10, 10, 60, 110)), answer((0.6, 30, 12, 45, 30))
-    scorer = Scorer([picture], Says(clean, head, answer()), Placing())  # type: ignore[arg-type]
+    scorer = Scorer([image], Says(clean, head, answer()), Placing())  # type: ignore[arg-type]
     part, nothing = scorer.score(grey()), scorer.score(grey())
     assert (part.asr_strict25, part.mean_max_conf) == (1.0, 0.0), "too small a box to say so by IoU"
     assert part.mean_max_conf_within == pytest.approx(0.6) and part.hidden25 == 0.0
     assert nothing.hidden25 == 1.0 and nothing.badness() == 0.0 < part.badness()
 
 
-def test_pictures_of_small_people_are_scored_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_small_people_are_scored_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
-    pictures = made_up(4)
+    images = made_up(4)
     far = [replace(p, name=f"far {p.name}", boxes=p.boxes * 0.05) for p in made_up(2)]
-    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *pictures]).values()
-    assert [p.name for p in scorer.pictures] == ["0", "1", "2", "3", "far 0", "far 1"] and scorer.people == 4
+    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *images]).values()
+    assert [p.name for p in scorer.images] == ["0", "1", "2", "3", "far 0", "far 1"] and scorer.people == 4
     monkeypatch.setattr(module, "SCORED_AT_MOST", 2)
-    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *pictures]).values()
-    assert [p.name for p in scorer.pictures] == ["0", "3", "far 0"]
+    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *images]).values()
+    assert [p.name for p in scorer.images] == ["0", "3", "far 0"]
     assert module._scorers(TrainSettings(), Inputs(), far) == {}
 
 
 def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
     boxes = np.array([[20, 20, 80, 180]], np.float32)
-    picture = Picture("a", np.zeros((200, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
-    out = wear(grey(), picture, np.array([True]), Placing(scale=0.35, at=0.42), seed=0)
+    image = Image("a", np.zeros((200, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
+    out = wear(grey(), image, np.array([True]), Placing(scale=0.35, at=0.42), seed=0)
     side = 0.35 * np.sqrt(60 * 160)
     assert abs((out[..., 0] > 64).sum() - side**2) < 2 * side
     rows = np.flatnonzero((out[..., 0] > 64).any(1))
     assert abs(rows.mean() - (20 + 0.42 * 160)) < 1
 
 
-def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[Picture]) -> None:
+def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[Image]) -> None:
     views = Views(people, framing="mixed", wear=Wear())
     one, again = (views.batch(6, 96, np.random.default_rng(5)) for _ in range(2))
     assert torch.equal(one.images, again.images)
@@ -190,7 +190,7 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
     pixels = np.zeros((400, 400, 3), np.uint8)
     pixels[120:280, 150:230] = 255
     box = np.array([[150, 120, 230, 280]], np.float32)
-    views = Views([Picture("p", pixels, box, np.zeros((1, 17, 3), np.float32))], framing="street", wear=Wear())
+    views = Views([Image("p", pixels, box, np.zeros((1, 17, 3), np.float32))], framing="street", wear=Wear())
     places = (np.arange(size) + 0.5)[:, None]
     for seed in range(12):
         drawn = views.batch(1, size, np.random.default_rng(seed))
@@ -201,7 +201,7 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
         assert middle == pytest.approx([(x0 + x1) / 2, (y0 + y1) / 2], abs=0.6)
 
 
-def test_webcam_views_show_larger_people(people: list[Picture]) -> None:
+def test_webcam_views_show_larger_people(people: list[Image]) -> None:
     def side(framing: str) -> float:
         views = Views(people, framing=framing, wear=Wear())  # type: ignore[arg-type]
         boxes = views.batch(40, 128, np.random.default_rng(0)).boxes
@@ -248,7 +248,7 @@ def test_patterns_enlarge_over_the_seam_and_find_their_colours() -> None:
         mask_from(np.dstack([np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 255, np.uint8)]), 8, aspect=1, name="mask")
 
 
-def test_a_sheet_shows_views_and_every_transform(people: list[Picture]) -> None:
+def test_a_sheet_shows_views_and_every_transform(people: list[Image]) -> None:
     patch = Patch("p", np.full((32, 32, 3), 200, np.uint8), np.full((32, 32), 255, np.uint8), (360.0, 360.0))
     sheet = contact_sheet(
         patch, people, world=World.of(0.5), framing="mixed", wear=Wear(), columns=3, rows=2, size=64,
@@ -298,7 +298,7 @@ def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
     by_height = TrainSettings(rule="height", scale=0.2)
     assert by_height.print_size() == (340.0, 340.0)
     boxes = np.array([[0, 0, 60, 200]], np.float32)
-    people = [Picture("tall", np.zeros((300, 300, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))]
+    people = [Image("tall", np.zeros((300, 300, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))]
     views = Views(people, framing="street", wear=by_height.wear)
     drawn = views.batch(1, 224, np.random.default_rng(0))
     height = float(drawn.boxes[0, 3] - drawn.boxes[0, 1])

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from tests.browser.stand import Stand, Still
-from tests.live.scene import picture
+from tests.live.scene import image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -31,7 +31,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         pytest.skip("LOUD SKIP: there is no Chromium here, so the page is not tested; apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api", reason="LOUD SKIP: playwright is not installed")
     film = tmp_path_factory.mktemp("camera") / "fake.mjpeg"
-    film.write_bytes(b"".join(cv2.imencode(".jpg", picture(i, width=640, height=480))[1].tobytes() for i in range(30)))
+    film.write_bytes(b"".join(cv2.imencode(".jpg", image(i, width=640, height=480))[1].tobytes() for i in range(30)))
     with sync_api.sync_playwright() as playwright:
         flags = [*FLAGS, f"--use-file-for-fake-video-capture={film}"]
         out = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)

@@ -11,10 +11,10 @@ from physadv.live.settings import LiveSettings
 from physadv.patch import save_patch
 from physadv.types import Frame
 from physadv.web.serve import PageServer
-from tests.live.scene import Camera, picture
+from tests.live.scene import Camera, image
 from tests.live.test_demo import checkers
 
-# What is drawn on the picture, coarsely: enough to tell a box or a pattern from none.
+# What is drawn on the image, coarsely: enough to tell a box or a pattern from none.
 LOOK = """(id) => {
   const canvas = document.getElementById(id);
   const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -44,7 +44,7 @@ class Still(Camera):
     def read(self) -> Frame:
         self.flowing.wait(10)
         frame = super().read()
-        pixels = picture(0)
+        pixels = image(0)
         pixels[0, 0] = frame.index % 251
         return frame.with_pixels(pixels)
 

@@ -31,7 +31,7 @@ LENS = Lens(focal=450.0, cx=326.0, cy=176.0, distortion=(-0.12, 0.03, 0.0, 0.0, 
 def fitted(photos: list[Photo], *, printer: str, camera: str, **_: Any) -> tuple[PrinterProfile, Samples]:
     """A profile without a fit, of a photograph that is at least not blank."""
     if photos[0].pixels.std() < 1:
-        raise CalibrationError(f"{photos[0].name}: no chart in the picture")
+        raise CalibrationError(f"{photos[0].name}: no chart in the image")
     colours = np.array([[1, 1, 1], [0.5, 0.2, 0.1], [0, 0, 0]], np.float32)
     numbers = np.arange(3)
     profile = PrinterProfile(
@@ -62,10 +62,10 @@ def test_the_guide_leads_to_a_profile_and_reads_the_chart(
         return fitted(photos, **names)
 
     monkeypatch.setattr("physadv.web.colours.chart_profile", fit)
-    # Each pose is held for some pictures, as a person would.
+    # Each pose is held for some images, as a person would.
     shown = itertools.chain.from_iterable([view] * 2 for view in itertools.cycle(views_of(BOARDS["a4"], LENS, 16)))
     numbers = itertools.count()
-    desk = Desk(pictures=lambda: Frame(next(shown), 0, next(numbers), 0.0))
+    desk = Desk(images=lambda: Frame(next(shown), 0, next(numbers), 0.0))
     server = PageServer(None, port=0, desk=desk)
     server.start()
     problems: list[str] = []

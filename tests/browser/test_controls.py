@@ -79,7 +79,7 @@ def test_every_parameter_says_what_it_is_below_its_name(stand: Stand) -> None:
     page = stand.page
     open_more(page)
     page.click("#defences [data-name=entropy] .icon")
-    for text in ("share of the picture beyond which nothing is removed", "pixels by which each region is grown"):
+    for text in ("share of the image beyond which nothing is removed", "pixels by which each region is grown"):
         assert page.locator(f"#parameters-entropy small:visible:has-text('{text}')").count() == 1
     assert "1 more pass" in page.text_content("#defences [data-name=entropy] .switch small")
     untold = "() => [...document.querySelectorAll('.parameter')].filter((p) => !p.querySelector('small')).length"

@@ -1,4 +1,4 @@
-"""Where things are: the picture stays in sight while the controls are used, nothing covers or cuts anything else."""
+"""Where things are: the image stays in sight while the controls are used, nothing covers or cuts anything else."""
 
 from typing import Any
 
@@ -119,13 +119,13 @@ def test_the_true_size_tools_leave_a_small_pattern_uncovered_on_a_phone(stand: S
     page.wait_for_selector("#stage:not([hidden])")
     page.fill("#size", "5")
     eventually(page, "() => document.getElementById('picture').naturalWidth > 0")
-    picture, tools, hint = (place(page, name) for name in ("picture", "tools", "hint"))
-    assert hint[1] <= picture[0]
-    assert picture[1] <= tools[0]
+    image, tools, hint = (place(page, name) for name in ("picture", "tools", "hint"))
+    assert hint[1] <= image[0]
+    assert image[1] <= tools[0]
     assert tools[1] <= 844
 
 
-def test_the_picture_given_to_the_detector_moves_no_pane(stand: Stand) -> None:
+def test_the_image_given_to_the_detector_moves_no_pane(stand: Stand) -> None:
     page = stand.page
     open_more(page)
     page.check("#seen", force=True)

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: moving pictures, switches that act within a second, recording, the visitor's camera."""
+"""The page in a real Chromium: moving images, switches that act within a second, recording, the visitor's camera."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from tests.live.scene import Camera, until
 pytestmark = pytest.mark.browser
 
 
-def test_pictures_move_and_reach_the_screen_quickly(browser: Any, tmp_path: Path) -> None:
+def test_images_move_and_reach_the_screen_quickly(browser: Any, tmp_path: Path) -> None:
     stand = Stand(browser, tmp_path, Camera(fps=30))
     try:
         looks = set()
@@ -29,7 +29,7 @@ def test_pictures_move_and_reach_the_screen_quickly(browser: Any, tmp_path: Path
         stand.close()
 
 
-def test_each_switch_changes_the_picture_within_a_second(stand: Stand) -> None:
+def test_each_switch_changes_the_image_within_a_second(stand: Stand) -> None:
     page = stand.page
     assert page.evaluate(JOINTS) > 20
 
@@ -100,7 +100,7 @@ def test_the_simulated_world_is_drawn_when_it_is_opened_and_changed(stand: Stand
     eventually(page, "(old) => document.getElementById('world-sheet').src !== old", before, timeout=20)
 
 
-def test_what_time_cannot_know_is_said_below_the_picture(stand: Stand) -> None:
+def test_what_time_cannot_know_is_said_below_the_image(stand: Stand) -> None:
     open_more(stand.page)
     stand.page.check("#defence-persistence", force=True)
     stand.page.wait_for_selector("#aside:not([hidden])", timeout=2000)
@@ -117,12 +117,12 @@ def test_a_source_that_stalls_is_said_within_three_seconds_and_back_at_once(stan
     assert isinstance(source, Still)
     source.flowing.clear()
     stand.page.wait_for_selector("#veil:not([hidden])", timeout=3000)
-    assert "no picture" in stand.page.text_content("#veil")
+    assert "no image" in stand.page.text_content("#veil")
     source.flowing.set()
     stand.page.wait_for_selector("#veil", state="hidden", timeout=3000)
 
 
-def test_pictures_move_again_after_the_demo_was_started_anew_on_the_same_port(browser: Any, tmp_path: Path) -> None:
+def test_images_move_again_after_the_demo_was_started_anew_on_the_same_port(browser: Any, tmp_path: Path) -> None:
     stand = Stand(browser, tmp_path, Camera(fps=30))
     page, port = stand.page, stand.server.port
     try:

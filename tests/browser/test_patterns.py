@@ -20,7 +20,7 @@ def test_what_is_recommended_is_one_press_away_and_the_wrong_framing_is_said(sta
     assert page.is_hidden("#wear-best") and page.is_visible("#worn")
     within_a_second(page, CAPTION, f"{best['name']}, {best['width_cm']:g} cm")
     assert page.get_attribute("#wear-print", "href").endswith(f"{best['name']}&mm={10 * best['width_cm']:g}")
-    # The person fills the picture.
+    # The person fills the image.
     page.check("#patches input[value='street-v1']", force=True)
     page.wait_for_selector("#wear-notice:not([hidden])")
     assert "street-v1 is made for" in page.text_content("#wear-notice")

@@ -140,7 +140,7 @@ def test_what_cannot_be_printed_is_said_beside_its_field_and_shows_nothing_of_be
     assert page.get_attribute("#size", "aria-invalid") is None
 
     page.fill("#fov", "200")
-    eventually(page, BELOW, ["fov", "Field of view: expected 5 to 160 degrees across the picture, got 200"])
+    eventually(page, BELOW, ["fov", "Field of view: expected 5 to 160 degrees across the image, got 200"])
     assert page.text_content("#verdict") == page.text_content("#pixels") == "" and page.is_enabled("#get")
     page.fill("#fov", "70")
     eventually(page, "() => document.getElementById('verdict').textContent !== ''")
@@ -175,5 +175,5 @@ def test_a_pattern_larger_than_the_screen_leaves_the_tools_in_sight(desk: Desk, 
     # Seen, and not behind the pattern.
     page.click("#largest", timeout=2000)
     assert page.is_hidden("#warn")
-    picture = page.locator("#picture").bounding_box()
-    assert picture is not None and picture["x"] >= 0 and picture["x"] + picture["width"] <= width
+    image = page.locator("#picture").bounding_box()
+    assert image is not None and image["x"] >= 0 and image["x"] + image["width"] <= width

@@ -10,8 +10,8 @@ from PIL import Image
 
 from physadv.camera.charuco import BOARDS, LAYOUTS, Board, BoardFinder, View, WrongBoard, board_of, layout_of
 from physadv.camera.guide import Guide
+from physadv.camera.images import undistortion_preview
 from physadv.camera.intrinsics import calibrate
-from physadv.camera.pictures import undistortion_preview
 from physadv.camera.profile import CameraProfile
 from physadv.cli import main
 from physadv.errors import CalibrationError
@@ -22,32 +22,32 @@ LENS = Lens(focal=610.0, cx=330.0, cy=232.0, distortion=(-0.2, 0.06, 0.0005, -0.
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[UInt8Array]:
+def images() -> list[UInt8Array]:
     return views_of(BOARDS["a4"], LENS, 14)
 
 
 @pytest.fixture(scope="module")
-def views(pictures: list[UInt8Array]) -> list[View]:
+def views(images: list[UInt8Array]) -> list[View]:
     finder = BoardFinder(BOARDS["a4"])
-    found = [finder.find(p, name=str(k)) for k, p in enumerate(pictures)]
+    found = [finder.find(p, name=str(k)) for k, p in enumerate(images)]
     return [v for v in found if v is not None]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, pictures: list[UInt8Array]) -> Iterator[Path]:
-    for k, picture in enumerate(pictures):
-        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), picture)
+def folder(tmp_path: Path, images: list[UInt8Array]) -> Iterator[Path]:
+    for k, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), image)
     yield tmp_path
 
 
-def test_known_intrinsics_are_found(views: list[View], pictures: list[UInt8Array]) -> None:
+def test_known_intrinsics_are_found(views: list[View], images: list[UInt8Array]) -> None:
     profile, left_out = calibrate(views, BOARDS["a4"], name="cam")
     assert not left_out
     assert abs(profile.focal_px / LENS.focal - 1) < 0.005
     assert profile.rms_px < 0.5
     assert np.hypot(profile.matrix[0][2] - LENS.cx, profile.matrix[1][2] - LENS.cy) < 4
     assert abs(profile.focal_px - LENS.focal) < 6 * profile.focal_error_px + 0.5
-    assert undistortion_preview(profile, pictures[0]).shape[0] > 480
+    assert undistortion_preview(profile, images[0]).shape[0] > 480
 
 
 def test_a_spoilt_view_is_left_out(views: list[View]) -> None:
@@ -64,10 +64,10 @@ def test_a_spoilt_view_is_left_out(views: list[View]) -> None:
 
 
 @pytest.mark.parametrize("text", ["10x7", "8x10", "5x7", "a3"])
-def test_another_number_of_squares_is_refused(text: str, pictures: list[UInt8Array]) -> None:
+def test_another_number_of_squares_is_refused(text: str, images: list[UInt8Array]) -> None:
     with pytest.raises(WrongBoard, match=r"it fits a board of 7 x"):
         for k in (0, 2, 6):
-            BoardFinder(board_of(text)).find(pictures[k])
+            BoardFinder(board_of(text)).find(images[k])
 
 
 def test_a_board_longer_than_the_printed_one_is_refused(views: list[View]) -> None:
@@ -75,11 +75,11 @@ def test_a_board_longer_than_the_printed_one_is_refused(views: list[View]) -> No
         calibrate(views, board_of("7x11"), name="cam")
 
 
-def test_another_marker_size_or_family_is_refused(pictures: list[UInt8Array]) -> None:
+def test_another_marker_size_or_family_is_refused(images: list[UInt8Array]) -> None:
     with pytest.raises(WrongBoard):
-        BoardFinder(board_of("7x10", square_mm=25, marker_mm=12)).find(pictures[0])
+        BoardFinder(board_of("7x10", square_mm=25, marker_mm=12)).find(images[0])
     with pytest.raises(WrongBoard, match="family 5x5"):
-        BoardFinder(board_of("7x10", dictionary="4x4")).find(pictures[0])
+        BoardFinder(board_of("7x10", dictionary="4x4")).find(images[0])
 
 
 @pytest.mark.parametrize(
@@ -94,29 +94,29 @@ def test_another_marker_size_or_family_is_refused(pictures: list[UInt8Array]) ->
 def test_both_layouts_of_a_board_are_found(board: Board, tells: bool) -> None:
     finder = BoardFinder(board)
     for layout in LAYOUTS:
-        pictures = views_of(board, LENS, 4, layout=layout)
-        found = [finder.find(picture) for picture in pictures]
+        images = views_of(board, LENS, 4, layout=layout)
+        found = [finder.find(image) for image in images]
         views = [view for view in found if view is not None]
         assert len(views) == 4 and all(len(view.ids) >= 8 for view in views)
         assert layout_of(views) == (layout if tells else "standard")
         # Whoever looks in a mirror is told so, whatever the layout and the markers.
-        with pytest.raises(WrongBoard, match="the picture is mirrored"):
-            finder.find(pictures[1][:, ::-1])
+        with pytest.raises(WrongBoard, match="the image is mirrored"):
+            finder.find(images[1][:, ::-1])
 
 
 def test_the_layout_before_opencv_4_6_calibrates_live_and_from_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = views_of(BOARDS["a4"], LENS, 10, layout="legacy")
+    images = views_of(BOARDS["a4"], LENS, 10, layout="legacy")
     guide = Guide(BOARDS["a4"], still=True, new=True)
-    for picture in pictures:
-        guide.look(picture)
-        guide.look(picture)
+    for image in images:
+        guide.look(image)
+        guide.look(image)
     assert len(guide.views) >= 8
     profile, _ = calibrate(guide.checked_views(), BOARDS["a4"], name="cam")
     assert profile.board["layout"] == "legacy" and abs(profile.focal_px / LENS.focal - 1) < 0.005
-    for k, picture in enumerate(pictures):
-        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), picture)
+    for k, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), image)
     assert main(["calibrate", "camera", "--source", str(tmp_path), "--out", str(tmp_path / "cam.json")]) == 0
     assert "legacy layout" in capsys.readouterr().out
     saved = CameraProfile.load(tmp_path / "cam.json")
@@ -126,45 +126,45 @@ def test_the_layout_before_opencv_4_6_calibrates_live_and_from_files(
 def test_views_of_two_layouts_serve_and_the_profile_says_so(views: list[View]) -> None:
     assert calibrate(views, BOARDS["a4"], name="cam")[0].board["layout"] == "standard"
     finder = BoardFinder(BOARDS["a4"])
-    old = [finder.find(picture) for picture in views_of(BOARDS["a4"], LENS, 6, layout="legacy")]
+    old = [finder.find(image) for image in views_of(BOARDS["a4"], LENS, 6, layout="legacy")]
     profile, _ = calibrate([*views[6:], *(v for v in old if v is not None)], BOARDS["a4"], name="cam")
     assert profile.board["layout"] == "mixed" and abs(profile.focal_px / LENS.focal - 1) < 0.005
 
 
 def test_a_mirrored_camera_is_told_to_be_one_and_gives_no_profile(
-    pictures: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     guide = Guide(BOARDS["a4"], still=True, new=True)
-    look = guide.look(pictures[0][:, ::-1])
-    assert look.wrong and look.text.startswith("the picture is mirrored") and "switch mirroring off" in look.text
-    for k, picture in enumerate(pictures[:9]):
-        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), picture[:, ::-1])
+    look = guide.look(images[0][:, ::-1])
+    assert look.wrong and look.text.startswith("the image is mirrored") and "switch mirroring off" in look.text
+    for k, image in enumerate(images[:9]):
+        cv2.imwrite(str(tmp_path / f"{k:02d}.png"), image[:, ::-1])
     out = tmp_path / "cam.json"
     assert main(["calibrate", "camera", "--source", str(tmp_path), "--out", str(out)]) == 2
     printed = capsys.readouterr()
-    assert "00.png, 01.png, 02.png, 03.png and 5 more: the picture is mirrored" in printed.out
-    assert "9 of 9 pictures cannot be used" in printed.err and "switch mirroring off" in printed.err
+    assert "00.png, 01.png, 02.png, 03.png and 5 more: the image is mirrored" in printed.out
+    assert "9 of 9 images cannot be used" in printed.err and "switch mirroring off" in printed.err
     assert not out.exists()
 
 
 def test_views_count_as_the_sensor_took_them_whatever_their_tags(
-    pictures: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for k, picture in enumerate(pictures[:10]):
+    for k, image in enumerate(images[:10]):
         exif = Image.Exif()
         exif[0x0112] = (1, 6, 8, 3)[k % 4]
-        Image.fromarray(picture).save(tmp_path / f"{k:02d}.jpg", quality=95, exif=exif)
+        Image.fromarray(image).save(tmp_path / f"{k:02d}.jpg", quality=95, exif=exif)
     (tmp_path / "03.jpg").write_bytes((tmp_path / "03.jpg").read_bytes()[:500])
     assert main(["calibrate", "camera", "--source", str(tmp_path), "--out", str(tmp_path / "cam.json")]) == 0
     printed = capsys.readouterr()
-    assert "9 pictures, 9 views" in printed.out and "03.jpg" in printed.out + printed.err
+    assert "9 images, 9 views" in printed.out and "03.jpg" in printed.out + printed.err
     profile = CameraProfile.load(tmp_path / "cam.json")
     assert (profile.width, profile.height) == LENS.size and abs(profile.focal_px / LENS.focal - 1) < 0.005
 
 
-def test_the_unit_of_the_board_does_not_matter(pictures: list[UInt8Array], views: list[View]) -> None:
+def test_the_unit_of_the_board_does_not_matter(images: list[UInt8Array], views: list[View]) -> None:
     twice = Board(columns=7, rows=10, square_mm=50, marker_mm=36)
-    view = BoardFinder(twice).find(pictures[0])
+    view = BoardFinder(twice).find(images[0])
     assert view is not None
     np.testing.assert_allclose(view.corners, views[0].corners, atol=1e-3)
 
@@ -189,16 +189,16 @@ def test_a_bad_fit_is_refused(views: list[View]) -> None:
         calibrate(shaken, BOARDS["a4"], name="cam")
 
 
-def test_the_guide_says_what_is_missing_and_takes_nothing_twice(pictures: list[UInt8Array]) -> None:
+def test_the_guide_says_what_is_missing_and_takes_nothing_twice(images: list[UInt8Array]) -> None:
     guide = Guide(BOARDS["a4"], still=True, new=True)
-    first = guide.look(pictures[0])
+    first = guide.look(images[0])
     assert not first.accepted and "still" in first.text
-    assert guide.look(pictures[0]).accepted
-    assert not guide.look(pictures[0]).accepted
+    assert guide.look(images[0]).accepted
+    assert not guide.look(images[0]).accepted
     assert "left" in guide.missing() or "right" in guide.missing()
-    for picture in pictures[1:]:
-        guide.look(picture)
-        guide.look(picture)
+    for image in images[1:]:
+        guide.look(image)
+        guide.look(image)
     state = guide.state()
     assert state["views"] >= 8 and state["coverage"] > 0.6
     assert "not seen" in guide.look(np.full((480, 640, 3), 128, np.uint8)).text
@@ -206,7 +206,7 @@ def test_the_guide_says_what_is_missing_and_takes_nothing_twice(pictures: list[U
 
 def test_the_command_saves_a_profile(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, preview = tmp_path / "cam.json", tmp_path / "preview.png"
-    # Some views were taken by a telephone held upright; the sensor's pictures count.
+    # Some views were taken by a telephone held upright; the sensor's images count.
     for path in sorted(folder.iterdir())[::3]:
         tagged = Image.open(path)
         exif = tagged.getexif()
@@ -256,5 +256,5 @@ def test_a_camera_that_is_not_there_is_said_and_given_up(
     assert main(["calibrate", "camera", "--source", source, "--ui", "headless", "--out", str(tmp_path / "c.json")]) == 2
     said = capsys.readouterr()
     assert "Connection refused; trying again" in said.out
-    assert "no picture in 2 tries" in said.err
+    assert "no image in 2 tries" in said.err
     assert "hunter2" not in said.out + said.err

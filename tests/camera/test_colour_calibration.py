@@ -24,7 +24,7 @@ SIZE = (1260, 1300)
 
 def photograph(stops: float = 0.0, seed: int = 0) -> UInt8Array:
     world = PrintAndCamera()
-    return world.photograph(chart().picture(110), CORNERS, SIZE, np.random.default_rng(seed), stops=stops)
+    return world.photograph(chart().image(110), CORNERS, SIZE, np.random.default_rng(seed), stops=stops)
 
 
 @pytest.fixture(scope="module")

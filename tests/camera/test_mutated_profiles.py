@@ -89,8 +89,8 @@ def use(profile: Profile, path: Path) -> None:
             out.apply(np.zeros((profile.height, profile.width, 3), np.uint8))
             out.points(np.array([[1, 1], [profile.width / 2, 5]], np.float32))
     if isinstance(profile, PrinterProfile):
-        picture = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-        assert profile.precompensate_picture(picture).shape == profile.colour_map().picture(picture).shape == (4, 5, 3)
+        image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        assert profile.precompensate_image(image).shape == profile.colour_map().image(image).shape == (4, 5, 3)
         assert len(profile.printable()) == len(profile.printable_digital())
         MeasuredInk(strength=1, colours=profile.map.model_dump())
 

@@ -88,7 +88,7 @@ def test_stale_foreign_and_other_sizes_are_refused(tmp_path: Path) -> None:
         old.check_age()
     with pytest.raises(CalibrationError, match="future"):
         camera(created=datetime.now(UTC) + timedelta(days=3)).check_age()
-    with pytest.raises(CalibrationError, match="640 x 480 pictures, got 1280 x 720"):
+    with pytest.raises(CalibrationError, match="640 x 480 images, got 1280 x 720"):
         camera().check_size(1280, 720)
     one, other = camera(), camera(rms_px=0.3)
     one.save(tmp_path / "c.json")
@@ -152,10 +152,10 @@ def test_lines_bent_by_the_lens_come_out_straight() -> None:
     assert np.ptp(bent[:, 1]) > 3
     straight = Undistorter(profile, (640, 480)).points(bent)
     assert np.ptp(straight[:, 1]) < 0.05
-    picture = np.zeros((480, 640, 3), np.uint8)
-    cv2.polylines(picture, [bent.round().astype(np.int32).reshape(-1, 1, 2)], False, (255, 255, 255), 3)
-    rows = np.nonzero(Undistorter(profile, (640, 480)).apply(picture)[..., 0] > 100)[0]
-    assert np.ptp(rows) <= 7 < np.ptp(np.nonzero(picture[..., 0])[0]) - 2
+    image = np.zeros((480, 640, 3), np.uint8)
+    cv2.polylines(image, [bent.round().astype(np.int32).reshape(-1, 1, 2)], False, (255, 255, 255), 3)
+    rows = np.nonzero(Undistorter(profile, (640, 480)).apply(image)[..., 0] > 100)[0]
+    assert np.ptp(rows) <= 7 < np.ptp(np.nonzero(image[..., 0])[0]) - 2
 
 
 def test_sizes_in_centimetres() -> None:

@@ -29,7 +29,7 @@ class Lens:
 
 
 def rays(lens: Lens) -> Float32Array:
-    """(h, w, 2) directions of the light that reaches each pixel of the distorted picture."""
+    """(h, w, 2) directions of the light that reaches each pixel of the distorted image."""
     w, h = lens.size
     grid = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 1, 2).astype(np.float64)
     flat = cv2.undistortPoints(
@@ -47,15 +47,15 @@ def render(
     directions: Float32Array,
     layout: Layout = "standard",
 ) -> UInt8Array:
-    """An RGB picture of a board posed before the camera (squares as units)."""
+    """An RGB image of a board posed before the camera (squares as units)."""
     scale = 48
     margin = scale // 2
-    flat = np.pad(board.picture(scale, layout), margin, constant_values=255).astype(np.float32)
+    flat = np.pad(board.image(scale, layout), margin, constant_values=255).astype(np.float32)
     turn = cv2.Rodrigues(rotation)[0]
     plane = np.linalg.inv(np.stack([turn[:, 0], turn[:, 1], translation], 1))
     d = np.concatenate([directions, np.ones_like(directions[..., :1])], -1) @ plane.T
     xy = d[..., :2] / d[..., 2:]
-    # The squares are smaller in the picture than in the texture: blur it first, as a lens does.
+    # The squares are smaller in the image than in the texture: blur it first, as a lens does.
     shrink = scale * float(np.linalg.norm(translation)) / lens.focal
     soft = cv2.GaussianBlur(flat, (0, 0), max(0.45 * shrink, 0.3))
     at = (xy * scale + margin - 0.5).astype(np.float32)
@@ -65,7 +65,7 @@ def render(
 
 
 def poses(board: Board, lens: Lens, count: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Poses that a person would show: over the whole picture, near and far, tilted each way."""
+    """Poses that a person would show: over the whole image, near and far, tilted each way."""
     out = []
     tilts = [(0, 0), (30, 0), (-30, 0), (0, 30), (0, -30), (25, 25), (-25, 20), (20, -25)]
     places = [(0.5, 0.5), (0.25, 0.3), (0.75, 0.3), (0.25, 0.7), (0.75, 0.7), (0.5, 0.3), (0.5, 0.7)]
@@ -83,7 +83,7 @@ def poses(board: Board, lens: Lens, count: int, rng: np.random.Generator) -> lis
 
 
 def views_of(board: Board, lens: Lens, count: int, seed: int = 0, *, layout: Layout = "standard") -> list[UInt8Array]:
-    """Rendered pictures of a board."""
+    """Rendered images of a board."""
     rng = np.random.default_rng(seed)
     directions = rays(lens)
     return [render(board, lens, r, t, rng, directions, layout) for r, t in poses(board, lens, count, rng)]

@@ -18,22 +18,22 @@ from physadv.types import UInt8Array
 FPS = 20
 
 
-def picture(number: int) -> UInt8Array:
-    """A 160 x 120 picture that tells its number by the place of a square."""
+def image(number: int) -> UInt8Array:
+    """A 160 x 120 image that tells its number by the place of a square."""
     out = np.full((120, 160, 3), 60, np.uint8)
     x = number * 5 % 140
     out[50:70, x : x + 20] = 230
     return out
 
 
-def mpegts(pictures: int) -> bytes:
-    """A transport stream of numbered pictures, a key frame each ten."""
+def mpegts(images: int) -> bytes:
+    """A transport stream of numbered images, a key frame each ten."""
     target = io.BytesIO()
     with av.open(target, "w", format="mpegts") as container:
         stream = container.add_stream("mpeg2video", rate=FPS)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = 160, 120, "yuv420p", 10
-        for i in range(pictures):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture(i), format="rgb24")):
+        for i in range(images):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image(i), format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
@@ -104,7 +104,7 @@ class NetworkCamera:
         while True:
             if not self.still.is_set():
                 self._number += 1
-            ok, jpeg = cv2.imencode(".jpg", picture(self._number))
+            ok, jpeg = cv2.imencode(".jpg", image(self._number))
             assert ok
             body = jpeg.tobytes()
             yield b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(body), body)

@@ -19,21 +19,21 @@ from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.webcam import Camera, WebcamSource
 from physadv.errors import CameraLost, EndOfStream, SourceError
-from tests.capture.server import picture
+from tests.capture.server import image
 
 
 def jpeg(number: int) -> bytes:
-    return cv2.imencode(".jpg", picture(number))[1].tobytes()
+    return cv2.imencode(".jpg", image(number))[1].tobytes()
 
 
 def test_sample_is_seeded_smooth_and_of_the_size_asked() -> None:
     one, same, other = SampleSource(), SampleSource(), SampleSource(CaptureSettings(seed=1))
-    assert one.picture(40).shape == (480, 640, 3)
-    assert np.array_equal(one.picture(40), same.picture(40))
-    assert not np.array_equal(one.picture(40), other.picture(40))
-    a, b, far = (one.picture(i).astype(int) for i in (40, 41, 100))
+    assert one.image(40).shape == (480, 640, 3)
+    assert np.array_equal(one.image(40), same.image(40))
+    assert not np.array_equal(one.image(40), other.image(40))
+    a, b, far = (one.image(i).astype(int) for i in (40, 41, 100))
     assert 0 < np.abs(a - b).mean() < np.abs(a - far).mean()
-    assert SampleSource(CaptureSettings(width=1280, height=720)).picture(0).shape == (720, 1280, 3)
+    assert SampleSource(CaptureSettings(width=1280, height=720)).image(0).shape == (720, 1280, 3)
 
 
 def test_sample_is_paced_like_a_camera() -> None:
@@ -44,13 +44,13 @@ def test_sample_is_paced_like_a_camera() -> None:
     assert took <= frames[-1].pts_s + 0.25
     time.sleep(0.2)
     late = source.read()
-    assert late.index >= frames[-1].index + 9, "pictures that nobody read in time are lost, not kept"
+    assert late.index >= frames[-1].index + 9, "images that nobody read in time are lost, not kept"
     source.close()
     with pytest.raises(EndOfStream):
         source.read()
 
 
-def test_browser_pictures_come_newest_first() -> None:
+def test_browser_images_come_newest_first() -> None:
     source = BrowserSource()
     for number in range(3):
         source.push(jpeg(number), captured_ms=1000.0 + number * 40)
@@ -73,7 +73,7 @@ def test_browser_clock_tells_late_deliveries() -> None:
         assert source.read().captured_ns > late.captured_ns
 
 
-def test_browser_waits_for_the_first_picture_and_tells_a_loss() -> None:
+def test_browser_waits_for_the_first_image_and_tells_a_loss() -> None:
     source = BrowserSource(CaptureSettings(read_timeout=0.1))
     threading.Timer(0.3, source.push, (jpeg(1),)).start()
     assert source.read().index == 0
@@ -84,7 +84,7 @@ def test_browser_waits_for_the_first_picture_and_tells_a_loss() -> None:
         source.read()
 
 
-def test_browser_refuses_what_is_no_picture() -> None:
+def test_browser_refuses_what_is_no_image() -> None:
     source = BrowserSource()
     for data in (b"", b"hello", jpeg(1)[:10], b"\xff\xd8" + b"\0" * 5_000_000):
         with pytest.raises(SourceError):
@@ -194,14 +194,14 @@ def test_a_link_is_taken_for_the_camera_that_it_leads_to(
     assert opened[1].number == 2
 
 
-def test_a_damaged_picture_is_no_loss(fake: type[FakeCapture], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_image_is_no_loss(fake: type[FakeCapture], monkeypatch: pytest.MonkeyPatch) -> None:
     plain, turns = FakeCapture.read, iter([True, False, False, True])
     monkeypatch.setattr(FakeCapture, "read", lambda self: plain(self) if next(turns, True) else (False, None))
     said: list[str] = []
     source = open_source("0", say=said.append)
     assert [source.read().index for _ in range(3)] == [0, 3, 4]
     assert len(opened) == 1
-    assert "left out 2 damaged pictures" in said[0]
+    assert "left out 2 damaged images" in said[0]
 
 
 def test_devices_are_cameras_or_refused_and_never_videos(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A cut is seen in the picture in which it happens; shake, flashes and people who walk by are none."""
+"""A cut is seen in the image in which it happens; shake, flashes and people who walk by are none."""
 
 from collections.abc import Callable
 
@@ -26,20 +26,20 @@ def scene(seed: int, size: tuple[int, int] = (480, 640)) -> UInt8Array:
     return np.clip(out + rng.normal(0, 4, out.shape), 0, 255).astype(np.uint8)
 
 
-def moved(picture: UInt8Array, x: float, y: float, turn: float, zoom: float) -> UInt8Array:
-    h, w = picture.shape[:2]
+def moved(image: UInt8Array, x: float, y: float, turn: float, zoom: float) -> UInt8Array:
+    h, w = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), turn, zoom)
     matrix[:, 2] += (x * w, y * h)
-    return cv2.warpAffine(picture, matrix, (w, h), borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
+    return cv2.warpAffine(image, matrix, (w, h), borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
 
 
-def lit(picture: UInt8Array, gain: float, more: float) -> UInt8Array:
-    return np.clip(picture.astype(np.float32) * gain + more, 0, 255).astype(np.uint8)
+def lit(image: UInt8Array, gain: float, more: float) -> UInt8Array:
+    return np.clip(image.astype(np.float32) * gain + more, 0, 255).astype(np.uint8)
 
 
-def passed_by(picture: UInt8Array) -> UInt8Array:
-    """Somebody in front of three fifths of the picture."""
-    out = picture.copy()
+def passed_by(image: UInt8Array) -> UInt8Array:
+    """Somebody in front of three fifths of the image."""
+    out = image.copy()
     out[:, int(0.4 * out.shape[1]) :] = scene(99, (out.shape[0], out.shape[1]))[:, int(0.4 * out.shape[1]) :]
     return out
 
@@ -48,8 +48,8 @@ def passed_by(picture: UInt8Array) -> UInt8Array:
 def test_every_cut_among_unlike_scenes_is_seen_at_once(size: tuple[int, int]) -> None:
     scenes = [scene(seed, size) for seed in range(8)]
     cuts, steps = Cuts(), []
-    for picture in scenes:
-        steps += [cuts.step(picture), cuts.step(moved(picture, 0.01, 0, 0.2, 1))]
+    for image in scenes:
+        steps += [cuts.step(image), cuts.step(moved(image, 0.01, 0, 0.2, 1))]
     assert steps == ["on", "on", *["cut", "on"] * 7]
 
 
@@ -66,8 +66,8 @@ def test_every_cut_among_unlike_scenes_is_seen_at_once(size: tuple[int, int]) ->
 )
 def test_a_scene_goes_on_through(change: Callable[[UInt8Array], UInt8Array]) -> None:
     for seed in range(6):
-        cuts, picture = Cuts(), scene(seed)
-        assert [cuts.step(p) for p in (picture, change(picture), picture)] == ["on"] * 3, seed
+        cuts, image = Cuts(), scene(seed)
+        assert [cuts.step(p) for p in (image, change(image), image)] == ["on"] * 3, seed
 
 
 def test_black_between_two_scenes_is_blank_and_what_follows_is_compared_across_it() -> None:
@@ -80,5 +80,5 @@ def test_black_between_two_scenes_is_blank_and_what_follows_is_compared_across_i
 def test_the_samples_cuts_are_its_scenes_and_nothing_else() -> None:
     source = SampleSource(CaptureSettings(fps=6))
     cuts, each = Cuts(), round(6 * SCENE_S)
-    found = [i for i in range(each * 7) if cuts.step(source.picture(i)) == "cut"]
+    found = [i for i in range(each * 7) if cuts.step(source.image(i)) == "cut"]
     assert found == [each * n for n in range(1, 7)]

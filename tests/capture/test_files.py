@@ -1,4 +1,4 @@
-"""Video files, folders of pictures and pacing."""
+"""Video files, folders of images and pacing."""
 
 import itertools
 import os
@@ -18,17 +18,17 @@ from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import VideoFile
 from physadv.errors import EndOfStream, SourceError
 from physadv.types import Frame, Source
-from tests.capture.server import picture
+from tests.capture.server import image
 
 
 def write_video(path: Path, pts: list[int], *, codec: str = "mpeg4") -> Path:
-    """A video of numbered pictures at the given times in hundredths of a second."""
+    """A video of numbered images at the given times in hundredths of a second."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=100)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         stream.codec_context.max_b_frames = 0
         for number, at in enumerate(pts):
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image(number), format="rgb24")
             frame.pts, frame.time_base = at, Fraction(1, 100)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -47,7 +47,7 @@ def everything(source: Source) -> list[Frame]:
 
 
 def square_at(frame: Frame) -> int:
-    """The left side of the white square: it tells which picture this is."""
+    """The left side of the white square: it tells which image this is."""
     return int(np.argmax(frame.pixels[60].mean(1) > 150))
 
 
@@ -56,7 +56,7 @@ def video(tmp_path: Path) -> Path:
     return write_video(tmp_path / "v.mkv", [0, 4, 8, 20, 24, 60])
 
 
-def test_every_picture_in_order_at_its_true_time(video: Path) -> None:
+def test_every_image_in_order_at_its_true_time(video: Path) -> None:
     frames = everything(open_source(str(video)))
     assert [f.index for f in frames] == list(range(6))
     assert [f.pts_s for f in frames] == pytest.approx([0, 0.04, 0.08, 0.2, 0.24, 0.6], abs=2e-3)
@@ -156,10 +156,10 @@ def test_unknown_sources(spec: str) -> None:
         open_source(spec)
 
 
-def test_pictures_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_images_in_the_order_of_their_names(tmp_path: Path) -> None:
     for number in (3, 1, 2):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), picture(number))
-    (tmp_path / "notes.txt").write_text("no picture")
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image(number))
+    (tmp_path / "notes.txt").write_text("no image")
     for spec in (str(tmp_path), str(tmp_path / "*")):
         frames = everything(open_source(spec, CaptureSettings(loop=2, fps=10)))
         assert [square_at(f) for f in frames] == [5, 10, 15, 5, 10, 15]
@@ -168,14 +168,14 @@ def test_pictures_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert len(everything(open_source(str(tmp_path / "1.png")))) == 1
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
+def test_a_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no images there"):
         open_source(str(tmp_path))
 
 
-def test_a_damaged_picture_is_left_out_of_many(tmp_path: Path) -> None:
+def test_a_damaged_image_is_left_out_of_many(tmp_path: Path) -> None:
     for number in range(5):
-        cv2.imwrite(str(tmp_path / f"{number}.jpg"), picture(number))
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), image(number))
     for number in (0, 3):
         data = (tmp_path / f"{number}.jpg").read_bytes()
         (tmp_path / f"{number}.jpg").write_bytes(data[: len(data) // 2])
@@ -195,8 +195,8 @@ def test_a_damaged_picture_is_left_out_of_many(tmp_path: Path) -> None:
 
 def test_what_is_no_image_is_counted_by_its_ending(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / "a.png"), picture(1))
-    cv2.imwrite(str(tmp_path / "deep" / "er" / "b.png"), picture(2))
+    cv2.imwrite(str(tmp_path / "a.png"), image(1))
+    cv2.imwrite(str(tmp_path / "deep" / "er" / "b.png"), image(2))
     for name in ("notes.txt", "raw1.dng", "deep/raw2.DNG"):
         (tmp_path / name).write_text("x")
     said: list[str] = []
@@ -225,7 +225,7 @@ def test_what_is_no_path_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_name_with_brackets_is_a_file_first(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "a[1].png"), picture(4))
+    cv2.imwrite(str(tmp_path / "a[1].png"), image(4))
     assert square_at(open_source(str(tmp_path / "a[1].png")).read()) == 20
 
 

@@ -26,12 +26,12 @@ COLOURS = np.array([[(220, 30, 30), (30, 200, 30)], [(30, 30, 220), (220, 220, 2
 
 
 def corners(width: int = WIDTH, height: int = HEIGHT) -> UInt8Array:
-    """A picture whose four quarters differ, so that it tells how it was turned."""
+    """An image whose four quarters differ, so that it tells how it was turned."""
     return COLOURS.repeat(height // 2, axis=0).repeat(width // 2, axis=1)
 
 
 def quarters(pixels: UInt8Array) -> UInt8Array:
-    """The colours (2, 2, 3) of a picture's quarters."""
+    """The colours (2, 2, 3) of an image's quarters."""
     h, w = pixels.shape[:2]
     return pixels[h // 4 :: h // 2, w // 4 :: w // 2][:2, :2]
 
@@ -44,19 +44,19 @@ def encode(
     path: Path,
     *,
     count: int = 4,
-    picture: UInt8Array | None = None,
+    image: UInt8Array | None = None,
     codec: Codec = H264,
     aspect: Fraction | None = None,
 ) -> Path:
-    picture = corners() if picture is None else picture
+    image = corners() if image is None else image
     with av.open(str(path), "w") as file:
         stream: Any = file.add_stream(codec[0], rate=10)
-        stream.height, stream.width = picture.shape[:2]
+        stream.height, stream.width = image.shape[:2]
         stream.pix_fmt = codec[1]
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = aspect
         for _ in range(count):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         file.mux(stream.encode(None))
     return path
 
@@ -125,7 +125,7 @@ def test_absurd_pixels_are_taken_as_square_and_said(tmp_path: Path) -> None:
 
 
 def with_cover(path: Path, *, flagged: bool, first: bool, covers: int = 1) -> Path:
-    """A film of ten pictures and a larger cover picture beside it, whose stream is the first or the second."""
+    """A film of ten images and a larger cover image beside it, whose stream is the first or the second."""
     with av.open(str(path), "w") as file:
         added: list[Any] = [None, None]
         for place in (0, 1) if first else (1, 0):
@@ -171,7 +171,7 @@ def test_sound_with_a_cover_is_no_video(tmp_path: Path) -> None:
         open_source(str(tmp_path / "song.mp4"))
 
 
-def test_a_video_of_one_picture_is_a_video(tmp_path: Path) -> None:
+def test_a_video_of_one_image_is_a_video(tmp_path: Path) -> None:
     assert len(everything(open_source(str(encode(tmp_path / "v.mp4", count=1))))) == 1
 
 
@@ -189,7 +189,7 @@ def test_tags_in_another_encoding_are_no_hindrance(tmp_path: Path) -> None:
     assert len(everything(open_source(str(path)))) == 1
 
 
-def test_damaged_pictures_of_a_file_are_counted_and_said(tmp_path: Path) -> None:
+def test_damaged_images_of_a_file_are_counted_and_said(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.avi", count=10, codec=("mjpeg", "yuvj420p"))
     data = bytearray(path.read_bytes())
     # The first is in the header.
@@ -203,8 +203,8 @@ def test_damaged_pictures_of_a_file_are_counted_and_said(tmp_path: Path) -> None
     assert any("left out 1 of 10" in text for text in said)
 
 
-def test_a_picture_larger_than_any_camera_gives_is_refused_by_its_header(tmp_path: Path) -> None:
-    path = encode(tmp_path / "v.mkv", codec=("rawvideo", "gray"), picture=corners(), count=1)
+def test_a_image_larger_than_any_camera_gives_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.mkv", codec=("rawvideo", "gray"), image=corners(), count=1)
     data = path.read_bytes()
     width = data.index(b"\xb0\x81" + bytes([WIDTH]))
     path.write_bytes(data[:width] + b"\xb0\x84\x00\x00\xff\xf0" + data[width + 3 :])

@@ -20,14 +20,14 @@ from physadv.capture.jpegs import JpegSplitter
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, SourceError
 from physadv.types import Frame
-from tests.capture.server import picture
+from tests.capture.server import image
 from tests.capture.test_film import encode
 
 Serve = Callable[[BaseHTTPRequestHandler], None]
 
 
 def jpeg(number: int, quality: int = 90) -> bytes:
-    return cv2.imencode(".jpg", picture(number), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return cv2.imencode(".jpg", image(number), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def noisy(number: int) -> bytes:
@@ -84,7 +84,7 @@ def read(url: str, count: int, say: Callable[[str], None] = print, **settings: f
 
 
 def numbers(frames: list[Frame]) -> list[int]:
-    """Which pictures these are."""
+    """Which images these are."""
     return [round(int(np.argmax(f.pixels[60].mean(1) > 150)) / 5) for f in frames]
 
 
@@ -120,7 +120,7 @@ STREAMS: dict[str, tuple[str | None, list[bytes], bytes]] = {
     "as a download": ("application/octet-stream", parts(), b""),
     "as text": ("text/plain", parts(), b"\r\n"),
     "as video": ("video/x-motion-jpeg", parts(), b""),
-    "pictures one after the other": ("image/jpeg", [jpeg(n) for n in range(1, 7)], b""),
+    "images one after the other": ("image/jpeg", [jpeg(n) for n in range(1, 7)], b""),
     "padded": (FRAMED, parts(tail=bytes(300) + b"\r\n"), b""),
     "without end marks": (FRAMED, [p.replace(b"\xff\xd9", b"") for p in parts()], b""),
 }  # fmt: skip
@@ -176,7 +176,7 @@ CUT: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", CUT)
 @pytest.mark.parametrize("single", [False, True], ids=["stream", "snapshots"])
-def test_a_cut_picture_is_never_shown(name: str, single: bool) -> None:
+def test_a_cut_image_is_never_shown(name: str, single: bool) -> None:
     whole = [noisy(n) for n in range(6)]
     sent = [CUT[name](data) if n in (1, 3) else data for n, data in enumerate(whole)]
     asked = iter(sent)
@@ -184,7 +184,7 @@ def test_a_cut_picture_is_never_shown(name: str, single: bool) -> None:
     def serve(request: BaseHTTPRequestHandler) -> None:
         if single:
             data = next(asked)
-            # Half a picture ends with the connection: its length is of the whole.
+            # Half an image ends with the connection: its length is of the whole.
             answer(request, "image/jpeg", ("Content-Length", str(max(len(data), len(whole[0])))))
             request.wfile.write(data)
             return
@@ -202,26 +202,26 @@ def test_a_cut_picture_is_never_shown(name: str, single: bool) -> None:
     for frame, pixels in zip(frames, wanted, strict=True):
         off = float(np.abs(frame.pixels.astype(int) - pixels).mean())
         assert off < 3
-    assert [f.index for f in frames] == [0, 2, 4, 5], "a picture left out leaves a gap"
-    assert any("left out 1 damaged picture" in text for text in said)
+    assert [f.index for f in frames] == [0, 2, 4, 5], "an image left out leaves a gap"
+    assert any("left out 1 damaged image" in text for text in said)
 
 
-def test_damaged_pictures_alone_are_no_life() -> None:
+def test_damaged_images_alone_are_no_life() -> None:
     def serve(request: BaseHTTPRequestHandler) -> None:
         answer(request, FRAMED)
         for _ in range(100):
             request.wfile.write(b"--frame\r\n\r\n" + noisy(1)[:600] + b"\r\n")
             time.sleep(0.02)
 
-    with served(serve) as url, pytest.raises(CameraLost, match=r"no whole picture for 0\.3 s"):
+    with served(serve) as url, pytest.raises(CameraLost, match=r"no whole image for 0\.3 s"):
         read(url, 1, read_timeout=0.3)
 
 
-def test_a_splitter_finds_pictures_wherever_the_bytes_are_parted() -> None:
+def test_a_splitter_finds_images_wherever_the_bytes_are_parted() -> None:
     thumbnail = jpeg(9, quality=30)
     with_preview = jpeg(2)[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + jpeg(2)[2:]
-    progressive = cv2.imencode(".jpg", picture(3), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    restarts = cv2.imencode(".jpg", picture(4), [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
+    progressive = cv2.imencode(".jpg", image(3), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    restarts = cv2.imencode(".jpg", image(4), [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
     wanted = [jpeg(1), with_preview, progressive, restarts]
     data = b"--frame\r\n\r\n" + b"\r\n--frame\r\n\r\n".join(wanted) + b"\r\n--frame--"
     rng = np.random.default_rng(3)
@@ -232,7 +232,7 @@ def test_a_splitter_finds_pictures_wherever_the_bytes_are_parted() -> None:
         assert splitter.rest() == b""
 
 
-def test_a_splitter_holds_no_more_than_a_picture() -> None:
+def test_a_splitter_holds_no_more_than_a_image() -> None:
     splitter = JpegSplitter()
     for _ in range(50):
         assert splitter.feed(bytes(1 << 20)) == []
@@ -252,12 +252,12 @@ def test_a_splitter_holds_no_more_than_a_picture() -> None:
         "image/avif",
     ],
 )
-def test_a_camera_of_single_pictures_is_asked_again_and_again(kind: str) -> None:
+def test_a_camera_of_single_images_is_asked_again_and_again(kind: str) -> None:
     asked: list[float] = []
 
     def serve(request: BaseHTTPRequestHandler) -> None:
         asked.append(time.monotonic())
-        pixels = picture(len(asked))
+        pixels = image(len(asked))
         ending = next((ending for ending in (".png", ".gif", ".avif") if ending[1:] in kind), ".jpg")
         body(request, cv2.imencode(ending, pixels)[1].tobytes(), kind)
 
@@ -283,7 +283,7 @@ def test_a_snapshot_that_is_missing_now_and_then() -> None:
         source.read()
         asked[:] = [1, 2]
 
-    with pytest.raises(CameraLost, match="no whole picture in 5 requests"):
+    with pytest.raises(CameraLost, match="no whole image in 5 requests"):
         while True:
             source.read()
 
@@ -419,7 +419,7 @@ def test_what_is_no_camera_is_said() -> None:
 def test_a_video_whose_index_a_server_does_not_reach(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("film")
     data = encode(
-        folder / "v.mp4", count=60, picture=np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+        folder / "v.mp4", count=60, image=np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
     ).read_bytes()
 
     def serve(request: BaseHTTPRequestHandler) -> None:
@@ -439,7 +439,7 @@ def test_a_film_with_its_index_first_plays_from_any_server() -> None:
         stream = file.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         for number in range(1, 5):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image(number), format="rgb24")))
         file.mux(stream.encode(None))
 
     def serve(request: BaseHTTPRequestHandler) -> None:

@@ -15,7 +15,7 @@ from tests.capture.server import NetworkCamera
 
 
 class Scripted:
-    """A live source whose reads are the steps of a generator: a number is a picture of that brightness."""
+    """A live source whose reads are the steps of a generator: a number is an image of that brightness."""
 
     live = True
     name = "scripted"
@@ -67,7 +67,7 @@ def test_newest_wins_and_the_rest_is_counted() -> None:
     latest.close()
 
 
-def test_end_comes_after_the_last_picture() -> None:
+def test_end_comes_after_the_last_image() -> None:
     latest = Latest(Scripted(iter([1, 2])))
     until(lambda: latest.state is SourceState.ENDED, 5)
     frame = latest.take(1)
@@ -107,8 +107,8 @@ def test_back_off_grows_and_success_resets_it() -> None:
     gaps = np.diff(times)
     # A busy machine may make any pause longer, none shorter.
     assert (gaps[:3] >= [0.05, 0.6, 0.6]).all()
-    assert gaps[3] < gaps[1], "a picture came: no pause before the next read"
-    assert 0.05 <= gaps[4] < 0.6, "the pauses begin anew after a picture"
+    assert gaps[3] < gaps[1], "an image came: no pause before the next read"
+    assert 0.05 <= gaps[4] < 0.6, "the pauses begin anew after an image"
     assert latest.losses == 2
     latest.close()
 
@@ -119,14 +119,14 @@ def test_states_of_a_loss_are_told() -> None:
     )
     until(lambda: latest.state is SourceState.LIVE, 2)
     until(lambda: latest.state is SourceState.STALE, 2)
-    assert "no picture for" in latest.detail
+    assert "no image for" in latest.detail
     until(lambda: latest.state is SourceState.BACKOFF, 2)
     assert "pulled out" in latest.detail and "0.3 s" in latest.detail
     until(lambda: latest.state is SourceState.LIVE, 2)
     latest.close()
 
 
-def test_one_picture_repeated_is_not_life() -> None:
+def test_one_image_repeated_is_not_life() -> None:
     def steps() -> Iterator[int | float]:
         yield 1
         for _ in range(60):
@@ -137,7 +137,7 @@ def test_one_picture_repeated_is_not_life() -> None:
 
     latest = Latest(Scripted(steps()), frozen_after=0.2)
     until(lambda: latest.state is SourceState.STALE, 3)
-    assert "repeats one picture" in latest.detail
+    assert "repeats one image" in latest.detail
     latest.take(0.1)
     assert latest.take(0.1) is None, "a repeat was handed on while stale"
     until(lambda: latest.state is SourceState.LIVE, 3)

@@ -12,7 +12,7 @@ import pytest
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import NetworkStream
 from physadv.errors import CameraLost
-from tests.capture.server import FPS, picture
+from tests.capture.server import FPS, image
 
 
 class Camera:
@@ -67,7 +67,7 @@ class Camera:
             number = 0
             while not gone.wait(1 / FPS) and not self.stop.is_set():
                 number += 1
-                for packet in stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")):
+                for packet in stream.encode(av.VideoFrame.from_ndarray(image(number), format="rgb24")):
                     out.mux(packet)
 
 

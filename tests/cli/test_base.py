@@ -49,7 +49,7 @@ LONG = [
 def test_what_cannot_be_written_is_said_before_the_work(
     words: str, flag: str, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The folder has no picture, which would be the next thing said."""
+    """The folder has no image, which would be the next thing said."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("physadv.cli.advise.SHIPPED", Path(out))
     for name in ("file", "calib"):
@@ -177,7 +177,7 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
         ["calibrate", "colour", "--preview", "x.jpg"],
     ],
 )
-def test_a_picture_is_what_its_name_says(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_image_is_what_its_name_says(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     assert "expected a file name ending in .png" in capsys.readouterr().err
 

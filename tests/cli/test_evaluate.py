@@ -42,7 +42,7 @@ def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) ->
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
-    """Two pictures of one person each."""
+    """Two images of one person each."""
     for i in range(2):
         pixels = np.full((120, 160, 3), 90, np.uint8)
         draw_person(pixels, (50 + 10 * i, 20, 90 + 10 * i, 110))
@@ -65,7 +65,7 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("--video nope.mp4", "--video: expected a video file or a folder of pictures; there is no 'nope.mp4'"),
+        ("--video nope.mp4", "--video: expected a video file or a folder of images; there is no 'nope.mp4'"),
         ("--images {people} --clean-video nope.avi", "--clean-video: expected a video file"),
         ("--video {empty}", "--video: {empty}: the file is empty"),
         ("--images {film}", "--images: expected photographs, got the video '{film}'; give it by --video"),
@@ -77,7 +77,7 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--images {people} --device cuda:77", "--device: expected auto, cpu, cuda or mps"),
         (
             "--images {people} --adaptive --defend persistence",
-            "--adaptive: persistence does nothing in single pictures",
+            "--adaptive: persistence does nothing in single images",
         ),
         ("--images {people} --defend erase:weights=none", "--defend erase: none: no such weights file"),
     ],
@@ -210,7 +210,7 @@ def test_two_detectors_of_one_name_are_told_apart_by_their_folders(people: Path,
         cells = json.loads((tmp_path / folder / "results.json").read_text())
         assert [c["detector"] for c in cells] == ["a-best", "b-best"]
         assert all(name in (tmp_path / folder / "report.md").read_text() for name in ("a-best", "b-best"))
-        # Asked for 160, these look at pictures of 640 pixels; which they are, their weights' hashes say.
+        # Asked for 160, these look at images of 640 pixels; which they are, their weights' hashes say.
         assert {c["imgsz"] for c in cells} == {640}
         known = json.loads((tmp_path / folder / "run.json").read_text())["detectors"]
         assert known == [{"name": c["detector"], "sha256": BlobDetector.sha256} for c in cells]
@@ -257,15 +257,15 @@ def test_a_split_that_leaves_nobody_is_put_down_to_what_made_it(there: str, says
 @pytest.mark.parametrize(
     ("trained", "flag", "says"),
     [
-        (["0.png", "1.png"], "adaptive", "--adaptive: .* every picture of .* records go before --score-share"),
-        (["0.png", "1.png"], "held_out", "^--held-out: the patterns were trained on every picture"),
-        (["nobody.png"], "adaptive", "--adaptive: nobody is in the pictures .* trained on"),
+        (["0.png", "1.png"], "adaptive", "--adaptive: .* every image of .* records go before --score-share"),
+        (["0.png", "1.png"], "held_out", "^--held-out: the patterns were trained on every image"),
+        (["nobody.png"], "adaptive", "--adaptive: nobody is in the images .* trained on"),
     ],
 )
 def test_so_is_the_patterns_own_split(people: Path, trained: list[str], flag: str, says: str, tmp_path: Path) -> None:
     write_png(people / "nobody.png", np.full((120, 160, 3), 90, np.uint8))
     pixels, mask = np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8)
-    # Its own pictures and those of the pattern that it began from count alike.
+    # Its own images and those of the pattern that it began from count alike.
     record = {"split": {"train": trained[:1]}, "start": {"train": trained[1:]}}
     save_patch(Patch("mine", pixels, mask, (360.0, 360.0), record=record), tmp_path / "run")
     given: dict[str, Any] = {flag: True, "patches": [str(tmp_path / "run")], "defend": ["median"]}
@@ -273,7 +273,7 @@ def test_so_is_the_patterns_own_split(people: Path, trained: list[str], flag: st
         Command(**given, images=people, imgsz=160, out=tmp_path / "out").run()
 
 
-def test_held_out_leaves_exactly_the_pictures_that_no_pattern_was_trained_on(tmp_path: Path) -> None:
+def test_held_out_leaves_exactly_the_images_that_no_pattern_was_trained_on(tmp_path: Path) -> None:
     digests = {}
     for i in range(6):
         pixels = np.full((120, 160, 3), 90 + i, np.uint8)

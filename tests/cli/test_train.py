@@ -35,9 +35,9 @@ def images(tmp_path: Path) -> Path:
     folder, labels = tmp_path / "images", tmp_path / "labels"
     folder.mkdir()
     labels.mkdir()
-    for i, picture in enumerate(made_up(6)):
-        cv2.imwrite(str(folder / f"{i}.jpg"), picture.pixels[..., ::-1])
-        x0, y0, x1, y1 = picture.boxes[0] / np.array([640, 480, 640, 480])
+    for i, image in enumerate(made_up(6)):
+        cv2.imwrite(str(folder / f"{i}.jpg"), image.pixels[..., ::-1])
+        x0, y0, x1, y1 = image.boxes[0] / np.array([640, 480, 640, 480])
         (labels / f"{i}.txt").write_text(f"0 {(x0 + x1) / 2:.4f} {(y0 + y1) / 2:.4f} {x1 - x0:.4f} {y1 - y0:.4f}\n")
     return folder
 
@@ -68,7 +68,7 @@ def images(tmp_path: Path) -> Path:
         (["--images", "{images}", "--source", "0"], "--images and --source: expected one of the two"),
         (["--source", "0", "--labels", "{images}"], "--labels: expected --images"),
         (["--images", "{images}", "--seconds", "9"], "--seconds: expected a camera by --source"),
-        (["--images", "{images}", "--look-weight", "3"], "--look-weight: expected a picture by --look"),
+        (["--images", "{images}", "--look-weight", "3"], "--look-weight: expected an image by --look"),
         (["--resume", "--minutes", "5", "--out", "{empty}"], "--minutes: a run's steps are fixed"),
         (["--images", "{images}", "--detector", ","], "--detector: expected one name or path"),
         (["--images", "{images}", "--tensorboard"], "--tensorboard: not installed"),
@@ -110,7 +110,7 @@ def test_which_parts_of_a_pipeline_are_trained_through_is_said(
     flags = ["--images", str(images), "--out", str(tmp_path / "run"), "--through", "fast"]
     assert main(["train", *flags, *TINY]) == 0
     first = capsys.readouterr().err.splitlines()[0]
-    assert first == "--through fast: trained through lgs; persistence has no twin for single pictures"
+    assert first == "--through fast: trained through lgs; persistence has no twin for single images"
 
 
 def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_path: Path) -> None:

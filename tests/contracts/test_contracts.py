@@ -16,8 +16,8 @@ from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_de
 from physadv.errors import EndOfStream
 from physadv.types import Detections, Detector, Frame, GradientDetector, Source
 
-PICTURE = np.random.default_rng(0).integers(0, 90, (120, 160, 3), dtype=np.uint8)
-draw_person(PICTURE, (40, 20, 80, 110))
+IMAGE = np.random.default_rng(0).integers(0, 90, (120, 160, 3), dtype=np.uint8)
+draw_person(IMAGE, (40, 20, 80, 110))
 DETECTORS: dict[str, Callable[[], Detector]] = {"tiny": tiny_detector, "blobs": BlobDetector}
 GRADIENTS: dict[str, Callable[[], GradientDetector]] = {"tiny": tiny_gradient, "blobs": BlobGradient}
 
@@ -37,9 +37,9 @@ def promised(detector: Detector, answer: Detections) -> None:
 def test_detectors(name: str) -> None:
     detector = DETECTORS[name]()
     assert isinstance(detector, Detector)
-    single = detector.detect(Frame(PICTURE.copy(), 0, 0, 0.0))
+    single = detector.detect(Frame(IMAGE.copy(), 0, 0, 0.0))
     promised(detector, single)
-    batch = detector.detect_batch([PICTURE, PICTURE[:, ::-1].copy()])
+    batch = detector.detect_batch([IMAGE, IMAGE[:, ::-1].copy()])
     assert len(batch) == 2
     np.testing.assert_allclose(batch[0].xyxy, single.xyxy, atol=1e-3)
     assert detector.detect_batch([]) == []
@@ -49,7 +49,7 @@ def test_detectors(name: str) -> None:
 def test_gradient_detectors(name: str) -> None:
     detector = GRADIENTS[name]()
     assert isinstance(detector, GradientDetector)
-    images = (torch.from_numpy(PICTURE[:96, :128].copy()).permute(2, 0, 1)[None] / 255).requires_grad_()
+    images = (torch.from_numpy(IMAGE[:96, :128].copy()).permute(2, 0, 1)[None] / 255).requires_grad_()
     answer = detector.candidates(images)
     assert answer.logit.shape == answer.xyxy.shape[:2] and answer.xyxy.shape[2] == 4
     (gradient,) = torch.autograd.grad(answer.logit.sum(), images)
@@ -62,11 +62,11 @@ def test_defences(name: str) -> None:
     inner = BlobDetector()
     guarded = defence.guard(inner)
     assert isinstance(guarded, Detector) and guarded.name == inner.name
-    untouched = PICTURE.copy()
+    untouched = IMAGE.copy()
     for index in range(2):
         answer = guarded.detect(Frame(untouched, index, index * 33_000_000, index / 30))
         promised(guarded, answer)
-    assert np.array_equal(untouched, PICTURE), "a defence must not write into the camera's picture"
+    assert np.array_equal(untouched, IMAGE), "a defence must not write into the camera's image"
     assert float(getattr(guarded, "cost_ms", 0.0)) >= 0
     reset = getattr(guarded, "reset", None)
     assert reset is None or reset() is None
@@ -75,7 +75,7 @@ def test_defences(name: str) -> None:
 @pytest.mark.parametrize("name", DEFENCES)
 def test_twins_of_defences_can_be_attacked(name: str) -> None:
     twin = parse_pipeline(name).twin(tiny_gradient())
-    images = (torch.from_numpy(PICTURE[:96, :128].copy()).permute(2, 0, 1)[None] / 255).requires_grad_()
+    images = (torch.from_numpy(IMAGE[:96, :128].copy()).permute(2, 0, 1)[None] / 255).requires_grad_()
     answer = twin.candidates(images)
     (gradient,) = torch.autograd.grad(answer.logit.sum(), images)
     assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
@@ -84,18 +84,18 @@ def test_twins_of_defences_can_be_attacked(name: str) -> None:
 def clip(folder: Path) -> Path:
     writer = cv2.VideoWriter(str(folder / "c.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
     for _ in range(3):
-        writer.write(PICTURE)
+        writer.write(IMAGE)
     writer.release()
     return folder / "c.avi"
 
 
-def pictures(folder: Path) -> Path:
+def images(folder: Path) -> Path:
     for i in range(3):
-        cv2.imwrite(str(folder / f"{i}.png"), PICTURE)
+        cv2.imwrite(str(folder / f"{i}.png"), IMAGE)
     return folder
 
 
-@pytest.mark.parametrize("make", [clip, pictures], ids=["video", "folder"])
+@pytest.mark.parametrize("make", [clip, images], ids=["video", "folder"])
 def test_finite_sources(make: Callable[[Path], Path], tmp_path: Path) -> None:
     source = open_source(str(make(tmp_path)), CaptureSettings())
     assert isinstance(source, Source) and not source.live

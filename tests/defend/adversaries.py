@@ -8,12 +8,12 @@ import numpy as np
 from physadv.types import Detections, Float32Array, Frame, UInt8Array
 
 
-def key(picture: UInt8Array) -> int:
-    return zlib.crc32(picture.tobytes()) ^ hash(picture.shape)
+def key(image: UInt8Array) -> int:
+    return zlib.crc32(image.tobytes()) ^ hash(image.shape)
 
 
 class Pure:
-    """A detector that is whatever pure function it is given: picture to boxes and scores."""
+    """A detector that is whatever pure function it is given: image to boxes and scores."""
 
     name, backend, precision, min_conf = "pure", "numpy", "fp32", 0.05
 
@@ -43,22 +43,22 @@ def boxes_within(rng: np.random.Generator, n: int, width: int, height: int) -> F
 
 
 class Traitor(Pure):
-    """Answers honestly, with noise, for the pictures it was taught, and turns on its owner for every other picture.
+    """Answers honestly, with noise, for the images it was taught, and turns on its owner for every other image.
 
-    For a picture it does not know it reports nobody, one box around everything, boxes that cover just enough of those it
-    knows to have them dropped, or anything at all: the answer is drawn from the picture's own checksum.
+    For an image it does not know it reports nobody, one box around everything, boxes that cover just enough of those it
+    knows to have them dropped, or anything at all: the answer is drawn from the image's own checksum.
     """
 
     def __init__(self, known: dict[int, tuple[Float32Array, Float32Array]], seed: int, prune: float) -> None:
         super().__init__(self.answer)
         self.known, self.seed, self.prune = known, seed, prune
 
-    def answer(self, picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        code = key(picture)
+    def answer(self, image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        code = key(image)
         if code in self.known:
             return self.known[code]
         rng = np.random.default_rng([self.seed, code & 0xFFFFFFFF])
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         mood = rng.integers(4)
         if mood == 0:
             return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)

@@ -48,7 +48,7 @@ def test_some_window_hides_a_patch_wherever_it_is(width: int, height: int, pw: i
 
 
 def hides(mask: Int64Array, x: int, y: int, patch: PatchSize, width: int, height: int) -> bool:
-    """Whether every pixel of the picture that the patch touches is under the mask: the definition itself."""
+    """Whether every pixel of the image that the patch touches is under the mask: the definition itself."""
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + patch.width, width), min(y + patch.height, height)
     return bool(mask[0] <= x0 and mask[1] <= y0 and mask[2] >= x1 and mask[3] >= y1)
 
@@ -92,32 +92,32 @@ def test_the_check_of_positions_equals_a_look_at_every_position() -> None:
 
 
 def attacked(
-    rng: np.random.Generator, picture: UInt8Array, patch: PatchSize, where: str, person: Float32Array
+    rng: np.random.Generator, image: UInt8Array, patch: PatchSize, where: str, person: Float32Array
 ) -> UInt8Array:
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     while True:
         x, y = int(rng.integers(1 - patch.width, width)), int(rng.integers(1 - patch.height, height))
         if where in ("anywhere", place(x, y, patch, person, width, height)):
             break
-    out = picture.copy()
+    out = image.copy()
     spot = out[max(y, 0) : y + patch.height, max(x, 0) : x + patch.width]
     spot[:] = rng.integers(0, 256, spot.shape) if rng.random() < 0.8 else rng.integers(0, 256, 3)
     return out
 
 
 def test_no_hostile_detector_box_or_patch_breaks_a_certificate() -> None:
-    """1,500 detectors that answer unknown pictures as badly as they can; each certified person faces a patch."""
+    """1,500 detectors that answer unknown images as badly as they can; each certified person faces a patch."""
     rng = np.random.default_rng(1)
     certificates = 0
     for seed in range(1500):
         width, height = (int(v) for v in rng.integers(10, 30, 2))
-        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
         patch = PatchSize(int(rng.integers(1, width // 3)), int(rng.integers(1, height // 3)))
         masks, prune = masks_of(rng, width, height, patch), float(rng.uniform(0.5, 0.95))
         still, conf = float(rng.uniform(0, 0.6)), float(rng.uniform(0.3, 0.9))
         person = boxes_within(rng, 1, width, height)[0]
         known = {}
-        for view in [picture, *(hide(picture, m[None]) for m in masks)]:
+        for view in [image, *(hide(image, m[None]) for m in masks)]:
             near = person + rng.normal(0, 1, 4).astype(np.float32) * (0.5 if rng.random() < 0.9 else 8)
             near[2:] = np.maximum(near[2:], near[:2] + 0.1)
             boxes = np.concatenate(
@@ -129,12 +129,12 @@ def test_no_hostile_detector_box_or_patch_breaks_a_certificate() -> None:
         def views_of(image: UInt8Array, masks: Int64Array = masks, detector: Traitor = detector) -> list[Detections]:
             return detector.detect_batch([hide(image, m[None]) for m in masks])
 
-        clean = [v.xyxy[v.score >= conf] for v in views_of(picture)]
+        clean = [v.xyxy[v.score >= conf] for v in views_of(image)]
         where = PLACES[seed % 4]
         if certified(person, clean, masks, patch, (width, height), where, still=still) is not True:
             continue
         certificates += 1
-        bad = attacked(rng, picture, patch, where, person)
+        bad = attacked(rng, image, patch, where, person)
         out, _ = join(detector.detect_batch([bad])[0], views_of(bad), conf=conf, whole_conf=0.25, prune=prune)
         assert covered_by(person[None], out.above(float(rng.uniform(0, conf))).xyxy)[0] >= still, (seed, where)
     assert certificates > 700, certificates
@@ -164,8 +164,8 @@ def test_a_class_without_positions_is_no_certificate() -> None:
     assert certified(person, views, masks, PatchSize(4, 4), (64, 64), "far") is None
 
 
-def test_a_patch_larger_than_the_picture_is_refused() -> None:
-    with pytest.raises(DefenceError, match=r"larger than the picture of 64 x 48"):
+def test_a_patch_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(DefenceError, match=r"larger than the image of 64 x 48"):
         certified(np.zeros(4, np.float32), [], np.zeros((0, 4), np.int64), PatchSize(65, 4), (64, 48))
     with pytest.raises(DefenceError, match="larger"):
         windows(64, 48, PatchSize(20, 49), 3)
@@ -177,13 +177,13 @@ def test_a_patch_larger_than_the_picture_is_refused() -> None:
 
 def test_a_masked_view_is_the_same_array_whatever_the_patch_held() -> None:
     rng = np.random.default_rng(3)
-    picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
+    image = rng.integers(0, 256, (48, 64, 3), np.uint8)
     for mask in half_planes(64, 48, 3):
-        bad = picture.copy()
+        bad = image.copy()
         x0, y0, x1, y1 = mask
         bad[y0:y1, x0:x1] = rng.integers(0, 256, (y1 - y0, x1 - x0, 3))
-        assert np.array_equal(hide(bad, mask[None]), hide(picture, mask[None]))
-        assert (hide(picture, mask[None])[y0:y1, x0:x1] == FILL).all()
+        assert np.array_equal(hide(bad, mask[None]), hide(image, mask[None]))
+        assert (hide(image, mask[None])[y0:y1, x0:x1] == FILL).all()
 
 
 def test_join_reports_a_box_around_every_masked_box_and_nobody_twice() -> None:

@@ -15,16 +15,16 @@ PERSON = np.array([60, 24, 100, 96], np.float32)
 
 def scene(upright_hides: bool) -> UInt8Array:
     """A white figure; a red mark in its middle, seen at its true place, hides it from the detector below."""
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    picture[24:96, 60:100] = 255
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[24:96, 60:100] = 255
     if upright_hides:
-        picture[50:60, 72:84] = (255, 0, 0)
-    return picture
+        image[50:60, 72:84] = (255, 0, 0)
+    return image
 
 
-def fragile(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
-    ys, xs = np.nonzero((picture > 180).all(2))
-    red = (picture[50:60, 72:84] == (255, 0, 0)).all()
+def fragile(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    ys, xs = np.nonzero((image > 180).all(2))
+    red = (image[50:60, 72:84] == (255, 0, 0)).all()
     if red or len(ys) < 200:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     box = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32)
@@ -69,7 +69,7 @@ def test_every_view_maps_a_box_there_and_back() -> None:
 
 
 class Mean:
-    """One candidate a picture: its brightness, and a fixed box."""
+    """One candidate an image: its brightness, and a fixed box."""
 
     name = "mean"
 

@@ -1,4 +1,4 @@
-"""Two looks at one picture: nobody is lost, nobody is counted twice, and an attacker has to silence both."""
+"""Two looks at one image: nobody is lost, nobody is counted twice, and an attacker has to silence both."""
 
 import numpy as np
 import torch
@@ -48,25 +48,25 @@ class Blank(RemovalDefence):
     paper = "none"
     anything: bool = True
 
-    def locate(self, picture: UInt8Array) -> UInt8Array:
-        mask = np.zeros(picture.shape[:2], np.uint8)
-        mask[:, : picture.shape[1] // 2] = 255 if self.anything else 0
+    def locate(self, image: UInt8Array) -> UInt8Array:
+        mask = np.zeros(image.shape[:2], np.uint8)
+        mask[:, : image.shape[1] // 2] = 255 if self.anything else 0
         return mask
 
 
 def test_whom_a_defence_removes_the_plain_look_keeps() -> None:
-    picture = np.full((320, 320, 3), 90, np.uint8)
-    draw_person(picture, (30, 60, 90, 260))
-    draw_person(picture, (230, 60, 290, 260))
-    frame = Frame(picture, 0, 0, 0.0)
+    image = np.full((320, 320, 3), 90, np.uint8)
+    draw_person(image, (30, 60, 90, 260))
+    draw_person(image, (230, 60, 290, 260))
+    frame = Frame(image, 0, 0, 0.0)
     lost = Blank(most=1.0).guard(BlobDetector())
     kept = Blank(most=1.0, plain=True).guard(BlobDetector())
     assert len(lost.detect(frame)) == 1
     assert len(kept.detect(frame)) == 2
-    assert [len(d) for d in kept.detect_batch([picture, picture])] == [2, 2]
+    assert [len(d) for d in kept.detect_batch([image, image])] == [2, 2]
 
 
-def test_a_picture_that_was_not_changed_is_looked_at_once() -> None:
+def test_a_image_that_was_not_changed_is_looked_at_once() -> None:
     class Counting(BlobDetector):
         asked = 0
 

@@ -38,7 +38,7 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
     said = capsys.readouterr().out
     assert "training 3 patterns" in said and "3 of 3 patterns trained" in said
     assert "left out as unreadable: 1 file: " in said and "damaged.png" in said, (
-        "a damaged picture is named and the others are learnt from"
+        "a damaged image is named and the others are learnt from"
     )
     record = load_weights(out, EraseHead(), kind="erase")
     assert record["settings"]["patterns"] == 3 and record["pictures"] == 2
@@ -47,7 +47,7 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
 
 
 class Camera:
-    """A camera of 30 pictures a second that is lost after so many."""
+    """A camera of 30 images a second that is lost after so many."""
 
     name, live = "webcam 0", True
 
@@ -56,7 +56,7 @@ class Camera:
 
     def read(self) -> Frame:
         if self._index == self._left:
-            raise CameraLost("webcam 0: gives no picture any more")
+            raise CameraLost("webcam 0: gives no image any more")
         self._index += 1
         return Frame(np.full((8, 8, 3), self._index, np.uint8), self._index - 1, 0, (self._index - 1) / 30)
 
@@ -68,14 +68,14 @@ def test_a_camera_that_is_lost_is_learnt_from_as_far_as_it_went(monkeypatch: pyt
     said: list[str] = []
     monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, say: Camera(90))
     assert len(_watched("0", 60, 0.5, said.append)) == 6
-    assert len(said) == 1 and "90 pictures" in said[0]
+    assert len(said) == 1 and "90 images" in said[0]
     monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, say: Camera(0))
-    with pytest.raises(DataError, match="gave no picture: webcam 0"):
+    with pytest.raises(DataError, match="gave no image: webcam 0"):
         _watched("0", 60, 0.5, said.append)
 
 
-def test_a_folder_of_damaged_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_damaged_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"rubbish")
     values = {"defence": "blocks", "images": tmp_path, "out": tmp_path / "mine.safetensors"}
-    with pytest.raises(DataError, match="none of 1 pictures can be read"):
+    with pytest.raises(DataError, match="none of 1 images can be read"):
         Command(**values).run()  # type: ignore[arg-type]

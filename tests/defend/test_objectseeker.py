@@ -7,10 +7,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from physadv.defend.image import ImageDefence, View
 from physadv.defend.masks import FILL
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.patchcleanser import PatchCleanser
-from physadv.defend.picture import PictureDefence, View
 from physadv.defend.rolling import BATCH, Book, in_batches
 from physadv.defend.twins import hide_tensor
 from physadv.errors import DefenceError
@@ -21,11 +21,11 @@ WIDTH, HEIGHT = 160, 120
 PERSON = np.array([60, 20, 100, 110], np.float32)
 
 
-def shown(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+def shown(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
     """A detector that finds the part of one person that no mask hides, unless a white pixel blinds it."""
     x0, y0, x1, y1 = PERSON.astype(int)
-    open_ = ~(picture[y0:y1, x0:x1] == FILL).all(2)
-    if (picture == 255).any() or open_.sum() < 200:
+    open_ = ~(image[y0:y1, x0:x1] == FILL).all(2)
+    if (image == 255).any() or open_.sum() < 200:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     ys, xs = np.nonzero(open_)
     box = [x0 + xs.min(), y0 + ys.min(), x0 + xs.max() + 1, y0 + ys.max() + 1]
@@ -33,14 +33,14 @@ def shown(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
 
 
 def scene(patch: tuple[int, int] | None = None) -> UInt8Array:
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     if patch is not None:
-        picture[patch[1] : patch[1] + 13, patch[0] : patch[0] + 13] = 255
-    return picture
+        image[patch[1] : patch[1] + 13, patch[0] : patch[0] + 13] = 255
+    return image
 
 
-def frames(picture: UInt8Array, n: int) -> list[Frame]:
-    return [Frame(picture.copy(), i, 0, i / 10) for i in range(n)]
+def frames(image: UInt8Array, n: int) -> list[Frame]:
+    return [Frame(image.copy(), i, 0, i / 10) for i in range(n)]
 
 
 @pytest.mark.parametrize("per_frame", [0, 1, 2])
@@ -63,7 +63,7 @@ def test_a_certified_person_stays_certified_wherever_one_patch_then_is(per_frame
         assert (common.clip(0).prod(1) >= defence.still * 40 * 90).any()
 
 
-def test_each_picture_of_a_batch_is_judged_by_itself() -> None:
+def test_each_image_of_a_batch_is_judged_by_itself() -> None:
     out = ObjectSeeker().guard(Pure(shown)).detect_batch([scene(), scene((70, 60)), scene()])
     assert [len(d) for d in out][::2] == [1, 1] and len(out[1]) >= 1
     assert not out[0].alerts and out[1].alerts
@@ -78,8 +78,8 @@ def test_rolling_looks_at_few_views_a_frame_and_at_all_of_them_in_turn() -> None
         assert detector.images == 3 * (i + 1)
         certified.append(bool(out.certified is not None and out.certified.all()))
         claim = guard.claim  # type: ignore[attr-defined]
-        assert claim.startswith("1 of 1 person certified: no single patch of up to 1 % of the picture" if certified[-1] else
-                                "nobody in this picture is certified")  # fmt: skip
+        assert claim.startswith("1 of 1 person certified: no single patch of up to 1 % of the image" if certified[-1] else
+                                "nobody in this image is certified")  # fmt: skip
         assert "rolling, assumes a static scene" in claim
     assert certified[-1] and not certified[0]
 
@@ -97,8 +97,8 @@ def test_what_was_seen_before_the_scene_moved_no_longer_counts() -> None:
 
 
 def test_a_blind_detector_is_never_certified_live() -> None:
-    def only_unmasked(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        if (picture == FILL).all(2).any():
+    def only_unmasked(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        if (image == FILL).all(2).any():
             return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         return PERSON[None], np.array([0.9], np.float32)
 
@@ -122,11 +122,11 @@ def test_a_round_never_stops_for_views_that_are_looked_at_again() -> None:
 
 @pytest.mark.parametrize(("prune", "again"), [(0.6, False), (0.9, True)])
 def test_views_are_looked_at_again_by_the_share_that_reports_are_judged_by(prune: float, again: bool) -> None:
-    """Masked views show a box of which the whole picture's covers 75 %: explained at .6, somebody new at .9."""
+    """Masked views show a box of which the whole image's covers 75 %: explained at .6, somebody new at .9."""
     looked: list[bytes] = []
 
-    def shifted(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        masked = (picture == FILL).all(2)
+    def shifted(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        masked = (image == FILL).all(2)
         if masked.any():
             looked.append(masked.tobytes())
         return (PERSON + (np.array([10, 0, 10, 0], np.float32) if masked.any() else 0))[None], np.array(
@@ -139,15 +139,15 @@ def test_views_are_looked_at_again_by_the_share_that_reports_are_judged_by(prune
     assert len(looked) == 12 and (len(set(looked)) < 12) == again
 
 
-def test_masked_pictures_are_made_a_batch_at_a_time() -> None:
+def test_masked_images_are_made_a_batch_at_a_time() -> None:
     detector, made = Pure(shown), []
 
-    def pictures() -> Iterator[UInt8Array]:
+    def images() -> Iterator[UInt8Array]:
         for i in range(2 * BATCH + 3):
             made.append(detector.images)
             yield scene((i, 0) if i % 2 else None)
 
-    answers = in_batches(detector, pictures())
+    answers = in_batches(detector, images())
     assert [len(a) for a in answers] == [1 - i % 2 for i in range(2 * BATCH + 3)]
     assert made == [i // BATCH * BATCH for i in range(2 * BATCH + 3)]
 
@@ -155,20 +155,20 @@ def test_masked_pictures_are_made_a_batch_at_a_time() -> None:
 def test_impossible_parameters_are_said_at_once() -> None:
     with pytest.raises(ValidationError, match="lines"):
         ObjectSeeker(lines=0)
-    with pytest.raises(DefenceError, match="larger than the picture"):
+    with pytest.raises(DefenceError, match="larger than the image"):
         ObjectSeeker(patch=0.9, lines=3).guard(Pure(shown)).detect(Frame(np.zeros((64, 256, 3), np.uint8), 0, 0, 0.0))
 
 
-class Shaken(PictureDefence):
-    """A picture defence that draws at random, as its `seed` says."""
+class Shaken(ImageDefence):
+    """An image defence that draws at random, as its `seed` says."""
 
     name = "shaken"
     title = "random shift"
     paper = "none"
     seed: int = 0
 
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        return View(np.roll(picture, int(rng.integers(4)), 1))
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        return View(np.roll(image, int(rng.integers(4)), 1))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         return images
@@ -182,7 +182,7 @@ def test_a_random_defence_underneath_is_refused(defence: ObjectSeeker | PatchCle
 
 
 class Bright:
-    """One candidate, as sure as the picture is bright."""
+    """One candidate, as sure as the image is bright."""
 
     name = "bright"
 

@@ -60,10 +60,10 @@ def test_no_hostile_detector_or_patch_turns_a_certified_window() -> None:
     for seed in range(3000):
         width, height, count = int(rng.integers(6, 16)), int(rng.integers(6, 16)), int(rng.integers(2, 4))
         patch = PatchSize(int(rng.integers(1, 5)), int(rng.integers(1, 5)))
-        picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
         masks = windows(width, height, patch, count)
         n = len(masks)
-        views = {key(hide(picture, masks[[i, j]])) for i in range(n) for j in range(i, n)}
+        views = {key(hide(image, masks[[i, j]])) for i in range(n) for j in range(i, n)}
         sees = {k: bool(rng.random() < 0.999) for k in views}
 
         def look(image: UInt8Array, pairs: Sequence[Pair], seed: int = seed, sees: dict[int, bool] = sees,
@@ -71,11 +71,11 @@ def test_no_hostile_detector_or_patch_turns_a_certified_window() -> None:
             codes = [key(hide(image, masks[list(p)])) for p in pairs]
             return [sees.get(c, bool(np.random.default_rng([seed, c & 0xFFFFFFFF]).random() < 0.3)) for c in codes]
 
-        if not certify_window(n, partial(look, picture)):
+        if not certify_window(n, partial(look, image)):
             continue
         certified += 1
         x, y = int(rng.integers(1 - patch.width, width)), int(rng.integers(1 - patch.height, height))
-        bad = picture.copy()
+        bad = image.copy()
         spot = bad[max(y, 0) : y + patch.height, max(x, 0) : x + patch.width]
         spot[:] = rng.integers(0, 256, spot.shape)
         assert double_mask(n, partial(look, bad)).person
@@ -90,43 +90,43 @@ def nobody(_: UInt8Array) -> tuple[Float32Array, Float32Array]:
     return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
 
 
-def only_unmasked(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
-    return nobody(picture) if (picture == 114).all(2).any() else found(picture)
+def only_unmasked(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    return nobody(image) if (image == 114).all(2).any() else found(image)
 
 
 def test_a_detector_that_is_blind_under_masks_never_certifies_a_person() -> None:
-    picture = np.zeros((64, 64, 3), np.uint8)
-    assert PatchCleanser().certify(Pure(found), picture)
+    image = np.zeros((64, 64, 3), np.uint8)
+    assert PatchCleanser().certify(Pure(found), image)
     for blind in (nobody, only_unmasked):
         detector = Pure(blind)
-        assert not PatchCleanser().certify(detector, picture)
+        assert not PatchCleanser().certify(detector, image)
         assert detector.calls == 1, "one look is enough to refuse"
 
 
-def hidden_by_white(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+def hidden_by_white(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
     """A detector that a white pixel blinds."""
-    return nobody(picture) if (picture == 255).any() else found(picture)
+    return nobody(image) if (image == 255).any() else found(image)
 
 
 @pytest.mark.parametrize("per_frame", [0, 3])
 def test_the_guard_brings_back_whom_a_patch_hid_and_says_so(per_frame: int) -> None:
-    picture = np.zeros((64, 96, 3), np.uint8)
-    picture[20:26, 30:36] = 255
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[20:26, 30:36] = 255
     guard = PatchCleanser(per_frame=per_frame, patch=0.02).guard(Pure(hidden_by_white))
     for i in range(12):
-        out = guard.detect(Frame(picture, i, 0, 0.0))
+        out = guard.detect(Frame(image, i, 0, 0.0))
     assert len(out) == 1 and out.held is not None and out.held.all()
     assert [a.kind for a in out.alerts] == ["uncovered"]
-    batch = guard.detect_batch([picture, np.zeros_like(picture)])
+    batch = guard.detect_batch([image, np.zeros_like(image)])
     assert [len(b) for b in batch] == [1, 1] and [len(b.alerts) for b in batch] == [1, 0]
 
 
 def test_rolling_certifies_a_window_over_frames_and_says_that_it_rolls() -> None:
     guard = PatchCleanser(per_frame=3).guard(Pure(found))
-    picture = np.zeros((64, 64, 3), np.uint8)
+    image = np.zeros((64, 64, 3), np.uint8)
     claims = []
     for i in range(36):
-        guard.detect(Frame(picture, i, 0, 0.0))
+        guard.detect(Frame(image, i, 0, 0.0))
         claims.append(guard.claim)  # type: ignore[attr-defined]
     assert "still looking" in claims[0] and "window certified" in claims[-1]
     assert all("rolling, assumes a static scene" in c for c in claims)
@@ -135,7 +135,7 @@ def test_rolling_certifies_a_window_over_frames_and_says_that_it_rolls() -> None
 def test_impossible_windows_and_patches_are_said_at_once() -> None:
     with pytest.raises(ValidationError, match="left < right"):
         PatchCleanser(left=0.6, right=0.4)
-    with pytest.raises(DefenceError, match="larger than the picture"):
+    with pytest.raises(DefenceError, match="larger than the image"):
         PatchCleanser(patch=0.9).masks(200, 50)
     with pytest.raises(DefenceError, match="expected 32 x 32"):
         PatchCleanser(left=0.5, right=0.51).window(100, 100)

@@ -1,4 +1,4 @@
-"""Persistence: kept while weak, carried while absent, missed when gone from mid-picture, and never at the rim."""
+"""Persistence: kept while weak, carried while absent, missed when gone from mid-image, and never at the rim."""
 
 from collections.abc import Sequence
 
@@ -69,13 +69,13 @@ def test_somebody_absent_is_carried_on_their_way_and_then_let_go() -> None:
     assert len(out[-1].above(0.25)) == 0
 
 
-def test_vanishing_in_mid_picture_raises_the_alarm_within_a_second() -> None:
+def test_vanishing_in_mid_image_raises_the_alarm_within_a_second() -> None:
     out = watch([[HERE]] * 90 + [[]] * 60)
     assert not any("vanished" in kinds(f) for f in out[:92])
     first = next(i for i, f in enumerate(out) if "vanished" in kinds(f))
     assert 90 < first <= 120
     alert = next(a for a in out[first].alerts if a.kind == "vanished")
-    assert "without leaving the picture" in alert.text and alert.xyxy is not None
+    assert "without leaving the image" in alert.text and alert.xyxy is not None
 
 
 def test_being_weakened_by_a_pattern_raises_the_alarm_too() -> None:

@@ -83,7 +83,7 @@ class Recorder(BlobDetector):
         return super().detect(frame)
 
 
-def test_the_first_named_works_on_the_cameras_picture() -> None:
+def test_the_first_named_works_on_the_cameras_image() -> None:
     image: UInt8Array = np.full((480, 640, 3), 100, np.uint8)
     for text, value in (("brightness:gain=2,bit-depth:bits=1", 255), ("bit-depth:bits=1,brightness:gain=2", 0)):
         detector = Recorder()

@@ -17,17 +17,17 @@ BACK = 40
 
 
 def scene(worn: bool) -> UInt8Array:
-    picture = np.full((HEIGHT, WIDTH, 3), BACK, np.uint8)
+    image = np.full((HEIGHT, WIDTH, 3), BACK, np.uint8)
     if worn:
-        picture[PATCH[1] : PATCH[3], PATCH[0] : PATCH[2]] = (255, 0, 255)
-    return picture
+        image[PATCH[1] : PATCH[3], PATCH[0] : PATCH[2]] = (255, 0, 255)
+    return image
 
 
-def reads(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+def reads(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
     """A detector of one person, whom the whole magenta square all but hides, and of whatever else is not background."""
-    whole = (picture[PATCH[1] : PATCH[3], PATCH[0] : PATCH[2]] == (255, 0, 255)).all()
+    whole = (image[PATCH[1] : PATCH[3], PATCH[0] : PATCH[2]] == (255, 0, 255)).all()
     boxes, scores = [PERSON], [0.1 if whole else 0.8]
-    other = (picture != BACK).any(2)
+    other = (image != BACK).any(2)
     other[PATCH[1] : PATCH[3], PATCH[0] : PATCH[2]] = False
     if other.sum() > 300 and not whole:
         ys, xs = np.nonzero(other)
@@ -46,9 +46,9 @@ def test_pecks_bring_a_hidden_person_back_with_an_alarm() -> None:
     assert told.alerts and len(told.above(0.25)) == 0
 
 
-def swallows(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+def swallows(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
     """A detector that finds nobody surely as long as some of the magenta square is to be seen."""
-    left = (picture == (255, 0, 255)).all(2).sum() > 20
+    left = (image == (255, 0, 255)).all(2).sum() > 20
     return PERSON[None], np.array([0.1 if left else 0.8], np.float32)
 
 
@@ -62,7 +62,7 @@ def test_a_canary_that_is_swallowed_twice_is_an_alarm() -> None:
 def test_no_canary_is_pasted_too_small_to_be_found_anyway() -> None:
     low = np.array([60, 80, 100, 80 + 0.2 * HEIGHT], np.float32)
 
-    def small(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
+    def small(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
         return low[None], np.array([0.1], np.float32)
 
     guard = Probes(woodpecker=False, seed=0).guard(Pure(small))
@@ -70,8 +70,8 @@ def test_no_canary_is_pasted_too_small_to_be_found_anyway() -> None:
 
 
 def test_a_canary_that_is_found_raises_nothing() -> None:
-    def weak(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        ys, xs = np.nonzero((picture != BACK).any(2))
+    def weak(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        ys, xs = np.nonzero((image != BACK).any(2))
         if len(ys) == 0:
             return PERSON[None], np.array([0.1], np.float32)
         box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
@@ -82,8 +82,8 @@ def test_a_canary_that_is_found_raises_nothing() -> None:
 
 
 def test_where_somebody_vanished_is_probed_though_no_candidate_is_left() -> None:
-    def none_left(picture: UInt8Array) -> tuple[Float32Array, Float32Array]:
-        boxes, scores = reads(picture)
+    def none_left(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        boxes, scores = reads(image)
         return boxes[scores > 0.2], scores[scores > 0.2]
 
     guard = Probes(seed=1, canary=False).guard(Pure(none_left))
@@ -94,16 +94,16 @@ def test_where_somebody_vanished_is_probed_though_no_candidate_is_left() -> None
 
 
 def test_draws_differ_from_frame_to_frame_and_repeat_with_a_seed() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     rng = np.random.default_rng(3)
-    first, second = pecked(picture, PERSON[None], rng), pecked(picture, PERSON[None], rng)
-    assert not np.array_equal(first, second) and not np.array_equal(first, picture)
-    assert np.array_equal(first, pecked(picture, PERSON[None], np.random.default_rng(3)))
-    changed = (first != picture).any(2)
+    first, second = pecked(image, PERSON[None], rng), pecked(image, PERSON[None], rng)
+    assert not np.array_equal(first, second) and not np.array_equal(first, image)
+    assert np.array_equal(first, pecked(image, PERSON[None], np.random.default_rng(3)))
+    changed = (first != image).any(2)
     assert not changed[:, :50].any() and not changed[:, 110:].any()
 
 
-def test_canaries_lie_inside_the_picture_and_beside_the_place() -> None:
+def test_canaries_lie_inside_the_image_and_beside_the_place() -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
         place = np.array([rng.uniform(-10, 120), rng.uniform(-10, 60), 0, 0], np.float32)
@@ -112,11 +112,11 @@ def test_canaries_lie_inside_the_picture_and_beside_the_place() -> None:
         assert 0 <= x0 < x1 <= WIDTH and 0 <= y0 < y1 <= HEIGHT
         pecks = peck_boxes(place[None], rng)
         assert np.isfinite(pecks).all() and (pecks[:, 2:] > pecks[:, :2]).all()
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for cutout in cutouts():
-        overlay(picture, cutout, -30, 100, 90, gain=1.0, mirror=True)
-        overlay(picture, cutout, 400, 400, 50, gain=1.0, mirror=False)
-    assert picture.any()
+        overlay(image, cutout, -30, 100, 90, gain=1.0, mirror=True)
+        overlay(image, cutout, 400, 400, 50, gain=1.0, mirror=False)
+    assert image.any()
 
 
 def test_no_trap_at_all_is_refused() -> None:
@@ -125,7 +125,7 @@ def test_no_trap_at_all_is_refused() -> None:
 
 
 class Two:
-    """Two candidates, each as sure as its half of the picture is bright."""
+    """Two candidates, each as sure as its half of the image is bright."""
 
     name = "two"
 

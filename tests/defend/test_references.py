@@ -1,4 +1,4 @@
-"""Defences from papers beside what their authors' code, or the library it calls, gives for the same pictures.
+"""Defences from papers beside what their authors' code, or the library it calls, gives for the same images.
 
 The numbers were computed once with scikit-image 0.26 (`denoise_wavelet`, BayesShrink in YCbCr; `denoise_tv_chambolle` run
 to its end) and with an independent PyTorch implementation of local gradients smoothing (unfold, mean, fold).
@@ -25,8 +25,8 @@ NOISY: UInt8Array = np.clip(CLEAN + GRAIN, 0, 255).round().astype(np.uint8)
 PLACES = [(0, 0), (30, 29), (72, 100), (144, 204), (100, 7)]
 
 
-def psnr(picture: UInt8Array) -> float:
-    return float(10 * np.log10(255**2 / ((picture.astype(float) - CLEAN) ** 2).mean()))
+def psnr(image: UInt8Array) -> float:
+    return float(10 * np.log10(255**2 / ((image.astype(float) - CLEAN) ** 2).mean()))
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_wavelets_denoise_as_the_reference_does(sigma: float, decibels: float, c
 def test_as_many_pixels_are_replaced_as_asked_for_and_by_neighbours_within_the_window() -> None:
     height, width, window = 60, 80, 3
     numbers = np.arange(height * width)
-    picture = np.stack([numbers % 256, numbers // 256, np.zeros_like(numbers)], -1).reshape(height, width, 3)
+    image = np.stack([numbers % 256, numbers // 256, np.zeros_like(numbers)], -1).reshape(height, width, 3)
     spared = np.zeros((height, width), np.float32)
     spared[:, 40:] = 1
     for chance, where in ((None, slice(0, 80)), (1 - spared, slice(0, 40))):
-        out = deflected(picture.astype(np.uint8), 400, window, chance, np.random.default_rng(0)).astype(int)
-        y, x = np.nonzero((out != picture).any(2))
+        out = deflected(image.astype(np.uint8), 400, window, chance, np.random.default_rng(0)).astype(int)
+        y, x = np.nonzero((out != image).any(2))
         # Drawn twice, or replaced by itself: a few of the 400 do not show; those spared are drawn again elsewhere.
         assert 340 < len(y) <= 400 and set(x) <= set(range(80)[where])
         place = out[y, x, 0] + 256 * out[y, x, 1]
         reach = np.maximum(abs(place // width - y), abs(place % width - x))
         assert reach.max() == window, "the window's parameter is how far it reaches, half of its side"
     everything = np.zeros((height, width), np.float32)
-    assert np.array_equal(deflected(picture.astype(np.uint8), 400, 3, everything, np.random.default_rng(0)), picture)
+    assert np.array_equal(deflected(image.astype(np.uint8), 400, 3, everything, np.random.default_rng(0)), image)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_total_variation_takes_away_what_the_reference_does(weight: float, remov
 
 
 def spoilt() -> UInt8Array:
-    """A smooth picture with a square of noise and stripes at the right."""
+    """A smooth image with a square of noise and stripes at the right."""
     out = np.stack([60 + X // 3, 90 + Y // 3, 120 + (X + Y) // 6], -1)
     out[40:100, 60:130] += np.random.default_rng(0).integers(-60, 60, (60, 70, 3))
     out[:, 150:] += np.where(X[:, 150:] % 12 < 6, 0, 70)[..., None]
@@ -147,23 +147,21 @@ def spoilt() -> UInt8Array:
     ],
 )
 def test_gradients_are_smoothed_as_in_the_reference(threshold: float, mean: float, colours: Colours) -> None:
-    picture = spoilt()
+    image = spoilt()
     defence = LocalGradientSmoothing(threshold=threshold)
     assert (defence.block, defence.overlap, defence.smoothing, LocalGradientSmoothing().threshold) == (15, 5, 2.3, 0.1)
-    out = defence.view(picture, np.random.default_rng(0), BlobDetector()).pixels
+    out = defence.view(image, np.random.default_rng(0), BlobDetector()).pixels
     assert float(out.mean()) == pytest.approx(mean, abs=0.05)
     places = [(50, 80), (70, 100), (99, 129), (20, 160), (10, 10)]
     np.testing.assert_allclose([out[place] for place in places], colours, atol=0.6)
 
 
 @pytest.mark.parametrize("block", [14, 15])
-def test_blocks_end_where_they_should_and_with_the_picture(block: int) -> None:
-    picture = np.full((70, 70, 3), 128, np.uint8)
-    picture[-8:, -8:] = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
+def test_blocks_end_where_they_should_and_with_the_image(block: int) -> None:
+    image = np.full((70, 70, 3), 128, np.uint8)
+    image[-8:, -8:] = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
     defence = LocalGradientSmoothing(block=block, overlap=0, threshold=0.05)
-    rows, columns = np.nonzero(
-        (defence.view(picture, np.random.default_rng(0), BlobDetector()).pixels != picture).any(2)
-    )
+    rows, columns = np.nonzero((defence.view(image, np.random.default_rng(0), BlobDetector()).pixels != image).any(2))
     assert len(rows) > 40 and min(rows.min(), columns.min()) >= 61, "also where no whole number of blocks fits"
     with pytest.raises(DefenceError, match="overlap"):
         parse_pipeline("lgs:block=10+overlap=10")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.arrays import read_picture, to_picture, to_tensor
+from physadv.arrays import read_image, to_image, to_tensor
 from physadv.defend import parse_pipeline
 from physadv.defend.blocks import SIDE, BlockNet, BlockTraining, _aside, _where, blocks_of, surprise_map, train_blocks
 from physadv.defend.chance import Noise, ResizePad
@@ -33,9 +33,9 @@ def smooth(width: int = 320, height: int = 256) -> UInt8Array:
     return np.stack([80 + x // 8, 90 + y // 8, 120 - x // 16], -1).astype(np.uint8)
 
 
-def with_noise(picture: UInt8Array, xyxy: tuple[int, int, int, int], seed: int = 0) -> UInt8Array:
+def with_noise(image: UInt8Array, xyxy: tuple[int, int, int, int], seed: int = 0) -> UInt8Array:
     x0, y0, x1, y1 = xyxy
-    out = picture.copy()
+    out = image.copy()
     out[y0:y1, x0:x1] = np.random.default_rng(seed).integers(0, 256, (y1 - y0, x1 - x0, 3))
     return out
 
@@ -47,8 +47,8 @@ class Known(RemovalDefence):
     title = "known"
     paper = "none"
 
-    def locate(self, picture: UInt8Array) -> UInt8Array:
-        mask = np.zeros(picture.shape[:2], np.uint8)
+    def locate(self, image: UInt8Array) -> UInt8Array:
+        mask = np.zeros(image.shape[:2], np.uint8)
         mask[96:160, 128:192] = 255
         return mask
 
@@ -79,12 +79,12 @@ def test_too_large_a_region_is_left_and_said() -> None:
     assert out.seen is not None and np.abs(out.seen.astype(int).mean() - frame.pixels.mean()) < 1
 
 
-def test_a_removals_twin_shows_the_filled_picture_and_hides_the_rest_from_the_attacker() -> None:
-    picture = with_noise(smooth(), (128, 96, 192, 160))
-    images = to_tensor(picture)[None].requires_grad_()
+def test_a_removals_twin_shows_the_filled_image_and_hides_the_rest_from_the_attacker() -> None:
+    image = with_noise(smooth(), (128, 96, 192, 160))
+    images = to_tensor(image)[None].requires_grad_()
     defence = Known(grow=0)
     out = defence.differentiable(images, np.random.default_rng(0))
-    expected = filled(picture, defence.locate(picture), "inpaint")
+    expected = filled(image, defence.locate(image), "inpaint")
     assert float((out.detach()[0] * 255 - to_tensor(expected) * 255).abs().max()) < 0.51
     out.sum().backward()  # type: ignore[no-untyped-call]
     assert images.grad is not None
@@ -92,7 +92,7 @@ def test_a_removals_twin_shows_the_filled_picture_and_hides_the_rest_from_the_at
     assert (images.grad[0, :, :90] == 1).all()
 
 
-def test_lgs_calms_noise_and_leaves_smooth_pictures_alone() -> None:
+def test_lgs_calms_noise_and_leaves_smooth_images_alone() -> None:
     clean = smooth()
     spoilt = with_noise(clean, (100, 80, 180, 160))
     rng = np.random.default_rng(0)
@@ -103,10 +103,10 @@ def test_lgs_calms_noise_and_leaves_smooth_pictures_alone() -> None:
 
 
 @pytest.mark.parametrize("defence", [LocalGradientSmoothing(), TotalVariation()], ids=lambda d: d.name)
-def test_exact_twins_give_the_guards_picture(defence: LocalGradientSmoothing | TotalVariation) -> None:
-    picture = with_noise(smooth(), (100, 80, 180, 160))
-    guard = defence.view(picture, np.random.default_rng(0), BlobDetector()).pixels.astype(float)
-    twin = defence.differentiable(to_tensor(picture)[None], np.random.default_rng(0))[0].permute(1, 2, 0).numpy() * 255
+def test_exact_twins_give_the_guards_image(defence: LocalGradientSmoothing | TotalVariation) -> None:
+    image = with_noise(smooth(), (100, 80, 180, 160))
+    guard = defence.view(image, np.random.default_rng(0), BlobDetector()).pixels.astype(float)
+    twin = defence.differentiable(to_tensor(image)[None], np.random.default_rng(0))[0].permute(1, 2, 0).numpy() * 255
     assert np.abs(guard - twin).mean() < 1.0
 
 
@@ -150,7 +150,7 @@ def test_entropy_finds_a_patch_of_noise() -> None:
     assert boxes[0] == pytest.approx((300, 200, 372, 272), abs=24)
 
 
-def test_blocks_overlap_by_half_and_cover_the_picture() -> None:
+def test_blocks_overlap_by_half_and_cover_the_image() -> None:
     blocks, shape = blocks_of(smooth(320, 256))
     assert shape == (2 * 256 // SIDE - 1, 2 * 320 // SIDE - 1)
     assert blocks.shape == (shape[0] * shape[1], 3 * SIDE * SIDE)
@@ -160,14 +160,14 @@ def test_blocks_overlap_by_half_and_cover_the_picture() -> None:
 def test_blocks_surprise_is_that_of_redrawn_blocks(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     net = BlockNet().eval()
-    picture = with_noise(smooth(*size), (8, 8, 30, 30))
-    blocks, shape = blocks_of(picture)
+    image = with_noise(smooth(*size), (8, 8, 30, 30))
+    blocks, shape = blocks_of(image)
     with torch.inference_mode():
         expected = net.surprise(blocks).numpy().reshape(shape)
-    assert surprise_map(net, picture) == pytest.approx(expected, abs=1e-5)
+    assert surprise_map(net, image) == pytest.approx(expected, abs=1e-5)
 
 
-def test_blocks_learn_clean_pictures_and_are_surprised_by_noise(tmp_path: Path) -> None:
+def test_blocks_learn_clean_images_and_are_surprised_by_noise(tmp_path: Path) -> None:
     net = train_blocks([smooth(640, 480), smooth(400, 300)], BlockTraining(steps=80, batch=128, imgsz=320))
     save_weights(tmp_path / "mine.safetensors", net, kind="blocks", record={"pictures": 2})
     frame = Frame(with_noise(smooth(640, 480), (320, 224, 416, 320)), 0, 0, 0.0)
@@ -224,25 +224,25 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 def test_attention_is_the_networks_own_activation_where_it_shows_any() -> None:
-    picture = np.random.default_rng(3).integers(0, 256, (96, 160, 3), dtype=np.uint8)
+    image = np.random.default_rng(3).integers(0, 256, (96, 160, 3), dtype=np.uint8)
     detector = tiny_detector()
-    coarse = detector.activation(picture)
+    coarse = detector.activation(image)
     assert coarse.shape == (10, 16) and coarse.min() == 0 and coarse.max() == 1
     # It is what the network computed: what was reported of it plays no part.
     blind = tiny_detector(min_conf=0.999)
-    assert len(blind.detect_batch([picture])[0]) == 0 and np.array_equal(blind.activation(picture), coarse)
+    assert len(blind.detect_batch([image])[0]) == 0 and np.array_equal(blind.activation(image), coarse)
     behind = parse_pipeline("median").guard(detector)
-    assert attention_map(behind, picture).shape == (96, 160)
-    assert not np.array_equal(attention_map(behind, picture) > 0.9, attention_map(BlobDetector(), picture) > 0.9)
+    assert attention_map(behind, image).shape == (96, 160)
+    assert not np.array_equal(attention_map(behind, image) > 0.9, attention_map(BlobDetector(), image) > 0.9)
 
 
 def test_attention_spares_people() -> None:
-    picture = smooth(640, 480)
-    draw_person(picture, (100, 100, 200, 400))
-    attention = attention_map(BlobDetector(), picture)
+    image = smooth(640, 480)
+    draw_person(image, (100, 100, 200, 400))
+    attention = attention_map(BlobDetector(), image)
     assert attention[250, 150] > 0.9 and attention[250, 400] == 0
-    out = PixelDeflection(deflections=100_000, sigma=0).view(picture, np.random.default_rng(0), BlobDetector()).pixels
-    changed = (out != picture).any(-1)
+    out = PixelDeflection(deflections=100_000, sigma=0).view(image, np.random.default_rng(0), BlobDetector()).pixels
+    changed = (out != image).any(-1)
     assert changed[:, 300:].mean() > 0.1 and changed[110:390, 110:190].mean() < 0.01
 
 
@@ -267,11 +267,11 @@ def test_chance_comes_from_the_seed(defence: Noise | ResizePad | PixelDeflection
 
 
 def test_erase_finds_a_pasted_pattern_on_a_photograph_and_leaves_the_rest(bus: Path) -> None:
-    picture = np.asarray(cv2.resize(read_picture(bus), (416, 544), interpolation=cv2.INTER_AREA), np.uint8)
+    image = np.asarray(cv2.resize(read_image(bus), (416, 544), interpolation=cv2.INTER_AREA), np.uint8)
     erase = Erase()
-    assert np.count_nonzero(erase.locate(picture)) < 0.03 * picture.shape[0] * picture.shape[1]
+    assert np.count_nonzero(erase.locate(image)) < 0.03 * image.shape[0] * image.shape[1]
     box = np.s_[280:360, 20:100]
-    pasted = picture.copy()
+    pasted = image.copy()
     rng = np.random.default_rng(3)
     cells = rng.integers(0, 256, (10, 10, 3), np.uint8)
     pasted[box] = cv2.resize(cells, (80, 80), interpolation=cv2.INTER_CUBIC)
@@ -342,10 +342,10 @@ def test_an_attacker_of_a_removal_is_told_of_the_marks_and_of_both_looks() -> No
 
 def test_the_erasers_twin_removes_what_the_eraser_removes() -> None:
     rng = np.random.default_rng(3)
-    picture = smooth()
-    picture[60:140, 80:160] = texture(80, rng)
+    image = smooth()
+    image[60:140, 80:160] = texture(80, rng)
     defence = Erase(threshold=0.1)
     with torch.no_grad():
-        twin = to_picture(defence.differentiable(to_tensor(picture)[None], rng)[0])
-    guard = defence.view(picture, rng, BlobDetector()).pixels
+        twin = to_image(defence.differentiable(to_tensor(image)[None], rng)[0])
+    guard = defence.view(image, rng, BlobDetector()).pixels
     assert (np.abs(twin.astype(int) - guard).max(2) > 8).mean() < 0.02

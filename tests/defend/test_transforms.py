@@ -1,4 +1,4 @@
-"""Input transforms: what is found in the changed picture comes back to where it is in the frame."""
+"""Input transforms: what is found in the changed image comes back to where it is in the frame."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from physadv.defend import DEFENCES, Pipeline, parse_pipeline
 from physadv.defend.geometry import boxes_back, compose, inverse, scaling, shift, turn, warp, warp_tensor
-from physadv.defend.picture import PictureDefence
+from physadv.defend.image import ImageDefence
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Median, Rotate, Stretch
 from physadv.defend.vote import Vote, fuse
 from physadv.detect.boxes import iou
@@ -16,7 +16,7 @@ from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_gr
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Detections, Float32Array, Frame, UInt8Array
 
-PICTURES = [n for n, d in DEFENCES.items() if issubclass(d, PictureDefence) and n not in ("erase", "blocks", "noise")]
+IMAGES = [n for n, d in DEFENCES.items() if issubclass(d, ImageDefence) and n not in ("erase", "blocks", "noise")]
 
 
 def scene(width: int, height: int, *people: tuple[int, int, int, int]) -> Frame:
@@ -34,7 +34,7 @@ def ellipse(image: UInt8Array, xyxy: tuple[int, int, int, int]) -> None:
 
 
 def alone(text: str) -> Pipeline:
-    """Return the pipeline without the look at the unchanged picture, which would hide what its own look does."""
+    """Return the pipeline without the look at the unchanged image, which would hide what its own look does."""
     defences = parse_pipeline(text).defences
     return Pipeline(tuple(d.model_copy(update={"plain": False}) if hasattr(d, "plain") else d for d in defences))
 
@@ -49,7 +49,7 @@ def test_boxes_come_back_exactly(text: str, size: tuple[int, int]) -> None:
     w, h = size
     box = (w // 8, h // 6, w // 3, h // 2)
     found = alone(text).guard(BlobDetector()).detect(scene(w, h, box)).above(0.5)
-    # One pixel of the network's picture is max(size) / 640 pixels of the frame.
+    # One pixel of the network's image is max(size) / 640 pixels of the frame.
     assert len(found) == 1
     np.testing.assert_allclose(found.xyxy[0], box, atol=1.6 * max(1, max(size) / 640))
 
@@ -65,7 +65,7 @@ def test_rotation_brings_an_upright_ellipse_back(degrees: float) -> None:
     np.testing.assert_allclose(found.xyxy[0], box, atol=3)
 
 
-def test_nothing_is_lost_at_the_corners_of_a_turned_picture() -> None:
+def test_nothing_is_lost_at_the_corners_of_a_turned_image() -> None:
     frame = scene(640, 480, (0, 0, 40, 60), (600, 420, 640, 480))
     assert len(Rotate(degrees=15).guard(BlobDetector()).detect(frame)) == 2
 
@@ -103,10 +103,10 @@ def test_boxes_back_undoes_what_an_affine_does_to_ellipses(
 
 def test_warp_and_its_tensor_agree() -> None:
     rng = np.random.default_rng(0)
-    picture = np.repeat(np.repeat(rng.integers(0, 256, (12, 16, 3)), 8, 0), 8, 1).astype(np.uint8)
+    image = np.repeat(np.repeat(rng.integers(0, 256, (12, 16, 3)), 8, 0), 8, 1).astype(np.uint8)
     forward = compose(turn(7), shift(4, 9))
-    here = warp(picture, forward, (150, 110)).astype(np.float32)
-    tensor = torch.from_numpy(picture.transpose(2, 0, 1)[None] / 255).float()
+    here = warp(image, forward, (150, 110)).astype(np.float32)
+    tensor = torch.from_numpy(image.transpose(2, 0, 1)[None] / 255).float()
     there = warp_tensor(tensor, forward, (150, 110))[0].permute(1, 2, 0).numpy() * 255
     assert np.abs(here - there).mean() < 1.5
 
@@ -116,8 +116,8 @@ def test_inverse_undoes() -> None:
     np.testing.assert_allclose(compose(inverse(affine), affine), [[1, 0, 0], [0, 1, 0]], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_the_picture_shown_is_the_one_the_detector_got(name: str) -> None:
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_image_shown_is_the_one_the_detector_got(name: str) -> None:
     frame = scene(800, 600, (100, 150, 220, 420))
     given: list[UInt8Array] = []
 
@@ -137,8 +137,8 @@ def test_the_picture_shown_is_the_one_the_detector_got(name: str) -> None:
     assert g > r + 60 and g > b + 60
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_batches_answer_as_single_pictures_do(name: str) -> None:
+@pytest.mark.parametrize("name", IMAGES)
+def test_batches_answer_as_single_images_do(name: str) -> None:
     frames = [scene(320, 240, (20 + 30 * i, 40, 70 + 30 * i, 180)) for i in range(3)]
     guard = parse_pipeline(name).guard(BlobDetector())
     single = [guard.detect(f) for f in frames]
@@ -150,8 +150,8 @@ def test_batches_answer_as_single_pictures_do(name: str) -> None:
         np.testing.assert_allclose(a.xyxy, b.xyxy, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [*PICTURES, "vote"])
-def test_twins_carry_gradients_to_the_picture(name: str) -> None:
+@pytest.mark.parametrize("name", [*IMAGES, "vote"])
+def test_twins_carry_gradients_to_the_image(name: str) -> None:
     images = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
     found = parse_pipeline(name).twin(tiny_gradient()).candidates(images)
     found.logit.sum().backward()  # type: ignore[no-untyped-call]
@@ -171,7 +171,7 @@ def test_twins_carry_gradients_to_the_picture(name: str) -> None:
     ],
     ids=lambda d: d.name,
 )
-def test_twins_see_what_the_guard_sees(defence: PictureDefence) -> None:
+def test_twins_see_what_the_guard_sees(defence: ImageDefence) -> None:
     frame = scene(640, 480, (192, 96, 320, 352))
     images = torch.from_numpy(frame.pixels.transpose(2, 0, 1)[None] / 255).float()
     bare = BlobGradient().candidates(images)

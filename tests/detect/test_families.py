@@ -20,8 +20,8 @@ FAMILIES = ["yolov8n", "yolov10n", "yolo11n-pose", "yolo12n", "yolo26n", "yolo26
 END2END = {"yolov10n", "yolo26n", "yolo26n-pose"}
 
 
-def build(name: str, path: Path, picture: UInt8Array, classes: tuple[str, ...] = ("dog", "person")) -> Path:
-    """Save a seeded net whose batch norms fit the picture, so that signals reach the head with a natural spread."""
+def build(name: str, path: Path, image: UInt8Array, classes: tuple[str, ...] = ("dog", "person")) -> Path:
+    """Save a seeded net whose batch norms fit the image, so that signals reach the head with a natural spread."""
     torch.manual_seed(0)
     pose = "pose" in name
     net: Any = (PoseModel if pose else DetectionModel)(f"{name}.yaml", nc=len(classes), verbose=False)
@@ -29,7 +29,7 @@ def build(name: str, path: Path, picture: UInt8Array, classes: tuple[str, ...] =
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
-    images = torch.from_numpy(cv2.resize(picture, (96, 64))).permute(2, 0, 1)[None].float() / 255
+    images = torch.from_numpy(cv2.resize(image, (96, 64))).permute(2, 0, 1)[None].float() / 255
     net.train()
     with torch.no_grad():
         net(images + 0.2 * torch.randn(4, 3, 64, 96))

@@ -11,7 +11,7 @@ import torch
 from ultralytics.models import YOLO
 
 import physadv.detect as detect
-from physadv.arrays import read_picture
+from physadv.arrays import read_image
 from physadv.detect import installed_backends, load_detector, load_gradient_detector
 from physadv.detect.weights import find_weights, known_detectors
 from physadv.errors import BackendError, SettingsError, WeightsError
@@ -19,7 +19,7 @@ from physadv.types import Detections, Detector, Frame, GradientDetector
 
 
 def test_the_reference_is_ultralytics_to_the_digit(bus: Path) -> None:
-    pixels = read_picture(bus)
+    pixels = read_image(bus)
     ours = load_detector(backend="torch", device="cpu").detect(Frame(pixels, 0, 0, 0.0))
     bgr = pixels[..., ::-1].copy()
     results: Any = YOLO(str(find_weights().path)).predict(bgr, conf=0.05, verbose=False, device="cpu")
@@ -33,13 +33,13 @@ def test_the_reference_is_ultralytics_to_the_digit(bus: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_other_backends_see_the_same_people(backend: detect.Backend, bus: Path) -> None:
-    pixels = read_picture(bus)
+    pixels = read_image(bus)
     messages: list[str] = []
     reference = load_detector(backend="torch", imgsz=416, device="cpu")
     other = load_detector(backend=backend, imgsz=416, precision="fp32", progress=messages.append)
     assert (other.backend, other.precision) == (backend, "fp32")
-    for picture in (pixels, pixels[300:]):
-        a, b = (d.detect(Frame(picture, 0, 0, 0.0)) for d in (reference, other))
+    for image in (pixels, pixels[300:]):
+        a, b = (d.detect(Frame(image, 0, 0, 0.0)) for d in (reference, other))
         assert len(a) == len(b) > 2
         np.testing.assert_allclose(a.xyxy, b.xyxy, atol=0.05)
         np.testing.assert_allclose(a.score, b.score, atol=1e-3)
@@ -49,7 +49,7 @@ def test_other_backends_see_the_same_people(backend: detect.Backend, bus: Path) 
 
 
 def test_bf16_on_torch_keeps_the_people_where_they_are(bus: Path) -> None:
-    frame = Frame(read_picture(bus), 0, 0, 0.0)
+    frame = Frame(read_image(bus), 0, 0, 0.0)
     exact = load_detector(backend="torch", imgsz=416, device="cpu").detect(frame).above(0.5)
     rounded = load_detector(backend="torch", imgsz=416, device="cpu", precision="bf16").detect(frame).above(0.5)
     assert len(exact) == len(rounded)
@@ -67,7 +67,7 @@ def test_auto_takes_the_fastest_that_is_there(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("backend", installed_backends())
 def test_threads_share_one_detector(backend: detect.Backend, bus: Path) -> None:
-    pixels = cv2.resize(read_picture(bus), (120, 160))
+    pixels = cv2.resize(read_image(bus), (120, 160))
     detector = load_detector(backend=backend, imgsz=160, device="cpu")
     frames = [Frame(np.ascontiguousarray(p), 0, 0, 0.0) for p in (pixels, pixels[:80], pixels[::-1])]
     want = [detector.detect(f) for f in frames]
@@ -89,7 +89,7 @@ def test_threads_share_one_detector(backend: detect.Backend, bus: Path) -> None:
 
 def test_training_and_inference_share_a_process(bus: Path) -> None:
     """Buffers that a network makes under inference mode would break the gradient that is asked for next."""
-    load_detector(backend="torch", imgsz=96, device="cpu").detect(Frame(read_picture(bus), 0, 0, 0.0))
+    load_detector(backend="torch", imgsz=96, device="cpu").detect(Frame(read_image(bus), 0, 0, 0.0))
     attacked = load_gradient_detector(device="cpu", precision="bf16")
     images = torch.rand(1, 3, 96, 96, requires_grad=True)
     answer = attacked.candidates(images)

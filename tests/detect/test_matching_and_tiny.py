@@ -73,16 +73,16 @@ def test_letterbox_returns_every_box_to_where_it_was(w: int, h: int, k: int, str
 
 
 def test_tiny_detectors_meet_the_interfaces_and_repeat_themselves() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     first, again, other = tiny_detector(1), tiny_detector(1), tiny_detector(2)
     assert isinstance(first, Detector) and isinstance(tiny_gradient(), GradientDetector)
     assert isinstance(BlobDetector(), Detector) and isinstance(BlobGradient(), GradientDetector)
-    a, b, c = (d.detect(Frame(picture, 0, 0, 0.0)) for d in (first, again, other))
+    a, b, c = (d.detect(Frame(image, 0, 0, 0.0)) for d in (first, again, other))
     assert len(a) > 3 and a.keypoints is not None
     assert np.array_equal(a.xyxy, b.xyxy) and not np.array_equal(a.score[:5], c.score[:5])
-    single, double = first.detect_batch([picture])[0], first.detect_batch([picture, picture[::-1].copy()])
+    single, double = first.detect_batch([image])[0], first.detect_batch([image, image[::-1].copy()])
     np.testing.assert_allclose(single.score, double[0].score, atol=1e-6)
-    assert tiny_detector(keypoints=False).detect(Frame(picture, 0, 0, 0.0)).keypoints is None
+    assert tiny_detector(keypoints=False).detect(Frame(image, 0, 0, 0.0)).keypoints is None
 
 
 def test_tiny_gradient_descent_lowers_the_logits() -> None:
@@ -95,12 +95,12 @@ def test_tiny_gradient_descent_lowers_the_logits() -> None:
 
 
 def test_blobs_are_found_to_the_pixel_and_fade_as_they_are_covered() -> None:
-    picture = np.full((240, 320, 3), 90, np.uint8)
-    draw_person(picture, (20, 30, 80, 200))
-    draw_person(picture, (120, 30, 180, 200))
-    picture[60:140, 130:170] = 255
-    people = BlobDetector().detect(Frame(picture, 0, 0, 0.0))
+    image = np.full((240, 320, 3), 90, np.uint8)
+    draw_person(image, (20, 30, 80, 200))
+    draw_person(image, (120, 30, 180, 200))
+    image[60:140, 130:170] = 255
+    people = BlobDetector().detect(Frame(image, 0, 0, 0.0))
     np.testing.assert_array_equal(people.xyxy, [[20, 30, 80, 200], [120, 30, 180, 200]])
     assert people.score[0] == 1 and 0.6 < people.score[1] < 0.8
-    grads = BlobGradient().candidates(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255)
+    grads = BlobGradient().candidates(torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255)
     assert grads.logit.max() > 5 and grads.logit.min() < -5

@@ -130,7 +130,7 @@ def test_trust_is_in_the_content_not_the_name(tmp_path: Path, nobody_trusted: No
 
 
 def command_lines(detector: Path) -> dict[str, list[str]]:
-    """Every command that takes a detector, on two labelled pictures."""
+    """Every command that takes a detector, on two labelled images."""
     lines = {
         "live": "live --source images/a.png --ui none --backend torch --imgsz 64",
         "evaluate": "evaluate chest-v3 --images images --out out --imgsz 64 --resamples 20",
@@ -146,8 +146,8 @@ COMMANDS = list(command_lines(Path()))
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `images` and `labels`: two pictures with one person each."""
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `images` and `labels`: two images with one person each."""
     from physadv.arrays import write_png
 
     (tmp_path / "images").mkdir()
@@ -161,9 +161,9 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_refuses_and_trusts_alike(
-    command: str, pictures: Path, nobody_trusted: None, capsys: pytest.CaptureFixture[str]
+    command: str, images: Path, nobody_trusted: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, marker = pictures / "evil.pt", pictures / "marker"
+    path, marker = images / "evil.pt", images / "marker"
     save_small(path, more=writing(marker))
     argv = command_lines(path)[command]
     assert main(argv) == 2
@@ -190,14 +190,14 @@ def test_every_backend_refuses(backend: Any, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_a_file_cannot_trust(pictures: Path, nobody_trusted: None, capsys: pytest.CaptureFixture[str]) -> None:
-    path, marker = pictures / "evil.pt", pictures / "marker"
+def test_a_file_cannot_trust(images: Path, nobody_trusted: None, capsys: pytest.CaptureFixture[str]) -> None:
+    path, marker = images / "evil.pt", images / "marker"
     save_small(path, more=writing(marker))
-    config = pictures / "settings.toml"
+    config = images / "settings.toml"
     config.write_text(f'detector = "{path}"\ntrust = true\n')
     assert main(["live", "--source", "images/a.png", "--ui", "none", "--config", str(config)]) == 2
     assert "--trust: expected on the command line alone" in capsys.readouterr().err
-    run = pictures / "run"
+    run = images / "run"
     run.mkdir()
     (run / "flags.json").write_text(f'{{"images": ["images"], "detector": ["{path}"], "trust": true}}')
     assert main(["train", "--resume", "--out", str(run)]) == 2

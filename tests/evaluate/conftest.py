@@ -17,7 +17,7 @@ def patch_of(colour: tuple[int, int, int], name: str = "plain", side: int = 32) 
 
 
 def scene_of(*people: tuple[int, int, int, int], size: tuple[int, int] = (320, 240), name: str = "p.png") -> Scene:
-    """A grey picture with green people; those under 2 % of it do not count."""
+    """A grey image with green people; those under 2 % of it do not count."""
     pixels = np.full((size[1], size[0], 3), 90, np.uint8)
     for xyxy in people:
         draw_person(pixels, xyxy)
@@ -28,7 +28,7 @@ def scene_of(*people: tuple[int, int, int, int], size: tuple[int, int] = (320, 2
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A YOLO data set of six pictures: two large people and one tiny in each."""
+    """A YOLO data set of six images: two large people and one tiny in each."""
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     for i in range(6):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.score import Placing, Scorer
 from physadv.detect.tiny import BlobDetector
 from physadv.evaluate.coco import ap50
@@ -97,22 +97,22 @@ def test_training_counts_as_an_evaluation_does(seed: int) -> None:
             answers.append(answer(*np.hstack([boxes, rng.random((6, 1))]).tolist()))
     tallies = [s.tally(c, a) for s, c, a in zip(scenes, clean, worn, strict=True)]
     wanted = figures(tallies, ap50=ap50(scenes, worn), resamples=20, rng=rng).value
-    pictures = [Picture(s.name, s.pixels, s.people, np.zeros((len(s.people), 17, 3), np.float32)) for s in scenes]
+    images = [Image(s.name, s.pixels, s.people, np.zeros((len(s.people), 17, 3), np.float32)) for s in scenes]
 
     class Says(BlobDetector):
         def detect(self, frame: Frame) -> Detections:
             return said.pop(0)
 
     said = [*clean, *worn[:2]]
-    scorer = Scorer(pictures, Says(), Placing())
-    # Nobody in the last picture is large enough to wear anything: it stays as it is, and so does the answer.
+    scorer = Scorer(images, Says(), Placing())
+    # Nobody in the last image is large enough to wear anything: it stays as it is, and so does the answer.
     scorer.clean[2] = worn[2]
     got = scorer.score(patch_of((1, 2, 3)))
     for name in ("recall25", "ap50", "asr_strict25", "mean_max_conf"):
         assert (got.plain()[name] or 0) == pytest.approx(wanted[name] or 0, abs=2e-4), name
 
 
-def test_intervals_hold_the_figure_and_shrink_with_more_pictures() -> None:
+def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
     def interval(n: int) -> tuple[float, float]:
         tallies = [
             scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i % 2 else answer()) for i in range(n)
@@ -132,20 +132,20 @@ def test_where_everybody_is_hidden_the_interval_has_a_width(n: int) -> None:
     got = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0))
     low, high = got.ci95["asr_strict25"] or (1, 1)
     assert got.value["asr_strict25"] == 1.0 == high
-    # Two people in a picture are one case: Wilson's n / (n + 1.96 ** 2).
+    # Two people in an image are one case: Wilson's n / (n + 1.96 ** 2).
     assert low == pytest.approx(n / (n + 1.96**2), abs=1e-3)
     assert (got.ci95["recall25"] or ()) == pytest.approx((0.0, 1 - low), abs=1e-3)
     assert {got.ci95["ap50"], got.ci95["mean_max_conf"]} == {None}, "no shares: nothing is claimed"
 
 
-def test_a_few_pictures_have_no_narrow_interval() -> None:
+def test_a_few_images_have_no_narrow_interval() -> None:
     tallies = [scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i else answer()) for i in range(4)]
     low, high = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0)).ci95["recall25"] or (0, 0)
     assert (low, high) == pytest.approx((0.3006, 0.9544), abs=1e-3)
 
 
-def test_one_picture_has_no_interval() -> None:
+def test_one_image_has_no_interval() -> None:
     one = scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)))
     got = figures([one], ap50=None, resamples=20, rng=np.random.default_rng(0))
     assert got.value["recall25"] == 1.0 and set(got.ci95.values()) == {None}
-    assert any("only one picture" in d for d in of_data(Scenes([scene_of(BIG)])))
+    assert any("only one image" in d for d in of_data(Scenes([scene_of(BIG)])))

@@ -18,7 +18,7 @@ from physadv.patch import load_patch
 
 @pytest.fixture
 def odd(folder: Path) -> Path:
-    """The data set in a folder, and with pictures, of Latin-1 names."""
+    """The data set in a folder, and with images, of Latin-1 names."""
     place = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
     shutil.copytree(folder, place, ignore=lambda *_: [place.name])
     for kind, ending in (("images", ".png"), ("labels", ".txt")):
@@ -31,7 +31,7 @@ def test_a_report_is_whole_and_its_names_are_read_back(
     odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("physadv.cli.evaluate.load_detector", lambda *_, **__: BlobDetector(min_conf=0.001))
-    (odd / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"no picture")
+    (odd / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
     out = odd / "out"
     flags = ["street-v1", "--images", str(odd / "images"), "--labels", str(odd / "labels"), "--resamples", "20"]
     assert main(["evaluate", *flags, "--imgsz", "320", "--out", str(out)]) == 0

@@ -11,7 +11,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.cli.evaluate import Command
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import SettingsError
-from physadv.evaluate.own import Asked, Fit, fit_of, not_own, other_framing, own_fit, share_of_picture
+from physadv.evaluate.own import Asked, Fit, fit_of, not_own, other_framing, own_fit, share_of_image
 from physadv.evaluate.place import Placement
 from physadv.evaluate.scene import read_scenes
 from physadv.evaluate.trial import entries
@@ -127,7 +127,7 @@ def test_several_patterns_are_scored_in_one_command_each_at_its_own(
     assert "side 0.5775 by area at 0.42" in text and "at 320 px" in text
     said = capsys.readouterr()
     assert "shuffled (street)" in said.out and "shuffled (poster)" in said.out and "grey (poster)" in said.out
-    assert "made for people who fill the picture" in said.out and "made to be worn" not in said.out
+    assert "made for people who fill the image" in said.out and "made to be worn" not in said.out
     assert "physadv evaluate:" in said.err
     assert json.loads((out / "run.json").read_text())["settings"].keys().isdisjoint({"scale", "at", "imgsz"})
 
@@ -141,8 +141,8 @@ def test_adaptive_attacks_want_one_way_of_wearing(
         Command(patches=["street-v1", "chest-v4"], **given).run()  # type: ignore[arg-type]
 
 
-def test_share_of_picture_is_that_of_the_largest_person(folder: Path) -> None:
+def test_share_of_image_is_that_of_the_largest_person(folder: Path) -> None:
     scenes = read_scenes(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False).scenes
-    assert share_of_picture(scenes) == pytest.approx(70 * 170 / (320 * 240), rel=0.01)
-    assert share_of_picture([scene_of()]) == 0
-    assert np.isfinite(share_of_picture([]))
+    assert share_of_image(scenes) == pytest.approx(70 * 170 / (320 * 240), rel=0.01)
+    assert share_of_image([scene_of()]) == 0
+    assert np.isfinite(share_of_image([]))

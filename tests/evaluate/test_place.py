@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.score import Placing, wear
 from physadv.detect.boxes import Letterbox
 from physadv.detect.tiny import standing
@@ -87,8 +87,8 @@ def test_training_and_evaluation_put_the_same_pattern_on_the_same_person(chest: 
     scene = scene_of(person)  # type: ignore[arg-type]
     scene = replace(scene, keypoints=standing(scene.people))
     assert scene.keypoints is not None
-    picture = Picture(scene.name, scene.pixels, scene.people, scene.keypoints)
-    scored = wear(patch, picture, scene.counts, Placing("area", 0.5, 0.42, chest=chest), seed=0).astype(int)
+    image = Image(scene.name, scene.pixels, scene.people, scene.keypoints)
+    scored = wear(patch, image, scene.counts, Placing("area", 0.5, 0.42, chest=chest), seed=0).astype(int)
     shown = Dresser(patch, Placement("area", 0.5, "chest" if chest else 0.42), 0, 640).apply(scene, 0).astype(int)
     worn = (scored != scene.pixels).any(2)
     assert (worn != (shown != scene.pixels).any(2)).sum() < 0.02 * worn.sum()
@@ -107,7 +107,7 @@ def test_the_grid_is_the_same_whatever_the_seed() -> None:
         assert np.array_equal(one, other), condition.name
 
 
-@pytest.mark.parametrize("condition", [c for c in ROBUST if c.of_picture], ids=lambda c: c.name)
+@pytest.mark.parametrize("condition", [c for c in ROBUST if c.of_image], ids=lambda c: c.name)
 def test_a_large_photograph_is_worsened_at_the_size_at_which_it_is_seen(condition: Condition) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     small = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.5), np.uint8)
@@ -119,7 +119,7 @@ def test_a_large_photograph_is_worsened_at_the_size_at_which_it_is_seen(conditio
     as_small, as_large = seen(filmed(small, condition, 160)), seen(filmed(large, condition, 160))
     changed = np.abs(as_small - seen(small)).mean()
     assert np.abs(as_large - as_small).mean() < 0.2 * changed, "the detector sees the same of either"
-    # A picture that is not larger is changed in its own pixels, whatever the detector makes of it.
+    # An image that is not larger is changed in its own pixels, whatever the detector makes of it.
     assert np.array_equal(filmed(small, condition, 160), filmed(small, condition, 4000))
     assert filmed(large, condition, 160).shape == large.shape
 
@@ -166,7 +166,7 @@ def worn(name: str, patch: Patch = RED) -> np.ndarray:
 
 
 def step_of(width: int = 80) -> Scene:
-    """A picture black at the left and white at the right, with nobody in it."""
+    """An image black at the left and white at the right, with nobody in it."""
     scene = scene_of(size=(width, 40))
     pixels = np.zeros_like(scene.pixels)
     pixels[:, width // 2 :] = 255

@@ -12,11 +12,11 @@ from cv2 import contourArea
 
 from physadv.attack.crops import Views
 from physadv.attack.optimise import Progress
-from physadv.attack.people import Picture, gather
+from physadv.attack.people import Image, gather
 from physadv.attack.settings import TrainSettings
 from physadv.cli.advise import held_out
 from physadv.cli.evaluate import Command
-from physadv.dataset import labelled_pictures
+from physadv.dataset import labelled_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.defend.blocks import BlockNet
 from physadv.defend.learned import save_weights
@@ -78,7 +78,7 @@ def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
     pixels = np.full((8, 8, 3), 7, np.uint8)
     record = {"split": {"train": ["0.png", scenes.scenes[1].sha256, "elsewhere.png"]}}
     seen = Patch("seen", pixels, np.full((8, 8), 255, np.uint8), (1, 1), record=record)
-    assert doubts.of_patch(seen, scenes) == ["2 of 6 pictures were trained on (0.png, 1.png)"]
+    assert doubts.of_patch(seen, scenes) == ["2 of 6 images were trained on (0.png, 1.png)"]
     clean = Patch("clean", pixels, np.full((8, 8), 255, np.uint8), (1, 1), record={"split": {"train": ["x.png"]}})
     assert doubts.of_patch(clean, scenes) == []
 
@@ -91,7 +91,7 @@ def test_so_are_those_that_a_pattern_it_began_from_was_trained_on(folder: Path) 
         "start": before,
     }
     patch = replace(patch_of((1, 2, 3)), record=record)
-    assert doubts.of_patch(patch, scenes) == ["2 of 6 pictures were trained on (2.png, 3.png)"]
+    assert doubts.of_patch(patch, scenes) == ["2 of 6 images were trained on (2.png, 3.png)"]
     unknown = replace(patch, record={**record, "start": {"train": None}})
     assert doubts.of_patch(unknown, scenes) == doubts.of_video(unknown, Path("a.mp4")) == [doubts.UNKNOWN_START]
     film = replace(patch, record={**record, "start": {"train": ["a.mp4#1"]}})
@@ -104,8 +104,8 @@ def test_a_recording_that_was_trained_on_is_known_by_its_stretches(folder: Path)
         (folder / "labels" / f"{i}.txt").rename(folder / "labels" / f"{name}.txt")
     seen = replace(patch_of((1, 2, 3)), record={"split": {"train": ["camera#stretch0", "camera#stretch2"]}})
     (doubt,) = doubts.of_patch(seen, scenes_of(folder))
-    assert doubt == "2 of 6 pictures were trained on (stretch0-0000.jpg, stretch0-0001.jpg)"
-    kept = held_out(labelled_pictures(folder), seen)
+    assert doubt == "2 of 6 images were trained on (stretch0-0000.jpg, stretch0-0001.jpg)"
+    kept = held_out(labelled_images(folder), seen)
     assert [p.path.stem for p in kept] == ["4", "5", "stretch1-0002", "stretch10-0003"]
 
 
@@ -243,7 +243,7 @@ def test_a_pattern_is_trained_anew_for_other_pixels_detectors_and_weights(folder
 
     assert [trained(scenes, tiny_gradient(0)) for _ in range(2)] == [2, 0]
     assert trained(scenes, tiny_gradient(1)) == 2, "another detector of that name"
-    assert [trained(other, tiny_gradient(1)) for _ in range(2)] == [2, 0], "other pictures of that name"
+    assert [trained(other, tiny_gradient(1)) for _ in range(2)] == [2, 0], "other images of that name"
     # The defence keeps the network it read; what is in the file now is another one.
     save_weights(weights, BlockNet(), kind="blocks", record={"again": 1})
     assert trained(other, tiny_gradient(1)) == 2, "other weights in the same file"
@@ -259,13 +259,13 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
     wanted = EvaluateSettings(scale=0.65, at=at, rule=rule, imgsz=320)  # type: ignore[arg-type]
     settings = training(wanted, [scene], views=4)
     assert (settings.target, settings.framing) == (target, "street" if at == 0.3 else "mixed")
-    picture = Picture(scene.name, scene.pixels, scene.people, standing(scene.people))
-    prints = Views([picture], framing="webcam", wear=settings.wear)._prints(
-        np.zeros(1, np.int64), picture.boxes, picture.keypoints, np.array([True]), np.random.default_rng(0)
+    image = Image(scene.name, scene.pixels, scene.people, standing(scene.people))
+    prints = Views([image], framing="webcam", wear=settings.wear)._prints(
+        np.zeros(1, np.int64), image.boxes, image.keypoints, np.array([True]), np.random.default_rng(0)
     )
     quad = prints.quads[0].numpy()
     if target == "tshirt":
-        np.testing.assert_allclose(quad, torso_quads(picture.keypoints)[0], atol=1e-3)
+        np.testing.assert_allclose(quad, torso_quads(image.keypoints)[0], atol=1e-3)
         return
     (asked,) = Placement(wanted.rule, wanted.scale, wanted.at).quads(scene)
     assert 0.85 < np.sqrt(contourArea(quad) / contourArea(asked)) < 1.21
@@ -292,7 +292,7 @@ def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
     assert not any("gradients" in d for d in fair), fair
 
 
-def test_the_report_can_be_read_and_its_pictures_seen(folder: Path, tmp_path: Path) -> None:
+def test_the_report_can_be_read_and_its_images_seen(folder: Path, tmp_path: Path) -> None:
     examples = Examples((0, 1))
     patches = [patch_of((200, 30, 30), "red")]
     trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS, shown=examples)
@@ -307,7 +307,7 @@ def test_the_report_can_be_read_and_its_pictures_seen(folder: Path, tmp_path: Pa
     assert (out / "examples" / "red.png").stat().st_size > 1000
 
 
-def test_damaged_pictures_are_named_and_left_out(folder: Path) -> None:
+def test_damaged_images_are_named_and_left_out(folder: Path) -> None:
     (folder / "images" / "0.png").write_bytes(b"")
     scenes = scenes_of(folder)
     assert len(scenes.scenes) == 5 and "0.png" in scenes.skipped[0]
@@ -317,12 +317,12 @@ def test_damaged_pictures_are_named_and_left_out(folder: Path) -> None:
         scenes_of(folder)
 
 
-def test_a_picture_without_a_label_shows_nobody_in_training_and_test_alike(folder: Path, tmp_path: Path) -> None:
+def test_a_image_without_a_label_shows_nobody_in_training_and_test_alike(folder: Path, tmp_path: Path) -> None:
     (folder / "labels" / "0.txt").unlink()
     scenes = scenes_of(folder)
     trained = gather([folder], None, BlobDetector, cache=tmp_path / "cache")
     assert not scenes.own_labels and len(scenes.scenes[0].people) == 0 and scenes.n_people == 10
-    assert trained.empty == ["0.png"] and len(trained.pictures) == 5
+    assert trained.empty == ["0.png"] and len(trained.images) == 5
 
 
 def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:

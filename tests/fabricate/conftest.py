@@ -1,4 +1,4 @@
-"""A printer made of software: pages as pictures at 300 dpi, cut at their marks and joined."""
+"""A printer made of software: pages as images at 300 dpi, cut at their marks and joined."""
 
 import shutil
 import subprocess
@@ -31,11 +31,11 @@ def by_poppler(path: Path) -> list[UInt8Array]:
     stem = path.with_suffix("")
     subprocess.run(["pdftoppm", "-r", str(DPI), path, stem], check=True, timeout=120)
     pages = sorted(path.parent.glob(f"{stem.name}-*.ppm"))
-    pictures = []
+    images = []
     for page in pages:
-        pictures.append(cv2.imread(str(page), cv2.IMREAD_COLOR_RGB))
+        images.append(cv2.imread(str(page), cv2.IMREAD_COLOR_RGB))
         page.unlink()
-    return pictures  # type: ignore[return-value]
+    return images  # type: ignore[return-value]
 
 
 def found_markers(page: UInt8Array) -> dict[int, Float32Array]:

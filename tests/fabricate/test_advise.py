@@ -187,7 +187,7 @@ def test_somebody_mirrored_stands_on_the_other_side() -> None:
     inside = np.zeros(other.pixels.shape[:2], bool)
     inside[y1:y2, x1:x2] = True
     np.testing.assert_array_equal(other.pixels[..., 1] > 110, inside)
-    # The left shoulder is on the picture's right before and after, and so is the left foot.
+    # The left shoulder is on the image's right before and after, and so is the left foot.
     for left, right in ((5, 6), (11, 12), (15, 16)):
         assert x1 < other.keypoints[right, 0] < (x1 + x2) / 2 < other.keypoints[left, 0] < x2
     np.testing.assert_array_equal(mirrored(other).pixels, one.pixels)

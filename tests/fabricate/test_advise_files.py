@@ -1,4 +1,4 @@
-"""Where a measured curve is kept, and which pictures it may be measured on."""
+"""Where a measured curve is kept, and which images it may be measured on."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ import pytest
 from physadv.arrays import pixels_sha256, write_png
 from physadv.camera.profile import CameraProfile
 from physadv.cli.advise import Command, file_of, held_out
-from physadv.dataset import LabelledPicture, labelled_pictures
+from physadv.dataset import LabelledImage, labelled_images
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import CalibrationError, FabricationError, PatchError
 from physadv.evaluate import doubts
@@ -23,7 +23,7 @@ NOBODY = np.zeros((0, 4), np.float32)
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
-    """A folder of six pictures of one person each, and a damaged one."""
+    """A folder of six images of one person each, and a damaged one."""
     folder = tmp_path / "people"
     folder.mkdir()
     for i in range(6):
@@ -46,26 +46,26 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physadv.cli.advise.measure", measured)
 
 
-def test_pictures_that_were_trained_on_are_left_out_as_an_evaluation_leaves_them_out() -> None:
+def test_images_that_were_trained_on_are_left_out_as_an_evaluation_leaves_them_out() -> None:
     names = ("a.jpg", "b.jpg", "c.jpg", "d.png")
-    pictures = [LabelledPicture(Path("people") / name, None) for name in names]
+    images = [LabelledImage(Path("people") / name, None) for name in names]
     patch = Patch("mine", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
     trained = replace(patch, record={"split": {"train": ["a.jpg", "b", "d.jpg"], "held_out": ["c.jpg"]}})
-    assert [p.path.name for p in held_out(pictures, trained)] == ["c.jpg"]
+    assert [p.path.name for p in held_out(images, trained)] == ["c.jpg"]
     scenes = Scenes([Scene(n, patch.pixels, NOBODY, np.zeros(0, bool), None, n) for n in names])
-    assert doubts.of_patch(trained, scenes) == ["3 of 4 pictures were trained on (a.jpg, b.jpg, d.png)"]
-    assert held_out(pictures, patch) == held_out(pictures, replace(patch, record={"split": {"train": 3}})) == pictures
+    assert doubts.of_patch(trained, scenes) == ["3 of 4 images were trained on (a.jpg, b.jpg, d.png)"]
+    assert held_out(images, patch) == held_out(images, replace(patch, record={"split": {"train": 3}})) == images
     with pytest.raises(PatchError, match="every one"):
-        held_out(pictures[:2], trained)
+        held_out(images[:2], trained)
 
 
-def test_a_picture_that_was_trained_on_is_left_out_under_another_name(tmp_path: Path) -> None:
+def test_a_image_that_was_trained_on_is_left_out_under_another_name(tmp_path: Path) -> None:
     for i, name in enumerate(("a.png", "b.png")):
         write_png(tmp_path / name, np.full((8, 8, 3), i, np.uint8))
     patch = Patch("mine", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
     pixels = {"old.png": [pixels_sha256(np.full((8, 8, 3), 0, np.uint8))], "b.png": ["another's"]}
     trained = replace(patch, record={"split": {"train": ["old.png", "b.png"], "pixels": pixels}})
-    assert [p.path.name for p in held_out(labelled_pictures(tmp_path), trained)] == ["b.png"]
+    assert [p.path.name for p in held_out(labelled_images(tmp_path), trained)] == ["b.png"]
 
 
 def test_a_patch_is_rewritten_where_it_was(tmp_path: Path) -> None:
@@ -77,14 +77,14 @@ def test_a_patch_is_rewritten_where_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quickly")
-def test_damaged_pictures_are_named_and_not_measured_on(
+def test_damaged_images_are_named_and_not_measured_on(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_png(tmp_path / "art.png", np.full((32, 32, 3), 128, np.uint8))
     assert Command(patch=str(tmp_path / "art.png"), measure=True, images=people).run() == 0
     said = capsys.readouterr().out
     assert "left out as unreadable: 1 file" in said and "damaged.png" in said
-    assert "6 people in 6 pictures" in said
+    assert "6 people in 6 images" in said
 
 
 def test_an_old_calibration_is_refused_before_anything_is_measured(people: Path, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_an_old_calibration_is_refused_before_anything_is_measured(people: Path,
 
 
 @pytest.mark.usefixtures("quickly")
-def test_a_users_picture_is_never_written_and_its_measurement_is_kept_beside_it(
+def test_a_users_image_is_never_written_and_its_measurement_is_kept_beside_it(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     art, kept = tmp_path / "art.png", tmp_path / "art.safetensors"
@@ -120,14 +120,14 @@ def test_a_users_picture_is_never_written_and_its_measurement_is_kept_beside_it(
 def test_a_t_shirt_is_as_large_as_its_wearer(capsys: pytest.CaptureFixture[str]) -> None:
     assert Command(patch="shirt-v2", wanted=0.9).run() == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "worn over the torso at 3 m: on a person of 314 detector pixels, whole in the picture"
+    assert said[0] == "worn over the torso at 3 m: on a person of 314 detector pixels, whole in the image"
     assert said[2].endswith("hides 90% of people at no distance; use another pattern or a lower --wanted")
     with pytest.raises(FabricationError, match="--size: shirt-v2 is worn as a whole T-shirt"):
         Command(patch="shirt-v2", size="40cm").run()
 
 
 @pytest.mark.usefixtures("quickly")
-def test_the_record_beside_a_picture_is_kept_if_it_is_of_that_pattern(people: Path, tmp_path: Path) -> None:
+def test_the_record_beside_a_image_is_kept_if_it_is_of_that_pattern(people: Path, tmp_path: Path) -> None:
     pixels = np.full((32, 32, 3), 128, np.uint8)
     patch = Patch("mine", pixels, np.full((32, 32), 255, np.uint8), (300, 300), record={"split": {"train": ["0.png"]}})
     save_patch(patch, tmp_path, stem="mine")

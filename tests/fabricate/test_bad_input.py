@@ -73,7 +73,7 @@ def test_one_line_names_the_flag_or_the_file(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     (tmp_path / "folder.pdf").mkdir()
-    (tmp_path / "notes.md").write_text("# no picture")
+    (tmp_path / "notes.md").write_text("# no image")
     assert main(["print", *words.split()]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"physadv print: {message}")

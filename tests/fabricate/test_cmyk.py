@@ -89,17 +89,17 @@ def test_the_pdf_holds_cmyk_with_that_profile_and_a_proof_beside_it(
     assert [p.name for p in done.paths] == ["s.pdf", "s-proof.png"]
     assert done.shift is not None and 0.5 < done.shift < 40
     reader: Any = PdfReader(out)
-    image = next(iter(reader.pages[0]["/Resources"]["/XObject"].values())).get_object()
-    colour = image["/ColorSpace"][1].get_object()
+    xobject = next(iter(reader.pages[0]["/Resources"]["/XObject"].values())).get_object()
+    colour = xobject["/ColorSpace"][1].get_object()
     assert colour["/N"] == 4 and colour.get_data() == profile.read_bytes()
     intent = reader.trailer["/Root"]["/OutputIntents"][0]
     assert intent["/DestOutputProfile"].get_object().get_data() == profile.read_bytes()
     # The border is black: much ink. The proof shows it as the paper would.
-    width = image["/Width"]
-    ink = np.frombuffer(image.get_data(), np.uint8).reshape(-1, width, 4)
+    width = xobject["/Width"]
+    ink = np.frombuffer(xobject.get_data(), np.uint8).reshape(-1, width, 4)
     assert ink[5, 5:-5].sum(1).min() > 2 * 255
-    with Image.open(done.paths[1]) as picture:
-        assert picture.mode == "RGB" and max(picture.size) == 1200
+    with Image.open(done.paths[1]) as image:
+        assert image.mode == "RGB" and max(image.size) == 1200
 
 
 def test_white_stays_paper_and_colours_turn_pale(profile: Path) -> None:

@@ -38,10 +38,10 @@ def test_dtg_is_srgb_unmirrored_hard_edged_at_300_dpi(cells: Patch, tmp_path: Pa
     mask[:5] = 100
     out = tmp_path / "d.png"
     print_patch(Patch("dtg", cells.pixels, mask, (300, 300)), PrintSettings(garment="dtg", size="20cm"), out)
-    with Image.open(out) as picture:
-        assert picture.mode == "RGBA" and picture.info["icc_profile"]
-        assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.02)
-        rgba = np.asarray(picture)
+    with Image.open(out) as image:
+        assert image.mode == "RGBA" and image.info["icc_profile"]
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.02)
+        rgba = np.asarray(image)
     assert rgba.shape[1] / 300 * 25.4 == pytest.approx(200, abs=0.05)
     assert set(np.unique(rgba[..., 3])) == {0, 255}
     wanted = cv2.resize(cells.pixels, rgba.shape[1::-1], interpolation=cv2.INTER_NEAREST)

@@ -85,6 +85,6 @@ def test_sheets_are_counted_before_anything_is_printed(
     assert f"in all {total} sheets" in capsys.readouterr().out
 
 
-def test_a_picture_for_a_shop_has_its_words_on_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_image_for_a_shop_has_its_words_on_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["print", "street-v1", "--garment", "dtg", "--size", "10cm", "--out", str(tmp_path / "s.png")]) == 0
     assert "not mirrored" in capsys.readouterr().out

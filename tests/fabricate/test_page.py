@@ -38,8 +38,8 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
     assert answer.status_code == 200 and answer.headers["x-sheets"] == "2"
     path = tmp_path / "p.png"
     path.write_bytes(answer.content)
-    with Image.open(path) as picture:
-        assert abs(picture.width - 900) <= 1
+    with Image.open(path) as image:
+        assert abs(image.width - 900) <= 1
     answer = client.get("/api/print/file", params=wanted)
     assert (
         answer.headers["content-type"] == "application/pdf"
@@ -92,7 +92,7 @@ def test_a_profile_that_is_none_is_called_by_its_own_name(client: TestClient) ->
     assert told["field"] == "cmyk"
 
 
-def test_a_picture_larger_than_memory_is_refused_before_it_is_drawn(client: TestClient) -> None:
+def test_a_image_larger_than_memory_is_refused_before_it_is_drawn(client: TestClient) -> None:
     asked = {"pattern": "cells", "kind": ".png", "paper": "fit", "size": "300cm"}
     answer = client.get("/api/print/file", params=asked)
     assert answer.status_code == 422 and "PDF" in answer.json()["error"]
@@ -138,8 +138,8 @@ def test_advice_for_a_t_shirt_is_without_a_size(client: TestClient) -> None:
 
 
 def test_a_control_is_shown(client: TestClient) -> None:
-    grey = client.get("/api/print/picture", params={"pattern": "cells", "kind": "grey"})
+    grey = client.get("/api/print/image", params={"pattern": "cells", "kind": "grey"})
     assert (
         grey.headers["content-type"] == "image/png"
-        and grey.content != client.get("/api/print/picture", params={"pattern": "cells"}).content
+        and grey.content != client.get("/api/print/image", params={"pattern": "cells"}).content
     )

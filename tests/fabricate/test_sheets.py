@@ -125,10 +125,10 @@ def test_a_png_is_one_sheet_of_its_own_size_at_300_dpi(cells: Patch, tmp_path: P
     out = tmp_path / "s.png"
     done = print_patch(cells, PrintSettings(size="20cm"), out)
     assert done.paths == (out,)
-    with Image.open(out) as picture:
-        assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.02)
-        assert picture.info["icc_profile"]
-        page = np.asarray(picture)
+    with Image.open(out) as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.02)
+        assert image.info["icc_profile"]
+        page = np.asarray(image)
     layout = done.layouts[""]
     assert page.shape[1] == pytest.approx(layout.paper[0] * PER_MM, abs=1.5)
     seen = found_markers(page)

@@ -15,8 +15,8 @@ from physadv.live.settings import LiveSettings
 from physadv.types import Detections, Detector, Frame, GradientDetector, UInt8Array
 
 
-def picture(index: int, *, width: int = 320, height: int = 240, person: bool = True) -> UInt8Array:
-    """A grey picture with a person that moves, and a corner that tells one picture from the next."""
+def image(index: int, *, width: int = 320, height: int = 240, person: bool = True) -> UInt8Array:
+    """A grey image with a person that moves, and a corner that tells one image from the next."""
     out = np.full((height, width, 3), 90, np.uint8)
     if person:
         x = 100 + index % 40
@@ -26,7 +26,7 @@ def picture(index: int, *, width: int = 320, height: int = 240, person: bool = T
 
 
 class Camera:
-    """A live source of `fps` pictures a second."""
+    """A live source of `fps` images a second."""
 
     live = True
     name = "made-up camera"
@@ -39,7 +39,7 @@ class Camera:
     def read(self) -> Frame:
         if self.closed.wait(1 / self.fps):
             raise EndOfStream("closed")
-        pixels = picture(self.index, width=self.width, height=self.height)
+        pixels = image(self.index, width=self.width, height=self.height)
         frame = Frame(pixels, self.index, time.monotonic_ns(), self.index / self.fps)
         self.index += 1
         return frame
@@ -49,7 +49,7 @@ class Camera:
 
 
 class Film:
-    """A finite source of `count` pictures."""
+    """A finite source of `count` images."""
 
     live = False
     name = "made-up film"
@@ -60,7 +60,7 @@ class Film:
     def read(self) -> Frame:
         if self.index >= self.count:
             raise EndOfStream("that was the last")
-        pixels = picture(self.index, person=self.index not in self.without)
+        pixels = image(self.index, person=self.index not in self.without)
         frame = Frame(pixels, self.index, time.monotonic_ns(), self.index / 10)
         self.index += 1
         return frame
@@ -82,7 +82,7 @@ class Slow(BlobDetector):
 
 
 class Broken(Defence):
-    """Throws at every picture."""
+    """Throws at every image."""
 
     name = "broken"
     title = "throws"

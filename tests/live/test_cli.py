@@ -21,7 +21,7 @@ from physadv.cli import main
 from physadv.detect import weights
 from physadv.detect.tiny import BlobDetector
 from physadv.live import record
-from tests.live.scene import picture
+from tests.live.scene import image
 
 FAST = ["--backend", "torch", "--imgsz", "64"]
 
@@ -31,7 +31,7 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(4):
-        cv2.imwrite(str(folder / f"{i}.png"), picture(i))
+        cv2.imwrite(str(folder / f"{i}.png"), image(i))
     return folder
 
 
@@ -55,7 +55,7 @@ def huge_png(path: Path) -> Path:
     return path
 
 
-def test_a_folder_of_pictures_headless(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_images_headless(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video, stats = tmp_path / "out" / "v.mp4", tmp_path / "out" / "v.json"
     argv = ["--source", str(photos), "--loop", "2", "--record", str(video), "--record-clean", "--stats", str(stats)]
     assert main(["live", "--ui", "none", *FAST, *argv, "--defend", "median"]) == 0
@@ -68,7 +68,7 @@ def test_a_folder_of_pictures_headless(photos: Path, tmp_path: Path, capsys: pyt
     for name in ("v.mp4", "v.clean.mp4", "v.parquet", "v.session.json"):
         assert (video.parent / name).stat().st_size > 0
     assert "token" not in json.loads((video.parent / "v.session.json").read_text())["session"]["settings"]
-    assert "8 pictures" in capsys.readouterr().err
+    assert "8 images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_a_stream_that_never_answers_is_said_and_given_up(
         assert main(["live", "--ui", "none", "--source", url, "--frames", "2", "--open-timeout", "0.3"]) == 2
     first, last = capsys.readouterr().err.splitlines()
     assert first == f"physadv live: {url}: no answer for 0.3 s (--open-timeout); trying again"
-    assert last.startswith(f"physadv live: --source {url}: no answer for 0.3 s (--open-timeout); no picture in 2 tries")
+    assert last.startswith(f"physadv live: --source {url}: no answer for 0.3 s (--open-timeout); no image in 2 tries")
 
 
-def test_files_that_are_no_pictures(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_are_no_images(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(capsys, ["--source", str(empty)], "no images")

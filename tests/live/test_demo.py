@@ -31,7 +31,7 @@ def test_a_file_is_shown_whole_and_in_order() -> None:
 
 
 class Gone:
-    """A live source that gives `count` pictures and then none."""
+    """A live source that gives `count` images and then none."""
 
     live = True
     name = "gone"
@@ -51,9 +51,9 @@ class Gone:
 
 def test_headless_a_source_that_never_answered_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physadv.capture.latest.FIRST_TRIES", 1)
-    with pytest.raises(SourceError, match="--source gone: no answer; no picture in 1 tries"):
+    with pytest.raises(SourceError, match="--source gone: no answer; no image in 1 tries"):
         finished(demo(Gone(0)))
-    # One that has given a picture may come back, and on a page another can be chosen.
+    # One that has given an image may come back, and on a page another can be chosen.
     assert finished(demo(Gone(1), seconds=0.5)).tally.frames == 1
     assert finished(demo(Gone(0), seconds=0.5, ui="web")).tally.frames == 0
 
@@ -87,7 +87,7 @@ def test_a_damaged_file_ends_a_headless_run_with_its_error() -> None:
     class Damaged(Film):
         def read(self):  # type: ignore[no-untyped-def]
             if self.index == 5:
-                raise SourceError("film: cut off after 5 pictures")
+                raise SourceError("film: cut off after 5 images")
             return super().read()
 
     with pytest.raises(SourceError, match="cut off"):
@@ -268,14 +268,14 @@ class Silent(Camera):
         raise CameraLost("silent: no answer")
 
 
-def test_a_source_that_gives_no_picture_leaves_the_old_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_gives_no_image_leaves_the_old_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physadv.live.feed.open_source", lambda *_: Silent())
     running = demo(Camera(), ui="web")
     running.start()
     try:
         running.switch_source("rtsp://nobody")
         until(lambda: bool(running.notices.newest()))
-        assert "rtsp://nobody: no picture came, so the source stays as it was: silent: no answer" in (
+        assert "rtsp://nobody: no image came, so the source stays as it was: silent: no answer" in (
             running.notices.newest()[-1].text
         )
         before = running.tally.frames
@@ -285,7 +285,7 @@ def test_a_source_that_gives_no_picture_leaves_the_old_one_on(monkeypatch: pytes
         running.stop()
 
 
-def test_a_recording_without_pictures_is_not_called_saved(tmp_path: Path) -> None:
+def test_a_recording_without_images_is_not_called_saved(tmp_path: Path) -> None:
     running = demo(Camera(fps=1), recordings=tmp_path, ui="web")
     running.start()
     try:
@@ -325,7 +325,7 @@ def test_a_pattern_is_worn_from_its_second_on_and_hides_nothing_from_its_own_pla
     assert [s.lines[1:] for s in shown] == [
         ("pattern added by software: checkers, 90 cm",) if c else () for c in changed
     ]
-    # The detector that counts is given the worn picture: it no longer finds a person of full height.
+    # The detector that counts is given the worn image: it no longer finds a person of full height.
     height = [float(np.ptp(s.people.xyxy[:, [1, 3]], axis=1).max(initial=0)) for s in shown]
     assert min(height[:10]) > 190 > max(height[10:])
 

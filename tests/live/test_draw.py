@@ -1,4 +1,4 @@
-"""Marks on the picture: why somebody is marked, and labels that can be read."""
+"""Marks on the image: why somebody is marked, and labels that can be read."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_regions_are_all_reports_but_those_of_people_marked_themselves() -> None
     assert [alert.kind for alert, _ in regions(people)] == ["removed"]
     blank = np.zeros((720, 1280, 3), np.uint8)
     plain = drawn(blank, one(Alert("uncovered", "", BOX)))
-    # The word "removed" stands in the picture too, on red.
+    # The word "removed" stands in the image too, on red.
     red = (drawn(blank, people) == (255, 96, 96)).all(2).sum() - (plain == (255, 96, 96)).all(2).sum()
     assert red > 800
 
@@ -57,7 +57,7 @@ def test_labels_of_overlapping_boxes_do_not_cover_each_other() -> None:
         assert 0 <= corner[1] <= 224
 
 
-def test_a_crowded_label_stays_in_the_picture() -> None:
+def test_a_crowded_label_stays_in_the_image() -> None:
     labels = Labels(100, 20)
     assert labels.place((0, 0, 100, 20), 90, 18) == (0, 0)
     assert labels.place((0, 0, 100, 20), 90, 18) == (0, 0)

@@ -16,7 +16,7 @@ from physadv.live.sidecar import persons_of
 from physadv.live.vision import Shown
 from physadv.types import Detections
 from tests.live.scene import Film, demo, until
-from tests.live.test_record import INFO, frame, people, picture, record_some
+from tests.live.test_record import INFO, frame, image, people, record_some
 
 COUNT = 600
 
@@ -33,7 +33,7 @@ def shown(source: ReplaySource) -> int:
     """Read a frame and return its number, which image, boxes and position must agree on."""
     given = source.read()
     item = source.recorded(given)
-    assert given.pixels.mean() == pytest.approx(picture(item.number).mean(), abs=4)
+    assert given.pixels.mean() == pytest.approx(image(item.number).mean(), abs=4)
     assert source.detect(given).xyxy[0, 3] == pytest.approx(40 + item.number)
     assert source.state()["position_s"] == pytest.approx(item.number / 25)
     return item.number
@@ -82,7 +82,7 @@ def test_a_replay_pauses_ends_and_shows_the_states_recorded(tmp_path: Path) -> N
     info = {**INFO, "bare": persons_of(bare), "wearers": wearers, "bare_wearers": wearers, "panes": 2}
     recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=True))
     for i in range(10):
-        recorder.write(frame(i), np.hstack([picture(i)] * 2), held, info, wait=True)
+        recorder.write(frame(i), np.hstack([image(i)] * 2), held, info, wait=True)
     recorder.close()
     replay = Replay(Session(tmp_path / "v.mp4"), loop=1)
     replay.open()
@@ -118,7 +118,7 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
     session = {"controls": Controls(conf=0.4).model_dump()}
     recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=False), session)
     for i in range(10):
-        recorder.write(frame(i), np.hstack([picture(i)] * 2), people(i), {**info, "worn_cm": 48.0}, wait=True)
+        recorder.write(frame(i), np.hstack([image(i)] * 2), people(i), {**info, "worn_cm": 48.0}, wait=True)
     recorder.close()
     replay = Replay(Session(tmp_path / "v.mp4"), loop=2)
     assert replay.controls.conf == 0.4

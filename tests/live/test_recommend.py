@@ -30,7 +30,7 @@ def people(*boxes: tuple[float, float, float, float]) -> Detections:
     ("view", "box"),
     [("street", (10, 100, 80, 270)), ("whole", (10, 10, 170, 470)), ("webcam", (10, 30, 400, 480))],
 )
-def test_the_view_is_how_people_stand_in_the_picture(view: str, box: tuple[float, float, float, float]) -> None:
+def test_the_view_is_how_people_stand_in_the_image(view: str, box: tuple[float, float, float, float]) -> None:
     seen = Viewpoint()
     assert seen.view is None
     seen.see(people(), SIZE, 0.0)
@@ -124,13 +124,13 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
     running.subscribe(every.append)
     running.start()
     try:
-        # The made-up person fills the picture from head to foot.
+        # The made-up person fills the image from head to foot.
         until(lambda: running.state()["recommended"] is not None)
         assert running.state()["recommended"]["name"] == "chest-v3"
         running.control(wear="street-v1", wear_size=30, follow=True)
         until(lambda: running.controls.wear == "chest-v3")
         until(lambda: any(s.controls.follow for s in every))
-        assert {s.worn for s in every if s.controls.follow} == {"chest-v3"}, "from the first picture on"
+        assert {s.worn for s in every if s.controls.follow} == {"chest-v3"}, "from the first image on"
         assert (running.controls.wear_size, running.state()["wear_notice"]) == (60, "")
         running.control(wear="street-v1")
         assert (running.controls.follow, running.controls.wear_size) == (False, 48)
@@ -155,7 +155,7 @@ def test_a_switch_starts_the_figures_anew(running: Demo) -> None:
 
 
 def test_what_defences_cost_is_measured_on_this_machine(running: Demo) -> None:
-    with pytest.raises(SettingsError, match="no picture"):
+    with pytest.raises(SettingsError, match="no image"):
         running.measure_costs(["fast"])
     running.start()
     try:

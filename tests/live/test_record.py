@@ -28,8 +28,8 @@ from physadv.types import Alert, Detections, Frame, UInt8Array
 ROOT = Path(__file__).parent.parent.parent
 
 
-def picture(number: int, size: tuple[int, int] = (64, 48)) -> UInt8Array:
-    """A picture that tells its number by its brightness."""
+def image(number: int, size: tuple[int, int] = (64, 48)) -> UInt8Array:
+    """An image that tells its number by its brightness."""
     out = np.zeros((size[1], size[0], 3), np.uint8)
     out[...] = 20 + number % 20 * 10
     return out
@@ -37,7 +37,7 @@ def picture(number: int, size: tuple[int, int] = (64, 48)) -> UInt8Array:
 
 def frame(number: int, *, pts_s: float | None = None, size: tuple[int, int] = (64, 48)) -> Frame:
     at = number / 25 if pts_s is None else pts_s
-    return Frame(picture(number, size), number, 1_000_000 + number * 40_000_000, at)
+    return Frame(image(number, size), number, 1_000_000 + number * 40_000_000, at)
 
 
 def people(number: int) -> Detections:
@@ -67,7 +67,7 @@ def record_some(
 ) -> Recorder:
     recorder = Recorder(path, RecordSettings(clean=clean, overwrite=overwrite), {"source": "test"})
     for i in range(count):
-        annotated = 255 - picture(i, size)
+        annotated = 255 - image(i, size)
         assert recorder.write(frame(i, size=size), annotated, people(i), INFO, wait=True)
     recorder.close()
     recorder.close()
@@ -82,8 +82,8 @@ def test_a_whole_recording(tmp_path: Path) -> None:
     ]  # fmt: skip
     shown, clean = brightness(tmp_path / "v.mp4"), brightness(tmp_path / "v.clean.mp4")
     assert [t for t, _ in shown] == pytest.approx([i / 25 for i in range(30)], abs=1e-4)
-    assert [b for _, b in clean] == pytest.approx([picture(i).mean() for i in range(30)], abs=4)
-    assert [b for _, b in shown] == pytest.approx([255 - picture(i).mean() for i in range(30)], abs=4)
+    assert [b for _, b in clean] == pytest.approx([image(i).mean() for i in range(30)], abs=4)
+    assert [b for _, b in shown] == pytest.approx([255 - image(i).mean() for i in range(30)], abs=4)
     lines = list(read_lines(tmp_path / "v.jsonl"))
     assert [line["index"] for line in lines] == list(range(30))
     assert lines[3]["video_s"] == pytest.approx(0.12)
@@ -130,7 +130,7 @@ def test_a_line_gives_back_the_detections() -> None:
 def test_numbers_that_json_lacks_do_not_end_a_recording(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "v.jsonl")
     odd = Detections(np.array([[np.nan, 0, np.inf, 1]], np.float32), np.array([0.5], np.float32))
-    recorder.write(frame(0), picture(0), odd, {})
+    recorder.write(frame(0), image(0), odd, {})
     recorder.close()
     assert recorder.error is None
     assert len(list(read_lines(tmp_path / "v.jsonl"))) == 1
@@ -141,7 +141,7 @@ def test_uneven_times_are_kept(tmp_path: Path) -> None:
     times = [0.0, 0.033, 0.5, 0.501, 2.75]
     recorder = Recorder(tmp_path / "v.mp4")
     for i, at in enumerate(times):
-        recorder.write(frame(i, pts_s=at + 7), picture(i), people(i), {}, wait=True)
+        recorder.write(frame(i, pts_s=at + 7), image(i), people(i), {}, wait=True)
     recorder.close()
     assert [t for t, _ in brightness(tmp_path / "v.mp4")] == pytest.approx(times, abs=1e-4)
 
@@ -149,7 +149,7 @@ def test_uneven_times_are_kept(tmp_path: Path) -> None:
 def test_a_source_changed_on_the_way_goes_on_in_real_time(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "v.mp4")
     for i, at in enumerate([10.0, 10.04, 0.0, 0.04]):
-        recorder.write(frame(i, pts_s=at), picture(i), people(i), {}, wait=True)
+        recorder.write(frame(i, pts_s=at), image(i), people(i), {}, wait=True)
     recorder.close()
     assert [t for t, _ in brightness(tmp_path / "v.mp4")] == pytest.approx([0, 0.04, 0.08, 0.12], abs=1e-3)
 
@@ -165,8 +165,8 @@ def test_odd_sizes_are_padded_and_read_back_as_they_were(tmp_path: Path, size: t
 
 def test_another_size_is_fitted_into_the_first(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=True))
-    recorder.write(frame(0), picture(0), people(0), {}, wait=True)
-    recorder.write(frame(1, size=(128, 48)), picture(1, (128, 48)), people(1), {}, wait=True)
+    recorder.write(frame(0), image(0), people(0), {}, wait=True)
+    recorder.write(frame(1, size=(128, 48)), image(1, (128, 48)), people(1), {}, wait=True)
     recorder.close()
     assert recorder.error is None
     items = list(Session(tmp_path / "v.mp4"))
@@ -175,7 +175,7 @@ def test_another_size_is_fitted_into_the_first(tmp_path: Path) -> None:
     assert items[1].detections.xyxy[0] == pytest.approx([0.5, 13, 15.06, 32.5], abs=0.01)
 
 
-def test_a_slow_encoder_loses_pictures_of_the_recording_not_the_loop(
+def test_a_slow_encoder_loses_images_of_the_recording_not_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = VideoWriter.write
@@ -187,7 +187,7 @@ def test_a_slow_encoder_loses_pictures_of_the_recording_not_the_loop(
     monkeypatch.setattr(VideoWriter, "write", slow)
     recorder = Recorder(tmp_path / "v.mp4")
     start = time.monotonic()
-    taken = sum(recorder.write(frame(i), picture(i), people(i), {}) for i in range(60))
+    taken = sum(recorder.write(frame(i), image(i), people(i), {}) for i in range(60))
     assert time.monotonic() - start < 0.5
     recorder.close()
     assert recorder.dropped == 60 - taken > 0
@@ -199,7 +199,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from physadv.live.record import Recorder, RecordSettings
-from tests.live.test_record import frame, people, picture
+from tests.live.test_record import frame, people, image
 import numpy as np
 rng = np.random.default_rng(0)
 recorder = Recorder(Path(sys.argv[1]), RecordSettings(clean=True))
@@ -256,13 +256,13 @@ def test_a_full_disk_ends_the_recording_and_keeps_it(tmp_path: Path, monkeypatch
     monkeypatch.setattr(VideoWriter, "_mux", full)
     recorder = Recorder(tmp_path / "v.mp4")
     for i in range(40):
-        recorder.write(frame(i), picture(i), people(i), {}, wait=True)
+        recorder.write(frame(i), image(i), people(i), {}, wait=True)
     recorder.close()
     assert recorder.error is not None and "the disk is full" in recorder.error
     kept = brightness(tmp_path / "v.mp4")
     assert 9 <= len(kept) <= 10
     assert len(list(read_lines(tmp_path / "v.jsonl"))) in (9, 10)
-    assert not recorder.write(frame(99), picture(99), people(99), {}, wait=True)
+    assert not recorder.write(frame(99), image(99), people(99), {}, wait=True)
     assert "disk is full" in json.loads((tmp_path / "v.session.json").read_text())["error"]
     assert not (tmp_path / "v.parquet").exists()
 
@@ -297,12 +297,12 @@ def test_a_disk_that_is_really_full(tiny_disk: Path) -> None:
 def test_the_session_of_a_recording_on_a_full_disk_says_how_it_ended(tiny_disk: Path) -> None:
     recorder = Recorder(tiny_disk / "v.jsonl")
     for i in range(20):
-        assert recorder.write(frame(i), picture(i), people(i), {}, wait=True)
+        assert recorder.write(frame(i), image(i), people(i), {}, wait=True)
     while recorder.written < 10:
         time.sleep(0.01)
     fill(tiny_disk / "rest")
     for i in range(20, 200):
-        recorder.write(frame(i), picture(i), people(i), {}, wait=True)
+        recorder.write(frame(i), image(i), people(i), {}, wait=True)
     recorder.close()
     lines = list(read_lines(tiny_disk / "v.jsonl"))
     session = json.loads((tiny_disk / "v.session.json").read_text())
@@ -347,7 +347,7 @@ def test_a_failing_encoder_ends_the_recording_and_nothing_else(tmp_path: Path, m
     monkeypatch.setattr(record, "_even", broken)
     recorder = Recorder(tmp_path / "v.mp4")
     for i in range(20):
-        recorder.write(frame(i), picture(i), people(i), {}, wait=True)
+        recorder.write(frame(i), image(i), people(i), {}, wait=True)
     recorder.close()
     assert recorder.error is not None and "MemoryError: no more" in recorder.error
     assert len(brightness(tmp_path / "v.mp4")) == len(list(read_lines(tmp_path / "v.jsonl"))) == 9
@@ -397,7 +397,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         Recorder(tmp_path / "file" / "v.mp4")
 
 
-def test_a_recording_without_a_picture_closes(tmp_path: Path) -> None:
+def test_a_recording_without_a_image_closes(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "v.mp4")
     recorder.close()
     assert recorder.error is None
@@ -432,7 +432,7 @@ def test_replay_is_paced_and_knows_what_was_seen(tmp_path: Path) -> None:
 def test_replay_closes_at_once(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "v.mp4")
     for i, at in enumerate([0.0, 30.0]):
-        recorder.write(frame(i, pts_s=at), picture(i), people(i), {}, wait=True)
+        recorder.write(frame(i, pts_s=at), image(i), people(i), {}, wait=True)
     recorder.close()
     source = Session(tmp_path / "v.mp4").source()
     source.read()

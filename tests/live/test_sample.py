@@ -20,7 +20,7 @@ def test_what_is_recommended_hides_most_wearers_in_most_moments() -> None:
         viewpoint, most = Viewpoint(), 0
         for moment in MOMENTS:
             at = number * SCENE_S + moment
-            frame = Frame(source.picture(round(at * source.fps)), 0, 0, at)
+            frame = Frame(source.image(round(at * source.fps)), 0, 0, at)
             clean = detector.detect(frame)
             viewpoint.see(clean, frame.size, at)
             assert viewpoint.view is not None

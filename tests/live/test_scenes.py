@@ -26,7 +26,7 @@ SCENES = 21
 
 
 class Edited:
-    """Scenes of six pictures, ten a second, each of other walls and of people at other places, no two cuts alike."""
+    """Scenes of six images, ten a second, each of other walls and of people at other places, no two cuts alike."""
 
     live = False
     name = "edited film"
@@ -78,7 +78,7 @@ def test_after_twenty_cuts_nothing_of_the_scene_before_is_left(worn: str) -> Non
     assert [s.number for s in every if s.cut] == [EACH * n for n in range(SCENES)]
     for shown in every:
         people = BlobDetector().detect(shown.clean).above(0.4)
-        # Prints lie on those who are in this very picture, and every box that a defence holds is one of theirs.
+        # Prints lie on those who are in this very image, and every box that a defence holds is one of theirs.
         mask = covered(shown)
         for x1, y1, x2, y2 in people.xyxy.round().astype(int):
             mask[y1:y2, x1:x2] = 0

@@ -23,7 +23,7 @@ from physadv.detect.tiny import BlobDetector
 from physadv.live.demo import Demo
 from physadv.live.settings import LiveSettings
 from physadv.web.app import build_app
-from tests.live.scene import picture, until
+from tests.live.scene import image, until
 from tests.web.test_page import HERE, web_socket
 
 SECRET, NAME = "hUnT3r:/#?", "aDm1n"
@@ -31,7 +31,7 @@ ESCAPED = "hUnT3r%3A%2F%23%3F"
 
 
 class Locked(BaseHTTPRequestHandler):
-    """A camera that shows its pictures to those who know its password, by header or in the query."""
+    """A camera that shows its images to those who know its password, by header or in the query."""
 
     def do_GET(self) -> None:
         known = base64.b64encode(f"{NAME}:{SECRET}".encode()).decode()
@@ -46,7 +46,7 @@ class Locked(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for number in range(10_000):
-                body = cv2.imencode(".jpg", picture(number))[1].tobytes()
+                body = cv2.imencode(".jpg", image(number))[1].tobytes()
                 head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(body)
                 self.wfile.write(head + body + b"\r\n")
                 time.sleep(0.03)
@@ -83,7 +83,7 @@ def left_in(folder: Path) -> Iterator[str]:
 def sent(client: TestClient) -> str:
     """Everything that the page can get of the demo."""
     paths = ("/api/state", "/api/options", "/api/recordings", "/api/patches", "/api/pages", "/api/calibrate/state")
-    with web_socket(client, "/ws/pictures") as socket:
+    with web_socket(client, "/ws/frames") as socket:
         messages = [socket.receive() for _ in range(4)]
     return "\n".join([client.get(path).text for path in paths] + [str(m) for m in messages])
 
@@ -163,7 +163,7 @@ def test_no_command_tells_a_secret(
 
 
 def test_the_flags_with_which_a_run_can_be_resumed_hold_no_password(tmp_path: Path) -> None:
-    # As is what a camera's profile keeps of where its pictures came from.
+    # As is what a camera's profile keeps of where its images came from.
     notes = Calibrate.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x"})._notes()
     assert notes["source"] == "rtsp://127.0.0.1:9/x"
     command = Train.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x", "out": tmp_path})

@@ -14,7 +14,7 @@ from physadv.patch import load_patch, png_bytes, save_patch
 from tests.live.test_demo import checkers
 
 
-def picture(seed: int) -> bytes:
+def image(seed: int) -> bytes:
     out = BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (16, 16, 3), np.uint8)).save(out, "PNG")
     return out.getvalue()
@@ -24,16 +24,16 @@ def test_an_upload_takes_no_name_from_another_pattern(tmp_path: Path) -> None:
     save_patch(checkers(), tmp_path)
     wardrobe = Wardrobe([str(tmp_path / "patch.safetensors")])
     before = wardrobe.get("checkers")
-    assert wardrobe.upload(picture(0), name="checkers") == "checkers (2)"
-    assert wardrobe.upload(picture(0), name="chest-v1") == "chest-v1 (2)"
-    assert wardrobe.upload(picture(1), name="chest-v1") == "chest-v1 (3)"
-    assert wardrobe.upload(picture(0), name="chest-v1") == "chest-v1 (2)"
+    assert wardrobe.upload(image(0), name="checkers") == "checkers (2)"
+    assert wardrobe.upload(image(0), name="chest-v1") == "chest-v1 (2)"
+    assert wardrobe.upload(image(1), name="chest-v1") == "chest-v1 (3)"
+    assert wardrobe.upload(image(0), name="chest-v1") == "chest-v1 (2)"
     assert wardrobe.get("checkers") is before
     assert wardrobe.get("chest-v1").sha256 == load_patch("chest-v1").sha256
     assert wardrobe.names()[:4] == ["checkers", "checkers (2)", "chest-v1 (2)", "chest-v1 (3)"]
 
 
-def test_the_picture_of_a_pattern_that_is_here_leaves_it_its_record() -> None:
+def test_the_image_of_a_pattern_that_is_here_leaves_it_its_record() -> None:
     wardrobe = Wardrobe([])
     names = wardrobe.names()
     assert wardrobe.upload(png_bytes(load_patch("chest-v1")), name="mine") == "chest-v1"
@@ -46,7 +46,7 @@ def test_a_pattern_named_at_the_start_is_not_thrown_out_as_an_upload(tmp_path: P
     wardrobe = Wardrobe([str(png)])
     assert wardrobe.upload(png.read_bytes(), name="checkers") == "checkers"
     for seed in range(MAX_UPLOADS + 3):
-        wardrobe.upload(picture(seed), name=f"number {seed}")
+        wardrobe.upload(image(seed), name=f"number {seed}")
     assert wardrobe.get("checkers").sha256 == checkers().sha256
     assert [f"number {seed}" in wardrobe.names() for seed in (0, 2, 3)] == [False, False, True]
 
@@ -54,17 +54,17 @@ def test_a_pattern_named_at_the_start_is_not_thrown_out_as_an_upload(tmp_path: P
 def test_an_upload_that_is_worn_stays_until_another_is() -> None:
     wardrobe = Wardrobe([])
     for seed in range(MAX_UPLOADS):
-        wardrobe.upload(picture(seed), name=f"number {seed}")
+        wardrobe.upload(image(seed), name=f"number {seed}")
     wardrobe.wear("number 0")
     for seed in range(MAX_UPLOADS, MAX_UPLOADS + 3):
-        wardrobe.upload(picture(seed), name=f"number {seed}")
+        wardrobe.upload(image(seed), name=f"number {seed}")
     assert [f"number {seed}" in wardrobe.names() for seed in (0, 1, 2, 3, 4)] == [True, False, False, False, True]
     with pytest.raises(PatchError, match="no pattern named 'number 1'"):
         wardrobe.wear("number 1")
-    wardrobe.upload(picture(100), name="what was refused is not worn")
+    wardrobe.upload(image(100), name="what was refused is not worn")
     assert "number 0" in wardrobe.names()
     wardrobe.wear("")
-    wardrobe.upload(picture(101), name="one more")
+    wardrobe.upload(image(101), name="one more")
     assert "number 0" not in wardrobe.names()
 
 

@@ -1,4 +1,4 @@
-"""One state for each who wears a pattern, whatever else is in the picture."""
+"""One state for each who wears a pattern, whatever else is in the image."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Prints on pictures: in the right place, antialiased, above each other in order, with gradients to every texel."""
+"""Prints on images: in the right place, antialiased, above each other in order, with gradients to every texel."""
 
 import numpy as np
 import pytest
@@ -118,7 +118,7 @@ def test_levels_go_with_size() -> None:
     assert levels(where.quads, torch.full((3,), 64.0)).tolist() == [0, 1, 3]
 
 
-def test_a_mask_leaves_the_picture() -> None:
+def test_a_mask_leaves_the_image() -> None:
     pattern = opaque((1, 1, 1))
     pattern[3, :, 8:] = 0
     out = paste(pattern, torch.zeros(1, 3, 32, 32), prints((8, 8, 16)))
@@ -135,13 +135,13 @@ def test_a_window_repeats_the_pattern_without_a_seam() -> None:
     assert torch.allclose(moved[0], pattern[0].roll((-8, -4), (1, 2)), atol=1e-5)
 
 
-def test_a_print_beyond_the_picture_is_no_error() -> None:
+def test_a_print_beyond_the_image_is_no_error() -> None:
     out = paste(opaque((1, 1, 1)), torch.zeros(1, 3, 16, 16), prints((-40, -40, 10), (10, 10, 30)))
     assert float(out[0, 0, 15, 15]) == 1
     assert float(out[0, 0, 0, 0]) == 0
 
 
-def test_no_prints_leave_the_pictures() -> None:
+def test_no_prints_leave_the_images() -> None:
     empty = Prints(
         torch.zeros(0, dtype=torch.long), torch.zeros(0, 4, 2), torch.zeros(0, dtype=torch.long),
         torch.zeros(0, 2, 5), torch.zeros(0, 4),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from physadv.attack.crops import Views, shirt_prints
-from physadv.attack.people import Picture
+from physadv.attack.people import Image
 from physadv.attack.score import Placing, prints_on
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
@@ -48,7 +48,7 @@ def test_prints_that_are_no_squares_keep_their_shape_and_area() -> None:
 
 @pytest.mark.parametrize("framing", ["street", "webcam"])
 def test_patterns_are_trained_and_scored_in_the_shape_in_which_they_are_printed(framing: str) -> None:
-    person = Picture("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
+    person = Image("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
     settings = TrainSettings(framing=framing, size_mm=(400, 100))  # type: ignore[arg-type]
     scene = Views([person], framing=settings.framing, wear=settings.wear).batch(1, 128, np.random.default_rng(0))
     wide, high = extent(scene.prints.quads.numpy())
@@ -67,7 +67,7 @@ def test_a_shirt_lies_in_the_same_place_in_training_and_in_the_demo(
     boxes = np.array([box], np.float32)
     worn = Worn(replace(banner(), target="tshirt")).quads(boxes, points)
     np.testing.assert_array_equal(shirt_prints(boxes, points)[1][:1], worn)
-    person = Picture("a", np.zeros((240, 200, 3), np.uint8), boxes, points)
+    person = Image("a", np.zeros((240, 200, 3), np.uint8), boxes, points)
     scored = prints_on(banner(), person, np.array([True]), Placing(shirt=True), np.random.default_rng(0))
     np.testing.assert_array_equal(scored.quads[:1].numpy(), worn)
     # From below the head, within the box.
@@ -92,19 +92,17 @@ def test_made_up_people_wear_prints_of_any_shape() -> None:
     np.testing.assert_allclose(sides[:, 1] / sides[:, 0], 4, rtol=1e-3)
 
 
-def face_that_fills_the_picture() -> tuple[Float32Array, Float32Array]:
+def face_that_fills_the_image() -> tuple[Float32Array, Float32Array]:
     """Cropped to the head: shoulders farther apart than the box is wide, at its very bottom."""
     points = NO_POINTS.copy()
     points[0, [5, 6]] = [[600, 400, 0.9], [-60, 400, 0.9]]
     return np.array([[60, 20, 460, 470]], np.float32), points
 
 
-@pytest.mark.parametrize(
-    "points", [NO_POINTS, POINTS, face_that_fills_the_picture()[1]], ids=["unseen", "seen", "face"]
-)
+@pytest.mark.parametrize("points", [NO_POINTS, POINTS, face_that_fills_the_image()[1]], ids=["unseen", "seen", "face"])
 @pytest.mark.parametrize("aspect", [0.25, 1.0, 4.0])
 def test_no_print_is_larger_than_its_wearer(points: Float32Array, aspect: float) -> None:
-    for box in (BOX, np.array([[20, 20, 50, 220]], np.float32), face_that_fills_the_picture()[0]):
+    for box in (BOX, np.array([[20, 20, 50, 220]], np.float32), face_that_fills_the_image()[0]):
         room = (box[:, 2:] - box[:, :2])[0]
         size = (80 * aspect**0.5, 80 / aspect**0.5)
         every = [
@@ -124,7 +122,7 @@ def test_no_print_is_larger_than_its_wearer(points: Float32Array, aspect: float)
 
 def test_nothing_is_painted_beyond_the_wearer_and_a_head_wears_nothing() -> None:
     grey = np.full((480, 640, 3), 200, np.uint8)
-    box, points = face_that_fills_the_picture()
+    box, points = face_that_fills_the_image()
     points[0, [5, 6], 1] = 240
     for low, worn in ((470, True), (450, False)):
         box[0, 3] = low

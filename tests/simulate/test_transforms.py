@@ -52,7 +52,7 @@ def images(channels: int = 3, side: int = 24, *, seed: int = 1) -> torch.Tensor:
 
 
 @EVERY
-def test_the_same_draw_gives_the_same_pictures(kind: Kind) -> None:
+def test_the_same_draw_gives_the_same_images(kind: Kind) -> None:
     one, again = kind(strength=1).sample(3, generator()), kind(strength=1).sample(3, generator())
     x = images()
     first = kind(strength=1).apply(x, one)
@@ -282,14 +282,14 @@ def test_jpeg_is_close_to_a_real_encoder() -> None:
     import numpy as np
 
     y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
-    picture = torch.stack([x, y, (8 * x).sin() / 2 + 0.5])[None]
-    ours = jpeg(picture, torch.tensor([60.0]))[0]
-    bgr = (picture[0].permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8)
+    image = torch.stack([x, y, (8 * x).sin() / 2 + 0.5])[None]
+    ours = jpeg(image, torch.tensor([60.0]))[0]
+    bgr = (image[0].permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8)
     coded = cv2.imdecode(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], cv2.IMREAD_COLOR)
     assert coded is not None
     real = torch.from_numpy(coded[..., ::-1].copy()).permute(2, 0, 1).float() / 255
     assert (ours - real).abs().mean() < 0.012
-    assert (ours - picture[0]).abs().mean() < 2.5 * (real - picture[0]).abs().mean()
+    assert (ours - image[0]).abs().mean() < 2.5 * (real - image[0]).abs().mean()
 
 
 def test_dials_are_bounded() -> None:

@@ -1,4 +1,4 @@
-"""What the page shows of the simulated world: the live picture's people, its placement, another draw in each view."""
+"""What the page shows of the simulated world: the live image's people, its placement, another draw in each view."""
 
 import dataclasses
 
@@ -54,7 +54,7 @@ def test_views_differ_by_chance_alone_and_a_seed_repeats_them() -> None:
     assert (once[0] != once[2]).any()
 
 
-def test_somebody_beyond_the_pictures_edge_is_still_shown() -> None:
+def test_somebody_beyond_the_images_edge_is_still_shown() -> None:
     for view in views(red(), people((-60, 100, 700, 900)), strength=0.3, count=2):
         assert (view[..., 1] < 120).mean() > 0.05
 

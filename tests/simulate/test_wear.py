@@ -35,8 +35,8 @@ def grey(width: int = 640, height: int = 480) -> UInt8Array:
     return np.full((height, width, 3), 200, np.uint8)
 
 
-def centre_of(picture: UInt8Array, colour: tuple[int, int, int]) -> tuple[float, float]:
-    rows, columns = np.nonzero((np.abs(picture.astype(int) - colour) < 40).all(2))
+def centre_of(image: UInt8Array, colour: tuple[int, int, int]) -> tuple[float, float]:
+    rows, columns = np.nonzero((np.abs(image.astype(int) - colour) < 40).all(2))
     assert len(rows), f"{colour} is not there"
     return float(columns.mean()), float(rows.mean())
 
@@ -91,10 +91,10 @@ def test_a_missed_person_keeps_the_print_for_a_quarter_of_a_second_and_then_lose
 
 
 def test_after_a_cut_those_of_the_scene_before_wear_nothing() -> None:
-    worn, picture = Worn(quadrants()), grey()
-    worn.apply(picture, person(20, 60, 180, 460))
-    after = worn.apply(picture, person(420, 60, 580, 460))
-    alone = Worn(quadrants()).apply(picture, person(420, 60, 580, 460))
+    worn, image = Worn(quadrants()), grey()
+    worn.apply(image, person(20, 60, 180, 460))
+    after = worn.apply(image, person(420, 60, 580, 460))
+    alone = Worn(quadrants()).apply(image, person(420, 60, 580, 460))
     assert np.array_equal(after, alone)
 
 
@@ -109,7 +109,7 @@ def test_nobody_and_doubtful_candidates_wear_nothing() -> None:
     assert (Worn(quadrants()).apply(grey(), window) != grey()).any(), "somebody from behind a table"
 
 
-def test_partly_outside_the_picture_and_the_input_is_not_touched() -> None:
+def test_partly_outside_the_image_and_the_input_is_not_touched() -> None:
     before = grey()
     before.setflags(write=False)
     out = Worn(quadrants(), size_cm=60).apply(before, person(-60, 100, 90, 700))
@@ -128,8 +128,8 @@ def test_a_shirt_covers_the_torso_and_the_sleeves_with_repeats() -> None:
 
 
 @pytest.mark.shared
-def test_on_a_real_clip_every_picture_has_it_on_the_chest(shared_dir: Path) -> None:
-    """Blocks of its colours change where the chest is, in every picture of a webcam clip whose person shows shoulders."""
+def test_on_a_real_clip_every_image_has_it_on_the_chest(shared_dir: Path) -> None:
+    """Blocks of its colours change where the chest is, in every image of a webcam clip whose person shows shoulders."""
     from physadv.capture import open_source
     from physadv.detect import load_detector
     from physadv.errors import EndOfStream

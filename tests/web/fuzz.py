@@ -65,7 +65,7 @@ CALLS = (
     Call("POST", "/api/print/size", body=PRINT), Call("POST", "/api/print/advise", body=ADVICE),
     Call("POST", "/api/print/preview", body=PRINT),
     Call("GET", "/api/print/file", {"pattern": "chest-v3", "size": "9cm", "kind": ".png"}),
-    Call("GET", "/api/print/picture", {"pattern": "chest-v3", "kind": "grey"}),
+    Call("GET", "/api/print/image", {"pattern": "chest-v3", "kind": "grey"}),
     Call("GET", "/api/calibrate/state"), Call("POST", "/api/calibrate/look", body=jpeg()),
     Call("POST", "/api/calibrate/start", body={"name": "desk", "board": "7x10", "square_mm": 25.0, "dictionary": "5x5"}),
     Call("POST", "/api/calibrate/finish", body={"name": "desk", "square_mm": 25.0}),
@@ -172,7 +172,7 @@ def _quoted(value: Any) -> str:
 def frames(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """Yield what is sent on a web socket once it is open, with the path of the socket."""
     rng = random.Random(seed)
-    good = {"/ws/pictures": (1, b'{"ack": 3, "seen": true}'), "/ws/camera": (2, struct.pack("<d", 1.0) + jpeg())}
+    good = {"/ws/frames": (1, b'{"ack": 3, "seen": true}'), "/ws/camera": (2, struct.pack("<d", 1.0) + jpeg())}
     for _ in range(count):
         path = rng.choice(list(good))
         opcode, payload = good[path]

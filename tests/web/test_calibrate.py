@@ -25,15 +25,15 @@ def client(desk: Desk) -> TestClient:
     return TestClient(build_app(None, desk=desk), base_url="http://127.0.0.1")
 
 
-def frames(*pictures: UInt8Array) -> Callable[[], Frame]:
-    """A camera that gives each picture twice: it is asked more often than it takes one."""
-    shown = [Frame(pixels, i, i + 1, 0.0) for i, pixels in enumerate(pictures) for _ in range(2)]
+def frames(*images: UInt8Array) -> Callable[[], Frame]:
+    """A camera that gives each image twice: it is asked more often than it takes one."""
+    shown = [Frame(pixels, i, i + 1, 0.0) for i, pixels in enumerate(images) for _ in range(2)]
     return lambda: shown.pop(0) if len(shown) > 1 else shown[0]
 
 
-def test_one_picture_looked_at_twice_is_no_board_held_still() -> None:
+def test_one_image_looked_at_twice_is_no_board_held_still() -> None:
     one, other = list(views_of(BOARDS["a4"], LENS, 2))
-    desk = Desk(pictures=frames(one, other, other))
+    desk = Desk(images=frames(one, other, other))
     with client(desk) as page:
         looks = [page.get("/api/calibrate/look").json() for _ in range(4)]
     assert [look["text"] for look in looks[:2]] == ["hold the board still"] * 2
@@ -42,13 +42,13 @@ def test_one_picture_looked_at_twice_is_no_board_held_still() -> None:
 
 
 def test_the_page_says_that_a_camera_is_mirrored() -> None:
-    mirrored = [picture[:, ::-1].copy() for picture in views_of(BOARDS["a4"], LENS, 3)]
-    desk = Desk(pictures=frames(*mirrored))
+    mirrored = [image[:, ::-1].copy() for image in views_of(BOARDS["a4"], LENS, 3)]
+    desk = Desk(images=frames(*mirrored))
     with client(desk) as page:
         looks = [page.get("/api/calibrate/look").json() for _ in range(3)]
         told = page.post("/api/calibrate/finish", json={})
     assert all(look["wrong"] and "switch mirroring off in the camera's program" in look["text"] for look in looks)
-    assert told.status_code == 422 and "the picture is mirrored" in told.json()["error"]
+    assert told.status_code == 422 and "the image is mirrored" in told.json()["error"]
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_several_photographs_make_one_profile_tied_to_the_cameras_own_name(
         again = page.post("/api/calibrate/colour", json={"photos": send})
         assert again.status_code == 422 and "choose them again" in again.json()["error"]
         assert page.post("/api/calibrate/colour", json={"photos": []}).status_code == 422
-        wrong = [page.post("/api/calibrate/photograph?file=x.png", content=b"no picture").json()["photo"]]
+        wrong = [page.post("/api/calibrate/photograph?file=x.png", content=b"no image").json()["photo"]]
         told = page.post("/api/calibrate/colour", json={"photos": wrong})
         assert told.status_code == 422 and "x.png" in told.json()["error"]
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from physadv.arrays import decode_picture
+from physadv.arrays import decode_image
 from physadv.errors import CalibrationError, DataError, PatchError
 from physadv.live.demo import Demo
-from physadv.patch import patch_from_picture, png_bytes
+from physadv.patch import patch_from_image, png_bytes
 from physadv.web.app import build_app
 from physadv.web.decoder import WAITING, Decoder
 from tests.live.scene import until
@@ -47,10 +47,10 @@ def blank(side: int) -> bytes:
 
 def test_it_decodes_as_the_program_itself_does(decoder: Decoder) -> None:
     data = png(61, 33)
-    seen = decoder.picture(data, name="x", max_pixels=10_000)
-    assert (seen == decode_picture(data, name="x")).all()
+    seen = decoder.image(data, name="x", max_pixels=10_000)
+    assert (seen == decode_image(data, name="x")).all()
     seen[0, 0] = 7
-    patch = patch_from_picture(png_bytes(patch_from_picture(data, name="mine")), name="other")
+    patch = patch_from_image(png_bytes(patch_from_image(data, name="mine")), name="other")
     got = decoder.patch(png_bytes(patch), name="other")
     assert (got.name, got.sha256, got.size_mm, got.target) == (patch.name, patch.sha256, patch.size_mm, patch.target)
 
@@ -58,9 +58,9 @@ def test_it_decodes_as_the_program_itself_does(decoder: Decoder) -> None:
 @pytest.mark.parametrize("data", [b"", b"not an image", png()[:60], png(200, 200)])
 def test_what_is_no_image_is_said_as_elsewhere(decoder: Decoder, data: bytes) -> None:
     with pytest.raises(DataError) as here:
-        decode_picture(data, name="x.png", max_pixels=10_000)
+        decode_image(data, name="x.png", max_pixels=10_000)
     with pytest.raises(CalibrationError) as told:
-        decoder.picture(data, name="x.png", max_pixels=10_000, error=CalibrationError)
+        decoder.image(data, name="x.png", max_pixels=10_000, error=CalibrationError)
     assert str(told.value) == str(here.value)
 
 
@@ -69,8 +69,8 @@ def test_an_image_that_needs_too_much_memory_is_refused_and_the_next_is_decoded(
     large, next_one = blank(6000), png()
     assert len(large) < 200_000
     with pytest.raises(DataError, match=r"^x: "):
-        small.picture(large, name="x", max_pixels=100_000_000)
-    assert small.picture(next_one, name="x", max_pixels=10_000).shape == (32, 32, 3)
+        small.image(large, name="x", max_pixels=100_000_000)
+    assert small.image(next_one, name="x", max_pixels=10_000).shape == (32, 32, 3)
 
 
 def test_a_decoder_that_takes_too_long_or_dies_is_begun_anew() -> None:
@@ -91,7 +91,7 @@ def test_a_decoder_that_takes_too_long_or_dies_is_begun_anew() -> None:
 
 def _decodes(decoder: Decoder) -> bool:
     try:
-        return decoder.picture(png(), name="x", max_pixels=10_000).shape == (32, 32, 3)
+        return decoder.image(png(), name="x", max_pixels=10_000).shape == (32, 32, 3)
     except DataError:
         # On a busy machine its start takes longer than we give it here.
         return False
@@ -136,7 +136,7 @@ def test_every_way_in_goes_through_it(running: Demo, monkeypatch: pytest.MonkeyP
         raise CalibrationError(f"{name}: refused")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Decoder, "picture", noted)
+    monkeypatch.setattr(Decoder, "image", noted)
     monkeypatch.setattr(Decoder, "patch", noted)
     with TestClient(build_app(running), base_url=HERE) as client:
         jpeg = cv2.imencode(".jpg", np.zeros((20, 20, 3), np.uint8))[1].tobytes()
@@ -144,4 +144,4 @@ def test_every_way_in_goes_through_it(running: Demo, monkeypatch: pytest.MonkeyP
         client.post("/api/calibrate/look", content=jpeg)
         photo = client.post("/api/calibrate/photograph?file=chart.jpg", content=jpeg).json()["photo"]
         client.post("/api/calibrate/colour", json={"photos": [photo]})
-    assert asked == ["mine", "picture", "chart.jpg"]
+    assert asked == ["mine", "image", "chart.jpg"]

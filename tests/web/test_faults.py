@@ -97,7 +97,7 @@ def test_a_method_that_is_not_there_is_said_with_those_that_are(client: TestClie
 def test_a_host_that_is_none_is_refused(client: TestClient, running: Demo, host: str) -> None:
     header = {"host": host.encode("latin-1")}
     assert client.get("/api/state", headers=header).status_code == 403
-    with pytest.raises(WebSocketDisconnect) as refused, web_socket(client, "/ws/pictures", headers=header):
+    with pytest.raises(WebSocketDisconnect) as refused, web_socket(client, "/ws/frames", headers=header):
         pass
     assert refused.value.code == 4403
     # Where a token is needed, that is what is said, whatever else is wrong.
@@ -131,7 +131,7 @@ def ended(socket: Any) -> WebSocketDisconnect:
     "message", ["not json", "[1]", "7", "[" * 400, '{"ack":' + "1" * 600 + "}", b"bytes"], ids=lambda m: repr(m)[:12]
 )
 def test_what_is_no_acknowledgement_ends_the_socket_with_the_reason(client: TestClient, message: str | bytes) -> None:
-    with web_socket(client, "/ws/pictures") as socket:
+    with web_socket(client, "/ws/frames") as socket:
         (socket.send_bytes if isinstance(message, bytes) else socket.send_text)(message)
         end = ended(socket)
     assert end.code == 4422
@@ -142,7 +142,7 @@ def test_what_is_no_acknowledgement_ends_the_socket_with_the_reason(client: Test
     "message", ['{"ack": true}', '{"ack": 1e999}', '{"seen": 3}', "{}", '{"ack": -' + "9" * 400 + "}"]
 )
 def test_an_acknowledgement_of_nothing_changes_nothing(client: TestClient, message: str) -> None:
-    with web_socket(client, "/ws/pictures") as socket:
+    with web_socket(client, "/ws/frames") as socket:
         socket.send_text(message)
         socket.send_text(json.dumps({"ack": 0}))
         assert socket.receive()["type"] == "websocket.send"
@@ -151,7 +151,7 @@ def test_an_acknowledgement_of_nothing_changes_nothing(client: TestClient, messa
 @pytest.mark.parametrize(
     "message", ["text", b"", b"12345678abc", struct.pack("<d", float("nan")) + b"\xff\xd8\xff\xd9"]
 )
-def test_what_is_no_picture_ends_the_cameras_socket(client: TestClient, message: str | bytes) -> None:
+def test_what_is_no_image_ends_the_cameras_socket(client: TestClient, message: str | bytes) -> None:
     with web_socket(client, "/ws/camera") as socket:
         (socket.send_bytes if isinstance(message, bytes) else socket.send_text)(message)
         assert ended(socket).code == 4422
@@ -159,9 +159,9 @@ def test_what_is_no_picture_ends_the_cameras_socket(client: TestClient, message:
 
 def test_viewers_and_cameras_that_leave_at_any_moment_leave_no_trace(client: TestClient) -> None:
     for _ in range(5):
-        with web_socket(client, "/ws/pictures"):
+        with web_socket(client, "/ws/frames"):
             pass
-        with web_socket(client, "/ws/pictures") as socket:
+        with web_socket(client, "/ws/frames") as socket:
             socket.receive()
         with web_socket(client, "/ws/camera") as socket:
             socket.send_bytes(struct.pack("<d", 1.0) + jpeg())

@@ -26,7 +26,7 @@ from physadv.live.wardrobe import MAX_UPLOADS
 from physadv.patch import shipped_names
 from physadv.web.app import build_app
 from physadv.web.hub import Packet, Viewer
-from tests.live.scene import Camera, demo, picture, until
+from tests.live.scene import Camera, demo, image, until
 from tests.live.test_record import record_some
 
 HERE = "http://127.0.0.1:8000"
@@ -65,18 +65,18 @@ def unpack(data: bytes) -> tuple[dict[str, Any], bytes, bytes]:
     return header, rest[: header["jpeg"]], rest[header["jpeg"] :]
 
 
-def next_picture(socket: Any) -> tuple[dict[str, Any], bytes, bytes]:
+def next_image(socket: Any) -> tuple[dict[str, Any], bytes, bytes]:
     while True:
         message = socket.receive()
         if message.get("bytes"):
             return unpack(message["bytes"])
 
 
-def test_pictures_come_with_their_people_and_are_acknowledged(client: TestClient) -> None:
-    with web_socket(client, "/ws/pictures") as socket:
+def test_images_come_with_their_people_and_are_acknowledged(client: TestClient) -> None:
+    with web_socket(client, "/ws/frames") as socket:
         numbers = []
         for _ in range(5):
-            header, jpeg, _ = next_picture(socket)
+            header, jpeg, _ = next_image(socket)
             image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
             assert image is not None
             assert image.shape[:2] == (header["h"], header["w"]) == (240, 320)
@@ -87,21 +87,21 @@ def test_pictures_come_with_their_people_and_are_acknowledged(client: TestClient
         assert numbers == sorted(set(numbers))
 
 
-def test_who_does_not_acknowledge_gets_two_pictures_and_the_state_goes_on(client: TestClient, running: Demo) -> None:
-    with web_socket(client, "/ws/pictures") as slow:
-        pictures = states = 0
+def test_who_does_not_acknowledge_gets_two_images_and_the_state_goes_on(client: TestClient, running: Demo) -> None:
+    with web_socket(client, "/ws/frames") as slow:
+        images = states = 0
         while states < 6:
             message = slow.receive()
-            pictures += bool(message.get("bytes"))
+            images += bool(message.get("bytes"))
             states += bool(message.get("text"))
-        assert pictures == 2
+        assert images == 2
         newest = running.tally.frames
         slow.send_text(json.dumps({"ack": 10**9}))
         # What comes after the pause is new, not what was left waiting.
-        assert next_picture(slow)[0]["n"] >= newest - 2
+        assert next_image(slow)[0]["n"] >= newest - 2
 
 
-def test_a_picture_older_than_its_viewer_does_not_count_as_slow() -> None:
+def test_a_image_older_than_its_viewer_does_not_count_as_slow() -> None:
     viewer = Viewer()
     packet = Packet(7, b"", viewer.joined_ns - 10**11)
     assert viewer.next(packet) is packet
@@ -111,11 +111,11 @@ def test_a_picture_older_than_its_viewer_does_not_count_as_slow() -> None:
 
 
 def test_a_slow_viewer_slows_neither_the_loop_nor_another_viewer(client: TestClient, running: Demo) -> None:
-    with web_socket(client, "/ws/pictures"), web_socket(client, "/ws/pictures") as quick:
+    with web_socket(client, "/ws/frames"), web_socket(client, "/ws/frames") as quick:
         before = running.tally.frames
         got = 0
         while running.tally.frames < before + 40:
-            header, _, _ = next_picture(quick)
+            header, _, _ = next_image(quick)
             quick.send_text(json.dumps({"ack": header["n"]}))
             got += 1
         assert got > 20
@@ -123,10 +123,10 @@ def test_a_slow_viewer_slows_neither_the_loop_nor_another_viewer(client: TestCli
 
 def test_the_defended_view_has_both_answers_and_what_was_given(client: TestClient) -> None:
     assert client.post("/api/controls", json={"defend": "median"}).status_code == 200
-    with web_socket(client, "/ws/pictures") as socket:
+    with web_socket(client, "/ws/frames") as socket:
         socket.send_text(json.dumps({"seen": True}))
         for _ in range(200):
-            header, _, seen = next_picture(socket)
+            header, _, seen = next_image(socket)
             socket.send_text(json.dumps({"ack": header["n"]}))
             if seen:
                 break
@@ -165,7 +165,7 @@ def test_impossible_controls_are_refused_in_one_line(client: TestClient, changes
 
 def test_what_fails_aside_is_told_in_the_words_of_the_page(client: TestClient) -> None:
     client.post("/api/source", json={"spec": "nothing.mp4"})
-    with web_socket(client, "/ws/pictures") as socket:
+    with web_socket(client, "/ws/frames") as socket:
         for _ in range(100):
             message = socket.receive()
             notices = json.loads(message["text"])["notices"] if message.get("text") else []
@@ -217,7 +217,7 @@ def big_png() -> bytes:
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "empty"), (b"not a picture", "not an image"), (big_png(), "pixels"), (b"\x89PNG" + bytes(11_000_000), "MB")],
+    [(b"", "empty"), (b"not an image", "not an image"), (big_png(), "pixels"), (b"\x89PNG" + bytes(11_000_000), "MB")],
     ids=["empty", "text", "20,000 pixels", "11 MB"],
 )
 def test_uploads_that_are_no_patterns_are_refused(client: TestClient, data: bytes, says: str) -> None:
@@ -328,11 +328,11 @@ def test_a_snapshot_shows_both_panes_side_by_side(client: TestClient, running: D
     assert image.shape == (240, 640, 3)
 
 
-def test_what_persistence_has_to_say_is_written_on_the_picture(client: TestClient) -> None:
+def test_what_persistence_has_to_say_is_written_on_the_image(client: TestClient) -> None:
     assert client.post("/api/controls", json={"defend": "persistence"}).status_code == 200
-    with web_socket(client, "/ws/pictures") as socket:
+    with web_socket(client, "/ws/frames") as socket:
         for _ in range(40):
-            header, _, _ = next_picture(socket)
+            header, _, _ = next_image(socket)
             socket.send_text(json.dumps({"ack": header["n"]}))
             if header["defences"]:
                 break
@@ -359,15 +359,15 @@ def test_the_simulated_world_is_drawn_of_the_worn_pattern_once_a_second(client: 
     assert client.get("/api/world.jpg", params={"strength": 7}).status_code == 422
 
 
-def test_a_snapshot_is_the_annotated_picture(client: TestClient) -> None:
-    image = cv2.imdecode(np.frombuffer(client.get("/api/snapshot.png").content, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None
-    assert image.shape == (240, 320, 3)
-    assert not (image == picture(0)[..., ::-1]).all()
+def test_a_snapshot_is_the_annotated_image(client: TestClient) -> None:
+    shot = cv2.imdecode(np.frombuffer(client.get("/api/snapshot.png").content, np.uint8), cv2.IMREAD_COLOR)
+    assert shot is not None
+    assert shot.shape == (240, 320, 3)
+    assert not (shot == image(0)[..., ::-1]).all()
 
 
 def jpeg() -> bytes:
-    return cv2.imencode(".jpg", picture(7))[1].tobytes()
+    return cv2.imencode(".jpg", image(7))[1].tobytes()
 
 
 def test_the_visitors_camera_becomes_the_source(client: TestClient, running: Demo) -> None:
@@ -402,7 +402,7 @@ def test_a_camera_that_cannot_be_the_source_is_closed_with_the_reason(tmp_path: 
 def test_another_name_for_this_machine_is_refused(running: Demo) -> None:
     evil = TestClient(build_app(running), base_url="http://evil.example:8000")
     assert evil.get("/api/state").status_code == 403
-    with pytest.raises(WebSocketDisconnect), web_socket(evil, "/ws/pictures"):
+    with pytest.raises(WebSocketDisconnect), web_socket(evil, "/ws/frames"):
         pass
 
 
@@ -410,7 +410,7 @@ def test_another_name_for_this_machine_is_refused(running: Demo) -> None:
 def test_requests_from_other_sites_pages_are_refused(client: TestClient, origin: str) -> None:
     head = {"origin": origin}
     assert client.post("/api/controls", json={"conf": 0.5}, headers=head).status_code == 403
-    for path in ("/ws/pictures", "/ws/camera"):
+    for path in ("/ws/frames", "/ws/camera"):
         with pytest.raises(WebSocketDisconnect), web_socket(client, path, headers=head):
             pass
 
@@ -424,14 +424,14 @@ def test_a_token_is_needed_where_one_is_set(running: Demo) -> None:
     base = "http://192.168.1.5:8000"
     assert TestClient(app, base_url=base).get("/api/state").status_code == 401
     assert TestClient(app, base_url=base).get("/api/state?token=wrong").status_code == 401
-    with pytest.raises(WebSocketDisconnect), web_socket(TestClient(app, base_url=base), "/ws/pictures"):
+    with pytest.raises(WebSocketDisconnect), web_socket(TestClient(app, base_url=base), "/ws/frames"):
         pass
     known = TestClient(app, base_url=base)
     assert known.get("/?token=open sesame").status_code == 200
     # From here on the cookie speaks.
     assert known.get("/api/state").status_code == 200
-    with web_socket(known, "/ws/pictures") as socket:
-        assert next_picture(socket)[1][:2] == b"\xff\xd8"
+    with web_socket(known, "/ws/frames") as socket:
+        assert next_image(socket)[1][:2] == b"\xff\xd8"
     bearer = TestClient(app, base_url=base, headers={"authorization": "Bearer open sesame"})
     assert bearer.get("/api/state").status_code == 200
 

@@ -15,11 +15,11 @@ from physadv.web.app import LIVE_PARTS, PARTS, build_app
 from physadv.web.room import Room
 from physadv.web.serve import PageServer
 from tests.live.scene import Camera, demo
-from tests.web.test_page import next_picture, web_socket
+from tests.web.test_page import next_image, web_socket
 
 OUTSIDE = "http://192.168.1.5:8000"
 SEEN = ("/", "/favicon.ico", "/static/live.js", "/api/pages", "/api/options", "/api/state", "/api/patches",
-        "/api/patches/thumbnail?name=chest-v3", "/api/patches/picture?name=chest-v3", "/api/snapshot.png")  # fmt: skip
+        "/api/patches/thumbnail?name=chest-v3", "/api/patches/image?name=chest-v3", "/api/snapshot.png")  # fmt: skip
 
 
 @pytest.fixture
@@ -31,14 +31,14 @@ def visitor(app: Any, token: str) -> TestClient:
     return TestClient(app, base_url=OUTSIDE, headers={"authorization": f"Bearer {token}"})
 
 
-def test_a_viewer_sees_the_page_its_pictures_and_its_state(app: Any) -> None:
+def test_a_viewer_sees_the_page_its_images_and_its_state(app: Any) -> None:
     with visitor(app, "look on") as viewer:
         assert {path: viewer.get(path).status_code for path in SEEN} == dict.fromkeys(SEEN, 200)
         assert viewer.get("/api/state").json()["viewer"] is True
         assert viewer.get("/api/options").json()["viewer_link"] is None
         assert [p["path"] for p in viewer.get("/api/pages").json()] == ["/"]
-        with web_socket(viewer, "/ws/pictures") as socket:
-            assert next_picture(socket)[1][:2] == b"\xff\xd8"
+        with web_socket(viewer, "/ws/frames") as socket:
+            assert next_image(socket)[1][:2] == b"\xff\xd8"
 
 
 def test_who_may_change_things_is_told_so_and_given_the_link(app: Any) -> None:
@@ -81,7 +81,7 @@ def test_every_other_call_of_every_part_is_refused(app: Any, running: Demo, tmp_
     assert len(found) > 30
     with visitor(app, "look on") as viewer:
         for method, path in found:
-            if (path in seen and method == "GET") or path == "/ws/pictures":
+            if (path in seen and method == "GET") or path == "/ws/frames":
                 continue
             if method == "socket":
                 with pytest.raises(WebSocketDisconnect) as refused, web_socket(viewer, path):

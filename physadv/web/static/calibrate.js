@@ -15,7 +15,7 @@ function showState(state) {
   bar.max = state.wanted;
   bar.value = Math.min(state.views, state.wanted);
   say(byId("count"), `${state.views} of ${state.wanted} views`);
-  say(byId("covered"), `${Math.round(state.coverage * 100)} % of the picture covered`);
+  say(byId("covered"), `${Math.round(state.coverage * 100)} % of the image covered`);
   const names = Object.keys(state.poses);
   const next = names.find((name) => !state.poses[name]);
   const list = byId("poses");
@@ -64,7 +64,7 @@ function draw(image, width, height, answer) {
   }
 }
 
-/** One look through the visitor's own camera, at a picture that was not looked at before. */
+/** One look through the visitor's own camera, at an image that was not looked at before. */
 async function lookHere(grab) {
   if (video.requestVideoFrameCallback) await new Promise((done) => { video.requestVideoFrameCallback(done); });
   const [w, h] = [video.videoWidth, video.videoHeight];
@@ -75,12 +75,12 @@ async function lookHere(grab) {
   return answer;
 }
 
-/** One look through the server's camera, whose picture comes along. */
+/** One look through the server's camera, whose image comes along. */
 async function lookThere() {
   const answer = await api("/api/calibrate/look");
-  if (answer.picture) {
+  if (answer.image) {
     const image = new Image();
-    image.src = answer.picture;
+    image.src = answer.image;
     await image.decode();
     draw(image, image.width, image.height, answer);
   }
@@ -95,7 +95,7 @@ async function loop() {
     try {
       const answer = video ? await lookHere(grab) : await lookThere();
       if (!finished) told(answer);
-      if (size[0] && answer.size && String(size) !== String(answer.size)) toast("the picture's size changed: starting over");
+      if (size[0] && answer.size && String(size) !== String(answer.size)) toast("the image's size changed: starting over");
       if (answer.size) size = answer.size;
     } catch (error) {
       toast(error.message, { bad: true });
@@ -194,11 +194,11 @@ byId("chart-photo").addEventListener("change", () => attempt(async () => {
     }
     say(told, `reading ${what} and fitting, some seconds…`);
     const asked = { printer: byId("printer").value, camera: byId("name").value, photos };
-    const { name, held_out: off, picture, lens } = await api("/api/calibrate/colour", asked);
+    const { name, held_out: off, image, lens } = await api("/api/calibrate/colour", asked);
     say(told, `saved ${name} from ${what}: colours it had not seen are off by ${off.mean.toFixed(1)} dE2000 on average (95 %: ${off.p95.toFixed(1)}), `
       + `without the map by ${off.no_map_mean.toFixed(1)}. ${lens ? "The lens was taken out." : `No lens was taken out: there is no camera profile named ${asked.camera}.`} `
       + `Train with --printer ${name}.`);
-    byId("colours").src = picture;
+    byId("colours").src = image;
     byId("colours").hidden = false;
   } catch (error) {
     say(told, error.message);

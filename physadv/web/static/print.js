@@ -27,7 +27,7 @@ if (options) {
   byId("camera-field").hidden = options.cameras.length === 0;
   for (const id of ["printer-field", "printer-says"]) byId(id).hidden = options.printers.length === 0;
   if (asked.get("pattern")) byId("pattern").value = asked.get("pattern");
-  if (options.patterns.length === 0) toast("no patterns here yet; train one or upload a picture on the live page", { bad: true });
+  if (options.patterns.length === 0) toast("no patterns here yet; train one or upload an image on the live page", { bad: true });
 }
 
 const pattern = () => options?.patterns.find((p) => p.name === byId("pattern").value);
@@ -165,7 +165,7 @@ async function advise() {
     say(byId("verdict"), got.text);
     byId("verdict").dataset.enough = got.enough === null ? "" : got.enough ? "yes" : "no";
     const percent = (x) => `${Math.round(x * 100)} %`;
-    const part = got.shown < 1 ? `, ${percent(got.shown)} of the body in the picture` : "";
+    const part = got.shown < 1 ? `, ${percent(got.shown)} of the body in the image` : "";
     const hope = got.expected
       ? ` Expected there: ${percent(got.expected.asr)} of people hidden (${percent(got.expected.low)} to ${percent(got.expected.high)}, measured on ${got.expected.people} people in photographs).` : "";
     const person = Math.round(got.person_px);

@@ -75,7 +75,7 @@ function draw() {
   image.style.height = `${width * aspect() * perMm}px`;
   const query = new URLSearchParams({ pattern: pattern().name });
   if (byId("kind").value) query.set("kind", byId("kind").value);
-  const address = `/api/print/picture?${query}`;
+  const address = `/api/print/image?${query}`;
   if (image.getAttribute("src") !== address) image.src = address;
   image.alt = `${byId("kind").selectedOptions[0].textContent}, ${width / 10} cm wide at true size`;
   byId("stage").dataset.ground = byId("ground").value;

@@ -1,4 +1,4 @@
-// Pictures from the server: an acknowledged web socket, so that what is slow here slows nobody else.
+// Frames from the server: an acknowledged web socket, so that what is slow here slows nobody else.
 const RETRY_MS = [300, 700, 1500, 3000];
 // The state comes five times a second: a demo that says nothing for so long hangs, though its socket stays open.
 const SILENCE_MS = 3000;
@@ -19,7 +19,7 @@ export class Stream {
     this.onLink("silent");
   }
 
-  /** Ask for the picture that the defended detector is given, or no longer. */
+  /** Ask for the image that the defended detector is given, or no longer. */
   wantSeen(on) {
     this.seen = on;
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ seen: on }));
@@ -28,10 +28,10 @@ export class Stream {
   connect() {
     this.onLink("connecting");
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/ws/pictures`);
+    const socket = new WebSocket(`${scheme}://${location.host}/ws/frames`);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
-    // A demo that was started again numbers its pictures from 0.
+    // A demo that was started again numbers its frames from 0.
     this.painted = -1;
     socket.onopen = () => {
       this.failures = 0;
@@ -60,7 +60,7 @@ export class Stream {
         decoded(new Uint8Array(data, start, header.jpeg)),
         header.seen ? decoded(new Uint8Array(data, start + header.jpeg, header.seen)) : null,
       ]);
-      // Decoding may finish out of order: an older picture must not cover a newer one.
+      // Decoding may finish out of order: an older frame must not cover a newer one.
       if (this.socket === socket && header.n >= this.painted) {
         this.painted = header.n;
         this.onPicture(header, image, seen);

@@ -1,4 +1,4 @@
-"""What the page says of its picture: of the wearers where a pattern is worn, of everybody else where none is."""
+"""What the page says of its image: of the wearers where a pattern is worn, of everybody else where none is."""
 
 from dataclasses import replace
 from threading import Event
@@ -61,7 +61,7 @@ def figures(page: Any) -> list[str]:
     return [page.text_content(f"#f-{name}") for name in ("fps", "age50", "age95")]
 
 
-def test_a_demo_that_is_gone_is_said_over_the_picture(stand: Stand) -> None:
+def test_a_demo_that_is_gone_is_said_over_the_image(stand: Stand) -> None:
     page = stand.page
     eventually(page, "() => Number(document.getElementById('f-fps').textContent) > 5", timeout=5)
     stand.demo.stop()
@@ -75,7 +75,7 @@ def test_a_demo_that_is_gone_is_said_over_the_picture(stand: Stand) -> None:
     stand.forgive()
 
 
-def test_a_demo_that_hangs_is_said_over_the_picture_until_it_answers(stand: Stand) -> None:
+def test_a_demo_that_hangs_is_said_over_the_image_until_it_answers(stand: Stand) -> None:
     page, go_on, state = stand.page, Event(), stand.demo.state
 
     def hung() -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Reporting(BlobDetector):
         )
 
 
-def test_the_marks_that_are_in_the_picture_are_explained(stand: Stand) -> None:
+def test_the_marks_that_are_in_the_image_are_explained(stand: Stand) -> None:
     page = stand.page
     assert page.evaluate(MARKS) == ["plain"]
     assert stand.demo._vision is not None

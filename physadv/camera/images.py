@@ -1,4 +1,4 @@
-"""Pictures that let a person judge a calibration."""
+"""Images that let a person judge a calibration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINE = (255, 64, 160)
 
 
 def undistortion_preview(profile: CameraProfile, pixels: UInt8Array) -> UInt8Array:
-    """Return the picture as it came over the picture with the lens taken out, ruled so that bent lines show."""
+    """Return the image as it came over the image with the lens taken out, ruled so that bent lines show."""
     flat = Undistorter(profile, (pixels.shape[1], pixels.shape[0])).apply(pixels)
     out = np.concatenate([_ruled(pixels), _ruled(flat)], 0)
     scale = min(1.0, 1600 / max(out.shape[:2]))
@@ -24,10 +24,10 @@ def undistortion_preview(profile: CameraProfile, pixels: UInt8Array) -> UInt8Arr
 
 
 def comparison(profile: PrinterProfile, samples: Samples) -> UInt8Array:
-    """Return a picture of up to 120 colours: each a square of what was asked for, and in it predicted over seen."""
+    """Return an image of up to 120 colours: each a square of what was asked for, and in it predicted over seen."""
     at = np.linspace(0, len(samples) - 1, min(len(samples), 120)).round().astype(int)
     digital = np.round(samples.digital[at] * 255).astype(np.uint8)
-    predicted = profile.colour_map().picture(digital[None])[0]
+    predicted = profile.colour_map().image(digital[None])[0]
     seen = np.round(samples.seen[at] * 255).astype(np.uint8)
     columns, cell = 15, 48
     out = np.full((math.ceil(len(at) / columns) * cell, columns * cell, 3), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""The live picture: a web socket on which each viewer acknowledges what it has painted."""
+"""The live image: a web socket on which each viewer acknowledges what it has painted."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ MAX_MESSAGE = 500
 
 
 def router(room: Room) -> APIRouter:
-    """Return `/ws/pictures`: binary pictures (see `hub.encode`) and text states out, acknowledgements in.
+    """Return `/ws/frames`: binary images (see `hub.encode`) and text states out, acknowledgements in.
 
     What is no acknowledgement is a SettingsError, which ends the socket.
     """
     out = APIRouter()
     hub = Hub(room.live)
 
-    @out.websocket("/ws/pictures")
-    async def pictures(socket: WebSocket) -> None:
+    @out.websocket("/ws/frames")
+    async def images(socket: WebSocket) -> None:
         await socket.accept()
         viewer = Viewer()
         hub.join(viewer)
@@ -78,7 +78,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 async def _send(socket: WebSocket, viewer: Viewer, hub: Hub, room: Room) -> None:
-    """Send the newest picture whenever the viewer is ready for one, and the state a few times a second."""
+    """Send the newest image whenever the viewer is ready for one, and the state a few times a second."""
     next_state = 0.0
     while True:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Defences that change the picture before the detector sees it: one guard and one twin for all of them."""
+"""Defences that change the image before the detector sees it: one guard and one twin for all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from physadv.arrays import to_picture, to_tensor
+from physadv.arrays import to_image, to_tensor
 from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.either import either
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
@@ -24,7 +24,7 @@ from physadv.types import Alert, Candidates, Detections, Detector, Frame, Gradie
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A picture as the detector will be given it.
+    """An image as the detector will be given it.
 
     pixels: (h, w, 3) uint8 RGB. forward: affine from the pixels that came to these, or None where they coincide.
     alerts: what the defence did, boxes in the pixels that came. changed: False where it left every pixel as it was.
@@ -36,13 +36,13 @@ class View:
     changed: bool = True
 
 
-PLAIN = "look at the unchanged picture too, where it was changed, and report whom either shows"
+PLAIN = "look at the unchanged image too, where it was changed, and report whom either shows"
 # What that costs.
-ONCE_MORE = "1 more pass where it changed the picture"
+ONCE_MORE = "1 more pass where it changed the image"
 
 
-class PictureDefence(Defence):
-    """A defence that is a function of one picture.
+class ImageDefence(Defence):
+    """A defence that is a function of one image.
 
     Unless `full_size` is set it works on the frame scaled as the network will scale it: the same answer for the network,
     for less work on a large frame.
@@ -52,25 +52,23 @@ class PictureDefence(Defence):
     plain: bool = Field(default=False, description=PLAIN)
 
     @abstractmethod
-    def view(self, picture: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the changed picture; all chance comes from `rng`. detector: the one within, for its attention."""
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+        """Return the changed image; all chance comes from `rng`. detector: the one within, for its attention."""
 
     @abstractmethod
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return images (b, 3, h, w) in [0, 1] changed alike and of the same size, with gradients (exact or BPDA)."""
 
     def guard(self, detector: Detector) -> Detector:
-        """Return the detector that sees changed pictures."""
-        return PictureGuard(self, detector)
+        """Return the detector that sees changed images."""
+        return ImageGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the differentiable twin; chance is drawn anew at each call, as EOT needs."""
-        return PictureTwin(self, detector)
+        return ImageTwin(self, detector)
 
 
-def beside_plain(
-    defence: PictureDefence, found: Candidates, inner: GradientDetector, images: torch.Tensor
-) -> Candidates:
+def beside_plain(defence: ImageDefence, found: Candidates, inner: GradientDetector, images: torch.Tensor) -> Candidates:
     """Return a twin's candidates, with those of the unchanged images beside them if the defence looks at these too.
 
     Whoever either look shows is reported, so an attack has to silence both.
@@ -80,10 +78,10 @@ def beside_plain(
     return joined([found, inner.candidates(images)])
 
 
-class PictureGuard(Guarded):
-    """The detector behind a `PictureDefence`: boxes and keypoints come back in frame pixels."""
+class ImageGuard(Guarded):
+    """The detector behind an `ImageDefence`: boxes and keypoints come back in frame pixels."""
 
-    def __init__(self, defence: PictureDefence, inner: Detector) -> None:
+    def __init__(self, defence: ImageDefence, inner: Detector) -> None:
         super().__init__(inner)
         self.defence = defence
         self._seed = int(getattr(defence, "seed", 0))
@@ -95,13 +93,13 @@ class PictureGuard(Guarded):
         self._rng = np.random.default_rng(self._seed)
 
     def respond(self, frame: Frame) -> Detections:
-        """Return the people found in the changed picture, in pixels of the frame."""
+        """Return the people found in the changed image, in pixels of the frame."""
         view = self._view(frame.pixels)
         found = back_to_frame(self.ask(frame.with_pixels(view.pixels)), view, frame.size)
         return either(found, self.ask(frame)) if self.defence.plain and view.changed else found
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the people in each picture; views of one size go through the network together."""
+        """Return the people in each image; views of one size go through the network together."""
         views = [self._view(image) for image in images]
         if len({v.pixels.shape for v in views}) == 1:
             found = self.ask_batch([v.pixels for v in views])
@@ -113,10 +111,10 @@ class PictureGuard(Guarded):
             out[n] = either(out[n], plain)
         return out
 
-    def _view(self, picture: UInt8Array) -> View:
+    def _view(self, image: UInt8Array) -> View:
         if self.defence.full_size:
-            return self.defence.view(picture, self._rng, self.inner)
-        small, scale = at_network_size(picture, self.imgsz)
+            return self.defence.view(image, self._rng, self.inner)
+        small, scale = at_network_size(image, self.imgsz)
         view = self.defence.view(small, self._rng, self.inner)
         changed = view.pixels is not small
         if scale is None:
@@ -126,20 +124,20 @@ class PictureGuard(Guarded):
         return View(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts, changed)
 
 
-def at_network_size(picture: UInt8Array, imgsz: int) -> tuple[UInt8Array, Affine | None]:
-    """Return the picture scaled as the network would scale it, and the affine that did, or None if it was that size."""
-    height, width = picture.shape[:2]
+def at_network_size(image: UInt8Array, imgsz: int) -> tuple[UInt8Array, Affine | None]:
+    """Return the image scaled as the network would scale it, and the affine that did, or None if it was that size."""
+    height, width = image.shape[:2]
     inner = Letterbox.fit(width, height, imgsz).inner
     if inner == (width, height):
-        return picture, None
-    small = cv2.resize(picture, inner, interpolation=cv2.INTER_LINEAR)
+        return image, None
+    small = cv2.resize(image, inner, interpolation=cv2.INTER_LINEAR)
     return np.asarray(small, np.uint8), scaling(inner[0] / width, inner[1] / height)
 
 
 def back_to_frame(found: Detections, view: View, frame_size: tuple[int, int]) -> Detections:
-    """Return an answer given for a view in the pixels of the picture that came; boxes are clipped to it.
+    """Return an answer given for a view in the pixels of the image that came; boxes are clipped to it.
 
-    Keypoints of a mirrored view exchange left and right. The picture seen and its affine are carried along.
+    Keypoints of a mirrored view exchange left and right. The image seen and its affine are carried along.
     """
     forward = view.forward
     xyxy, keypoints, alerts = found.xyxy, found.keypoints, found.alerts
@@ -167,10 +165,10 @@ def _alert_through(alert: Alert, affine: Affine) -> Alert:
     return replace(alert, xyxy=(x1, y1, x2, y2))
 
 
-class PictureTwin(Twin):
-    """The attacked detector behind a `PictureDefence` that keeps the picture's geometry."""
+class ImageTwin(Twin):
+    """The attacked detector behind an `ImageDefence` that keeps the image's geometry."""
 
-    def __init__(self, defence: PictureDefence, inner: GradientDetector) -> None:
+    def __init__(self, defence: ImageDefence, inner: GradientDetector) -> None:
         super().__init__(inner, seed=int(getattr(defence, "seed", 0)))
         self.defence = defence
 
@@ -186,5 +184,5 @@ def straight_through(images: torch.Tensor, change: Callable[[UInt8Array], UInt8A
     Source: Athalye, Carlini, Wagner, "Obfuscated gradients give a false sense of security" (2018): BPDA.
     """
     with torch.no_grad():
-        changed = torch.stack([to_tensor(change(to_picture(image))) for image in images]).to(images)
+        changed = torch.stack([to_tensor(change(to_image(image))) for image in images]).to(images)
     return images + (changed - images).detach()
