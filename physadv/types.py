@@ -147,22 +147,41 @@ class Source(Protocol):
 
 @runtime_checkable
 class Detector(Protocol):
-    """People found. Returns every candidate that survives suppression down to `min_conf`; callers apply the threshold.
+    """Finds people in images: every candidate that survives suppression down to `min_conf`; callers apply a threshold.
 
     name: what a report calls it. backend, precision: what runs it ("torch", "fp32"). min_conf: the lowest score returned.
+    imgsz: long side in pixels to which images are scaled. sha256: of its weights file; None without one. deterministic:
+    whether equal images get equal answers, on which certificates rest. cost_ms: milliseconds an image that the last
+    answer took beyond one plain pass; 0 without a defence. `physadv.detect.base` has bases for implementations.
     """
 
     name: str
     backend: str
     precision: str
     min_conf: float
+    imgsz: int
+    sha256: str | None
+    deterministic: bool
+    cost_ms: float
 
     def detect(self, frame: Frame) -> Detections:
-        """Return the people in one image, boxes in its own pixels."""
+        """Return the people in one frame, boxes in its own pixels."""
         ...
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the people in each (h, w, 3) uint8 RGB image of one common size."""
+        ...
+
+    def activation(self, image: UInt8Array) -> Float32Array:
+        """Return a coarse map in [0, 1] over an (h, w, 3) uint8 RGB image: how much of a person is seen at each place."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything that came from earlier frames."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of the weights as they are now, or the name where there are none to hash."""
         ...
 
 
@@ -170,8 +189,8 @@ class Detector(Protocol):
 class Candidates:
     """What a detector thinks before suppression, with gradients.
 
-    logit: (b, a) person logits before the sigmoid. xyxy: (b, a, 4) boxes in pixels of the images given. head: (a,) integer
-    numbers of the head each is of where a model has several (end-to-end families have two, listed along `a`); else None.
+    logit: (b, a) person logits before the sigmoid. xyxy: (b, a, 4) boxes in pixels of the images given. head: (a,) number
+    of the head that each candidate comes from (end-to-end families have two, listed along `a`); None for a single head.
     """
 
     logit: torch.Tensor
@@ -181,23 +200,28 @@ class Candidates:
 
 @runtime_checkable
 class GradientDetector(Protocol):
-    """A detector that can be attacked: images in, logits out, gradients back to the images."""
+    """A detector that can be attacked: images in, logits out, gradients back to the images.
+
+    name: what a report calls it. device: where its images have to be. precision: "fp32" or "bf16". stride: height and
+    width of images are multiples of it, 32 or with P6 models 64. sha256: of its weights file; None without one.
+    reentrant: whether several threads may ask at once. `physadv.detect.gradients` has bases for implementations.
+    """
 
     name: str
+    device: torch.device
+    precision: str
+    stride: int
+    sha256: str | None
+    reentrant: bool
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
         ...
 
-
-@runtime_checkable
-class Sink(Protocol):
-    """Something that takes results. An error in it ends the loop."""
-
-    def write(self, frame: Frame, detections: Detections) -> None:
-        """Take one result."""
+    def reseed(self, seed: tuple[int, ...]) -> None:
+        """Restart all random draws: equal seeds give equal draws, whatever was drawn before."""
         ...
 
-    def close(self) -> None:
-        """Finish what is open. Safe to call twice."""
+    def fingerprint(self) -> str:
+        """Return a hash of the weights as they are now, or the name where there are none to hash."""
         ...

@@ -11,7 +11,7 @@ import torch
 from physadv.attack.crops import Scene, Views
 from physadv.attack.pattern import Pattern
 from physadv.attack.settings import TrainSettings
-from physadv.detect.attacked import side_for
+from physadv.detect.gradients import imgsz_for
 from physadv.simulate.world import WorldDraw
 from physadv.types import GradientDetector
 
@@ -47,7 +47,7 @@ class Chance:
 
     def _draw(self, views: Views, at: int, part: int, parts: int) -> Drawn:
         s = self._settings
-        count, side = self.count(at, part, parts), side_for(s.views(at)[1], *self._detectors)
+        count, side = self.count(at, part, parts), imgsz_for(s.views(at)[1], *self._detectors)
         scene = views.batch(count, side, np.random.default_rng([s.seed, at, part])).to(self._device)
         generator = torch.Generator().manual_seed((s.seed * 1_000_003 + at) * 64 + part)
         draws = [s.world.sample(len(scene.prints), count, generator).to(self._device) for _ in range(s.worst_of)]

@@ -40,7 +40,7 @@ def crew_for(detectors: Sequence[GradientDetector]) -> Crew:
 
     A defence's twin may draw at random: asked by several threads in turn, its draws would depend on which came first.
     """
-    able = all(getattr(d, "reentrant", False) and getattr(d, "device", CPU) == CPU for d in detectors)
+    able = all(d.reentrant and d.device == CPU for d in detectors)
     return Crew(torch.get_num_threads() if able else 1)
 
 

@@ -19,7 +19,6 @@ from physadv.attack.step import step
 from physadv.attack.task import Task
 from physadv.errors import TrainingError
 from physadv.patch import Patch, load_patch, save_patch
-from physadv.types import GradientDetector
 
 CHECKPOINT = "checkpoint.safetensors"
 LOSSES_KEPT = 200
@@ -62,7 +61,7 @@ def optimise(
     views = Views(task.people, framing=s.framing, wear=s.wear)
     if not views.rows:
         raise TrainingError("expected people to train on, got none")
-    before = [_fingerprint(d) for d in task.detectors]
+    before = [d.fingerprint() for d in task.detectors]
     pattern = task.pattern()
     state = State.fresh(pattern.levels, s.texels, len(task.detectors))
     if resume and folder is not None:
@@ -87,7 +86,7 @@ def optimise(
             tell(Progress(state.step, s.total_steps, loss, time.monotonic() - began, figures, state.best_score))
         if halt:
             break
-    if [_fingerprint(d) for d in task.detectors] != before:
+    if [d.fingerprint() for d in task.detectors] != before:
         raise TrainingError("a detector's weights or buffers changed while training; nothing it scored can be trusted")
     if not state.best_score:
         state.best = _mean_colours(task, state).cpu()
@@ -193,18 +192,3 @@ def _record(task: Task, state: State) -> dict[str, Any]:
         "step": state.best_step,
         "steps": task.settings.total_steps,
     }
-
-
-def _fingerprint(detector: GradientDetector) -> str:
-    """Return a hash of the weights behind a detector, also behind a defence's twin; "" where there are none to hash."""
-    seen: set[int] = set()
-    queue: list[Any] = [detector]
-    while queue:
-        item = queue.pop()
-        if id(item) in seen or len(seen) > 50:
-            continue
-        seen.add(id(item))
-        if callable(getattr(item, "fingerprint", None)):
-            return str(item.fingerprint())
-        queue += [v for v in getattr(item, "__dict__", {}).values() if hasattr(v, "__dict__")]
-    return ""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from physadv.detect.base import WrappedDetector
 from physadv.detect.matching import LABEL_CONF, match_keypoints
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 
-class Posed:
+class Posed(WrappedDetector):
     """A detector whose people have the keypoints of those whom a pose model finds in their place, none elsewhere."""
 
     def __init__(self, detector: Detector, pose: Detector) -> None:
-        self._detector, self._pose = detector, pose
-        self.name, self.backend = detector.name, detector.backend
-        self.precision, self.min_conf = detector.precision, detector.min_conf
+        super().__init__(detector)
+        self._pose = pose
 
     def detect(self, frame: Frame) -> Detections:
         """Return the people of one image with keypoints, confidence 0 where the pose model finds nobody."""
@@ -23,7 +23,7 @@ class Posed:
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the people of each image with keypoints."""
-        found, posed = self._detector.detect_batch(images), self._pose.detect_batch(images)
+        found, posed = self.inner.detect_batch(images), self._pose.detect_batch(images)
         return [
             replace(f, keypoints=match_keypoints(f.xyxy, p.above(LABEL_CONF)))
             for f, p in zip(found, posed, strict=True)

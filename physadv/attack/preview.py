@@ -13,7 +13,7 @@ from physadv.attack.crops import Framing, Scene, Views, Wear
 from physadv.attack.losses import concerned
 from physadv.attack.people import Image
 from physadv.attack.score import Scorer
-from physadv.detect.attacked import side_for
+from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import FOUND_CONF
 from physadv.errors import DataError
 from physadv.marks import LEGEND, mark_person
@@ -54,7 +54,7 @@ def contact_sheet(
     views = Views(list(people), framing=framing, wear=wear)
     if not views.rows:
         raise DataError("preview: expected images with people, got none")
-    size = size if detector is None else side_for(size, detector)
+    size = size if detector is None else imgsz_for(size, detector)
     pixels, mask = patch.tensors()
     pattern = torch.cat([pixels, mask])
     scene = views.batch(columns * rows, size, np.random.default_rng(seed))

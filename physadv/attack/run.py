@@ -34,8 +34,8 @@ from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.capture import is_live
 from physadv.controls import control
 from physadv.detect import load_detector
-from physadv.detect.attacked import precision_of, side_for, stride_of
 from physadv.detect.boxes import area
+from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
 from physadv.errors import DataError, PatchError, TrainingError
@@ -151,10 +151,10 @@ def train(
         begin(parent)
     people = sum(len(p.boxes) for p in train_on)
     say(f"{len(train_on)} images with {people} people to train on, {len(held_out)} held out")
-    larger = {c: side_for(c, *attacked) for c in settings.crops if side_for(c, *attacked) != c}
+    larger = {c: imgsz_for(c, *attacked) for c in settings.crops if imgsz_for(c, *attacked) != c}
     if larger:
         sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
-        say(f"--crops: a detector takes multiples of {max(map(stride_of, attacked))} pixels alone: {sizes}")
+        say(f"--crops: a detector takes multiples of {max(d.stride for d in attacked)} pixels alone: {sizes}")
     task = _task(settings, inputs, attacked, train_on, parent, ranks, name=file_name(folder.resolve().name))
     content = {side: content_of(images) for side, images in (("train", train_on), ("held_out", held_out))}
     task.identity |= {"people": {"pixels and labels": content}}
@@ -471,7 +471,7 @@ def _task(
     # What decides the result, or at least its last bits, and so belongs to identity and record alike.
     made = {
         "detectors": detectors,
-        "precision": [precision_of(d) for d in attacked],
+        "precision": [d.precision for d in attacked],
         "through": inputs.through,
         "camera": None if inputs.camera is None else inputs.camera.sha256,
         "printer": None if inputs.printer is None else inputs.printer.sha256,

@@ -18,7 +18,6 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
 from physadv.attack.task import Task
 from physadv.attack.trace import culprit
-from physadv.detect.attacked import reseed
 from physadv.errors import TrainingError
 from physadv.simulate.ink import default_palette
 from physadv.simulate.world import WorldDraw
@@ -84,7 +83,7 @@ def _attack(
     scene, draw = drawn(task, views, pattern, state, part, parts)
     # What a twin draws depends on the step and the part alone, so that a resumed run draws what the whole one did.
     for number, detector in enumerate(task.detectors):
-        reseed(detector, (task.settings.seed, state.step, part, number))
+        detector.reseed((task.settings.seed, state.step, part, number))
     noise = noise_of(task.settings, pattern, state.step, part)
 
     def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
@@ -143,7 +142,7 @@ def drawn(task: Task, views: Views, pattern: Pattern, state: State, part: int, p
         losses = []
         for number, detector in enumerate(task.detectors):
             # All draws are looked at through the same chance of a defence's twin: it is them that are compared.
-            reseed(detector, (s.seed, state.step, part, number))
+            detector.reseed((s.seed, state.step, part, number))
             losses.append(_loss(s, detector, images, scene))
         return _mixed(s, torch.stack(losses), state)
 

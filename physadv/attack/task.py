@@ -14,7 +14,6 @@ from physadv.attack.pattern import Pattern, to_patch
 from physadv.attack.people import Image
 from physadv.attack.score import Score
 from physadv.attack.settings import TrainSettings
-from physadv.detect.attacked import device_of
 from physadv.patch import Patch
 from physadv.types import GradientDetector
 
@@ -52,7 +51,7 @@ class Task:
     chance: Chance = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.device = next(map(device_of, self.detectors), torch.device("cpu"))
+        self.device = next((d.device for d in self.detectors), torch.device("cpu"))
         self.chance = Chance(self.settings, self.detectors, self.device)
 
     def pattern(self, start: int = 0) -> Pattern:

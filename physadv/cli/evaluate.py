@@ -550,7 +550,7 @@ def _detector(name: str, settings: EvaluateSettings) -> Detector:
 
 def _identity(detector: Detector) -> dict[str, str]:
     """Return what run.json says of a detector: its name and the hash of its weights."""
-    return {"name": detector.name, "sha256": getattr(detector, "sha256", "")}
+    return {"name": detector.name, "sha256": detector.sha256 or ""}
 
 
 def _own(folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from physadv.defend.base import Defence, Guarded, forget
+from physadv.defend.base import Defence, Guarded
 from physadv.defend.blocks import BlockAutoencoder
 from physadv.defend.chance import Noise, ResizePad
 from physadv.defend.consistency import Consistency
@@ -21,7 +21,7 @@ from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, 
 from physadv.defend.vote import Vote
 from physadv.errors import DefenceError
 
-__all__ = ["DEFENCES", "PRESETS", "Defence", "Guarded", "Pipeline", "forget", "parse_pipeline"]
+__all__ = ["DEFENCES", "PRESETS", "Defence", "Guarded", "Pipeline", "parse_pipeline"]
 
 DEFENCES: dict[str, type[Defence]] = {
     "stretch": Stretch,

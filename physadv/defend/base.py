@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
-import torch
 
-from physadv.detect.attacked import device_of, precision_of, reseed, stride_of
+from physadv.detect.base import WrappedDetector
+from physadv.detect.gradients import WrappedGradient
 from physadv.settings import Settings
-from physadv.types import Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
+from physadv.types import Detections, Detector, Frame, GradientDetector, UInt8Array
 
-
-def forget(detector: Detector) -> None:
-    """Make a detector forget everything that came from earlier frames, if it keeps anything."""
-    reset = getattr(detector, "reset", None)
-    if reset is not None:
-        reset()
+D_co = TypeVar("D_co", bound="Defence", covariant=True)
 
 
 class Defence(Settings):
@@ -27,8 +23,8 @@ class Defence(Settings):
 
     name: its key in the registry. title: what it does, in one line. cost: what it takes beyond the detector's own pass, at
     the parameters as they are; milliseconds as in docs/defences.md, at 416 px on one CPU core. paper: where it comes from.
-    certifies: whether it proves anything of anybody. Instances are immutable, so one may guard many detectors; all state
-    lives in what `guard` returns.
+    certifies: whether it proves anything. Instances are immutable, so one may guard many detectors; all state lives in what
+    `guard` returns.
     """
 
     name: ClassVar[str]
@@ -36,6 +32,8 @@ class Defence(Settings):
     cost: ClassVar[str]
     paper: ClassVar[str]
     certifies: ClassVar[bool] = False
+    # Whether it draws at random: equal images then get unequal answers, about which no certificate can speak.
+    random: ClassVar[bool] = False
     # Below 1 it changes the image, from 1 on it watches answers: a pipeline puts the image's side nearest the network.
     order: ClassVar[int] = 0
     # Whether it works from image to image alone: on single ones, on which attacks train, its twin is the bare detector.
@@ -49,46 +47,30 @@ class Defence(Settings):
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the differentiable twin, exact or by BPDA, through which an adaptive attacker trains."""
 
+    def weights_path(self) -> Path | None:
+        """Return the weights file of the network that the defence carries, or None if it carries none."""
+        return None
 
-class Twin(ABC):
-    """An attacked detector behind a defence: takes the images that the detector takes, and keeps the defence's chance.
 
-    seed: where that chance begins; None for the system's own.
+class Twin(WrappedGradient):
+    """An attacked detector behind a defence: takes the images that the detector takes, and draws as the defence does.
+
+    seed: where its random draws begin; None for the system's own.
     """
 
     def __init__(self, inner: GradientDetector, *, seed: int | None = 0) -> None:
-        self.inner = inner
-        self.name = inner.name
+        super().__init__(inner)
         self._seed = seed
         self._rng = np.random.default_rng(seed)
 
-    @property
-    def device(self) -> torch.device:
-        """Return the device of the detector within."""
-        return device_of(self.inner)
-
-    @property
-    def precision(self) -> str:
-        """Return what the detector within computes in."""
-        return precision_of(self.inner)
-
-    @property
-    def stride(self) -> int:
-        """Return the pixels of which the sides of images must be multiples."""
-        return stride_of(self.inner)
-
     def reseed(self, seed: tuple[int, ...]) -> None:
-        """Start all chance anew, here and further in: the same seed gives the same draws, whatever was drawn before."""
+        """Restart all random draws, here and further in: equal seeds give equal draws, whatever was drawn before."""
         own = () if self._seed is None else (self._seed,)
         self._rng = np.random.default_rng([*seed, *own])
-        reseed(self.inner, (*seed, 1))
-
-    @abstractmethod
-    def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
+        self.inner.reseed((*seed, 1))
 
 
-class Guarded(ABC):
+class Guarded(WrappedDetector, ABC, Generic[D_co]):
     """A detector behind a defence: answers as the detector does, and keeps account of what the defence costs.
 
     Subclasses write `respond` (and `respond_batch`, if images can go in together) and reach the detector through `ask`
@@ -96,20 +78,17 @@ class Guarded(ABC):
     the costs of defences further in included; further passes a defence asks for are part of its price.
     """
 
-    def __init__(self, inner: Detector) -> None:
-        self.inner = inner
-        self.name = inner.name
-        self.backend = inner.backend
-        self.precision = inner.precision
-        self.min_conf = inner.min_conf
-        self.cost_ms = 0.0
+    def __init__(self, defence: D_co, inner: Detector) -> None:
+        super().__init__(inner)
+        self.defence = defence
+        self.deterministic = inner.deterministic and not defence.random
         self._asked_s = 0.0
         self._asked = 0
 
     @property
-    def imgsz(self) -> int:
-        """Return the long side in pixels that the network scales images to; 640 where the detector does not say."""
-        return int(getattr(self.inner, "imgsz", 640))
+    def claim(self) -> str:
+        """Return what is proven of the last image, in one sentence for people; "" without a certificate."""
+        return ""
 
     @abstractmethod
     def respond(self, frame: Frame) -> Detections:
@@ -135,10 +114,6 @@ class Guarded(ABC):
         self._end(start, len(images))
         return out
 
-    def reset(self) -> None:
-        """Forget everything that came from earlier frames, here and further in."""
-        forget(self.inner)
-
     def ask(self, frame: Frame) -> Detections:
         """Return what the detector within says, its time kept apart from the defence's own."""
         start = perf_counter()
@@ -162,5 +137,16 @@ class Guarded(ABC):
     def _end(self, start: float, images: int) -> None:
         total = perf_counter() - start
         plain = self._asked_s * images / self._asked if self._asked else 0.0
-        within = float(getattr(self.inner, "cost_ms", 0.0)) if self._asked else 0.0
+        within = self.inner.cost_ms if self._asked else 0.0
         self.cost_ms = max(total - plain, 0.0) / images * 1000 + within
+
+
+class Watching(Guarded[D_co]):
+    """A guard that compares answers, and changes no image on the way to the detector.
+
+    plain: the detector that further views go to: the network and what changes images, nothing that watches answers.
+    """
+
+    def __init__(self, defence: D_co, inner: Detector) -> None:
+        super().__init__(defence, inner)
+        self.plain: Detector = inner.plain if isinstance(inner, Watching) else inner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 import cv2
@@ -70,6 +71,10 @@ class BlockAutoencoder(RemovalDefence):
         """
         self._net()
         return super().guard(detector)
+
+    def weights_path(self) -> Path:
+        """Return the file named by `weights`, or the shipped one."""
+        return weights_file(KIND, self.weights)
 
     def _net(self) -> BlockNet:
         return load_block_net(self.weights)

@@ -21,14 +21,35 @@ from dataclasses import replace
 
 import numpy as np
 
+from physadv.defend.base import Guarded
 from physadv.defend.masks import PatchSize, Where, positions_hidden, region, uncovered
+from physadv.detect.base import WrappedDetector
 from physadv.detect.boxes import area, intersection
-from physadv.types import BoolArray, Detections, Float32Array, Int64Array
+from physadv.errors import DefenceError
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Int64Array
 
 PRUNE = 0.6
 STILL = 0.2
 # Areas are reckoned in float32; a certificate asks for this much more than the bound, so that rounding cannot break it.
 SLACK = 1e-4
+
+
+def refuse_random(detector: Detector, name: str) -> None:
+    """Raise DefenceError if equal images may get unequal answers: nothing would then be proven.
+
+    detector: the one that masked views go to. name: of the certifying defence.
+    """
+    if detector.deterministic:
+        return
+    inside, other = detector, detector.name
+    while isinstance(inside, WrappedDetector):
+        if isinstance(inside, Guarded) and inside.defence.random:
+            other = inside.defence.name
+        inside = inside.inner
+    raise DefenceError(
+        f"--defend: {name} cannot be combined with {other}, which changes images at random, so that the "
+        f"certificate would prove nothing; leave one of them out"
+    )
 
 
 def covered_by(boxes: Float32Array, others: Float32Array) -> Float32Array:

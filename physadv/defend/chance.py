@@ -15,12 +15,18 @@ from physadv.types import Detector, UInt8Array
 class Noise(ImageDefence):
     """Gaussian noise added to every pixel, drawn anew for each image."""
 
+    random = True
     name = "noise"
     title = "random grain added"
     cost = "no more passes"
     paper = "Cohen, Rosenfeld, Kolter, 'Certified adversarial robustness via randomized smoothing' (2019), one sample"
     sigma: float = Field(default=6.0, ge=0, le=64, description="standard deviation in grey levels")
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
+
+    @property
+    def first_seed(self) -> int:
+        """Return `seed`."""
+        return self.seed
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the noisy image."""
@@ -38,6 +44,7 @@ class Noise(ImageDefence):
 class ResizePad(GeometricDefence):
     """The image shrunk by a random factor and put at a random place on grey, drawn anew for each image."""
 
+    random = True
     name = "resize-pad"
     title = "random size at a random place"
     cost = ONCE_MORE
@@ -45,6 +52,11 @@ class ResizePad(GeometricDefence):
     smallest: float = Field(default=0.9, ge=0.3, le=1, description="smallest factor drawn; the largest is 1")
     plain: bool = Field(default=True, description=PLAIN)
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
+
+    @property
+    def first_seed(self) -> int:
+        """Return `seed`."""
+        return self.seed
 
     def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
         """Return the map into a canvas of the same size."""

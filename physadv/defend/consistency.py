@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from physadv.defend.base import Defence, Twin
+from physadv.defend.base import Defence, Twin, Watching
 from physadv.defend.certify import append, covered_by
 from physadv.defend.geometry import (
     Affine,
@@ -25,9 +25,9 @@ from physadv.defend.geometry import (
     warp,
     warp_tensor,
 )
-from physadv.defend.rolling import Book, Watching
-from physadv.detect.attacked import joined, parted
+from physadv.defend.rolling import Book
 from physadv.detect.boxes import corners, iou
+from physadv.detect.gradients import joined, parted
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
@@ -92,12 +92,11 @@ def views(width: int, height: int) -> list[tuple[str, Affine]]:
     return [v for pair in zip(about, crops, strict=True) for v in pair]
 
 
-class ConsistencyGuard(Watching):
+class ConsistencyGuard(Watching[Consistency]):
     """The detector whose answers are compared between views."""
 
     def __init__(self, defence: Consistency, inner: Detector) -> None:
-        super().__init__(inner)
-        self.defence = defence
+        super().__init__(defence, inner)
         self._book = Book(8)
 
     def reset(self) -> None:

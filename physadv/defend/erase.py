@@ -14,7 +14,7 @@ from pydantic import Field
 
 from physadv.defend.erase_net import CELL, CPU, MULTIPLE, EraseHead, backbone_features
 from physadv.defend.image import ONCE_MORE, PLAIN
-from physadv.defend.learned import SHIPPED, load_weights
+from physadv.defend.learned import load_weights, weights_file
 from physadv.defend.removal import RemovalDefence
 from physadv.types import Detector, Float32Array, UInt8Array
 
@@ -55,6 +55,10 @@ class Erase(RemovalDefence):
         """
         load_erase_head(self.weights)
         return super().guard(detector)
+
+    def weights_path(self) -> Path:
+        """Return the file named by `weights`, or the shipped one."""
+        return weights_file(KIND, self.weights)
 
     def locate(self, image: UInt8Array) -> UInt8Array:
         """Return the mask of pasted regions."""
@@ -136,5 +140,5 @@ def load_erase_head(path: str = "", device: torch.device = CPU) -> EraseHead:
     Raises: DefenceError if it cannot be read.
     """
     head = EraseHead()
-    load_weights(Path(path) if path else SHIPPED / f"{KIND}.safetensors", head, kind=KIND)
+    load_weights(weights_file(KIND, path), head, kind=KIND)
     return head.to(device).to(memory_format=torch.channels_last)

@@ -16,8 +16,8 @@ from physadv.arrays import to_image, to_tensor
 from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.either import either
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
-from physadv.detect.attacked import joined
 from physadv.detect.boxes import Letterbox
+from physadv.detect.gradients import joined
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
 
@@ -51,6 +51,11 @@ class ImageDefence(Defence):
     full_size: ClassVar[bool] = False
     plain: bool = Field(default=False, description=PLAIN)
 
+    @property
+    def first_seed(self) -> int:
+        """Return the seed with which the random draws of a guard or twin begin; random defences say theirs."""
+        return 0
+
     @abstractmethod
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the changed image; all chance comes from `rng`. detector: the one within, for its attention."""
@@ -78,19 +83,17 @@ def beside_plain(defence: ImageDefence, found: Candidates, inner: GradientDetect
     return joined([found, inner.candidates(images)])
 
 
-class ImageGuard(Guarded):
+class ImageGuard(Guarded[ImageDefence]):
     """The detector behind an `ImageDefence`: boxes and keypoints come back in frame pixels."""
 
     def __init__(self, defence: ImageDefence, inner: Detector) -> None:
-        super().__init__(inner)
-        self.defence = defence
-        self._seed = int(getattr(defence, "seed", 0))
-        self._rng = np.random.default_rng(self._seed)
+        super().__init__(defence, inner)
+        self._rng = np.random.default_rng(defence.first_seed)
 
     def reset(self) -> None:
         """Forget earlier frames; a random defence starts its sequence again."""
         super().reset()
-        self._rng = np.random.default_rng(self._seed)
+        self._rng = np.random.default_rng(self.defence.first_seed)
 
     def respond(self, frame: Frame) -> Detections:
         """Return the people found in the changed image, in pixels of the frame."""
@@ -169,7 +172,7 @@ class ImageTwin(Twin):
     """The attacked detector behind an `ImageDefence` that keeps the image's geometry."""
 
     def __init__(self, defence: ImageDefence, inner: GradientDetector) -> None:
-        super().__init__(inner, seed=int(getattr(defence, "seed", 0)))
+        super().__init__(inner, seed=defence.first_seed)
         self.defence = defence
 
     def candidates(self, images: torch.Tensor) -> Candidates:

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from physadv.defend.base import Defence
-from physadv.defend.certify import PRUNE, STILL, bears, certified_by, join
+from physadv.defend.base import Defence, Watching
+from physadv.defend.certify import PRUNE, STILL, bears, certified_by, join, refuse_random
 from physadv.defend.masks import PatchSize, Where, half_planes, hide, windows
-from physadv.defend.rolling import Book, Watching, in_batches, refuse_random
+from physadv.defend.rolling import Book, in_batches
 from physadv.defend.twins import MaskedTwin
 from physadv.detect.boxes import corners
 from physadv.types import (
@@ -138,16 +138,20 @@ class ObjectSeeker(Defence):
         return f"nobody in this image is certified; of somebody certified it would be proven that {proof}"
 
 
-class ObjectSeekerGuard(Watching):
-    """The detector behind half-plane masks. claim: how many of the last image's people are certified, and of what."""
+class ObjectSeekerGuard(Watching[ObjectSeeker]):
+    """The detector behind half-plane masks."""
 
     def __init__(self, defence: ObjectSeeker, inner: Detector) -> None:
-        refuse_random(inner, defence.name)
-        super().__init__(inner)
-        self.defence = defence
-        self.claim = defence.claim(0, 0)
+        super().__init__(defence, inner)
+        refuse_random(self.plain, defence.name)
+        self._claim = defence.claim(0, 0)
         self._masks = np.zeros((0, 4), np.int64)
         self._book = Book(0)
+
+    @property
+    def claim(self) -> str:
+        """Return how many of the last image's people are certified, and of what."""
+        return self._claim
 
     def reset(self) -> None:
         """Forget what earlier frames showed."""
@@ -211,7 +215,7 @@ class ObjectSeekerGuard(Watching):
         ask = added | (out.score >= d.whole_conf)
         sure = np.zeros(len(out), bool)
         sure[ask] = d.certify(out.xyxy[ask], [v.xyxy for v in views], masks, size)
-        self.claim = d.claim(int(sure.sum()), int(ask.sum()))
+        self._claim = d.claim(int(sure.sum()), int(ask.sum()))
         how = " (rolling, assumes a static scene)" if rolling else ""
         alerts = tuple(
             Alert("uncovered", f"a person is seen only with part of the image hidden{how}", corners(box))

@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from physadv.defend.base import Defence
-from physadv.defend.certify import append
+from physadv.defend.base import Defence, Watching
+from physadv.defend.certify import append, refuse_random
 from physadv.defend.masks import PatchSize, hide, windows
-from physadv.defend.rolling import Watching, refuse_random
 from physadv.defend.twins import MaskedTwin
 from physadv.errors import DefenceError
 from physadv.types import Alert, Detections, Detector, Frame, GradientDetector, Int64Array, UInt8Array
@@ -253,13 +252,12 @@ class _Window:
         self.pages |= {p: (d, self.turn) for p, d in zip(pairs, found, strict=True)}
 
 
-class PatchCleanserGuard(Watching):
+class PatchCleanserGuard(Watching[PatchCleanser]):
     """The detector behind double masking."""
 
     def __init__(self, defence: PatchCleanser, inner: Detector) -> None:
-        refuse_random(inner, defence.name)
-        super().__init__(inner)
-        self.defence = defence
+        super().__init__(defence, inner)
+        refuse_random(self.plain, defence.name)
         self._size = (0, 0)
         self._state = _Window(defence, self.plain)
 

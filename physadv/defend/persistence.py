@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from physadv.defend.base import Defence, Guarded
+from physadv.defend.base import Defence, Watching
 from physadv.defend.tracks import Track, assign
 from physadv.detect.boxes import area, corners, intersection
 from physadv.errors import DefenceError
@@ -86,18 +86,12 @@ class Persistence(Defence):
         return detector
 
 
-class PersistenceGuard(Guarded):
+class PersistenceGuard(Watching[Persistence]):
     """The detector with a memory. `detect` wants the frames of one source in order; `detect_batch` has no memory."""
 
     def __init__(self, defence: Persistence, inner: Detector) -> None:
-        super().__init__(inner)
-        self.defence = defence
+        super().__init__(defence, inner)
         self._clear()
-
-    @property
-    def plain(self) -> Detector:
-        """Return the detector without memory, for defences that ask about single views."""
-        return getattr(self.inner, "plain", self.inner)
 
     def reset(self) -> None:
         """Forget everybody."""

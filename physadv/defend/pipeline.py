@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from physadv.defend.base import Defence
-from physadv.defend.learned import missing_weights, weights_file
+from physadv.defend.learned import missing_weights
 from physadv.errors import DefenceError, SettingsError
 from physadv.files import sha256_of
 from physadv.settings import parse
@@ -67,9 +67,8 @@ class Pipeline:
         """
         out = {}
         for defence in self.defences:
-            given = getattr(defence, "weights", None)
-            if given is not None:
-                path = weights_file(defence.name, given)
+            path = defence.weights_path()
+            if path is not None:
                 if not path.is_file():
                     raise DefenceError(f"--defend {defence.name}: {missing_weights(path, defence.name)}")
                 try:
@@ -140,10 +139,5 @@ def _values(name: str, text: str) -> dict[str, str]:
 
 
 def _text(defence: Defence) -> str:
-    changed = {
-        key: getattr(defence, key)
-        for key, info in type(defence).model_fields.items()
-        if getattr(defence, key) != info.default
-    }
-    values = "+".join(f"{k}={v}" for k, v in changed.items())
+    values = "+".join(f"{k}={v}" for k, v in defence.model_dump(exclude_defaults=True).items())
     return f"{defence.name}:{values}" if values else defence.name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast, runtime_checkable
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +10,7 @@ import torch
 from pydantic import Field
 
 from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View, straight_through
-from physadv.types import Detector, Float32Array, Frame, UInt8Array
+from physadv.types import Detector, Float32Array, UInt8Array
 
 # Of OpenCV's Y, Cr and Cb: how much of an image's red, green and blue each is made of (BT.601).
 WEIGHTS = np.array(
@@ -29,18 +27,10 @@ NOISE: Float32Array = np.sqrt((WEIGHTS**2).sum(1))
 COARSEST = 3
 
 
-@runtime_checkable
-class Attentive(Protocol):
-    """A detector that shows its own activations, as every network here does, whatever runs it."""
-
-    def activation(self, image: UInt8Array) -> Float32Array:
-        """Return a coarse map in [0, 1] over the (h, w, 3) image: the class activation of "person" at each place."""
-        ...
-
-
 class PixelDeflection(ImageDefence):
     """Pixels away from the detector's attention replaced by neighbours; BayesShrink in wavelets smooths the rest."""
 
+    random = True
     name = "pixel-deflection"
     title = "random neighbours, then wavelet denoising"
     cost = f"1 more pass, and {ONCE_MORE}"
@@ -55,6 +45,11 @@ class PixelDeflection(ImageDefence):
     attention: bool = Field(default=True, description="spare what the detector attends to; costs one more pass of it")
     seed: int = Field(default=0, ge=0, description="where the random sequence starts")
     plain: bool = Field(default=True, description=PLAIN)
+
+    @property
+    def first_seed(self) -> int:
+        """Return `seed`."""
+        return self.seed
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         """Return the deflected and denoised image."""
@@ -73,24 +68,13 @@ class PixelDeflection(ImageDefence):
 
 
 def attention_map(detector: Detector, image: UInt8Array) -> Float32Array:
-    """Return an (h, w) float32 map in [0, 1] of where the detector looks for people, from one more pass of it.
+    """Return an (h, w) float32 map in [0, 1] of where the detector sees people, from one more pass of it.
 
-    It is the detector's class activation map, as in the paper; of a detector that shows none (`Attentive`), its candidates
-    down to `min_conf`, each box filled with its score.
+    Of a network it is the class activation map, as in the paper; of any other detector its boxes, filled with their scores.
     """
-    height, width = image.shape[:2]
-    inside: object = detector
-    while not isinstance(inside, Attentive) and hasattr(inside, "inner"):
-        inside = inside.inner
-    if isinstance(inside, Attentive):
-        coarse = inside.activation(image)
-        return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1).astype(np.float32)
-    out = np.zeros((height, width), np.float32)
-    found = cast(Detector, inside).detect(Frame(image, 0, 0, 0.0))
-    for (x1, y1, x2, y2), score in zip(found.xyxy.round().astype(int).tolist(), found.score.tolist(), strict=True):
-        part = out[max(y1, 0) : y2, max(x1, 0) : x2]
-        np.maximum(part, score, out=part)
-    return out
+    coarse = detector.activation(image)
+    size = (image.shape[1], image.shape[0])
+    return np.clip(cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR), 0, 1).astype(np.float32)
 
 
 def deflected(

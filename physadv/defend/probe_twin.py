@@ -8,7 +8,7 @@ import torch
 
 from physadv.defend.base import Twin
 from physadv.defend.canaries import Cutout, canary_box, cutouts, peck_boxes
-from physadv.detect.attacked import joined
+from physadv.detect.gradients import joined
 from physadv.types import Candidates, Float32Array, GradientDetector
 
 # Overlap with the canary from which a candidate counts as finding it.

@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 from pydantic import Field, model_validator
 
-from physadv.defend.base import Defence
+from physadv.defend.base import Defence, Watching
 from physadv.defend.canaries import LEAST, canary_box, cutouts, overlay, peck_boxes
 from physadv.defend.certify import append, covered_by
 from physadv.defend.probe_twin import ProbeTwin
-from physadv.defend.rolling import Watching
 from physadv.detect.boxes import corners, iou
 from physadv.types import Alert, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
@@ -40,6 +39,7 @@ class Probes(Defence):
     In single images 2 pecks found 5 of 35 hidden people and canaries 1 (docs/defences.md); a video gives more chances.
     """
 
+    random: ClassVar[bool] = True
     name: ClassVar[str] = "probes"
     title: ClassVar[str] = "canaries and woodpeckers: random probes where somebody may be hidden"
     cost: ClassVar[str] = "up to 3 more passes"
@@ -81,12 +81,11 @@ class _Lost:
     age: int
 
 
-class ProbesGuard(Watching):
+class ProbesGuard(Watching[Probes]):
     """The detector behind probes; it draws its own chance, anew for every frame."""
 
     def __init__(self, defence: Probes, inner: Detector) -> None:
-        super().__init__(inner)
-        self.defence = defence
+        super().__init__(defence, inner)
         self._cutouts = cutouts() if defence.canary else ()
         self._rng = np.random.default_rng(defence.seed)
         self._lost: list[_Lost] = []

@@ -16,7 +16,7 @@ from pydantic import Field
 from physadv.arrays import to_image, to_tensor
 from physadv.defend.base import Twin
 from physadv.defend.image import ImageDefence, View
-from physadv.detect.attacked import joined
+from physadv.detect.gradients import joined
 from physadv.types import Alert, Candidates, Detector, GradientDetector, UInt8Array
 
 Fill = Literal["inpaint", "mean", "blur", "grey"]

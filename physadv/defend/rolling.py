@@ -9,9 +9,6 @@ from itertools import islice
 import cv2
 import numpy as np
 
-from physadv.defend.base import Guarded
-from physadv.defend.image import ImageGuard
-from physadv.errors import DefenceError
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Int64Array, UInt8Array
 
 # Whether something moved is judged on a grid this wide; averaging over its cells takes the camera's noise away.
@@ -19,28 +16,6 @@ GRID = 64
 # Mean difference over a person's cells, of 255, up to which a scene counts as standing still.
 STILL_LEVEL = 6.0
 BATCH = 16
-
-
-def plain_of(detector: Detector) -> Detector:
-    """Return the detector to which extra views go: network and image defences, none of those that watch answers."""
-    return getattr(detector, "plain", detector)
-
-
-def refuse_random(detector: Detector, name: str) -> None:
-    """Do nothing if every answer is a function of the pixels alone.
-
-    Raises: DefenceError if a defence that draws at random stands between: equal views would then get unequal answers, and
-    nothing would be proven.
-    """
-    inside: object | None = detector
-    while inside is not None:
-        if isinstance(inside, ImageGuard) and hasattr(inside.defence, "seed"):
-            other = inside.defence.name
-            raise DefenceError(
-                f"--defend: {name} cannot be combined with {other}, which changes images at random, so that the "
-                f"certificate would prove nothing; leave one of them out"
-            )
-        inside = getattr(inside, "inner", None)
 
 
 def in_batches(detector: Detector, images: Iterable[UInt8Array]) -> list[Detections]:
@@ -133,11 +108,3 @@ class Book:
             w = weight[y0:y1, x0:x1]
             out[i] = w.sum() > 0 and float((change[y0:y1, x0:x1] * w).sum() / w.sum()) <= STILL_LEVEL
         return out
-
-
-class Watching(Guarded):
-    """A guard that asks for extra views of a frame. plain: the detector they go to."""
-
-    def __init__(self, inner: Detector) -> None:
-        super().__init__(inner)
-        self.plain = plain_of(inner)

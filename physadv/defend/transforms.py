@@ -40,7 +40,7 @@ class GeometricDefence(ImageDefence):
         """Return the moved image with its map, at no more pixels than the network will look at."""
         height, width = image.shape[:2]
         forward, size = self.affine(width, height, rng)
-        box = Letterbox.fit(*size, int(getattr(detector, "imgsz", 640)))
+        box = Letterbox.fit(*size, detector.imgsz)
         fit = scaling(*box.scale)
         inner = box.inner
         small, before = _shrunk(image, max(inner) / max(size))
@@ -77,7 +77,7 @@ class GeometricTwin(Twin):
     """The attacked detector behind a geometric transform; candidates come back in pixels of the images given."""
 
     def __init__(self, defence: GeometricDefence, inner: GradientDetector) -> None:
-        super().__init__(inner, seed=int(getattr(defence, "seed", 0)))
+        super().__init__(inner, seed=defence.first_seed)
         self.defence = defence
 
     def candidates(self, images: torch.Tensor) -> Candidates:

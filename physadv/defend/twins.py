@@ -9,7 +9,7 @@ import torch
 
 from physadv.defend.base import Twin
 from physadv.defend.masks import FILL
-from physadv.detect.attacked import joined, parted
+from physadv.detect.gradients import joined, parted
 from physadv.types import Candidates, GradientDetector, Int64Array
 
 DrawMasks = Callable[[int, int, np.random.Generator], list[Int64Array]]

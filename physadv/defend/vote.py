@@ -12,8 +12,8 @@ from pydantic import Field, field_validator, model_validator
 from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.image import ImageDefence, View, at_network_size, back_to_frame
 from physadv.defend.transforms import OLDEST, BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
-from physadv.detect.attacked import joined
 from physadv.detect.boxes import iou
+from physadv.detect.gradients import joined
 from physadv.types import Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
 VIEWS: dict[str, ImageDefence | None] = {
@@ -75,12 +75,11 @@ class Vote(Defence):
         return VoteTwin(self, detector)
 
 
-class VoteGuard(Guarded):
+class VoteGuard(Guarded[Vote]):
     """The detector asked once for each view."""
 
     def __init__(self, defence: Vote, inner: Detector) -> None:
-        super().__init__(inner)
-        self.defence = defence
+        super().__init__(defence, inner)
         # The views draw no chance; their signature asks for a generator all the same.
         self._rng = np.random.default_rng(0)
 

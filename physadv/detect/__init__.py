@@ -5,6 +5,7 @@ Importing this package is light; torch, ultralytics and the backends are importe
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 Precision = Literal["auto", "fp32", "bf16"]
+# Read when ultralytics is imported: it would otherwise install packages while the demo runs.
+os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+os.environ.setdefault("YOLO_VERBOSE", "false")
 # Fastest first on a CPU; torch is always there.
 CPU_ORDER: tuple[Backend, ...] = ("openvino", "onnxruntime", "torch")
 

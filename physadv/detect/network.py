@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import nn
 
+from physadv.detect.base import BareDetector
 from physadv.detect.boxes import Letterbox
 from physadv.detect.head import HeadSpec, people_from
-from physadv.types import Detections, Float32Array, Frame, UInt8Array
+from physadv.types import Detections, Float32Array, UInt8Array
 
 if TYPE_CHECKING:
     from physadv.detect.weights import Weights
 
 
-class NetworkDetector(ABC):
+class NetworkDetector(BareDetector):
     """A detector around one network. Safe to call from several threads: one inference runs at a time.
 
     imgsz: long side in pixels to which frames are scaled, a multiple of the network's stride. sha256: of the weights.
     """
-
-    backend: str
 
     def __init__(
         self, weights: Weights, spec: HeadSpec, *, precision: str, imgsz: int, min_conf: float, iou_above: float
@@ -43,10 +45,6 @@ class NetworkDetector(ABC):
 
         What it returns may be overwritten by the next call; callers hold the lock until they have copied.
         """
-
-    def detect(self, frame: Frame) -> Detections:
-        """Return the people in one frame, boxes in its own pixels."""
-        return self.detect_batch([frame.pixels])[0]
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the people in each (h, w, 3) uint8 RGB image of one common size."""
@@ -86,3 +84,16 @@ class NetworkDetector(ABC):
             top : max(-(-(box.top + height) // fine), top + 1), left : max(-(-(box.left + width) // fine), left + 1)
         ]
         return (out - out.min()) / max(float(out.max() - out.min()), 1e-6)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the weights file: what was compiled from it does not change."""
+        return self.sha256 or self.name
+
+
+def weights_hash(net: nn.Module) -> str:
+    """Return the SHA-256 of a module's parameters and buffers: equal before and after means that nothing changed."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from physadv.detect.network import NetworkDetector
+from physadv.detect.network import NetworkDetector, weights_hash
 from physadv.errors import BackendError
 from physadv.types import Float32Array, UInt8Array
 
@@ -44,6 +44,10 @@ class TorchDetector(NetworkDetector):
         tensor = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return [t.float().cpu().numpy() for t in self.net.raw(tensor)]
+
+    def fingerprint(self) -> str:
+        """Return a hash of the network's weights as they are now."""
+        return weights_hash(self.net)
 
 
 def pick_device(asked: str) -> str:

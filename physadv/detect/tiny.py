@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from physadv.detect.base import BareDetector
+from physadv.detect.gradients import BareGradient
 from physadv.detect.head import HeadSpec, decode_boxes, decode_keypoints
 from physadv.detect.pytorch import TorchDetector
 from physadv.detect.weights import Weights
 from physadv.detect.yolo import YoloGradient
-from physadv.types import Candidates, Detections, Float32Array, Frame, UInt8Array
+from physadv.types import Candidates, Detections, Float32Array, UInt8Array
 
 TINY = Weights("tiny", Path("tiny"), "0" * 64)
 SPEC = HeadSpec(strides=(8, 16, 32), reg_max=1, end2end=False, keypoints="plain")
@@ -107,7 +109,7 @@ def tiny_gradient(seed: int = 0) -> YoloGradient:
     return YoloGradient(net, sha256=TINY.sha256)  # type: ignore[arg-type]
 
 
-class BlobDetector:
+class BlobDetector(BareDetector):
     """A detector of bright saturated green rectangles, exact to the pixel: an image drawn by a test has known people.
 
     `draw_person` draws what it finds. The score is the share of the blob's box that is bright green, so covering a part
@@ -116,17 +118,11 @@ class BlobDetector:
 
     name = "blobs"
     backend = "numpy"
-    precision = "fp32"
-    sha256 = "1" * 64
-    imgsz = 640
+    sha256: str | None = "1" * 64
 
     def __init__(self, *, min_conf: float = 0.05, smallest: int = 4) -> None:
         self.min_conf = min_conf
         self.smallest = smallest
-
-    def detect(self, frame: Frame) -> Detections:
-        """Return the green rectangles of one frame."""
-        return self.detect_batch([frame.pixels])[0]
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the green rectangles of each image."""
@@ -163,7 +159,7 @@ def standing(xyxy: Float32Array) -> Float32Array:
     return np.concatenate([points, np.ones((len(xyxy), 17, 1), np.float32)], 2).astype(np.float32)
 
 
-class BlobGradient:
+class BlobGradient(BareGradient):
     """The differentiable companion of `BlobDetector`: greenness of each cell of a grid, with gradients.
 
     Candidates are squares of `cell` pixels, 3 cells wide, one a cell; logit = 12 (greenness - 1/2).

@@ -122,7 +122,7 @@ def _fetched(detector: str) -> Weights:
     target = cache_dir() / "weights" / detector
     found = _hash_if_whole(target)
     if found is None:
-        from physadv.detect.yolo import download
+        from physadv.detect.download import download
 
         found = keep(target, download)
     return Weights(target.stem, target, found)

@@ -1,30 +1,20 @@
-"""Ultralytics YOLO models as person networks, with gradients where asked. The only file that imports ultralytics."""
+"""Ultralytics YOLO models as person networks, with gradients where asked."""
 
 from __future__ import annotations
 
 import ast
-import hashlib
-import logging
-import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from torch import nn
-
-# Ultralytics would otherwise install packages while the demo runs.
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-os.environ.setdefault("YOLO_VERBOSE", "false")
-
 from ultralytics.models import YOLO
 from ultralytics.nn.modules.head import OBB, Detect, Pose26, Segment, WorldDetect, YOLOEDetect
-from ultralytics.utils import LOGGER
-from ultralytics.utils.downloads import attempt_download_asset
 
-from physadv.detect.attacked import joined
+from physadv.detect.gradients import BareGradient, joined
 from physadv.detect.head import KEYPOINTS, HeadSpec, decode_boxes, decode_keypoints
+from physadv.detect.network import weights_hash
 from physadv.detect.restricted import read_network, unreadable
 from physadv.detect.weights import Weights, is_trusted
 from physadv.errors import WeightsError
@@ -33,26 +23,6 @@ from physadv.types import Candidates
 Raw = dict[str, torch.Tensor]
 # Of the coarsest level, with room beyond P7's 128.
 LARGEST_STRIDE = 256
-
-
-def download(target: Path) -> None:
-    """Fetch an official ultralytics model to `target`, whose folder is there.
-
-    Raises: WeightsError if there is no such model or no network.
-    """
-    level = LOGGER.level
-    LOGGER.setLevel(logging.CRITICAL)
-    try:
-        attempt_download_asset(str(target))
-    except Exception as error:  # ultralytics raises many kinds: URL errors, assertion, HTTP status
-        reason = re.sub(r"[^ -~]+", " ", str(error)).strip(" .")
-        raise WeightsError(
-            f"--detector: {target.name} is not a file here and could not be fetched ({reason}); give the path of a .pt file"
-        ) from error
-    finally:
-        LOGGER.setLevel(level)
-    if not target.is_file():
-        raise WeightsError(f"--detector: {target.name} is not a file here, nor a model ultralytics offers for download")
 
 
 class PersonNet(nn.Module):
@@ -260,28 +230,29 @@ def person_class(names: object) -> int:
     raise WeightsError(f"the model has no class 'person' (it has {len(table)}: {some}{', ...' * (len(table) > 5)})")
 
 
-class YoloGradient:
+class YoloGradient(BareGradient):
     """A network as something to attack: logits of every candidate of every head, with gradients to the images.
 
     precision: "fp32", or "bf16" for autocast; answers are float32 either way, boxes decoded in float32. sha256: of the
-    weights file. reentrant: several threads may ask for candidates at once.
+    weights file. stride: the network's largest.
     """
 
     reentrant = True
 
     def __init__(
-        self, net: PersonNet, *, device: str = "cpu", precision: Literal["fp32", "bf16"] = "fp32", sha256: str = ""
+        self,
+        net: PersonNet,
+        *,
+        device: str = "cpu",
+        precision: Literal["fp32", "bf16"] = "fp32",
+        sha256: str | None = None,
     ) -> None:
         self.net = net.to(device).to(memory_format=torch.channels_last)
         self.name = net.name
         self.device = torch.device(device)
         self.precision = precision
         self.sha256 = sha256
-
-    @property
-    def stride(self) -> int:
-        """Return the network's largest stride: sides of images are multiples of it."""
-        return self.net.spec.stride
+        self.stride = net.spec.stride
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
@@ -297,17 +268,8 @@ class YoloGradient:
         )
 
     def fingerprint(self) -> str:
-        """Return a hash of every weight and buffer as they are now: equal before and after means nothing changed."""
-        return fingerprint(self.net)
-
-
-def fingerprint(net: nn.Module) -> str:
-    """Return the SHA-256 of a module's parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        """Return a hash of every weight and buffer as they are now."""
+        return weights_hash(self.net)
 
 
 def _inputs(layer: Any, outputs: list[Any], previous: Any) -> Any:

@@ -19,9 +19,9 @@ from physadv.attack.pattern import look_from
 from physadv.attack.people import Gathered, Image
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
-from physadv.defend import Pipeline, forget
-from physadv.detect.attacked import device_of, side_for, stride_of
+from physadv.defend import Pipeline
 from physadv.detect.boxes import Letterbox
+from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU, touched
 from physadv.errors import PatchError
 from physadv.evaluate import doubts
@@ -74,7 +74,7 @@ def attacker(
     on where it stopped.
     """
     images = [Image(s.name, s.pixels, s.people, _points(s), s.sha256) for s in people if len(s.people)]
-    known = {"detector": _weights(detector), "people": _content(images)}
+    known = {"detector": detector.fingerprint(), "people": _content(images)}
     trained_on = split_record(Gathered(images).hashes(p.name for p in images), [])
 
     def train(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
@@ -134,12 +134,6 @@ def _name(pipeline: Pipeline, restart: int) -> str:
     if name != text or len(name) > LONGEST:
         name = f"{name[:LONGEST]}-{hashlib.sha256(text_bytes(text)).hexdigest()[:6]}"
     return f"adaptive-{name}-{restart}"
-
-
-def _weights(detector: GradientDetector) -> str:
-    """Return a hash of the weights behind a detector, or its name where there are none to hash."""
-    fingerprint = getattr(detector, "fingerprint", None)
-    return str(fingerprint()) if callable(fingerprint) else detector.name
 
 
 def _content(images: Sequence[Image]) -> str:
@@ -301,7 +295,7 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
 
 def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, box: Letterbox) -> int:
     pixels = to_image(image[0])
-    forget(guarded)
+    guarded.reset()
     answer = guarded.detect_batch([pixels])[0]
     shift = np.array([box.left, box.top] * 2, np.float32)
     people = scene.targets * np.array(box.scale * 2, np.float32) + shift
@@ -310,9 +304,9 @@ def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, box: Letterbo
 
 def network_image(scene: Scene, imgsz: int, twin: GradientDetector) -> torch.Tensor:
     """Return a scene as the network sees it: (1, 3, h, w) in [0, 1], letterboxed, on the twin's device."""
-    return to_tensor(_letterbox(scene, imgsz, twin).apply(scene.pixels))[None].to(device_of(twin))
+    return to_tensor(_letterbox(scene, imgsz, twin).apply(scene.pixels))[None].to(twin.device)
 
 
 def _letterbox(scene: Scene, imgsz: int, twin: GradientDetector) -> Letterbox:
     h, w = scene.shape
-    return Letterbox.fit(w, h, side_for(imgsz, twin), stride=stride_of(twin))
+    return Letterbox.fit(w, h, imgsz_for(imgsz, twin), stride=twin.stride)

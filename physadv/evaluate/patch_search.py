@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from physadv.defend.base import Guarded
 from physadv.defend.certify import bears, covered_by
 from physadv.defend.masks import PatchSize, hide, positions_hidden, region
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.rolling import in_batches
+from physadv.detect.base import WrappedDetector
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
 # Places drawn, of which the one that fewest masks hide is tried.
@@ -73,7 +73,7 @@ def search(
     return out
 
 
-class _Remembering(Guarded):
+class _Remembering(WrappedDetector):
     """A detector that is not asked again about images it was shown first: views whose mask hides the whole patch."""
 
     def __init__(self, inner: Detector, images: Sequence[UInt8Array]) -> None:
@@ -81,13 +81,13 @@ class _Remembering(Guarded):
         self.answers = in_batches(inner, images)
         self._known = dict(zip((_key(p) for p in images), self.answers, strict=True))
 
-    def respond(self, frame: Frame) -> Detections:
-        return self.respond_batch([frame.pixels])[0]
+    def detect(self, frame: Frame) -> Detections:
+        return self.detect_batch([frame.pixels])[0]
 
-    def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         keys = [_key(image) for image in images]
         new = [image for image, key in zip(images, keys, strict=True) if key not in self._known]
-        answers = iter(self.ask_batch(new) if new else [])
+        answers = iter(self.inner.detect_batch(new))
         return [self._known[key] if key in self._known else next(answers) for key in keys]
 
 

@@ -46,4 +46,4 @@ class EvaluateSettings(Settings):
 
     def side_of(self, detector: Detector) -> int:
         """Return the long side at which the detector sees an image: `imgsz`, rounded up to what it can take."""
-        return int(getattr(detector, "imgsz", self.imgsz))
+        return detector.imgsz

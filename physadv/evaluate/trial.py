@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from physadv.controls import CONTROLS, Control, control
-from physadv.defend import Pipeline, forget
+from physadv.defend import Pipeline
 from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
@@ -150,12 +150,12 @@ class Trial:
                 pixels = dresser.apply(scene, i, entry.transform)
                 # Photographs have nothing to do with each other: no memory from one to the next, and each a batch of one,
                 # so that a defence which spreads its views over frames looks at all of them.
-                forget(guarded)
+                guarded.reset()
                 start = perf_counter()
                 answer = guarded.detect_batch([pixels])[0]
                 times.append((perf_counter() - start) * 1000)
                 if guarded is not self.detector:
-                    costs.append(float(getattr(guarded, "cost_ms", 0.0)))
+                    costs.append(guarded.cost_ms)
             answers.append(answer)
             if tell and self.shown is not None and entry.transform is PLAIN:
                 for name in entry.stands_for or (entry.name or "",):
@@ -219,7 +219,7 @@ def run(
 
     Raises: DataError if the detector's weights or buffers changed while it was being scored.
     """
-    before = _fingerprint(trial.detector)
+    before = trial.detector.fingerprint()
     everything = entries(patches, robust=robust, seed=trial.settings.seed, worn=worn)
     plain = [e for e in everything if e.transform is PLAIN]
     jobs: list[tuple[Entry, Pipeline | None]] = [(e, None) for e in everything]
@@ -235,7 +235,7 @@ def run(
         if pipeline is not None and entry.condition == "patch":
             entry = replace(entry, attack="oblivious")
         trial.score(entry, pipeline, each=each)
-    if _fingerprint(trial.detector) != before:
+    if trial.detector.fingerprint() != before:
         raise DataError(
             f"{trial.detector.name}: weights or buffers changed while it was scored: no figure can be trusted"
         )
@@ -264,12 +264,3 @@ def _percentiles(values: Sequence[float]) -> tuple[float, float] | None:
 def _costs(values: Sequence[float]) -> dict[str, float]:
     both = _percentiles(values)
     return {} if both is None else {"defence_ms_median": both[0], "defence_ms_p95": both[1]}
-
-
-def _fingerprint(detector: Detector) -> str:
-    net = getattr(detector, "net", None)
-    if net is None:
-        return ""
-    from physadv.detect.yolo import fingerprint
-
-    return fingerprint(net)

@@ -19,7 +19,7 @@ from physadv.capture.cuts import Cuts
 from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import VideoFile, is_url
-from physadv.defend import Pipeline, forget
+from physadv.defend import Pipeline
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
@@ -71,7 +71,7 @@ class Run:
 
     def cut(self) -> None:
         """Forget whoever was in the scene before."""
-        forget(self.detector)
+        self.detector.reset()
         if self.worn is not None:
             self.worn.reset()
 
@@ -169,7 +169,7 @@ def alarms_per_1000(
 
     Raises: SourceError if the video cannot be read. DataError as `open_video` does.
     """
-    forget(guarded)
+    guarded.reset()
     said: list[tuple[str, ...]] = []
     cuts = Cuts()
     for frame, done in _frames(path, 1, silent):
@@ -177,7 +177,7 @@ def alarms_per_1000(
             # A longer video is looked at up to that frame only.
             progress(max(done or 0.0, len(said) / at_most), f"frame {frame.index}")
         if cuts.step(frame.pixels) == "cut":
-            forget(guarded)
+            guarded.reset()
         said.append(_kinds(guarded.detect(frame)))
         if len(said) >= at_most:
             break

@@ -683,7 +683,7 @@ class Demo:
                 "backend": detector.backend,
                 "precision": detector.precision,
                 "imgsz": self.detector_spec[2],
-                "sha256": getattr(detector, "sha256", None),
+                "sha256": detector.sha256,
             },
             "worn": {"name": worn, "sha256": self.wardrobe.get(worn).sha256} if worn else None,
         }

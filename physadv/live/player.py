@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from physadv.detect.base import BareDetector
 from physadv.errors import EndOfStream, RecordingError
 from physadv.types import Detections, Frame, UInt8Array
 
@@ -22,7 +23,7 @@ REMEMBERED = 64
 STEP_S = 1 / 30
 
 
-class ReplaySource:
+class ReplaySource(BareDetector):
     """A recording played at its own speed: a `Source`, and for the frames it has just given, their `Detector`.
 
     `play` steers it from any thread. backend, precision, min_conf: a detector's description, here that nothing is detected

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from physadv.defend import Guarded, Pipeline, forget
+from physadv.defend import Guarded, Pipeline
+from physadv.detect.base import WrappedDetector
 from physadv.errors import DefenceError
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
@@ -53,20 +54,12 @@ class Worker:
                 reply.put((None, error))
 
 
-class Revocable:
+class Revocable(WrappedDetector):
     """A detector that stops answering once its user was left behind, so that a slow defence ends at its next question."""
 
     def __init__(self, inner: Detector) -> None:
-        self.inner = inner
-        self.name = inner.name
-        self.backend = inner.backend
-        self.precision = inner.precision
-        self.min_conf = inner.min_conf
+        super().__init__(inner)
         self._revoked = False
-
-    def __getattr__(self, name: str) -> Any:
-        # Defences may look at more than the seam: input size, the network's own activations.
-        return getattr(self.inner, name)
 
     def revoke(self) -> None:
         """Answer no more."""
@@ -110,21 +103,20 @@ class Guard:
     @property
     def cost_ms(self) -> float:
         """Return the milliseconds that the last answer took beyond one plain pass."""
-        return float(getattr(self._guarded, "cost_ms", 0.0))
+        return self._guarded.cost_ms
 
     @property
     def claims(self) -> tuple[str, ...]:
         """Return what the defences say is proven at this moment, the outermost first; certifying ones alone do."""
         out, level = [], self._guarded
         while isinstance(level, Guarded):
-            claim = getattr(level, "claim", "")
-            out.extend([claim] if claim else [])
+            out.extend([level.claim] if level.claim else [])
             level = level.inner
         return tuple(out)
 
     def reset(self) -> None:
         """Forget everything that came from earlier images."""
-        forget(self._guarded)
+        self._guarded.reset()
 
     def detect(self, frame: Frame) -> Detections:
         """Return the defended answer."""

@@ -23,6 +23,7 @@ from physadv.detect.tiny import TinyNet
 from physadv.evaluate.adaptive import gradient_share, unbounded
 from physadv.evaluate.scene import Scene
 from physadv.types import Candidates
+from tests.detectors import FakeGradient
 from tests.elsewhere import PLACE, away
 
 KINDS = [{}, {"worst_of": 2, "starts": 2, "start_steps": 2}, {"pyramid": True, "smooth": 0.1}, {"target": "tshirt"}]
@@ -37,12 +38,11 @@ class Here:
         return out
 
 
-class There:
+class There(FakeGradient):
     """A tiny detector on the rehearsed device."""
 
     name = "there"
     device = PLACE
-    stride = 32
 
     def __init__(self) -> None:
         self.net = TinyNet().to(PLACE)

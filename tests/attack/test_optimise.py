@@ -23,6 +23,7 @@ from physadv.attack.state import State
 from physadv.attack.step import drawn
 from physadv.attack.task import Task
 from physadv.defend import parse_pipeline
+from physadv.detect.gradients import WrappedGradient
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import TrainingError
 from physadv.files import atomic_write
@@ -145,13 +146,12 @@ def test_a_run_through_a_random_defence_resumes_to_the_same_bytes(
     assert resumed.sha256 == whole.sha256
 
 
-class Strict:
+class Strict(WrappedGradient):
     """A detector of stride 64, as P6 models are."""
 
-    name, stride = "strict", 64
-
     def __init__(self) -> None:
-        self.inner = tiny_gradient()
+        super().__init__(tiny_gradient())
+        self.stride = 64
         self.seen: list[int] = []
 
     def candidates(self, images: torch.Tensor) -> Candidates:
@@ -221,17 +221,17 @@ def test_a_loss_that_is_no_number_names_the_transform_and_keeps_the_last_good(
     assert kept == ((tmp_path / "patch.safetensors").read_bytes(), (tmp_path / CHECKPOINT).read_bytes())
 
 
-class Drifting:
+class Drifting(WrappedGradient):
     """A detector whose weights change while it is attacked."""
 
-    name = "drifting"
-
     def __init__(self) -> None:
-        self.inner = tiny_gradient()
+        tiny = tiny_gradient()
+        super().__init__(tiny)
+        self.net = tiny.net
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         with torch.no_grad():
-            next(iter(self.inner.net.parameters())).add_(1e-3)
+            next(iter(self.net.parameters())).add_(1e-3)
         return self.inner.candidates(images)
 
 
@@ -270,11 +270,12 @@ def test_processes_share_the_parts_of_a_batch() -> None:
     assert Ranks().shards(2) == [0, 1]
 
 
-class Surer:
+class Surer(WrappedGradient):
     """A detector that is by some logits surer of everybody."""
 
     def __init__(self, by: float) -> None:
-        self.inner, self.by, self.name = tiny_gradient(), by, f"surer by {by}"
+        super().__init__(tiny_gradient())
+        self.by, self.name = by, f"surer by {by}"
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         found = self.inner.candidates(images)

@@ -15,6 +15,7 @@ from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
 from physadv.cli.train import _timed
+from physadv.detect.gradients import WrappedGradient
 from physadv.detect.tiny import tiny_gradient
 from physadv.types import Candidates
 
@@ -80,13 +81,11 @@ def test_processes_hold_the_same_pattern_after_random_starts_and_stop_together(t
     assert np.array_equal(zero["losses"], one["losses"])
 
 
-class Counting:
+class Counting(WrappedGradient):
     """A detector that counts the images it is shown."""
 
-    name = "counting"
-
     def __init__(self) -> None:
-        self.inner = tiny_gradient()
+        super().__init__(tiny_gradient())
         self.shown = 0
 
     def candidates(self, images: torch.Tensor) -> Candidates:

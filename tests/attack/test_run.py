@@ -37,6 +37,7 @@ from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream,
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import Detections, Frame, UInt8Array
+from tests.detectors import FakeDetector
 
 # A run against the tiny net, so that it takes seconds; all else is the product's own.
 RUN = """
@@ -317,10 +318,10 @@ def test_how_many_are_done_is_said_now_and_then(
     assert "looked for people in 5 of 12 images" in "".join(gathered(clip(tmp_path / "a.avi", 12), None, tmp_path)[1])
 
 
-class Everyone:
+class Everyone(FakeDetector):
     """A detector that finds one person in every image."""
 
-    name, backend, precision, min_conf = "everyone", "none", "fp32", 0.05
+    name = "everyone"
 
     def detect(self, frame: Frame) -> Detections:
         h, w = frame.pixels.shape[:2]
@@ -671,10 +672,10 @@ def test_detectors_of_one_name_are_scored_apart(people: list[Image]) -> None:
     assert list(module._scorers(settings, Inputs(detectors=["a/one.pt"]), people)) == ["street"]
 
 
-class Finds:
+class Finds(FakeDetector):
     """A detector that finds one person, with keypoints all at one place or none."""
 
-    name, backend, precision, min_conf = "finds", "none", "fp32", 0.05
+    name = "finds"
 
     def __init__(self, box: tuple[float, float, float, float], at: float | None) -> None:
         points = None if at is None else np.full((1, 17, 3), at, np.float32)

@@ -1,7 +1,7 @@
 """What is lowered and what is counted: losses, average precision, strict success, and the views both rest on."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,13 +19,14 @@ from physadv.attack.run import Inputs, placings
 from physadv.attack.score import Placing, Score, Scorer, wear
 from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
 from physadv.attack.timing import in_proportion, made_up
-from physadv.detect.attacked import joined
+from physadv.detect.gradients import joined
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
 from physadv.simulate.placement import FRONT_CM, SLEEVE_CM
 from physadv.simulate.world import World
 from physadv.types import Candidates, Detections, Frame, UInt8Array
+from tests.detectors import FakeDetector
 
 BOX = torch.tensor([[10.0, 10, 50, 90]])
 
@@ -95,10 +96,10 @@ def test_missize_is_content_once_no_box_fits() -> None:
     assert float(off.detach()) == 0
 
 
-class Says:
+class Says(FakeDetector):
     """A detector that answers what it is told."""
 
-    name, backend, precision, min_conf = "says", "none", "fp32", 0.001
+    name, min_conf = "says", 0.001
 
     def __init__(self, *answers: Detections) -> None:
         self.answers = list(answers)
@@ -106,7 +107,7 @@ class Says:
     def detect(self, frame: Frame) -> Detections:
         return self.answers.pop(0)
 
-    def detect_batch(self, images: list[UInt8Array]) -> list[Detections]:
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         return [self.answers.pop(0) for _ in images]
 
 
@@ -134,7 +135,7 @@ def test_a_score_counts_strictly_and_ignores_the_small() -> None:
     clean = answer((0.9, 10, 10, 60, 110), (0.8, 100, 10, 150, 110), (0.7, 180, 10, 184, 16))
     # One is gone, of the other a box of the wrong size stays; the small one's box counts for nothing.
     worn = answer((0.6, 100, 10, 150, 40), (0.7, 180, 10, 184, 16))
-    scorer = Scorer([image], Says(clean, worn), Placing())  # type: ignore[arg-type]
+    scorer = Scorer([image], Says(clean, worn), Placing())
     before, after = scorer.score(None), scorer.score(grey())
     assert (before.n_people, before.recall25, before.ap50, before.asr_strict25) == (2, 1.0, 1.0, 0.0)
     assert (after.recall25, after.ap50, after.asr_strict25) == (0.0, 0.0, 0.5)
@@ -145,7 +146,7 @@ def test_a_box_within_a_person_counts_against_a_pattern() -> None:
     boxes = np.array([[10, 10, 60, 110]], np.float32)
     image = Image("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
     clean, head = answer((0.9, 10, 10, 60, 110)), answer((0.6, 30, 12, 45, 30))
-    scorer = Scorer([image], Says(clean, head, answer()), Placing())  # type: ignore[arg-type]
+    scorer = Scorer([image], Says(clean, head, answer()), Placing())
     part, nothing = scorer.score(grey()), scorer.score(grey())
     assert (part.asr_strict25, part.mean_max_conf) == (1.0, 0.0), "too small a box to say so by IoU"
     assert part.mean_max_conf_within == pytest.approx(0.6) and part.hidden25 == 0.0

@@ -67,9 +67,10 @@ def test_defences(name: str) -> None:
         answer = guarded.detect(Frame(untouched, index, index * 33_000_000, index / 30))
         promised(guarded, answer)
     assert np.array_equal(untouched, IMAGE), "a defence must not write into the camera's image"
-    assert float(getattr(guarded, "cost_ms", 0.0)) >= 0
-    reset = getattr(guarded, "reset", None)
-    assert reset is None or reset() is None
+    assert guarded.cost_ms >= 0 and guarded.deterministic != defence.defences[0].random
+    assert guarded.fingerprint() == inner.fingerprint()
+    assert guarded.activation(untouched).max() > 0
+    guarded.reset()
 
 
 @pytest.mark.parametrize("name", DEFENCES)

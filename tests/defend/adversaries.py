@@ -5,25 +5,23 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from physadv.types import Detections, Float32Array, Frame, UInt8Array
+from physadv.types import Detections, Float32Array, UInt8Array
+from tests.detectors import FakeDetector
 
 
 def key(image: UInt8Array) -> int:
     return zlib.crc32(image.tobytes()) ^ hash(image.shape)
 
 
-class Pure:
+class Pure(FakeDetector):
     """A detector that is whatever pure function it is given: image to boxes and scores."""
 
-    name, backend, precision, min_conf = "pure", "numpy", "fp32", 0.05
+    name = "pure"
 
     def __init__(self, function: Callable[[UInt8Array], tuple[Float32Array, Float32Array]]) -> None:
         self.function = function
         self.calls = 0
         self.images = 0
-
-    def detect(self, frame: Frame) -> Detections:
-        return self.detect_batch([frame.pixels])[0]
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         self.calls += 1

@@ -8,6 +8,7 @@ from physadv.defend.consistency import Consistency, views
 from physadv.defend.geometry import boxes_back, boxes_through, warp
 from physadv.types import Candidates, Float32Array, Frame, UInt8Array
 from tests.defend.adversaries import Pure
+from tests.detectors import FakeGradient
 
 WIDTH, HEIGHT = 160, 120
 PERSON = np.array([60, 24, 100, 96], np.float32)
@@ -68,7 +69,7 @@ def test_every_view_maps_a_box_there_and_back() -> None:
         assert np.abs(np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) - want).max() <= 1.5, name
 
 
-class Mean:
+class Mean(FakeGradient):
     """One candidate an image: its brightness, and a fixed box."""
 
     name = "mean"

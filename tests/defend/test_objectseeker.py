@@ -16,6 +16,7 @@ from physadv.defend.twins import hide_tensor
 from physadv.errors import DefenceError
 from physadv.types import Candidates, Detections, Detector, Float32Array, Frame, UInt8Array
 from tests.defend.adversaries import Pure
+from tests.detectors import FakeGradient
 
 WIDTH, HEIGHT = 160, 120
 PERSON = np.array([60, 20, 100, 110], np.float32)
@@ -55,7 +56,7 @@ def test_a_certified_person_stays_certified_wherever_one_patch_then_is(per_frame
     assert clean.held is not None and not clean.alerts
     for x, y in ((0, 0), (70, 60), (95, 100), (60, 20), (147, 50), (80, 90)):
         assert len(Pure(shown).detect_batch([scene((x, y))])[0]) == 0
-        guard.reset()  # type: ignore[attr-defined]
+        guard.reset()
         for frame in frames(scene((x, y)), enough):
             out = guard.detect(frame)
         assert len(out.above(0.5)) >= 1 and "uncovered" in {a.kind for a in out.alerts}, (x, y)
@@ -160,12 +161,12 @@ def test_impossible_parameters_are_said_at_once() -> None:
 
 
 class Shaken(ImageDefence):
-    """An image defence that draws at random, as its `seed` says."""
+    """An image defence that draws at random."""
 
+    random = True
     name = "shaken"
     title = "random shift"
     paper = "none"
-    seed: int = 0
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
         return View(np.roll(image, int(rng.integers(4)), 1))
@@ -181,7 +182,7 @@ def test_a_random_defence_underneath_is_refused(defence: ObjectSeeker | PatchCle
     assert defence.guard(Pure(shown)).name == "pure"
 
 
-class Bright:
+class Bright(FakeGradient):
     """One candidate, as sure as the image is bright."""
 
     name = "bright"

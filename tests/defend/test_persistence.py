@@ -7,15 +7,16 @@ import pytest
 
 from physadv.defend.persistence import Persistence
 from physadv.types import Detections, Frame, UInt8Array
+from tests.detectors import FakeDetector
 
 BLANK: UInt8Array = np.zeros((480, 640, 3), np.uint8)
 Person = tuple[float, float, float, float, float]
 
 
-class Script:
+class Script(FakeDetector):
     """A detector that answers from a list: one entry a frame, people as (x1, y1, x2, y2, score)."""
 
-    name, backend, precision, min_conf, imgsz = "script", "numpy", "fp32", 0.05, 640
+    name = "script"
 
     def __init__(self, answers: Sequence[Sequence[Person]]) -> None:
         self.answers = answers

@@ -9,6 +9,7 @@ from physadv.defend.canaries import canary_box, cutouts, overlay, peck_boxes
 from physadv.defend.probes import Probes, pecked
 from physadv.types import Candidates, Float32Array, Frame, UInt8Array
 from tests.defend.adversaries import Pure
+from tests.detectors import FakeGradient
 
 WIDTH, HEIGHT = 160, 120
 PERSON = np.array([60, 20, 100, 110], np.float32)
@@ -89,7 +90,7 @@ def test_where_somebody_vanished_is_probed_though_no_candidate_is_left() -> None
     guard = Probes(seed=1, canary=False).guard(Pure(none_left))
     assert not guard.detect(Frame(scene(worn=False), 0, 0, 0.0)).alerts
     assert any(guard.detect(Frame(scene(worn=True), i, 0, 0.1)).alerts for i in range(1, 5))
-    guard.reset()  # type: ignore[attr-defined]
+    guard.reset()
     assert not guard.detect(Frame(scene(worn=True), 9, 0, 0.9)).alerts
 
 
@@ -124,7 +125,7 @@ def test_no_trap_at_all_is_refused() -> None:
         Probes(canary=False, woodpecker=False)
 
 
-class Two:
+class Two(FakeGradient):
     """Two candidates, each as sure as its half of the image is bright."""
 
     name = "two"

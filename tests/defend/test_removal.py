@@ -259,7 +259,7 @@ def test_chance_comes_from_the_seed(defence: Noise | ResizePad | PixelDeflection
     frame = Frame(with_noise(smooth(), (40, 40, 280, 216)), 0, 0, 0.0)
     guard = defence.guard(BlobDetector())
     first, second = guard.detect(frame).seen, guard.detect(frame).seen
-    guard.reset()  # type: ignore[attr-defined]
+    guard.reset()
     again = guard.detect(frame).seen
     assert first is not None and second is not None and again is not None
     assert np.array_equal(first, again)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-import physadv.detect.yolo as yolo
+import physadv.detect.download as download
 from physadv.detect import load_detector
 from physadv.detect.cache import MODEL_FILE, RECORD
 from physadv.detect.weights import find_weights
@@ -170,7 +170,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     out = Server(save_small(tmp_path / "small.pt").read_bytes())
-    monkeypatch.setattr(yolo, "attempt_download_asset", out)
+    monkeypatch.setattr(download, "attempt_download_asset", out)
     monkeypatch.chdir(tmp_path)
     return out
 

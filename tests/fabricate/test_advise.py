@@ -24,6 +24,7 @@ from physadv.evaluate.size_curve import (
 from physadv.fabricate.advise import CLEARLY, Expected, Optics, SizeCurve, View, advise, has_curve, instead_of, seen
 from physadv.patch import Patch, load_patch, shipped_names
 from physadv.types import Detections, Frame, UInt8Array
+from tests.detectors import FakeDetector
 
 MAGENTA = Patch("magenta", np.full((16, 16, 3), (255, 0, 255), np.uint8), np.full((16, 16), 255, np.uint8), (400, 400))
 
@@ -44,10 +45,10 @@ def figure(number: int, *, tall: int = 640) -> Subject:
     return Subject(pixels, box, points, float(tall), True)
 
 
-class ShadeDetector:
+class ShadeDetector(FakeDetector):
     """Finds the green figure unless the magenta on it is large, in pixels and on the person; each has a limit."""
 
-    name, backend, precision, min_conf = "shade", "none", "exact", 0.05
+    name = "shade"
 
     def __init__(self, imgsz: int = 640) -> None:
         self.imgsz = imgsz

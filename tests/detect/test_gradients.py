@@ -7,16 +7,17 @@ from physadv.attack.crops import Wear
 from physadv.attack.preview import contact_sheet
 from physadv.attack.timing import made_up
 from physadv.defend import parse_pipeline
-from physadv.detect.attacked import side_for, stride_of
+from physadv.detect.gradients import imgsz_for
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.evaluate.adaptive import gradient_share, unbounded
 from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.simulate.world import World
 from physadv.types import Candidates
+from tests.detectors import FakeGradient
 
 
-class Strict:
+class Strict(FakeGradient):
     """A detector of stride 64."""
 
     name, stride = "strict", 64
@@ -28,9 +29,9 @@ class Strict:
 
 
 def test_a_side_is_rounded_up_to_what_all_take() -> None:
-    assert stride_of(parse_pipeline("flip,noise").twin(Strict())) == 64
-    assert [side_for(s, tiny_gradient()) for s in (224, 225)] == [224, 256]
-    assert [side_for(s, tiny_gradient(), Strict()) for s in (224, 256)] == [256, 256]
+    assert parse_pipeline("flip,noise").twin(Strict()).stride == 64
+    assert [imgsz_for(s, tiny_gradient()) for s in (224, 225)] == [224, 256]
+    assert [imgsz_for(s, tiny_gradient(), Strict()) for s in (224, 256)] == [256, 256]
 
 
 def test_sheets_and_checks_of_attacks_keep_to_the_stride() -> None:
