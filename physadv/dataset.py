@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ import numpy as np
 from physadv.arrays import LeftOut, counted, images_in, read_image
 from physadv.errors import DataError, SettingsError
 from physadv.files import Names, normal, parse_yaml, read_text, text_bytes
-from physadv.types import Float32Array, UInt8Array
+from physadv.types import BoolArray, Float32Array, UInt8Array
 
 # Of a body, as COCO and its pose models count them.
 KEYPOINTS = 17
+NO_KEYPOINTS: Float32Array = np.zeros((0, KEYPOINTS, 3), np.float32)
+# People below this share of their image are left as they are, and boxes on them are not counted.
+MIN_AREA = 0.02
 CONFIG = "data.yaml"
 # Written by labelling programs beside the labels: the classes' names.
 CLASSES = "classes.txt"
@@ -40,8 +43,157 @@ LEAST = 1e-6
 TANGLED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
+    """One image and the people in it: what is trained on, scored and drawn.
+
+    name: by which a split knows it; the frames of one stretch of a video share it. source: (h, w, 3) uint8 RGB, or the file
+    that the pixels are read from each time. boxes: (n, 4) float32 xyxy of everybody. keypoints: (n, 17, 3), confidence 0
+    where none are known. sha256: of the pixels as they are stored; "" for frames of videos, which are known by name.
+    beside: the stretches of time that end or begin right next to it. labelled: whether the boxes are someone's labels.
+    min_area: share of the image above which a person counts. size: (width, height); of an array its own.
+    """
+
+    name: str
+    source: UInt8Array | Path
+    boxes: Float32Array
+    keypoints: Float32Array = field(default_factory=lambda: NO_KEYPOINTS)
+    sha256: str = ""
+    beside: tuple[str, ...] = ()
+    labelled: bool = False
+    min_area: float = MIN_AREA
+    size: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        if not isinstance(self.source, Path):
+            object.__setattr__(self, "size", self.source.shape[1::-1])
+        if not len(self.keypoints):
+            object.__setattr__(self, "keypoints", np.zeros((n, KEYPOINTS, 3), np.float32))
+        if self.boxes.shape != (n, 4) or self.keypoints.shape != (n, KEYPOINTS, 3):
+            raise ValueError(
+                f"{self.name}: expected boxes (n, 4) and keypoints (n, {KEYPOINTS}, 3), got {self.boxes.shape} and "
+                f"{self.keypoints.shape}"
+            )
+
+    @property
+    def pixels(self) -> UInt8Array:
+        """Return (h, w, 3) uint8 RGB.
+
+        Raises: DataError if the file has gone since.
+        """
+        return read_image(self.source) if isinstance(self.source, Path) else self.source
+
+    @property
+    def counts(self) -> BoolArray:
+        """Return an (n,) mask of the people who are large enough to wear a pattern and be scored."""
+        width, height = self.size
+        return self._areas > self.min_area * height * width
+
+    @property
+    def targets(self) -> Float32Array:
+        """Return (k, 4) boxes of the people who count."""
+        return self.boxes[self.counts]
+
+    @property
+    def ignored(self) -> Float32Array:
+        """Return (n - k, 4) boxes of the people too small to count; a box on them is neither right nor wrong."""
+        return self.boxes[~self.counts]
+
+    @property
+    def share(self) -> float:
+        """Return the share of the image that the largest person takes; 0 without anybody."""
+        width, height = self.size
+        return float(self._areas.max(initial=0)) / (height * width)
+
+    @property
+    def _areas(self) -> Float32Array:
+        return np.prod(np.clip(self.boxes[:, 2:] - self.boxes[:, :2], 0, None), axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The labelled images that were read, and what was left out of them.
+
+    left_out: files that were not used. empty: names of images that show nobody, where those are left out. own_labels: True
+    where the clean detector labelled the people, since no one else has.
+    """
+
+    images: list[LabelledImage]
+    left_out: LeftOut = field(default_factory=LeftOut)
+    empty: list[str] = field(default_factory=list)
+    own_labels: bool = False
+
+    def add(self, images: Iterable[LabelledImage]) -> None:
+        """Keep the images that show somebody, and the names of the others."""
+        for image in images:
+            if len(image.boxes):
+                self.images.append(image)
+            else:
+                self.empty.append(image.name)
+
+    @property
+    def n_people(self) -> int:
+        """Return how many people count."""
+        return sum(int(image.counts.sum()) for image in self.images)
+
+    @property
+    def skipped(self) -> list[str]:
+        """Return one line for each file that cannot be read."""
+        return self.left_out.damaged
+
+    def notes(self) -> list[str]:
+        """Return the lines that say which files are left out, and the first names of the images without people."""
+        out = self.left_out.lines()
+        if self.empty:
+            names = list(dict.fromkeys(self.empty))
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            out.append(f"{len(self.empty)} images show nobody and are left out ({some})")
+        return out
+
+    def split(self, held_out: float, seed: int) -> tuple[list[LabelledImage], list[LabelledImage]]:
+        """Return (training, held-out) images, decided by name; those of the same pixels are on the same side.
+
+        Raises: DataError if there are no people at all, or all of them in one image.
+        """
+        if not self.images:
+            looked = len(self.skipped) + len(self.empty)
+            raise DataError(
+                f"--images: expected people to train on, got none in {looked} images "
+                f"({len(self.empty)} without people, {len(self.skipped)} unreadable); add images with people"
+            )
+        known = [(image.name, image.sha256) for image in self.images]
+        return self.sides(*map(set, split_images(known, held_out=held_out, seed=seed)))
+
+    def sides(self, train: set[str], held_out: set[str]) -> tuple[list[LabelledImage], list[LabelledImage]]:
+        """Return (training, held-out) images by their names.
+
+        Frames of a video that lie right beside a stretch held out are left out of training: they are near copies of it. A
+        stretch of which nothing would be left keeps its frames: with so few of them none is a copy of the next.
+        """
+        apart = [image for image in self.images if image.name in train and held_out.isdisjoint(image.beside)]
+        bare = train - {image.name for image in apart}
+        chosen = [
+            image
+            for image in self.images
+            if image.name in train and (image.name in bare or held_out.isdisjoint(image.beside))
+        ]
+        return chosen, [image for image in self.images if image.name in held_out]
+
+    def hashes(self, names: Iterable[str]) -> dict[str, set[str]]:
+        """Return each of these names with the hashes of the pixels of the images called so, as far as known.
+
+        Those left out of training beside a stretch held out are listed too: they are near copies of what was trained on.
+        """
+        out: dict[str, set[str]] = {name: set() for name in names}
+        for image in self.images:
+            if image.name in out and image.sha256:
+                out[image.name].add(image.sha256)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
     """An image file, where its YOLO label file is, and which class in it is a person.
 
     label: None if there is no such file. labelled: whether its set has labels: without a file of its own an image then
@@ -76,9 +228,9 @@ class LabelledImage:
 
 
 def read_images(
-    images: Sequence[LabelledImage], left_out: LeftOut
-) -> Iterator[tuple[LabelledImage, UInt8Array, Float32Array | None]]:
-    """Yield each image with its pixels and people, as `LabelledImage.read` gives them.
+    images: Sequence[ImageFile], left_out: LeftOut
+) -> Iterator[tuple[ImageFile, UInt8Array, Float32Array | None]]:
+    """Yield each image with its pixels and people, as `ImageFile.read` gives them.
 
     left_out: told of each image that is damaged, and of each row of a label that repeats a box.
 
@@ -222,7 +374,7 @@ def _is_tangled(values: list[float]) -> bool:
     return way > TANGLED * sum(max(here) - min(here) for here, _ in around)
 
 
-def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut | None = None) -> list[LabelledImage]:
+def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut | None = None) -> list[ImageFile]:
     """Return the images of a folder with their label files, each folder's sorted by name.
 
     images: an image, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or `data.yaml` or the
@@ -259,12 +411,12 @@ def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut 
         )
     if first is None:
         _note_unused(files, [folder for p in files for folder in _label_folders(p, None)], set(), left_out)
-        return [LabelledImage(p, None) for p in files]
+        return [ImageFile(p, None) for p in files]
     person, config = _person_class(given, images, first)
     used = {*found, config}
     left_out.other[:] = [p for p in left_out.other if p not in used]
     _note_unused(files, [label.parent for label in found if label is not None], used, left_out)
-    return [LabelledImage(p, label, True, person) for p, label in zip(files, found, strict=True)]
+    return [ImageFile(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
 def check_outside(flag: str, result: Path, images: Iterable[str | Path]) -> None:

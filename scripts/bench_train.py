@@ -38,11 +38,12 @@ from torch import nn
 
 from physadv.arrays import write_png
 from physadv.attack.crew import Crew, crew_for
-from physadv.attack.people import Image, gather
+from physadv.attack.people import gather
 from physadv.attack.settings import TrainSettings, preset
 from physadv.attack.timing import in_proportion, made_up, stepper
 from physadv.cli.base import told
 from physadv.cli.train import attacked_detectors
+from physadv.dataset import LabelledImage
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.detect.yolo import YoloGradient
@@ -108,7 +109,7 @@ def peak_memory_gb(words: argparse.Namespace) -> float:
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
 
 
-def naive(images: list[Image]) -> Callable[[], None]:
+def naive(images: list[LabelledImage]) -> Callable[[], None]:
     """Return the textbook step: one whole image at 640, one affine warp per person, unfused float32."""
     from ultralytics.models import YOLO
 

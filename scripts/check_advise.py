@@ -54,7 +54,7 @@ def main() -> None:
     left_out = LeftOut()
     people = subjects(images, detector, left_out=left_out)
     print(*left_out.lines(), sep="\n")
-    print(f"{patch.name}: {len(people)} people in {len({id(p.pixels) for p in people})} images not trained on")
+    print(f"{patch.name}: {len(people)} people in {len({id(p.image.pixels) for p in people})} images not trained on")
     grid = try_grid(patch, people, detector)
     cameras: list[tuple[dict[str, Any], View, Tried]] = []
     for resolution in given.resolution:
@@ -79,7 +79,7 @@ def main() -> None:
 
 def halves(people: Sequence[Subject]) -> list[BoolArray]:
     """Return (n,) masks: random halves of the photographs, with everybody in them."""
-    _, image = np.unique([id(p.pixels) for p in people], return_inverse=True)
+    _, image = np.unique([id(p.image.pixels) for p in people], return_inverse=True)
     rng = np.random.default_rng(0)
     count = int(image.max()) + 1
     return [(rng.permutation(count) < count / 2)[image] for _ in range(SPLITS)]

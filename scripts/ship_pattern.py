@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from physadv.attack.people import Image, gather
+from physadv.attack.people import gather
 from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, placings
 from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.cli.base import told
 from physadv.controls import control
+from physadv.dataset import LabelledImage
 from physadv.detect import load_detector
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
@@ -39,7 +40,7 @@ NOTE = (
 )
 
 
-def people(images: list[str], labels: Path | None) -> list[Image]:
+def people(images: list[str], labels: Path | None) -> list[LabelledImage]:
     """Return images with their people, from labels or by the clean detector."""
 
     def labeller() -> Detector:
@@ -49,7 +50,7 @@ def people(images: list[str], labels: Path | None) -> list[Image]:
     return gather(images, labels, labeller, cache=cache, say=print).images
 
 
-def scored(patch: Patch, images: list[Image], placing: Placing, imgsz: int) -> dict[str, dict[str, Any]]:
+def scored(patch: Patch, images: list[LabelledImage], placing: Placing, imgsz: int) -> dict[str, dict[str, Any]]:
     """Return the figures of the pattern and its controls on images."""
     detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
     scorer = Scorer(images, detector, placing)

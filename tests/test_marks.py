@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from physadv import marks
-from physadv.attack.people import Image
 from physadv.attack.preview import progress_sheet
 from physadv.attack.score import Placing, Scorer
+from physadv.dataset import LabelledImage
 from physadv.detect.tiny import tiny_detector
 from physadv.evaluate.report import panel
 from physadv.patch import load_patch
@@ -44,7 +44,7 @@ def test_somebody_seen_is_green_and_somebody_hidden_is_not() -> None:
 def test_a_sheet_of_progress_marks_each_wearer() -> None:
     image = np.full((240, 320, 3), 90, np.uint8)
     boxes = np.array([[20, 20, 120, 220], [180, 20, 280, 220]], np.float32)
-    people = [Image(f"{i}", image, boxes, np.zeros((2, 17, 3), np.float32)) for i in range(5)]
+    people = [LabelledImage(f"{i}", image, boxes, np.zeros((2, 17, 3), np.float32)) for i in range(5)]
     scorer = Scorer(people, tiny_detector(imgsz=64), Placing())
     assert scorer.some(3) == [0, 2, 4] and scorer.some(9) == [0, 1, 2, 3, 4]
     sheet = progress_sheet(load_patch("street-v1"), scorer, "step 3")

@@ -46,14 +46,15 @@ def attack(
     from physadv.attack.crew import crew_for
     from physadv.attack.optimise import optimise
     from physadv.attack.pattern import begun_from
-    from physadv.attack.people import Image
     from physadv.attack.task import Task
+    from physadv.dataset import LabelledImage
 
     base = settings or TrainSettings()
     chosen = base.model_copy(update={"steps": steps, "seed": seed, "starts": 1})
     points = keypoints or [np.zeros((len(b), 17, 3), np.float32) for b in boxes]
     people = [
-        Image(str(i), p, b.astype(np.float32), k) for i, (p, b, k) in enumerate(zip(images, boxes, points, strict=True))
+        LabelledImage(str(i), p, b.astype(np.float32), k)
+        for i, (p, b, k) in enumerate(zip(images, boxes, points, strict=True))
     ]
     detectors = [detector] if not isinstance(detector, Sequence) else list(detector)
     begin, region = (None, None) if start is None else begun_from(start, chosen.texels)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from physadv.attack.people import Image
+from physadv.dataset import LabelledImage
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import (
     FRONT_CM,
@@ -91,7 +91,7 @@ class Wear:
 class Views:
     """Draws views around people; every draw depends on the generator alone."""
 
-    def __init__(self, images: list[Image], *, framing: Framing, wear: Wear) -> None:
+    def __init__(self, images: list[LabelledImage], *, framing: Framing, wear: Wear) -> None:
         self.images, self.framing, self.wear = images, framing, wear
         rows, weights = [], []
         frames = Counter(p.name.partition("#")[0] for p in images)
@@ -138,7 +138,7 @@ class Views:
         return View(_jitter(pixels, rng), clipped[worn].astype(np.float32), points[worn].astype(np.float32), webcam)
 
     def _frame(
-        self, image: Image, q: int, webcam: bool, size: int, rng: np.random.Generator
+        self, image: LabelledImage, q: int, webcam: bool, size: int, rng: np.random.Generator
     ) -> tuple[float, Float32Array]:
         """Return view pixels per image pixel, and the image's point in the middle of the view."""
         box = image.boxes[q]
@@ -269,7 +269,7 @@ def _warp(pixels: UInt8Array, matrix: Array, scale: float, size: int) -> UInt8Ar
     )
 
 
-def _moved(image: Image, matrix: Array, flip: bool) -> tuple[Array, Array]:
+def _moved(image: LabelledImage, matrix: Array, flip: bool) -> tuple[Array, Array]:
     boxes = (image.boxes.reshape(-1, 2, 2) @ matrix[:, :2].T + matrix[:, 2]).reshape(-1, 4)
     points = image.keypoints.copy()
     points[..., :2] = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]

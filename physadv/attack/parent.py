@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from physadv.attack.people import Image
 from physadv.attack.settings import TrainSettings
+from physadv.dataset import LabelledImage
 from physadv.errors import DataError
 from physadv.lineage import Seen, load_start, seen_by
 from physadv.patch import Patch, load_patch, shipped_names
@@ -20,9 +20,9 @@ def parent_of(
     start: str | None,
     settings: TrainSettings,
     victims: Iterable[str],
-    held_out: list[Image],
+    held_out: list[LabelledImage],
     say: Callable[[str], None],
-) -> tuple[Patch | None, list[Image]]:
+) -> tuple[Patch | None, list[LabelledImage]]:
     """Return the pattern to begin from, None for random colours, and the images held out that it has not seen.
 
     start: a file or a shipped name, `AUTO`, or None. victims: SHA-256 of the weights that are attacked. say: told in words
@@ -84,12 +84,12 @@ def _version(name: str) -> int:
     return 0 if found is None else int(found[1])
 
 
-def _left(held_out: list[Image], seen: Seen | None) -> list[Image]:
+def _left(held_out: list[LabelledImage], seen: Seen | None) -> list[LabelledImage]:
     """Return the images of which nothing says that they were trained on."""
     return [p for p in held_out if seen is None or not seen.saw(p.name, p.sha256)]
 
 
-def _unseen(held_out: list[Image], parent: Patch, say: Callable[[str], None]) -> list[Image]:
+def _unseen(held_out: list[LabelledImage], parent: Patch, say: Callable[[str], None]) -> list[LabelledImage]:
     """Return the images held out on which the pattern to begin from was not trained.
 
     Raises: DataError if it was trained on all of them: nobody is left to score by.

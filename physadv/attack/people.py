@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from physadv.capture import open_source
 from physadv.capture.reading import until_lost
 from physadv.capture.settings import CaptureSettings
 from physadv.dataset import (
+    Dataset,
+    LabelledImage,
     is_dataset_file,
     is_stretch,
     labelled_images,
     read_images,
-    split_images,
     stretch_of,
 )
 from physadv.detect.matching import LABEL_CONF, match_keypoints
@@ -45,91 +46,7 @@ VIDEO_BLOCKS = 10
 TOLD_EVERY_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Image:
-    """One image with its people. name: by which the split is made; frames of one stretch of a video share it.
-
-    pixels: (h, w, 3) uint8 RGB. boxes: (n, 4) float32 xyxy. keypoints: (n, 17, 3), confidence 0 where none are known.
-    sha256: of the file's pixels as they were before they were shrunk; "" for frames of videos, which are known by name.
-    beside: the stretches of time that end or begin right next to it. labelled: whether the boxes are someone's labels.
-    """
-
-    name: str
-    pixels: UInt8Array
-    boxes: Float32Array
-    keypoints: Float32Array
-    sha256: str = ""
-    beside: tuple[str, ...] = ()
-    labelled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """What was found. left_out: files that were not used. empty: images without people."""
-
-    images: list[Image]
-    left_out: LeftOut = field(default_factory=LeftOut)
-    empty: list[str] = field(default_factory=list)
-
-    def add(self, images: Iterable[Image]) -> None:
-        """Keep the images that show somebody, and the names of the others."""
-        for image in images:
-            if len(image.boxes):
-                self.images.append(image)
-            else:
-                self.empty.append(image.name)
-
-    @property
-    def skipped(self) -> list[str]:
-        """Return one line for each file that cannot be read."""
-        return self.left_out.damaged
-
-    def tell(self, say: Say) -> None:
-        """Say which files are left out, and the first names of those without people."""
-        for line in self.left_out.lines():
-            say(line)
-        if self.empty:
-            names = list(dict.fromkeys(self.empty))
-            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            say(f"{len(self.empty)} images show nobody and are left out ({some})")
-
-    def split(self, held_out: float, seed: int) -> tuple[list[Image], list[Image]]:
-        """Return (training, held-out) images, decided by name; those of the same pixels are on the same side.
-
-        Raises: DataError if there are no people at all, or all of them in one image.
-        """
-        if not self.images:
-            looked = len(self.skipped) + len(self.empty)
-            raise DataError(
-                f"--images: expected people to train on, got none in {looked} images "
-                f"({len(self.empty)} without people, {len(self.skipped)} unreadable); add images with people"
-            )
-        known = [(p.name, p.sha256) for p in self.images]
-        return self.sides(*map(set, split_images(known, held_out=held_out, seed=seed)))
-
-    def sides(self, train: set[str], held_out: set[str]) -> tuple[list[Image], list[Image]]:
-        """Return (training, held-out) images by their names; of videos, frames right beside one held out are left out.
-
-        A stretch of which nothing would be left keeps its frames: with so few of them none is a copy of the next.
-        """
-        apart = [p for p in self.images if p.name in train and held_out.isdisjoint(p.beside)]
-        bare = train - {p.name for p in apart}
-        chosen = [p for p in self.images if p.name in train and (p.name in bare or held_out.isdisjoint(p.beside))]
-        return chosen, [p for p in self.images if p.name in held_out]
-
-    def hashes(self, names: Iterable[str]) -> dict[str, set[str]]:
-        """Return each of these names with the hashes of the pixels of the images called so, as far as known.
-
-        Those left out of training beside a stretch held out are listed too: they are near copies of what was trained on.
-        """
-        out: dict[str, set[str]] = {name: set() for name in names}
-        for p in self.images:
-            if p.name in out and p.sha256:
-                out[p.name].add(p.sha256)
-        return out
-
-
-def content_of(images: Sequence[Image]) -> dict[str, str]:
+def content_of(images: Sequence[LabelledImage]) -> dict[str, str]:
     """Return, by name, a short hash of the images called so: their pixels, and the boxes that somebody labelled.
 
     What a detector found in them follows from the pixels and that detector.
@@ -151,7 +68,7 @@ def gather(
     *,
     cache: Path,
     say: Say = lambda _: None,
-) -> Gathered:
+) -> Dataset:
     """Return the people in folders, data sets, images and videos.
 
     detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: is told of
@@ -161,7 +78,7 @@ def gather(
     named itself cannot be read.
     """
     labeller = Labeller(detector, cache)
-    out = Gathered([])
+    out = Dataset([])
     for where in map(Path, images):
         if where.is_file() and where.suffix.lower() not in IMAGE_SUFFIXES and not is_dataset_file(where):
             out.add(_video(recording_of(where), labeller, say))
@@ -182,7 +99,8 @@ def gather(
         out.left_out.other[:] = [p for p in out.left_out.other if p not in read]
     if not images:
         raise DataError("--images: expected a folder, data set or video with people, got none")
-    out.tell(say)
+    for line in out.notes():
+        say(line)
     return out
 
 
@@ -248,14 +166,15 @@ def _store(kept: list[Frame], folder: Path) -> None:
             stream.write(data.tobytes())
 
 
-def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say: Say = lambda _: None) -> Gathered:
+def recorded(folder: Path, detector: Callable[[], Detector], *, cache: Path, say: Say = lambda _: None) -> Dataset:
     """Return the people in a folder that `record` wrote; the split goes by stretches of time.
 
     Raises: DataError if the folder is missing or empty.
     """
-    out = Gathered([])
+    out = Dataset([])
     out.add(_photographs(folder, None, Labeller(detector, cache), out.left_out, say))
-    out.tell(say)
+    for line in out.notes():
+        say(line)
     return out
 
 
@@ -291,10 +210,12 @@ def sampled(
     return kept
 
 
-def _photographs(where: Path, labels: Path | None, labeller: Labeller, left_out: LeftOut, say: Say) -> Iterator[Image]:
+def _photographs(
+    where: Path, labels: Path | None, labeller: Labeller, left_out: LeftOut, say: Say
+) -> Iterator[LabelledImage]:
     items = labelled_images(where, labels, left_out)
 
-    def images() -> Iterator[Image]:
+    def images() -> Iterator[LabelledImage]:
         for item, pixels, boxes in read_images(items, left_out):
             nobody = boxes is not None and not len(boxes)
             people = Detections.empty() if nobody else labeller.people(sha256_of(item.path), pixels)
@@ -304,9 +225,9 @@ def _photographs(where: Path, labels: Path | None, labeller: Labeller, left_out:
     return _counted(_bordered(images()), len(items), where, say)
 
 
-def _bordered(images: Iterable[Image]) -> Iterator[Image]:
+def _bordered(images: Iterable[LabelledImage]) -> Iterator[LabelledImage]:
     """Yield images in order of time, frames of a stretch with the names of the stretches that they are right beside."""
-    before: Image | None = None
+    before: LabelledImage | None = None
     for each in images:
         image = each
         if before is not None:
@@ -319,7 +240,7 @@ def _bordered(images: Iterable[Image]) -> Iterator[Image]:
         yield before
 
 
-def _counted(images: Iterable[Image], total: int, where: Path, say: Say) -> Iterator[Image]:
+def _counted(images: Iterable[LabelledImage], total: int, where: Path, say: Say) -> Iterator[LabelledImage]:
     """Yield images, and say how many of them are done whenever that has taken a while: detectors may take minutes."""
     told = time.monotonic()
     for done, image in enumerate(images, 1):
@@ -340,7 +261,7 @@ def _untouched(videos: Sequence[Path], left_out: LeftOut) -> list[Path]:
     return list(dict.fromkeys(out))
 
 
-def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[Image]:
+def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[LabelledImage]:
     source = open_source(str(where), CaptureSettings(), say)
     try:
         frames = sampled(source)
@@ -351,7 +272,7 @@ def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[Image]:
     last = max(frames[-1].index, 1)
     digest = sha256_of(where)
 
-    def images() -> Iterator[Image]:
+    def images() -> Iterator[LabelledImage]:
         for frame in frames:
             block = min(frame.index * VIDEO_BLOCKS // (last + 1), VIDEO_BLOCKS - 1)
             people = labeller.people(f"{digest[:24]}-{LONG_SIDE}-{frame.index:08d}", frame.pixels)
@@ -360,7 +281,7 @@ def _video(where: Path, labeller: Labeller, say: Say) -> Iterator[Image]:
     return _counted(_bordered(images()), len(frames), where, say)
 
 
-def _image(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Array | None) -> Image:
+def _image(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Array | None) -> LabelledImage:
     """Return an image with the people labelled in `boxes`, or found where there are none, shrunk to `LONG_SIDE`."""
     points = people.keypoints if people.keypoints is not None else np.zeros((len(people), 17, 3), np.float32)
     labelled = boxes is not None
@@ -370,7 +291,7 @@ def _image(name: str, pixels: UInt8Array, people: Detections, boxes: Float32Arra
         points = match_keypoints(boxes, people)
     scale = min(LONG_SIDE / max(pixels.shape[:2]), 1.0)
     boxes, points = boxes * scale, points * np.array([scale, scale, 1], np.float32)
-    return Image(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32), labelled=labelled)
+    return LabelledImage(name, _shrunk(pixels), boxes.astype(np.float32), points.astype(np.float32), labelled=labelled)
 
 
 def _shrunk(pixels: UInt8Array) -> UInt8Array:

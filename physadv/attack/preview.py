@@ -11,8 +11,8 @@ import torch
 from physadv.arrays import to_image
 from physadv.attack.crops import Framing, Scene, Views, Wear
 from physadv.attack.losses import concerned
-from physadv.attack.people import Image
 from physadv.attack.score import Scorer
+from physadv.dataset import LabelledImage
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import FOUND_CONF
 from physadv.errors import DataError
@@ -31,7 +31,7 @@ DIALS = {"erase": "occlusion"}
 
 def contact_sheet(
     patch: Patch,
-    people: Sequence[Image],
+    people: Sequence[LabelledImage],
     *,
     world: World,
     framing: Framing,

@@ -22,19 +22,19 @@ from physadv.attack.crew import crew_for
 from physadv.attack.optimise import CHECKPOINT, Progress, kept_start, optimise
 from physadv.attack.parent import AUTO, parent_of, same_shape
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
-from physadv.attack.people import Gathered, Image, content_of, gather, record, recorded
+from physadv.attack.people import content_of, gather, record, recorded
 from physadv.attack.posed import Posed
 from physadv.attack.preview import progress_sheet
 from physadv.attack.ranks import Ranks
-from physadv.attack.score import MIN_AREA, Placing, Score, Scorer
+from physadv.attack.score import Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import SAID, TOLERATED, State
 from physadv.attack.task import Task
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.capture import is_live
 from physadv.controls import control
+from physadv.dataset import MIN_AREA, Dataset, LabelledImage
 from physadv.detect import load_detector
-from physadv.detect.boxes import area
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
@@ -295,8 +295,8 @@ def _named(flag: str) -> Iterator[None]:
 
 
 def split(
-    found: Gathered, settings: TrainSettings, folder: Path, *, resume: bool, write: bool = True
-) -> tuple[list[Image], list[Image]]:
+    found: Dataset, settings: TrainSettings, folder: Path, *, resume: bool, write: bool = True
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
     """Return (training, held-out) images; the split is written before training and read back on resume.
 
     Raises: DataError if there are too few images with people. TrainingError if the stored split does not parse, or
@@ -346,7 +346,7 @@ def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...
     return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
 
 
-def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ranks, *, resume: bool) -> Gathered:
+def _people(inputs: Inputs, folder: Path, say: Callable[[str], None], ranks: Ranks, *, resume: bool) -> Dataset:
     labeller = partial(labelling, inputs.detectors[0])
     cache = inputs.cache or labels_cache(inputs.detectors[0])
     if inputs.source is not None:
@@ -391,7 +391,7 @@ def labels_cache(name: str) -> Path:
     return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
 
 
-def _scorers(settings: TrainSettings, inputs: Inputs, images: list[Image]) -> dict[str, Scorer]:
+def _scorers(settings: TrainSettings, inputs: Inputs, images: list[LabelledImage]) -> dict[str, Scorer]:
     """Return a scorer for each framing and image size; a framing for which no one is there is left out.
 
     Images in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
@@ -399,10 +399,10 @@ def _scorers(settings: TrainSettings, inputs: Inputs, images: list[Image]) -> di
     out: dict[str, Scorer] = {}
     for name, (placing, sizes) in placings(settings).items():
         suited = [p for p in images if _suits(p, name, settings.framing)]
-        large = [p for p in suited if _share(p) > MIN_AREA]
+        large = [p for p in suited if p.share > MIN_AREA]
         if not large:
             continue
-        small = [p for p in suited if _share(p) <= MIN_AREA]
+        small = [p for p in suited if p.share <= MIN_AREA]
         chosen = _evenly(large, SCORED_AT_MOST)
         chosen += _evenly(small, round(len(small) * len(chosen) / len(large)))
         called = dict(zip(inputs.detectors, told_apart([d.removesuffix(".pt") for d in inputs.detectors]), strict=True))
@@ -428,30 +428,24 @@ def _printed(printer: PrinterProfile | None) -> Callable[[Patch], Patch]:
     return lambda patch: replace(patch, pixels=colours.image(patch.pixels))
 
 
-def _evenly(images: list[Image], count: int) -> list[Image]:
+def _evenly(images: list[LabelledImage], count: int) -> list[LabelledImage]:
     """Return up to `count` of the images, spread over all of them."""
     return [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), count)).astype(int)]
 
 
-def _share(image: Image) -> float:
-    """Return the share of an image that its largest person takes."""
-    h, w = image.pixels.shape[:2]
-    return float(area(image.boxes).max(initial=0)) / (h * w)
-
-
-def _suits(image: Image, framing: str, trained: str) -> bool:
+def _suits(image: LabelledImage, framing: str, trained: str) -> bool:
     """Return whether an image belongs to what is scored in that framing."""
     if trained != "mixed":
         return True
     # In a mixed run people who fill a good part of the image are scored as before a webcam; photographs as in the street.
-    return _share(image) > 0.25 if framing == "webcam" else "#" not in image.name
+    return image.share > 0.25 if framing == "webcam" else "#" not in image.name
 
 
 def _task(
     settings: TrainSettings,
     inputs: Inputs,
     attacked: Sequence[GradientDetector],
-    people: list[Image],
+    people: list[LabelledImage],
     parent: Patch | None,
     ranks: Ranks,
     *,

@@ -13,7 +13,7 @@ import torch
 from physadv.arrays import to_image, to_tensor
 from physadv.attack.crops import prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
-from physadv.attack.people import Image
+from physadv.dataset import LabelledImage
 from physadv.detect.boxes import area, intersection, iou
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU
 from physadv.detect.tally import average_precisions, tally
@@ -24,8 +24,6 @@ from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
 from physadv.simulate.world import World
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
 
-# People below this share of the image stay as they are, and boxes on them are not counted.
-MIN_AREA = 0.02
 # Share of its own area from which on a box lies within a person, as in the loss.
 WITHIN = 0.6
 
@@ -47,7 +45,7 @@ class Placing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Figures over people of at least `MIN_AREA`; patterns are compared by `badness`, lower is better.
+    """Figures over people of at least `dataset.MIN_AREA`; patterns are compared by `badness`, lower is better.
 
     recall25, ap50, asr_strict25, mean_max_conf: as `physadv evaluate` counts them. mean_max_conf_within: the mean of the
     highest confidence of a box on a person or within one, however small. hidden25: share of people for whom that is below
@@ -112,9 +110,9 @@ def _over_people(figures: Iterable[tuple[float, int]]) -> float | None:
 class Scorer:
     """Scores patterns on the same people each time; what the clean detector finds is computed once."""
 
-    def __init__(self, images: Sequence[Image], detector: Detector, placing: Placing, *, seed: int = 0) -> None:
+    def __init__(self, images: Sequence[LabelledImage], detector: Detector, placing: Placing, *, seed: int = 0) -> None:
         self.images, self.detector, self.placing, self.seed = list(images), detector, placing, seed
-        self.large = [_large(p) for p in self.images]
+        self.large = [image.counts for image in self.images]
         self.clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.images]
 
     @property
@@ -173,7 +171,7 @@ def _sure(people: Float32Array, answer: Detections) -> Float32Array:
     return near.max(1, initial=0).astype(np.float32)
 
 
-def wear(patch: Patch, image: Image, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:
+def wear(patch: Patch, image: LabelledImage, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:
     """Return the image's pixels with the pattern pasted flat on the chosen people."""
     prints = prints_on(patch, image, large, placing, np.random.default_rng(seed))
     if len(prints) == 0:
@@ -186,7 +184,7 @@ def wear(patch: Patch, image: Image, large: BoolArray, placing: Placing, *, seed
     return to_image(out[0])
 
 
-def prints_on(patch: Patch, image: Image, who: BoolArray, placing: Placing, rng: np.random.Generator) -> Prints:
+def prints_on(patch: Patch, image: LabelledImage, who: BoolArray, placing: Placing, rng: np.random.Generator) -> Prints:
     """Return where the chosen people of one image wear the pattern."""
     boxes, points = image.boxes[who], image.keypoints[who]
     owner = np.zeros(len(boxes), np.int64)
@@ -202,11 +200,6 @@ def prints_on(patch: Patch, image: Image, who: BoolArray, placing: Placing, rng:
     else:
         quads = square_quads(boxes, side, placing.at, aspect=aspect)
     return prints_of(owner, quads, none, None)
-
-
-def _large(image: Image) -> BoolArray:
-    h, w = image.pixels.shape[:2]
-    return area(image.boxes) > MIN_AREA * h * w
 
 
 def _mean(values: np.ndarray[Any, Any]) -> float:

@@ -11,9 +11,9 @@ import torch
 from physadv.attack.chance import Chance
 from physadv.attack.crew import Crew
 from physadv.attack.pattern import Pattern, to_patch
-from physadv.attack.people import Image
 from physadv.attack.score import Score
 from physadv.attack.settings import TrainSettings
+from physadv.dataset import LabelledImage
 from physadv.patch import Patch
 from physadv.types import GradientDetector
 
@@ -32,7 +32,7 @@ class Task:
     """
 
     settings: TrainSettings
-    people: list[Image]
+    people: list[LabelledImage]
     detectors: Sequence[GradientDetector]
     scorers: dict[str, Callable[[Patch], Score]] = field(default_factory=dict)
     also: list[Callable[[Patch], Score]] = field(default_factory=list)

@@ -10,12 +10,12 @@ import numpy as np
 from physadv.attack.crew import crew_for
 from physadv.attack.crops import Views
 from physadv.attack.optimise import Progress, optimise
-from physadv.attack.people import Image
 from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
 from physadv.attack.step import step
 from physadv.attack.task import Task
+from physadv.dataset import LabelledImage
 from physadv.types import GradientDetector
 
 
@@ -48,7 +48,7 @@ def in_proportion(settings: TrainSettings) -> TrainSettings:
 
 
 def stepper(
-    settings: TrainSettings, attacked: Sequence[GradientDetector], people: list[Image]
+    settings: TrainSettings, attacked: Sequence[GradientDetector], people: list[LabelledImage]
 ) -> Callable[[], tuple[int, int]]:
     """Return a function that takes the next training step and returns its views' (count, side in pixels)."""
     task = Task(settings, people, attacked, crew=crew_for(attacked))
@@ -65,7 +65,7 @@ def stepper(
     return take
 
 
-def made_up(count: int, *, seed: int = 0) -> list[Image]:
+def made_up(count: int, *, seed: int = 0) -> list[LabelledImage]:
     """Return images of noise with boxes and keypoints as people would have: for timing, where content does not count."""
     rng = np.random.default_rng(seed)
     out = []
@@ -78,5 +78,5 @@ def made_up(count: int, *, seed: int = 0) -> list[Image]:
         points[0, :, :2] = corner + size * rng.uniform(0.1, 0.9, (17, 2))
         points[0, 5, :2], points[0, 6, :2] = corner + size * [0.75, 0.25], corner + size * [0.25, 0.25]
         points[0, 11, :2], points[0, 12, :2] = corner + size * [0.7, 0.6], corner + size * [0.3, 0.6]
-        out.append(Image(str(i), pixels, box[None], points))
+        out.append(LabelledImage(str(i), pixels, box[None], points))
     return out

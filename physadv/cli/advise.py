@@ -20,7 +20,7 @@ from physadv.cli.progress import Progress
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
-from physadv.dataset import LabelledImage, labelled_images
+from physadv.dataset import ImageFile, labelled_images
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, FabricationError, PatchError
@@ -161,7 +161,7 @@ def _appears(patch: Patch, view: View, width: float, distance: float) -> str:
     return f"{width:g} cm at {distance:g} m: {view.side_px:.0f} detector pixels {person}, {part}"
 
 
-def held_out(images: list[LabelledImage], patch: Patch) -> list[LabelledImage]:
+def held_out(images: list[ImageFile], patch: Patch) -> list[ImageFile]:
     """Return the images that the pattern was not trained on, by the split in its record.
 
     Raises: PatchError if it was trained on all of them.

@@ -26,7 +26,7 @@ from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
 from physadv.cli.terminal import say
 from physadv.cli.trusting import Trust, trust_detectors
-from physadv.dataset import check_outside, split_images
+from physadv.dataset import Dataset, LabelledImage, check_outside, split_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF, FOUND_CONF
@@ -39,7 +39,7 @@ from physadv.evaluate.certified import CertifiedRecall, add_image, seekers, tabl
 from physadv.evaluate.own import FILLS, Asked, Fit, fit_of, in_words, share_of_image
 from physadv.evaluate.place import Placement
 from physadv.evaluate.report import RUN, WORN, Examples, write_report, write_video_report
-from physadv.evaluate.scene import Scene, Scenes, read_scenes
+from physadv.evaluate.scene import read_dataset
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Progress as Tell
 from physadv.evaluate.trial import Trial, entries, run
@@ -296,16 +296,16 @@ class Command(BaseCommand):
         pipelines: list[Pipeline],
     ) -> int:
         with Progress("physadv evaluate") as shown:
-            scenes, others = self._scenes(images, settings, asked, patches, partial(shown.tell, part="reading images"))
-            for line in scenes.left_out:
+            data, others = self._scenes(images, settings, asked, patches, partial(shown.tell, part="reading images"))
+            for line in data.notes():
                 shown.say(line)
-            filling = share_of_image(scenes.scenes) > FILLS
+            filling = share_of_image(data.images) > FILLS
             fits = {p.name: fit_of(p, asked, filling=filling) for p in patches}
             rounds = self._rounds(settings, patches, fits)
             cells: list[Cell] = []
             proven: list[CertifiedRecall] = []
             drawn: list[Path] = []
-            facts: dict[str, Any] = {"detectors": [], "skipped": list(scenes.left_out), "defences": self.defend}
+            facts: dict[str, Any] = {"detectors": [], "skipped": list(data.notes()), "defences": self.defend}
             facts |= {"images": images.resolve().name, ASKED: self._asked(patches)}
             for name in settings.detectors:
                 for number, (own, worn) in enumerate(rounds):
@@ -318,9 +318,9 @@ class Command(BaseCommand):
                     at = f"{detector.name} at {own.side_of(detector)} px"
                     tell = partial(shown.tell, part=at)
                     suffix = f"-{own.imgsz}" if len(rounds) > 1 else ""
-                    examples = Examples(_most_people(scenes), own.conf, suffix)
+                    examples = Examples(_most_people(data), own.conf, suffix)
                     first = name == settings.detectors[0]
-                    trial = Trial(scenes, detector, own, shown=examples if first else None, progress=tell)
+                    trial = Trial(data, detector, own, shown=examples if first else None, progress=tell)
                     trial.scored = partial(_keep, self.out, facts, patches, list(cells))
                     these = [p for p in patches if p.name in worn]
                     run(trial, these, pipelines=pipelines, robust=self.grid == "robust", worn=worn)
@@ -328,7 +328,7 @@ class Command(BaseCommand):
                         self._attack(name, trial, pipelines, others, these, partial(shown.tell, part=f"{at}, adaptive"))
                     doubts.unattacked(trial.cells)
                     self._alarms(detector, trial.cells, pipelines, partial(shown.tell, part=f"{at}, false alarms"))
-                    proven += self._proven(detector, scenes, pipelines, partial(shown.tell, part=f"{at}, certificates"))
+                    proven += self._proven(detector, data, pipelines, partial(shown.tell, part=f"{at}, certificates"))
                     cells += trial.cells
                     drawn += examples.write(self.out, these) if first else []
         console = table_console()
@@ -372,7 +372,7 @@ class Command(BaseCommand):
         name: str,
         trial: Trial,
         pipelines: list[Pipeline],
-        others: Sequence[Scene],
+        others: Sequence[LabelledImage],
         patches: Sequence[Patch],
         tell: Tell,
     ) -> None:
@@ -392,14 +392,14 @@ class Command(BaseCommand):
         score_adaptive(trial, pipelines, attack, budget, attacked, patches)
 
     def _proven(
-        self, detector: Detector, scenes: Scenes, pipelines: list[Pipeline], tell: Tell
+        self, detector: Detector, data: Dataset, pipelines: list[Pipeline], tell: Tell
     ) -> list[CertifiedRecall]:
         out = []
         for inner, defence in seekers(detector, pipelines) if self.certify else []:
             out.append(CertifiedRecall(defence, detector=inner.name))
-            for i, scene in enumerate(scenes.scenes):
-                tell(i / len(scenes.scenes), f"image {i + 1} of {len(scenes.scenes)}")
-                add_image(out[-1], inner, scene.pixels, scene.people, min_area=self.min_area)
+            for i, image in enumerate(data.images):
+                tell(i / len(data.images), f"image {i + 1} of {len(data.images)}")
+                add_image(out[-1], inner, image.pixels, image.boxes, min_area=self.min_area)
         return out
 
     def _alarms(self, detector: Detector, cells: list[Cell], pipelines: list[Pipeline], tell: Tell) -> None:
@@ -474,7 +474,7 @@ class Command(BaseCommand):
         asked: Asked,
         patches: Sequence[Patch],
         progress: Tell = lambda *_: None,
-    ) -> tuple[Scenes, list[Scene]]:
+    ) -> tuple[Dataset, list[LabelledImage]]:
         """Return the images to score, and those left for adaptive attacks to train on."""
 
         def labeller() -> Detector:
@@ -482,24 +482,24 @@ class Command(BaseCommand):
 
         fits = [fit_of(p, asked, filling=filling) for p in patches for filling in (False, True)]
         keypoints = self.adaptive or any(isinstance(fit.placement.at, str) for fit in fits)
-        scenes = read_scenes(
+        data = read_dataset(
             images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints, progress=progress
         )
         trained = doubts.trained_on(patches)
-        drawn = self.adaptive and not any(trained.saw(s.name, s.sha256) for s in scenes.scenes)
+        drawn = self.adaptive and not any(trained.saw(s.name, s.sha256) for s in data.images)
         if drawn:
-            names_and_hashes = [(s.name, s.sha256) for s in scenes.scenes]
+            names_and_hashes = [(s.name, s.sha256) for s in data.images]
             names = split_images(names_and_hashes, held_out=self.score_share, seed=settings.seed)[0]
             trained = Seen((name, ()) for name in names)
         if not (self.held_out or self.adaptive):
-            return scenes, []
-        left = [s for s in scenes.scenes if not trained.saw(s.name, s.sha256)]
-        others = [s for s in scenes.scenes if trained.saw(s.name, s.sha256) and len(s.people)]
+            return data, []
+        left = [s for s in data.images if not trained.saw(s.name, s.sha256)]
+        others = [s for s in data.images if trained.saw(s.name, s.sha256) and len(s.boxes)]
         if not any(s.counts.any() for s in left):
             raise DataError(self._nobody(images, "score", drawn=drawn))
         if self.adaptive and not others:
             raise DataError(self._nobody(images, "train on", drawn=drawn))
-        return replace(scenes, scenes=left), others
+        return replace(data, images=left), others
 
     def _nobody(self, images: Path, use: Literal["score", "train on"], *, drawn: bool) -> str:
         """Return what to say where a split leaves nobody. drawn: by --score-share, else by the patterns' own records."""
@@ -653,6 +653,6 @@ def _check_worn(patches: Sequence[Patch], asked: Asked) -> None:
         )
 
 
-def _most_people(scenes: Scenes) -> tuple[int, ...]:
-    order = sorted(range(len(scenes.scenes)), key=lambda i: -int(scenes.scenes[i].counts.sum()))
+def _most_people(data: Dataset) -> tuple[int, ...]:
+    order = sorted(range(len(data.images)), key=lambda i: -int(data.images[i].counts.sum()))
     return tuple(order[:EXAMPLES])

@@ -16,9 +16,9 @@ from physadv.attack.crops import Framing
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import optimise
 from physadv.attack.pattern import look_from
-from physadv.attack.people import Gathered, Image
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
+from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import Pipeline
 from physadv.detect.boxes import Letterbox
 from physadv.detect.gradients import imgsz_for
@@ -27,14 +27,13 @@ from physadv.errors import PatchError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.own import FILLS, share_of_image
-from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial
 from physadv.files import file_name, text_bytes
 from physadv.lineage import split_record, start_record
 from physadv.patch import Patch, Target, load_patch, save_patch
 from physadv.settings import parse
-from physadv.types import Detector, Float32Array, GradientDetector
+from physadv.types import Detector, GradientDetector
 
 # Trains one pattern through a defence: pipeline, number of the restart and the pattern to begin from (or None) in, pattern
 # out.
@@ -60,7 +59,7 @@ class Budget:
 
 
 def attacker(
-    people: Sequence[Scene],
+    people: Sequence[LabelledImage],
     detector: GradientDetector,
     budget: Budget,
     settings: TrainSettings,
@@ -73,9 +72,9 @@ def attacker(
     by their pixels, detector and defence by their weights), is not trained again, so that a table that was interrupted goes
     on where it stopped.
     """
-    images = [Image(s.name, s.pixels, s.people, _points(s), s.sha256) for s in people if len(s.people)]
+    images = [image for image in people if len(image.boxes)]
     known = {"detector": detector.fingerprint(), "people": _content(images)}
-    trained_on = split_record(Gathered(images).hashes(p.name for p in images), [])
+    trained_on = split_record(Dataset(images).hashes(p.name for p in images), [])
 
     def train(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
         seeded = settings.model_copy(
@@ -108,7 +107,9 @@ def attacker(
     return train
 
 
-def training(settings: EvaluateSettings, people: Sequence[Scene], *, views: int, side: int = 224) -> TrainSettings:
+def training(
+    settings: EvaluateSettings, people: Sequence[LabelledImage], *, views: int, side: int = 224
+) -> TrainSettings:
     """Return settings by which patterns are trained as they are going to be scored: as large, and at the same place.
 
     A square by the box trains as a poster, one by the keypoints as a chest print, cloth as a T-shirt texture. views, side:
@@ -136,7 +137,7 @@ def _name(pipeline: Pipeline, restart: int) -> str:
     return f"adaptive-{name}-{restart}"
 
 
-def _content(images: Sequence[Image]) -> str:
+def _content(images: Sequence[LabelledImage]) -> str:
     """Return a hash of what is trained on: pixels, boxes and keypoints."""
     digest = hashlib.sha256()
     for p in images:
@@ -156,11 +157,6 @@ def _kept(path: Path, settings: TrainSettings, record: dict[str, Any]) -> Patch 
         return None
     wanted = {"settings": settings.model_dump(mode="json"), **record}
     return patch if all(patch.record.get(key) == value for key, value in wanted.items()) else None
-
-
-def _points(scene: Scene) -> Float32Array:
-    none = np.zeros((len(scene.people), 17, 3), np.float32)
-    return none if scene.keypoints is None else scene.keypoints
 
 
 def score_adaptive(
@@ -254,7 +250,7 @@ def check(trial: Trial, pipeline: Pipeline, adaptive: Cell, detector: GradientDe
             "give it more steps; the true figure is at most the lower one"
         )
     twin = pipeline.twin(detector)
-    chosen = [s for s in trial.scenes.scenes if s.counts.any()][:CHECKED]
+    chosen = [s for s in trial.data.images if s.counts.any()][:CHECKED]
     silent = sum(gradient_share(s, twin, trial.settings.imgsz) < 0.01 for s in chosen)
     if silent:
         out.append(f"zero gradients through the defence on {silent} of {len(chosen)} images: the attack saw nothing")
@@ -264,20 +260,20 @@ def check(trial: Trial, pipeline: Pipeline, adaptive: Cell, detector: GradientDe
     return out
 
 
-def gradient_share(scene: Scene, twin: GradientDetector, imgsz: int) -> float:
+def gradient_share(scene: LabelledImage, twin: GradientDetector, imgsz: int) -> float:
     """Return the share of pixels of an image from which the strongest logits have a gradient."""
     image = network_image(scene, imgsz, twin).requires_grad_()
     (gradient,) = torch.autograd.grad(twin.candidates(image).logit.topk(10, 1).values.sum(), image)
     return float((gradient.abs().sum(1) > 0).float().mean())
 
 
-def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector, imgsz: int) -> float:
+def unbounded(images: Sequence[LabelledImage], twin: GradientDetector, guarded: Detector, imgsz: int) -> float:
     """Return the share of people still touched by a box at .25 after signed steps on the whole image, no bound.
 
     With every pixel free any defence must fall; one that does not is holding the gradients back, not the attack.
     """
     seen = total = 0
-    for scene in scenes:
+    for scene in images:
         image = network_image(scene, imgsz, twin)
         least = len(scene.targets)
         for step in range(CHECK_STEPS):
@@ -293,7 +289,7 @@ def unbounded(scenes: Sequence[Scene], twin: GradientDetector, guarded: Detector
     return seen / total if total else 0.0
 
 
-def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, box: Letterbox) -> int:
+def _touched(scene: LabelledImage, image: torch.Tensor, guarded: Detector, box: Letterbox) -> int:
     pixels = to_image(image[0])
     guarded.reset()
     answer = guarded.detect_batch([pixels])[0]
@@ -302,11 +298,11 @@ def _touched(scene: Scene, image: torch.Tensor, guarded: Detector, box: Letterbo
     return int(touched(people.astype(np.float32), answer, conf=FOUND_CONF, iou_above=STRICT_IOU).sum())
 
 
-def network_image(scene: Scene, imgsz: int, twin: GradientDetector) -> torch.Tensor:
-    """Return a scene as the network sees it: (1, 3, h, w) in [0, 1], letterboxed, on the twin's device."""
+def network_image(scene: LabelledImage, imgsz: int, twin: GradientDetector) -> torch.Tensor:
+    """Return an image as the network sees it: (1, 3, h, w) in [0, 1], letterboxed, on the twin's device."""
     return to_tensor(_letterbox(scene, imgsz, twin).apply(scene.pixels))[None].to(twin.device)
 
 
-def _letterbox(scene: Scene, imgsz: int, twin: GradientDetector) -> Letterbox:
-    h, w = scene.shape
+def _letterbox(scene: LabelledImage, imgsz: int, twin: GradientDetector) -> Letterbox:
+    w, h = scene.size
     return Letterbox.fit(w, h, imgsz_for(imgsz, twin), stride=twin.stride)

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
+from physadv.dataset import LabelledImage
 from physadv.detect.matching import AP_CONF, MATCH_IOU, MAX_BOXES
-from physadv.evaluate.scene import Scene
 from physadv.types import Detections
 
 
-def ap50(scenes: Sequence[Scene], answers: Sequence[Detections]) -> float | None:
+def ap50(images: Sequence[LabelledImage], answers: Sequence[Detections]) -> float | None:
     """Return AP at IoU .5 over the people who count, from boxes with score >= .001; None if nobody counts.
 
     People too small to count are crowds in COCO's sense: a box on them is neither right nor wrong.
     """
     truth: list[dict[str, Any]] = []
     boxes: list[list[float]] = []
-    for number, (scene, answer) in enumerate(zip(scenes, answers, strict=True), 1):
-        for xyxy, counts in zip(scene.people, scene.counts, strict=True):
+    for number, (image, answer) in enumerate(zip(images, answers, strict=True), 1):
+        for xyxy, counts in zip(image.boxes, image.counts, strict=True):
             x1, y1, x2, y2 = (float(v) for v in xyxy)
             bbox = [x1, y1, x2 - x1, y2 - y1]
             truth.append({
@@ -35,8 +35,8 @@ def ap50(scenes: Sequence[Scene], answers: Sequence[Detections]) -> float | None
         return None
     if not boxes:
         return 0.0
-    images = [{"id": i, "width": s.shape[1], "height": s.shape[0]} for i, s in enumerate(scenes, 1)]
-    dataset = {"images": images, "annotations": truth, "categories": [{"id": 1, "name": "person"}], "info": {}}
+    sizes = [{"id": i, "width": s.size[0], "height": s.size[1]} for i, s in enumerate(images, 1)]
+    dataset = {"images": sizes, "annotations": truth, "categories": [{"id": 1, "name": "person"}], "info": {}}
     coco = COCO(dataset)
     judge = COCOeval_faster(coco, coco.loadRes(np.array(boxes)), iouType="bbox")
     judge.params.iouThrs = np.array([MATCH_IOU])

@@ -8,10 +8,10 @@ from operator import or_
 from pathlib import Path
 
 from physadv.controls import CONTROLS
+from physadv.dataset import Dataset
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.own import not_own, other_framing
 from physadv.evaluate.place import Placement
-from physadv.evaluate.scene import Scenes
 from physadv.lineage import Seen, seen_by
 from physadv.patch import Patch
 
@@ -25,31 +25,31 @@ UNKNOWN_START = "a pattern it began from does not say what it was trained on: so
 UNATTACKED = "this defence was never attacked adaptively: an attacker who knows it may do better"
 
 
-def of_data(scenes: Scenes) -> list[str]:
+def of_data(data: Dataset) -> list[str]:
     """Return doubts about the images, which hold for every cell."""
     out = []
-    if scenes.n_people < FEW_PEOPLE:
-        out.append(f"only {scenes.n_people} people: the interval is wide")
-    if len(scenes.scenes) == 1:
+    if data.n_people < FEW_PEOPLE:
+        out.append(f"only {data.n_people} people: the interval is wide")
+    if len(data.images) == 1:
         out.append("only one image: there is nothing to draw an interval from")
-    if scenes.own_labels:
+    if data.own_labels:
         out.append("people were labelled by the detector itself: whom it never finds is not counted")
-    if scenes.skipped:
-        out.append(f"{len(scenes.skipped)} images could not be read and are left out")
+    if data.skipped:
+        out.append(f"{len(data.skipped)} images could not be read and are left out")
     return out
 
 
-def of_patch(patch: Patch, scenes: Scenes) -> list[str]:
+def of_patch(patch: Patch, data: Dataset) -> list[str]:
     """Return doubts about a pattern and the images it is scored on."""
     trained = seen_by(patch)
     if trained is None:
         return [UNKNOWN]
     out = [] if trained.complete else [UNKNOWN_START]
-    shared = [s.name for s in scenes.scenes if trained.saw(s.name, s.sha256)]
+    shared = [s.name for s in data.images if trained.saw(s.name, s.sha256)]
     if shared:
         some = ", ".join(shared[:3])
         out.append(
-            f"{len(shared)} of {len(scenes.scenes)} images were trained on ({some}{', ...' if len(shared) > 3 else ''})"
+            f"{len(shared)} of {len(data.images)} images were trained on ({some}{', ...' if len(shared) > 3 else ''})"
         )
     return out
 

@@ -12,9 +12,8 @@ from pydantic import ValidationError
 from physadv.attack.crops import Framing
 from physadv.attack.run import placings
 from physadv.attack.settings import TrainSettings
-from physadv.detect.boxes import area
+from physadv.dataset import LabelledImage
 from physadv.evaluate.place import Placement
-from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.simulate.placement import Rule
 
@@ -83,9 +82,9 @@ def fit_of(patch: Patch, asked: Asked, *, filling: bool) -> Fit:
     return replace(own, placement=placement, sizes=own.sizes if asked.imgsz is None else (asked.imgsz,))
 
 
-def share_of_image(people: Sequence[Scene]) -> float:
+def share_of_image(people: Sequence[LabelledImage]) -> float:
     """Return the median, over images in which somebody counts, of the share that the largest person has of one."""
-    shares = [float(area(s.targets).max()) / (s.shape[0] * s.shape[1]) for s in people if s.counts.any()]
+    shares = [image.share for image in people if image.counts.any()]
     return float(np.median(shares)) if shares else 0.0
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from physadv.evaluate.scene import Scene
+from physadv.dataset import LabelledImage
 from physadv.patch import Patch
 from physadv.simulate.geometry import EYE
 from physadv.simulate.placement import FRONT_CM, Rule, chest_quads, side_px, square_quads
@@ -34,13 +34,13 @@ class Placement:
     scale: float
     at: float | Literal["chest", "shirt"]
 
-    def quads(self, scene: Scene, aspect: float = 1.0) -> Float32Array:
+    def quads(self, image: LabelledImage, aspect: float = 1.0) -> Float32Array:
         """Return (k, 4, 2) places on the people who count; aspect: the print's width over its height."""
-        side = side_px(scene.targets, self.rule, self.scale)
+        side = side_px(image.targets, self.rule, self.scale)
         if self.at == "chest":
-            points = None if scene.keypoints is None else scene.keypoints[scene.counts]
-            return chest_quads(scene.targets, points, side=side, aspect=aspect)
-        return square_quads(scene.targets, side, self.at if isinstance(self.at, float) else 0.42, aspect=aspect)
+            points = image.keypoints[image.counts]
+            return chest_quads(image.targets, points, side=side, aspect=aspect)
+        return square_quads(image.targets, side, self.at if isinstance(self.at, float) else 0.42, aspect=aspect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ ROBUST: tuple[Condition, ...] = (
 
 @dataclass(slots=True)
 class Dresser:
-    """Puts one pattern on everyone who counts, in one way. The same scene always gets the same pixels.
+    """Puts one pattern on everyone who counts, in one way. The same image always gets the same pixels.
 
     seed: of what chance there is in the plain image; that of the grid's conditions is always the same. imgsz: long side
     in pixels at which the detector sees an image.
@@ -105,29 +105,29 @@ class Dresser:
     imgsz: int
     _levels: dict[str, list[UInt8Array]] = field(default_factory=dict)
 
-    def apply(self, scene: Scene, index: int, condition: Condition = PLAIN) -> UInt8Array:
-        """Return (h, w, 3) uint8 RGB. index: the scene's number, which with the seed decides what chance there is."""
+    def apply(self, image: LabelledImage, index: int, condition: Condition = PLAIN) -> UInt8Array:
+        """Return (h, w, 3) uint8 RGB. index: the image's number, which with the seed decides what chance there is."""
         rng = np.random.default_rng([self.seed if condition == PLAIN else GRID_SEED, index])
-        if self.patch is None or not scene.counts.any():
-            return filmed(scene.pixels, condition, self.imgsz)
+        if self.patch is None or not image.counts.any():
+            return filmed(image.pixels, condition, self.imgsz)
         dress = self._shirts if self.placement.at == "shirt" else self._squares
-        return filmed(dress(scene, condition, rng), condition, self.imgsz)
+        return filmed(dress(image, condition, rng), condition, self.imgsz)
 
-    def _squares(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
-        out = scene.pixels.copy()
+    def _squares(self, image: LabelledImage, condition: Condition, rng: np.random.Generator) -> UInt8Array:
+        out = image.pixels.copy()
         assert self.patch is not None
         width, height = self.patch.size_mm
-        quads = self.placement.quads(scene, width / height)
+        quads = self.placement.quads(image, width / height)
         # Far people first, so that a near person's pattern lies over theirs.
-        for i in np.argsort(scene.targets[:, 3], kind="stable"):
+        for i in np.argsort(image.targets[:, 3], kind="stable"):
             paste(out, self._pattern(condition, rng), posed(quads[i], condition, aspect=width / height))
         return out
 
-    def _shirts(self, scene: Scene, condition: Condition, rng: np.random.Generator) -> UInt8Array:
+    def _shirts(self, image: LabelledImage, condition: Condition, rng: np.random.Generator) -> UInt8Array:
         assert self.patch is not None
-        points = None if scene.keypoints is None else scene.keypoints[scene.counts]
-        everyone = Detections(scene.targets, np.ones(len(scene.targets), np.float32), points)
-        return CutWorn(self.patch, condition, rng).apply(scene.pixels, everyone)
+        points = image.keypoints[image.counts]
+        everyone = Detections(image.targets, np.ones(len(image.targets), np.float32), points)
+        return CutWorn(self.patch, condition, rng).apply(image.pixels, everyone)
 
     def _pattern(self, condition: Condition, rng: np.random.Generator) -> list[UInt8Array]:
         """Return the levels of the pattern under a condition; those without chance are made once."""

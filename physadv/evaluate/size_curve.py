@@ -18,7 +18,7 @@ import numpy as np
 
 from physadv.arrays import LeftOut
 from physadv.camera.lens import PERSON_CM
-from physadv.dataset import LabelledImage, read_images
+from physadv.dataset import ImageFile, LabelledImage, read_images
 from physadv.detect.matching import FOUND_CONF, MATCH_IOU, STRICT_IOU, found, match_keypoints, touched
 from physadv.errors import DataError
 from physadv.evaluate.interval import wilson
@@ -60,27 +60,15 @@ Progress = Callable[[float | None, str], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """One person in a photograph, facing the camera or turned away from it.
+    """One person in a photograph or in a shot made of it, facing the camera or turned away from it.
 
-    pixels: (h, w, 3) uint8 RGB of the photograph. xyxy: (4,) the visible person. keypoints: (17, 3). tall: pixels from head
-    to feet, inferred from the torso where the feet are not in the image. whole: whether they are.
+    image: with this person alone, the box cut at the image's edges. tall: pixels from head to feet, inferred from the torso
+    where the feet are not in the image. whole: whether they are in the photograph.
     """
 
-    pixels: UInt8Array
-    xyxy: Float32Array
-    keypoints: Float32Array
+    image: LabelledImage
     tall: float
     whole: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shot:
-    """An image for the detector: pixels (h, w, 3), the person's box (4,) cut at its edges, keypoints (17, 3), height."""
-
-    pixels: UInt8Array
-    xyxy: Float32Array
-    keypoints: Float32Array
-    tall: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +114,7 @@ class Tried:
 
 
 def subjects(
-    images: Sequence[LabelledImage],
+    images: Sequence[ImageFile],
     detector: Detector,
     *,
     smallest_px: float = 120.0,
@@ -174,17 +162,19 @@ def _subject(pixels: UInt8Array, xyxy: Float32Array, points: Float32Array) -> Su
     # A box that is taller than its person should be is of somebody seated or crouched.
     if not whole and high > 1.05 * tall:
         return None
-    return Subject(pixels, xyxy, points, tall, whole)
+    return Subject(LabelledImage("", pixels, xyxy[None], points[None]), tall, whole)
 
 
 def mirrored(subject: Subject) -> Subject:
     """Return the person as in a mirror, left and right exchanged in the keypoints too."""
-    width = subject.pixels.shape[1]
-    x1, y1, x2, y2 = subject.xyxy
-    points = subject.keypoints[list(MIRRORED)]
-    points[:, 0] = width - points[:, 0]
-    box = np.array([width - x2, y1, width - x1, y2], np.float32)
-    return replace(subject, pixels=np.ascontiguousarray(subject.pixels[:, ::-1]), xyxy=box, keypoints=points)
+    image = subject.image
+    width, _ = image.size
+    x1, y1, x2, y2 = image.boxes[0]
+    points = image.keypoints[:, list(MIRRORED)]
+    points[..., 0] = width - points[..., 0]
+    box = np.array([[width - x2, y1, width - x1, y2]], np.float32)
+    pixels = np.ascontiguousarray(image.pixels[:, ::-1])
+    return replace(subject, image=replace(image, source=pixels, boxes=box, keypoints=points))
 
 
 def shots(
@@ -194,13 +184,13 @@ def shots(
     frame: tuple[int, int],
     rng: np.random.Generator,
     enlarge: float = ENLARGE,
-) -> list[list[Shot]]:
+) -> list[list[Subject]]:
     """Return the shots of each person, none of those who cannot be shown so (see `shot`).
 
     The fewer people there are, the more shots of each: at other places in the image, every second one mirrored.
     """
 
-    def one(person: Subject) -> Shot | None:
+    def one(person: Subject) -> Subject | None:
         return shot(person, person_px=person_px, frame=frame, rng=rng, enlarge=enlarge)
 
     first = [one(s) for s in people]
@@ -214,7 +204,7 @@ def shots(
 
 def shot(
     subject: Subject, *, person_px: float, frame: tuple[int, int], rng: np.random.Generator, enlarge: float = ENLARGE
-) -> Shot | None:
+) -> Subject | None:
     """Return the photograph scaled so that the person would be `person_px` tall, cut to `frame` (width, height).
 
     What the photograph does not cover is grey 114, as a detector's own padding. None if the person's feet or waist are
@@ -222,12 +212,13 @@ def shot(
     """
     width, height = frame
     scale = person_px / subject.tall
-    x1, y1, x2, y2 = subject.xyxy * scale
+    photograph = subject.image
+    x1, y1, x2, y2 = photograph.boxes[0] * scale
     room = height * (1 - HEADROOM)
     fits = person_px <= room + 0.5
     if scale > enlarge or (fits and not subject.whole) or (not fits and y2 - y1 < 0.95 * room):
         return None
-    small, ratio = _scaled(subject.pixels, scale)
+    small, ratio = _scaled(photograph.pixels, scale)
     slack_x, slack_y = max(width - (x2 - x1), 0), max(height * (1 - HEADROOM) - (y2 - y1), 0)
     left = (x1 + x2) / 2 - width / 2 + rng.uniform(-0.3, 0.3) * slack_x
     top = y1 - HEADROOM * height - (rng.uniform(0.2, 0.8) * slack_y if fits else 0.0)
@@ -238,10 +229,10 @@ def shot(
     part = small[sy : int(corner[1]) + height, sx : int(corner[0]) + width]
     ox, oy = sx - int(corner[0]), sy - int(corner[1])
     pixels[oy : oy + part.shape[0], ox : ox + part.shape[1]] = part
-    box = np.clip(subject.xyxy.reshape(2, 2) * ratio - corner, 0, [width, height]).reshape(4).astype(np.float32)
-    points = subject.keypoints.copy()
-    points[:, :2] = points[:, :2] * ratio - corner
-    return Shot(pixels, box, points, person_px)
+    box = np.clip(photograph.boxes.reshape(2, 2) * ratio - corner, 0, [width, height]).reshape(1, 4).astype(np.float32)
+    points = photograph.keypoints.copy()
+    points[..., :2] = points[..., :2] * ratio - corner
+    return Subject(replace(photograph, source=pixels, boxes=box, keypoints=points), person_px, subject.whole)
 
 
 def _scaled(pixels: UInt8Array, scale: float) -> tuple[UInt8Array, Float32Array]:
@@ -268,11 +259,12 @@ class Wearer(Worn):
         super().__init__(patch, size_cm=relative * PERSON_CM * math.sqrt(width / height))
         self._side = 0.0
 
-    def dress(self, one: Shot) -> UInt8Array:
+    def dress(self, one: Subject) -> UInt8Array:
         """Return the shot's pixels with the pattern on its person."""
         self.reset()
         self._side = self.relative * one.tall
-        return self.apply(one.pixels, Detections(one.xyxy[None], np.ones(1, np.float32), one.keypoints[None]))
+        image = one.image
+        return self.apply(image.pixels, Detections(image.boxes, np.ones(1, np.float32), image.keypoints))
 
     def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
         """Return (n, 4, 2) corners of the pattern; a T-shirt covers the torso whatever the size of its texture."""
@@ -286,7 +278,7 @@ class Wearer(Worn):
 class SizeTrial:
     """The same shots for every size: the detector looks at each bare image once."""
 
-    def __init__(self, drawn: Sequence[Sequence[Shot]], detector: Detector) -> None:
+    def __init__(self, drawn: Sequence[Sequence[Subject]], detector: Detector) -> None:
         """drawn: the shots of each person, none of those who cannot be shown at this size."""
         self._detector = detector
         self._found = [[s for s in one if self._finds(s)] for one in drawn]
@@ -302,13 +294,13 @@ class SizeTrial:
         hidden = [sum(self._hides(wearer, s) for s in one) for one in self._found]
         return Tried(np.array([len(one) for one in self._found], np.int64), np.array(hidden, np.int64))
 
-    def _finds(self, one: Shot) -> bool:
-        answer = self._detector.detect(Frame(one.pixels, 0, 0, 0.0))
-        return bool(found(one.xyxy[None], answer, conf=FOUND_CONF, iou_at_least=MATCH_IOU)[0])
+    def _finds(self, one: Subject) -> bool:
+        answer = self._detector.detect(Frame(one.image.pixels, 0, 0, 0.0))
+        return bool(found(one.image.boxes, answer, conf=FOUND_CONF, iou_at_least=MATCH_IOU)[0])
 
-    def _hides(self, wearer: Wearer, one: Shot) -> bool:
+    def _hides(self, wearer: Wearer, one: Subject) -> bool:
         answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
-        return not touched(one.xyxy[None], answer, conf=FOUND_CONF, iou_above=STRICT_IOU)[0]
+        return not touched(one.image.boxes, answer, conf=FOUND_CONF, iou_above=STRICT_IOU)[0]
 
 
 def measure(

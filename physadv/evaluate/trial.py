@@ -9,7 +9,9 @@ from time import perf_counter
 import numpy as np
 
 from physadv.controls import CONTROLS, Control, control
+from physadv.dataset import Dataset
 from physadv.defend import Pipeline
+from physadv.detect.tally import tally
 from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
@@ -17,7 +19,6 @@ from physadv.evaluate.coco import ap50
 from physadv.evaluate.metrics import figures
 from physadv.evaluate.own import share_of_image
 from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement
-from physadv.evaluate.scene import Scenes
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.patch import Patch
 from physadv.types import Detections, Detector, Frame, UInt8Array
@@ -56,7 +57,7 @@ class Trial:
     told which share of an entry's images is done.
     """
 
-    scenes: Scenes
+    data: Dataset
     detector: Detector
     settings: EvaluateSettings
     shown: Shown | None = None
@@ -69,12 +70,12 @@ class Trial:
     _shapes: dict[str, Shape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for number, scene in enumerate(self.scenes.scenes):
+        for number, image in enumerate(self.data.images):
             if self.progress is not None:
-                self.progress(number / len(self.scenes.scenes), "clean images")
-            self._clean.append(self.detector.detect(Frame(scene.pixels, 0, 0, 0.0)))
-        self._data_doubts = doubts.of_data(self.scenes)
-        self._share = share_of_image(self.scenes.scenes)
+                self.progress(number / len(self.data.images), "clean images")
+            self._clean.append(self.detector.detect(Frame(image.pixels, 0, 0, 0.0)))
+        self._data_doubts = doubts.of_data(self.data)
+        self._share = share_of_image(self.data.images)
 
     def score(
         self, entry: Entry, pipeline: Pipeline | None = None, *, each: Callable[[float], None] = lambda _: None
@@ -83,18 +84,18 @@ class Trial:
         defence = "none" if pipeline is None or not pipeline.defences else str(pipeline)
         guarded = self.detector if pipeline is None else pipeline.guard(self.detector)
         answers, times, costs = self._answers(entry, guarded, tell=defence == "none", each=each)
-        scenes = self.scenes.scenes
+        images = self.data.images
         rng = np.random.default_rng(self.settings.seed)
-        tallies = [s.tally(c, a) for s, c, a in zip(scenes, self._clean, answers, strict=True)]
-        figured = figures(tallies, ap50=ap50(scenes, answers), resamples=self.settings.resamples, rng=rng)
+        tallies = [tally(i.boxes, i.counts, c, a) for i, c, a in zip(images, self._clean, answers, strict=True)]
+        figured = figures(tallies, ap50=ap50(images, answers), resamples=self.settings.resamples, rng=rng)
         cell = Cell(
             self.detector.name,
             self.settings.side_of(self.detector),
             entry.condition,
             entry.name,
             defence,
-            len(scenes),
-            self.scenes.n_people,
+            len(images),
+            self.data.n_people,
             figured,
             transform=entry.transform.name,
             attack=entry.attack if defence != "none" or entry.attack == "adaptive" else "",
@@ -105,7 +106,7 @@ class Trial:
             doubts=list(self._data_doubts),
         )
         if entry.condition == "patch" and entry.of is not None:
-            cell.doubts += doubts.of_patch(entry.of, self.scenes)
+            cell.doubts += doubts.of_patch(entry.of, self.data)
             if entry.attack in ("", "oblivious"):
                 cell.doubts += doubts.of_worn(entry.of, self._placement(entry), cell.imgsz, self._share)
             self._shapes[entry.of.name] = _shape(entry.of, self._placement(entry))
@@ -142,12 +143,12 @@ class Trial:
         answers: list[Detections] = []
         times: list[float] = []
         costs: list[float] = []
-        for i, scene in enumerate(self.scenes.scenes):
-            each(i / len(self.scenes.scenes))
+        for i, image in enumerate(self.data.images):
+            each(i / len(self.data.images))
             if plain and guarded is self.detector:
-                pixels, answer = scene.pixels, self._clean[i]
+                pixels, answer = image.pixels, self._clean[i]
             else:
-                pixels = dresser.apply(scene, i, entry.transform)
+                pixels = dresser.apply(image, i, entry.transform)
                 # Photographs have nothing to do with each other: no memory from one to the next, and each a batch of one,
                 # so that a defence which spreads its views over frames looks at all of them.
                 guarded.reset()

@@ -19,15 +19,14 @@ from physadv.capture.cuts import Cuts
 from physadv.capture.reading import Say, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import VideoFile, is_url
+from physadv.dataset import NO_KEYPOINTS, LabelledImage
 from physadv.defend import Pipeline
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.interval import wilson
 from physadv.evaluate.metrics import FEW
-from physadv.evaluate.own import share_of_image
 from physadv.evaluate.place import Dresser, Placement
-from physadv.evaluate.scene import Scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Progress
 from physadv.recording import recording_of
@@ -121,11 +120,12 @@ def score_video(
         clean = detector.detect(frame)
         people = clean.pick(wears(clean))
         h, w = frame.pixels.shape[:2]
-        scene = Scene(path.name, frame.pixels, people.xyxy, np.ones(len(people), bool), people.keypoints, "")
+        points = NO_KEYPOINTS if people.keypoints is None else people.keypoints
+        image = LabelledImage(path.name, frame.pixels, people.xyxy, points, min_area=0)
         if len(people):
-            shares.append(share_of_image([scene]))
+            shares.append(image.share)
         for run in runs:
-            pixels = _dressed(run, scene, clean, number) if worn else scene.pixels
+            pixels = _dressed(run, image, clean, number) if worn else image.pixels
             answer = (
                 clean
                 if pixels is frame.pixels and run.detector is detector
@@ -243,10 +243,10 @@ def _start(
     return Run(entry, name, guarded, dresser, worn, placement)
 
 
-def _dressed(run: Run, scene: Scene, clean: Detections, number: int) -> UInt8Array:
+def _dressed(run: Run, image: LabelledImage, clean: Detections, number: int) -> UInt8Array:
     if run.worn is not None:
-        return run.worn.apply(scene.pixels, clean)
-    return scene.pixels if run.dresser is None else run.dresser.apply(scene, number)
+        return run.worn.apply(image.pixels, clean)
+    return image.pixels if run.dresser is None else run.dresser.apply(image, number)
 
 
 def _seen(frame: Frame, people: Detections, answer: Detections, conf: float, *, worn: bool) -> Seen:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from physadv.attack.people import Image
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
+from physadv.dataset import LabelledImage
 
 
 @pytest.fixture
-def people() -> list[Image]:
+def people() -> list[LabelledImage]:
     return made_up(6)
 
 

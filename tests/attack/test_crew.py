@@ -9,17 +9,17 @@ import torch
 from physadv.attack.crew import Crew, crew_for
 from physadv.attack.crops import Views
 from physadv.attack.optimise import optimise
-from physadv.attack.people import Image
 from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
 from physadv.attack.step import step
 from physadv.attack.task import Task
+from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_gradient
 
 
-def stepped(people: list[Image], settings: TrainSettings, size: int) -> tuple[float, torch.Tensor]:
+def stepped(people: list[LabelledImage], settings: TrainSettings, size: int) -> tuple[float, torch.Tensor]:
     """Return the loss and the summed gradient's direction after one step by a crew of that size."""
     work = Task(settings, people, [tiny_gradient()], crew=Crew(size))
     pattern = work.pattern()
@@ -29,14 +29,14 @@ def stepped(people: list[Image], settings: TrainSettings, size: int) -> tuple[fl
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
-def test_pieces_add_up_to_the_whole(people: list[Image], small: TrainSettings, size: int) -> None:
+def test_pieces_add_up_to_the_whole(people: list[LabelledImage], small: TrainSettings, size: int) -> None:
     settings = small.model_copy(update={"batch": 5})
     alone, together = stepped(people, settings, 1), stepped(people, settings, size)
     assert together[0] == pytest.approx(alone[0], rel=1e-5)
     torch.testing.assert_close(together[1], alone[1], rtol=1e-3, atol=float(alone[1].abs().max()) * 1e-4)
 
 
-def test_pieces_of_cloth_nearly_add_up(people: list[Image], small: TrainSettings) -> None:
+def test_pieces_of_cloth_nearly_add_up(people: list[LabelledImage], small: TrainSettings) -> None:
     """Windows into a texture are drawn as finely as the largest of their piece needs, so they differ a little."""
     settings = small.model_copy(update={"batch": 5, "target": "tshirt"})
     alone, together = stepped(people, settings, 1), stepped(people, settings, 2)
@@ -44,7 +44,7 @@ def test_pieces_of_cloth_nearly_add_up(people: list[Image], small: TrainSettings
     assert float(torch.cosine_similarity(together[1].flatten(), alone[1].flatten(), dim=0)) > 0.9
 
 
-def test_who_is_first_changes_nothing(people: list[Image], small: TrainSettings) -> None:
+def test_who_is_first_changes_nothing(people: list[LabelledImage], small: TrainSettings) -> None:
     patches = [optimise(Task(small, people, [tiny_gradient()], crew=Crew(3)))[0] for _ in range(2)]
     assert np.array_equal(patches[0].pixels, patches[1].pixels)
 

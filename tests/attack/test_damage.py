@@ -12,7 +12,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from physadv.attack.optimise import CHECKPOINT, optimise
-from physadv.attack.people import Gathered, Image
 from physadv.attack.run import split, stored_pace
 from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
@@ -20,6 +19,7 @@ from physadv.attack.state import State
 from physadv.attack.task import Task
 from physadv.attack.timing import made_up
 from physadv.cli.train import BEGUN, Command
+from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import PhysadvError, TrainingError
 from physadv.files import write_json
@@ -90,7 +90,7 @@ def test_no_damage_to_a_checkpoint_is_more_than_a_line(saved: Path, tmp_path: Pa
 
 def test_no_damage_to_a_split_or_to_flags_is_more_than_a_line(tmp_path: Path) -> None:
     image = made_up(1)[0]
-    found = Gathered([Image(f"{i}.png", image.pixels, image.boxes, image.keypoints) for i in range(4)])
+    found = Dataset([LabelledImage(f"{i}.png", image.pixels, image.boxes, image.keypoints) for i in range(4)])
     settings = TrainSettings()
     split(found, settings, tmp_path, resume=False)
     flags = {"images": ["photos"], "steps": 3, "out": str(tmp_path), "crops": [224], "world": {"a": [1]}}

@@ -5,23 +5,21 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from physadv.attack import attack
 from physadv.attack.optimise import optimise
-from physadv.attack.people import Image
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
 from physadv.attack.timing import seconds_a_step, stepper
+from physadv.dataset import LabelledImage
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.defend.blocks import load_block_net
 from physadv.defend.erase import load_erase_head
 from physadv.defend.erase_net import backbone
 from physadv.detect.tiny import TinyNet
 from physadv.evaluate.adaptive import gradient_share, unbounded
-from physadv.evaluate.scene import Scene
 from physadv.types import Candidates
 from tests.detectors import FakeGradient
 from tests.elsewhere import PLACE, away
@@ -73,7 +71,7 @@ def test_the_rehearsed_device_refuses_what_a_gpu_refuses() -> None:
 
 @pytest.mark.parametrize("change", KINDS)
 def test_a_run_is_trained_where_its_detectors_are(
-    people: list[Image], small: TrainSettings, tmp_path: Path, change: dict[str, Any]
+    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     settings = small.model_copy(update={**change, "steps": 3, "batch": 2})
     task = Task(settings, people, [There(), There()], look=torch.full((3, 16, 16), 0.5))
@@ -94,24 +92,23 @@ def test_twins_work_where_the_detector_within_is(name: str) -> None:
     assert gradient.device == PLACE and float(gradient.abs().sum()) > 0
 
 
-def test_a_defence_is_attacked_where_its_detector_is(people: list[Image], small: TrainSettings) -> None:
+def test_a_defence_is_attacked_where_its_detector_is(people: list[LabelledImage], small: TrainSettings) -> None:
     settings = small.model_copy(update={"steps": 1, "batch": 2})
     assert Task(settings, people, [parse_pipeline("noise,erase").twin(There())]).device == PLACE
     patch = attack(There(), [p.pixels for p in people], [p.boxes for p in people], settings=settings, steps=1)
     assert patch.pixels.shape == (64, 64, 3)
 
 
-def test_steps_are_timed_where_the_detector_is(people: list[Image], small: TrainSettings) -> None:
+def test_steps_are_timed_where_the_detector_is(people: list[LabelledImage], small: TrainSettings) -> None:
     settings = small.model_copy(update={"batch": 2})
     assert seconds_a_step(settings, [There()], steps=2) > 0
     assert stepper(settings, [There()], people)() == (2, 64)
 
 
-def test_gradients_are_checked_where_the_twin_is(people: list[Image]) -> None:
+def test_gradients_are_checked_where_the_twin_is(people: list[LabelledImage]) -> None:
     from physadv.detect.tiny import tiny_detector
 
     first = people[0]
-    scene = Scene("a", first.pixels, first.boxes, np.ones(len(first.boxes), bool), first.keypoints, "")
     twin = parse_pipeline("flip").twin(There())
-    assert gradient_share(scene, twin, 96) > 0
-    assert 0 <= unbounded([scene], twin, tiny_detector(imgsz=96), 96) <= 1
+    assert gradient_share(first, twin, 96) > 0
+    assert 0 <= unbounded([first], twin, tiny_detector(imgsz=96), 96) <= 1

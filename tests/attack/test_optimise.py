@@ -15,13 +15,13 @@ from physadv.attack.crops import Scene, Views
 from physadv.attack.descent import spread
 from physadv.attack.losses import vanish
 from physadv.attack.optimise import CHECKPOINT, Progress, optimise
-from physadv.attack.people import Image
 from physadv.attack.ranks import Ranks
 from physadv.attack.score import Placing, Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.state import State
 from physadv.attack.step import drawn
 from physadv.attack.task import Task
+from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.gradients import WrappedGradient
 from physadv.detect.tiny import tiny_detector, tiny_gradient
@@ -34,12 +34,12 @@ from physadv.simulate.world import World, WorldDraw
 from physadv.types import Candidates, GradientDetector
 
 
-def task(settings: TrainSettings, people: list[Image], **more: object) -> Task:
+def task(settings: TrainSettings, people: list[LabelledImage], **more: object) -> Task:
     scorer = Scorer(people[:2], tiny_detector(imgsz=64), Placing())
     return Task(settings, people[2:], [tiny_gradient()], scorers={"street": scorer.score}, **more)  # type: ignore[arg-type]
 
 
-def test_the_loss_falls(people: list[Image], small: TrainSettings) -> None:
+def test_the_loss_falls(people: list[LabelledImage], small: TrainSettings) -> None:
     losses: list[float] = []
     longer = small.model_copy(update={"steps": 40, "world": World.of(0.2), "tv": 0.0, "nps": 0.0})
     optimise(Task(longer, people, [tiny_gradient()]), tell=lambda p: losses.append(p.loss))
@@ -56,7 +56,7 @@ def test_a_spread_gradient_keeps_its_sum_and_goes_on_across_a_seam() -> None:
     assert torch.equal(spread(point, 0.1, tiles=True), point)
 
 
-def test_noise_is_on_colours_alone_new_in_each_step_and_gone_at_the_end(people: list[Image]) -> None:
+def test_noise_is_on_colours_alone_new_in_each_step_and_gone_at_the_end(people: list[LabelledImage]) -> None:
     settings = TrainSettings(steps=100, texels=8, noise=0.2)
     pattern = Task(settings, people, []).pattern()
     first, again, second, late = (noise_of(settings, pattern, at, 0) for at in (0, 0, 1, 60))
@@ -86,7 +86,9 @@ def test_texels_and_noise_follow_what_is_trained_and_where(
     assert TrainSettings.model_validate({"framing": framing, "noise": 0.3}).noise == 0.3
 
 
-def test_people_trained_on_help_to_choose_and_are_not_reported(people: list[Image], small: TrainSettings) -> None:
+def test_people_trained_on_help_to_choose_and_are_not_reported(
+    people: list[LabelledImage], small: TrainSettings
+) -> None:
     def told(recalls: list[float], n: int) -> Callable[[Patch], Score]:
         rest = iter(recalls)
         return lambda _: Score(1, n, next(rest), 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -102,7 +104,7 @@ def test_people_trained_on_help_to_choose_and_are_not_reported(people: list[Imag
     assert list(chosen.record["held_out"]) == ["street"]
 
 
-def test_the_same_seed_gives_the_same_bytes(people: list[Image], small: TrainSettings, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(people: list[LabelledImage], small: TrainSettings, tmp_path: Path) -> None:
     for name in ("a", "b"):
         optimise(task(small, people), folder=tmp_path / name)
     other = small.model_copy(update={"seed": 4})
@@ -116,7 +118,7 @@ def test_the_same_seed_gives_the_same_bytes(people: list[Image], small: TrainSet
     "change", [{}, {"starts": 3, "start_steps": 3}, {"pyramid": True}], ids=["plain", "starts", "pyramid"]
 )
 def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(
-    people: list[Image], small: TrainSettings, tmp_path: Path, change: dict[str, object]
+    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, change: dict[str, object]
 ) -> None:
     settings = small.model_copy(update=change)
     whole, _ = optimise(task(settings, people), folder=tmp_path / "whole")
@@ -132,7 +134,7 @@ def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(
 
 @pytest.mark.parametrize("defence", ["noise,resize-pad", "probes", "consistency", "objectseeker"])
 def test_a_run_through_a_random_defence_resumes_to_the_same_bytes(
-    people: list[Image], small: TrainSettings, tmp_path: Path, defence: str
+    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, defence: str
 ) -> None:
     settings = small.model_copy(update={"steps": 4, "batch": 2, "worst_of": 2})
 
@@ -162,7 +164,7 @@ class Strict(WrappedGradient):
 
 @pytest.mark.parametrize("through", ["none", "rotate", "vote"])
 def test_views_are_as_large_as_every_detector_takes_them(
-    people: list[Image], small: TrainSettings, through: str
+    people: list[LabelledImage], small: TrainSettings, through: str
 ) -> None:
     strict = Strict()
     settings = small.model_copy(update={"steps": 3, "batch": 2, "crops": (96, 64), "warm": 0.0})
@@ -170,7 +172,7 @@ def test_views_are_as_large_as_every_detector_takes_them(
     assert min(strict.seen) == 64 and 128 in strict.seen
 
 
-def test_what_is_kept_is_what_was_scored(people: list[Image], small: TrainSettings, tmp_path: Path) -> None:
+def test_what_is_kept_is_what_was_scored(people: list[LabelledImage], small: TrainSettings, tmp_path: Path) -> None:
     work = task(small, people)
     patch, state = optimise(work, folder=tmp_path)
     saved = load_patch(tmp_path / "patch.safetensors")
@@ -179,7 +181,9 @@ def test_what_is_kept_is_what_was_scored(people: list[Image], small: TrainSettin
     assert min(h["badness"] for h in state.history) == round(state.best_badness, 4)
 
 
-def test_resuming_with_other_settings_names_them(people: list[Image], small: TrainSettings, tmp_path: Path) -> None:
+def test_resuming_with_other_settings_names_them(
+    people: list[LabelledImage], small: TrainSettings, tmp_path: Path
+) -> None:
     first = task(small, people, identity={"settings": small.model_dump(mode="json")})
     optimise(first, folder=tmp_path)
     other = small.model_copy(update={"lr": 0.01})
@@ -189,7 +193,7 @@ def test_resuming_with_other_settings_names_them(people: list[Image], small: Tra
         )
 
 
-def test_a_damaged_checkpoint_is_refused(people: list[Image], small: TrainSettings, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(people: list[LabelledImage], small: TrainSettings, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"\0" * 40)
     with pytest.raises(TrainingError, match="not a checkpoint"):
         optimise(task(small, people), folder=tmp_path, resume=True)
@@ -211,7 +215,7 @@ class BrokenInk(Ink):
 
 @pytest.mark.parametrize(("part", "broken"), [("light", BrokenLight()), ("ink", BrokenInk())])
 def test_a_loss_that_is_no_number_names_the_transform_and_keeps_the_last_good(
-    people: list[Image], small: TrainSettings, tmp_path: Path, part: str, broken: Light | Ink
+    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, part: str, broken: Light | Ink
 ) -> None:
     optimise(task(small, people), folder=tmp_path)
     kept = (tmp_path / "patch.safetensors").read_bytes(), (tmp_path / CHECKPOINT).read_bytes()
@@ -235,7 +239,7 @@ class Drifting(WrappedGradient):
         return self.inner.candidates(images)
 
 
-def test_a_victim_that_changes_is_an_error(people: list[Image], small: TrainSettings) -> None:
+def test_a_victim_that_changes_is_an_error(people: list[LabelledImage], small: TrainSettings) -> None:
     with pytest.raises(TrainingError, match="weights or buffers changed"):
         optimise(Task(small, people, [Drifting()]))
 
@@ -246,7 +250,7 @@ def test_no_people_is_an_error(small: TrainSettings) -> None:
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(
-    people: list[Image], small: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = atomic_write, [0]
 
@@ -283,7 +287,7 @@ class Surer(WrappedGradient):
 
 
 def test_of_several_detectors_the_hardest_counts_alone_or_more_or_all_alike(
-    people: list[Image], small: TrainSettings
+    people: list[LabelledImage], small: TrainSettings
 ) -> None:
     def trained(mix: str, *detectors: GradientDetector, parts: int = 1) -> tuple[Patch, State, list[float]]:
         told: list[float] = []
@@ -306,7 +310,9 @@ def test_of_several_detectors_the_hardest_counts_alone_or_more_or_all_alike(
     assert float(state.mixing[0]) > float(state.mixing[1])
 
 
-def test_the_draw_that_hurts_the_pattern_most_is_taken_for_each_view(people: list[Image], small: TrainSettings) -> None:
+def test_the_draw_that_hurts_the_pattern_most_is_taken_for_each_view(
+    people: list[LabelledImage], small: TrainSettings
+) -> None:
     settings = small.model_copy(update={"worst_of": 4, "batch": 6, "world": World.of(2.0)})
     run = Task(settings, people, [tiny_gradient()])
     pattern, views = run.pattern(), Views(people, framing="street", wear=settings.wear)
@@ -330,7 +336,7 @@ KINDS = [{"worst_of": 3}, {"goal": "missize"}, {"target": "tshirt"}, {"target": 
 
 @pytest.mark.parametrize("change", [*KINDS, {"framing": "mixed"}, {"smooth": 0.1}])
 def test_every_kind_of_run_moves_the_pattern(
-    people: list[Image], small: TrainSettings, change: dict[str, object]
+    people: list[LabelledImage], small: TrainSettings, change: dict[str, object]
 ) -> None:
     settings = small.model_copy(update={**change, "steps": 3})
     work = Task(settings, people, [tiny_gradient()])
@@ -339,7 +345,7 @@ def test_every_kind_of_run_moves_the_pattern(
     assert patch.sha256 != before.sha256
 
 
-def test_a_palette_is_kept_to(people: list[Image], small: TrainSettings) -> None:
+def test_a_palette_is_kept_to(people: list[LabelledImage], small: TrainSettings) -> None:
     palette = torch.tensor([[0.1, 0.1, 0.1], [0.9, 0.2, 0.2], [0.9, 0.9, 0.9]])
     patch, _ = optimise(Task(small, people, [tiny_gradient()], palette=palette))
     used = np.unique(patch.pixels.reshape(-1, 3), axis=0) / 255
@@ -347,7 +353,7 @@ def test_a_palette_is_kept_to(people: list[Image], small: TrainSettings) -> None
     assert distance.max() <= 1 / 255
 
 
-def test_a_look_pulls_the_pattern(people: list[Image], small: TrainSettings) -> None:
+def test_a_look_pulls_the_pattern(people: list[LabelledImage], small: TrainSettings) -> None:
     red = torch.tensor([0.9, 0.1, 0.1]).view(3, 1, 1).expand(3, 16, 16)
     settings = small.model_copy(update={"look_weight": 50.0, "steps": 30})
     patch, _ = optimise(Task(settings, people, [tiny_gradient()], look=red))
@@ -356,7 +362,7 @@ def test_a_look_pulls_the_pattern(people: list[Image], small: TrainSettings) -> 
     assert mean[1] < 0.35
 
 
-def test_a_texture_tiles_without_a_seam(people: list[Image], small: TrainSettings) -> None:
+def test_a_texture_tiles_without_a_seam(people: list[LabelledImage], small: TrainSettings) -> None:
     settings = small.model_copy(update={"target": "tshirt", "steps": 20, "tv": 0.5})
     patch, _ = optimise(Task(settings, people, [tiny_gradient()]))
     pixels = patch.pixels.astype(float)
@@ -365,7 +371,7 @@ def test_a_texture_tiles_without_a_seam(people: list[Image], small: TrainSetting
     assert across < 1.6 * within
 
 
-def test_attack_takes_images_and_boxes(people: list[Image], small: TrainSettings) -> None:
+def test_attack_takes_images_and_boxes(people: list[LabelledImage], small: TrainSettings) -> None:
     told: list[Progress] = []
     patch = attack(
         tiny_gradient(), [p.pixels for p in people], [p.boxes for p in people], settings=small, steps=4, seed=9,

@@ -11,13 +11,13 @@ from physadv.arrays import write_png
 from physadv.attack import run as module
 from physadv.attack.optimise import optimise
 from physadv.attack.parent import AUTO, parent_of, shipped_for
-from physadv.attack.people import Image
 from physadv.attack.run import Inputs, _as_kept, train
 from physadv.attack.score import Score
 from physadv.attack.settings import LR, ONWARDS_LR, TrainSettings
 from physadv.attack.task import Task
 from physadv.attack.timing import made_up
 from physadv.cli.train import Command
+from physadv.dataset import LabelledImage
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.detect.weights import EMBEDDED_SHA256
 from physadv.patch import Patch, load_patch
@@ -25,9 +25,9 @@ from physadv.patch import Patch, load_patch
 EMBEDDED = [EMBEDDED_SHA256]
 
 
-def held_out(*names: str) -> list[Image]:
+def held_out(*names: str) -> list[LabelledImage]:
     image = made_up(1)[0]
-    return [Image(name, image.pixels, image.boxes, image.keypoints) for name in names]
+    return [LabelledImage(name, image.pixels, image.boxes, image.keypoints) for name in names]
 
 
 def chosen(**settings: object) -> str | None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from physadv.attack.optimise import optimise
-from physadv.attack.people import Image
 from physadv.attack.ranks import Ranks
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
 from physadv.cli.train import _timed
+from physadv.dataset import LabelledImage
 from physadv.detect.gradients import WrappedGradient
 from physadv.detect.tiny import tiny_gradient
 from physadv.types import Candidates
@@ -94,14 +94,14 @@ class Counting(WrappedGradient):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 8])
-def test_parts_hold_every_view_once(people: list[Image], small: TrainSettings, accumulate: int) -> None:
+def test_parts_hold_every_view_once(people: list[LabelledImage], small: TrainSettings, accumulate: int) -> None:
     settings = small.model_copy(update={"batch": 3, "steps": 2, "crops": (64,), "accumulate": accumulate})
     detector = Counting()
     optimise(Task(settings, people, [detector]))
     assert detector.shown == 2 * 3
 
 
-def test_the_mean_is_over_people_however_they_are_split(people: list[Image], small: TrainSettings) -> None:
+def test_the_mean_is_over_people_however_they_are_split(people: list[LabelledImage], small: TrainSettings) -> None:
     """A part of two people counts twice as much as a part of one."""
     from physadv.attack import step as module
 

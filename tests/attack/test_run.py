@@ -22,7 +22,7 @@ import torch
 from physadv.arrays import pixels_sha256, read_image, write_png
 from physadv.attack import people as people_module
 from physadv.attack import run as module
-from physadv.attack.people import Gathered, Image, Labeller, content_of, gather, record, recorded, sampled
+from physadv.attack.people import Labeller, content_of, gather, record, recorded, sampled
 from physadv.attack.posed import Posed
 from physadv.attack.run import Inputs, labelling, labels_cache, split, train
 from physadv.attack.score import Score, Scorer
@@ -30,6 +30,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile
+from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
@@ -126,7 +127,7 @@ def test_a_second_run_does_not_overwrite_the_first(tmp_path: Path, data: tuple[P
     assert "holds a run already" in again.stderr
 
 
-def gathered(folder: Path, labels: Path | None, tmp_path: Path) -> tuple[Gathered, list[str]]:
+def gathered(folder: Path, labels: Path | None, tmp_path: Path) -> tuple[Dataset, list[str]]:
     said: list[str] = []
     out = gather([folder], labels, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache", say=said.append)
     return out, said
@@ -175,7 +176,7 @@ def test_nobody_at_all_and_one_image_are_errors(tmp_path: Path, data: tuple[Path
     out, _ = gathered(*data, tmp_path)
     with pytest.raises(DataError, match="none in 8 images"):
         out.split(0.2, 0)
-    alone = Gathered(made_up(1))
+    alone = Dataset(made_up(1))
     with pytest.raises(DataError, match="two images"):
         alone.split(0.2, 0)
 
@@ -196,15 +197,15 @@ def test_labels_are_found_once_and_remembered(tmp_path: Path) -> None:
 
 def test_the_split_never_shares_a_image_and_stays_on_resume(tmp_path: Path) -> None:
     settings = TrainSettings(held_out=0.3)
-    found = Gathered(made_up(20))
+    found = Dataset(made_up(20))
     train, out = split(found, settings, tmp_path, resume=False)
     assert {p.name for p in train}.isdisjoint({p.name for p in out})
     assert out
-    more = Gathered([*found.images, *(p for p in made_up(40)[20:])])
+    more = Dataset([*found.images, *(p for p in made_up(40)[20:])])
     again = split(more, settings, tmp_path, resume=True)
     assert [p.name for p in again[1]] == [p.name for p in out]
     assert {p.name for p in again[0]} == {p.name for p in train}
-    fewer = Gathered(found.images[:-2])
+    fewer = Dataset(found.images[:-2])
     with pytest.raises(TrainingError, match="missing"):
         split(fewer, settings, tmp_path, resume=True)
 
@@ -287,8 +288,10 @@ def test_frames_right_beside_a_stretch_held_out_are_not_trained_on(tmp_path: Pat
 
 
 def test_a_stretch_of_a_single_frame_is_kept() -> None:
-    frames = [Image(f"a.mp4#{i}", *_rest(), beside=tuple(f"a.mp4#{j}" for j in (i - 1, i + 1))) for i in range(10)]
-    train, held = Gathered(frames).split(0.3, 0)
+    frames = [
+        LabelledImage(f"a.mp4#{i}", *_rest(), beside=tuple(f"a.mp4#{j}" for j in (i - 1, i + 1))) for i in range(10)
+    ]
+    train, held = Dataset(frames).split(0.3, 0)
     assert len(train) == 7 and len(held) == 3
 
 
@@ -661,7 +664,7 @@ def test_grey_is_as_large_as_the_pattern_and_printed_alike(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_detectors_of_one_name_are_scored_apart(people: list[Image]) -> None:
+def test_detectors_of_one_name_are_scored_apart(people: list[LabelledImage]) -> None:
     settings = TrainSettings()
     scorers = module._scorers(settings, Inputs(detectors=["a/best.pt", "b/best.pt"]), people)
     assert list(scorers) == ["street a/best", "street b/best"]

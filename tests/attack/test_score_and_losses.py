@@ -12,13 +12,13 @@ from physadv.attack import run as module
 from physadv.attack.crops import Views, Wear, shirt_prints, shirt_windows
 from physadv.attack.losses import concerned, missize, overlap, vanish
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
-from physadv.attack.people import Image
 from physadv.attack.preview import contact_sheet
 from physadv.attack.priors import curvature, likeness, non_printability, total_variation
 from physadv.attack.run import Inputs, placings
 from physadv.attack.score import Placing, Score, Scorer, wear
 from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
 from physadv.attack.timing import in_proportion, made_up
+from physadv.dataset import LabelledImage
 from physadv.detect.gradients import joined
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import DataError
@@ -131,7 +131,7 @@ def test_patterns_are_compared_by_what_they_are_trained_for() -> None:
 
 def test_a_score_counts_strictly_and_ignores_the_small() -> None:
     boxes = np.array([[10, 10, 60, 110], [100, 10, 150, 110], [180, 10, 184, 16]], np.float32)
-    image = Image("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((3, 17, 3), np.float32))
+    image = LabelledImage("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((3, 17, 3), np.float32))
     clean = answer((0.9, 10, 10, 60, 110), (0.8, 100, 10, 150, 110), (0.7, 180, 10, 184, 16))
     # One is gone, of the other a box of the wrong size stays; the small one's box counts for nothing.
     worn = answer((0.6, 100, 10, 150, 40), (0.7, 180, 10, 184, 16))
@@ -144,7 +144,7 @@ def test_a_score_counts_strictly_and_ignores_the_small() -> None:
 
 def test_a_box_within_a_person_counts_against_a_pattern() -> None:
     boxes = np.array([[10, 10, 60, 110]], np.float32)
-    image = Image("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
+    image = LabelledImage("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
     clean, head = answer((0.9, 10, 10, 60, 110)), answer((0.6, 30, 12, 45, 30))
     scorer = Scorer([image], Says(clean, head, answer()), Placing())
     part, nothing = scorer.score(grey()), scorer.score(grey())
@@ -167,7 +167,7 @@ def test_images_of_small_people_are_scored_in_proportion(monkeypatch: pytest.Mon
 
 def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
     boxes = np.array([[20, 20, 80, 180]], np.float32)
-    image = Image("a", np.zeros((200, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
+    image = LabelledImage("a", np.zeros((200, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
     out = wear(grey(), image, np.array([True]), Placing(scale=0.35, at=0.42), seed=0)
     side = 0.35 * np.sqrt(60 * 160)
     assert abs((out[..., 0] > 64).sum() - side**2) < 2 * side
@@ -175,7 +175,7 @@ def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
     assert abs(rows.mean() - (20 + 0.42 * 160)) < 1
 
 
-def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[Image]) -> None:
+def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[LabelledImage]) -> None:
     views = Views(people, framing="mixed", wear=Wear())
     one, again = (views.batch(6, 96, np.random.default_rng(5)) for _ in range(2))
     assert torch.equal(one.images, again.images)
@@ -191,7 +191,7 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
     pixels = np.zeros((400, 400, 3), np.uint8)
     pixels[120:280, 150:230] = 255
     box = np.array([[150, 120, 230, 280]], np.float32)
-    views = Views([Image("p", pixels, box, np.zeros((1, 17, 3), np.float32))], framing="street", wear=Wear())
+    views = Views([LabelledImage("p", pixels, box, np.zeros((1, 17, 3), np.float32))], framing="street", wear=Wear())
     places = (np.arange(size) + 0.5)[:, None]
     for seed in range(12):
         drawn = views.batch(1, size, np.random.default_rng(seed))
@@ -202,7 +202,7 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
         assert middle == pytest.approx([(x0 + x1) / 2, (y0 + y1) / 2], abs=0.6)
 
 
-def test_webcam_views_show_larger_people(people: list[Image]) -> None:
+def test_webcam_views_show_larger_people(people: list[LabelledImage]) -> None:
     def side(framing: str) -> float:
         views = Views(people, framing=framing, wear=Wear())  # type: ignore[arg-type]
         boxes = views.batch(40, 128, np.random.default_rng(0)).boxes
@@ -249,7 +249,7 @@ def test_patterns_enlarge_over_the_seam_and_find_their_colours() -> None:
         mask_from(np.dstack([np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 255, np.uint8)]), 8, aspect=1, name="mask")
 
 
-def test_a_sheet_shows_views_and_every_transform(people: list[Image]) -> None:
+def test_a_sheet_shows_views_and_every_transform(people: list[LabelledImage]) -> None:
     patch = Patch("p", np.full((32, 32, 3), 200, np.uint8), np.full((32, 32), 255, np.uint8), (360.0, 360.0))
     sheet = contact_sheet(
         patch, people, world=World.of(0.5), framing="mixed", wear=Wear(), columns=3, rows=2, size=64,
@@ -299,7 +299,7 @@ def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
     by_height = TrainSettings(rule="height", scale=0.2)
     assert by_height.print_size() == (340.0, 340.0)
     boxes = np.array([[0, 0, 60, 200]], np.float32)
-    people = [Image("tall", np.zeros((300, 300, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))]
+    people = [LabelledImage("tall", np.zeros((300, 300, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))]
     views = Views(people, framing="street", wear=by_height.wear)
     drawn = views.batch(1, 224, np.random.default_rng(0))
     height = float(drawn.boxes[0, 3] - drawn.boxes[0, 1])

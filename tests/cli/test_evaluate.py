@@ -91,7 +91,7 @@ def test_a_mistake_is_one_line_by_its_flag_before_the_work(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("physadv.cli.evaluate.read_scenes", None)
+    monkeypatch.setattr("physadv.cli.evaluate.read_dataset", None)
     (tmp_path / "empty").touch()
     (tmp_path / "film.MP4").touch()
     places = {"people": "people", "empty": "empty", "film": "film.MP4"}
@@ -293,9 +293,9 @@ def test_held_out_leaves_exactly_the_images_that_no_pattern_was_trained_on(tmp_p
     def names(**flags: Any) -> list[str]:
         command = Command(images=tmp_path / "people", labels=tmp_path / "labels", **flags)
         settings = command._settings(Asked())
-        scenes, others = command._scenes(tmp_path / "people", settings, Asked(), patches)
-        assert sorted({s.name for s in others} | {s.name for s in scenes.scenes}) == sorted(digests)
-        return [s.name for s in scenes.scenes]
+        data, others = command._scenes(tmp_path / "people", settings, Asked(), patches)
+        assert sorted({s.name for s in others} | {s.name for s in data.images}) == sorted(digests)
+        return [s.name for s in data.images]
 
     assert names() == sorted(digests)
     assert names(held_out=True) == ["1.png", "3.png", "4.png"]

@@ -10,7 +10,6 @@ from physadv.defend import parse_pipeline
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.evaluate.adaptive import gradient_share, unbounded
-from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.simulate.world import World
 from physadv.types import Candidates
@@ -41,7 +40,6 @@ def test_sheets_and_checks_of_attacks_keep_to_the_stride() -> None:
         grey, [person], world=World.of(0), framing="street", wear=Wear(), columns=2, rows=1, size=96, detector=Strict()
     )
     assert sheet.shape[1] == 2 * (128 + 4)
-    scene = Scene("a", person.pixels, person.boxes, np.ones(1, bool), person.keypoints, "")
     twin = parse_pipeline("rotate").twin(Strict())
-    assert gradient_share(scene, twin, 96) > 0
-    assert 0 <= unbounded([scene], twin, tiny_detector(imgsz=128), 96) <= 1
+    assert gradient_share(person, twin, 96) > 0
+    assert 0 <= unbounded([person], twin, tiny_detector(imgsz=128), 96) <= 1

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from physadv.dataset import LabelledImage
 from physadv.detect.tiny import draw_person
-from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.types import UInt8Array
 
@@ -16,14 +16,15 @@ def patch_of(colour: tuple[int, int, int], name: str = "plain", side: int = 32) 
     return Patch(name, pixels, np.full((side, side), 255, np.uint8), (300.0, 300.0))
 
 
-def scene_of(*people: tuple[int, int, int, int], size: tuple[int, int] = (320, 240), name: str = "p.png") -> Scene:
+def scene_of(
+    *people: tuple[int, int, int, int], size: tuple[int, int] = (320, 240), name: str = "p.png"
+) -> LabelledImage:
     """A grey image with green people; those under 2 % of it do not count."""
     pixels = np.full((size[1], size[0], 3), 90, np.uint8)
     for xyxy in people:
         draw_person(pixels, xyxy)
     boxes = np.array(people, np.float32).reshape(-1, 4)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return Scene(name, pixels, boxes, areas > 0.02 * size[0] * size[1], None, name)
+    return LabelledImage(name, pixels, boxes, sha256=name)
 
 
 @pytest.fixture

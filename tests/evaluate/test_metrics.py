@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physadv.attack.people import Image
 from physadv.attack.score import Placing, Scorer
+from physadv.dataset import Dataset, LabelledImage
+from physadv.detect.tally import Tally, tally
 from physadv.detect.tiny import BlobDetector
 from physadv.evaluate.coco import ap50
 from physadv.evaluate.doubts import of_data
 from physadv.evaluate.metrics import figures
-from physadv.evaluate.scene import Scene, Scenes
 from physadv.types import Detections, Frame
 from tests.evaluate.conftest import patch_of, scene_of
 
@@ -25,9 +25,13 @@ def answer(*rows: tuple[float, float, float, float, float]) -> Detections:
 BIG, OTHER, SMALL = (20, 30, 80, 200), (180, 40, 250, 210), (300, 10, 308, 30)
 
 
-def value(scene: Scene, clean: Detections, worn: Detections) -> dict[str, float | None]:
+def part(image: LabelledImage, clean: Detections, worn: Detections) -> Tally:
+    return tally(image.boxes, image.counts, clean, worn)
+
+
+def value(scene: LabelledImage, clean: Detections, worn: Detections) -> dict[str, float | None]:
     ap = ap50([scene], [worn])
-    return figures([scene.tally(clean, worn)], ap50=ap, resamples=20, rng=np.random.default_rng(0)).value
+    return figures([part(scene, clean, worn)], ap50=ap, resamples=20, rng=np.random.default_rng(0)).value
 
 
 def test_counts_by_hand() -> None:
@@ -68,13 +72,13 @@ def test_average_precision_is_that_of_faster_coco_eval(seed: int) -> None:
         corner = rng.integers(0, 180, (rng.integers(1, 5), 2))
         size = rng.integers(8, 60, (len(corner), 2))
         scenes.append(scene_of(*(tuple(int(v) for v in row) for row in np.hstack([corner, corner + size]))))  # type: ignore[arg-type]
-        people = scenes[-1].people[rng.integers(0, len(corner), rng.integers(0, 9))]
+        people = scenes[-1].boxes[rng.integers(0, len(corner), rng.integers(0, 9))]
         boxes = people + rng.normal(0, 6, people.shape).astype(np.float32)
         boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
         score = np.sort(rng.random(len(boxes)).astype(np.float32))[::-1].copy()
         answers.append(Detections(boxes, score))
     reference = ap50(scenes, answers)
-    tallies = [s.tally(a, a) for s, a in zip(scenes, answers, strict=True)]
+    tallies = [part(s, a, a) for s, a in zip(scenes, answers, strict=True)]
     own = figures(tallies, ap50=None, resamples=20, rng=rng).value["ap50"]
     if reference is None:
         assert own is None
@@ -86,25 +90,24 @@ def test_average_precision_is_that_of_faster_coco_eval(seed: int) -> None:
 @given(st.integers(0, 2**31))
 def test_training_counts_as_an_evaluation_does(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scenes: list[Scene] = []
+    scenes: list[LabelledImage] = []
     clean: list[Detections] = []
     worn: list[Detections] = []
     for some in ((BIG, OTHER, SMALL), (BIG,), (SMALL,)):
         scenes.append(scene_of(*some))
         for answers in (clean, worn):
-            boxes = scenes[-1].people[rng.integers(0, len(some), 6)] + rng.normal(0, 15, (6, 4)).astype(np.float32)
+            boxes = scenes[-1].boxes[rng.integers(0, len(some), 6)] + rng.normal(0, 15, (6, 4)).astype(np.float32)
             boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
             answers.append(answer(*np.hstack([boxes, rng.random((6, 1))]).tolist()))
-    tallies = [s.tally(c, a) for s, c, a in zip(scenes, clean, worn, strict=True)]
+    tallies = [part(s, c, a) for s, c, a in zip(scenes, clean, worn, strict=True)]
     wanted = figures(tallies, ap50=ap50(scenes, worn), resamples=20, rng=rng).value
-    images = [Image(s.name, s.pixels, s.people, np.zeros((len(s.people), 17, 3), np.float32)) for s in scenes]
 
     class Says(BlobDetector):
         def detect(self, frame: Frame) -> Detections:
             return said.pop(0)
 
     said = [*clean, *worn[:2]]
-    scorer = Scorer(images, Says(), Placing())
+    scorer = Scorer(scenes, Says(), Placing())
     # Nobody in the last image is large enough to wear anything: it stays as it is, and so does the answer.
     scorer.clean[2] = worn[2]
     got = scorer.score(patch_of((1, 2, 3)))
@@ -115,7 +118,7 @@ def test_training_counts_as_an_evaluation_does(seed: int) -> None:
 def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
     def interval(n: int) -> tuple[float, float]:
         tallies = [
-            scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i % 2 else answer()) for i in range(n)
+            part(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i % 2 else answer()) for i in range(n)
         ]
         got = figures(tallies, ap50=None, resamples=400, rng=np.random.default_rng(0))
         low, high = got.ci95["recall25"] or (0, 0)
@@ -128,7 +131,7 @@ def test_intervals_hold_the_figure_and_shrink_with_more_images() -> None:
 
 @pytest.mark.parametrize("n", [6, 40])
 def test_where_everybody_is_hidden_the_interval_has_a_width(n: int) -> None:
-    tallies = [scene_of(BIG, OTHER).tally(answer((*BIG, 0.9), (*OTHER, 0.8)), answer()) for _ in range(n)]
+    tallies = [part(scene_of(BIG, OTHER), answer((*BIG, 0.9), (*OTHER, 0.8)), answer()) for _ in range(n)]
     got = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0))
     low, high = got.ci95["asr_strict25"] or (1, 1)
     assert got.value["asr_strict25"] == 1.0 == high
@@ -139,13 +142,13 @@ def test_where_everybody_is_hidden_the_interval_has_a_width(n: int) -> None:
 
 
 def test_a_few_images_have_no_narrow_interval() -> None:
-    tallies = [scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i else answer()) for i in range(4)]
+    tallies = [part(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)) if i else answer()) for i in range(4)]
     low, high = figures(tallies, ap50=None, resamples=100, rng=np.random.default_rng(0)).ci95["recall25"] or (0, 0)
     assert (low, high) == pytest.approx((0.3006, 0.9544), abs=1e-3)
 
 
 def test_one_image_has_no_interval() -> None:
-    one = scene_of(BIG).tally(answer((*BIG, 0.9)), answer((*BIG, 0.9)))
+    one = part(scene_of(BIG), answer((*BIG, 0.9)), answer((*BIG, 0.9)))
     got = figures([one], ap50=None, resamples=20, rng=np.random.default_rng(0))
     assert got.value["recall25"] == 1.0 and set(got.ci95.values()) == {None}
-    assert any("only one image" in d for d in of_data(Scenes([scene_of(BIG)])))
+    assert any("only one image" in d for d in of_data(Dataset([scene_of(BIG)])))

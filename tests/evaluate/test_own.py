@@ -13,7 +13,7 @@ from physadv.detect.tiny import BlobDetector
 from physadv.errors import SettingsError
 from physadv.evaluate.own import Asked, Fit, fit_of, not_own, other_framing, own_fit, share_of_image
 from physadv.evaluate.place import Placement
-from physadv.evaluate.scene import read_scenes
+from physadv.evaluate.scene import read_dataset
 from physadv.evaluate.trial import entries
 from physadv.patch import Patch, load_patch, save_patch
 from tests.evaluate.conftest import patch_of, scene_of
@@ -142,7 +142,7 @@ def test_adaptive_attacks_want_one_way_of_wearing(
 
 
 def test_share_of_image_is_that_of_the_largest_person(folder: Path) -> None:
-    scenes = read_scenes(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False).scenes
+    scenes = read_dataset(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False).images
     assert share_of_image(scenes) == pytest.approx(70 * 170 / (320 * 240), rel=0.01)
     assert share_of_image([scene_of()]) == 0
     assert np.isfinite(share_of_image([]))

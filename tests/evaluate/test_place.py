@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from physadv.attack.people import Image
 from physadv.attack.score import Placing, wear
+from physadv.dataset import LabelledImage
 from physadv.detect.boxes import Letterbox
 from physadv.detect.tiny import standing
 from physadv.evaluate.place import (
@@ -23,7 +23,6 @@ from physadv.evaluate.place import (
     filmed,
     posed,
 )
-from physadv.evaluate.scene import Scene
 from physadv.patch import Patch
 from physadv.types import UInt8Array
 from tests.evaluate.conftest import patch_of, scene_of
@@ -85,10 +84,8 @@ def test_training_and_evaluation_put_the_same_pattern_on_the_same_person(chest: 
     pixels = np.asarray(cv2.resize(colours, (192, 192), interpolation=cv2.INTER_CUBIC), np.uint8)
     patch = Patch("p", pixels, np.full((192, 192), 255, np.uint8), (300.0, 300.0))
     scene = scene_of(person)  # type: ignore[arg-type]
-    scene = replace(scene, keypoints=standing(scene.people))
-    assert scene.keypoints is not None
-    image = Image(scene.name, scene.pixels, scene.people, scene.keypoints)
-    scored = wear(patch, image, scene.counts, Placing("area", 0.5, 0.42, chest=chest), seed=0).astype(int)
+    scene = replace(scene, keypoints=standing(scene.boxes))
+    scored = wear(patch, scene, scene.counts, Placing("area", 0.5, 0.42, chest=chest), seed=0).astype(int)
     shown = Dresser(patch, Placement("area", 0.5, "chest" if chest else 0.42), 0, 640).apply(scene, 0).astype(int)
     worn = (scored != scene.pixels).any(2)
     assert (worn != (shown != scene.pixels).any(2)).sum() < 0.02 * worn.sum()
@@ -165,7 +162,7 @@ def worn(name: str, patch: Patch = RED) -> np.ndarray:
     return Dresser(patch, Placement("area", 0.5, 0.42), 0, 640).apply(WIDE, 0, GRID.get(name, PLAIN))
 
 
-def step_of(width: int = 80) -> Scene:
+def step_of(width: int = 80) -> LabelledImage:
     """An image black at the left and white at the right, with nobody in it."""
     scene = scene_of(size=(width, 40))
     pixels = np.zeros_like(scene.pixels)
@@ -257,10 +254,10 @@ def test_a_fine_texture_is_cut_no_finer_than_it_is_seen(side: int, size_mm: floa
 
 def test_sleeves_are_posed_with_the_front() -> None:
     shirt = replace(RED, target="tshirt")
-    points = standing(WIDE.people)
+    points = standing(WIDE.boxes)
     condition = Condition("c", turn=20, yaw=30)
-    flat = CutWorn(shirt, PLAIN, np.random.default_rng(0)).pieces(WIDE.people[0], points[0])
-    pose = CutWorn(shirt, condition, np.random.default_rng(0)).pieces(WIDE.people[0], points[0])
+    flat = CutWorn(shirt, PLAIN, np.random.default_rng(0)).pieces(WIDE.boxes[0], points[0])
+    pose = CutWorn(shirt, condition, np.random.default_rng(0)).pieces(WIDE.boxes[0], points[0])
     assert len(flat) == len(pose) == 3 and [cut for _, cut in flat] == [cut for _, cut in pose]
     # One perspective map takes all three pieces from where they were to where they are.
     corners, moved = (np.concatenate([quad for quad, _ in worn]) for worn in (flat, pose))

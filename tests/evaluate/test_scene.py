@@ -7,10 +7,11 @@ import pytest
 
 from physadv.arrays import write_png
 from physadv.attack.timing import made_up
+from physadv.dataset import Dataset
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError
 from physadv.evaluate import scene as module
-from physadv.evaluate.scene import Scenes, read_scenes
+from physadv.evaluate.scene import read_dataset
 
 
 @pytest.fixture
@@ -23,21 +24,21 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def read(images: Path) -> Scenes:
-    return read_scenes(
+def read(images: Path) -> Dataset:
+    return read_dataset(
         images, images.parent / "labels", min_area=0.02, labeller=lambda: BlobDetector(), keypoints=False
     )
 
 
 def test_images_that_memory_does_not_hold_are_read_again(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = read(images).scenes
+    held = read(images).images
     # One image of 640 x 480 fits.
     monkeypatch.setattr(module, "HELD_BYTES", 1_000_000)
-    scenes = read(images).scenes
-    assert [isinstance(s.source, np.ndarray) for s in scenes] == [True, False, False]
-    for one, other in zip(scenes, held, strict=True):
+    again = read(images).images
+    assert [isinstance(s.source, np.ndarray) for s in again] == [True, False, False]
+    for one, other in zip(again, held, strict=True):
         assert np.array_equal(one.pixels, other.pixels)
-        assert (one.shape, one.sha256) == (other.shape, other.sha256) == ((480, 640), one.sha256)
+        assert (one.size, one.sha256) == (other.size, other.sha256) == ((640, 480), one.sha256)
     (images / "2.png").unlink()
     with pytest.raises(DataError, match=r"2\.png"):
-        _ = scenes[2].pixels
+        _ = again[2].pixels

@@ -12,11 +12,11 @@ from cv2 import contourArea
 
 from physadv.attack.crops import Views
 from physadv.attack.optimise import Progress
-from physadv.attack.people import Image, gather
+from physadv.attack.people import gather
 from physadv.attack.settings import TrainSettings
 from physadv.cli.advise import held_out
 from physadv.cli.evaluate import Command
-from physadv.dataset import labelled_images
+from physadv.dataset import Dataset, LabelledImage, labelled_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.defend.blocks import BlockNet
 from physadv.defend.learned import save_weights
@@ -26,7 +26,7 @@ from physadv.evaluate import doubts
 from physadv.evaluate.adaptive import Attack, Budget, attacker, check, score_adaptive, training
 from physadv.evaluate.place import Placement
 from physadv.evaluate.report import Examples, table, write_report
-from physadv.evaluate.scene import Scene, Scenes, read_scenes
+from physadv.evaluate.scene import read_dataset
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial, entries, run
 from physadv.files import checked_name
@@ -40,13 +40,13 @@ SETTINGS = EvaluateSettings(imgsz=320, scale=0.5, resamples=40)
 HIDING = EvaluateSettings(imgsz=320, scale=0.9, resamples=40)
 
 
-def scenes_of(folder: Path) -> Scenes:
-    return read_scenes(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False)
+def scenes_of(folder: Path) -> Dataset:
+    return read_dataset(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False)
 
 
 def test_every_cell_has_what_it_promises(folder: Path) -> None:
     scenes = scenes_of(folder)
-    assert (len(scenes.scenes), scenes.n_people) == (6, 12)
+    assert (len(scenes.images), scenes.n_people) == (6, 12)
     trial = Trial(scenes, BlobDetector(min_conf=0.001), SETTINGS)
     patches = [patch_of((200, 30, 30), "red"), patch_of((30, 30, 200), "blue")]
     cells = [c.plain() for c in run(trial, patches)]
@@ -69,14 +69,14 @@ def test_every_cell_has_what_it_promises(folder: Path) -> None:
 
 def test_a_cell_says_the_size_that_the_detector_looks_at(folder: Path) -> None:
     settings = EvaluateSettings(imgsz=100, resamples=20)
-    trial = Trial(Scenes(scenes_of(folder).scenes[:1]), tiny_detector(imgsz=settings.imgsz), settings)
+    trial = Trial(Dataset(scenes_of(folder).images[:1]), tiny_detector(imgsz=settings.imgsz), settings)
     assert trial.score(Entry("none", None, None)).plain()["imgsz"] == 128
 
 
 def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
     scenes = scenes_of(folder)
     pixels = np.full((8, 8, 3), 7, np.uint8)
-    record = {"split": {"train": ["0.png", scenes.scenes[1].sha256, "elsewhere.png"]}}
+    record = {"split": {"train": ["0.png", scenes.images[1].sha256, "elsewhere.png"]}}
     seen = Patch("seen", pixels, np.full((8, 8), 255, np.uint8), (1, 1), record=record)
     assert doubts.of_patch(seen, scenes) == ["2 of 6 images were trained on (0.png, 1.png)"]
     clean = Patch("clean", pixels, np.full((8, 8), 255, np.uint8), (1, 1), record={"split": {"train": ["x.png"]}})
@@ -85,7 +85,7 @@ def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
 
 def test_so_are_those_that_a_pattern_it_began_from_was_trained_on(folder: Path) -> None:
     scenes = scenes_of(folder)
-    before = {"train": ["elsewhere.png", "3.png"], "pixels": {"elsewhere.png": [scenes.scenes[2].sha256]}}
+    before = {"train": ["elsewhere.png", "3.png"], "pixels": {"elsewhere.png": [scenes.images[2].sha256]}}
     record = {
         "split": {"train": ["0.png"], "pixels": {"0.png": ["other pixels"]}, "held_out": ["1.png"]},
         "start": before,
@@ -112,7 +112,7 @@ def test_a_recording_that_was_trained_on_is_known_by_its_stretches(folder: Path)
 def test_a_detector_whose_buffers_move_is_caught(folder: Path) -> None:
     detector = tiny_detector()
     scenes = scenes_of(folder)
-    scenes = Scenes(scenes.scenes[:1])
+    scenes = Dataset(scenes.images[:1])
 
     class Drifting(Trial):
         def score(self, entry: Entry, pipeline: Pipeline | None = None, **more: Any):  # type: ignore[no-untyped-def]
@@ -127,7 +127,7 @@ def test_a_detector_whose_buffers_move_is_caught(folder: Path) -> None:
 def test_the_robust_grid_has_a_row_for_each_condition(folder: Path) -> None:
     listed = entries([patch_of((1, 2, 3))], robust=True, seed=0)
     assert sum(bool(e.transform.name) for e in listed) == 16 * 6
-    trial = Trial(Scenes(scenes_of(folder).scenes[:1]), BlobDetector(min_conf=0.001), SETTINGS)
+    trial = Trial(Dataset(scenes_of(folder).images[:1]), BlobDetector(min_conf=0.001), SETTINGS)
     cells = run(trial, [patch_of((200, 30, 30))], robust=True)
     assert len({c.transform for c in cells}) == 17
 
@@ -196,7 +196,7 @@ def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
 
 
 def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(folder: Path, tmp_path: Path) -> None:
-    scenes = scenes_of(folder).scenes
+    scenes = scenes_of(folder).images
     steps: list[int] = []
     training = TrainSettings(crops=(64,), batch=2, texels=8)
     strong = patch_of((10, 20, 30), "strong")
@@ -213,7 +213,7 @@ def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(f
     assert begun.record["through"] == "median" and begun.record["split"]["train"] == ["0.png", "1.png", "2.png"]
     assert begun.record["split"]["pixels"]["0.png"] == [scenes[0].sha256]
     assert begun.record["start"]["sha256"] == strong.sha256 and fresh.record["start"] is None
-    assert doubts.of_patch(begun, Scenes(scenes))[0] == doubts.UNKNOWN_START, "strong has no record"
+    assert doubts.of_patch(begun, Dataset(scenes))[0] == doubts.UNKNOWN_START, "strong has no record"
     assert np.abs(begun.pixels.astype(int) - (10, 20, 30)).max() < 60, "the first goes on from the pattern given"
     assert np.abs(fresh.pixels.astype(int) - begun.pixels.astype(int)).max() > 60
     again = attack_of(Budget(2, 3))(median, 0, strong)
@@ -227,14 +227,14 @@ def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(f
 
 
 def test_a_pattern_is_trained_anew_for_other_pixels_detectors_and_weights(folder: Path, tmp_path: Path) -> None:
-    scenes = scenes_of(folder).scenes[:2]
+    scenes = scenes_of(folder).images[:2]
     other = [replace(scenes[0], source=scenes[0].pixels[::-1].copy()), scenes[1]]
     settings, steps = TrainSettings(crops=(64,), batch=2, texels=8), list[int]()
     weights = tmp_path / "mine[1].safetensors"
     save_weights(weights, BlockNet(), kind="blocks", record={})
     blocks = parse_pipeline(f"blocks:weights={weights}")
 
-    def trained(people: list[Scene], detector: GradientDetector) -> int:
+    def trained(people: list[LabelledImage], detector: GradientDetector) -> int:
         del steps[:]
         attack = attacker(people, detector, Budget(1, 2), settings, lambda *at: steps.append(1), tmp_path / "kept")
         patch = attack(blocks, 0, None)
@@ -255,11 +255,11 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
     at: float | str, target: str, rule: str
 ) -> None:
     scene = scene_of((40, 20, 120, 220))
-    scene = replace(scene, keypoints=standing(scene.people))
+    scene = replace(scene, keypoints=standing(scene.boxes))
     wanted = EvaluateSettings(scale=0.65, at=at, rule=rule, imgsz=320)  # type: ignore[arg-type]
     settings = training(wanted, [scene], views=4)
     assert (settings.target, settings.framing) == (target, "street" if at == 0.3 else "mixed")
-    image = Image(scene.name, scene.pixels, scene.people, standing(scene.people))
+    image = LabelledImage(scene.name, scene.pixels, scene.boxes, standing(scene.boxes))
     prints = Views([image], framing="webcam", wear=settings.wear)._prints(
         np.zeros(1, np.int64), image.boxes, image.keypoints, np.array([True]), np.random.default_rng(0)
     )
@@ -280,7 +280,7 @@ def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
             out = super().candidates(images)
             return type(out)(out.logit * 0, out.xyxy)
 
-    scenes = Scenes(scenes_of(folder).scenes[:2])
+    scenes = Dataset(scenes_of(folder).images[:2])
     trial = Trial(scenes, BlobDetector(min_conf=0.001), SETTINGS)
     pipeline = parse_pipeline("median")
     run(trial, [patch_of((30, 30, 200))], pipelines=[pipeline])
@@ -310,8 +310,8 @@ def test_the_report_can_be_read_and_its_images_seen(folder: Path, tmp_path: Path
 def test_damaged_images_are_named_and_left_out(folder: Path) -> None:
     (folder / "images" / "0.png").write_bytes(b"")
     scenes = scenes_of(folder)
-    assert len(scenes.scenes) == 5 and "0.png" in scenes.skipped[0]
-    assert scenes.left_out[0].startswith("left out as unreadable: 1 file: ")
+    assert len(scenes.images) == 5 and "0.png" in scenes.skipped[0]
+    assert scenes.notes()[0].startswith("left out as unreadable: 1 file: ")
     (folder / "labels" / "1.txt").write_text("0 nonsense\n")
     with pytest.raises(DataError, match=r"1\.txt:1"):
         scenes_of(folder)
@@ -321,28 +321,28 @@ def test_a_image_without_a_label_shows_nobody_in_training_and_test_alike(folder:
     (folder / "labels" / "0.txt").unlink()
     scenes = scenes_of(folder)
     trained = gather([folder], None, BlobDetector, cache=tmp_path / "cache")
-    assert not scenes.own_labels and len(scenes.scenes[0].people) == 0 and scenes.n_people == 10
+    assert not scenes.own_labels and len(scenes.images[0].boxes) == 0 and scenes.n_people == 10
     assert trained.empty == ["0.png"] and len(trained.images) == 5
 
 
 def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:
     write(tmp_path / "a.png", scene_of((20, 30, 80, 200)).pixels)
-    scenes = read_scenes(tmp_path, None, min_area=0.02, labeller=BlobDetector, keypoints=True)
+    scenes = read_dataset(tmp_path, None, min_area=0.02, labeller=BlobDetector, keypoints=True)
     assert scenes.n_people == 1 and scenes.own_labels
-    assert scenes.scenes[0].keypoints is not None and scenes.scenes[0].keypoints[0, 5, 2] == 1
-    doubtful = BlobDetector.detect(BlobDetector(), Frame(scenes.scenes[0].pixels, 0, 0, 0.0))
+    assert scenes.images[0].keypoints is not None and scenes.images[0].keypoints[0, 5, 2] == 1
+    doubtful = BlobDetector.detect(BlobDetector(), Frame(scenes.images[0].pixels, 0, 0, 0.0))
 
     class Unsure(BlobDetector):
         def detect(self, frame: Frame) -> Detections:
             return replace(doubtful, score=np.full(len(doubtful), 0.39, np.float32))
 
     (tmp_path / "a.txt").write_text("0 0.15625 0.479167 0.1875 0.708333")
-    (unsure,) = read_scenes(tmp_path, tmp_path, min_area=0.02, labeller=Unsure, keypoints=True).scenes
+    (unsure,) = read_dataset(tmp_path, tmp_path, min_area=0.02, labeller=Unsure, keypoints=True).images
     assert unsure.keypoints is not None and unsure.keypoints[0, 5, 2] == 0, "as in training, from .4 on"
     assert any("by the detector itself" in d for d in doubts.of_data(scenes))
     write(tmp_path / "b.png", np.full((50, 50, 3), 9, np.uint8))
     with pytest.raises(DataError, match=r"people larger than .* left out as no images: 1 file: 1 \.txt"):
-        read_scenes(tmp_path, None, min_area=0.9, labeller=BlobDetector, keypoints=False)
+        read_dataset(tmp_path, None, min_area=0.9, labeller=BlobDetector, keypoints=False)
 
 
 def blobs(*args: object, **kwargs: object) -> Detector:

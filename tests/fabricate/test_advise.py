@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from physadv.dataset import LabelledImage
 from physadv.errors import FabricationError, PatchError
 from physadv.evaluate.size_curve import (
     SizeCell,
@@ -42,7 +43,7 @@ def figure(number: int, *, tall: int = 640) -> Subject:
     }.items():  # fmt: skip
         points[joint] = (middle + across * cm, 20 + down * cm, 1)
     box = np.array([x, 20, x + width, 20 + tall], np.float32)
-    return Subject(pixels, box, points, float(tall), True)
+    return Subject(LabelledImage(str(number), pixels, box[None], points[None]), float(tall), True)
 
 
 class ShadeDetector(FakeDetector):
@@ -172,27 +173,30 @@ def test_a_garment_is_as_large_as_its_wearer_so_only_the_distance_is_advised(mon
 def test_people_are_placed_as_far_away_as_asked() -> None:
     rng = np.random.default_rng(0)
     far = shot(figure(3), person_px=120, frame=(640, 480), rng=rng)
-    assert far is not None and far.pixels.shape == (480, 640, 3)
-    assert far.xyxy[3] - far.xyxy[1] == pytest.approx(120, abs=1.5)
+    assert far is not None and far.image.pixels.shape == (480, 640, 3)
+    (box,) = far.image.boxes
+    assert box[3] - box[1] == pytest.approx(120, abs=1.5)
     near = shot(figure(3), person_px=900, frame=(640, 480), rng=rng)
-    assert near is not None and near.xyxy[3] == 480 and near.xyxy[1] == pytest.approx(24, abs=1.5)
+    assert near is not None
+    assert near.image.boxes[0, 3] == 480 and near.image.boxes[0, 1] == pytest.approx(24, abs=1.5)
     assert shot(replace(figure(3), whole=False), person_px=120, frame=(640, 480), rng=rng) is None
 
 
 def test_somebody_mirrored_stands_on_the_other_side() -> None:
-    one = figure(3)
-    one = replace(one, pixels=one.pixels[:, 100:], xyxy=one.xyxy - np.array([100, 0, 100, 0], np.float32))
-    one.keypoints[:, 0] -= 100
-    other = mirrored(one)
-    x1, y1, x2, y2 = (int(v) for v in other.xyxy)
+    whole = figure(3).image
+    one = replace(whole, source=whole.pixels[:, 100:], boxes=whole.boxes - np.array([100, 0, 100, 0], np.float32))
+    one.keypoints[..., 0] -= 100
+    other = mirrored(Subject(one, 640.0, True)).image
+    x1, y1, x2, y2 = (int(v) for v in other.boxes[0])
     inside = np.zeros(other.pixels.shape[:2], bool)
     inside[y1:y2, x1:x2] = True
     np.testing.assert_array_equal(other.pixels[..., 1] > 110, inside)
     # The left shoulder is on the image's right before and after, and so is the left foot.
     for left, right in ((5, 6), (11, 12), (15, 16)):
-        assert x1 < other.keypoints[right, 0] < (x1 + x2) / 2 < other.keypoints[left, 0] < x2
-    np.testing.assert_array_equal(mirrored(other).pixels, one.pixels)
-    np.testing.assert_allclose(mirrored(other).keypoints, one.keypoints)
+        assert x1 < other.keypoints[0, right, 0] < (x1 + x2) / 2 < other.keypoints[0, left, 0] < x2
+    again = mirrored(Subject(other, 640.0, True)).image
+    np.testing.assert_array_equal(again.pixels, one.pixels)
+    np.testing.assert_allclose(again.keypoints, one.keypoints)
 
 
 def test_where_few_can_be_shown_each_is_shown_more_often() -> None:
@@ -209,11 +213,11 @@ def test_where_few_can_be_shown_each_is_shown_more_often() -> None:
 
 def test_shots_of_one_person_differ_in_place_and_side() -> None:
     one = figure(3)
-    one.pixels[:, :100] = 200
+    one.image.pixels[:, :100] = 200
     got = shots([one], person_px=200, frame=(640, 480), rng=np.random.default_rng(0))[0]
-    assert len({tuple(s.xyxy.round(1)) for s in got}) == len(got) == 6
+    assert len({tuple(s.image.boxes[0].round(1)) for s in got}) == len(got) == 6
     # The bright edge of the photograph is left of the person, then right.
-    left = [int(np.nonzero((s.pixels == 200).all(2))[1].mean()) < s.xyxy[0] for s in got]
+    left = [int(np.nonzero((s.image.pixels == 200).all(2))[1].mean()) < s.image.boxes[0, 0] for s in got]
     assert left == [True, False] * 3
 
 
@@ -233,7 +237,7 @@ def test_a_person_counts_once_however_often_shown() -> None:
 def test_shots_without_a_person_found_bare_do_not_count() -> None:
     bare = shot(figure(3), person_px=400, frame=(640, 480), rng=np.random.default_rng(0))
     assert bare is not None
-    empty = replace(bare, pixels=np.full_like(bare.pixels, 90))
+    empty = replace(bare, image=replace(bare.image, source=np.full_like(bare.image.pixels, 90)))
     tried = SizeTrial([[bare, empty], [empty], []], ShadeDetector()).wears(MAGENTA, 0.3)
     assert tried.found.tolist() == [1, 0, 0] and tried.hidden.tolist() == [1, 0, 0]
     assert tried.cell() == SizeCell(1, 1.0)

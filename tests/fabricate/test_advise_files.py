@@ -11,11 +11,10 @@ import pytest
 from physadv.arrays import pixels_sha256, write_png
 from physadv.camera.profile import CameraProfile
 from physadv.cli.advise import Command, file_of, held_out
-from physadv.dataset import LabelledImage, labelled_images
+from physadv.dataset import Dataset, ImageFile, LabelledImage, labelled_images
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import CalibrationError, FabricationError, PatchError
 from physadv.evaluate import doubts
-from physadv.evaluate.scene import Scene, Scenes
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
 
 NOBODY = np.zeros((0, 4), np.float32)
@@ -48,12 +47,12 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_images_that_were_trained_on_are_left_out_as_an_evaluation_leaves_them_out() -> None:
     names = ("a.jpg", "b.jpg", "c.jpg", "d.png")
-    images = [LabelledImage(Path("people") / name, None) for name in names]
+    images = [ImageFile(Path("people") / name, None) for name in names]
     patch = Patch("mine", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
     trained = replace(patch, record={"split": {"train": ["a.jpg", "b", "d.jpg"], "held_out": ["c.jpg"]}})
     assert [p.path.name for p in held_out(images, trained)] == ["c.jpg"]
-    scenes = Scenes([Scene(n, patch.pixels, NOBODY, np.zeros(0, bool), None, n) for n in names])
-    assert doubts.of_patch(trained, scenes) == ["3 of 4 images were trained on (a.jpg, b.jpg, d.png)"]
+    data = Dataset([LabelledImage(n, patch.pixels, NOBODY, sha256=n) for n in names])
+    assert doubts.of_patch(trained, data) == ["3 of 4 images were trained on (a.jpg, b.jpg, d.png)"]
     assert held_out(images, patch) == held_out(images, replace(patch, record={"split": {"train": 3}})) == images
     with pytest.raises(PatchError, match="every one"):
         held_out(images[:2], trained)

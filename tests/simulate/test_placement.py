@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from physadv.attack.crops import Views, shirt_prints
-from physadv.attack.people import Image
 from physadv.attack.score import Placing, prints_on
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
+from physadv.dataset import LabelledImage
 from physadv.evaluate.place import Placement
-from physadv.evaluate.scene import Scene
 from physadv.evaluate.size_curve import Wearer
 from physadv.patch import Patch
 from physadv.simulate.placement import chest_quads, shirt_fronts, square_quads
@@ -48,7 +47,7 @@ def test_prints_that_are_no_squares_keep_their_shape_and_area() -> None:
 
 @pytest.mark.parametrize("framing", ["street", "webcam"])
 def test_patterns_are_trained_and_scored_in_the_shape_in_which_they_are_printed(framing: str) -> None:
-    person = Image("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
+    person = LabelledImage("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
     settings = TrainSettings(framing=framing, size_mm=(400, 100))  # type: ignore[arg-type]
     scene = Views([person], framing=settings.framing, wear=settings.wear).batch(1, 128, np.random.default_rng(0))
     wide, high = extent(scene.prints.quads.numpy())
@@ -67,7 +66,7 @@ def test_a_shirt_lies_in_the_same_place_in_training_and_in_the_demo(
     boxes = np.array([box], np.float32)
     worn = Worn(replace(banner(), target="tshirt")).quads(boxes, points)
     np.testing.assert_array_equal(shirt_prints(boxes, points)[1][:1], worn)
-    person = Image("a", np.zeros((240, 200, 3), np.uint8), boxes, points)
+    person = LabelledImage("a", np.zeros((240, 200, 3), np.uint8), boxes, points)
     scored = prints_on(banner(), person, np.array([True]), Placing(shirt=True), np.random.default_rng(0))
     np.testing.assert_array_equal(scored.quads[:1].numpy(), worn)
     # From below the head, within the box.
@@ -76,7 +75,7 @@ def test_a_shirt_lies_in_the_same_place_in_training_and_in_the_demo(
 
 
 def test_patterns_are_evaluated_in_the_shape_in_which_they_are_printed() -> None:
-    scene = Scene("a", np.zeros((240, 100, 3), np.uint8), BOX, np.array([True]), POINTS, "")
+    scene = LabelledImage("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
     for at in (0.42, "chest"):
         wide, high = extent(Placement("area", 0.35, at).quads(scene, 4.0))
         assert wide / high == pytest.approx(4, abs=0.01)
