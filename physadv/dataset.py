@@ -159,8 +159,10 @@ class Dataset:
         if not self.images:
             looked = len(self.skipped) + len(self.empty)
             raise DataError(
-                f"--images: expected people to train on, got none in {looked} images "
-                f"({len(self.empty)} without people, {len(self.skipped)} unreadable); add images with people"
+                field="images",
+                expected="people to train on",
+                got=f"none in {looked} images ({len(self.empty)} without people, {len(self.skipped)} unreadable)",
+                hint="add images with people",
             )
         known = [(image.name, image.sha256) for image in self.images]
         return self.sides(*map(set, split_images(known, held_out=held_out, seed=seed)))
@@ -419,7 +421,7 @@ def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut 
     return [ImageFile(p, label, True, person) for p, label in zip(files, found, strict=True)]
 
 
-def check_outside(flag: str, result: Path, images: Iterable[str | Path]) -> None:
+def check_outside(field: str, result: Path, images: Iterable[str | Path]) -> None:
     """Do nothing for a result that is not to lie among the images of --images: the next reading would take it for one.
 
     images: what --images names. Of a data set only its `images` folder is read, or what its data.yaml lists.
@@ -432,8 +434,9 @@ def check_outside(flag: str, result: Path, images: Iterable[str | Path]) -> None
             continue
         if result.resolve().is_relative_to(read.resolve()):
             raise SettingsError(
-                f"{flag}: {result} would lie among the images of {read}, and be read as one of them the next time; name "
-                "another place"
+                f"{result} would lie among the images of {read}, and be read as one of them the next time",
+                field=field,
+                hint="name another place",
             )
 
 

@@ -61,7 +61,7 @@ def check_replaceable(path: Path, *, overwrite: bool = False) -> None:
         kind = next((name for is_kind, name in KINDS if is_kind(mode)), "no regular file")
         raise OutputError(f"{path}: is {kind}; expected a file name")
     if not (overwrite or path.stat().st_size == 0 or written_by_physadv(path)):
-        raise OutputError(f"{path}: exists and was not written by physadv; name another file, or give --overwrite")
+        raise OutputError(f"{path}: exists and was not written by physadv; name another file, or give `overwrite`")
 
 
 def check_folder_replaceable(folder: Path, names: Sequence[str], *, overwrite: bool = False) -> None:

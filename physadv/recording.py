@@ -60,10 +60,12 @@ class Paths:
             check_replaceable(path, overwrite=True)
         check_idle(self.jsonl)
         if self.video is None and (video := self.jsonl.with_suffix(".mp4")).exists():
-            raise RecordingError(f"--record: {self.jsonl} belongs to {video}, which exists; name another file")
+            raise RecordingError(
+                f"{self.jsonl} belongs to {video}, which exists", field="record", hint="name another file"
+            )
         taken = next((p for p in self.files() if p.exists()), None)
         if taken is not None and not overwrite:
-            raise RecordingError(f"--record: {taken} exists; name another file, or give --overwrite")
+            raise RecordingError(f"{taken} exists", field="record", hint="name another file, or give `overwrite`")
 
     def content(self) -> list[Path]:
         """Return the files that hold what was recorded."""
@@ -101,7 +103,7 @@ def recording_of(path: Path) -> Path:
     if path.name.lower() == files.clean.name.lower() or not (path in beside or any(map(_tells_of_one, beside))):
         return path
     if not files.clean.is_file():
-        raise DataError(f"{path}: this recording kept no untouched video; record with --record-clean to use it")
+        raise DataError(f"{path}: this recording kept no untouched video; record with `record_clean` to use it")
     return files.clean
 
 

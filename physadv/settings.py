@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,35 +32,35 @@ PLAIN = (
 GOT = 80
 
 
-def one_line(error: ValidationError, *, what: str = "", kebab: bool = False, positional: Collection[str] = ()) -> str:
-    """Return a pydantic error as one line: each field with what was expected and what came.
-
-    what: put in front ("physadv live"). kebab: show field names as flags (`--max-size`), but for those that are
-    `positional` as the usage shows them (`PATCH`).
-    """
-    line = told(error.errors(include_url=False), kebab=kebab, positional=positional)
-    return f"{what}: {line}" if what else line
+# What pydantic raises, or what its `errors` returned.
+Faults = ValidationError | Iterable[Mapping[str, Any]]
 
 
-def told(errors: Iterable[Mapping[str, Any]], *, kebab: bool = False, positional: Collection[str] = ()) -> str:
-    """Return the single errors of a pydantic error as one line; see `one_line`."""
-    parts = []
-    for item in errors:
-        # Of a flag's list no place is told: `--crops 224,foo` has none that anybody counts.
-        place = ".".join(str(p) for p in item["loc"] if not (kebab and isinstance(p, int)))
-        message = _plain(item["msg"])
-        name = place
-        if kebab:
-            name = place.upper() if place in positional else _flag(place)
-            # What is wrong with a field beside others is told by name, in front.
-            message = re.sub(r"^[a-z_]+(?=: )", lambda match: _flag(match[0]), message)
+def fault(found: Faults) -> SettingsError:
+    """Return the error for what pydantic found wrong with a user's values: its field is that of the first fault."""
+    # The index within a list is left out: nobody counts the parts of `--crops 224,foo`.
+    (field, text), *others = _faults(found, indices=False)
+    more = [f"`{name}`: {what}" if name else what for name, what in others]
+    return SettingsError("; ".join([text, *more]), field=field or None)
+
+
+def one_line(found: Faults) -> str:
+    """Return what pydantic found wrong with the contents of a file: each place with what was expected and what came."""
+    return "; ".join(f"{place}: {text}" if place else text for place, text in _faults(found, indices=True))
+
+
+def _faults(found: Faults, *, indices: bool) -> list[tuple[str, str]]:
+    """Return the place and the text of each fault; "" for a fault of the whole model."""
+    out = []
+    for item in found.errors(include_url=False) if isinstance(found, ValidationError) else found:
+        place = ".".join(str(p) for p in item["loc"] if indices or not isinstance(p, int))
+        text = _plain(item["msg"])
+        # A model's own validator, which pydantic gives no place, names the field in front.
+        if not place and (named := re.match(r"([a-z_]+): ", text)):
+            place, text = named[1], text[named.end() :]
         got = "" if item["type"] in ("missing", "value_error") else f", got {_short(item['input'])}"
-        parts.append(f"{name}: {message[:1].lower()}{message[1:]}{got}" if place else f"{message}{got}")
-    return "; ".join(parts)
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+        out.append((place, f"{text[:1].lower()}{text[1:]}{got}" if place else f"{text}{got}"))
+    return out
 
 
 def _plain(message: str) -> str:
@@ -78,12 +78,14 @@ def _short(value: object) -> str:
 S = TypeVar("S", bound=Settings)
 
 
-def parse(model: type[S], values: dict[str, Any], *, what: str = "", kebab: bool = False) -> S:
-    """Return `model` built from plain values. what, kebab: as of `one_line`, which tells what is wrong with them.
+def parse(model: type[S], values: dict[str, Any], *, what: str = "") -> S:
+    """Return `model` built from plain values.
+
+    what: where the values come from, if not from the user's own fields: a file, a defence's text.
 
     Raises: SettingsError with one line that names every field at fault.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(one_line(error, what=what, kebab=kebab)) from error
+        raise (SettingsError(f"{what}: {one_line(error)}") if what else fault(error)) from error

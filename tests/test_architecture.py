@@ -1,6 +1,7 @@
 """The house plan, enforced: who may import whom, and which third party lives in which room."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +150,20 @@ def test_no_class_is_too_long_to_read() -> None:
 def test_calib_is_never_imported() -> None:
     for path in FILES:
         assert not any(module.split(".")[0] == "calib" for module, _ in imports(path)), path
+
+
+def texts(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value, node.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_command_line_speaks_of_flags(path: Path) -> None:
+    if room_of(path) in ("cli", "__main__"):
+        return
+    for text, line in texts(path):
+        # What is passed to git begins so, too.
+        if not re.match(r"--[a-z]", text) or room_of(path) == "record":
+            continue
+        pytest.fail(f"{path}:{line}: {text[:40]!r}: name the field (see errors), the command line makes a flag of it")

@@ -67,7 +67,7 @@ def test_own_files_are_told_from_others(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.png"), GREY)
     other = tmp_path / "notes.md"
     other.write_text("what physadv did today")
-    with pytest.raises(OutputError, match=r"not written by physadv.*--overwrite"):
+    with pytest.raises(OutputError, match=r"not written by physadv.*`overwrite`"):
         check_replaceable(other)
     check_replaceable(other, overwrite=True)
     check_folder_replaceable(tmp_path, ["b.json", "results.json"])

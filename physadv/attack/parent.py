@@ -46,8 +46,8 @@ def parent_of(
         )
         return None, held_out
     say(
-        f"begins from the shipped {shipped.name}, made for the same target, framing and detector, which has seen nobody "
-        "who is held out; --start none begins from random colours"
+        f"begins from the shipped {shipped.name}, made for the same target, framing and detector, which "
+        "has seen nobody who is held out; `start=none` begins from random colours"
     )
     return shipped, held_out
 
@@ -97,15 +97,16 @@ def _unseen(held_out: list[LabelledImage], parent: Patch, say: Callable[[str], N
     seen = seen_by(parent)
     left = _left(held_out, seen)
     if seen is None or not seen.complete:
-        say(f"--start {parent.name}: does not say all that it was trained on: those held out here may be among them")
+        say(f"`start`: {parent.name}: does not say all that it was trained on: those held out here may be among them")
     if not left:
         raise DataError(
-            f"--start {parent.name}: was trained on all {len(held_out)} images held out, so nobody is left to score by; "
-            "give the --seed and --held-out of its own run, or images that it has not seen"
+            f"{parent.name}: was trained on all {len(held_out)} images held out, so nobody is left to score by",
+            field="start",
+            hint="give the `seed` and `held_out` of its own run, or images that it has not seen",
         )
     if len(left) < len(held_out):
         say(
-            f"--start {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} images held out: "
-            "these are left out of every score"
+            f"`start`: {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} images "
+            "held out: these are left out of every score"
         )
     return left

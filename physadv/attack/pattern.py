@@ -166,7 +166,7 @@ def pick_palette(count: int, printable: torch.Tensor, look: torch.Tensor | None)
     Raises: TrainingError if fewer colours are known than asked for.
     """
     if count > len(printable):
-        raise TrainingError(f"--colours: expected at most {len(printable)} printable colours, got {count}")
+        raise TrainingError(field="colours", expected=f"at most {len(printable)} printable colours", got=str(count))
     if look is not None:
         flat = look.flatten(1).T
         distance = torch.cdist(printable, flat)

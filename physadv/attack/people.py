@@ -98,7 +98,7 @@ def gather(
         read = set(videos)
         out.left_out.other[:] = [p for p in out.left_out.other if p not in read]
     if not images:
-        raise DataError("--images: expected a folder, data set or video with people, got none")
+        raise DataError(field="images", expected="a folder, data set or video with people", got="none")
     for line in out.notes():
         say(line)
     return out
@@ -151,7 +151,7 @@ def record(
         if kept:
             _store(kept, folder)
     if not kept:
-        raise SourceError(f"--source {masked(source)}: expected images for {seconds:g} s, got none")
+        raise SourceError(masked(source), field="source", expected=f"images for {seconds:g} s", got="none")
 
 
 def _store(kept: list[Frame], folder: Path) -> None:

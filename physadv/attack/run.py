@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -38,7 +37,7 @@ from physadv.detect import load_detector
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
-from physadv.errors import DataError, PatchError, TrainingError
+from physadv.errors import DataError, TrainingError, naming
 from physadv.files import file_name, parse_json, told_apart, write_json
 from physadv.lineage import load_start, split_record, start_record
 from physadv.patch import Patch, load_patch, save_patch
@@ -135,9 +134,11 @@ def train(
     """
     ranks = ranks or Ranks()
     if not resume and (folder / CHECKPOINT).exists():
-        raise TrainingError(f"--out {folder}: holds a run already; go on with --resume, or name another folder")
+        raise TrainingError(
+            f"{folder}: holds a run already", field="out", hint="go on with `resume`, or name another folder"
+        )
     if resume and not (folder / CHECKPOINT).exists():
-        raise TrainingError(f"--resume: {folder} holds no {CHECKPOINT}; start the run without --resume")
+        raise TrainingError(f"{folder} holds no {CHECKPOINT}", field="resume", hint="start the run without `resume`")
     found = _people(inputs, folder, say, ranks, resume=resume)
     train_on, held_out = split(found, settings, folder, resume=resume, write=ranks.rank == 0)
     weights = [find_weights(d).sha256 for d in inputs.detectors]
@@ -154,7 +155,7 @@ def train(
     larger = {c: imgsz_for(c, *attacked) for c in settings.crops if imgsz_for(c, *attacked) != c}
     if larger:
         sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
-        say(f"--crops: a detector takes multiples of {max(d.stride for d in attacked)} pixels alone: {sizes}")
+        say(f"`crops`: a detector takes multiples of {max(d.stride for d in attacked)} pixels alone: {sizes}")
     task = _task(settings, inputs, attacked, train_on, parent, ranks, name=file_name(folder.resolve().name))
     content = {side: content_of(images) for side, images in (("train", train_on), ("held_out", held_out))}
     task.identity |= {"people": {"pixels and labels": content}}
@@ -165,9 +166,9 @@ def train(
     for framing in placings(settings) if ranks.rank == 0 else ():
         if not any(name.split()[0] == framing for name in scorers):
             say(
-                f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of an image, before a "
-                f"webcam in a mixed run a quarter): there will be no figures, and the pattern is not chosen by them; "
-                "another --seed holds out others"
+                f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of an image, "
+                "before a webcam in a mixed run a quarter): there will be no figures, and the pattern is not "
+                "chosen by them; another `seed` holds out others"
             )
     task.scorers = {name: _through(s, inputs.printer) for name, s in scorers.items()}
     if scorers and max(s.people for s in scorers.values()) < TOO_FEW:
@@ -265,33 +266,26 @@ def check_given(settings: TrainSettings, inputs: Inputs) -> None:
     for where in inputs.images:
         if is_live(where):
             raise DataError(
-                f"--images: expected a folder, data set, image or video, got the camera {where}; use --source"
+                field="images",
+                expected="a folder, data set, image or video",
+                got=f"the camera {where}",
+                hint="use `source`",
             )
         if not Path(where).exists():
             got = masked(where)
-            raise DataError(f"--images: expected a folder, data set, image or video, got {got!r}, which is not there")
+            raise DataError(
+                field="images", expected="a folder, data set, image or video", got=f"{got!r}, which is not there"
+            )
     width, height = settings.print_size()
     if inputs.region is not None:
-        with _named("--region"):
+        with naming("region"):
             _region(inputs.region, settings.texels, width / height)
     if inputs.look is not None:
-        with _named("--look"):
+        with naming("look"):
             read_image(inputs.look)
     if inputs.start not in (None, AUTO):
-        with _named("--start"):
+        with naming("start"):
             begun_from(load_start(inputs.start), settings.texels)
-
-
-@contextmanager
-def _named(flag: str) -> Iterator[None]:
-    """Put the flag in front of what goes wrong within.
-
-    Raises: DataError or PatchError, as there.
-    """
-    try:
-        yield
-    except (DataError, PatchError) as error:
-        raise type(error)(f"{flag}: {error}") from error
 
 
 def split(
@@ -312,15 +306,16 @@ def split(
     try:
         table = Split.model_validate(parse_json(path.read_bytes()))
     except ValidationError as error:
-        raise TrainingError(f"--resume: {path}: not a readable split: {one_line(error)}") from error
+        raise TrainingError(f"{path}: not a readable split: {one_line(error)}", field="resume") from error
     except (OSError, ValueError) as error:
-        raise TrainingError(f"--resume: {path}: not a readable split: {error}"[:SAID]) from error
+        raise TrainingError(f"{path}: not a readable split: {error}"[:SAID], field="resume") from error
     train_names, out_names = set(table.train), set(table.held_out)
     missing = sorted((train_names | out_names) - {p.name for p in found.images})
     if missing:
         raise TrainingError(
-            f"--resume: {len(missing)} images of this run's split are missing from --images: "
-            f"{', '.join(name[:60] for name in missing[:3])}"
+            f"{len(missing)} images of this run's split are missing from `images`: "
+            f"{', '.join(name[:60] for name in missing[:3])}",
+            field="resume",
         )
     # Images that were added since are left out: they belong to neither side of this run.
     return found.sides(train_names, out_names)
@@ -364,8 +359,8 @@ def _compare_machine(before: dict[str, Any] | None, now: dict[str, Any], say: Ca
     if before is not None and was != here:
         (threads, processes), (others, several) = was, here
         say(
-            f"--resume: {threads} threads in {processes} processes before, {others} in {several} now: the result will not "
-            "be bit for bit the same"
+            f"`resume`: {threads} threads in {processes} processes before, {others} in {several} now: the "
+            "result will not be bit for bit the same"
         )
 
 

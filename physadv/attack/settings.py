@@ -108,7 +108,7 @@ class TrainSettings(Settings):
     tv: float = Field(default=0.02, ge=0, description="weight of the total variation")
     nps: float = Field(default=0.02, ge=0, description="weight of the non-printability score")
     smooth: float = Field(default=0.0, ge=0, description="weight of the curvature between texels")
-    look_weight: float = Field(default=0.0, ge=0, description="weight of the likeness to --look")
+    look_weight: float = Field(default=0.0, ge=0, description="weight of the likeness to `look`")
     colours: int = Field(default=0, ge=0, le=64, description="number of colours; 0 is full colour")
     worst_of: int = Field(
         default=1, ge=1, le=8, description="draws of which the one that hurts the pattern most is taken"

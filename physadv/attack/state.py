@@ -143,8 +143,9 @@ class State:
             raise _damaged(path, str(error)) from error
         if changed:
             raise TrainingError(
-                f"--resume: this run was started with other settings: {'; '.join(changed[:6])}; "
-                "give the same ones, or another --out for a new run"
+                f"this run was started with other settings: {'; '.join(changed[:6])}",
+                field="resume",
+                hint="give the same ones, or another `out` for a new run",
             )
         self._check(path, plain, tensors)
         self._take(plain, tensors)
@@ -208,8 +209,8 @@ def _read(path: Path) -> Saved:
             plain = json.loads(stream.metadata()["physadv"])
         if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
             raise TrainingError(
-                f"{path}: expected checkpoint schema {SCHEMA}, got {_short(plain.get('schema'))}: another version made it, "
-                "which places prints otherwise; go on with that version, or begin anew with another --out"
+                f"{path}: expected checkpoint schema {SCHEMA}, got {_short(plain.get('schema'))}: another version "
+                "made it, which places prints otherwise; go on with that version, or begin anew with another `out`"
             )
         return Saved.model_validate(plain)
     except ValidationError as error:
@@ -221,7 +222,7 @@ def _read(path: Path) -> Saved:
 def _damaged(path: Path, why: str) -> TrainingError:
     said = " ".join(why.split())
     said = said if len(said) <= SAID else f"{said[:SAID]}..."
-    return TrainingError(f"{path}: not a checkpoint that can be resumed, start the run anew in another --out: {said}")
+    return TrainingError(f"{path}: not a checkpoint that can be resumed, start the run anew in another `out`: {said}")
 
 
 def _differences(before: Any, now: Any, *, place: str = "") -> list[str]:

@@ -191,9 +191,9 @@ def _diagnosis(task: Task, views: Views, pattern: Pattern, state: State, parts: 
             found = name
             break
     return (
-        f"step {state.step + 1}: the loss or its gradient is no number; first at {found}. "
-        "The last good pattern and checkpoint are kept. With the same settings it would fail again: go on from the pattern "
-        "with --start and that part's strength or --lr lowered, in another --out"
+        f"step {state.step + 1}: the loss or its gradient is no number; first at {found}. The last good "
+        "pattern and checkpoint are kept. With the same settings it would fail again: go on from the "
+        "pattern with `start` and that part's strength or `lr` lowered, in another `out`"
     )
 
 

@@ -127,8 +127,9 @@ def find_chart(pixels: UInt8Array, *, name: str) -> npt.NDArray[np.float64]:
     off = float(np.linalg.norm(_to_pixels(matrix, source) - target, axis=1).max()) / max(_cell_px(matrix), 1e-6)
     if off > BENT_CELLS:
         raise CalibrationError(
-            f"{name}: the chart's corners do not lie in one plane (off by {off:.2f} cells, expected under {BENT_CELLS}); "
-            "lay the sheet flat, step back from a wide-angle lens, or give its profile with --camera"
+            f"{name}: the chart's corners do not lie in one plane (off by {off:.2f} cells, expected under "
+            f"{BENT_CELLS}); lay the sheet flat, step back from a wide-angle lens, or give its profile with "
+            "`camera`"
         )
     return matrix
 

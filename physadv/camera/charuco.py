@@ -134,12 +134,12 @@ def board_of(
         usual = BOARDS["a4"]
         columns, rows = int(counts[0]), int(counts[1])
     else:
-        raise CalibrationError(f"--board: expected a4, a3 or squares across and down such as 7x10, got {text!r}")
+        raise CalibrationError(field="board", expected="a4, a3 or squares across and down such as 7x10", got=repr(text))
     square = square_mm or usual.square_mm
     marker = marker_mm or square * usual.marker_mm / usual.square_mm
     family = dictionary or usual.dictionary
     if family not in DICTIONARIES:
-        raise CalibrationError(f"--dictionary: expected one of {', '.join(DICTIONARIES)}, got {family!r}")
+        raise CalibrationError(field="dictionary", expected=f"one of {', '.join(DICTIONARIES)}", got=repr(family))
     values = {"columns": columns, "rows": rows, "square_mm": square, "marker_mm": marker, "dictionary": family}
     return Board.model_validate(values)
 
@@ -242,7 +242,7 @@ class BoardFinder:
             if len(self._seen(grey, other)[0]) >= 2 * MIN_MARKERS:
                 raise WrongBoard(
                     f"{name}: wrong board: its markers are of the family {other}, not {self.board.dictionary}; use the "
-                    "board that was printed, or give its --dictionary"
+                    "board that was printed, or give its `dictionary`"
                 )
             self._refuse_mirrored(grey, other, 2 * MIN_MARKERS - 1, name)
 
@@ -267,8 +267,8 @@ class BoardFinder:
             else "no regular board fits it"
         )
         return (
-            f"wrong board: its markers do not lie as on {self.board}; {fits}; use the board that was printed, or say which "
-            "one it is with --board, --square-mm and --marker-mm"
+            f"wrong board: its markers do not lie as on {self.board}; {fits}; use the board that was printed, "
+            "or say which one it is with `board`, `square_mm` and `marker_mm`"
         )
 
 

@@ -180,7 +180,7 @@ class ColourMap:
         try:
             checked = table if isinstance(table, ColourTable) else ColourTable.model_validate(table)
         except ValidationError as error:
-            raise CalibrationError(one_line(error, what=f"{name}: map")) from error
+            raise CalibrationError(f"{name}: map: {one_line(error)}") from error
         fields = {key: torch.tensor(value) for key, value in checked.model_dump(exclude={"terms"}).items()}
         return cls(terms=tuple((t[0], t[1], t[2]) for t in checked.terms), **fields)
 

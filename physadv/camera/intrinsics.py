@@ -156,9 +156,9 @@ def _check_last_row(views: Sequence[View], board: Board) -> None:
     row = max(int(view.ids.max()) for view in views) // (board.columns - 1)
     if row < board.rows - 2:
         raise CalibrationError(
-            f"wrong board: of {board.rows} rows the last {board.rows - 2 - row} were never seen in {len(views)} views; it "
-            f"looks like a board of {board.columns} x {row + 2} squares; use the board that was printed, or say which one "
-            "it is with --board"
+            f"wrong board: of {board.rows} rows the last {board.rows - 2 - row} were never seen in "
+            f"{len(views)} views; it looks like a board of {board.columns} x {row + 2} squares; use the board "
+            "that was printed, or say which one it is with `board`"
         )
 
 

@@ -69,17 +69,19 @@ def find_pairs(digital: Path, photo: Path) -> tuple[list[tuple[Path, Path]], lis
 
     Raises: CalibrationError if a folder is missing, or no name is in both.
     """
-    for flag, folder in (("--digital", digital), ("--photo", photo)):
+    for field, folder in (("digital", digital), ("photo", photo)):
         if not folder.is_dir():
-            raise CalibrationError(f"{flag}: expected a folder of images, got {str(folder)!r}")
+            raise CalibrationError(field=field, expected="a folder of images", got=repr(str(folder)))
     left_out = LeftOut()
     originals, prints = _by_name(digital, left_out), _by_name(photo, left_out)
     names = sorted(originals.keys() & prints.keys())
     if not names:
         raise CalibrationError(
-            f"--digital, --photo: no image has the same name in both: {len(originals)} in {digital} "
-            f"(such as {next(iter(sorted(originals)), 'none')!r}), {len(prints)} in {photo} "
-            f"(such as {next(iter(sorted(prints)), 'none')!r}); a photograph is named as its original"
+            f"no image has the same name as one of `digital`: {len(originals)} in {digital} (such as "
+            f"{next(iter(sorted(originals)), 'none')!r}), {len(prints)} in {photo} (such as "
+            f"{next(iter(sorted(prints)), 'none')!r})",
+            field="photo",
+            hint="name a photograph as its original",
         )
     skipped = [(p.name, "has no photograph") for k, p in sorted(originals.items()) if k not in prints]
     skipped += [(p.name, "has no original") for k, p in sorted(prints.items()) if k not in originals]

@@ -20,7 +20,7 @@ from physadv.errors import CalibrationError
 from physadv.files import NAME as NAME
 from physadv.files import checked_name as checked_name
 from physadv.files import write_json
-from physadv.settings import Settings, told
+from physadv.settings import Settings, one_line
 from physadv.types import Float32Array, UInt8Array
 
 VERSION = 1
@@ -364,7 +364,7 @@ def _some_of(error: ValidationError, path: Path) -> str:
     """Return what is wrong with a profile in one line: the first few faults, and how many more there are."""
     faults = [{**fault, "loc": tuple(map(_place, fault["loc"]))} for fault in error.errors(include_url=False)]
     more = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
-    text = told(faults[:FAULTS])
+    text = one_line(faults[:FAULTS])
     return f"{path}: {text if len(text) <= SHOWN * FAULTS else text[: SHOWN * FAULTS] + '…'}{more}"
 
 

@@ -42,7 +42,7 @@ def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = s
     """
     settings = settings or CaptureSettings()
     if not spec.strip():
-        raise SourceError(f"--source: expected {KINDS}; got an empty text")
+        raise SourceError(field="source", expected=KINDS, got="an empty text")
     if spec == "auto":
         return _auto(settings, say)
     if spec in NAMED:
@@ -58,7 +58,7 @@ def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = s
     except (OSError, ValueError, RuntimeError) as error:
         # A path may be too long, hold a NUL, or lead through a folder that may not be read.
         raise SourceError(
-            f"--source: {_shown(spec)} is no path: {getattr(error, 'strerror', None) or error}"
+            f"{_shown(spec)} is no path: {getattr(error, 'strerror', None) or error}", field="source"
         ) from error
     return Paced(finite) if settings.realtime else finite
 
@@ -79,7 +79,7 @@ def _finite(spec: str, settings: CaptureSettings, say: Say) -> Source:
     if path.exists():
         return VideoFile(str(path), settings, say)
     wrong = meant_as_address(spec) or f"expected {KINDS}"
-    raise SourceError(f"--source: {wrong}; there is no {_shown(spec)}")
+    raise SourceError(wrong, field="source", hint=f"there is no {_shown(spec)}")
 
 
 def _shown(spec: str) -> str:

@@ -129,7 +129,11 @@ class Latest:
         """
         if not self.frames and self.failures >= FIRST_TRIES:
             reason = self.detail.rpartition("; ")[0]
-            raise SourceError(f"--source {reason}; no image in {self.failures} tries; check the address and the camera")
+            raise SourceError(
+                reason,
+                field="source",
+                hint=f"no image in {self.failures} tries; check the address and the camera",
+            )
 
     def close(self) -> None:
         """End the thread and give the source back. Safe to call twice."""

@@ -304,8 +304,8 @@ class NetworkStream:
         if not _timed_out(error):
             return _reason(error)
         if opening:
-            return f"no answer for {self.settings.open_timeout:g} s (--open-timeout)"
-        return f"no whole image for {self.settings.read_timeout:g} s (--read-timeout)"
+            return f"no answer for {self.settings.open_timeout:g} s (`open_timeout`)"
+        return f"no whole image for {self.settings.read_timeout:g} s (`read_timeout`)"
 
     def _connect(self) -> Iterator[tuple[UInt8Array | None, int, float | None]]:
         self._clock.reconnected()

@@ -74,10 +74,10 @@ class Command(BaseCommand):
         Raises: FabricationError if flags do not go together.
         """
         patch = load_patch(self.patch)
-        width = width_cm(patch, None if self.size is None else length_mm(self.size, name="--size", unit="cm") / 10)
+        width = width_cm(patch, None if self.size is None else length_mm(self.size, field="size", unit="cm") / 10)
         optics = self._optics()
-        distance = length_mm(self.distance, name="--distance", unit="m") / 1000
-        person = length_mm(self.person_height, name="--person-height", unit="cm") / 10
+        distance = length_mm(self.distance, field="distance", unit="m") / 1000
+        person = length_mm(self.person_height, field="person_height", unit="cm") / 10
         if self.measure:
             patch = self._measured(patch)
         elif unused := [
@@ -129,9 +129,11 @@ class Command(BaseCommand):
     def _measured(self, patch: Patch) -> Patch:
         """Return the patch with its size curve, saved where records are kept."""
         if self.images is None:
-            raise FabricationError("--measure: needs images of people the pattern was not trained on (--images FOLDER)")
+            raise FabricationError(
+                "needs images of people the pattern was not trained on (--images FOLDER)", field="measure"
+            )
         path = file_of(self.patch)
-        check_writable("--measure", path)
+        check_writable("measure", path)
         patch = with_record(patch, path)
         left_out = LeftOut()
         images = held_out(labelled_images(self.images, self.labels, left_out), patch)
@@ -169,7 +171,7 @@ def held_out(images: list[ImageFile], patch: Patch) -> list[ImageFile]:
     trained = seen_by(patch) or Seen()
     kept = [p for p in images if not trained.saw(p.path.name, _pixels_of(p.path))]
     if not kept:
-        raise PatchError("--images: the pattern was trained on every one of these images; give others")
+        raise PatchError("the pattern was trained on every one of these images", field="images", hint="give others")
     return kept
 
 
@@ -209,5 +211,5 @@ def with_record(patch: Patch, path: Path) -> Patch:
 def _resolution(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d{1,5})\s*[xX]\s*(\d{1,5})\s*", text)
     if match is None:
-        raise FabricationError(f"--resolution: expected WIDTHxHEIGHT such as 1280x720, got {text!r}")
+        raise FabricationError(field="resolution", expected="WIDTHxHEIGHT such as 1280x720", got=repr(text))
     return int(match[1]), int(match[2])

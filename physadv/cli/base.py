@@ -27,11 +27,11 @@ from pydantic_settings import SettingsError as PydanticSettingsError
 
 from physadv.address import masked
 from physadv.cli.help import flag_name, is_list, is_positional, leaves, metavar, page
-from physadv.cli.terminal import complain, hide
-from physadv.errors import OutputError, PhysadvError, SettingsError
+from physadv.cli.terminal import call_fields, complain, hide
+from physadv.errors import PhysadvError, SettingsError, naming
 from physadv.files import parse_yaml, read_text
 from physadv.outputs import check_folder_replaceable, check_local, check_replaceable, locked
-from physadv.settings import one_line
+from physadv.settings import fault
 
 # A message that fills the terminal hides what is wrong.
 MESSAGE = 500
@@ -80,6 +80,8 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
     """Return the exit code of one verb, with every user error printed on one line to stderr."""
     label = f"physadv {name}"
 
+    call_fields(_words(command))
+
     def work() -> int:
         try:
             if {"-h", "--help"} & set(argv):
@@ -87,7 +89,7 @@ def execute(name: str, command: type[Command], argv: list[str]) -> int:
                 return 0
             return parsed(name, command, argv).run()
         except ValidationError as error:
-            return _refused(one_line(error, what=label, kebab=True, positional=_positional(command)))
+            return _refused(f"{label}: {fault(error).marked}")
         except PydanticSettingsError as error:
             return _refused(f"{label}: {_parse_error(str(error), command)}")
 
@@ -107,7 +109,7 @@ def told(label: str, work: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except PhysadvError as error:
-        return _refused(f"{label}: {error}")
+        return _refused(f"{label}: {error.marked}")
     except OSError as error:
         return _refused(f"{label}: {error.filename or 'file'}: {error.strerror or error}")
     except KeyboardInterrupt:
@@ -182,16 +184,16 @@ def _parse_error(text: str, command: type[Command]) -> str:
     return f"{text}{did_you_mean(flag, flags) or '; --help shows what is taken'}"
 
 
-def checked_png(flag: str, path: Path | None) -> None:
+def checked_png(field: str, path: Path | None) -> None:
     """Do nothing for a path at which a PNG image can be written, or None.
 
     Raises: SettingsError for a name of another kind: the file would not be what it says.
     """
     if path is not None and path.suffix.lower() != ".png":
-        raise SettingsError(f"{flag}: expected a file name ending in .png, got {str(path)!r}")
+        raise SettingsError(field=field, expected="a file name ending in .png", got=repr(str(path)))
 
 
-def check_writable(flag: str, path: Path | None, *, overwrite: bool = False) -> None:
+def check_writable(field: str, path: Path | None, *, overwrite: bool = False) -> None:
     """Do nothing for a file that can be written at the end of long work, or None, which is no file; see `check_folder`.
 
     overwrite: it may also take the place of another program's file.
@@ -200,58 +202,46 @@ def check_writable(flag: str, path: Path | None, *, overwrite: bool = False) -> 
     """
     if path is None:
         return
-    check_folder(flag, path.parent)
+    check_folder(field, path.parent)
     try:
         if path.is_dir():
-            raise SettingsError(f"{flag}: {path} is a folder; expected a file name")
-        with _by_flag(flag):
+            raise SettingsError(f"{path} is a folder", field=field, expected="a file name")
+        with naming(field):
             check_replaceable(path, overwrite=overwrite)
     except OSError as error:
         raise SettingsError(
-            f"{flag}: expected a file that can be written: {error.strerror or error}: {path}"
+            f"{path}: {error.strerror or error}", field=field, expected="a file that can be written"
         ) from error
 
 
-def check_own_folder(flag: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
+def check_own_folder(field: str, folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
     """Do nothing for a folder of results in which no other program's file bears one of the names to be written.
 
     Raises: SettingsError otherwise; with `overwrite` for devices, pipes and addresses alone.
     """
-    with _by_flag(flag):
+    with naming(field):
         check_folder_replaceable(folder, names, overwrite=overwrite)
 
 
 @contextmanager
-def only_writer(flag: str, folder: Path) -> Iterator[None]:
+def only_writer(field: str, folder: Path) -> Iterator[None]:
     """Hold a folder of results as its only writer.
 
     Raises: SettingsError if another process writes there.
     """
     with ExitStack() as stack:
-        with _by_flag(flag):
+        with naming(field):
             stack.enter_context(locked(folder))
         yield
 
 
-@contextmanager
-def _by_flag(flag: str) -> Iterator[None]:
-    """Put the flag before what is wrong with an output within.
-
-    Raises: SettingsError.
-    """
-    try:
-        yield
-    except OutputError as error:
-        raise SettingsError(f"{flag}: {error}") from error
-
-
-def check_folder(flag: str, folder: Path) -> None:
+def check_folder(field: str, folder: Path) -> None:
     """Do nothing for a folder in which long work can end, there or yet to be made: work that fails leaves none behind.
 
     Raises: SettingsError if nothing can be written there.
     """
     there = folder
-    with _by_flag(flag):
+    with naming(field):
         check_local(folder)
     try:
         there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
@@ -260,7 +250,9 @@ def check_folder(flag: str, folder: Path) -> None:
     except OSError as error:
         what = "it" if there == folder else str(there)
         why = f"{what} is a file" if isinstance(error, NotADirectoryError) else error.strerror or error
-        raise SettingsError(f"{flag}: expected a folder that can be written, got {str(folder)!r}: {why}") from error
+        raise SettingsError(
+            field=field, expected="a folder that can be written", got=f"{str(folder)!r}: {why}"
+        ) from error
 
 
 def _take_config(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
@@ -285,22 +277,22 @@ def _read_config(path: Path) -> dict[str, Any]:
     Raises: SettingsError.
     """
     if path.suffix not in (".toml", ".yaml", ".yml") or not path.is_file():
-        raise SettingsError(f"--config: expected a readable .toml or .yaml file, got {str(path)!r}")
+        raise SettingsError(field="config", expected="a readable .toml or .yaml file", got=repr(str(path)))
     try:
         text = read_text(path)
         values = tomllib.loads(text) if path.suffix == ".toml" else parse_yaml(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"--config: {path} does not parse: {masked(str(error))}") from error
+        raise SettingsError(f"{path} does not parse: {masked(str(error))}", field="config") from error
     if not isinstance(values, dict):
-        raise SettingsError(f"--config: expected names and values in {path}, got {type(values).__name__}")
+        raise SettingsError(field="config", expected=f"names and values in {path}", got=type(values).__name__)
     bad = next((name for name, value in values.items() if any("\0" in text for text in _texts_in([name, value]))), None)
     if bad is not None:
-        raise SettingsError(f"--config: {path}: {bad}: expected text without a NUL character")
+        raise SettingsError(f"{path}: {bad}", field="config", expected="text without a NUL character")
     hide(_texts_in(list(values.values())))
     named = {str(name).replace("-", "_"): value for name, value in values.items()}
     if named.get("trust"):
         raise SettingsError(
-            f"--trust: expected on the command line alone, got it in {path}, which others may have written"
+            field="trust", expected="on the command line alone", got=f"it in {path}, which others may have written"
         )
     return named
 
@@ -326,9 +318,10 @@ def _as_flags(command: type[Command], values: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _positional(command: type[Command]) -> set[str]:
-    """Return the fields that are given without a flag."""
-    return {name for name, info in command.model_fields.items() if is_positional(info)}
+def _words(command: type[Command]) -> dict[str, str]:
+    """Return what the usage of a verb calls those of its fields that are words by themselves, in capitals."""
+    words = {name: metavar(name, info) for name, info in command.model_fields.items() if is_positional(info)}
+    return {name: word if word.isupper() else name.upper() for name, word in words.items()}
 
 
 def _whole_lists(command: type[Command], argv: list[str]) -> list[str]:

@@ -104,10 +104,10 @@ class Command(BaseCommand):
         is not worth saving.
         """
         console = Terminal(highlight=False, soft_wrap=True)
-        checked_png("--preview", self.preview)
+        checked_png("preview", self.preview)
         board = board_of(self.board, square_mm=self.square_mm, marker_mm=self.marker_mm, dictionary=self.dictionary)
         if self.sheet is not None:
-            check_writable("--sheet", self.sheet, overwrite=self.overwrite)
+            check_writable("sheet", self.sheet, overwrite=self.overwrite)
             paper = "a3" if self.board.lower() == "a3" and "paper" not in self.model_fields_set else self.paper
             write_board(board, self.sheet, paper=paper)
             console.print(f"{self.sheet}: {board}; print at 100 %, glue it to something flat", markup=False)
@@ -115,9 +115,9 @@ class Command(BaseCommand):
         try:
             checked_name(self.name)
         except ValueError as error:
-            raise SettingsError(f"--name: {error}") from error
-        check_writable("--out", self._path(), overwrite=self.overwrite)
-        check_writable("--preview", self.preview, overwrite=self.overwrite)
+            raise SettingsError(str(error), field="name") from error
+        check_writable("out", self._path(), overwrite=self.overwrite)
+        check_writable("preview", self.preview, overwrite=self.overwrite)
         source = open_source(self.source, self._capture(), partial(console.print, markup=False))
         try:
             if not source.live:

@@ -61,24 +61,24 @@ class Command(BaseCommand):
         Raises: SettingsError for flags that do not fit together. CalibrationError if nothing worth saving comes out.
         """
         console = Terminal(highlight=False, soft_wrap=True)
-        checked_png("--preview", self.preview)
+        checked_png("preview", self.preview)
         if self.chart is not None:
-            check_writable("--chart", self.chart, overwrite=self.overwrite)
+            check_writable("chart", self.chart, overwrite=self.overwrite)
             write_chart(self.chart)
             console.print(f"{self.chart}: print at 100 %, photograph the whole sheet, then --photo", markup=False)
             return 0
         if not self.photo:
             raise SettingsError(
-                "--photo: expected a photograph of the chart; print the chart with --chart chart.pdf first"
+                field="photo", expected="a photograph of the chart", hint="print the chart with --chart chart.pdf first"
             )
-        _check_name("--printer", self.printer)
-        check_writable("--out", self.out, overwrite=self.overwrite)
-        check_writable("--preview", self.preview, overwrite=self.overwrite)
+        _check_name("printer", self.printer)
+        check_writable("out", self.out, overwrite=self.overwrite)
+        check_writable("preview", self.preview, overwrite=self.overwrite)
         if self.out is None:
-            check_folder("--out", PROFILES)
+            check_folder("out", PROFILES)
         for where in self.photo:
             if not where.exists():
-                raise SettingsError(f"--photo: {where}: no such image or folder")
+                raise SettingsError(f"{where}: no such image or folder", field="photo")
         camera = self._camera_profile(console)
         fitted = self._pairs if self.digital else self._charts
         profile, samples = fitted(camera, console)
@@ -97,7 +97,7 @@ class Command(BaseCommand):
         """Return the camera's profile, or say that there is none of the name given; a path must hold one."""
         known = CameraProfile.known()
         if not self.camera.endswith(".json") and self.camera not in known:
-            _check_name("--camera", self.camera)
+            _check_name("camera", self.camera)
             if "camera" in self.model_fields_set:
                 console.print(
                     f"--camera {self.camera}: no camera profile of that name (known: {', '.join(known) or 'none'}), so no "
@@ -153,7 +153,7 @@ class Command(BaseCommand):
     def _pairs(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
         assert self.digital is not None
         if len(self.photo) != 1 or self.photo[0].suffix.lower() in IMAGE_SUFFIXES:
-            raise SettingsError("--photo: with --digital, expected one folder of photographed plates")
+            raise SettingsError("with --digital", field="photo", expected="one folder of photographed plates")
         pairs, alone = find_pairs(self.digital, self.photo[0])
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("registering plates", total=len(pairs))
@@ -181,11 +181,11 @@ class Command(BaseCommand):
         return profile, reading.samples
 
 
-def _check_name(flag: str, name: str) -> None:
+def _check_name(field: str, name: str) -> None:
     try:
         checked_name(name)
     except ValueError as error:
-        raise SettingsError(f"{flag}: {error}") from error
+        raise SettingsError(str(error), field=field) from error
 
 
 def _report(console: Console, profile: PrinterProfile, path: Path) -> None:

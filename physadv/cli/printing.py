@@ -66,13 +66,13 @@ class Command(BaseCommand):
                 "--rule, --scale: only with --for-person, whose height they turn into a size; or use --size"
             )
         if self.garment != "panels" and "shirt" in self.model_fields_set:
-            raise FabricationError("--shirt: only with --garment panels, whose size it is; leave it out")
+            raise FabricationError("only with --garment panels, whose size it is", field="shirt", hint="leave it out")
         patch = load_patch(self.patch)
         settings = PrintSettings(**self.model_dump(exclude={"patch", "out", "overwrite"}))
         suffix = "png" if self.garment == "dtg" else "pdf"
         out = self.out or Path(f"{print_name(patch, settings)}.{suffix}")
         if out.suffix:
-            check_writable("--out", out, overwrite=self.overwrite)
+            check_writable("out", out, overwrite=self.overwrite)
         console = Terminal(highlight=False, soft_wrap=True)
         layouts = layouts_of(patch, settings, out)
         _announce(console, patch, settings, layouts)

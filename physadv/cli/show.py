@@ -43,7 +43,7 @@ class Command(BaseCommand):
         name = wardrobe.first[0]
         patch = wardrobe.get(name)
         width, height = patch.size_mm
-        wanted = width if self.size is None else length_mm(self.size, name="--size", unit="cm")
+        wanted = width if self.size is None else length_mm(self.size, field="size", unit="cm")
         checked_size(wanted, wanted * height / width)
         server = PageServer(None, host=self.host, port=self.port, wardrobe=wardrobe)
         server.start()

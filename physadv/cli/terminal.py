@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from physadv.address import covered, masked
+from physadv.errors import FIELD
 from physadv.files import escaped, printable
 
 # What this process was given, by what is shown of it instead.
 _hidden: dict[str, str] = {}
+# Fields of the verb at work that are words by themselves, by what its usage calls them.
+_words: dict[str, str] = {}
 
 
 def hide(words: Iterable[str]) -> None:
@@ -23,9 +27,25 @@ def hide(words: Iterable[str]) -> None:
                 _hidden[form] = masked(form)
 
 
+def call_fields(words: Mapping[str, str]) -> None:
+    """Take what the verb at work calls those of its fields that are words by themselves: `PATTERN` for `patch`."""
+    _words.clear()
+    _words.update(words)
+
+
+def in_flags(text: str) -> str:
+    """Return a text in which fields between backticks (see `errors`) stand as the command line takes them."""
+    return FIELD.sub(_flag, text)
+
+
+def _flag(field: re.Match[str]) -> str:
+    flag = _words.get(field["name"]) or f"--{field['name'].replace('_', '-')}"
+    return f"{flag} {field['value']}" if field["value"] else flag
+
+
 def shown(text: str) -> str:
-    """Return a text in which what `hide` was given stands without its secrets, whoever made the text."""
-    return covered(text, _hidden)
+    """Return a text with flags for fields, and without the secrets of what `hide` was given, whoever made the text."""
+    return covered(in_flags(text), _hidden)
 
 
 def complain(text: str, *, limit: int) -> None:

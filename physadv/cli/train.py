@@ -35,7 +35,7 @@ from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.errors import DefenceError, SettingsError
+from physadv.errors import SettingsError, naming
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import parse_json, write_json
 from physadv.patch import Patch, Target
@@ -276,7 +276,9 @@ class Command(base.Command):
         read.
         """
         if self.resume and self.minutes is not None:
-            raise SettingsError("--minutes: a run's steps are fixed at its start; leave it out with --resume")
+            raise SettingsError(
+                "a run's steps are fixed at its start", field="minutes", hint="leave it out with --resume"
+            )
         return (self._as_begun() if self.resume else self)._anchored()._go()
 
     _lengths = field_validator("width_mm", "height_mm", mode="before")(length_in("mm"))
@@ -304,15 +306,16 @@ class Command(base.Command):
             return type(self).model_validate({"start": RANDOM, **begun, **self._given(), "trust": self.trust})
         except FileNotFoundError as error:
             raise SettingsError(
-                f"--resume: no run here to go on with: {self.out} has no {BEGUN}; name the run's folder by --out, or begin"
-                " one without --resume"
+                f"no run here to go on with: {self.out} has no {BEGUN}",
+                field="resume",
+                hint="name the run's folder by --out, or begin one without --resume",
             ) from error
         except ValidationError as error:
-            raise SettingsError(f"--resume: {path} is damaged: {one_line(error, kebab=True)}"[:SAID]) from error
+            damage = one_line(error)
+            raise SettingsError(f"{path} is damaged: {damage}"[:SAID], field="resume") from error
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise SettingsError(
-                f"--resume: {path} cannot be read, so there is no run to go on with: {error}"[:SAID]
-            ) from error
+            text = f"{path} cannot be read, so there is no run to go on with: {error}"
+            raise SettingsError(text[:SAID], field="resume") from error
 
     def _given(self) -> dict[str, Any]:
         """Return the flags that were given, without --trust: a run's folder may come from somebody else."""
@@ -338,23 +341,25 @@ class Command(base.Command):
             torch.set_num_threads(self.threads)
         trust_detectors(self.detector, self.trust, "physadv train")
         if not self.images and self.source is None:
-            raise SettingsError("--images: expected a folder, data set or video with people (or --source 0), got none")
+            raise SettingsError(
+                field="images", expected="a folder, data set or video with people (or --source 0)", got="none"
+            )
         if self.images and self.source is not None:
             raise SettingsError("--images and --source: expected one of the two, got both")
         if self.labels is not None and self.source is not None:
             raise SettingsError(
-                "--labels: expected --images that they belong to, got --source, whom the detector labels"
+                field="labels", expected="--images that they belong to", got="--source, whom the detector labels"
             )
         if self.source is None and "seconds" in self.model_fields_set:
-            raise SettingsError("--seconds: expected a camera by --source to record, got none")
+            raise SettingsError(field="seconds", expected="a camera by --source to record", got="none")
         if self.look_weight is not None and self.look is None:
-            raise SettingsError("--look-weight: expected an image by --look that it is about, got none")
+            raise SettingsError(field="look_weight", expected="an image by --look that it is about", got="none")
         trained_through = self._trained_through()
         pick_device(self.device)
-        base.check_folder("--out", self.out)
+        base.check_folder("out", self.out)
         if not self.resume:
-            base.check_own_folder("--out", self.out, FILES, overwrite=self.overwrite)
-            check_outside("--out", self.out, self.images)
+            base.check_own_folder("out", self.out, FILES, overwrite=self.overwrite)
+            check_outside("out", self.out, self.images)
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
         if printer is not None:
@@ -378,7 +383,7 @@ class Command(base.Command):
         if trained_through:
             console.print(trained_through, highlight=False, markup=False, soft_wrap=True)
         try:
-            with base.only_writer("--out", self.out) if ranks.rank == 0 else nullcontext():
+            with base.only_writer("out", self.out) if ranks.rank == 0 else nullcontext():
                 outcome = self._train(settings, inputs, ranks, console)
         except KeyboardInterrupt:
             console.print(self._stopped(), highlight=False, markup=False, soft_wrap=True)
@@ -396,15 +401,15 @@ class Command(base.Command):
         """
         if self.through is None:
             return ""
-        pipeline = parse_pipeline(self.through, flag="--through")
-        try:
+        pipeline = parse_pipeline(self.through, field="through")
+        with naming("through"):
             pipeline.weights()
-        except DefenceError as error:
-            raise DefenceError(str(error).replace("--defend", "--through")) from error
         left = ", ".join(d.name for d in pipeline.defences if not d.over_time)
         out = ", ".join(pipeline.over_time)
         if out and not left:
-            raise SettingsError(f"--through: {out} has no twin for single images and would be ignored; leave it out")
+            raise SettingsError(
+                f"{out} has no twin for single images and would be ignored", field="through", hint="leave it out"
+            )
         return f"--through {self.through}: trained through {left}; {out} has no twin for single images" if out else ""
 
     def _stopped(self) -> str:
@@ -444,7 +449,9 @@ class Command(base.Command):
         for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
             values[name] = getattr(self, name)
         if self.webcam_scale is not None and self.framing != "mixed":
-            raise SettingsError(f"--webcam-scale: is for --framing mixed; with {self.framing} give --scale")
+            raise SettingsError(
+                "is of use with --framing mixed alone", field="webcam_scale", hint=f"with {self.framing} give --scale"
+            )
         if self.framing == "webcam" and self.scale is not None:
             values["webcam_scale"] = values.pop("scale")
         if self.look is not None:
@@ -457,7 +464,7 @@ class Command(base.Command):
             world = TrainSettings().world if self.strength is None else World.of(self.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
-        return parse(TrainSettings, {**preset(self.preset, self.framing), **values}, kebab=True)
+        return parse(TrainSettings, {**preset(self.preset, self.framing), **values})
 
     def _train(self, settings: TrainSettings, inputs: Inputs, ranks: Ranks, console: Console) -> Outcome:
         where = ranks.device(self.device)
@@ -505,7 +512,9 @@ class Command(base.Command):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise SettingsError('--tensorboard: not installed; pip install "physadv[tensorboard]"') from error
+            raise SettingsError(
+                "not installed", field="tensorboard", hint='pip install "physadv[tensorboard]"'
+            ) from error
         writer = SummaryWriter(str(self.out / "tensorboard"))
 
         def write(progress: Progress) -> None:
@@ -577,7 +586,7 @@ def _absolute(where: str) -> str:
 
 def _anchored_pipeline(text: str) -> str:
     """Return a pipeline whose defences name their weights by absolute paths."""
-    pipeline = parse_pipeline(text, flag="--through")
+    pipeline = parse_pipeline(text, field="through")
     defences = tuple(
         d.model_copy(update={"weights": str(Path(weights).resolve())}) if (weights := getattr(d, "weights", "")) else d
         for d in pipeline.defences

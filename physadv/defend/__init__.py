@@ -19,7 +19,7 @@ from physadv.defend.probes import Probes
 from physadv.defend.total_variation import TotalVariation
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
 from physadv.defend.vote import Vote
-from physadv.errors import DefenceError
+from physadv.errors import naming
 
 __all__ = ["DEFENCES", "PRESETS", "Defence", "Guarded", "Pipeline", "parse_pipeline"]
 
@@ -55,14 +55,12 @@ PRESETS: dict[str, str] = {
 }
 
 
-def parse_pipeline(text: str, *, flag: str = "--defend") -> Pipeline:
+def parse_pipeline(text: str, *, field: str = "defend") -> Pipeline:
     """Return the pipeline for `lgs:block=15+overlap=3,persistence`, a preset (`fast`, `balanced`, `certified`) or `none`.
 
-    flag: what errors call the text.
+    field: what errors call the text.
 
     Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
     """
-    try:
+    with naming(field):
         return _parse(text, DEFENCES, PRESETS)
-    except DefenceError as error:
-        raise DefenceError(str(error).replace("--defend", flag)) from error

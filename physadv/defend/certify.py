@@ -47,8 +47,9 @@ def refuse_random(detector: Detector, name: str) -> None:
             other = inside.defence.name
         inside = inside.inner
     raise DefenceError(
-        f"--defend: {name} cannot be combined with {other}, which changes images at random, so that the "
-        f"certificate would prove nothing; leave one of them out"
+        f"{name} cannot be combined with {other}, which changes images at random, so that the certificate "
+        "would prove nothing",
+        hint="leave one of them out",
     )
 
 

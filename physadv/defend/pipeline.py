@@ -33,7 +33,7 @@ class Pipeline:
         names = [d.name for d in self.defences]
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice is not None:
-            raise DefenceError(f"--defend: {twice} is named twice; name each defence once")
+            raise DefenceError(f"{twice} is named twice", hint="name each defence once")
 
     def guard(self, detector: Detector) -> Detector:
         """Return the detector behind all defences; the detector itself if there are none.
@@ -70,7 +70,7 @@ class Pipeline:
             path = defence.weights_path()
             if path is not None:
                 if not path.is_file():
-                    raise DefenceError(f"--defend {defence.name}: {missing_weights(path, defence.name)}")
+                    raise DefenceError(f"{defence.name}: {missing_weights(path, defence.name)}")
                 try:
                     out[defence.name] = sha256_of(path)
                 except OSError as error:
@@ -110,19 +110,21 @@ def parse_pipeline(
         name, _, values = word.strip().partition(":")
         if name in presets:
             if values:
-                raise DefenceError(f"--defend: the preset {name} takes no parameters; write it out: {presets[name]}")
+                raise DefenceError(f"the preset {name} takes no parameters", hint=f"write it out: {presets[name]}")
             defences.extend(parse_pipeline(presets[name], registry).defences)
             continue
         if name not in registry:
             names = ", ".join([*presets, *registry])
-            raise DefenceError(f"--defend: expected one of {names}; got {name!r}")
+            raise DefenceError(expected=f"one of {names}", got=repr(name))
         chosen = _values(name, values)
         known = registry[name].model_fields
         unknown = next((k for k in chosen if k not in known), None)
         if unknown is not None:
-            raise DefenceError(f"--defend {name}: expected one of the parameters {', '.join(known)}; got {unknown!r}")
+            raise DefenceError(
+                field=f"defend={name}", expected=f"one of the parameters {', '.join(known)}", got=repr(unknown)
+            )
         try:
-            defences.append(parse(registry[name], chosen, what=f"--defend {name}"))
+            defences.append(parse(registry[name], chosen, what=name))
         except SettingsError as error:
             raise DefenceError(str(error)) from error
     return Pipeline(tuple(defences), text if text in presets else "")
@@ -133,7 +135,7 @@ def _values(name: str, text: str) -> dict[str, str]:
     for word in filter(None, (w.strip() for w in BETWEEN.split(text))):
         key, equals, value = word.partition("=")
         if not equals:
-            raise DefenceError(f"--defend {name}: expected parameter=value+parameter=value..., got {word!r}")
+            raise DefenceError(field=f"defend={name}", expected="parameter=value+parameter=value...", got=repr(word))
         out[key.strip().replace("-", "_")] = value.strip()
     return out
 

@@ -72,7 +72,7 @@ def load_detector(
             failed = failed or error
             if progress is not None and backend == "auto":
                 progress(f"{candidate} is left out: {error}")
-    raise failed or BackendError(f"--backend {backend}: nothing here can run {name}")
+    raise failed or BackendError(f"nothing here can run {name}", field=f"backend={backend}")
 
 
 def load_gradient_detector(
@@ -101,11 +101,13 @@ def _candidates(backend: Backend, device: str, precision: Precision) -> list[Bac
     Raises: BackendError if the one asked for is not installed.
     """
     if backend == "onnxruntime" and precision == "bf16":
-        raise BackendError("--precision bf16: onnxruntime computes in fp32 here; use openvino or torch")
+        raise BackendError("onnxruntime computes in fp32 here", field="precision=bf16", hint="use openvino or torch")
     if backend != "auto":
         if find_spec(backend) is None:
             there = ", ".join(installed_backends())
-            raise BackendError(f"--backend {backend}: the package {backend} is not installed (installed: {there})")
+            raise BackendError(
+                f"the package {backend} is not installed (installed: {there})", field=f"backend={backend}"
+            )
         return [backend]
     if device not in ("auto", "cpu"):
         return ["torch"]
@@ -120,11 +122,11 @@ def _candidates(backend: Backend, device: str, precision: Precision) -> list[Bac
 
 def _check(backend: str, imgsz: int, min_conf: float, iou_above: float, precision: str) -> None:
     if backend not in get_args(Backend):
-        raise SettingsError(f"--backend: expected one of {', '.join(get_args(Backend))}, got {backend!r}")
+        raise SettingsError(field="backend", expected=f"one of {', '.join(get_args(Backend))}", got=repr(backend))
     if precision not in get_args(Precision):
-        raise SettingsError(f"--precision: expected one of {', '.join(get_args(Precision))}, got {precision!r}")
+        raise SettingsError(field="precision", expected=f"one of {', '.join(get_args(Precision))}", got=repr(precision))
     if not 32 <= imgsz <= 4096:
-        raise SettingsError(f"--imgsz: expected 32 to 4096 pixels, got {imgsz}")
+        raise SettingsError(field="imgsz", expected="32 to 4096 pixels", got=str(imgsz))
     if not 0 <= min_conf < 1:
         raise SettingsError(f"min_conf: expected at least 0 and below 1, got {min_conf}")
     if not 0 < iou_above <= 1:

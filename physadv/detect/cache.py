@@ -55,8 +55,8 @@ def exported(weights: Weights, *, backend: str, progress: Progress | None) -> tu
             made = _made(weights, folder)
         except OSError as error:
             raise BackendError(
-                f"{folder}: the exported network cannot be written: {error.strerror or error}; free space there, set "
-                "PHYSADV_CACHE to another folder, or use --backend torch"
+                f"{folder}: the exported network cannot be written: {error.strerror or error}; free space there, "
+                "set PHYSADV_CACHE to another folder, or use `backend=torch`"
             ) from error
     if progress is not None:
         progress(f"exported {weights.name} for {backend}")
@@ -102,7 +102,7 @@ def _export(weights: Weights, path: Path) -> HeadSpec:
         raise
     except Exception as error:  # exporting foreign graphs fails in ways that no list covers
         first = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise BackendError(f"{weights.name}: this model cannot be exported ({first}); use --backend torch") from error
+        raise BackendError(f"{weights.name}: this model cannot be exported ({first}); use `backend=torch`") from error
     return net.spec
 
 

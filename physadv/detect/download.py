@@ -24,9 +24,13 @@ def download(target: Path) -> None:
     except Exception as error:  # ultralytics raises many kinds: URL errors, assertion, HTTP status
         reason = re.sub(r"[^ -~]+", " ", str(error)).strip(" .")
         raise WeightsError(
-            f"--detector: {target.name} is not a file here and could not be fetched ({reason}); give the path of a .pt file"
+            f"{target.name} is not a file here and could not be fetched ({reason})",
+            field="detector",
+            hint="give the path of a .pt file",
         ) from error
     finally:
         LOGGER.setLevel(level)
     if not target.is_file():
-        raise WeightsError(f"--detector: {target.name} is not a file here, nor a model ultralytics offers for download")
+        raise WeightsError(
+            f"{target.name} is not a file here, nor a model ultralytics offers for download", field="detector"
+        )

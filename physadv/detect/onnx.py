@@ -36,7 +36,7 @@ class OnnxDetector(NetworkDetector):
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has its own unexported error types
-            raise BackendError(f"{weights.name}: onnxruntime cannot read its export; use --backend torch") from error
+            raise BackendError(f"{weights.name}: onnxruntime cannot read its export; use `backend=torch`") from error
         self._input = self._session.get_inputs()[0].name
 
     def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:

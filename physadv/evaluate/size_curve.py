@@ -140,8 +140,10 @@ def subjects(
                 out.append(one)
     if len(out) < FEWEST:
         raise DataError(
-            f"--images: expected {FEWEST} or more people who face the camera with head, shoulders and hips in the image, "
-            f"got {len(out)} in {len(images)} images; give more images"
+            field="images",
+            expected=f"{FEWEST} or more people who face the camera with head, shoulders and hips in the image",
+            got=f"{len(out)} in {len(images)} images",
+            hint="give more images",
         )
     return out
 
@@ -372,7 +374,9 @@ def table(
             "asr": round(cell.asr, 4), "ci95": [round(low, 4), round(high, 4)],
         })  # fmt: skip
     if not cells:
-        raise DataError(f"--images: fewer than {FEWEST} people could be shown at any size; give more or larger images")
+        raise DataError(
+            f"fewer than {FEWEST} people could be shown at any size", field="images", hint="give more or larger images"
+        )
     return {
         "detector": detector.name,
         "backend": detector.backend,

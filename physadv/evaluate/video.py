@@ -144,7 +144,7 @@ def score_video(
         lasts = frame.pts_s - (first_s or 0.0)
         scored = f"the last frame scored, one in {every}, at" if every > 1 else "got"
         raise DataError(
-            f"{path}: expected a video of more than the {wear_from:g} s of --wear-from, {scored} {lasts:.1f} s"
+            f"{path}: expected a video of more than the {wear_from:g} s of `wear_from`, {scored} {lasts:.1f} s"
         )
     if dressed and not any(f.worn for f in runs[0].frames):
         raise DataError(
@@ -210,8 +210,8 @@ def open_video(path: Path, say: Say = silent) -> Source:
     spec = str(path).replace(":/", "://", 1)
     if is_live(spec):
         raise DataError(
-            f"{masked(spec)}: expected a video file, got a camera, which has no end; record it first with physadv live "
-            "--record session.mp4 --record-clean"
+            f"{masked(spec)}: expected a video file, got a camera, which has no end; record it first with "
+            "physadv live --record session.mp4 --record-clean"
         )
     if is_url(spec):
         raise DataError(f"{masked(spec)}: expected a video file on this machine, got an address; download it first")

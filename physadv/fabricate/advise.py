@@ -42,9 +42,9 @@ class Optics:
         Raises: FabricationError if a number is impossible.
         """
         if not 5 <= fov_deg <= 160:
-            raise FabricationError(f"--fov: expected 5 to 160 degrees across the image, got {fov_deg:g}")
+            raise FabricationError(field="fov", expected="5 to 160 degrees across the image", got=f"{fov_deg:g}")
         if not 64 <= min(width, height) <= max(width, height) <= 16384:
-            raise FabricationError(f"--resolution: expected sides of 64 to 16384 pixels, got {width}x{height}")
+            raise FabricationError(field="resolution", expected="sides of 64 to 16384 pixels", got=f"{width}x{height}")
         return cls(width, height, width / 2 / math.tan(math.radians(fov_deg) / 2), imgsz)
 
     @property
@@ -78,11 +78,11 @@ def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float 
     Raises: FabricationError if distance, size or person are absurd.
     """
     if not 0.2 <= distance_m <= 100:
-        raise FabricationError(f"--distance: expected 0.2 to 100 m, got {distance_m:g} m")
+        raise FabricationError(field="distance", expected="0.2 to 100 m", got=f"{distance_m:g} m")
     if not 1 <= side_cm <= 300:
-        raise FabricationError(f"--size: expected 1 to 300 cm, got {side_cm:g} cm")
+        raise FabricationError(field="size", expected="1 to 300 cm", got=f"{side_cm:g} cm")
     if not 50 <= person_cm <= 250:
-        raise FabricationError(f"--person-height: expected 50 to 250 cm, got {person_cm:g} cm")
+        raise FabricationError(field="person_height", expected="50 to 250 cm", got=f"{person_cm:g} cm")
     per_cm = optics.focal_px / (distance_m * 100) * optics.scale
     room = optics.height * optics.scale * (1 - HEADROOM)
     person = per_cm * person_cm
@@ -235,7 +235,9 @@ def width_cm(patch: Patch, asked_cm: float | None) -> float:
         return patch.size_mm[0] / 10
     if is_garment(patch):
         raise FabricationError(
-            f"--size: {patch.name} is worn as a whole T-shirt, which is as large as its wearer; leave the size out"
+            f"{patch.name} is worn as a whole T-shirt, which is as large as its wearer",
+            field="size",
+            hint="leave the size out",
         )
     return asked_cm
 
@@ -258,7 +260,7 @@ def advise(
     Raises: FabricationError if a number is absurd.
     """
     if not 0 < wanted < 1:
-        raise FabricationError(f"--wanted: expected a share of people above 0 and under 1, got {wanted:g}")
+        raise FabricationError(field="wanted", expected="a share of people above 0 and under 1", got=f"{wanted:g}")
 
     def at(width: float, distance: float) -> View:
         return seen(optics, distance_m=distance, side_cm=width * math.sqrt(aspect), person_cm=person_cm)

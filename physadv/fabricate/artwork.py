@@ -133,6 +133,8 @@ def require_seamless(patch: Patch) -> None:
     """
     if patch.target != "tshirt":
         raise FabricationError(
-            f"--garment panels: {patch.name} is a {patch.target} pattern; expected a texture that repeats without a seam, "
-            "as `physadv train --target tshirt` makes them; print it with --garment dtg or a transfer instead"
+            f"{patch.name} is a {patch.target} pattern",
+            field="garment=panels",
+            expected="a texture that repeats without a seam, as `physadv train --target tshirt` makes them",
+            hint="print it with `garment=dtg` or a transfer instead",
         )

@@ -24,7 +24,7 @@ def write_board(board: Board, path: Path, *, paper: str) -> None:
     OSError if the file cannot be written.
     """
     if path.suffix.lower() != ".pdf":
-        raise FabricationError(f"--sheet: expected a file ending in .pdf, got {str(path)!r}")
+        raise FabricationError(field="sheet", expected="a file ending in .pdf", got=repr(str(path)))
     data = board_pdf(board, paper=paper)
     with atomic_write(path) as stream:
         stream.write(data)
@@ -36,14 +36,16 @@ def board_pdf(board: Board, *, paper: str) -> bytes:
     Raises: FabricationError if the paper is not known or the board does not fit on it with its quiet rim.
     """
     if paper.lower() not in PAPERS:
-        raise FabricationError(f"--paper: expected one of {', '.join(PAPERS)}, got {paper!r}")
+        raise FabricationError(field="paper", expected=f"one of {', '.join(PAPERS)}", got=repr(paper))
     short, long = PAPERS[paper.lower()]
     w, h = board.size_mm
     page = (short, long) if h >= w else (long, short)
     if w > page[0] - 2 * MARGIN or h > page[1] - 2 * MARGIN - 12:
         raise FabricationError(
-            f"--paper: a board of {w:g} x {h:g} mm does not fit on {paper} ({page[0]:g} x {page[1]:g} mm) with its "
-            "rim and its line of text; choose larger paper or smaller squares"
+            f"a board of {w:g} x {h:g} mm does not fit on {paper} ({page[0]:g} x {page[1]:g} mm) with its rim "
+            "and its line of text",
+            field="paper",
+            hint="choose larger paper or smaller squares",
         )
     pdf = Document(
         title=f"physadv ChArUco board, {board}",
@@ -56,7 +58,7 @@ def board_pdf(board: Board, *, paper: str) -> bytes:
     _draw(pdf, board, x, y)
     below = y + h + 6
     pdf.words(x, below, f"physadv ChArUco board: {board}", size=8)
-    advice = "print at 100 %, glue to something flat; measure a square and give it with --square-mm"
+    advice = "print at 100 %, glue to something flat; measure a square and give it with `square_mm`"
     pdf.words(x, below + 4, advice, size=7, grey=QUIET)
     return bytes(pdf.output())
 

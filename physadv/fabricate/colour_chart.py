@@ -44,7 +44,7 @@ def write_chart(path: Path) -> None:
     """
     makers = {".pdf": chart_pdf, ".png": chart_png}
     if path.suffix.lower() not in makers:
-        raise FabricationError(f"--chart: expected a file ending in .pdf or .png, got {str(path)!r}")
+        raise FabricationError(field="chart", expected="a file ending in .pdf or .png", got=repr(str(path)))
     with atomic_write(path) as stream:
         stream.write(makers[path.suffix.lower()]())
 

@@ -69,16 +69,16 @@ def cmyk(path: Path, *, called: str = "") -> Inks:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise FabricationError(f"--cmyk: {called} cannot be read: {error.strerror}") from error
+        raise FabricationError(f"{called} cannot be read: {error.strerror}", field="cmyk") from error
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(data))
     except (OSError, ImageCms.PyCMSError) as error:
         raise FabricationError(
-            f"--cmyk: {called} is not an ICC profile; ask the print shop for its .icc file"
+            f"{called} is not an ICC profile", field="cmyk", hint="ask the print shop for its .icc file"
         ) from error
     space = profile.profile.xcolor_space.strip()
     if space != "CMYK":
-        raise FabricationError(f"--cmyk: {called} is a profile for {space}; expected one for CMYK")
+        raise FabricationError(f"{called} is a profile for {space}", field="cmyk", expected="one for CMYK")
     source = ImageCms.ImageCmsProfile(BytesIO(srgb_profile()))
     try:
         to_ink = ImageCms.buildTransform(source, profile, "RGB", "CMYK", INTENT, FLAGS)
@@ -87,6 +87,6 @@ def cmyk(path: Path, *, called: str = "") -> Inks:
             ImageCms.Flags.SOFTPROOFING | FLAGS,
         )  # fmt: skip
     except ImageCms.PyCMSError as error:
-        raise FabricationError(f"--cmyk: {called} cannot convert from sRGB and back: {error}") from error
+        raise FabricationError(f"{called} cannot convert from sRGB and back: {error}", field="cmyk") from error
     name = (profile.profile.profile_description or path.stem).strip()
     return Inks(f"CMYK, {name}", data, 4, to_ink, proof)

@@ -90,15 +90,18 @@ def plan(
     if not grids:
         need = f"{MIN_WIDTH:g} x {TOP + BOTTOM + MIN_TILE:g}"
         raise FabricationError(
-            f"--paper: {paper[0]:g} x {paper[1]:g} mm is too small for ruler, markers and pattern; expected at least "
-            f"{need} mm (a5 is 148 x 210)"
+            f"{paper[0]:g} x {paper[1]:g} mm is too small for ruler, markers and pattern",
+            field="paper",
+            expected=f"at least {need} mm (a5 is 148 x 210)",
         )
     best = min(grids, key=lambda way: (grids[way][0] * grids[way][1], _waste(width_mm, height_mm, way, grids[way])))
     columns, rows = grids[best]
     if first + columns * rows > MAX_SHEETS:
         raise FabricationError(
-            f"--paper: {width_mm / 10:g} x {height_mm / 10:g} cm would take {first + columns * rows} sheets of "
-            f"{paper[0]:g} x {paper[1]:g} mm, more than {MAX_SHEETS}; choose a larger paper (or fit) or a smaller size"
+            f"{width_mm / 10:g} x {height_mm / 10:g} cm would take {first + columns * rows} sheets of "
+            f"{paper[0]:g} x {paper[1]:g} mm, more than {MAX_SHEETS}",
+            field="paper",
+            hint="choose a larger paper (or fit) or a smaller size",
         )
     sheets = tuple(_sheets(width_mm, height_mm, dots, best, columns, rows, first))
     return Layout(best, columns, rows, OVERLAP if len(sheets) > 1 else 0.0, sheets)

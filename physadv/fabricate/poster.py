@@ -66,16 +66,18 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     Raises: FabricationError if both a size and a person are given, or the size is absurd.
     """
     if settings.size is not None and settings.for_person is not None:
-        raise FabricationError("--size and --for-person: give one of the two; the person's height decides the size")
+        raise FabricationError(
+            "given beside `for_person`", field="size", hint="give one of the two; the person's height decides the size"
+        )
     width, height = patch.size_mm
     if settings.for_person is not None:
-        person = length_mm(settings.for_person, name="--for-person", unit="cm")
+        person = length_mm(settings.for_person, field="for_person", unit="cm")
         # A pattern that is not square keeps the area of the square that the rule asks for.
         side = size_for_person(person, settings.rule, settings.scale)
         return checked_size(side * (width / height) ** 0.5, side * (height / width) ** 0.5)
     if settings.size is None:
         return checked_size(width, height)
-    wanted = length_mm(settings.size, name="--size", unit="cm")
+    wanted = length_mm(settings.size, field="size", unit="cm")
     return checked_size(wanted, wanted * height / width)
 
 
@@ -108,15 +110,15 @@ def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
     width, own = printed_size(patch, settings)[0], patch.size_mm[0]
     out = []
     if abs(width - own) > 0.01 * own:
-        flag = "--size" if settings.for_person is None else "--for-person"
+        field = "size" if settings.for_person is None else "for_person"
         out.append(
-            f"{flag}: {patch.name} was trained to repeat every {cm(own)} cm and now repeats every {cm(width)} cm, of which "
-            f"nothing is known; leave {flag} out to print what was trained"
+            f"`{field}`: {patch.name} was trained to repeat every {cm(own)} cm and now repeats every {cm(width)} cm, of "
+            f"which nothing is known; leave `{field}` out to print what was trained"
         )
     if settings.garment != "panels":
         out.append(
-            f"{patch.name} is a texture that repeats every {cm(width)} cm: this prints one tile of it; for a shirt to cut "
-            "and sew use --garment panels --shirt S, M, L, XL or XXL"
+            f"{patch.name} is a texture that repeats every {cm(width)} cm: this prints one tile of it; for a "
+            "shirt to cut and sew use `garment=panels` with a `shirt` of S, M, L, XL or XXL"
         )
     return tuple(out)
 
@@ -131,19 +133,24 @@ def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
     if settings.printer is None:
         return shown
     if settings.cmyk is not None:
-        raise FabricationError("--printer and --cmyk: give one of the two; the profile was measured on sRGB prints")
+        raise FabricationError(
+            "given beside `cmyk`", field="printer", hint="give one of the two; the profile was measured on sRGB prints"
+        )
     profile = PrinterProfile.load(settings.printer)
     profile.check_age()
     trained = patch.record.get("printer")
     if trained == profile.sha256:
         raise FabricationError(
-            f"--printer: {patch.name} was trained through {profile.name}, so its colours are right; leave out --printer"
+            f"{patch.name} was trained through {profile.name}, so its colours are right",
+            field="printer",
+            hint="leave out `printer`",
         )
     if trained:
         raise FabricationError(
-            f"--printer: {patch.name} was trained through another printer (profile {str(trained)[:12]}, got "
-            f"{profile.sha256[:12]}); print it there without --printer, or train again: physadv train --printer "
-            f"{settings.printer}"
+            f"{patch.name} was trained through another printer (profile {str(trained)[:12]}, got "
+            f"{profile.sha256[:12]})",
+            field="printer",
+            hint=f"print it there without `printer`, or train again: physadv train --printer {settings.printer}",
         )
     return replace(shown, pixels=profile.precompensate_image(shown.pixels))
 
@@ -160,13 +167,13 @@ def print_patch(patch: Patch, settings: PrintSettings, out: Path, *, overwrite: 
     """
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
-        raise FabricationError(f"--out: expected a name that ends in .pdf or .png, got {str(out)!r}")
+        raise FabricationError(field="out", expected="a name that ends in .pdf or .png", got=repr(str(out)))
     size = printed_size(patch, settings)
     shown = what_to_print(patch, settings)
     if settings.garment == "dtg":
         return _write_dtg(shown, settings, size, out, overwrite)
     if settings.cmyk is not None and suffix == ".png":
-        raise FabricationError("--cmyk: PNG cannot hold CMYK; write a PDF (--out poster.pdf)")
+        raise FabricationError("PNG cannot hold CMYK", field="cmyk", hint="write a PDF (`out=poster.pdf`)")
     inks = srgb() if settings.cmyk is None else cmyk(settings.cmyk)
     parts = list(_parts(shown, settings, size, single=suffix == ".png"))
     if suffix == ".png":
@@ -311,8 +318,10 @@ def _check_sheets(parts: list[Part]) -> None:
     width, height = max((part.layout.paper for part in parts), key=lambda paper: paper[0] * paper[1])
     if width * height > MAX_PNG_MM2:
         raise FabricationError(
-            f"--out: a sheet of {width / 10:g} x {height / 10:g} cm is too large for a PNG at {DPI} dpi; expected a square "
-            "metre at most (a0): write a PDF (--out poster.pdf), or give a smaller --paper"
+            f"a sheet of {width / 10:g} x {height / 10:g} cm is too large for a PNG at {DPI} dpi",
+            field="out",
+            expected="a square metre at most (a0)",
+            hint="write a PDF (`out=poster.pdf`), or give a smaller `paper`",
         )
 
 
@@ -333,15 +342,20 @@ def _write_sheets(data: bytes, parts: list[Part], out: Path, overwrite: bool) ->
 def _write_dtg(shown: Patch, settings: PrintSettings, size: tuple[float, float], out: Path, overwrite: bool) -> Printed:
     """Write the image that a direct-to-garment printer takes: sRGB, not mirrored, ink or nothing, 300 dpi."""
     if out.suffix.lower() != ".png":
-        raise FabricationError(f"--garment dtg: direct-to-garment printers take a PNG; got --out {out.name}")
+        raise FabricationError(
+            field="garment=dtg", expected="a PNG by `out`, as direct-to-garment printers take", got=out.name
+        )
     if settings.cmyk is not None:
-        raise FabricationError("--garment dtg: these printers take sRGB and convert it themselves; leave out --cmyk")
+        raise FabricationError(
+            "these printers take sRGB and convert it themselves", field="garment=dtg", hint="leave out `cmyk`"
+        )
     if settings.paper is not None:
-        raise FabricationError("--garment dtg: the image has the print's own size; leave out --paper")
+        raise FabricationError("the image has the print's own size", field="garment=dtg", hint="leave out `paper`")
     if max(size) > MAX_DTG_MM:
         raise FabricationError(
-            f"--garment dtg: {size[0] / 10:g} x {size[1] / 10:g} cm is larger than any such printer takes; expected "
-            f"{MAX_DTG_MM / 10:g} cm at most (a shirt's front takes about 40)"
+            f"{size[0] / 10:g} x {size[1] / 10:g} cm is larger than any such printer takes",
+            field="garment=dtg",
+            expected=f"{MAX_DTG_MM / 10:g} cm at most (a shirt's front takes about 40)",
         )
     check_replaceable(out, overwrite=overwrite)
     raster = PatternRaster(*size, shown, settings.texels)

@@ -28,16 +28,16 @@ class PrintSettings(Settings):
         default=None, description="printed width in cm, or with its unit (360mm, 14in); without it the pattern's own"
     )
     for_person: str | None = Field(
-        default=None, description="height of the wearer in cm, or with its unit (1.7m): size by --rule and --scale"
+        default=None, description="height of the wearer in cm, or with its unit (1.7m): size by `rule` and `scale`"
     )
     rule: Rule = Field(
         default="diagonal",
-        description="what --scale is a fraction of, of somebody who stands: sqrt(width x height), diagonal or height; the "
-        "diagonal with .2 gives 36 cm at 170 cm, what the area with .35 comes to in train and evaluate",
+        description="what `scale` is a fraction of, of somebody who stands: sqrt(width x height), diagonal or height; "
+        "the diagonal with .2 gives 36 cm at 170 cm, what the area with .35 comes to in train and evaluate",
     )
     scale: float = Field(
         default=0.2,
-        description="side of the pattern as a fraction of the person, above 0 and under 1; with --for-person",
+        description="side of the pattern as a fraction of the person, above 0 and under 1; with `for_person`",
     )
     control: Control | None = Field(
         default=None, description="print a control of the same size in its place; without it the pattern"
@@ -47,7 +47,7 @@ class PrintSettings(Settings):
         description="light-transfer (mirrored, for light cloth), dark-transfer (not mirrored), dtg (PNG for direct-to-"
         "garment), panels (front, back and sleeves cut from a seamless texture)",
     )
-    shirt: ShirtSize = Field(default="M", description="size of the shirt for --garment panels: S, M, L, XL or XXL")
+    shirt: ShirtSize = Field(default="M", description="size of the shirt for `garment=panels`: S, M, L, XL or XXL")
     cmyk: Path | None = Field(default=None, description="convert to CMYK by this ICC profile; writes a soft proof too")
     printer: str | None = Field(
         default=None,

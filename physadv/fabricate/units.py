@@ -32,15 +32,15 @@ _LENGTH = re.compile(r'\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*(mm|cm|m|in|")?\s*', re.IG
 _SIZE = re.compile(r'\s*([\d.]+)\s*x\s*([\d.]+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
 
 
-def length_mm(text: str, *, name: str, unit: str) -> float:
+def length_mm(text: str, *, field: str, unit: str) -> float:
     """Return a length such as `36cm`, `360mm`, `0.36m`, `14in` or a plain number of `unit`s in millimetres.
 
-    Raises: FabricationError, calling the value `name`, if it is no length above zero.
+    Raises: FabricationError, of the field it is given, if it is no length above zero.
     """
     try:
         return _millimetres(text, unit)
     except ValueError as error:
-        raise FabricationError(f"{name}: {error}") from error
+        raise FabricationError(str(error), field=field) from error
 
 
 def length_in(unit: str) -> Callable[[Any], Any]:
@@ -79,9 +79,9 @@ def paper_mm(text: str) -> tuple[float, float]:
         sides = []
     if not sides:
         names = ", ".join(PAPERS)
-        raise FabricationError(f"--paper: expected {names}, fit, or a size such as 300x400mm, got {text!r}")
+        raise FabricationError(field="paper", expected=f"{names}, fit, or a size such as 300x400mm", got=repr(text))
     if sides[0] < 50 or sides[1] > 3500:
-        raise FabricationError(f"--paper: expected sides of 50 to 3500 mm, got {sides[0]:g} x {sides[1]:g} mm")
+        raise FabricationError(field="paper", expected="sides of 50 to 3500 mm", got=f"{sides[0]:g} x {sides[1]:g} mm")
     return sides[0], sides[1]
 
 
@@ -94,9 +94,9 @@ def size_for_person(height_mm: float, rule: Rule, scale: float) -> float:
     Raises: FabricationError if the person is not 50 cm to 250 cm tall, or `scale` not within 0 and 1.
     """
     if not 500 <= height_mm <= 2500:
-        raise FabricationError(f"--for-person: expected a person of 50 to 250 cm, got {height_mm / 10:g} cm")
+        raise FabricationError(field="for_person", expected="a person of 50 to 250 cm", got=f"{height_mm / 10:g} cm")
     if not 0 < scale < 1:
-        raise FabricationError(f"--scale: expected a fraction of the person above 0 and under 1, got {scale:g}")
+        raise FabricationError(field="scale", expected="a fraction of the person above 0 and under 1", got=f"{scale:g}")
     width = STANDING_ASPECT * height_mm
     base = {"area": math.sqrt(width * height_mm), "diagonal": math.hypot(width, height_mm), "height": height_mm}[rule]
     return scale * base
@@ -109,13 +109,15 @@ def checked_size(width_mm: float, height_mm: float) -> tuple[float, float]:
     """
     if min(width_mm, height_mm) < SMALLEST_MM:
         raise FabricationError(
-            f"--size: {width_mm / 10:g} x {height_mm / 10:g} cm is too small to print; expected "
-            f"{SMALLEST_MM / 10:g} cm or more (36cm suits a standing adult)"
+            f"{width_mm / 10:g} x {height_mm / 10:g} cm is too small to print",
+            field="size",
+            expected=f"{SMALLEST_MM / 10:g} cm or more (36cm suits a standing adult)",
         )
     if max(width_mm, height_mm) > LARGEST_MM:
         raise FabricationError(
-            f"--size: {width_mm / 10:g} x {height_mm / 10:g} cm is too large; expected "
-            f"{LARGEST_MM / 10:g} cm at most (36cm suits a standing adult)"
+            f"{width_mm / 10:g} x {height_mm / 10:g} cm is too large",
+            field="size",
+            expected=f"{LARGEST_MM / 10:g} cm at most (36cm suits a standing adult)",
         )
     return width_mm, height_mm
 

@@ -490,14 +490,14 @@ class Demo:
         except SourceError as error:
             if self.settings.ui == "none":
                 raise
-            self._ended = str(error)
-            self.notices.add("error", "source", str(error))
+            self._ended = error.text
+            self.notices.add("error", "source", error.marked)
         except CalibrationError as error:
             # Chosen at the start it is a mistake; a source that came later goes on without it.
             if self.tally.frames == 0:
                 raise
             self.measure = None
-            self.notices.add("error", "camera", str(error))
+            self.notices.add("error", "camera", error.marked)
         return None
 
     def _adopt(self) -> None:
@@ -646,7 +646,7 @@ class Demo:
         try:
             self._tape.write(shown, wait=not self._feed.source.live)
         except RecordingError as error:
-            self.notices.add("error", "recording", str(error))
+            self.notices.add("error", "recording", error.marked)
         self.tally.add(shown, time.monotonic_ns())
 
     def _switch_off(self, failure: SwitchedOff) -> None:
@@ -692,7 +692,7 @@ class Demo:
         try:
             self.stop_recording()
         except RecordingError as error:
-            self.notices.add("error", "recording", str(error))
+            self.notices.add("error", "recording", error.marked)
             if not self._tape.failed:
                 self.error = self.error or error
         if self._feed is not None:
@@ -709,8 +709,10 @@ def _check_size(patch: Patch) -> None:
     if patch.target == "tshirt":
         every = f"{patch.size_mm[0] / 10:g} cm"
         raise SettingsError(
-            f"--wear-size: {patch.name} is a texture that repeats every {every}, worn as a whole T-shirt, which is as "
-            "large as its wearer; leave the size out"
+            f"{patch.name} is a texture that repeats every {every}, worn as a whole T-shirt, which is as large "
+            "as its wearer",
+            field="wear_size",
+            hint="leave the size out",
         )
 
 

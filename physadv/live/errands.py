@@ -60,7 +60,7 @@ class Errands:
                 current = self._newest.get(kind) is token
             (self.post if current else self._discard)(kind, value)
         except PhysadvError as error:
-            self._notices.add("error", kind, str(error))
+            self._notices.add("error", kind, error.marked)
         except Exception as error:  # noqa: BLE001 -- a thread's error would be lost otherwise
             self._notices.add("error", kind, f"{type(error).__name__}: {error}")
         finally:

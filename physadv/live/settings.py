@@ -59,7 +59,7 @@ class LiveSettings(CaptureSettings):
         description="write the annotated video here (.mp4) with its sidecar beside it, or the sidecar alone (.jsonl)",
     )
     record_clean: bool = Field(default=False, description="write the untouched camera video too")
-    overwrite: bool = Field(default=False, description="replace the recording that --record names, all files of it")
+    overwrite: bool = Field(default=False, description="replace the recording that `record` names, all files of it")
     wear: list[str] = Field(
         default=[],
         description="pattern put on every person: file or shipped name (physadv patterns); several as words, or between "

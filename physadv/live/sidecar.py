@@ -290,7 +290,7 @@ def read_lines(path: Path, *, offset: int = 0, first: int = 1) -> Iterator[dict[
                 try:
                     Line.model_validate(line)
                 except ValidationError as error:
-                    raise RecordingError(one_line(error, what=f"{path}:{number}")) from error
+                    raise RecordingError(f"{path}:{number}: {one_line(error)}") from error
                 yield line
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error

@@ -114,7 +114,7 @@ class Tape:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             why = error.strerror or error
-            raise RecordingError(f"{self._folder}: {why}; choose another with --recordings") from error
+            raise RecordingError(f"{self._folder}: {why}; choose another with `recordings`") from error
         base = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
         path, count = self._folder / f"{base}.mp4", 2
         while any(p.exists() for p in Paths.of(path).files()):

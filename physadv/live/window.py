@@ -33,13 +33,19 @@ def check_display() -> None:
     if not display:
         # OpenCV's wheels bring Qt with the X11 plug-in alone.
         also = " (Wayland alone will not do: OpenCV's window needs X11 or Xwayland)" if wayland else ""
-        raise DisplayError(f"--ui window: there is no display: DISPLAY is not set{also}; use --ui web or --ui none")
+        raise DisplayError(
+            f"there is no display: DISPLAY is not set{also}", field="ui=window", hint="use `ui=web` or `ui=none`"
+        )
     host, _, number = display.rpartition(":")
     screen = number.partition(".")[0]
     if not screen.isdecimal() or not _answers(host, int(screen)):
-        raise DisplayError(f"--ui window: nobody answers at display {display!r}; use --ui web or --ui none")
+        raise DisplayError(
+            f"nobody answers at display {display!r}", field="ui=window", hint="use `ui=web` or `ui=none`"
+        )
     if not _may_connect(display):
-        raise DisplayError(f"--ui window: display {display!r} refuses this user; use --ui web or --ui none")
+        raise DisplayError(
+            f"display {display!r} refuses this user", field="ui=window", hint="use `ui=web` or `ui=none`"
+        )
 
 
 def _answers(host: str, screen: int) -> bool:

@@ -4,8 +4,8 @@ A part is a module here with `router(room: Room) -> APIRouter`. To add a page of
 
 1. write `physadv/web/<name>.py` with that function: `@router.get("/<name>")` returns `page("<name>.html")` from `room.py`,
    its data goes under `/api/<name>/...`; raise any `PhysadvError` and it becomes `{"error": text}` with status 422, its
-   flags replaced by the labels of your fields (`words.LABELS`), and `"field": flag` where it begins with one; on a web
-   socket it closes that with its text;
+   fields replaced by your labels for them (`words.LABELS`), and `"field": name` where it is about one; on a web socket it
+   closes that with its text;
 2. put `<name>.html`, `<name>.js` (an ES module) in `static/`; begin the body with `<header class="bar" data-nav></header>`
    and load `/static/base.css` and `/static/nav.js`, which fill the header with the links of `PAGES`; colours and spaces
    are the custom properties of `base.css`; no inline scripts or style attributes (the content policy refuses them);

@@ -240,15 +240,15 @@ def router(room: Room) -> APIRouter:
     return out
 
 
-def name_of(text: str, *, flag: str = "--name") -> str:
-    """Return `text` if it can name a profile. flag: what an error calls it.
+def name_of(text: str, *, field: str = "name") -> str:
+    """Return `text` if it can name a profile. field: what an error calls it.
 
     Raises: CalibrationError otherwise.
     """
     try:
         return checked_name(text)
     except ValueError as error:
-        raise CalibrationError(f"{flag}: {error}") from error
+        raise CalibrationError(str(error), field=field) from error
 
 
 def _of_demo(room: Room) -> Callable[[], Frame | None] | None:

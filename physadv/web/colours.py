@@ -99,7 +99,7 @@ def colours(
 
     Raises: CalibrationError for a name that cannot be a file's, or photographs that do not give a profile.
     """
-    printer, camera = name_of(wanted.printer, flag="--printer"), name_of(wanted.camera, flag="--camera")
+    printer, camera = name_of(wanted.printer, field="printer"), name_of(wanted.camera, field="camera")
     lens = CameraProfile.load(camera) if camera in CameraProfile.known() else None
     if lens is not None:
         lens.check_age()

@@ -125,8 +125,10 @@ def router(room: Room) -> APIRouter:
         offered = _detectors(demo.settings.detector)
         if wanted.name not in offered:
             raise SettingsError(
-                f"--detector: expected one of {', '.join(offered)}, got {wanted.name!r}; others are named when the demo is "
-                "started, as physadv live --detector"
+                field="detector",
+                expected=f"one of {', '.join(offered)}",
+                got=repr(wanted.name),
+                hint="others are named when the demo is started, as physadv live --detector",
             )
         demo.switch_detector(wanted.name, wanted.backend, wanted.imgsz)
         return {"loading": wanted.name}

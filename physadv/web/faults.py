@@ -19,8 +19,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from physadv.errors import PhysadvError
 from physadv.files import printable
-from physadv.settings import told
-from physadv.web.words import field_of, on_page
+from physadv.settings import fault
+from physadv.web.words import on_page
 
 LOG = logging.getLogger("physadv.web")
 POLICY = (
@@ -89,14 +89,14 @@ class _Line:
 def explained(error: Exception, path: str) -> tuple[int, dict[str, Any]]:
     """Return the HTTP status of an error and what the page is told: `error`, and `field` where it is about one.
 
-    path: of the request, whose page has its own words for flags.
+    path: of the request, whose page has its own labels for fields.
     """
     if isinstance(error, RequestValidationError):
         return _malformed(error, path)
     if isinstance(error, HTTPException):
         return error.status_code, {"error": printable(str(error.detail), limit=MAX_TEXT)}
     if isinstance(error, PhysadvError):
-        return 422, _unfit(str(error), path)
+        return 422, _unfit(error, path)
     if isinstance(error, OSError):
         # 507 where there is no room for a file.
         status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 422
@@ -141,11 +141,10 @@ def _malformed(error: RequestValidationError, path: str) -> tuple[int, dict[str,
     if any(d["type"] == "json_invalid" for d in details):
         return 400, {"error": "the body is not JSON"}
     # A field lies below "body" or "query".
-    line = told([{**d, "loc": d["loc"][1:]} for d in details], kebab=True)
-    return 422, _unfit(line or "malformed request", path)
+    return 422, _unfit(fault({**d, "loc": d["loc"][1:]} for d in details), path)
 
 
-def _unfit(text: str, path: str) -> dict[str, Any]:
-    """Return what is wrong in the page's words, and the field it is about where the text begins with its flag."""
-    field = field_of(text)
-    return {"error": printable(on_page(text, path), limit=MAX_TEXT), **({} if field is None else {"field": field})}
+def _unfit(error: PhysadvError, path: str) -> dict[str, Any]:
+    """Return what is wrong in the page's words, and the field it is about, without a value, where there is one."""
+    field = {} if error.field is None else {"field": error.field.partition("=")[0]}
+    return {"error": printable(on_page(error.marked, path), limit=MAX_TEXT), **field}

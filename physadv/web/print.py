@@ -109,7 +109,7 @@ def router(room: Room) -> APIRouter:
             data += part
             if len(data) > MAX_PROFILE:
                 raise FabricationError(
-                    f"--cmyk: {name[:60]} has more than 10 MB; expected an ICC profile of a CMYK printer"
+                    f"{name[:60]} has more than 10 MB", field="cmyk", expected="an ICC profile of a CMYK printer"
                 )
         called = Path(name).name[:60]
         path = Path(folder.name) / f"{next(numbers)}.icc"
@@ -174,7 +174,7 @@ def _settings(wanted: Wanted, profiles: dict[str, Path]) -> PrintSettings:
     values = wanted.model_dump(exclude={"pattern", "profile", "sheet", "kind"})
     if wanted.profile is not None:
         if wanted.profile not in profiles:
-            raise FabricationError("--cmyk: this profile is not here any more; choose the file again")
+            raise FabricationError("this profile is not here any more", field="cmyk", hint="choose the file again")
         values["cmyk"] = profiles[wanted.profile]
     return PrintSettings.model_validate(values)
 

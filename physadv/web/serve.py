@@ -51,9 +51,13 @@ class PageServer:
         if not token and host not in LOOPBACK:
             token = secrets.token_urlsafe(18)
         if viewer_token and viewer_token == token:
-            raise SettingsError("--viewer-token: expected another secret than --token, whose holder may change things")
+            raise SettingsError(
+                field="viewer_token", expected="another secret than `token`, whose holder may change things"
+            )
         if viewer_token and not token:
-            raise SettingsError("--viewer-token: expected --token beside it: without one everybody may change things")
+            raise SettingsError(
+                field="viewer_token", expected="`token` beside it: without one everybody may change things"
+            )
         if token and demo is not None:
             viewer_token = viewer_token or secrets.token_urlsafe(18)
         self._socket = _bound(host, port)
@@ -99,12 +103,15 @@ def _bound(host: str, port: int) -> socket.socket:
         out.close()
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             raise SettingsError(
-                f"--host: expected an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them, got {host!r} "
-                f"({error.strerror or error})"
+                field="host",
+                expected="an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
+                got=f"{host!r} ({error.strerror or error})",
             ) from error
         what = "in use or not allowed" if port else "not to be had"
         raise SettingsError(
-            f"--port: {host}:{port} is {what} ({error.strerror or error}); choose another, or 0 for a free one"
+            f"{host}:{port} is {what} ({error.strerror or error})",
+            field="port",
+            hint="choose another, or 0 for a free one",
         ) from error
     return out
 

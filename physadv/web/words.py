@@ -1,90 +1,75 @@
-"""The page's words for what errors call by the flags of the command line."""
+"""The page's words for the fields that errors name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 
-from physadv.defend import DEFENCES
+from physadv.errors import FIELD
 
-# Where a request went -> flag -> the label of its field there. The first that fits counts.
+# Where a request went -> field, or field=value -> its label there. The first that fits counts.
 LABELS: dict[str, dict[str, str]] = {
     "/api/print": {
-        "--pattern": "Pattern",
-        "--control": "Control",
-        "--size": "Width",
-        "--for-person": "For a person",
-        "--person-height": "For a person",
-        "--person": "For a person",
-        "--scale": "Side, as a share",
-        "--garment panels": "T-shirt panels",
-        "--garment dtg": "Garment printer",
-        "--garment": "On",
-        "--shirt": "Shirt size",
-        "--paper": "Paper",
-        "--texels": "Cells of the pattern",
-        "--printer": "Colours for a measured printer",
-        "--cmyk": "CMYK profile",
-        "--out poster.pdf": "Download PDF",
-        "--out": "File",
-        "--sheet": "Sheet",
-        "--distance": "Distance",
-        "--camera": "Camera",
-        "--fov": "Field of view",
-        "--resolution": "Image",
-        "--imgsz": "Detector",
+        "pattern": "Pattern",
+        "control": "Control",
+        "size": "Width",
+        "for_person": "For a person",
+        "person_height": "For a person",
+        "person": "For a person",
+        "scale": "Side, as a share",
+        "garment=panels": "T-shirt panels",
+        "garment=dtg": "Garment printer",
+        "garment": "On",
+        "shirt": "Shirt size",
+        "paper": "Paper",
+        "texels": "Cells of the pattern",
+        "printer": "Colours for a measured printer",
+        "cmyk": "CMYK profile",
+        "out=poster.pdf": "Download PDF",
+        "out": "File",
+        "sheet": "Sheet",
+        "distance": "Distance",
+        "camera": "Camera",
+        "fov": "Field of view",
+        "resolution": "Image",
+        "imgsz": "Detector",
     },
     "/api/calibrate": {
-        "--name": "Name of the camera",
-        "--camera": "Name of the camera",
-        "--printer": "Name of printer and paper",
-        "--board": "Board",
-        "--square-mm": "Square, mm",
-        "--marker-mm": "Marker, mm",
-        "--dictionary": "Markers",
-        "--paper": "Paper",
+        "name": "Name of the camera",
+        "camera": "Name of the camera",
+        "printer": "Name of printer and paper",
+        "board": "Board",
+        "square_mm": "Square, mm",
+        "marker_mm": "Marker, mm",
+        "dictionary": "Markers",
+        "paper": "Paper",
     },
     "/api": {
-        "--source": "Source",
-        "--spec": "Source",
-        "--detector": "Detector",
-        "--name": "Detector",
-        "--backend": "Backend",
-        "--imgsz": "Input size",
-        **{f"--defend {name}": name for name in DEFENCES},
-        "--defend": "Defences",
+        "source": "Source",
+        "spec": "Source",
+        "detector": "Detector",
+        "name": "Detector",
+        "backend": "Backend",
+        "imgsz": "Input size",
+        "defend": "Defences",
     },
 }
-# What is to be typed into a terminal stays as it is.
-COMMAND = r"physadv [a-z][^;:,)`]*"
 
 
 def on_page(text: str, path: str = "/api") -> str:
-    """Return an error's text with the labels of the page that asked in place of flags, on one line.
+    """Return a text on one line in which fields between backticks (see `errors`) stand as the page labels them.
 
     path: of the request.
     """
     labels = next((some for start, some in LABELS.items() if path.startswith(start)), {})
-    line = " ".join(text.split())
-    return _pattern(tuple(labels)).sub(_label(labels), line) if labels else line
+    return FIELD.sub(partial(_label, labels), " ".join(text.split()))
 
 
-def field_of(text: str) -> str | None:
-    """Return the flag, without its dashes, that an error's text is about by its beginning; None if it names none."""
-    match = re.match(r"--([a-z][a-z-]*)\b", text)
-    return match[1] if match else None
-
-
-def _pattern(flags: tuple[str, ...]) -> re.Pattern[str]:
-    longest_first = sorted(flags, key=len, reverse=True)
-    return re.compile(f"{COMMAND}|(?:{'|'.join(map(re.escape, longest_first))})(?![\\w-])")
-
-
-def _label(labels: dict[str, str]) -> Callable[[re.Match[str]], str]:
-    def label(match: re.Match[str]) -> str:
-        said = labels.get(match[0])
-        if said is None:
-            return match[0]
-        return said if match.start() == 0 else f"“{said}”"
-
-    return label
+def _label(labels: Mapping[str, str], field: re.Match[str]) -> str:
+    name, value = field["name"], field["value"]
+    whole = labels.get(f"{name}={value}") if value else None
+    label = whole or labels.get(name, name)
+    # In front it is what the text is about; within, a name among words.
+    said = label if field.start() == 0 else f"“{label}”"
+    return f"{said} {value}" if value and whole is None else said

@@ -64,7 +64,7 @@ def test_whoever_is_held_out_was_never_seen() -> None:
     assert "random colours" in said[0] and "1 of the 2 images held out" in said[0]
     parent, left = parent_of(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg"), said.append)
     assert parent is not None and parent.name == "street-v1" and len(left) == 1
-    assert "--start none" in said[1]
+    assert "`start=none`" in said[1]
 
 
 @pytest.fixture

@@ -546,7 +546,7 @@ def test_nobody_left_by_a_pattern_to_begin_from_is_an_error(tmp_path: Path, data
     patch = load_patch(tmp_path / "first")
     names = [f"{i}.png" for i in range(8)]
     save_patch(replace(patch, record={"split": {"train": names}}), tmp_path / "all")
-    with pytest.raises(DataError, match=r"--start .*was trained on all \d images held out"):
+    with pytest.raises(DataError, match=r"^start: .*was trained on all \d images held out"):
         begun(data, tmp_path / "second", start=str(tmp_path / "all"))
     save_patch(replace(patch, record={}), tmp_path / "unknown")
     said: list[str] = []
@@ -605,7 +605,7 @@ def test_other_threads_are_told(tmp_path: Path, data: tuple[Path, Path], monkeyp
     count = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: count + 1)
     begun(data, tmp_path / "run", resume=True, say=said.append)
-    told = f"--resume: {count} threads in 1 processes before, {count + 1} in 1 now: the result will not be bit for bit"
+    told = f"`resume`: {count} threads in 1 processes before, {count + 1} in 1 now: the result will not be bit for bit"
     assert any(line.startswith(told) for line in said)
 
 

@@ -91,7 +91,7 @@ def test_a_folder_in_place_of_a_file_is_said(tmp_path: Path, capsys: pytest.Capt
     out = tmp_path / "net.safetensors"
     out.mkdir()
     assert main(["learn", "blocks", "--images", str(tmp_path), "--out", str(out)]) == 2
-    assert "is a folder; expected a file name" in capsys.readouterr().err
+    assert "is a folder: expected a file name" in capsys.readouterr().err
 
 
 def test_a_comma_in_a_value_stays(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,8 +65,8 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("--video nope.mp4", "--video: expected a video file or a folder of images; there is no 'nope.mp4'"),
-        ("--images {people} --clean-video nope.avi", "--clean-video: expected a video file"),
+        ("--video nope.mp4", "--video: there is no 'nope.mp4': expected a video file or a folder of images"),
+        ("--images {people} --clean-video nope.avi", "--clean-video: there is no 'nope.avi': expected a video file"),
         ("--video {empty}", "--video: {empty}: the file is empty"),
         ("--images {film}", "--images: expected photographs, got the video '{film}'; give it by --video"),
         ("--images {people} --scale 5", "--scale: expected at most 2, got 5.0"),
@@ -79,7 +79,7 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
             "--images {people} --adaptive --defend persistence",
             "--adaptive: persistence does nothing in single images",
         ),
-        ("--images {people} --defend erase:weights=none", "--defend erase: none: no such weights file"),
+        ("--images {people} --defend erase:weights=none", "--defend: erase: none: no such weights file"),
     ],
 )
 def test_a_mistake_is_one_line_by_its_flag_before_the_work(
@@ -115,7 +115,7 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, mo
     Command(**values, images=people).run()
     Command(**values, images=people).run()
     monkeypatch.chdir(people)
-    with pytest.raises(SettingsError, match="--out: scored would lie among the images of"):
+    with pytest.raises(SettingsError, match="out: scored would lie among the images of"):
         Command(**{**values, "images": people, "out": Path("scored")}).run()
     monkeypatch.chdir(tmp_path)
     others = people.rename(tmp_path / "others")

@@ -58,7 +58,7 @@ def images(tmp_path: Path) -> Path:
         (["--images", "{images}", "--start", "missing", "--steps", "1"], "--start: missing"),
         (["--images", "{images}", "--through", "wishing"], "--through: expected one of"),
         (["--images", "{images}", "--through", "persistence"], "--through: persistence has no twin"),
-        (["--images", "{images}", "--through", "erase:weights=none"], "--through erase: "),
+        (["--images", "{images}", "--through", "erase:weights=none"], "--through: erase: "),
         (["--images", "{images}", "--detector", "none.pt"], "none.pt"),
         (["--images", "{images}", "--printer", "unknown"], "unknown"),
         (["--images", "{images}", "--held-out", "1.5"], "--held-out"),

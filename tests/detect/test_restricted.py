@@ -107,7 +107,7 @@ def test_the_older_format_is_refused(kind: str, tmp_path: Path) -> None:
 
 def test_what_is_asked_for_and_the_way_out_are_named(tmp_path: Path) -> None:
     path = save_small(tmp_path / "evil.pt", more=writing(tmp_path / "marker"))
-    assert "asks for 'builtins.exec'" in refusal(path) and "--trust" in refusal(path)
+    assert "asks for 'builtins.exec'" in refusal(path) and "`trust`" in refusal(path)
     torch.save({"model": Calls(torch.hub.load, "a", "b")}, path)
     assert "torch.hub.load" in refusal(path)
 

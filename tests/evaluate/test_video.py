@@ -74,10 +74,10 @@ def test_a_pattern_worn_from_its_second_on_is_scored_from_there_and_persistence_
 
     assert held(0)["held"] == 0
     assert held(2)["held"] > 0.9
-    with pytest.raises(DataError, match=r"more than the 9 s of --wear-from, got 5\.9 s"):
+    with pytest.raises(DataError, match=r"more than the 9 s of `wear_from`, got 5\.9 s"):
         score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(), SETTINGS, wear_from=9)
     with pytest.raises(
-        DataError, match=r"more than the 9 s of --wear-from, the last frame scored, one in 40, at 4\.0 s"
+        DataError, match=r"more than the 9 s of `wear_from`, the last frame scored, one in 40, at 4\.0 s"
     ):
         score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(), SETTINGS, wear_from=9, every=40)
 
@@ -231,7 +231,7 @@ def test_another_programs_file_of_the_same_name_makes_no_recording(tmp_path: Pat
     pq.write_table(pa.table({"embedding": [1.0]}), tmp_path / "v.parquet")
     assert recording_of(film) == film
     (tmp_path / "v.jsonl").write_text(json.dumps(row(Frame(scene_of().pixels, 0, 0, 0.0), Detections.empty(), {})))
-    with pytest.raises(DataError, match="--record-clean"):
+    with pytest.raises(DataError, match="record_clean"):
         recording_of(film)
 
 
@@ -242,7 +242,7 @@ def test_a_recording_is_scored_without_the_boxes_drawn_in_it(tmp_path: Path, sid
     for name in (sidecar, sidecar.replace("v.", "V.")):
         (tmp_path / name).write_text("")
     for path in files:
-        with pytest.raises(DataError, match="--record-clean"):
+        with pytest.raises(DataError, match="record_clean"):
             recording_of(path)
     for name in ("v.clean.mp4", "V.clean.mp4"):
         (tmp_path / name).touch()

@@ -121,7 +121,7 @@ def test_a_t_shirt_is_as_large_as_its_wearer(capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "worn over the torso at 3 m: on a person of 314 detector pixels, whole in the image"
     assert said[2].endswith("hides 90% of people at no distance; use another pattern or a lower --wanted")
-    with pytest.raises(FabricationError, match="--size: shirt-v2 is worn as a whole T-shirt"):
+    with pytest.raises(FabricationError, match=r"^size: shirt-v2 is worn as a whole T-shirt"):
         Command(patch="shirt-v2", size="40cm").run()
 
 

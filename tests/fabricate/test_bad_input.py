@@ -17,25 +17,25 @@ from physadv.patch import Patch, load_patch
 @pytest.mark.parametrize(
     ("values", "out", "message"),
     [
-        ({"size": "0cm"}, "x.pdf", "--size"),
+        ({"size": "0cm"}, "x.pdf", "size"),
         ({"size": "36 ells"}, "x.pdf", "a plain number is in cm"),
-        ({"size": "-3cm"}, "x.pdf", "--size"),
-        ({"size": "nancm"}, "x.pdf", "--size"),
+        ({"size": "-3cm"}, "x.pdf", "size"),
+        ({"size": "nancm"}, "x.pdf", "size"),
         ({"size": "1mm"}, "x.pdf", "too small to print"),
         ({"size": "40m"}, "x.pdf", "too large"),
-        ({"paper": "a9"}, "x.pdf", "--paper"),
-        ({"paper": "0x0mm"}, "x.pdf", "--paper"),
-        ({"paper": "1.2.3x4mm"}, "x.pdf", "--paper"),
+        ({"paper": "a9"}, "x.pdf", "paper"),
+        ({"paper": "0x0mm"}, "x.pdf", "paper"),
+        ({"paper": "1.2.3x4mm"}, "x.pdf", "paper"),
         ({"paper": "80x90mm"}, "x.pdf", "too small for ruler"),
         ({"size": "3m", "paper": "a5"}, "x.pdf", "sheets"),
         ({"size": "30cm", "for_person": "170cm"}, "x.pdf", "one of the two"),
-        ({"for_person": "17cm"}, "x.pdf", "--for-person"),
-        ({"for_person": "170cm", "scale": 0}, "x.pdf", "--scale"),
+        ({"for_person": "17cm"}, "x.pdf", "for_person"),
+        ({"for_person": "170cm", "scale": 0}, "x.pdf", "scale"),
         ({}, "x.jpg", ".pdf or .png"),
         ({"size": "3m"}, "x.png", "write a PDF"),
         ({"size": "1m", "paper": "fit"}, "x.png", "102.4 x 106.4 cm is too large for a PNG"),
         ({"garment": "dtg"}, "x.pdf", "PNG"),
-        ({"garment": "dtg", "paper": "a4"}, "x.png", "--paper"),
+        ({"garment": "dtg", "paper": "a4"}, "x.png", "paper"),
         ({"garment": "dtg", "size": "2m"}, "x.png", "larger"),
         ({"cmyk": "missing.icc"}, "x.pdf", "cannot be read"),
         ({"cmyk": "missing.icc"}, "x.png", "PNG cannot hold CMYK"),
@@ -63,7 +63,7 @@ def test_a_rule_without_a_person_is_refused(
         ("chest-v1 --shirt L", "--shirt: only with --garment panels"),
         ("chest-v1 --out .", "--out: expected a name that ends in .pdf or .png, got '.'"),
         ("chest-v1 --out file/x.pdf", "--out: expected a folder that can be written, got 'file': it is a file"),
-        ("chest-v1 --out folder.pdf", "--out: folder.pdf is a folder; expected a file name"),
+        ("chest-v1 --out folder.pdf", "--out: folder.pdf is a folder: expected a file name"),
         ("notes.md", "notes.md: not an image"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_profile_that_is_none_is_refused(cells: Patch, tmp_path: Path) -> None
     ("text", "mm"), [("36cm", 360), ("0.5 m", 500), ("10in", 254), ('4"', 101.6), (".5m", 500), ("36", 360)]
 )
 def test_lengths(text: str, mm: float) -> None:
-    assert length_mm(text, name="x", unit="cm") == pytest.approx(mm)
+    assert length_mm(text, field="x", unit="cm") == pytest.approx(mm)
 
 
 @pytest.mark.parametrize(("text", "sides"), [("A4", (210, 297)), ("400x300mm", (300, 400)), ("30x42cm", (300, 420))])

@@ -62,7 +62,7 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         ("preview", {"pattern": "cells", "sheet": -1}, "Sheet: expected at least 0, got -1"),
         ("preview", {"pattern": "nobody"}, "nobody"),
         ("preview", {"pattern": "cells", "sheet": 99}, "sheet"),
-        ("preview", {"pattern": "cells", "garment": "panels"}, "T-shirt panels: cells is a chest pattern; expected"),
+        ("preview", {"pattern": "cells", "garment": "panels"}, "T-shirt panels: cells is a chest pattern: expected"),
         ("preview", {"pattern": "cells", "profile": "gone"}, "CMYK profile: this profile is not here any more"),
         ("advise", {"pattern": "cells", "fov": 0}, "Field of view: "),
         ("advise", {"pattern": "cells", "distance": 0}, "Distance: "),
@@ -79,7 +79,7 @@ def test_what_cannot_be_is_said_in_one_line(
 def test_an_error_names_the_field_it_is_about(client: TestClient) -> None:
     for body, field in (
         ({"size": "0cm"}, "size"),
-        ({"for_person": "9m"}, "for-person"),
+        ({"for_person": "9m"}, "for_person"),
         ({"garment": "panels"}, "garment"),
     ):
         assert client.post("/api/print/preview", json={"pattern": "cells", **body}).json()["field"] == field

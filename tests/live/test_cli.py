@@ -152,7 +152,7 @@ def test_a_stream_that_never_answers_is_said_and_given_up(
         assert main(["live", "--ui", "none", "--source", url, "--frames", "2", "--open-timeout", "0.3"]) == 2
     first, last = capsys.readouterr().err.splitlines()
     assert first == f"physadv live: {url}: no answer for 0.3 s (--open-timeout); trying again"
-    assert last.startswith(f"physadv live: --source {url}: no answer for 0.3 s (--open-timeout); no image in 2 tries")
+    assert last.startswith(f"physadv live: --source: {url}: no answer for 0.3 s (--open-timeout); no image in 2 tries")
 
 
 def test_files_that_are_no_images(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

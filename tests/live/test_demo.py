@@ -51,7 +51,7 @@ class Gone:
 
 def test_headless_a_source_that_never_answered_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physadv.capture.latest.FIRST_TRIES", 1)
-    with pytest.raises(SourceError, match="--source gone: no answer; no image in 1 tries"):
+    with pytest.raises(SourceError, match="source: gone: no answer; no image in 1 tries"):
         finished(demo(Gone(0)))
     # One that has given an image may come back, and on a page another can be chosen.
     assert finished(demo(Gone(1), seconds=0.5)).tally.frames == 1

@@ -356,7 +356,7 @@ def test_a_failing_encoder_ends_the_recording_and_nothing_else(tmp_path: Path, m
 @pytest.mark.parametrize("left", ["v.mp4", "v.clean.mp4", "v.jsonl"])
 def test_an_earlier_recording_is_kept(left: str, tmp_path: Path) -> None:
     (tmp_path / left).write_bytes(b"dear")
-    with pytest.raises(RecordingError, match=rf"--record: .*{left} exists; name another file, or give --overwrite"):
+    with pytest.raises(RecordingError, match=rf"record: .*{left} exists; name another file, or give `overwrite`"):
         Recorder(tmp_path / "v.mp4")
     with pytest.raises(RecordingError, match="exists"):
         Recorder(tmp_path / "v.jsonl")

@@ -40,7 +40,7 @@ JSON = {"content-type": "application/json"}
         (b'{"self": 1}', JSON, 422, "self"),
         (b'{"changes": {"conf": 1}}', JSON, 422, "changes"),
         (b'{"\\ud800": 1}', JSON, 422, "valid string"),
-        (b'{"defend": "\\ud800"}', JSON, 422, "defend"),
+        (b'{"defend": "\\ud800"}', JSON, 422, "Defences: expected a valid string"),
         (nested(MAX_DEPTH), JSON, 400, "nested"),
         (nested(90_000), JSON, 400, "nested"),
         (b"{" * 100, JSON, 400, "nested"),

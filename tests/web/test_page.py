@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(client: TestClient,
     tmp_path.write_text("a file, not a folder")
     answer = client.post("/api/recording", json={"on": True})
     assert answer.status_code == 422
-    assert answer.json()["error"].startswith(f"{tmp_path}: ") and "--recordings" in answer.json()["error"]
+    assert answer.json()["error"].startswith(f"{tmp_path}: ") and "recordings" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_port_in_use_is_said() -> None:
 
 @pytest.mark.parametrize("host", ["bogus.invalid", "192.0.2.1"])
 def test_a_host_that_is_not_this_machine_is_said(host: str) -> None:
-    with pytest.raises(SettingsError, match=f"--host: expected an address of this machine.*{host}"):
+    with pytest.raises(SettingsError, match=f"host: expected an address of this machine.*{host}"):
         PageServer(None, host=host, port=0)
 
 

@@ -127,7 +127,7 @@ def test_the_server_makes_a_link_of_its_own_or_takes_one(running: Demo) -> None:
             server.close()
 
 
-@pytest.mark.parametrize(("token", "says"), [("", "expected --token beside it"), ("look on", "another secret")])
+@pytest.mark.parametrize(("token", "says"), [("", "expected `token` beside it"), ("look on", "another secret")])
 def test_a_link_without_a_difference_is_refused(running: Demo, token: str, says: str) -> None:
-    with pytest.raises(SettingsError, match=f"--viewer-token: .*{says}"):
+    with pytest.raises(SettingsError, match=f"viewer_token: .*{says}"):
         PageServer(running, port=0, token=token, viewer_token="look on")

@@ -10,7 +10,7 @@ let size = null;
 let printable = true;
 // What an error is about -> the field for it here.
 const FIELDS = {
-  size: "size", "for-person": "person", "person-height": "person", scale: "scale", garment: "garment", paper: "paper",
+  size: "size", for_person: "person", person_height: "person", scale: "scale", garment: "garment", paper: "paper",
   printer: "printer", cmyk: "profile", fov: "fov", resolution: "resolution", distance: "distance", imgsz: "imgsz",
 };
 
