@@ -72,9 +72,9 @@ def covered(text: str, known: Mapping[str, str]) -> str:
 
 
 def check_address(url: str) -> None:
-    """Do nothing for an address that may be right.
+    """Raise SourceError if an address cannot be right.
 
-    Raises: SourceError, naming the address without its secrets, what is wrong in it and how it is mended.
+    It names the address without its secrets, what is wrong in it and how to mend it.
     """
     wrong = _wrong(url)
     if wrong:

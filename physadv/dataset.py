@@ -422,11 +422,10 @@ def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut 
 
 
 def check_outside(field: str, result: Path, images: Iterable[str | Path]) -> None:
-    """Do nothing for a result that is not to lie among the images of --images: the next reading would take it for one.
+    """Raise SettingsError if a result would lie among the images that are read: the next reading would take it for one.
 
-    images: what --images names. Of a data set only its `images` folder is read, or what its data.yaml lists.
-
-    Raises: SettingsError otherwise.
+    field: the result's. images: folders, data sets and files that are read; of a data set its `images` folder, or what its
+    data.yaml lists.
     """
     for named in map(Path, images):
         read = named / "images" if _is(Path.is_dir, named / "images") else named

@@ -33,10 +33,7 @@ KINDS = (
 
 
 def check_local(path: Path) -> None:
-    """Do nothing for a path on this machine.
-
-    Raises: OutputError for an address, or a name that no file can have.
-    """
+    """Raise OutputError for an address, or for a name that no file can have."""
     # A Path has lost one of the two slashes.
     if ADDRESS.fullmatch(str(path)):
         raise OutputError(f"{path}: an address cannot be written to; expected a file on this machine")
@@ -45,12 +42,11 @@ def check_local(path: Path) -> None:
 
 
 def check_replaceable(path: Path, *, overwrite: bool = False) -> None:
-    """Do nothing for a file that is not there, is empty, or was written by physadv; any regular file with `overwrite`.
+    """Raise OutputError if a file must not be replaced: another program's without `overwrite`, or no regular file.
 
-    A link counts as what it leads to.
+    A file that is not there, is empty, or was written by physadv may be. A link counts as what it leads to.
 
-    Raises: OutputError for a device, pipe or socket, whatever `overwrite` says; for another program's file without it.
-    OSError if it cannot be looked at.
+    Raises: OSError if it cannot be looked at.
     """
     check_local(path)
     try:
@@ -65,9 +61,9 @@ def check_replaceable(path: Path, *, overwrite: bool = False) -> None:
 
 
 def check_folder_replaceable(folder: Path, names: Sequence[str], *, overwrite: bool = False) -> None:
-    """Do nothing for a folder without files of these names, or with one among them that physadv wrote.
+    """Raise OutputError if files of these names in the folder are another program's, or one of them is a device.
 
-    Raises: OutputError if a file of another program would be replaced, or a device in any case.
+    They are ours if physadv wrote one of them. overwrite: another program's may be replaced, too.
     """
     check_local(folder)
     there = [folder / name for name in names if os.path.lexists(folder / name)]
@@ -108,10 +104,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def check_idle(path: Path) -> None:
-    """Do nothing for a file that no process holds by `lock`, or that is not there.
-
-    Raises: OutputError if one does.
-    """
+    """Raise OutputError if a process holds the file by `lock`."""
     if path.is_file():
         with path.open("rb") as stream:
             lock(stream.fileno(), path)

@@ -51,10 +51,11 @@ class Paths:
         return self.video or self.jsonl
 
     def check_free(self, *, overwrite: bool = False) -> None:
-        """Do nothing if no recording of this name is there, or it may be overwritten.
+        """Raise RecordingError if a recording of this name is there, unless it may be overwritten.
 
-        Raises: RecordingError otherwise, and in any case where the sidecar alone would take the place of a video's.
-        OutputError for a device, a pipe or an address, whatever may be overwritten, and for one that is being recorded.
+        A sidecar alone never takes the place of a video's.
+
+        Raises: OutputError for a device, a pipe, an address or a file that is being recorded, whatever may be overwritten.
         """
         for path in self.files():
             check_replaceable(path, overwrite=True)

@@ -258,7 +258,7 @@ def _progress_sheet(
 
 
 def check_given(settings: TrainSettings, inputs: Inputs) -> None:
-    """Do nothing if what a run is given besides people can be used; finding people and loading detectors takes longer.
+    """Raise an error if what a run is given besides people cannot be used, before the long work of finding people.
 
     Raises: DataError for images that are not there or come from a camera, a look or a region that cannot be read, or a
     region without a white area. PatchError for a pattern to begin from.

@@ -159,10 +159,7 @@ class State:
             return None
 
     def _check(self, path: Path, plain: Saved, tensors: dict[str, torch.Tensor]) -> None:
-        """Do nothing if the tensors are those of this run, and numbers.
-
-        Raises: TrainingError otherwise.
-        """
+        """Raise TrainingError if the tensors are not those of this run, or are no numbers."""
         if plain.best_step > plain.step:
             raise _damaged(path, f"the best step is {plain.best_step}, of {plain.step} in all")
         wanted = {"mixing": self.mixing, "best": self.best}

@@ -120,10 +120,7 @@ class Profile(Settings):
         return [Path("calib") / cls.FOLDER, Path(__file__).parents[2] / "calib" / cls.FOLDER]
 
     def check_age(self, *, now: datetime | None = None, days: int | None = None) -> None:
-        """Do nothing if the profile is younger than `days` (its kind's usual limit unless given).
-
-        Raises: CalibrationError if it is older, or was made in the future.
-        """
+        """Raise CalibrationError if the profile is older than `days` (unless given, its kind's limit) or in the future."""
         age = (now or datetime.now(UTC)) - self.created
         limit = self.DAYS if days is None else days
         if age > timedelta(days=limit):
@@ -184,9 +181,9 @@ class CameraProfile(Profile):
         return float(h), float(v)
 
     def check_size(self, width: int, height: int) -> None:
-        """Do nothing if the profile is for images of this size.
+        """Raise CalibrationError if the profile is for images of another size.
 
-        Raises: CalibrationError for any other size: a camera crops or scales between its modes, and which is not known.
+        A camera crops or scales between its modes, and which of the two is not known.
         """
         if (width, height) != (self.width, self.height):
             raise CalibrationError(
@@ -285,10 +282,7 @@ class PrinterProfile(Profile):
         return np.ascontiguousarray(out.clamp(0, 1).mul(255).round().to(torch.uint8).numpy())
 
     def check_camera(self, camera: CameraProfile) -> None:
-        """Do nothing if the printer was measured through this camera.
-
-        Raises: CalibrationError if it was measured through another, or the camera was calibrated anew since.
-        """
+        """Raise CalibrationError if the printer was measured through another camera, or an older calibration of it."""
         if self.camera != camera.name:
             raise CalibrationError(
                 f"{self.name}: this printer was measured through camera {self.camera!r}, got {camera.name!r}; "

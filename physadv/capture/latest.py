@@ -123,10 +123,7 @@ class Latest:
         return self._slot.take(timeout)
 
     def check_answers(self) -> None:
-        """Do nothing for a source that has given an image, or may yet do so.
-
-        Raises: SourceError for one that was opened `FIRST_TRIES` times and gave none.
-        """
+        """Raise SourceError if a live source was opened `FIRST_TRIES` times and never delivered a frame."""
         if not self.frames and self.failures >= FIRST_TRIES:
             reason = self.detail.rpartition("; ")[0]
             raise SourceError(

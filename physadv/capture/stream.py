@@ -404,9 +404,9 @@ class Ways:
 
 
 def _check_reachable(url: str) -> None:
-    """Do nothing if the machine of an RTSP address answers: another way of sending may work then.
+    """Raise CameraLost if the machine of an RTSP address does not answer; if it does, another transport may work.
 
-    Raises: CameraLost with the system's reason, of which FFmpeg says less.
+    It gives the system's reason, of which FFmpeg says less.
     """
     parts = urlsplit(split_user(url)[0])
     try:

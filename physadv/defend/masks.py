@@ -46,10 +46,7 @@ class PatchSize:
         return cls(side, side)
 
     def check(self, width: int, height: int) -> None:
-        """Do nothing if such a patch fits into an image of width x height.
-
-        Raises: DefenceError if it is larger.
-        """
+        """Raise DefenceError if such a patch is larger than an image of width x height."""
         if self.width > width or self.height > height:
             raise DefenceError(
                 f"patch size: a patch of {self.width} x {self.height} pixels is larger than the image of "

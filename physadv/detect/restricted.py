@@ -164,10 +164,7 @@ def _modern(module: str, name: str = "") -> str:
 
 
 def _check_known(names: set[str]) -> None:
-    """Do nothing if all globals are layers, or what checkpoints of Ultralytics hold beside them.
-
-    Raises: WeightsError otherwise, naming one.
-    """
+    """Raise WeightsError, naming one, for globals that are neither layers nor known to be beside them in checkpoints."""
     foreign = sorted(n for n in names if n != GETATTR and not n.startswith((*PASSED_OVER, *TORCH)))
     if any(n.startswith("models.") for n in foreign):
         raise WeightsError("a YOLOv5 model of its own repository; expected one of Ultralytics, YOLOv8 to YOLO26")

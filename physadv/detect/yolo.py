@@ -147,10 +147,7 @@ def _trusted_network(path: Path) -> nn.Module:
 
 
 def _check_kind(model: Any) -> None:
-    """Do nothing for a detection or pose model of RGB images.
-
-    Raises: WeightsError for any other.
-    """
+    """Raise WeightsError if the model is no detection or pose model of RGB images."""
     head = model.model[-1]
     if isinstance(head, WorldDetect | YOLOEDetect):
         raise WeightsError("open-vocabulary models are not supported; name a YOLOv8 to YOLO26 model")
@@ -167,9 +164,9 @@ def _check_kind(model: Any) -> None:
 
 @torch.inference_mode()
 def _check_runs(net: PersonNet) -> None:
-    """Do nothing if the network answers a small image as its head promises.
+    """Raise WeightsError if the answer to a small image has another shape than the head promises, or is no number.
 
-    Raises: WeightsError for answers of another shape, or that are no numbers. Whatever a damaged network raises.
+    Raises: whatever else a damaged network raises.
     """
     height, width = net.spec.stride * 2, net.spec.stride * 3
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))

@@ -311,10 +311,7 @@ def _png(pixels: UInt8Array, dpi: float | None = None) -> bytes:
 
 
 def _check_sheets(parts: list[Part]) -> None:
-    """Do nothing for sheets that can be images.
-
-    Raises: FabricationError for one that would take more memory than there may be.
-    """
+    """Raise FabricationError if a sheet would be an image that takes more memory than there may be."""
     width, height = max((part.layout.paper for part in parts), key=lambda paper: paper[0] * paper[1])
     if width * height > MAX_PNG_MM2:
         raise FabricationError(

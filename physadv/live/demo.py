@@ -702,10 +702,7 @@ class Demo:
 
 
 def _check_size(patch: Patch) -> None:
-    """Do nothing for a pattern that can be worn at any size.
-
-    Raises: SettingsError for a texture: another size would be another period than it was trained with.
-    """
+    """Raise SettingsError if the pattern is a texture: in another size it would not repeat as it was trained to."""
     if patch.target == "tshirt":
         every = f"{patch.size_mm[0] / 10:g} cm"
         raise SettingsError(

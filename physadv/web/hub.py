@@ -129,7 +129,7 @@ class Hub:
 
 
 def _nothing() -> None:
-    """Do nothing: what there is to end before anyone has joined."""
+    """End nothing: nobody has joined yet."""
 
 
 def encode(shown: Shown, with_seen: bool) -> Packet:
