@@ -1,4 +1,4 @@
-"""The nouns everyone shares: an image with its time, the people found in it, and the three seams of the live loop."""
+"""The nouns that everything shares: a frame, the detections in it, and what a source and a detector offer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One image and when its light arrived.
+    """One image of a source and when it was captured.
 
-    pixels: (h, w, 3) uint8, RGB, made read-only here. index: the source's own count from 0; a gap means lost images.
+    pixels: (h, w, 3) uint8, RGB, made read-only here. index: the source's own count from 0; a gap means lost frames.
     captured_ns: `time.monotonic_ns()` at which the image was taken or decoded. pts_s: presentation time in seconds in
-    the source's own clock; for a live camera, seconds since its first image.
+    the source's own clock; for a live camera, seconds since its first frame.
     """
 
     pixels: UInt8Array
@@ -43,16 +43,16 @@ class Frame:
         return self.pixels.shape[1], self.pixels.shape[0]
 
     def with_pixels(self, pixels: UInt8Array) -> Frame:
-        """Return the same moment with other pixels (a worn patch, a defence's view)."""
+        """Return the same moment with other pixels (a patch put on, a defence's view)."""
         return replace(self, pixels=pixels)
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something a defence wants a human to see.
+    """Something that a defence shows to the people who watch.
 
     kind: a short stable word ("vanished", "probe", "removed"). text: one sentence with the reason. xyxy: where, in
-    frame pixels, or None for the whole image.
+    frame pixels; None for the whole image.
     """
 
     kind: str
@@ -65,11 +65,11 @@ class Detections:
     """People found in one image, as parallel arrays sorted by falling score.
 
     xyxy: (n, 4) float32, pixels of the frame. score: (n,) float32 in [0, 1]. keypoints: (n, 17, 3) float32, COCO order,
-    x, y in frame pixels and confidence, or None where the model has none. held: (n,) bool, people whom a defence vouches
-    for whatever their score (a coasting track); None means nobody. certified: (n,) bool, people for whom a certificate
-    holds; None means none was sought. track: (n,) int64 identities, or None. seen: the image the detector was really
-    given when a defence changed it, (h, w, 3) uint8 RGB, for the page: of any size, turned or mirrored where the defence
-    does so. to_seen: (2, 3) affine from frame pixels to those of `seen`; None where they coincide.
+    x, y in frame pixels and confidence; None if the model has none. held: (n,) bool, people that a defence reports
+    whatever their score (a coasting track); None means nobody. certified: (n,) bool, whether a certificate holds for each;
+    None if none was sought. track: (n,) int64 identities, or None. seen: the image that a defence gave to the detector,
+    (h, w, 3) uint8 RGB, for the page: of any size, turned or mirrored as the defence does. to_seen: (2, 3) affine from
+    frame pixels to those of `seen`; None where they coincide.
     """
 
     xyxy: Float32Array
@@ -98,7 +98,7 @@ class Detections:
 
     @classmethod
     def empty(cls, *, keypoints: bool = False) -> Detections:
-        """Return nobody; with `keypoints`, in the shape of a pose model's answer."""
+        """Return an answer with nobody; with `keypoints`, in the shape of a pose model's answer."""
         return cls(
             np.zeros((0, 4), np.float32),
             np.zeros((0,), np.float32),
@@ -106,7 +106,7 @@ class Detections:
         )
 
     def pick(self, index: npt.NDArray[np.intp] | BoolArray) -> Detections:
-        """Return the people at `index` (integers or a mask), in that order, with alerts and view kept."""
+        """Return the people at `index` (integers or a mask), in that order; alerts and `seen` are kept."""
 
         def take(a: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
             return None if a is None else a[index]
@@ -122,7 +122,7 @@ class Detections:
         )
 
     def above(self, conf: float) -> Detections:
-        """Return the people with score >= conf, and those a defence holds."""
+        """Return the people with score >= conf and those that a defence holds."""
         keep = self.score >= conf
         if self.held is not None:
             keep = keep | self.held
@@ -131,17 +131,17 @@ class Detections:
 
 @runtime_checkable
 class Source(Protocol):
-    """Light in. Never invents an image: no black, no repeated frame in place of a lost one."""
+    """A stream of frames. It never invents one: no black frame, no repeated frame in place of a lost one."""
 
     name: str
     live: bool
 
     def read(self) -> Frame:
-        """Return the next image; raise `EndOfStream` after the last, `CameraLost` when a live source goes silent."""
+        """Return the next frame; raise `EndOfStream` after the last, `CameraLost` when a live source goes silent."""
         ...
 
     def close(self) -> None:
-        """Give the device, file or socket back. Safe to call twice and from another thread."""
+        """Release the device, file or socket. May be called twice and from another thread."""
         ...
 
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from physadv.boxes import iou
 from physadv.capture import open_source
 from physadv.cli.base import told
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
-from physadv.detect.boxes import iou
 from physadv.errors import DefenceError, EndOfStream
 from physadv.evaluate.interval import wilson
 from physadv.types import Detections, Detector, Frame

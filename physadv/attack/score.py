@@ -13,10 +13,9 @@ import torch
 from physadv.arrays import to_image, to_tensor
 from physadv.attack.crops import prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
+from physadv.boxes import area, intersection, iou
 from physadv.dataset import LabelledImage
-from physadv.detect.boxes import area, intersection, iou
-from physadv.detect.matching import FOUND_CONF, STRICT_IOU
-from physadv.detect.tally import average_precisions, tally
+from physadv.detect.matching import FOUND_CONF, STRICT_IOU, average_precisions, match_image
 from physadv.marks import marked
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
@@ -148,7 +147,7 @@ class Scorer:
 
     def _figures(self, answers: list[Detections]) -> Score:
         parts = zip(self.images, self.large, self.clean, answers, strict=True)
-        tallies = [tally(p.boxes, large, clean, answer) for p, large, clean, answer in parts]
+        tallies = [match_image(p.boxes, large, clean, answer) for p, large, clean, answer in parts]
         (ap50,) = average_precisions(tallies, np.ones((1, len(tallies))))
         sure = [_sure(p.boxes[large], a) for p, large, a in zip(self.images, self.large, answers, strict=True)]
         within = np.concatenate(sure)

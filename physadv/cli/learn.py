@@ -23,7 +23,7 @@ from physadv.cli.console import Terminal
 from physadv.cli.side import imgsz_field, rounded_side
 from physadv.dataset import labelled_images, read_images
 from physadv.defend.blocks import BlockTraining, train_blocks
-from physadv.defend.erase_training import EraseTraining, Photograph, Progress, train_eraser
+from physadv.defend.erase_training import EraserProgress, EraseTraining, Photograph, train_eraser
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import save_weights
 from physadv.errors import CameraLost, DataError, SettingsError
@@ -170,5 +170,5 @@ def _watched(spec: str, seconds: float, every: float, say: Callable[[str], None]
     return kept
 
 
-def _words(progress: Progress) -> str:
+def _words(progress: EraserProgress) -> str:
     return f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}, overlap {progress.overlap:.3f}"

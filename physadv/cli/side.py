@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from physadv.detect.boxes import STRIDE
+from physadv.boxes import STRIDE
 
 RULE = f"long side of the network's input in pixels, rounded up to a multiple of {STRIDE}"
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from physadv.defend.base import Defence, Guarded
 from physadv.defend.blocks import BlockAutoencoder
-from physadv.defend.chance import Noise, ResizePad
 from physadv.defend.consistency import Consistency
 from physadv.defend.entropy import LocalEntropy
-from physadv.defend.erase import Erase
+from physadv.defend.erase import PatternEraser
 from physadv.defend.lgs import LocalGradientSmoothing
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.patchcleanser import PatchCleanser
@@ -17,7 +16,7 @@ from physadv.defend.pipeline import parse_pipeline as _parse
 from physadv.defend.pixel_deflection import PixelDeflection
 from physadv.defend.probes import Probes
 from physadv.defend.total_variation import TotalVariation
-from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
+from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Noise, ResizePad, Rotate, Stretch
 from physadv.defend.vote import Vote
 from physadv.errors import naming
 
@@ -39,7 +38,7 @@ DEFENCES: dict[str, type[Defence]] = {
     "lgs": LocalGradientSmoothing,
     "entropy": LocalEntropy,
     "blocks": BlockAutoencoder,
-    "erase": Erase,
+    "erase": PatternEraser,
     "persistence": Persistence,
     "objectseeker": ObjectSeeker,
     "patchcleanser": PatchCleanser,

@@ -1,4 +1,4 @@
-"""The seam of every defence: it wraps a detector into a detector, and an attacked detector into an attacked detector."""
+"""What every defence does: it wraps a detector into a detector, and an attacked detector into an attacked detector."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ D_co = TypeVar("D_co", bound="Defence", covariant=True)
 class Defence(Settings):
     """A defence is its parameters; `guard` gives the defended detector.
 
-    name: its key in the registry. title: what it does, in one line. cost: what it takes beyond the detector's own pass, at
-    the parameters as they are; milliseconds as in docs/defences.md, at 416 px on one CPU core. paper: where it comes from.
+    name: its key in the registry. title: what it does, in one line. cost: what it takes beyond the detector's own pass at
+    the default parameters; milliseconds as in docs/defences.md, at 416 px on one CPU core. paper: where it comes from.
     certifies: whether it proves anything. Instances are immutable, so one may guard many detectors; all state lives in what
     `guard` returns.
     """
@@ -34,9 +34,9 @@ class Defence(Settings):
     certifies: ClassVar[bool] = False
     # Whether it draws at random: equal images then get unequal answers, about which no certificate can speak.
     random: ClassVar[bool] = False
-    # Below 1 it changes the image, from 1 on it watches answers: a pipeline puts the image's side nearest the network.
+    # Below 1 it changes images, from 1 on it compares answers: a pipeline puts what changes images nearest the network.
     order: ClassVar[int] = 0
-    # Whether it works from image to image alone: on single ones, on which attacks train, its twin is the bare detector.
+    # Whether it needs a sequence of frames: its twin is the bare detector, since attacks train on single images.
     over_time: ClassVar[bool] = False
 
     @abstractmethod
@@ -71,7 +71,7 @@ class Twin(WrappedGradient):
 
 
 class Guarded(WrappedDetector, ABC, Generic[D_co]):
-    """A detector behind a defence: answers as the detector does, and keeps account of what the defence costs.
+    """A detector behind a defence: a detector again, which measures what the defence costs.
 
     Subclasses write `respond` (and `respond_batch`, if images can go in together) and reach the detector through `ask`
     and `ask_batch`. cost_ms: milliseconds an image that the last call took beyond one plain pass of the bare detector,
@@ -115,7 +115,7 @@ class Guarded(WrappedDetector, ABC, Generic[D_co]):
         return out
 
     def ask(self, frame: Frame) -> Detections:
-        """Return what the detector within says, its time kept apart from the defence's own."""
+        """Return the inner detector's answer; its time is measured apart from the defence's own."""
         start = perf_counter()
         out = self.inner.detect(frame)
         self._asked_s += perf_counter() - start
@@ -123,7 +123,7 @@ class Guarded(WrappedDetector, ABC, Generic[D_co]):
         return out
 
     def ask_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return what the detector within says of several images of one size in one pass."""
+        """Return the inner detector's answers for several images of one size in one pass."""
         start = perf_counter()
         out = self.inner.detect_batch(images)
         self._asked_s += perf_counter() - start

@@ -1,17 +1,17 @@
-"""When a person can not be hidden by any one patch: the certificate for boxes, and the merging that it speaks about.
+"""The certificate that no one patch can hide a person, and the merging of boxes that it is about.
 
-The argument, in full. Let the defended detector report the whole image's people and, besides, everyone found in any
+The argument in full: let the defended detector report the whole image's people and, besides, everyone found in any
 masked view: each box of a masked view ends up inside a reported box (`join`). Let a patch of at most the stated size change
 the image. If some mask hides the whole patch, that mask's view is the same array with and without the patch, so the boxes
 found in it are the same, and each of them ends up inside a reported box, whatever is found elsewhere. A person is certified
 if, for every position of the patch in the class asked about, some mask hides the whole patch there and a box found in its
 view covers at least `still` of the person's box: then some reported box does, too.
 
-So a person is "still found" if one reported box covers at least `still` of the person's box (intersection over the person's
-area, IoA). The attacker may make that box larger, or add others: this is a certificate against hiding, not against false
-alarms. It is about one patch an image, and about what the patch itself changes: not shadows, exposure or a lossy codec.
-Published box pruning drops a masked box that a reported one covers to 60 %, and so loses 40 % of its area from the bound;
-here the reported box grows by what sticks out, and the bound loses nothing.
+A person is "still found" if one reported box covers at least `still` of the person's box (intersection over the
+person's area, IoA). The attacker may make that box larger, or add others: this is a certificate against hiding, not
+against false alarms. It is about one patch an image, and about the pixels that the patch itself changes, not about
+shadows, exposure or a lossy codec. Published box pruning drops a masked box of which a reported one covers 60 %, and so
+loses 40 % of its area from the bound. Here the reported box grows by what sticks out, and the bound loses nothing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from physadv.boxes import area, intersection
 from physadv.defend.base import Guarded
 from physadv.defend.masks import PatchSize, Where, positions_hidden, region, uncovered
 from physadv.detect.base import WrappedDetector
-from physadv.detect.boxes import area, intersection
 from physadv.errors import DefenceError
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Int64Array
 
 PRUNE = 0.6
 STILL = 0.2
-# Areas are reckoned in float32; a certificate asks for this much more than the bound, so that rounding cannot break it.
+# Areas are float32: a certificate asks for this much more than the bound, so that rounding cannot break it.
 SLACK = 1e-4
 
 
@@ -54,7 +54,7 @@ def refuse_random(detector: Detector, name: str) -> None:
 
 
 def covered_by(boxes: Float32Array, others: Float32Array) -> Float32Array:
-    """Return (n,) the largest part of each of (n, 4) boxes that one of (m, 4) others covers: IoA, 0 without others."""
+    """Return (n,) the largest share of each of (n, 4) boxes that one of (m, 4) others covers (IoA); 0 without others."""
     if len(others) == 0:
         return np.zeros(len(boxes), np.float32)
     return (intersection(boxes, others) / np.maximum(area(boxes), 1e-9)[:, None]).max(1).astype(np.float32)
@@ -63,12 +63,12 @@ def covered_by(boxes: Float32Array, others: Float32Array) -> Float32Array:
 def join(
     whole: Detections, views: Sequence[Detections], *, conf: float, whole_conf: float, prune: float = PRUNE
 ) -> tuple[Detections, BoolArray]:
-    """Return what the defended detector reports, and which of these people only the masked views showed.
+    """Return what the defended detector reports, and which of these people only masked views show.
 
-    Masked views count from score `conf`; of the whole image's people, those with score >= `whole_conf` and those held.
-    A masked box of which a reported box covers `prune` becomes part of that box, which grows to hold it; any other is
-    reported itself, larger ones first. Whoever has taken in a masked box is held or scores `conf`, so that no threshold
-    of the caller's up to `conf` loses it: the promise that `certified` rests on.
+    Boxes of masked views count from score `conf`, the whole image's from `whole_conf` or if held. A masked box of which a
+    reported box covers `prune` becomes part of that box, which grows to hold it. Any other is reported itself, larger ones
+    first. A box that has taken in a masked one is held or scores `conf`: no threshold of the caller up to `conf` loses it,
+    on which `certified` rests.
     """
     parts = [v.pick(v.score >= conf) for v in views if (v.score >= conf).any()]
     boxes = np.concatenate([p.xyxy for p in parts]) if parts else np.zeros((0, 4), np.float32)
@@ -104,9 +104,9 @@ def join(
 def append(
     whole: Detections, boxes: Float32Array, score: Float32Array, keypoints: Float32Array | None = None
 ) -> tuple[Detections, BoolArray]:
-    """Return people with more of them, held, sorted by falling score, and which ones these are.
+    """Return an answer with further people, held, sorted by falling score, and which people are new.
 
-    boxes: (m, 4). score: (m,). keypoints: (m, 17, 3), or None, which stands for points of confidence 0.
+    boxes: (m, 4). score: (m,). keypoints: (m, 17, 3); None for points of confidence 0.
     """
     n, more = len(whole), len(boxes)
     points = np.zeros((more, 17, 3), np.float32) if keypoints is None else keypoints
@@ -125,7 +125,7 @@ def append(
 
 
 def bears(person: Float32Array, boxes: Float32Array, still: float = STILL) -> bool:
-    """Return whether finding these boxes in a view is enough for the person to be found: one covers `still` of it.
+    """Return whether a view with these boxes keeps the person found: one covers `still` of the person's box.
 
     person: (4,), boxes: (n, 4), xyxy in one image's pixels.
     """
@@ -145,8 +145,8 @@ def certified(
     """Return whether no one patch of that size, anywhere in the location class, can hide the person.
 
     person: (4,) xyxy. views: for each mask the (n, 4) boxes that count there (score >= `join`'s conf). masks: (m, 4).
-    frame: (width, height). None means that the class has no position in this image, so there is nothing to certify.
-    A view without boxes proves nothing, so a detector that goes blind under masks certifies nobody.
+    frame: (width, height). None means that the class has no position in this image: there is nothing to certify. A view
+    without boxes proves nothing: a detector that finds nobody under masks certifies nobody.
 
     Raises: DefenceError if the patch is larger than the image, or views and masks are not as many.
 
@@ -159,7 +159,7 @@ def certified(
 def certified_by(
     good: BoolArray, person: Float32Array, masks: Int64Array, patch: PatchSize, frame: tuple[int, int], where: Where
 ) -> bool | None:
-    """Return the same from the (m,) masks in whose views the person stays found.
+    """Return the same as `certified`, given for each of the (m,) masks whether the person stays found in its view.
 
     Raises: DefenceError if the patch is larger than the image.
     """

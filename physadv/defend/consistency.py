@@ -1,4 +1,4 @@
-"""Local against global: people whom a crop, a mirror, another scale or a turn shows, and the whole image does not."""
+"""Local against global: people that crops, the mirror image, other scales or turns show and the whole image does not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from physadv.boxes import corners, iou
 from physadv.defend.base import Defence, Twin, Watching
 from physadv.defend.certify import append, covered_by
 from physadv.defend.geometry import (
@@ -25,8 +26,7 @@ from physadv.defend.geometry import (
     warp,
     warp_tensor,
 )
-from physadv.defend.rolling import Book
-from physadv.detect.boxes import corners, iou
+from physadv.defend.rolling import RollingViews
 from physadv.detect.gradients import joined, parted
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
@@ -35,19 +35,19 @@ from physadv.types import Alert, Candidates, Detections, Detector, Float32Array,
 CROP = 0.65
 SMALLER = 0.7
 DEGREES = 12.0
-# Overlap from which boxes of two views are the same person, and part of a box that the whole must cover to explain it.
+# Overlap from which boxes of two views are one person; share of a box that the whole image must cover to explain it.
 SAME = 0.4
 EXPLAINED = 0.5
 
 
 class Consistency(Defence):
-    """Persons found in some views of an image but absent in the whole are reported, and with `restore` brought back.
+    """Alerts about people found in some views of an image but not in the whole, and with `restore` reports them.
 
     conf: score from which a view's people count. whole_conf: score from which the whole image's people explain them.
-    agree: views that must show the person. smallest: least height of a person as a fraction of the image's, since what is
-    small is found by enlarging without any attack. per_frame: views a frame in live use; 0 looks at all eight each frame.
+    agree: views that must show the person. smallest: least height of a person as a fraction of the image's, since
+    enlarging finds small people without any attack. per_frame: views a frame in live use; 0 asks all eight each frame.
 
-    A strong pattern hides its wearer from every view: 2 of 35 hidden people were found (docs/defences.md).
+    A strong pattern hides its wearer in every view: 2 of 35 hidden people were found (docs/defences.md).
     """
 
     name: ClassVar[str] = "consistency"
@@ -68,12 +68,12 @@ class Consistency(Defence):
         return ConsistencyGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the twin: candidates of the whole and of two views drawn anew at each call, exact gradients."""
+        """Return the twin: candidates of the whole image and of two views drawn at each call, with exact gradients."""
         return ConsistencyTwin(detector)
 
 
 def views(width: int, height: int) -> list[tuple[str, Affine]]:
-    """Return the name of each view and its affine from the image; all views have the image's size."""
+    """Return the name of each view and its affine from the image. All views have the image's size."""
     middle, back = shift(-width / 2, -height / 2), shift(width / 2, height / 2)
     about = [
         ("mirrored", compose(shift(width, 0), scaling(-1, 1))),
@@ -88,42 +88,44 @@ def views(width: int, height: int) -> list[tuple[str, Affine]]:
         for v, y in (("upper", 0.0), ("lower", 1.0))
         for h, x in (("left", 0.0), ("right", 1.0))
     ]
-    # Crops and whole views by turns, so that any few views in a row differ in kind.
+    # Crops and whole views alternate, so that any few views in a row differ in kind.
     return [v for pair in zip(about, crops, strict=True) for v in pair]
 
 
 class ConsistencyGuard(Watching[Consistency]):
-    """The detector whose answers are compared between views."""
+    """The detector that compares its answers to several views."""
 
     def __init__(self, defence: Consistency, inner: Detector) -> None:
         super().__init__(defence, inner)
-        self._book = Book(8)
+        self._rolling = RollingViews(8)
 
     def reset(self) -> None:
         """Forget what earlier frames showed."""
         super().reset()
-        self._book.clear()
+        self._rolling.clear()
 
     def respond(self, frame: Frame) -> Detections:
-        """Return the people of the frame, alarms for those only views show, and with `restore` these people, held."""
+        """Return the people of the frame and alerts about people that only views show, who are held with `restore`."""
         whole = self.ask(frame)
         if self.defence.per_frame == 0:
             return self._compare(whole, self._look(frame.pixels, range(8)), frame.size[1])
-        book = self._book
-        book.open(frame.pixels)
-        chosen = book.choose(self.defence.per_frame, self._unexplained(whole))
+        rolling = self._rolling
+        rolling.begin(frame.pixels)
+        chosen = rolling.choose(self.defence.per_frame, self._unexplained(whole))
         for view, people in zip(chosen, self._look(frame.pixels, chosen), strict=True):
-            book.write(view, people)
-        current = [p.people.pick(book.standing(v, p.people.xyxy)) for v, p in enumerate(book.pages) if p is not None]
+            rolling.keep(view, people)
+        current = [
+            p.people.pick(rolling.standing(v, p.people.xyxy)) for v, p in enumerate(rolling.answers) if p is not None
+        ]
         return self._compare(whole, current, frame.size[1])
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for images that have nothing to do with each other: all views of each are looked at."""
+        """Return the same for images that are no sequence: all views of each are asked."""
         whole = self.ask_batch(images)
         return [self._compare(w, self._look(i, range(8)), i.shape[0]) for w, i in zip(whole, images, strict=True)]
 
     def _look(self, image: UInt8Array, chosen: Sequence[int]) -> list[Detections]:
-        """Return the people of some views in pixels of the image: those that are sure and large."""
+        """Return the people of some views in pixels of the image, as far as they score `conf` and are high enough."""
         height, width = image.shape[:2]
         every = views(width, height)
         out = []
@@ -140,8 +142,8 @@ class ConsistencyGuard(Watching[Consistency]):
         return out
 
     def _unexplained(self, whole: Detections) -> list[int]:
-        pages = [(v, p.people.xyxy) for v, p in enumerate(self._book.pages) if p is not None]
-        return [v for v, boxes in pages if len(self._absent(whole, boxes))]
+        known = [(v, p.people.xyxy) for v, p in enumerate(self._rolling.answers) if p is not None]
+        return [v for v, boxes in known if len(self._absent(whole, boxes))]
 
     def _absent(self, whole: Detections, boxes: Float32Array) -> list[int]:
         known = whole.above(self.defence.whole_conf).xyxy
@@ -172,10 +174,10 @@ def _clip(xyxy: Float32Array, width: int, height: int) -> Float32Array:
 
 
 class ConsistencyTwin(Twin):
-    """An attacked detector that lists the candidates of the whole and of two other views, in pixels of the whole."""
+    """An attacked detector that lists the candidates of the whole image and of two views, in pixels of the image."""
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
         height, width = images.shape[2:]
         every = views(width, height)
         drawn = [every[i][1] for i in self._rng.choice(len(every), 2, replace=False)]
@@ -186,6 +188,6 @@ class ConsistencyTwin(Twin):
 
 
 def _boxes_through(affine: Affine, xyxy: torch.Tensor) -> torch.Tensor:
-    """Return (b, a, 4) upright boxes around the mapped boxes; boxes carry no gradient, logits do."""
+    """Return (b, a, 4) upright boxes around the mapped boxes, without gradients: an attack needs those of the logits."""
     flat: Float32Array = xyxy.detach().reshape(-1, 4).float().cpu().numpy()
     return torch.from_numpy(boxes_through(affine, flat)).to(xyxy).reshape(xyxy.shape)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.defend.erase_net import CELL, EraseHead, backbone_features
+from physadv.defend.erase import CELL, EraseHead, backbone_features
 from physadv.defend.learned import draw_weights
 from physadv.defend.textures import texture, varied
 from physadv.errors import TrainingError
@@ -41,7 +41,7 @@ class EraseTraining(Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EraserProgress:
     """Where a training stands: step counted from 1, mean loss and overlap (IoU of mask and truth) over the pass so far."""
 
     step: int
@@ -55,7 +55,7 @@ def train_eraser(
     settings: EraseTraining,
     *,
     hostile: Sequence[UInt8Array] = (),
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[EraserProgress], None] | None = None,
 ) -> EraseHead:
     """Return a head trained on photographs, each (h, w, 3) uint8 RGB with its people (n, 4) xyxy (n may be 0).
 
@@ -95,7 +95,7 @@ def train_eraser(
         sums += [float(loss.detach()), float(overlap)]
         counted += 1
         if report is not None and (step + 1) % per_pass == 0:
-            report(Progress(step + 1, steps, *(sums / counted)))
+            report(EraserProgress(step + 1, steps, *(sums / counted)))
     return head.eval().requires_grad_(False)
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from physadv.defend.erase_net import CPU, backbone
+from physadv.defend.erase import CPU, backbone
 from physadv.detect.yolo import PersonNet
 from physadv.errors import TrainingError
 from physadv.types import Float32Array, UInt8Array
@@ -61,7 +61,7 @@ def hostile_textures(
     out: list[UInt8Array] = []
     while len(out) < count:
         aim = list(AIMS)[int(rng.choice(len(AIMS), p=list(AIMS.values())))]
-        look = Look(2 if aim == "anyone" else TOGETHER, people, natural, rng)
+        look = PatternGrids(2 if aim == "anyone" else TOGETHER, people, natural, rng)
         _train(net, look, aim, people, rng, LONGER * steps if aim == "anyone" else steps)
         with torch.no_grad():
             large = F.interpolate(look.ink(), (side, side), mode="bilinear").permute(0, 2, 3, 1)
@@ -71,7 +71,7 @@ def hostile_textures(
     return out[:count]
 
 
-class Look:
+class PatternGrids:
     """Patterns as sums of coarse and fine grids, in colours near those of photographs, some over a piece of one.
 
     Source: the decorrelated colours and spectra of Olah, Mordvintsev, Schubert, "Feature visualization" (2017).
@@ -105,7 +105,7 @@ class Look:
 
 
 def _train(
-    net: PersonNet, look: Look, aim: Aim, people: Sequence[Person], rng: np.random.Generator, steps: int
+    net: PersonNet, look: PatternGrids, aim: Aim, people: Sequence[Person], rng: np.random.Generator, steps: int
 ) -> None:
     """Move a look towards its aim: on eight people, one for each pattern, or ever others for a pattern for anyone."""
     wearers = _Wearers.draw(people, rng)

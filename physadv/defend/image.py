@@ -13,21 +13,29 @@ import torch
 from pydantic import Field
 
 from physadv.arrays import to_image, to_tensor
+from physadv.boxes import Letterbox, area, intersection, iou
 from physadv.defend.base import Defence, Guarded, Twin
-from physadv.defend.either import either
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
-from physadv.detect.boxes import Letterbox
 from physadv.detect.gradients import joined
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
 
+# From this overlap on two boxes are one person; from this share of its area on a box is part of a larger one.
+SAME = 0.55
+PART = 0.75
+# A box with this score explains the parts of it that the other view shows.
+SURE = 0.25
+PLAIN = "where the image was changed, ask about the unchanged one too, and report people that either shows"
+# What `plain` costs.
+ONCE_MORE = "1 more pass where it changed the image"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """An image as the detector will be given it.
+class ImageView:
+    """An image as the detector is given it.
 
-    pixels: (h, w, 3) uint8 RGB. forward: affine from the pixels that came to these, or None where they coincide.
-    alerts: what the defence did, boxes in the pixels that came. changed: False where it left every pixel as it was.
+    pixels: (h, w, 3) uint8 RGB. forward: affine from the given image's pixels to these; None where they coincide. alerts:
+    what the defence did, boxes in pixels of the given image. changed: False if no pixel was changed.
     """
 
     pixels: UInt8Array
@@ -36,16 +44,10 @@ class View:
     changed: bool = True
 
 
-PLAIN = "look at the unchanged image too, where it was changed, and report whom either shows"
-# What that costs.
-ONCE_MORE = "1 more pass where it changed the image"
-
-
 class ImageDefence(Defence):
     """A defence that is a function of one image.
 
-    Unless `full_size` is set it works on the frame scaled as the network will scale it: the same answer for the network,
-    for less work on a large frame.
+    Unless `full_size` is set it works on the frame as the network scales it: the network gets the same input for less work.
     """
 
     full_size: ClassVar[bool] = False
@@ -53,30 +55,30 @@ class ImageDefence(Defence):
 
     @property
     def first_seed(self) -> int:
-        """Return the seed with which the random draws of a guard or twin begin; random defences say theirs."""
+        """Return the seed of the random draws in a guard or twin; random defences overwrite it with theirs."""
         return 0
 
     @abstractmethod
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        """Return the changed image; all chance comes from `rng`. detector: the one within, for its attention."""
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
+        """Return the changed image; all random draws come from `rng`. detector: the inner one, for its activation."""
 
     @abstractmethod
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Return images (b, 3, h, w) in [0, 1] changed alike and of the same size, with gradients (exact or BPDA)."""
+        """Return images (b, 3, h, w) in [0, 1] with the same change, in the same size, with gradients (exact or BPDA)."""
 
     def guard(self, detector: Detector) -> Detector:
         """Return the detector that sees changed images."""
         return ImageGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the differentiable twin; chance is drawn anew at each call, as EOT needs."""
+        """Return the differentiable twin; it draws anew at each call, as EOT needs."""
         return ImageTwin(self, detector)
 
 
 def beside_plain(defence: ImageDefence, found: Candidates, inner: GradientDetector, images: torch.Tensor) -> Candidates:
-    """Return a twin's candidates, with those of the unchanged images beside them if the defence looks at these too.
+    """Return a twin's candidates, with those of the unchanged images if the defence asks about these too.
 
-    Whoever either look shows is reported, so an attack has to silence both.
+    The defence reports people that either view shows, so an attack has to hide them in both.
     """
     if not defence.plain:
         return found
@@ -91,7 +93,7 @@ class ImageGuard(Guarded[ImageDefence]):
         self._rng = np.random.default_rng(defence.first_seed)
 
     def reset(self) -> None:
-        """Forget earlier frames; a random defence starts its sequence again."""
+        """Forget earlier frames; a random defence restarts its sequence."""
         super().reset()
         self._rng = np.random.default_rng(self.defence.first_seed)
 
@@ -114,7 +116,7 @@ class ImageGuard(Guarded[ImageDefence]):
             out[n] = either(out[n], plain)
         return out
 
-    def _view(self, image: UInt8Array) -> View:
+    def _view(self, image: UInt8Array) -> ImageView:
         if self.defence.full_size:
             return self.defence.view(image, self._rng, self.inner)
         small, scale = at_network_size(image, self.imgsz)
@@ -124,11 +126,11 @@ class ImageGuard(Guarded[ImageDefence]):
             return replace(view, changed=changed)
         undo = inverse(scale)
         alerts = tuple(_alert_through(a, undo) for a in view.alerts)
-        return View(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts, changed)
+        return ImageView(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts, changed)
 
 
 def at_network_size(image: UInt8Array, imgsz: int) -> tuple[UInt8Array, Affine | None]:
-    """Return the image scaled as the network would scale it, and the affine that did, or None if it was that size."""
+    """Return the image as the network scales it, and the affine from the given one; None if it has that size already."""
     height, width = image.shape[:2]
     inner = Letterbox.fit(width, height, imgsz).inner
     if inner == (width, height):
@@ -137,10 +139,10 @@ def at_network_size(image: UInt8Array, imgsz: int) -> tuple[UInt8Array, Affine |
     return np.asarray(small, np.uint8), scaling(inner[0] / width, inner[1] / height)
 
 
-def back_to_frame(found: Detections, view: View, frame_size: tuple[int, int]) -> Detections:
-    """Return an answer given for a view in the pixels of the image that came; boxes are clipped to it.
+def back_to_frame(found: Detections, view: ImageView, frame_size: tuple[int, int]) -> Detections:
+    """Return the answer for a view in pixels of the frame, boxes clipped to it.
 
-    Keypoints of a mirrored view exchange left and right. The image seen and its affine are carried along.
+    Left and right keypoints of a mirrored view are exchanged. `seen` and `to_seen` are filled in.
     """
     forward = view.forward
     xyxy, keypoints, alerts = found.xyxy, found.keypoints, found.alerts
@@ -169,23 +171,65 @@ def _alert_through(alert: Alert, affine: Affine) -> Alert:
 
 
 class ImageTwin(Twin):
-    """The attacked detector behind an `ImageDefence` that keeps the image's geometry."""
+    """The attacked detector behind an `ImageDefence` that moves no pixels."""
 
     def __init__(self, defence: ImageDefence, inner: GradientDetector) -> None:
         super().__init__(inner, seed=defence.first_seed)
         self.defence = defence
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return what the detector thinks of the defended images, with gradients to the images given."""
+        """Return the candidates of the defended images, with gradients to the given images."""
         found = self.inner.candidates(self.defence.differentiable(images, self._rng))
         return beside_plain(self.defence, found, self.inner, images)
 
 
 def straight_through(images: torch.Tensor, change: Callable[[UInt8Array], UInt8Array]) -> torch.Tensor:
-    """Return each image changed by `change` in 8 bit, with the gradient of the identity.
+    """Return each image changed by `change` in 8 bit, with the gradient of the identity (BPDA).
 
     Source: Athalye, Carlini, Wagner, "Obfuscated gradients give a false sense of security" (2018): BPDA.
     """
     with torch.no_grad():
         changed = torch.stack([to_tensor(change(to_image(image))) for image in images]).to(images)
     return images + (changed - images).detach()
+
+
+def either(defended: Detections, plain: Detections) -> Detections:
+    """Return the people of two answers for one frame, each once, with the better score and its box.
+
+    A plain box inside a defended box with score `SURE` or more is left out: half-hidden people show as such parts. The
+    alerts are those of both answers, `seen` is that of the defended one.
+    """
+    whole = defended.keypoints is not None and plain.keypoints is not None
+    xyxy, score = defended.xyxy.copy(), defended.score.copy()
+    points = None if not whole or defended.keypoints is None else defended.keypoints.copy()
+    overlap = iou(plain.xyxy, defended.xyxy)
+    inside = intersection(plain.xyxy, defended.xyxy) / np.maximum(area(plain.xyxy), 1e-9)[:, None]
+    inside = np.where(defended.score[None] >= SURE, inside, 0)
+    taken = np.zeros(len(score), bool)
+    added = []
+    for one in range(len(plain)):
+        free = np.where(taken, 0, overlap[one])
+        at = int(free.argmax()) if len(score) else -1
+        if at >= 0 and free[at] >= SAME:
+            taken[at] = True
+            if plain.score[one] > score[at]:
+                xyxy[at], score[at] = plain.xyxy[one], plain.score[one]
+                if points is not None and plain.keypoints is not None:
+                    points[at] = plain.keypoints[one]
+        elif not inside[one].max(initial=0) >= PART:
+            added.append(one)
+    xyxy = np.concatenate([xyxy, plain.xyxy[added]]).astype(np.float32)
+    score = np.concatenate([score, plain.score[added]]).astype(np.float32)
+    if points is not None and plain.keypoints is not None:
+        points = np.concatenate([points, plain.keypoints[added]]).astype(np.float32)
+    order = np.argsort(-score, kind="stable")
+    return replace(
+        defended,
+        xyxy=xyxy[order],
+        score=score[order],
+        keypoints=None if points is None else points[order],
+        alerts=(*defended.alerts, *plain.alerts),
+        held=None,
+        certified=None,
+        track=None,
+    )

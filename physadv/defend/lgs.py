@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 
-from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, ImageView
 from physadv.types import Detector, Float32Array, UInt8Array
 
 LUMA = (0.299, 0.587, 0.114)
@@ -43,7 +43,7 @@ class LocalGradientSmoothing(ImageDefence):
             raise ValueError(f"overlap: expected less than the block's {self.block} pixels, got {self.overlap}")
         return self
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the smoothed image."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
         dx = np.empty_like(grey)
@@ -57,9 +57,9 @@ class LocalGradientSmoothing(ImageDefence):
         gradient = (gradient - low) / max(high - low, 255 * FLAT)
         share = np.asarray(gradient * self.smoothing * self._suspicious(gradient), np.float32)
         if not share.any():
-            return View(image)
+            return ImageView(image)
         keep = np.clip(1 - share, 0, 1)
-        return View((image * keep[..., None] + 0.5).astype(np.uint8))
+        return ImageView((image * keep[..., None] + 0.5).astype(np.uint8))
 
     def _suspicious(self, gradient: Float32Array) -> Float32Array:
         """Return (h, w) 0 or 1: pixels in some block whose mean gradient is above the threshold."""

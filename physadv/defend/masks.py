@@ -1,25 +1,28 @@
 """Sets of masks that hide a patch wherever it is, and the exact check that they do.
 
-A mask is the rectangle it hides: x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive. Masks are laid on the image's own
-pixels, before anything is scaled: what lies under a mask is replaced by one grey, so an image with a patch wholly under it
-and the image without are the same array, bit for bit, and every answer about them is the same. A mask laid after scaling
-would not do: bilinear scaling carries a patch a pixel beyond its own edge.
+A mask is the rectangle that it hides: x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive. Masks are laid on the image
+before it is scaled: the pixels under a mask become one grey, so an image with a patch wholly under the mask and the
+image without the patch are the same array, bit for bit, and get the same answer. A mask laid after scaling would not
+do: bilinear scaling carries a patch a pixel beyond its own edge.
 
-A patch is known by the pixel of its top left corner, which may lie outside the image as long as some of the patch is in
-it. The positions at which one mask hides the whole patch then form a rectangle, so whether a set of masks hides it at every
-position of a region is a question about a union of rectangles, answered here without sampling.
+The position of a patch is the pixel of its top left corner, which may lie outside the image as long as part of the
+patch is inside. The positions at which one mask hides the whole patch form a rectangle, so whether a set of masks hides
+it everywhere in a region is a question about a union of rectangles, answered here without sampling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 
+from physadv.defend.base import Twin
+from physadv.detect.gradients import joined, parted
 from physadv.errors import DefenceError
-from physadv.types import BoolArray, Float32Array, Int64Array, UInt8Array
+from physadv.types import BoolArray, Candidates, Float32Array, GradientDetector, Int64Array, UInt8Array
 
 FILL = 114
 Where = Literal["anywhere", "far", "close", "over"]
@@ -41,7 +44,7 @@ class PatchSize:
 
     @classmethod
     def of_area(cls, pixels: float, *, margin: int = 0) -> PatchSize:
-        """Return the square of that many pixels, its side rounded up, with `margin` pixels more on each side."""
+        """Return the square of that area in pixels, rounded up to whole pixels, with `margin` pixels more all round."""
         side = int(np.ceil(np.sqrt(max(pixels, 1.0)) - 1e-9)) + 2 * margin
         return cls(side, side)
 
@@ -57,7 +60,7 @@ class PatchSize:
 def half_planes(width: int, height: int, lines: int) -> Int64Array:
     """Return the (4 * lines, 4) masks that hide one side of each of `lines` evenly spaced upright and level lines.
 
-    They do not depend on the size of the patch.
+    The masks do not depend on the size of the patch.
 
     Raises: DefenceError if the image has no room for so many lines.
 
@@ -73,7 +76,7 @@ def half_planes(width: int, height: int, lines: int) -> Int64Array:
 
 
 def spans(length: int, patch: int, count: int) -> list[tuple[int, int]]:
-    """Return at most `count` spans (start, stop) on an axis, one of which holds any `patch` adjoining pixels of it.
+    """Return at most `count` spans (start, stop) of an axis such that any `patch` adjoining pixels lie within one.
 
     Stride ceil((n - p + 1) / k), size p + stride - 1, the last span moved back to end with the axis.
 
@@ -92,7 +95,7 @@ def spans(length: int, patch: int, count: int) -> list[tuple[int, int]]:
 
 
 def windows(width: int, height: int, patch: PatchSize, count: int) -> Int64Array:
-    """Return the at most count * count rectangular masks, one of which hides any patch of that size.
+    """Return at most count * count rectangular masks such that one hides any patch of that size, wherever it is.
 
     Raises: DefenceError if the patch is larger than the image.
 
@@ -104,7 +107,7 @@ def windows(width: int, height: int, patch: PatchSize, count: int) -> Int64Array
 
 
 def hide(image: UInt8Array, masks: Sequence[Int64Array] | Int64Array) -> UInt8Array:
-    """Return a copy of an (h, w, 3) image with what lies under each mask replaced by grey 114."""
+    """Return a copy of an (h, w, 3) image with grey 114 under each mask."""
     out = image.copy()
     for x0, y0, x1, y1 in masks:
         out[y0:y1, x0:x1] = FILL
@@ -115,7 +118,7 @@ def positions_hidden(masks: Int64Array, patch: PatchSize, width: int, height: in
     """Return the (n, 4) rectangles of corner positions, last bounds exclusive, at which each mask hides the patch.
 
     A mask that reaches an edge of the image also hides what sticks out there. A mask smaller than the patch gives an
-    empty rectangle, or one of those positions at which the rest of the patch is outside the image.
+    empty rectangle, or the positions at which the rest of the patch is outside the image.
     """
     far = np.array([patch.width, patch.height, patch.width, patch.height], np.int64)
     edge = np.array([0, 0, width, height], np.int64)
@@ -126,7 +129,7 @@ def positions_hidden(masks: Int64Array, patch: PatchSize, width: int, height: in
 def region(
     person: Float32Array, patch: PatchSize, width: int, height: int, where: Where
 ) -> tuple[Int64Array, Int64Array | None]:
-    """Return the corner positions of a location class: a rectangle and the rectangle taken out of it, or None.
+    """Return the corner positions of a location class: a rectangle, and the rectangle taken out of it or None.
 
     person: (4,) xyxy in pixels. "over": the patch shares area with the person's box. "close": it does not, but the gap is
     within a tenth of the image's width across and of its height down. "far": the rest. "anywhere": all three.
@@ -149,7 +152,7 @@ def uncovered(whole: Int64Array, without: Int64Array | None, covers: Int64Array)
     """Return whether the region has any position, and whether some position of it is in none of the rectangles.
 
     whole, without: the region, as `region` gives it. covers: (n, 4). All bounds are whole numbers, right and lower
-    exclusive. Exact: between two neighbouring bounds nothing changes, so one look at each cell they cut out decides.
+    exclusive. This is exact: between two neighbouring bounds nothing changes, so each cell between bounds is tested once.
     """
     edges = [whole[None], covers.reshape(-1, 4)] + ([] if without is None else [without[None]])
     every = np.concatenate(edges)
@@ -171,3 +174,32 @@ def _cells(rectangles: Int64Array, xs: Int64Array, ys: Int64Array) -> BoolArray:
     for a, b, c, d in zip(x0, y0, x1, y1, strict=True):
         out[b:d, a:c] = True
     return out
+
+
+DrawMasks = Callable[[int, int, np.random.Generator], list[Int64Array]]
+
+
+def hide_tensor(images: torch.Tensor, masks: Sequence[Int64Array] | Int64Array) -> torch.Tensor:
+    """Return images (b, 3, h, w) with grey under each mask; gradients pass everywhere else."""
+    show = torch.ones((1, 1, *images.shape[2:]), dtype=images.dtype, device=images.device)
+    for x0, y0, x1, y1 in masks:
+        show[..., int(y0) : int(y1), int(x0) : int(x1)] = 0
+    return images * show + (1 - show) * (FILL / 255)
+
+
+class MaskedTwin(Twin):
+    """An attacked detector that lists the candidates of the whole image and of masked views.
+
+    The defence reports people that any view shows, so an attack has to lower all of them. A few views are drawn at each
+    call, as in EOT: over many calls every view is drawn.
+    """
+
+    def __init__(self, inner: GradientDetector, draw: DrawMasks, *, seed: int = 0) -> None:
+        super().__init__(inner, seed=seed)
+        self._draw = draw
+
+    def candidates(self, images: torch.Tensor) -> Candidates:
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
+        height, width = images.shape[2:]
+        views = [images, *(hide_tensor(images, m) for m in self._draw(width, height, self._rng))]
+        return joined(parted(self.inner.candidates(torch.cat(views)), len(views)))

@@ -1,4 +1,4 @@
-"""Half-plane masking: people whom no one patch can hide, found in views that hide one side of the image at a time."""
+"""Half-plane masking: people are found in views that hide one half of the image, where no one patch can hide them all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from physadv.boxes import corners
 from physadv.defend.base import Defence, Watching
 from physadv.defend.certify import PRUNE, STILL, bears, certified_by, join, refuse_random
-from physadv.defend.masks import PatchSize, Where, half_planes, hide, windows
-from physadv.defend.rolling import Book, in_batches
-from physadv.defend.twins import MaskedTwin
-from physadv.detect.boxes import corners
+from physadv.defend.masks import MaskedTwin, PatchSize, Where, half_planes, hide, windows
+from physadv.defend.rolling import RollingViews, in_batches
 from physadv.types import (
     Alert,
     BoolArray,
@@ -36,19 +35,19 @@ WORDS: dict[str, str] = {
 
 
 class ObjectSeeker(Defence):
-    """Half-plane masking after ObjectSeeker: adds whom the masked views show, and certifies whom one patch cannot hide.
+    """Half-plane masking after ObjectSeeker: adds people that masked views show, certifies those that no patch can hide.
 
     lines: upright lines and level lines; 4 views each. grid: besides, k x k square masks sized for the stated patch, which
     hide less and so certify more, for k * k more views; 0 for none. conf: score from which a masked view's people count;
-    the promise holds for callers' thresholds up to it. whole_conf: score from which the whole image's people stand for
-    masked ones. prune: part of a masked box that must be covered for it to be merged (IoA). still: part of a person's box
-    that must stay covered for the person to count as found. patch: the patch the certificate is about, as a fraction of
-    the image's area, or with `of_box` of the person's box. margin: pixels on each side that a codec may smear it.
-    where: the location class that is certified. per_frame: views a frame in live use; 0 looks at all of them each frame.
+    certificates hold for callers' thresholds up to it. whole_conf: score from which the whole image's people stand for
+    masked ones. prune: share of a masked box that must be covered for it to be merged (IoA). still: share of a person's box
+    that must stay covered for the person to count as found. patch: area of the certified patch, as a fraction of the
+    image's, or with `of_box` of the person's box. margin: pixels by which a codec may smear the patch, on each side. where:
+    the location class that is certified. per_frame: views a frame in live use; 0 asks all of them each frame.
     """
 
     name: ClassVar[str] = "objectseeker"
-    title: ClassVar[str] = "half-plane masks: people whom no one patch can hide"
+    title: ClassVar[str] = "half-plane masks: people that no one patch can hide"
     cost: ClassVar[str] = "1 more pass a frame live, 20 a photograph"
     certifies: ClassVar[bool] = True
     paper: ClassVar[str] = "Xiang et al., ObjectSeeker, IEEE S&P 2023"
@@ -75,14 +74,14 @@ class ObjectSeeker(Defence):
     per_frame: int = Field(default=1, ge=0, le=64, description="masked views a frame in live use; 0: all")
 
     def guard(self, detector: Detector) -> Detector:
-        """Return the detector that also reports whom only masked views show.
+        """Return the detector that also reports people that only masked views show.
 
         Raises: DefenceError if a random defence stands between it and the network.
         """
         return ObjectSeekerGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the twin: candidates of the whole and of two masked views drawn anew at each call, exact gradients."""
+        """Return the twin: candidates of the whole image and of two masked views drawn at each call, exact gradients."""
         return MaskedTwin(detector, self._masks_for_twin)
 
     def _masks_for_twin(self, width: int, height: int, rng: np.random.Generator) -> list[Int64Array]:
@@ -126,7 +125,7 @@ class ObjectSeeker(Defence):
         return out
 
     def claim(self, certified: int, people: int) -> str:
-        """Return, in one sentence for people, how many of those reported are certified, and what that means."""
+        """Return in one sentence how many of the reported people are certified, and what that means."""
         of = "the person's box" if self.of_box else "the image"
         how = "rolling, assumes a static scene" if self.per_frame else "this frame alone"
         proof = (
@@ -146,7 +145,7 @@ class ObjectSeekerGuard(Watching[ObjectSeeker]):
         refuse_random(self.plain, defence.name)
         self._claim = defence.claim(0, 0)
         self._masks = np.zeros((0, 4), np.int64)
-        self._book = Book(0)
+        self._rolling = RollingViews(0)
 
     @property
     def claim(self) -> str:
@@ -156,24 +155,24 @@ class ObjectSeekerGuard(Watching[ObjectSeeker]):
     def reset(self) -> None:
         """Forget what earlier frames showed."""
         super().reset()
-        self._book.clear()
+        self._rolling.clear()
 
     def respond(self, frame: Frame) -> Detections:
-        """Return the people of the frame, those only masked views show (held, with an alert), and who is certified."""
+        """Return the people of the frame and of masked views (held, with an alert), and who is certified."""
         if self.defence.per_frame == 0:
             return self._all_at_once(self.ask(frame), frame.pixels)
         self._prepare(frame)
-        book, masks, whole = self._book, self._masks, self.ask(frame)
-        chosen = book.choose(self.defence.per_frame, self._unexplained(whole))
+        rolling, masks, whole = self._rolling, self._masks, self.ask(frame)
+        chosen = rolling.choose(self.defence.per_frame, self._unexplained(whole))
         for view, people in zip(
             chosen, self.plain.detect_batch([hide(frame.pixels, masks[v : v + 1]) for v in chosen]), strict=True
         ):
-            book.write(view, people.pick(people.score >= self.defence.conf))
+            rolling.keep(view, people.pick(people.score >= self.defence.conf))
         views = [self._current(v) for v in range(len(masks))]
         return self._report(whole, views, masks, frame.size, rolling=True)
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for images that have nothing to do with each other: every view of each is looked at."""
+        """Return the same for images that are no sequence: every view of each is asked."""
         return [self._all_at_once(w, i) for w, i in zip(self.ask_batch(images), images, strict=True)]
 
     def _all_at_once(self, whole: Detections, image: UInt8Array) -> Detections:
@@ -183,26 +182,26 @@ class ObjectSeekerGuard(Watching[ObjectSeeker]):
         return self._report(whole, [v.pick(v.score >= self.defence.conf) for v in views], masks, size, rolling=False)
 
     def _prepare(self, frame: Frame) -> None:
-        if frame.size != self._book.size:
+        if frame.size != self._rolling.size:
             self._masks = self.defence.masks(*frame.size)
-            self._book = Book(len(self._masks))
-        self._book.open(frame.pixels)
+            self._rolling = RollingViews(len(self._masks))
+        self._rolling.begin(frame.pixels)
 
     def _current(self, view: int) -> Detections:
-        """Return whom a view showed where the scene still stands as it stood then."""
-        page = self._book.pages[view]
-        if page is None:
+        """Return the people of a view's last answer where the scene is still the same."""
+        answer = self._rolling.answers[view]
+        if answer is None:
             return Detections.empty()
-        return page.people.pick(self._book.standing(view, page.people.xyxy, self._masks[view]))
+        return answer.people.pick(self._rolling.standing(view, answer.people.xyxy, self._masks[view]))
 
     def _unexplained(self, whole: Detections) -> list[int]:
-        """Return the views, strongest first, that showed someone the whole image does not: looked at again at once."""
+        """Return the views, strongest first, that showed somebody the whole image does not, to be asked again at once."""
         scored = []
-        for view, page in enumerate(self._book.pages):
-            if page is None or len(page.people) == 0:
+        for view, answer in enumerate(self._rolling.answers):
+            if answer is None or len(answer.people) == 0:
                 continue
             d = self.defence
-            out, added = join(whole, [page.people], conf=d.conf, whole_conf=d.whole_conf, prune=d.prune)
+            out, added = join(whole, [answer.people], conf=d.conf, whole_conf=d.whole_conf, prune=d.prune)
             if added.any():
                 scored.append((float(out.score[added].max()), view))
         return [view for _, view in sorted(scored, reverse=True)]

@@ -1,4 +1,4 @@
-"""Double masking: whether there is a person in a window, in words that no one patch can change."""
+"""Double masking: whether there is a person in a window, an answer that no one patch can change."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from pydantic import Field, model_validator
 
 from physadv.defend.base import Defence, Watching
 from physadv.defend.certify import append, refuse_random
-from physadv.defend.masks import PatchSize, hide, windows
-from physadv.defend.twins import MaskedTwin
+from physadv.defend.masks import MaskedTwin, PatchSize, hide, windows
 from physadv.errors import DefenceError
 from physadv.types import Alert, Detections, Detector, Frame, GradientDetector, Int64Array, UInt8Array
 
-# Two masks laid on the window together, by their numbers; twice the same number is one mask.
+# The numbers of two masks laid on the window together; twice the same number is one mask.
 Pair = tuple[int, int]
-Look = Callable[[Sequence[Pair]], Sequence[bool]]
+Ask = Callable[[Sequence[Pair]], Sequence[bool]]
 BATCH = 8
 
 
 def pair(a: int, b: int) -> Pair:
-    """Return the two masks in rising order: laid on in either order they hide the same pixels."""
+    """Return the two masks in rising order: in either order they hide the same pixels."""
     return (a, b) if a <= b else (b, a)
 
 
 def decide(masks: int, known: Mapping[Pair, bool]) -> tuple[bool | None, list[Pair]]:
-    """Return double masking's answer, or None and the pairs that have to be looked at before it can be given.
+    """Return double masking's answer, or None and the pairs that have to be asked before.
 
     First round: if all one-mask answers agree, that is the answer. Second round: each mask that differs from the majority
-    is laid on again with every other; if none of these answers differs from its own, its answer is taken; if all such
-    masks fail, the majority's is. An even split counts as a majority for a person.
+    is laid on again with every other mask; if none of these answers differs from its own, its answer is taken. If all such
+    masks fail, the majority's answer is taken. An even split counts as a majority for a person.
 
     Source: PatchCleanser, Xiang et al., USENIX Security 2022, algorithm 1.
     """
@@ -52,10 +51,10 @@ def decide(masks: int, known: Mapping[Pair, bool]) -> tuple[bool | None, list[Pa
 
 
 def person_certified(masks: int, known: Mapping[Pair, bool]) -> tuple[bool | None, list[Pair]]:
-    """Return whether a person is certified to be in the window, or None and the pairs still to be looked at.
+    """Return whether a person is certified to be in the window, or None and the pairs that have to be asked before.
 
-    Certified if and only if every two-mask answer is "person": `decide` then says "person" for every image that differs
-    from this one by one patch. One answer of "nobody" ends the search, so a detector blind under masks ends it at once.
+    A person is certified if and only if every two-mask answer is "person": `decide` then gives "person" for every image
+    that differs from this one by one patch. One answer "nobody" ends the search.
 
     Source: PatchCleanser, theorem 1.
     """
@@ -68,14 +67,14 @@ def person_certified(masks: int, known: Mapping[Pair, bool]) -> tuple[bool | Non
 
 @dataclass(frozen=True, slots=True)
 class WindowAnswer:
-    """What double masking says of one window. looks: masked views that the detector was given for it."""
+    """Double masking's answer for one window. looks: masked views that the detector was asked."""
 
     person: bool
     looks: int
 
 
-def double_mask(masks: int, look: Look, *, batch: int = BATCH) -> WindowAnswer:
-    """Return the answer, asking `look` for batches of pairs and stopping as soon as the answer is settled."""
+def double_mask(masks: int, look: Ask, *, batch: int = BATCH) -> WindowAnswer:
+    """Return the answer. `look` is asked for batches of pairs until the answer is settled."""
     known: dict[Pair, bool] = {}
     while True:
         answer, missing = decide(masks, known)
@@ -84,8 +83,8 @@ def double_mask(masks: int, look: Look, *, batch: int = BATCH) -> WindowAnswer:
         known |= _looked(look, missing[:batch])
 
 
-def certify_window(masks: int, look: Look, *, batch: int = BATCH) -> bool:
-    """Return whether no one patch that some mask hides can make `double_mask` say that nobody is there."""
+def certify_window(masks: int, look: Ask, *, batch: int = BATCH) -> bool:
+    """Return whether no one patch that some mask hides can make `double_mask` answer that nobody is there."""
     known: dict[Pair, bool] = {}
     while True:
         answer, missing = person_certified(masks, known)
@@ -94,16 +93,16 @@ def certify_window(masks: int, look: Look, *, batch: int = BATCH) -> bool:
         known |= _looked(look, missing[:batch])
 
 
-def _looked(look: Look, pairs: Sequence[Pair]) -> dict[Pair, bool]:
+def _looked(look: Ask, pairs: Sequence[Pair]) -> dict[Pair, bool]:
     return dict(zip(pairs, look(pairs), strict=True))
 
 
 class PatchCleanser(Defence):
-    """Double masking in one window of the image: reports a person there whom a patch has hidden, and certifies it.
+    """Double masking in one window of the image: reports a person that a patch hides there, and certifies it.
 
-    left, top, right, bottom: the window, as fractions of the image. It must not follow what the detector sees, or a
-    patch could move it. count: masks each way. patch: largest patch, as a fraction of the window's area. conf: score from
-    which a person counts in a masked view. per_frame: views a frame in live use; 0 settles the answer on every frame.
+    left, top, right, bottom: the window, as fractions of the image. It must not follow the detections, or a patch could
+    move it. count: masks each way. patch: largest patch, as a fraction of the window's area. conf: score from which a
+    person counts in a masked view. per_frame: views a frame in live use; 0 settles the answer on every frame.
     """
 
     name: ClassVar[str] = "patchcleanser"
@@ -133,14 +132,14 @@ class PatchCleanser(Defence):
         return self
 
     def guard(self, detector: Detector) -> Detector:
-        """Return the detector that also answers for the window.
+        """Return the detector that also gives an answer for the window.
 
         Raises: DefenceError if a random defence stands between it and the network.
         """
         return PatchCleanserGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the twin: candidates of the whole and of the window under two masks drawn anew at each call."""
+        """Return the twin: candidates of the whole image, and of the window under two masks drawn at each call."""
         return MaskedTwin(detector, self._masks_for_twin)
 
     def _masks_for_twin(self, width: int, height: int, rng: np.random.Generator) -> list[Int64Array]:
@@ -167,7 +166,7 @@ class PatchCleanser(Defence):
         return windows(width, height, PatchSize.of_area(self.patch * width * height), self.count)
 
     def answer(self, detector: Detector, window: UInt8Array, *, batch: int = BATCH) -> WindowAnswer:
-        """Return whether there is a person in the pixels (h, w, 3) of a window, whatever one patch changed in it.
+        """Return whether there is a person in the (h, w, 3) pixels of a window, whatever one patch changed in it.
 
         Raises: DefenceError if the patch is larger than the window.
         """
@@ -175,14 +174,14 @@ class PatchCleanser(Defence):
         return double_mask(len(masks), self._look(detector, window, masks), batch=batch)
 
     def certify(self, detector: Detector, window: UInt8Array, *, batch: int = BATCH) -> bool:
-        """Return whether `answer` says "person" for these pixels and for every change of them by one patch.
+        """Return whether `answer` is "person" for these pixels and for every change of them by one patch.
 
         Raises: DefenceError if the patch is larger than the window.
         """
         masks = self.masks(window.shape[1], window.shape[0])
         return certify_window(len(masks), self._look(detector, window, masks), batch=batch)
 
-    def _look(self, detector: Detector, window: UInt8Array, masks: Int64Array) -> Look:
+    def _look(self, detector: Detector, window: UInt8Array, masks: Int64Array) -> Ask:
         def look(pairs: Sequence[Pair]) -> list[bool]:
             found = detector.detect_batch([hide(window, masks[sorted(set(p))]) for p in pairs])
             return [bool((d.score >= self.conf).any()) for d in found]
@@ -191,29 +190,29 @@ class PatchCleanser(Defence):
 
 
 class _Window:
-    """What is known of one window: the answers of pairs of masks, with the number of the frame they are from."""
+    """The answers for pairs of masks on one window, each with the number of its frame."""
 
     def __init__(self, defence: PatchCleanser, detector: Detector) -> None:
         self.defence = defence
         self.detector = detector
         self.turn = 0
-        self.pages: dict[Pair, tuple[Detections, int]] = {}
+        self.answers: dict[Pair, tuple[Detections, int]] = {}
         self.person: bool | None = None
         self.certified: bool | None = None
 
     def known(self, masks: int) -> dict[Pair, bool]:
-        """Return the answers young enough to count: no older than some rounds of looking at them all."""
+        """Return the answers that still count: none older than a few rounds of asking them all."""
         rate = self.defence.per_frame or 1
         single, double = 3 * -(-masks // rate), masks * (masks + 1) // rate + 2
         return {
             p: bool((people.score >= self.defence.conf).any())
-            for p, (people, turn) in self.pages.items()
+            for p, (people, turn) in self.answers.items()
             if self.turn - turn <= (single if p[0] == p[1] else double)
         }
 
     def settle(self, window: UInt8Array, masks: Int64Array) -> None:
-        """Look until the answer stands. The certificate would take many more looks; its refusal alone may come for free."""
-        self.pages.clear()
+        """Ask until the answer is settled. A certificate would take many more views; it may be refused without them."""
+        self.answers.clear()
         while True:
             self.person, missing = decide(len(masks), self.known(len(masks)))
             if self.person is not None:
@@ -222,7 +221,7 @@ class _Window:
         self.certified = person_certified(len(masks), self.known(len(masks)))[0]
 
     def step(self, window: UInt8Array, masks: Int64Array) -> None:
-        """Look at the next few pairs: those the answer needs, then those the certificate needs, then the oldest."""
+        """Ask the next few pairs: those the answer needs, then those the certificate needs, then the oldest."""
         self.turn += 1
         left = self.defence.per_frame
         while left > 0:
@@ -239,17 +238,17 @@ class _Window:
         self.certified = person_certified(len(masks), self.known(len(masks)))[0]
 
     def best(self) -> Detections | None:
-        """Return the surest person of a one-mask view, in window pixels, or None."""
+        """Return the best-scored person of the one-mask views, in window pixels, or None."""
         conf = self.defence.conf
-        shown = [d for (i, j), (d, _) in self.pages.items() if i == j and (d.score >= conf).any()]
+        shown = [d for (i, j), (d, _) in self.answers.items() if i == j and (d.score >= conf).any()]
         return max(shown, key=lambda d: float(d.score.max())).pick(np.array([0])) if shown else None
 
     def _oldest(self) -> list[Pair]:
-        return [p for p, (_, turn) in sorted(self.pages.items(), key=lambda item: item[1][1]) if turn < self.turn]
+        return [p for p, (_, turn) in sorted(self.answers.items(), key=lambda item: item[1][1]) if turn < self.turn]
 
     def _look(self, window: UInt8Array, masks: Int64Array, pairs: Sequence[Pair]) -> None:
         found = self.detector.detect_batch([hide(window, masks[sorted(set(p))]) for p in pairs])
-        self.pages |= {p: (d, self.turn) for p, d in zip(pairs, found, strict=True)}
+        self.answers |= {p: (d, self.turn) for p, d in zip(pairs, found, strict=True)}
 
 
 class PatchCleanserGuard(Watching[PatchCleanser]):
@@ -263,7 +262,7 @@ class PatchCleanserGuard(Watching[PatchCleanser]):
 
     @property
     def claim(self) -> str:
-        """Return what is proven of the window now, in one sentence for people."""
+        """Return in one sentence what is proven of the window now."""
         d = self.defence
         how = "rolling, assumes a static scene" if d.per_frame else "this frame alone"
         if self._state.certified is None:
@@ -281,14 +280,14 @@ class PatchCleanserGuard(Watching[PatchCleanser]):
         self._state = _Window(self.defence, self.plain)
 
     def respond(self, frame: Frame) -> Detections:
-        """Return the people of the frame and, if double masking sees someone whom it does not, that person, held."""
+        """Return the people of the frame and, if only double masking finds somebody in the window, that person, held."""
         whole = self.ask(frame)
         if frame.size != self._size:
             self._size, self._state = frame.size, _Window(self.defence, self.plain)
         return self._answer(whole, frame.pixels, self._state, rolling=self.defence.per_frame > 0)
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for images that have nothing to do with each other: each is settled by itself."""
+        """Return the same for images that are no sequence: each is settled by itself."""
         return [
             self._answer(whole, image, _Window(self.defence, self.plain), rolling=False)
             for whole, image in zip(self.ask_batch(images), images, strict=True)

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from physadv.boxes import area, corners, intersection
 from physadv.defend.base import Defence, Watching
 from physadv.defend.tracks import Track, assign
-from physadv.detect.boxes import area, corners, intersection
 from physadv.errors import DefenceError
 from physadv.types import Alert, BoolArray, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 

@@ -9,7 +9,7 @@ import pywt
 import torch
 from pydantic import Field
 
-from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View, straight_through
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, ImageView, straight_through
 from physadv.types import Detector, Float32Array, UInt8Array
 
 # Of OpenCV's Y, Cr and Cb: how much of an image's red, green and blue each is made of (BT.601).
@@ -51,10 +51,10 @@ class PixelDeflection(ImageDefence):
         """Return `seed`."""
         return self.seed
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the deflected and denoised image."""
         chance = None if not self.attention else 1 - attention_map(detector, image)
-        return View(denoised(deflected(image, self.deflections, self.window, chance, rng), self.sigma))
+        return ImageView(denoised(deflected(image, self.deflections, self.window, chance, rng), self.sigma))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the changed images with the gradient of the identity (BPDA), deflected everywhere alike.

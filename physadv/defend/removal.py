@@ -15,7 +15,7 @@ from pydantic import Field
 
 from physadv.arrays import to_image, to_tensor
 from physadv.defend.base import Twin
-from physadv.defend.image import ImageDefence, View
+from physadv.defend.image import ImageDefence, ImageView
 from physadv.detect.gradients import joined
 from physadv.types import Alert, Candidates, Detector, GradientDetector, UInt8Array
 
@@ -61,16 +61,16 @@ class RemovalDefence(ImageDefence):
             masks = [torch.from_numpy(self.locate(to_image(image))) for image in images]
             return torch.stack(masks)[:, None].to(images) / 255
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the image with suspicious regions filled, and an alert for each large one."""
         mask = self._region(image)
         share = float(np.count_nonzero(mask)) / mask.size
         if share == 0:
-            return View(image)
+            return ImageView(image)
         if share > self.most:
             text = f"{self.name}: {share:.0%} of the image looks suspicious, too much to remove; nothing was changed"
-            return View(image, alerts=(Alert("suspicious", text),))
-        return View(filled(image, mask, self.fill), alerts=self._alerts(mask))
+            return ImageView(image, alerts=(Alert("suspicious", text),))
+        return ImageView(filled(image, mask, self.fill), alerts=self._alerts(mask))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the filled images: exact values; gradients go round what is filled, and through the suspicion itself.

@@ -1,4 +1,4 @@
-"""Extra passes spread over frames: what each view last showed, and whether the scene there still is as it was."""
+"""Further passes spread over frames: the last answer of each view, and whether its part of the scene still stands."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Int64Array, UInt8Array
 
-# Whether something moved is judged on a grid this wide; averaging over its cells takes the camera's noise away.
+# Cells across the grid on which movement is judged: the mean of a cell is free of the camera's noise.
 GRID = 64
-# Mean difference over a person's cells, of 255, up to which a scene counts as standing still.
+# Mean difference over a person's cells, of 255, up to which the scene stands still.
 STILL_LEVEL = 6.0
 BATCH = 16
 
 
 def in_batches(detector: Detector, images: Iterable[UInt8Array]) -> list[Detections]:
-    """Return the answer for each image of one size; of a generator's, a bounded number is in memory at a time."""
+    """Return the answer for each image of one size. At most `BATCH` images of a generator are in memory at a time."""
     left, out = iter(images), list[Detections]()
     while batch := list(islice(left, BATCH)):
         out += detector.detect_batch(batch)
@@ -27,25 +27,25 @@ def in_batches(detector: Detector, images: Iterable[UInt8Array]) -> list[Detecti
 
 
 def thumbnail(image: UInt8Array) -> Float32Array:
-    """Return a (rows, 64) float32 grey image of cell means."""
+    """Return a (rows, 64) float32 grey image, the mean of each cell."""
     rows = max(round(GRID * image.shape[0] / image.shape[1]), 1)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, (GRID, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """What one view showed. people: its answer. scene: the whole frame's thumbnail then. turn: the frame's number."""
+class ViewAnswer:
+    """The answer for one view. people: who was found. scene: the whole frame's thumbnail then. turn: the frame's number."""
 
     people: Detections
     scene: Float32Array
     turn: int
 
 
-class Book:
-    """The last answer of each of `count` views, and the order in which they come up again.
+class RollingViews:
+    """The last answer of each of `count` views, and the order in which they are asked again.
 
-    turn: frames seen so far. A frame of another size empties the book.
+    turn: frames so far. A frame of another size forgets all answers.
     """
 
     def __init__(self, count: int) -> None:
@@ -57,10 +57,10 @@ class Book:
         self.turn = 0
         self.next = 0
         self.size = (0, 0)
-        self.pages: list[Seen | None] = [None] * self.count
+        self.answers: list[ViewAnswer | None] = [None] * self.count
         self.scene: Float32Array = np.zeros((1, GRID), np.float32)
 
-    def open(self, image: UInt8Array) -> None:
+    def begin(self, image: UInt8Array) -> None:
         """Begin a frame."""
         size = (image.shape[1], image.shape[0])
         if size != self.size:
@@ -70,9 +70,9 @@ class Book:
         self.scene = thumbnail(image)
 
     def choose(self, number: int, first: Sequence[int] = ()) -> list[int]:
-        """Return up to `number` views to look at now: `first`, but never so many that the round comes to a stop.
+        """Return up to `number` views to ask now: those in `first`, but always one or more of the round too.
 
-        With one view a frame, those in `first` and the round take turns.
+        With one view a frame, `first` and the round take turns.
         """
         number = min(number, self.count)
         urgent = number - 1 if number > 1 else self.turn % 2
@@ -83,19 +83,19 @@ class Book:
             self.next = (self.next + 1) % self.count
         return chosen
 
-    def write(self, view: int, people: Detections) -> None:
-        """Note what a view of the frame now open showed."""
-        self.pages[view] = Seen(people, self.scene, self.turn)
+    def keep(self, view: int, people: Detections) -> None:
+        """Keep the answer for a view of the frame that was begun last."""
+        self.answers[view] = ViewAnswer(people, self.scene, self.turn)
 
     def standing(self, view: int, boxes: Float32Array, mask: Int64Array | None = None) -> BoolArray:
-        """Return (n,) whether what the view shows within each box is as it was when the view was looked at.
+        """Return (n,) whether the scene within each box is as it was when the view was asked.
 
-        What lies under the view's own mask does not count: the view does not depend on it.
+        Pixels under the view's own mask do not count: the answer does not depend on them.
         """
-        page = self.pages[view]
-        if page is None or page.turn == self.turn:
-            return np.full(len(boxes), page is not None)
-        change = np.abs(page.scene - self.scene)
+        answer = self.answers[view]
+        if answer is None or answer.turn == self.turn:
+            return np.full(len(boxes), answer is not None)
+        change = np.abs(answer.scene - self.scene)
         weight = np.ones_like(change)
         scale = np.array([GRID / self.size[0], change.shape[0] / self.size[1]] * 2)
         if mask is not None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, ImageView
 from physadv.types import Detector, Float32Array, UInt8Array
 
 # Chambolle's projection converges for steps up to 1/4 in two dimensions.
@@ -31,11 +31,11 @@ class TotalVariation(ImageDefence):
     rounds: int = Field(default=16, ge=1, le=200, description="rounds of the projection")
     plain: bool = Field(default=True, description=PLAIN)
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the flattened image."""
         planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
         flat = planes - flattening(planes, self.weight * 255, self.rounds)
-        return View(np.ascontiguousarray(flat.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)))
+        return ImageView(np.ascontiguousarray(flat.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the flattened images: exact, the gradient runs through every round."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from physadv.detect.boxes import iou
+from physadv.boxes import iou
 from physadv.types import Alert, Detections, Float32Array
 
 # A coasting box slows down with this time constant: people stop and turn, and a guess must not run away.

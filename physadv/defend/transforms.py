@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, field_validator
 
+from physadv.boxes import STRIDE, Letterbox
 from physadv.defend.base import Twin
 from physadv.defend.geometry import Affine, boxes_back, compose, scaling, shift, turn, warp, warp_tensor
-from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, View, beside_plain, straight_through
-from physadv.detect.boxes import STRIDE, Letterbox
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, ImageView, beside_plain, straight_through
 from physadv.types import Candidates, Detector, Float32Array, GradientDetector, UInt8Array
 
 OLDEST = (
@@ -36,7 +36,7 @@ class GeometricDefence(ImageDefence):
     def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
         """Return the map for an image of this size, and the (width, height) of the new image."""
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the moved image with its map, at no more pixels than the network will look at."""
         height, width = image.shape[:2]
         forward, size = self.affine(width, height, rng)
@@ -46,7 +46,7 @@ class GeometricDefence(ImageDefence):
         small, before = _shrunk(image, max(inner) / max(size))
         whole = compose(fit, forward)
         # warp() reads single pixels: shrinking is done first, by area, so that it does not alias.
-        return View(warp(small, compose(whole, scaling(1 / before[0], 1 / before[1])), inner), whole)
+        return ImageView(warp(small, compose(whole, scaling(1 / before[0], 1 / before[1])), inner), whole)
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the moved images, fitted into the size they came in."""
@@ -162,10 +162,10 @@ class Brightness(ImageDefence):
     gain: float = Field(default=1.1, ge=0.2, le=3, description="factor on every value")
     offset: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to every value, 1 is white")
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the image through a table of 256 values."""
         table = np.clip(np.arange(256) * self.gain + self.offset * 255, 0, 255).round().astype(np.uint8)
-        return View(np.asarray(cv2.LUT(image, table), np.uint8))
+        return ImageView(np.asarray(cv2.LUT(image, table), np.uint8))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the images scaled, shifted and clipped: exact."""
@@ -184,9 +184,9 @@ class Jpeg(ImageDefence):
     quality: int = Field(default=60, ge=5, le=95, description="JPEG quality")
     plain: bool = Field(default=True, description=PLAIN)
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the decoded image."""
-        return View(self._coded(image))
+        return ImageView(self._coded(image))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the decoded images with the gradient of the identity (BPDA)."""
@@ -215,9 +215,9 @@ class Median(ImageDefence):
             raise ValueError("expected an odd number of pixels (3, 5, 7 or 9)")
         return size
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the smoothed image."""
-        return View(np.asarray(cv2.medianBlur(image, self.size), np.uint8))
+        return ImageView(np.asarray(cv2.medianBlur(image, self.size), np.uint8))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the smoothed images: exact, the gradient goes to the pixel that was the median."""
@@ -237,9 +237,9 @@ class BitDepth(ImageDefence):
     paper = "Xu, Evans, Qi, 'Feature squeezing' (2018)"
     bits: int = Field(default=5, ge=1, le=7, description="bits a channel")
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the image through a table of 256 values."""
-        return View(self._coarse(image))
+        return ImageView(self._coarse(image))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the coarse images with the gradient of the identity (BPDA)."""
@@ -249,3 +249,56 @@ class BitDepth(ImageDefence):
         top = 2**self.bits - 1
         table = (np.round(np.arange(256) / 255 * top) * 255 / top).round().astype(np.uint8)
         return np.asarray(cv2.LUT(image, table), np.uint8)
+
+
+class Noise(ImageDefence):
+    """Gaussian noise added to every pixel, drawn anew for each image."""
+
+    random = True
+    name = "noise"
+    title = "random grain added"
+    cost = "no more passes"
+    paper = "Cohen, Rosenfeld, Kolter, 'Certified adversarial robustness via randomized smoothing' (2019), one sample"
+    sigma: float = Field(default=6.0, ge=0, le=64, description="standard deviation in grey levels")
+    seed: int = Field(default=0, ge=0, description="where the random sequence starts")
+
+    @property
+    def first_seed(self) -> int:
+        """Return `seed`."""
+        return self.seed
+
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
+        """Return the noisy image."""
+        grain = rng.standard_normal(image.shape, dtype=np.float32)
+        grain *= self.sigma
+        grain += image
+        return ImageView(grain.round().clip(0, 255).astype(np.uint8))
+
+    def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Return the noisy images: exact."""
+        grain = rng.standard_normal(tuple(images.shape), dtype=np.float32)
+        return (images + torch.from_numpy(grain).to(images) * (self.sigma / 255)).clamp(0, 1)
+
+
+class ResizePad(GeometricDefence):
+    """The image shrunk by a random factor and put at a random place on grey, drawn anew for each image."""
+
+    random = True
+    name = "resize-pad"
+    title = "random size at a random place"
+    cost = ONCE_MORE
+    paper = "Xie et al., 'Mitigating adversarial effects through randomization' (ICLR 2018)"
+    smallest: float = Field(default=0.9, ge=0.3, le=1, description="smallest factor drawn; the largest is 1")
+    plain: bool = Field(default=True, description=PLAIN)
+    seed: int = Field(default=0, ge=0, description="where the random sequence starts")
+
+    @property
+    def first_seed(self) -> int:
+        """Return `seed`."""
+        return self.seed
+
+    def affine(self, width: int, height: int, rng: np.random.Generator) -> tuple[Affine, tuple[int, int]]:
+        """Return the map into a canvas of the same size."""
+        factor = float(rng.uniform(self.smallest, 1))
+        left, top = rng.uniform(0, width * (1 - factor)), rng.uniform(0, height * (1 - factor))
+        return compose(shift(left, top), scaling(factor, factor)), (width, height)

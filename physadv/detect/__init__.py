@@ -1,6 +1,6 @@
-"""People found: YOLO models on every backend, with and without gradients.
+"""Person detectors: YOLO models on every backend, with and without gradients.
 
-Importing this package is light; torch, ultralytics and the backends are imported when a detector is loaded.
+This package imports fast: torch, ultralytics and the backends are imported when a detector is loaded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from physadv.detect.weights import DEFAULT_DETECTOR, find_weights
 from physadv.errors import BackendError, PhysadvError, SettingsError
 
 if TYPE_CHECKING:
-    from physadv.detect.cache import Progress
+    from collections.abc import Callable
+
     from physadv.detect.network import NetworkDetector
     from physadv.detect.yolo import YoloGradient
 
@@ -35,15 +36,16 @@ def load_detector(
     iou_above: float = 0.7,
     precision: Precision = "auto",
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> NetworkDetector:
     """Return a person detector.
 
-    name: the embedded model, an official ultralytics name, or a path. backend: "auto" takes torch on a GPU where there is
-    one, else the fastest of OpenVINO, onnxruntime and torch that is installed and can run this model. imgsz: long side in
-    pixels, rounded up to the network's stride. min_conf: lowest score returned. iou_above: suppression's overlap.
-    precision: "auto" is float32 but for OpenVINO, which takes bfloat16 where the CPU computes in it. device: "auto", "cpu",
-    "cuda", "cuda:1", "mps"; of use to torch alone. progress: told in words when a network is exported, which happens once.
+    name: the embedded model, an official ultralytics name, or a path. backend: "auto" takes torch if there is a GPU,
+    else the fastest of OpenVINO, onnxruntime and torch that is installed and can run this model. imgsz: long side in
+    pixels, rounded up to the network's stride. min_conf: lowest score returned. iou_above: overlap above which the
+    weaker box is suppressed. precision: "auto" is float32, or bfloat16 with OpenVINO on CPUs that compute in it.
+    device: "auto", "cpu", "cuda", "cuda:1" or "mps"; only torch uses it. progress: called with a line when a network is
+    exported, which happens once.
 
     Raises: SettingsError for a value out of range. WeightsError if there are no such weights. BackendError if the backend
     is not installed, or cannot run this model or precision.
@@ -78,9 +80,9 @@ def load_detector(
 def load_gradient_detector(
     name: str = DEFAULT_DETECTOR, *, device: str = "auto", precision: Literal["fp32", "bf16"] = "fp32"
 ) -> YoloGradient:
-    """Return a detector to attack, frozen, channels_last, batch norm folded; end-to-end models keep both heads.
+    """Return a detector to attack: frozen, channels_last, batch norm folded. End-to-end models keep both heads.
 
-    Raises: WeightsError if there are no such weights. BackendError if the device is not there.
+    Raises: WeightsError if there are no such weights. BackendError if there is no such device.
     """
     from physadv.detect.pytorch import pick_device
     from physadv.detect.yolo import YoloGradient, load_net
@@ -91,14 +93,14 @@ def load_gradient_detector(
 
 
 def installed_backends() -> list[str]:
-    """Return the backends whose packages are here, fastest on a CPU first."""
+    """Return the installed backends, the fastest on a CPU first."""
     return [b for b in CPU_ORDER if find_spec(b) is not None]
 
 
 def _candidates(backend: Backend, device: str, precision: Precision) -> list[Backend]:
     """Return the backends to try, best first.
 
-    Raises: BackendError if the one asked for is not installed.
+    Raises: BackendError if the chosen backend is not installed.
     """
     if backend == "onnxruntime" and precision == "bf16":
         raise BackendError("onnxruntime computes in fp32 here", field="precision=bf16", hint="use openvino or torch")

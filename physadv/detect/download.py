@@ -13,7 +13,7 @@ from physadv.errors import WeightsError
 
 
 def download(target: Path) -> None:
-    """Fetch an official ultralytics model to `target`, whose folder is there.
+    """Fetch an official ultralytics model to `target`, whose folder exists.
 
     Raises: WeightsError if there is no such model or no network.
     """
@@ -21,7 +21,7 @@ def download(target: Path) -> None:
     LOGGER.setLevel(logging.CRITICAL)
     try:
         attempt_download_asset(str(target))
-    except Exception as error:  # ultralytics raises many kinds: URL errors, assertion, HTTP status
+    except Exception as error:  # ultralytics raises many kinds: URL error, assertion, HTTP status
         reason = re.sub(r"[^ -~]+", " ", str(error)).strip(" .")
         raise WeightsError(
             f"{target.name} is not a file here and could not be fetched ({reason})",

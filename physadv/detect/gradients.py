@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from physadv.detect.boxes import STRIDE
+from physadv.boxes import STRIDE
 from physadv.types import Candidates, GradientDetector
 
 CPU = torch.device("cpu")

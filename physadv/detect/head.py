@@ -1,8 +1,8 @@
-"""What comes out of a YOLO head and how it becomes people: one decoding for every backend, in float32.
+"""How the answer of a YOLO head is decoded into people: once for every backend, in float32.
 
-Networks answer with raw numbers (person logit, distances to the box's sides, keypoint offsets) for every candidate. Only
+Networks answer with raw numbers (person logit, distances to the box's edges, keypoint offsets) for every candidate. Only
 the few candidates above the lowest score are decoded, and always outside the network: a backend that computes in
-bfloat16 would otherwise round pixel coordinates to steps of 2 to 4.
+bfloat16 would round pixel coordinates to steps of 2 to 4.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from torchvision.ops import nms
 
-from physadv.detect.boxes import Letterbox, suppress
+from physadv.boxes import Letterbox
 from physadv.types import Detections, Float32Array
 
 MAX_PEOPLE = 300
@@ -26,7 +27,7 @@ KEYPOINTS = 17
 
 @dataclass(frozen=True, slots=True)
 class HeadSpec:
-    """What must be known of a network to decode its answer.
+    """What decoding needs to know of a network.
 
     strides: pixels per cell of each level. reg_max: bins of the distance distribution, 1 for plain distances. end2end:
     True where the head needs no suppression. keypoints: how offsets are scaled ("double" up to YOLO12, "plain" from
@@ -40,7 +41,7 @@ class HeadSpec:
 
     @property
     def stride(self) -> int:
-        """Return what the input's height and width must be multiples of."""
+        """Return the pixels of which the input's height and width are multiples."""
         return max(*self.strides, 32)
 
 
@@ -63,7 +64,8 @@ def anchors(height: int, width: int, strides: tuple[int, ...]) -> tuple[Float32A
 def anchor_tensors(
     height: int, width: int, strides: tuple[int, ...], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return `anchors` as tensors (a, 2) and (a, 1) on `device`, usable with gradients wherever they were made."""
+    """Return `anchors` as tensors (a, 2) and (a, 1) on `device`, usable with gradients."""
+    # Cached for all callers: tensors made in inference mode could never take part in a gradient.
     with torch.inference_mode(False):
         centre, step = anchors(height, width, strides)
         return torch.tensor(centre, device=device), torch.tensor(step, device=device)[:, None]
@@ -72,14 +74,14 @@ def anchor_tensors(
 def decode_boxes(distance: torch.Tensor, spec: HeadSpec, height: int, width: int) -> torch.Tensor:
     """Return corner boxes (b, a, 4) in network pixels, with gradients, from raw distances (b, 4 * reg_max, a)."""
     centre, step = anchor_tensors(height, width, spec.strides, distance.device)
-    side = distance.float()
+    reach = distance.float()
     if spec.reg_max > 1:
-        b, _, a = side.shape
-        bins = torch.arange(spec.reg_max, dtype=side.dtype, device=side.device)
+        b, _, a = reach.shape
+        bins = torch.arange(spec.reg_max, dtype=reach.dtype, device=reach.device)
         # A weighted sum over bins written as a product of matrices: no (b, 4, bins, a) temporary beside the softmax.
-        side = (side.view(b, 4, spec.reg_max, a).softmax(2) * bins.view(1, 1, -1, 1)).sum(2)
-    side = side.transpose(1, 2)
-    return torch.cat([centre - side[..., :2], centre + side[..., 2:]], 2) * step
+        reach = (reach.view(b, 4, spec.reg_max, a).softmax(2) * bins.view(1, 1, -1, 1)).sum(2)
+    reach = reach.transpose(1, 2)
+    return torch.cat([centre - reach[..., :2], centre + reach[..., 2:]], 2) * step
 
 
 def decode_keypoints(raw: torch.Tensor, spec: HeadSpec, height: int, width: int) -> torch.Tensor:
@@ -96,9 +98,9 @@ def people_from(
 ) -> Detections:
     """Return the people of one image in frame pixels, best first, at most 300.
 
-    raw: logit (a,), distance (4 * reg_max, a) and, for pose models, keypoint offsets (51, a), as the network gave them;
-    views into its own memory are fine, what is kept is copied. iou_above: overlap above which the weaker box goes; not
-    used for end-to-end heads.
+    raw: logit (a,), distance (4 * reg_max, a) and, for pose models, keypoint offsets (51, a), as the network gave them.
+    They may be views into the network's memory: what is kept is copied. iou_above: overlap above which the weaker box is
+    suppressed; end-to-end heads need no suppression.
     """
     logit = raw[0]
     # A little below the limit, so that rounding in the sigmoid cannot lose a score equal to it.
@@ -111,7 +113,7 @@ def people_from(
         xyxy = _boxes(raw[1], index, spec, box)
     else:
         xyxy = _boxes(raw[1], index, spec, box)
-        keep = suppress(torch.from_numpy(xyxy), torch.from_numpy(score), iou_above=iou_above, limit=MAX_PEOPLE).numpy()
+        keep = nms(torch.from_numpy(xyxy), torch.from_numpy(score), iou_above)[:MAX_PEOPLE].numpy()
         index, score, xyxy = index[keep], score[keep], xyxy[keep]
     points = _points(raw[2], index, spec, box) if len(raw) > 2 else None
     return Detections(box.boxes_to_frame(xyxy), score, points)
@@ -119,14 +121,14 @@ def people_from(
 
 def _boxes(distance: Float32Array, index: npt.NDArray[np.intp], spec: HeadSpec, box: Letterbox) -> Float32Array:
     centre, step = anchors(box.height, box.width, spec.strides)
-    side = distance[:, index].astype(np.float32)
+    reach = distance[:, index].astype(np.float32)
     if spec.reg_max > 1:
-        part = side.reshape(4, spec.reg_max, -1)
+        part = reach.reshape(4, spec.reg_max, -1)
         part = np.exp(part - part.max(1, keepdims=True))
         bins = np.arange(spec.reg_max, dtype=np.float32)[None, :, None]
-        side = (part * bins).sum(1) / part.sum(1)
-    side = side.T
-    out = np.concatenate([centre[index] - side[:, :2], centre[index] + side[:, 2:]], 1) * step[index, None]
+        reach = (part * bins).sum(1) / part.sum(1)
+    reach = reach.T
+    out = np.concatenate([centre[index] - reach[:, :2], centre[index] + reach[:, 2:]], 1) * step[index, None]
     return np.ascontiguousarray(out, np.float32)
 
 

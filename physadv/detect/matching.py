@@ -1,31 +1,34 @@
-"""Who of the people that are there was found: one-to-one matching for recall, any overlap for strict attack success.
+"""Which people a detector found: one-to-one matching for recall, any overlap for strict attack success, and AP.
 
-One copy of each figure's rules, for training, evaluation and the live demo.
+Training, evaluation and the live demo count by these rules.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from physadv.detect.boxes import area, intersection, iou
+from physadv.boxes import area, intersection, iou
 from physadv.types import BoolArray, Detections, Float32Array
 
 # COCO's: boxes counted in an image, and the recalls at which precision is read.
 MAX_BOXES = 100
 RECALLS = np.linspace(0, 1, 101)
-# From this overlap on a box and a labelled person are taken for the same: AP50, recall, attack success, keypoints.
+# Overlap from which a box and a labelled person count as the same: AP50, recall, attack success, keypoints.
 MATCH_IOU = 0.5
-# A box that overlaps a person by more than this says that somebody is there: the strict reading of "not hidden".
+# A box that overlaps a person by more than this gives the person away: the strict reading of "not hidden".
 STRICT_IOU = 0.1
 # Confidence from which a person counts as found, and the lowest that AP looks at.
 FOUND_CONF, AP_CONF = 0.25, 0.001
-# From this confidence on what the clean detector says is taken for truth: people where no one labelled them, keypoints.
+# Confidence from which the clean detector's answer counts as truth: unlabelled people, keypoints.
 LABEL_CONF = 0.4
 
 
 def found(people: Float32Array, detections: Detections, *, conf: float, iou_at_least: float) -> BoolArray:
-    """Return an (n,) mask of the people who are found: each takes the best-scored free box that overlaps enough.
+    """Return (n,) whether each person is found: each takes the best-scored free box that overlaps enough.
 
     people: (n, 4) xyxy. Boxes with score >= conf (and those a defence holds) are handed out by falling score, each to the
     person it overlaps most among those without one, as COCO's evaluation does; so one box never counts for two people.
@@ -44,9 +47,9 @@ def found(people: Float32Array, detections: Detections, *, conf: float, iou_at_l
 
 
 def touched(people: Float32Array, detections: Detections, *, conf: float, iou_above: float) -> BoolArray:
-    """Return an (n,) mask of the people whom any box with score >= conf overlaps by more than `iou_above`.
+    """Return (n,) whether any box with score >= conf overlaps each person by more than `iou_above`.
 
-    The strict reading of "invisible" is that nobody is touched: a box shared with a neighbour counts against the attack.
+    A person is strictly invisible if no box touches them: a box shared with a neighbour counts against the attack.
     """
     boxes = detections.above(conf).xyxy
     if not len(boxes):
@@ -55,7 +58,7 @@ def touched(people: Float32Array, detections: Detections, *, conf: float, iou_ab
 
 
 def best_score(people: Float32Array, detections: Detections, *, iou_above: float) -> Float32Array:
-    """Return (n,) the highest score among boxes that overlap each person by more than `iou_above`; 0 where none does."""
+    """Return (n,) the highest score of a box that overlaps each person by more than `iou_above`; 0 without one."""
     if not len(detections):
         return np.zeros(len(people), np.float32)
     hit = iou(detections.xyxy, people) > iou_above
@@ -65,7 +68,7 @@ def best_score(people: Float32Array, detections: Detections, *, iou_above: float
 def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
     """Return (n, 17, 3) keypoints of the detection that fits each person best; confidence 0 where none overlaps by .5.
 
-    people: (n, 4) xyxy. Without keypoints in the answer nobody has any.
+    people: (n, 4) xyxy. An answer without keypoints gives confidence 0 for everybody.
     """
     out = np.zeros((len(people), 17, 3), np.float32)
     if answer.keypoints is None or not len(answer) or not len(people):
@@ -82,14 +85,14 @@ def judge(
 ) -> tuple[Float32Array, BoolArray]:
     """Return scores and hits of the boxes that count, best first, at most 100 of an image, matched as COCO does.
 
-    targets: (n, 4) people, each of whom is hit once. ignored: (m, 4) people of whom a box says nothing: one that lies
-    mostly on them counts for nothing, unless it fits somebody who counts.
+    targets: (n, 4) people who count, each hit once at most. ignored: (m, 4) people who do not count: a box that lies
+    mostly on one of them is left out, unless it fits somebody who counts.
 
     Source: COCO's evaluation, ignored people as crowds.
     """
     boxes = answer.pick(np.argsort(-answer.score, kind="stable")[:MAX_BOXES])
     overlap = iou(boxes.xyxy, targets)
-    # Of a crowd COCO takes the share of the box, not the union.
+    # For crowds COCO divides by the box's area, not by the union.
     share = intersection(boxes.xyxy, ignored) / np.maximum(area(boxes.xyxy), 1e-9)[:, None]
     free = np.ones(len(targets), bool)
     hit, count = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
@@ -105,8 +108,8 @@ def judge(
 def average_precision(right: BoolArray, people: float, often: npt.NDArray[np.float64] | None = None) -> float:
     """Return the mean precision at 101 recalls, as COCO reads it; NaN if there are no people.
 
-    right: (n,) whether each box, best first over all images, is somebody's first. often: (n,) how many times each box
-    counts where images are drawn again; once without it.
+    right: (n,) whether each box, best first over all images, is the first on a person. often: (n,) how many times each
+    box counts in a bootstrap sample; None for once.
 
     Source: COCO's evaluation, pycocotools' interpolation.
     """
@@ -116,6 +119,69 @@ def average_precision(right: BoolArray, people: float, often: npt.NDArray[np.flo
     true, every = np.cumsum(each * right), np.cumsum(each)
     precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
     precision = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    # Rounding must not put a recall that is reached just out of reach.
+    # Less than rounding errors, which could put a reached recall out of reach.
     at = np.searchsorted(true / people, RECALLS - 1e-12, side="left")
     return float(precision[at].mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageMatch:
+    """What one image adds to every figure, over the people who count.
+
+    scores, right: the boxes that count, best first, and whether each is the first on a person. found25: whether each
+    person has a box at .25 and IoU .5. strict25, strict50, lenient50: of the people that the clean detector finds at
+    that confidence, whether no box touches them (IoU .1) or fits them (IoU .5). best: highest confidence of a box on
+    each.
+    """
+
+    scores: Float32Array
+    right: BoolArray
+    found25: BoolArray
+    strict25: BoolArray
+    strict50: BoolArray
+    lenient50: BoolArray
+    best: Float32Array
+
+    @property
+    def n_people(self) -> int:
+        """Return how many people count in this image."""
+        return len(self.found25)
+
+
+def match_image(people: Float32Array, counts: BoolArray, clean: Detections, answer: Detections) -> ImageMatch:
+    """Return what one image adds to every figure.
+
+    people: (n, 4) xyxy of everybody labelled. counts: (n,) whether each is scored; the others are ignored. clean: the
+    undefended detector's answer for the untouched image.
+    """
+    targets = people[counts]
+    scores, right = judge(targets, people[~counts], answer.above(AP_CONF))
+
+    def lost(conf: float, gone: Callable[[], BoolArray]) -> BoolArray:
+        """Return `gone()` of the people that the clean detector finds at `conf`."""
+        there = found(people, clean, conf=conf, iou_at_least=MATCH_IOU)[counts]
+        return gone()[there]
+
+    return ImageMatch(
+        scores,
+        right,
+        found(people, answer, conf=FOUND_CONF, iou_at_least=MATCH_IOU)[counts],
+        lost(FOUND_CONF, lambda: ~touched(targets, answer, conf=FOUND_CONF, iou_above=STRICT_IOU)),
+        lost(0.5, lambda: ~touched(targets, answer, conf=0.5, iou_above=STRICT_IOU)),
+        lost(0.5, lambda: ~touched(targets, answer, conf=0.5, iou_above=MATCH_IOU)),
+        best_score(targets, answer, iou_above=STRICT_IOU),
+    )
+
+
+def average_precisions(matches: Sequence[ImageMatch], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (r,) AP at IoU .5 (101 recall points) for each row of image weights, (r, n); NaN where nobody counts.
+
+    The boxes are sorted once: a row only changes how often each box counts.
+    """
+    owner = np.repeat(np.arange(len(matches)), [len(t.scores) for t in matches])
+    scores = np.concatenate([t.scores for t in matches]) if matches else np.zeros(0)
+    right = np.concatenate([t.right for t in matches]) if matches else np.zeros(0, bool)
+    order = np.argsort(-scores, kind="stable")
+    owner, right = owner[order], right[order]
+    people = weights @ np.array([float(t.n_people) for t in matches])
+    return np.array([average_precision(right, n, row[owner]) for n, row in zip(people, weights, strict=True)])

@@ -1,4 +1,4 @@
-"""The detector every backend shares: letterbox in, raw answer out, people decoded; only the inference differs."""
+"""The detector that every backend shares: letterbox, inference, decoding. Backends differ in the inference alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from physadv.boxes import Letterbox
 from physadv.detect.base import BareDetector
-from physadv.detect.boxes import Letterbox
 from physadv.detect.head import HeadSpec, people_from
 from physadv.types import Detections, Float32Array, UInt8Array
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class NetworkDetector(BareDetector):
-    """A detector around one network. Safe to call from several threads: one inference runs at a time.
+    """A detector around one network. Several threads may call it: one inference runs at a time.
 
-    imgsz: long side in pixels to which frames are scaled, a multiple of the network's stride. sha256: of the weights.
+    imgsz: long side in pixels to which images are scaled, a multiple of the network's stride.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class NetworkDetector(BareDetector):
     def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:
         """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) for (b, h, w, 3) RGB.
 
-        What it returns may be overwritten by the next call; callers hold the lock until they have copied.
+        The next call may overwrite what is returned: callers hold the lock until they have copied it.
         """
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
@@ -60,10 +60,10 @@ class NetworkDetector(BareDetector):
             ]
 
     def activation(self, image: UInt8Array) -> Float32Array:
-        """Return the class activation map of "person" for one (h, w, 3) uint8 RGB image: coarse, from 0 to 1 in each image.
+        """Return the class activation map of "person" for one (h, w, 3) uint8 RGB image, scaled to [0, 1].
 
-        The logit of each cell, before suppression, the strongest of all levels at each place; on the grid of the finest
-        level, of the image without what pads it.
+        Each place has the largest logit of all levels, before suppression. The grid is that of the finest level, without
+        the padding.
 
         Source: Zhou et al., "Learning deep features for discriminative localization" (2016), the map and its scaling.
         """
@@ -86,7 +86,7 @@ class NetworkDetector(BareDetector):
         return (out - out.min()) / max(float(out.max() - out.min()), 1e-6)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the weights file: what was compiled from it does not change."""
+        """Return the SHA-256 of the weights file: the network compiled from it does not change."""
         return self.sha256 or self.name
 
 

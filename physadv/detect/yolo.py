@@ -26,10 +26,10 @@ LARGEST_STRIDE = 256
 
 
 class PersonNet(nn.Module):
-    """A YOLO network that answers for one class only.
+    """A YOLO network that answers for the class "person" alone.
 
-    end2end: whether inference uses a head that needs no suppression. Such a model has a second head as long as fusing has
-    not removed it; `heads(every=True)` gives both.
+    end2end: whether inference uses a head that needs no suppression. Such a model has a second head until fusing removes
+    it; `heads(every=True)` gives both.
     """
 
     def __init__(self, model: nn.Module, person: int, *, name: str) -> None:
@@ -48,12 +48,12 @@ class PersonNet(nn.Module):
         return self.spec.end2end
 
     def heads(self, images: torch.Tensor, *, every: bool = True, keypoints: bool = True) -> dict[str, Raw]:
-        """Return the raw answers ("boxes", "scores", "kpts") of each head there is, for (b, 3, h, w) in [0, 1] RGB.
+        """Return the raw answers ("boxes", "scores", "kpts") of each head, for (b, 3, h, w) in [0, 1] RGB.
 
-        every: False leaves out the head that inference does not use. keypoints: False leaves them out.
+        every: False leaves out the head that inference does not use. keypoints: False leaves the keypoints out.
         """
-        # Ultralytics' own forward also decodes, and ranks, every class of every cell; the layers are run one by one here
-        # to get at the head's raw answer without that price.
+        # Ultralytics' own forward also decodes and ranks every class of every cell. Running the layers one by one gives
+        # the head's raw answer without that cost.
         outputs: list[Any] = []
         x: Any = images
         for layer in self._body:
@@ -70,9 +70,9 @@ class PersonNet(nn.Module):
         return {n: cast(Raw, raw) for n, raw in answers.items() if raw}
 
     def early(self, images: torch.Tensor, layers: tuple[int, ...]) -> list[torch.Tensor]:
-        """Return what the layers of these numbers answer, for (b, 3, h, w) in [0, 1] RGB; later layers are not run.
+        """Return the outputs of the layers of these numbers, for (b, 3, h, w) in [0, 1] RGB; later layers are not run.
 
-        For layers of the backbone, which follow one another without a branch.
+        Only for layers of the backbone, which follow one another without a branch.
         """
         out = []
         x = images
@@ -101,24 +101,24 @@ class PersonNet(nn.Module):
 
 
 class BytesNet(nn.Module):
-    """A network that takes bytes as a camera gives them, (b, h, w, 3) uint8 RGB: what is exported to other backends."""
+    """A network that takes a camera's bytes, (b, h, w, 3) uint8 RGB: this is exported to other backends."""
 
     def __init__(self, net: PersonNet) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return what `PersonNet.raw` does."""
-        # NHWC bytes seen as NCHW are already in channels_last order: no copy but the conversion.
+        """Return what `PersonNet.raw` returns."""
+        # NHWC bytes viewed as NCHW are in channels_last order already: only the conversion copies.
         return self.net.raw(batch.permute(0, 3, 1, 2).float() / 255)
 
 
 def load_net(weights: Weights, *, fuse: bool = True, both_heads: bool = False) -> PersonNet:
     """Return the frozen network in eval mode, float32, on the CPU.
 
-    The file's own code is not run unless `trust` was called for it. fuse: fold batch norm into convolutions. both_heads:
-    keep the head of end-to-end families that inference does not use, for an attack through both; ultralytics' own fusing
-    deletes it.
+    Code in the file is not run unless `trust` was called for it. fuse: fold batch norm into convolutions. both_heads: keep
+    the head of end-to-end families that inference does not use, for an attack through both; ultralytics' own fusing deletes
+    it.
 
     Raises: WeightsError if the file is no ultralytics detection or pose model of RGB images, has no class "person", would
     run code, or is damaged.
@@ -130,7 +130,7 @@ def load_net(weights: Weights, *, fuse: bool = True, both_heads: bool = False) -
         _check_runs(net)
     except WeightsError as error:
         raise WeightsError(f"{weights.path}: {error}") from error
-    except Exception as error:  # a damaged network fails in ways that no list covers
+    except Exception as error:  # a damaged network fails in many ways
         raise WeightsError(f"{weights.path}: {unreadable(error)}") from error
     return net
 
@@ -142,12 +142,12 @@ def _trusted_network(path: Path) -> nn.Module:
     """
     try:
         return cast(nn.Module, YOLO(str(path)).model)
-    except Exception as error:  # unpickling a foreign file fails in ways that no list covers
+    except Exception as error:  # unpickling a foreign file fails in many ways
         raise WeightsError(f"{path}: {unreadable(error)}") from error
 
 
 def _check_kind(model: Any) -> None:
-    """Raise WeightsError if the model is no detection or pose model of RGB images."""
+    """Raise WeightsError if a model is no detection or pose model of RGB images."""
     head = model.model[-1]
     if isinstance(head, WorldDetect | YOLOEDetect):
         raise WeightsError("open-vocabulary models are not supported; name a YOLOv8 to YOLO26 model")
@@ -164,9 +164,9 @@ def _check_kind(model: Any) -> None:
 
 @torch.inference_mode()
 def _check_runs(net: PersonNet) -> None:
-    """Raise WeightsError if the answer to a small image has another shape than the head promises, or is no number.
+    """Raise WeightsError if the answers to a small image have other shapes than the head promises, or are no numbers.
 
-    Raises: whatever else a damaged network raises.
+    A damaged network may raise anything.
     """
     height, width = net.spec.stride * 2, net.spec.stride * 3
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -191,11 +191,11 @@ def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bo
     head = yolo.model[-1]
     if person >= head.nc:
         raise WeightsError(f"the class 'person' has number {person}, but the model knows {head.nc} classes alone")
-    # The head that end-to-end families are built around, whatever default the installed ultralytics has for them.
+    # End-to-end families use the head they are built around, whatever the installed ultralytics has for a default.
     head.end2end = getattr(head, "one2one_cv2", None) is not None
     if fuse:
         if both_heads:
-            # Shadows the method that would delete a head; everything else is still folded.
+            # Shadows the method that deletes a head; everything else is still folded.
             head.fuse = lambda: None
         yolo.fuse(verbose=False)
         head.__dict__.pop("fuse", None)
@@ -205,11 +205,11 @@ def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bo
 
 
 def person_class(names: object) -> int:
-    """Return the number of the class "person", by whatever ultralytics takes for names: list, dict, or either as text.
+    """Return the number of the class "person" in names as ultralytics takes them: list, dict, or either as text.
 
-    Capitals and blanks around a name do not count, keys may be text ("0").
+    Case and blanks around a name do not count; keys may be text ("0").
 
-    Raises: WeightsError if there is none, or no names.
+    Raises: WeightsError if there is no such class, or no names.
     """
     if isinstance(names, str):
         try:
@@ -228,10 +228,10 @@ def person_class(names: object) -> int:
 
 
 class YoloGradient(BareGradient):
-    """A network as something to attack: logits of every candidate of every head, with gradients to the images.
+    """A network to attack: logits of every candidate of every head, with gradients to the images.
 
-    precision: "fp32", or "bf16" for autocast; answers are float32 either way, boxes decoded in float32. sha256: of the
-    weights file. stride: the network's largest.
+    Several threads may ask at once. precision: "fp32", or "bf16" for autocast; answers are float32 either way, and
+    boxes are decoded in float32. sha256: of the weights file. stride: the network's largest.
     """
 
     reentrant = True
@@ -270,7 +270,7 @@ class YoloGradient(BareGradient):
 
 
 def _inputs(layer: Any, outputs: list[Any], previous: Any) -> Any:
-    """Return what a layer of ultralytics' graph takes: the previous output, an earlier one, or a list of them."""
+    """Return the input of a layer of ultralytics' graph: the previous output, an earlier one, or a list of them."""
     if layer.f == -1:
         return previous
     if isinstance(layer.f, int):

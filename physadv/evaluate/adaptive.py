@@ -18,9 +18,9 @@ from physadv.attack.optimise import optimise
 from physadv.attack.pattern import look_from
 from physadv.attack.settings import TrainSettings
 from physadv.attack.task import Task
+from physadv.boxes import Letterbox
 from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import Pipeline
-from physadv.detect.boxes import Letterbox
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU, touched
 from physadv.errors import PatchError

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from physadv.detect.matching import FOUND_CONF
-from physadv.detect.tally import Tally, average_precisions
+from physadv.detect.matching import FOUND_CONF, ImageMatch, average_precisions
 from physadv.evaluate.interval import wilson
 from physadv.types import BoolArray
 
@@ -27,7 +26,7 @@ FEW = 10
 
 
 # The figures that are shares of people, by whom they count.
-SHARES: dict[str, Callable[[Tally], BoolArray]] = {
+SHARES: dict[str, Callable[[ImageMatch], BoolArray]] = {
     "recall25": lambda t: t.found25,
     "asr_strict25": lambda t: t.strict25,
     "asr_strict50": lambda t: t.strict50,
@@ -47,7 +46,7 @@ class Figures:
     ci95: dict[str, tuple[float, float] | None]
 
 
-def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng: np.random.Generator) -> Figures:
+def figures(tallies: Sequence[ImageMatch], *, ap50: float | None, resamples: int, rng: np.random.Generator) -> Figures:
     """Return every figure over all images, with percentile intervals from resampling whole images.
 
     ap50: from faster-coco-eval; the interval's resamples use the same matching. People in one image stand or fall
@@ -77,12 +76,14 @@ def figures(tallies: Sequence[Tally], *, ap50: float | None, resamples: int, rng
     return Figures(value, intervals)
 
 
-def _false(one: Tally) -> float:
+def _false(one: ImageMatch) -> float:
     return float(((one.scores >= FOUND_CONF) & ~one.right).sum())
 
 
 def _mean(
-    tallies: Sequence[Tally], weights: npt.NDArray[np.float64], part: Callable[[Tally], npt.NDArray[np.generic]]
+    tallies: Sequence[ImageMatch],
+    weights: npt.NDArray[np.float64],
+    part: Callable[[ImageMatch], npt.NDArray[np.generic]],
 ) -> npt.NDArray[np.float64]:
     total = weights @ np.array([np.asarray(part(t), np.float64).sum() for t in tallies])
     count = weights @ np.array([float(len(part(t))) for t in tallies])

@@ -11,7 +11,7 @@ import numpy as np
 from physadv.controls import CONTROLS, Control, control
 from physadv.dataset import Dataset
 from physadv.defend import Pipeline
-from physadv.detect.tally import tally
+from physadv.detect.matching import match_image
 from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
@@ -86,7 +86,7 @@ class Trial:
         answers, times, costs = self._answers(entry, guarded, tell=defence == "none", each=each)
         images = self.data.images
         rng = np.random.default_rng(self.settings.seed)
-        tallies = [tally(i.boxes, i.counts, c, a) for i, c, a in zip(images, self._clean, answers, strict=True)]
+        tallies = [match_image(i.boxes, i.counts, c, a) for i, c, a in zip(images, self._clean, answers, strict=True)]
         figured = figures(tallies, ap50=ap50(images, answers), resamples=self.settings.resamples, rng=rng)
         cell = Cell(
             self.detector.name,

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from physadv.detect.boxes import area, intersection, iou
+from physadv.boxes import area, intersection, iou
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.live.draw import found_elsewhere, style
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array

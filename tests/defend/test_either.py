@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from physadv.defend import parse_pipeline
-from physadv.defend.either import either
+from physadv.defend.image import either
 from physadv.defend.removal import RemovalDefence
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_gradient
 from physadv.types import Detections, Frame, UInt8Array

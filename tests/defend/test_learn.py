@@ -9,7 +9,7 @@ import pytest
 from physadv.arrays import write_png
 from physadv.cli.learn import Command, _watched
 from physadv.defend import parse_pipeline
-from physadv.defend.erase_net import EraseHead
+from physadv.defend.erase import EraseHead
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import load_weights
 from physadv.detect.tiny import BlobDetector, draw_person

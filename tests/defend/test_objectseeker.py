@@ -7,12 +7,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from physadv.defend.image import ImageDefence, View
-from physadv.defend.masks import FILL
+from physadv.defend.image import ImageDefence, ImageView
+from physadv.defend.masks import FILL, hide_tensor
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.patchcleanser import PatchCleanser
-from physadv.defend.rolling import BATCH, Book, in_batches
-from physadv.defend.twins import hide_tensor
+from physadv.defend.rolling import BATCH, RollingViews, in_batches
 from physadv.errors import DefenceError
 from physadv.types import Candidates, Detections, Detector, Float32Array, Frame, UInt8Array
 from tests.defend.adversaries import Pure
@@ -109,16 +108,16 @@ def test_a_blind_detector_is_never_certified_live() -> None:
 
 
 def test_a_round_never_stops_for_views_that_are_looked_at_again() -> None:
-    book = Book(6)
-    book.open(scene())
-    seen = {v for _ in range(6) for v in book.choose(2, first=[4, 5, 0])}
+    views = RollingViews(6)
+    views.begin(scene())
+    seen = {v for _ in range(6) for v in views.choose(2, first=[4, 5, 0])}
     assert seen == set(range(6))
     alone = []
     for _ in range(16):
-        book.open(scene())
-        alone += book.choose(1, first=[4])
+        views.begin(scene())
+        alone += views.choose(1, first=[4])
     assert alone.count(4) >= 8 and set(alone) == set(range(6)), "one view a frame: by turns, and the round goes on"
-    assert book.choose(9) and len(book.choose(9)) == 6
+    assert views.choose(9) and len(views.choose(9)) == 6
 
 
 @pytest.mark.parametrize(("prune", "again"), [(0.6, False), (0.9, True)])
@@ -168,8 +167,8 @@ class Shaken(ImageDefence):
     title = "random shift"
     paper = "none"
 
-    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> View:
-        return View(np.roll(image, int(rng.integers(4)), 1))
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
+        return ImageView(np.roll(image, int(rng.integers(4)), 1))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         return images

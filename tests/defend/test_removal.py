@@ -10,9 +10,8 @@ import torch
 from physadv.arrays import read_image, to_image, to_tensor
 from physadv.defend import parse_pipeline
 from physadv.defend.blocks import SIDE, BlockNet, BlockTraining, _aside, _where, blocks_of, surprise_map, train_blocks
-from physadv.defend.chance import Noise, ResizePad
 from physadv.defend.entropy import local_entropy
-from physadv.defend.erase import Erase
+from physadv.defend.erase import PatternEraser
 from physadv.defend.erase_training import scene
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import draw_weights, load_weights, save_weights
@@ -21,6 +20,7 @@ from physadv.defend.pixel_deflection import PixelDeflection, attention_map, deno
 from physadv.defend.removal import GIVEN_AWAY, Fill, RemovalDefence, filled, marks
 from physadv.defend.textures import texture, varied
 from physadv.defend.total_variation import TotalVariation, flattening
+from physadv.defend.transforms import Noise, ResizePad
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import DefenceError, TrainingError
 from physadv.types import Frame, UInt8Array
@@ -268,7 +268,7 @@ def test_chance_comes_from_the_seed(defence: Noise | ResizePad | PixelDeflection
 
 def test_erase_finds_a_pasted_pattern_on_a_photograph_and_leaves_the_rest(bus: Path) -> None:
     image = np.asarray(cv2.resize(read_image(bus), (416, 544), interpolation=cv2.INTER_AREA), np.uint8)
-    erase = Erase()
+    erase = PatternEraser()
     assert np.count_nonzero(erase.locate(image)) < 0.03 * image.shape[0] * image.shape[1]
     box = np.s_[280:360, 20:100]
     pasted = image.copy()
@@ -314,14 +314,13 @@ def test_twins_run_on_batches(text: str) -> None:
 
 
 def test_the_eraser_can_be_attacked_after_it_has_defended() -> None:
-    from physadv.defend.erase import Erase
-    from physadv.defend.erase_net import CPU, backbone
+    from physadv.defend.erase import CPU, PatternEraser, backbone
 
     backbone.cache_clear()
     with torch.inference_mode():
         backbone(CPU)
     image = torch.rand(1, 3, 64, 64, requires_grad=True)
-    Erase().soft_mask(image).sum().backward()  # type: ignore[no-untyped-call]
+    PatternEraser().soft_mask(image).sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None
     assert float(image.grad.abs().sum()) > 0
 
@@ -329,7 +328,7 @@ def test_the_eraser_can_be_attacked_after_it_has_defended() -> None:
 def test_an_attacker_of_a_removal_is_told_of_the_marks_and_of_both_looks() -> None:
     images = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
     bare = tiny_gradient().candidates(images).logit.shape[1]
-    defence = Erase()
+    defence = PatternEraser()
     found = defence.twin(tiny_gradient()).candidates(images)
     grid = defence.suspicion(images)
     logit, boxes = marks(grid, 128, 96)
@@ -344,7 +343,7 @@ def test_the_erasers_twin_removes_what_the_eraser_removes() -> None:
     rng = np.random.default_rng(3)
     image = smooth()
     image[60:140, 80:160] = texture(80, rng)
-    defence = Erase(threshold=0.1)
+    defence = PatternEraser(threshold=0.1)
     with torch.no_grad():
         twin = to_image(defence.differentiable(to_tensor(image)[None], rng)[0])
     guard = defence.view(image, rng, BlobDetector()).pixels

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physadv.boxes import iou
 from physadv.defend import DEFENCES, Pipeline, parse_pipeline
 from physadv.defend.geometry import boxes_back, compose, inverse, scaling, shift, turn, warp, warp_tensor
 from physadv.defend.image import ImageDefence
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Median, Rotate, Stretch
 from physadv.defend.vote import Vote, fuse
-from physadv.detect.boxes import iou
 from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_gradient
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Detections, Float32Array, Frame, UInt8Array

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physadv.detect.boxes import Letterbox
+from physadv.boxes import Letterbox
 from physadv.detect.matching import average_precision, best_score, found, judge, touched
 from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_detector, tiny_gradient
 from physadv.types import Detections, Detector, Frame, GradientDetector

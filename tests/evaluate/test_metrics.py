@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from physadv.attack.score import Placing, Scorer
 from physadv.dataset import Dataset, LabelledImage
-from physadv.detect.tally import Tally, tally
+from physadv.detect.matching import ImageMatch, match_image
 from physadv.detect.tiny import BlobDetector
 from physadv.evaluate.coco import ap50
 from physadv.evaluate.doubts import of_data
@@ -25,8 +25,8 @@ def answer(*rows: tuple[float, float, float, float, float]) -> Detections:
 BIG, OTHER, SMALL = (20, 30, 80, 200), (180, 40, 250, 210), (300, 10, 308, 30)
 
 
-def part(image: LabelledImage, clean: Detections, worn: Detections) -> Tally:
-    return tally(image.boxes, image.counts, clean, worn)
+def part(image: LabelledImage, clean: Detections, worn: Detections) -> ImageMatch:
+    return match_image(image.boxes, image.counts, clean, worn)
 
 
 def value(scene: LabelledImage, clean: Detections, worn: Detections) -> dict[str, float | None]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from physadv.attack.score import Placing, wear
+from physadv.boxes import Letterbox
 from physadv.dataset import LabelledImage
-from physadv.detect.boxes import Letterbox
 from physadv.detect.tiny import standing
 from physadv.evaluate.place import (
     CLOTH,

@@ -1,4 +1,4 @@
-"""Networks exported to ONNX once, for OpenVINO and onnxruntime alike: one folder each in the per-user cache."""
+"""Networks exported to ONNX, for OpenVINO and onnxruntime: once each, into a folder of the per-user cache."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ from physadv.detect.yolo import BytesNet, load_net
 from physadv.errors import BackendError
 from physadv.files import parse_json
 
-Progress = Callable[[str], None]
 MODEL_FILE = "model.onnx"
 RECORD = "export.json"
-# torch's exporter keeps its state for the whole process: of two at once one would fail.
+# torch's exporter keeps its state for the whole process: one of two exports at once fails.
 _EXPORTING = threading.Lock()
-# 17 has every operator these networks use, and both backends have known it for years.
+# The first version with every operator of these networks; both backends have supported it for years.
 OPSET = 17
 
 
-def exported(weights: Weights, *, backend: str, progress: Progress | None) -> tuple[bytes, HeadSpec]:
-    """Return a network as ONNX and what its head is, exporting now if the cache does not hold it as it was written.
+def exported(weights: Weights, *, backend: str, progress: Callable[[str], None] | None) -> tuple[bytes, HeadSpec]:
+    """Return a network as ONNX with its head's description, from the cache or exported now.
 
     Batch, height and width are left open. The cache is keyed by the weights' hash and the versions that can change the
-    export; a folder appears whole or not at all, and if two processes export at once the first to end is kept. What is
-    returned is what was checked: an export that was altered or cut off since is made again.
+    export. A folder appears whole or not at all; of two processes that export at once the first to finish is kept. An
+    export that was altered or cut off since it was written is made again.
 
     Raises: BackendError if the model cannot be exported or the cache cannot be written. WeightsError if the weights
     cannot be loaded.
@@ -64,7 +63,7 @@ def exported(weights: Weights, *, backend: str, progress: Progress | None) -> tu
 
 
 def _made(weights: Weights, folder: Path) -> tuple[bytes, HeadSpec]:
-    """Return an export, written to `folder` as well.
+    """Return a new export, which is written to `folder` too.
 
     Raises: BackendError if the model cannot be exported. WeightsError if it cannot be loaded. OSError.
     """
@@ -88,7 +87,7 @@ def _export(weights: Weights, path: Path) -> HeadSpec:
     example = torch.zeros(2, net.spec.stride * 3, net.spec.stride * 4, 3, dtype=torch.uint8)
     try:
         with quiet():
-            # The exporter by tracing: the newer one needs a further package, and no structure here depends on data.
+            # Exported by tracing: the newer exporter needs another package, and nothing here depends on the data.
             torch.onnx.export(
                 BytesNet(net).eval(),
                 (example,),
@@ -100,7 +99,7 @@ def _export(weights: Weights, path: Path) -> HeadSpec:
             )
     except OSError:
         raise
-    except Exception as error:  # exporting foreign graphs fails in ways that no list covers
+    except Exception as error:  # foreign graphs fail in many ways
         first = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise BackendError(f"{weights.name}: this model cannot be exported ({first}); use `backend=torch`") from error
     return net.spec
@@ -108,18 +107,18 @@ def _export(weights: Weights, path: Path) -> HeadSpec:
 
 def _rename(part: Path, folder: Path) -> None:
     if _read(folder) is None:
-        # A folder that cannot be read is a damaged export.
+        # What cannot be read is a damaged export.
         shutil.rmtree(folder, ignore_errors=True)
     try:
         part.replace(folder)
     except OSError:
-        # Another process was first: its export is as good as ours.
+        # Another process was first: its export is as good as this one.
         if _read(folder) is None:
             raise
 
 
 def _read(folder: Path) -> tuple[bytes, HeadSpec] | None:
-    """Return an export, or None if it is not there or not as it was written. Hashing takes 1 ms for each megabyte."""
+    """Return a kept export, or None if it is missing or not as it was written. Hashing takes 1 ms a megabyte."""
     try:
         record = parse_json((folder / RECORD).read_text(encoding="utf-8"))
         spec = HeadSpec(**{**record["spec"], "strides": tuple(record["spec"]["strides"])})
@@ -130,7 +129,7 @@ def _read(folder: Path) -> tuple[bytes, HeadSpec] | None:
 
 
 def _digest(model: bytes, spec: HeadSpec) -> str:
-    """Return the SHA-256 of an export: its network and what is said of its head."""
+    """Return the SHA-256 of an export: its network and the description of its head."""
     digest = hashlib.sha256(model)
     digest.update(json.dumps(asdict(spec), sort_keys=True).encode())
     return digest.hexdigest()
@@ -138,7 +137,7 @@ def _digest(model: bytes, spec: HeadSpec) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the tracer's warnings and loggers: they speak of things that are meant."""
+    """Silence the tracer's warnings and loggers within: they warn of what is intended."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

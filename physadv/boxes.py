@@ -1,4 +1,4 @@
-"""Box arithmetic shared by every backend: letterbox into the network and back, overlap, suppression."""
+"""Boxes (x0, y0, x1, y1): the letterbox into a network's input and back, areas and overlaps."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-from torchvision.ops import nms
 
-from physadv.types import Detections, Float32Array, UInt8Array
+from physadv.types import Float32Array, UInt8Array
 
+# The grey that the networks were trained to see around an image.
 PAD_VALUE = 114
+# Of every model but those with a P6 level, which say theirs.
 STRIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How a frame was scaled and padded to the network's input, and the way back.
+    """How a frame is scaled and padded to the network's input, and how boxes come back.
 
     scale: network pixels per frame pixel along x and y. left, top: padding in network pixels. width, height: the
     network input. frame_width, frame_height: the frame.
@@ -33,7 +33,9 @@ class Letterbox:
 
     @classmethod
     def fit(cls, frame_width: int, frame_height: int, imgsz: int, *, stride: int = STRIDE) -> Letterbox:
-        """Return the smallest rectangle with long side `imgsz`, sides multiples of `stride`, that holds the frame.
+        """Return the letterbox into the smallest input of long side `imgsz` that holds the frame.
+
+        Width and height are multiples of `stride`.
 
         Source: the rectangular inference of ultralytics' `LetterBox(auto=True)`, whose figures this must reproduce.
         """
@@ -97,25 +99,3 @@ def corners(box: Float32Array) -> tuple[float, float, float, float]:
     """Return one (4,) box as the plain numbers that an alert holds."""
     x0, y0, x1, y1 = box.tolist()
     return x0, y0, x1, y1
-
-
-def suppress(xyxy: torch.Tensor, score: torch.Tensor, *, iou_above: float, limit: int) -> torch.Tensor:
-    """Return the indices that survive non-maximum suppression, best first, at most `limit`."""
-    return nms(xyxy, score, iou_above)[:limit]
-
-
-def merge(parts: list[Detections], *, iou_above: float = 0.7, limit: int = 300) -> Detections:
-    """Return the union of several answers for one frame after suppression, in the shape of the first.
-
-    Keypoints are kept only if every non-empty part has them.
-    """
-    keypoints = [p.keypoints for p in parts]
-    whole = all(k is not None for k in keypoints)
-    joined = Detections(
-        np.concatenate([p.xyxy for p in parts]),
-        np.concatenate([p.score for p in parts]),
-        np.concatenate([k for k in keypoints if k is not None]) if whole else None,
-        alerts=tuple(a for p in parts for a in p.alerts),
-    )
-    keep = suppress(torch.from_numpy(joined.xyxy), torch.from_numpy(joined.score), iou_above=iou_above, limit=limit)
-    return joined.pick(keep.numpy())

@@ -15,7 +15,7 @@ import pytest
 
 import physadv.detect.download as download
 from physadv.detect import load_detector
-from physadv.detect.cache import MODEL_FILE, RECORD
+from physadv.detect.export import MODEL_FILE, RECORD
 from physadv.detect.weights import find_weights
 from physadv.errors import BackendError, WeightsError
 from physadv.types import Frame, UInt8Array
