@@ -28,7 +28,7 @@ def control(patch: Patch, kind: Control, rng: np.random.Generator) -> Patch:
     """
     makers = {"grey": _grey, "white": _white, "noise": _noise, "shuffled": _shuffled}
     if kind not in makers:
-        raise PatchError(f"control: expected one of {', '.join(CONTROLS)}, got {kind!r}")
+        raise PatchError(field="control", expected=f"one of {', '.join(CONTROLS)}", got=repr(kind))
     record = {"control": kind, "of": patch.name, "of_sha256": patch.sha256}
     pixels = makers[kind](patch.pixels, rng)
     return replace(patch, name=f"{patch.name}-{kind}", pixels=pixels, record=record)

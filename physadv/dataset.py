@@ -728,7 +728,7 @@ def split_by_name(names: list[str], *, held_out: float = 0.2, seed: int = 0) -> 
     Raises: DataError if `held_out` is not within (0, 1) or there are fewer than two names.
     """
     if not 0 < held_out < 1:
-        raise DataError(f"held_out: expected a fraction between 0 and 1, got {held_out}")
+        raise DataError(field="held_out", expected="a fraction between 0 and 1", got=str(held_out))
     if len(set(names)) < 2:
         raise DataError(f"expected two images or more, to train on some and hold out others, got {len(set(names))}")
 

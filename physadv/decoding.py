@@ -262,7 +262,7 @@ def _check_scans(data: bytes, head: JpegHeader) -> None:
 def _check_size(width: int, height: int, max_pixels: int, *, heavy: int = 1, beside: int = 0) -> None:
     """Refuse an image larger than allowed. heavy: how many times the usual memory its decoder takes. beside: more bytes."""
     if width < 1 or height < 1:
-        raise UndecodableError(f"{width} x {height} pixels: an image without any")
+        raise UndecodableError(f"{width} x {height} pixels: expected 1 x 1 or more")
     if width * height > max_pixels:
         raise UndecodableError(f"{width} x {height} pixels is more than the {max_pixels:,} allowed; make it smaller")
     if 7 * width * height * heavy > MOST_BYTES or 3 * width * height + beside > MOST_BYTES:

@@ -214,7 +214,7 @@ def parse_yaml(text: str) -> Any:
                 else None
             )
             if twice is not None:
-                raise ValueError(f"{twice[:60]!r} stands there twice; leave one of them out")
+                raise ValueError(f"{twice[:60]!r} is there twice; leave one out")
             return super().construct_mapping(node, deep)
 
     try:

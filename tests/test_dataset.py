@@ -641,5 +641,5 @@ def test_a_data_set_file_under_another_name_says_who_is_a_person(tmp_path: Path)
 @pytest.mark.parametrize("text", ["names: [person, Person]", "names: [person]\nnames: [car, person]"])
 def test_a_class_or_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
     (one_label(tmp_path) / "data.yaml").write_text(f"{text}\ntrain: images\n")
-    with pytest.raises(DataError, match=r"one class called person, got 0 and 1|'names' stands there twice"):
+    with pytest.raises(DataError, match=r"one class called person, got 0 and 1|'names' is there twice"):
         labelled_images(tmp_path)

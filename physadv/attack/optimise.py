@@ -60,14 +60,14 @@ def optimise(
     ranks, s = ranks or Ranks(), task.settings
     views = Views(task.people, framing=s.framing, wear=s.wear)
     if not views.rows:
-        raise TrainingError("expected people to train on, got none")
+        raise TrainingError(field="images", expected="people to train on", got="none")
     before = [d.fingerprint() for d in task.detectors]
     pattern = task.pattern()
     state = State.fresh(pattern.levels, s.texels, len(task.detectors))
     if resume and folder is not None:
         state.load(folder / CHECKPOINT, identity=task.identity)
         if state.step > s.total_steps:
-            raise TrainingError(f"{folder / CHECKPOINT}: damaged: stands at step {state.step} of {s.total_steps}")
+            raise TrainingError(f"{folder / CHECKPOINT}: damaged: it is at step {state.step} of {s.total_steps}")
     if task.start is not None and not state.best_score:
         _keep_start(task, state, folder if ranks.rank == 0 else None)
     ranks.same([*state.levels, *state.mean])
@@ -87,7 +87,7 @@ def optimise(
         if halt:
             break
     if [d.fingerprint() for d in task.detectors] != before:
-        raise TrainingError("a detector's weights or buffers changed while training; nothing it scored can be trusted")
+        raise TrainingError("a detector's weights or buffers changed while training; so no score can be trusted")
     if not state.best_score:
         state.best = _mean_colours(task, state).cpu()
     return _kept(task, state), state

@@ -53,7 +53,7 @@ def contact_sheet(
     """
     views = Views(list(people), framing=framing, wear=wear)
     if not views.rows:
-        raise DataError("preview: expected images with people, got none")
+        raise DataError(field="images", expected="images with people", got="none")
     size = size if detector is None else imgsz_for(size, detector)
     pixels, mask = patch.tensors()
     pattern = torch.cat([pixels, mask])

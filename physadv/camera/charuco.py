@@ -65,11 +65,15 @@ class Board(Settings):
         """
         if not (3 <= self.columns <= 40 and 3 <= self.rows <= 40 and self.columns * self.rows // 2 <= DICTIONARY_SIZE):
             raise CalibrationError(
-                f"board: expected 3 x 3 squares or more, {2 * DICTIONARY_SIZE} at most, got {self.columns} x {self.rows}"
+                field="board",
+                expected=f"3 x 3 squares or more, {2 * DICTIONARY_SIZE} at most",
+                got=f"{self.columns} x {self.rows}",
             )
         if not 0.3 * self.square_mm <= self.marker_mm <= 0.92 * self.square_mm or self.square_mm <= 0:
             raise CalibrationError(
-                f"board: expected markers of .3 to .92 of a square, got {self.marker_mm:g} in {self.square_mm:g} mm"
+                field="marker_mm",
+                expected=".3 to .92 of a square",
+                got=f"{self.marker_mm:g} in {self.square_mm:g} mm",
             )
 
     @property

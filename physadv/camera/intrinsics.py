@@ -125,8 +125,8 @@ def calibrate(
     tilted = sum(pose_of(view, finder, fit.matrix, fit.distortion).tilt >= TILTED_DEG for view in kept)
     if tilted < MIN_TILTED:
         raise CalibrationError(
-            f"the board faces the camera in all but {tilted} views: the focal length cannot be told from the distance; add "
-            "views with the board tilted left, right, up and down by 20 to 45 degrees"
+            f"the board faces the camera in all but {tilted} views: focal length and distance cannot be separated; "
+            "add views with the board tilted left, right, up and down by 20 to 45 degrees"
         )
     coverage = float((coverage_of(kept) > 0).mean())
     if coverage < MIN_COVERAGE:

@@ -74,7 +74,7 @@ def distance_m(profile: CameraProfile, px: float, cm: float) -> float:
     Raises: CalibrationError unless both are positive.
     """
     if not (px > 0 and cm > 0):
-        raise CalibrationError(f"distance: expected positive lengths, got {px:g} px and {cm:g} cm")
+        raise CalibrationError(field="distance", expected="positive lengths", got=f"{px:g} px and {cm:g} cm")
     return profile.focal_px * cm / px / 100
 
 
@@ -84,7 +84,7 @@ def pixels_of(profile: CameraProfile, cm: float, metres: float) -> float:
     Raises: CalibrationError unless the distance is positive.
     """
     if not metres > 0:
-        raise CalibrationError(f"distance: expected a positive one, got {metres:g} m")
+        raise CalibrationError(field="distance", expected="more than 0 m", got=f"{metres:g} m")
     return profile.focal_px * cm / (100 * metres)
 
 

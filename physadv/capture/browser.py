@@ -50,12 +50,16 @@ class BrowserSource:
         """
         arrived = time.monotonic_ns()
         if len(jpeg) > MAX_JPEG_BYTES:
-            raise SourceError(f"{self.name}: an image of {len(jpeg):,} bytes; at most {MAX_JPEG_BYTES:,} are taken")
+            raise SourceError(
+                f"{self.name}: expected a JPEG image of at most {MAX_JPEG_BYTES:,} bytes, got {len(jpeg):,}"
+            )
         size = image_size(jpeg) if jpeg[:2] == b"\xff\xd8" else None
         if size is None:
             raise SourceError(f"{self.name}: expected a JPEG image, got {len(jpeg)} bytes of something else")
         if size[0] * size[1] > MAX_IMAGE:
-            raise SourceError(f"{self.name}: an image of {size[0]} x {size[1]}; at most 3840 x 2160 is taken")
+            raise SourceError(
+                f"{self.name}: expected an image of at most 3840 x 2160 pixels, got {size[0]} x {size[1]}"
+            )
         with self._condition:
             self._waiting = (bytes(jpeg), self._pushed, self._captured_ns(arrived, captured_ms))
             self._pushed += 1

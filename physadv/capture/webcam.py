@@ -241,7 +241,9 @@ class WebcamSource:
 
     def _set(self, capture: Any, prop: int, value: float, what: str) -> None:
         if not capture.set(prop, value):
-            raise SourceError(f"{self.name}: the driver refuses {what}; leave that flag out, or set it with v4l2-ctl")
+            raise SourceError(
+                f"{self.name}: the driver refuses {what}", hint="leave that setting out, or set it with v4l2-ctl"
+            )
 
 
 def shorten_wait() -> None:

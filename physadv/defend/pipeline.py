@@ -120,9 +120,7 @@ def parse_pipeline(
         known = registry[name].model_fields
         unknown = next((k for k in chosen if k not in known), None)
         if unknown is not None:
-            raise DefenceError(
-                field=f"defend={name}", expected=f"one of the parameters {', '.join(known)}", got=repr(unknown)
-            )
+            raise DefenceError(name, expected=f"one of the parameters {', '.join(known)}", got=repr(unknown))
         try:
             defences.append(parse(registry[name], chosen, what=name))
         except SettingsError as error:
@@ -135,7 +133,7 @@ def _values(name: str, text: str) -> dict[str, str]:
     for word in filter(None, (w.strip() for w in BETWEEN.split(text))):
         key, equals, value = word.partition("=")
         if not equals:
-            raise DefenceError(field=f"defend={name}", expected="parameter=value+parameter=value...", got=repr(word))
+            raise DefenceError(name, expected="parameter=value+parameter=value...", got=repr(word))
         out[key.strip().replace("-", "_")] = value.strip()
     return out
 

@@ -130,6 +130,6 @@ def _check(backend: str, imgsz: int, min_conf: float, iou_above: float, precisio
     if not 32 <= imgsz <= 4096:
         raise SettingsError(field="imgsz", expected="32 to 4096 pixels", got=str(imgsz))
     if not 0 <= min_conf < 1:
-        raise SettingsError(f"min_conf: expected at least 0 and below 1, got {min_conf}")
+        raise SettingsError(field="min_conf", expected="at least 0 and below 1", got=str(min_conf))
     if not 0 < iou_above <= 1:
-        raise SettingsError(f"iou_above: expected above 0 and at most 1, got {iou_above}")
+        raise SettingsError(field="iou_above", expected="above 0 and at most 1", got=str(iou_above))

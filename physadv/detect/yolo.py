@@ -178,7 +178,7 @@ def _check_runs(net: PersonNet) -> None:
         if shapes != want[: len(shapes)]:
             raise WeightsError(f"expected answers of shape {want[: len(shapes)]}, got {shapes}; the file is damaged")
         if not all(part.isfinite().all() for part in answer):
-            raise WeightsError("the network answers NaN or infinity; the file is damaged, or training diverged")
+            raise WeightsError("the network returns NaN or infinity; the file is damaged, or training diverged")
 
 
 def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bool = False) -> PersonNet:
@@ -219,7 +219,7 @@ def person_class(names: object) -> int:
             names = [names]
     table = names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list | tuple) else {}
     if not table:
-        raise WeightsError("the model says no names of its classes, so which one is 'person' is not known")
+        raise WeightsError("the model does not name its classes, so which one is 'person' is not known")
     for key, label in table.items():
         if str(label).strip().lower() == "person" and str(key).strip().isdecimal():
             return int(key)

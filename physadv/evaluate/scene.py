@@ -64,6 +64,6 @@ def read_dataset(
     if out.n_people == 0:
         raise DataError(
             f"{images}: expected people larger than {min_area:.1%} of the image, got none in {len(out.images)} images; "
-            + "; ".join(["lower `min_area` or give other images", *out.notes()])
+            + "; ".join(["lower `min_area`, or give other images", *out.notes()])
         )
     return replace(out, own_labels=own)

@@ -238,7 +238,7 @@ def run(
         trial.score(entry, pipeline, each=each)
     if trial.detector.fingerprint() != before:
         raise DataError(
-            f"{trial.detector.name}: weights or buffers changed while it was scored: no figure can be trusted"
+            f"{trial.detector.name}: its weights or buffers changed while it was scored, so no figure can be trusted"
         )
     _compare_clean(trial.cells)
     doubts.compare(trial.cells, trial.cells)

@@ -123,7 +123,7 @@ class SizeCurve:
             if not (
                 np.isfinite(table).all() and (table[:, :3] > 0).all() and (np.abs(table[:, 4:] - 0.5) <= 0.5).all()
             ):
-                raise ValueError("numbers that cannot be")
+                raise ValueError("impossible numbers")
             self.about = {k: v for k, v in record.items() if k != "cells"}
         except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
             raise PatchError(

@@ -218,7 +218,7 @@ def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width:
     parts = list(_parts(shown, settings, size, single=False))
     numbers = [s.number for part in parts for s in part.layout.sheets]
     if sheet not in numbers:
-        raise FabricationError(f"sheet: expected 0 to {numbers[-1]}, got {sheet}")
+        raise FabricationError(field="sheet", expected=f"0 to {numbers[-1]}", got=str(sheet))
     data = pdf_bytes(patch, shown, settings, parts, inks, only=sheet)
     page = pypdfium2.PdfDocument(data)[0]
     return _png(_rendered(page, width / page.get_width() * 72)), len(numbers)

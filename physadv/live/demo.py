@@ -274,7 +274,7 @@ class Demo:
 
         Raises: SettingsError.
         """
-        raise SettingsError("replay: this demo is live; use physadv replay FILE for a recording")
+        raise SettingsError("this demo is live", hint="play a recording with `physadv replay FILE`")
 
     def start_recording(self, path: Path | None = None, *, clean: bool = False, overwrite: bool = False) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
@@ -387,7 +387,7 @@ class Demo:
         """
         shown, vision = self._latest, self._vision
         if shown is None or vision is None:
-            raise SettingsError("defence costs: no image has been shown yet that they could be measured on")
+            raise SettingsError("no image has been shown yet on which the cost of a defence could be measured")
 
         def work(progress: Progress) -> dict[str, float]:
             out = {}
@@ -429,7 +429,7 @@ class Demo:
         Raises: SettingsError if none is worn.
         """
         if not self._controls.wear:
-            raise SettingsError("wear: no pattern is worn that could be taken off; choose one first")
+            raise SettingsError("no pattern is worn that could be taken off", field="wear", hint="choose one first")
         if self._rewear.running:
             self._rewear.cancel()
         else:

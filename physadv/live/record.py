@@ -238,7 +238,7 @@ def _spare_source(paths: Paths, source: str) -> None:
     """Raise if the recording would replace the very file that is being played."""
     for path in (*paths.content(), paths.session):
         if source and path.exists() and Path(source).exists() and path.samefile(source):
-            raise RecordingError(f"{path}: is what is being played; record to another name")
+            raise RecordingError(f"{path}: is the recording being played; record to another name")
 
 
 class VideoClock:

@@ -56,7 +56,7 @@ class Tape:
         path = Path(self._last["path"])
         if not recorder.written:
             recorder.paths.clear()
-            raise RecordingError(f"{path}: nothing was recorded, as no image came meanwhile")
+            raise RecordingError(f"{path}: nothing was recorded, as no image came")
         return path
 
     def write(self, shown: Shown, *, wait: bool) -> None:

@@ -42,7 +42,7 @@ def simulated_views(
     order = np.argsort(-sides, kind="stable")
     order = order[sides[order] >= SMALLEST_PX][:count]
     if len(order) == 0:
-        raise DataError("simulated world: nobody is seen in the image, clearly and large enough, to wear the pattern")
+        raise DataError("simulated world: no person in the image is large and clear enough to wear the pattern")
     everyone = sure.pick(order)
     windows = [_window(box, pixels) for box in everyone.xyxy]
     owner, quads, cloth = [], [], []

@@ -117,5 +117,5 @@ def test_a_checkpoint_beyond_the_runs_end_is_damaged(saved: Path, tmp_path: Path
     save_file(tensors, tmp_path / CHECKPOINT, {"physadv": json.dumps({**plain, "step": 99})})
     settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
     task = Task(settings, made_up(2), [tiny_gradient()], identity={"a": {"b": [1]}})
-    with pytest.raises(TrainingError, match="stands at step 99 of 8"):
+    with pytest.raises(TrainingError, match="it is at step 99 of 8"):
         optimise(task, folder=tmp_path, resume=True)
