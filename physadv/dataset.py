@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from physadv.arrays import LeftOut, counted, images_in, read_image
+from physadv.boxes import area
 from physadv.errors import DataError, SettingsError
 from physadv.files import Names, normal, parse_yaml, read_text, text_bytes
 from physadv.types import BoolArray, Float32Array, UInt8Array
@@ -88,7 +89,7 @@ class LabelledImage:
     def counts(self) -> BoolArray:
         """Return an (n,) mask of the people who are large enough to wear a pattern and be scored."""
         width, height = self.size
-        return self._areas > self.min_area * height * width
+        return area(self.boxes) > self.min_area * height * width
 
     @property
     def targets(self) -> Float32Array:
@@ -104,11 +105,7 @@ class LabelledImage:
     def share(self) -> float:
         """Return the share of the image that the largest person takes; 0 without anybody."""
         width, height = self.size
-        return float(self._areas.max(initial=0)) / (height * width)
-
-    @property
-    def _areas(self) -> Float32Array:
-        return np.prod(np.clip(self.boxes[:, 2:] - self.boxes[:, :2], 0, None), axis=1)
+        return float(area(self.boxes).max(initial=0)) / (height * width)
 
 
 @dataclass(frozen=True, slots=True)

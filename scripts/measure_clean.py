@@ -25,7 +25,7 @@ from physadv.cli.base import told
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
 from physadv.errors import DefenceError, EndOfStream
-from physadv.evaluate.interval import wilson
+from physadv.evaluate.metrics import wilson
 from physadv.types import Detections, Detector, Frame
 
 

@@ -13,18 +13,14 @@ import torch
 from physadv.arrays import to_image, to_tensor
 from physadv.attack.crops import prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
-from physadv.boxes import area, intersection, iou
 from physadv.dataset import LabelledImage
-from physadv.detect.matching import FOUND_CONF, STRICT_IOU, average_precisions, match_image
+from physadv.detect.matching import FOUND_CONF, average_precisions, best_score_within, match_image
 from physadv.marks import marked
 from physadv.patch import Patch
 from physadv.simulate.paste import Prints
 from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
 from physadv.simulate.world import World
-from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
-
-# Share of its own area from which on a box lies within a person, as in the loss.
-WITHIN = 0.6
+from physadv.types import BoolArray, Detections, Detector, Frame, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +130,7 @@ class Scorer:
         """Return image `i`, `height` pixels high, whose people wear the pattern, each marked as seen or hidden."""
         image, large = self.images[i], self.large[i]
         worn = wear(patch, image, large, self.placing, seed=self.seed + i)
-        sure = _sure(image.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
+        sure = best_score_within(image.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
         return marked(worn, image.boxes[large], sure, found=sure >= FOUND_CONF, height=height)
 
     def _answer(self, patch: Patch, i: int) -> Detections:
@@ -149,7 +145,9 @@ class Scorer:
         parts = zip(self.images, self.large, self.clean, answers, strict=True)
         tallies = [match_image(p.boxes, large, clean, answer) for p, large, clean, answer in parts]
         (ap50,) = average_precisions(tallies, np.ones((1, len(tallies))))
-        sure = [_sure(p.boxes[large], a) for p, large, a in zip(self.images, self.large, answers, strict=True)]
+        sure = [
+            best_score_within(p.boxes[large], a) for p, large, a in zip(self.images, self.large, answers, strict=True)
+        ]
         within = np.concatenate(sure)
         return Score(
             len(self.images),
@@ -161,13 +159,6 @@ class Scorer:
             _mean(within),
             _mean(within < FOUND_CONF),
         )
-
-
-def _sure(people: Float32Array, answer: Detections) -> Float32Array:
-    """Return (n,) the highest confidence of a box on each person or within one, which says that someone is there, too."""
-    within = intersection(people, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > WITHIN
-    near = np.where((iou(people, answer.xyxy) > STRICT_IOU) | within, answer.score, 0)
-    return near.max(1, initial=0).astype(np.float32)
 
 
 def wear(patch: Patch, image: LabelledImage, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:

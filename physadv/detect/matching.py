@@ -21,6 +21,8 @@ RECALLS = np.linspace(0, 1, 101)
 MATCH_IOU = 0.5
 # A box that overlaps a person by more than this gives the person away: the strict reading of "not hidden".
 STRICT_IOU = 0.1
+# Share of its own area from which a box lies within a person, as in the loss of training.
+WITHIN = 0.6
 # Confidence from which a person counts as found, and the lowest that AP looks at.
 FOUND_CONF, AP_CONF = 0.25, 0.001
 # Confidence from which the clean detector's answer counts as truth: unlabelled people, keypoints.
@@ -63,6 +65,13 @@ def best_score(people: Float32Array, detections: Detections, *, iou_above: float
         return np.zeros(len(people), np.float32)
     hit = iou(detections.xyxy, people) > iou_above
     return np.where(hit, detections.score[:, None], 0).max(0).astype(np.float32)
+
+
+def best_score_within(people: Float32Array, answer: Detections) -> Float32Array:
+    """Return (n,) the highest score of a box on each person or within one; 0 where there is none."""
+    inside = intersection(people, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > WITHIN
+    near = np.where((iou(people, answer.xyxy) > STRICT_IOU) | inside, answer.score, 0)
+    return near.max(1, initial=0).astype(np.float32)
 
 
 def match_keypoints(people: Float32Array, answer: Detections) -> Float32Array:
@@ -131,7 +140,7 @@ class ImageMatch:
     scores, right: the boxes that count, best first, and whether each is the first on a person. found25: whether each
     person has a box at .25 and IoU .5. strict25, strict50, lenient50: of the people that the clean detector finds at
     that confidence, whether no box touches them (IoU .1) or fits them (IoU .5). best: highest confidence of a box on
-    each.
+    each. within: the same with boxes that lie within the person, however small: these give the person away, too.
     """
 
     scores: Float32Array
@@ -141,6 +150,7 @@ class ImageMatch:
     strict50: BoolArray
     lenient50: BoolArray
     best: Float32Array
+    within: Float32Array
 
     @property
     def n_people(self) -> int:
@@ -170,6 +180,7 @@ def match_image(people: Float32Array, counts: BoolArray, clean: Detections, answ
         lost(0.5, lambda: ~touched(targets, answer, conf=0.5, iou_above=STRICT_IOU)),
         lost(0.5, lambda: ~touched(targets, answer, conf=0.5, iou_above=MATCH_IOU)),
         best_score(targets, answer, iou_above=STRICT_IOU),
+        best_score_within(targets, answer),
     )
 
 

@@ -1,16 +1,18 @@
-"""The figures of one cell: AP by COCO's rules, recall, attack success, false boxes, with bootstrap intervals by image."""
+"""The figures of a cell: AP by COCO's rules, recall, attack success and false boxes, with 95 % intervals by image."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from physadv.detect.matching import FOUND_CONF, ImageMatch, average_precisions
-from physadv.evaluate.interval import wilson
-from physadv.types import BoolArray
+from physadv.dataset import LabelledImage
+from physadv.detect.matching import AP_CONF, FOUND_CONF, MATCH_IOU, MAX_BOXES, ImageMatch, average_precisions
+from physadv.types import BoolArray, Detections
 
 METRICS = (
     "ap50",
@@ -20,17 +22,19 @@ METRICS = (
     "asr_lenient50",
     "false_boxes_per_image",
     "mean_max_conf",
+    "mean_max_conf_within",
+    "hidden25",
 )
 # Fewer images than this are too few to be drawn again: percentiles of their resamples are narrower than 95 %.
 FEW = 10
-
-
+Z95 = 1.96
 # The figures that are shares of people, by whom they count.
 SHARES: dict[str, Callable[[ImageMatch], BoolArray]] = {
-    "recall25": lambda t: t.found25,
-    "asr_strict25": lambda t: t.strict25,
-    "asr_strict50": lambda t: t.strict50,
-    "asr_lenient50": lambda t: t.lenient50,
+    "recall25": lambda m: m.found25,
+    "asr_strict25": lambda m: m.strict25,
+    "asr_strict50": lambda m: m.strict50,
+    "asr_lenient50": lambda m: m.lenient50,
+    "hidden25": lambda m: m.within < FOUND_CONF,
 }
 
 
@@ -46,7 +50,7 @@ class Figures:
     ci95: dict[str, tuple[float, float] | None]
 
 
-def figures(tallies: Sequence[ImageMatch], *, ap50: float | None, resamples: int, rng: np.random.Generator) -> Figures:
+def figures(matches: Sequence[ImageMatch], *, ap50: float | None, resamples: int, rng: np.random.Generator) -> Figures:
     """Return every figure over all images, with percentile intervals from resampling whole images.
 
     ap50: from faster-coco-eval; the interval's resamples use the same matching. People in one image stand or fall
@@ -54,22 +58,24 @@ def figures(tallies: Sequence[ImageMatch], *, ap50: float | None, resamples: int
     intervals. Shares that are the same in every resample, or come from fewer than `FEW` images, have Wilson's interval
     with an image as one case.
     """
-    n = len(tallies)
-    weights = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), resamples)]) if n else np.ones((1, 0))
+    n = len(matches)
+    again = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64) if n and resamples else np.ones((0, n))
+    weights = np.vstack([np.ones(n), again])
     drawn = {
-        "ap50": average_precisions(tallies, weights),
-        "false_boxes_per_image": weights @ np.array([_false(t) for t in tallies]) / max(n, 1),
-        "mean_max_conf": _mean(tallies, weights, lambda t: t.best),
-        **{name: _mean(tallies, weights, part) for name, part in SHARES.items()},
+        "ap50": average_precisions(matches, weights),
+        "false_boxes_per_image": weights @ np.array([_false(m) for m in matches]) / max(n, 1),
+        "mean_max_conf": _mean(matches, weights, lambda m: m.best),
+        "mean_max_conf_within": _mean(matches, weights, lambda m: m.within),
+        **{name: _mean(matches, weights, part) for name, part in SHARES.items()},
     }
     value = {name: _number(drawn[name][0]) for name in METRICS}
     if ap50 is not None:
         value["ap50"] = _number(ap50)
     intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(METRICS)
-    if n > 1:
+    if n > 1 and resamples:
         intervals = {name: _interval(drawn[name][1:]) for name in METRICS}
         for name, part in SHARES.items():
-            images = sum(len(part(t)) > 0 for t in tallies)
+            images = sum(len(part(m)) > 0 for m in matches)
             if images and (images < FEW or intervals[name] is None):
                 low, high = wilson(float(drawn[name][0]), images)
                 intervals[name] = round(low, 4), round(high, 4)
@@ -81,12 +87,12 @@ def _false(one: ImageMatch) -> float:
 
 
 def _mean(
-    tallies: Sequence[ImageMatch],
+    matches: Sequence[ImageMatch],
     weights: npt.NDArray[np.float64],
     part: Callable[[ImageMatch], npt.NDArray[np.generic]],
 ) -> npt.NDArray[np.float64]:
-    total = weights @ np.array([np.asarray(part(t), np.float64).sum() for t in tallies])
-    count = weights @ np.array([float(len(part(t))) for t in tallies])
+    total = weights @ np.array([np.asarray(part(m), np.float64).sum() for m in matches])
+    count = weights @ np.array([float(len(part(m))) for m in matches])
     with np.errstate(invalid="ignore"):
         return np.where(count > 0, total / count, np.nan)
 
@@ -102,3 +108,58 @@ def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
 
 def _number(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share seen among `n` independent cases; (0, 1) where there are none.
+
+    Also where all cases agree it has a width. Cases that stand or fall together, as people in one image or neighbouring
+    frames of a video, count as one.
+
+    Source: Wilson 1927; Brown, Cai & DasGupta 2001, Interval estimation for a binomial proportion.
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    z2 = Z95 * Z95
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def ap50(images: Sequence[LabelledImage], answers: Sequence[Detections]) -> float | None:
+    """Return AP at IoU .5 by faster-coco-eval over the people who count; None if nobody counts.
+
+    It is the reference for every AP that is published. Boxes with score >= .001 are looked at.
+    People too small to count are crowds in COCO's sense: a box on them is neither right nor wrong.
+    """
+    # Loaded by who scores: size curves take nothing but `wilson` from here.
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth: list[dict[str, Any]] = []
+    boxes: list[list[float]] = []
+    for number, (image, answer) in enumerate(zip(images, answers, strict=True), 1):
+        for xyxy, counts in zip(image.boxes, image.counts, strict=True):
+            x1, y1, x2, y2 = (float(v) for v in xyxy)
+            bbox = [x1, y1, x2 - x1, y2 - y1]
+            truth.append({
+                "id": len(truth) + 1, "image_id": number, "category_id": 1, "bbox": bbox,
+                "area": max(bbox[2] * bbox[3], 1e-3), "iscrowd": 0 if counts else 1,
+            })  # fmt: skip
+        kept = answer.above(AP_CONF)
+        for xyxy, score in zip(kept.xyxy.tolist(), kept.score.tolist(), strict=True):
+            boxes.append([number, xyxy[0], xyxy[1], xyxy[2] - xyxy[0], xyxy[3] - xyxy[1], score, 1])
+    if not any(t["iscrowd"] == 0 for t in truth):
+        return None
+    if not boxes:
+        return 0.0
+    sizes = [{"id": i, "width": s.size[0], "height": s.size[1]} for i, s in enumerate(images, 1)]
+    dataset = {"images": sizes, "annotations": truth, "categories": [{"id": 1, "name": "person"}], "info": {}}
+    coco = COCO(dataset)
+    judge = COCOeval_faster(coco, coco.loadRes(np.array(boxes)), iouType="bbox")
+    judge.params.iouThrs = np.array([MATCH_IOU])
+    judge.params.maxDets = [1, 10, MAX_BOXES]
+    judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
+    judge.evaluate()
+    judge.accumulate()
+    precision = np.asarray(judge.eval["precision"])[0, :, 0, 0, -1]
+    return float(precision[precision > -1].mean())

@@ -21,7 +21,7 @@ from physadv.camera.lens import PERSON_CM
 from physadv.dataset import ImageFile, LabelledImage, read_images
 from physadv.detect.matching import FOUND_CONF, MATCH_IOU, STRICT_IOU, found, match_keypoints, touched
 from physadv.errors import DataError
-from physadv.evaluate.interval import wilson
+from physadv.evaluate.metrics import wilson
 from physadv.fabricate.advise import HEADROOM, Optics, seen
 from physadv.patch import Patch
 from physadv.simulate.placement import (

@@ -15,8 +15,7 @@ from physadv.detect.matching import match_image
 from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.coco import ap50
-from physadv.evaluate.metrics import figures
+from physadv.evaluate.metrics import ap50, figures
 from physadv.evaluate.own import share_of_image
 from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement
 from physadv.evaluate.settings import EvaluateSettings

@@ -24,8 +24,7 @@ from physadv.defend import Pipeline
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
-from physadv.evaluate.interval import wilson
-from physadv.evaluate.metrics import FEW
+from physadv.evaluate.metrics import FEW, wilson
 from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Progress

@@ -9,9 +9,8 @@ from physadv.attack.score import Placing, Scorer
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.matching import ImageMatch, match_image
 from physadv.detect.tiny import BlobDetector
-from physadv.evaluate.coco import ap50
 from physadv.evaluate.doubts import of_data
-from physadv.evaluate.metrics import figures
+from physadv.evaluate.metrics import ap50, figures
 from physadv.types import Detections, Frame
 from tests.evaluate.conftest import patch_of, scene_of
 

@@ -59,6 +59,7 @@ def test_every_cell_has_what_it_promises(folder: Path) -> None:
     assert clean["ap50"] == 1.0 and clean["recall25"] == 1.0 and clean["false_boxes_per_image"] == 0.0
     assert set(clean["ci95"]) == {
         "ap50", "recall25", "asr_strict25", "asr_strict50", "asr_lenient50", "false_boxes_per_image", "mean_max_conf",
+        "mean_max_conf_within", "hidden25",
     }  # fmt: skip
     # A plain square hides as much as any other of its size, and says so itself.
     assert red["mean_max_conf"] < clean["mean_max_conf"]
