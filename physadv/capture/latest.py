@@ -195,7 +195,7 @@ class Latest:
         with self._lock:
             if self._state is SourceState.ENDED:
                 return
-            self._state, self._detail = SourceState.ENDED, str(error)
+            self._state, self._detail = SourceState.ENDED, error.text
         self._slot.fail(error)
 
 

@@ -73,7 +73,7 @@ def load_detector(
         except BackendError as error:
             failed = failed or error
             if progress is not None and backend == "auto":
-                progress(f"{candidate} is left out: {error}")
+                progress(f"{candidate} is left out: {error.text}")
     raise failed or BackendError(f"nothing here can run {name}", field=f"backend={backend}")
 
 

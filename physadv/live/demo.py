@@ -537,7 +537,7 @@ class Demo:
         except PhysadvError as error:
             self._vision.use(detector, None)
             self._drop_defences(controls.defend)
-            self.notices.add("error", "defence", f"{controls.defend} is off: {error}")
+            self.notices.add("error", "defence", f"{controls.defend} is off: {error.text}")
         self.tally.clear_recent()
 
     def _wear(self, controls: Controls) -> None:
