@@ -27,7 +27,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -37,10 +39,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from physadv.arrays import write_png
-from physadv.attack.crew import Crew, crew_for
+from physadv.attack.optimise import optimise
+from physadv.attack.parallel import ThreadPool
 from physadv.attack.people import gather
+from physadv.attack.run import TrainData, TrainRun
 from physadv.attack.settings import TrainSettings, preset
-from physadv.attack.timing import in_proportion, made_up, stepper
+from physadv.attack.timing import made_up
 from physadv.cli.base import told
 from physadv.cli.train import attacked_detectors
 from physadv.dataset import LabelledImage
@@ -59,12 +63,12 @@ def bare(detector: YoloGradient, settings: TrainSettings, *, shared: bool) -> Ca
     shared: the whole batch as torch runs it by itself, with keypoints; else in the training step's own pieces, one for
     each thread, without.
     """
-    crew = Crew() if shared else crew_for([detector])
+    pool = ThreadPool() if shared else ThreadPool.for_detectors([detector])
     batches = []
     for step in range(len(settings.crops)):
         count, side = settings.views(step)
         batch = torch.rand(count, 3, side, side)
-        pieces = batch.tensor_split(min(crew.size, count))
+        pieces = batch.tensor_split(min(pool.size, count))
         batches.append([p.to(memory_format=torch.channels_last) for p in pieces])
     state = {"step": 0}
 
@@ -77,9 +81,16 @@ def bare(detector: YoloGradient, settings: TrainSettings, *, shared: bool) -> Ca
     def take() -> None:
         pieces = batches[state["step"] % len(batches)]
         state["step"] += 1
-        crew.map(one, pieces)
+        pool.map(one, pieces)
 
     return take
+
+
+def in_proportion(settings: TrainSettings) -> TrainSettings:
+    """Return settings without a warm-up whose steps, in turn, see views of each size as often as the whole run does."""
+    often = Counter(settings.views(step)[1] for step in range(settings.total_steps))
+    crops = [size for size in settings.crops for _ in range(round(often[size] / min(often.values())))]
+    return settings.model_copy(update={"crops": tuple(crops), "warm": 0.0, "starts": 1})
 
 
 def peak_memory_gb(words: argparse.Namespace) -> float:
@@ -167,7 +178,7 @@ def main() -> None:
     shapes = [settings.views(step) for step in range(cycle)]
     views = sum(count for count, _ in shapes)
     takes: dict[str, tuple[Callable[[], Any], int, int]] = {
-        "step": (stepper(settings, [detector], people), cycle, views),
+        "step": (partial(next, optimise(TrainRun(settings, TrainData(people, [detector])))), cycle, views),
         "bare": (bare(detector, settings, shared=True), cycle, views),
         "bare_in_pieces": (bare(detector, settings, shared=False), cycle, views),
         "naive": (naive(people), 3, 3),

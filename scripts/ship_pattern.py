@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from physadv.attack.data import STREET_IMGSZ, WEBCAM_IMGSZ, placings
 from physadv.attack.people import gather
-from physadv.attack.run import STREET_IMGSZ, WEBCAM_IMGSZ, placings
 from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.cli.base import told

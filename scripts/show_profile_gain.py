@@ -33,8 +33,8 @@ import numpy as np
 import torch
 from sim_print_camera import PrintAndCamera
 
+from physadv.attack.data import SCORED_AT_MOST, STREET_IMGSZ, WEBCAM_IMGSZ
 from physadv.attack.people import gather
-from physadv.attack.run import SCORED_AT_MOST, STREET_IMGSZ, WEBCAM_IMGSZ
 from physadv.attack.score import Placing, Scorer
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile

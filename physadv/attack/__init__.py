@@ -1,18 +1,18 @@
-"""Patch in, patch out: EOT training of printable patterns against person detectors.
+"""Train printable patterns against person detectors (EOT): images of people in, a pattern out.
 
-train(settings, inputs, attacked, folder, ...) -> Outcome      a whole run in a folder, from images on disk
-attack(detector, images, boxes, ...) -> Patch                in memory, e.g. against a defence's twin
+attack(detector, images, boxes, ...) -> Patch     in memory, e.g. against a defence's twin
+training.prepare, trained, conclude               a whole run in a folder, from images on disk
+optimise.optimise(run)                            the loop itself: yields where it stands after every step
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from physadv.attack.settings import PRESETS, TrainSettings
 
 if TYPE_CHECKING:
-    from physadv.attack.optimise import Progress
     from physadv.patch import Patch
     from physadv.types import Float32Array, GradientDetector, UInt8Array
 
@@ -30,7 +30,6 @@ def attack(
     seed: int = 0,
     start: Patch | None = None,
     name: str = "adaptive",
-    tell: Callable[[Progress], None] = lambda _: None,
 ) -> Patch:
     """Return a pattern trained against `detector` (a defence's twin, for an adaptive attack) on the people given.
 
@@ -43,10 +42,9 @@ def attack(
     """
     import numpy as np
 
-    from physadv.attack.crew import crew_for
     from physadv.attack.optimise import optimise
     from physadv.attack.pattern import begun_from
-    from physadv.attack.task import Task
+    from physadv.attack.run import TrainData, TrainRun
     from physadv.dataset import LabelledImage
 
     base = settings or TrainSettings()
@@ -58,6 +56,7 @@ def attack(
     ]
     detectors = [detector] if not isinstance(detector, Sequence) else list(detector)
     begin, region = (None, None) if start is None else begun_from(start, chosen.texels)
-    task = Task(chosen, people, detectors, begin=begin, region=region, name=name, crew=crew_for(detectors))
-    patch, _ = optimise(task, tell=tell)
-    return patch
+    run = TrainRun(chosen, TrainData(people, detectors, begin=begin, region=region, name=name))
+    for _ in optimise(run):
+        pass
+    return run.patch()

@@ -1,4 +1,8 @@
-"""What the optimiser lowers: person logits of the candidates that overlap each person, before suppression."""
+"""What the optimiser lowers: the detectors' person logits, and what is asked of a pattern besides its effect.
+
+Logits are those of the candidates that overlap each person, before suppression. Priors are smoothness, printable colours
+and a likeness; all are float32.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ import torch.nn.functional as F
 from physadv.types import Candidates
 
 Goal = Literal["vanish", "missize"]
+Mix = Literal["mean", "max", "minmax"]
+# Of the exponentiated gradient by which `minmax` learns how much each detector counts.
+MIXING_RATE = 0.05
 TOP = 12
 # Logits that a candidate without any overlap counts less, and the overlap from which on it counts whole.
 UNFIT, FITS = 2.0, 0.3
@@ -92,3 +99,58 @@ def _soft_top(best: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         weight = best.softmax(1)
     return (best * weight).sum(1)
+
+
+def mixed(mix: Mix, losses: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
+    """Return the detectors' losses (d, ...) as one (...); mixing: (d,) log weights that `minmax` has learned."""
+    if len(losses) == 1:
+        return losses[0]
+    if mix == "max":
+        return losses.max(0).values
+    weight = mixing.softmax(0) if mix == "minmax" else torch.full((len(losses),), 1 / len(losses))
+    return torch.tensordot(weight.to(losses), losses, 1)
+
+
+def reweighted(mixing: torch.Tensor, each: torch.Tensor) -> torch.Tensor:
+    """Return the log weights (d,) after a step: the detector that still sees people gains weight.
+
+    Exponentiated gradient on the simplex.
+    """
+    raised = mixing + MIXING_RATE * each.cpu()
+    return raised - torch.logsumexp(raised, 0)
+
+
+def total_variation(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
+    """Return the mean absolute difference of neighbouring texels of (3, h, w); across the edges too if it tiles.
+
+    Differences down and across count by themselves (the anisotropic form). Source: Rudin, Osher & Fatemi 1992; used on
+    patches by Sharif et al. 2016, who take the root of both differences' squares.
+    """
+    if tiles:
+        return (colours - colours.roll(1, 1)).abs().mean() + (colours - colours.roll(1, 2)).abs().mean()
+    return colours.diff(dim=1).abs().mean() + colours.diff(dim=2).abs().mean()
+
+
+def curvature(colours: torch.Tensor, *, tiles: bool) -> torch.Tensor:
+    """Return the mean squared second difference of (3, h, w), along each axis: detail finer than a few texels."""
+    if tiles:
+        bends = [colours.roll(1, d) - 2 * colours + colours.roll(-1, d) for d in (1, 2)]
+    else:
+        bends = [colours.diff(n=2, dim=d) for d in (1, 2)]
+    return sum((b.square().mean() for b in bends), torch.zeros((), device=colours.device))
+
+
+def non_printability(colours: torch.Tensor, palette: torch.Tensor) -> torch.Tensor:
+    """Return the mean distance of digital colours (3, h, w) to the nearest of palette (k, 3), those that print as intended.
+
+    Source: Sharif et al. 2016, equation 3, with the nearest colour in place of the product over all.
+    """
+    flat = colours.flatten(1).T
+    with torch.no_grad():
+        near = palette[torch.cdist(flat, palette).argmin(1)]
+    return ((flat - near).square().sum(1) + 1e-6).sqrt().mean()
+
+
+def likeness(colours: torch.Tensor, look: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared difference from `look` (3, h, w) where the mask (1, h, w) has ink."""
+    return ((colours - look).square() * mask).sum() / (3 * mask.sum()).clamp_min(1)

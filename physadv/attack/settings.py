@@ -8,13 +8,12 @@ from typing import Any, Literal, Self
 from pydantic import Field, SerializeAsAny, model_validator
 
 from physadv.attack.crops import Framing, Wear
-from physadv.attack.losses import Goal
+from physadv.attack.losses import Goal, Mix
 from physadv.patch import Target
 from physadv.settings import Settings
 from physadv.simulate.placement import Rule
 from physadv.simulate.world import World
 
-Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
 # Someone before a webcam is 140 pixels large to a detector at 320 and 400 at 640; a pattern hides them at the sizes at
 # which it was trained and at no other.

@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from physadv.attack.crew import crew_for
-from physadv.attack.crops import Views
-from physadv.attack.optimise import Progress, optimise
-from physadv.attack.ranks import Ranks
+from physadv.attack.optimise import optimise
+from physadv.attack.parallel import Processes
+from physadv.attack.run import TrainData, TrainRun
 from physadv.attack.settings import TrainSettings
-from physadv.attack.state import State
-from physadv.attack.step import step
-from physadv.attack.task import Task
 from physadv.dataset import LabelledImage
 from physadv.types import GradientDetector
 
 
 def seconds_a_step(
-    settings: TrainSettings, attacked: Sequence[GradientDetector], *, steps: int = 12, ranks: Ranks | None = None
+    settings: TrainSettings,
+    attacked: Sequence[GradientDetector],
+    *,
+    steps: int = 12,
+    processes: Processes | None = None,
 ) -> float:
     """Return the median seconds of a whole optimiser step with these settings on this machine, the first ones left out.
 
-    ranks: the processes that share it; rank 0 alone measures, the others return infinity.
-
     Raises: TrainingError as the loop does.
     """
-    times: list[float] = []
-
-    def tell(progress: Progress) -> None:
-        times.append(progress.seconds)
-
     short = settings.model_copy(update={"steps": steps, "starts": 1})
-    optimise(Task(short, made_up(8), attacked, crew=crew_for(attacked)), ranks=ranks, tell=tell)
-    if not times:
-        return float("inf")
+    run = TrainRun(short, TrainData(made_up(8), attacked), processes=processes)
+    times = [progress.seconds for progress in optimise(run)]
     return float(np.median(np.diff(times)[1:])) if steps > 2 else times[-1]
-
-
-def in_proportion(settings: TrainSettings) -> TrainSettings:
-    """Return settings without a warm-up whose steps, in turn, see views of each size as often as the whole run does."""
-    often = Counter(settings.views(step)[1] for step in range(settings.total_steps))
-    crops = [side for side in settings.crops for _ in range(round(often[side] / min(often.values())))]
-    return settings.model_copy(update={"crops": tuple(crops), "warm": 0.0, "starts": 1})
-
-
-def stepper(
-    settings: TrainSettings, attacked: Sequence[GradientDetector], people: list[LabelledImage]
-) -> Callable[[], tuple[int, int]]:
-    """Return a function that takes the next training step and returns its views' (count, side in pixels)."""
-    task = Task(settings, people, attacked, crew=crew_for(attacked))
-    pattern = task.pattern()
-    state = State.fresh(pattern.levels, settings.texels, len(attacked))
-    views = Views(people, framing=settings.framing, wear=settings.wear)
-
-    def take() -> tuple[int, int]:
-        shape = settings.views(state.step)
-        step(task, views, pattern, state, Ranks())
-        state.step += 1
-        return shape
-
-    return take
 
 
 def made_up(count: int, *, seed: int = 0) -> list[LabelledImage]:

@@ -10,9 +10,9 @@ from pydantic_settings import CliPositionalArg
 
 from physadv.arrays import write_png
 from physadv.attack.crops import Framing
+from physadv.attack.data import labelling, labels_cache
 from physadv.attack.people import gather
 from physadv.attack.preview import contact_sheet
-from physadv.attack.run import labelling, labels_cache
 from physadv.attack.settings import TrainSettings
 from physadv.cli import base
 from physadv.cli.terminal import say

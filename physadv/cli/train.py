@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field, ValidationError, field_validator
@@ -18,13 +18,14 @@ from rich.console import Console
 
 from physadv.address import masked
 from physadv.attack.crops import Framing
-from physadv.attack.losses import Goal
-from physadv.attack.optimise import CHECKPOINT, Progress
-from physadv.attack.parent import AUTO
-from physadv.attack.ranks import Ranks
-from physadv.attack.run import PROGRESS, RECORDED, Inputs, Outcome, check_given, stored_pace, train, with_printer
-from physadv.attack.settings import STRENGTH, Mix, Preset, TrainSettings, preset
-from physadv.attack.timing import seconds_a_step
+from physadv.attack.data import RECORDED, Inputs, check_given, with_printer
+from physadv.attack.losses import Goal, Mix
+from physadv.attack.optimise import Progress
+from physadv.attack.parallel import Processes
+from physadv.attack.run import CHECKPOINT
+from physadv.attack.settings import STRENGTH, Preset, TrainSettings, preset
+from physadv.attack.start import AUTO
+from physadv.attack.training import PROGRESS, Outcome, conclude, prepare, timed, trained
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
 from physadv.cli.console import Terminal
@@ -38,13 +39,13 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError, naming
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import parse_json, write_json
-from physadv.patch import Patch, Target
+from physadv.patch import Target
 from physadv.settings import one_line, parse
 from physadv.simulate.placement import Rule
 from physadv.simulate.world import World
 from physadv.types import GradientDetector
 
-TIMED_STEPS = 12
+T = TypeVar("T")
 # As a pattern's name in --start: none.
 RANDOM = "none"
 BEGUN = "flags.json"
@@ -378,19 +379,19 @@ class Command(base.Command):
             printer=printer,
         )
         check_given(settings, inputs)
-        ranks = Ranks.join()
-        console = Terminal(stderr=True, quiet=ranks.rank != 0)
+        processes = Processes.join()
+        console = Terminal(stderr=True, quiet=not processes.first)
         if trained_through:
             console.print(trained_through, highlight=False, markup=False, soft_wrap=True)
         try:
-            with base.only_writer("out", self.out) if ranks.rank == 0 else nullcontext():
-                outcome = self._train(settings, inputs, ranks, console)
+            with base.only_writer("out", self.out) if processes.first else nullcontext():
+                outcome = self._train(settings, inputs, processes, console)
         except KeyboardInterrupt:
             console.print(self._stopped(), highlight=False, markup=False, soft_wrap=True)
             return base.INTERRUPTED
         finally:
-            ranks.leave()
-        if ranks.rank == 0:
+            processes.leave()
+        if processes.first:
             report(outcome, Terminal(), self.images if self.labels is None else [])
         return 0 if outcome.done else base.INTERRUPTED
 
@@ -466,42 +467,44 @@ class Command(base.Command):
             values["world"] = world.model_copy(update=changed)
         return parse(TrainSettings, {**preset(self.preset, self.framing), **values})
 
-    def _train(self, settings: TrainSettings, inputs: Inputs, ranks: Ranks, console: Console) -> Outcome:
-        where = ranks.device(self.device)
+    def _train(self, settings: TrainSettings, inputs: Inputs, processes: Processes, console: Console) -> Outcome:
+        where = processes.device(self.device)
         attacked = attacked_detectors(self.detector, self.through, device=where, precision=self.precision)
         if self.minutes is not None:
-            settings = _timed(settings, self.minutes, attacked, self.out, self.resume, ranks)
-        stop = Stop()
+            settings = timed(settings, self.minutes, attacked, self.out, resume=self.resume, processes=processes)
         with ExitStack() as stack:
-            events = stack.enter_context(self._events()) if self.tensorboard and ranks.rank == 0 else None
-            stack.enter_context(stop)
+            events = stack.enter_context(self._events()) if self.tensorboard and processes.first else None
+            stop = stack.enter_context(Stop())
             shown = stack.enter_context(Shown("physadv train", console=console))
-            return train(
-                settings,
-                inputs,
-                attacked,
-                self.out,
-                resume=self.resume,
-                ranks=ranks,
-                begin=partial(self._begun, ranks),
-                say=shown.say,
-                tell=_teller(shown, events),
-                stop=stop.asked,
+            line = ProgressLine(shown)
+            prepared = _said(
+                prepare(settings, inputs, attacked, self.out, resume=self.resume, processes=processes), shown.say
             )
+            if not self.resume and processes.first:
+                self._write_flags(prepared.start)
+            with closing(trained(prepared)) as steps:
+                for progress in steps:
+                    if processes.first:
+                        line.show(progress)
+                        if events is not None:
+                            events(progress)
+                    # One process that left by itself would let the others wait for it in the next sum.
+                    if processes.any(stop.asked()):
+                        break
+            return conclude(prepared)
 
     def _start(self) -> str | None:
         """Return what `Inputs.start` is told."""
         start = self.start or (AUTO if self.preset == "quick" else RANDOM)
         return None if start == RANDOM else start
 
-    def _begun(self, ranks: Ranks, parent: Patch | None) -> None:
+    def _write_flags(self, start: str | None) -> None:
         """Keep the flags, with which the run can be resumed."""
-        if ranks.rank == 0:
-            # By its name: another one may be shipped by then.
-            chosen = {"start": RANDOM if parent is None else parent.name} if self._start() == AUTO else {}
-            # To go on, who was recorded is enough: the camera's password is not kept.
-            camera = {} if self.source is None else {"source": masked(self.source)}
-            write_json(self.out / BEGUN, {**self._given(), **chosen, **camera})
+        # By its name: another one may be shipped by then.
+        chosen = {"start": start or RANDOM} if self._start() == AUTO else {}
+        # To go on, who was recorded is enough: the camera's password is not kept.
+        camera = {} if self.source is None else {"source": masked(self.source)}
+        write_json(self.out / BEGUN, {**self._given(), **chosen, **camera})
 
     @contextmanager
     def _events(self) -> Iterator[Callable[[Progress], None]]:
@@ -665,22 +668,31 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _teller(shown: Shown, events: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    losses: list[float] = []
-    now: dict[str, Any] = {}
+def _said(work: Generator[str, None, T], say: Callable[[str], None]) -> T:
+    """Return the result of work that yields lines, saying each."""
+    while True:
+        try:
+            say(next(work))
+        except StopIteration as end:
+            return end.value
 
-    def tell(progress: Progress) -> None:
-        losses.append(progress.loss)
-        del losses[:-50]
-        now.update(progress.score or {})
-        text = f"loss {sum(losses) / len(losses):.3f}" + _held_out(now, progress.best)
+
+class ProgressLine:
+    """The line of progress: the mean loss of the last steps, held-out figures as they are and of the best so far."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+        self._losses: deque[float] = deque(maxlen=50)
+        self._now: dict[str, Any] = {}
+
+    def show(self, progress: Progress) -> None:
+        """Show where the run stands after this step."""
+        self._losses.append(progress.loss)
+        self._now |= progress.score or {}
+        text = f"loss {sum(self._losses) / len(self._losses):.3f}" + _held_out(self._now, progress.best)
         # Where no bar can be drawn (a log file) each scoring gets a line.
         where = f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}"
-        shown.tell(progress.step / progress.steps, where, line=progress.score is not None)
-        if events is not None:
-            events(progress)
-
-    return tell
+        self._shown.tell(progress.step / progress.steps, where, line=progress.score is not None)
 
 
 def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:
@@ -690,25 +702,6 @@ def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:
         shown = [f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}" for n, v in table.items()]
         text += f"  {title}: {'  '.join(shown)}" if shown else ""
     return text
-
-
-def _timed(
-    settings: TrainSettings,
-    minutes: float,
-    attacked: list[GradientDetector],
-    out: Path,
-    resume: bool,
-    ranks: Ranks,
-) -> TrainSettings:
-    """Return settings of a run that fits into `minutes` by rank 0's clock, or on resume as was fixed at the start."""
-    stored = stored_pace(out) if resume else None
-    if stored is not None:
-        return settings.model_copy(update=stored)
-    began = time.monotonic()
-    each = seconds_a_step(settings, attacked, steps=TIMED_STEPS, ranks=ranks)
-    left = max(minutes * 60 - (time.monotonic() - began), 1.0)
-    # Scoring and labelling take about a tenth.
-    return settings.paced(ranks.agree(max(int(0.9 * left / each), 1)))
 
 
 def _computes_bf16(device: str) -> bool:

@@ -16,8 +16,8 @@ from physadv.attack.crops import Framing
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import optimise
 from physadv.attack.pattern import look_from
+from physadv.attack.run import TrainData, TrainRun
 from physadv.attack.settings import TrainSettings
-from physadv.attack.task import Task
 from physadv.boxes import Letterbox
 from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import Pipeline
@@ -88,20 +88,22 @@ def attacker(
             "defence": pipeline.weights(),
             **known,
         }
-        task = Task(
-            seeded,
+        data = TrainData(
             images,
             [pipeline.twin(detector)],
             record=record,
             begin=None if begin is None else look_from(begin.pixels, seeded.texels),
             name=_name(pipeline, restart),
         )
-        kept = None if folder is None else _kept(folder / f"{task.name}.safetensors", seeded, record)
+        kept = None if folder is None else _kept(folder / f"{data.name}.safetensors", seeded, record)
         if kept is not None:
             return kept
-        patch, _ = optimise(task, tell=lambda at: tell(pipeline, restart, at))
+        run = TrainRun(seeded, data)
+        for progress in optimise(run):
+            tell(pipeline, restart, progress)
+        patch = run.patch()
         if folder is not None:
-            save_patch(patch, folder, stem=task.name)
+            save_patch(patch, folder, stem=data.name)
         return patch
 
     return train

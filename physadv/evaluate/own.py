@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from physadv.attack.crops import Framing
-from physadv.attack.run import placings
+from physadv.attack.data import placings
 from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
 from physadv.evaluate.place import Placement

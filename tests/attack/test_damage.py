@@ -11,18 +11,19 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from physadv.attack.optimise import CHECKPOINT, optimise
-from physadv.attack.run import split, stored_pace
+from physadv.attack.checkpoint import Checkpoint
+from physadv.attack.data import split
+from physadv.attack.run import CHECKPOINT, TrainData
 from physadv.attack.score import Placing, Scorer
 from physadv.attack.settings import TrainSettings
-from physadv.attack.state import State
-from physadv.attack.task import Task
 from physadv.attack.timing import made_up
+from physadv.attack.training import stored_pace
 from physadv.cli.train import BEGUN, Command
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import PhysadvError, TrainingError
 from physadv.files import write_json
+from tests.attack.running import ran
 from tests.mutations import damaged, mistyped
 
 LONGEST = 500
@@ -38,14 +39,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
     people = made_up(3)
     scorer = Scorer(people[:1], tiny_detector(imgsz=64), Placing())
-    task = Task(settings, people[1:], [tiny_gradient()], scorers={"street": scorer.score}, identity={"a": {"b": [1]}})
-    moment = iter(range(1, 100))
-    optimise(task, folder=folder, stop=lambda: next(moment) >= 3)
+    data = TrainData(people[1:], [tiny_gradient()], scorers={"street": scorer.score}, identity={"a": {"b": [1]}})
+    ran(settings, data, folder=folder, steps=3)
     return folder
 
 
-def fresh() -> State:
-    return State.fresh([torch.zeros(3, 8, 8)], 8, 1)
+def fresh() -> Checkpoint:
+    return Checkpoint([torch.zeros(3, 8, 8)], 8, 1)
 
 
 def refused(read: Callable[[], object]) -> bool:
@@ -82,7 +82,7 @@ def test_no_damage_to_a_checkpoint_is_more_than_a_line(saved: Path, tmp_path: Pa
     results = []
     for _ in files():
         results.append(refused(lambda: fresh().load(path, identity=identity)))
-        State.identity(path)
+        Checkpoint.identity(path)
         stored_pace(tmp_path)
     assert len(results) >= 500 and sum(results) > 0.6 * len(results)
     assert all(results[-3 * len(tensors) :]), "a tensor of another shape or type, or that is no number, never goes on"
@@ -116,6 +116,6 @@ def test_a_checkpoint_beyond_the_runs_end_is_damaged(saved: Path, tmp_path: Path
         tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
     save_file(tensors, tmp_path / CHECKPOINT, {"physadv": json.dumps({**plain, "step": 99})})
     settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
-    task = Task(settings, made_up(2), [tiny_gradient()], identity={"a": {"b": [1]}})
+    data = TrainData(made_up(2), [tiny_gradient()], identity={"a": {"b": [1]}})
     with pytest.raises(TrainingError, match="it is at step 99 of 8"):
-        optimise(task, folder=tmp_path, resume=True)
+        ran(settings, data, folder=tmp_path, resume=True)

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from physadv.attack import attack
-from physadv.attack.optimise import optimise
+from physadv.attack.run import TrainData
 from physadv.attack.settings import TrainSettings
-from physadv.attack.task import Task
-from physadv.attack.timing import seconds_a_step, stepper
+from physadv.attack.timing import seconds_a_step
 from physadv.dataset import LabelledImage
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.defend.blocks import load_block_net
@@ -20,6 +19,7 @@ from physadv.defend.erase import backbone, load_erase_head
 from physadv.detect.tiny import TinyNet
 from physadv.evaluate.adaptive import gradient_share, unbounded
 from physadv.types import Candidates
+from tests.attack.running import ran
 from tests.detectors import FakeGradient
 from tests.elsewhere import PLACE, away
 
@@ -52,7 +52,7 @@ class There(FakeGradient):
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("physadv.attack.chance.ThreadPoolExecutor", lambda _: Here())
+    monkeypatch.setattr("physadv.attack.gradients.ThreadPoolExecutor", lambda _: Here())
     caches = (backbone, load_block_net, load_erase_head)
     with away():
         yield
@@ -73,12 +73,12 @@ def test_a_run_is_trained_where_its_detectors_are(
     people: list[LabelledImage], small: TrainSettings, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     settings = small.model_copy(update={**change, "steps": 3, "batch": 2})
-    task = Task(settings, people, [There(), There()], look=torch.full((3, 16, 16), 0.5))
-    assert task.device == PLACE
-    stopped, _ = optimise(task, folder=tmp_path, stop=lambda: True)
-    patch, state = optimise(task, folder=tmp_path, resume=True)
-    assert {v.device for v in (*state.levels, *state.mean)} == {PLACE}
-    assert patch.sha256 != stopped.sha256
+    data = TrainData(people, [There(), There()], look=torch.full((3, 16, 16), 0.5))
+    assert data.device == PLACE
+    stopped = ran(settings, data, folder=tmp_path, steps=1)
+    run = ran(settings, data, folder=tmp_path, resume=True)
+    assert {v.device for v in (*run.checkpoint.levels, *run.checkpoint.mean)} == {PLACE}
+    assert run.patch().sha256 != stopped.patch().sha256
 
 
 @pytest.mark.parametrize("name", [*DEFENCES, *PRESETS])
@@ -93,7 +93,7 @@ def test_twins_work_where_the_detector_within_is(name: str) -> None:
 
 def test_a_defence_is_attacked_where_its_detector_is(people: list[LabelledImage], small: TrainSettings) -> None:
     settings = small.model_copy(update={"steps": 1, "batch": 2})
-    assert Task(settings, people, [parse_pipeline("noise,erase").twin(There())]).device == PLACE
+    assert TrainData(people, [parse_pipeline("noise,erase").twin(There())]).device == PLACE
     patch = attack(There(), [p.pixels for p in people], [p.boxes for p in people], settings=settings, steps=1)
     assert patch.pixels.shape == (64, 64, 3)
 
@@ -101,7 +101,6 @@ def test_a_defence_is_attacked_where_its_detector_is(people: list[LabelledImage]
 def test_steps_are_timed_where_the_detector_is(people: list[LabelledImage], small: TrainSettings) -> None:
     settings = small.model_copy(update={"batch": 2})
     assert seconds_a_step(settings, [There()], steps=2) > 0
-    assert stepper(settings, [There()], people)() == (2, 64)
 
 
 def test_gradients_are_checked_where_the_twin_is(people: list[LabelledImage]) -> None:

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-import physadv.attack.run as module
 from physadv.arrays import read_image_rgba
 from physadv.attack import attack
+from physadv.attack.data import Inputs, train_data
 from physadv.attack.pattern import begun_from, look_from, mask_from
-from physadv.attack.ranks import Ranks
-from physadv.attack.run import Inputs
+from physadv.attack.run import TrainData, new_pattern
 from physadv.attack.settings import TrainSettings
-from physadv.attack.task import Task
+from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.tiny import tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
@@ -82,16 +81,17 @@ def test_a_run_keeps_the_shape_of_the_pattern_it_begins_with_unless_given_anothe
     assert cv2.imwrite(str(tmp_path / "m.png"), rgba(upper))
     inputs = Inputs(region=tmp_path / "m.png" if given else None)
     settings = TrainSettings(texels=8)
-    task = module._task(settings, inputs, [tiny_gradient()], [], half_patch(), Ranks(), name="run")
-    kept = task.pattern().mask[0]
+    sides: tuple[list[LabelledImage], list[LabelledImage]] = ([], [])
+    data = train_data(settings, inputs, [tiny_gradient()], sides, Dataset([]), half_patch(), processes=1, name="run")
+    kept = new_pattern(settings, data).mask[0]
     assert kept.sum() == 32
     assert bool(kept[0].all()) == given and bool(kept[:, 0].all()) != given
 
 
 def test_only_the_first_of_several_starts_begins_with_the_pattern_given() -> None:
     begin = torch.full((3, 8, 8), 0.25)
-    task = Task(TrainSettings(texels=8, starts=3), [], [], begin=begin)
-    first, second, third = (task.pattern(number).colours().detach() for number in range(3))
+    settings, data = TrainSettings(texels=8, starts=3), TrainData([], [], begin=begin)
+    first, second, third = (new_pattern(settings, data, number).colours().detach() for number in range(3))
     assert torch.equal(first, begin)
     assert not torch.equal(second, begin) and not torch.equal(second, third)
 

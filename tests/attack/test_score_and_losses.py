@@ -7,17 +7,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bench_train import in_proportion
 
-from physadv.attack import run as module
+from physadv.attack import data as module
 from physadv.attack.crops import Views, Wear, shirt_prints, shirt_windows
-from physadv.attack.losses import concerned, missize, overlap, vanish
+from physadv.attack.data import Inputs, placings
+from physadv.attack.losses import (
+    concerned,
+    curvature,
+    likeness,
+    missize,
+    non_printability,
+    overlap,
+    total_variation,
+    vanish,
+)
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.preview import contact_sheet
-from physadv.attack.priors import curvature, likeness, non_printability, total_variation
-from physadv.attack.run import Inputs, placings
 from physadv.attack.score import Placing, Score, Scorer, wear
 from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
-from physadv.attack.timing import in_proportion, made_up
+from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import joined
 from physadv.detect.tiny import tiny_detector, tiny_gradient
@@ -157,12 +166,12 @@ def test_images_of_small_people_are_scored_in_proportion(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
     images = made_up(4)
     far = [replace(p, name=f"far {p.name}", boxes=p.boxes * 0.05) for p in made_up(2)]
-    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *images]).values()
+    (scorer,) = module.scorers_of(TrainSettings(), Inputs(), [*far, *images]).values()
     assert [p.name for p in scorer.images] == ["0", "1", "2", "3", "far 0", "far 1"] and scorer.people == 4
     monkeypatch.setattr(module, "SCORED_AT_MOST", 2)
-    (scorer,) = module._scorers(TrainSettings(), Inputs(), [*far, *images]).values()
+    (scorer,) = module.scorers_of(TrainSettings(), Inputs(), [*far, *images]).values()
     assert [p.name for p in scorer.images] == ["0", "3", "far 0"]
-    assert module._scorers(TrainSettings(), Inputs(), far) == {}
+    assert module.scorers_of(TrainSettings(), Inputs(), far) == {}
 
 
 def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from physadv.attack.data import LABEL_IMGSZ
 from physadv.attack.optimise import Progress
-from physadv.attack.run import LABEL_IMGSZ, Outcome
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
+from physadv.attack.training import Outcome
 from physadv.cli import main
 from physadv.cli.progress import Progress as Shown
-from physadv.cli.train import SHOWN, Command, Stop, _teller, report
+from physadv.cli.train import SHOWN, Command, ProgressLine, Stop, report
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.patch import Patch, load_patch
 from physadv.types import Detector
@@ -83,7 +84,7 @@ def test_a_mistake_is_one_line(
     says: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    monkeypatch.setattr("physadv.attack.run.gather", None)
+    monkeypatch.setattr("physadv.attack.data.gather", None)
     (tmp_path / "file").touch()
     black = tmp_path / "black.png"
     cv2.imwrite(str(black), np.zeros((8, 8, 3), np.uint8))
@@ -137,17 +138,13 @@ def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_pa
     )
     script = (
         "import os, signal, sys\n"
-        "import physadv.attack.run as run\n"
         "from physadv.cli import main\n"
         "import physadv.cli.train as train\n"
-        "real = train._teller\n"
-        "def teller(*a):\n"
-        "    tell = real(*a)\n"
-        "    def told(p):\n"
-        "        tell(p)\n"
-        "        if p.step == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    return told\n"
-        "train._teller = teller\n"
+        "real = train.ProgressLine.show\n"
+        "def show(line, p):\n"
+        "    real(line, p)\n"
+        "    if p.step == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "train.ProgressLine.show = show\n"
         "sys.exit(main(['train', *sys.argv[1:]]))\n"
     )
     stopped = subprocess.run(
@@ -224,7 +221,9 @@ def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
         ["physadv", "print", "'runs/[a]'"],
     ]
     out = StringIO()
-    _teller(Shown("", console=Console(file=out, width=60)), None)(Progress(1, 9, 1.0, 1.0, {label: {**figures}}, {}))
+    ProgressLine(Shown("", console=Console(file=out, width=60))).show(
+        Progress(1, 9, 1.0, 1.0, {label: {**figures}}, {})
+    )
     assert label in out.getvalue()
 
 
@@ -259,11 +258,11 @@ def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> No
     out = StringIO()
     figures = [{"street": {"asr_strict25": asr, "recall25": 1 - asr}} for asr in (0.5, 0.25)]
     clock = iter(range(0, 10_000, 60))
-    tell = _teller(Shown("train", console=Console(file=out, width=200), clock=lambda: next(clock)), None)
+    line = ProgressLine(Shown("train", console=Console(file=out, width=200), clock=lambda: next(clock)))
     for step, (score, best) in enumerate(
         [(None, {}), (figures[0], figures[0]), (None, figures[0]), (figures[1], figures[0])]
     ):
-        tell(Progress(step, 9, 1.0, 1.0, score, best))
+        line.show(Progress(step, 9, 1.0, 1.0, score, best))
     lines = out.getvalue().splitlines()
     assert "held out: street asr 0.500 recall 0.500  best: street asr 0.500" in lines[1]
     assert "held out: street asr 0.250 recall 0.750  best: street asr 0.500" in lines[3]
@@ -297,7 +296,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def detector(*_: object, imgsz: int = 640, **__: object) -> Detector:
         return BlobDetector() if imgsz == LABEL_IMGSZ else tiny_detector(imgsz=64)
 
-    monkeypatch.setattr("physadv.attack.run.load_detector", detector)
+    monkeypatch.setattr("physadv.attack.data.load_detector", detector)
     monkeypatch.setattr("physadv.cli.train.load_gradient_detector", lambda *_, **__: tiny_gradient())
 
 
@@ -364,7 +363,7 @@ def test_tensorboard_is_told_and_its_file_closed(images: Path, tmp_path: Path, m
     assert events.folder == str(tmp_path / "run" / "tensorboard") and events.closed
     assert [step for tag, step in events.tags if tag == "loss"] == [1, 2, 3]
     assert ("street/recall25", 3) in events.tags
-    monkeypatch.setattr("physadv.cli.train.train", interrupted)
+    monkeypatch.setattr("physadv.cli.train.prepare", interrupted)
     main(["train", "--images", str(images), "--out", str(tmp_path / "other"), "--tensorboard", *TINY])
     assert len(Events.made) == 2 and Events.made[-1].closed
 
@@ -382,12 +381,12 @@ def test_ctrl_c_before_the_first_step_ends_it_at_once(
     images: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr("physadv.attack.run.recorded", interrupted)
+    monkeypatch.setattr("physadv.attack.data.recorded", interrupted)
     assert main(["train", "--source", str(video), "--seconds", "5", "--out", str(out), *TINY]) == 130
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said == f"stopped before the first checkpoint; who was recorded is kept: --images {out / 'people'}"
     assert len(list((out / "people").glob("*.jpg"))) == 30
-    monkeypatch.setattr("physadv.attack.run.gather", interrupted)
+    monkeypatch.setattr("physadv.attack.data.gather", interrupted)
     plain = ["train", "--images", str(images), "--out", str(out), *TINY]
     assert main(plain) == 130
     assert capsys.readouterr().err.strip().endswith("stopped before the first checkpoint; nothing was trained")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from physadv.attack import run as training
-from physadv.attack.run import Inputs, train
+from physadv.attack import data as training
+from physadv.attack.data import Inputs
 from physadv.attack.settings import TrainSettings
+from physadv.attack.training import conclude, finished, prepare, trained
 from physadv.cli import main
 from physadv.detect.tiny import BlobDetector, tiny_detector, tiny_gradient
 from physadv.files import text_bytes, write_json
@@ -48,9 +49,11 @@ def test_a_run_trains_on_them_and_its_record_names_them(
     inputs = Inputs(images=[str(odd / "images")], labels=odd / "labels", cache=odd / "cache")
     settings = TrainSettings(steps=2, batch=1, crops=(64,), texels=8, checkpoint_every=1)
     out = odd / "run"
-    moment = iter(range(9))
-    train(settings, inputs, [tiny_gradient()], out, stop=lambda: next(moment) >= 0)
-    outcome = train(settings, inputs, [tiny_gradient()], out, resume=True)
+    for _ in trained(finished(prepare(settings, inputs, [tiny_gradient()], out))):
+        break
+    prepared = finished(prepare(settings, inputs, [tiny_gradient()], out, resume=True))
+    assert [progress.step for progress in trained(prepared)] == [2]
+    outcome = conclude(prepared)
     split = load_patch(out).record["split"]
     names = {*split["train"], *split["held_out"]}
     assert outcome.done and sum("\udcdf" in name for name in names) == 3

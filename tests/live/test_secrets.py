@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
-from physadv.attack.ranks import Ranks
 from physadv.cli import main
 from physadv.cli.calibrate_camera import Command as Calibrate
 from physadv.cli.train import BEGUN
@@ -167,7 +166,7 @@ def test_the_flags_with_which_a_run_can_be_resumed_hold_no_password(tmp_path: Pa
     notes = Calibrate.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x"})._notes()
     assert notes["source"] == "rtsp://127.0.0.1:9/x"
     command = Train.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x", "out": tmp_path})
-    command._begun(Ranks(), None)
+    command._write_flags(None)
     begun = (tmp_path / BEGUN).read_text()
     assert json.loads(begun)["source"] == "rtsp://127.0.0.1:9/x"
     assert leaks(begun) == []

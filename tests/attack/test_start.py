@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from physadv.arrays import write_png
-from physadv.attack import run as module
-from physadv.attack.optimise import optimise
-from physadv.attack.parent import AUTO, parent_of, shipped_for
-from physadv.attack.run import Inputs, _as_kept, train
+from physadv.attack import data as module
+from physadv.attack.data import Inputs, as_kept
+from physadv.attack.run import TrainData
 from physadv.attack.score import Score
 from physadv.attack.settings import LR, ONWARDS_LR, TrainSettings
-from physadv.attack.task import Task
+from physadv.attack.start import AUTO, choose_start, shipped_for
 from physadv.attack.timing import made_up
 from physadv.cli.train import Command
 from physadv.dataset import LabelledImage
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.detect.weights import EMBEDDED_SHA256
 from physadv.patch import Patch, load_patch
+from tests.attack.running import folder_run, listened, ran
 
 EMBEDDED = [EMBEDDED_SHA256]
 
@@ -58,13 +58,12 @@ def test_a_pattern_against_other_detectors_is_no_start(victims: list[str]) -> No
 
 def test_whoever_is_held_out_was_never_seen() -> None:
     seen = load_patch("street-v1").record["split"]["train"][0]
-    said: list[str] = []
-    parent, left = parent_of(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg", seen), said.append)
-    assert parent is None and len(left) == 2, "nobody is left out of the scores for a start that was not asked for"
-    assert "random colours" in said[0] and "1 of the 2 images held out" in said[0]
-    parent, left = parent_of(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg"), said.append)
-    assert parent is not None and parent.name == "street-v1" and len(left) == 1
-    assert "`start=none`" in said[1]
+    (start, left), (note,) = listened(choose_start(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg", seen)))
+    assert start is None and len(left) == 2, "nobody is left out of the scores for a start that was not asked for"
+    assert "random colours" in note and "1 of the 2 held-out images" in note
+    (start, left), (note,) = listened(choose_start(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg")))
+    assert start is not None and start.name == "street-v1" and len(left) == 1
+    assert "`start=none`" in note
 
 
 @pytest.fixture
@@ -90,8 +89,7 @@ def test_a_run_goes_on_from_it_and_shows_what_it_began_with(
 
     def trained(name: str, **more: object) -> dict[str, object]:
         inputs = Inputs(images=[str(images)], labels=tmp_path / "labels", cache=tmp_path / "cache", **more)  # type: ignore[arg-type]
-        begin = lambda parent: begun.append(None if parent is None else parent.name)  # noqa: E731
-        train(settings, inputs, [tiny_gradient()], tmp_path / name, begin=begin)
+        begun.append(folder_run(settings, inputs, [tiny_gradient()], tmp_path / name).start)
         return load_patch(tmp_path / name).record | json.loads((tmp_path / name / "run.json").read_text())
 
     record = trained("onwards", start=AUTO)
@@ -128,13 +126,11 @@ def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path:
 
     def run(folder: str, start_recall: float, *trained: Score, stop_after: int = 9, resume: bool = False) -> Patch:
         rest = iter(trained)
-        task = Task(
-            settings, people, [tiny_gradient()], scorers={"street": lambda _: next(rest)},
+        data = TrainData(
+            people, [tiny_gradient()], scorers={"street": lambda _: next(rest)},
             also=[lambda _: score(0.1)], start=start, start_scores={"street": score(start_recall)},
         )  # fmt: skip
-        moment = iter(range(1, 100))
-        stop = lambda: next(moment) >= stop_after  # noqa: E731
-        return optimise(task, folder=tmp_path / folder, resume=resume, stop=stop)[0]
+        return ran(settings, data, folder=tmp_path / folder, resume=resume, steps=stop_after).patch()
 
     kept = run("worse", 0.3, score(0.5), score(0.4), score(0.35))
     assert (kept.sha256, kept.record["kept"], kept.record["step"]) == (start.sha256, "start", 0)
@@ -164,6 +160,6 @@ def test_a_start_that_lacks_what_was_asked_for_is_never_kept(
     settings: dict[str, object], inputs: dict[str, object], size_mm: tuple[float, float]
 ) -> None:
     parent = replace(load_patch("street-v1"), size_mm=size_mm)
-    assert _as_kept(parent, TrainSettings(**settings), Inputs(**inputs), name="a") is None  # type: ignore[arg-type]
-    other = _as_kept(load_patch("street-v1"), TrainSettings(size_mm=(480.0, 480.0)), Inputs(), name="a")
+    assert as_kept(parent, TrainSettings(**settings), Inputs(**inputs), name="a") is None  # type: ignore[arg-type]
+    other = as_kept(load_patch("street-v1"), TrainSettings(size_mm=(480.0, 480.0)), Inputs(), name="a")
     assert other is not None and (other.name, other.size_mm, other.record) == ("a", (480.0, 480.0), {})

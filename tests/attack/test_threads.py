@@ -6,26 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.attack.crew import Crew, crew_for
-from physadv.attack.crops import Views
-from physadv.attack.optimise import optimise
-from physadv.attack.ranks import Ranks
+from physadv.attack.gradients import Batches, batch_gradient
+from physadv.attack.parallel import ThreadPool
+from physadv.attack.run import TrainData, TrainRun
 from physadv.attack.settings import TrainSettings
-from physadv.attack.state import State
-from physadv.attack.step import step
-from physadv.attack.task import Task
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_gradient
+from tests.attack.running import ran
 
 
 def stepped(people: list[LabelledImage], settings: TrainSettings, size: int) -> tuple[float, torch.Tensor]:
-    """Return the loss and the summed gradient's direction after one step by a crew of that size."""
-    work = Task(settings, people, [tiny_gradient()], crew=Crew(size))
-    pattern = work.pattern()
-    state = State.fresh(pattern.levels, settings.texels, 1)
-    loss = step(work, Views(people, framing="street", wear=settings.wear), pattern, state, Ranks())
-    return loss, state.first[-1].clone()
+    """Return the loss of the first batch and its gradient, by a pool of that size."""
+    run = TrainRun(settings, TrainData(people, [tiny_gradient()]), threads=ThreadPool(size))
+    loss, _, gradients = batch_gradient(run, Batches(settings, run.data))
+    return loss, gradients[-1]
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
@@ -45,13 +40,13 @@ def test_pieces_of_cloth_nearly_add_up(people: list[LabelledImage], small: Train
 
 
 def test_who_is_first_changes_nothing(people: list[LabelledImage], small: TrainSettings) -> None:
-    patches = [optimise(Task(small, people, [tiny_gradient()], crew=Crew(3)))[0] for _ in range(2)]
+    patches = [ran(small, TrainData(people, [tiny_gradient()]), threads=ThreadPool(3)).patch() for _ in range(2)]
     assert np.array_equal(patches[0].pixels, patches[1].pixels)
 
 
 def test_each_works_on_one_thread_and_the_caller_keeps_its_own() -> None:
     before = torch.get_num_threads()
-    assert set(Crew(2).map(lambda _: torch.get_num_threads(), range(4))) == {1}
+    assert set(ThreadPool(2).map(lambda _: torch.get_num_threads(), range(4))) == {1}
     assert torch.get_num_threads() == before
 
 
@@ -60,15 +55,15 @@ def test_a_failure_in_a_piece_is_told() -> None:
         raise ValueError("piece")
 
     with pytest.raises(ValueError, match="piece"):
-        Crew(2).map(fail, range(2))
+        ThreadPool(2).map(fail, range(2))
 
 
 def test_a_twin_that_draws_at_random_is_asked_by_one_thread() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert crew_for([tiny_gradient()]).size == 2
-        assert crew_for([parse_pipeline("noise").twin(tiny_gradient())]).size == 1
-        assert crew_for([tiny_gradient(), parse_pipeline("lgs").twin(tiny_gradient())]).size == 1
+        assert ThreadPool.for_detectors([tiny_gradient()]).size == 2
+        assert ThreadPool.for_detectors([parse_pipeline("noise").twin(tiny_gradient())]).size == 1
+        assert ThreadPool.for_detectors([tiny_gradient(), parse_pipeline("lgs").twin(tiny_gradient())]).size == 1
     finally:
         torch.set_num_threads(threads)

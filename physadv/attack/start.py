@@ -1,9 +1,9 @@
-"""What a run begins from: a pattern that was named, or the shipped one that was made for the same case."""
+"""The pattern that a run starts from: one that was named, or the shipped one that was made for the same case."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Generator, Iterable
 
 from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
@@ -16,50 +16,46 @@ AUTO = "auto"
 VERSION = re.compile(r"(\d+)$")
 
 
-def parent_of(
-    start: str | None,
-    settings: TrainSettings,
-    victims: Iterable[str],
-    held_out: list[LabelledImage],
-    say: Callable[[str], None],
-) -> tuple[Patch | None, list[LabelledImage]]:
-    """Return the pattern to begin from, None for random colours, and the images held out that it has not seen.
+def choose_start(
+    start: str | None, settings: TrainSettings, weights: Iterable[str], held_out: list[LabelledImage]
+) -> Generator[str, None, tuple[Patch | None, list[LabelledImage]]]:
+    """Return the pattern to start from, None for random colours, and the held-out images on which it was not trained.
 
-    start: a file or a shipped name, `AUTO`, or None. victims: SHA-256 of the weights that are attacked. say: told in words
-    what was chosen, and who is left out of the scores.
+    start: a file or a shipped name, `AUTO`, or None. weights: SHA-256 of the weights that are attacked. Yields notes: what
+    was chosen, and which images are left out of the scores.
 
-    Raises: PatchError if there is no such pattern. DataError if it was trained on everybody held out.
+    Raises: PatchError if there is no such pattern. DataError if it was trained on every held-out image.
     """
     if start is None:
         return None, held_out
     if start != AUTO:
-        parent = load_start(start)
-        return parent, _unseen(held_out, parent, say)
-    shipped = shipped_for(settings, victims)
+        patch = load_start(start)
+        return patch, (yield from _unseen(held_out, patch))
+    shipped = shipped_for(settings, weights)
     if shipped is None:
         return None, held_out
-    known = len(held_out) - len(_left(held_out, seen_by(shipped)))
+    known = len(held_out) - len(_not_in(seen_by(shipped), held_out))
     if known:
-        say(
-            f"begins from random colours: the shipped {shipped.name} was trained on {known} of the {len(held_out)} "
-            "images held out"
+        yield (
+            f"starts from random colours: the shipped {shipped.name} was trained on {known} of the {len(held_out)} "
+            "held-out images"
         )
         return None, held_out
-    say(
-        f"begins from the shipped {shipped.name}, made for the same target, framing and detector, which "
-        "has seen nobody who is held out; `start=none` begins from random colours"
+    yield (
+        f"starts from the shipped {shipped.name}, made for the same target, framing and detector, which was trained on no "
+        "held-out image; `start=none` starts from random colours"
     )
     return shipped, held_out
 
 
-def shipped_for(settings: TrainSettings, victims: Iterable[str]) -> Patch | None:
+def shipped_for(settings: TrainSettings, weights: Iterable[str]) -> Patch | None:
     """Return the newest shipped pattern that was trained to the same end against the same weights, or None.
 
     It must have the print's proportions; a run with a look or a palette wants other colours than any that is shipped.
     """
     if settings.look_weight or settings.colours:
         return None
-    wanted = (settings.framing, settings.goal, set(victims))
+    wanted = (settings.framing, settings.goal, set(weights))
     fitting = [
         patch
         for patch in map(load_patch, shipped_names())
@@ -84,29 +80,29 @@ def _version(name: str) -> int:
     return 0 if found is None else int(found[1])
 
 
-def _left(held_out: list[LabelledImage], seen: Seen | None) -> list[LabelledImage]:
+def _not_in(seen: Seen | None, held_out: list[LabelledImage]) -> list[LabelledImage]:
     """Return the images of which nothing says that they were trained on."""
     return [p for p in held_out if seen is None or not seen.saw(p.name, p.sha256)]
 
 
-def _unseen(held_out: list[LabelledImage], parent: Patch, say: Callable[[str], None]) -> list[LabelledImage]:
-    """Return the images held out on which the pattern to begin from was not trained.
+def _unseen(held_out: list[LabelledImage], start: Patch) -> Generator[str, None, list[LabelledImage]]:
+    """Return the held-out images on which the pattern to start from was not trained.
 
     Raises: DataError if it was trained on all of them: nobody is left to score by.
     """
-    seen = seen_by(parent)
-    left = _left(held_out, seen)
+    seen = seen_by(start)
+    left = _not_in(seen, held_out)
     if seen is None or not seen.complete:
-        say(f"`start`: {parent.name}: does not say all that it was trained on: those held out here may be among them")
+        yield f"`start`: {start.name} does not say all that it was trained on: held-out images may be among it"
     if not left:
         raise DataError(
-            f"{parent.name}: was trained on all {len(held_out)} images held out, so nobody is left to score by",
+            f"{start.name} was trained on all {len(held_out)} held-out images, so nobody is left to score by",
             field="start",
-            hint="give the `seed` and `held_out` of its own run, or images that it has not seen",
+            hint="give the `seed` and `held_out` of its own run, or images on which it was not trained",
         )
     if len(left) < len(held_out):
-        say(
-            f"`start`: {parent.name}: was trained on {len(held_out) - len(left)} of the {len(held_out)} images "
-            "held out: these are left out of every score"
+        yield (
+            f"`start`: {start.name} was trained on {len(held_out) - len(left)} of the {len(held_out)} held-out images: "
+            "these are left out of every score"
         )
     return left

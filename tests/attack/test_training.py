@@ -20,11 +20,11 @@ import pytest
 import torch
 
 from physadv.arrays import pixels_sha256, read_image, write_png
+from physadv.attack import data as module
 from physadv.attack import people as people_module
-from physadv.attack import run as module
+from physadv.attack.data import Inputs, labelling, labels_cache, split
 from physadv.attack.people import Labeller, content_of, gather, record, recorded, sampled
 from physadv.attack.posed import Posed
-from physadv.attack.run import Inputs, labelling, labels_cache, split, train
 from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
@@ -38,6 +38,7 @@ from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream,
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import Detections, Frame, UInt8Array
+from tests.attack.running import folder_run
 from tests.detectors import FakeDetector
 
 # A run against the tiny net, so that it takes seconds; all else is the product's own.
@@ -46,19 +47,22 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import physadv.attack.run as run
-from physadv.attack.ranks import Ranks
+import physadv.attack.data as data
+from physadv.attack.parallel import Processes
 from physadv.attack.settings import TrainSettings
+from physadv.attack.training import conclude, finished, prepare, trained
 from physadv.detect.tiny import tiny_detector, tiny_gradient
-run.load_detector = lambda *a, **k: tiny_detector(imgsz=64)
+data.load_detector = lambda *a, **k: tiny_detector(imgsz=64)
 folder, resume, steps, accumulate = Path(sys.argv[1]), sys.argv[2] == "resume", int(sys.argv[3]), int(sys.argv[4])
 settings = TrainSettings(steps=steps, batch=4, crops=(64, 96), texels=16, score_every=10, checkpoint_every=3,
                          accumulate=accumulate)
-inputs = run.Inputs(images=[sys.argv[5]], labels=Path(sys.argv[6]), cache=folder.parent / "cache")
-ranks = Ranks.join()
-outcome = run.train(settings, inputs, [tiny_gradient()], folder, resume=resume, ranks=ranks,
-                    tell=lambda p: print(p.step, flush=True))
-ranks.leave()
+inputs = data.Inputs(images=[sys.argv[5]], labels=Path(sys.argv[6]), cache=folder.parent / "cache")
+processes = Processes.join()
+prepared = finished(prepare(settings, inputs, [tiny_gradient()], folder, resume=resume, processes=processes))
+for progress in trained(prepared):
+    print(progress.step, flush=True)
+conclude(prepared)
+processes.leave()
 """
 
 
@@ -237,7 +241,7 @@ def test_of_a_recording_the_untouched_video_is_trained_on_once(tmp_path: Path) -
         looked = {n.partition("#")[0] for n in (*[p.name for p in out.images], *out.empty)}
         assert looked == {"a.clean.mp4"} and len(out.images) + len(out.empty) == 12
     assert any("b.mp4: this recording kept no untouched video" in line for line in said)
-    with pytest.raises(DataError, match="record-clean"):
+    with pytest.raises(DataError, match="record_clean"):
         gather([tmp_path / "b.mp4"], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
 
 
@@ -498,9 +502,9 @@ def test_another_mask_look_or_start_is_another_run(tmp_path: Path, data: tuple[P
     for name in ("region", "look", "start"):
         given = [f if name != "start" else str(f) for f in files]
         out = tmp_path / name
-        train(settings, Inputs(**common, **{name: given[0]}), [tiny_gradient()], out)  # type: ignore[arg-type]
+        folder_run(settings, Inputs(**common, **{name: given[0]}), [tiny_gradient()], out)  # type: ignore[arg-type]
         with pytest.raises(TrainingError, match=f"other settings: {name}: was"):
-            train(settings, Inputs(**common, **{name: given[1]}), [tiny_gradient()], out, resume=True)  # type: ignore[arg-type]
+            folder_run(settings, Inputs(**common, **{name: given[1]}), [tiny_gradient()], out, resume=True)  # type: ignore[arg-type]
 
 
 SHORT = TrainSettings(steps=2, batch=1, crops=(64,), texels=16)
@@ -510,9 +514,9 @@ def begun(data: tuple[Path, Path], folder: Path, **more: object) -> dict[str, An
     """Train for two steps and return the pattern's record."""
     settings = SHORT.model_copy(update={n: more.pop(n) for n in ("seed", "held_out") if n in more})
     resume, attacked = bool(more.pop("resume", False)), more.pop("attacked", None) or tiny_gradient()
-    say = more.pop("say", lambda _: None)
+    notes = more.pop("notes", None)
     inputs = Inputs(images=[str(data[0])], labels=data[1], cache=folder.parent / "cache", **more)  # type: ignore[arg-type]
-    train(settings, inputs, [attacked], folder, resume=resume, say=say)  # type: ignore[list-item, arg-type]
+    folder_run(settings, inputs, [attacked], folder, resume=resume, notes=notes)  # type: ignore[list-item, arg-type]
     return load_patch(folder).record
 
 
@@ -525,10 +529,10 @@ def test_a_pattern_remembers_what_those_it_began_from_were_trained_on(tmp_path: 
     said: list[str] = []
     # Another split: some held out now were trained on before. The image alone, without a record, tells it too.
     start = str(tmp_path / "first" / "patch.png")
-    second = begun(data, tmp_path / "second", held_out=0.4, seed=1, start=start, say=said.append)
+    second = begun(data, tmp_path / "second", held_out=0.4, seed=1, start=start, notes=said)
     unseen, out = second["split"]["held_out"], json.loads((tmp_path / "second" / "split.json").read_text())["held_out"]
     assert set(unseen) == set(out) - set(first["split"]["train"]) and len(unseen) < len(out)
-    assert any(f"trained on {len(out) - len(unseen)} of the {len(out)} images held out" in line for line in said)
+    assert any(f"trained on {len(out) - len(unseen)} of the {len(out)} images held-out images" in line for line in said)
     assert second["start"]["name"] == "first" and second["start"]["train"] == first["split"]["train"]
     assert second["start"]["sha256"] == load_patch(tmp_path / "first").sha256
     third = begun(data, tmp_path / "third", held_out=0.4, seed=1, start=str(tmp_path / "second"))
@@ -546,11 +550,11 @@ def test_nobody_left_by_a_pattern_to_begin_from_is_an_error(tmp_path: Path, data
     patch = load_patch(tmp_path / "first")
     names = [f"{i}.png" for i in range(8)]
     save_patch(replace(patch, record={"split": {"train": names}}), tmp_path / "all")
-    with pytest.raises(DataError, match=r"^start: .*was trained on all \d images held out"):
+    with pytest.raises(DataError, match=r"^start: .*was trained on all \d held-out images"):
         begun(data, tmp_path / "second", start=str(tmp_path / "all"))
     save_patch(replace(patch, record={}), tmp_path / "unknown")
     said: list[str] = []
-    record = begun(data, tmp_path / "third", start=str(tmp_path / "unknown"), say=said.append)
+    record = begun(data, tmp_path / "third", start=str(tmp_path / "unknown"), notes=said)
     assert any("does not say all that it was trained on" in line for line in said) and record["start"]["train"] is None
     seen = seen_by(load_patch(tmp_path / "third"))
     assert seen is not None and not seen.complete
@@ -600,11 +604,11 @@ def test_what_a_detector_found_is_no_part_of_the_content() -> None:
 def test_other_threads_are_told(tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     begun(data, tmp_path / "run")
     said: list[str] = []
-    begun(data, tmp_path / "run", resume=True, say=said.append)
+    begun(data, tmp_path / "run", resume=True, notes=said)
     assert not any("bit for bit" in line for line in said)
     count = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: count + 1)
-    begun(data, tmp_path / "run", resume=True, say=said.append)
+    begun(data, tmp_path / "run", resume=True, notes=said)
     told = f"`resume`: {count} threads in 1 processes before, {count + 1} in 1 now: the result will not be bit for bit"
     assert any(line.startswith(told) for line in said)
 
@@ -615,7 +619,7 @@ def test_a_pattern_is_called_as_its_folder(tmp_path: Path, data: tuple[Path, Pat
     inputs = Inputs(images=[str(data[0])], labels=data[1], cache=tmp_path / "cache")
     names = []
     for folder in ("first run", "zweite Übung?"):
-        train(settings, inputs, [tiny_gradient()], tmp_path / folder)
+        folder_run(settings, inputs, [tiny_gradient()], tmp_path / folder)
         names.append(load_patch(tmp_path / folder).name)
     assert names == ["first run", "zweite -bung"]
 
@@ -655,7 +659,7 @@ def test_grey_is_as_large_as_the_pattern_and_printed_alike(
         images=[str(data[0])], labels=data[1], cache=tmp_path / "cache",
         region=shaded(tmp_path, "region.png", half), printer=Dark(),  # type: ignore[arg-type]
     )  # fmt: skip
-    out = train(settings, inputs, [tiny_gradient()], tmp_path / "run")
+    out = folder_run(settings, inputs, [tiny_gradient()], tmp_path / "run")
     grey, pattern = [patch for patch in scored if patch is not None][:2]
     assert np.array_equal(grey.mask, pattern.mask) and 0 < grey.mask.mean() < 255
     assert grey.size_mm == pattern.size_mm == (200.0, 300.0)
@@ -666,13 +670,13 @@ def test_grey_is_as_large_as_the_pattern_and_printed_alike(
 @pytest.mark.usefixtures("tiny")
 def test_detectors_of_one_name_are_scored_apart(people: list[LabelledImage]) -> None:
     settings = TrainSettings()
-    scorers = module._scorers(settings, Inputs(detectors=["a/best.pt", "b/best.pt"]), people)
+    scorers = module.scorers_of(settings, Inputs(detectors=["a/best.pt", "b/best.pt"]), people)
     assert list(scorers) == ["street a/best", "street b/best"]
-    assert list(module._scorers(settings, Inputs(detectors=["a/one.pt", "a/two.pt"]), people)) == [
+    assert list(module.scorers_of(settings, Inputs(detectors=["a/one.pt", "a/two.pt"]), people)) == [
         "street one",
         "street two",
     ]
-    assert list(module._scorers(settings, Inputs(detectors=["a/one.pt"]), people)) == ["street"]
+    assert list(module.scorers_of(settings, Inputs(detectors=["a/one.pt"]), people)) == ["street"]
 
 
 class Finds(FakeDetector):

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.attack.optimise import optimise
-from physadv.attack.ranks import Ranks
+from physadv.attack.parallel import Processes
+from physadv.attack.run import TrainData
 from physadv.attack.settings import TrainSettings
-from physadv.attack.task import Task
-from physadv.cli.train import _timed
+from physadv.attack.training import timed
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import WrappedGradient
 from physadv.detect.tiny import tiny_gradient
 from physadv.types import Candidates
+from tests.attack.running import ran
 
 # Rank 0 alone scores, and here it likes the first random start best, whatever its loss; rank 1 alone is asked to stop.
 RUN = """
@@ -27,37 +27,36 @@ import numpy as np
 import torch
 torch.set_num_threads(1)
 from physadv.attack.optimise import optimise
-from physadv.attack.task import Task
-from physadv.attack.ranks import Ranks
+from physadv.attack.parallel import Processes
+from physadv.attack.run import TrainRun, TrainData
 from physadv.attack.score import Score
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
-from physadv.cli.train import _timed
+from physadv.attack.training import timed
 from physadv.detect.tiny import tiny_gradient
 folder, first = Path(sys.argv[1]), sys.argv[2] == "first"
-ranks = Ranks.join()
-assert ranks.local == ranks.rank
+processes = Processes.join()
+assert processes.local == processes.rank
 settings = TrainSettings(steps=9, batch=3, crops=(64, 96), texels=16, starts=2, start_steps=3, warm=0.0)
 asked = [0]
 def scorer(_):
     asked[0] += 1
     badness = asked[0] if first else -asked[0]
     return Score(1, 1, badness, 0.0, 0.0, 0.0, 0.0, 1.0)
-task = Task(settings, made_up(6), [tiny_gradient()], scorers={"street": scorer} if ranks.rank == 0 else {})
-steps = [0]
-def stop():
-    steps[0] += 1
-    return ranks.rank == 1 and steps[0] == 11
-if ranks.rank == 0:
+data = TrainData(made_up(6), [tiny_gradient()], scorers={"street": scorer} if processes.first else {})
+if processes.first:
     time.sleep(1)
     (folder / "waited").touch()
-ranks.wait()
+processes.wait()
 assert (folder / "waited").exists()
-timed = _timed(settings, 0.1 if ranks.rank == 0 else 9.0, task.detectors, folder, False, ranks)
-patch, state = optimise(task, ranks=ranks, stop=stop)
-np.savez(folder / f"{ranks.rank}.npz", mean=state.mean[0].numpy(), step=state.step, timed=timed.steps,
-         losses=state.losses)
-ranks.leave()
+paced = timed(settings, 0.1 if processes.first else 9.0, data.detectors, folder, resume=False, processes=processes)
+run = TrainRun(settings, data, processes=processes)
+for progress in optimise(run):
+    if processes.any(processes.rank == 1 and progress.step == 11):
+        break
+at = run.checkpoint
+np.savez(folder / f"{processes.rank}.npz", mean=at.mean[0].numpy(), step=at.step, timed=paced.steps, losses=at.losses)
+processes.leave()
 """
 
 
@@ -97,17 +96,17 @@ class Counting(WrappedGradient):
 def test_parts_hold_every_view_once(people: list[LabelledImage], small: TrainSettings, accumulate: int) -> None:
     settings = small.model_copy(update={"batch": 3, "steps": 2, "crops": (64,), "accumulate": accumulate})
     detector = Counting()
-    optimise(Task(settings, people, [detector]))
+    ran(settings, TrainData(people, [detector]))
     assert detector.shown == 2 * 3
 
 
 def test_the_mean_is_over_people_however_they_are_split(people: list[LabelledImage], small: TrainSettings) -> None:
     """A part of two people counts twice as much as a part of one."""
-    from physadv.attack import step as module
+    from physadv.attack import gradients as module
 
     settings = small.model_copy(update={"batch": 3, "steps": 1, "crops": (64,), "accumulate": 2, "noise": 0.0})
     each: list[tuple[int, float]] = []
-    real = module._attack
+    real = module._part
 
     def watched(*args: object) -> object:
         out = real(*args)  # type: ignore[arg-type]
@@ -115,23 +114,23 @@ def test_the_mean_is_over_people_however_they_are_split(people: list[LabelledIma
         return out
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_attack", watched)
-        _, state = optimise(Task(settings, people, [tiny_gradient()]))
+        patch.setattr(module, "_part", watched)
+        losses = ran(settings, TrainData(people, [tiny_gradient()])).checkpoint.losses
     assert len(each) == 2 and each[0][0] != each[1][0]
-    assert state.losses[0] == pytest.approx(sum(loss for _, loss in each) / sum(count for count, _ in each))
+    assert losses[0] == pytest.approx(sum(loss for _, loss in each) / sum(count for count, _ in each))
 
 
 def test_each_process_on_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("physadv.attack.ranks.pick_device", lambda asked: "cuda" if asked == "auto" else asked)
+    monkeypatch.setattr("physadv.attack.parallel.pick_device", lambda asked: "cuda" if asked == "auto" else asked)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [Ranks(rank, 3, rank).device("auto") for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert Ranks().device("auto") == "cuda"
-    assert Ranks(1, 2, 1).device("cuda:0") == "cuda:0"
-    assert Ranks(1, 2, 1).device("cpu") == "cpu"
+    assert [Processes(rank, 3, rank).device("auto") for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert Processes().device("auto") == "cuda"
+    assert Processes(1, 2, 1).device("cuda:0") == "cuda:0"
+    assert Processes(1, 2, 1).device("cpu") == "cpu"
 
 
 def test_one_process_agrees_with_itself(small: TrainSettings, tmp_path: Path) -> None:
-    assert (Ranks().agree(7), Ranks().any(True), Ranks().any(False)) == (7, True, False)
-    Ranks().wait()
-    timed = _timed(small.model_copy(update={"batch": 1}), 0.05, [tiny_gradient()], tmp_path, False, Ranks())
-    assert timed.steps >= 1
+    assert (Processes().agree(7), Processes().any(True), Processes().any(False)) == (7, True, False)
+    Processes().wait()
+    settings = small.model_copy(update={"batch": 1})
+    assert timed(settings, 0.05, [tiny_gradient()], tmp_path, resume=False, processes=Processes()).steps >= 1

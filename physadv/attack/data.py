@@ -1,0 +1,348 @@
+"""What a run is given, made ready: people split, held-out scorers, the pattern's region, look and colours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from physadv import __version__
+from physadv.address import masked
+from physadv.arrays import read_image, read_image_rgba
+from physadv.attack.parallel import Processes
+from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
+from physadv.attack.people import content_of, gather, record, recorded
+from physadv.attack.posed import Posed
+from physadv.attack.run import TrainData
+from physadv.attack.score import Placing, Score, Scorer
+from physadv.attack.settings import TrainSettings
+from physadv.attack.start import AUTO, same_shape
+from physadv.camera.profile import CameraProfile, PrinterProfile
+from physadv.capture import is_live
+from physadv.dataset import MIN_AREA, Dataset, LabelledImage
+from physadv.detect import load_detector
+from physadv.detect.matching import AP_CONF
+from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
+from physadv.errors import DataError, TrainingError, naming
+from physadv.files import parse_json, told_apart, write_json
+from physadv.lineage import load_start, split_record, start_record
+from physadv.patch import Patch
+from physadv.settings import Settings, one_line
+from physadv.simulate.ink import MeasuredInk, default_palette
+from physadv.types import Detector, GradientDetector
+
+# The folder within a run's in which people of a camera are recorded.
+RECORDED = "people"
+STREET_IMGSZ, LABEL_IMGSZ = 416, 640
+# A laptop's live demo looks at 320 to 640 pixels; a pattern chosen at one size alone may be weak at the other.
+WEBCAM_IMGSZ = (320, 640)
+# Frames of a video are near copies: scoring some of them, evenly, is as good and leaves the time to training.
+SCORED_AT_MOST = 40
+# Characters of an error text about a damaged file.
+LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run is given besides its settings; paths and names that its result does not depend on.
+
+    start: the pattern to start from, a file or a shipped name; `AUTO` for the shipped one that fits, None for random
+    colours.
+    """
+
+    images: list[str] = field(default_factory=list)
+    labels: Path | None = None
+    source: str | None = None
+    seconds: float = 60.0
+    detectors: list[str] = field(default_factory=lambda: [DEFAULT_DETECTOR])
+    through: str | None = None
+    region: Path | None = None
+    look: Path | None = None
+    start: str | None = None
+    camera: CameraProfile | None = None
+    printer: PrinterProfile | None = None
+    cache: Path | None = None
+
+    @property
+    def wants_own(self) -> bool:
+        """Return whether a mask, or a defence to train through, asks for another pattern than any that is shipped."""
+        return self.region is not None or self.through is not None
+
+
+class Split(Settings):
+    """The names of images to train on and of those held out, as split.json holds them."""
+
+    physadv: str = ""
+    seed: int
+    train: list[str]
+    held_out: list[str]
+
+
+def check_given(settings: TrainSettings, inputs: Inputs) -> None:
+    """Check what a run is given besides people, before people are looked for and detectors loaded, which takes longer.
+
+    Raises: DataError for images that are not there or come from a camera, a look or a region that cannot be read, or a
+    region without a white area. PatchError for a pattern to start from.
+    """
+    for where in inputs.images:
+        if is_live(where) or not Path(where).exists():
+            raise DataError(
+                field="images",
+                expected="a folder, data set, image or video",
+                got=f"the camera {where}" if is_live(where) else f"{masked(where)!r}, which is not there",
+                hint="give it as `source`" if is_live(where) else None,
+            )
+    width, height = settings.print_size()
+    if inputs.region is not None:
+        with naming("region"):
+            region_from(inputs.region, settings.texels, width / height)
+    if inputs.look is not None:
+        with naming("look"):
+            read_image(inputs.look)
+    if inputs.start not in (None, AUTO):
+        with naming("start"):
+            begun_from(load_start(inputs.start), settings.texels)
+
+
+def people_of(inputs: Inputs, folder: Path, processes: Processes, *, resume: bool) -> Generator[str, None, Dataset]:
+    """Return the people in the images given, or recorded from a camera into the run's folder; yield what to show.
+
+    Raises: DataError if images or labels cannot be used. SourceError for a video or camera. CalibrationError if the
+    camera's profile is for images of another size.
+    """
+    notes: list[str] = []
+    labeller = partial(labelling, inputs.detectors[0])
+    cache = inputs.cache or labels_cache(inputs.detectors[0])
+    if inputs.source is None:
+        found = gather(inputs.images, inputs.labels, labeller, cache=cache, say=notes.append)
+    else:
+        place = folder / RECORDED
+        if not resume and processes.first:
+            record(inputs.source, inputs.seconds, place, camera=inputs.camera, say=notes.append)
+        processes.wait()
+        found = recorded(place, labeller, cache=cache, say=notes.append)
+    yield from notes
+    return found
+
+
+def split(
+    found: Dataset, settings: TrainSettings, folder: Path, *, resume: bool, write: bool = True
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Return (training, held-out) images; the split is written before training and read back on resume.
+
+    Raises: DataError if there are too few images with people. TrainingError if the stored split does not parse, or
+    images of it are missing.
+    """
+    path = folder / "split.json"
+    if not resume:
+        train_on, held_out = found.split(settings.held_out, settings.seed)
+        if write:
+            names = {"train": sorted({p.name for p in train_on}), "held_out": sorted({p.name for p in held_out})}
+            write_json(path, {"physadv": __version__, "seed": settings.seed, **names})
+        return train_on, held_out
+    try:
+        table = Split.model_validate(parse_json(path.read_bytes()))
+    except ValidationError as error:
+        raise TrainingError(f"{path}: not a readable split: {one_line(error)}"[:LONGEST], field="resume") from error
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: not a readable split: {error}"[:LONGEST], field="resume") from error
+    train_names, out_names = set(table.train), set(table.held_out)
+    missing = sorted((train_names | out_names) - {p.name for p in found.images})
+    if missing:
+        raise TrainingError(
+            f"{len(missing)} images of this run's split are missing from `images`: "
+            f"{', '.join(name[:60] for name in missing[:3])}",
+            field="resume",
+        )
+    # Images that were added since are left out: they belong to neither side of this run.
+    return found.sides(train_names, out_names)
+
+
+def labelling(name: str) -> Detector:
+    """Return the clean detector that finds people to train on, with the keypoints of the embedded pose model.
+
+    A detector has none or its own idea of them; where a chest is must not depend on who is attacked.
+
+    Raises: WeightsError if there are no such weights.
+    """
+    detector = load_detector(name, backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
+    if find_weights(name).sha256 == EMBEDDED_SHA256:
+        return detector
+    return Posed(detector, load_detector(backend="torch", imgsz=LABEL_IMGSZ, device="cpu"))
+
+
+def labels_cache(name: str) -> Path:
+    """Return the folder in which the people whom `labelling` finds are remembered.
+
+    Raises: WeightsError if there are no such weights.
+    """
+    digest = find_weights(name).sha256
+    return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
+
+
+def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...]]]:
+    """Return how held-out people wear the pattern in each framing that is trained, and the detector's image sizes."""
+    shirt = settings.target == "tshirt"
+    street = Placing(settings.rule, settings.scale, settings.at, shirt=shirt)
+    chest = settings.target == "chest"
+    webcam = Placing(settings.rule, settings.webcam_scale, settings.at, chest=chest, shirt=shirt)
+    both = {"street": (street, (STREET_IMGSZ,)), "webcam": (webcam, WEBCAM_IMGSZ)}
+    return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
+
+
+def scorers_of(settings: TrainSettings, inputs: Inputs, images: list[LabelledImage]) -> dict[str, Scorer]:
+    """Return a scorer for each framing and image size; a framing for which no one is there is left out.
+
+    Images in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
+    """
+    out: dict[str, Scorer] = {}
+    for name, (placing, sizes) in placings(settings).items():
+        suited = [p for p in images if _suits(p, name, settings.framing)]
+        large = [p for p in suited if p.share > MIN_AREA]
+        if not large:
+            continue
+        small = [p for p in suited if p.share <= MIN_AREA]
+        chosen = _evenly(large, SCORED_AT_MOST)
+        chosen += _evenly(small, round(len(small) * len(chosen) / len(large)))
+        called = dict(zip(inputs.detectors, told_apart([d.removesuffix(".pt") for d in inputs.detectors]), strict=True))
+        for weights, imgsz in product(inputs.detectors, sizes):
+            detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
+            several = ((imgsz, sizes), (called[weights], inputs.detectors))
+            label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
+            out[label] = Scorer(chosen, detector, placing, seed=settings.seed)
+    return out
+
+
+def printed_scores(scorers: dict[str, Scorer], printer: PrinterProfile | None) -> dict[str, Callable[[Patch], Score]]:
+    """Return what scores a pattern as this printer prints it and its camera sees it, or as it is without a profile."""
+    printed = as_printed(printer)
+
+    def score(scorer: Scorer, patch: Patch) -> Score:
+        return scorer.score(printed(patch))
+
+    return {name: partial(score, scorer) for name, scorer in scorers.items()}
+
+
+def as_printed(printer: PrinterProfile | None) -> Callable[[Patch], Patch]:
+    """Return what gives a pattern the colours that this printer prints and its camera sees; its own without a profile."""
+    if printer is None:
+        return lambda patch: patch
+    colours = printer.colour_map()
+    return lambda patch: replace(patch, pixels=colours.image(patch.pixels))
+
+
+def train_data(
+    settings: TrainSettings,
+    inputs: Inputs,
+    attacked: Sequence[GradientDetector],
+    sides: tuple[list[LabelledImage], list[LabelledImage]],
+    found: Dataset,
+    start: Patch | None,
+    *,
+    processes: int,
+    name: str,
+) -> TrainData:
+    """Return what a run learns from, but for what scores it. sides: images to train on, and held-out ones.
+
+    Raises: DataError or PatchError for a region, a look or a start that cannot be used. TrainingError if there are fewer
+    printable colours than asked for.
+    """
+    train_on, held_out = sides
+    texels = settings.texels
+    width, height = settings.print_size()
+    aspect = width / height
+    region = None if inputs.region is None else region_from(inputs.region, texels, aspect)
+    look = None if inputs.look is None else look_from(read_image(inputs.look), texels, aspect=aspect)
+    printable = inputs.printer.printable_digital() if inputs.printer is not None else default_palette()
+    palette = pick_palette(settings.colours, printable, look) if settings.colours else None
+    begin, shape = (None, None) if start is None else begun_from(start, texels)
+    region = shape if region is None else region
+    weights = [find_weights(d) for d in inputs.detectors]
+    # What decides the result, or at least its last bits, and so belongs to identity and record alike.
+    made = {
+        "detectors": [{"name": w.name, "sha256": w.sha256} for w in weights],
+        "precision": [d.precision for d in attacked],
+        "through": inputs.through,
+        "camera": None if inputs.camera is None else inputs.camera.sha256,
+        "printer": None if inputs.printer is None else inputs.printer.sha256,
+        "region": _digest(region),
+        "look": _digest(look),
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+    }
+    content = {"train": content_of(train_on), "held_out": content_of(held_out)}
+    return TrainData(
+        train_on,
+        attacked,
+        region=region,
+        look=look,
+        printable=printable,
+        palette=palette,
+        begin=begin,
+        identity={
+            **made,
+            "settings": settings.model_dump(mode="json"),
+            "start": _digest(begin),
+            "people": {"pixels and labels": content},
+        },
+        record={
+            **made,
+            "start": None if start is None else start_record(start),
+            "split": split_record(found.hashes(p.name for p in train_on), [p.name for p in held_out]),
+        },
+        name=name,
+    )
+
+
+def as_kept(start: Patch, settings: TrainSettings, inputs: Inputs, *, name: str) -> Patch | None:
+    """Return a pattern to start from as this run would save it, or None where it cannot stand for the run's own pattern.
+
+    A region, a palette and a look ask for what the pattern to start from has not; one that is to withstand a defence is
+    not compared by detectors without any; cloth needs a texture without a seam, and a print the proportions of this one.
+    """
+    if inputs.wants_own or settings.colours or settings.look_weight:
+        return None
+    if not same_shape(start, settings) or (settings.tiles and start.target != "tshirt"):
+        return None
+    return replace(start, name=name, size_mm=settings.print_size(), target=settings.target, record={})
+
+
+def with_printer(settings: TrainSettings, printer: PrinterProfile, *, strength: float = 1.0) -> TrainSettings:
+    """Return settings whose ink is the measured printer instead of the default one.
+
+    strength: 1 is as it was measured, colours and spread, whatever the rest of the world is turned down to; 0 is off.
+    """
+    ink = MeasuredInk(strength=strength, colours=printer.map.model_dump())
+    return settings.model_copy(update={"world": settings.world.model_copy(update={"ink": ink})})
+
+
+def region_from(path: Path, texels: int, aspect: float) -> torch.Tensor:
+    """Return the mask (1, t, t) of an image file.
+
+    Raises: DataError if it cannot be read, or has no area where ink goes.
+    """
+    return mask_from(read_image_rgba(path), texels, aspect=aspect, name=str(path))
+
+
+def _evenly(images: list[LabelledImage], count: int) -> list[LabelledImage]:
+    """Return up to `count` of the images, spread over all of them."""
+    return [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), count)).astype(int)]
+
+
+def _suits(image: LabelledImage, framing: str, trained: str) -> bool:
+    """Return whether an image belongs to what is scored in that framing."""
+    if trained != "mixed":
+        return True
+    # In a mixed run people who fill a good part of the image are scored as before a webcam; photographs as in the street.
+    return image.share > 0.25 if framing == "webcam" else "#" not in image.name
+
+
+def _digest(values: torch.Tensor | None) -> str | None:
+    return None if values is None else hashlib.sha256(values.numpy().tobytes()).hexdigest()

@@ -1,0 +1,288 @@
+"""One batch: people wear the pattern in the simulated world, the detectors look, and the loss gets a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain, pairwise
+
+import numpy as np
+import torch
+
+from physadv.attack.crops import Scene, Views
+from physadv.attack.losses import curvature, likeness, missize, mixed, non_printability, total_variation, vanish
+from physadv.attack.pattern import Pattern
+from physadv.attack.run import TrainData, TrainRun
+from physadv.attack.settings import TrainSettings
+from physadv.detect.gradients import imgsz_for
+from physadv.errors import TrainingError
+from physadv.simulate.ink import default_palette
+from physadv.simulate.world import World, WorldDraw
+from physadv.types import GradientDetector
+
+# Share of a view from which on a person counts as filling it.
+FILLS = 0.35
+# Share of the main run after which patterns are no longer trained under noise.
+NOISE_UNTIL = 0.8
+NOISE_STREAM = 0x6E6F697365
+Drawn = tuple[Scene, list[WorldDraw]]
+
+
+class Batches:
+    """The views and worlds of every part of a step; those of the next step are prepared while this one is computed.
+
+    All chance comes from (seed, step, part) and from nothing else, so that preparing ahead changes nothing, and a resumed
+    run draws what the whole one did.
+    """
+
+    def __init__(self, settings: TrainSettings, data: TrainData) -> None:
+        """Raises: TrainingError if there are no people."""
+        self._settings, self._data = settings, data
+        self._views = Views(list(data.people), framing=settings.framing, wear=settings.wear)
+        if not self._views.rows:
+            raise TrainingError(field="images", expected="people to train on", got="none")
+        self._worker = ThreadPoolExecutor(1)
+        self._ahead: dict[tuple[int, int, int], Future[Drawn]] = {}
+
+    def count(self, step: int, part: int, parts: int) -> int:
+        """Return how many views of a step are in one of its parts; there may be none."""
+        count, more = divmod(self._settings.views(step)[0], parts)
+        return count + (part < more)
+
+    def of(self, step: int, part: int, parts: int) -> Drawn:
+        """Return the views of one part of a step and the draws of the world that are tried on it."""
+        waiting = self._ahead.pop((step, part, parts), None)
+        ready = waiting.result() if waiting is not None else self._draw(step, part, parts)
+        if step + 1 < self._settings.total_steps and self.count(step + 1, part, parts):
+            self._ahead[(step + 1, part, parts)] = self._worker.submit(self._draw, step + 1, part, parts)
+        return ready
+
+    def _draw(self, step: int, part: int, parts: int) -> Drawn:
+        s, device = self._settings, self._data.device
+        count, size = self.count(step, part, parts), imgsz_for(s.views(step)[1], *self._data.detectors)
+        scene = self._views.batch(count, size, np.random.default_rng([s.seed, step, part])).to(device)
+        generator = torch.Generator().manual_seed((s.seed * 1_000_003 + step) * 64 + part)
+        draws = [s.world.sample(len(scene.prints), count, generator).to(device) for _ in range(s.worst_of)]
+        return scene, draws
+
+
+def batch_gradient(run: TrainRun, batches: Batches) -> tuple[float, torch.Tensor, list[torch.Tensor]]:
+    """Return the loss of the next step's batch, each detector's part of it (d,), and the gradient of each level.
+
+    The batch is computed in parts, for less memory or by several processes; sums over parts are those of the whole.
+
+    Raises: TrainingError that names the transform at fault if the loss or its gradient is not finite.
+    """
+    s, data, at, processes = run.settings, run.data, run.checkpoint, run.processes
+    parts = s.accumulate if s.accumulate % processes.world == 0 else s.accumulate * processes.world
+    # Which detector is hardest is known once all people were looked at: until then each keeps a gradient of its own.
+    sets = len(data.detectors) if s.mix == "max" else 1
+    gradients = [[torch.zeros_like(v) for v in at.levels] for _ in range(sets)]
+    pulls = [torch.zeros_like(v) for v in at.levels]
+    people = torch.zeros((), device=data.device)
+    each = torch.zeros(len(data.detectors), device=data.device)
+    for part in processes.shards(parts):
+        if not batches.count(at.step, part, parts):
+            continue
+        count, losses, slopes = _part(run, batches, part, parts)
+        people += count
+        each += losses
+        for gradient, slope in zip(chain(*gradients), chain(*slopes), strict=True):
+            gradient.add_(slope)
+    if processes.first:
+        prior = _priors(run)
+        if prior.requires_grad:
+            pulls = list(torch.autograd.grad(prior, at.levels))
+    processes.sum([*chain(*gradients), *pulls, each, people])
+    # The mean is over all people, whoever looked at them; the priors are asked once.
+    people.clamp_(min=1)
+    each = each / people
+    total = mixed(s.mix, each, at.mixing)
+    hardest = gradients[int(each.argmax()) if sets > 1 else 0]
+    out = [gradient / people + pull for gradient, pull in zip(hardest, pulls, strict=True)]
+    if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in out):
+        raise TrainingError(_diagnosis(run, batches, parts))
+    return float(total), each, out
+
+
+def _part(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[int, torch.Tensor, list[list[torch.Tensor]]]:
+    """Return the number of people in one part of a batch, and sums over them: each detector's loss, and gradients.
+
+    There is one set of gradients, of the mixed loss; or where the hardest detector counts alone one for each detector.
+    """
+    s, data, at, pattern = run.settings, run.data, run.checkpoint, run.pattern
+    scene, draw = drawn(run, batches, part, parts)
+    _reseed(run, part)
+    noise = noise_of(s, pattern, at.step, part)
+
+    def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
+        scene, draw = piece
+        images = s.world.apply(pattern.rgba() + noise, scene.images, scene.prints, draw)
+        losses = torch.stack([_loss(s, d, images, scene).sum() for d in data.detectors])
+        lowered = losses if s.mix == "max" else mixed(s.mix, losses, at.mixing)[None]
+        if not lowered.requires_grad:
+            return losses.detach(), [[torch.zeros_like(v) for v in at.levels] for _ in lowered]
+        last = len(lowered) - 1
+        # Not `backward`: threads that add to one `.grad` would do so in an order that chance decides.
+        slopes = [list(torch.autograd.grad(v, at.levels, retain_graph=i < last)) for i, v in enumerate(lowered)]
+        return losses.detach(), slopes
+
+    answers = run.threads.map(one, _pieces(scene, draw, run.threads.size))
+    losses = torch.stack([losses for losses, _ in answers]).sum(0)
+    slopes = [
+        [torch.stack(level).sum(0) for level in zip(*by_piece, strict=True)]
+        for by_piece in zip(*(s for _, s in answers), strict=True)
+    ]
+    return len(scene.boxes), losses, slopes
+
+
+def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, WorldDraw]]:
+    """Return a batch and its draw in up to `count` pieces of as many images each."""
+    images = len(scene.images)
+    count = min(count, images)
+    if count == 1:
+        return [(scene, draw)]
+    ends = [round(i * images / count) for i in range(count + 1)]
+    out = []
+    for low, high in pairwise(ends):
+        prints = ((scene.prints.owner >= low) & (scene.prints.owner < high)).nonzero().squeeze(1)
+        out.append((scene.piece(low, high, prints), draw.piece(prints, torch.arange(low, high, device=prints.device))))
+    return out
+
+
+def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Scene, WorldDraw]:
+    """Return the views of one part of a step, and for each view the world of `worst_of` that hurts the pattern most."""
+    s, data = run.settings, run.data
+    scene, draws = batches.of(run.checkpoint.step, part, parts)
+    if len(draws) == 1 or len(scene.prints) == 0:
+        return scene, draws[0]
+    hurt = []
+    with torch.no_grad():
+        rgba = run.pattern.rgba()
+        for draw in draws:
+            # Every draw is looked at through the same chance of a defence's twin: it is the draws that are compared.
+            _reseed(run, part)
+            images = s.world.apply(rgba, scene.images, scene.prints, draw)
+            losses = torch.stack([_loss(s, detector, images, scene) for detector in data.detectors])
+            harm = mixed(s.mix, losses, run.checkpoint.mixing)
+            hurt.append(torch.zeros(len(images), device=data.device).index_add(0, scene.owner, harm))
+    return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), scene.prints.owner)
+
+
+def noise_of(s: TrainSettings, pattern: Pattern, step: int, part: int) -> torch.Tensor:
+    """Return what is added to the pattern (4, t, t) of one part of a step: noise on its colours that fades as it settles.
+
+    The loss of one pattern is full of narrow valleys in which training ends; averaged over the pattern's neighbourhood it
+    is smoother, and its valleys are those that hide more people. Source: Duchi, Bartlett & Wainwright 2012, Randomized
+    Smoothing for Stochastic Optimization.
+    """
+    out = torch.zeros(4, s.texels, s.texels, device=pattern.mask.device)
+    deviation = s.noise * (1 - s.share(step) / NOISE_UNTIL)
+    if deviation > 0:
+        # Another stream than the world's, whose draws it must not follow.
+        generator = torch.Generator().manual_seed(((s.seed * 1_000_003 + step) * 64 + part) ^ NOISE_STREAM)
+        out[:3] = deviation * torch.randn(3, s.texels, s.texels, generator=generator)
+    return out
+
+
+def _reseed(run: TrainRun, part: int) -> None:
+    """Start the chance of every defence's twin anew from the step and the part, so that a resumed run draws the same."""
+    for number, detector in enumerate(run.data.detectors):
+        detector.reseed((run.settings.seed, run.checkpoint.step, part, number))
+
+
+def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, scene: Scene) -> torch.Tensor:
+    """Return (n,) losses of the people in a batch."""
+    candidates = detector.candidates(images)
+    if s.goal == "missize":
+        return missize(candidates, scene.owner, scene.boxes)
+    share = (scene.boxes[:, 2:] - scene.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
+    alone = None if s.framing == "street" else share > FILLS
+    return vanish(candidates, scene.owner, scene.boxes, margin=s.margin, alone=alone)
+
+
+def _priors(run: TrainRun) -> torch.Tensor:
+    """Return the weighted sum of what is asked of the pattern besides its effect."""
+    s, data, pattern = run.settings, run.data, run.pattern
+    colours = pattern.colours()
+    out = torch.zeros((), device=colours.device)
+    if s.tv:
+        out = out + s.tv * total_variation(colours, tiles=pattern.tiles)
+    if s.smooth:
+        out = out + s.smooth * curvature(colours, tiles=pattern.tiles)
+    if s.nps:
+        printable = data.printable if data.printable is not None else default_palette()
+        out = out + s.nps * non_printability(colours, printable.to(colours))
+    if s.look_weight and data.look is not None:
+        out = out + s.look_weight * likeness(colours, data.look.to(colours), pattern.mask)
+    return out
+
+
+def _diagnosis(run: TrainRun, batches: Batches, parts: int) -> str:
+    """Return what to say of a loss that is not finite: the first stage whose output or gradient is not."""
+    s, step = run.settings, run.checkpoint.step
+    found = "the priors"
+    for part in range(min(parts, s.views(step)[0])):
+        scene, draw = drawn(run, batches, part, parts)
+        name = non_finite_stage(s.world, run.pattern.rgba(), scene, draw, partial(_mean_loss, run, scene))
+        if name is not None:
+            found = name
+            break
+    return (
+        f"step {step + 1}: the loss or its gradient is no number; first at {found}. "
+        "The last good pattern and checkpoint are kept. With the same settings it would fail again: go on from the pattern "
+        "with `start` and that part's strength or `lr` lowered, in another `out`"
+    )
+
+
+def _mean_loss(run: TrainRun, scene: Scene, images: torch.Tensor) -> torch.Tensor:
+    return torch.stack([_loss(run.settings, d, images, scene).mean() for d in run.data.detectors]).sum()
+
+
+def non_finite_stage(
+    world: World,
+    pattern: torch.Tensor,
+    scene: Scene,
+    draw: WorldDraw,
+    loss: Callable[[torch.Tensor], torch.Tensor],
+) -> str | None:
+    """Return the name of the first transform whose output or gradient is not finite, or None.
+
+    It may also be "the pattern", "the photographs", "paste" or "the detector". Each stage is tried by itself, in the order
+    of the world: its output first, then the gradient through it.
+    """
+    if not _finite(pattern):
+        return "the pattern"
+    if not _finite(scene.images):
+        return "the photographs"
+    if not _finite(world.geometry.quads(scene.prints.quads, draw.geometry)):
+        return "geometry"
+    colour = pattern.detach()[None, :3].expand(len(scene.prints), -1, -1, -1)
+    backward = None
+    for name in ("ink", "cloth", "light"):
+        entered = colour.detach().clone().requires_grad_()
+        colour = getattr(world, name).apply(entered, getattr(draw, name))
+        if not _finite(colour):
+            return name
+        (gradient,) = torch.autograd.grad(colour.sum(), entered)
+        backward = backward or (None if _finite(gradient) else name)
+    flat = world.model_copy(update={"sensor": type(world.sensor)(strength=0)})
+    pasted = flat.apply(pattern.detach(), scene.images, scene.prints, draw).detach().requires_grad_()
+    if not _finite(pasted):
+        return "paste"
+    images = world.sensor.apply(pasted, draw.sensor)
+    if not _finite(images):
+        return "sensor"
+    seen = images.detach().requires_grad_()
+    value = loss(seen)
+    (gradient,) = torch.autograd.grad(value, seen, allow_unused=True)
+    if not _finite(value) or (gradient is not None and not _finite(gradient)):
+        return "the detector"
+    (gradient,) = torch.autograd.grad(images.sum(), pasted)
+    return "sensor" if not _finite(gradient) else backward
+
+
+def _finite(value: torch.Tensor) -> bool:
+    """Return whether every number of a tensor is finite."""
+    return bool(torch.isfinite(value).all())

@@ -1,0 +1,305 @@
+"""A training run in a folder: people gathered and split first, then the loop, then figures beside a grey square's.
+
+prepared = finished(prepare(settings, inputs, detectors, folder))
+for progress in trained(prepared): ...
+outcome = conclude(prepared)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+
+from physadv import __version__
+from physadv.arrays import write_png
+from physadv.attack.checkpoint import TOLERATED, Checkpoint
+from physadv.attack.data import (
+    Inputs,
+    as_kept,
+    as_printed,
+    people_of,
+    placings,
+    printed_scores,
+    scorers_of,
+    split,
+    train_data,
+)
+from physadv.attack.optimise import Progress, optimise
+from physadv.attack.parallel import Processes
+from physadv.attack.preview import progress_sheet
+from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
+from physadv.attack.score import Scorer
+from physadv.attack.settings import TrainSettings
+from physadv.attack.start import AUTO, choose_start
+from physadv.attack.timing import seconds_a_step
+from physadv.camera.profile import PrinterProfile
+from physadv.controls import control
+from physadv.dataset import MIN_AREA, Dataset
+from physadv.detect.gradients import imgsz_for
+from physadv.detect.weights import find_weights
+from physadv.errors import TrainingError
+from physadv.files import file_name, write_json
+from physadv.patch import Patch, load_patch, save_patch
+from physadv.types import GradientDetector
+
+T = TypeVar("T")
+PROGRESS = "progress.png"
+# Among nine people one is more than any pattern is better than the next: the best by them is one that was lucky.
+TOO_FEW = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that is ready to be trained.
+
+    controls: held-out figures of no pattern, of grey, and of the pattern to start from, by framing. start: that pattern's
+    name. sheet: draws a pattern and three wearers into the folder, None where nobody is held out.
+    """
+
+    run: TrainRun
+    folder: Path
+    found: Dataset
+    controls: dict[str, dict[str, Any]]
+    start: str | None
+    sheet: ProgressSheet | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished or stopped run.
+
+    controls, start: as in `Prepared`. done: to the end. kept: "start" where no trained pattern did better on held-out
+    people than the one from which the run started.
+    """
+
+    patch: Patch
+    folder: Path
+    done: bool
+    step: int
+    held_out: dict[str, Any]
+    controls: dict[str, Any]
+    kept: Literal["start", "trained"] = "trained"
+    start: str | None = None
+
+
+class ProgressSheet:
+    """Draws progress.png: a pattern as it is printed, beside three of the scorer's images whose people wear it."""
+
+    def __init__(self, scorer: Scorer, printer: PrinterProfile | None, folder: Path) -> None:
+        self._scorer, self._printed, self._path = scorer, as_printed(printer), folder / PROGRESS
+
+    def draw(self, patch: Patch, title: str) -> None:
+        """Write the sheet of this pattern."""
+        write_png(self._path, progress_sheet(patch, self._scorer, title, printed=self._printed))
+
+
+def finished(work: Generator[Any, None, T]) -> T:
+    """Run a generator to its end and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def prepare(
+    settings: TrainSettings,
+    inputs: Inputs,
+    attacked: Sequence[GradientDetector],
+    folder: Path,
+    *,
+    resume: bool = False,
+    processes: Processes | None = None,
+) -> Generator[str, None, Prepared]:
+    """Return a run in `folder` that is ready to be trained; yield what was found and skipped, in words.
+
+    attacked: the detectors with gradients, in the order of `inputs.detectors`, perhaps behind a defence's twin. The folder
+    gets split.json (made before anything else and read back on resume) and progress.png.
+
+    Raises: DataError if there are no people to train on, or the images or the mask cannot be used. SourceError for
+    a video or camera. CalibrationError if the camera's profile is for images of another size. TrainingError if the
+    folder holds another run.
+    """
+    processes = processes or Processes()
+    if not resume and (folder / CHECKPOINT).exists():
+        raise TrainingError(
+            f"{folder} holds a run already", field="out", hint="go on with `resume`, or name another folder"
+        )
+    if resume and not (folder / CHECKPOINT).exists():
+        raise TrainingError(f"{folder} holds no {CHECKPOINT}", field="resume", hint="start the run without `resume`")
+    found = yield from people_of(inputs, folder, processes, resume=resume)
+    train_on, held_out = split(found, settings, folder, resume=resume, write=processes.first)
+    weights = [find_weights(d).sha256 for d in inputs.detectors]
+    asked = None if inputs.start == AUTO and inputs.wants_own else inputs.start
+    start, held_out = yield from choose_start(asked, settings, weights, held_out)
+    if start is not None:
+        settings = settings.onwards()
+    people = sum(len(p.boxes) for p in train_on)
+    yield f"{len(train_on)} images with {people} people to train on, {len(held_out)} held out"
+    yield from _enlarged(settings, attacked)
+    data = train_data(
+        settings,
+        inputs,
+        attacked,
+        (train_on, held_out),
+        found,
+        start,
+        processes=processes.world,
+        name=file_name(folder.resolve().name),
+    )
+    if resume:
+        yield from _other_machine(Checkpoint.identity(folder / CHECKPOINT), data.identity)
+    scorers = scorers_of(settings, inputs, held_out) if processes.first else {}
+    if processes.first:
+        yield from _unscored(settings, scorers)
+    also: list[Any] = []
+    if scorers and max(s.people for s in scorers.values()) < TOO_FEW:
+        yield "too few people are held out to choose by them alone: those trained on help to choose, and are not reported"
+        also = list(printed_scores(scorers_of(settings, inputs, train_on), inputs.printer).values())
+    data = replace(data, scorers=printed_scores(scorers, inputs.printer), also=also)
+    if scorers:
+        yield "scores nothing, grey" + (" and the start" if start is not None else "") + " on held-out people"
+    data, controls = _controls(
+        settings, data, scorers, start, None if start is None else as_kept(start, settings, inputs, name=data.name)
+    )
+    sheet = None
+    if scorers:
+        sheet = ProgressSheet(next(iter(scorers.values())), inputs.printer, folder)
+        yield f"the pattern and three wearers while it trains: {folder / PROGRESS}"
+        sheet.draw(data.start or _untrained(settings, data), "step 0")
+    run = TrainRun(settings, data, folder=folder, resume=resume, processes=processes)
+    return Prepared(run, folder, found, controls, None if start is None else start.name, sheet)
+
+
+def trained(prepared: Prepared) -> Generator[Progress, None, None]:
+    """Train a prepared run as `optimise` does, and draw progress.png wherever it is scored."""
+    with closing(optimise(prepared.run)) as steps:
+        for progress in steps:
+            if prepared.sheet is not None and progress.score is not None:
+                prepared.sheet.draw(load_patch(prepared.folder / "latest.safetensors"), f"step {progress.step}")
+            yield progress
+
+
+def conclude(prepared: Prepared) -> Outcome:
+    """Return how a run ended or where it was stopped, and write it: patch.png, patch.safetensors, run.json, progress.png.
+
+    Raises: OSError if the disk is full.
+    """
+    run, at, folder = prepared.run, prepared.run.checkpoint, prepared.folder
+    patch, done = run.patch(), at.step >= run.settings.total_steps
+    kept: Literal["start", "trained"] = "start" if run.kept_start else "trained"
+    if run.processes.first:
+        save_patch(patch, folder)
+        if prepared.sheet is not None:
+            prepared.sheet.draw(patch, f"kept: {prepared.start if kept == 'start' else f'step {at.best_step}'}")
+        write_json(
+            folder / "run.json",
+            {
+                "physadv": __version__,
+                "settings": run.settings.model_dump(mode="json"),
+                "done": done,
+                "step": at.step,
+                "kept": kept,
+                "kept_step": at.best_step,
+                "began_from": prepared.start,
+                "controls": prepared.controls,
+                "held_out": at.best_score,
+                "history": at.history,
+                "skipped": prepared.found.skipped,
+                "without_people": prepared.found.empty,
+            },
+        )
+    return Outcome(patch, folder, done, at.step, at.best_score, prepared.controls, kept, prepared.start)
+
+
+def timed(
+    settings: TrainSettings,
+    minutes: float,
+    attacked: Sequence[GradientDetector],
+    folder: Path,
+    *,
+    resume: bool,
+    processes: Processes,
+) -> TrainSettings:
+    """Return settings of a run that fits into `minutes` by rank 0's clock, or on resume as was fixed at the start."""
+    stored = stored_pace(folder) if resume else None
+    if stored is not None:
+        return settings.model_copy(update=stored)
+    began = time.monotonic()
+    each = seconds_a_step(settings, attacked, processes=processes)
+    left = max(minutes * 60 - (time.monotonic() - began), 1.0)
+    # Scoring and labelling take about a tenth.
+    return settings.paced(processes.agree(max(int(0.9 * left / each), 1)))
+
+
+def stored_pace(folder: Path) -> dict[str, int] | None:
+    """Return the settings of `TrainSettings.paced` that a run here was started with, or None if they are not known."""
+    try:
+        settings = (Checkpoint.identity(folder / CHECKPOINT) or {})["settings"]
+        pace = {n: int(settings[n]) for n in ("steps", "starts", "start_steps", "score_every")}
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return pace if min(pace.values()) >= 1 else None
+
+
+def _enlarged(settings: TrainSettings, attacked: Sequence[GradientDetector]) -> Iterator[str]:
+    """Yield a note where a detector takes larger views than were asked for."""
+    larger = {c: imgsz_for(c, *attacked) for c in settings.crops if imgsz_for(c, *attacked) != c}
+    if larger:
+        sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
+        yield f"`crops`: a detector takes multiples of {max(d.stride for d in attacked)} pixels alone: {sizes}"
+
+
+def _other_machine(before: dict[str, Any] | None, now: Any) -> Iterator[str]:
+    """Yield a note where a run goes on in other threads or processes than before."""
+    was, here = ([(each or {}).get(name) for name in TOLERATED] for each in (before, now))
+    if before is not None and was != here:
+        (threads, processes), (others, several) = was, here
+        yield (
+            f"`resume`: {threads} threads in {processes} processes before, {others} in {several} now: the result will not "
+            "be bit for bit the same"
+        )
+
+
+def _unscored(settings: TrainSettings, scorers: dict[str, Scorer]) -> Iterator[str]:
+    """Yield a note for each framing in which nobody is scored."""
+    for framing in placings(settings):
+        if not any(name.split()[0] == framing for name in scorers):
+            yield (
+                f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of an image, before a "
+                "webcam in a mixed run a quarter): there will be no figures, and the pattern is not chosen by them; "
+                "another `seed` holds out others"
+            )
+
+
+def _controls(
+    settings: TrainSettings, data: TrainData, scorers: dict[str, Scorer], start: Patch | None, kept: Patch | None
+) -> tuple[TrainData, dict[str, dict[str, Any]]]:
+    """Return the data with what the run has to do better than, and held-out figures of nothing, of grey and of the start.
+
+    kept: the start as this run would save it.
+    """
+    grey = control(_untrained(settings, data), "grey", np.random.default_rng(0))
+    controls: dict[str, dict[str, Any]] = {
+        name: {"none": s.score(None).plain(), "grey": data.scorers[name](grey).plain()} for name, s in scorers.items()
+    }
+    if start is not None:
+        # What the training itself has added is what the pattern has gained over this.
+        scores = {name: scorer(kept or start) for name, scorer in data.scorers.items()}
+        for name, score in scores.items():
+            controls[name]["start"] = score.plain()
+        if kept is not None and scores:
+            data = replace(data, start=kept, start_scores=scores)
+    return replace(data, record={**data.record, "controls": controls}), controls
+
+
+@torch.no_grad()
+def _untrained(settings: TrainSettings, data: TrainData) -> Patch:
+    return as_patch(settings, data, new_pattern(settings, data).colours().cpu())
