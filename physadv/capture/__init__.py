@@ -1,4 +1,4 @@
-"""Light in: webcams, files, streams, folders, a browser, the built-in sample."""
+"""Sources of frames: webcams, files, streams, folders, a browser, the built-in sample."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = s
     spec: `auto` (the first webcam that answers, else the sample), `sample`, `browser`, a webcam's number or /dev/videoN,
     an rtsp:// or http:// address, or the path of a video, an image, a folder or a glob of images. Files and webcams
     are opened here, so that a mistake shows at once; network cameras at their first `read`, since they may come later.
-    With `settings.realtime` a file or folder becomes a live source. say: is told of what is left out as the source is
-    read, damaged images for instance, on the thread that reads.
+    With `settings.realtime` a file or folder becomes a live source. say: called with a line for what is left out while the
+    source is read, such as damaged images, on the thread that reads.
 
     Raises: SourceError if there is no such thing or it cannot be opened.
     """
@@ -56,7 +56,7 @@ def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = s
     try:
         finite = _finite(spec, settings, say)
     except (OSError, ValueError, RuntimeError) as error:
-        # A path may be too long, hold a NUL, or lead through a folder that may not be read.
+        # A path may be too long, contain a NUL, or lead through a folder without permission.
         raise SourceError(
             f"{_shown(spec)} is no path: {getattr(error, 'strerror', None) or error}", field="source"
         ) from error

@@ -18,11 +18,11 @@ MAX_IMAGE = 3840 * 2160
 
 
 class BrowserSource:
-    """Images pushed by a web page, newest wins. Before the first one `read` waits; after it, silence is a loss.
+    """Images pushed by a web page; the newest wins. `read` waits for the first one; silence after it is a loss.
 
     rejected: how many images could not be decoded. decode: what decodes them, as `decode_image` does. The visitor's
-    clock is not ours: the light's age is counted from the quickest delivery seen in the last minute or so, so it tells
-    delay beyond that, not the whole way.
+    clock is not this machine's: latency is counted from the quickest delivery of the last minute or so, so it contains only
+    the delay beyond that one.
     """
 
     live = True
@@ -42,7 +42,7 @@ class BrowserSource:
         self.decode: Callable[..., UInt8Array] = decode_image
 
     def push(self, jpeg: bytes, captured_ms: float | None = None) -> None:
-        """Take one JPEG image; returns at once, decoding is left to the reader.
+        """Take one JPEG image; returns at once; the reader decodes it.
 
         captured_ms: when the image was taken, on the visitor's own clock (any origin, milliseconds), or None.
 
@@ -100,7 +100,7 @@ class BrowserSource:
             return out
 
     def _captured_ns(self, arrived: int, captured_ms: float | None) -> int:
-        """Return the monotonic time of the light: the visitor's stamp moved by the smallest delay seen lately."""
+        """Return the monotonic time of capture: the visitor's timestamp moved by the smallest delay of the last minute."""
         out = arrived
         if captured_ms is not None and abs(captured_ms) < 1e15:
             self._offsets.append(arrived / 1e6 - captured_ms)

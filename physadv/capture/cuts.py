@@ -1,4 +1,4 @@
-"""Cuts: the image in which another scene begins, seen in the pixels alone."""
+"""Find cuts: images in which another scene begins, from the pixels alone."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ FOUND_AGAIN, SURELY = 0.72, 0.85
 MEAN_AGAIN, SAME_COLOURS = 0.45, 0.6
 # A window of less contrast (standard deviation, of 255) has nothing to look for: two such are alike by their brightness.
 FLAT, SAME_FLAT = 3.0, 24.0
-# Share of clipped pixels from which on an image says nothing: a flash in the lens, the black between two scenes.
+# Share of clipped pixels from which on an image cannot be compared: a flash in the lens, black between two scenes.
 CLIPPED = 0.85
 
 Step = Literal["on", "cut", "blank"]
 
 
 class Cuts:
-    """Says of each image how it follows the one before.
+    """Classifies how each image follows the one before it.
 
-    "cut": it is of another scene. "on": the scene goes on, as far as two of nine windows of the image before are found
-    again near their places: so through shakes, pans, flashes (correlation knows no brightness) and people who walk by, who
-    leave some windows alone. "blank": there is nothing to compare; the next image is compared with the one before it.
+    "cut": it is of another scene. "on": the scene goes on: two of nine windows of the image before are found
+    again near their places. Shakes, pans, flashes (correlation ignores brightness) and people who walk by leave at least
+    two. "blank": there is nothing to compare; the next image is compared with the one before it.
     A dissolve is no cut.
     """
 

@@ -1,4 +1,4 @@
-"""What of a video is shown: which of its streams, which way up, and how wide its pixels are."""
+"""What a video shows: which stream, in which orientation, with which pixel aspect ratio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDEST = 10
 _LOOKED_AT = 100
 # A stream with so many times fewer images than another is a cover or a row of previews.
 _FEWER = 5
-# How a decoder of JPEG images is told to pass on no damaged one.
+# Options that make the JPEG decoder refuse damaged images.
 STRICT = {"err_detect": "explode"}
 _COVER = av.stream.Disposition.attached_pic
 
@@ -126,9 +126,9 @@ def upright(pixels: UInt8Array, matrix: bytes) -> UInt8Array:
 
 
 class JpegDecoder:
-    """Decodes JPEG images one by one, and takes none that is not whole.
+    """Decodes JPEG images one by one and rejects those that are not whole.
 
-    FFmpeg's decoder, told to be strict, finds what libjpeg fills up with grey: images that are cut off, also those with
+    FFmpeg's decoder in strict mode finds what libjpeg fills with grey: images that are cut off, also those with
     an end mark after the cut, and damaged ones. It takes those that lack the end mark alone, or the Huffman tables.
     """
 
@@ -138,7 +138,7 @@ class JpegDecoder:
         self._codec.thread_count = 1
 
     def decode(self, jpeg: bytes) -> UInt8Array | None:
-        """Return (h, w, 3) uint8 RGB, turned upright by its EXIF tag, or None for what is no whole JPEG image."""
+        """Return (h, w, 3) uint8 RGB, turned upright by its EXIF tag, or None if it is no whole JPEG image."""
         try:
             frames = self._codec.decode(av.Packet(jpeg))
             return shown(frames[-1]) if frames else None

@@ -21,8 +21,8 @@ class ImageSource:
     """Every image once a round, in order. path: the file of the image that `read` gave last.
 
     upright: images are turned as their EXIF tags say; False: as the sensor gave them. Of several images damaged ones are
-    left out, which leaves a gap in the index; `say` is told of each and at the end of the first round of how many, and at
-    once of files that are no images.
+    left out, which leaves a gap in the index. say: called with a line for each, for their number at the end of the first
+    round, and at the start for files that are no images.
     """
 
     live = False
@@ -78,7 +78,7 @@ class ImageSource:
             return None
 
     def _tell_of_more(self, path: Path, data: bytes) -> None:
-        """Say once of a file that there are images in it beside the first."""
+        """Say once that a file contains images beside the first."""
         if path in self._looked_into:
             return
         self._looked_into.add(path)
@@ -106,7 +106,7 @@ class ImageSource:
 
 
 def image_files(spec: str, left_out: LeftOut) -> list[Path]:
-    """Return the image files that a folder, glob or file name stands for, sorted; `left_out` is told of other files.
+    """Return the image files that a folder, glob or file name stands for, sorted; other files go to `left_out`.
 
     Raises: SourceError if there are none.
     """

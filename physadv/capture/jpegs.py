@@ -1,4 +1,4 @@
-"""JPEG images out of a stream of bytes, whatever stands between them."""
+"""Split a stream of bytes into JPEG images, whatever lies between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 # The line between two parts of a multipart stream.
 _BETWEEN = re.compile(rb"\r?\n--[^\r\n]*(\r?\n|$)")
 _END, _SCAN, _ANOTHER, _ALONE = 0xD9, 0xDA, 0xD8, 0x01
-# A larger image is none: the stream has lost its way.
+# A larger image is none: the stream is out of step.
 MAX_BYTES = 64_000_000
 
 

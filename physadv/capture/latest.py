@@ -1,4 +1,4 @@
-"""The newest image of a live source, and an honest account of whether it is alive."""
+"""Keep the newest image of a live source, and know whether the source is alive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from physadv.types import Frame, Source, UInt8Array
 BACKOFF_S = (0.5, 1.0, 1.5)
 # So often a source is opened for its first image; one that has given images is waited for as long as it takes.
 FIRST_TRIES = 5
-# A slow camera is stale after this many of its own intervals, if that is more.
+# A slow camera is stale after this many of its own frame intervals, if that is longer.
 _INTERVALS = 4
 
 
@@ -31,7 +31,7 @@ class SourceState(StrEnum):
 
 
 class Latest:
-    """A thread that reads a live source and keeps its newest image only; a lost source is opened again and again.
+    """A thread that reads a live source and keeps only its newest image; a lost source is opened again and again.
 
     Alive means new images: a source is STALE after `stale_after` seconds without one, or after `frozen_after` seconds
     of one image repeated to the last bit; further repeats are not handed on. After `CameraLost` it pauses (0.5, 1, then
@@ -89,7 +89,7 @@ class Latest:
 
     @property
     def age_s(self) -> float:
-        """Return the seconds since the last new image's light arrived; infinite before the first."""
+        """Return the seconds since the last new image was captured; infinite before the first."""
         return (time.monotonic_ns() - self._last_new_ns) / 1e9 if self._frames else float("inf")
 
     @property

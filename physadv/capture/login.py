@@ -1,4 +1,4 @@
-"""A name and password as HTTP cameras ask for them: Basic and Digest (RFC 7617, 7616)."""
+"""Log in to HTTP cameras with a name and password: Basic and Digest (RFC 7617, 7616)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIELD = re.compile(r"(\w+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,]+))")
 
 
 class Login(urllib.request.BaseHandler):
-    """Answers the one host that it is for; once asked, each further request carries the answer from the start."""
+    """Answers one host; once it has asked, every further request carries the answer from the start."""
 
     # Before urllib's own refusal.
     handler_order = 490

@@ -1,4 +1,4 @@
-"""A file played at its own speed, as a camera would give it."""
+"""Play a file at its own speed, as a camera would deliver it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from physadv.types import Frame, Source
 class Paced:
     """A finite source as a live one: each image is given when its presentation time has come, not before.
 
-    An image's light is taken to arrive at that moment. If decoding cannot keep up the images come late, none is left
-    out here; `Latest` drops what nobody takes in time.
+    Its time of capture is that moment. If decoding cannot keep up, images come late and none is left out here; `Latest`
+    drops what nobody takes in time.
     """
 
     live = True

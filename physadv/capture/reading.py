@@ -1,4 +1,4 @@
-"""A source read to its end, or to where its camera is lost."""
+"""Read a source to its end, or until its camera is lost."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def silent(_: str) -> None:
 
 
 class Damaged:
-    """Counts the damaged images that a live source leaves out, and tells of the first, the tenth, the hundredth..."""
+    """Counts the damaged images that a live source leaves out, and says so at the first, the tenth, the hundredth..."""
 
     def __init__(self, name: str, say: Say) -> None:
         self._name, self._say = name, say
         self.count = 0
 
     def add(self, more: int = 1) -> None:
-        """Count `more` images. Not each is told of: a bad radio link damages some every second."""
+        """Count `more` images. Not each is reported: a bad radio link damages some every second."""
         before, self.count = self.count, self.count + more
         if more and (not before or len(str(self.count)) > len(str(before))):
             self._say(f"{self._name}: left out {self.count} damaged image{'s' * (self.count > 1)} so far")
 
 
 def until_lost(source: Source, say: Say) -> Iterator[Frame]:
-    """Yield the images of a source to its end; one whose camera is lost after an image ends there, and `say` is told.
+    """Yield the images of a source to its end. If the camera is lost after an image, say so and end there.
 
     Raises: CameraLost if it is lost before its first image. SourceError as the source does.
     """

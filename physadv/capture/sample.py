@@ -25,7 +25,7 @@ SCENE_S = 8.0
 class Scene:
     """A photograph and where its people are: the camera's centre wanders around `centre` by up to `reach`, in pixels.
 
-    view: least and greatest width that is looked at, in pixels. columns: so many of the photograph's, from its left, are
+    view: smallest and largest width of the view, in pixels. columns: so many of the photograph's, from its left, are
     followed by their mirror image, again and again: a street as long as any view; 0 shows the photograph as it is. shrunk:
     factor on its size before it is looked at, in whose pixels all these are.
     """
@@ -38,8 +38,8 @@ class Scene:
     shrunk: float = 1.0
 
 
-# Whole people who fill the image, two as before a webcam, and a street of people 175 to 190 pixels high (of 480), at
-# whom street patterns are aimed. Which pattern hides whom in which of them is in docs/experiments.md.
+# Whole people who fill the image, two as before a webcam, and a street of people 175 to 190 pixels high (of 480), for
+# whose size street patterns are trained. docs/experiments.md says which pattern hides them in which scene.
 SCENES = (
     Scene("bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
     Scene("zidane.jpg", (810.0, 385.0), (50.0, 20.0), (840.0, 940.0)),
@@ -50,7 +50,7 @@ SCENES = (
 class SampleSource:
     """A virtual camera that needs no device. Image i depends on seed, size, rate and i alone.
 
-    Like a camera it does not wait for its reader: images not read in time are lost and leave a gap in the index.
+    Like a camera it does not wait for its reader: images that are not read in time are lost and leave a gap in the index.
     """
 
     live = True

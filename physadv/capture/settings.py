@@ -1,4 +1,4 @@
-"""How light is taken in: what is asked of a camera, how a file is paced, how long silence is borne."""
+"""Settings of sources: what is asked of a camera, how a file is paced, how long to wait."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from physadv.types import Frame, UInt8Array
 URL = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
 # A name that ends like this over HTTP is a finished file, not a camera.
 _FILE_URL = re.compile(r"^https?://[^?#]+\.(mp4|mov|m4v|mkv|webm|avi)([?#].*)?$", re.IGNORECASE)
-# Muxers invent these formats' timestamps from a fixed rate: the time of arrival tells more.
+# Muxers invent these formats' timestamps from a fixed rate: the time of arrival is closer to the truth.
 _NO_CLOCK = frozenset({"mpjpeg", "mjpeg"})
 # How an RTSP camera may send, in the order in which that is tried: by TCP nothing is lost.
 _RTSP_WAYS = {"tcp": "TCP", "udp": "UDP", "udp_multicast": "UDP multicast"}
@@ -64,8 +64,8 @@ class VideoFile:
     """A video file: every image in order, `loop` times (0 for ever), with index and presentation time going on.
 
     start_s: the first round begins with the first image at that time or later, found by the container's index. Images
-    that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`; `say` is told
-    how many at the end of a round.
+    that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`; `say` gets
+    their number at the end of a round.
     """
 
     live = False
@@ -150,7 +150,7 @@ class VideoFile:
     def _round(self) -> Generator[Frame, None, None]:
         """Yield the images of one round."""
         stream, damaged_before = self._film, self.damaged
-        # Threads tell late of a damaged image: the gap would be at another place. Of JPEG each image can be judged.
+        # Decoding threads report a damaged image late: the gap would be at another place. Of JPEG each image can be judged.
         stream.thread_type = "SLICE" if is_jpeg(stream) else "AUTO"
         start_s, first_s, last_s, given = self._offset_s, None, 0.0, 0
         images = self._decoded(stream)
@@ -287,7 +287,7 @@ class NetworkStream:
             self._reading.release()
 
     def _lost(self, error: Exception, *, opening: bool) -> SourceError:
-        """Return what went wrong as an error that tells the address, the reason and what was tried."""
+        """Return the error for a lost stream: its address, the reason and what was tried."""
         why = "the server ended the stream" if isinstance(error, StopIteration) else self._why(error, opening=opening)
         if not self._given:
             if self._web is not None and isinstance(error, av.error.FFmpegError):
@@ -300,7 +300,7 @@ class NetworkStream:
         return (SourceError if fatal else CameraLost)(f"{self.name}: {why.removeprefix(f'{self.name}: ')}")
 
     def _why(self, error: Exception, *, opening: bool) -> str:
-        """Return why the stream was lost; a limit that was passed is told with the flag that sets it."""
+        """Return why the stream was lost; a limit that was exceeded is named with its field."""
         if not _timed_out(error):
             return _reason(error)
         if opening:
@@ -331,7 +331,7 @@ class NetworkStream:
         clocked = not _NO_CLOCK & set(self._held.format.name.split(","))
         aspect: Fraction | None = None
         for packet in self._held.demux(stream):
-            # An empty packet asks the decoder for what it holds back: light from before the end, of no use any more.
+            # An empty packet asks the decoder for what it holds back: images from before the end, of no use any more.
             if not packet.size:
                 return
             arrived = time.monotonic_ns()
@@ -344,7 +344,7 @@ class NetworkStream:
                 if frame.is_corrupt or packet.is_corrupt:
                     yield None, arrived, None
                 else:
-                    # Some tell it with the first key frame only.
+                    # Some give it with the first key frame only.
                     aspect = aspect or _aspect_of(stream, self.name, self._say)
                     yield shown(frame, aspect), arrived, frame.time if clocked else None
 
@@ -480,7 +480,7 @@ def _missing_index(path: Path) -> str:
 
 @contextmanager
 def _named(name: str, what: str, cause: Callable[[], str] = str) -> Iterator[None]:
-    """Turn every error of PyAV, which are of many kinds, into one of ours; those of ours pass.
+    """Turn every error of PyAV, of which there are many kinds, into one of ours; ours pass unchanged.
 
     Raises: SourceError with the name and what `cause` returns, or what cannot be done and the error's own reason.
     """

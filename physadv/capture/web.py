@@ -1,4 +1,4 @@
-"""Cameras that speak HTTP: a stream of JPEG images (MJPEG), or one image at each request."""
+"""HTTP cameras: a stream of JPEG images (MJPEG), or one image for each request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, SourceError
 from physadv.types import UInt8Array
 
-# How often a camera that gives one image at a request is asked, unless told otherwise: what cheap ones can answer.
+# How often a camera that gives one image a request is asked, unless `fps` is given: what cheap ones can answer.
 SNAPSHOTS_PER_S = 5.0
 # As many images in a row of such a camera may be missing or damaged before it counts as lost.
 _MISSES = 5
@@ -38,7 +38,7 @@ _PNG = b"\x89PNG\r\n"
 # Lists of a video's parts (HLS, DASH) are text too, and what their players ask for.
 _PLAYLIST = re.compile(rb"\s*(#EXTM3U|(<\?xml[^>]*>\s*)?<MPD\b)", re.IGNORECASE)
 _TEXT = re.compile(r"text/|application/(json|xml|problem|soap)")
-# Some cameras give images to browsers alone.
+# Some cameras give images only to browsers.
 _ASK_WITH = {"User-Agent": "Mozilla/5.0 (physadv)", "Accept": "*/*", "Cache-Control": "no-cache"}
 # An MP4 file begins with a few short boxes, then comes the index or the images.
 _BOXES, _SMALL_BOX = 8, 1 << 20
@@ -278,7 +278,7 @@ class Limit:
         self._until = 0.0
 
     def begin(self, seconds: float) -> None:
-        """Let the time run anew from now."""
+        """Start the time anew."""
         self._until = time.monotonic() + seconds
 
     def left(self) -> float:
@@ -311,7 +311,7 @@ def _opener(url: str, limit: Limit, login: Login | None) -> urllib.request.Opene
 
 
 def _is_near(host: str) -> bool:
-    """Return whether a host is in the house, where no proxy leads to."""
+    """Return whether a host is on the local network, to which no proxy leads."""
     try:
         return ip_address(host.split("%")[0]).is_private
     except ValueError:

@@ -1,4 +1,4 @@
-"""Webcams through OpenCV: what is there, opening with a time limit, locking exposure and white balance."""
+"""Webcams through OpenCV: list them, open them with a time limit, lock exposure and white balance."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class WebcamSource:
         """Open the device and lock what is to be locked; does nothing if it is open.
 
         Raises: CameraLost if it is not there, busy, or gives no image. SourceError if it refuses a lock that was asked
-        for: a comparison under drifting exposure would be worth nothing.
+        for: a comparison under drifting exposure would be worthless.
         """
         if self._capture is not None:
             return
@@ -167,7 +167,7 @@ class WebcamSource:
                 raise EndOfStream(f"{self.name} was closed")
             self.open()
             image = self._image()
-            captured_ns = self._light_arrived(time.monotonic_ns())
+            captured_ns = self._captured_ns(time.monotonic_ns())
         if self._first_ns is None:
             self._first_ns = captured_ns
         index, self._index = self._index, self._index + 1
@@ -208,7 +208,7 @@ class WebcamSource:
             self._capture.release()
             self._capture = None
 
-    def _light_arrived(self, now: int) -> int:
+    def _captured_ns(self, now: int) -> int:
         """Return when the driver received the image: V4L2 stamps buffers with the monotonic clock that we use."""
         stamp = int(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6) if sys.platform == "linux" else 0
         return stamp if 0 <= now - stamp < 1_000_000_000 else now
