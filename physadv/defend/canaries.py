@@ -1,4 +1,4 @@
-"""People to paste as probes, cut at run time from photographs that the detector's package carries; where probes go."""
+"""People to paste as probes, cut from photographs that the package ultralytics carries, and where probes are placed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PEOPLE = (
     ("bus.jpg", (222, 405, 347, 862)),
     ("zidane.jpg", (748, 41, 1147, 711)),
 )
-# Cutouts are kept this high at most; a probe is rarely larger, and shrinking a large one costs time on every frame.
+# Height of the kept cutouts: a probe is rarely larger, and shrinking a large one costs time on every frame.
 HEIGHT = 320
-# Least height of a canary, as a fraction of the image's. Measured at 416 px: of cutouts lower than a fifth the detector
-# finds fewer than one in seven even where nobody hides anything, of those higher than .3 all.
+# Least height of a canary, as a fraction of the image's. Measured at 416 px without any pattern: the detector finds fewer
+# than one in seven cutouts lower than a fifth, and all that are higher than .3.
 LEAST = 0.3
 
 
@@ -53,16 +53,16 @@ def _cut(image: UInt8Array, box: tuple[int, int, int, int]) -> Cutout:
     x0, y0, x1, y1 = box
     size = (round(HEIGHT * (x1 - x0) / (y1 - y0)), HEIGHT)
     pixels = np.asarray(cv2.resize(image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA), np.uint8)
-    # A superellipse: solid over the body, gone in the corners, whatever the background there was.
+    # A superellipse: solid over the body, transparent in the corners, where the background shows.
     x = np.abs(np.linspace(-1, 1, size[0], dtype=np.float32))[None]
     y = np.abs(np.linspace(-1, 1, size[1], dtype=np.float32))[:, None]
     return Cutout(pixels, np.clip((1 - (x**4 + y**6)) / 0.35, 0, 1).astype(np.float32))
 
 
 def overlay(image: UInt8Array, cutout: Cutout, left: int, top: int, height: int, *, gain: float, mirror: bool) -> None:
-    """Lay a person of `height` pixels over (h, w, 3) pixels in place; what sticks out is left away.
+    """Paste a person of `height` pixels onto (h, w, 3) pixels in place; what sticks out is cut off.
 
-    gain: factor on its brightness. mirror: left and right exchanged.
+    gain: factor on its brightness. mirror: exchange left and right.
     """
     width = max(round(height * cutout.pixels.shape[1] / cutout.pixels.shape[0]), 1)
     pixels = cv2.resize(cutout.pixels, (width, height), interpolation=cv2.INTER_AREA)
@@ -80,7 +80,7 @@ def overlay(image: UInt8Array, cutout: Cutout, left: int, top: int, height: int,
 
 
 def canary_box(place: Float32Array, aspect: float, size: tuple[int, int], rng: np.random.Generator) -> Float32Array:
-    """Return where a canary of that width / height goes: partly over the place, inside the image, (4,) whole pixels.
+    """Return the box of a canary of that width / height: partly over the place, inside the image, (4,) whole pixels.
 
     size: (width, height) of the image.
     """

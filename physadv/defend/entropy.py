@@ -1,4 +1,4 @@
-"""Local entropy: regions whose grey levels are unusually many and even are taken for a pattern and removed."""
+"""Local entropy: regions whose grey levels are unusually many and evenly spread are removed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ LEVELS = 16
 
 
 class LocalEntropy(RemovalDefence):
-    """Regions of high local entropy, measured against the image's own, removed and filled."""
+    """Regions of high local entropy, compared with the whole image, removed and filled."""
 
     name = "entropy"
     title = "regions richer in detail than the rest removed"
     cost = ONCE_MORE
     paper = "after Tarchoun et al., 'Jedi: entropy-based localization and removal of adversarial patches' (CVPR 2023)"
     plain: bool = Field(default=True, description=PLAIN)
-    window: int = Field(default=12, ge=4, le=64, description="side of the window in half-size pixels")
+    window: int = Field(default=12, ge=4, le=64, description="width of the window in half-size pixels")
     floor: float = Field(
         default=0.8, ge=0.3, le=1, description="entropy never suspicious below this, 1 is the highest possible"
     )
@@ -36,7 +36,7 @@ class LocalEntropy(RemovalDefence):
         value = local_entropy(np.asarray(cv2.cvtColor(half, cv2.COLOR_RGB2GRAY), np.uint8), self.window)
         limit = max(self.floor, float(value.mean() + self.above * value.std()))
         hot = (value >= limit).astype(np.uint8)
-        # The window smears a region by half its side; what is thinner than that is an edge, not a region.
+        # The window smears a region by half its width; what is thinner than that is an edge.
         hot = np.asarray(cv2.morphologyEx(hot, cv2.MORPH_OPEN, np.ones((self.window // 2,) * 2, np.uint8)), np.uint8)
         mask = np.zeros(hot.shape, np.uint8)
         contours, _ = cv2.findContours(hot, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -52,7 +52,7 @@ class LocalEntropy(RemovalDefence):
 
 
 def local_entropy(grey: UInt8Array, window: int) -> Float32Array:
-    """Return (h, w) entropy of 16 grey levels over a square window around each pixel, 1 where all are equally frequent."""
+    """Return (h, w) entropy of 16 grey levels over a square window around each pixel; 1 if all are equally frequent."""
     level = grey >> 4
     out = np.zeros(grey.shape, np.float32)
     table = np.arange(256 * 16 + 1, dtype=np.float32) / (256 * 16)

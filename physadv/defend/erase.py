@@ -1,4 +1,4 @@
-"""Erase: a small network marks pasted patterns, each mark is completed to a shape without holes, and filled."""
+"""Erase: a small network marks pasted patterns; each mark is completed to a shape without holes and filled."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ KIND = "erase"
 CPU = torch.device("cpu")
 CELL = 4
 MULTIPLE = 32
-# Layers of yolo11n-pose's backbone whose answers the head looks at: at a quarter, an eighth and a sixteenth of the size.
+# Layers of yolo11n-pose's backbone whose outputs the head takes: at a quarter, an eighth and a sixteenth of the size.
 LAYERS = (2, 4, 6)
 CHANNELS = 64 + 128 + 128
 
 
 class EraseHead(nn.Module):
-    """Logits of "this was pasted" from backbone features (b, 320, h / 8, w / 8): (b, 1, h / 4, w / 4)."""
+    """A head on the frozen backbone: from features (b, 320, h / 8, w / 8) to logits of "pasted", (b, 1, h / 4, w / 4)."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Features differ in scale by orders of magnitude; these are their statistics over the training scenes.
+        # Statistics of the features over the training scenes: their scales differ by orders of magnitude.
         self.register_buffer("centre", torch.zeros(CHANNELS))
         self.register_buffer("spread", torch.ones(CHANNELS))
         self.squeeze = nn.Conv2d(CHANNELS, 48, 1)
@@ -73,13 +73,13 @@ def backbone(device: torch.device) -> PersonNet:
     """
     from physadv.detect.yolo import load_net
 
-    # Kept for good: weights first made while some caller only infers could never carry a gradient afterwards.
+    # Cached for all callers: weights made in inference mode could never take part in a gradient.
     with torch.inference_mode(False):
         return load_net(find_weights(DEFAULT_DETECTOR)).to(device).to(memory_format=torch.channels_last)
 
 
 class PatternEraser(RemovalDefence):
-    """Regions that a small head on a frozen backbone takes for pasted, completed to their hulls and filled."""
+    """Regions that look pasted to a small head on a frozen backbone, completed to their hulls and filled."""
 
     name = "erase"
     title = "a small network finds pasted patterns, inpainting fills them"
@@ -140,7 +140,7 @@ class PatternEraser(RemovalDefence):
         return mask
 
     def suspicion(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the network's logits of its cells, less that of the threshold."""
+        """Return the logits of the network's cells minus that of the threshold."""
         large = images
         if self.enlarge != 1:
             size = [round(s * self.enlarge) for s in images.shape[2:]]
@@ -159,7 +159,7 @@ class PatternEraser(RemovalDefence):
         return F.interpolate(share, images.shape[2:], mode="bilinear") if self.enlarge != 1 else share
 
     def located(self, images: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
-        """Return the grown mask of each image, from the confidence that the twin has already."""
+        """Return the grown mask of each image, from the confidence that the twin has computed."""
         if grid is None or not images:
             return super().located(images, grid)
         share = self.slope(grid, grid.new_empty(len(grid), 3, *images[0].shape[:2])).float().cpu().numpy()
@@ -172,7 +172,7 @@ class PatternEraser(RemovalDefence):
 
 
 def confidence_map(head: EraseHead, image: UInt8Array, enlarge: float = 1.0) -> Float32Array:
-    """Return the confidence in [0, 1] that each pixel is pasted: (h, w), smoothed over the network's 4 x 4 cells."""
+    """Return (h, w) the confidence in [0, 1] that each pixel is pasted, interpolated from the network's 4 x 4 cells."""
     height, width = image.shape[:2]
     large = image
     if enlarge != 1:

@@ -1,7 +1,7 @@
-"""How the weights of `erase` are made: textures pasted on photographs, and a head fitted to find them.
+"""Training of `erase`: textures are pasted on photographs, and a head learns to find them.
 
-Half of the textures are drawn at random, half are patterns trained here in seconds each (see `hostile`). Nothing published
-or shipped, which is what a defence is tested on, is among them.
+Half of the textures are drawn at random, half are patterns trained here in seconds each (`hostile`). None is published or
+shipped, for on those the defence is tested.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Photograph = tuple[UInt8Array, Float32Array]
 
 
 class EraseTraining(Settings):
-    """How long and on what the eraser is trained."""
+    """Settings of the eraser's training."""
 
     patterns: int = Field(default=160, ge=0, le=10_000, description="hostile patterns trained first; seconds each")
     hostile: float = Field(default=0.55, ge=0, le=1, description="share of the textures that are such patterns")
@@ -42,7 +42,7 @@ class EraseTraining(Settings):
 
 @dataclass(frozen=True, slots=True)
 class EraserProgress:
-    """Where a training stands: step counted from 1, mean loss and overlap (IoU of mask and truth) over the pass so far."""
+    """The state of a training: step counted from 1, mean loss and overlap (IoU of mask and truth) over the pass."""
 
     step: int
     steps: int
@@ -59,7 +59,8 @@ def train_eraser(
 ) -> EraseHead:
     """Return a head trained on photographs, each (h, w, 3) uint8 RGB with its people (n, 4) xyxy (n may be 0).
 
-    hostile: patterns of `hostile_textures`, (64, 64, 3) uint8 RGB each; without any all textures are drawn at random.
+    hostile: patterns of `hostile_textures`, (64, 64, 3) uint8 RGB each; without them all textures are random. report:
+    called after each pass.
 
     Raises: TrainingError if there are no photographs.
     """
@@ -105,7 +106,7 @@ def _scenes(
     settings: EraseTraining,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return half-precision features (n, 320, s / 8, s / 8) of random scenes and the share of each cell that is pasted."""
+    """Return half-precision features (n, 320, s / 8, s / 8) of random scenes, and the pasted share of each cell."""
     images = [p for p, _ in photographs] + [c for p, boxes in photographs for c in _cut(p, boxes)]
 
     def ink() -> UInt8Array:
@@ -125,7 +126,7 @@ def _scenes(
 
 
 def _cut(image: UInt8Array, boxes: Float32Array) -> list[UInt8Array]:
-    """Return what is in each person's box of 24 pixels or more: trained patterns often hold something like people."""
+    """Return the crop of each person of 24 pixels or more: trained patterns often look like people."""
     whole = [np.round(b).astype(int) for b in boxes if min(b[2] - b[0], b[3] - b[1]) >= 24]
     return [image[max(y1, 0) : y2, max(x1, 0) : x2] for x1, y1, x2, y2 in whole]
 
@@ -135,7 +136,7 @@ def scene(
 ) -> tuple[UInt8Array, Float32Array]:
     """Return a (side, side, 3) uint8 crop with up to six textures pasted, and (side, side) coverage in [0, 1].
 
-    ink: gives a (64, 64, 3) uint8 RGB texture.
+    ink: returns a (64, 64, 3) uint8 RGB texture.
     """
     crop, people = _crop(*photograph, side, rng)
     image = crop.astype(np.float32)
@@ -150,7 +151,7 @@ def scene(
 def _crop(
     image: UInt8Array, boxes: Float32Array, side: int, rng: np.random.Generator
 ) -> tuple[UInt8Array, Float32Array]:
-    """Return a square crop at a random scale, mirrored half of the time, and the people whose centre is in it."""
+    """Return a square crop at a random scale, mirrored half of the time, and the boxes whose centre is in it."""
     height, width = image.shape[:2]
     scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.7)))) * 500 / max(height, width)
     scale = max(scale, side / min(height, width))
@@ -168,7 +169,7 @@ def _crop(
 
 
 def _quad(people: Float32Array, side: int, rng: np.random.Generator) -> Float32Array:
-    """Return (4, 2) corners of a texture: mostly on somebody's body, else anywhere; turned, sheared, in perspective."""
+    """Return (4, 2) corners of a texture: mostly on a person's body, else anywhere; turned, sheared, in perspective."""
     if len(people) and rng.random() < 0.75:
         box = people[int(rng.integers(len(people)))]
         w, h = box[2] - box[0], box[3] - box[1]
@@ -191,7 +192,7 @@ def _pasted(
     height, width = image.shape[:2]
     size = float(np.sqrt(max(cv2.contourArea(quad), 1.0)))
     texels = int(np.clip(round(size), 4, SIDE))
-    # Shrunk by area to the pixels it will cover, so that sampling does not alias.
+    # Shrunk by area to the pixels that it covers, so that sampling does not alias.
     small = cv2.resize(ink, (texels, texels), interpolation=cv2.INTER_AREA).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(UNIT * (texels / SIDE) - 0.5, quad - 0.5)
     light = rng.uniform(0.6, 1.1) * np.exp(rng.normal(0, 0.05, 3))
@@ -204,7 +205,7 @@ def _pasted(
 
 
 def _photographed(image: Float32Array, rng: np.random.Generator) -> UInt8Array:
-    """Return the image under another light, through another lens: gain, tint, blur, noise and JPEG."""
+    """Return the image as another camera takes it in other light: gain, tint, blur, noise and JPEG."""
     out = image * np.exp(rng.normal(0, 0.18) + rng.normal(0, 0.05, 3)) + rng.normal(0, 8)
     if rng.random() < 0.4:
         out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2)))

@@ -1,4 +1,4 @@
-"""Affine maps between a frame and what a detector is given: images, boxes and keypoints through them.
+"""Affine maps between a frame and a detector's view of it, for images, boxes and keypoints.
 
 An affine is (2, 3) float64. Coordinates count pixel edges (0 to width), as boxes do, so the mirror image of x is
 width - x; the centre of the first pixel is 0.5.
@@ -62,8 +62,8 @@ def boxes_through(affine: Affine, xyxy: Float32Array) -> Float32Array:
 def boxes_back(forward: Affine, xyxy: Float32Array) -> Float32Array:
     """Return (n, 4) boxes found in a view whose affine from the frame is `forward`, in frame pixels.
 
-    Exact for scalings, shifts, mirrors and quarter turns. For other rotations the object is taken for an ellipse upright in
-    the frame, which is closer for people than the box of the four turned corners.
+    This is exact for scalings, shifts, mirrors and quarter turns. For other rotations a person counts as an ellipse that is
+    upright in the frame, which is closer than the box of the four turned corners.
     """
     if not len(xyxy):
         return xyxy.astype(np.float32)
@@ -71,13 +71,13 @@ def boxes_back(forward: Affine, xyxy: Float32Array) -> Float32Array:
     centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2 @ undo[:, :2].T + undo[:, 2]
     half = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0) / 2
     solved = half**2 @ np.linalg.inv(forward[:, :2] ** 2).T
-    # A box too slim to be any upright ellipse turned (it is cut by the image's edge) falls back to a small share.
+    # A box too slim for any turned upright ellipse, as the image's edge cuts it, gets a fifth of its extent at least.
     out = np.sqrt(np.maximum(solved, 0.04 * half**2 @ (undo[:, :2] ** 2).T))
     return np.hstack([centre - out, centre + out]).astype(np.float32)
 
 
 def warp(image: UInt8Array, forward: Affine, size: tuple[int, int]) -> UInt8Array:
-    """Return (size[1], size[0], 3): the image moved by `forward`, bilinear, grey 114 where nothing was."""
+    """Return (size[1], size[0], 3): the image moved by `forward`, bilinear, on grey 114."""
     # OpenCV counts pixel centres, half a pixel from the edges that boxes count.
     centred = compose(shift(-0.5, -0.5), compose(forward, shift(0.5, 0.5)))
     out = cv2.warpAffine(image, centred, size, flags=cv2.INTER_LINEAR, borderValue=(GREY, GREY, GREY))

@@ -1,7 +1,7 @@
 """Patterns trained in seconds each against the embedded detector, for the eraser to learn from.
 
-Nothing published is among them. They differ in what they are trained for, on whom, how coarse and how smooth they are, and
-where they began, so that what a network learns from them is what such patterns have in common.
+None is published. They differ in aim, in the people they are trained on, in grain and smoothness and in their start, so
+that a network learns from them what such patterns have in common.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from physadv.types import Float32Array, UInt8Array
 
 VIEW = 160
 TOGETHER = 8
-# People smaller than this are too coarse to train on once enlarged.
+# Smaller people are too coarse to train on once enlarged.
 LEAST_AREA = 24 * 48
-# Sides of the grids whose sum a pattern is: coarse ones first, which makes it look like things and not like noise.
+# Cells across the grids whose sum is a pattern, coarse ones first: they make it look like things and not like noise.
 GRIDS = (2, 4, 8, 16, 32, 48)
 Aim = Literal["one", "anyone", "crowd", "dream"]
-# one: hides one person; anyone: hides whoever wears it; crowd: shows people who are not there; dream: excites two channels
-# of a layer. Shares of the rounds; a round of "anyone" gives two patterns, of any other aim `TOGETHER`.
+# one: hides one person; anyone: hides everybody who wears it; crowd: shows people who are not there; dream: excites two
+# channels of a layer. The numbers are shares of the rounds. A round of "anyone" gives two patterns, any other `TOGETHER`.
 AIMS: dict[Aim, float] = {"one": 0.25, "anyone": 0.45, "crowd": 0.25, "dream": 0.05}
-# A pattern for anyone meets other people at every step, and needs more of them.
+# A pattern for anyone meets other people at every step and needs this many times the steps.
 LONGER = 4
 DREAMT = (4, 6, 8)
 
@@ -49,9 +49,9 @@ def hostile_textures(
 ) -> list[UInt8Array]:
     """Return `count` patterns, (side, side, 3) uint8 RGB each, trained on the people of photographs.
 
-    photographs: (h, w, 3) uint8 RGB, each with its people (n, 4) xyxy. report: called with the number made so far.
+    photographs: (h, w, 3) uint8 RGB, each with its people (n, 4) xyxy. report: called with the number of patterns so far.
 
-    Raises: TrainingError if nobody in them is large enough.
+    Raises: TrainingError if no person is large enough.
     """
     people = [(p, b) for p, boxes in photographs for b in boxes if (b[2] - b[0]) * (b[3] - b[1]) >= LEAST_AREA]
     if not people:
@@ -61,10 +61,10 @@ def hostile_textures(
     out: list[UInt8Array] = []
     while len(out) < count:
         aim = list(AIMS)[int(rng.choice(len(AIMS), p=list(AIMS.values())))]
-        look = PatternGrids(2 if aim == "anyone" else TOGETHER, people, natural, rng)
-        _train(net, look, aim, people, rng, LONGER * steps if aim == "anyone" else steps)
+        patterns = PatternGrids(2 if aim == "anyone" else TOGETHER, people, natural, rng)
+        _train(net, patterns, aim, people, rng, LONGER * steps if aim == "anyone" else steps)
         with torch.no_grad():
-            large = F.interpolate(look.ink(), (side, side), mode="bilinear").permute(0, 2, 3, 1)
+            large = F.interpolate(patterns.ink(), (side, side), mode="bilinear").permute(0, 2, 3, 1)
         out.extend((large * 255).round().byte().numpy())
         if report is not None:
             report(min(len(out), count))
@@ -72,7 +72,7 @@ def hostile_textures(
 
 
 class PatternGrids:
-    """Patterns as sums of coarse and fine grids, in colours near those of photographs, some over a piece of one.
+    """Patterns as sums of coarse and fine grids, in the colours of photographs, some over a piece of one.
 
     Source: the decorrelated colours and spectra of Olah, Mordvintsev, Schubert, "Feature visualization" (2017).
     """
@@ -105,17 +105,17 @@ class PatternGrids:
 
 
 def _train(
-    net: PersonNet, look: PatternGrids, aim: Aim, people: Sequence[Person], rng: np.random.Generator, steps: int
+    net: PersonNet, patterns: PatternGrids, aim: Aim, people: Sequence[Person], rng: np.random.Generator, steps: int
 ) -> None:
-    """Move a look towards its aim: on eight people, one for each pattern, or ever others for a pattern for anyone."""
+    """Train patterns for an aim: on eight people, or for "anyone" on eight others at every step."""
     wearers = _Wearers.draw(people, rng)
-    optimiser = torch.optim.Adam(look.grids, lr=float(rng.choice([0.1, 0.2])))
+    optimiser = torch.optim.Adam(patterns.grids, lr=float(rng.choice([0.1, 0.2])))
     layer = int(rng.choice(DREAMT))
     channels = torch.from_numpy(rng.integers(0, 1 << 16, (TOGETHER, 2)))
     for step in range(steps):
         if aim == "anyone" and step:
             wearers = _Wearers.draw(people, rng)
-        ink = look.ink()
+        ink = patterns.ink()
         if aim == "dream":
             moved = torch.roll(F.interpolate(ink, (96, 96), mode="bilinear"), rng.integers(0, 16, 2).tolist(), (2, 3))
             answer = net.early(moved, (layer,))[0].mean((2, 3))
@@ -127,7 +127,7 @@ def _train(
                 loss = F.softplus(1 - logit.topk(30, 1).values).mean(1).sum()
             else:
                 loss = F.softplus(3 + logit.topk(12, 1).values).mean(1).sum()
-        for grid, slope in zip(look.grids, torch.autograd.grad(loss, look.grids), strict=True):
+        for grid, slope in zip(patterns.grids, torch.autograd.grad(loss, patterns.grids), strict=True):
             grid.grad = slope
         optimiser.step()
 
@@ -157,14 +157,14 @@ class _Wearers:
 
 
 def _colours(images: Sequence[UInt8Array]) -> torch.Tensor:
-    """Return (3, 3): what turns independent noise into colours that vary together as those of the images do."""
+    """Return the (3, 3) matrix that turns independent noise into colours correlated as those of the images."""
     pixels = np.concatenate([p[::7, ::7].reshape(-1, 3) for p in images]).astype(np.float64) / 255
     spread, axes = np.linalg.eigh(np.cov(pixels.T))
     return torch.from_numpy((axes * np.sqrt(np.maximum(spread, 1e-9) / spread.max())).astype(np.float32))
 
 
 def _piece(image: UInt8Array, box: Float32Array, rng: np.random.Generator) -> UInt8Array:
-    """Return a square piece of a person, (48, 48, 3): mostly of the upper half."""
+    """Return a square piece of a person, (48, 48, 3), mostly of the upper half."""
     height, width = image.shape[:2]
     side = int(min(max(min(box[2] - box[0], box[3] - box[1]), 16) * rng.uniform(0.5, 1.2), height, width))
     spare = np.maximum(box[2:] - box[:2] - side, 1) * rng.random(2) * np.array([1, 0.5])
@@ -190,7 +190,7 @@ def _someone(image: UInt8Array, box: Float32Array, rng: np.random.Generator) -> 
 def _wearing(
     crops: torch.Tensor, worn: torch.Tensor, sides: np.ndarray, centres: np.ndarray, rng: np.random.Generator
 ) -> torch.Tensor:
-    """Return the crops with a pattern of so many pixels each at its centre, turned a little, under its own light."""
+    """Return the crops with a pattern at each centre, of the given size in pixels, turned a little, in its own light."""
     count = len(crops)
     angle = rng.normal(0, 0.08, count)
     zoom = VIEW / sides

@@ -19,17 +19,17 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 def weights_file(kind: str, given: str = "") -> Path:
-    """Return the file that a defence of this kind carries: the one given, or the shipped one where none is."""
+    """Return the weights file of a defence of this kind: the given one, or the shipped one for an empty text."""
     return Path(given) if given else SHIPPED / f"{kind}.safetensors"
 
 
 def missing_weights(path: Path, kind: str) -> str:
-    """Return what to say of a weights file of that kind that is not there."""
+    """Return the error text for a missing weights file of that kind."""
     return f"{path}: no such weights file; train one with `physadv learn {kind}`"
 
 
 def draw_weights(net: nn.Module, generator: torch.Generator) -> None:
-    """Fill a network's linear and convolutional layers as PyTorch does by default, from a generator of the caller's.
+    """Fill a network's linear and convolutional layers as PyTorch does by default, from the caller's generator.
 
     Source: He et al., "Delving deep into rectifiers" (2015), with PyTorch's slope of sqrt(5).
     """

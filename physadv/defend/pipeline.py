@@ -13,17 +13,17 @@ from physadv.files import sha256_of
 from physadv.settings import parse
 from physadv.types import Detector, GradientDetector
 
-# Between parameters: a plus, which no shell takes for its own, or a semicolon as in older files. A plus within a value
-# (`1e+3`, `views=plain+flip`) is followed by no `name=`.
+# Between parameters stands a plus, which means nothing to a shell, or a semicolon as in older files. No `name=` follows a
+# plus within a value (`1e+3`, `views=plain+flip`).
 BETWEEN = re.compile(r";|\+(?=\s*[A-Za-z_][\w-]*\s*=)")
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Defences in the order they were named; an empty one guards nothing.
+    """Defences in the order of their names; an empty pipeline guards nothing.
 
-    Those that change the image run in the order named, the first on the camera's image; those that watch answers come
-    outside all of them. The guarded detector has `reset()` and `cost_ms`; the pipeline itself keeps no state.
+    Defences that change images run in this order, the first on the camera's image. Those that compare answers come outside
+    all of them. The pipeline keeps no state: the guarded detector does.
     """
 
     defences: tuple[Defence, ...] = ()
@@ -52,7 +52,7 @@ class Pipeline:
 
     @property
     def over_time(self) -> tuple[str, ...]:
-        """Return the names of the defences that have no twin, since single images are all that an attack trains on."""
+        """Return the names of the defences without a twin: they need a sequence, and attacks train on single images."""
         return tuple(d.name for d in self.defences if d.over_time)
 
     def _inside_out(self) -> list[Defence]:
@@ -84,7 +84,7 @@ class Pipeline:
 
     @property
     def description(self) -> str:
-        """Return one line for people: what is done, in the order it is done."""
+        """Return one line about what is done, in the order it is done."""
         words = "; then ".join(f"{d.name}: {d.title}" for d in reversed(self._inside_out())) or "no defence"
         return f"{self.preset}: {words}" if self.preset else words
 
@@ -97,7 +97,7 @@ def parse_pipeline(
 ) -> Pipeline:
     """Return the pipeline for `name[:parameter=value+parameter=value...],...`, a preset's name, or `none`.
 
-    `;` between parameters is read too.
+    `;` between parameters is accepted too.
 
     Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
     """

@@ -1,4 +1,4 @@
-"""Pixel deflection: random pixels replaced by neighbours where the detector is not looking, then wavelet denoising."""
+"""Pixel deflection: random pixels away from people are replaced by neighbours, then wavelets remove noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, ImageView, straight_through
 from physadv.types import Detector, Float32Array, UInt8Array
 
-# Of OpenCV's Y, Cr and Cb: how much of an image's red, green and blue each is made of (BT.601).
+# Weights of red, green and blue in OpenCV's Y, Cr and Cb (BT.601).
 WEIGHTS = np.array(
     [
         [0.299, 0.587, 0.114],
@@ -23,12 +23,12 @@ WEIGHTS = np.array(
 )
 # Deviation of noise in Y, Cr and Cb when that of red, green and blue is 1: .669, .657 and .623.
 NOISE: Float32Array = np.sqrt((WEIGHTS**2).sum(1))
-# Of all levels that an image's size allows, as many hold its shapes and no noise to speak of.
+# The coarsest levels, which hold shapes and hardly any noise, are not thresholded.
 COARSEST = 3
 
 
 class PixelDeflection(ImageDefence):
-    """Pixels away from the detector's attention replaced by neighbours; BayesShrink in wavelets smooths the rest."""
+    """Pixels away from the detector's attention are replaced by neighbours; BayesShrink in wavelets removes noise."""
 
     random = True
     name = "pixel-deflection"
@@ -59,8 +59,8 @@ class PixelDeflection(ImageDefence):
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the changed images with the gradient of the identity (BPDA), deflected everywhere alike.
 
-        The twin knows no detector whose attention it could ask; deflecting more than the defence does makes no difference
-        to a gradient that is the identity's.
+        The twin has no detector to ask for its attention. Deflecting more than the defence does makes no difference to the
+        gradient of the identity.
         """
         return straight_through(
             images, lambda p: denoised(deflected(p, self.deflections, self.window, None, rng), self.sigma)
@@ -82,8 +82,8 @@ def deflected(
 ) -> UInt8Array:
     """Return the image with `count` random pixels replaced by random neighbours within the image.
 
-    window: how far away a neighbour is at most, in pixels along each axis. chance: (h, w) in [0, 1], how likely a pixel
-    drawn is replaced; another is drawn for each that is spared, unless all are. None: all alike.
+    window: largest distance of a neighbour, in pixels along each axis. chance: (h, w) in [0, 1], the probability that a
+    drawn pixel is replaced; another is drawn for each that is spared. None: all alike.
     """
     height, width = image.shape[:2]
     y, x = _drawn(height, width, count, chance, rng)
@@ -97,10 +97,10 @@ def deflected(
 def _drawn(
     height: int, width: int, count: int, chance: Float32Array | None, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return rows and columns of pixels drawn in proportion to `chance`; none where it is 0 everywhere."""
+    """Return rows and columns of pixels drawn in proportion to `chance`; none if it is 0 everywhere."""
     if chance is None:
         return rng.integers(0, height, count), rng.integers(0, width, count)
-    # Drawing until enough are not spared comes to drawing from the chances themselves.
+    # The same as drawing uniformly until enough pixels are not spared.
     total = np.cumsum(chance, dtype=np.float64)
     count = count if total[-1] > 0 else 0
     at = np.searchsorted(total, rng.random(count) * total[-1], side="right")
@@ -108,10 +108,10 @@ def _drawn(
 
 
 def denoised(image: UInt8Array, sigma: float) -> UInt8Array:
-    """Return the image with noise of `sigma` (1 is white) taken out by soft thresholds in levels of db1 wavelets.
+    """Return the image with noise of `sigma` (1 is white) removed by soft thresholds in levels of db1 wavelets.
 
-    sigma: of red, green and blue. Luma and the two differences of colour hold less of it each, as sums of the three do. All
-    levels are taken but the three coarsest, as in scikit-image, with which the paper's figures were made.
+    sigma: of red, green and blue. Luma and the two differences of colour, sums of the three, hold less of it. All
+    levels but the three coarsest are thresholded, as in scikit-image, with which the paper's figures were made.
 
     Source: Chang, Yu, Vetterli, "Adaptive wavelet thresholding for image denoising" (2000): BayesShrink.
     """
@@ -129,7 +129,7 @@ def denoised(image: UInt8Array, sigma: float) -> UInt8Array:
 
 
 def _shrunk(band: Float32Array, noise: Float32Array) -> Float32Array:
-    """Return each plane of (3, h, w) coefficients soft-thresholded at its noise (3,) over the signal's deviation."""
+    """Return each plane of (3, h, w) coefficients soft-thresholded at noise variance (3,) over signal deviation."""
     signal = np.sqrt(np.maximum((band**2).mean((1, 2)) - noise, 1e-12))
     limit = np.minimum(noise / signal, np.abs(band).max((1, 2)))[:, None, None]
     return (np.sign(band) * np.maximum(np.abs(band) - limit, 0)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Traps for a hidden pattern: a person pasted where it would swallow them, and pecks at the place where it may be.
+"""Traps for a hidden pattern: a person pasted beside it, and pecks at the place where it may be.
 
-A pattern that hides its wearer hides whoever stands beside it, too: a canary pasted there and not found gives it away. And
-a pattern works only whole: cover part of the suspicious place, and the wearer comes back.
+A pattern that hides its wearer also hides people beside it: a canary pasted there and not found gives it away. And a
+pattern works only as a whole: if part of it is covered, its wearer is found again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from physadv.defend.certify import append, covered_by
 from physadv.detect.gradients import joined
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
-# A person who vanished is looked for at the last place for this many frames.
+# Frames for which the last place of a person who vanished is probed.
 MEMORY = 20
 # Smallest height of a suspicious place that is probed, as a fraction of the image's height.
 SMALLEST = 0.12
-# Overlap with a suspicious place from which a box counts as the person of that place.
+# Overlap with a suspicious place from which a box counts as the person there.
 SAME = 0.3
 # Overlap with the canary from which a candidate counts as finding it.
 HEARD = 0.4
@@ -36,8 +36,8 @@ class Probes(Defence):
     """Randomised probes near weak candidates: a canary that vanishes, or a person who appears under pecks, is an alarm.
 
     conf: score from which a person counts as found. canary, woodpecker: which of the two traps are set. rise: score that a
-    pecked candidate has to reach. restore: report the person who appeared (held). places: suspicious places a frame.
-    pecks: pecked views a frame. seed: of the draws; left out, the operating system's chance, which nobody can foresee.
+    pecked candidate has to reach. restore: report the person who appeared (held). places: suspicious places a frame. pecks:
+    pecked views a frame. seed: of the random draws; None for the operating system's, which nobody can foresee.
 
     In single images 2 pecks found 5 of 35 hidden people and canaries 1 (docs/defences.md); a video gives more chances.
     """
@@ -67,12 +67,12 @@ class Probes(Defence):
     def guard(self, detector: Detector) -> Detector:
         """Return the detector that sets traps.
 
-        Raises: DefenceError if the photographs the canaries are cut from are not installed.
+        Raises: DefenceError if the photographs from which canaries are cut are not installed.
         """
         return ProbesGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the twin: candidates also of pecked views, and a candidate as sure as the canary is missing."""
+        """Return the twin, which adds candidates of pecked views, and one whose logit rises as the canary vanishes."""
         return ProbeTwin(detector, canary=self.canary, pecks=self.pecks if self.woodpecker else 0, seed=self.seed)
 
 
@@ -85,7 +85,7 @@ class _Lost:
 
 
 class ProbesGuard(Watching[Probes]):
-    """The detector behind probes; it draws its own chance, anew for every frame."""
+    """The detector behind probes, drawn anew for every frame."""
 
     def __init__(self, defence: Probes, inner: Detector) -> None:
         super().__init__(defence, inner)
@@ -99,7 +99,7 @@ class ProbesGuard(Watching[Probes]):
         self._lost = []
 
     def respond(self, frame: Frame) -> Detections:
-        """Return the people of the frame, alarms, and with `restore` whom the pecks brought out."""
+        """Return the people of the frame, alarms, and with `restore` the people who appear under pecks."""
         whole = self.ask(frame)
         strong = whole.xyxy[whole.score >= self.defence.conf]
         self._lost = _remember(self._lost, strong)
@@ -107,11 +107,11 @@ class ProbesGuard(Watching[Probes]):
         return self._probe(whole, frame.pixels, places)
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
-        """Return the same for images that have nothing to do with each other."""
+        """Return the same for images that are no sequence."""
         return [self._probe(w, i, self._weak(w, i)) for w, i in zip(self.ask_batch(images), images, strict=True)]
 
     def _weak(self, whole: Detections, image: UInt8Array) -> Float32Array:
-        """Return (n, 4) candidates below `conf` that nobody found covers, large enough to judge, strongest first."""
+        """Return (n, 4) candidates below `conf`, large enough to judge, that no found box covers, strongest first."""
         found = whole.xyxy[whole.score >= self.defence.conf]
         weak = whole.xyxy[whole.score < self.defence.conf]
         tall = weak[:, 3] - weak[:, 1] >= SMALLEST * image.shape[0]
@@ -155,7 +155,7 @@ class ProbesGuard(Watching[Probes]):
         return whole
 
     def _sing(self, whole: Detections, image: UInt8Array, places: Float32Array) -> Detections:
-        """Paste canaries beside places that are high enough; one that is missed gets a second chance before the alarm."""
+        """Return the answer with an alarm for each high place beside which a canary was missed twice."""
         missed = places[places[:, 3] - places[:, 1] >= LEAST * image.shape[0]]
         for _ in range(2):
             if len(missed) == 0:
@@ -180,7 +180,7 @@ class ProbesGuard(Watching[Probes]):
 
 
 def pecked(image: UInt8Array, places: Float32Array, rng: np.random.Generator) -> UInt8Array:
-    """Return the image with a random part of each place covered: by its blur, by its mean colour or by noise."""
+    """Return the image with a random part of each place covered by its blur, its mean colour or noise."""
     out = image.copy()
     for x0, y0, x1, y1 in peck_boxes(places, rng):
         a, b, c, d = max(int(x0), 0), max(int(y0), 0), int(np.ceil(x1)), int(np.ceil(y1))
@@ -198,7 +198,7 @@ def pecked(image: UInt8Array, places: Float32Array, rng: np.random.Generator) ->
 
 
 def _remember(lost: list[_Lost], strong: Float32Array) -> list[_Lost]:
-    """Return the places where people were found, now or within the last frames, and nobody else is found since."""
+    """Return the places where people are found now, or were within the last frames and nobody is found since."""
     old = [_Lost(x.box, x.age + 1) for x in lost if x.age < MEMORY]
     old = [x for x in old if len(strong) == 0 or iou(x.box[None], strong).max() < SAME]
     return [_Lost(box, 0) for box in strong] + old
@@ -211,9 +211,9 @@ def _apart(a: tuple[float, ...], b: tuple[float, ...] | None) -> bool:
 class ProbeTwin(Twin):
     """An attacked detector whose candidates include the alarms of the probes, drawn anew at each call.
 
-    The image's strongest candidate, which is what an attack is about, is taken as the suspicious place. Its pecked views
-    add their candidates: bringing them down keeps the woodpecker silent. A canary beside it adds one candidate at that
-    place, its logit the negative of the best logit that finds the canary: bringing it down leaves the canary to be found.
+    The suspicious place is the image's strongest candidate, which an attack tries to lower. Pecked views of it add their
+    candidates: lowering them keeps the woodpecker silent. A canary beside it adds one candidate there, whose logit is the
+    negative of the best logit that finds the canary: lowering it leaves the canary to be found.
     """
 
     def __init__(self, inner: GradientDetector, *, canary: bool, pecks: int, seed: int | None) -> None:
@@ -222,15 +222,15 @@ class ProbeTwin(Twin):
         self._pecks = pecks
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
         plain = self.inner.candidates(images)
         places = _places(plain)
-        looks = [plain, *(self.inner.candidates(self._peck(images, places)) for _ in range(self._pecks))]
+        views = [plain, *(self.inner.candidates(self._peck(images, places)) for _ in range(self._pecks))]
         if self._canary:
             view, boxes = self._sing(images, places)
             found = self.inner.candidates(view)
-            looks.append(Candidates(-_heard(found, boxes), torch.from_numpy(places).to(images)[:, None]))
-        return joined(looks)
+            views.append(Candidates(-_heard(found, boxes), torch.from_numpy(places).to(images)[:, None]))
+        return joined(views)
 
     def _peck(self, images: torch.Tensor, places: Float32Array) -> torch.Tensor:
         keep = torch.ones_like(images[:, :1])
@@ -263,7 +263,7 @@ def _places(found: Candidates) -> Float32Array:
 
 
 def _heard(found: Candidates, canaries: torch.Tensor) -> torch.Tensor:
-    """Return (b, 1) the best logit among candidates that overlap the canary; very low if there is none."""
+    """Return (b, 1) the best logit of a candidate that overlaps the canary; -10 if there is none."""
     low = torch.maximum(found.xyxy[..., :2], canaries[:, None, :2])
     high = torch.minimum(found.xyxy[..., 2:], canaries[:, None, 2:])
     common = (high - low).clamp_min(0).prod(2)

@@ -1,4 +1,4 @@
-"""Locate and remove: what every defence does that marks suspicious pixels and fills them before the detector looks."""
+"""Locate and remove: the base of defences that mark suspicious pixels and fill them before detection."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from physadv.detect.gradients import joined
 from physadv.types import Alert, Candidates, Detector, GradientDetector, UInt8Array
 
 Fill = Literal["inpaint", "mean", "blur", "grey"]
-# A page full of red frames helps nobody: the largest few are named, the rest counted.
+# Regions that get an alert each, the largest first; the rest are counted in one, for a page full of frames helps nobody.
 NAMED = 4
-# An attacker counts a marked place as a candidate of this many pixels' side or a little less, and so many logits surer than
-# the mark itself: losses take as much from boxes that fit nobody, and just below the threshold is not safe.
+# The twin lists a marked place as a candidate of at most this many pixels in width, with a logit so much above the mark's:
+# losses take as much from boxes that fit nobody, and a mark just below the threshold is not safe for the attacker.
 MARK_PX, GIVEN_AWAY = 16, 3.0
 
 
 class RemovalDefence(ImageDefence):
-    """A defence that says which pixels to remove; filling, alerts and the twin are the same for all."""
+    """A defence that says which pixels to remove; filling, alerts and twin are the same for all."""
 
     fill: Fill = Field(default="inpaint", description="what replaces the pixels removed")
     grow: int = Field(default=2, ge=0, le=32, description="pixels by which each region is grown before it is filled")
@@ -44,22 +44,12 @@ class RemovalDefence(ImageDefence):
         """Return an (h, w) uint8 mask, 255 where pixels are suspicious."""
 
     def suspicion(self, images: torch.Tensor) -> torch.Tensor | None:
-        """Return (b, 1, r, c) logits over a grid, with gradients, 0 where a place is just removed; or None."""
+        """Return (b, 1, r, c) logits over a grid, with gradients, 0 at the threshold of removal; None without gradients."""
         return None
-
-    def soft_mask(self, images: torch.Tensor) -> torch.Tensor:
-        """Return (b, 1, h, w) in [0, 1], the suspicion with its gradient; without one the mask itself."""
-        grid = self.suspicion(images)
-        return self._mask_itself(images) if grid is None else self.slope(grid, images)
 
     def slope(self, grid: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Return the suspicion's logits as (b, 1, h, w) in [0, 1]."""
         return F.interpolate(grid.sigmoid(), images.shape[2:], mode="nearest")
-
-    def _mask_itself(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            masks = [torch.from_numpy(self.locate(to_image(image))) for image in images]
-            return torch.stack(masks)[:, None].to(images) / 255
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the image with suspicious regions filled, and an alert for each large one."""
@@ -73,15 +63,15 @@ class RemovalDefence(ImageDefence):
         return ImageView(filled(image, mask, self.fill), alerts=self._alerts(mask))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Return the filled images: exact values; gradients go round what is filled, and through the suspicion itself.
+        """Return the filled images, with gradients of the pixels that are not filled and of the suspicion.
 
-        Source: BPDA (Athalye 2018): the threshold is hard forward and the soft mask's own slope backward; a fill has no
+        Source: BPDA (Athalye 2018): the mask is hard forward and has the slope of the soft mask backward; the fill has no
         gradient.
         """
         return self.shown(images, self.suspicion(images))
 
     def shown(self, images: torch.Tensor, grid: torch.Tensor | None) -> torch.Tensor:
-        """Return the filled images, given their suspicion."""
+        """Return the filled images for a given suspicion."""
         with torch.no_grad():
             arrays = [to_image(image) for image in images]
             masks = self.located(arrays, grid)
@@ -95,11 +85,11 @@ class RemovalDefence(ImageDefence):
         return images * (1 - mask) + fills.to(images) * mask
 
     def located(self, images: Sequence[UInt8Array], grid: torch.Tensor | None) -> list[UInt8Array]:
-        """Return the grown mask of each image; `grid` saves looking for it once more where that is costly."""
+        """Return the grown mask of each image; `grid` saves a costly search where it is given."""
         return [self._region(p) for p in images]
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the twin, which lists marked places among its candidates."""
+        """Return the twin, which lists marked places as candidates."""
         return RemovalTwin(self, detector)
 
     def _region(self, image: UInt8Array) -> UInt8Array:
@@ -131,9 +121,9 @@ class RemovalDefence(ImageDefence):
 class RemovalTwin(Twin):
     """The attacked detector behind a `RemovalDefence`.
 
-    Beside the candidates of the filled image (and of the unchanged one, where the defence looks at that too) it lists the
-    places that the defence is about to remove. Filling has no gradient: an attacker who is told of people alone learns
-    nothing once the pattern is gone; told of the mark, that the pattern must not be taken for one.
+    Besides the candidates of the filled image (and of the unchanged one with `plain`) it lists the places that the
+    defence removes or nearly removes. Filling has no gradient: once the pattern is removed the candidates of people
+    teach an attacker nothing. The marks teach it to make a pattern that is not marked.
     """
 
     def __init__(self, defence: RemovalDefence, inner: GradientDetector) -> None:
@@ -141,7 +131,7 @@ class RemovalTwin(Twin):
         self.defence = defence
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of 32."""
+        """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`."""
         grid = self.defence.suspicion(images)
         shown = self.defence.shown(images, grid)
         found = self._both(images, shown) if self.defence.plain else self.inner.candidates(shown)
@@ -150,7 +140,7 @@ class RemovalTwin(Twin):
         return joined([found, Candidates(*marks(grid, images.shape[3], images.shape[2]))])
 
     def _both(self, images: torch.Tensor, shown: torch.Tensor) -> Candidates:
-        """Return the candidates of both looks side by side; where they are the same image it is looked at once."""
+        """Return the candidates of both views side by side; equal views go through the detector once."""
         changed = (shown != images).flatten(1).any(1).nonzero()[:, 0]
         found = self.inner.candidates(torch.cat([images, shown[changed]]))
         second = torch.arange(len(images), device=images.device)
@@ -160,7 +150,7 @@ class RemovalTwin(Twin):
 
 
 def marks(grid: torch.Tensor, width: int, height: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the strongest suspicion of each place (b, a), as surely given away as people are, and its box (b, a, 4)."""
+    """Return the strongest suspicion of each place (b, a), raised by `GIVEN_AWAY`, and its box (b, a, 4)."""
     rows, columns = grid.shape[2:]
     side = max(1, int(MARK_PX * columns / width))
     pooled = F.max_pool2d(grid, side, ceil_mode=True)
@@ -174,8 +164,8 @@ def marks(grid: torch.Tensor, width: int, height: int) -> tuple[torch.Tensor, to
 def filled(image: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:
     """Return the image with the pixels under `mask` (uint8, 255 = remove) replaced.
 
-    inpaint: continued from around by the flow of the image. mean: the mean colour of a ring around each region. blur:
-    the image strongly blurred. grey: 127.
+    inpaint: the surroundings continued inwards. mean: the mean colour of a ring around each region. blur: the image
+    strongly blurred. grey: 127.
 
     Source: inpaint is Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, fluid dynamics, and image and video inpainting" (2001).
     """
@@ -204,7 +194,7 @@ def filled(image: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:
 
 
 def _inpainted(image: UInt8Array, mask: UInt8Array) -> UInt8Array:
-    """Return the image inpainted region by region: OpenCV's cost is that of the whole image it is given."""
+    """Return the image inpainted region by region: OpenCV takes the time of the whole image that it is given."""
     count, _, stats, _ = cv2.connectedComponentsWithStats(
         np.asarray(cv2.dilate(mask, np.ones((9, 9), np.uint8)), np.uint8)
     )

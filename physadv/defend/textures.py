@@ -1,7 +1,7 @@
-"""Random colourful textures: stand-ins for patterns nobody has seen yet, to train a defence that must know none.
+"""Random colourful textures: stand-ins for unknown patterns, on which a defence is trained.
 
-No adversarial pattern is among them; families are noise at many scales, random coordinate networks, shaded shapes,
-stripes, band-passed noise, and photographs shuffled, recoloured, cropped or crowded into collages.
+None is an adversarial pattern. The families are noise at many scales, random coordinate networks, shaded shapes, stripes,
+band-passed noise, and photographs shuffled, recoloured, cropped or crowded into collages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Maker = Callable[[int, np.random.Generator], Float32Array]
 def texture(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Array] = ()) -> UInt8Array:
     """Return a random (side, side, 3) uint8 RGB texture of a random family.
 
-    photographs: images to shuffle, recolour and crop; without any those families are left out.
+    photographs: images to shuffle, recolour and crop; without them those families are left out.
     """
     chance = rng.random()
     if photographs and chance < 0.2:
@@ -41,7 +41,7 @@ def texture(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Arra
     image = np.clip((image - 0.5) * rng.uniform(0.6, 2.2) + 0.5 + rng.normal(0, 0.08), 0, 1)
     if rng.random() < 0.3:
         image = np.clip(image + rng.normal(0, rng.uniform(0.02, 0.25), image.shape), 0, 1)
-    # A trained pattern has few texels; a printed or photographed one is smooth.
+    # Trained patterns have few texels; printed and photographed ones are smooth.
     if rng.random() < 0.5:
         coarse = int(rng.choice([8, 12, 16, 24, 32, 48]))
         small = cv2.resize(image.astype(np.float32), (coarse, coarse), interpolation=cv2.INTER_AREA)
@@ -51,7 +51,7 @@ def texture(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Arra
 
 
 def varied(image: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-    """Return a (s, s, 3) texture turned, mirrored, cut, and in other colours, as another attacker might have made it."""
+    """Return a (s, s, 3) texture turned, mirrored, cropped and recoloured, as another attacker might make it."""
     out = np.rot90(image, int(rng.integers(4)))
     if rng.random() < 0.5:
         out = out[:, ::-1]
@@ -88,7 +88,7 @@ def octaves(side: int, rng: np.random.Generator) -> Float32Array:
 
 
 def coordinate_net(side: int, rng: np.random.Generator) -> Float32Array:
-    """Return the image that a random network of waves makes of its coordinates, in [0, 1]."""
+    """Return the image of a random network of waves over its coordinates, in [0, 1]."""
     line = np.linspace(-1, 1, side)
     x, y = np.meshgrid(line, line)
     layer = np.stack([x, y, np.hypot(x, y), np.ones_like(x)], -1) * rng.uniform(1, 8)
@@ -99,7 +99,7 @@ def coordinate_net(side: int, rng: np.random.Generator) -> Float32Array:
 
 
 def shapes(side: int, rng: np.random.Generator) -> Float32Array:
-    """Return overlapping shaded ellipses and rectangles on a smooth ground, in [0, 1]."""
+    """Return overlapping shaded ellipses and rectangles on a smooth background, in [0, 1]."""
     out = octaves(side, rng) * 0.3 + rng.random(3).astype(np.float32) * 0.5
     line = (np.arange(side) + 0.5) / side
     for _ in range(rng.integers(4, 16)):
@@ -126,7 +126,7 @@ def stripes(side: int, rng: np.random.Generator) -> Float32Array:
 
 
 def band(side: int, rng: np.random.Generator) -> Float32Array:
-    """Return noise of one scale, hard or soft, in up to three directions of colour, in [0, 1]."""
+    """Return noise of one scale, hard or soft, each channel its own, in [0, 1]."""
     noise = rng.standard_normal((side, side, 3), dtype=np.float32)
     fine = float(np.exp(rng.uniform(np.log(0.5), np.log(side / 10))))
     narrow, wide = (np.asarray(cv2.GaussianBlur(noise, (0, 0), s), np.float32) for s in (fine, fine * 1.8))

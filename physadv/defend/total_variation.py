@@ -1,4 +1,4 @@
-"""Total variation: the image replaced by a flatter one near it."""
+"""Total variation: the image is replaced by a flatter one near it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ STEP = 0.248
 
 
 class TotalVariation(ImageDefence):
-    """Total-variation denoising of each channel, by so many rounds of Chambolle's projection.
+    """Total-variation denoising of each channel, by rounds of Chambolle's projection.
 
-    Sixteen rounds take away 98 % of what thousands take, by energy, at the default weight.
+    Sixteen rounds remove 98 % of the energy that thousands remove, at the default weight.
     """
 
     name = "tv"
@@ -38,7 +38,7 @@ class TotalVariation(ImageDefence):
         return ImageView(np.ascontiguousarray(flat.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Return the flattened images: exact, the gradient runs through every round."""
+        """Return the flattened images: exact, with the gradient through every round."""
         px, py = torch.zeros_like(images), torch.zeros_like(images)
         for _ in range(self.rounds):
             field = _divergence(px, py) - images / self.weight
@@ -50,7 +50,7 @@ class TotalVariation(ImageDefence):
 
 
 def flattening(planes: Float32Array, weight: float, rounds: int) -> Float32Array:
-    """Return what total-variation denoising of (c, h, w) takes away, grey levels.
+    """Return what total-variation denoising removes from (c, h, w), in grey levels.
 
     Source: Chambolle, "An algorithm for total variation minimization and applications" (2004), eq. 9, each channel alone.
     """

@@ -1,4 +1,4 @@
-"""People over time: tracks that carry motion, how sure the detector was, and since when it is not."""
+"""People over time: tracks with motion, the history of scores, and the time since the last sure detection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from physadv.boxes import iou
 from physadv.types import Alert, Detections, Float32Array
 
-# A coasting box slows down with this time constant: people stop and turn, and a guess must not run away.
+# Time constant with which a coasting box slows down: people stop and turn.
 SLOWING_S = 0.5
 # Share of the newest step in the running velocity.
 NEWEST = 0.35
@@ -19,12 +19,13 @@ NEWEST = 0.35
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One person followed. xyxy and velocity (px/s of each coordinate) are of `seen_s`, the last time it was matched.
+    """One tracked person. xyxy and velocity (px/s of each coordinate) are of `seen_s`, the time of the last match.
 
-    history: recent scores while the detector was sure. sure_s: last time the score reached the threshold. alert: what was
-    said when it vanished, until it comes back. well_s: last time the score was near its usual one; scores far below do not
-    enter `history`, so that a sudden fall does not become usual at once. faded: a fall was reported and still lasts. hits:
-    frames in which the score reached the threshold; frames: all since the first, and `frames_sure` up to the last hit.
+    history: recent scores near the usual one. sure_s: last time the score reached the threshold. alert: the alert
+    raised when the person vanished, until they come back. hidden: an absence needs no alert. well_s: last time the
+    score was near its usual one; lower scores do not enter `history`, so that a sudden fall does not become usual at
+    once. faded: a fall was reported and still lasts. hits: frames in which the score reached the threshold, of `frames`
+    in all and of `frames_sure` up to the last hit.
     """
 
     identity: int
@@ -48,7 +49,7 @@ class Track:
         self.well_s = self.sure_s
 
     def at(self, now_s: float) -> Float32Array:
-        """Return the (4,) box expected at a time, moved by a velocity that dies away."""
+        """Return the (4,) box expected at a time; the velocity decays."""
         passed = max(now_s - self.seen_s, 0.0)
         return np.asarray(self.xyxy + self.velocity * SLOWING_S * (1 - np.exp(-passed / SLOWING_S)), np.float32)
 
@@ -62,10 +63,10 @@ class Track:
         return out
 
     def match(self, found: Detections, index: int, now_s: float, sure: float, near: float, forget_s: float) -> None:
-        """Take a detection as this person's.
+        """Update the track with a detection.
 
-        sure: score that counts as seen. near: share of the usual score down to which it is near it. forget_s: seconds after
-        which a lower score is the usual one.
+        sure: score that counts as seen. near: share of the usual score from which a score is near it. forget_s: seconds
+        after which a lower score becomes the usual one.
         """
         box, score = found.xyxy[index], float(found.score[index])
         passed = now_s - self.seen_s
@@ -102,7 +103,7 @@ def assign(tracks: list[Track], found: Detections, now_s: float, *, overlap: flo
     if not tracks or not len(found):
         return []
     expected = np.stack([t.at(now_s) for t in tracks])
-    # Where somebody was last is as good a guess as where they seemed to be heading.
+    # People stop: the last box is as good a guess as the expected one.
     overlaps = np.maximum(iou(expected, found.xyxy), iou(np.stack([t.xyxy for t in tracks]), found.xyxy))
     value = np.where(overlaps >= overlap, overlaps + 0.3 * found.score[None], 0.0)
     rows, columns = linear_sum_assignment(-value)

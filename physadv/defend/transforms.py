@@ -1,6 +1,7 @@
-"""The literature's oldest advice: transform the image a little and hope that the pattern minds more than the person.
+"""The oldest defences of the literature: a small change of the image, which may harm the pattern more than the person.
 
-Geometric transforms bring boxes and keypoints back to frame pixels. Nothing is lost at the edges: the canvas grows.
+Geometric transforms bring boxes and keypoints back to frame pixels. Nothing is lost at the edges: the canvas grows. Random
+transforms draw from the seed that they are given.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class GeometricDefence(ImageDefence):
         """Return the map for an image of this size, and the (width, height) of the new image."""
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
-        """Return the moved image with its map, at no more pixels than the network will look at."""
+        """Return the moved image with its map, at no more pixels than the network takes."""
         height, width = image.shape[:2]
         forward, size = self.affine(width, height, rng)
         box = Letterbox.fit(*size, detector.imgsz)
@@ -45,7 +46,7 @@ class GeometricDefence(ImageDefence):
         inner = box.inner
         small, before = _shrunk(image, max(inner) / max(size))
         whole = compose(fit, forward)
-        # warp() reads single pixels: shrinking is done first, by area, so that it does not alias.
+        # warp() samples single pixels: the image is shrunk first, so that sampling does not alias.
         return ImageView(warp(small, compose(whole, scaling(1 / before[0], 1 / before[1])), inner), whole)
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -55,7 +56,7 @@ class GeometricDefence(ImageDefence):
     def moved(
         self, images: torch.Tensor, rng: np.random.Generator, *, stride: int = STRIDE
     ) -> tuple[torch.Tensor, Affine]:
-        """Return the moved images, their sides multiples of `stride` pixels, and the map from old pixels to new."""
+        """Return the moved images, width and height multiples of `stride`, and the map from old pixels to new."""
         height, width = images.shape[2:]
         forward, size = self.affine(width, height, rng)
         ratio = max(width, height) / max(size)
@@ -74,14 +75,14 @@ class GeometricDefence(ImageDefence):
 
 
 class GeometricTwin(Twin):
-    """The attacked detector behind a geometric transform; candidates come back in pixels of the images given."""
+    """The attacked detector behind a geometric transform; candidates are in pixels of the given images."""
 
     def __init__(self, defence: GeometricDefence, inner: GradientDetector) -> None:
         super().__init__(inner, seed=defence.first_seed)
         self.defence = defence
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return what the detector thinks of the moved images."""
+        """Return the candidates of the moved images."""
         moved, forward = self.defence.moved(images, self._rng, stride=self.stride)
         found = self.inner.candidates(moved)
         flat: Float32Array = found.xyxy.detach().float().reshape(-1, 4).cpu().numpy()
@@ -117,7 +118,7 @@ class Stretch(GeometricDefence):
 
 
 class Rotate(GeometricDefence):
-    """The whole image turned about its centre; the canvas grows so that no corner is lost."""
+    """The image turned about its centre; the canvas grows so that no corner is lost."""
 
     name = "rotate"
     title = "the image turned by a few degrees"
@@ -163,7 +164,7 @@ class Brightness(ImageDefence):
     offset: float = Field(default=0.0, ge=-0.5, le=0.5, description="added to every value, 1 is white")
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
-        """Return the image through a table of 256 values."""
+        """Return the image with each value replaced from a table of 256."""
         table = np.clip(np.arange(256) * self.gain + self.offset * 255, 0, 255).round().astype(np.uint8)
         return ImageView(np.asarray(cv2.LUT(image, table), np.uint8))
 
@@ -173,7 +174,7 @@ class Brightness(ImageDefence):
 
 
 class Jpeg(ImageDefence):
-    """The image compressed and decoded. Known to make some attacks stronger."""
+    """The image compressed and decoded. It makes some attacks stronger (docs/experiments.md)."""
 
     name = "jpeg"
     title = "compressed and decoded"
@@ -205,7 +206,7 @@ class Median(ImageDefence):
     title = "fine texture smoothed away"
     cost = ONCE_MORE
     paper = OLDEST
-    size: int = Field(default=3, ge=3, le=9, description="side of the neighbourhood in pixels, odd")
+    size: int = Field(default=3, ge=3, le=9, description="width of the neighbourhood in pixels, odd")
     plain: bool = Field(default=True, description=PLAIN)
 
     @field_validator("size")
@@ -220,7 +221,7 @@ class Median(ImageDefence):
         return ImageView(np.asarray(cv2.medianBlur(image, self.size), np.uint8))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Return the smoothed images: exact, the gradient goes to the pixel that was the median."""
+        """Return the smoothed images: exact, with the gradient of the pixel that is the median."""
         half = self.size // 2
         b, c, h, w = images.shape
         padded = F.pad(images, (half,) * 4, mode="replicate")
@@ -238,7 +239,7 @@ class BitDepth(ImageDefence):
     bits: int = Field(default=5, ge=1, le=7, description="bits a channel")
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
-        """Return the image through a table of 256 values."""
+        """Return the image with each value replaced from a table of 256."""
         return ImageView(self._coarse(image))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -252,7 +253,7 @@ class BitDepth(ImageDefence):
 
 
 class Noise(ImageDefence):
-    """Gaussian noise added to every pixel, drawn anew for each image."""
+    """Gaussian noise added to every pixel, drawn for each image."""
 
     random = True
     name = "noise"
@@ -281,7 +282,7 @@ class Noise(ImageDefence):
 
 
 class ResizePad(GeometricDefence):
-    """The image shrunk by a random factor and put at a random place on grey, drawn anew for each image."""
+    """The image shrunk by a random factor at a random place on grey, drawn for each image."""
 
     random = True
     name = "resize-pad"

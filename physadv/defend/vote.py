@@ -1,4 +1,4 @@
-"""Averaging and voting: the detector is asked about several transformed images and the answers are merged."""
+"""Averaging and voting: the detector's answers to several transformed images are merged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VIEWS: dict[str, ImageDefence | None] = {
 
 
 class Vote(Defence):
-    """Several views of one image, merged: the mean of their scores, or the score that enough of them reach."""
+    """Several views of one image, merged by the mean of their scores, or by the score that enough of them reach."""
 
     name = "vote"
     title = "several transformed views, answers merged"
@@ -71,7 +71,7 @@ class Vote(Defence):
         return VoteGuard(self, detector)
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
-        """Return the twin: candidates of all views side by side, so an attack must silence each of them."""
+        """Return the twin: candidates of all views side by side, since an attack has to lower all of them."""
         return VoteTwin(self, detector)
 
 
@@ -80,7 +80,7 @@ class VoteGuard(Guarded[Vote]):
 
     def __init__(self, defence: Vote, inner: Detector) -> None:
         super().__init__(defence, inner)
-        # The views draw no chance; their signature asks for a generator all the same.
+        # No view draws at random, but `view` takes a generator.
         self._rng = np.random.default_rng(0)
 
     def respond(self, frame: Frame) -> Detections:
@@ -123,7 +123,7 @@ class VoteGuard(Guarded[Vote]):
 
 
 def fuse(parts: list[Detections], *, overlap: float, agree: int | None = None) -> Detections:
-    """Return people of several answers for one frame, each person once.
+    """Return the people of several answers for one frame, each once.
 
     Boxes that overlap by `overlap` or more become one, the mean weighted by score, at most one from each answer. Its score
     is the mean over all answers (0 where it is missing) or, with `agree`, the score that so many answers reach. Keypoints
@@ -147,7 +147,7 @@ def fuse(parts: list[Detections], *, overlap: float, agree: int | None = None) -
             near = np.flatnonzero(free & (owner == answer) & (overlaps[lead] >= overlap))
             if len(near):
                 members.append(int(near[np.argmax(overlaps[lead][near] + (near == lead))]))
-        # What overlaps the merged person within one answer is a duplicate only at suppression's own threshold.
+        # Other boxes of the same answer stay: the detector's suppression has kept them apart.
         free[members] = False
         reached = np.sort(score[members])[::-1]
         value = (
@@ -180,7 +180,7 @@ class VoteTwin(Twin):
         self.defence = defence
 
     def candidates(self, images: torch.Tensor) -> Candidates:
-        """Return the candidates of every view along `a`, boxes in pixels of the images given."""
+        """Return the candidates of every view along `a`, boxes in pixels of the given images."""
         found = []
         for name in self.defence.names:
             transform = VIEWS[name]
