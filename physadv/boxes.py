@@ -90,6 +90,16 @@ def intersection(a: Float32Array, b: Float32Array) -> Float32Array:
     return np.prod(np.clip(high - low, 0, None), axis=2)
 
 
+def coverage(a: Float32Array, b: Float32Array) -> Float32Array:
+    """Return (n, m) the share of each of (n, 4) boxes that each of (m, 4) others covers (IoA)."""
+    return np.asarray(intersection(a, b) / np.maximum(area(a), 1e-9)[:, None], np.float32)
+
+
+def covered_by(boxes: Float32Array, others: Float32Array) -> Float32Array:
+    """Return (n,) the largest share of each of (n, 4) boxes that one of (m, 4) others covers; 0 without others."""
+    return coverage(boxes, others).max(1, initial=0)
+
+
 def area(xyxy: Float32Array) -> Float32Array:
     """Return the (n,) areas of xyxy boxes."""
     return np.prod(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None), axis=1)

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from physadv.boxes import area, intersection
+from physadv.boxes import area, covered_by, intersection
 from physadv.defend.base import Guarded
 from physadv.defend.masks import PatchSize, Where, positions_hidden, region, uncovered
 from physadv.detect.base import WrappedDetector
@@ -51,13 +51,6 @@ def refuse_random(detector: Detector, name: str) -> None:
         "would prove nothing",
         hint="leave one of them out",
     )
-
-
-def covered_by(boxes: Float32Array, others: Float32Array) -> Float32Array:
-    """Return (n,) the largest share of each of (n, 4) boxes that one of (m, 4) others covers (IoA); 0 without others."""
-    if len(others) == 0:
-        return np.zeros(len(boxes), np.float32)
-    return (intersection(boxes, others) / np.maximum(area(boxes), 1e-9)[:, None]).max(1).astype(np.float32)
 
 
 def join(

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from physadv.boxes import corners, iou
+from physadv.boxes import corners, covered_by, iou
 from physadv.defend.base import Defence, Twin, Watching
-from physadv.defend.certify import append, covered_by
+from physadv.defend.certify import append
 from physadv.defend.geometry import (
     Affine,
     boxes_back,

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from physadv.arrays import to_image, to_tensor
-from physadv.boxes import Letterbox, area, intersection, iou
+from physadv.boxes import Letterbox, coverage, iou
 from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
 from physadv.detect.gradients import joined
@@ -117,16 +117,21 @@ class ImageGuard(Guarded[ImageDefence]):
         return out
 
     def _view(self, image: UInt8Array) -> ImageView:
-        if self.defence.full_size:
-            return self.defence.view(image, self._rng, self.inner)
-        small, scale = at_network_size(image, self.imgsz)
-        view = self.defence.view(small, self._rng, self.inner)
-        changed = view.pixels is not small
-        if scale is None:
-            return replace(view, changed=changed)
-        undo = inverse(scale)
-        alerts = tuple(_alert_through(a, undo) for a in view.alerts)
-        return ImageView(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts, changed)
+        return view_of(image, self.defence, self._rng, self.inner)
+
+
+def view_of(image: UInt8Array, defence: ImageDefence, rng: np.random.Generator, detector: Detector) -> ImageView:
+    """Return a defence's view of an image, at the size at which the defence works; `detector` is the inner one."""
+    if defence.full_size:
+        return defence.view(image, rng, detector)
+    small, scale = at_network_size(image, detector.imgsz)
+    view = defence.view(small, rng, detector)
+    changed = view.pixels is not small
+    if scale is None:
+        return replace(view, changed=changed)
+    undo = inverse(scale)
+    alerts = tuple(_alert_through(a, undo) for a in view.alerts)
+    return ImageView(view.pixels, scale if view.forward is None else compose(view.forward, scale), alerts, changed)
 
 
 def at_network_size(image: UInt8Array, imgsz: int) -> tuple[UInt8Array, Affine | None]:
@@ -203,7 +208,7 @@ def either(defended: Detections, plain: Detections) -> Detections:
     xyxy, score = defended.xyxy.copy(), defended.score.copy()
     points = None if not whole or defended.keypoints is None else defended.keypoints.copy()
     overlap = iou(plain.xyxy, defended.xyxy)
-    inside = intersection(plain.xyxy, defended.xyxy) / np.maximum(area(plain.xyxy), 1e-9)[:, None]
+    inside = coverage(plain.xyxy, defended.xyxy)
     inside = np.where(defended.score[None] >= SURE, inside, 0)
     taken = np.zeros(len(score), bool)
     added = []

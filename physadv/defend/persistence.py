@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from physadv.boxes import area, corners, intersection
+from physadv.boxes import area, corners, covered_by, intersection
 from physadv.defend.base import Defence, Watching
 from physadv.defend.tracks import Track, assign
 from physadv.errors import DefenceError
@@ -197,7 +197,7 @@ class PersistenceGuard(Watching[Persistence]):
     def _covered(self, track: Track, found: Detections, held: BoolArray, now: float) -> bool:
         """Return whether a track is hidden behind somebody else."""
         others = found.xyxy[(found.score >= self.defence.sure) | held]
-        return _share_covered(track.at(now), others) > HIDDEN
+        return bool(covered_by(track.at(now)[None], others)[0] > HIDDEN)
 
     def _alerts(self, found: Detections, size: tuple[int, int], now: float) -> list[Alert]:
         d = self.defence
@@ -206,7 +206,7 @@ class PersistenceGuard(Watching[Persistence]):
         for track in self._tracks:
             missing = now - track.sure_s
             if track.alert is None and missing >= d.alarm and not track.hidden:
-                if _share_covered(track.at(now), sure) > HALF_HIDDEN or not self._must_be_here(track, size):
+                if covered_by(track.at(now)[None], sure)[0] > HALF_HIDDEN or not self._must_be_here(track, size):
                     # Behind somebody, or out of the image: explained once and for all.
                     track.hidden = True
                 elif self._missed(track):
@@ -239,8 +239,8 @@ class PersistenceGuard(Watching[Persistence]):
         ):
             # The person's own box, and boxes of their parts, do not count as somebody in front.
             box = track.xyxy[None]
-            others = sure[(intersection(box, sure)[0] < 0.7 * area(sure))] if len(sure) else sure
-            track.faded = _share_covered(track.xyxy, others) <= HALF_HIDDEN and self._must_be_here(track, size)
+            others = sure[intersection(box, sure)[0] < 0.7 * area(sure)]
+            track.faded = bool(covered_by(box, others)[0] <= HALF_HIDDEN) and self._must_be_here(track, size)
         return track.faded
 
     def _fading(self, track: Track, now: float) -> str:
@@ -274,17 +274,9 @@ class PersistenceGuard(Watching[Persistence]):
         )
 
 
-def _share_covered(box: Float32Array, others: Float32Array) -> float:
-    """Return the largest share of a (4,) box that one of (n, 4) others covers."""
-    if not len(others):
-        return 0.0
-    return float(intersection(box[None], others).max() / max(float(area(box[None])[0]), 1e-9))
-
-
 def _inside(box: Float32Array, size: tuple[int, int]) -> bool:
     """Return whether more than half of a coasting box is in the image."""
-    frame = np.array([[0, 0, *size]], np.float32)
-    return _share_covered(box, frame) > 0.5
+    return bool(covered_by(box[None], np.array([[0, 0, *size]], np.float32))[0] > 0.5)
 
 
 def _joined(found: Detections, identity: list[int], held: BoolArray, coasting: list[Track], now: float) -> Detections:

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from physadv.boxes import corners, iou
+from physadv.boxes import corners, covered_by, iou
 from physadv.defend.base import Defence, Twin, Watching
 from physadv.defend.canaries import LEAST, Cutout, canary_box, cutouts, overlay, peck_boxes
-from physadv.defend.certify import append, covered_by
+from physadv.defend.certify import append
 from physadv.detect.gradients import joined
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 

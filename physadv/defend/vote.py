@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from physadv.boxes import iou
 from physadv.defend.base import Defence, Guarded, Twin
-from physadv.defend.image import ImageDefence, ImageView, at_network_size, back_to_frame
+from physadv.defend.image import ImageDefence, ImageView, at_network_size, back_to_frame, view_of
 from physadv.defend.transforms import OLDEST, BitDepth, Brightness, Flip, Jpeg, Median, Rotate, Stretch
 from physadv.detect.gradients import joined
 from physadv.types import Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
@@ -111,11 +111,9 @@ class VoteGuard(Guarded[Vote]):
 
     def _view(self, image: UInt8Array, name: str) -> ImageView:
         transform = VIEWS[name]
-        if transform is not None and transform.full_size:
-            return transform.view(image, self._rng, self.inner)
-        small, scale = at_network_size(image, self.imgsz)
-        pixels = small if transform is None else transform.view(small, self._rng, self.inner).pixels
-        return ImageView(pixels, scale)
+        if transform is None:
+            return ImageView(*at_network_size(image, self.imgsz))
+        return view_of(image, transform, self._rng, self.inner)
 
     def _merged(self, parts: list[Detections]) -> Detections:
         agree = self.defence.agree if self.defence.merge == "vote" else None

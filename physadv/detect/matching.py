@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from physadv.boxes import area, intersection, iou
+from physadv.boxes import coverage, iou
 from physadv.types import BoolArray, Detections, Float32Array
 
 # COCO's: boxes counted in an image, and the recalls at which precision is read.
@@ -102,7 +102,7 @@ def judge(
     boxes = answer.pick(np.argsort(-answer.score, kind="stable")[:MAX_BOXES])
     overlap = iou(boxes.xyxy, targets)
     # For crowds COCO divides by the box's area, not by the union.
-    share = intersection(boxes.xyxy, ignored) / np.maximum(area(boxes.xyxy), 1e-9)[:, None]
+    share = coverage(boxes.xyxy, ignored)
     free = np.ones(len(targets), bool)
     hit, count = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
     for i in range(len(boxes)):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from physadv.defend.certify import certified, covered_by, join
+from physadv.boxes import covered_by
+from physadv.defend.certify import certified, join
 from physadv.defend.masks import PLACES, PatchSize, Where, hide
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.pipeline import Pipeline

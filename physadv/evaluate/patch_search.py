@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from physadv.defend.certify import bears, covered_by
+from physadv.boxes import covered_by
+from physadv.defend.certify import bears
 from physadv.defend.masks import PatchSize, hide, positions_hidden, region
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.defend.rolling import in_batches

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physadv.defend.certify import bears, certified, covered_by, join
+from physadv.boxes import covered_by
+from physadv.defend.certify import bears, certified, join
 from physadv.defend.masks import (
     FILL,
     PLACES,
