@@ -15,7 +15,7 @@ from physadv.errors import BackendError, PhysadvError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from physadv.detect.network import NetworkDetector
+    from physadv.detect.network import NetworkDetector, Options
     from physadv.detect.yolo import YoloGradient
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -52,24 +52,24 @@ def load_detector(
     """
     _check(backend, imgsz, min_conf, iou_above, precision)
     weights = find_weights(name)
-    common = {"imgsz": imgsz, "min_conf": min_conf, "iou_above": iou_above}
+    options: Options = {"imgsz": imgsz, "min_conf": min_conf, "iou_above": iou_above}
     failed: PhysadvError | None = None
     for candidate in _candidates(backend, device, precision):
         try:
             if candidate == "openvino":
                 from physadv.detect.openvino import OpenVinoDetector
 
-                return OpenVinoDetector(weights, precision=precision, progress=progress, **common)  # type: ignore[arg-type]
+                return OpenVinoDetector(weights, precision=precision, progress=progress, **options)
             if candidate == "onnxruntime":
                 from physadv.detect.onnx import OnnxDetector
 
-                return OnnxDetector(weights, progress=progress, **common)  # type: ignore[arg-type]
+                return OnnxDetector(weights, progress=progress, **options)
             from physadv.detect.pytorch import TorchDetector, pick_device
             from physadv.detect.yolo import load_net
 
             where = pick_device(device)
             chosen = "fp32" if precision == "auto" else precision
-            return TorchDetector(load_net(weights), weights, precision=chosen, device=where, **common)  # type: ignore[arg-type]
+            return TorchDetector(load_net(weights), weights, precision=chosen, device=where, **options)
         except BackendError as error:
             failed = failed or error
             if progress is not None and backend == "auto":

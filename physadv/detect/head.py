@@ -84,15 +84,6 @@ def decode_boxes(distance: torch.Tensor, spec: HeadSpec, height: int, width: int
     return torch.cat([centre - reach[..., :2], centre + reach[..., 2:]], 2) * step
 
 
-def decode_keypoints(raw: torch.Tensor, spec: HeadSpec, height: int, width: int) -> torch.Tensor:
-    """Return keypoints (b, a, 17, 3) in network pixels with confidences, from raw offsets (b, 51, a)."""
-    centre, step = anchor_tensors(height, width, spec.strides, raw.device)
-    y = raw.float().transpose(1, 2).reshape(raw.shape[0], -1, KEYPOINTS, 3)
-    base, factor = (centre - 0.5, 2.0) if spec.keypoints == "double" else (centre, 1.0)
-    xy = (y[..., :2] * factor + base[:, None]) * step[:, None]
-    return torch.cat([xy, y[..., 2:].sigmoid()], 3)
-
-
 def people_from(
     raw: Sequence[Float32Array], spec: HeadSpec, box: Letterbox, *, min_conf: float, iou_above: float
 ) -> Detections:

@@ -69,7 +69,7 @@ def best_score(people: Float32Array, detections: Detections, *, iou_above: float
 
 def best_score_within(people: Float32Array, answer: Detections) -> Float32Array:
     """Return (n,) the highest score of a box on each person or within one; 0 where there is none."""
-    inside = intersection(people, answer.xyxy) / np.maximum(area(answer.xyxy), 1e-6) > WITHIN
+    inside = coverage(answer.xyxy, people).T > WITHIN
     near = np.where((iou(people, answer.xyxy) > STRICT_IOU) | inside, answer.score, 0)
     return near.max(1, initial=0).astype(np.float32)
 

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from physadv.detect.weights import Weights
 
 
+class Options(TypedDict, total=False):
+    """What may be chosen for every backend, as in `physadv.detect.load_detector`."""
+
+    imgsz: int
+    min_conf: float
+    iou_above: float
+
+
 class NetworkDetector(BareDetector):
     """A detector around one network. Several threads may call it: one inference runs at a time.
 
@@ -28,7 +36,14 @@ class NetworkDetector(BareDetector):
     """
 
     def __init__(
-        self, weights: Weights, spec: HeadSpec, *, precision: str, imgsz: int, min_conf: float, iou_above: float
+        self,
+        weights: Weights,
+        spec: HeadSpec,
+        *,
+        precision: str,
+        imgsz: int = 640,
+        min_conf: float = 0.05,
+        iou_above: float = 0.7,
     ) -> None:
         self.name = weights.name
         self.sha256 = weights.sha256

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Unpack
 
 import onnxruntime
 
 from physadv.detect.export import exported
-from physadv.detect.network import NetworkDetector
+from physadv.detect.network import NetworkDetector, Options
 from physadv.detect.weights import Weights
 from physadv.errors import BackendError
 from physadv.types import Float32Array, UInt8Array
@@ -22,19 +23,17 @@ class OnnxDetector(NetworkDetector):
         self,
         weights: Weights,
         *,
-        imgsz: int = 640,
-        min_conf: float = 0.05,
-        iou_above: float = 0.7,
         progress: Callable[[str], None] | None = None,
+        **options: Unpack[Options],
     ) -> None:
         model, spec = exported(weights, backend=self.backend, progress=progress)
-        super().__init__(weights, spec, precision="fp32", imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        super().__init__(weights, spec, precision="fp32", **options)
+        session = onnxruntime.SessionOptions()
+        session.log_severity_level = 3
         # Threads that spin between frames take the second core from decoding and drawing.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(model, session, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has its own unexported error types
             raise BackendError(f"{weights.name}: onnxruntime cannot read its export; use `backend=torch`") from error
         self._input = self._session.get_inputs()[0].name

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import openvino
 
 from physadv.boxes import Letterbox
 from physadv.detect.export import exported
-from physadv.detect.network import NetworkDetector
+from physadv.detect.network import NetworkDetector, Options
 from physadv.detect.weights import Weights
 from physadv.errors import BackendError
 from physadv.types import Float32Array, UInt8Array
@@ -35,13 +35,11 @@ class OpenVinoDetector(NetworkDetector):
         weights: Weights,
         *,
         precision: str = "auto",
-        imgsz: int = 640,
-        min_conf: float = 0.05,
-        iou_above: float = 0.7,
         progress: Callable[[str], None] | None = None,
+        **options: Unpack[Options],
     ) -> None:
         model, spec = exported(weights, backend=self.backend, progress=progress)
-        super().__init__(weights, spec, precision=precision, imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
+        super().__init__(weights, spec, precision=precision, **options)
         self._core = openvino.Core()
         # A pinned thread waits while another program has its core: with one of two cores taken an image takes 100 ms
         # instead of 65. On an idle machine pinning gains nothing.

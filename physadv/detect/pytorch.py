@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 
-from physadv.detect.network import NetworkDetector, weights_hash
+from physadv.detect.network import NetworkDetector, Options, weights_hash
 from physadv.errors import BackendError
 from physadv.types import Float32Array, UInt8Array
 
@@ -27,12 +27,10 @@ class TorchDetector(NetworkDetector):
         weights: Weights,
         *,
         precision: str = "fp32",
-        imgsz: int = 640,
-        min_conf: float = 0.05,
-        iou_above: float = 0.7,
         device: str = "cpu",
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(weights, net.spec, precision=precision, imgsz=imgsz, min_conf=min_conf, iou_above=iou_above)
+        super().__init__(weights, net.spec, precision=precision, **options)
         self.device = torch.device(device)
         self.net = net.to(self.device).to(memory_format=torch.channels_last)
 

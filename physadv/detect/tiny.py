@@ -12,7 +12,7 @@ from torch import nn
 
 from physadv.detect.base import BareDetector
 from physadv.detect.gradients import BareGradient
-from physadv.detect.head import HeadSpec, decode_boxes, decode_keypoints
+from physadv.detect.head import HeadSpec, decode_boxes
 from physadv.detect.pytorch import TorchDetector
 from physadv.detect.weights import Weights
 from physadv.detect.yolo import YoloGradient
@@ -54,11 +54,6 @@ class TinyNet(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    @property
-    def end2end(self) -> bool:
-        """Return whether the head needs no suppression."""
-        return self.spec.end2end
-
     def heads(
         self, images: torch.Tensor, *, every: bool = True, keypoints: bool = True
     ) -> dict[str, dict[str, torch.Tensor]]:
@@ -81,16 +76,6 @@ class TinyNet(nn.Module):
         answer = self.heads(images)["one2many"]
         out = answer["scores"][:, 0], answer["boxes"]
         return (*out, answer["kpts"]) if self.spec.keypoints else out
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return logit (b, a), xyxy (b, a, 4) and perhaps keypoints (b, a, 51)."""
-        logit, distance, *points = self.raw(images)
-        h, w = images.shape[2:]
-        return (
-            logit,
-            decode_boxes(distance, self.spec, h, w),
-            *(decode_keypoints(p, self.spec, h, w).flatten(2) for p in points),
-        )
 
     def decode(self, raw: dict[str, torch.Tensor], height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return person logits (b, a) and corner boxes (b, a, 4) of a raw answer."""

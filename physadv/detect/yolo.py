@@ -13,7 +13,7 @@ from ultralytics.models import YOLO
 from ultralytics.nn.modules.head import OBB, Detect, Pose26, Segment, WorldDetect, YOLOEDetect
 
 from physadv.detect.gradients import BareGradient, joined
-from physadv.detect.head import KEYPOINTS, HeadSpec, decode_boxes, decode_keypoints
+from physadv.detect.head import KEYPOINTS, HeadSpec, decode_boxes
 from physadv.detect.network import weights_hash
 from physadv.detect.restricted import read_network, unreadable
 from physadv.detect.weights import Weights, is_trusted
@@ -87,13 +87,6 @@ class PersonNet(nn.Module):
         answer = next(iter(self.heads(images, every=False).values()))
         out = answer["scores"][:, self.person], answer["boxes"]
         return out if self.spec.keypoints is None else (*out, answer["kpts"])
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return logit (b, a), xyxy (b, a, 4) and, for pose models, keypoints (b, a, 51) of the inference head."""
-        logit, distance, *keypoints = self.raw(images)
-        h, w = images.shape[2:]
-        points = [decode_keypoints(k, self.spec, h, w).flatten(2) for k in keypoints]
-        return (logit, decode_boxes(distance, self.spec, h, w), *points)
 
     def decode(self, raw: Raw, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return person logits (b, a) and corner boxes (b, a, 4) of one head's raw answer."""

@@ -43,6 +43,11 @@ def test_detectors(name: str) -> None:
     assert len(batch) == 2
     np.testing.assert_allclose(batch[0].xyxy, single.xyxy, atol=1e-3)
     assert detector.detect_batch([]) == []
+    assert detector.deterministic and detector.cost_ms == 0 and detector.imgsz > 0 and len(detector.sha256 or "") == 64
+    seen = detector.activation(IMAGE)
+    assert seen.ndim == 2 and 0 <= seen.min() <= seen.max() <= 1
+    assert detector.fingerprint() == DETECTORS[name]().fingerprint() != ""
+    detector.reset()
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
@@ -54,6 +59,9 @@ def test_gradient_detectors(name: str) -> None:
     assert answer.logit.shape == answer.xyxy.shape[:2] and answer.xyxy.shape[2] == 4
     (gradient,) = torch.autograd.grad(answer.logit.sum(), images)
     assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+    detector.reseed((1, 2))
+    assert detector.fingerprint() == GRADIENTS[name]().fingerprint() != ""
+    assert detector.stride % 32 == 0 and detector.device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", DEFENCES)
@@ -75,7 +83,13 @@ def test_defences(name: str) -> None:
 
 @pytest.mark.parametrize("name", DEFENCES)
 def test_twins_of_defences_can_be_attacked(name: str) -> None:
-    twin = parse_pipeline(name).twin(tiny_gradient())
+    inner = tiny_gradient()
+    twin = parse_pipeline(name).twin(inner)
+    assert isinstance(twin, GradientDetector) and (twin is inner or not twin.reentrant)
+    for offered in ("name", "device", "precision", "stride", "sha256"):
+        assert getattr(twin, offered) == getattr(inner, offered), offered
+    assert twin.fingerprint() == inner.fingerprint()
+    twin.reseed((3,))
     images = (torch.from_numpy(IMAGE[:96, :128].copy()).permute(2, 0, 1)[None] / 255).requires_grad_()
     answer = twin.candidates(images)
     (gradient,) = torch.autograd.grad(answer.logit.sum(), images)

@@ -174,11 +174,25 @@ class Shaken(ImageDefence):
         return images
 
 
+class Still(Shaken):
+    """One that has a seed and draws nothing."""
+
+    random = False
+    seed: int = 0
+
+
 @pytest.mark.parametrize("defence", [ObjectSeeker(), PatchCleanser()])
 def test_a_random_defence_underneath_is_refused(defence: ObjectSeeker | PatchCleanser) -> None:
     with pytest.raises(DefenceError, match=f"{defence.name} cannot be combined with shaken"):
         defence.guard(Shaken().guard(Pure(shown)))
     assert defence.guard(Pure(shown)).name == "pure"
+    assert defence.guard(Still().guard(Pure(shown))).name == "pure", (
+        "what counts is what it says, not that it has a seed"
+    )
+    unsteady = Pure(shown)
+    unsteady.deterministic = False
+    with pytest.raises(DefenceError, match=f"{defence.name} cannot be combined with pure"):
+        defence.guard(unsteady)
 
 
 class Bright(FakeGradient):

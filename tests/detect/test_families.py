@@ -10,8 +10,9 @@ import torch
 from ultralytics.models import YOLO
 from ultralytics.nn.tasks import DetectionModel, PoseModel
 
+from physadv.boxes import Letterbox
 from physadv.detect import load_detector, load_gradient_detector
-from physadv.detect.head import HeadSpec, decode_boxes, decode_keypoints
+from physadv.detect.head import HeadSpec, _boxes, _points, decode_boxes
 from physadv.detect.weights import find_weights
 from physadv.detect.yolo import load_net
 from physadv.types import Frame, UInt8Array
@@ -100,9 +101,13 @@ def test_decoding_is_that_of_ultralytics(name: str, nets: dict[str, Path]) -> No
         head.xyxy = True
         boxes = head._get_decode_boxes(raw).transpose(1, 2)
         torch.testing.assert_close(decode_boxes(raw["boxes"], net.spec, 64, 96), boxes, atol=1e-3, rtol=1e-4)
+        box, every = Letterbox.fit(96, 64, 96), np.arange(boxes.shape[1])
+        distance = raw["boxes"][1].numpy()
+        np.testing.assert_allclose(_boxes(distance, every, net.spec, box), boxes[1].numpy(), atol=1e-3, rtol=1e-4)
         if "pose" in name:
-            points = head.kpts_decode(raw["kpts"]).transpose(1, 2).reshape(2, -1, 17, 3)
-            torch.testing.assert_close(decode_keypoints(raw["kpts"], net.spec, 64, 96), points, atol=1e-3, rtol=1e-4)
+            points = head.kpts_decode(raw["kpts"]).transpose(1, 2).reshape(2, -1, 17, 3)[1].numpy()
+            own_points = _points(raw["kpts"][1].numpy(), every, net.spec, box)
+            np.testing.assert_allclose(own_points, points, atol=1e-3, rtol=1e-4)
         own = net.model(images)[1]
         own = own.get("one2one", own)
         torch.testing.assert_close(raw["scores"], own["scores"])
