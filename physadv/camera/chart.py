@@ -1,7 +1,7 @@
 """The colour chart: which colours are where on the sheet, in millimetres, and how the sheet looks.
 
-A lattice through the colour cube and its cells' centres, a grey ramp and known colours, each printed twice at places drawn
-by lot, and white and grey cells spread evenly; what differs between two prints of one colour is light and noise, not ink.
+A lattice through the colour cube and its cells' centres, a grey ramp and known colours, each printed twice at random
+places, and white and grey cells spread evenly; two prints of one colour differ by light and noise, not by ink.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def chart() -> Chart:
 
 
 def _placed(colours: UInt8Array) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """Return which colour each cell shows: references on an even raster, all colours twice by lot in the rest."""
+    """Return which colour each cell shows: references on an even raster, all colours twice in random order in the rest."""
     cells = ROWS * COLUMNS
     white = int(np.flatnonzero((colours == 255).all(1))[0])
     grey = int(np.flatnonzero((colours == 128).all(1))[0])
@@ -106,7 +106,7 @@ def _placed(colours: UInt8Array) -> np.ndarray[tuple[int, int], np.dtype[np.int6
     out[at] = np.where(np.arange(spare) % 2 == 0, white, grey)
     free = np.flatnonzero(out < 0)
     copies = np.repeat(np.arange(len(colours)), 2)
-    # A hash draws the lots: unlike a library's random numbers it never changes.
+    # A hash is the random order: unlike a library's random numbers it never changes.
     lots = [hashlib.sha256(f"chart {VERSION} {k}".encode()).digest() for k in range(len(free))]
     out[free[np.array(sorted(range(len(free)), key=lots.__getitem__))]] = copies
     return out.reshape(ROWS, COLUMNS)

@@ -1,4 +1,4 @@
-"""Reading a photographed colour chart: where it is, what its cells look like, and the uneven light taken out."""
+"""Read a photographed colour chart: find it, sample its cells, and take out uneven light."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from physadv.camera.difference import linear_to_srgb, srgb_difference, srgb_to_l
 from physadv.errors import CalibrationError
 from physadv.types import Float32Array, UInt8Array
 
-# Fewer pixels across a cell than this leave no middle free of the neighbours' blur.
+# With fewer pixels across a cell, blur from its neighbours reaches its middle.
 SMALLEST_CELL_PX = 9.0
 # A straight sheet seen through a decent lens keeps its markers this close to one perspective, in cells.
 BENT_CELLS = 0.3
@@ -91,7 +91,7 @@ def read_chart(pixels: UInt8Array, *, name: str = "photograph") -> ChartReading:
 def find_chart(pixels: UInt8Array, *, name: str) -> npt.NDArray[np.float64]:
     """Return the (3, 3) homography from millimetres on the sheet to pixels.
 
-    Raises: CalibrationError if the chart is not there, cut, covered, mirrored, there twice or not flat.
+    Raises: CalibrationError if the chart is not there, cut off, covered, mirrored, not flat, or there twice.
     """
     found = _markers(pixels)
     ids = [number for number, _ in found]

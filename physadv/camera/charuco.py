@@ -1,4 +1,4 @@
-"""The ChArUco board: its geometry, where it is in an image, and whether it is the board it is said to be."""
+"""The ChArUco board: its geometry, its place in an image, and whether it is the board that was named."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ MIRRORED = (
 class Board(Settings):
     """A ChArUco board: squares across and down, their side and their markers' side in millimetres.
 
-    Only counts and the ratio of the two sides matter to a camera's calibration: an image does not tell a large board far
-    away from a small one near by. Ids run row by row from 0. The layout is not told but found in the images (`Layout`);
+    Only counts and the ratio of the two sides matter to a camera's calibration: a large board far away
+    and a small one near by look the same. Ids run row by row from 0. The layout is found in the images (`Layout`);
     the board that is drawn is the standard one, whose top left square is black.
     """
 
@@ -61,7 +61,7 @@ class Board(Settings):
     def model_post_init(self, _: Any) -> None:
         """Check what the types cannot.
 
-        Raises: CalibrationError for a board that cannot be.
+        Raises: CalibrationError for an impossible board.
         """
         if not (3 <= self.columns <= 40 and 3 <= self.rows <= 40 and self.columns * self.rows // 2 <= DICTIONARY_SIZE):
             raise CalibrationError(
@@ -164,7 +164,7 @@ class View:
 
 
 def layout_of(views: Sequence[View]) -> Layout | Literal["mixed"]:
-    """Return the layout of the board that the views show, "mixed" for views of two boards; standard where none tells."""
+    """Return the layout of the board that the views show; "mixed" for two boards, "standard" if no view shows it."""
     seen = {view.layout for view in views} - {None}
     return "mixed" if len(seen) > 1 else "legacy" if "legacy" in seen else "standard"
 
@@ -191,7 +191,7 @@ class BoardFinder:
             family: cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(number), parameters)
             for family, number in DICTIONARIES.items()
         }
-        # Where a view does not tell, what an earlier one told.
+        # The layout of an earlier view, for a view that does not show it.
         self._layout: Layout = "standard"
 
     @cached_property
@@ -211,11 +211,11 @@ class BoardFinder:
             self._refuse_mirrored(grey, self.board.dictionary, len(numbers), name)
             self._refuse_other_dictionary(grey, name)
             return None
-        layout, told, misfit = self._layout_of(numbers, corners)
+        layout, sure, misfit = self._layout_of(numbers, corners)
         if misfit > allowed(corners, self._ratio):
             # Some markers of 4 x 4 cells read as another one in a mirror.
             self._refuse_mirrored(grey, self.board.dictionary, len(numbers), name)
-            raise WrongBoard(f"{name}: {self._told(numbers, corners)}")
+            raise WrongBoard(f"{name}: {self._describe(numbers, corners)}")
         self._layout = layout
         quads, as_cv = list(corners[:, None]), numbers.astype(np.int32)[:, None]
         found, corner_ids, _, _ = self._charuco[layout].detectBoard(grey, markerCorners=quads, markerIds=as_cv)
@@ -223,7 +223,7 @@ class BoardFinder:
             return None
         size = (grey.shape[1], grey.shape[0])
         at = np.asarray(found, np.float32).reshape(-1, 2)
-        return View(np.asarray(corner_ids).ravel().astype(np.int64), at, size, name, layout if told else None)
+        return View(np.asarray(corner_ids).ravel().astype(np.int64), at, size, name, layout if sure else None)
 
     def _seen(self, grey: UInt8Array, family: str) -> tuple[npt.NDArray[np.int64], Float32Array]:
         """Return the (n,) ids of markers of a family in a grey image, and their (n, 4, 2) corners in pixels."""
@@ -251,7 +251,7 @@ class BoardFinder:
             self._refuse_mirrored(grey, other, 2 * MIN_MARKERS - 1, name)
 
     def _layout_of(self, ids: npt.NDArray[np.int64], corners: Float32Array) -> tuple[Layout, bool, float]:
-        """Return the layout that fits the most markers, whether they tell it from the other, and its misfit.
+        """Return the layout that fits the most markers, whether the other one fits worse, and its misfit.
 
         ids: (n,). corners: (n, 4, 2) pixels. The misfit is how far markers lie from where the board has them, in squares:
         the median over the markers. On a board of an odd number of columns the layouts differ by a shift of one square, but
@@ -263,7 +263,7 @@ class BoardFinder:
         best = max(fits, key=lambda layout: (fits[layout], layout == self._layout))
         return best, list(fits.values()).count(fits[best]) == 1, float(np.median(errors[best]))
 
-    def _told(self, ids: npt.NDArray[np.int64], corners: Float32Array) -> str:
+    def _describe(self, ids: npt.NDArray[np.int64], corners: Float32Array) -> str:
         other = likely_board(ids, corners, self._ratio)
         fits = (
             f"it fits a board of {other[0]} x {other[1]} squares with markers {other[2]:.2f} of a square"
@@ -288,7 +288,7 @@ def likely_board(ids: npt.NDArray[np.int64], corners: Float32Array, ratio: float
     Rows beyond the last marker seen do not show, so the rows are the least that hold the highest id.
     """
     best: tuple[float, int, int, float] | None = None
-    # A dozen markers spread over the board tell as much as all, where no row's ends matter: with an odd number of columns
+    # A dozen markers spread over the board are as good as all, where no row's ends matter: with an odd number of columns
     # the layouts differ by a shift.
     few = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), 12)).round().astype(int))
     for columns, layout in itertools.product(range(3, 21), LAYOUTS):

@@ -1,4 +1,4 @@
-"""The colour map: what a camera sees of a colour that was printed, with its spread. For numpy images and for training.
+"""The colour map: what a camera sees of a printed colour, with its spread. For numpy images and for training.
 
 A digital colour goes through one monotone curve per channel, a low-order polynomial that mixes the channels, and a second
 monotone curve per channel (the camera's tone). "Camera colour" is what the camera's file holds: sRGB-coded, in [0, 1].

@@ -1,4 +1,4 @@
-"""Fitting the colour map in torch: the least complex one that held-out colours ask for, robust against bad cells."""
+"""Fit the colour map in torch: the least complex one that held-out colours justify, robust against bad cells."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def differences(model: ColourMap | None, samples: Samples) -> np.ndarray[tuple[i
 def hold_out(samples: Samples, *, seed: int = 0) -> tuple[HeldOut, ColourMap]:
     """Return the error on held-out groups, and the map refitted on everything with the spread found on the held-out.
 
-    The kind is chosen within the rest by cross-validation; what is held out has no say in anything that is reported.
+    The kind is chosen within the rest by cross-validation; held-out samples influence nothing that is reported.
 
     Raises: CalibrationError if there are too few samples or groups to hold some out.
     """

@@ -1,4 +1,4 @@
-"""A guide through a calibration: which views are in, which are missing, and what to do next."""
+"""Guide a person through a calibration: which views are collected, which are missing, what to do next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENOUGH_VIEWS, ENOUGH_COVERAGE = 12, 0.6
 MOST_VIEWS = 60
 # Corners of a board held still move less than this share of the image's width from one look to the next.
 STILL = 0.003
-# Poses closer than this (in shares of the image, tilts as 60 degrees to one) tell nothing new.
+# Poses closer than this (in shares of the image, tilts as 60 degrees to one) show nothing new.
 NEW = 0.12
 NEW_CELLS = 4
 
@@ -37,7 +37,7 @@ WANTED: dict[str, tuple[str, Callable[[Pose], bool]]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What one image gave. text: what to tell the person. accepted: whether it is a new view. corners: (n, 2) pixels."""
+    """What one image showed. text: advice for the person. accepted: whether it is a new view. corners: (n, 2) pixels."""
 
     text: str
     accepted: bool = False
@@ -69,7 +69,7 @@ class Guide:
         self.seen += 1
         size = (pixels.shape[1], pixels.shape[0])
         if self._still and self._size not in (None, size):
-            # Another camera or mode: what was collected belongs to the old one.
+            # Another camera or mode: the views so far belong to the old one.
             self.views, self.poses = [], []
         self._size = size
         try:

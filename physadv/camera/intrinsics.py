@@ -106,14 +106,14 @@ def calibrate(
         )
     sizes = {view.size for view in views}
     if len(sizes) > 1:
-        told = ", ".join(f"{w} x {h}" for w, h in sorted(sizes))
-        raise CalibrationError(f"the images are of different sizes ({told}); take all with one setting of the camera")
+        found = ", ".join(f"{w} x {h}" for w, h in sorted(sizes))
+        raise CalibrationError(f"the images are of different sizes ({found}); take all with one setting of the camera")
     _check_last_row(views, board)
     finder = BoardFinder(board)
     size = views[0].size
     kept = list(views)
     fit = _fit(kept, finder, size)
-    # A blurred or misread view stands out against the rest; a second look without it tells whether the rest is sound.
+    # A blurred or misread view stands out against the rest; a second fit without it shows whether the rest is sound.
     limit = max(3 * float(np.median(fit.per_view)), 0.3)
     good = [view for view, error in zip(kept, fit.per_view, strict=True) if error <= limit]
     left_out = [view.name for view, error in zip(kept, fit.per_view, strict=True) if error > limit]
@@ -152,7 +152,9 @@ def calibrate(
 
 
 def _check_last_row(views: Sequence[View], board: Board) -> None:
-    """Refuse a board said to be longer than it is: markers' ids tell its width, but rows it lacks are only never seen."""
+    """Raise CalibrationError if the board is shorter than it was said to be.
+
+    The ids of the markers give its width; rows that do not exist are only never seen."""
     row = max(int(view.ids.max()) for view in views) // (board.columns - 1)
     if row < board.rows - 2:
         raise CalibrationError(

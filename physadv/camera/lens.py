@@ -14,7 +14,7 @@ PERSON_CM = 170.0
 
 
 class Undistorter:
-    """Straight lines straight: an image as a pinhole camera of the same focal length would have taken it.
+    """Removes lens distortion: the image that a pinhole camera of the same focal length would have taken.
 
     The image keeps its size and its focal length, so distances follow from `focal_px` as before; where the lens's
     distortion leaves no light at the rim, the rim is black only there.
@@ -36,7 +36,7 @@ class Undistorter:
     def apply(self, pixels: UInt8Array) -> UInt8Array:
         """Return an (h, w, 3) uint8 image without the lens's distortion, same size.
 
-        Raises: CalibrationError if it has another size than was announced.
+        Raises: CalibrationError if it has another size than given at the start.
         """
         self.profile.check_size(pixels.shape[1], pixels.shape[0])
         return cv2.remap(pixels, *self._maps, cv2.INTER_LINEAR)  # type: ignore[return-value]

@@ -32,8 +32,8 @@ MOST_PAIRS, MOST_SAMPLES = 200, 3000
 # Farther off than this share of the image is another crop, not a registration error.
 FARTHEST = 0.06
 ALIKE = 0.35
-# Colours between these shares of full are light, not white: a photograph that clips this share of them says nothing of
-# the rest.
+# Colours between these shares of full are light, not white: a photograph that clips this share of them says nothing
+# about the rest.
 LIGHT, CLIPPED, WASHED_OUT = (0.6, 0.85), 251, 0.25
 # Mean difference between the channels, of 255: below the first an image is grey, above the second it is coloured.
 GREY, COLOURED = 2.0, 8.0
@@ -164,7 +164,7 @@ def load_plate(original: Path, photo: Path) -> tuple[Plate | None, str]:
 
 
 def _spoilt(plate: Plate) -> str:
-    """Return why the photograph cannot tell the colours of its original, or ""."""
+    """Return why the photograph does not show the colours of its original, or ""."""
     brightest = plate.digital.max(2) / 255
     light = (brightest > LIGHT[0]) & (brightest < LIGHT[1])
     clipped = float((plate.photo.max(2)[light] >= CLIPPED).mean()) if light.mean() > 0.01 else 0.0
@@ -351,7 +351,7 @@ def _light_helps(samples: Samples, at: Float32Array) -> bool:
 def _flatten(samples: Samples, at: Float32Array, seed: int) -> tuple[Float32Array, float]:
     """Return the colours under even light, and the light's brightest over darkest, or as they are if it does not help.
 
-    What will be held out has no say.
+    Samples that will be held out take no part.
     """
     rest = ~held_out(samples.group, seed=seed)
     fitted = samples.pick(rest)

@@ -94,11 +94,11 @@ def chart_profile(
     camera: str,
     camera_profile: CameraProfile | None = None,
     seed: int = 0,
-    told: Callable[[str, ChartReading], None] | None = None,
+    progress: Callable[[str, ChartReading], None] | None = None,
 ) -> tuple[PrinterProfile, Samples]:
     """Return the profile that photographs of the chart give, and the colours that were read in them.
 
-    camera_profile: its lens is taken out of the photographs first. told: called with each photograph's name and reading.
+    camera_profile: its lens is taken out of the photographs first. progress: called with each name and reading.
 
     Raises: CalibrationError if a photograph does not show the chart as it should, has another size than the camera's
     profile, or what was read is not worth a profile.
@@ -109,8 +109,8 @@ def chart_profile(
         if camera_profile is not None:
             pixels = Undistorter(camera_profile, (pixels.shape[1], pixels.shape[0])).apply(pixels)
         reading = read_chart(pixels, name=photo.name)
-        if told is not None:
-            told(photo.name, reading)
+        if progress is not None:
+            progress(photo.name, reading)
         readings.append(reading)
     samples = Samples(
         np.concatenate([r.digital for r in readings]),

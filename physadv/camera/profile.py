@@ -1,4 +1,4 @@
-"""Profiles on disk: what was measured of a camera, and of a printer seen by it; refused when old, changed or foreign."""
+"""Profiles on disk: a measured camera, and a printer measured through it; refused if old, changed or foreign."""
 
 from __future__ import annotations
 

@@ -113,12 +113,12 @@ class Command(BaseCommand):
         left_out = LeftOut()
         paths = [p for where in self.photo for p in (images_in(where, left_out) if where.is_dir() else [where])]
         if not paths:
-            raise CalibrationError("; ".join([f"--photo: no images in {self.photo[0]}", *left_out.lines()]))
+            raise CalibrationError("; ".join([f"no images in {self.photo[0]}", *left_out.lines()]), field="photo")
         for line in left_out.lines():
             console.print(line, markup=False)
         photos = self._photographs(paths, console)
 
-        def told(name: str, reading: ChartReading) -> None:
+        def show(name: str, reading: ChartReading) -> None:
             console.print(
                 f"{name}: chart found, {reading.cell_px:.0f} pixels a cell; light uneven by {reading.uneven:.2f}, "
                 f"taken out; prints of one colour differ by {reading.repeat:.2f} dE2000",
@@ -132,7 +132,7 @@ class Command(BaseCommand):
                 camera=self._camera_name(camera),
                 camera_profile=camera,
                 seed=self.seed,
-                told=told,
+                progress=show,
             )
 
     def _photographs(self, paths: list[Path], console: Console) -> list[Photo]:
