@@ -1,1 +1,1 @@
-"""Millimetres out: sheets, garments, advice on size."""
+"""Printing: sheets, garments, and advice on size."""

@@ -1,4 +1,4 @@
-"""How large to print: from camera, distance and size to detector pixels, and from there to what the pattern did when tried.
+"""How large to print: from camera, distance and size to detector pixels, and from there to measured attack success.
 
 A pattern's record may hold a size curve (`physadv.evaluate.size_curve` measures it): attack success in cells of three
 numbers that camera, distance and print size come down to: how many detector pixels of the person are in the image, how
@@ -22,7 +22,7 @@ from physadv.patch import Patch, load_patch, shipped_names
 # A camera is pointed so that a little room is left over the head.
 HEADROOM = 0.05
 NEAREST_M, FARTHEST_M = 0.5, 30.0
-# Two patterns of which one hides so much more of the people are told apart by curves of some forty of them.
+# Two patterns of which one hides so much more of the people can be distinguished by curves of about forty of them.
 CLEARLY = 0.1
 
 
@@ -202,7 +202,7 @@ def _between(points: np.ndarray[Any, Any], value: float) -> tuple[int, int, floa
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to tell someone about to print. expected: at the size and distance asked for.
+    """Advice before a print. expected: at the size and distance asked for.
 
     enough: whether that reaches `wanted`. smallest_cm: the smallest width that does at this distance, or None if none does
     that was measured. farthest_m: the farthest distance at which this size does, or None. text: all of it, in words.
@@ -229,7 +229,7 @@ def is_garment(patch: Patch) -> bool:
 def width_cm(patch: Patch, asked_cm: float | None) -> float:
     """Return the width that advice is about: as asked, or the pattern's own.
 
-    Raises: FabricationError if another is asked for of a garment, which has no other.
+    Raises: FabricationError if a width is asked for of a garment, which has its own.
     """
     if asked_cm is None:
         return patch.size_mm[0] / 10
@@ -254,7 +254,7 @@ def advise(
 ) -> Advice:
     """Return what to expect at a distance with a print of this width, and what would do instead.
 
-    width_cm: of no account for a garment. aspect: height over width of the pattern. wanted: the share of people, of those
+    width_cm: ignored for a garment. aspect: height over width of the pattern. wanted: the share of people, of those
     found without a pattern, to be hidden.
 
     Raises: FabricationError if a number is absurd.

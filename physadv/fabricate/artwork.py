@@ -1,4 +1,4 @@
-"""The image that is to be printed, at 300 dots an inch, in pieces: sheets of one print join without a seam.
+"""Render the image to print at 300 dots an inch, in pieces: sheets of one print join without a seam.
 
 A cell of a trained pattern is an area of one colour: what the trainer shows the detector is the average of those areas
 over each camera pixel. Printed as areas ("texel") the camera's own optics take that average. "smooth" interpolates
@@ -127,10 +127,7 @@ def on_white(rgba: UInt8Array) -> UInt8Array:
 
 
 def require_seamless(patch: Patch) -> None:
-    """Return nothing if the texture may be repeated over cloth.
-
-    Raises: FabricationError if it was not made to join at its edges.
-    """
+    """Raise FabricationError if the pattern is no texture that repeats over cloth without a seam."""
     if patch.target != "tshirt":
         raise FabricationError(
             f"{patch.name} is a {patch.target} pattern",

@@ -1,4 +1,4 @@
-"""A PDF that says what it is: true millimetres, its colour space, no scaling by the viewer, the same bytes twice."""
+"""A PDF in true millimetres: colour space declared, no scaling by the viewer, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAST_PT = 6.0
 
 
 class Document(FPDF):
-    """Sheets in millimetres with a few brushes: hairlines, boxes, words, images given row by row."""
+    """Sheets in millimetres, and what is drawn on them: hairlines, boxes, words, images given row by row."""
 
     def __init__(self, *, title: str, subject: str, profile: bytes, profile_name: str, channels: int = 3) -> None:
         """profile: ICC bytes of every image put here, with `channels` 3 for RGB and 4 for CMYK."""

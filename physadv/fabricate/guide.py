@@ -1,4 +1,4 @@
-"""From sheet to shirt: what to buy, how hot and how long, which side up, in which order, and where on the body.
+"""Instructions from sheet to shirt: what to buy, temperature and time, which side up, in which order, where on the body.
 
 Temperatures and times are usual ones of ink-jet transfer papers and of sublimation on polyester; papers differ, so each
 list says that the maker's own leaflet goes before them.

@@ -1,4 +1,4 @@
-"""Colour on its way to the printer: sRGB as it is, or through the user's CMYK profile, with a proof of what that loses."""
+"""Colours for the printer: sRGB as it is, or converted by the user's CMYK profile, with a proof of what that loses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything lies on every sheet, in millimetres from its upper left corner: pure arithmetic, nothing drawn."""
+"""Compute where everything lies on every sheet, in millimetres from its upper left corner; nothing is drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands around the pattern: crop marks, glue edges, ruler, markers, QR and the map of the sheets."""
+"""Draw what surrounds the pattern: crop marks, glue edges, ruler, markers, QR code and the map of the sheets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`physadv print` without the command line: a pattern and what is asked of it become a file, whole or not at all."""
+"""Write a pattern as a PDF or PNG with the given settings: the file is complete or absent."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
 
 
 def print_name(patch: Patch, settings: PrintSettings) -> str:
-    """Return what the file of a print is called, without its ending: whatever tells it from another of the same pattern.
+    """Return the file name of a print without its ending: every setting by which prints of one pattern differ.
 
     Raises: FabricationError as `printed_size` does.
     """
@@ -101,7 +101,7 @@ def print_name(patch: Patch, settings: PrintSettings) -> str:
 
 
 def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
-    """Return what whoever asks for a print of a texture may not expect of it, in sentences; nothing for other patterns.
+    """Return sentences about what is easily overlooked in a print of a texture; nothing for other patterns.
 
     Raises: FabricationError as `printed_size` does.
     """
@@ -156,7 +156,7 @@ def what_to_print(patch: Patch, settings: PrintSettings) -> Patch:
 
 
 def print_patch(patch: Patch, settings: PrintSettings, out: Path, *, overwrite: bool = False) -> Printed:
-    """Return what was written for a pattern printed as `settings` say, to a PDF or PNG.
+    """Print a pattern as `settings` say to a PDF or PNG, and return what was written.
 
     A PDF holds every sheet. A PNG is one sheet at 300 dpi; where a paper is given that takes several, each is a file of
     its own (`s-A1.png`, ...). The same request always gives the same bytes. overwrite: replace files of other programs.

@@ -1,4 +1,4 @@
-"""What can be asked of a print: one schema for the command line and the page."""
+"""Settings of a print: one schema for the command line and the page."""
 
 from __future__ import annotations
 

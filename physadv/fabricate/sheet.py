@@ -1,4 +1,4 @@
-"""A print as sheets of paper: the pattern true to the millimetre, and what is needed to check, cut and join it."""
+"""Draw a print on sheets of paper: the pattern true to the millimetre, and the marks to check, cut and join it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lengths, papers and people: what the words `36cm`, `a4` and `170cm tall` come to in millimetres."""
+"""Lengths, papers and people in millimetres: reads `36cm`, `a4` and `170cm`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def length_mm(text: str, *, field: str, unit: str) -> float:
 
 
 def length_in(unit: str) -> Callable[[Any], Any]:
-    """Return what reads a setting's text (`36cm`, `36`) as a number of `unit`s, and leaves all else to its model."""
+    """Return a validator that reads text (`36cm`, `36`) as a number of `unit`s and passes anything else on."""
 
     def read(value: Any) -> Any:
         return round(_millimetres(value, unit) / _UNITS[unit], 6) if isinstance(value, str) else value
