@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from physadv.attack.data import STREET_IMGSZ, WEBCAM_IMGSZ, placings
 from physadv.attack.people import gather
-from physadv.attack.score import Placing, Scorer
+from physadv.attack.score import Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.cli.base import told
 from physadv.controls import control
@@ -29,6 +28,8 @@ from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.files import atomic_write
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
+from physadv.simulate.framing import STREET_IMGSZ, WEBCAM_IMGSZ
+from physadv.simulate.placement import Placement
 from physadv.types import Detector
 
 COLUMNS = ("n_people", "recall25", "ap50", "asr_strict25", "hidden25", "mean_max_conf", "mean_max_conf_within")
@@ -50,10 +51,10 @@ def people(images: list[str], labels: Path | None) -> list[LabelledImage]:
     return gather(images, labels, labeller, cache=cache, say=print).images
 
 
-def scored(patch: Patch, images: list[LabelledImage], placing: Placing, imgsz: int) -> dict[str, dict[str, Any]]:
+def scored(patch: Patch, images: list[LabelledImage], placement: Placement, imgsz: int) -> dict[str, dict[str, Any]]:
     """Return the figures of the pattern and its controls on images."""
     detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
-    scorer = Scorer(images, detector, placing)
+    scorer = Scorer(images, detector, placement)
     plain, shuffled = (control(patch, kind, np.random.default_rng(0)) for kind in ("grey", "shuffled"))
     rows = {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}
     return {name: scorer.score(worn).plain() for name, worn in rows.items()}
@@ -102,7 +103,7 @@ def main() -> None:
     given = parser.parse_args()
     patch = replace(load_patch(given.run), name=given.name)
     settings = TrainSettings.model_validate(patch.record["settings"])
-    both = placings(settings.model_copy(update={"framing": "mixed"}))
+    both = settings.model_copy(update={"framing": "mixed"}).placements()
     trained = set(patch.record["split"]["train"])
     out = [p for p in people([str(given.images)], given.labels) if p.name not in trained]
     shirt = patch.target == "tshirt"

@@ -33,9 +33,9 @@ import numpy as np
 import torch
 from sim_print_camera import PrintAndCamera
 
-from physadv.attack.data import SCORED_AT_MOST, STREET_IMGSZ, WEBCAM_IMGSZ
+from physadv.attack.data import SCORED_AT_MOST
 from physadv.attack.people import gather
-from physadv.attack.score import Placing, Scorer
+from physadv.attack.score import Scorer
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
@@ -47,6 +47,8 @@ from physadv.detect.matching import AP_CONF
 from physadv.evaluate.size_curve import CANVAS
 from physadv.files import write_json
 from physadv.patch import Patch, load_patch
+from physadv.simulate.framing import STREET_IMGSZ, WEBCAM_IMGSZ
+from physadv.simulate.placement import Placement
 
 Rows = dict[str, dict[str, Any]]
 
@@ -101,7 +103,7 @@ def scored(
     where: str, labels: Path | None, framing: str, sides: tuple[int, ...], cache: Path
 ) -> dict[str, Callable[[Patch], Any]]:
     """Return scorers of the people in a folder or clip by name, one for each side of the detector's image."""
-    placing = Placing("area", 0.65, chest=True) if framing == "webcam" else Placing()
+    placement = Placement("chest", scale=0.65) if framing == "webcam" else Placement("poster", scale=0.35)
     people = gather([where], labels, lambda: load_detector(backend="torch", imgsz=CANVAS), cache=cache, say=print)
     shown = [p for p in people.images if len(p.boxes)]
     # Frames of a clip are near copies of each other: some of them say as much as all.
@@ -110,7 +112,7 @@ def scored(
     out: dict[str, Callable[[Patch], Any]] = {}
     for imgsz in sides:
         detector = load_detector(backend="torch", imgsz=imgsz, min_conf=AP_CONF)
-        out[f"{Path(where).name}, {framing}, {imgsz} px"] = partial(_figures, Scorer(shown, detector, placing))
+        out[f"{Path(where).name}, {framing}, {imgsz} px"] = partial(_figures, Scorer(shown, detector, placement))
     return out
 
 

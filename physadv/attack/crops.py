@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,28 +12,25 @@ import numpy.typing as npt
 import torch
 
 from physadv.dataset import LabelledImage
-from physadv.simulate.paste import Prints
+from physadv.patch import Target
 from physadv.simulate.placement import (
-    FRONT_CM,
+    BOX_AT,
     MIRRORED,
-    SLEEVE_CM,
-    VISIBLE,
+    SMALLEST_PX,
+    Framing,
+    Placement,
+    Prints,
     Rule,
-    chest_quads,
-    shirt_fronts,
-    shoulders_visible,
+    people_of,
     side_px,
-    sleeve_quads,
-    square_quads,
 )
-from physadv.simulate.views import SMALLEST_PX
-from physadv.types import Float32Array, UInt8Array
+from physadv.types import BoolArray, Detections, Float32Array, Int64Array, UInt8Array
 
 Array = npt.NDArray[Any]
-Framing = Literal["street", "webcam", "mixed"]
 PAD = 114
 VIDEO_COUNTS_AS = 12
 CHANNELS_SWAPPED, GREY = 0.2, 0.05
+STREET_BY_JOINTS = 0.3
 # sqrt(w h) of the person over the view's side. With views of 224 to 320 pixels these are the sizes at which people of 2 %
 # to 50 % of an image appear to a detector at 416; trained on smaller ones alone a pattern leaves large people visible.
 # Someone before a webcam is 140 pixels large to a detector at 320, twice that at 640; the smaller is the harder to hide.
@@ -55,11 +52,9 @@ class Scene:
 
     def to(self, device: torch.device) -> Scene:
         """Return the scene on another device."""
-        p = self.prints
-        moved = Prints(*(t.to(device) for t in (p.owner, p.quads, p.rank, p.arms, p.window)))
-        return Scene(self.images.to(device), self.owner.to(device), self.boxes.to(device), moved)
+        return Scene(self.images.to(device), self.owner.to(device), self.boxes.to(device), self.prints)
 
-    def piece(self, low: int, high: int, prints: torch.Tensor) -> Scene:
+    def piece(self, low: int, high: int, prints: Int64Array) -> Scene:
         """Return the scene of the images from `low` to `high` - 1; prints: (k,) those that lie in them."""
         people = (self.owner >= low) & (self.owner < high)
         worn = self.prints.pick(prints)
@@ -72,26 +67,39 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Wear:
-    """How prints are put on people.
+class PlacementRange:
+    """The placements that training draws from.
 
-    target: poster, chest or tshirt. street, webcam: range of the print's side, the root of its area, over what `rule` takes
+    target: what the pattern is for. street, webcam: range of the print's side, the root of its area, over what `rule` takes
     of the box, in each framing. at: centre of the print down the box. size_cm: its width and height, after which a
     T-shirt's texture repeats.
     """
 
-    target: str = "chest"
+    target: Target = "chest"
     street: tuple[float, float] = (0.30, 0.42)
     webcam: tuple[float, float] = (0.55, 0.72)
-    at: float = 0.42
+    at: float = BOX_AT
     size_cm: tuple[float, float] = (40.0, 40.0)
     rule: Rule = "area"
+
+    def prints(self, people: Detections, owner: Int64Array, webcam: BoolArray, rng: np.random.Generator) -> Prints:
+        """Return a print on each person. owner, webcam: (n,) the image of each, and whether it is framed as by a webcam."""
+        n = len(people)
+        if self.target == "tshirt":
+            return Placement("tshirt", size_cm=self.size_cm).prints(people, rng, owner=owner)
+        low, high = np.where(webcam[:, None], self.webcam, self.street).T
+        side = np.exp(rng.uniform(np.log(low), np.log(high))) * side_px(people.xyxy, self.rule, 1.0)
+        aspect = self.size_cm[0] / self.size_cm[1]
+        placement = Placement(self.target, self.rule, scale=1.0, aspect=aspect, at=self.at)
+        # In the street a print is scored by the box. Some follow the joints all the same, as a shirt on a body does.
+        upright = ~(webcam | (rng.random(n) < STREET_BY_JOINTS))
+        return placement.prints(people, owner=owner, side=side.astype(np.float32), upright=upright)
 
 
 class Views:
     """Draws views around people; every draw depends on the generator alone."""
 
-    def __init__(self, images: list[LabelledImage], *, framing: Framing, wear: Wear) -> None:
+    def __init__(self, images: list[LabelledImage], *, framing: Framing, wear: PlacementRange) -> None:
         self.images, self.framing, self.wear = images, framing, wear
         rows, weights = [], []
         frames = Counter(p.name.partition("#")[0] for p in images)
@@ -119,7 +127,7 @@ class Views:
         boxes = np.concatenate([v.boxes for v in views])
         points = np.concatenate([v.keypoints for v in views])
         webcam = np.concatenate([np.full(len(v.boxes), v.webcam) for v in views])
-        prints = self._prints(owner, boxes, points, webcam, rng)
+        prints = self.wear.prints(people_of(boxes, points), owner, webcam, rng)
         return Scene(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints)
 
     def _view(self, p: int, q: int, size: int, rng: np.random.Generator) -> View:
@@ -163,38 +171,6 @@ class Views:
                 centre[axis] = np.clip(centre[axis], room / 2, length - room / 2)
         return scale, centre
 
-    def _prints(
-        self, owner: Array, boxes: Float32Array, points: Float32Array, webcam: Array, rng: np.random.Generator
-    ) -> Prints:
-        n = len(owner)
-        sides = side_px(boxes, self.wear.rule, 1.0)
-        ranges = np.where(webcam[:, None], self.wear.webcam, self.wear.street)
-        share = np.exp(rng.uniform(np.log(ranges[:, 0]), np.log(ranges[:, 1]))) if n else np.zeros(0)
-        side = (share * sides).astype(np.float32)
-        aspect = self.wear.size_cm[0] / self.wear.size_cm[1]
-        quads = square_quads(boxes, side, self.wear.at, aspect=aspect)
-        seen = shoulders_visible(points, n)
-        if self.wear.target == "tshirt":
-            return self._shirts(owner, boxes, points, rng)
-        if self.wear.target == "chest":
-            by_body = seen & (webcam | (rng.random(n) < 0.3))
-            if by_body.any():
-                quads[by_body] = chest_quads(
-                    boxes[by_body], points[by_body], side=side[by_body], at=self.wear.at, aspect=aspect
-                )
-        return prints_of(owner, quads, arms_of(points), None)
-
-    def _shirts(self, owner: Array, boxes: Float32Array, points: Float32Array, rng: np.random.Generator) -> Prints:
-        owners, quads, sizes = shirt_prints(boxes, points)
-        windows = shirt_windows(sizes, self.wear.size_cm, rng)
-        arms = arms_of(points)
-        reach = np.zeros((len(quads), 2, 5), np.float32)
-        # A forearm crosses the front; sleeves are on the arms themselves.
-        for k, person in enumerate(owners):
-            if k < len(owner):
-                reach[k] = arms[person]
-        return prints_of(owner[owners], quads, reach, windows)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
@@ -204,56 +180,6 @@ class View:
     boxes: Float32Array
     keypoints: Float32Array
     webcam: bool
-
-
-def shirt_prints(boxes: Float32Array, points: Float32Array) -> tuple[Array, Float32Array, Float32Array]:
-    """Return whose each garment part is (k,), its quad (k, 4, 2), and the cloth's size there (k, 2) in cm; fronts first.
-
-    Fronts lie where they do in the live demo; sleeves follow elbows that are seen.
-    """
-    n = len(boxes)
-    fronts = shirt_fronts(boxes, points)
-    who, sleeves = sleeve_quads(points, shoulders_visible(points, n))
-    sizes = np.array([FRONT_CM] * n + [SLEEVE_CM] * len(who), np.float32).reshape(-1, 2)
-    return np.concatenate([np.arange(n), who]), np.concatenate([fronts, sleeves]).astype(np.float32), sizes
-
-
-def shirt_windows(sizes_cm: Float32Array, period_cm: tuple[float, float], rng: np.random.Generator) -> Float32Array:
-    """Return (k, 4) windows into the texture: each part is cut from the cloth somewhere.
-
-    In centimetres of cloth, so that a body turned away shows the same cloth foreshortened, and not a finer one.
-    """
-    return np.concatenate([rng.random((len(sizes_cm), 2)), sizes_cm / np.array(period_cm)], 1).astype(np.float32)
-
-
-def prints_of(owner: Array, quads: Float32Array, arms: Float32Array, windows: Float32Array | None) -> Prints:
-    """Return prints as tensors; the one whose lower edge is nearer the viewer (lower in the image) lies on top."""
-    n = len(quads)
-    rank = np.empty(n, np.int64)
-    rank[np.argsort(quads[:, :, 1].max(1) if n else [], kind="stable")] = np.arange(n)
-    if windows is None:
-        windows = np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1))
-    return Prints(
-        torch.from_numpy(np.ascontiguousarray(owner)).long(),
-        torch.from_numpy(quads.astype(np.float32)),
-        torch.from_numpy(rank),
-        torch.from_numpy(arms),
-        torch.from_numpy(windows),
-    )
-
-
-def arms_of(points: Float32Array) -> Float32Array:
-    """Return (n, 2, 5) forearms, elbow to wrist and radius in pixels, 0 unless both joints are seen.
-
-    Which of them are in front of the print is drawn by the simulated world.
-    """
-    out = np.zeros((len(points), 2, 5), np.float32)
-    for side, (elbow, wrist) in enumerate(((7, 9), (8, 10))):
-        seen = (points[:, elbow, 2] > VISIBLE) & (points[:, wrist, 2] > VISIBLE)
-        length = np.linalg.norm(points[:, elbow, :2] - points[:, wrist, :2], axis=1)
-        out[:, side, :2], out[:, side, 2:4] = points[:, elbow, :2], points[:, wrist, :2]
-        out[:, side, 4] = 0.18 * length * seen
-    return out
 
 
 def _warp(pixels: UInt8Array, matrix: Array, scale: float, size: int) -> UInt8Array:

@@ -21,7 +21,7 @@ from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palett
 from physadv.attack.people import content_of, gather, record, recorded
 from physadv.attack.posed import Posed
 from physadv.attack.run import TrainData
-from physadv.attack.score import Placing, Score, Scorer
+from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.start import AUTO, same_shape
 from physadv.camera.profile import CameraProfile, PrinterProfile
@@ -40,9 +40,7 @@ from physadv.types import Detector, GradientDetector
 
 # The folder within a run's in which people of a camera are recorded.
 RECORDED = "people"
-STREET_IMGSZ, LABEL_IMGSZ = 416, 640
-# A laptop's live demo looks at 320 to 640 pixels; a pattern chosen at one size alone may be weak at the other.
-WEBCAM_IMGSZ = (320, 640)
+LABEL_IMGSZ = 640
 # Frames of a video are near copies: scoring some of them, evenly, is as good and leaves the time to training.
 SCORED_AT_MOST = 40
 # Characters of an error text about a damaged file.
@@ -187,23 +185,13 @@ def labels_cache(name: str) -> Path:
     return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
 
 
-def placings(settings: TrainSettings) -> dict[str, tuple[Placing, tuple[int, ...]]]:
-    """Return how held-out people wear the pattern in each framing that is trained, and the detector's image sizes."""
-    shirt = settings.target == "tshirt"
-    street = Placing(settings.rule, settings.scale, settings.at, shirt=shirt)
-    chest = settings.target == "chest"
-    webcam = Placing(settings.rule, settings.webcam_scale, settings.at, chest=chest, shirt=shirt)
-    both = {"street": (street, (STREET_IMGSZ,)), "webcam": (webcam, WEBCAM_IMGSZ)}
-    return both if settings.framing == "mixed" else {settings.framing: both[settings.framing]}
-
-
 def scorers_of(settings: TrainSettings, inputs: Inputs, images: list[LabelledImage]) -> dict[str, Scorer]:
     """Return a scorer for each framing and image size; a framing for which no one is there is left out.
 
     Images in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
     """
     out: dict[str, Scorer] = {}
-    for name, (placing, sizes) in placings(settings).items():
+    for name, (placement, sizes) in settings.placements().items():
         suited = [p for p in images if _suits(p, name, settings.framing)]
         large = [p for p in suited if p.share > MIN_AREA]
         if not large:
@@ -216,7 +204,7 @@ def scorers_of(settings: TrainSettings, inputs: Inputs, images: list[LabelledIma
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
             several = ((imgsz, sizes), (called[weights], inputs.detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
-            out[label] = Scorer(chosen, detector, placing, seed=settings.seed)
+            out[label] = Scorer(chosen, detector, placement, seed=settings.seed)
     return out
 
 

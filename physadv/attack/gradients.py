@@ -146,8 +146,10 @@ def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, Worl
     ends = [round(i * images / count) for i in range(count + 1)]
     out = []
     for low, high in pairwise(ends):
-        prints = ((scene.prints.owner >= low) & (scene.prints.owner < high)).nonzero().squeeze(1)
-        out.append((scene.piece(low, high, prints), draw.piece(prints, torch.arange(low, high, device=prints.device))))
+        prints = np.flatnonzero((scene.prints.owner >= low) & (scene.prints.owner < high))
+        device = scene.images.device
+        part = draw.piece(torch.from_numpy(prints).to(device), torch.arange(low, high, device=device))
+        out.append((scene.piece(low, high, prints), part))
     return out
 
 
@@ -167,7 +169,8 @@ def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Scene
             losses = torch.stack([_loss(s, detector, images, scene) for detector in data.detectors])
             harm = mixed(s.mix, losses, run.checkpoint.mixing)
             hurt.append(torch.zeros(len(images), device=data.device).index_add(0, scene.owner, harm))
-    return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), scene.prints.owner)
+    owner = torch.from_numpy(scene.prints.owner).to(scene.images.device)
+    return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), owner)
 
 
 def noise_of(s: TrainSettings, pattern: Pattern, step: int, part: int) -> torch.Tensor:
@@ -256,7 +259,7 @@ def non_finite_stage(
         return "the pattern"
     if not _finite(scene.images):
         return "the photographs"
-    if not _finite(world.geometry.quads(scene.prints.quads, draw.geometry)):
+    if not _finite(world.geometry.quads(torch.from_numpy(scene.prints.quads).to(pattern), draw.geometry)):
         return "geometry"
     colour = pattern.detach()[None, :3].expand(len(scene.prints), -1, -1, -1)
     backward = None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from physadv.arrays import to_image
-from physadv.attack.crops import Framing, Scene, Views, Wear
+from physadv.attack.crops import PlacementRange, Scene, Views
 from physadv.attack.losses import concerned
 from physadv.attack.score import Scorer
 from physadv.dataset import LabelledImage
@@ -18,6 +18,7 @@ from physadv.detect.matching import FOUND_CONF
 from physadv.errors import DataError
 from physadv.marks import LEGEND, mark_person
 from physadv.patch import Patch
+from physadv.simulate.placement import Framing
 from physadv.simulate.world import World
 from physadv.types import GradientDetector, UInt8Array
 
@@ -35,7 +36,7 @@ def contact_sheet(
     *,
     world: World,
     framing: Framing,
-    wear: Wear,
+    wear: PlacementRange,
     columns: int = 6,
     rows: int = 4,
     size: int = 224,

@@ -8,34 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from physadv.arrays import to_image, to_tensor
-from physadv.attack.crops import prints_of, shirt_prints, shirt_windows
 from physadv.attack.losses import Goal
 from physadv.dataset import LabelledImage
 from physadv.detect.matching import FOUND_CONF, average_precisions, best_score_within, match_image
 from physadv.marks import marked
 from physadv.patch import Patch
-from physadv.simulate.paste import Prints
-from physadv.simulate.placement import Rule, chest_quads, side_px, square_quads
-from physadv.simulate.world import World
-from physadv.types import BoolArray, Detections, Detector, Frame, UInt8Array
-
-
-@dataclass(frozen=True, slots=True)
-class Placing:
-    """Where a pattern goes when it is scored.
-
-    A print as large as a square of `scale` by the rule, centred `at` the box's height, or on the chest by keypoints; a
-    T-shirt texture over the whole torso where `shirt` is set.
-    """
-
-    rule: Rule = "area"
-    scale: float = 0.35
-    at: float = 0.42
-    chest: bool = False
-    shirt: bool = False
+from physadv.simulate.conditions import apply_patch, chance_of
+from physadv.simulate.placement import Placement, people_of
+from physadv.types import Detections, Detector, Frame, UInt8Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +86,10 @@ def _over_people(figures: Iterable[tuple[float, int]]) -> float | None:
 class Scorer:
     """Scores patterns on the same people each time; what the clean detector finds is computed once."""
 
-    def __init__(self, images: Sequence[LabelledImage], detector: Detector, placing: Placing, *, seed: int = 0) -> None:
-        self.images, self.detector, self.placing, self.seed = list(images), detector, placing, seed
+    def __init__(
+        self, images: Sequence[LabelledImage], detector: Detector, placement: Placement, *, seed: int = 0
+    ) -> None:
+        self.images, self.detector, self.placement, self.seed = list(images), detector, placement, seed
         self.large = [image.counts for image in self.images]
         self.clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.images]
 
@@ -129,17 +112,21 @@ class Scorer:
     def shown(self, patch: Patch, i: int, *, height: int) -> UInt8Array:
         """Return image `i`, `height` pixels high, whose people wear the pattern, each marked as seen or hidden."""
         image, large = self.images[i], self.large[i]
-        worn = wear(patch, image, large, self.placing, seed=self.seed + i)
+        worn = self._worn(patch, i)
         sure = best_score_within(image.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
         return marked(worn, image.boxes[large], sure, found=sure >= FOUND_CONF, height=height)
 
     def _answer(self, patch: Patch, i: int) -> Detections:
         """Return what is found in an image whose people wear the pattern."""
-        image, large = self.images[i], self.large[i]
-        if not large.any():
+        if not self.large[i].any():
             return self.clean[i]
-        worn = wear(patch, image, large, self.placing, seed=self.seed + i)
-        return self.detector.detect(Frame(worn, 0, 0, 0.0))
+        return self.detector.detect(Frame(self._worn(patch, i), 0, 0, 0.0))
+
+    def _worn(self, patch: Patch, i: int) -> UInt8Array:
+        image, large = self.images[i], self.large[i]
+        people = people_of(image.boxes[large], image.keypoints[large])
+        rng, imgsz = chance_of(image.name, seed=self.seed), max(image.pixels.shape[:2])
+        return apply_patch(image.pixels, people, patch, self.placement, rng=rng, imgsz=imgsz)
 
     def _figures(self, answers: list[Detections]) -> Score:
         parts = zip(self.images, self.large, self.clean, answers, strict=True)
@@ -159,37 +146,6 @@ class Scorer:
             _mean(within),
             _mean(within < FOUND_CONF),
         )
-
-
-def wear(patch: Patch, image: LabelledImage, large: BoolArray, placing: Placing, *, seed: int) -> UInt8Array:
-    """Return the image's pixels with the pattern pasted flat on the chosen people."""
-    prints = prints_on(patch, image, large, placing, np.random.default_rng(seed))
-    if len(prints) == 0:
-        return image.pixels
-    pixels, mask = patch.tensors()
-    world = World.of(0.0)
-    draw = world.sample(len(prints), 1, torch.Generator().manual_seed(seed))
-    with torch.inference_mode():
-        out = world.apply(torch.cat([pixels, mask]), to_tensor(image.pixels)[None], prints, draw)
-    return to_image(out[0])
-
-
-def prints_on(patch: Patch, image: LabelledImage, who: BoolArray, placing: Placing, rng: np.random.Generator) -> Prints:
-    """Return where the chosen people of one image wear the pattern."""
-    boxes, points = image.boxes[who], image.keypoints[who]
-    owner = np.zeros(len(boxes), np.int64)
-    none = np.zeros((len(boxes), 2, 5), np.float32)
-    if placing.shirt:
-        whose, quads, sizes = shirt_prints(boxes, points)
-        windows = shirt_windows(sizes, (patch.size_mm[0] / 10, patch.size_mm[1] / 10), rng)
-        return prints_of(owner[whose], quads, none[whose], windows)
-    side = side_px(boxes, placing.rule, placing.scale)
-    aspect = patch.size_mm[0] / patch.size_mm[1]
-    if placing.chest:
-        quads = chest_quads(boxes, points, side=side, at=placing.at, aspect=aspect)
-    else:
-        quads = square_quads(boxes, side, placing.at, aspect=aspect)
-    return prints_of(owner, quads, none, None)
 
 
 def _mean(values: np.ndarray[Any, Any]) -> float:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from physadv.attack.crops import Framing, Wear
+from physadv.attack.crops import PlacementRange
 from physadv.attack.losses import Goal, Mix
-from physadv.patch import Target
-from physadv.settings import Settings
-from physadv.simulate.placement import Rule
+from physadv.simulate.framing import PlacementSettings, size_of
+from physadv.simulate.placement import Framing
 from physadv.simulate.world import World
 
 Preset = Literal["quick", "standard", "strong"]
@@ -40,19 +38,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-SIZE_MM: dict[Target, tuple[float, float]] = {
-    "poster": (594.0, 594.0),
-    "chest": (360.0, 360.0),
-    # A motif that repeats often: whatever is cut from the cloth shows all of it, and few texels are found sooner. Of
-    # periods of 100 to 800 mm those of 160 and 250 left fewest people found after as many steps.
-    "tshirt": (200.0, 200.0),
-}
-# A print over the whole torso: before a webcam a smaller one hides nobody.
-WEBCAM_CHEST_MM = (480.0, 480.0)
-# Millimetres of what each rule takes of the box around a grown-up who stands, and around one seen from head to hips.
-STANDING_MM: dict[Rule, float] = {"area": 360 / 0.35, "height": 1700.0, "diagonal": 1810.0}
-SEATED_MM: dict[Rule, float] = {"area": 480 / 0.65, "height": 800.0, "diagonal": 1050.0}
-LEAST_SCALE, MOST_SCALE = 0.02, 2.0
 # Prints are trained from a little smaller to a little larger than they are scored.
 STREET_AROUND, WEBCAM_AROUND = (0.30 / 0.35, 0.42 / 0.35), (0.55 / 0.65, 0.72 / 0.65)
 # Fewer steps say little of where a start leads.
@@ -75,16 +60,13 @@ def preset(name: Preset, framing: Framing) -> dict[str, Any]:
     return {**PRESETS[name], **street.get(name, {})}
 
 
-class TrainSettings(Settings):
+class TrainSettings(PlacementSettings):
     """Everything that decides what a run computes, and nothing that does not (folders, threads, devices).
 
-    rule, scale, at: the placement by which held-out people are scored, scale being that of the street and webcam_scale that
-    before a webcam; unless given, what `size_mm` measures on a body, and the other way round. side_street, side_webcam:
-    range of the print's side, by the same rule, while training; unless given, around those.
+    Held-out people wear the pattern as the inherited fields say. side_street, side_webcam: range of the print's side, by
+    the same rule, while training; unless given, around those.
     """
 
-    target: Target = "chest"
-    framing: Framing = "street"
     goal: Goal = "vanish"
     steps: int = Field(default=1000, ge=1, le=1_000_000, description="optimiser steps")
     batch: int = Field(default=12, ge=1, le=1024, description="views a step of the first size, over all processes")
@@ -120,11 +102,6 @@ class TrainSettings(Settings):
     world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(STRENGTH))
     side_street: tuple[float, float] | None = None
     side_webcam: tuple[float, float] | None = None
-    rule: Rule = "area"
-    scale: float = Field(default=0.35, ge=LEAST_SCALE, le=MOST_SCALE)
-    webcam_scale: float = Field(default=0.65, ge=LEAST_SCALE, le=MOST_SCALE)
-    at: float = Field(default=0.42, ge=0, le=1)
-    size_mm: tuple[float, float] | None = None
     held_out: float = Field(default=0.25, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     score_every: int = Field(default=100, ge=1)
@@ -142,7 +119,7 @@ class TrainSettings(Settings):
         if not isinstance(values, dict):
             return values
         framing, target = values.get("framing", "street"), values.get("target", "chest")
-        size = values.get("size_mm") or _size(target, framing)
+        size = values.get("size_mm") or size_of(target, framing)
         texels = STREET_TEXELS if framing == "street" else FINE_TEXELS
         if target == "tshirt":
             texels = max(round(float(size[0]) / SHIRT_TEXEL_MM), 8)
@@ -154,14 +131,6 @@ class TrainSettings(Settings):
         if target != "tshirt" and framing != "street":
             # 700 steps on the fine texels of a large print end half way when they begin under noise.
             chosen["noise"] = 0.0
-        if target != "tshirt":
-            rule, own = values.get("rule", "area"), "webcam_scale" if webcam else "scale"
-            bodies = {"scale": STANDING_MM.get(rule, 1.0), "webcam_scale": SEATED_MM.get(rule, 1.0)}
-            side = math.sqrt(float(size[0]) * float(size[1]))
-            if own in values and not values.get("size_mm"):
-                side = round(float(values[own]) * bodies[own], 1)
-                chosen["size_mm"] = (side, side)
-            chosen |= {n: min(max(round(side / mm, 4), LEAST_SCALE), MOST_SCALE) for n, mm in bodies.items()}
         return {"texels": texels, **chosen, **values}
 
     @model_validator(mode="after")
@@ -219,20 +188,12 @@ class TrainSettings(Settings):
         return self.target == "tshirt"
 
     @property
-    def wear(self) -> Wear:
-        """Return how prints are put on people while training."""
+    def wear(self) -> PlacementRange:
+        """Return the placements that training draws from."""
         width, height = self.print_size()
         street = self.side_street or _around(self.scale, STREET_AROUND)
         webcam = self.side_webcam or _around(self.webcam_scale, WEBCAM_AROUND)
-        return Wear(self.target, street, webcam, self.at, (width / 10, height / 10), self.rule)
-
-    def print_size(self) -> tuple[float, float]:
-        """Return (width, height) of the print in millimetres."""
-        return self.size_mm or _size(self.target, self.framing)
-
-
-def _size(target: Target, framing: Framing) -> tuple[float, float]:
-    return WEBCAM_CHEST_MM if target == "chest" and framing != "street" else SIZE_MM[target]
+        return PlacementRange(self.target, street, webcam, self.at, (width / 10, height / 10), self.rule)
 
 
 def _around(scale: float, share: tuple[float, float]) -> tuple[float, float]:

@@ -25,7 +25,6 @@ from physadv.attack.data import (
     as_kept,
     as_printed,
     people_of,
-    placings,
     printed_scores,
     scorers_of,
     split,
@@ -270,7 +269,7 @@ def _other_machine(before: dict[str, Any] | None, now: Any) -> Iterator[str]:
 
 def _unscored(settings: TrainSettings, scorers: dict[str, Scorer]) -> Iterator[str]:
     """Yield a note for each framing in which nobody is scored."""
-    for framing in placings(settings):
+    for framing in settings.placements():
         if not any(name.split()[0] == framing for name in scorers):
             yield (
                 f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of an image, before a "

@@ -37,7 +37,6 @@ from physadv.evaluate import doubts, video
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.certified import CertifiedRecall, add_image, seekers, table, write_certified
 from physadv.evaluate.own import FILLS, Asked, Fit, fit_of, in_words, share_of_image
-from physadv.evaluate.place import Placement
 from physadv.evaluate.report import RUN, WORN, Examples, write_report, write_video_report
 from physadv.evaluate.scene import read_dataset
 from physadv.evaluate.settings import EvaluateSettings
@@ -47,7 +46,7 @@ from physadv.files import file_name, parse_json, told_apart, write_json
 from physadv.lineage import Seen
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
-from physadv.simulate.placement import Rule
+from physadv.simulate.placement import Placement, Rule
 from physadv.types import Detector
 
 EXAMPLES = 3
@@ -370,7 +369,7 @@ class Command(BaseCommand):
         for size in sizes:
             worn = {name: fit.placement for name, fit in fits.items() if self.adaptive or size in fit.sizes}
             first = next(iter(worn.values()))
-            values = {"imgsz": size, "rule": first.rule, "scale": first.scale, "at": first.at}
+            values = {"imgsz": size, "rule": first.rule, "scale": first.scale or settings.scale, "at": first.where}
             out.append((settings.model_copy(update=values), worn))
         return out
 
@@ -488,7 +487,7 @@ class Command(BaseCommand):
             return load_detector(backend="torch", precision="fp32", device=settings.device)
 
         fits = [fit_of(p, asked, filling=filling) for p in patches for filling in (False, True)]
-        keypoints = self.adaptive or any(isinstance(fit.placement.at, str) for fit in fits)
+        keypoints = self.adaptive or any(fit.placement.target != "poster" for fit in fits)
         data = read_dataset(
             images, self.labels, min_area=settings.min_area, labeller=labeller, keypoints=keypoints, progress=progress
         )

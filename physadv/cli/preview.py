@@ -9,7 +9,6 @@ from pydantic import Field, field_validator
 from pydantic_settings import CliPositionalArg
 
 from physadv.arrays import write_png
-from physadv.attack.crops import Framing
 from physadv.attack.data import labelling, labels_cache
 from physadv.attack.people import gather
 from physadv.attack.preview import contact_sheet
@@ -22,6 +21,7 @@ from physadv.detect import load_gradient_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.marks import LEGEND
 from physadv.patch import load_patch
+from physadv.simulate.placement import Framing
 from physadv.simulate.world import World
 
 

@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError, field_validator
 from rich.console import Console
 
 from physadv.address import masked
-from physadv.attack.crops import Framing
 from physadv.attack.data import RECORDED, Inputs, check_given, with_printer
 from physadv.attack.losses import Goal, Mix
 from physadv.attack.optimise import Progress
@@ -41,7 +40,7 @@ from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import parse_json, write_json
 from physadv.patch import Target
 from physadv.settings import one_line, parse
-from physadv.simulate.placement import Rule
+from physadv.simulate.placement import Framing, Rule
 from physadv.simulate.world import World
 from physadv.types import GradientDetector
 

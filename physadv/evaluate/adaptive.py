@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from physadv.arrays import to_image, to_tensor
-from physadv.attack.crops import Framing
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import optimise
 from physadv.attack.pattern import look_from
@@ -33,6 +32,7 @@ from physadv.files import file_name, text_bytes
 from physadv.lineage import split_record, start_record
 from physadv.patch import Patch, Target, load_patch, save_patch
 from physadv.settings import parse
+from physadv.simulate.placement import Framing
 from physadv.types import Detector, GradientDetector
 
 # Trains one pattern through a defence: pipeline, number of the restart and the pattern to begin from (or None) in, pattern

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from physadv.evaluate.metrics import METRICS, Figures
-from physadv.evaluate.place import Placement
+from physadv.simulate.placement import Placement
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Cell:
         if self.stands_for:
             out["control_of"] = list(self.stands_for)
         if self.worn is not None:
-            out |= {"rule": self.worn.rule, "scale": self.worn.scale, "at": self.worn.at}
+            out |= {"rule": self.worn.rule, "scale": self.worn.scale, "at": self.worn.where}
         out |= {name: self.figures.value[name] for name in METRICS}
         out["ci95"] = {n: None if c is None else list(c) for n, c in self.figures.ci95.items()}
         if self.ms is not None:

@@ -11,9 +11,9 @@ from physadv.controls import CONTROLS
 from physadv.dataset import Dataset
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.own import not_own, other_framing
-from physadv.evaluate.place import Placement
 from physadv.lineage import Seen, seen_by
 from physadv.patch import Patch
+from physadv.simulate.placement import Placement
 
 FEW_PEOPLE = 30
 # A pattern that is not better than a control by more than this has shown nothing.

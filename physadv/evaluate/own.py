@@ -9,13 +9,10 @@ from typing import Literal
 import numpy as np
 from pydantic import ValidationError
 
-from physadv.attack.crops import Framing
-from physadv.attack.data import placings
-from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
-from physadv.evaluate.place import Placement
 from physadv.patch import Patch
-from physadv.simulate.placement import Rule
+from physadv.simulate.framing import PlacementSettings
+from physadv.simulate.placement import BOX_AT, Framing, Placement, Rule, Where
 
 # Share of its image from which on somebody is before a webcam rather than in the street.
 FILLS = 0.25
@@ -40,7 +37,7 @@ class Asked:
 
     rule: Rule | None = None
     scale: float | None = None
-    at: float | Literal["chest", "shirt"] | None = None
+    at: Where | None = None
     imgsz: int | None = None
 
 
@@ -54,15 +51,10 @@ def own_fit(patch: Patch, *, filling: bool) -> Fit:
     known = settings is not None
     if settings is None:
         framing: Framing = "webcam" if filling else "street"
-        settings = TrainSettings.model_validate(_values(patch, framing, "area"))
-    both = placings(settings)
-    placing, sizes = both["webcam" if filling and "webcam" in both else next(iter(both))]
-    at: float | Literal["chest", "shirt"] = "shirt" if placing.shirt else "chest" if placing.chest else placing.at
-    return Fit(
-        Placement(placing.rule, placing.scale, at),
-        sizes if known else (USUAL_IMGSZ,),
-        settings.framing if known else "",
-    )
+        settings = PlacementSettings.model_validate(_values(patch, framing, "area"))
+    both = settings.placements()
+    placement, sizes = both["webcam" if filling and "webcam" in both else next(iter(both))]
+    return Fit(placement, sizes if known else (USUAL_IMGSZ,), settings.framing if known else "")
 
 
 def fit_of(patch: Patch, asked: Asked, *, filling: bool) -> Fit:
@@ -70,15 +62,17 @@ def fit_of(patch: Patch, asked: Asked, *, filling: bool) -> Fit:
     own = own_fit(patch, filling=filling)
     placement, framing = own.placement, own.framing or ("webcam" if filling else "street")
     webcam = framing == "webcam" or (framing == "mixed" and filling)
-    if asked.rule is not None and asked.rule != placement.rule:
-        settings = TrainSettings.model_validate(_values(patch, framing, asked.rule))
-        placement = replace(placement, rule=asked.rule, scale=settings.webcam_scale if webcam else settings.scale)
-    if asked.scale is not None:
-        # A T-shirt's texture is worn as one, unless a square's size is asked for.
-        at = ("chest" if webcam else 0.42) if placement.at == "shirt" else placement.at
-        placement = replace(placement, scale=asked.scale, at=at)
+    rule, scale = asked.rule or placement.rule, asked.scale
+    if scale is None and (placement.scale is None or rule != placement.rule):
+        settings = PlacementSettings.model_validate(_values(patch, framing, rule))
+        scale = settings.webcam_scale if webcam else settings.scale
     if asked.at is not None:
-        placement = replace(placement, at=asked.at)
+        placement = Placement.of(asked.at, rule, placement.scale if scale is None else scale)
+    elif placement.target != "tshirt":
+        placement = replace(placement, rule=rule, scale=placement.scale if scale is None else scale)
+    elif asked.scale is not None:
+        # A T-shirt's texture is worn as one, unless a square's size is asked for.
+        placement = Placement.of("chest" if webcam else BOX_AT, rule, scale)
     return replace(own, placement=placement, sizes=own.sizes if asked.imgsz is None else (asked.imgsz,))
 
 
@@ -90,9 +84,11 @@ def share_of_image(people: Sequence[LabelledImage]) -> float:
 
 def in_words(placement: Placement) -> str:
     """Return how large a pattern is worn and where, as a report says it."""
-    if placement.at == "shirt":
+    if placement.target == "tshirt":
         return "as a T-shirt"
-    where = "on the chest" if placement.at == "chest" else f"at {placement.at:g}"
+    where = "on the chest" if placement.target == "chest" else f"at {placement.at:g}"
+    if placement.scale is None:
+        return f"{placement.width:g} x {placement.height:g} cm {where}"
     return f"side {placement.scale:g} by {placement.rule} {where}"
 
 
@@ -134,20 +130,20 @@ def other_framing(patch: Patch, share: float) -> str | None:
 
 
 def _alike(a: Placement, b: Placement) -> bool:
-    if a.at == b.at == "shirt":
-        return True
-    same_place = a.at == b.at if isinstance(a.at, str) or isinstance(b.at, str) else abs(a.at - b.at) < 1e-3
-    return a.rule == b.rule and same_place and abs(a.scale - b.scale) < 1e-3
+    if "tshirt" in (a.target, b.target):
+        return a.target == b.target
+    same_place = a.target == b.target and (a.target == "chest" or abs(a.at - b.at) < 1e-3)
+    return a.rule == b.rule and same_place and abs((a.scale or 0) - (b.scale or 0)) < 1e-3
 
 
-def _trained(patch: Patch) -> TrainSettings | None:
+def _trained(patch: Patch) -> PlacementSettings | None:
     """Return the settings that a pattern's record holds, or None where it holds none that are understood."""
     settings = patch.record.get("settings")
     if not isinstance(settings, dict) or "framing" not in settings:
         return None
     try:
         # No more than is asked about: other versions have other settings of what else there is.
-        return TrainSettings.model_validate({n: settings[n] for n in HOW_WORN if settings.get(n) is not None})
+        return PlacementSettings.model_validate({n: settings[n] for n in HOW_WORN if settings.get(n) is not None})
     except ValidationError:
         return None
 

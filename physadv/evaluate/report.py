@@ -13,12 +13,12 @@ from physadv.arrays import listed, write_png
 from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.own import in_words
-from physadv.evaluate.place import Placement
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import marked
 from physadv.patch import Patch
 from physadv.record import provenance
+from physadv.simulate.placement import Placement
 from physadv.types import Detections, UInt8Array
 
 COLUMNS = (
@@ -270,7 +270,7 @@ def worn(cell: Cell) -> str:
 
 def worn_row(row: dict[str, Any]) -> str:
     """Return how large and where a pattern is worn in a row of a video, nothing where none is."""
-    return "" if "scale" not in row else in_words(Placement(row["rule"], row["scale"], row["at"]))
+    return "" if "scale" not in row else in_words(Placement.of(row["at"], row["rule"], row["scale"]))
 
 
 def ways(worn: Iterable[str]) -> list[str]:

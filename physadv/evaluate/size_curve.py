@@ -31,10 +31,11 @@ from physadv.simulate.placement import (
     RIGHT_HIP,
     RIGHT_SHOULDER,
     VISIBLE,
-    chest_quads,
+    Placement,
+    people_of,
 )
-from physadv.simulate.wear import Worn
-from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, Int64Array, UInt8Array
+from physadv.simulate.render import render
+from physadv.types import BoolArray, Detector, Float32Array, Frame, Int64Array, UInt8Array
 
 # A person is 3.4 times as tall as the line from shoulders to hips is long: 170 cm to 50.
 TALL_PER_TORSO = 3.4
@@ -251,30 +252,18 @@ def _over(start: float, length: int, photograph: int) -> float:
     return min(max(start, 0), photograph - length) if photograph >= length else start
 
 
-class Wearer(Worn):
-    """Puts a pattern of a given size on the chest of one person whose height in pixels is known."""
+def worn(patch: Patch, one: Subject, *, relative: float) -> UInt8Array:
+    """Return the shot's pixels with a patch on its person.
 
-    def __init__(self, patch: Patch, *, relative: float) -> None:
-        """relative: side of the print (root of its area) over the person's height."""
-        width, height = patch.size_mm
-        self.relative = relative
-        super().__init__(patch, size_cm=relative * PERSON_CM * math.sqrt(width / height))
-        self._side = 0.0
-
-    def dress(self, one: Subject) -> UInt8Array:
-        """Return the shot's pixels with the pattern on its person."""
-        self.reset()
-        self._side = self.relative * one.tall
-        image = one.image
-        return self.apply(image.pixels, Detections(image.boxes, np.ones(1, np.float32), image.keypoints))
-
-    def quads(self, xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
-        """Return (n, 4, 2) corners of the pattern; a T-shirt covers the torso whatever the size of its texture."""
-        if self.patch.target == "tshirt":
-            return super().quads(xyxy, keypoints)
-        width, height = self.patch.size_mm
-        side = np.full(len(xyxy), self._side, np.float32)
-        return chest_quads(xyxy, keypoints, side=side, aspect=width / height)
+    relative: side of the print (root of its area) over the person's height; a T-shirt covers the torso whatever it is.
+    """
+    width, height = patch.size_mm
+    side = None if patch.target == "tshirt" else np.array([relative * one.tall], np.float32)
+    # The texture of a T-shirt keeps its own period, which `relative` stands for.
+    size_cm = (relative * PERSON_CM * math.sqrt(width / height), relative * PERSON_CM * math.sqrt(height / width))
+    placement = Placement("tshirt" if side is None else "chest", size_cm=size_cm, aspect=width / height)
+    people = people_of(one.image.boxes, one.image.keypoints)
+    return render(one.image.pixels, patch, placement.prints(people, side=side))
 
 
 class SizeTrial:
@@ -292,16 +281,15 @@ class SizeTrial:
 
     def wears(self, patch: Patch, relative: float) -> Tried:
         """Return in how many of the shots found bare the pattern at this size hides each person."""
-        wearer = Wearer(patch, relative=relative)
-        hidden = [sum(self._hides(wearer, s) for s in one) for one in self._found]
+        hidden = [sum(self._hides(worn(patch, s, relative=relative), s) for s in one) for one in self._found]
         return Tried(np.array([len(one) for one in self._found], np.int64), np.array(hidden, np.int64))
 
     def _finds(self, one: Subject) -> bool:
         answer = self._detector.detect(Frame(one.image.pixels, 0, 0, 0.0))
         return bool(found(one.image.boxes, answer, conf=FOUND_CONF, iou_at_least=MATCH_IOU)[0])
 
-    def _hides(self, wearer: Wearer, one: Subject) -> bool:
-        answer = self._detector.detect(Frame(wearer.dress(one), 0, 0, 0.0))
+    def _hides(self, pixels: UInt8Array, one: Subject) -> bool:
+        answer = self._detector.detect(Frame(pixels, 0, 0, 0.0))
         return not touched(one.image.boxes, answer, conf=FOUND_CONF, iou_above=STRICT_IOU)[0]
 
 

@@ -17,9 +17,10 @@ from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import ap50, figures
 from physadv.evaluate.own import share_of_image
-from physadv.evaluate.place import PLAIN, ROBUST, Condition, Dresser, Placement
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.patch import Patch
+from physadv.simulate.conditions import PLAIN, ROBUST, Condition, apply_patch, chance_of
+from physadv.simulate.placement import Placement, people_of
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 Progress = Callable[[float | None, str], None]
@@ -138,7 +139,7 @@ class Trial:
     ) -> tuple[list[Detections], list[float], list[float]]:
         """Return the answers for every image, the milliseconds each took, and the defence's own part of them."""
         plain = entry.patch is None and not entry.transform.of_image
-        dresser = Dresser(entry.patch, self._placement(entry), self.settings.seed, self.settings.side_of(self.detector))
+        settings, placement, condition = self.settings, self._placement(entry), entry.transform
         answers: list[Detections] = []
         times: list[float] = []
         costs: list[float] = []
@@ -147,7 +148,15 @@ class Trial:
             if plain and guarded is self.detector:
                 pixels, answer = image.pixels, self._clean[i]
             else:
-                pixels = dresser.apply(image, i, entry.transform)
+                pixels = apply_patch(
+                    image.pixels,
+                    people_of(image.targets, image.keypoints[image.counts]),
+                    entry.patch,
+                    placement,
+                    condition,
+                    rng=chance_of(image.name, seed=settings.seed, condition=condition),
+                    imgsz=settings.side_of(self.detector),
+                )
                 # Photographs have nothing to do with each other: no memory from one to the next, and each a batch of one,
                 # so that a defence which spreads its views over frames looks at all of them.
                 guarded.reset()
@@ -163,7 +172,7 @@ class Trial:
         return answers, times, costs
 
     def _placement(self, entry: Entry) -> Placement:
-        return entry.placement or Placement(self.settings.rule, self.settings.scale, self.settings.at)
+        return entry.placement or Placement.of(self.settings.at, self.settings.rule, self.settings.scale)
 
 
 def entries(

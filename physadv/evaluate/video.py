@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -25,11 +25,11 @@ from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.metrics import FEW, wilson
-from physadv.evaluate.place import Dresser, Placement
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Progress
 from physadv.recording import recording_of
-from physadv.simulate.wear import Worn, wears
+from physadv.simulate.conditions import apply_patch
+from physadv.simulate.placement import Placement, wears
 from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
 # What a defence says without meaning that something is wrong: notices, and what it erased.
@@ -61,8 +61,6 @@ class Run:
     entry: Entry
     defence: str
     detector: Detector
-    dresser: Dresser | None
-    worn: Worn | None
     placement: Placement
     frames: list[Seen] = field(default_factory=list)
     waiting: int = 0
@@ -70,8 +68,6 @@ class Run:
     def cut(self) -> None:
         """Forget whoever was in the scene before."""
         self.detector.reset()
-        if self.worn is not None:
-            self.worn.reset()
 
 
 def score_video(
@@ -102,10 +98,10 @@ def score_video(
     pattern, or as `open_video` does.
     """
     path = recording_of(path)
-    usual = Placement(settings.rule, settings.scale, settings.at)
+    usual = Placement.of(settings.at, settings.rule, settings.scale)
     shares: list[float] = []
     runs = [
-        _start(entry, pipeline, detector, entry.placement or usual, settings)
+        _start(entry, pipeline, detector, entry.placement or usual)
         for pipeline in (Pipeline(), *pipelines)
         for entry in entries
     ]
@@ -124,7 +120,11 @@ def score_video(
         if len(people):
             shares.append(image.share)
         for run in runs:
-            pixels = _dressed(run, image, clean, number) if worn else image.pixels
+            pixels = frame.pixels
+            if worn and run.entry.patch is not None:
+                # No chance: cloth that were cut anew for each frame would flicker.
+                sees = settings.side_of(detector)
+                pixels = apply_patch(pixels, people, run.entry.patch, run.placement, rng=None, imgsz=sees)
             answer = (
                 clean
                 if pixels is frame.pixels and run.detector is detector
@@ -230,22 +230,10 @@ def _frames(path: Path, every: int, say: Say) -> Iterator[tuple[Frame, float | N
                 yield frame, min(frame.pts_s / length, 1.0) if length else None
 
 
-def _start(
-    entry: Entry, pipeline: Pipeline, detector: Detector, placement: Placement, settings: EvaluateSettings
-) -> Run:
-    shirt = placement.at == "shirt" and entry.patch is not None
-    dressed = entry.patch is not None and not shirt
-    dresser = Dresser(entry.patch, placement, settings.seed, settings.side_of(detector)) if dressed else None
-    worn = Worn(entry.patch) if shirt and entry.patch is not None else None
+def _start(entry: Entry, pipeline: Pipeline, detector: Detector, placement: Placement) -> Run:
     name = str(pipeline) if pipeline.defences else "none"
     guarded = pipeline.guard(detector) if pipeline.defences else detector
-    return Run(entry, name, guarded, dresser, worn, placement)
-
-
-def _dressed(run: Run, image: LabelledImage, clean: Detections, number: int) -> UInt8Array:
-    if run.worn is not None:
-        return run.worn.apply(image.pixels, clean)
-    return image.pixels if run.dresser is None else run.dresser.apply(image, number)
+    return Run(entry, name, guarded, placement)
 
 
 def _seen(frame: Frame, people: Detections, answer: Detections, conf: float, *, worn: bool) -> Seen:
@@ -286,7 +274,11 @@ def _cell(run: Run, settings: EvaluateSettings, dressed: bool, imgsz: int) -> di
         "patch": run.entry.name,
         "defence": run.defence,
         **({"control_of": list(run.entry.stands_for)} if run.entry.stands_for else {}),
-        **({} if run.entry.patch is None else asdict(run.placement)),
+        **(
+            {}
+            if run.entry.patch is None
+            else {"rule": run.placement.rule, "scale": run.placement.scale, "at": run.placement.where}
+        ),
         "n_frames": len(run.frames),
         "n_scored": len(frames),
         "people_per_frame": _round(np.mean([f.people for f in run.frames])),

@@ -23,6 +23,7 @@ from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.figures import Tally
 from physadv.live.measure import Measure
 from physadv.live.notices import Notices
+from physadv.live.overlay import Overlay
 from physadv.live.recommend import BEST, Viewpoint, objection, usual_cm
 from physadv.live.rewear import Rewear
 from physadv.live.settings import Backend, Controls, LiveSettings
@@ -33,7 +34,6 @@ from physadv.live.watch import Guard
 from physadv.live.wearers import judged, reported
 from physadv.patch import Patch
 from physadv.settings import parse
-from physadv.simulate.wear import Worn
 from physadv.types import Detections, Detector, Frame, Source, UInt8Array
 
 TICK_S = 0.1
@@ -625,7 +625,7 @@ class Demo:
             self._wear_now = True
         return self._wear_now
 
-    def _lines(self, controls: Controls, worn: Worn | None) -> tuple[str, ...]:
+    def _lines(self, controls: Controls, worn: Overlay | None) -> tuple[str, ...]:
         """Return what is written into the image: how it was made, so that a recording cannot be taken for another."""
         assert self._vision is not None
         detector = self._vision.detector

@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 
 from physadv.patch import Patch
-from physadv.simulate.placement import CUT_OFF
-from physadv.simulate.wear import wears
+from physadv.simulate.placement import CUT_OFF, wears
 from physadv.types import Detections
 
 # How people stand in the image: small and whole; whole and filling it; cut off by its rim.

@@ -12,10 +12,10 @@ import numpy as np
 from physadv.defend import Pipeline
 from physadv.errors import DefenceError
 from physadv.live.draw import drawn
+from physadv.live.overlay import Overlay
 from physadv.live.settings import Controls
 from physadv.live.watch import Guard, Worker
 from physadv.live.wearers import Hiding, Wearer
-from physadv.simulate.wear import Worn
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 # A busy moment of the machine is no fault of a defence: it goes after this many slow images in a row, or when a single
@@ -106,13 +106,13 @@ class Vision:
     def __init__(self, detector: Detector, *, limit_s: float | None) -> None:
         self.detector = detector
         self.guard: Guard | None = None
-        self.worn: Worn | None = None
+        self.worn: Overlay | None = None
         self.defence_ms = 0.0
         self._slow = 0
         self._limit = limit_s
         self._worker = Worker() if limit_s is not None else None
 
-    def dress(self, worn: Worn | None) -> None:
+    def dress(self, worn: Overlay | None) -> None:
         """Put a pattern on everybody from the next image on, or take it off."""
         self.worn = worn
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from physadv.errors import PatchError
+from physadv.live.overlay import Overlay
 from physadv.patch import Patch, load_patch, patch_from_image, shipped_names
-from physadv.simulate.wear import Worn
 
 MAX_UPLOADS = 24
 
@@ -60,7 +60,7 @@ class Wardrobe:
             raise PatchError(f"no pattern named {name!r} here; there are: {', '.join(self.names()) or 'none'}")
         return patch
 
-    def worn(self, name: str, size_cm: float | None) -> Worn:
+    def worn(self, name: str, size_cm: float | None) -> Overlay:
         """Return what puts the pattern of that name on people, `size_cm` wide; None is its own size.
 
         A texture keeps the period it was trained with: a T-shirt is as large as its wearer.
@@ -68,7 +68,7 @@ class Wardrobe:
         Raises: PatchError if there is none.
         """
         patch = self.get(name)
-        return Worn(patch, size_cm=None if patch.target == "tshirt" else size_cm)
+        return Overlay(patch, size_cm=None if patch.target == "tshirt" else size_cm)
 
     def wear(self, name: str) -> None:
         """Keep the pattern of that name, which is worn from now on, until another is; "" is none.

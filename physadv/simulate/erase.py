@@ -51,9 +51,15 @@ class Erase(Transform[EraseDraw]):
         return torch.cat([images[:, :-1], images[:, -1:] * (1 - hidden)], 1)
 
     def hidden(self, params: EraseDraw, h: int, w: int) -> torch.Tensor:
-        """Return the (b, 1, h, w) mask of what is hidden, 1 there."""
-        device = params.blocks.device
-        y = ((torch.arange(h, device=device) + 0.5) / h * 2 - 1)[None, None, :, None]
-        x = ((torch.arange(w, device=device) + 0.5) / w * 2 - 1)[None, None, None, :]
-        x0, y0, x1, y1 = (params.blocks[..., i, None, None] for i in range(4))
-        return ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).any(1, keepdim=True).float()
+        """Return the (b, 1, h, w) share of each texel that is hidden, in [0, 1]."""
+        x0, y0, x1, y1 = params.blocks.unbind(-1)
+        # By area: a block that ended at whole texels would hide up to a tenth more or less of a pattern of 48.
+        shares = _covered(y0, y1, h)[..., :, None] * _covered(x0, x1, w)[..., None, :]
+        return 1 - (1 - shares).prod(1, keepdim=True)
+
+
+def _covered(low: torch.Tensor, high: torch.Tensor, count: int) -> torch.Tensor:
+    """Return (b, k, count): the share of each of `count` cells of [-1, 1] that lies between low and high (b, k)."""
+    cells = torch.arange(count, device=low.device) / count * 2 - 1
+    size = 2 / count
+    return ((high[..., None] - cells).clamp(0, size) - (low[..., None] - cells).clamp(0, size)) / size

@@ -1,19 +1,24 @@
-"""Where on a person a pattern goes: squares by the box, chest quads and torso polygons by the keypoints.
+"""Where on a person a print lies, and how large it is: by the box, on the chest or over the torso by the joints.
 
-All corner lists run top-left, top-right, bottom-right, bottom-left of the pattern as its wearer's viewer reads it; image
-coordinates are pixels, x right, y down. One room for training, evaluation and the live demo, so that a patch is scored
-where it will be worn.
+All corner lists run top-left, top-right, bottom-right, bottom-left of the pattern as the wearer's viewer reads it; image
+coordinates are pixels, x right, y down. Training, scoring, evaluation, size curves and the live demo place prints here, so
+that a patch is scored where it will be worn. NumPy alone: the live demo loads neither PyTorch nor Kornia for it.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from physadv.types import BoolArray, Float32Array, Int64Array
+from physadv.patch import Patch, Target
+from physadv.types import BoolArray, Detections, Float32Array, Int64Array
 
 Rule = Literal["area", "diagonal", "height"]
+Framing = Literal["street", "webcam", "mixed"]
+# What reports and settings call a place: the fraction of the box's height, or one of two by the joints.
+Where = float | Literal["chest", "shirt"]
 
 # Distances between the joints that pose models mark, of an adult in front of the camera, in centimetres.
 SHOULDER_CM = 36.0
@@ -24,16 +29,237 @@ MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 # A short sleeve as `sleeve_quads` lays it: across the arm and along it from the shoulder's joint.
 SLEEVE_CM = (12.0, 20.0)
 VISIBLE = 0.5
+# Centre of a print by the box, down its height: on the chest of a standing person.
+BOX_AT = 0.42
+# Below this score on the clean image a candidate is more often furniture than somebody to wear a pattern; up to the second
+# it needs shoulders, which furniture has not.
+PLACE_CONF, SURE_CONF = 0.4, 0.6
 # Centre of a chest print below the line of the shoulders, in centimetres.
 CHEST_DROP_CM = 17.0
 # So much of the body below the shoulders must be in the box: less of a print would be a strip along the image's rim.
 CHEST_SEEN_CM = 12.0
 # Standing people are about 2.5 times as high as wide; a squarer box shows somebody cut off.
 CUT_OFF = 1.7
+# Smaller people wear nothing in training: a pattern on them would be a few pixels.
+SMALLEST_PX = 20.0
+# A pattern of fewer texels a side is not halved: averaged further it is a colour.
+SMALLEST = 8
 UNIT: Float32Array = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
 # A T-shirt front in centimetres from the midpoint of the shoulders: neck to hip, a little wider than the joints.
 FRONT_CM = (46.0, 61.0)
 SHIRT_CM: Float32Array = np.array([[-23, -5], [23, -5], [21, 56], [-21, 56]], np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prints:
+    """Where prints lie in a batch of images: arrays of m rows, one a print.
+
+    owner: (m,) the image that each is in. person: (m,) who wears it, counted over the batch. quads: (m, 4, 2) corners in
+    pixels. rank: (m,) which lies on top where two meet, higher over lower, all different. window: (m, 4) the part of the
+    pattern shown: left, top, width, height in patterns; (0, 0, 1, 1) is all of it, once, and beyond 1 it repeats. bounds:
+    (m, 4) box beyond which nothing of the print is drawn, infinite for none. arms: (m, 2, 5) forearms that may hide it: x0,
+    y0, x1, y1 and radius in pixels, or radius 0. light: (m,) factor on its colours.
+    """
+
+    owner: Int64Array
+    person: Int64Array
+    quads: Float32Array
+    rank: Int64Array
+    window: Float32Array
+    bounds: Float32Array
+    arms: Float32Array
+    light: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def pick(self, index: Int64Array) -> Prints:
+        """Return the prints at `index`, (k,) integers."""
+        return Prints(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a print lies on a person, and how large it is.
+
+    target: a "poster" is upright, its centre at the fraction `at` of the box's height; a "chest" print follows the joints,
+    of people whose shoulders are not seen the box; a "tshirt" covers torso and sleeves with a texture that repeats.
+    A pattern for the chest may be placed as a poster: of small people in the street the joints are not known well.
+
+    A print is either as large as a square of `scale` times what `rule` takes of the box, `aspect` times as wide as high; or
+    `size_cm` wide and high on the body, which of a T-shirt is the period of its texture.
+    """
+
+    target: Target
+    rule: Rule = "area"
+    scale: float | None = None
+    size_cm: tuple[float, float] | None = None
+    aspect: float = 1.0
+    at: float = BOX_AT
+
+    def __post_init__(self) -> None:
+        if self.target != "tshirt" and (self.scale is None) == (self.size_cm is None):
+            raise ValueError(f"placement: expected one of scale and size_cm, got {self.scale} and {self.size_cm}")
+
+    @classmethod
+    def of(cls, where: Where, rule: Rule, scale: float | None) -> Placement:
+        """Return the placement of reports and settings, which know "shirt", "chest" or a fraction of the box's height."""
+        if where == "shirt":
+            return cls("tshirt")
+        return cls("chest", rule, scale) if where == "chest" else cls("poster", rule, scale, at=where)
+
+    @property
+    def where(self) -> Where:
+        """Return "shirt", "chest" or the fraction of the box's height, as reports and settings call it."""
+        return "shirt" if self.target == "tshirt" else "chest" if self.target == "chest" else self.at
+
+    @property
+    def width(self) -> float:
+        """Return the print's width, in centimetres or in what `rule` takes of the box."""
+        return self.size_cm[0] if self.size_cm is not None else (self.scale or 0.0) * self.aspect**0.5
+
+    @property
+    def height(self) -> float:
+        """Return the print's height, in the unit of its width."""
+        return self.size_cm[1] if self.size_cm is not None else (self.scale or 0.0) * self.aspect**-0.5
+
+    def shaped(self, patch: Patch) -> Placement:
+        """Return the placement of a print of this patch: its proportions, and of a T-shirt its period."""
+        width, height = patch.size_mm
+        if self.target == "tshirt":
+            return replace(self, size_cm=(width / 10, height / 10))
+        return self if self.size_cm is not None else replace(self, aspect=width / height)
+
+    def quads(
+        self,
+        xyxy: Float32Array,
+        keypoints: Float32Array | None,
+        *,
+        side: Float32Array | None = None,
+        upright: BoolArray | None = None,
+    ) -> Float32Array:
+        """Return (n, 4, 2) corners of the print on each person, of a T-shirt its front. Arguments as of `prints`."""
+        if self.target == "tshirt":
+            return shirt_fronts(xyxy, keypoints)
+        if side is None and self.scale is not None:
+            side = side_px(xyxy, self.rule, self.scale)
+        if self.target == "poster":
+            by_box = _box_px_per_cm(xyxy) * float(np.sqrt(self.width * self.height)) if side is None else side
+            return square_quads(xyxy, by_box, self.at, aspect=self.width / self.height)
+        if keypoints is not None and upright is not None:
+            keypoints = np.concatenate([keypoints[..., :2], keypoints[..., 2:] * ~upright[:, None, None]], 2)
+        if side is None:
+            return chest_quads(xyxy, keypoints, size_cm=(self.width, self.height), at=self.at)
+        return chest_quads(xyxy, keypoints, side=side, at=self.at, aspect=self.aspect)
+
+    def prints(
+        self,
+        people: Detections,
+        rng: np.random.Generator | None = None,
+        *,
+        owner: Int64Array | None = None,
+        side: Float32Array | None = None,
+        upright: BoolArray | None = None,
+    ) -> Prints:
+        """Return the prints on people; which of their forearms are in front of them is for the simulated world to say.
+
+        people: boxes and, where known, keypoints; their scores are not looked at. rng: decides from where on its texture
+        cloth is cut; None cuts all of it from the corner. owner: (n,) the image of each person; 0 unless given. side: (n,)
+        pixels, the root of each print's area, in place of the placement's own size. upright: (n,) who wears a chest print
+        by the box although the joints are seen.
+
+        Raises: ValueError for a T-shirt whose period is not known; see `shaped`.
+        """
+        boxes, points = people.xyxy, people.keypoints
+        n = len(boxes)
+        quads = self.quads(boxes, points, side=side, upright=upright)
+        person = np.arange(n)
+        window = np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1))
+        arms = np.zeros((n, 2, 5), np.float32) if points is None else _forearms(points)
+        bounds = np.full((n, 4), np.inf, np.float32) * np.array([-1, -1, 1, 1], np.float32)
+        if self.target != "poster":
+            # What hangs from the shoulders may reach below the box: there stands what hides the rest of the person.
+            hung = shoulders_visible(points, n) & (True if upright is None else ~upright)
+            hung |= self.target == "tshirt"
+            bounds[hung] = boxes[hung]
+        if self.target == "tshirt":
+            if self.size_cm is None:
+                raise ValueError("placement: expected the period of the T-shirt's texture in size_cm, got none")
+            whose, sleeves = np.zeros(0, np.int64), np.zeros((0, 4, 2), np.float32)
+            if points is not None:
+                whose, sleeves = sleeve_quads(points, shoulders_visible(points, n))
+            person, quads = np.concatenate([person, whose]), np.concatenate([quads, sleeves])
+            cloth = np.repeat(np.array([FRONT_CM, SLEEVE_CM], np.float32), [n, len(whose)], 0)
+            # In centimetres of cloth, so that a body turned away shows the same cloth foreshortened, and not a finer one.
+            period = np.array(self.size_cm, np.float32)
+            begin = np.zeros((len(cloth), 2)) if rng is None else rng.random((len(cloth), 2))
+            window = np.concatenate([begin, cloth / period], 1).astype(np.float32)
+            # A forearm crosses the front; sleeves are on the arms themselves.
+            arms = np.concatenate([arms, np.zeros((len(whose), 2, 5), np.float32)])
+            bounds = bounds[person]
+        return Prints(
+            owner=np.zeros(len(person), np.int64) if owner is None else owner[person],
+            person=person,
+            quads=quads,
+            rank=_rank(person, boxes, quads),
+            window=window,
+            bounds=bounds,
+            arms=arms,
+            light=np.ones(len(person), np.float32),
+        )
+
+
+def _rank(person: Int64Array, boxes: Float32Array, quads: Float32Array) -> Int64Array:
+    """Return (m,) which print lies on top: of who is nearer, lower in the image; of one person the front over sleeves.
+
+    quads: (m, 4, 2), the fronts of all n people first. Where boxes end at the image's rim the lower print is the nearer.
+    """
+    lower = quads[:, :, 1].max(1)[person]
+    sleeve = np.arange(len(person)) >= len(boxes)
+    order = np.lexsort((~sleeve, person, lower, boxes[person, 3]))
+    out = np.empty(len(person), np.int64)
+    out[order] = np.arange(len(person))
+    return out
+
+
+class TexelGrid(NamedTuple):
+    """What is kept of a pattern for one print: its size is halved so many times, then brought to height x width texels."""
+
+    halvings: int
+    height: int
+    width: int
+
+
+def texels_for(quads: Float32Array, window: Float32Array, shape: tuple[int, int]) -> list[TexelGrid]:
+    """Return for each print the texels that one repeat of a pattern (height, width) keeps: no more than one a pixel.
+
+    A camera averages over each pixel. Sampling a fine pattern as it is would touch some of its texels and leave the others
+    out, without a gradient in training; so it is averaged by area first. Height and width are reduced each by itself: a
+    body turned away is narrow and not low. quads: (m, 4, 2). window: (m, 4), as of `Prints`.
+    """
+    a, b, c, d = quads.astype(np.float64).transpose(1, 0, 2)
+    across = np.maximum(np.linalg.norm(b - a, axis=1), np.linalg.norm(c - d, axis=1)) / window[:, 2]
+    down = np.maximum(np.linalg.norm(d - a, axis=1), np.linalg.norm(c - b, axis=1)) / window[:, 3]
+    out = []
+    for wide, high in zip(across.tolist(), down.tolist(), strict=True):
+        (height, width), halvings = shape, 0
+        while min(height, width) >= SMALLEST and width // 2 >= wide and height // 2 >= high:
+            height, width, halvings = height // 2, width // 2, halvings + 1
+        out.append(TexelGrid(halvings, max(1, min(height, round(high))), max(1, min(width, round(wide)))))
+    return out
+
+
+def people_of(xyxy: Float32Array, keypoints: Float32Array | None = None) -> Detections:
+    """Return labelled people, boxes (n, 4) and keypoints (n, 17, 3), as detections of score 1."""
+    return Detections(xyxy, np.ones(len(xyxy), np.float32), keypoints)
+
+
+def wears(people: Detections) -> BoolArray:
+    """Return (n,) who of those found in a clean image wears the pattern: sure to be somebody, and with a chest to see."""
+    sure = (people.score >= PLACE_CONF) & chests_visible(people.xyxy, people.keypoints)
+    if people.keypoints is None:
+        return sure
+    return sure & ((people.score >= SURE_CONF) | shoulders_visible(people.keypoints, len(people)))
 
 
 def side_px(xyxy: Float32Array, rule: Rule, scale: float) -> Float32Array:
@@ -236,3 +462,17 @@ def sleeve_quads(keypoints: Float32Array, seen: BoolArray) -> tuple[Int64Array, 
         who.append(np.flatnonzero(sure)[keep])
         quads.append(quad[keep])
     return np.concatenate(who).astype(np.int64), np.concatenate(quads).reshape(-1, 4, 2).astype(np.float32)
+
+
+def _forearms(keypoints: Float32Array) -> Float32Array:
+    """Return (n, 2, 5) forearms, elbow to wrist and radius in pixels, 0 unless both joints are seen.
+
+    Which of them are in front of the print is drawn by the simulated world.
+    """
+    out = np.zeros((len(keypoints), 2, 5), np.float32)
+    for side, (elbow, wrist) in enumerate(((7, 9), (8, 10))):
+        seen = (keypoints[:, elbow, 2] > VISIBLE) & (keypoints[:, wrist, 2] > VISIBLE)
+        length = np.linalg.norm(keypoints[:, elbow, :2] - keypoints[:, wrist, :2], axis=1)
+        out[:, side, :2], out[:, side, 2:4] = keypoints[:, elbow, :2], keypoints[:, wrist, :2]
+        out[:, side, 4] = 0.18 * length * seen
+    return out

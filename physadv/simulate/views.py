@@ -8,32 +8,30 @@ import torch
 
 from physadv.arrays import to_image, to_tensor
 from physadv.errors import DataError
-from physadv.simulate.paste import Prints
-from physadv.simulate.wear import Worn, wears
+from physadv.patch import Patch
+from physadv.simulate.placement import SMALLEST_PX, Placement, people_of, wears
 from physadv.simulate.world import World
 from physadv.types import Detections, Float32Array, UInt8Array
 
 # A view shows this much more than its person's longer side.
 ROOM = 1.15
-# Smaller people wear nothing: a pattern on them would be a few pixels.
-SMALLEST_PX = 20.0
 
 
 def simulated_views(
-    worn: Worn,
+    patch: Patch,
+    placement: Placement,
     pixels: UInt8Array,
     people: Detections,
     *,
     world: World,
     count: int,
     size: int,
-    generator: torch.Generator,
+    seed: int,
 ) -> list[UInt8Array]:
     """Return `count` square views (size, size, 3) uint8 RGB of an image's people, each under another draw of `world`.
 
-    pixels: (h, w, 3) uint8 RGB without the pattern. people: found in them; whoever is not sure enough `wears` nothing. The
-    largest come first, and come again until there are enough views. Placement is that of the live image, with no arm in
-    front; cloth is cut from a texture anywhere, as in training.
+    pixels: (h, w, 3) uint8 RGB without the patch. people: found in them; whoever is not sure enough `wears` nothing. The
+    largest come first, and come again until there are enough views.
 
     Raises: DataError if there is nobody to wear it.
     """
@@ -43,26 +41,23 @@ def simulated_views(
     order = order[sides[order] >= SMALLEST_PX][:count]
     if len(order) == 0:
         raise DataError("simulated world: no person in the image is large and clear enough to wear the pattern")
-    everyone = sure.pick(order)
-    windows = [_window(box, pixels) for box in everyone.xyxy]
-    owner, quads, cloth = [], [], []
+    sure = sure.pick(order)
+    windows = [_window(box, pixels) for box in sure.xyxy]
+    points = np.zeros((len(sure), 17, 3), np.float32) if sure.keypoints is None else sure.keypoints
+    owner, boxes, joints = [], [], []
     for view in range(count):
         left, top, side = windows[view % len(windows)]
-        for n, box in enumerate(everyone.xyxy):
-            if box[2] <= left or box[3] <= top or box[0] >= left + side or box[1] >= top + side:
-                continue
-            points = None if everyone.keypoints is None else everyone.keypoints[n]
-            for quad, cut in worn.pieces(box, points):
-                owner.append(view)
-                quads.append((quad - (left, top)) * (size / side))
-                cloth.append((1.0, 1.0) if cut is None else (cut[0] / worn.size_cm[0], cut[1] / worn.size_cm[1]))
-    prints = _prints(np.array(owner), np.array(quads, np.float32), np.array(cloth, np.float32), generator)
+        inside = (sure.xyxy[:, :2] < (left + side, top + side)).all(1) & (sure.xyxy[:, 2:] > (left, top)).all(1)
+        owner.append(np.full(int(inside.sum()), view))
+        boxes.append((sure.xyxy[inside] - (left, top, left, top)) * (size / side))
+        joints.append((points[inside] - (left, top, 0)) * (size / side, size / side, 1))
+    there = people_of(np.concatenate(boxes).astype(np.float32), np.concatenate(joints).astype(np.float32))
+    prints = placement.prints(there, np.random.default_rng(seed), owner=np.concatenate(owner))
     crops = [_cut(pixels, window, size) for window in windows]
     images = torch.stack([crops[view % len(crops)] for view in range(count)])
-    pattern = torch.cat(worn.patch.tensors())
-    draw = world.sample(len(prints), count, generator)
+    draw = world.sample(len(prints), count, torch.Generator().manual_seed(seed))
     with torch.inference_mode():
-        shown = world.apply(pattern, images, prints, draw)
+        shown = world.apply(torch.cat(patch.tensors()), images, prints, draw)
     return [to_image(image) for image in shown]
 
 
@@ -79,18 +74,3 @@ def _cut(pixels: UInt8Array, window: tuple[int, int, int], size: int) -> torch.T
     inter = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
     crop = cv2.resize(pixels[top : top + side, left : left + side], (size, size), interpolation=inter)
     return to_tensor(crop)  # type: ignore[arg-type]
-
-
-def _prints(
-    owner: np.ndarray[tuple[int], np.dtype[np.int64]],
-    quads: Float32Array,
-    cloth: Float32Array,
-    generator: torch.Generator,
-) -> Prints:
-    """Return prints as tensors, the nearest (lowest in the image) on top; what repeats begins anywhere."""
-    n = len(quads)
-    shown = torch.from_numpy(cloth)
-    begin = torch.rand(n, 2, generator=generator) * (shown != 1).any(1, keepdim=True)
-    rank = torch.from_numpy(quads[:, :, 1].max(1)).argsort(stable=True).argsort()
-    window = torch.cat([begin, shown], 1)
-    return Prints(torch.from_numpy(owner), torch.from_numpy(quads), rank, torch.zeros(n, 2, 5), window)

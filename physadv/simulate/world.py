@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from math import ceil
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field, SerializeAsAny
+from torch.nn.utils.rnn import pad_sequence
 
 from physadv.settings import Settings
 from physadv.simulate.cloth import Cloth, ClothDraw
+from physadv.simulate.composite import Layers, Tiles, areas, averaged, composite, cut, halved
 from physadv.simulate.erase import Erase, EraseDraw
 from physadv.simulate.geometry import Geometry, GeometryDraw
 from physadv.simulate.ink import Ink, InkDraw
 from physadv.simulate.light import Light, LightDraw
-from physadv.simulate.paste import Prints, composite, levels
+from physadv.simulate.placement import Prints, TexelGrid, texels_for
 from physadv.simulate.sensor import Sensor, SensorDraw
 from physadv.simulate.transform import Draw, Transform
+from physadv.types import Float32Array
 
-# Weight of a transparent texel's colour beside that of an opaque one's.
-FAINT = 1e-4
 # What chance decides for each print; the sensor's part is decided for each image.
 PER_PRINT = ("ink", "cloth", "geometry", "light", "erase")
 
@@ -100,72 +102,67 @@ class World(Settings):
 
     def apply(self, pattern: torch.Tensor, images: torch.Tensor, prints: Prints, draw: WorldDraw) -> torch.Tensor:
         """Return images (b, 3, h, w) in which `pattern` (4, p, q), colour and opacity, is worn at `prints`."""
-        posed = self.geometry.quads(prints.quads, draw.geometry) if len(prints) else prints.quads
-        # An arm that is not drawn to be in front has no radius.
-        arms = torch.cat([prints.arms[..., :4], prints.arms[..., 4:] * draw.erase.arms[..., None]], -1)
-        prints = Prints(prints.owner, posed, prints.rank, arms, prints.window)
-        pattern = torch.cat([self.ink.printed(pattern[:3]), pattern[3:]])
-        texels = prints.window[:, 2:].prod(1).sqrt() * (pattern.shape[-2] * pattern.shape[-1]) ** 0.5
-        groups = []
-        halvings = levels(posed, texels)
-        # Ink, cloth and light work on the whole pattern or on its first halving, for all smaller prints at once: a few
-        # more texels, far fewer operations.
-        for fine in (True, False):
-            index = ((halvings == 0) == fine).nonzero().squeeze(1)
-            if len(index) == 0:
-                continue
-            tiles = self.tiles(pattern, prints.window[index], 0 if fine else 1, draw.prints(index))
-            for level in sorted(set(halvings[index].tolist())):
-                rows = (halvings[index] == level).nonzero().squeeze(1)
-                groups.append((index[rows], halved(tiles[rows], max(level - 1, 0))))
-        return self.sensor.apply(composite(images, prints, groups), draw.sensor)
+        if not len(prints):
+            return self.sensor.apply(images, draw.sensor)
+        layers, tiles = self.layers(pattern, prints, draw, images.device)
+        return self.sensor.apply(composite(images, layers, tiles), draw.sensor)
 
-    def tiles(self, pattern: torch.Tensor, window: torch.Tensor, level: int, draw: WorldDraw) -> torch.Tensor:
-        """Return prints (m, 4, h, w) of the printed pattern at `level` halvings: inked, worn, lit, partly hidden."""
-        shown = show(halved(pattern[None], level), window)
-        colour = self.ink.vary(shown[:, :3], draw.ink)
-        opacity = shown[:, 3:]
+    def layers(
+        self, pattern: torch.Tensor, prints: Prints, draw: WorldDraw, device: torch.device
+    ) -> tuple[Layers, list[Tiles]]:
+        """Return where the prints of a pattern (4, p, q) lie after a change of pose, and what each of them shows."""
+        layers = Layers.of(prints, device)
+        quads = self.geometry.quads(layers.quads, draw.geometry)
+        # An arm that is not drawn to be in front has no radius.
+        arms = torch.cat([layers.arms[..., :4], layers.arms[..., 4:] * draw.erase.arms[..., None]], -1)
+        printed = torch.cat([self.ink.printed(pattern[:3]), pattern[3:]])
+        return replace(layers, quads=quads, arms=arms), self._tiles(printed, prints, quads, draw)
+
+    def _tiles(self, pattern: torch.Tensor, prints: Prints, quads: torch.Tensor, draw: WorldDraw) -> list[Tiles]:
+        """Return the tiles of all prints: inked, worn, lit and partly hidden, then averaged to a texel a pixel.
+
+        Ink, cloth and light work on the whole pattern or on its first halving, for all smaller prints at once: a few more
+        texels, far fewer operations. Fronts and sleeves, which show different lengths of cloth, are groups of their own.
+        """
+        grids = texels_for(quads.detach().cpu().numpy(), prints.window, (pattern.shape[-2], pattern.shape[-1]))
+        groups: dict[tuple[bool, float, float], list[int]] = {}
+        for i, grid in enumerate(grids):
+            groups.setdefault((grid.halvings > 0, *prints.window[i, 2:].tolist()), []).append(i)
+        small = halved(pattern[None])[0] if any(coarse for coarse, _, _ in groups) else pattern
+        out = []
+        for (coarse, _, _), rows in groups.items():
+            index = torch.tensor(rows, device=quads.device)
+            level = int(coarse)
+            kept = [g._replace(halvings=g.halvings - level) for g in (grids[i] for i in rows)]
+            texels = self._shown(small if coarse else pattern, kept, prints.window[rows], draw.prints(index))
+            shown = prints.window[rows, 2:] * np.array([(g.width, g.height) for g in kept], np.float32)
+            out.append(Tiles(index, texels, torch.from_numpy(shown).to(index.device)))
+        return out
+
+    def _shown(
+        self, pattern: torch.Tensor, grids: list[TexelGrid], window: Float32Array, draw: WorldDraw
+    ) -> torch.Tensor:
+        """Return tiles (k, 4, h, w) of prints that show equally much of a pattern (4, p, q), padded to the largest."""
+        p, q = pattern.shape[-2:]
+        wide, high = (float(v) for v in window[0, 2:])
+        rows, columns = ([ceil(high * g.height) for g in grids], [ceil(wide * g.width) for g in grids])
+        size = (
+            max(ceil(n * p / g.height) for n, g in zip(rows, grids, strict=True)),
+            max(ceil(n * q / g.width) for n, g in zip(columns, grids, strict=True)),
+        )
+        begin = torch.from_numpy(np.rint(window[:, :2] * (q, p)).astype(np.int64)).to(pattern.device)
+        pieces = self.changed(cut(pattern, begin, size), draw)
+        if all((g.height, g.width) == (p, q) for g in grids):
+            return pieces
+        down = [areas(p, g.halvings, g.height, n, size[0]) for n, g in zip(rows, grids, strict=True)]
+        across = [areas(q, g.halvings, g.width, n, size[1]) for n, g in zip(columns, grids, strict=True)]
+        return averaged(pieces, *(pad_sequence(m, batch_first=True).to(pattern) for m in (down, across)))
+
+    def changed(self, pieces: torch.Tensor, draw: WorldDraw) -> torch.Tensor:
+        """Return pieces of a pattern (k, 4, h, w) as inked, worn, lit and partly hidden."""
+        colour = self.ink.vary(pieces[:, :3], draw.ink)
         if self.cloth.strength:
             # Opacity keeps its outline: cloth moves the colours within it, geometry has moved the outline.
             colour = self.cloth.apply(colour, draw.cloth)
         colour = self.light.apply(colour, draw.light)
-        return self.erase.apply(torch.cat([colour, opacity], 1), draw.erase)
-
-
-def halved(pattern: torch.Tensor, level: int) -> torch.Tensor:
-    """Return patterns (m, 4, p, q), colour and opacity, after `level` halvings.
-
-    Each texel is the mean of those it stands for, of colours weighted by their opacity: what is outside a mask was never
-    trained and is not printed, and must not tint the edge. Where nothing is opaque the colours' plain mean stays.
-    """
-    if level == 0:
-        return pattern
-    opacity = pattern[:, 3:]
-    if bool((opacity == 1).all()):
-        return _mean(pattern, level)
-    weight = opacity + FAINT
-    sums = _mean(torch.cat([pattern[:, :3] * weight, opacity], 1), level)
-    return torch.cat([sums[:, :3] / (sums[:, 3:] + FAINT), sums[:, 3:]], 1)
-
-
-def _mean(images: torch.Tensor, level: int) -> torch.Tensor:
-    p, q = images.shape[-2:]
-    if p % 2**level == 0 and q % 2**level == 0:
-        return F.avg_pool2d(images, 2**level)
-    return F.interpolate(images, size=(max(p >> level, 1), max(q >> level, 1)), mode="area")
-
-
-def show(pattern: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
-    """Return (m, c, h, w): the window of each print, cut from pattern (1, c, p, q) that repeats without end."""
-    whole = torch.tensor([0.0, 0, 1, 1], device=window.device)
-    if bool((window == whole).all()):
-        return pattern.expand(len(window), -1, -1, -1)
-    p, q = pattern.shape[-2:]
-    h, w = (max(round(float(window[:, i].max()) * s), 1) for i, s in ((3, p), (2, q)))
-    x = window[:, :1] + (torch.arange(w, device=window.device) + 0.5) / w * window[:, 2:3]
-    y = window[:, 1:2] + (torch.arange(h, device=window.device) + 0.5) / h * window[:, 3:]
-    # One texel of the far side at each edge, so that interpolation runs on across the seam.
-    padded = F.pad(pattern, (1, 1, 1, 1), mode="circular").expand(len(window), -1, -1, -1)
-    x, y = ((t % 1 * s + 1) / (s + 2) * 2 - 1 for t, s in ((x, q), (y, p)))
-    grid = torch.stack([x[:, None].expand(-1, h, -1), y[:, :, None].expand(-1, -1, w)], -1)
-    return F.grid_sample(padded, grid.to(pattern), align_corners=False)
+        return self.erase.apply(torch.cat([colour, pieces[:, 3:]], 1), draw.erase)

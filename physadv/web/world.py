@@ -12,7 +12,6 @@ from typing import Annotated
 
 import cv2
 import numpy as np
-import torch
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
@@ -81,14 +80,16 @@ def _views(demo: Demo, wanted: Wanted) -> list[UInt8Array]:
     shown, controls = demo.latest, demo.controls
     if shown is None or shown.placed is None or not controls.wear:
         raise DataError("simulated world: no pattern is worn; choose one and it is drawn here")
+    worn = demo.wardrobe.worn(controls.wear, controls.wear_size)
     return simulated_views(
-        demo.wardrobe.worn(controls.wear, controls.wear_size),
+        worn.patch,
+        worn.placement,
         shown.clean.pixels,
         shown.placed,
         world=World.of(wanted.strength),
         count=VIEWS,
         size=SIDE,
-        generator=torch.Generator().manual_seed(wanted.seed),
+        seed=wanted.seed,
     )
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from physadv.attack.checkpoint import Checkpoint
 from physadv.attack.data import split
 from physadv.attack.run import CHECKPOINT, TrainData
-from physadv.attack.score import Placing, Scorer
+from physadv.attack.score import Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.attack.training import stored_pace
@@ -23,6 +23,7 @@ from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import PhysadvError, TrainingError
 from physadv.files import write_json
+from physadv.simulate.placement import Placement
 from tests.attack.running import ran
 from tests.mutations import damaged, mistyped
 
@@ -38,7 +39,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
     people = made_up(3)
-    scorer = Scorer(people[:1], tiny_detector(imgsz=64), Placing())
+    scorer = Scorer(people[:1], tiny_detector(imgsz=64), Placement("poster", scale=0.35))
     data = TrainData(people[1:], [tiny_gradient()], scorers={"street": scorer.score}, identity={"a": {"b": [1]}})
     ran(settings, data, folder=folder, steps=3)
     return folder

@@ -16,7 +16,7 @@ from physadv.attack.losses import vanish
 from physadv.attack.optimise import optimise, spread
 from physadv.attack.parallel import Processes
 from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
-from physadv.attack.score import Placing, Score, Scorer
+from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
@@ -27,13 +27,14 @@ from physadv.files import atomic_write
 from physadv.patch import Patch, load_patch
 from physadv.simulate.ink import Ink, InkDraw
 from physadv.simulate.light import Light, LightDraw
+from physadv.simulate.placement import Placement
 from physadv.simulate.world import World, WorldDraw
 from physadv.types import Candidates, GradientDetector
 from tests.attack.running import ran
 
 
 def data(people: list[LabelledImage], **more: object) -> TrainData:
-    scorer = Scorer(people[:2], tiny_detector(imgsz=64), Placing())
+    scorer = Scorer(people[:2], tiny_detector(imgsz=64), Placement("poster", scale=0.35))
     return TrainData(people[2:], [tiny_gradient()], scorers={"street": scorer.score}, **more)  # type: ignore[arg-type]
 
 

@@ -10,8 +10,8 @@ import torch
 from bench_train import in_proportion
 
 from physadv.attack import data as module
-from physadv.attack.crops import Views, Wear, shirt_prints, shirt_windows
-from physadv.attack.data import Inputs, placings
+from physadv.attack.crops import PlacementRange, Views
+from physadv.attack.data import Inputs
 from physadv.attack.losses import (
     concerned,
     curvature,
@@ -24,7 +24,7 @@ from physadv.attack.losses import (
 )
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.preview import contact_sheet
-from physadv.attack.score import Placing, Score, Scorer, wear
+from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
@@ -32,7 +32,8 @@ from physadv.detect.gradients import joined
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
-from physadv.simulate.placement import FRONT_CM, SLEEVE_CM
+from physadv.simulate.conditions import apply_patch
+from physadv.simulate.placement import FRONT_CM, SLEEVE_CM, Placement, people_of
 from physadv.simulate.world import World
 from physadv.types import Candidates, Detections, Frame, UInt8Array
 from tests.detectors import FakeDetector
@@ -144,7 +145,7 @@ def test_a_score_counts_strictly_and_ignores_the_small() -> None:
     clean = answer((0.9, 10, 10, 60, 110), (0.8, 100, 10, 150, 110), (0.7, 180, 10, 184, 16))
     # One is gone, of the other a box of the wrong size stays; the small one's box counts for nothing.
     worn = answer((0.6, 100, 10, 150, 40), (0.7, 180, 10, 184, 16))
-    scorer = Scorer([image], Says(clean, worn), Placing())
+    scorer = Scorer([image], Says(clean, worn), Placement("poster", scale=0.35))
     before, after = scorer.score(None), scorer.score(grey())
     assert (before.n_people, before.recall25, before.ap50, before.asr_strict25) == (2, 1.0, 1.0, 0.0)
     assert (after.recall25, after.ap50, after.asr_strict25) == (0.0, 0.0, 0.5)
@@ -155,7 +156,7 @@ def test_a_box_within_a_person_counts_against_a_pattern() -> None:
     boxes = np.array([[10, 10, 60, 110]], np.float32)
     image = LabelledImage("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
     clean, head = answer((0.9, 10, 10, 60, 110)), answer((0.6, 30, 12, 45, 30))
-    scorer = Scorer([image], Says(clean, head, answer()), Placing())
+    scorer = Scorer([image], Says(clean, head, answer()), Placement("poster", scale=0.35))
     part, nothing = scorer.score(grey()), scorer.score(grey())
     assert (part.asr_strict25, part.mean_max_conf) == (1.0, 0.0), "too small a box to say so by IoU"
     assert part.mean_max_conf_within == pytest.approx(0.6) and part.hidden25 == 0.0
@@ -177,7 +178,9 @@ def test_images_of_small_people_are_scored_in_proportion(monkeypatch: pytest.Mon
 def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
     boxes = np.array([[20, 20, 80, 180]], np.float32)
     image = LabelledImage("a", np.zeros((200, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
-    out = wear(grey(), image, np.array([True]), Placing(scale=0.35, at=0.42), seed=0)
+    out = apply_patch(
+        image.pixels, people_of(image.targets), grey(), Placement("poster", scale=0.35), rng=None, imgsz=416
+    )
     side = 0.35 * np.sqrt(60 * 160)
     assert abs((out[..., 0] > 64).sum() - side**2) < 2 * side
     rows = np.flatnonzero((out[..., 0] > 64).any(1))
@@ -185,10 +188,10 @@ def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
 
 
 def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[LabelledImage]) -> None:
-    views = Views(people, framing="mixed", wear=Wear())
+    views = Views(people, framing="mixed", wear=PlacementRange())
     one, again = (views.batch(6, 96, np.random.default_rng(5)) for _ in range(2))
     assert torch.equal(one.images, again.images)
-    assert torch.equal(one.prints.quads, again.prints.quads)
+    assert np.array_equal(one.prints.quads, again.prints.quads)
     assert len(one.prints) == len(one.boxes)
     assert one.images.is_contiguous(memory_format=torch.channels_last)
     assert float(one.boxes.min()) >= 0
@@ -200,7 +203,7 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
     pixels = np.zeros((400, 400, 3), np.uint8)
     pixels[120:280, 150:230] = 255
     box = np.array([[150, 120, 230, 280]], np.float32)
-    views = Views([LabelledImage("p", pixels, box, np.zeros((1, 17, 3), np.float32))], framing="street", wear=Wear())
+    views = Views([LabelledImage("p", pixels, box)], framing="street", wear=PlacementRange())
     places = (np.arange(size) + 0.5)[:, None]
     for seed in range(12):
         drawn = views.batch(1, size, np.random.default_rng(seed))
@@ -213,27 +216,23 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
 
 def test_webcam_views_show_larger_people(people: list[LabelledImage]) -> None:
     def side(framing: str) -> float:
-        views = Views(people, framing=framing, wear=Wear())  # type: ignore[arg-type]
+        views = Views(people, framing=framing, wear=PlacementRange())  # type: ignore[arg-type]
         boxes = views.batch(40, 128, np.random.default_rng(0)).boxes
         return float((boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt().mean())
 
     assert side("webcam") > 1.3 * side("street")
 
 
-def test_a_shirt_has_a_front_and_sleeves() -> None:
+def test_a_shirt_has_a_front_and_sleeves_of_cloth_that_is_as_fine_on_a_body_turned_away() -> None:
     person = made_up(1)[0]
-    who, quads, sizes = shirt_prints(person.boxes, person.keypoints)
-    assert who.tolist()[0] == 0
-    assert len(quads) == len(who) == len(sizes)
-    bare, _, _ = shirt_prints(person.boxes, np.zeros((1, 17, 3), np.float32))
+    shirt = Placement("tshirt", size_cm=(40.0, 20.0))
+    prints = shirt.prints(people_of(person.boxes, person.keypoints), np.random.default_rng(0))
+    assert prints.person.tolist() == [0] * len(prints) and len(prints) > 1
+    sizes = np.array([FRONT_CM] + [SLEEVE_CM] * (len(prints) - 1), np.float32)
+    # A texture's scale is centimetres of cloth, never the width at which a turned torso happens to be seen.
+    np.testing.assert_allclose(prints.window[:, 2:], sizes / (40.0, 20.0))
+    bare = shirt.prints(people_of(person.boxes, np.zeros((1, 17, 3), np.float32)))
     assert len(bare) == 1, "without keypoints there is a front by the box, and no sleeve"
-
-
-def test_a_body_turned_away_shows_the_same_cloth_foreshortened() -> None:
-    """A texture's scale is centimetres of cloth, never the width at which a turned torso happens to be seen."""
-    sizes = np.array([FRONT_CM, SLEEVE_CM], np.float32)
-    windows = shirt_windows(sizes, (40.0, 20.0), np.random.default_rng(0))
-    np.testing.assert_allclose(windows[:, 2:], sizes / (40.0, 20.0))
 
 
 def test_priors_are_small_where_they_should_be() -> None:
@@ -261,19 +260,19 @@ def test_patterns_enlarge_over_the_seam_and_find_their_colours() -> None:
 def test_a_sheet_shows_views_and_every_transform(people: list[LabelledImage]) -> None:
     patch = Patch("p", np.full((32, 32, 3), 200, np.uint8), np.full((32, 32), 255, np.uint8), (360.0, 360.0))
     sheet = contact_sheet(
-        patch, people, world=World.of(0.5), framing="mixed", wear=Wear(), columns=3, rows=2, size=64,
+        patch, people, world=World.of(0.5), framing="mixed", wear=PlacementRange(), columns=3, rows=2, size=64,
         detector=tiny_gradient(),
     )  # fmt: skip
     assert sheet.shape[1] == 3 * 68
     assert sheet.shape[0] == 2 * 68 + 6 * (68 + 18)
     with pytest.raises(DataError):
-        contact_sheet(patch, [], world=World.of(0), framing="street", wear=Wear())
+        contact_sheet(patch, [], world=World.of(0), framing="street", wear=PlacementRange())
 
 
 def test_presets_and_placings() -> None:
     steps = [TrainSettings(**PRESETS[p]).total_steps for p in ("quick", "standard", "strong")]
     assert steps == sorted(steps)
-    assert {name: sizes for name, (_, sizes) in placings(TrainSettings(framing="mixed")).items()} == {
+    assert {name: sizes for name, (_, sizes) in TrainSettings(framing="mixed").placements().items()} == {
         "street": (416,),
         "webcam": (320, 640),
     }
@@ -301,10 +300,10 @@ def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
     assert TrainSettings(framing="webcam").wear.webcam == pytest.approx((0.55, 0.72))
     half = TrainSettings(size_mm=(180, 180))
     assert half.wear.street == pytest.approx((0.15, 0.21))
-    assert placings(half)["street"][0].scale == pytest.approx(0.175)
+    assert half.placements()["street"][0].scale == pytest.approx(0.175)
     near = TrainSettings(framing="webcam", webcam_scale=0.45)
     assert near.print_size() == pytest.approx((332.3, 332.3))
-    assert placings(near)["webcam"][0].scale == 0.45
+    assert near.placements()["webcam"][0].scale == 0.45
     by_height = TrainSettings(rule="height", scale=0.2)
     assert by_height.print_size() == (340.0, 340.0)
     boxes = np.array([[0, 0, 60, 200]], np.float32)
@@ -317,7 +316,7 @@ def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
 
 def test_a_poster_is_scored_where_it_was_trained() -> None:
     poster, chest = (TrainSettings(target=target, framing="webcam") for target in ("poster", "chest"))
-    assert (placings(poster)["webcam"][0].chest, placings(chest)["webcam"][0].chest) == (False, True)
+    assert (poster.placements()["webcam"][0].target, chest.placements()["webcam"][0].target) == ("poster", "chest")
 
 
 def test_long_runs_see_people_as_large_as_their_framing_shows_them() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from physadv.attack.crops import Wear
+from physadv.attack.crops import PlacementRange
 from physadv.attack.preview import contact_sheet
 from physadv.attack.timing import made_up
 from physadv.defend import parse_pipeline
@@ -37,7 +37,15 @@ def test_sheets_and_checks_of_attacks_keep_to_the_stride() -> None:
     person = made_up(1)[0]
     grey = Patch("p", np.full((32, 32, 3), 128, np.uint8), np.full((32, 32), 255, np.uint8), (360.0, 360.0))
     sheet = contact_sheet(
-        grey, [person], world=World.of(0), framing="street", wear=Wear(), columns=2, rows=1, size=96, detector=Strict()
+        grey,
+        [person],
+        world=World.of(0),
+        framing="street",
+        wear=PlacementRange(),
+        columns=2,
+        rows=1,
+        size=96,
+        detector=Strict(),
     )
     assert sheet.shape[1] == 2 * (128 + 4)
     twin = parse_pipeline("rotate").twin(Strict())

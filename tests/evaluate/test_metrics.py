@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physadv.attack.score import Placing, Scorer
+from physadv.attack.score import Scorer
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.matching import ImageMatch, match_image
 from physadv.detect.tiny import BlobDetector
 from physadv.evaluate.doubts import of_data
 from physadv.evaluate.metrics import ap50, figures
+from physadv.simulate.placement import Placement
 from physadv.types import Detections, Frame
 from tests.evaluate.conftest import patch_of, scene_of
 
@@ -106,7 +107,7 @@ def test_training_counts_as_an_evaluation_does(seed: int) -> None:
             return said.pop(0)
 
     said = [*clean, *worn[:2]]
-    scorer = Scorer(scenes, Says(), Placing())
+    scorer = Scorer(scenes, Says(), Placement("poster", scale=0.35))
     # Nobody in the last image is large enough to wear anything: it stays as it is, and so does the answer.
     scorer.clean[2] = worn[2]
     got = scorer.score(patch_of((1, 2, 3)))

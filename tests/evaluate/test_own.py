@@ -12,10 +12,10 @@ from physadv.cli.evaluate import Command
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import SettingsError
 from physadv.evaluate.own import Asked, Fit, fit_of, not_own, other_framing, own_fit, share_of_image
-from physadv.evaluate.place import Placement
 from physadv.evaluate.scene import read_dataset
 from physadv.evaluate.trial import entries
 from physadv.patch import Patch, load_patch, save_patch
+from physadv.simulate.placement import Placement
 from tests.evaluate.conftest import patch_of, scene_of
 
 
@@ -29,10 +29,10 @@ def trained(name: str, **settings: object) -> Patch:
 @pytest.mark.parametrize(
     ("name", "placement", "sizes"),
     [
-        ("street-v1", Placement("area", 0.35, 0.42), (416,)),
-        ("poster-v2", Placement("area", 0.5775, 0.42), (416,)),
-        ("chest-v4", Placement("area", 0.65, "chest"), (320, 640)),
-        ("shirt-v2", Placement("area", 0.65, "shirt"), (320, 640)),
+        ("street-v1", Placement("poster", "area", 0.35), (416,)),
+        ("poster-v2", Placement("poster", "area", 0.5775), (416,)),
+        ("chest-v4", Placement("chest", "area", 0.65), (320, 640)),
+        ("shirt-v2", Placement("tshirt"), (320, 640)),
     ],
 )
 def test_each_shipped_pattern_is_worn_as_its_record_says(
@@ -47,40 +47,41 @@ def test_each_shipped_pattern_is_worn_as_its_record_says(
 
 def test_a_pattern_for_both_framings_is_worn_as_its_people_are() -> None:
     mixed = trained("both", framing="mixed")
-    assert own_fit(mixed, filling=False) == Fit(Placement("area", 0.4667, 0.42), (416,), "mixed")
-    assert own_fit(mixed, filling=True) == Fit(Placement("area", 0.65, "chest"), (320, 640), "mixed")
+    assert own_fit(mixed, filling=False) == Fit(Placement("poster", "area", 0.4667), (416,), "mixed")
+    assert own_fit(mixed, filling=True) == Fit(Placement("chest", "area", 0.65), (320, 640), "mixed")
     assert other_framing(mixed, 0.1) is None and other_framing(mixed, 0.6) is None
 
 
 def test_a_pattern_without_a_record_is_as_large_as_its_print() -> None:
     unknown = patch_of((1, 2, 3))  # 30 cm
-    assert own_fit(unknown, filling=False) == Fit(Placement("area", 0.2917, 0.42), (640,))
-    assert own_fit(unknown, filling=True) == Fit(Placement("area", 0.4062, "chest"), (640,))
+    assert own_fit(unknown, filling=False) == Fit(Placement("poster", "area", 0.2917), (640,))
+    assert own_fit(unknown, filling=True) == Fit(Placement("chest", "area", 0.4062), (640,))
     assert "its record does not say how it is worn: scored side 0.3" in str(
-        not_own(unknown, Placement("area", 0.3, 0.42), 640)
+        not_own(unknown, Placement("poster", "area", 0.3), 640)
     )
 
 
 def test_what_is_asked_for_goes_before_its_own_and_the_rest_stays() -> None:
     chest, shirt = load_patch("chest-v4"), load_patch("shirt-v2")
-    assert fit_of(chest, Asked(scale=0.45), filling=True).placement == Placement("area", 0.45, "chest")
-    assert fit_of(chest, Asked(at=0.3, imgsz=512), filling=True) == Fit(Placement("area", 0.65, 0.3), (512,), "webcam")
+    assert fit_of(chest, Asked(scale=0.45), filling=True).placement == Placement("chest", "area", 0.45)
+    lower = Placement("poster", "area", 0.65, at=0.3)
+    assert fit_of(chest, Asked(at=0.3, imgsz=512), filling=True) == Fit(lower, (512,), "webcam")
     # By another rule it is as large as it was: 48 cm of a body seen from head to hips.
-    assert fit_of(chest, Asked(rule="height"), filling=True).placement == Placement("height", 0.6, "chest")
+    assert fit_of(chest, Asked(rule="height"), filling=True).placement == Placement("chest", "height", 0.6)
     assert fit_of(load_patch("street-v1"), Asked(rule="height"), filling=True).placement.scale == pytest.approx(0.2118)
     # A T-shirt's texture is worn as one, unless a square's size is asked for.
-    assert fit_of(shirt, Asked(), filling=False).placement.at == "shirt"
-    assert fit_of(shirt, Asked(scale=0.5), filling=False).placement == Placement("area", 0.5, "chest")
+    assert fit_of(shirt, Asked(), filling=False).placement.where == "shirt"
+    assert fit_of(shirt, Asked(scale=0.5), filling=False).placement == Placement("chest", "area", 0.5)
 
 
 def test_what_is_not_its_own_is_doubted() -> None:
     chest = load_patch("chest-v4")
-    said = not_own(chest, Placement("area", 0.35, 0.42), 640)
+    said = not_own(chest, Placement("poster", "area", 0.35), 640)
     assert said == (
         "scored side 0.35 by area at 0.42, 640 px; it was made to be worn side 0.65 by area on the chest and seen at 320 "
         "and 640 px"
     )
-    assert "416 px; it was made" in str(not_own(chest, Placement("area", 0.65, "chest"), 416))
+    assert "416 px; it was made" in str(not_own(chest, Placement("chest", "area", 0.65), 416))
     assert "as before a webcam; here the largest person takes 9% of it (median)" in str(other_framing(chest, 0.09))
     assert "whole people in the street" in str(other_framing(load_patch("street-v1"), 0.4))
     assert other_framing(chest, 0.4) is None
@@ -88,7 +89,7 @@ def test_what_is_not_its_own_is_doubted() -> None:
 
 def test_controls_of_patterns_worn_otherwise_are_their_own_and_no_two_rows_are_called_alike() -> None:
     patches = [patch_of((i, 2, 3), f"p{i}") for i in range(3)]
-    small, large = Placement("area", 0.3, 0.42), Placement("area", 0.6, "chest")
+    small, large = Placement("poster", "area", 0.3), Placement("chest", "area", 0.6)
     listed = entries(patches, robust=False, seed=0, worn={"p0": small, "p1": large, "p2": large})
     assert [(e.condition, e.stands_for) for e in listed if e.condition in ("grey", "shuffled")] == [
         ("grey", ("p0",)), ("shuffled", ("p0",)), ("grey", ("p1", "p2")), ("shuffled", ("p1",)), ("shuffled", ("p2",)),

@@ -10,7 +10,6 @@ import pytest
 import torch
 from cv2 import contourArea
 
-from physadv.attack.crops import Views
 from physadv.attack.optimise import Progress
 from physadv.attack.people import gather
 from physadv.attack.settings import TrainSettings
@@ -24,14 +23,13 @@ from physadv.detect.tiny import BlobDetector, BlobGradient, standing, tiny_detec
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts
 from physadv.evaluate.adaptive import Attack, Budget, attacker, check, score_adaptive, training
-from physadv.evaluate.place import Placement
 from physadv.evaluate.report import Examples, table, write_report
 from physadv.evaluate.scene import read_dataset
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.trial import Entry, Trial, entries, run
 from physadv.files import checked_name
 from physadv.patch import Patch, load_patch
-from physadv.simulate.placement import torso_quads
+from physadv.simulate.placement import Placement, people_of, torso_quads
 from physadv.types import Detections, Detector, Frame, GradientDetector
 from tests.evaluate.conftest import patch_of, scene_of, write
 
@@ -261,14 +259,13 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
     settings = training(wanted, [scene], views=4)
     assert (settings.target, settings.framing) == (target, "street" if at == 0.3 else "mixed")
     image = LabelledImage(scene.name, scene.pixels, scene.boxes, standing(scene.boxes))
-    prints = Views([image], framing="webcam", wear=settings.wear)._prints(
-        np.zeros(1, np.int64), image.boxes, image.keypoints, np.array([True]), np.random.default_rng(0)
-    )
-    quad = prints.quads[0].numpy()
+    people = people_of(image.boxes, image.keypoints)
+    prints = settings.wear.prints(people, np.zeros(1, np.int64), np.array([True]), np.random.default_rng(0))
+    quad = prints.quads[0]
     if target == "tshirt":
         np.testing.assert_allclose(quad, torso_quads(image.keypoints)[0], atol=1e-3)
         return
-    (asked,) = Placement(wanted.rule, wanted.scale, wanted.at).quads(scene)
+    (asked,) = Placement.of(wanted.at, wanted.rule, wanted.scale).prints(people).quads
     assert 0.85 < np.sqrt(contourArea(quad) / contourArea(asked)) < 1.21
     assert abs(quad[:, 0].mean() - asked[:, 0].mean()) < 2 and abs(quad[0, 1] - asked[0, 1]) < 0.2 * 200
     filling = [replace(scene, source=scene.pixels[:, :160])]

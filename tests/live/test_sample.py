@@ -4,10 +4,10 @@ import numpy as np
 
 from physadv.capture.sample import SCENE_S, SCENES, SampleSource
 from physadv.detect import load_detector
+from physadv.live.overlay import Overlay
 from physadv.live.recommend import BEST, Viewpoint
 from physadv.live.wearers import Hiding, judged
 from physadv.patch import load_patch
-from physadv.simulate.wear import Worn
 from physadv.types import Frame
 
 MOMENTS = (1.0, 3.0, 5.0, 7.0)
@@ -25,7 +25,7 @@ def test_what_is_recommended_hides_most_wearers_in_most_moments() -> None:
             viewpoint.see(clean, frame.size, at)
             assert viewpoint.view is not None
             best = BEST[viewpoint.view]
-            worn = Worn(load_patch(best.name), size_cm=best.width_cm)
+            worn = Overlay(load_patch(best.name), size_cm=best.width_cm)
             pixels = worn.apply(frame.pixels, clean, at_s=at)
             changed = (pixels != frame.pixels).any(2)
             for x1, y1, x2, y2 in np.concatenate([np.floor(worn.on[:, :2]), np.ceil(worn.on[:, 2:])], 1).astype(int):

@@ -5,16 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physadv.attack.crops import Views, shirt_prints
-from physadv.attack.score import Placing, prints_on
+from physadv.attack.crops import Views
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
-from physadv.evaluate.place import Placement
-from physadv.evaluate.size_curve import Wearer
+from physadv.evaluate.size_curve import Subject, worn
+from physadv.live.overlay import Overlay
 from physadv.patch import Patch
-from physadv.simulate.placement import chest_quads, shirt_fronts, square_quads
-from physadv.simulate.wear import Worn
+from physadv.simulate.placement import Placement, Where, chest_quads, people_of, shirt_fronts, square_quads
 from physadv.types import Detections, Float32Array
 
 BOX = np.array([[10, 20, 90, 220]], np.float32)
@@ -50,12 +48,12 @@ def test_patterns_are_trained_and_scored_in_the_shape_in_which_they_are_printed(
     person = LabelledImage("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
     settings = TrainSettings(framing=framing, size_mm=(400, 100))  # type: ignore[arg-type]
     scene = Views([person], framing=settings.framing, wear=settings.wear).batch(1, 128, np.random.default_rng(0))
-    wide, high = extent(scene.prints.quads.numpy())
+    wide, high = extent(scene.prints.quads)
     assert wide / high == pytest.approx(4, abs=0.01)
-    for placing in (Placing(), Placing(chest=True)):
-        prints = prints_on(banner(), person, np.array([True]), placing, np.random.default_rng(0))
-        wide, high = extent(prints.quads.numpy())
-        assert wide / high == pytest.approx(4, abs=0.01)
+    ((placement, _),) = settings.placements().values()
+    placement = placement.shaped(banner())
+    wide, high = extent(placement.prints(people_of(BOX, POINTS)).quads)
+    assert wide / high == pytest.approx(4, abs=0.01) == placement.width / placement.height
 
 
 @pytest.mark.parametrize("points", [NO_POINTS, POINTS], ids=["unseen", "seen"])
@@ -64,30 +62,53 @@ def test_a_shirt_lies_in_the_same_place_in_training_and_in_the_demo(
     points: Float32Array, box: tuple[int, int, int, int]
 ) -> None:
     boxes = np.array([box], np.float32)
-    worn = Worn(replace(banner(), target="tshirt")).quads(boxes, points)
-    np.testing.assert_array_equal(shirt_prints(boxes, points)[1][:1], worn)
-    person = LabelledImage("a", np.zeros((240, 200, 3), np.uint8), boxes, points)
-    scored = prints_on(banner(), person, np.array([True]), Placing(shirt=True), np.random.default_rng(0))
-    np.testing.assert_array_equal(scored.quads[:1].numpy(), worn)
+    shirt = replace(banner(), target="tshirt")
+    people = people_of(boxes, points)
+    prints = Overlay(shirt).placement.prints(people)
+    scored = Placement("tshirt").shaped(shirt).prints(people, np.random.default_rng(0))
+    worn = prints.quads
+    np.testing.assert_array_equal(scored.quads, worn)
+    np.testing.assert_array_equal(scored.window[:, 2:], prints.window[:, 2:])
     # From below the head, within the box.
     top, bottom = ((worn[0, corner, 1] - 20) / 200 for corner in (0, 3))
     assert 0.1 < top < 0.3 and 0.45 < bottom < 1
 
 
-def test_patterns_are_evaluated_in_the_shape_in_which_they_are_printed() -> None:
-    scene = LabelledImage("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
-    for at in (0.42, "chest"):
-        wide, high = extent(Placement("area", 0.35, at).quads(scene, 4.0))
-        assert wide / high == pytest.approx(4, abs=0.01)
-    wearer = Wearer(banner(), relative=0.2)
-    wearer._side = 40.0
-    assert extent(wearer.quads(BOX, POINTS)) == [80, 20]
+def test_size_curves_are_of_the_shape_in_which_patterns_are_printed() -> None:
+    image = LabelledImage("a", np.full((240, 100, 3), 200, np.uint8), BOX, POINTS)
+    shot = Subject(image, 200.0, True)
+    rows, columns = np.nonzero(worn(banner(), shot, relative=0.2)[..., 0] < 100)
+    assert (int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1) == (80, 20)
+
+
+WHERE: tuple[Where, ...] = (0.3, "chest", "shirt")
+
+
+def test_a_placement_is_named_as_reports_and_settings_name_it() -> None:
+    for where in WHERE:
+        assert Placement.of(where, "height", 0.2).where == where
+    with pytest.raises(ValueError, match="one of scale and size_cm"):
+        Placement("chest")
+    with pytest.raises(ValueError, match="one of scale and size_cm"):
+        Placement("chest", scale=0.3, size_cm=(40.0, 40.0))
+
+
+def test_the_nearer_persons_print_lies_on_top_and_a_front_over_its_sleeves() -> None:
+    boxes = np.concatenate([BOX, BOX + 30])
+    points = np.concatenate([POINTS, POINTS + np.array([30, 30, 0], np.float32)])
+    points[:, [7, 8]] = points[:, [5, 6]] + np.array([0, 50, 0], np.float32)
+    points[:, [7, 8], 2] = 1
+    prints = Placement("tshirt", size_cm=(20.0, 20.0)).prints(people_of(boxes, points))
+    assert prints.person.tolist() == [0, 1, 0, 1, 0, 1] and sorted(prints.rank) == list(range(6))
+    assert prints.rank[:2].tolist() == [2, 5], "each person's front over both sleeves, the lower person over the other"
+    assert prints.bounds.tolist() == boxes[prints.person].tolist(), "nothing is drawn beyond its wearer"
+    assert prints.arms[2:].max() == 0, "a forearm hides a front, and no sleeve"
 
 
 def test_made_up_people_wear_prints_of_any_shape() -> None:
     settings = TrainSettings(target="poster", size_mm=(100, 400))
     scene = Views(made_up(4), framing="street", wear=settings.wear).batch(4, 96, np.random.default_rng(0))
-    sides = np.ptp(scene.prints.quads.numpy(), axis=1)
+    sides = np.ptp(scene.prints.quads, axis=1)
     np.testing.assert_allclose(sides[:, 1] / sides[:, 0], 4, rtol=1e-3)
 
 
@@ -123,15 +144,15 @@ def test_nothing_is_painted_beyond_the_wearer_and_a_head_wears_nothing() -> None
     grey = np.full((480, 640, 3), 200, np.uint8)
     box, points = face_that_fills_the_image()
     points[0, [5, 6], 1] = 240
-    for low, worn in ((470, True), (450, False)):
+    for low, drawn in ((470, True), (450, False)):
         box[0, 3] = low
-        out = Worn(replace(banner(), size_mm=(600.0, 600.0))).apply(
+        out = Overlay(replace(banner(), size_mm=(600.0, 600.0))).apply(
             grey, Detections(box, np.array([0.9], np.float32), points)
         )
         rows, columns = np.nonzero((out != grey).any(2))
-        assert bool(len(rows)) is worn, "twelve centimetres below the shoulders are enough to be seen"
-        if worn:
+        assert bool(len(rows)) is drawn, "twelve centimetres below the shoulders are enough to be seen"
+        if drawn:
             assert columns.min() >= 60 and columns.max() < 460 and rows.max() < low
     squarish, unseen = np.array([[60, 20, 460, 470]], np.float32), NO_POINTS
-    out = Worn(banner()).apply(grey, Detections(squarish, np.array([0.9], np.float32), unseen))
+    out = Overlay(banner()).apply(grey, Detections(squarish, np.array([0.9], np.float32), unseen))
     assert (out == grey).all(), "a head without shoulders"

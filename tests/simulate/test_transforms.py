@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from pytest import approx, mark, raises
 
@@ -14,7 +15,7 @@ from physadv.simulate.geometry import Geometry, homography, project
 from physadv.simulate.ink import BLACK, LUMA, SATURATION, WHITE, Ink, MeasuredInk, default_palette
 from physadv.simulate.jpeg import jpeg
 from physadv.simulate.light import Light
-from physadv.simulate.paste import Prints
+from physadv.simulate.placement import Placement, people_of
 from physadv.simulate.sensor import Sensor, SensorDraw, blur, kernels, lose_resolution
 from physadv.simulate.spline import spline_basis
 from physadv.simulate.transform import Transform
@@ -312,9 +313,8 @@ def test_a_measured_print_is_shrunk_after_its_colours_have_changed() -> None:
     stripes = torch.zeros(4, 64, 64)
     stripes[:3, :, ::2] = 1
     stripes[3] = 1
-    quads = torch.tensor([[[4.0, 4], [20, 4], [20, 20], [4, 20]]])
-    window, arms = torch.tensor([[0.0, 0, 1, 1]]), torch.zeros(1, 2, 5)
-    prints = Prints(torch.zeros(1, dtype=torch.long), quads, torch.zeros(1, dtype=torch.long), arms, window)
+    box = np.array([[4, 4, 20, 20]], np.float32)
+    prints = Placement("poster", scale=1.0, at=0.5).prints(people_of(box))
     out = world.apply(stripes, torch.zeros(1, 3, 24, 24), prints, world.sample(1, 1, generator()))
     # Half of the print is 1 and half is 0; their mean squared would be a quarter.
     assert torch.allclose(out[0, :, 8:16, 8:16], torch.tensor(0.5), atol=0.02)

@@ -4,13 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from physadv.detect.tiny import standing
 from physadv.errors import DataError
+from physadv.live.overlay import Overlay
 from physadv.patch import Patch, Target
 from physadv.simulate.views import simulated_views
-from physadv.simulate.wear import Worn
 from physadv.simulate.world import World
 from physadv.types import Detections, UInt8Array
 
@@ -30,15 +29,14 @@ def red(target: Target = "chest") -> Patch:
 
 def views(patch: Patch, found: Detections, *, strength: float, seed: int = 0, count: int = 6) -> list[UInt8Array]:
     return simulated_views(
-        Worn(patch), GREY, found, world=World.of(strength), count=count, size=128,
-        generator=torch.Generator().manual_seed(seed),
-    )  # fmt: skip
+        patch, Overlay(patch).placement, GREY, found, world=World.of(strength), count=count, size=128, seed=seed
+    )
 
 
 @pytest.mark.parametrize("target", ["chest", "tshirt"])
 def test_a_world_of_strength_nought_shows_what_is_worn(target: Target) -> None:
     found = people((250, 40, 400, 460))
-    worn = Worn(red(target)).apply(GREY, found)
+    worn = Overlay(red(target)).apply(GREY, found)
     side = 460 - 40
     share = (worn[..., 1] < 100).sum() / (1.15 * side) ** 2
     for view in views(red(target), found, strength=0):
@@ -62,5 +60,5 @@ def test_somebody_beyond_the_images_edge_is_still_shown() -> None:
 def test_nobody_to_wear_it_is_said() -> None:
     tiny, unsure = people((10, 10, 20, 30)), people((250, 40, 400, 460), score=0.2)
     for found in (tiny, unsure, dataclasses.replace(unsure, keypoints=None), people()):
-        with pytest.raises(DataError, match="nobody"):
+        with pytest.raises(DataError, match="no person"):
             views(red(), found, strength=0.3)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from physadv.detect.tiny import standing
+from physadv.live.overlay import HOLD_S, Overlay
 from physadv.patch import Patch, load_patch
-from physadv.simulate.wear import HOLD_S, Worn
 from physadv.types import Detections, UInt8Array
 
 QUADRANTS = {
@@ -43,7 +43,7 @@ def centre_of(image: UInt8Array, colour: tuple[int, int, int]) -> tuple[float, f
 
 @pytest.mark.parametrize("keypoints", [True, False])
 def test_it_sits_upright_on_the_chest_in_proportion(keypoints: bool) -> None:
-    out = Worn(quadrants()).apply(grey(), person(250, 40, 400, 460, keypoints=keypoints))
+    out = Overlay(quadrants()).apply(grey(), person(250, 40, 400, 460, keypoints=keypoints))
     left, top = centre_of(out, QUADRANTS["top_left"])
     right, low = centre_of(out, QUADRANTS["bottom_right"])
     assert 250 < left < right < 400
@@ -54,7 +54,7 @@ def test_it_sits_upright_on_the_chest_in_proportion(keypoints: bool) -> None:
 
 def test_twice_the_size_is_twice_as_wide() -> None:
     def width(cm: float) -> int:
-        out = Worn(quadrants(), size_cm=cm).apply(grey(), person(250, 40, 400, 460))
+        out = Overlay(quadrants(), size_cm=cm).apply(grey(), person(250, 40, 400, 460))
         return int(np.ptp(np.nonzero((out != 200).any(2))[1]))
 
     assert width(30) == pytest.approx(2 * width(15), rel=0.08)
@@ -63,7 +63,7 @@ def test_twice_the_size_is_twice_as_wide() -> None:
 def test_shrinking_averages_and_does_not_alias() -> None:
     pixels = ((np.indices((512, 512)).sum(0) % 2) * 255).astype(np.uint8)
     fine = Patch("fine", np.dstack([pixels] * 3), np.full((512, 512), 255, np.uint8), (300.0, 300.0))
-    out = Worn(fine).apply(grey(), person(300, 100, 360, 270))
+    out = Overlay(fine).apply(grey(), person(300, 100, 360, 270))
     inside = out[(out != 200).any(2)].mean(1)
     assert inside.std() < 20
     assert abs(np.median(inside) - 128) < 20
@@ -73,7 +73,7 @@ def test_the_mask_leaves_the_shirt_as_it_is() -> None:
     patch = quadrants()
     mask = patch.mask.copy()
     mask[:, 64:] = 0
-    out = Worn(Patch("half", patch.pixels, mask, patch.size_mm)).apply(grey(), person(250, 40, 400, 460))
+    out = Overlay(Patch("half", patch.pixels, mask, patch.size_mm)).apply(grey(), person(250, 40, 400, 460))
     centre_of(out, QUADRANTS["top_left"])
     with pytest.raises(AssertionError):
         centre_of(out, QUADRANTS["top_right"])
@@ -81,38 +81,38 @@ def test_the_mask_leaves_the_shirt_as_it_is() -> None:
 
 @pytest.mark.parametrize("fps", [3, 10, 30])
 def test_a_missed_person_keeps_the_print_for_a_quarter_of_a_second_and_then_loses_it(fps: int) -> None:
-    worn = Worn(quadrants())
-    first = worn.apply(grey(), person(250, 40, 400, 460), at_s=7.0)
+    overlay = Overlay(quadrants())
+    first = overlay.apply(grey(), person(250, 40, 400, 460), at_s=7.0)
     nobody = Detections.empty(keypoints=True)
-    held = [(worn.apply(grey(), nobody, at_s=7 + i / fps) == first).all() for i in range(1, fps + 1)]
+    held = [(overlay.apply(grey(), nobody, at_s=7 + i / fps) == first).all() for i in range(1, fps + 1)]
     kept = max(int(HOLD_S * fps), 1)
     assert held == [True] * kept + [False] * (fps - kept)
-    assert (worn.apply(grey(), nobody, at_s=8.5) == grey()).all()
+    assert (overlay.apply(grey(), nobody, at_s=8.5) == grey()).all()
 
 
 def test_after_a_cut_those_of_the_scene_before_wear_nothing() -> None:
-    worn, image = Worn(quadrants()), grey()
-    worn.apply(image, person(20, 60, 180, 460))
-    after = worn.apply(image, person(420, 60, 580, 460))
-    alone = Worn(quadrants()).apply(image, person(420, 60, 580, 460))
+    overlay, image = Overlay(quadrants()), grey()
+    overlay.apply(image, person(20, 60, 180, 460))
+    after = overlay.apply(image, person(420, 60, 580, 460))
+    alone = Overlay(quadrants()).apply(image, person(420, 60, 580, 460))
     assert np.array_equal(after, alone)
 
 
 def test_nobody_and_doubtful_candidates_wear_nothing() -> None:
-    assert (Worn(quadrants()).apply(grey(), person(250, 40, 400, 460, score=0.2)) == grey()).all()
+    assert (Overlay(quadrants()).apply(grey(), person(250, 40, 400, 460, score=0.2)) == grey()).all()
     window = person(250, 40, 400, 460, score=0.5)
-    assert (Worn(quadrants()).apply(grey(), window) != grey()).any(), "somebody far away"
+    assert (Overlay(quadrants()).apply(grey(), window) != grey()).any(), "somebody far away"
     assert window.keypoints is not None
     window.keypoints[..., 2] = 0.1
-    assert (Worn(quadrants()).apply(grey(), window) == grey()).all(), "no shoulders: furniture"
+    assert (Overlay(quadrants()).apply(grey(), window) == grey()).all(), "no shoulders: furniture"
     window.score[:] = 0.7
-    assert (Worn(quadrants()).apply(grey(), window) != grey()).any(), "somebody from behind a table"
+    assert (Overlay(quadrants()).apply(grey(), window) != grey()).any(), "somebody from behind a table"
 
 
 def test_partly_outside_the_image_and_the_input_is_not_touched() -> None:
     before = grey()
     before.setflags(write=False)
-    out = Worn(quadrants(), size_cm=60).apply(before, person(-60, 100, 90, 700))
+    out = Overlay(quadrants(), size_cm=60).apply(before, person(-60, 100, 90, 700))
     assert out.shape == before.shape
     assert (out != before).any()
 
@@ -120,10 +120,10 @@ def test_partly_outside_the_image_and_the_input_is_not_touched() -> None:
 def test_a_shirt_covers_the_torso_and_the_sleeves_with_repeats() -> None:
     patch = quadrants(size_mm=(150.0, 150.0))
     shirt = Patch("shirt", patch.pixels, patch.mask, patch.size_mm, "tshirt")
-    covered = (Worn(shirt).apply(grey(), person(250, 40, 400, 460)) != 200).any(2)
-    chest = (Worn(quadrants()).apply(grey(), person(250, 40, 400, 460)) != 200).any(2)
+    covered = (Overlay(shirt).apply(grey(), person(250, 40, 400, 460)) != 200).any(2)
+    chest = (Overlay(quadrants()).apply(grey(), person(250, 40, 400, 460)) != 200).any(2)
     assert covered.sum() > 1.3 * chest.sum()
-    red = (np.abs(Worn(shirt).apply(grey(), person(250, 40, 400, 460)).astype(int) - (255, 0, 0)) < 60).all(2)
+    red = (np.abs(Overlay(shirt).apply(grey(), person(250, 40, 400, 460)).astype(int) - (255, 0, 0)) < 60).all(2)
     assert cv2.connectedComponents(np.asarray(red, np.uint8))[0] - 1 >= 4
 
 
@@ -136,7 +136,7 @@ def test_on_a_real_clip_every_image_has_it_on_the_chest(shared_dir: Path) -> Non
     from physadv.simulate.placement import shoulders_visible
 
     detector = load_detector(backend="torch", imgsz=320)
-    worn = Worn(load_patch(shared_dir / "zoo" / "tsea_v5-demo.png"))
+    overlay = Overlay(load_patch(shared_dir / "zoo" / "tsea_v5-demo.png"))
     source = open_source(str(shared_dir / "data" / "video" / "hungry.mkv"))
     seen = 0
     while True:
@@ -150,7 +150,7 @@ def test_on_a_real_clip_every_image_has_it_on_the_chest(shared_dir: Path) -> Non
         if not shoulders_visible(clean.keypoints, len(clean))[:1].any():
             continue
         assert clean.keypoints is not None
-        out = worn.apply(frame.pixels, clean)
+        out = overlay.apply(frame.pixels, clean)
         rows, columns = np.nonzero((out != frame.pixels).any(2))
         shoulders = clean.keypoints[0, [5, 6], :2]
         assert abs(columns.mean() - shoulders[:, 0].mean()) < 0.25 * abs(np.diff(shoulders[:, 0]).item())

@@ -6,29 +6,29 @@ import cv2
 import numpy as np
 import pytest
 
-from physadv.attack.score import Placing, wear
 from physadv.boxes import Letterbox
 from physadv.dataset import LabelledImage
 from physadv.detect.tiny import standing
-from physadv.evaluate.place import (
-    CLOTH,
-    PLAIN,
-    ROBUST,
-    Condition,
-    CutWorn,
-    Dresser,
-    Placement,
-    bent,
-    covered,
-    filmed,
-    posed,
-)
 from physadv.patch import Patch
+from physadv.simulate.conditions import PLAIN, ROBUST, Condition, apply_patch, chance_of, filmed
+from physadv.simulate.placement import Placement, people_of
 from physadv.types import UInt8Array
 from tests.evaluate.conftest import patch_of, scene_of
 
 BIG, SMALL = (100, 20, 180, 220), (300, 10, 308, 30)
 RED = patch_of((250, 10, 20))
+
+
+AT_BOX = Placement("poster", scale=0.35)
+HALF = Placement("poster", scale=0.5)
+
+
+def drawn(
+    patch: Patch | None, placement: Placement, scene: LabelledImage, condition: Condition = PLAIN, *, seed: int = 0
+) -> UInt8Array:
+    """The scene with the patch on everybody who counts."""
+    rng = chance_of(scene.name, seed=seed, condition=condition)
+    return apply_patch(scene.pixels, people_of(scene.targets), patch, placement, condition, rng=rng, imgsz=640)
 
 
 def red(pixels: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ def red(pixels: np.ndarray) -> np.ndarray:
 )
 def test_side_and_centre_follow_the_rule(rule: str, scale: float, side: float) -> None:
     scene = scene_of(BIG, SMALL)
-    out = Dresser(RED, Placement(rule, scale, 0.42), 0, 640).apply(scene, 0)  # type: ignore[arg-type]
+    out = drawn(RED, Placement("poster", rule, scale), scene)  # type: ignore[arg-type]
     y, x = np.nonzero(red(out))
     assert abs(np.sqrt(len(x)) - side) < 1.5
     assert abs(x.mean() + 0.5 - 140) < 0.6 and abs(y.mean() + 0.5 - (20 + 0.42 * 200)) < 0.6
@@ -55,7 +55,7 @@ def test_shrinking_averages_instead_of_picking_texels() -> None:
     checks = Patch(
         "checks", np.repeat(fine[..., None], 3, 2).astype(np.uint8), np.full((256, 256), 255, np.uint8), (1, 1)
     )
-    out = Dresser(checks, Placement("area", 0.35, 0.42), 0, 640).apply(scene_of(BIG), 0)
+    out = drawn(checks, AT_BOX, scene_of(BIG))
     middle = out[94:114, 130:150].astype(float)
     assert abs(middle.mean() - 127) < 3 and middle.std() < 4
 
@@ -63,45 +63,15 @@ def test_shrinking_averages_instead_of_picking_texels() -> None:
 def test_the_same_scene_gets_the_same_pixels_and_the_grid_is_seeded() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     patch = Patch("noise", noise, np.full((64, 64), 255, np.uint8), (300, 300))
-    scene, place = scene_of(BIG), Placement("area", 0.5, 0.42)
-    plain = Dresser(patch, place, 0, 640).apply(scene, 3)
+    scene = scene_of(BIG)
+    plain = drawn(patch, HALF, scene)
     assert len({c.name for c in ROBUST}) == len(ROBUST) == 16
     for condition in ROBUST:
-        a, b = (
-            Dresser(patch, place, 0, 640).apply(scene, 3, condition),
-            Dresser(patch, place, 0, 640).apply(scene, 3, condition),
-        )
-        assert np.array_equal(a, b), condition.name
-        assert not np.array_equal(a, plain), condition.name
-    other = Dresser(patch, place, 0, 640).apply(scene, 4, ROBUST[10])
-    assert not np.array_equal(other, Dresser(patch, place, 0, 640).apply(scene, 3, ROBUST[10]))
-
-
-@pytest.mark.parametrize("chest", [False, True])
-@pytest.mark.parametrize("person", [(100, 20, 180, 220), (40, 60, 75, 150)])
-def test_training_and_evaluation_put_the_same_pattern_on_the_same_person(chest: bool, person: tuple[int, ...]) -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-    pixels = np.asarray(cv2.resize(colours, (192, 192), interpolation=cv2.INTER_CUBIC), np.uint8)
-    patch = Patch("p", pixels, np.full((192, 192), 255, np.uint8), (300.0, 300.0))
-    scene = scene_of(person)  # type: ignore[arg-type]
-    scene = replace(scene, keypoints=standing(scene.boxes))
-    scored = wear(patch, scene, scene.counts, Placing("area", 0.5, 0.42, chest=chest), seed=0).astype(int)
-    shown = Dresser(patch, Placement("area", 0.5, "chest" if chest else 0.42), 0, 640).apply(scene, 0).astype(int)
-    worn = (scored != scene.pixels).any(2)
-    assert (worn != (shown != scene.pixels).any(2)).sum() < 0.02 * worn.sum()
-    apart = np.abs(scored - shown)[worn]
-    # Half a pixel of offset makes these 12 and 60.
-    assert apart.mean() < 4 and np.percentile(apart, 99) < 20
-
-
-def test_the_grid_is_the_same_whatever_the_seed() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    patch = Patch("noise", noise, np.full((64, 64), 255, np.uint8), (300, 300))
-    for condition in ROBUST:
-        one, other = (
-            Dresser(patch, Placement("area", 0.5, 0.42), s, 640).apply(scene_of(BIG), 3, condition) for s in (0, 7)
-        )
-        assert np.array_equal(one, other), condition.name
+        once, again, other_seed = (drawn(patch, HALF, scene, condition, seed=s) for s in (0, 0, 7))
+        assert np.array_equal(once, again) and np.array_equal(once, other_seed), condition.name
+        assert not np.array_equal(once, plain), condition.name
+    other = drawn(patch, HALF, scene_of(BIG, name="other.png"), ROBUST[10])
+    assert not np.array_equal(other, drawn(patch, HALF, scene, ROBUST[10]))
 
 
 @pytest.mark.parametrize("condition", [c for c in ROBUST if c.of_image], ids=lambda c: c.name)
@@ -121,35 +91,40 @@ def test_a_large_photograph_is_worsened_at_the_size_at_which_it_is_seen(conditio
     assert filmed(large, condition, 160).shape == large.shape
 
 
+def turned(quad: np.ndarray, condition: Condition) -> np.ndarray:
+    """The corners of a flat square print under a condition."""
+    prints = HALF.prints(people_of(np.array([[0, 0, 10, 10]], np.float32)))
+    return condition.turned(replace(prints, quads=quad[None]), 1.0).quads[0]
+
+
 def test_pose_turns_and_foreshortens() -> None:
     square = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], np.float32)
-    turned = posed(square, Condition("t", turn=90))
-    np.testing.assert_allclose(turned, square[[1, 2, 3, 0]], atol=1e-4)
-    tilted = posed(square, Condition("y", yaw=30))
+    np.testing.assert_allclose(turned(square, Condition("t", turn=90)), square[[1, 2, 3, 0]], atol=1e-4)
+    tilted = turned(square, Condition("y", yaw=30))
     width = tilted[1, 0] - tilted[0, 0]
     assert 8.3 < width < 9.0, "cos 30 of the width, about"
     left, right = tilted[3, 1] - tilted[0, 1], tilted[2, 1] - tilted[1, 1]
     assert left > right, "the side turned away looks smaller"
-    np.testing.assert_array_equal(posed(square, PLAIN), square)
+    np.testing.assert_array_equal(turned(square, PLAIN), square)
+    edge = square * np.array([0, 1], np.float32)
+    np.testing.assert_array_equal(turned(edge, Condition("t", turn=90)), edge)
 
 
-def test_bending_keeps_the_outline_and_covering_hides_its_share() -> None:
-    rgba = np.random.default_rng(1).integers(0, 256, (60, 80, 4), dtype=np.uint8)
-    rgba[..., 3] = 255
-    out = bent(rgba, 0.1, np.random.default_rng(0))
-    assert out.shape == rgba.shape and np.array_equal(out[..., 3], rgba[..., 3])
-    assert np.array_equal(bent(rgba, 0.0, np.random.default_rng(0))[5:-5, 5:-5, :3], rgba[5:-5, 5:-5, :3])
-    hidden = covered(rgba, 0.25, np.random.default_rng(0))[..., 3] == 0
-    assert abs(hidden.mean() - 0.25) < 0.02
+def test_bending_keeps_the_outline() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    patch, scene = Patch("noise", noise, np.full((64, 64), 255, np.uint8), (300, 300)), scene_of(BIG)
+    flat, bent = (drawn(patch, HALF, scene, c) for c in (PLAIN, Condition("b", bend=0.1)))
+    outline = (flat != scene.pixels).any(2)
+    assert (outline != (bent != scene.pixels).any(2)).sum() < 0.01 * outline.sum()
+    moved = np.abs(flat[outline].astype(int) - bent[outline]).mean()
+    assert moved > 20
 
 
 def test_a_round_pattern_keeps_what_its_mask_leaves_open() -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[:16] = 255
     half = Patch("half", RED.pixels.copy(), mask, (300, 300))
-    whole, part = (
-        red(Dresser(p, Placement("area", 0.4, 0.42), 0, 640).apply(scene_of(BIG), 0)).sum() for p in (RED, half)
-    )
+    whole, part = (red(drawn(p, replace(AT_BOX, scale=0.4), scene_of(BIG))).sum() for p in (RED, half))
     assert 0.4 < part / whole < 0.6
 
 
@@ -159,7 +134,7 @@ WIDE = scene_of((100, 40, 300, 340), size=(400, 380))
 
 def worn(name: str, patch: Patch = RED) -> np.ndarray:
     """A large print under a condition of the grid."""
-    return Dresser(patch, Placement("area", 0.5, 0.42), 0, 640).apply(WIDE, 0, GRID.get(name, PLAIN))
+    return drawn(patch, HALF, WIDE, GRID.get(name, PLAIN))
 
 
 def step_of(width: int = 80) -> LabelledImage:
@@ -198,7 +173,7 @@ def test_occlusion_hides_its_share_of_the_print(share: float) -> None:
 
 @pytest.mark.parametrize("sigma", [1, 2])
 def test_blur_spreads_an_edge_by_its_pixels(sigma: int) -> None:
-    out = Dresser(None, Placement("area", 0.5, 0.42), 0, 640).apply(step_of(), 0, GRID[f"blur {sigma} px"])
+    out = drawn(None, HALF, step_of(), GRID[f"blur {sigma} px"])
     slope = np.diff(out[20, :, 0].astype(float)) / 255
     at = np.arange(len(slope)) - slope @ np.arange(len(slope))
     assert np.sqrt(slope @ at**2) == pytest.approx(sigma, rel=0.05)
@@ -233,35 +208,27 @@ def test_each_shirt_is_another_cut_of_the_texture_wrinkled() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, :32, 0] = 255
     shirt = Patch("stripes", stripes, np.full((64, 64), 255, np.uint8), (200.0, 200.0), "tshirt")
-    dresser = Dresser(shirt, Placement("area", 0.35, "shirt"), 0, 640)
-    scene = scene_of(BIG)
-    first, second = dresser.apply(scene, 0), dresser.apply(scene, 1)
-    assert np.array_equal(first, dresser.apply(scene, 0)), "the same scene gets the same cut"
+    torso = Placement("tshirt")
+    scene, other = scene_of(BIG), scene_of(BIG, name="other.png")
+    first, second = drawn(shirt, torso, scene), drawn(shirt, torso, other)
+    assert np.array_equal(first, drawn(shirt, torso, scene)), "the same image gets the same cut"
     changed = (first != second).any(2)
     worn = (first != scene.pixels).any(2)
-    assert changed.sum() > 0.2 * worn.sum(), "another scene another"
-    assert not np.array_equal(first, dresser.apply(scene, 0, Condition("bend", bend=0.2)))
-    assert not np.array_equal(first, dresser.apply(scene, 0, Condition("dark", brightness=-0.2)))
-
-
-@pytest.mark.parametrize(("side", "size_mm"), [(1200, 400.0), (64, 1.0)])
-def test_a_fine_texture_is_cut_no_finer_than_it_is_seen(side: int, size_mm: float) -> None:
-    pixels = np.zeros((side, side, 3), np.uint8)
-    shirt = Patch("fine", pixels, np.full((side, side), 255, np.uint8), (size_mm, size_mm), "tshirt")
-    levels, _ = CutWorn(shirt, PLAIN, np.random.default_rng(0)).cloth(46, 61)
-    assert max(levels[0].shape[:2]) <= 1.2 * CLOTH
+    assert changed.sum() > 0.2 * worn.sum(), "another image another"
+    assert not np.array_equal(first, drawn(shirt, torso, scene, Condition("bend", bend=0.2)))
+    assert not np.array_equal(first, drawn(shirt, torso, scene, Condition("dark", brightness=-0.2)))
+    flat = apply_patch(scene.pixels, people_of(scene.targets), shirt, torso, rng=None, imgsz=640)
+    edges = (np.abs(np.diff(flat[62:112, 115:165, 0].astype(int), axis=1)) > 100).sum(0)
+    assert set(edges) == {0, 50}, "without chance cloth lies flat: its stripes are straight"
 
 
 def test_sleeves_are_posed_with_the_front() -> None:
-    shirt = replace(RED, target="tshirt")
-    points = standing(WIDE.boxes)
     condition = Condition("c", turn=20, yaw=30)
-    flat = CutWorn(shirt, PLAIN, np.random.default_rng(0)).pieces(WIDE.boxes[0], points[0])
-    pose = CutWorn(shirt, condition, np.random.default_rng(0)).pieces(WIDE.boxes[0], points[0])
-    assert len(flat) == len(pose) == 3 and [cut for _, cut in flat] == [cut for _, cut in pose]
+    flat = Placement("tshirt", size_cm=(20.0, 20.0)).prints(people_of(WIDE.boxes, standing(WIDE.boxes)))
+    pose = condition.turned(flat, 46 / 61)
+    assert len(flat) == len(pose) == 3
     # One perspective map takes all three pieces from where they were to where they are.
-    corners, moved = (np.concatenate([quad for quad, _ in worn]) for worn in (flat, pose))
-    matrix = cv2.getPerspectiveTransform(flat[-1][0], pose[-1][0])
-    mapped = cv2.perspectiveTransform(corners[None], matrix)[0]
-    np.testing.assert_allclose(mapped, moved, atol=0.05)
-    assert np.abs(moved - corners).max() > 5
+    matrix = cv2.getPerspectiveTransform(flat.quads[0], pose.quads[0])
+    mapped = cv2.perspectiveTransform(flat.quads.reshape(1, -1, 2), matrix)[0]
+    np.testing.assert_allclose(mapped, pose.quads.reshape(-1, 2), atol=0.05)
+    assert np.abs(pose.quads - flat.quads).max() > 5

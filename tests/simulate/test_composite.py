@@ -1,23 +1,31 @@
 """Prints on images: in the right place, antialiased, above each other in order, with gradients to every texel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from physadv.simulate.composite import areas, averaged, cut, halved
 from physadv.simulate.erase import Erase
-from physadv.simulate.paste import Prints, composite, levels
-from physadv.simulate.placement import sleeve_quads
-from physadv.simulate.world import World, halved, show
+from physadv.simulate.placement import Prints, TexelGrid, sleeve_quads, texels_for
+from physadv.simulate.world import World
 
 
 def prints(*squares: tuple[float, float, float], owner: list[int] | None = None) -> Prints:
     """Squares as (left, top, side), the last one on top."""
-    corners = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-    quads = torch.stack([torch.tensor([x, y]) + side * corners for x, y, side in squares])
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     n = len(squares)
-    window = torch.tensor([[0.0, 0, 1, 1]]).repeat(n, 1)
-    where = torch.tensor(owner or [0] * n)
-    return Prints(where, quads, torch.arange(n), torch.zeros(n, 2, 5), window)
+    return Prints(
+        owner=np.array(owner or [0] * n, np.int64),
+        person=np.arange(n),
+        quads=np.array([np.array([x, y]) + side * corners for x, y, side in squares], np.float32).reshape(n, 4, 2),
+        rank=np.arange(n),
+        window=np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1)),
+        bounds=np.tile(np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32), (n, 1)),
+        arms=np.zeros((n, 2, 5), np.float32),
+        light=np.ones(n, np.float32),
+    )
 
 
 def paste(pattern: torch.Tensor, images: torch.Tensor, where: Prints) -> torch.Tensor:
@@ -53,18 +61,9 @@ def test_the_higher_rank_lies_on_top() -> None:
     assert float(out[0, 1, 8, 8]) == 0.0
 
 
-def test_an_arm_hides_what_is_behind_it() -> None:
-    where = prints((4, 4, 16))
-    where.arms[0, 0] = torch.tensor([4.0, 12, 20, 12, 2])
-    pattern, dark = opaque((1, 1, 1)), torch.zeros(1, 3, 24, 24)
-    out = composite(dark, where, [(torch.tensor([0]), pattern[None])])
-    assert float(out[0, 0, 12, 12]) == 0
-    assert float(out[0, 0, 6, 12]) == 1
-
-
 def test_arms_come_in_front_as_often_as_the_dial_of_occlusion_says() -> None:
     where = prints((4, 4, 16))
-    where.arms[0, 0] = torch.tensor([4.0, 12, 20, 12, 2])
+    where.arms[0, 0] = (4, 12, 20, 12, 2)
 
     def hidden(strength: float) -> float:
         still = World.of(0)
@@ -73,7 +72,7 @@ def test_arms_come_in_front_as_often_as_the_dial_of_occlusion_says() -> None:
         shown = [world.apply(opaque((1, 1, 1)), torch.zeros(1, 3, 24, 24), where, draw) for draw in draws]
         return sum(float(out[0, 0, 12, 12]) < 0.5 for out in shown) / len(shown)
 
-    assert hidden(0) == 0
+    assert hidden(0) == 0, "an arm behind the print"
     assert 0.3 < hidden(1) < 0.7
     assert hidden(2) == 1
 
@@ -102,20 +101,38 @@ def test_colours_outside_a_mask_do_not_tint_its_edge(side: int) -> None:
     pattern[3, 3:11, 3:11] = 1
     pattern[:3, 3:11, 3:11] = 0.75
     pattern.requires_grad_()
-    small = halved(pattern[None], 1)[0]
-    there = small[3].detach() > 0.01
+    small = halved(pattern[None])[0]
+    there, nowhere = small[3].detach() > 0.05, small[3].detach() == 0
     assert torch.allclose(small[:3, there], torch.tensor(0.75), atol=1e-3)
-    assert torch.allclose(small[:3, ~there], torch.tensor(0.25), atol=1e-3)
+    assert torch.allclose(small[:3, nowhere], torch.tensor(0.25), atol=1e-3)
     assert 0.2 < float(small[3, 1, 1].detach()) < 1, "the edge is partly covered"
     (slope,) = torch.autograd.grad(small[:3, there].sum(), pattern)
     outside = pattern[3] == 0
     assert float(slope[:3, outside].abs().sum()) < 1e-3 * float(slope[:3, ~outside].sum())
-    assert torch.equal(halved(torch.ones(1, 4, side, side), 1), torch.ones(1, 4, side // 2, side // 2))
+    assert torch.allclose(halved(torch.ones(1, 4, side, side)), torch.ones(1, 4, side // 2, side // 2), atol=1e-6)
 
 
-def test_levels_go_with_size() -> None:
-    where = prints((0, 0, 64), (0, 0, 30), (0, 0, 9))
-    assert levels(where.quads, torch.full((3,), 64.0)).tolist() == [0, 1, 3]
+def test_a_print_keeps_no_more_than_a_texel_a_pixel() -> None:
+    where = prints((0, 0, 64), (0, 0, 30), (0, 0, 9), (0, 0, 100))
+    grids = texels_for(where.quads, where.window, (64, 64))
+    assert grids == [TexelGrid(0, 64, 64), TexelGrid(1, 30, 30), TexelGrid(2, 9, 9), TexelGrid(0, 64, 64)]
+    narrow = replace(where, quads=where.quads * np.array([0.25, 1], np.float32)).pick(np.array([0]))
+    assert texels_for(narrow.quads, narrow.window, (64, 64)) == [TexelGrid(0, 64, 16)], "each side by itself"
+
+
+@pytest.mark.parametrize(("size", "halvings", "kept"), [(64, 1, 30), (25, 1, 7), (25, 0, 25), (48, 0, 40)])
+def test_averages_are_by_area(size: int, halvings: int, kept: int) -> None:
+    weights = areas(size, halvings, kept, kept, size)
+    assert torch.allclose(weights.sum(1), torch.ones(kept), atol=1e-5)
+    assert torch.allclose(weights.sum(0), torch.full((size,), kept / size), atol=1e-5), (
+        "no texel counts more than another"
+    )
+    ramp = torch.arange(size).float()
+    assert torch.allclose((weights @ ramp).diff(), torch.full((kept - 1,), size / kept), atol=0.5)
+    twice = areas(size, halvings, kept, 2 * kept, 2 * size)
+    assert torch.allclose(twice[kept:, size:], weights, atol=1e-6), "a repeat is averaged as the first"
+    flat = averaged(torch.full((1, 4, size, size), 0.5), weights[None], weights[None])
+    assert torch.allclose(flat, torch.full((1, 4, kept, kept), 0.5), atol=1e-4)
 
 
 def test_a_mask_leaves_the_image() -> None:
@@ -126,13 +143,30 @@ def test_a_mask_leaves_the_image() -> None:
     assert float(out[0, 0, 12, 21]) == 0
 
 
-def test_a_window_repeats_the_pattern_without_a_seam() -> None:
-    generator = torch.Generator().manual_seed(0)
-    pattern = torch.rand(1, 4, 16, 16, generator=generator)
-    twice = show(pattern, torch.tensor([[0.0, 0, 2, 2]]))
-    assert torch.allclose(twice[0], pattern[0].repeat(1, 2, 2), atol=1e-5)
-    moved = show(pattern, torch.tensor([[0.25, 0.5, 1, 1]]))
-    assert torch.allclose(moved[0], pattern[0].roll((-8, -4), (1, 2)), atol=1e-5)
+def test_cloth_repeats_the_pattern_without_a_seam() -> None:
+    pattern = torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    pieces = cut(pattern, torch.tensor([[0, 0], [4, 8]]), (32, 32))
+    assert torch.equal(pieces[0], pattern.repeat(1, 2, 2))
+    assert torch.equal(pieces[1], pattern.roll((-8, -4), (1, 2)).repeat(1, 2, 2))
+    (slope,) = torch.autograd.grad(pieces.sum(), pattern)
+    assert torch.equal(slope, torch.full_like(slope, 8.0))
+
+
+def test_nothing_is_drawn_beyond_a_prints_bounds() -> None:
+    where = prints((4, 4, 20))
+    where.bounds[0] = (6, -np.inf, np.inf, 15.5)
+    out = paste(opaque((1, 1, 1)), torch.zeros(1, 3, 32, 32), where)[0, 0]
+    assert float(out[4:16, 6:24].min()) > 0.999 and float(out.sum()) == pytest.approx(12 * 18, abs=0.01)
+
+
+def test_where_three_prints_meet_each_covers_what_is_below_it() -> None:
+    where = prints((2, 2, 10.5), (6, 6, 10.5), (9, 2, 10.5))
+    pattern = torch.cat([torch.full((3, 8, 8), 0.8), torch.full((1, 8, 8), 0.5)])
+    out = paste(pattern, torch.zeros(1, 3, 24, 24), where)[0, 0]
+    assert float(out[4, 4]) == pytest.approx(0.4)
+    assert float(out[7, 7]) == pytest.approx(0.6), "one half over another"
+    assert float(out[8, 10]) == pytest.approx(0.7), "and over a third"
+    assert float(out[12, 7]) == pytest.approx(0.5 * 0.8 + 0.5 * 0.5 * 0.4, abs=1e-3), "an edge is blended, not dropped"
 
 
 def test_a_print_beyond_the_image_is_no_error() -> None:
@@ -142,10 +176,7 @@ def test_a_print_beyond_the_image_is_no_error() -> None:
 
 
 def test_no_prints_leave_the_images() -> None:
-    empty = Prints(
-        torch.zeros(0, dtype=torch.long), torch.zeros(0, 4, 2), torch.zeros(0, dtype=torch.long),
-        torch.zeros(0, 2, 5), torch.zeros(0, 4),
-    )  # fmt: skip
+    empty = prints()
     images = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(paste(opaque((1, 1, 1)), images, empty), images)
 
