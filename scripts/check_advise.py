@@ -1,4 +1,4 @@
-"""Does `physadv advise` tell what a camera will see? Compares what it expects with simulated cameras at 1, 2, 3 and 5 m.
+"""Does `physadv advise` predict what a camera will see? Compares what it expects with simulated cameras at 1, 2, 3 and 5 m.
 
 Each person is shown at every size of the curve's grid and before every camera, several times where few can be. Then it
 is counted twice: with everybody on both sides, which shows what the curve itself gets wrong (its grid, interpolation,

@@ -35,7 +35,7 @@ from physadv.types import Detector
 COLUMNS = ("n_people", "recall25", "ap50", "asr_strict25", "hidden25", "mean_max_conf", "mean_max_conf_within")
 CLIP_FRAMES = 45
 NOTE = (
-    "AP50 at confidence from .001. asr_strict25: of those whom the clean detector finds, the share without any box at .25\n"
+    "AP50 at confidence from .001. asr_strict25: of those that the clean detector finds, the share without any box at .25\n"
     "that overlaps them above IoU .1. hidden25: no box at .25 on or within the person;\n"
     "mean_max_conf_within: the mean of its best confidence. Controls: grey, and the pattern's own pixels shuffled.\n"
 )

@@ -2,8 +2,8 @@ r"""Does training through a measured printer and camera pay? Twice the same run,
 
 A simulated printer and camera that nothing here knows from inside (sim_print_camera.py) prints the chart and photographs
 it; `physadv calibrate colour` makes the profile. Two patterns are trained alike but for --printer. Both, and a third that
-is the unprofiled one sent through the profile's pre-compensation, are then printed by the simulation, worn by people whom
-no run has seen, and scored: share of those whom the clean detector finds and no box finds any more, at confidence .25.
+is the unprofiled one sent through the profile's pre-compensation, are then printed by the simulation, worn by people that
+no run has seen, and scored: share of those that the clean detector finds and no box finds any more, at confidence .25.
 
 Photographs are split by name, clips held out whole. Prints of people in the street cover a part of the torso, before a
 webcam all of it (sides .35 and .65 of the square root of the box):
