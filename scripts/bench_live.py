@@ -39,13 +39,14 @@ from physadv.detect import load_detector
 from physadv.detect.tiny import tiny_detector
 from physadv.detect.weights import find_weights
 from physadv.errors import EndOfStream
+from physadv.live.camera_demo import open_demo
 from physadv.live.demo import Demo
-from physadv.live.record import Recorder, RecordSettings, VideoWriter
+from physadv.live.recorder import Recorder, RecordSettings, VideoWriter
 from physadv.live.settings import LiveSettings
-from physadv.live.vision import Shown
+from physadv.live.shown import Shown
 from physadv.record import provenance
 from physadv.types import Detector, Frame
-from physadv.web.serve import PageServer
+from physadv.web.serve import Listener, PageServer
 
 
 def sample_video(path: Path, *, size: tuple[int, int], count: int) -> Path:
@@ -82,7 +83,7 @@ def bare_fps(detector: Detector, frames: list[Frame]) -> float:
 
 def loop_fps(detector: Detector, video: str, frames: int, folder: Path) -> float:
     """Return images a second of the whole headless loop: decode, detect, draw, sidecar; no video is encoded."""
-    demo = Demo(LiveSettings(source=video, ui="none", frames=frames), detector=detector)
+    demo = open_demo(LiveSettings(source=video, ui="none", frames=frames), detector=detector)
     recorder = Recorder(folder / "loop.jsonl", RecordSettings(overwrite=True))
 
     def take(shown: Shown) -> None:
@@ -93,13 +94,12 @@ def loop_fps(detector: Detector, video: str, frames: int, folder: Path) -> float
     start = run(demo)
     seconds = time.perf_counter() - start
     recorder.close()
-    assert recorder.error is None and demo.tally.frames == frames == recorder.written
+    assert recorder.error is None and demo.figures.frames == frames == recorder.written
     return frames / seconds
 
 
 def run(demo: Demo) -> float:
-    """Open a demo, let it run to its end, and return when its loop was started, in `perf_counter` seconds."""
-    demo.open()
+    """Let a demo run to its end, and return when its loop was started, in `perf_counter` seconds."""
     start = time.perf_counter()
     demo.start()
     demo.wait()
@@ -163,7 +163,7 @@ def middle(values: Any) -> float:
 
 def bench_age(args: argparse.Namespace) -> dict[str, Any]:
     """Return how old the light is when shown, from the built-in camera."""
-    demo = Demo(LiveSettings(source="sample", ui="none", seconds=8 if args.quick else 30))
+    demo = open_demo(LiveSettings(source="sample", ui="none", seconds=8 if args.quick else 30))
     run(demo)
     stats = demo.stats()
     detector_ms, age = stats["stage_ms"]["detect"], stats["age_ms"]
@@ -180,7 +180,7 @@ def bench_memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     count = args.images
     video = sample_video(folder / "small.mp4", size=(160, 120), count=100)
     settings = LiveSettings(source=str(video), ui="none", loop=0, frames=count)
-    demo = Demo(settings, detector=tiny_detector())
+    demo = open_demo(settings, detector=tiny_detector())
     recorder = Recorder(folder / "long.mp4", RecordSettings(clean=True))
     process, marks = psutil.Process(), list[float]()
 
@@ -213,15 +213,14 @@ def bench_page(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return {"skipped": "needs playwright (pip install -e '.[dev]') and chromium", "ok": None}
     video = sample_video(folder / "hd.mp4", size=(1280, 720), count=150)
     settings = LiveSettings(source=str(video), realtime=True, loop=0, port=0)
-    demo = Demo(settings, detector=tiny_detector(imgsz=64))
-    server = PageServer(demo, port=0)
+    demo = open_demo(settings, detector=tiny_detector(imgsz=64))
+    server = PageServer(Listener(port=0), demo)
     seen: list[float] = []
 
     def state(payload: str | bytes) -> None:
         if isinstance(payload, str) and (ms := json.loads(payload).get("figures", {}).get("paint_ms")):
             seen.append(ms)
 
-    demo.open()
     demo.start()
     server.start()
     try:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file as save_torch
 
 from physadv.arrays import decode_image_rgba
 from physadv.errors import PatchError
-from physadv.live.wardrobe import Wardrobe
+from physadv.live.library import PatchLibrary
 from physadv.patch import MAX_SIDE, Patch, load_patch, patch_from_image, png_bytes, save_patch
 
 
@@ -162,7 +162,7 @@ def test_a_size_that_is_none_is_refused_whatever_brings_it(tmp_path: Path, size:
     with pytest.raises(PatchError, match="size_mm: expected"):
         load_patch(tmp_path / "a.png")
     with pytest.raises(PatchError, match="size_mm: expected"):
-        Wardrobe([]).upload(image, name="a")
+        PatchLibrary([]).upload(image, name="a")
 
 
 def test_metadata_nested_without_end_is_none(tmp_path: Path) -> None:

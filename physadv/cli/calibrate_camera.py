@@ -29,8 +29,8 @@ from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
 from physadv.fabricate.units import length_in
 from physadv.types import Frame, Source, UInt8Array
-from physadv.web.calibrate import Desk
-from physadv.web.serve import PageServer
+from physadv.web.calibrate import Calibration
+from physadv.web.serve import Listener, PageServer
 
 
 class Command(BaseCommand):
@@ -218,8 +218,10 @@ class Command(BaseCommand):
 
     def _on_page(self, source: Source, board: Board, console: Console) -> int:
         latest = Latest(source)
-        desk = Desk(board=board, name=self.name, path=self._path(), notes=self._notes(), images=_newest(latest))
-        server = PageServer(None, host=self.host, port=self.port, desk=desk)
+        calibration = Calibration(
+            board=board, name=self.name, path=self._path(), notes=self._notes(), images=_newest(latest)
+        )
+        server = PageServer(Listener(host=self.host, port=self.port), calibration=calibration)
         try:
             server.start()
             console.print(
@@ -227,10 +229,10 @@ class Command(BaseCommand):
                 markup=False,
             )
             console.print("follow the page; Ctrl-C gives up", markup=False)
-            while not desk.wait(0.2):
+            while not calibration.wait(0.2):
                 if latest.state == SourceState.ENDED:
                     raise CalibrationError(f"{source.name} ended before the calibration did: {latest.detail}")
-            profile, path = desk.profile, desk.path
+            profile, path = calibration.profile, calibration.path
             # The page still fetches the preview.
             time.sleep(1.0)
         finally:

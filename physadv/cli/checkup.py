@@ -156,7 +156,7 @@ def _display() -> Finding:
 
 
 def _video() -> Finding:
-    from physadv.live.record import h264_works
+    from physadv.live.recorder import h264_works
 
     av = importlib.import_module("av")
     if not h264_works():

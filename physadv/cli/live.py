@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -17,11 +18,12 @@ from physadv.cli.trusting import Trust, trust_detectors
 from physadv.errors import SettingsError, SourceError
 from physadv.fabricate.units import length_in
 from physadv.files import write_json
+from physadv.live.camera_demo import open_demo
 from physadv.live.demo import Demo
 from physadv.live.settings import LiveSettings
 from physadv.live.window import check_display, show
 from physadv.recording import Paths
-from physadv.web.serve import PageServer
+from physadv.web.serve import Listener, PageServer
 
 
 class Command(base.Command, LiveSettings):  # type: ignore[misc]
@@ -58,34 +60,32 @@ class Command(base.Command, LiveSettings):  # type: ignore[misc]
         settings = LiveSettings(**{**values, "imgsz": rounded_side(self.imgsz, "physadv live")})
         _check(settings)
         trust_detectors([settings.detector], self.trust, "physadv live")
-        demo = Demo(settings)
-        server = (
-            PageServer(
-                demo,
-                host=settings.host,
-                port=settings.port,
-                token=settings.token,
-                viewer_token=settings.viewer_token,
-            )
-            if settings.ui == "web"
-            else None
-        )
-        try:
-            with _Interrupt() as interrupt:
-                demo.open(progress=_say)
-                demo.start()
-                interrupt.running = True
-                if server is not None:
-                    server.start()
-                    say(f"physadv live: {server.url}")
-                    if server.viewer_url:
-                        say(f"physadv live: to look on only: {server.viewer_url}")
-                    _say("Ctrl-C ends it")
-                _until_done(demo, interrupt)
-        finally:
-            demo.stop()
+        with ExitStack() as stack:
+            listener = None
+            if settings.ui == "web":
+                # A port in use is known before a model is loaded.
+                listener = Listener(
+                    host=settings.host,
+                    port=settings.port,
+                    token=settings.token,
+                    viewer_token=settings.viewer_token,
+                )
+                stack.callback(listener.close)
+            interrupt = stack.enter_context(_Interrupt())
+            demo = open_demo(settings, progress=_say)
+            server = PageServer(listener, demo) if listener is not None else None
             if server is not None:
-                server.close()
+                stack.callback(server.close)
+            stack.callback(demo.stop)
+            demo.start()
+            interrupt.running = True
+            if server is not None:
+                server.start()
+                say(f"physadv live: {server.url}")
+                if server.viewer_url:
+                    say(f"physadv live: to look on only: {server.viewer_url}")
+                _say("Ctrl-C ends it")
+            _until_done(demo, interrupt)
         if settings.stats is not None:
             write_json(settings.stats, demo.stats())
         return _outcome(demo)
@@ -141,7 +141,7 @@ def _outcome(demo: Demo) -> int:
     for notice in demo.notices.newest(100):
         if notice.level == "error" or notice.kind == "source":
             _say(f"{notice.kind}: {notice.text}")
-    if demo.tally.frames == 0 and demo.settings.seconds is not None:
+    if demo.figures.frames == 0 and demo.settings.seconds is not None:
         detail = demo.state()["source"]["detail"]
         raise SourceError(f"{demo.source_spec}: no image came in {demo.settings.seconds:g} s: {detail}", field="source")
     figures = demo.stats()

@@ -14,9 +14,9 @@ from physadv.cli.base import Command as BaseCommand
 from physadv.cli.terminal import say
 from physadv.controls import Control
 from physadv.fabricate.units import checked_size, length_mm
+from physadv.live.library import PatchLibrary
 from physadv.live.settings import LOOPBACK
-from physadv.live.wardrobe import Wardrobe
-from physadv.web.serve import PageServer
+from physadv.web.serve import Listener, PageServer
 
 
 class Command(BaseCommand):
@@ -39,13 +39,13 @@ class Command(BaseCommand):
 
     def run(self) -> int:
         """Serve the page until Ctrl-C."""
-        wardrobe = Wardrobe([self.patch])
-        name = wardrobe.first[0]
-        patch = wardrobe.get(name)
+        library = PatchLibrary([self.patch])
+        name = library.first[0]
+        patch = library.get(name)
         width, height = patch.size_mm
         wanted = width if self.size is None else length_mm(self.size, field="size", unit="cm")
         checked_size(wanted, wanted * height / width)
-        server = PageServer(None, host=self.host, port=self.port, wardrobe=wardrobe)
+        server = PageServer(Listener(host=self.host, port=self.port), library=library)
         server.start()
         try:
             url = _address(server.url, name, wanted, self.control)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from physadv.live.labels import Labels
 from physadv.marks import ALERT, CERTIFIED, HELD, HIDDEN, INK, PERSON, UNCOVERED, Colour, dashes
 from physadv.types import Alert, Detections, Float32Array, UInt8Array
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from physadv.live.wearers import Wearer
 
 BONES = (
     (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
@@ -26,6 +20,39 @@ FOUND_ELSEWHERE = ("uncovered", "probe", "inconsistent")
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
+class Labels:
+    """Places for the labels of one image, so that those of people who stand close do not cover each other.
+
+    `static/overlay.js` places them by the same rules.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        self._width, self._height = width, height
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def place(self, box: Sequence[float], width: float, height: float) -> tuple[float, float]:
+        """Return the left upper corner of a label of that size: free, at the box's corners or else down its side.
+
+        In a crowd that leaves no free place the label lies above the box all the same.
+        """
+        x1, y1, x2, y2 = box
+        rows = [y1 - height, y1, y2 - height, y2]
+        rows += [y1 + n * height for n in range(1, int((y2 - y1) // height))]
+        spots = [(self._inside(x, width), y) for y in rows for x in (x1, x2 - width)]
+        free = (spot for spot in spots if self._free(*spot, width, height))
+        x, y = next(free, (self._inside(x1, width), min(max(y1 - height, 0), self._height - height)))
+        self._taken.append((x, y, x + width, y + height))
+        return x, y
+
+    def _inside(self, x: float, width: float) -> float:
+        return min(max(x, 0), max(self._width - width, 0))
+
+    def _free(self, x: float, y: float, width: float, height: float) -> bool:
+        if y < 0 or y + height > self._height:
+            return False
+        return not any(x < d and c < x + width and y < f and e < y + height for c, e, d, f in self._taken)
+
+
 def drawn(
     pixels: UInt8Array,
     people: Detections,
@@ -33,14 +60,14 @@ def drawn(
     skeleton: bool = True,
     lines: Sequence[str] = (),
     sizes: Sequence[str] = (),
-    wearers: Sequence[Wearer] = (),
+    hidden: Sequence[tuple[float, float, float, float]] = (),
 ) -> UInt8Array:
     """Return a copy of the (h, w, 3) RGB image with everybody in `people` marked and `lines` in its lower left corner.
 
-    sizes: a text for each person, beside the score. wearers: of those who wear a pattern the hidden ones are grey and
-    dashed, so that whoever is counted is marked. Held people (a defence remembers them) are amber and dashed, uncovered
-    ones (only other views of the image show them) violet and dashed, certified ones blue and doubled; regions that a
-    defence reports are red and dashed, with its word for them.
+    sizes: a text for each person, beside the score. hidden: boxes of wearers whom no detection shows, grey and dashed, so
+    that everybody who is counted is marked. Held people (a defence remembers them) are amber and dashed, uncovered ones
+    (only other views of the image show them) violet and dashed, certified ones blue and doubled; regions that a defence
+    reports are red and dashed, with its word for them.
     """
     out = pixels.copy()
     scale = max(out.shape[0], out.shape[1] * 0.6) / 720
@@ -54,8 +81,8 @@ def drawn(
             _bones(out, points, thick)
     for i in range(len(people)):
         _outline(out, people, i, thick)
-    hidden = [np.array(w.xyxy, np.float32) for w in wearers if w.state == "hidden"]
-    for box in hidden:
+    unseen = [np.array(box, np.float32) for box in hidden]
+    for box in unseen:
         _rectangle(out, box, HIDDEN, max(1, thick // 2), dashed=True)
     # Labels last, so that no box is drawn through one.
     for i in range(len(people)):
@@ -63,7 +90,7 @@ def drawn(
         _label(out, labels, text, people.xyxy[i], scale, style(people, i)[0])
     for alert, box in reported:
         _label(out, labels, alert.kind, box, scale, ALERT)
-    for box in hidden:
+    for box in unseen:
         _label(out, labels, "hidden", box, scale, HIDDEN)
     for row, line in enumerate(reversed(lines)):
         _text(out, line, (round(8 * scale), out.shape[0] - round((10 + 26 * row) * scale)), scale, (235, 240, 242))
@@ -81,12 +108,12 @@ def style(people: Detections, i: int) -> tuple[Colour, str]:
 
 def regions(people: Detections) -> list[tuple[Alert, Float32Array]]:
     """Return the alerts that are marked in the image, each with its (4,) box; uncovered people are marked themselves."""
-    told = [a for a in people.alerts if a.kind != "uncovered"]
-    return [(a, np.array(a.xyxy, np.float32)) for a in told if a.xyxy is not None]
+    marked = [a for a in people.alerts if a.kind != "uncovered"]
+    return [(a, np.array(a.xyxy, np.float32)) for a in marked if a.xyxy is not None]
 
 
 def found_elsewhere(people: Detections, i: int) -> bool:
-    """Return whether a held person was not remembered but found: the memory is persistence's, who numbers people."""
+    """Return whether a held person was found in another view of the image, not remembered: persistence numbers people."""
     if people.track is None or people.track[i] < 0:
         return True
     box = people.xyxy[i]

@@ -1,9 +1,10 @@
-"""Where the loop gets its images: newest wins from live sources, every one in order from files."""
+"""Where the loop gets its frames: the newest of a live source, every one in order of a file; addresses without secrets."""
 
 from __future__ import annotations
 
 import threading
 
+from physadv.address import covered, masked
 from physadv.capture import open_source
 from physadv.capture.latest import Latest, SourceState
 from physadv.capture.reading import Say, silent
@@ -12,8 +13,39 @@ from physadv.errors import EndOfStream, PhysadvError, SourceError
 from physadv.types import Frame, Source
 
 
+class Addresses:
+    """Whole addresses of sources by what is shown of them, so that a source can be opened again by what a screen says.
+
+    The passwords in them are kept here alone. Of two that look alike the one that was opened last counts. Safe to use from
+    several threads.
+    """
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+        self._opened: dict[str, str] = {}
+
+    def shown(self, spec: str) -> str:
+        """Return what may be shown of a source's address; from now on `without_secrets` knows it."""
+        shown = masked(spec)
+        if shown != spec:
+            self._shown[spec] = shown
+        return shown
+
+    def opened(self, spec: str) -> None:
+        """Remember a source that could be opened, for `whole`. A mistyped one must not take the place of a good one."""
+        self._opened[self.shown(spec)] = spec
+
+    def whole(self, spec: str) -> str:
+        """Return the whole address that was opened and is shown as `spec`, else `spec` itself."""
+        return self._opened.get(spec, spec)
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text in which every address that was ever shown here stands as it may be shown."""
+        return covered(text, self._shown)
+
+
 class InOrder:
-    """Every image of a finite source, in order, read one ahead on a thread so that decoding and detecting overlap."""
+    """Every frame of a finite source, in order, read one ahead on a thread so that decoding and detecting overlap."""
 
     dropped = 0
 
@@ -29,7 +61,7 @@ class InOrder:
         self._thread.start()
 
     def take(self, timeout: float | None = None) -> Frame | None:
-        """Return the next image, or None if it is not there within `timeout` seconds.
+        """Return the next frame, or None if it is not there within `timeout` seconds.
 
         Raises: EndOfStream after the last. SourceError if the file cannot be read on.
         """
@@ -51,7 +83,7 @@ class InOrder:
             return (SourceState.LIVE if self._started else SourceState.CONNECTING), self.name
 
     def close(self) -> None:
-        """End the thread and give the file back. Safe to call twice."""
+        """End the thread and close the file. Safe to call twice."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -87,7 +119,7 @@ Feed = Latest | InOrder
 
 
 def open_feed(spec: str, settings: CaptureSettings, say: Say = silent) -> Feed:
-    """Return the opened source `spec`, behind a newest-wins slot if it is live; `say` is told of what it leaves out.
+    """Return the opened source `spec`, behind a newest-wins slot if it is live. say: takes a line on each image left out.
 
     Raises: SourceError if there is no such source or it cannot be read.
     """

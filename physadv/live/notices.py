@@ -1,4 +1,4 @@
-"""What a viewer must be told: alerts of defences, things switched off, sources lost; the newest hundred of them."""
+"""Notices for the viewer: alerts of defences, defences switched off, sources lost; the newest hundred of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Notice:
 
 
 def _wording(text: str) -> str:
-    """Return a text without its numbers: a share or a score that changes with each image makes no new notice."""
+    """Return a text without its numbers: a share or a score that changes with each frame makes no new notice."""
     return re.sub(r"\d+(\.\d+)?", "#", text)
 
 
@@ -40,14 +40,14 @@ class Notices:
     """The newest notices, oldest first. Safe to use from several threads."""
 
     def __init__(self, shown: Callable[[str], str] = str) -> None:
-        """shown: what each text goes through first."""
+        """shown: applied to each text first, to mask the passwords of addresses."""
         self._shown = shown
         self._lock = threading.Lock()
         self._all: deque[Notice] = deque(maxlen=KEEP)
         self._next = 1
 
     def add(self, level: Level, kind: str, text: str) -> None:
-        """Say something; repeated words, whatever numbers are in them, extend the notice that is there."""
+        """Add a notice; the same words again, whatever numbers are in them, extend the notice that is there."""
         now, text = time.time(), self._shown(text)
         with self._lock:
             for place, old in enumerate(self._all):
@@ -63,7 +63,7 @@ class Notices:
             self._all.clear()
 
     def alerts(self, alerts: tuple[Alert, ...]) -> None:
-        """Take what defences report of one image; regions they removed are drawn, not told."""
+        """Add what defences report of one frame; regions that they removed are drawn and need no notice."""
         for alert in alerts:
             if alert.kind != "removed":
                 self.add("info" if alert.kind == "notice" else "alert", alert.kind, alert.text)

@@ -1,4 +1,4 @@
-"""A recording read back: its files, its images and what was seen in each."""
+"""A recording read back: its files, its frames and what was found in each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import VideoFile
 from physadv.errors import EndOfStream, RecordingError
 from physadv.files import parse_json
-from physadv.live.player import ReplaySource
 from physadv.live.sidecar import detections_of, line_index, read_lines
 from physadv.live.wearers import Wearer
 from physadv.recording import Paths
@@ -22,10 +21,10 @@ from physadv.types import Detections, Frame
 
 
 class Recorded(NamedTuple):
-    """One image of a recording: its number from 0, what was seen in it, and the sidecar's whole line.
+    """One frame of a recording: its number from 0, what was found in it, and the sidecar's whole line.
 
     bare: the undefended answer, or None. wearers, bare_wearers: the states of those who wear a pattern by either answer,
-    or None. All in the image's own pixels; the bare answer beside one pane alone, in an annotated video, is None.
+    or None. All in the frame's own pixels; the bare answer beside one pane alone, in an annotated video, is None.
     """
 
     number: int
@@ -38,9 +37,9 @@ class Recorded(NamedTuple):
 
 
 class Session:
-    """A recording on disk. Iterating yields every image with what was seen, in order.
+    """A recording on disk. Iterating yields every frame with what was found, in order.
 
-    info: what `session.json` says; empty where a kill left none. annotated: whether the images carry the boxes already,
+    info: what `session.json` says; empty where a kill left none. annotated: whether the frames carry the boxes already,
     because no clean video was recorded.
     """
 
@@ -65,21 +64,21 @@ class Session:
         self.info = _read_info(self.paths.session)
 
     def __iter__(self) -> Iterator[Recorded]:
-        """Yield each image; after a kill the recording ends with the last one that has both image and line.
+        """Yield each frame; after a kill the recording ends with the last one that has both pixels and line.
 
         Raises: RecordingError or SourceError if a file is damaged.
         """
         return self._from(0, 0, 0.0)
 
     def index(self) -> Index:
-        """Return where each image is: it takes one pass over the sidecar.
+        """Return where each frame is: it takes one pass over the sidecar.
 
         Raises: RecordingError if the sidecar cannot be read.
         """
         return Index(self, *line_index(self.paths.jsonl))
 
     def _from(self, start: int, offset: int, second: float) -> Iterator[Recorded]:
-        """Yield the images from number `start` on, whose line begins at byte `offset` and is of `second` in the video."""
+        """Yield the frames from number `start` on, whose line begins at byte `offset` and is of `second` in the video."""
         source = VideoFile(str(self.video), CaptureSettings(), start_s=second)
         try:
             lines = enumerate(read_lines(self.paths.jsonl, offset=offset, first=start + 1), start)
@@ -89,7 +88,7 @@ class Session:
                     frame = source.read()
                 except EndOfStream:
                     return
-                # A damaged image leaves a gap in the index; its line is passed over.
+                # A damaged frame leaves a gap in the index; its line is passed over.
                 while line is not None and number < start + frame.index:
                     number, line = next(lines, (0, None))
                 if line is not None:
@@ -98,16 +97,9 @@ class Session:
         finally:
             source.close()
 
-    def source(self, *, loop: int = 1, hold: bool = False) -> ReplaySource:
-        """Return the recording as a live source, paced as it was recorded, that remembers what was seen.
-
-        loop: how often it plays; 0 for ever. hold: see `ReplaySource`.
-        """
-        return ReplaySource(self, loop=loop, hold=hold)
-
 
 class Index:
-    """Where each image of a session is. seconds: of each in the video, never falling."""
+    """Where each frame of a session is. seconds: of each in the video, never falling."""
 
     def __init__(self, session: Session, offsets: list[int], seconds: list[float]) -> None:
         self._session = session
@@ -118,11 +110,11 @@ class Index:
         return len(self.seconds)
 
     def at(self, second: float) -> int:
-        """Return the number of the image that is shown at a second."""
+        """Return the number of the frame that is shown at a second."""
         return max(bisect_right(self.seconds, second + 1e-6) - 1, 0)
 
     def frames(self, start: int) -> Iterator[Recorded]:
-        """Yield the images from number `start` on.
+        """Yield the frames from number `start` on.
 
         Raises: RecordingError or SourceError if a file is damaged.
         """
@@ -139,12 +131,12 @@ def _newest(folder: Path) -> Path:
 
 
 def _recorded(number: int, frame: Frame, line: dict[str, Any], *, annotated: bool) -> Recorded:
-    """Return image and answers in the same pixels: the recorder's padding cut off, its scaling followed.
+    """Return frame and answers in the same pixels: the recorder's padding cut off, its scaling followed.
 
-    annotated: whether the image may be two panes side by side, of which the right one is that of the detections.
+    annotated: whether the frame may be two panes side by side, of which the right one is that of the detections.
     """
     width, height, panes = line.get("width", 0), line.get("height", 0), (annotated and line.get("panes")) or 1
-    # Recordings of before knew one fit for both videos.
+    # Older recordings have one fit for both videos.
     fit = line.get("video_fit" if annotated or "panes" not in line else "clean_fit")
     scale, x, y = fit if fit is not None else (1.0, 0.0, 0.0)
     left, x = x, x + scale * (panes - 1) * width

@@ -1,4 +1,4 @@
-"""What was seen, beside a recording: one JSON line an image, and the same as Parquet once the recording is closed."""
+"""What was found, beside a recording: one JSON line a frame, and the same as Parquet once the recording is closed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _BATCH = 2048
 
 
 def row(frame: Frame, detections: Detections, info: dict[str, Any]) -> dict[str, Any]:
-    """Return an image's line as plain values.
+    """Return a frame's line as plain values.
 
     info: `defences` (names), `worn` (name of the pattern or None), `stage_ms` (name to milliseconds), `bare`
     (`persons_of` the undefended answer, or None), `wearers` and `bare_wearers` (`wearers_of`, or None), `cut` (whether
@@ -118,8 +118,8 @@ def detections_of(line: dict[str, Any], key: str = "persons") -> Detections:
 
     key: "bare" for the undefended answer beside it, which raised no alerts.
     """
-    people, told = line[key], line.get("alerts", []) if key == "persons" else []
-    alerts = tuple(Alert(a["kind"], a["text"], tuple(a["xyxy"]) if a.get("xyxy") else None) for a in told)
+    people, raised = line[key], line.get("alerts", []) if key == "persons" else []
+    alerts = tuple(Alert(a["kind"], a["text"], tuple(a["xyxy"]) if a.get("xyxy") else None) for a in raised)
 
     def each(name: str, kind: type[np.generic]) -> Any:
         values = [p.get(name) for p in people]
@@ -136,23 +136,23 @@ def detections_of(line: dict[str, Any], key: str = "persons") -> Detections:
     )
 
 
-# Far outside any image; what lies beyond would not fit into a pixel's number.
-Place = Annotated[float, Field(ge=-1e6, le=1e6)]
-Pixels = Annotated[list[Place], Field(min_length=4, max_length=4)]
-Point = Annotated[list[Place], Field(min_length=3, max_length=3)]
+# Far outside any frame; what lies beyond would not fit into a pixel's number.
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
+Pixels = Annotated[list[Coordinate], Field(min_length=4, max_length=4)]
+Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
 # A JSON number without a point may be larger than any column holds.
 Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
-class Part(BaseModel):
+class LinePart(BaseModel):
     """A part of a sidecar's line as it is read back; what later versions add is kept."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False, strict=True)
 
 
-class PersonPart(Part):
-    """A person: box and keypoints in pixels of the image."""
+class PersonPart(LinePart):
+    """A person: box and keypoints in pixels of the frame."""
 
     xyxy: Pixels
     score: Annotated[float, Field(ge=0, le=1)]
@@ -162,15 +162,15 @@ class PersonPart(Part):
     track: Whole | None = None
 
 
-class AlertPart(Part):
-    """An alert: where is None for the whole image."""
+class AlertPart(LinePart):
+    """An alert: xyxy is None for the whole frame."""
 
     kind: str
     text: str
     xyxy: Pixels | None = None
 
 
-class WearerPart(Part):
+class WearerPart(LinePart):
     """One who wears the pattern. person: number of their box among the people, or -1."""
 
     xyxy: Pixels
@@ -179,11 +179,11 @@ class WearerPart(Part):
     score: Annotated[float, Field(ge=0, le=1)]
 
 
-class Line(Part):
+class Line(LinePart):
     """A line of a sidecar.
 
-    video_fit, clean_fit: scale, x and y by which the image was fitted into the drawn video and into the untouched one.
-    panes: 2 where the drawn image is the bare answer's and the defended one's side by side.
+    video_fit, clean_fit: scale, x and y by which the frame was fitted into the drawn video and into the untouched one.
+    panes: 2 where the drawn frame is the bare answer's and the defended one's side by side.
     """
 
     index: Whole = 0

@@ -15,7 +15,7 @@ import cv2
 from physadv.arrays import write_png
 from physadv.errors import DisplayError, PhysadvError
 from physadv.live.demo import Demo
-from physadv.live.vision import Shown
+from physadv.live.shown import Shown
 from physadv.types import UInt8Array
 
 TITLE = "physadv"
@@ -108,9 +108,9 @@ def compose(demo: Demo, shown: Shown) -> UInt8Array:
     """Return the window's content: bare | defended side by side where both are there, and the figures as text."""
     state = demo.state()
     figures, detector = state["figures"], state["detector"]
-    age = figures["age_ms"]
-    flow = "" if None in (figures["fps"], age["p50"]) else (
-        f"{figures['fps']:.1f} fps  age {age['p50']:.0f}/{age['p95']:.0f} ms  "
+    latency = figures["age_ms"]
+    flow = "" if None in (figures["fps"], latency["p50"]) else (
+        f"{figures['fps']:.1f} fps  latency {latency['p50']:.0f}/{latency['p95']:.0f} ms  "
     )  # fmt: skip
     lines = [
         f"{flow}dropped {figures['dropped']}  {detector['name']} {detector['backend']} {detector['precision']}",
@@ -138,10 +138,10 @@ def _press(demo: Demo, key: str) -> None:
             best = demo.state()["recommended"]
             if controls.wear:
                 demo.control(wear="")
-            elif best is not None and not demo.wardrobe.first:
+            elif best is not None and not demo.library.first:
                 demo.control(wear=best["name"], wear_size=best["width_cm"], follow=True)
             else:
-                demo.control(wear=demo.wardrobe.names()[0])
+                demo.control(wear=demo.library.names()[0])
         elif key == "r" and demo.stop_recording() is None:
             demo.start_recording()
         elif key == "s" and demo.latest is not None:
@@ -156,4 +156,4 @@ def _press(demo: Demo, key: str) -> None:
         elif key in "h?":
             demo.notices.add("info", "keys", KEYS)
     except (PhysadvError, OSError) as error:
-        demo.notices.add("error", "key", str(error))
+        demo.notices.add("error", "key", error.marked if isinstance(error, PhysadvError) else str(error))

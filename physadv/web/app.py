@@ -1,8 +1,8 @@
 """The page, built from parts.
 
-A part is a module here with `router(room: Room) -> APIRouter`. To add a page of your own (printing, calibration):
+A part is a module here with `router(context: PageContext) -> APIRouter`. To add a page of your own (printing, calibration):
 
-1. write `physadv/web/<name>.py` with that function: `@router.get("/<name>")` returns `page("<name>.html")` from `room.py`,
+1. write `physadv/web/<name>.py` with that function: `@router.get("/<name>")` returns `page("<name>.html")` (`context.py`),
    its data goes under `/api/<name>/...`; raise any `PhysadvError` and it becomes `{"error": text}` with status 422, its
    fields replaced by your labels for them (`words.LABELS`), and `"field": name` where it is about one; on a web socket it
    closes that with its text;
@@ -10,7 +10,7 @@ A part is a module here with `router(room: Room) -> APIRouter`. To add a page of
    and load `/static/base.css` and `/static/nav.js`, which fill the header with the links of `PAGES`; colours and spaces
    are the custom properties of `base.css`; no inline scripts or style attributes (the content policy refuses them);
    `static/dom.js` has `api(path, body)`, `el(tag, props, children)` and `toast(text)`;
-3. add its router to `PARTS` (or to `LIVE_PARTS` if it needs the running demo, `room.live`) and its link to `PAGES`.
+3. add its router to `PARTS` (or to `LIVE_PARTS` if it needs the running demo, `context.live`) and its link to `PAGES`.
 
 Everything is behind `Gate`: token, Host, Origin and the bound on bodies hold for new parts without a word, and a
 read-only visitor gets nothing of them unless `gate.py` lists it. `Faults` answers every error.
@@ -29,18 +29,18 @@ from starlette.types import ASGIApp
 
 from physadv.errors import PhysadvError
 from physadv.live.demo import Demo
-from physadv.live.wardrobe import Wardrobe
-from physadv.web import calibrate, camera, colours, control, files, images, world
+from physadv.live.library import PatchLibrary
+from physadv.web import calibrate, control, files, stream, world
 from physadv.web import print as printing
+from physadv.web.context import STATIC, PageContext, page
 from physadv.web.faults import Faults, answered
 from physadv.web.gate import Gate, is_viewer
-from physadv.web.room import STATIC, Room, page
 
-Part = Callable[[Room], APIRouter]
+RouterOf = Callable[[PageContext], APIRouter]
 # With or without a running demo.
-PARTS: tuple[Part, ...] = (printing.router, calibrate.router, colours.router)
+PARTS: tuple[RouterOf, ...] = (printing.router, calibrate.router)
 # Only with one.
-LIVE_PARTS: tuple[Part, ...] = (images.router, control.router, camera.router, files.router, world.router)
+LIVE_PARTS: tuple[RouterOf, ...] = (stream.router, control.router, files.router, world.router)
 # Links in every page's header: path -> title.
 PAGES: dict[str, str] = {"/print": "Print", "/show": "True size", "/calibrate": "Calibrate"}
 LIVE_PAGES: dict[str, str] = {"/": "Live"}
@@ -52,18 +52,18 @@ def build_app(
     token: str = "",
     viewer_token: str = "",
     address: str = "",
-    desk: object = None,
-    wardrobe: Wardrobe | None = None,
+    calibration: object = None,
+    library: PatchLibrary | None = None,
 ) -> ASGIApp:
     """Return the ASGI application.
 
-    demo: what it shows; None leaves out the parts that need one. token, viewer_token: see `Gate`. address, desk,
-    wardrobe: see `Room`.
+    demo: what it shows; None leaves out the parts that need one. token, viewer_token: see `Gate`. address, calibration,
+    library: see `PageContext`.
     """
     app = FastAPI(title="physadv", docs_url=None, redoc_url=None, openapi_url=None)
-    room = Room(demo, desk, wardrobe, viewer_token, address)
+    context = PageContext(demo, calibration, library, viewer_token, address)
     for part in PARTS + (LIVE_PARTS if demo is not None else ()):
-        app.include_router(part(room))
+        app.include_router(part(context))
     links = {**(LIVE_PAGES if demo is not None else {}), **PAGES}
     app.include_router(_pages(links, with_demo=demo is not None))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

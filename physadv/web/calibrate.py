@@ -1,13 +1,16 @@
-"""The calibration guide: the board in the image, a map of where it was seen, and what to show next."""
+"""The calibration page: the board in the image, where it was seen, what to show next; and a printer's colours."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 
 from physadv.camera.charuco import BOARDS, LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide, Look
-from physadv.camera.images import undistortion_preview
+from physadv.camera.images import comparison, undistortion_preview
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.errors import CalibrationError
@@ -27,15 +30,17 @@ from physadv.fabricate.board import board_pdf
 from physadv.fabricate.colour_chart import chart_pdf
 from physadv.settings import Settings
 from physadv.types import Frame, UInt8Array
-from physadv.web.room import Room, page
+from physadv.web.context import PageContext, page
 
 SHOWN_WIDTH = 720
 MAX_IMAGE = 40_000_000
 # So long a look waits for our camera's next image.
 PATIENCE_S, TICK_S = 1.0, 0.02
+# As many are kept and read together; one of 40 megapixels is 120 MB in memory.
+MAX_PHOTOS = 8
 
 
-class Squares(Settings):
+class BoardRequest(Settings):
     """A board as `physadv calibrate camera` takes it: its name or counts, and its sizes if they are not the usual ones."""
 
     board: str | None = Field(None, max_length=12)
@@ -54,28 +59,74 @@ class Squares(Settings):
         return board_of(self.board, **sizes, dictionary=self.dictionary)
 
 
-class Wanted(Squares):
+class CalibrationRequest(BoardRequest):
     """What is to be calibrated: the profile's name, and the board that was printed if it is another than before."""
 
     name: str = Field("camera", min_length=1, max_length=64)
 
 
-class Ending(Settings):
+class FinishRequest(Settings):
     """What may have been changed on the page since the beginning: the profile's name, and a square as measured."""
 
     name: str | None = Field(None, min_length=1, max_length=64)
     square_mm: float | None = Field(None, gt=0, le=1000)
 
 
-class Sheet(Squares):
+class SheetRequest(BoardRequest):
     """A board to print, and the paper by name."""
 
     board: str | None = Field("a4", max_length=12)
     paper: str = Field("a4", max_length=12)
 
 
+class ColourRequest(Settings):
+    """The printer whose colours photographs of the chart show. photos: as `Photographs.keep` named them."""
+
+    printer: str = Field("printer", min_length=1, max_length=64)
+    camera: str = Field("camera", min_length=1, max_length=64)
+    photos: list[str] = Field(min_length=1, max_length=MAX_PHOTOS)
+
+
+class Photographs:
+    """Photographs that were sent in and not read yet, on disk; the oldest makes room for the newest."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="physadv-chart-", ignore_cleanup_errors=True)
+        self._lock = threading.Lock()
+        self._numbers = count()
+        self._files: dict[str, tuple[str, Path]] = {}
+
+    def keep(self, name: str, data: bytes) -> str:
+        """Keep a photograph and return its key. name: of its file.
+
+        Raises: OSError if it cannot be kept.
+        """
+        with self._lock:
+            key = str(next(self._numbers))
+            path = Path(self._folder.name) / key
+            path.write_bytes(data)
+            self._files[key] = (name, path)
+            if len(self._files) > MAX_PHOTOS:
+                self._files.pop(next(iter(self._files)))[1].unlink()
+        return key
+
+    def take(self, keys: list[str]) -> list[tuple[str, bytes]]:
+        """Return names and bytes of photographs, which are not kept any longer.
+
+        Raises: CalibrationError if one is not here any more.
+        """
+        with self._lock:
+            found = [self._files.pop(key) for key in dict.fromkeys(keys) if key in self._files]
+            out = [(name, path.read_bytes()) for name, path in found]
+            for _, path in found:
+                path.unlink()
+        if len(out) < len(set(keys)):
+            raise CalibrationError("photographs: not all are here any more; choose them again")
+        return out
+
+
 @dataclass
-class Desk:
+class Calibration:
     """One calibration under way; calls may come from several threads.
 
     path: where the profile goes; None puts it in calib/cameras under its name. images: the newest image of a camera
@@ -100,7 +151,7 @@ class Desk:
         """Return whether a profile was saved, after waiting at most so long."""
         return self._done.wait(seconds)
 
-    def start(self, wanted: Wanted) -> dict[str, Any]:
+    def start(self, wanted: CalibrationRequest) -> dict[str, Any]:
         """Begin anew with another board or name, and return the state.
 
         Raises: CalibrationError for a board or a name that cannot be.
@@ -132,8 +183,8 @@ class Desk:
                 self._last = pixels
         w, h = pixels.shape[1], pixels.shape[0]
         corners = [] if look.corners is None else (look.corners / np.array([w, h], np.float32)).round(4).tolist()
-        told = {"text": look.text, "accepted": look.accepted, "wrong": look.wrong, "corners": corners, "size": [w, h]}
-        return look, {**self.state(), **told}
+        found = {"text": look.text, "accepted": look.accepted, "wrong": look.wrong, "corners": corners, "size": [w, h]}
+        return look, {**self.state(), **found}
 
     def newest(self) -> Frame | None:
         """Return our camera's newest image, or None if no other than the last one came within a second.
@@ -152,7 +203,7 @@ class Desk:
             time.sleep(TICK_S)
         return None
 
-    def finish(self, ending: Ending) -> dict[str, Any]:
+    def finish(self, ending: FinishRequest) -> dict[str, Any]:
         """Fit, save and return the state with the profile.
 
         Raises: CalibrationError for a name that cannot be, or if the views do not make a calibration; nothing is saved
@@ -187,10 +238,12 @@ class Desk:
             self.name, self.path = name, None
 
 
-def router(room: Room) -> APIRouter:
-    """Return the guide's page and calls: start, look (an image of the visitor's or of our camera), finish, preview."""
+def router(context: PageContext) -> APIRouter:
+    """Return the page and its calls: start, look (an image of the visitor's or of our camera), finish, preview, colours."""
     out = APIRouter()
-    desk = room.desk if isinstance(room.desk, Desk) else Desk(images=_of_demo(room))
+    given = context.calibration
+    calibration = given if isinstance(given, Calibration) else Calibration(images=_of_demo(context))
+    photographs = Photographs()
 
     @out.get("/calibrate")
     def guide() -> Response:
@@ -198,44 +251,60 @@ def router(room: Room) -> APIRouter:
 
     @out.get("/api/calibrate/state")
     def state() -> dict[str, Any]:
-        return desk.state()
+        return calibration.state()
 
     @out.post("/api/calibrate/start")
-    def start(wanted: Wanted) -> dict[str, Any]:
-        return desk.start(wanted)
+    def start(wanted: CalibrationRequest) -> dict[str, Any]:
+        return calibration.start(wanted)
 
     @out.post("/api/calibrate/look")
     async def look(request: Request) -> dict[str, Any]:
-        image = partial(room.decoder.image, name="image", max_pixels=MAX_IMAGE, upright=False, error=CalibrationError)
-        pixels = await room.decoder.aside(partial(image, await request.body()))
-        return (await run_in_threadpool(desk.look, pixels))[1]
+        image = partial(
+            context.decoder.image, name="image", max_pixels=MAX_IMAGE, upright=False, error=CalibrationError
+        )
+        pixels = await context.decoder.aside(partial(image, await request.body()))
+        return (await run_in_threadpool(calibration.look, pixels))[1]
 
     @out.get("/api/calibrate/look")
     def own_look() -> dict[str, Any]:
-        frame = desk.newest()
+        frame = calibration.newest()
         if frame is None:
-            return {**desk.state(), "text": "waiting for the camera", "accepted": False, "wrong": False, "corners": []}
-        _, told = desk.look(frame.pixels)
-        return {**told, "image": data_url(frame.pixels)}
+            return {
+                **calibration.state(),
+                "text": "waiting for the camera",
+                "accepted": False,
+                "wrong": False,
+                "corners": [],
+            }
+        _, found = calibration.look(frame.pixels)
+        return {**found, "image": data_url(frame.pixels)}
 
     @out.post("/api/calibrate/finish")
-    def finish(ending: Ending) -> dict[str, Any]:
-        return desk.finish(ending)
+    def finish(ending: FinishRequest) -> dict[str, Any]:
+        return calibration.finish(ending)
 
     @out.get("/api/calibrate/preview.jpg")
     def preview() -> Response:
-        data = desk.preview()
+        data = calibration.preview()
         return Response(status_code=404) if data is None else Response(data, media_type="image/jpeg")
 
     @out.get("/api/calibrate/sheet/board.pdf")
-    def board(wanted: Annotated[Sheet, Query()]) -> Response:
-        data = board_pdf(wanted.of(desk.board), paper=wanted.paper)
+    def board(wanted: Annotated[SheetRequest, Query()]) -> Response:
+        data = board_pdf(wanted.of(calibration.board), paper=wanted.paper)
         return Response(data, media_type="application/pdf")
 
     @out.get("/api/calibrate/sheet/{what}.pdf")
     def sheet(what: Literal["board-a4", "board-a3", "colour-chart"]) -> Response:
         data = chart_pdf() if what == "colour-chart" else board_pdf(BOARDS[what[-2:]], paper=what[-2:])
         return Response(data, media_type="application/pdf")
+
+    @out.post("/api/calibrate/photograph")
+    async def photograph(request: Request, file: Annotated[str, Query(min_length=1, max_length=200)]) -> dict[str, str]:
+        return {"photo": await run_in_threadpool(photographs.keep, file, await request.body())}
+
+    @out.post("/api/calibrate/colour")
+    def colour(wanted: ColourRequest) -> dict[str, Any]:
+        return colours(photographs.take(wanted.photos), wanted, decode=context.decoder.image)
 
     return out
 
@@ -251,14 +320,49 @@ def name_of(text: str, *, field: str = "name") -> str:
         raise CalibrationError(str(error), field=field) from error
 
 
-def _of_demo(room: Room) -> Callable[[], Frame | None] | None:
+def colours(
+    photographs: list[tuple[str, bytes]], wanted: ColourRequest, *, decode: Callable[..., UInt8Array]
+) -> dict[str, Any]:
+    """Return the result of photographs of the chart, for the page; the profile is saved in calib/printers.
+
+    photographs: name and encoded bytes of each. The lens of the camera's profile, where there is one of that name, is
+    taken out first, and the printer's profile is tied to it. decode: as `arrays.decode_image`.
+
+    Raises: CalibrationError for a name that cannot be a file's, or photographs that do not give a profile.
+    """
+    # Loads torch and scipy: only who calibrates a printer waits for them.
+    from physadv.camera.printing import Photo, chart_profile
+
+    printer, camera = name_of(wanted.printer, field="printer"), name_of(wanted.camera, field="camera")
+    lens = CameraProfile.load(camera) if camera in CameraProfile.known() else None
+    if lens is not None:
+        lens.check_age()
+    photos = []
+    for name, data in photographs:
+        # As the sensor gave it: the lens that is taken out lies before it.
+        pixels = decode(data, name=name, max_pixels=MAX_IMAGE, upright=False, error=CalibrationError)
+        photos.append(Photo(name, hashlib.sha256(data).hexdigest(), pixels))
+    profile, samples = chart_profile(
+        photos, printer=printer, camera=camera if lens is None else lens.name, camera_profile=lens
+    )
+    profile.save(Path("calib") / "printers" / f"{profile.name}.json")
+    return {
+        "name": profile.name,
+        "sha256": profile.sha256,
+        "held_out": profile.held_out,
+        "lens": lens is not None,
+        "image": data_url(comparison(profile, samples)),
+    }
+
+
+def _of_demo(context: PageContext) -> Callable[[], Frame | None] | None:
     """Return what gives the newest image of the running demo's camera, or None without a demo.
 
     None, too, where the demo takes out a lens already: its images would tell of a camera that is not there.
     """
-    if room.demo is None or room.demo.measure is not None:
+    if context.demo is None or context.demo.undistorts:
         return None
-    demo = room.demo
+    demo = context.demo
 
     def newest() -> Frame | None:
         shown = demo.latest

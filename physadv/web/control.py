@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 
 from physadv.capture.webcam import cameras
-from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect.weights import known_detectors
 from physadv.errors import SettingsError
-from physadv.live.player import SPEEDS
+from physadv.live.replay import SPEEDS
 from physadv.live.settings import LOOPBACK, Backend
 from physadv.settings import Settings
+from physadv.web.context import PageContext
 from physadv.web.gate import is_viewer
-from physadv.web.room import Room
+
+if TYPE_CHECKING:
+    from physadv.defend import Defence
 
 # What the page says first of each preset: what it does and proves, and its price where none was measured yet.
 CARDS = {
@@ -68,7 +70,7 @@ class ReplayWanted(Settings):
     speed: float | None = Field(default=None, ge=min(SPEEDS), le=max(SPEEDS))
 
 
-def router(room: Room) -> APIRouter:
+def router(context: PageContext) -> APIRouter:
     """Return the JSON calls under `/api`: options, state, controls, source, detector, recording.
 
     A detector that is not offered is a SettingsError.
@@ -76,27 +78,24 @@ def router(room: Room) -> APIRouter:
     The state's `viewer` says whether it was asked for by a read-only link, for which every other call is refused.
     """
     out = APIRouter(prefix="/api")
-    demo = room.live
+    demo = context.live
 
     @out.get("/options")
     def options(request: Request) -> dict[str, Any]:
-        linked = room.viewer_token and not is_viewer(request.scope)
+        linked = context.viewer_token and not is_viewer(request.scope)
         # Whoever opened the page as localhost has nothing to hand on in its own address.
-        base = room.address if request.url.hostname in LOOPBACK and room.address else "/"
+        base = context.address if request.url.hostname in LOOPBACK and context.address else "/"
         found = [{"spec": str(c.index), "title": c.name} for c in cameras()]
         builtin = [{"spec": "sample", "title": "built-in sample"}]
         return {
-            "defences": [_described(name) for name in DEFENCES],
-            # As the controls give them back.
-            "presets": {name: parse_pipeline(text).text for name, text in PRESETS.items()},
-            "cards": [{"defend": name, **CARDS[name]} for name in PRESETS],
-            "patches": demo.wardrobe.names(),
+            **(_defences() if demo.can_defend else {"defences": [], "presets": {}, "cards": []}),
+            "patches": demo.library.names(),
             "sources": found + builtin,
             "detectors": _detectors(demo.settings.detector),
             "backends": ["auto", "openvino", "onnxruntime", "torch"],
             "sizes": [320, 416, 512, 640, 960, 1280],
             # To be handed on to whoever may look on only; relative to this page, if others can use its address.
-            "viewer_link": f"{base}?token={quote(room.viewer_token)}" if linked else None,
+            "viewer_link": f"{base}?token={quote(context.viewer_token)}" if linked else None,
         }
 
     @out.get("/state")
@@ -109,12 +108,12 @@ def router(room: Room) -> APIRouter:
 
     @out.post("/defences/measure")
     def measure() -> dict[str, str]:
-        demo.measure_costs(tuple(PRESETS))
-        return {"measuring": ", ".join(PRESETS)}
+        demo.measure_costs(tuple(CARDS))
+        return {"measuring": ", ".join(CARDS)}
 
     @out.post("/rewear")
     def rewear() -> dict[str, Any]:
-        return demo.rewear()
+        return demo.warm_start()
 
     @out.post("/source")
     def source(wanted: SourceWanted) -> dict[str, str]:
@@ -147,9 +146,21 @@ def router(room: Room) -> APIRouter:
     return out
 
 
-def _described(name: str) -> dict[str, Any]:
-    """Return a defence as the page's switches need it: title, cost, paper and the JSON schema of its parameters."""
-    defence = DEFENCES[name]
+def _defences() -> dict[str, Any]:
+    """Return every defence as the page's switches need it, with the presets and the cards that stand for them."""
+    # Only here: the page of a recording offers no defence and loads none.
+    from physadv.defend import DEFENCES, PRESETS, parse_pipeline
+
+    return {
+        "defences": [_described(name, defence) for name, defence in DEFENCES.items()],
+        # As the controls give them back.
+        "presets": {name: parse_pipeline(text).text for name, text in PRESETS.items()},
+        "cards": [{"defend": name, **CARDS[name]} for name in PRESETS],
+    }
+
+
+def _described(name: str, defence: type[Defence]) -> dict[str, Any]:
+    """Return a defence as its switch needs it: title, cost, paper and the JSON schema of its parameters."""
     schema = defence.model_json_schema()
     return {
         "name": name,

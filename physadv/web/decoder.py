@@ -42,7 +42,7 @@ _MOST = 400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DecodeRequest:
     """What is to be decoded. kind: a key of `KINDS`. name: what errors call it. length: of the bytes that follow."""
 
     kind: str
@@ -81,14 +81,14 @@ class Decoder:
 
         Raises: `error` as there, or if decoding takes too much memory or time.
         """
-        return self._ask(Job("image", name, len(data), max_pixels, upright), data, error)[1][0]
+        return self._ask(DecodeRequest("image", name, len(data), max_pixels, upright), data, error)[1][0]
 
     def patch(self, data: bytes, *, name: str) -> Patch:
         """Return a pattern from the bytes of an image, as `patch.patch_from_image` does.
 
         Raises: PatchError as there, or if decoding takes too much memory or time.
         """
-        about, (pixels, mask) = self._ask(Job("patch", name, len(data)), data, PatchError)
+        about, (pixels, mask) = self._ask(DecodeRequest("patch", name, len(data)), data, PatchError)
         return Patch(about["name"], pixels, mask, tuple(about["size_mm"]), about["target"])
 
     async def aside(self, work: Callable[[], T]) -> T:
@@ -104,19 +104,23 @@ class Decoder:
         finally:
             self._waiting -= 1
 
-    def _ask(self, job: Job, data: bytes, error: type[PhysadvError]) -> tuple[dict[str, Any], list[UInt8Array]]:
+    def _ask(
+        self, request: DecodeRequest, data: bytes, error: type[PhysadvError]
+    ) -> tuple[dict[str, Any], list[UInt8Array]]:
         with self._lock:
             line = self._line()
             try:
-                _send(line, asdict(job), data)
+                _send(line, asdict(request), data)
                 about = _head(line)
                 arrays = [_array(line, shape) for shape in about.get("shapes", [])]
             except TimeoutError:
                 self._end()
-                raise error(f"{job.name}: decoding it takes more than {self._seconds:g} s; make it smaller") from None
+                raise error(
+                    f"{request.name}: decoding it takes more than {self._seconds:g} s; make it smaller"
+                ) from None
             except (OSError, EOFError, ValueError, TypeError, KeyError):
                 self._end()
-                raise error(f"{job.name}: its decoder gave up: it is damaged, or needs too much memory") from None
+                raise error(f"{request.name}: its decoder gave up: it is damaged, or needs too much memory") from None
         if "error" in about:
             raise error(about["error"])
         return about, arrays
@@ -196,13 +200,13 @@ def _filled(line: socket.socket, buffer: Any) -> Any:
 # The other process
 
 
-def _image(data: bytes, job: Job) -> tuple[dict[str, Any], list[UInt8Array]]:
-    assert job.max_pixels is not None
-    return {}, [decode_image(data, name=job.name, max_pixels=job.max_pixels, upright=job.upright)]
+def _image(data: bytes, request: DecodeRequest) -> tuple[dict[str, Any], list[UInt8Array]]:
+    assert request.max_pixels is not None
+    return {}, [decode_image(data, name=request.name, max_pixels=request.max_pixels, upright=request.upright)]
 
 
-def _patch(data: bytes, job: Job) -> tuple[dict[str, Any], list[UInt8Array]]:
-    patch = patch_from_image(data, name=job.name)
+def _patch(data: bytes, request: DecodeRequest) -> tuple[dict[str, Any], list[UInt8Array]]:
+    patch = patch_from_image(data, name=request.name)
     return {"name": patch.name, "size_mm": patch.size_mm, "target": patch.target}, [patch.pixels, patch.mask]
 
 
@@ -210,18 +214,18 @@ KINDS = {"image": _image, "patch": _patch}
 
 
 def serve(line: socket.socket) -> None:
-    """Decode job after job until the other end is closed or sends nothing for a while."""
+    """Decode request after request until the other end is closed or sends nothing for a while."""
     line.settimeout(IDLE_S)
     while True:
         try:
-            job = Job(**_head(line))
+            request = DecodeRequest(**_head(line))
         except (OSError, EOFError):
             return
-        data = bytes(_filled(line, bytearray(job.length)))
+        data = bytes(_filled(line, bytearray(request.length)))
         try:
-            about, arrays = KINDS[job.kind](data, job)
+            about, arrays = KINDS[request.kind](data, request)
         except (PhysadvError, MemoryError) as error:
-            _send(line, {"error": str(error) or f"{job.name}: needs too much memory to decode"})
+            _send(line, {"error": str(error) or f"{request.name}: needs too much memory to decode"})
             continue
         shapes = [array.shape for array in arrays]
         _send(line, {**about, "shapes": shapes}, *(np.ascontiguousarray(a).data.cast("B") for a in arrays))

@@ -14,20 +14,20 @@ from fastapi.responses import FileResponse, Response
 from physadv.errors import DataError, PatchError
 from physadv.patch import Patch, png_bytes
 from physadv.recording import Paths
-from physadv.web.room import Room
+from physadv.web.context import PageContext
 
 MAX_UPLOAD = 10_000_000
 THUMBNAIL = 160
 TYPES = {".mp4": "video/mp4", ".jsonl": "application/jsonl"}
 
 
-def router(room: Room) -> APIRouter:
+def router(context: PageContext) -> APIRouter:
     """Return `/api/patches`, `/api/snapshot.png` and `/api/recordings`.
 
     They answer with a PatchError for an upload that is too large or no pattern, a DataError for what is not there.
     """
     out = APIRouter(prefix="/api")
-    demo = room.live
+    demo = context.live
 
     @out.post("/patches")
     async def upload(request: Request, name: str = "upload") -> dict[str, str]:
@@ -36,17 +36,17 @@ def router(room: Room) -> APIRouter:
             data += part
             if len(data) > MAX_UPLOAD:
                 raise PatchError(f"{name[:60]}: more than {MAX_UPLOAD // 1_000_000} MB; make the image smaller")
-        take = partial(demo.wardrobe.upload, bytes(data), name=Path(name).stem, read=room.decoder.patch)
-        return {"name": await room.decoder.aside(take)}
+        take = partial(demo.library.upload, bytes(data), name=Path(name).stem, read=context.decoder.patch)
+        return {"name": await context.decoder.aside(take)}
 
     @out.get("/patches")
     def patches() -> list[dict[str, Any]]:
-        wardrobe = demo.wardrobe
-        return [_described(wardrobe.get(name), name, own=wardrobe.own(name)) for name in wardrobe.names()]
+        library = demo.library
+        return [_described(library.get(name), name, own=library.own(name)) for name in library.names()]
 
     @out.get("/patches/thumbnail")
     def thumbnail(name: str) -> Response:
-        rgba = demo.wardrobe.get(name).rgba()
+        rgba = demo.library.get(name).rgba()
         scale = THUMBNAIL / max(rgba.shape[:2])
         if scale < 1:
             size = (max(1, round(rgba.shape[1] * scale)), max(1, round(rgba.shape[0] * scale)))
@@ -56,7 +56,7 @@ def router(room: Room) -> APIRouter:
 
     @out.get("/patches/image")
     def image(name: str) -> Response:
-        return Response(png_bytes(demo.wardrobe.get(name)), media_type="image/png")
+        return Response(png_bytes(demo.library.get(name)), media_type="image/png")
 
     @out.get("/snapshot.png")
     def snapshot() -> Response:
@@ -73,7 +73,7 @@ def router(room: Room) -> APIRouter:
         running = Path(recording["path"]) if recording["on"] else None
         folder = demo.settings.recordings
         videos = [p for p in folder.glob("*.mp4") if not p.name.endswith(".clean.mp4") and p != running and _own(p)]
-        return [_recorded(p) for p in sorted(videos, key=_age, reverse=True)[:50]]
+        return [_recorded(p) for p in sorted(videos, key=_written_at, reverse=True)[:50]]
 
     @out.get("/recordings/{name}")
     def recording(name: str) -> Response:
@@ -101,7 +101,7 @@ def _own(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _age(path: Path) -> float:
+def _written_at(path: Path) -> float:
     """Return when a file was written, or 0 if it is gone meanwhile."""
     try:
         return path.stat().st_mtime

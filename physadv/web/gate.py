@@ -1,17 +1,19 @@
-"""Who may come in: tokens for other hosts, Host and Origin against other sites' pages, a bound on bodies."""
+"""Access: tokens for other hosts, Host and Origin against other sites' pages, bounds on what is sent in."""
 
 from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from physadv.live.settings import LOOPBACK
-from physadv.web.bodies import bounded
 from physadv.web.faults import HEADERS, refuse
 
 COOKIE = "physadv_token"
@@ -24,6 +26,11 @@ _VIEWABLE = re.compile(
 )
 _WATCHABLE = frozenset({"/ws/frames"})
 _ROLE = "physadv.role"
+# A photograph of a phone at full quality; settings are a few kB.
+MAX_BODY, MAX_JSON = 12_000_000, 200_000
+# The deepest of ours has 3; Python's own parser and printer give up in the hundreds, wherever that meets them.
+MAX_DEPTH = 20
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 class Role(StrEnum):
@@ -70,7 +77,7 @@ class Gate:
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        await self._app(scope, await bounded(headers, receive), self._dressed(send, asked))
+        await self._app(scope, await bounded(headers, receive), self._with_headers(send, asked))
 
     def _refusal(self, scope: Scope, headers: dict[str, str], role: Role | None) -> tuple[int, str] | None:
         # The token comes first: who has none learns nothing else.
@@ -84,7 +91,7 @@ class Gate:
         changing = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD", "OPTIONS")
         if changing and origin is not None and _netloc(origin) != host:
             return 403, f"a request from {origin[:80]} is not taken"
-        if role is Role.VIEWER and not _looks_on(scope):
+        if role is Role.VIEWER and not _only_looks(scope):
             return 403, "this link only looks on; open the demo's full address to change or download anything"
         return None
 
@@ -100,23 +107,23 @@ class Gate:
         fits = [r for r, token in self._tokens.items() if hmac.compare_digest(shown.encode(), token.encode())]
         return fits[0] if fits else None
 
-    def _dressed(self, send: Send, asked: Role | None) -> Send:
+    def _with_headers(self, send: Send, asked: Role | None) -> Send:
         """Return `send` with our headers, and the cookie for whoever came with a token in the address."""
         extra = list(HEADERS)
         if asked is not None:
             value = quote(self._tokens[asked], safe="")
             extra.append((b"set-cookie", f"{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict".encode()))
 
-        async def dressed(message: Message) -> None:
+        async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {k.lower() for k, _ in message["headers"]}
                 message = {**message, "headers": [*message["headers"], *(h for h in extra if h[0] not in given)]}
             await send(message)
 
-        return dressed
+        return sent
 
 
-def _looks_on(scope: Scope) -> bool:
+def _only_looks(scope: Scope) -> bool:
     """Return whether a request changes nothing and is cheap: the page itself, its images, its state."""
     if scope["type"] == "websocket":
         return scope["path"] in _WATCHABLE
@@ -147,3 +154,92 @@ def _cookie(headers: dict[str, str]) -> str:
     except CookieError:
         return ""
     return unquote(cookie[COOKIE].value) if COOKIE in cookie else ""
+
+
+# Bounds on what is sent in: bytes of a body, and how deep its JSON is nested, before anything parses it
+
+
+async def bounded(headers: Mapping[str, str], receive: Receive) -> Receive:
+    """Return `receive` for the app, whose body keeps within its bound whatever length was announced.
+
+    JSON is read here and its nesting looked at; anything else goes on as it comes. headers: names in lower case.
+
+    Raises: HTTPException for a length that is too large, and JSON that is or is nested too deep; for other bodies
+    `receive` raises it.
+    """
+    is_json = _is_json(headers)
+    limit = MAX_JSON if is_json else MAX_BODY
+    if _announced(headers) > limit:
+        raise _too_large(limit)
+    receive = _counted(receive, limit)
+    if not is_json:
+        return receive
+    body = await _whole(receive)
+    if depth(body) > MAX_DEPTH:
+        raise HTTPException(400, f"the JSON is nested more than {MAX_DEPTH} deep")
+    return _replayed(body, receive)
+
+
+def depth(data: bytes) -> int:
+    """Return how deep the brackets of a JSON text are nested, its strings left out."""
+    deepest = level = 0
+    for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", data)):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
+    return deepest
+
+
+def _is_json(headers: Mapping[str, str]) -> bool:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _announced(headers: Mapping[str, str]) -> int:
+    """Return the announced length of a body, 0 where none is, and 10^18 for a number too long to be one."""
+    digits = headers.get("content-length", "").lstrip("0")
+    if not (digits.isascii() and digits.isdecimal()):
+        return 0
+    return int(digits) if len(digits) < 19 else 10**18
+
+
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"the body is larger than {limit:,} bytes")
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _too_large(limit)
+        return message
+
+    return counted
+
+
+async def _whole(receive: Receive) -> bytes:
+    parts, more = [], True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return `receive` that gives a body read before, then whatever comes after it."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

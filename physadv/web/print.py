@@ -27,10 +27,10 @@ from physadv.fabricate.units import PAPERS
 from physadv.patch import Patch, png_bytes
 from physadv.settings import Settings
 from physadv.simulate.placement import Rule
-from physadv.web.room import Room, page
+from physadv.web.context import PageContext, page
 
 MAX_PROFILE = 10_000_000
-# The oldest makes room.
+# The oldest makes context.
 MAX_PROFILES = 8
 TYPES = {".pdf": "application/pdf", ".png": "image/png"}
 
@@ -71,13 +71,13 @@ class Question(Settings):
     wanted: float = 0.5
 
 
-def router(room: Room) -> APIRouter:
+def router(context: PageContext) -> APIRouter:
     """Return the pages `/print` and `/show` and what they ask for below `/api/print`.
 
     A request with a profile that is too large or gone raises FabricationError, which the app answers in words.
     """
     out = APIRouter()
-    patterns = room.patterns()
+    patterns = context.patterns()
     profiles: dict[str, Path] = {}
     numbers = count()
     folder = tempfile.TemporaryDirectory(prefix="physadv-icc-", ignore_cleanup_errors=True)

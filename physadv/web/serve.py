@@ -15,8 +15,8 @@ from starlette.types import ASGIApp
 
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
+from physadv.live.library import PatchLibrary
 from physadv.live.settings import LOOPBACK
-from physadv.live.wardrobe import Wardrobe
 from physadv.web.app import build_app
 
 MAX_MESSAGE = 4_100_000
@@ -24,27 +24,16 @@ MAX_MESSAGE = 4_100_000
 EVERY = "0.0.0.0"
 
 
-class PageServer:
-    """The page on an address; listening once made, answering once started.
+class Listener:
+    """A socket that listens on an address for the page, and the tokens that let visitors in.
 
     url: what to open, token included; where it listens on all addresses, by the one that others in the network reach.
-    viewer_url: the same for those who may look on only; "" where no token is needed.
+    viewer_url: the same for those who may only look; "" where no token is needed. address: of this machine in its network
+    where it listens on all addresses, else "".
     """
 
-    def __init__(
-        self,
-        demo: Demo | None,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        token: str = "",
-        viewer_token: str = "",
-        desk: object = None,
-        wardrobe: Wardrobe | None = None,
-    ) -> None:
-        """desk, wardrobe: see `Room`. port: 0 takes a free one. token: made where `host` is not this machine alone.
-
-        viewer_token: made where there is a token and something to look on at.
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 8000, token: str = "", viewer_token: str = "") -> None:
+        """port: 0 takes a free one. token, viewer_token: made where `host` is not this machine alone.
 
         Raises: SettingsError if the address or the port cannot be had, or the tokens do not go together.
         """
@@ -58,19 +47,47 @@ class PageServer:
             raise SettingsError(
                 field="viewer_token", expected="`token` beside it: without one everybody may change things"
             )
-        if token and demo is not None:
-            viewer_token = viewer_token or secrets.token_urlsafe(18)
-        self._socket = _bound(host, port)
-        self.port: int = self._socket.getsockname()[1]
+        self.token, self.viewer_token = token, viewer_token or (secrets.token_urlsafe(18) if token else "")
+        self.socket = _bound(host, port)
+        self.port: int = self.socket.getsockname()[1]
         named = _own_address() if host == EVERY else host
         shown = f"[{named}]" if ":" in named else named
         page = f"http://{shown}:{self.port}/"
         self.url = f"{page}?token={quote(token)}" if token else page
-        self.viewer_url = f"{page}?token={quote(viewer_token)}" if viewer_token else ""
-        address = page if host == EVERY else ""
-        app = build_app(demo, token=token, viewer_token=viewer_token, address=address, desk=desk, wardrobe=wardrobe)
+        self.viewer_url = f"{page}?token={quote(self.viewer_token)}" if token else ""
+        self.address = page if host == EVERY else ""
+
+    def close(self) -> None:
+        """Listen no more. Safe to call twice."""
+        self.socket.close()
+
+
+class PageServer:
+    """The page, answering once started."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        demo: Demo | None = None,
+        *,
+        calibration: object = None,
+        library: PatchLibrary | None = None,
+    ) -> None:
+        """demo: what it shows; None for the pages that need none. calibration, library: see `PageContext`."""
+        self.url, self.viewer_url = listener.url, listener.viewer_url if demo is not None else ""
+        self.port = listener.port
+        self._listener = listener
+        app = build_app(
+            demo,
+            token=listener.token,
+            # Without a demo there is nothing to look at.
+            viewer_token=listener.viewer_token if demo is not None else "",
+            address=listener.address,
+            calibration=calibration,
+            library=library,
+        )
         self._server = _server(app)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
+        self._thread = threading.Thread(target=self._server.run, args=([listener.socket],), name="page", daemon=True)
 
     def start(self) -> None:
         """Start answering; returns once it does.
@@ -89,7 +106,7 @@ class PageServer:
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(timeout=6)
-        self._socket.close()
+        self._listener.close()
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -117,7 +134,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _quiet(record: logging.LogRecord) -> bool:
-    """Return False for what uvicorn logs with a traceback: as no error of ours gets past `Faults`, a client did it."""
+    """Return False for what uvicorn logs with a traceback: no error of ours gets past `Faults`, so a client caused it."""
     return record.exc_info is None
 
 
@@ -132,7 +149,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         lifespan="off",
         timeout_graceful_shutdown=2,
         ws_max_size=MAX_MESSAGE,
-        # JPEG does not shrink; compressing it again would cost milliseconds an image.
+        # JPEG does not shrink; compressing it again would cost milliseconds a frame.
         ws_per_message_deflate=False,
     )
     return uvicorn.Server(config)

@@ -19,10 +19,8 @@ from physadv.errors import DataError
 from physadv.live.demo import Demo
 from physadv.live.draw import drawn
 from physadv.settings import Settings
-from physadv.simulate.views import simulated_views
-from physadv.simulate.world import World
 from physadv.types import UInt8Array
-from physadv.web.room import Room
+from physadv.web.context import PageContext
 
 VIEWS, SIDE, GAP = 12, 192, 2
 # Between two drawings, whoever asks: a second, or this many times what the last one took, so that the loop keeps the
@@ -31,7 +29,7 @@ REST = 4
 PAUSE_S = 1.0
 
 
-class Wanted(Settings):
+class ViewsRequest(Settings):
     """What is to be drawn. strength: every dial of the simulated world. seed: the draw. columns: of the grid of views."""
 
     strength: float = Field(default=0.3, ge=0, le=3)
@@ -39,21 +37,21 @@ class Wanted(Settings):
     columns: int = Field(default=6, ge=1, le=VIEWS)
 
 
-def router(room: Room) -> APIRouter:
+def router(context: PageContext) -> APIRouter:
     """Return `/api/world.jpg`: a grid of views with whom the bare detector finds in each.
 
     204 while another is drawn or was a moment ago. `x-hidden` tells in how many nobody is found. It answers with a
     DataError where there is no image, no pattern on it, or nobody to wear it.
     """
     out = APIRouter(prefix="/api")
-    demo = room.live
+    demo = context.live
     drawing = threading.Lock()
     # One thread for all: the compute library keeps a team of its own per calling thread.
     pool = ThreadPoolExecutor(1, thread_name_prefix="world")
     rested = 0.0
 
     @out.get("/world.jpg")
-    def world(wanted: Annotated[Wanted, Query()]) -> Response:
+    def world(wanted: Annotated[ViewsRequest, Query()]) -> Response:
         nonlocal rested
         if not drawing.acquire(blocking=False):
             return Response(status_code=204)
@@ -76,14 +74,19 @@ def router(room: Room) -> APIRouter:
     return out
 
 
-def _views(demo: Demo, wanted: Wanted) -> list[UInt8Array]:
+def _views(demo: Demo, wanted: ViewsRequest) -> list[UInt8Array]:
     shown, controls = demo.latest, demo.controls
     if shown is None or shown.placed is None or not controls.wear:
         raise DataError("simulated world: no pattern is worn; choose one and it is drawn here")
-    worn = demo.wardrobe.worn(controls.wear, controls.wear_size)
+    # Loads torch and kornia: a page without a worn pattern never waits for them.
+    from physadv.live.wearing import overlay_of
+    from physadv.simulate.views import simulated_views
+    from physadv.simulate.world import World
+
+    overlay = overlay_of(demo.library.get(controls.wear), controls.wear_size)
     return simulated_views(
-        worn.patch,
-        worn.placement,
+        overlay.patch,
+        overlay.placement,
         shown.clean.pixels,
         shown.placed,
         world=World.of(wanted.strength),

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from physadv.detect.tiny import BlobDetector
-from physadv.live.demo import Demo
+from physadv.live.camera_demo import open_demo
 from physadv.live.settings import LiveSettings
 from physadv.patch import save_patch
 from physadv.types import Frame
-from physadv.web.serve import PageServer
+from physadv.web.serve import Listener, PageServer
 from tests.live.scene import Camera, image
 from tests.live.test_demo import checkers
 
@@ -63,11 +63,10 @@ class Stand:
         self.page = self.open()
 
     def serve(self, source: Camera, port: int) -> None:
-        self.demo = Demo(self.settings, source=source, detector=BlobDetector())
+        self.demo = open_demo(self.settings, source=source, detector=BlobDetector())
         self.demo.control(wear="")
-        self.demo.open()
         self.demo.start()
-        self.server = PageServer(self.demo, port=port)
+        self.server = PageServer(Listener(port=port), self.demo)
         self.server.start()
 
     def open(self, **context: Any) -> Any:

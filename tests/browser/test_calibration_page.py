@@ -18,8 +18,8 @@ from physadv.camera.printing import Photo
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.errors import CalibrationError
 from physadv.types import Frame
-from physadv.web.calibrate import Desk
-from physadv.web.serve import PageServer
+from physadv.web.calibrate import Calibration
+from physadv.web.serve import Listener, PageServer
 from tests.browser.stand import eventually
 from tests.camera.views import Lens, views_of
 from tests.live.scene import until
@@ -65,8 +65,8 @@ def test_the_guide_leads_to_a_profile_and_reads_the_chart(
     # Each pose is held for some images, as a person would.
     shown = itertools.chain.from_iterable([view] * 2 for view in itertools.cycle(views_of(BOARDS["a4"], LENS, 16)))
     numbers = itertools.count()
-    desk = Desk(images=lambda: Frame(next(shown), 0, next(numbers), 0.0))
-    server = PageServer(None, port=0, desk=desk)
+    calibration = Calibration(images=lambda: Frame(next(shown), 0, next(numbers), 0.0))
+    server = PageServer(Listener(port=0), calibration=calibration)
     server.start()
     problems: list[str] = []
     try:
@@ -114,8 +114,8 @@ def test_the_guide_leads_to_a_profile_and_reads_the_chart(
 
 
 def test_another_board_is_described_and_printed(browser: Any) -> None:
-    desk = Desk()
-    server = PageServer(None, port=0, desk=desk)
+    calibration = Calibration()
+    server = PageServer(Listener(port=0), calibration=calibration)
     server.start()
     try:
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
@@ -130,7 +130,7 @@ def test_another_board_is_described_and_printed(browser: Any) -> None:
         page.fill("#square", "20")
         page.fill("#marker", "16")
         page.press("#marker", "Tab")
-        until(lambda: str(desk.board) == "8 x 11 squares of 20 mm, 4x4 markers of 16 mm")
+        until(lambda: str(calibration.board) == "8 x 11 squares of 20 mm, 4x4 markers of 16 mm")
         page.select_option("#paper", "a3")
         with page.expect_download() as download:
             page.click("#own-sheet")

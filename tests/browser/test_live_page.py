@@ -162,9 +162,9 @@ def test_a_slow_viewer_slows_nobody(stand: Stand) -> None:
           chart.add = (...values) => { window.painted += 1; add.apply(chart, values); };
         }"""
     )
-    start = stand.demo.tally.frames
+    start = stand.demo.figures.frames
     time.sleep(2)
-    loop = stand.demo.tally.frames - start
+    loop = stand.demo.figures.frames - start
     painted = stand.page.evaluate("window.painted")
     assert loop > 30
     assert painted > 0.6 * loop

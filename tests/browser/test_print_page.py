@@ -11,9 +11,9 @@ import pytest
 
 from physadv.fabricate.poster import printed_size
 from physadv.fabricate.settings import PrintSettings
-from physadv.live.wardrobe import Wardrobe
+from physadv.live.library import PatchLibrary
 from physadv.patch import Patch, save_patch
-from physadv.web.serve import PageServer
+from physadv.web.serve import Listener, PageServer
 from tests.browser.stand import eventually
 from tests.camera.test_profile import camera
 
@@ -44,7 +44,7 @@ class Desk:
     def __init__(self, browser: Any, folder: Path) -> None:
         _, tensors = save_patch(TALL, folder)
         camera().model_copy(update={"name": "desk"}).save(folder / "calib" / "cameras" / "desk.json")
-        self.server = PageServer(None, port=0, wardrobe=Wardrobe([str(tensors)]))
+        self.server = PageServer(Listener(port=0), library=PatchLibrary([str(tensors)]))
         self.server.start()
         self.asked: list[dict[str, Any]] = []
         self.downloads: list[str] = []

@@ -5,7 +5,7 @@ import errno
 import av
 import pytest
 
-from physadv.live import record
+from physadv.live import recorder as record
 from tests.browser.stand import Stand, eventually
 from tests.live.scene import until
 

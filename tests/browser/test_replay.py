@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from physadv.cli.replay import Replay
-from physadv.live.record import Session
-from physadv.web.serve import PageServer
+from physadv.live.replay import Replay
+from physadv.live.session import Session
+from physadv.web.serve import Listener, PageServer
 from tests.browser.stand import eventually
 from tests.browser.test_layout import COLLIDE
 from tests.live.scene import until
-from tests.live.test_record import record_some
+from tests.live.test_recorder import record_some
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,6 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
     folder = tmp_path_factory.mktemp("recording")
     record_some(folder / "v.mp4", 200)
     out = Replay(Session(folder / "v.mp4"), loop=0)
-    out.open()
     out.start()
     yield out
     out.stop()
@@ -29,7 +28,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
 
 @pytest.fixture
 def page(browser: Any, replay: Replay) -> Iterator[Any]:
-    server = PageServer(replay, port=0)
+    server = PageServer(Listener(port=0), replay)
     server.start()
     out = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     out.goto(server.url)

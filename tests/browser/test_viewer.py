@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from physadv.web.serve import PageServer
+from physadv.web.serve import Listener, PageServer
 from tests.browser.stand import Stand, eventually
 from tests.live.scene import until
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_the_link_leads_to_a_page_that_only_looks_on(stand: Stand, tmp_path: Path) -> None:
-    server = PageServer(stand.demo, port=0, token="open sesame", viewer_token="look on")
+    server = PageServer(Listener(port=0, token="open sesame", viewer_token="look on"), stand.demo)
     server.start()
     owner: Any = stand.browser.new_context(permissions=["clipboard-read", "clipboard-write"]).new_page()
     owner.goto(server.url)

@@ -7,11 +7,11 @@ import pytest
 
 from physadv.capture.sample import SampleSource
 from physadv.cli import main
-from physadv.cli.replay import Replay
 from physadv.errors import SettingsError
-from physadv.live.record import Session
-from physadv.live.vision import Shown
-from tests.live.test_record import record_some
+from physadv.live.replay import Replay
+from physadv.live.session import Session
+from physadv.live.shown import Shown
+from tests.live.test_recorder import record_some
 
 
 def test_the_page_of_a_recording_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,6 @@ def test_replay_shows_what_was_seen_and_refuses_what_would_be_untrue(tmp_path: P
     demo = Replay(Session(tmp_path / "v.mp4"), loop=1)
     shown: list[Shown] = []
     demo.subscribe(shown.append)
-    demo.open()
     demo.start()
     for refused in (
         lambda: demo.control(wear="chest-v1"),

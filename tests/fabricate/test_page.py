@@ -10,7 +10,7 @@ from pypdf import PdfReader
 
 from physadv.fabricate.poster import printed_size
 from physadv.fabricate.settings import PrintSettings
-from physadv.live.wardrobe import Wardrobe
+from physadv.live.library import PatchLibrary
 from physadv.patch import Patch, save_patch
 from physadv.web.app import build_app
 from tests.camera.test_profile import camera
@@ -19,7 +19,7 @@ from tests.camera.test_profile import camera
 @pytest.fixture
 def client(cells: Patch, tmp_path: Path) -> Iterator[TestClient]:
     save_patch(cells, tmp_path)
-    app = build_app(None, wardrobe=Wardrobe([str(tmp_path / "patch.safetensors")]))
+    app = build_app(None, library=PatchLibrary([str(tmp_path / "patch.safetensors")]))
     with TestClient(app, base_url="http://127.0.0.1") as out:
         yield out
 

@@ -14,7 +14,7 @@ from physadv.camera.profile import PrinterProfile
 from physadv.errors import CalibrationError, FabricationError, PhysadvError
 from physadv.fabricate.poster import what_to_print
 from physadv.fabricate.settings import PrintSettings
-from physadv.live.wardrobe import Wardrobe
+from physadv.live.library import PatchLibrary
 from physadv.patch import Patch, save_patch
 from physadv.web.app import build_app
 
@@ -74,7 +74,7 @@ def test_the_page_offers_the_printers_that_were_measured(
     darker().save(tmp_path / "calib" / "printers" / "dark.json")
     save_patch(cells, tmp_path)
     monkeypatch.chdir(tmp_path)
-    app = build_app(None, wardrobe=Wardrobe([str(tmp_path / "patch.safetensors")]))
+    app = build_app(None, library=PatchLibrary([str(tmp_path / "patch.safetensors")]))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         assert "dark" in client.get("/api/print/options").json()["printers"]
         pages = [

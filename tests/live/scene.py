@@ -10,7 +10,7 @@ import numpy as np
 from physadv.defend import Defence
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import EndOfStream
-from physadv.live.demo import Demo
+from physadv.live.camera_demo import CameraDemo, open_demo
 from physadv.live.settings import LiveSettings
 from physadv.types import Detections, Detector, Frame, GradientDetector, UInt8Array
 
@@ -121,18 +121,16 @@ class Stuck(Defence):
         return detector
 
 
-def demo(source: object, detector: Detector | None = None, **settings: object) -> Demo:
-    """A demo over a made-up source, opened but not started."""
-    out = Demo(
+def demo(source: object, detector: Detector | None = None, **settings: object) -> CameraDemo:
+    """A demo over a made-up source, not started."""
+    return open_demo(
         LiveSettings(**{"ui": "none", **settings}),  # type: ignore[arg-type]
         source=source,  # type: ignore[arg-type]
         detector=detector or BlobDetector(),
     )
-    out.open()
-    return out
 
 
-def finished(running: Demo, timeout: float = 20) -> Demo:
+def finished(running: CameraDemo, timeout: float = 20) -> CameraDemo:
     """The same demo once it has ended by itself; its error, if any, is raised."""
     running.start()
     assert running.wait(timeout), "the loop did not end"

@@ -20,7 +20,7 @@ from PIL import Image
 from physadv.cli import main
 from physadv.detect import weights
 from physadv.detect.tiny import BlobDetector
-from physadv.live import record
+from physadv.live import recorder as record
 from tests.live.scene import image
 
 FAST = ["--backend", "torch", "--imgsz", "64"]

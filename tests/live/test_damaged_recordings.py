@@ -10,7 +10,7 @@ import pytest
 from physadv.errors import PhysadvError, RecordingError
 from physadv.live.session import Session
 from physadv.live.sidecar import detections_of, read_lines, write_parquet
-from tests.live.test_record import record_some
+from tests.live.test_recorder import record_some
 from tests.mutations import damaged, mistyped
 
 MUTATIONS = 600

@@ -10,10 +10,10 @@ from physadv.capture.latest import SourceState
 from physadv.defend import DEFENCES, Pipeline
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import CameraLost, DefenceError, PatchError, RecordingError, SettingsError, SourceError
-from physadv.live.demo import Demo
-from physadv.live.settings import Controls, LiveSettings
-from physadv.live.vision import Shown, SwitchedOff, Vision
-from physadv.live.watch import Guard
+from physadv.live.camera_demo import open_demo
+from physadv.live.inference import DefendedDetector, Inference, SwitchedOff
+from physadv.live.settings import LiveSettings
+from physadv.live.shown import Shown
 from physadv.patch import Patch
 from physadv.types import Frame
 from tests.live.scene import Broken, Camera, Film, Slow, Stuck, demo, finished, until
@@ -54,8 +54,8 @@ def test_headless_a_source_that_never_answered_is_given_up(monkeypatch: pytest.M
     with pytest.raises(SourceError, match="source: gone: no answer; no image in 1 tries"):
         finished(demo(Gone(0)))
     # One that has given an image may come back, and on a page another can be chosen.
-    assert finished(demo(Gone(1), seconds=0.5)).tally.frames == 1
-    assert finished(demo(Gone(0), seconds=0.5, ui="web")).tally.frames == 0
+    assert finished(demo(Gone(1), seconds=0.5)).figures.frames == 1
+    assert finished(demo(Gone(0), seconds=0.5, ui="web")).figures.frames == 0
 
 
 def test_the_figures_have_their_names_and_are_json() -> None:
@@ -77,7 +77,7 @@ def test_a_slow_detector_sees_new_light_and_the_rest_is_counted_as_dropped() -> 
 
 
 def test_limits_by_frames_and_by_seconds() -> None:
-    assert finished(demo(Camera(), frames=7)).tally.frames == 7
+    assert finished(demo(Camera(), frames=7)).figures.frames == 7
     start = time.monotonic()
     finished(demo(Camera(), seconds=0.5))
     assert 0.4 < time.monotonic() - start < 3
@@ -105,7 +105,7 @@ def test_with_viewers_a_damaged_file_is_a_notice_and_another_source_can_follow()
         until(lambda: running.state()["source"]["state"] == SourceState.ENDED)
         assert running.notices.newest()[-1].text == "film: damaged"
         running.take_source(Camera())
-        until(lambda: running.tally.frames > 3)
+        until(lambda: running.figures.frames > 3)
         assert running.state()["source"]["state"] == SourceState.LIVE
     finally:
         running.stop()
@@ -115,7 +115,7 @@ def test_a_defence_that_throws_is_switched_off_with_its_reason(monkeypatch: pyte
     monkeypatch.setitem(DEFENCES, "broken", Broken)
     running = demo(Film(20), defend="median,broken")
     finished(running)
-    assert running.tally.frames >= 19
+    assert running.figures.frames >= 19
     assert running.controls.defend == "median"
     assert any("broken was switched off: ZeroDivisionError: no such luck" in n.text for n in running.notices.newest())
 
@@ -125,11 +125,11 @@ def test_a_defence_that_never_answers_is_left_behind(monkeypatch: pytest.MonkeyP
     running = demo(Camera(), ui="web", defence_limit=0.2)
     running.start()
     try:
-        until(lambda: running.tally.frames > 2)
+        until(lambda: running.figures.frames > 2)
         running.control(defend="stuck")
         until(lambda: bool(running.notices.newest()))
-        before = running.tally.frames
-        until(lambda: running.tally.frames > before + 3)
+        before = running.figures.frames
+        until(lambda: running.figures.frames > before + 3)
         assert running.controls.defend == ""
         assert "stuck was switched off: no answer within 0.6 s" in running.notices.newest()[-1].text
     finally:
@@ -137,17 +137,17 @@ def test_a_defence_that_never_answers_is_left_behind(monkeypatch: pytest.MonkeyP
 
 
 def test_workers_left_behind_end_with_their_tasks() -> None:
-    vision = Vision(BlobDetector(), limit_s=0.02)
-    frame, controls = Film(1).read(), Controls()
-    vision.look(frame, controls, dressed=False, placed=lambda _: None)
+    inference = Inference(BlobDetector(), limit_s=0.02)
+    frame = Film(1).read()
+    inference.answer(frame)
     before = threading.active_count()
     for names in (["stuck"], ["stuck"], ["stuck"], ["broken", "stuck"], ["broken", "stuck"]):
         defences = [{"broken": Broken(), "stuck": Stuck(seconds=0.5)}[name] for name in names]
-        vision.use(vision.detector, Guard(Pipeline(tuple(defences)), vision.detector))
+        inference.use(inference.detector, DefendedDetector(Pipeline(tuple(defences)), inference.detector))
         with pytest.raises(SwitchedOff):
-            vision.look(frame, controls, dressed=False, placed=lambda _: None)
+            inference.answer(frame)
     until(lambda: threading.active_count() <= before)
-    vision.close()
+    inference.close()
 
 
 def test_the_bare_answer_stands_beside_the_defended_one_and_can_be_left_out() -> None:
@@ -176,7 +176,7 @@ def test_two_hundred_switches_leave_no_wrong_box_and_no_thread() -> None:
     running.subscribe(check)
     running.start()
     try:
-        until(lambda: running.tally.frames > 2)
+        until(lambda: running.figures.frames > 2)
         before = threading.active_count()
         names = ["", "flip", "median,flip", "bit-depth", "vote"]
         for i in range(200):
@@ -217,14 +217,13 @@ def test_a_detector_is_switched_while_the_old_one_runs() -> None:
         assert loading.wait(5)
         return Other()
 
-    running = Demo(LiveSettings(ui="web"), source=Camera(), detector=BlobDetector(), loader=loader)
-    running.open()
+    running = open_demo(LiveSettings(ui="web"), source=Camera(), detector=BlobDetector(), loader=loader)
     running.start()
     try:
         running.switch_detector("other", "torch", 320)
         until(lambda: running.state()["busy"].get("detector") == "half way")
-        before = running.tally.frames
-        until(lambda: running.tally.frames > before + 3)
+        before = running.figures.frames
+        until(lambda: running.figures.frames > before + 3)
         assert running.state()["detector"]["name"] == "blobs"
         loading.set()
         until(lambda: running.state()["detector"]["name"] == "other")
@@ -275,11 +274,11 @@ def test_a_source_that_gives_no_image_leaves_the_old_one_on(monkeypatch: pytest.
     try:
         running.switch_source("rtsp://nobody")
         until(lambda: bool(running.notices.newest()))
-        assert "rtsp://nobody: no image came, so the source stays as it was: silent: no answer" in (
+        assert "rtsp://nobody: no frame came, so the source stays as it was: silent: no answer" in (
             running.notices.newest()[-1].text
         )
-        before = running.tally.frames
-        until(lambda: running.tally.frames > before + 3)
+        before = running.figures.frames
+        until(lambda: running.figures.frames > before + 3)
         assert running.source_spec == Camera.name
     finally:
         running.stop()
@@ -289,7 +288,7 @@ def test_a_recording_without_images_is_not_called_saved(tmp_path: Path) -> None:
     running = demo(Camera(fps=1), recordings=tmp_path, ui="web")
     running.start()
     try:
-        until(lambda: running.tally.frames > 0)
+        until(lambda: running.figures.frames > 0)
         running.start_recording()
         with pytest.raises(RecordingError, match="nothing was recorded"):
             running.stop_recording()
@@ -334,7 +333,7 @@ def test_recording_from_the_controls_and_its_end(tmp_path: Path) -> None:
     running = demo(Camera(fps=50), recordings=tmp_path, ui="web")
     running.start()
     try:
-        until(lambda: running.tally.frames > 2)
+        until(lambda: running.figures.frames > 2)
         path = running.start_recording()
         until(lambda: running.state()["recording"]["written"] > 10)
         assert running.stop_recording() == path
@@ -346,7 +345,7 @@ def test_recording_from_the_controls_and_its_end(tmp_path: Path) -> None:
 
 
 def test_a_failing_encoder_leaves_the_demo_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from physadv.live import record
+    from physadv.live import recorder as record
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -354,12 +353,12 @@ def test_a_failing_encoder_leaves_the_demo_running(tmp_path: Path, monkeypatch: 
     running = demo(Camera(fps=50), recordings=tmp_path, ui="web")
     running.start()
     try:
-        until(lambda: running.tally.frames > 2)
+        until(lambda: running.figures.frames > 2)
         monkeypatch.setattr(record.VideoWriter, "write", full)
         running.start_recording()
         until(lambda: any("disk is full" in n.text for n in running.notices.newest()))
-        before = running.tally.frames
-        until(lambda: running.tally.frames > before + 5)
+        before = running.figures.frames
+        until(lambda: running.figures.frames > before + 5)
         assert not running.state()["recording"]["on"]
     finally:
         running.stop()

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from physadv.live.draw import drawn, regions, style
-from physadv.live.labels import Labels
+from physadv.live.draw import Labels, drawn, regions, style
 from physadv.types import Alert, Detections
 
 BOX = (10.0, 20.0, 60.0, 120.0)

@@ -5,8 +5,8 @@ import numpy as np
 from physadv.capture.sample import SCENE_S, SCENES, SampleSource
 from physadv.detect import load_detector
 from physadv.live.overlay import Overlay
-from physadv.live.recommend import BEST, Viewpoint
 from physadv.live.wearers import Hiding, judged
+from physadv.live.wearing import BEST, Viewpoint
 from physadv.patch import load_patch
 from physadv.types import Frame
 

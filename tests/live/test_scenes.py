@@ -14,8 +14,8 @@ import pytest
 
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import EndOfStream
-from physadv.live.record import Session
-from physadv.live.vision import Shown
+from physadv.live.session import Session
+from physadv.live.shown import Shown
 from physadv.patch import Patch, save_patch
 from physadv.types import Detections, Frame, UInt8Array
 from tests.capture.test_cuts import scene

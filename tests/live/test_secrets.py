@@ -19,7 +19,7 @@ from physadv.cli.calibrate_camera import Command as Calibrate
 from physadv.cli.train import BEGUN
 from physadv.cli.train import Command as Train
 from physadv.detect.tiny import BlobDetector
-from physadv.live.demo import Demo
+from physadv.live.camera_demo import open_demo
 from physadv.live.settings import LiveSettings
 from physadv.web.app import build_app
 from tests.live.scene import image, until
@@ -96,13 +96,12 @@ def test_live_opens_the_camera_again_by_what_is_shown_of_it(
     caplog.set_level(logging.DEBUG)
     whole = address.format(name=NAME, secret=ESCAPED, port=port)
     shown = address.replace("{name}:{secret}@", "").format(port=port, secret="***")
-    running = Demo(
+    running = open_demo(
         LiveSettings(source=whole, ui="web", recordings=tmp_path, record=tmp_path / "v.mp4"), detector=BlobDetector()
     )
-    running.open()
     running.start()
     with TestClient(build_app(running), base_url=HERE) as client:
-        until(lambda: running.tally.frames > 2)
+        until(lambda: running.figures.frames > 2)
         seen = [sent(client)]
         assert client.get("/api/state").json()["source"]["spec"] == shown
         assert client.post("/api/source", json={"spec": "sample"}).json() == {"opening": "sample"}

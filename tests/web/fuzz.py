@@ -22,8 +22,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_from_bytes
 
-from physadv.live.demo import Demo
-from physadv.web.serve import PageServer
+from physadv.live.camera_demo import CameraDemo
+from physadv.web.serve import Listener, PageServer
 from tests.live.scene import Camera, demo, until
 from tests.mutations import ODD, damaged, mistyped
 from tests.web.test_page import jpeg, png
@@ -270,7 +270,7 @@ def _close_code(data: bytes) -> int:
     return 0
 
 
-class Harmless(Demo):
+class Harmless(CameraDemo):
     """A demo that opens nothing of this machine, whatever a request asks for."""
 
     def switch_source(self, spec: str) -> str:
@@ -289,7 +289,7 @@ def served(folder: Path, *, token: str = "") -> Iterator[PageServer]:
     running.__class__ = Harmless
     running.start()
     until(lambda: running.latest is not None)
-    server = PageServer(running, port=0, token=token)
+    server = PageServer(Listener(port=0, token=token), running)
     server.start()
     try:
         yield server

@@ -8,21 +8,22 @@ import pytest
 from fastapi.testclient import TestClient
 from pypdf import PdfReader
 
+from physadv.camera import printing
 from physadv.camera.charuco import BOARDS
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.errors import CalibrationError
 from physadv.types import Frame, UInt8Array
-from physadv.web import calibrate, colours
+from physadv.web import calibrate
 from physadv.web.app import build_app
-from physadv.web.calibrate import Desk
+from physadv.web.calibrate import Calibration
 from tests.browser.test_calibration_page import LENS, fitted
 from tests.camera.test_profile import camera
 from tests.camera.views import views_of
 from tests.web.test_page import png
 
 
-def client(desk: Desk) -> TestClient:
-    return TestClient(build_app(None, desk=desk), base_url="http://127.0.0.1")
+def client(calibration: Calibration) -> TestClient:
+    return TestClient(build_app(None, calibration=calibration), base_url="http://127.0.0.1")
 
 
 def frames(*images: UInt8Array) -> Callable[[], Frame]:
@@ -33,8 +34,8 @@ def frames(*images: UInt8Array) -> Callable[[], Frame]:
 
 def test_one_image_looked_at_twice_is_no_board_held_still() -> None:
     one, other = list(views_of(BOARDS["a4"], LENS, 2))
-    desk = Desk(images=frames(one, other, other))
-    with client(desk) as page:
+    calibration = Calibration(images=frames(one, other, other))
+    with client(calibration) as page:
         looks = [page.get("/api/calibrate/look").json() for _ in range(4)]
     assert [look["text"] for look in looks[:2]] == ["hold the board still"] * 2
     assert [look["accepted"] for look in looks] == [False, False, True, False]
@@ -43,8 +44,8 @@ def test_one_image_looked_at_twice_is_no_board_held_still() -> None:
 
 def test_the_page_says_that_a_camera_is_mirrored() -> None:
     mirrored = [image[:, ::-1].copy() for image in views_of(BOARDS["a4"], LENS, 3)]
-    desk = Desk(images=frames(*mirrored))
-    with client(desk) as page:
+    calibration = Calibration(images=frames(*mirrored))
+    with client(calibration) as page:
         looks = [page.get("/api/calibrate/look").json() for _ in range(3)]
         told = page.post("/api/calibrate/finish", json={})
     assert all(look["wrong"] and "switch mirroring off in the camera's program" in look["text"] for look in looks)
@@ -60,12 +61,12 @@ def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return camera().model_copy(update={"name": name, "board": board.model_dump(), "notes": notes}), []
 
     monkeypatch.setattr(calibrate, "calibrate", quick)
-    monkeypatch.setattr(colours, "chart_profile", fitted)
+    monkeypatch.setattr(printing, "chart_profile", fitted)
     return tmp_path / "calib"
 
 
 def test_a_profile_is_saved_under_the_name_and_with_the_square_that_stand_on_the_page(profiles: Path) -> None:
-    with client(Desk(name="camera", path=profiles.parent / "out.json")) as page:
+    with client(Calibration(name="camera", path=profiles.parent / "out.json")) as page:
         for name, says in (("../desk", "expected up to 64 letters"), ("", "expected at least 1 character, got ''")):
             told = page.post("/api/calibrate/finish", json={"name": name})
             assert told.status_code == 422 and told.json()["error"].startswith(f"Name of the camera: {says}")
@@ -83,7 +84,7 @@ def test_a_profile_is_saved_under_the_name_and_with_the_square_that_stand_on_the
 
 
 def test_another_board_is_drawn_and_looked_for(profiles: Path) -> None:
-    with client(Desk()) as page:
+    with client(Calibration()) as page:
         own = {"board": "8x11", "square_mm": 20, "marker_mm": 15, "dictionary": "6x6"}
         sheet = page.get("/api/calibrate/sheet/board.pdf", params={**own, "paper": "a3"})
         (profiles.parent / "board.pdf").write_bytes(sheet.content)
@@ -108,8 +109,8 @@ def test_several_photographs_make_one_profile_tied_to_the_cameras_own_name(
         assert names["camera_profile"] == lens
         return fitted(photos, **names)
 
-    monkeypatch.setattr(colours, "chart_profile", seen)
-    with client(Desk()) as page:
+    monkeypatch.setattr(printing, "chart_profile", seen)
+    with client(Calibration()) as page:
         send = [
             page.post(f"/api/calibrate/photograph?file={name}", content=png(*size)).json()["photo"]
             for name, size in (("one.png", (40, 30)), ("two.png", (50, 40)))
@@ -128,8 +129,8 @@ def test_several_photographs_make_one_profile_tied_to_the_cameras_own_name(
 
 
 def test_only_the_newest_photographs_are_kept() -> None:
-    kept = colours.Photographs()
-    keys = [kept.keep(f"{i}.png", bytes([i])) for i in range(colours.MAX_PHOTOS + 1)]
+    kept = calibrate.Photographs()
+    keys = [kept.keep(f"{i}.png", bytes([i])) for i in range(calibrate.MAX_PHOTOS + 1)]
     with pytest.raises(CalibrationError, match="choose them again"):
         kept.take(keys[:2])
     assert kept.take(keys[2:]) == [(f"{i}.png", bytes([i])) for i in range(2, len(keys))]

@@ -14,8 +14,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from physadv.live.demo import Demo
 from physadv.web.app import build_app
-from physadv.web.bodies import MAX_DEPTH, MAX_JSON, depth
 from physadv.web.faults import MAX_REASON, Faults, answered
+from physadv.web.gate import MAX_DEPTH, MAX_JSON, depth
 from tests.web.test_page import HERE, jpeg, web_socket
 
 

@@ -18,16 +18,16 @@ from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 
 from physadv.capture.browser import BrowserSource
-from physadv.cli.replay import Replay
 from physadv.defend import DEFENCES
 from physadv.live.demo import Demo
-from physadv.live.record import Session
-from physadv.live.wardrobe import MAX_UPLOADS
+from physadv.live.library import MAX_UPLOADS
+from physadv.live.replay import Replay
+from physadv.live.session import Session
 from physadv.patch import shipped_names
 from physadv.web.app import build_app
-from physadv.web.hub import Packet, Viewer
+from physadv.web.stream import Packet, Viewer
 from tests.live.scene import Camera, demo, image, until
-from tests.live.test_record import record_some
+from tests.live.test_recorder import record_some
 
 HERE = "http://127.0.0.1:8000"
 
@@ -95,7 +95,7 @@ def test_who_does_not_acknowledge_gets_two_images_and_the_state_goes_on(client: 
             images += bool(message.get("bytes"))
             states += bool(message.get("text"))
         assert images == 2
-        newest = running.tally.frames
+        newest = running.figures.frames
         slow.send_text(json.dumps({"ack": 10**9}))
         # What comes after the pause is new, not what was left waiting.
         assert next_image(slow)[0]["n"] >= newest - 2
@@ -112,9 +112,9 @@ def test_a_image_older_than_its_viewer_does_not_count_as_slow() -> None:
 
 def test_a_slow_viewer_slows_neither_the_loop_nor_another_viewer(client: TestClient, running: Demo) -> None:
     with web_socket(client, "/ws/frames"), web_socket(client, "/ws/frames") as quick:
-        before = running.tally.frames
+        before = running.figures.frames
         got = 0
-        while running.tally.frames < before + 40:
+        while running.figures.frames < before + 40:
             header, _, _ = next_image(quick)
             quick.send_text(json.dumps({"ack": header["n"]}))
             got += 1
@@ -205,7 +205,7 @@ def test_the_controls_of_somebody_who_wears_an_old_upload_still_work(client: Tes
     for side in range(33, 33 + MAX_UPLOADS):
         assert client.post("/api/patches?name=other.png", content=png(side, side)).status_code == 200
     assert client.post("/api/controls", json={"conf": 0.4}).status_code == 200
-    assert running.wardrobe.get(name) is not None
+    assert running.library.get(name) is not None
 
 
 def big_png() -> bytes:

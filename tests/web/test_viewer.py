@@ -12,8 +12,8 @@ from starlette.websockets import WebSocketDisconnect
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
 from physadv.web.app import LIVE_PARTS, PARTS, build_app
-from physadv.web.room import Room
-from physadv.web.serve import PageServer
+from physadv.web.context import PageContext
+from physadv.web.serve import Listener, PageServer
 from tests.live.scene import Camera, demo
 from tests.web.test_page import next_image, web_socket
 
@@ -70,7 +70,7 @@ def routes() -> Iterator[tuple[str, str]]:
             yield from flat(route.routes) if hasattr(route, "routes") else [route]
 
     for part in (*PARTS, *LIVE_PARTS):
-        for route in flat(part(Room(demo(Camera(), ui="web"))).routes):
+        for route in flat(part(PageContext(demo(Camera(), ui="web"))).routes):
             for method in getattr(route, "methods", None) or {"socket"}:
                 yield method, route.path
 
@@ -113,10 +113,10 @@ def test_a_wrong_token_in_the_address_keeps_the_cookie(app: Any) -> None:
 
 
 def test_the_server_makes_a_link_of_its_own_or_takes_one(running: Demo) -> None:
-    made = PageServer(running, port=0, token="open sesame")
-    given = PageServer(running, port=0, token="open sesame", viewer_token="look on")
-    bare = PageServer(running, port=0)
-    shown = PageServer(None, port=0, token="open sesame")
+    made = PageServer(Listener(port=0, token="open sesame"), running)
+    given = PageServer(Listener(port=0, token="open sesame", viewer_token="look on"), running)
+    bare = PageServer(Listener(port=0), running)
+    shown = PageServer(Listener(port=0, token="open sesame"))
     try:
         assert "?token=" in made.viewer_url
         assert "sesame" not in made.viewer_url
@@ -130,4 +130,4 @@ def test_the_server_makes_a_link_of_its_own_or_takes_one(running: Demo) -> None:
 @pytest.mark.parametrize(("token", "says"), [("", "expected `token` beside it"), ("look on", "another secret")])
 def test_a_link_without_a_difference_is_refused(running: Demo, token: str, says: str) -> None:
     with pytest.raises(SettingsError, match=f"viewer_token: .*{says}"):
-        PageServer(running, port=0, token=token, viewer_token="look on")
+        PageServer(Listener(port=0, token=token, viewer_token="look on"), running)

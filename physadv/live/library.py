@@ -1,4 +1,4 @@
-"""The patterns that can be worn: shipped, named at the start, uploaded; each loaded when it is first asked for."""
+"""The library of patches: shipped, named at the start or uploaded; each loaded when it is first asked for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Protocol
 
 from physadv.errors import PatchError
-from physadv.live.overlay import Overlay
 from physadv.patch import Patch, load_patch, patch_from_image, shipped_names
 
 MAX_UPLOADS = 24
+# How wide a pattern is worn where no width is given and its own is too small for most images.
+USUAL_CM = {"chest-v3": 60.0, "street-v1": 48.0}
+
+
+def usual_cm(patch: Patch) -> float | None:
+    """Return the width in cm at which a pattern is worn unless another is asked for; None for its own."""
+    return USUAL_CM.get(patch.name)
 
 
 class Reader(Protocol):
@@ -21,14 +27,14 @@ class Reader(Protocol):
         ...
 
 
-class Wardrobe:
+class PatchLibrary:
     """Patterns by name, in the order in which a viewer is offered them. Safe to use from several threads.
 
     A name that is taken, by a shipped pattern too, stays with the pattern that has it; another one is called `name (2)`.
     """
 
     def __init__(self, named: list[str]) -> None:
-        """named: files or shipped names, loaded at once so that a wrong one is said at the start.
+        """named: files or shipped names, loaded at once so that a wrong one is an error at the start.
 
         Raises: PatchError.
         """
@@ -36,7 +42,7 @@ class Wardrobe:
         self._patches: dict[str, Patch] = {}
         self._shipped: dict[str, Patch] = {}
         self._uploads: list[str] = []
-        self._worn = ""
+        self._kept = ""
         self.first = [self._name(load_patch(where), prefer=where if _bare(where) else "") for where in named]
 
     def names(self) -> list[str]:
@@ -60,17 +66,7 @@ class Wardrobe:
             raise PatchError(f"no pattern named {name!r} here; there are: {', '.join(self.names()) or 'none'}")
         return patch
 
-    def worn(self, name: str, size_cm: float | None) -> Overlay:
-        """Return what puts the pattern of that name on people, `size_cm` wide; None is its own size.
-
-        A texture keeps the period it was trained with: a T-shirt is as large as its wearer.
-
-        Raises: PatchError if there is none.
-        """
-        patch = self.get(name)
-        return Overlay(patch, size_cm=None if patch.target == "tshirt" else size_cm)
-
-    def wear(self, name: str) -> None:
+    def keep(self, name: str) -> None:
         """Keep the pattern of that name, which is worn from now on, until another is; "" is none.
 
         Raises: PatchError if there is none of that name.
@@ -78,12 +74,12 @@ class Wardrobe:
         with self._lock:
             if name:
                 self.get(name)
-            self._worn = name
+            self._kept = name
 
     def upload(self, data: bytes, *, name: str, read: Reader = patch_from_image) -> str:
-        """Take the bytes of a PNG or JPEG in and return the name it got; the oldest that is not worn makes room for it.
+        """Add the pattern of a PNG or JPEG and return the name it got; the oldest upload that is not worn makes room.
 
-        The image of a pattern that is here already gives that pattern's name. read: what makes a pattern of the bytes.
+        The image of a pattern that is here already gives that pattern's name. read: makes a pattern of the bytes.
 
         Raises: PatchError if it is not an image that can be a pattern.
         """
@@ -94,7 +90,7 @@ class Wardrobe:
                 self._patches[key] = patch
                 self._uploads.append(key)
             if len(self._uploads) > MAX_UPLOADS:
-                oldest = next(name for name in self._uploads if name != self._worn)
+                oldest = next(name for name in self._uploads if name != self._kept)
                 self._uploads.remove(oldest)
                 del self._patches[oldest]
         return key

@@ -9,10 +9,10 @@ import pytest
 from physadv.detect.tiny import standing
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
-from physadv.live.meter import Recent
-from physadv.live.recommend import BEST, Viewpoint, objection, usual_cm
-from physadv.live.rewear import LONGEST_S, Rewear
-from physadv.live.vision import Shown
+from physadv.live.figures import Recent
+from physadv.live.library import usual_cm
+from physadv.live.shown import Shown
+from physadv.live.wearing import BEST, LONGEST_S, Viewpoint, WarmStart, objection
 from physadv.patch import load_patch
 from physadv.types import Detections
 from tests.live.scene import Camera, demo
@@ -62,15 +62,15 @@ def test_what_is_recommended_is_shipped_for_that_framing_and_others_are_objected
 
 
 def test_off_until_somebody_was_seen_for_two_seconds_since_the_last_cut() -> None:
-    rewear, off = Rewear(), []
-    assert not rewear.off(0.0, cut=False)
-    rewear.begin()
+    warm_start, off = WarmStart(), []
+    assert not warm_start.is_off(0.0, cut=False)
+    warm_start.begin()
     for i in range(60):
-        off.append(rewear.off(i / 10, cut=i == 10))
-        rewear.saw(1 if i >= 5 else 0, i / 10)
+        off.append(warm_start.is_off(i / 10, cut=i == 10))
+        warm_start.saw(1 if i >= 5 else 0, i / 10)
     assert off == [True] * 30 + [False] * 30
-    rewear.begin()
-    assert rewear.off(10.0, cut=False) and not rewear.off(10.1 + LONGEST_S, cut=False), "nobody came"
+    warm_start.begin()
+    assert warm_start.is_off(10.0, cut=False) and not warm_start.is_off(10.1 + LONGEST_S, cut=False), "nobody came"
 
 
 def test_figures_are_of_the_last_three_seconds() -> None:
@@ -105,7 +105,7 @@ def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: Demo
         assert (
             "never" in running.state()["rewear"]["text"] or "without the pattern" in running.state()["rewear"]["text"]
         )
-        assert running.rewear()["running"]
+        assert running.warm_start()["running"]
         until(lambda: any(s.worn == "" for s in every))
         until(lambda: not running.state()["rewear"]["running"])
         count = len(every)
@@ -114,7 +114,7 @@ def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: Demo
         assert not running.state()["rewear"]["offer"]
         running.control(wear="")
         with pytest.raises(SettingsError, match="no pattern is worn"):
-            running.rewear()
+            running.warm_start()
     finally:
         running.stop()
 
@@ -144,10 +144,10 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
 def test_a_switch_starts_the_figures_anew(running: Demo) -> None:
     running.start()
     try:
-        until(lambda: running.state()["figures"]["fps"] is not None and running.tally.frames > 20)
-        running.tally.clear_recent()
-        figures = running.tally.now()
-        assert figures["fps"] is None or running.tally.frames > 20
+        until(lambda: running.state()["figures"]["fps"] is not None and running.figures.frames > 20)
+        running.figures.clear_recent()
+        figures = running.figures.recent()
+        assert figures["fps"] is None or running.figures.frames > 20
         running.control(compare=False)
         until(lambda: "detect" not in running.state()["figures"]["stage_ms"])
     finally:
@@ -155,12 +155,12 @@ def test_a_switch_starts_the_figures_anew(running: Demo) -> None:
 
 
 def test_what_defences_cost_is_measured_on_this_machine(running: Demo) -> None:
-    with pytest.raises(SettingsError, match="no image"):
-        running.measure_costs(["fast"])
+    with pytest.raises(SettingsError, match="no frame"):
+        running.measure_costs(("fast",))
     running.start()
     try:
         until(lambda: running.state()["defence_costs"].keys() == {"persistence"})
-        running.measure_costs(["fast", "no-such"])
+        running.measure_costs(("fast", "no-such"))
         until(lambda: "fast" in running.state()["defence_costs"])
         assert 0 <= running.state()["defence_costs"]["fast"] < 1000
         assert any("no-such was not measured" in n.text for n in running.notices.newest())

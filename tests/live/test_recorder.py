@@ -19,8 +19,10 @@ import pytest
 
 from physadv.capture.stream import VideoFile
 from physadv.errors import EndOfStream, OutputError, RecordingError
-from physadv.live import record
-from physadv.live.record import Recorder, RecordSettings, Session, VideoWriter
+from physadv.live import recorder as record
+from physadv.live.recorder import Recorder, RecordSettings, VideoWriter
+from physadv.live.replay import ReplaySource
+from physadv.live.session import Session
 from physadv.live.sidecar import detections_of, read_lines
 from physadv.recording import Paths
 from physadv.types import Alert, Detections, Frame, UInt8Array
@@ -198,8 +200,8 @@ def test_a_slow_encoder_loses_images_of_the_recording_not_the_loop(
 KILLED = """
 import sys, time
 from pathlib import Path
-from physadv.live.record import Recorder, RecordSettings
-from tests.live.test_record import frame, people, image
+from physadv.live.recorder import Recorder, RecordSettings
+from tests.live.test_recorder import frame, people, image
 import numpy as np
 rng = np.random.default_rng(0)
 recorder = Recorder(Path(sys.argv[1]), RecordSettings(clean=True))
@@ -414,19 +416,19 @@ def test_replay_is_paced_and_knows_what_was_seen(tmp_path: Path) -> None:
     record_some(tmp_path / "v.mp4", 10)
     session = Session(tmp_path / "v.session.json")
     assert not session.annotated
-    source = session.source(loop=2)
+    source = ReplaySource(session, loop=2)
     start = time.monotonic()
     frames = []
     with pytest.raises(EndOfStream):
         while True:
             f = source.read()
             frames.append(f)
-            assert source.detect(f).xyxy[0, 3] == pytest.approx(40 + f.index % 10)
+            assert source.recorded(f).detections.xyxy[0, 3] == pytest.approx(40 + f.index % 10)
     assert [f.index for f in frames] == list(range(20))
     assert time.monotonic() - start > 0.7
     assert all(b.pts_s > a.pts_s for a, b in itertools.pairwise(frames))
     with pytest.raises(RecordingError):
-        source.detect(frame(77))
+        source.recorded(frame(77))
 
 
 def test_replay_closes_at_once(tmp_path: Path) -> None:
@@ -434,7 +436,7 @@ def test_replay_closes_at_once(tmp_path: Path) -> None:
     for i, at in enumerate([0.0, 30.0]):
         recorder.write(frame(i, pts_s=at), image(i), people(i), {}, wait=True)
     recorder.close()
-    source = Session(tmp_path / "v.mp4").source()
+    source = ReplaySource(Session(tmp_path / "v.mp4"))
     source.read()
     threading.Timer(0.2, source.close).start()
     with pytest.raises(EndOfStream):

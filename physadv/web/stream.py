@@ -1,4 +1,4 @@
-"""Images to viewers: encoded once for all, newest wins for each, so that a slow viewer slows nobody."""
+"""Frames by web socket: to viewers, encoded once for all, newest wins for each; and in from a visitor's own camera."""
 
 from __future__ import annotations
 
@@ -8,31 +8,44 @@ import struct
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from starlette.concurrency import run_in_threadpool
 
+from physadv.capture.browser import BrowserSource
+from physadv.errors import SettingsError, SourceError
+from physadv.files import parse_json
 from physadv.live.demo import Demo
 from physadv.live.draw import regions, style
-from physadv.live.meter import Recent
-from physadv.live.vision import Shown
+from physadv.live.figures import Recent
+from physadv.live.shown import Shown
 from physadv.live.wearers import Wearer
 from physadv.types import Alert, Detections, UInt8Array
+from physadv.web.context import PageContext, received
+from physadv.web.decoder import Decoder
+from physadv.web.gate import is_viewer
+from physadv.web.words import on_page
 
-# A larger image is shrunk for the page; boxes keep the image's own pixels.
-MAX_SIDE = 1280
+# Pixels. A larger frame is shrunk for the page; boxes keep the frame's own pixels.
+MAX_PX = 1280
 QUALITY = 82
 # Alerts that are written on the image, the most urgent first; what was removed or uncovered is marked there anyway.
 URGENT = ("vanished", "faded", "probe", "inconsistent", "suspicious", "notice")
-# Images under way to one viewer: one being painted, one on the wire.
+# Frames under way to one viewer: one being painted, one on the wire.
 UNACKNOWLEDGED = 2
+STATE_EVERY_S = 0.2
+# Characters of a viewer's message.
+MAX_MESSAGE = 500
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One encoded image. number: of the image. sent_ns: when encoding began."""
+    """One encoded frame. number: of the frame. began_ns: when encoding began, `time.monotonic_ns()`."""
 
     number: int
     data: bytes
@@ -41,7 +54,7 @@ class Packet:
 
 @dataclass(eq=False)
 class Viewer:
-    """One page. latency: ms from the start of encoding, or its coming if that was later, to its word that it painted."""
+    """One page. latency: ms from the start of encoding, or from joining if that was later, to its acknowledgement."""
 
     wants_seen: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,7 +72,7 @@ class Viewer:
         return packet
 
     def acknowledge(self, number: int) -> None:
-        """Take the viewer's word that image `number` was painted; earlier ones will not be any more."""
+        """Count frame `number` as painted; earlier ones will not be any more."""
         began = self.sent.get(number)
         if began is not None:
             now = time.monotonic_ns()
@@ -69,7 +82,7 @@ class Viewer:
 
 
 class Hub:
-    """Takes images from the demo's thread, encodes the newest on a thread of its own, wakes the viewers."""
+    """Takes frames from the demo's thread, encodes the newest on a thread of its own, wakes the viewers."""
 
     def __init__(self, demo: Demo) -> None:
         self._demo = demo
@@ -83,7 +96,7 @@ class Hub:
 
     @property
     def packet(self) -> Packet | None:
-        """Return the newest encoded image."""
+        """Return the newest encoded frame."""
         return self._packet
 
     def figures(self) -> dict[str, Any]:
@@ -206,9 +219,134 @@ def _people(people: Detections, *, skeleton: bool, sizes: tuple[str, ...] = ()) 
 
 def _jpeg(pixels: UInt8Array) -> bytes:
     height, width = pixels.shape[:2]
-    if max(width, height) > MAX_SIDE:
-        scale = MAX_SIDE / max(width, height)
+    if max(width, height) > MAX_PX:
+        scale = MAX_PX / max(width, height)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return data.tobytes()
+
+
+def router(context: PageContext) -> APIRouter:
+    """Return the two sockets of the live page, `/ws/frames` and `/ws/camera`.
+
+    `/ws/frames`: binary frames (see `encode`) and text states out, acknowledgements in. What is no acknowledgement is a
+    SettingsError, which ends the socket.
+
+    `/ws/camera`: messages of a float64 (little endian, capture time in ms) and a JPEG in; each is answered "ok". The newest
+    visitor's camera is the source; the one that was sending before is closed with the reason. A message that is no image is
+    a SourceError, which ends the socket, as does a demo that takes no camera.
+    """
+    out = APIRouter()
+    hub = Hub(context.live)
+    sending: list[WebSocket] = []
+    # One of its own: no photograph that somebody else sends in holds up the frames.
+    decoder = Decoder()
+
+    @out.websocket("/ws/frames")
+    async def frames(socket: WebSocket) -> None:
+        await socket.accept()
+        viewer = Viewer()
+        hub.join(viewer)
+        tasks = [asyncio.create_task(_listen(socket, viewer)), asyncio.create_task(_send(socket, viewer, hub, context))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hub.leave(viewer)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        # Each is asked, or asyncio would log that nobody did.
+        errors = [task.exception() for task in tasks if not task.cancelled()]
+        for error in filter(None, errors):
+            raise error
+
+    @out.websocket("/ws/camera")
+    async def camera(socket: WebSocket) -> None:
+        await socket.accept()
+        for other in sending:
+            with suppress(RuntimeError, WebSocketDisconnect):
+                await other.close(4409, "another visitor's camera took over")
+        sending[:] = [socket]
+        try:
+            source = _camera_source(context, decoder)
+            while True:
+                data = await received(socket, "bytes")
+                if len(data) < 12:
+                    raise SourceError("expected 8 bytes of time and a JPEG image")
+                (captured_ms,) = struct.unpack_from("<d", data)
+                # A header may be long: it is not read on the event loop.
+                await run_in_threadpool(source.push, data[8:], captured_ms)
+                await socket.send_text("ok")
+        finally:
+            if socket in sending:
+                sending.remove(socket)
+
+    return out
+
+
+async def _listen(socket: WebSocket, viewer: Viewer) -> None:
+    """Read `{"ack": number}` and `{"seen": bool}` until the viewer leaves.
+
+    Raises: SettingsError for anything else.
+    """
+    while True:
+        message = _parsed(await received(socket, "text"))
+        if type(number := message.get("ack")) is int:
+            viewer.acknowledge(number)
+        if isinstance(seen := message.get("seen"), bool):
+            viewer.wants_seen = seen
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    expected = 'expected {"ack": number} or {"seen": true} in JSON'
+    if len(text) > MAX_MESSAGE:
+        raise SettingsError(f"{expected}, got {len(text):,} characters")
+    try:
+        message = parse_json(text)
+    except ValueError as error:
+        raise SettingsError(f"{expected}, got something else") from error
+    if not isinstance(message, dict):
+        raise SettingsError(f"{expected}, got {type(message).__name__}")
+    return message
+
+
+async def _send(socket: WebSocket, viewer: Viewer, hub: Hub, context: PageContext) -> None:
+    """Send the newest frame whenever the viewer is ready for one, and the state a few times a second."""
+    next_state = 0.0
+    while True:
+        now = time.monotonic()
+        if now >= next_state:
+            next_state = now + STATE_EVERY_S
+            state = {**_state(context, hub), "viewer": is_viewer(socket.scope)}
+            await socket.send_text(json.dumps(state, separators=(",", ":")))
+        packet = viewer.next(hub.packet)
+        if packet is not None:
+            await socket.send_bytes(packet.data)
+            continue
+        viewer.wake.clear()
+        # Not `wait_for`, which may lose a cancellation that comes together with the wake.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(next_state - time.monotonic(), 0.01)):
+                await viewer.wake.wait()
+
+
+def _state(context: PageContext, hub: Hub) -> dict[str, Any]:
+    demo = context.live
+    state = demo.state()
+    state["figures"] |= hub.figures()
+    state["notices"] = [{**asdict(n), "text": on_page(n.text)} for n in demo.notices.newest()]
+    state["patches"] = demo.library.names()
+    return state
+
+
+def _camera_source(context: PageContext, decoder: Decoder) -> BrowserSource:
+    """Return the browser source that is the demo's already, or a new one that becomes it."""
+    current = context.live.source
+    if isinstance(current, BrowserSource):
+        current.decode = decoder.image
+        return current
+    source = BrowserSource(context.live.settings.capture())
+    source.decode = decoder.image
+    context.live.take_source(source)
+    return source

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physadv.cli.replay import Replay
 from physadv.errors import EndOfStream, SettingsError
-from physadv.live.player import ReplaySource
-from physadv.live.record import Recorder, RecordSettings, Session
+from physadv.live.recorder import Recorder, RecordSettings
+from physadv.live.replay import Replay, ReplaySource
+from physadv.live.session import Session
 from physadv.live.settings import Controls
+from physadv.live.shown import Shown
 from physadv.live.sidecar import persons_of
-from physadv.live.vision import Shown
 from physadv.types import Detections
 from tests.live.scene import Film, demo, until
-from tests.live.test_record import INFO, frame, image, people, record_some
+from tests.live.test_recorder import INFO, frame, image, people, record_some
 
 COUNT = 600
 
@@ -34,13 +34,13 @@ def shown(source: ReplaySource) -> int:
     given = source.read()
     item = source.recorded(given)
     assert given.pixels.mean() == pytest.approx(image(item.number).mean(), abs=4)
-    assert source.detect(given).xyxy[0, 3] == pytest.approx(40 + item.number)
+    assert item.detections.xyxy[0, 3] == pytest.approx(40 + item.number)
     assert source.state()["position_s"] == pytest.approx(item.number / 25)
     return item.number
 
 
 def test_every_jump_shows_the_frame_of_that_moment_with_its_own_people(session: Session) -> None:
-    source = session.source(hold=True)
+    source = ReplaySource(session, hold=True)
     assert shown(source) == 0
     assert source.state()["duration_s"] == pytest.approx((COUNT - 1) / 25)
     for second, number in ((8.0, 200), (23.0, 575), (10.41, 260), (0.0, 0), (1e6, COUNT - 1)):
@@ -53,7 +53,7 @@ def test_every_jump_shows_the_frame_of_that_moment_with_its_own_people(session: 
 
 
 def test_steps_pressed_faster_than_frames_are_read_all_count(session: Session) -> None:
-    source = session.source(hold=True)
+    source = ReplaySource(session, hold=True)
     shown(source)
     for _ in range(5):
         source.play(step=1)
@@ -62,7 +62,7 @@ def test_steps_pressed_faster_than_frames_are_read_all_count(session: Session) -
 
 
 def test_speed_holds_and_the_end_is_held_until_a_jump(session: Session) -> None:
-    source = session.source(hold=True)
+    source = ReplaySource(session, hold=True)
     source.play(speed=4, seek_s=(COUNT - 21) / 25)
     begun = time.monotonic()
     times = [source.read().pts_s for _ in range(21)]
@@ -85,7 +85,6 @@ def test_a_replay_pauses_ends_and_shows_the_states_recorded(tmp_path: Path) -> N
         recorder.write(frame(i), np.hstack([image(i)] * 2), held, info, wait=True)
     recorder.close()
     replay = Replay(Session(tmp_path / "v.mp4"), loop=1)
-    replay.open()
     replay.start()
     replay.play(pause=True, seek_s=0.2)
     until(lambda: replay.latest is not None and replay.state()["replay"]["position_s"] == pytest.approx(0.2))
@@ -124,7 +123,6 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
     assert replay.controls.conf == 0.4
     seen: list[Shown] = []
     replay.subscribe(seen.append)
-    replay.open()
     replay.start()
     until(lambda: replay.over and len(seen) == 20)
     now = seen[-1]

@@ -11,25 +11,25 @@ from fastapi.responses import FileResponse
 
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
-from physadv.live.wardrobe import Wardrobe
+from physadv.live.library import PatchLibrary
 from physadv.web.decoder import Decoder
 
 STATIC = Path(__file__).parent / "static"
 
 
 @dataclass(frozen=True)
-class Room:
+class PageContext:
     """The running demo, or None where a page is served without one (a pattern shown at true size).
 
-    desk: the calibration a command has begun (`calibrate.Desk`), or None: the page then has one of its own.
-    wardrobe: patterns to print and show where there is no demo to have them from; None means those that are shipped.
+    calibration: the one that a command has begun (`calibrate.Calibration`), or None: the page then has one of its own.
+    library: patterns to print and show where there is no demo to have them from; None means those that are shipped.
     viewer_token: what a read-only link carries, or "" where there are none. address: by which others in the network reach
     the page, or "" where only this machine does, or it is known by one address alone. decoder: of what visitors send in.
     """
 
     demo: Demo | None = None
-    desk: object = None
-    wardrobe: Wardrobe | None = None
+    calibration: object = None
+    library: PatchLibrary | None = None
     viewer_token: str = ""
     address: str = ""
     decoder: Decoder = field(default_factory=Decoder)
@@ -44,11 +44,11 @@ class Room:
             raise RuntimeError("this part of the page needs a running demo")
         return self.demo
 
-    def patterns(self) -> Wardrobe:
+    def patterns(self) -> PatchLibrary:
         """Return the patterns that can be worn, printed and shown."""
         if self.demo is not None:
-            return self.demo.wardrobe
-        return self.wardrobe or Wardrobe([])
+            return self.demo.library
+        return self.library or PatchLibrary([])
 
 
 def page(name: str) -> FileResponse:

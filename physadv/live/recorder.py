@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -22,20 +23,18 @@ from pydantic import Field
 
 from physadv.errors import RecordingError
 from physadv.files import atomic_write, sha256_of, text_bytes
-from physadv.live.session import Session
-from physadv.live.sidecar import Sidecar, row, write_parquet
+from physadv.live.shown import Shown
+from physadv.live.sidecar import Sidecar, persons_of, row, wearers_of, write_parquet
 from physadv.record import provenance
 from physadv.recording import Paths
 from physadv.settings import Settings
 from physadv.types import Detections, Frame, UInt8Array
 
-__all__ = ["RecordSettings", "Recorder", "Session", "VideoWriter", "h264_works"]
-
 SCHEMA = 1
 TICKS = 90_000
-# One whole image this often, so that a player can jump to it.
+# One whole frame this often, so that a player can jump to it.
 KEY_S = 1.0
-# A quarter of a second at 30 images a second: enough for a slow disk write, little memory.
+# A quarter of a second at 30 frames a second: enough for a slow disk write, little memory.
 QUEUE = 8
 # Bytes by which a session's record may grow until it is closed: hashes, notes, what went wrong.
 RESERVE = 4096
@@ -49,8 +48,8 @@ class RecordSettings(Settings):
     crf: int = Field(default=21, ge=0, le=51, description="H.264 quality; lower is better and larger")
 
 
-class Job(NamedTuple):
-    """One image on its way to the writer."""
+class QueuedFrame(NamedTuple):
+    """One frame on its way to the writer."""
 
     frame: Frame
     annotated: UInt8Array
@@ -63,9 +62,9 @@ class Recorder:
 
     Encoding runs in a thread of its own; `write` only hands over. Whatever goes wrong there ends the recording, not the
     demo: `error` then says what, and what was written is kept and plays. A path ending in .jsonl records the sidecar alone.
-    An image's line is written once the image itself is safe on disk, so after a kill the two agree.
+    A frame's line is written once the frame itself is safe on disk, so after a kill the two agree.
 
-    dropped: images left out because the encoder was behind. notes: what was done to the images (padding, scaling).
+    dropped: frames left out because the encoder was behind. notes: what was done to the frames (padding, scaling).
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Recorder:
         except OSError as error:
             reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
             raise RecordingError(f"{path}: cannot be recorded to: {reason}") from error
-        self._jobs: queue.Queue[Job] = queue.Queue(QUEUE)
+        self._queue: queue.Queue[QueuedFrame] = queue.Queue(QUEUE)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"record {path.name}", daemon=True)
         self._thread.start()
@@ -100,15 +99,15 @@ class Recorder:
     def write(
         self, frame: Frame, annotated: UInt8Array, detections: Detections, info: dict[str, Any], *, wait: bool = False
     ) -> bool:
-        """Hand over one image; return whether it was taken. Nothing given may be changed afterwards.
+        """Hand over one frame; return whether it was taken. Nothing given may be changed afterwards.
 
         frame: as the camera gave it. annotated: (h, w, 3) uint8 RGB, what the viewers see. info: as `sidecar.row` takes
-        it. wait: while the encoder is behind, wait for it instead of leaving the image out; for files, which have time.
+        it. wait: while the encoder is behind, wait for it instead of leaving the frame out; for files, which have time.
         """
-        job = Job(frame, annotated, detections, info)
+        queued = QueuedFrame(frame, annotated, detections, info)
         while self.error is None and self._thread.is_alive():
             try:
-                self._jobs.put(job, block=wait, timeout=0.5)
+                self._queue.put(queued, block=wait, timeout=0.5)
             except queue.Full:
                 if wait:
                     continue
@@ -126,29 +125,29 @@ class Recorder:
     def _run(self) -> None:
         while self.error is None:
             try:
-                job = self._jobs.get(timeout=0.05)
+                queued = self._queue.get(timeout=0.05)
             except queue.Empty:
                 if self._closing.is_set():
                     break
                 continue
             try:
-                self._take(job)
+                self._take(queued)
             except Exception as error:  # noqa: BLE001 -- an encoder fails in many ways; none may end the demo
                 self._fail(error)
         self._finish()
-        # Images that came too late must not be kept in memory for as long as this object lives.
-        while not self._jobs.empty():
-            self._jobs.get()
+        # Frames that came too late must not be kept in memory for as long as this object lives.
+        while not self._queue.empty():
+            self._queue.get()
 
-    def _take(self, job: Job) -> None:
+    def _take(self, queued: QueuedFrame) -> None:
         if not self._videos and self.paths.video is not None:
-            self._videos.append((self._open(self.paths.video, job.annotated), True))
+            self._videos.append((self._open(self.paths.video, queued.annotated), True))
             if self.settings.clean:
-                self._videos.append((self._open(self.paths.clean, job.frame.pixels), False))
-        video_s = self._clock.seconds(job.frame)
-        line = row(job.frame, job.detections, job.info) | {"video_s": round(video_s, 6)}
+                self._videos.append((self._open(self.paths.clean, queued.frame.pixels), False))
+        video_s = self._clock.seconds(queued.frame)
+        line = row(queued.frame, queued.detections, queued.info) | {"video_s": round(video_s, 6)}
         for video, annotated in self._videos:
-            fit = video.write(job.annotated if annotated else job.frame.pixels, video_s)
+            fit = video.write(queued.annotated if annotated else queued.frame.pixels, video_s)
             if fit is not None:
                 line["video_fit" if annotated else "clean_fit"] = fit
         self._write_pending()
@@ -229,27 +228,141 @@ class Recorder:
                 stream.truncate()
 
 
+class Recordings:
+    """The recordings of a demo, one at a time: started and stopped from any thread, fed by the loop.
+
+    folder: where those go that are given no path. failed: whether one could not be finished.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._recorder: Recorder | None = None
+        self._last: dict[str, Any] = {}
+        self.failed = False
+
+    def start(self, path: Path | None, *, clean: bool, overwrite: bool = False, session: dict[str, Any]) -> Path:
+        """Begin to record and return the video's path; a name by date and time unless given.
+
+        overwrite: replace a recording of that name. session: how it is made, for `session.json`.
+
+        Raises: RecordingError if a recording is running, one of that name is there, or the file cannot be made.
+        """
+        with self._lock:
+            if self._recorder is not None:
+                raise RecordingError(f"already recording to {self._last['path']}; stop that first")
+            path = path or self._fresh()
+            self._recorder = Recorder(path, RecordSettings(clean=clean, overwrite=overwrite), session)
+            self._last = {"path": str(path), "since_s": time.time(), "clean": clean, "error": ""}
+            return path
+
+    def stop(self) -> Path | None:
+        """End the recording and return its path, or None if none was running.
+
+        Raises: RecordingError if the end of the file could not be written; what is there stays. Also if no frame came
+        meanwhile.
+        """
+        with self._lock:
+            recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return None
+        recorder.close()
+        if recorder.error:
+            self._fail(recorder.error)
+            raise RecordingError(recorder.error)
+        path = Path(self._last["path"])
+        if not recorder.written:
+            recorder.paths.clear()
+            raise RecordingError(f"{path}: nothing was recorded, as no frame came")
+        return path
+
+    def write(self, shown: Shown, *, wait: bool) -> None:
+        """Record a frame if a recording is running. wait: for the encoder, instead of leaving frames out.
+
+        Raises: RecordingError if the recording failed, which has then ended; what was written stays.
+        """
+        with self._lock:
+            recorder = self._recorder
+        if recorder is None:
+            return
+        info = {
+            "defences": list(shown.defences),
+            "worn": shown.worn or None,
+            "worn_cm": shown.worn_cm,
+            "conf": shown.controls.conf,
+            "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
+            "bare": None if shown.bare is None else persons_of(shown.bare),
+            "cut": shown.cut,
+            "wearers": None if shown.wearers is None else wearers_of(shown.wearers),
+            "bare_wearers": None if shown.bare_wearers is None else wearers_of(shown.bare_wearers),
+            "panes": 1 if shown.bare is None else 2,
+        }
+        recorder.write(shown.clean, shown.annotated, shown.people, info, wait=wait)
+        if recorder.error:
+            with self._lock:
+                self._recorder = None
+            self._fail(recorder.error)
+            recorder.close()
+            raise RecordingError(recorder.error)
+
+    def _fail(self, why: str) -> None:
+        """Keep why a recording ended by itself, for screens until the next begins."""
+        self.failed, self._last = True, {**self._last, "error": why}
+
+    def state(self) -> dict[str, Any]:
+        """Return what a screen shows of it: the path and since when, whether it runs, frames written and left out.
+
+        error: why the last one ended by itself, or "".
+        """
+        recorder = self._recorder
+        return {
+            **self._last,
+            "on": recorder is not None,
+            "written": recorder.written if recorder is not None else 0,
+            "dropped": recorder.dropped if recorder is not None else 0,
+        }
+
+    def _fresh(self) -> Path:
+        """Return a path by date and time that is not taken.
+
+        Raises: RecordingError if there is no such folder and it cannot be made.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise RecordingError(f"{self._folder}: {why}; choose another with `recordings`") from error
+        base = f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+        path, count = self._folder / f"{base}.mp4", 2
+        while any(p.exists() for p in Paths.of(path).files()):
+            path, count = self._folder / f"{base}-{count}.mp4", count + 1
+        return path
+
+
 def h264_works() -> bool:
     """Return whether the installed PyAV can write what recordings are made of."""
     return "libx264" in av.codecs_available
 
 
 def _spare_source(paths: Paths, source: str) -> None:
-    """Raise if the recording would replace the very file that is being played."""
+    """Check that the recording would not replace the very file that is being played.
+
+    Raises: RecordingError otherwise.
+    """
     for path in (*paths.content(), paths.session):
         if source and path.exists() and Path(source).exists() and path.samefile(source):
             raise RecordingError(f"{path}: is the recording being played; record to another name")
 
 
 class VideoClock:
-    """When an image belongs in the video, in seconds from its first: by presentation time, which must move on."""
+    """The time of each frame in the video, in seconds from its first: by presentation time, which must move on."""
 
     def __init__(self) -> None:
         self._last: Frame | None = None
         self._at = 0.0
 
     def seconds(self, frame: Frame) -> float:
-        """Return the time of the next image. Where the source was changed and its clock begins anew, real time counts."""
+        """Return the time of the next frame. Where the source was changed and its clock begins anew, real time counts."""
         if self._last is not None:
             step = frame.pts_s - self._last.pts_s
             if step <= 0:
@@ -260,9 +373,9 @@ class VideoClock:
 
 
 class VideoWriter:
-    """An H.264 file of one size, in fragments of one image: a kill costs the last one. A clean close makes it plain MP4.
+    """An H.264 file of one size, in fragments of one frame: a kill costs the last one. A clean close makes it plain MP4.
 
-    padded: what was done to make an odd size even, or "". Images of another size are scaled into the first one's.
+    padded: what was done to make an odd size even, or "". Frames of another size are scaled into the first one's.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], *, crf: int) -> None:
@@ -305,7 +418,7 @@ class VideoWriter:
     def close(self) -> None:
         """Finish the file. Safe to call twice.
 
-        Raises: OSError if the disk is full; the file is then cut back to its last whole image, and plays.
+        Raises: OSError if the disk is full; the file is then cut back to its last whole frame, and plays.
         """
         if self._container is None:
             return

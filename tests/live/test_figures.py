@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from physadv.live.meter import Rate, Spread
+from physadv.live.figures import Rate, Spread
 
 
 @pytest.mark.parametrize("fps", [5.0, 30.0, 120.0])

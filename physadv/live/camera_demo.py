@@ -1,0 +1,285 @@
+"""The demo over a camera, a file or a stream: built whole from its settings, source and detector changed while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from physadv.capture import open_source
+from physadv.capture.browser import BrowserSource
+from physadv.capture.latest import SourceState
+from physadv.defend import parse_pipeline
+from physadv.errors import PhysadvError, SettingsError, SourceError
+from physadv.live.demo import ControlPanel, Demo
+from physadv.live.feed import Addresses, Feed, feed_of, open_feed
+from physadv.live.figures import LiveFigures
+from physadv.live.inference import DefendedDetector, Inference, NoAnswer
+from physadv.live.library import PatchLibrary, usual_cm
+from physadv.live.loop import TICK_S, Loop
+from physadv.live.notices import Notices
+from physadv.live.processor import CalibratedCamera, DetectorChoice, LiveProcessor
+from physadv.live.recorder import Recordings
+from physadv.live.settings import Backend, Controls, LiveSettings
+from physadv.live.wearing import Wearing
+from physadv.patch import Patch
+from physadv.types import Detections, Detector, Source, UInt8Array
+
+# A network camera answers within three seconds or not at all; a webcam may take longer to wake.
+FIRST_FRAME_S = 10.0
+
+
+class Loader(Protocol):
+    """What turns a model's name into a detector."""
+
+    def __call__(self, name: str, *, backend: Backend, imgsz: int, progress: Callable[[str], None] | None) -> Detector:
+        """Return the detector; takes seconds."""
+        ...
+
+
+def load(name: str, *, backend: Backend, imgsz: int, progress: Callable[[str], None] | None) -> Detector:
+    """Return the named detector on the named backend; every candidate down to confidence .05.
+
+    Raises: WeightsError, BackendError.
+    """
+    from physadv.detect import load_detector
+
+    return load_detector(name, backend=backend, imgsz=imgsz, progress=progress)
+
+
+def open_demo(
+    settings: LiveSettings,
+    *,
+    source: Source | None = None,
+    detector: Detector | None = None,
+    loader: Loader = load,
+    progress: Callable[[str], None] | None = None,
+) -> CameraDemo:
+    """Return the demo with its source open and its detector loaded; seconds, the first time minutes for an export.
+
+    source, detector: used in place of those that the settings name. progress: takes a line about how far loading is.
+
+    Raises: PatchError, DefenceError, CalibrationError, SettingsError for what the settings name and cannot be. SourceError,
+    WeightsError, BackendError, RecordingError.
+    """
+    library = PatchLibrary(settings.wear)
+    first = library.get(library.first[0]) if library.first else None
+    size = settings.wear_size
+    if first is not None:
+        size = usual_cm(first) if size is None else _checked_size(first, size)
+    camera = CalibratedCamera(settings.camera) if settings.camera is not None else None
+    pipeline = parse_pipeline(settings.defend)
+    controls = Controls(
+        conf=settings.conf,
+        defend=pipeline.text,
+        wear=library.first[0] if library.first else "",
+        wear_size=size,
+        compare=settings.compare,
+    )
+    addresses = Addresses()
+    notices, figures, recordings = Notices(addresses.without_secrets), LiveFigures(), Recordings(settings.recordings)
+    panel = ControlPanel(controls, library)
+    # As it may be shown: the whole address is the settings' and `addresses`' alone.
+    source_spec = source.name if source is not None else addresses.shown(settings.source)
+    if source is None:
+        source = open_source(settings.source, settings.capture(), lambda text: notices.add("info", "source", text))
+        addresses.opened(settings.source)
+    try:
+        choice = DetectorChoice(settings.detector, settings.backend, settings.imgsz)
+        if detector is None:
+            detector = loader(choice.name, backend=choice.backend, imgsz=choice.imgsz, progress=progress)
+        # Where nobody waits a defence may take as long as it likes.
+        watched = settings.ui != "none" or source.live
+        inference = Inference(detector, limit_s=settings.defence_limit if watched else None)
+        # A defence that cannot work with this detector is an error at the start, not on the first frame.
+        if pipeline.defences:
+            inference.use(detector, DefendedDetector(pipeline, detector))
+        processor = LiveProcessor(
+            inference,
+            Wearing(library, from_s=settings.wear_from),
+            choice=choice,
+            camera=camera,
+            panel=panel,
+            library=library,
+            figures=figures,
+            notices=notices,
+        )
+        # Read from here on: a frame taken while the detector was loading would be old.
+        loop = Loop(feed_of(source), processor, settings, figures=figures, notices=notices, recordings=recordings)
+    except BaseException:
+        source.close()
+        raise
+    demo = CameraDemo(
+        settings, loop, panel, processor, library=library, addresses=addresses, source_spec=source_spec,
+        figures=figures, notices=notices, recordings=recordings, loader=loader,
+    )  # fmt: skip
+    try:
+        if settings.record is not None:
+            demo.start_recording(settings.record, clean=settings.record_clean, overwrite=settings.overwrite)
+    except BaseException:
+        demo.stop()
+        raise
+    return demo
+
+
+def _checked_size(patch: Patch, size: float) -> float:
+    """Return the width in cm at which a pattern is to be worn.
+
+    Raises: SettingsError for a texture: another size would be another period than it was trained with.
+    """
+    if patch.target == "tshirt":
+        every = f"{patch.size_mm[0] / 10:g} cm"
+        raise SettingsError(
+            f"{patch.name} is a texture that repeats every {every}, worn as a whole T-shirt, as large as its wearer",
+            field="wear_size",
+            hint="leave the size out",
+        )
+    return size
+
+
+class CameraDemo(Demo):
+    """The demo over whatever source is open. Made by `open_demo`.
+
+    A defence that throws or takes too long is switched off with a notice. Loading a detector or opening a source happens
+    in the background, while the old one keeps running.
+    """
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        loop: Loop,
+        panel: ControlPanel,
+        processor: LiveProcessor,
+        *,
+        loader: Loader = load,
+        **parts: Any,
+    ) -> None:
+        super().__init__(settings, loop, panel, **parts)
+        self._processor, self._loader = processor, loader
+
+    @property
+    def undistorts(self) -> bool:
+        """Return whether the lens is taken out of the frames already."""
+        return self._processor.camera is not None
+
+    def _processor_state(self) -> dict[str, Any]:
+        return self._processor.state(self.latest)
+
+    def _processor_record(self) -> dict[str, Any]:
+        return self._processor.record()
+
+    def control(self, /, **changes: Any) -> Controls:
+        """Change some controls and return all of them; a pattern that is chosen ends a warm start.
+
+        Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
+        """
+        new = super().control(**changes)
+        if not changes.keys().isdisjoint(("wear", "wear_size")):
+            self._processor.wearing.warm_start.cancel()
+        return new
+
+    def play(self, **changes: Any) -> dict[str, Any]:  # noqa: ARG002 -- as a recording's demo has it
+        """Raise: only a recording can be paused or searched.
+
+        Raises: SettingsError.
+        """
+        raise SettingsError("this demo is live", hint="play a recording with `physadv replay FILE`")
+
+    def switch_source(self, spec: str) -> str:
+        """Open another source in the background and change to it once it gives frames; a failure is a notice.
+
+        spec: as `source`, or as an address that was open before is shown. Return what is shown of it.
+        """
+        whole = self._addresses.whole(spec)
+        shown = self._addresses.shown(whole)
+        self._loop.tasks.run(
+            "source",
+            f"opening {shown}",
+            lambda _: self._first_frame(whole),
+            adopt=lambda feed: self._change_feed(shown, feed),
+            discard=lambda feed: feed.close(),
+        )
+        return shown
+
+    def take_source(self, source: Source) -> None:
+        """Change to a source that is open already."""
+        self._loop.tasks.post(
+            "source",
+            feed_of(source),
+            adopt=lambda feed: self._change_feed(source.name, feed),
+            discard=lambda feed: feed.close(),
+        )
+
+    def _change_feed(self, shown: str, feed: Feed) -> None:
+        self.source_spec = shown
+        self._loop.change_feed(feed)
+
+    def _first_frame(self, spec: str) -> Feed:
+        """Return an open feed that has given its first frame.
+
+        Raises: SourceError if none came: whoever mistyped an address keeps the source that there was.
+        """
+        feed = open_feed(spec, self.settings.capture(), lambda text: self.notices.add("info", "source", text))
+        if isinstance(feed.source, BrowserSource):
+            # Frames come once a visitor has allowed it.
+            return feed
+        until = time.monotonic() + FIRST_FRAME_S
+        while (status := feed.status())[0] is SourceState.CONNECTING and time.monotonic() < until:
+            if self._loop.stopping.wait(TICK_S):
+                break
+        if status[0] in (SourceState.CONNECTING, SourceState.BACKOFF, SourceState.ENDED):
+            feed.close()
+            shown = self._addresses.shown(spec)
+            raise SourceError(f"{shown}: no frame came, so the source stays as it was: {status[1]}")
+        self._addresses.opened(spec)
+        return feed
+
+    def switch_detector(self, name: str, backend: Backend, imgsz: int) -> None:
+        """Load another detector in the background and change to it once it is there; a failure is a notice."""
+        choice = DetectorChoice(name, backend, imgsz)
+        self._loop.tasks.run(
+            "detector",
+            f"loading {name}",
+            lambda progress: self._loader(name, backend=backend, imgsz=imgsz, progress=progress),
+            adopt=lambda detector: self._processor.adopt_detector(choice, detector),
+        )
+
+    def warm_start(self) -> dict[str, Any]:
+        """Take the pattern off until the defence has seen its wearers, then put it on again; the second time, at once.
+
+        Raises: SettingsError if none is worn.
+        """
+        if not self.controls.wear:
+            raise SettingsError("no pattern is worn that could be taken off", field="wear", hint="choose one first")
+        warm = self._processor.wearing.warm_start
+        if warm.running:
+            warm.cancel()
+        else:
+            warm.begin()
+        state: dict[str, Any] = self._processor_state()["rewear"]
+        return state
+
+    def measure_costs(self, names: tuple[str, ...]) -> None:
+        """Measure in the background what some defences cost on this machine, on the frame shown last; `state` has it then.
+
+        Raises: SettingsError if no frame has been shown yet.
+        """
+        shown = self.latest
+        if shown is None:
+            raise SettingsError("no frame has been shown yet on which the cost of a defence could be measured")
+
+        def work(progress: Callable[[str], None]) -> dict[str, float]:
+            out = {}
+            for name in names:
+                progress(f"measuring {name}")
+                try:
+                    out[name] = self._processor.cost(name, shown.clean)
+                except (PhysadvError, NoAnswer) as error:
+                    self.notices.add("error", "costs", f"{name} was not measured: {error}")
+            return out
+
+        self._loop.tasks.run("costs", "measuring defences", work, adopt=self._processor.adopt_costs)
+
+    def ask(self, pixels: UInt8Array) -> Detections:
+        """Return the people whom the bare detector finds in an image (h, w, 3) uint8 RGB, from the threshold up."""
+        return self._processor.ask(pixels)

@@ -1,0 +1,294 @@
+"""Detector and defences under watch: a defence that throws, or takes too long, is stopped and the demo goes on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+
+from physadv.defend import Guarded, Pipeline
+from physadv.detect.base import WrappedDetector
+from physadv.errors import DefenceError
+from physadv.types import Detections, Detector, Frame, UInt8Array
+
+T = TypeVar("T")
+# A busy moment of the machine is no fault of a defence: it goes after this many slow frames in a row, or when a single
+# answer takes this many times the limit.
+SLOW_IN_A_ROW = 3
+NO_ANSWER = 3
+
+
+class SwitchedOff(Exception):
+    """Defences that failed, with the reason of each: caught by the loop, which goes on without them."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {why}" for name, why in reasons.items()))
+        self.reasons = reasons
+
+
+class NoAnswer(TimeoutError):
+    """A task that a worker did not end in time."""
+
+
+class Worker:
+    """One thread on which every detection runs, so that a call which never returns can be left behind.
+
+    Bare and defended passes share the thread: the compute library keeps a thread pool for each calling thread, and two
+    pools on the same cores slow each other down.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="detect", daemon=True).start()
+
+    def call(self, task: Callable[[], T], limit_s: float | None = None) -> T:
+        """Return what `task` returns, or raise what it raises.
+
+        Raises: NoAnswer if it takes longer than `limit_s`; the worker is then busy and must be left behind.
+        """
+        reply: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._tasks.put((task, reply))
+        try:
+            value, error = reply.get(timeout=limit_s)
+        except queue.Empty:
+            raise NoAnswer(f"no answer within {limit_s:g} s") from None
+        if error is not None:
+            raise error
+        return value
+
+    def close(self) -> None:
+        """Let the thread end after its present task."""
+        self._tasks.put(None)
+
+    def _run(self) -> None:
+        while (item := self._tasks.get()) is not None:
+            task, reply = item
+            try:
+                reply.put((task(), None))
+            except BaseException as error:  # noqa: BLE001 -- handed to the caller, whatever it is
+                reply.put((None, error))
+
+
+class RevocableDetector(WrappedDetector):
+    """A detector that stops answering once it is revoked, so that a slow defence left behind ends at its next question."""
+
+    def __init__(self, inner: Detector) -> None:
+        super().__init__(inner)
+        self._revoked = False
+
+    def revoke(self) -> None:
+        """Answer no more."""
+        self._revoked = True
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the detector's answer.
+
+        Raises: DefenceError after `revoke`.
+        """
+        self._check()
+        return self.inner.detect(frame)
+
+    def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+        """Return the detector's answers to several images.
+
+        Raises: DefenceError after `revoke`.
+        """
+        self._check()
+        return self.inner.detect_batch(images)
+
+    def _check(self) -> None:
+        if self._revoked:
+            raise DefenceError("this defence was switched off")
+
+
+class DefendedDetector:
+    """A pipeline of defences around a detector, that can be cut off from it."""
+
+    def __init__(self, pipeline: Pipeline, detector: Detector) -> None:
+        """Raises: DefenceError if the defences cannot work with this detector."""
+        self.pipeline = pipeline
+        self._detector = detector
+        self._revocable = RevocableDetector(detector)
+        try:
+            self._guarded = pipeline.guard(self._revocable)
+        except DefenceError:
+            raise
+        except Exception as error:
+            raise DefenceError(f"{pipeline}: cannot be set up: {type(error).__name__}: {error}") from error
+
+    @property
+    def cost_ms(self) -> float:
+        """Return the milliseconds that the last answer took beyond one plain pass."""
+        return self._guarded.cost_ms
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Return what the defences say is proven at this moment, the outermost first; certifying ones alone do."""
+        out, level = [], self._guarded
+        while isinstance(level, Guarded):
+            out.extend([level.claim] if level.claim else [])
+            level = level.inner
+        return tuple(out)
+
+    def reset(self) -> None:
+        """Forget everything that came from earlier frames."""
+        self._guarded.reset()
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the defended answer."""
+        return self._guarded.detect(frame)
+
+    def revoke(self) -> None:
+        """Cut the defences off from the detector."""
+        self._revocable.revoke()
+
+    def culprits(self, frame: Frame) -> dict[str, str]:
+        """Return which defences fail on `frame` when they run alone, with the reason; all of them if none does."""
+        out = {}
+        for defence in self.pipeline.defences:
+            try:
+                Pipeline((defence,)).guard(self._detector).detect(frame)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is what we look for
+                out[defence.name] = f"{type(error).__name__}: {error}"
+        return out or {d.name: "fails in this combination" for d in self.pipeline.defences}
+
+
+class Inference:
+    """The detector and the defences as they stand, each answer bounded in time.
+
+    limit_s: how long a defence may take for one frame, or None for as long as it likes (a file without viewers).
+    defence_ms: what the last defended answer took beyond one plain pass.
+    """
+
+    def __init__(self, detector: Detector, *, limit_s: float | None) -> None:
+        self.detector = detector
+        self.defended: DefendedDetector | None = None
+        self.defence_ms = 0.0
+        self._slow = 0
+        self._limit = limit_s
+        self._worker = Worker() if limit_s is not None else None
+
+    def use(self, detector: Detector, defended: DefendedDetector | None) -> None:
+        """Change detector and defences from the next frame on."""
+        if self.defended is not None:
+            self.defended.revoke()
+        self.detector, self.defended = detector, defended
+        self.defence_ms, self._slow = 0.0, 0
+
+    def reset(self) -> None:
+        """Forget what came from earlier frames: another scene begins."""
+        if self.defended is not None:
+            self.defended.reset()
+
+    def close(self) -> None:
+        """Let the worker's thread end."""
+        if self._worker is not None:
+            self._worker.close()
+
+    def bare(self, frame: Frame) -> Detections:
+        """Return the undefended answer, not thresholded."""
+        return self._bounded(lambda: self.detector.detect(frame), None)
+
+    def answer(self, frame: Frame) -> Detections:
+        """Return the answer that counts, not thresholded: the defended one where a defence is on.
+
+        Raises: SwitchedOff if a defence failed or took too long.
+        """
+        defended = self.defended
+        if defended is None:
+            return self.bare(frame)
+        start = perf_counter()
+        try:
+            out = self._bounded(lambda: defended.detect(frame), self._no_answer_s)
+        except NoAnswer as error:
+            defended.revoke()
+            self._leave_worker()
+            raise SwitchedOff(_too_slow(defended, str(error))) from None
+        except DefenceError as error:
+            raise SwitchedOff(self._reasons(defended, frame, str(error))) from error
+        except Exception as error:
+            raise SwitchedOff(self._reasons(defended, frame, f"{type(error).__name__}: {error}")) from error
+        took = perf_counter() - start
+        self.defence_ms = defended.cost_ms
+        self._slow = self._slow + 1 if self._limit is not None and took > self._limit else 0
+        if self._slow >= SLOW_IN_A_ROW:
+            why = f"{took:.1f} s for a frame, {self._slow} in a row; the limit is {self._limit:g} s"
+            raise SwitchedOff(_too_slow(defended, why))
+        return out
+
+    def answers(
+        self, frame: Frame, *, compare: bool, stage_ms: dict[str, float]
+    ) -> tuple[Detections, Detections | None]:
+        """Return the answer that counts and the bare one beside it, not thresholded.
+
+        The bare one is None without a defence, or where `compare` is not asked for. stage_ms: takes how long each took.
+
+        Raises: SwitchedOff if a defence failed or took too long.
+        """
+        if self.defended is None:
+            with timed(stage_ms, "detect"):
+                return self.bare(frame), None
+        with timed(stage_ms, "defended"):
+            people = self.answer(frame)
+        if not compare:
+            return people, None
+        with timed(stage_ms, "detect"):
+            return people, self.bare(frame)
+
+    def cost(self, pipeline: Pipeline, frame: Frame) -> float:
+        """Return the milliseconds that defences take for a frame beyond one pass: the median of three, after a first one.
+
+        Raises: DefenceError if they cannot work with this detector. NoAnswer if they are far too slow.
+        """
+        defended = DefendedDetector(pipeline, self.detector)
+        taken = []
+        for number in range(4):
+            # Between two of them the loop has its turn.
+            again = replace(frame, index=number, pts_s=number / 30)
+            self._bounded(partial(defended.detect, again), self._no_answer_s)
+            taken.append(defended.cost_ms)
+        return float(np.median(taken[1:]))
+
+    @property
+    def _no_answer_s(self) -> float | None:
+        return self._limit and NO_ANSWER * self._limit
+
+    def _bounded(self, task: Callable[[], T], limit_s: float | None) -> T:
+        """Return what `task` returns, within the limit; where there is no limit it runs on the calling thread."""
+        return task() if self._worker is None else self._worker.call(task, limit_s)
+
+    def _reasons(self, defended: DefendedDetector, frame: Frame, why: str) -> dict[str, str]:
+        """Return which defence failed: the only one, or those that fail alone, found by trying each."""
+        defended.revoke()
+        names = [d.name for d in defended.pipeline.defences]
+        if len(names) == 1:
+            return {names[0]: why}
+        try:
+            return self._bounded(lambda: defended.culprits(frame), self._limit)
+        except NoAnswer:
+            self._leave_worker()
+            return dict.fromkeys(names, why)
+
+    def _leave_worker(self) -> None:
+        """Go on with a new worker; the busy one's thread ends with its present task, if that ever ends."""
+        self.close()
+        self._worker = Worker()
+
+
+def _too_slow(defended: DefendedDetector, why: str) -> dict[str, str]:
+    return {d.name: why for d in defended.pipeline.defences}
+
+
+@contextmanager
+def timed(stage_ms: dict[str, float], name: str) -> Iterator[None]:
+    """Write how many milliseconds the block takes into `stage_ms`."""
+    start = perf_counter()
+    yield
+    stage_ms[name] = (perf_counter() - start) * 1000

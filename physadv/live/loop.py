@@ -1,0 +1,277 @@
+"""The loop: take the newest frame, process it, hand the result to the sinks; slow work runs beside it on other threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from physadv.capture.latest import Latest, SourceState
+from physadv.errors import EndOfStream, PhysadvError, RecordingError, SourceError
+from physadv.live.feed import Feed
+from physadv.live.figures import LiveFigures
+from physadv.live.notices import Notices
+from physadv.live.recorder import Recordings
+from physadv.live.settings import LiveSettings
+from physadv.live.shown import Shown
+from physadv.types import Frame
+
+T = TypeVar("T")
+TICK_S = 0.1
+
+
+class Processor(Protocol):
+    """What makes of a frame what is shown: pattern, detector and defences, or what a recording holds."""
+
+    def update(self) -> None:
+        """Take over what the controls ask for; called before a frame is taken."""
+        ...
+
+    def process(self, frame: Frame, number: int) -> Shown | None:
+        """Return the result for the `number`th frame shown; None where a defence was switched off over it."""
+        ...
+
+    def new_scene(self) -> None:
+        """Forget what came from earlier frames before the next one: it is from elsewhere."""
+        ...
+
+    def close(self) -> None:
+        """End its threads. Safe to call twice."""
+        ...
+
+
+class BackgroundTasks:
+    """Slow work on threads of its own: opening a source, loading a detector. The loop adopts the results between frames.
+
+    Of several requests of one kind the newest wins. busy: what is being done at this moment, by kind, in words for the
+    screen. A failure is a notice.
+    """
+
+    def __init__(self, notices: Notices) -> None:
+        self.busy: dict[str, str] = {}
+        self._notices = notices
+        self._lock = threading.Lock()
+        self._done: dict[str, tuple[Any, Callable[[Any], None], Callable[[Any], None]]] = {}
+        self._newest: dict[str, object] = {}
+
+    def run(
+        self,
+        kind: str,
+        what: str,
+        work: Callable[[Callable[[str], None]], T],
+        *,
+        adopt: Callable[[T], None],
+        discard: Callable[[T], None] = lambda _: None,
+    ) -> None:
+        """Begin some work.
+
+        work: called with what takes a line about how far it is. adopt: called with its result on the loop's thread.
+        discard: called with a result that a newer request has made useless.
+        """
+        token = object()
+        with self._lock:
+            self.busy[kind] = what
+            self._newest[kind] = token
+
+        def run() -> None:
+            try:
+                value = work(lambda text: self.busy.__setitem__(kind, text))
+                with self._lock:
+                    current = self._newest.get(kind) is token
+                if current:
+                    self.post(kind, value, adopt=adopt, discard=discard)
+                else:
+                    discard(value)
+            except PhysadvError as error:
+                self._notices.add("error", kind, error.marked)
+            except Exception as error:  # noqa: BLE001 -- a thread's error would be lost otherwise
+                self._notices.add("error", kind, f"{type(error).__name__}: {error}")
+            finally:
+                with self._lock:
+                    if self._newest.get(kind) is token:
+                        self.busy.pop(kind, None)
+
+        threading.Thread(target=run, name=f"switch {kind}", daemon=True).start()
+
+    def post(
+        self, kind: str, value: T, *, adopt: Callable[[T], None], discard: Callable[[T], None] = lambda _: None
+    ) -> None:
+        """Put down a result that is there already."""
+        with self._lock:
+            unread = self._done.pop(kind, None)
+            self._done[kind] = (value, adopt, discard)
+        if unread is not None:
+            unread[2](unread[0])
+
+    def adopt(self) -> None:
+        """Adopt what has been done since the last time. For the loop's thread."""
+        with self._lock:
+            done, self._done = self._done, {}
+        for value, adopt, _ in done.values():
+            adopt(value)
+
+    def pending(self, kind: str) -> Any:
+        """Return a result that was not adopted yet, or None."""
+        with self._lock:
+            done = self._done.get(kind)
+        return None if done is None else done[0]
+
+
+class Loop:
+    """Reads, processes and hands on frames, the newest first, on one thread, until it is stopped.
+
+    The sinks are the listeners (the page, the window) and the running recording. latest: the result shown last. error:
+    what ended the loop, or None. ended: why the source gives no more frames, or "".
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        processor: Processor,
+        settings: LiveSettings,
+        *,
+        figures: LiveFigures,
+        notices: Notices,
+        recordings: Recordings,
+    ) -> None:
+        self.feed = feed
+        self.tasks = BackgroundTasks(notices)
+        self.latest: Shown | None = None
+        self.error: BaseException | None = None
+        self.ended = ""
+        self.stopping = threading.Event()
+        self._processor, self._settings = processor, settings
+        self._figures, self._notices, self._recordings = figures, notices, recordings
+        self._dropped_before = 0
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[Shown], None]] = []
+        self._thread = threading.Thread(target=self._run, name="demo", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return whether the loop has ended within `timeout` seconds, or was never started."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def running(self) -> bool:
+        """Return whether the thread is at work."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End the loop after its present frame, and close what is open. Safe to call twice."""
+        self.stopping.set()
+        if self._thread.ident is None:
+            self._close()
+        elif self._thread is not threading.current_thread():
+            self._thread.join(timeout=20)
+
+    def subscribe(self, listener: Callable[[Shown], None]) -> Callable[[], None]:
+        """Call `listener` on the loop's thread with each result; return what ends that. It must be quick."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+
+        def end() -> None:
+            with self._lock:
+                self._listeners = [other for other in self._listeners if other is not listener]
+
+        return end
+
+    @property
+    def dropped(self) -> int:
+        """Return how many frames of live sources were replaced by newer ones before the loop took them."""
+        return self._dropped_before + self.feed.dropped
+
+    def change_feed(self, feed: Feed) -> None:
+        """Read from another source from the next frame on. For the loop's thread."""
+        self._dropped_before = self.dropped
+        old, self.feed, self.ended = self.feed, feed, ""
+        # A camera that hangs in a read takes seconds to close.
+        threading.Thread(target=old.close, name="close source", daemon=True).start()
+        self._processor.new_scene()
+        self._figures.clear_recent()
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:  # noqa: BLE001 -- kept for whoever waits; a thread cannot raise to anyone
+            self.error = error
+        finally:
+            self._close()
+
+    def _loop(self) -> None:
+        began = time.monotonic()
+        while not self.stopping.is_set() and not self._over(began):
+            self.tasks.adopt()
+            self._processor.update()
+            frame = self._take()
+            if frame is None:
+                continue
+            if self._figures.frames == 0:
+                # `seconds` are those of the demo, not of a camera that takes long to wake.
+                began = time.monotonic()
+            shown = self._processor.process(frame, self._figures.frames)
+            if shown is not None:
+                self._hand_on(shown)
+
+    def _over(self, began: float) -> bool:
+        want = self._settings
+        if want.frames is not None and self._figures.frames >= want.frames:
+            return True
+        return want.seconds is not None and time.monotonic() - began >= want.seconds
+
+    def _take(self) -> Frame | None:
+        """Return the next frame, or None if none came within a tick.
+
+        Raises: SourceError if the source failed, or never answered, and there is nobody to choose another.
+        """
+        if self.ended:
+            self.stopping.wait(TICK_S)
+            return None
+        headless = self._settings.ui == "none"
+        try:
+            frame = self.feed.take(TICK_S)
+            # Where nobody looks who could choose another source.
+            if frame is None and headless and isinstance(self.feed, Latest):
+                self.feed.check_answers()
+            return frame
+        except EndOfStream as end:
+            self.ended = str(end)
+            if headless:
+                self.stopping.set()
+        except SourceError as error:
+            if headless:
+                raise
+            self.ended = error.text
+            self._notices.add("error", "source", error.marked)
+        return None
+
+    def _hand_on(self, shown: Shown) -> None:
+        self.latest = shown
+        for listener in self._listeners:
+            listener(shown)
+        try:
+            # A file waits for the encoder, so that every frame is recorded; a camera does not.
+            self._recordings.write(shown, wait=not self.feed.source.live)
+        except RecordingError as error:
+            self._notices.add("error", "recording", error.marked)
+        self._figures.add(shown, time.monotonic_ns())
+
+    def _close(self) -> None:
+        try:
+            self._recordings.stop()
+        except RecordingError as error:
+            self._notices.add("error", "recording", error.marked)
+            if not self._recordings.failed:
+                self.error = self.error or error
+        self.feed.close()
+        self._processor.close()
+
+    def source_state(self) -> tuple[SourceState, str]:
+        """Return where the source stands and one sentence about it."""
+        return (SourceState.ENDED, self.ended) if self.ended else self.feed.status()

@@ -1,0 +1,90 @@
+"""A frame as it is shown: the image, what was found in it, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from physadv.live.draw import drawn
+from physadv.live.settings import Controls
+from physadv.live.wearers import Hiding, Wearer
+from physadv.types import Detections, Frame, UInt8Array
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Everything about one frame as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
+
+    frame: what the detectors were given, the pattern on. clean: the camera's own frame. cut: whether another scene begins
+    with it. worn, worn_cm: the pattern that is on and its printed width, or "" and None. people: those of the answer that
+    counts who are drawn, defended if a defence is on. bare: those of the undefended answer beside it, or None. top: the
+    highest person score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
+    placed: the people found in the clean frame, on whom the pattern was put, or None without one. wearers, bare_wearers:
+    the state of each wearer by the answer that counts and by the bare one, or None. sizes: each person's size and distance
+    as text, with a camera profile. lines: written into the image. claims: what certifying defences say is proven. drawn:
+    whether the image carries all marks already, of a recording; `bare` is then its left half.
+    """
+
+    number: int
+    frame: Frame
+    clean: Frame
+    people: Detections
+    bare: Detections | None
+    top: float
+    bare_top: float | None
+    controls: Controls
+    defences: tuple[str, ...]
+    worn: str
+    worn_cm: float | None = None
+    cut: bool = False
+    placed: Detections | None = None
+    wearers: tuple[Wearer, ...] | None = None
+    bare_wearers: tuple[Wearer, ...] | None = None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ()
+    drawn: bool = False
+
+    @property
+    def hiding(self) -> Hiding | None:
+        """Return how many wearers are in which state by the answer that counts; None where no pattern is on."""
+        return None if self.wearers is None else Hiding.of(self.wearers)
+
+    @property
+    def bare_hiding(self) -> Hiding | None:
+        """Return the same by the bare answer."""
+        return None if self.bare_wearers is None else Hiding.of(self.bare_wearers)
+
+    @cached_property
+    def annotated(self) -> UInt8Array:
+        """Return what the page shows, (h, w, 3) uint8 RGB: everybody drawn in, right of the bare answer where there is one.
+
+        Two panes are as wide as two images.
+        """
+        return self.panes(self.lines)
+
+    def panes(self, lines: Sequence[str]) -> UInt8Array:
+        """Return the same with other lines in the pane of the answer that counts."""
+        pixels, skeleton = self.frame.pixels, self.controls.skeleton
+        if self.drawn:
+            return pixels
+        hidden = _hidden(self.wearers)
+        main = drawn(pixels, self.people, skeleton=skeleton, lines=lines, sizes=self.sizes, hidden=hidden)
+        if self.bare is None:
+            return main
+        bare = drawn(pixels, self.bare, skeleton=skeleton, lines=("bare",), hidden=_hidden(self.bare_wearers))
+        return np.hstack([bare, main])
+
+
+def detector_line(name: str, backend: str, precision: str, conf: float) -> str:
+    """Return the line of an image that says which detector at which threshold found the people."""
+    return f"{name} {backend} {precision}  conf {conf:.2f}"
+
+
+def _hidden(wearers: Sequence[Wearer] | None) -> list[tuple[float, float, float, float]]:
+    """Return the boxes of those wearers for whom nothing else is drawn."""
+    return [w.xyxy for w in wearers or () if w.state == "hidden"]
