@@ -2,20 +2,83 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from physadv.address import masked
 from physadv.errors import SettingsError
 
+# Heading of a help page -> the fields under it.
+Groups = dict[str, tuple[str, ...]]
+
 
 class Settings(BaseModel):
-    """Immutable settings. Unknown names are refused, so a misspelt key never passes silently; NaN and infinity too."""
+    """Immutable settings. Unknown names are refused, so a misspelt key never passes silently; NaN and infinity too.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    groups: how a help page orders the fields, the most used first.
+    """
+
+    groups: ClassVar[Groups] = {}
+
+    # In a configuration file a text may look like a number: `source: 0`.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, coerce_numbers_to_str=True
+    )
+
+
+@dataclass(frozen=True)
+class Metavar:
+    """What stands for a value in help pages (`SECONDS`); in the JSON schema it is the field's `unit`."""
+
+    text: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema of the value, with its unit."""
+        return {**handler(schema), "unit": self.text.lower()}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a field is on the command line, where it is not a flag like others."""
+
+    kind: str
+
+
+# A word by itself; not on the command line at all.
+POSITIONAL, NO_FLAG = Mark("positional"), Mark("no flag")
+
+
+def each_apart(values: Sequence[str]) -> list[str]:
+    """Return each name or path by itself where a value holds several between commas; a path with a comma stays whole."""
+    # `Path.exists` raises for a list that is too long to be a name; `os.path.exists` returns False.
+    names = [n.strip() for v in values for n in ([v] if os.path.exists(v) else v.split(","))]  # noqa: PTH110
+    return [n for n in names if n]
+
+
+# What fields hold, by what stands for it in help pages. `Names` splits values at commas; a `list[str]` leaves them whole.
+T = TypeVar("T")
+Positional = Annotated[T, POSITIONAL]
+Names = Annotated[list[str], AfterValidator(each_apart)]
+Folder = Annotated[Path, Metavar("FOLDER")]
+Seconds = Annotated[float, Metavar("SECONDS")]
+Pixels = Annotated[int, Metavar("PIXELS")]
+PatternName = Annotated[str, Metavar("PATTERN")]
+DetectorName = Annotated[str, Metavar("MODEL")]
+Defences = Annotated[str, Metavar("DEFENCES")]
+SourceName = Annotated[str, Metavar("SOURCE")]
+Host = Annotated[str, Metavar("ADDRESS")]
+Imgsz = Annotated[
+    int,
+    Metavar("PIXELS"),
+    Field(ge=32, le=4096, description="long side of the network's input, rounded up to a multiple of its stride (32)"),
+]
 
 
 # What pydantic says, and what we do: one form for its messages and ours.

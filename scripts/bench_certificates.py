@@ -17,7 +17,7 @@ import numpy as np
 import ultralytics
 
 from physadv.arrays import read_image
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.defend import parse_pipeline
 from physadv.defend.masks import hide
 from physadv.defend.patchcleanser import PatchCleanser
@@ -70,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/bench_certificates.py", main))
+    raise SystemExit(exit_code("scripts/bench_certificates.py", main))

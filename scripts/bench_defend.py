@@ -24,7 +24,7 @@ import torch
 import ultralytics
 
 from physadv.arrays import read_image
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
 from physadv.errors import DefenceError
@@ -117,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/bench_defend.py", main))
+    raise SystemExit(exit_code("scripts/bench_defend.py", main))

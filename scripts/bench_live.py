@@ -34,7 +34,7 @@ from physadv.capture import open_source
 from physadv.capture.cuts import Cuts
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.detect import load_detector
 from physadv.detect.tiny import tiny_detector
 from physadv.detect.weights import find_weights
@@ -326,4 +326,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/bench_live.py", main))
+    raise SystemExit(exit_code("scripts/bench_live.py", main))

@@ -45,7 +45,7 @@ from physadv.attack.people import gather
 from physadv.attack.run import TrainData, TrainRun
 from physadv.attack.settings import TrainSettings, preset
 from physadv.attack.timing import made_up
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.cli.train import attacked_detectors
 from physadv.dataset import LabelledImage
 from physadv.detect import load_detector
@@ -220,4 +220,4 @@ def _rates(takes: dict[str, tuple[Callable[[], Any], int, int]]) -> dict[str, fl
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/bench_train.py", main))
+    raise SystemExit(exit_code("scripts/bench_train.py", main))

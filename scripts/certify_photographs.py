@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.dataset import labelled_images, split_by_name
 from physadv.defend.masks import PLACES
 from physadv.defend.objectseeker import ObjectSeeker
@@ -133,4 +133,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/certify_photographs.py", main))
+    raise SystemExit(exit_code("scripts/certify_photographs.py", main))

@@ -21,7 +21,7 @@ import numpy as np
 from physadv.arrays import LeftOut
 from physadv.camera.lens import PERSON_CM
 from physadv.cli.advise import held_out
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.dataset import labelled_images
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -142,4 +142,4 @@ def line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/check_advise.py", main))
+    raise SystemExit(exit_code("scripts/check_advise.py", main))

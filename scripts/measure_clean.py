@@ -21,7 +21,7 @@ import torch
 
 from physadv.boxes import iou
 from physadv.capture import open_source
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
 from physadv.errors import DefenceError, EndOfStream
@@ -130,4 +130,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/measure_clean.py", main))
+    raise SystemExit(exit_code("scripts/measure_clean.py", main))

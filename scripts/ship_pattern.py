@@ -20,7 +20,7 @@ import numpy as np
 from physadv.attack.people import gather
 from physadv.attack.score import Scorer
 from physadv.attack.settings import TrainSettings
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.controls import control
 from physadv.dataset import LabelledImage
 from physadv.detect import load_detector
@@ -127,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/ship_pattern.py", main))
+    raise SystemExit(exit_code("scripts/ship_pattern.py", main))

@@ -39,7 +39,7 @@ from physadv.attack.score import Scorer
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
-from physadv.cli.base import told
+from physadv.cli.edge import exit_code
 from physadv.controls import control
 from physadv.dataset import labelled_images, split_by_name
 from physadv.detect import load_detector
@@ -189,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(told("scripts/show_profile_gain.py", main))
+    raise SystemExit(exit_code("scripts/show_profile_gain.py", main))

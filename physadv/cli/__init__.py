@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from physadv import __version__
-from physadv.cli.base import MESSAGE, did_you_mean, execute
+from physadv.cli.edge import MESSAGE, did_you_mean, exit_code
 from physadv.cli.terminal import complain, hide
+
+if TYPE_CHECKING:
+    from physadv.cli.verbs import Verb
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "live": ("physadv.cli.live", "camera demo: detector, worn patch, defences, recording"),
@@ -31,27 +36,38 @@ def main(argv: list[str] | None = None) -> int:
     """Return the exit code of `physadv ARGV...`: 0 done, 2 the user can mend it, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     hide(words)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(usage())
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
         print(f"physadv {__version__}")
         return 0
-    if words[0] == "help":
-        words = [*words[1:], "--help"]
-        if len(words) == 1:
-            print(usage())
-            return 0
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in COMMANDS:
-            return execute(name, import_module(COMMANDS[name][0]).Command, words[length:])
+            return exit_code(f"physadv {name}", partial(_called, name, words[length:]))
     two_words = [c for c in COMMANDS if c.split()[0] == words[0]]
-    if two_words and {"-h", "--help"} & set(words[1:]) and len(words) == 2:
+    if two_words and words[1:] in (["-h"], ["--help"]):
         print(f"usage: physadv {words[0]} COMMAND [flags]\n\n{_rows(two_words)}")
         return 0
     complain(f"physadv: {_unknown(words[:2], two_words)}", limit=MESSAGE)
     return 2
+
+
+def _called(name: str, words: list[str]) -> int:
+    return verb(name)(words)
+
+
+def verb(name: str) -> Verb:
+    """Return a verb by its name in `COMMANDS`."""
+    from physadv.cli.verbs import Verb
+
+    module = import_module(COMMANDS[name][0])
+    if hasattr(module, "Command"):
+        return Verb(name, lambda settings: int(settings.run()), module.Command.examples, model=module.Command)
+    return Verb(name, module.run, module.EXAMPLES)
 
 
 def usage() -> str:
@@ -60,11 +76,11 @@ def usage() -> str:
 
 
 def _unknown(words: list[str], two_words: list[str]) -> str:
-    """Return what to say of a command that is not there. two_words: those that begin with its first word."""
+    """Return what is wrong with a command that is not there. two_words: those that begin with its first word."""
     said = " ".join(words if two_words else words[:1])
     # Of two words the first is right: all of them would be near.
     seconds = [c.split()[1] for c in two_words]
-    hint = did_you_mean(words[-1] if two_words else said, seconds or COMMANDS)
+    hint = did_you_mean(words[-1] if two_words else said, seconds or list(COMMANDS))
     known = ", ".join(two_words or COMMANDS)
     return f"unknown command {said!r}{hint or f'; expected one of {known}'}"
 

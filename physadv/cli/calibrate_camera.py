@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from rich.console import Console
 
 from physadv.address import masked
@@ -21,226 +21,225 @@ from physadv.camera.profile import CameraProfile, checked_name
 from physadv.capture import open_source
 from physadv.capture.images import ImageSource
 from physadv.capture.latest import Latest, SourceState
-from physadv.capture.settings import CaptureSettings
-from physadv.cli.base import OVERWRITE, check_writable, checked_png
-from physadv.cli.base import Command as BaseCommand
+from physadv.capture.settings import CameraSettings, CaptureSettings
 from physadv.cli.console import Terminal
+from physadv.cli.outputs import Overwrite, check_png, check_writable
 from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
-from physadv.fabricate.units import length_in
+from physadv.fabricate.units import Millimetres
+from physadv.live.settings import PageAddress
+from physadv.settings import Groups, Seconds, SourceName
 from physadv.types import Frame, Source, UInt8Array
-from physadv.web.calibrate import Calibration
-from physadv.web.serve import Listener, PageServer
+
+EXAMPLES = (
+    "physadv calibrate camera --sheet board.pdf",
+    "physadv calibrate camera --name desk --source 0 --square-mm 26.8mm",
+)
 
 
-class Command(BaseCommand):
-    """Measure a camera with a ChArUco board: live, guided on a page, or from images or a video.
+class CalibrateCameraVerb(CameraSettings, PageAddress):
+    """A camera, the board before it, and the profile to write."""
 
-    First print the board: `--sheet board.pdf` (also in calib/boards) and glue it to something flat.
-    """
-
-    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+    groups: ClassVar[Groups] = {
         "camera": ("name", "source", "out", "preview", "overwrite", "note"),
         "board": ("board", "square_mm", "marker_mm", "dictionary", "sheet", "paper"),
         "page": ("ui", "host", "port", "seconds"),
         "camera details": ("width", "height", "exposure", "lock_exposure", "white_balance", "lock_white_balance"),
     }
-    examples: ClassVar[tuple[str, ...]] = (
-        "physadv calibrate camera --sheet board.pdf",
-        "physadv calibrate camera --name desk --source 0 --square-mm 26.8mm",
-    )
 
-    name: str = Field("camera", description="name of the camera, for the profile")
-    source: str = Field("auto", description="webcam, address, video, image folder or glob, as of `physadv live`")
-    board: str = Field("a4", description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10")
-    square_mm: float | None = Field(
-        None,
-        gt=0,
-        le=1000,
-        description="side of a square as measured on the print, in mm or with its unit; the board's own unless given",
+    name: str = Field(default="camera", description="name of the camera, for the profile")
+    source: SourceName = Field(
+        default="auto", description="webcam, address, video, image folder or glob, as of `physadv live`"
     )
-    marker_mm: float | None = Field(
-        None,
+    board: str = Field(
+        default="a4", description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10"
+    )
+    square_mm: Millimetres | None = Field(
+        default=None,
         gt=0,
         le=1000,
-        description="side of a marker as measured on the print, in mm or with its unit; in proportion unless given",
+        description="width of a square as measured on the print, in mm or with its unit; the board's own unless given",
+    )
+    marker_mm: Millimetres | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="width of a marker as measured on the print, in mm or with its unit; in proportion unless given",
     )
     dictionary: Literal["4x4", "5x5", "6x6", "7x7"] | None = Field(
-        None, description="family of markers on the board; 5x5 unless given"
+        default=None, description="family of markers on the board; 5x5 unless given"
     )
-    sheet: Path | None = Field(None, description="write the board as a .pdf to print and end")
-    paper: str = Field("a4", description="paper for --sheet: a5 to a0, letter, legal, tabloid; the a3 board goes on a3")
-    ui: Literal["web", "headless"] = Field("web", description="guide a live camera on a page, or in this terminal")
-    host: str = Field("127.0.0.1", description="address the page is served on; other than this machine: token")
-    port: int = Field(8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
-    seconds: float = Field(120, gt=0, le=86400, description="give up a headless live calibration after so many seconds")
-    width: int | None = Field(
-        None, ge=16, le=16384, description="image width in pixels asked of a webcam; its own unless given"
+    sheet: Path | None = Field(default=None, description="write the board as a .pdf to print and end")
+    paper: str = Field(
+        default="a4", description="paper for `sheet`: a5 to a0, letter, legal, tabloid; the a3 board goes on a3"
     )
-    height: int | None = Field(
-        None, ge=16, le=16384, description="image height in pixels asked of a webcam; its own unless given"
+    ui: Literal["web", "headless"] = Field(
+        default="web", description="guide a live camera on a page, or in this terminal"
     )
-    exposure: float | None = Field(
-        None, description="lock a webcam's exposure at this value, in the driver's unit; kept too"
+    seconds: Seconds = Field(
+        default=120, gt=0, le=86400, description="give up a headless live calibration after so many seconds"
     )
-    white_balance: int | None = Field(
-        None, ge=1000, le=20000, description="lock its white balance, in kelvin; kept too"
-    )
-    lock_exposure: bool = Field(False, description="lock a webcam's exposure where it has settled")
-    lock_white_balance: bool = Field(False, description="lock a webcam's white balance where it has settled")
     note: str | None = Field(
-        None, max_length=500, description="anything else to keep with the profile: lens, focus, zoom"
+        default=None, max_length=500, description="anything else to keep with the profile: lens, focus, zoom"
     )
-    out: Path | None = Field(None, description="profile to write; without it calib/cameras/NAME.json")
-    preview: Path | None = Field(None, description="also write a .png of a view before and after undistortion")
-    overwrite: bool = Field(False, description=OVERWRITE)
+    out: Path | None = Field(default=None, description="profile to write; without it calib/cameras/NAME.json")
+    preview: Path | None = Field(default=None, description="also write a .png of a view before and after undistortion")
+    overwrite: Overwrite = False
 
-    _lengths = field_validator("square_mm", "marker_mm", mode="before")(length_in("mm"))
 
-    def run(self) -> int:
-        """Return 0 when the sheet or the profile is written.
+def run(settings: CalibrateCameraVerb) -> int:
+    """Measure a camera with a ChArUco board: live, guided on a page, or from images or a video.
 
-        Raises: SettingsError for a name that cannot be a file's, or a preview that is no PNG. CalibrationError if the fit
-        is not worth saving.
-        """
-        console = Terminal(highlight=False, soft_wrap=True)
-        checked_png("preview", self.preview)
-        board = board_of(self.board, square_mm=self.square_mm, marker_mm=self.marker_mm, dictionary=self.dictionary)
-        if self.sheet is not None:
-            check_writable("sheet", self.sheet, overwrite=self.overwrite)
-            paper = "a3" if self.board.lower() == "a3" and "paper" not in self.model_fields_set else self.paper
-            write_board(board, self.sheet, paper=paper)
-            console.print(f"{self.sheet}: {board}; print at 100 %, glue it to something flat", markup=False)
-            return 0
-        try:
-            checked_name(self.name)
-        except ValueError as error:
-            raise SettingsError(str(error), field="name") from error
-        check_writable("out", self._path(), overwrite=self.overwrite)
-        check_writable("preview", self.preview, overwrite=self.overwrite)
-        source = open_source(self.source, self._capture(), partial(console.print, markup=False))
-        try:
-            if not source.live:
-                return self._from_files(source, board, console)
-            if self.ui == "headless":
-                return self._headless(source, board, console)
-            return self._on_page(source, board, console)
-        finally:
-            source.close()
+    First print the board: `--sheet board.pdf` (also in calib/boards) and glue it to something flat.
 
-    def _capture(self) -> CaptureSettings:
-        names = ("width", "height", "exposure", "white_balance", "lock_exposure", "lock_white_balance")
-        return CaptureSettings(**{name: getattr(self, name) for name in names})
+    Raises: SettingsError for a name that cannot be a file's, or a preview that is no PNG. CalibrationError if the fit is
+    not worth saving.
+    """
+    console = Terminal(highlight=False, soft_wrap=True)
+    check_png("preview", settings.preview)
+    board = board_of(
+        settings.board, square_mm=settings.square_mm, marker_mm=settings.marker_mm, dictionary=settings.dictionary
+    )
+    if settings.sheet is not None:
+        check_writable("sheet", settings.sheet, overwrite=settings.overwrite)
+        is_a3 = settings.board.lower() == "a3" and "paper" not in settings.model_fields_set
+        write_board(board, settings.sheet, paper="a3" if is_a3 else settings.paper)
+        console.print(f"{settings.sheet}: {board}; print at 100 %, glue it to something flat", markup=False)
+        return 0
+    try:
+        checked_name(settings.name)
+    except ValueError as error:
+        raise SettingsError(str(error), field="name") from error
+    check_writable("out", _path(settings), overwrite=settings.overwrite)
+    check_writable("preview", settings.preview, overwrite=settings.overwrite)
+    source = open_source(settings.source, CaptureSettings.of(settings), partial(console.print, markup=False))
+    try:
+        if not source.live:
+            return _from_files(settings, source, board, console)
+        if settings.ui == "headless":
+            return _headless(settings, source, board, console)
+        return _on_page(settings, source, board, console)
+    finally:
+        source.close()
 
-    def _notes(self) -> dict[str, str]:
-        exposure = "locked where it settled" if self.lock_exposure else "automatic"
-        balance = "locked where it settled" if self.lock_white_balance else "automatic"
-        notes = {
-            "source": masked(self.source),
-            "exposure": f"locked at {self.exposure:g}" if self.exposure is not None else exposure,
-            "white_balance": f"locked at {self.white_balance} K" if self.white_balance is not None else balance,
-        }
-        return {**notes, "note": self.note} if self.note else notes
 
-    def _path(self) -> Path:
-        return self.out or Path("calib") / "cameras" / f"{self.name}.json"
+def _notes(settings: CalibrateCameraVerb) -> dict[str, str]:
+    exposure = "locked where it settled" if settings.lock_exposure else "automatic"
+    balance = "locked where it settled" if settings.lock_white_balance else "automatic"
+    notes = {
+        "source": masked(settings.source),
+        "exposure": f"locked at {settings.exposure:g}" if settings.exposure is not None else exposure,
+        "white_balance": f"locked at {settings.white_balance} K" if settings.white_balance is not None else balance,
+    }
+    return {**notes, "note": settings.note} if settings.note else notes
 
-    def _from_files(self, source: Source, board: Board, console: Console) -> int:
-        """Use every image of a folder, or the frames of a video that show something new."""
-        images = isinstance(source, ImageSource)
-        if isinstance(source, ImageSource):
-            # The lens belongs to the sensor, however the camera was held.
-            source.upright = False
-        guide = Guide(board, still=False, new=not images)
-        last: UInt8Array | None = None
-        unused: dict[str, list[str]] = {}
-        with console.status("looking for the board") as status:
-            # A folder is gone through whatever it begins with; a video of another board is given up early.
-            while images or not guide.hopeless:
-                try:
-                    frame = source.read()
-                except EndOfStream:
-                    break
-                name = source.path.name if isinstance(source, ImageSource) and source.path else f"frame {frame.index}"
-                look = guide.look(frame.pixels, name=name)
+
+def _path(settings: CalibrateCameraVerb) -> Path:
+    return settings.out or Path("calib") / "cameras" / f"{settings.name}.json"
+
+
+def _from_files(settings: CalibrateCameraVerb, source: Source, board: Board, console: Console) -> int:
+    """Use every image of a folder, or the frames of a video that show something new."""
+    images = isinstance(source, ImageSource)
+    if isinstance(source, ImageSource):
+        # The lens belongs to the sensor, however the camera was held.
+        source.upright = False
+    guide = Guide(board, still=False, new=not images)
+    last: UInt8Array | None = None
+    unused: dict[str, list[str]] = {}
+    with console.status("looking for the board") as status:
+        # A folder is gone through whatever it begins with; a video of another board is given up early.
+        while images or not guide.hopeless:
+            try:
+                frame = source.read()
+            except EndOfStream:
+                break
+            name = source.path.name if isinstance(source, ImageSource) and source.path else f"frame {frame.index}"
+            look = guide.look(frame.pixels, name=name)
+            if look.accepted:
+                last = frame.pixels
+            elif images or look.wrong:
+                unused.setdefault(look.text, []).append(name)
+            status.update(f"{guide.seen} images, {len(guide.views)} views")
+    for text, names in unused.items():
+        console.print(f"{listed(names)}: {text}", markup=False)
+    console.print(f"{guide.seen} images, {len(guide.views)} views of the board", markup=False)
+    _save(settings, guide, board, last, console)
+    return 0
+
+
+def _save(settings: CalibrateCameraVerb, guide: Guide, board: Board, last: UInt8Array | None, console: Console) -> None:
+    profile, left_out = calibrate(guide.checked_views(), board, name=settings.name, notes=_notes(settings))
+    profile.save(_path(settings))
+    for name in left_out:
+        console.print(f"left out: {name or 'a view'} does not fit the others", markup=False)
+    if guide.missing():
+        console.print(f"no view was {', '.join(guide.missing())}; more would make it surer", markup=False)
+    if settings.preview is not None and last is not None:
+        write_png(settings.preview, undistortion_preview(profile, last))
+    report(console, profile, _path(settings))
+
+
+def _headless(settings: CalibrateCameraVerb, source: Source, board: Board, console: Console) -> int:
+    guide = Guide(board, still=True, new=True)
+    last: UInt8Array | None = None
+    shown = ""
+    latest = Latest(source)
+    try:
+        deadline = time.monotonic() + settings.seconds
+        while not guide.ready and not guide.hopeless:
+            if time.monotonic() > deadline:
+                raise CalibrationError(
+                    f"{settings.seconds:g} seconds were not enough: {len(guide.views)} views, still to do: {guide.advice()}"
+                )
+            frame = latest.take(0.5)
+            if frame is not None:
+                look = guide.look(frame.pixels)
                 if look.accepted:
                     last = frame.pixels
-                elif images or look.wrong:
-                    unused.setdefault(look.text, []).append(name)
-                status.update(f"{guide.seen} images, {len(guide.views)} views")
-        for text, names in unused.items():
-            console.print(f"{listed(names)}: {text}", markup=False)
-        console.print(f"{guide.seen} images, {len(guide.views)} views of the board", markup=False)
-        self._save(guide, board, last, console)
-        return 0
+                line = f"{len(guide.views)} views: {look.text}"
+            elif latest.state == SourceState.ENDED:
+                break
+            else:
+                latest.check_answers()
+                line = shown if latest.state == SourceState.LIVE else latest.detail
+            if line != shown:
+                console.print(line, markup=False)
+                shown = line
+    finally:
+        latest.close()
+    _save(settings, guide, board, last, console)
+    return 0
 
-    def _save(self, guide: Guide, board: Board, last: UInt8Array | None, console: Console) -> None:
-        profile, left_out = calibrate(guide.checked_views(), board, name=self.name, notes=self._notes())
-        profile.save(self._path())
-        for name in left_out:
-            console.print(f"left out: {name or 'a view'} does not fit the others", markup=False)
-        if guide.missing():
-            console.print(f"no view was {', '.join(guide.missing())}; more would make it surer", markup=False)
-        if self.preview is not None and last is not None:
-            write_png(self.preview, undistortion_preview(profile, last))
-        report(console, profile, self._path())
 
-    def _headless(self, source: Source, board: Board, console: Console) -> int:
-        guide = Guide(board, still=True, new=True)
-        last: UInt8Array | None = None
-        said = ""
-        latest = Latest(source)
-        try:
-            deadline = time.monotonic() + self.seconds
-            while not guide.ready and not guide.hopeless:
-                if time.monotonic() > deadline:
-                    raise CalibrationError(
-                        f"{self.seconds:g} seconds were not enough: {len(guide.views)} views, still to do: {guide.advice()}"
-                    )
-                frame = latest.take(0.5)
-                if frame is not None:
-                    look = guide.look(frame.pixels)
-                    if look.accepted:
-                        last = frame.pixels
-                    line = f"{len(guide.views)} views: {look.text}"
-                elif latest.state == SourceState.ENDED:
-                    break
-                else:
-                    latest.check_answers()
-                    line = said if latest.state == SourceState.LIVE else latest.detail
-                if line != said:
-                    console.print(line, markup=False)
-                    said = line
-        finally:
-            latest.close()
-        self._save(guide, board, last, console)
-        return 0
+def _on_page(settings: CalibrateCameraVerb, source: Source, board: Board, console: Console) -> int:
+    from physadv.web.calibrate import Calibration
+    from physadv.web.serve import Listener, PageServer
 
-    def _on_page(self, source: Source, board: Board, console: Console) -> int:
-        latest = Latest(source)
-        calibration = Calibration(
-            board=board, name=self.name, path=self._path(), notes=self._notes(), images=_newest(latest)
+    latest = Latest(source)
+    calibration = Calibration(
+        board=board, name=settings.name, path=_path(settings), notes=_notes(settings), images=_newest(latest)
+    )
+    server = PageServer(Listener(host=settings.host, port=settings.port), calibration=calibration)
+    try:
+        server.start()
+        console.print(
+            f"physadv calibrate camera: {server.url.replace(f':{server.port}/', f':{server.port}/calibrate')}",
+            markup=False,
         )
-        server = PageServer(Listener(host=self.host, port=self.port), calibration=calibration)
-        try:
-            server.start()
-            console.print(
-                f"physadv calibrate camera: {server.url.replace(f':{server.port}/', f':{server.port}/calibrate')}",
-                markup=False,
-            )
-            console.print("follow the page; Ctrl-C gives up", markup=False)
-            while not calibration.wait(0.2):
-                if latest.state == SourceState.ENDED:
-                    raise CalibrationError(f"{source.name} ended before the calibration did: {latest.detail}")
-            profile, path = calibration.profile, calibration.path
-            # The page still fetches the preview.
-            time.sleep(1.0)
-        finally:
-            server.close()
-            latest.close()
-        assert profile is not None and path is not None
-        report(console, profile, path)
-        return 0
+        console.print("follow the page; Ctrl-C gives up", markup=False)
+        while not calibration.wait(0.2):
+            if latest.state == SourceState.ENDED:
+                raise CalibrationError(f"{source.name} ended before the calibration did: {latest.detail}")
+        profile, path = calibration.profile, calibration.path
+        # The page still fetches the preview.
+        time.sleep(1.0)
+    finally:
+        server.close()
+        latest.close()
+    assert profile is not None and path is not None
+    report(console, profile, path)
+    return 0
 
 
 def _newest(latest: Latest) -> Callable[[], Frame | None]:

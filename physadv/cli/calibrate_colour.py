@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from pydantic import Field
 from rich.console import Console
@@ -17,168 +16,176 @@ from physadv.camera.images import comparison
 from physadv.camera.pairs import find_pairs, read_pairs
 from physadv.camera.printing import Photo, chart_profile, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
-from physadv.cli.base import OVERWRITE, check_folder, check_writable, checked_png
-from physadv.cli.base import Command as BaseCommand
 from physadv.cli.console import Terminal
+from physadv.cli.outputs import Overwrite, check_folder, check_png, check_writable
 from physadv.errors import CalibrationError, SettingsError
 from physadv.fabricate.colour_chart import write_chart
 from physadv.files import sha256_of
+from physadv.settings import Folder, Settings
 
 PROFILES = Path("calib") / "printers"
+EXAMPLES = (
+    "physadv calibrate colour --chart chart.pdf",
+    "physadv calibrate colour --photo chart.jpg --printer desk-paper --camera desk",
+)
 
 
-class Command(BaseCommand):
+class CalibrateColourVerb(Settings):
+    """A printer, a camera, photographs of what was printed, and the profile to write."""
+
+    chart: Path | None = Field(default=None, description="write the chart to print (.pdf or .png) and end")
+    photo: list[Path] = Field(
+        default=[], description="photograph of the chart, or a folder of them; with `digital` the folder of plates"
+    )
+    digital: Folder | None = Field(default=None, description="folder of the digital originals of the plates in `photo`")
+    printer: str = Field(default="printer", description="name of printer, ink and paper or cloth, for the profile")
+    camera: str = Field(
+        default="camera",
+        description="name of the camera, or its profile by name or path: takes its lens out of photographs of the chart, "
+        "and ties the printer's profile to it",
+    )
+    out: Path | None = Field(
+        default=None, description="profile to write; without it calib/printers/PRINTER+CAMERA.json"
+    )
+    preview: Path | None = Field(default=None, description="also write a .png of colours asked for, predicted and seen")
+    overwrite: Overwrite = False
+    seed: int = Field(default=0, ge=0, description="chooses what is held out")
+
+
+def run(settings: CalibrateColourVerb) -> int:
     """Measure what a printer and a camera do to colours: from photographs of our chart, or from pairs of plates.
 
     First `--chart chart.pdf`, print it, photograph it; then `--photo PHOTO`. Or `--digital DIR --photo DIR` with whole
     cropped plates under the same names.
+
+    Raises: SettingsError for flags that do not fit together. CalibrationError if nothing worth saving comes out.
     """
-
-    examples: ClassVar[tuple[str, ...]] = (
-        "physadv calibrate colour --chart chart.pdf",
-        "physadv calibrate colour --photo chart.jpg --printer desk-paper --camera desk",
-    )
-
-    chart: Path | None = Field(None, description="write the chart to print (.pdf or .png) and end")
-    photo: list[Path] = Field(
-        default=[], description="photograph of the chart, or a folder of them; with --digital the folder of plates"
-    )
-    digital: Path | None = Field(None, description="folder of the digital originals of the plates in --photo")
-    printer: str = Field("printer", description="name of printer, ink and paper or cloth, for the profile")
-    camera: str = Field(
-        "camera",
-        description="name of the camera, or its profile by name or path: takes its lens out of photographs of the chart, "
-        "and ties the printer's profile to it",
-    )
-    out: Path | None = Field(None, description="profile to write; without it calib/printers/PRINTER+CAMERA.json")
-    preview: Path | None = Field(None, description="also write a .png of colours asked for, predicted and seen")
-    overwrite: bool = Field(False, description=OVERWRITE)
-    seed: int = Field(0, ge=0, description="chooses what is held out")
-
-    def run(self) -> int:
-        """Return 0 when the chart or the profile is written.
-
-        Raises: SettingsError for flags that do not fit together. CalibrationError if nothing worth saving comes out.
-        """
-        console = Terminal(highlight=False, soft_wrap=True)
-        checked_png("preview", self.preview)
-        if self.chart is not None:
-            check_writable("chart", self.chart, overwrite=self.overwrite)
-            write_chart(self.chart)
-            console.print(f"{self.chart}: print at 100 %, photograph the whole sheet, then --photo", markup=False)
-            return 0
-        if not self.photo:
-            raise SettingsError(
-                field="photo", expected="a photograph of the chart", hint="print the chart with --chart chart.pdf first"
-            )
-        _check_name("printer", self.printer)
-        check_writable("out", self.out, overwrite=self.overwrite)
-        check_writable("preview", self.preview, overwrite=self.overwrite)
-        if self.out is None:
-            check_folder("out", PROFILES)
-        for where in self.photo:
-            if not where.exists():
-                raise SettingsError(f"{where}: no such image or folder", field="photo")
-        camera = self._camera_profile(console)
-        fitted = self._pairs if self.digital else self._charts
-        profile, samples = fitted(camera, console)
-        path = self.out or PROFILES / f"{profile.name}.json"
-        profile.save(path)
-        if self.preview is not None:
-            write_png(self.preview, comparison(profile, samples))
-        _report(console, profile, path)
+    console = Terminal(highlight=False, soft_wrap=True)
+    check_png("preview", settings.preview)
+    if settings.chart is not None:
+        check_writable("chart", settings.chart, overwrite=settings.overwrite)
+        write_chart(settings.chart)
+        console.print(f"{settings.chart}: print at 100 %, photograph the whole sheet, then --photo", markup=False)
         return 0
+    if not settings.photo:
+        raise SettingsError(
+            field="photo", expected="a photograph of the chart", hint="print the chart with `chart=chart.pdf` first"
+        )
+    _check_name("printer", settings.printer)
+    check_writable("out", settings.out, overwrite=settings.overwrite)
+    check_writable("preview", settings.preview, overwrite=settings.overwrite)
+    if settings.out is None:
+        check_folder("out", PROFILES)
+    for where in settings.photo:
+        if not where.exists():
+            raise SettingsError(f"{where}: no such image or folder", field="photo")
+    camera = _camera_profile(settings, console)
+    fitted = _pairs if settings.digital else _charts
+    profile, samples = fitted(settings, camera, console)
+    path = settings.out or PROFILES / f"{profile.name}.json"
+    profile.save(path)
+    if settings.preview is not None:
+        write_png(settings.preview, comparison(profile, samples))
+    _report(console, profile, path)
+    return 0
 
-    def _camera_name(self, profile: CameraProfile | None) -> str:
-        """Return what the camera is called: by its profile, if there is one, whatever file that is in."""
-        return self.camera if profile is None else profile.name
 
-    def _camera_profile(self, console: Console) -> CameraProfile | None:
-        """Return the camera's profile, or say that there is none of the name given; a path must hold one."""
-        known = CameraProfile.known()
-        if not self.camera.endswith(".json") and self.camera not in known:
-            _check_name("camera", self.camera)
-            if "camera" in self.model_fields_set:
-                console.print(
-                    f"--camera {self.camera}: no camera profile of that name (known: {', '.join(known) or 'none'}), so no "
-                    "lens is taken out",
-                    markup=False,
-                )
-            return None
-        profile = CameraProfile.load(self.camera)
-        profile.check_age()
-        return profile
+def _camera_name(settings: CalibrateColourVerb, profile: CameraProfile | None) -> str:
+    """Return what the camera is called: by its profile, if there is one, whatever file that is in."""
+    return settings.camera if profile is None else profile.name
 
-    def _charts(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
-        left_out = LeftOut()
-        paths = [p for where in self.photo for p in (images_in(where, left_out) if where.is_dir() else [where])]
-        if not paths:
-            raise CalibrationError("; ".join([f"no images in {self.photo[0]}", *left_out.lines()]), field="photo")
-        for line in left_out.lines():
-            console.print(line, markup=False)
-        photos = self._photographs(paths, console)
 
-        def show(name: str, reading: ChartReading) -> None:
+def _camera_profile(settings: CalibrateColourVerb, console: Console) -> CameraProfile | None:
+    """Return the camera's profile, or say that there is none of the name given; a path must hold one."""
+    known = CameraProfile.known()
+    if not settings.camera.endswith(".json") and settings.camera not in known:
+        _check_name("camera", settings.camera)
+        if "camera" in settings.model_fields_set:
             console.print(
-                f"{name}: chart found, {reading.cell_px:.0f} pixels a cell; light uneven by {reading.uneven:.2f}, "
-                f"taken out; prints of one colour differ by {reading.repeat:.2f} dE2000",
+                f"`camera={settings.camera}`: no camera profile of that name (known: {', '.join(known) or 'none'}), so no "
+                "lens is taken out",
                 markup=False,
             )
+        return None
+    profile = CameraProfile.load(settings.camera)
+    profile.check_age()
+    return profile
 
-        with console.status("reading and fitting"):
-            return chart_profile(
-                photos,
-                printer=self.printer,
-                camera=self._camera_name(camera),
-                camera_profile=camera,
-                seed=self.seed,
-                progress=show,
-            )
 
-    def _photographs(self, paths: list[Path], console: Console) -> list[Photo]:
-        """Return photographs as the sensor gave them: the lens lies before it, and the chart is found any way up.
+def _charts(
+    settings: CalibrateColourVerb, camera: CameraProfile | None, console: Console
+) -> tuple[PrinterProfile, Samples]:
+    left_out = LeftOut()
+    paths = [p for where in settings.photo for p in (images_in(where, left_out) if where.is_dir() else [where])]
+    if not paths:
+        raise CalibrationError("; ".join([f"no images in {settings.photo[0]}", *left_out.lines()]), field="photo")
+    for line in left_out.lines():
+        console.print(line, markup=False)
+    photos = _photographs(paths, console)
 
-        Of several, damaged ones are left out by name.
-        """
-        out = []
-        for path in paths:
-            try:
-                out.append(Photo(path.name, sha256_of(path), read_image(path, upright=False, error=CalibrationError)))
-            except CalibrationError as error:
-                if path is paths[-1] and not out:
-                    raise
-                console.print(f"left out: {error}", markup=False)
-        return out
-
-    def _pairs(self, camera: CameraProfile | None, console: Console) -> tuple[PrinterProfile, Samples]:
-        assert self.digital is not None
-        if len(self.photo) != 1 or self.photo[0].suffix.lower() in IMAGE_SUFFIXES:
-            raise SettingsError("with --digital", field="photo", expected="one folder of photographed plates")
-        pairs, alone = find_pairs(self.digital, self.photo[0])
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("registering plates", total=len(pairs))
-            reading = read_pairs(
-                pairs, progress=lambda done, total: bar.update(task, completed=done, total=total), seed=self.seed
-            )
-        for name, why in alone + reading.skipped:
-            console.print(f"left out: {name} {why}", markup=False)
-        held = "whole plates" if reading.by_plate else "blocks of plates (five plates or more would be held out whole)"
-        light = (
-            f"common light uneven by {reading.uneven:.2f}, taken out" if reading.uneven > 1 else "light taken as even"
+    def report(name: str, reading: ChartReading) -> None:
+        console.print(
+            f"{name}: chart found, {reading.cell_px:.0f} pixels a cell; light uneven by {reading.uneven:.2f}, "
+            f"taken out; prints of one colour differ by {reading.repeat:.2f} dE2000",
+            markup=False,
         )
-        count = "1 pair" if len(reading.used) == 1 else f"{len(reading.used)} pairs"
-        console.print(f"{count}, {len(reading.samples)} cells; {light}; held out: {held}", markup=False)
-        photos = [{"name": two.name, "sha256": sha256_of(two)} for _, two in pairs if two.name in set(reading.used)]
-        with console.status("fitting"):
-            profile = printer_profile(
-                reading.samples,
-                printer=self.printer,
-                camera=self._camera_name(camera),
-                camera_profile=camera,
-                source={"kind": "pairs", "photos": photos},
-                seed=self.seed,
-            )
-        return profile, reading.samples
+
+    with console.status("reading and fitting"):
+        return chart_profile(
+            photos,
+            printer=settings.printer,
+            camera=_camera_name(settings, camera),
+            camera_profile=camera,
+            seed=settings.seed,
+            progress=report,
+        )
+
+
+def _photographs(paths: list[Path], console: Console) -> list[Photo]:
+    """Return photographs as the sensor gave them: the lens lies before it, and the chart is found any way up.
+
+    Of several, damaged ones are left out by name.
+    """
+    out = []
+    for path in paths:
+        try:
+            out.append(Photo(path.name, sha256_of(path), read_image(path, upright=False, error=CalibrationError)))
+        except CalibrationError as error:
+            if path is paths[-1] and not out:
+                raise
+            console.print(f"left out: {error}", markup=False)
+    return out
+
+
+def _pairs(
+    settings: CalibrateColourVerb, camera: CameraProfile | None, console: Console
+) -> tuple[PrinterProfile, Samples]:
+    assert settings.digital is not None
+    if len(settings.photo) != 1 or settings.photo[0].suffix.lower() in IMAGE_SUFFIXES:
+        raise SettingsError("with `digital`", field="photo", expected="one folder of photographed plates")
+    pairs, alone = find_pairs(settings.digital, settings.photo[0])
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("registering plates", total=len(pairs))
+        reading = read_pairs(
+            pairs, progress=lambda done, total: bar.update(task, completed=done, total=total), seed=settings.seed
+        )
+    for name, why in alone + reading.skipped:
+        console.print(f"left out: {name} {why}", markup=False)
+    held = "whole plates" if reading.by_plate else "blocks of plates (five plates or more would be held out whole)"
+    light = f"common light uneven by {reading.uneven:.2f}, taken out" if reading.uneven > 1 else "light taken as even"
+    count = "1 pair" if len(reading.used) == 1 else f"{len(reading.used)} pairs"
+    console.print(f"{count}, {len(reading.samples)} cells; {light}; held out: {held}", markup=False)
+    photos = [{"name": two.name, "sha256": sha256_of(two)} for _, two in pairs if two.name in set(reading.used)]
+    with console.status("fitting"):
+        profile = printer_profile(
+            reading.samples,
+            printer=settings.printer,
+            camera=_camera_name(settings, camera),
+            camera_profile=camera,
+            source={"kind": "pairs", "photos": photos},
+            seed=settings.seed,
+        )
+    return profile, reading.samples
 
 
 def _check_name(field: str, name: str) -> None:

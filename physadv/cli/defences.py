@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
-from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from physadv.cli import base
+from physadv.cli.edge import did_you_mean
 from physadv.cli.tables import plain_table, table_console
 from physadv.defend import DEFENCES, PRESETS
 from physadv.errors import DefenceError
+from physadv.settings import Positional, Settings
 
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 
 
-class Command(base.Command):
-    """List all defences and presets, or the parameters of one."""
+EXAMPLES = ("physadv defences", "physadv defences vote")
 
-    examples: ClassVar[tuple[str, ...]] = ("physadv defences", "physadv defences vote")
 
-    name: CliPositionalArg[str | None] = Field(
-        default=None, description="a defence or a preset; without it all of them"
-    )
+class DefencesVerb(Settings):
+    """Which defence is explained, and how."""
+
+    name: Positional[str | None] = Field(default=None, description="a defence or a preset; without it all of them")
     as_json: bool = Field(default=False, alias="json", description="print one JSON object instead of tables")
 
-    def run(self) -> int:
-        """Print the list, or one defence.
 
-        Raises: DefenceError for a name that is not known.
-        """
-        name = self.name
-        if name is not None and name not in {**DEFENCES, **PRESETS}:
-            known = [*PRESETS, *DEFENCES]
-            hint = base.did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
-            raise DefenceError(f"unknown defence {name!r}{hint}")
-        if self.as_json:
-            print(json.dumps(_all() if name is None else _one(name), indent=2, ensure_ascii=False))
-        elif name is None:
-            _show_all(table_console())
-        else:
-            _show_one(_one(name), table_console())
-        return 0
+def run(settings: DefencesVerb) -> int:
+    """List all defences and presets, or the parameters of one.
+
+    Raises: DefenceError for a name that is not known.
+    """
+    name = settings.name
+    if name is not None and name not in {**DEFENCES, **PRESETS}:
+        known = [*PRESETS, *DEFENCES]
+        hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
+        raise DefenceError(f"unknown defence {name!r}{hint}")
+    if settings.as_json:
+        print(json.dumps(_all() if name is None else _one(name), indent=2, ensure_ascii=False))
+    elif name is None:
+        _show_all(table_console())
+    else:
+        _show_one(_one(name), table_console())
+    return 0
 
 
 def example(name: str) -> str:

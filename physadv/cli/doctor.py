@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
 
 from pydantic import Field
 from rich.markup import escape
 from rich.table import Table
 
-from physadv.cli import base
-from physadv.cli.checkup import CHECKS, Finding, examine
+from physadv.cli.checks import CHECKS, Finding, examine
 from physadv.cli.console import Terminal
+from physadv.settings import Settings
 
+EXAMPLES = ("physadv doctor --json",)
 STYLES = {"ok": "green", "note": "yellow", "missing": "bold red"}
 
 
-class Command(base.Command):
-    """What was found on this machine and what to do about each thing missing; exits 0 if the demo can run."""
-
-    examples: ClassVar[tuple[str, ...]] = ("physadv doctor --json",)
+class DoctorVerb(Settings):
+    """How the findings are printed."""
 
     as_json: bool = Field(default=False, alias="json", description="print one JSON object instead of a table")
 
-    def run(self) -> int:
-        """Return 0 if the demo can run here, else 2."""
-        findings = [examine(check) for check in CHECKS]
-        ready = all(f.state != "missing" for f in findings)
-        if self.as_json:
-            print(json.dumps({"ready": ready, "findings": [f.plain() for f in findings]}, indent=2, ensure_ascii=False))
-        else:
-            _show(findings, ready)
-        return 0 if ready else 2
+
+def run(settings: DoctorVerb) -> int:
+    """What was found on this machine and what to do about each thing missing; exits 0 if the demo can run."""
+    findings = [examine(check) for check in CHECKS]
+    ready = all(f.state != "missing" for f in findings)
+    if settings.as_json:
+        print(json.dumps({"ready": ready, "findings": [f.plain() for f in findings]}, indent=2, ensure_ascii=False))
+    else:
+        _show(findings, ready)
+    return 0 if ready else 2
 
 
 def _show(findings: list[Finding], ready: bool) -> None:

@@ -10,22 +10,21 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from pydantic_settings import CliPositionalArg
 
 from physadv import __version__
 from physadv.attack.people import VIDEO_SUFFIXES
 from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
-from physadv.cli.base import check_folder, check_own_folder, each_apart, only_writer
+from physadv.cli.imgsz import rounded_imgsz
+from physadv.cli.outputs import check_folder, check_own_folder, only_writer
 from physadv.cli.progress import Progress
 from physadv.cli.scoreboard import show_cells, show_video
-from physadv.cli.side import imgsz_field, rounded_side
 from physadv.cli.tables import table_console
 from physadv.cli.terminal import say
-from physadv.cli.trusting import Trust, trust_detectors
+from physadv.cli.trust import Trust, trust_detectors
 from physadv.dataset import Dataset, LabelledImage, check_outside, split_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
@@ -45,7 +44,7 @@ from physadv.evaluate.trial import Trial, entries, run
 from physadv.files import file_name, parse_json, told_apart, write_json
 from physadv.lineage import Seen
 from physadv.patch import Patch, load_patch
-from physadv.settings import parse
+from physadv.settings import Imgsz, Metavar, Names, Positional, each_apart, parse
 from physadv.simulate.placement import Placement, Rule
 from physadv.types import Detector
 
@@ -95,7 +94,7 @@ class Command(BaseCommand):
         "physadv evaluate chest-v3 --video clip.mp4 --defend balanced --out clip",
     )
 
-    patches: CliPositionalArg[list[str]] = Field(
+    patches: Positional[Annotated[Names, Metavar("PATTERN")]] = Field(
         default=[],
         description="shipped names, patch files, images or run folders: several as words, or between commas",
     )
@@ -126,9 +125,10 @@ class Command(BaseCommand):
     )
     detector: str = Field(default=DEFAULT_DETECTOR, description="detectors by name or path, separated by commas")
     trust: Trust = False
-    imgsz: int | None = imgsz_field(
-        None,
-        text="; unless given each pattern's own: 416 in the street, 320 and 640 before a webcam; 640 without any",
+    imgsz: Imgsz | None = Field(
+        default=None,
+        description="long side of the network's input, rounded up to a multiple of 32; unless given each pattern's own: "
+        "416 in the street, 320 and 640 before a webcam; 640 without any",
     )
     min_area: float = Field(default=0.02, description=FIELDS["min_area"].description)
     grid: Literal["none", "robust"] = Field(default="none", description="robust: 16 conditions more, fixed and seeded")
@@ -458,7 +458,7 @@ class Command(BaseCommand):
 
         Raises: SettingsError for a place that is none.
         """
-        imgsz = None if self.imgsz is None else rounded_side(self.imgsz, "physadv evaluate")
+        imgsz = None if self.imgsz is None else rounded_imgsz(self.imgsz, "physadv evaluate")
         return Asked(self.rule, self.scale, None if self.at is None else _at(self.at), imgsz)
 
     def _settings(self, asked: Asked) -> EvaluateSettings:

@@ -6,133 +6,123 @@ import signal
 import threading
 from contextlib import ExitStack
 from types import FrameType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import field_validator
-
-from physadv.capture.latest import SourceState
-from physadv.cli import base
-from physadv.cli.side import imgsz_field, rounded_side
+from physadv.cli.imgsz import rounded_imgsz
+from physadv.cli.outputs import check_folder, check_writable
 from physadv.cli.terminal import say
-from physadv.cli.trusting import Trust, trust_detectors
+from physadv.cli.trust import Trust, trust_detectors
 from physadv.errors import SettingsError, SourceError
-from physadv.fabricate.units import length_in
-from physadv.files import write_json
-from physadv.live.camera_demo import open_demo
-from physadv.live.demo import Demo
 from physadv.live.settings import LiveSettings
-from physadv.live.window import check_display, show
-from physadv.recording import Paths
-from physadv.web.serve import Listener, PageServer
+from physadv.settings import Groups
+
+if TYPE_CHECKING:
+    from physadv.live.demo import Demo
+
+EXAMPLES = (
+    "physadv live --source sample --wear chest-v3",
+    "physadv live --wear chest-v3,shirt-v2 --wear-size 48cm --defend lgs:threshold=.2+smoothing=2,persistence",
+)
 
 
-class Command(base.Command, LiveSettings):  # type: ignore[misc]
-    """Camera demo: find people, wear a pattern, switch defences on, record; on a page, in a window or headless."""
+class LiveVerb(LiveSettings):
+    """The demo as the command line starts it."""
 
-    groups: ClassVar[dict[str, tuple[str, ...]]] = {
-        "source": ("source", "camera", "seconds", "frames", "loop", "realtime"),
-        "detector": ("detector", "trust", "conf", "imgsz", "backend"),
-        "wear": ("wear", "wear_size", "wear_from"),
-        "defend": ("defend", "compare", "defence_limit"),
-        "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
-        "page": ("ui", "host", "port", "token", "viewer_token"),
-        "camera details": ("width", "height", "fps", "mjpg", "exposure", "lock_exposure", "white_balance",
-                           "lock_white_balance", "open_timeout", "read_timeout", "seed"),
-    }  # fmt: skip
-    examples: ClassVar[tuple[str, ...]] = (
-        "physadv live --source sample --wear chest-v3",
-        "physadv live --wear chest-v3,shirt-v2 --wear-size 48cm --defend lgs:threshold=.2+smoothing=2,persistence",
-    )
+    groups: ClassVar[Groups] = {**LiveSettings.groups, "detector": ("detector", "trust", "conf", "imgsz", "backend")}
 
-    imgsz: int = imgsz_field(640)
     trust: Trust = False
 
-    _apart = field_validator("wear")(base.each_apart)
-    _lengths = field_validator("wear_size", mode="before")(length_in("cm"))
 
-    def run(self) -> int:
-        """Return 0 when the demo ended by itself, by --seconds or --frames, or by Ctrl-C; 1 if a recording failed.
+def run(settings: LiveVerb) -> int:
+    """Camera demo: find people, wear a pattern, switch defences on, record; on a page, in a window or headless.
 
-        Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written.
-        SourceError for a source that never gave an image.
-        """
-        values = {name: getattr(self, name) for name in LiveSettings.model_fields}
-        settings = LiveSettings(**{**values, "imgsz": rounded_side(self.imgsz, "physadv live")})
-        _check(settings)
-        trust_detectors([settings.detector], self.trust, "physadv live")
-        with ExitStack() as stack:
-            listener = None
-            if settings.ui == "web":
-                # A port in use is known before a model is loaded.
-                listener = Listener(
-                    host=settings.host,
-                    port=settings.port,
-                    token=settings.token,
-                    viewer_token=settings.viewer_token,
-                )
-                stack.callback(listener.close)
-            interrupt = stack.enter_context(_Interrupt())
-            demo = open_demo(settings, progress=_say)
-            server = PageServer(listener, demo) if listener is not None else None
-            if server is not None:
-                stack.callback(server.close)
-            stack.callback(demo.stop)
-            demo.start()
-            interrupt.running = True
-            if server is not None:
-                server.start()
-                say(f"physadv live: {server.url}")
-                if server.viewer_url:
-                    say(f"physadv live: to look on only: {server.viewer_url}")
-                _say("Ctrl-C ends it")
-            _until_done(demo, interrupt)
-        if settings.stats is not None:
-            write_json(settings.stats, demo.stats())
-        return _outcome(demo)
+    Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written. SourceError
+    for a source that never gave an image.
+    """
+    from physadv.files import write_json
+    from physadv.live.camera_demo import open_demo
+    from physadv.web.serve import Listener, PageServer
+
+    settings = settings.model_copy(update={"imgsz": rounded_imgsz(settings.imgsz, "physadv live")})
+    _check(settings)
+    trust_detectors([settings.detector], settings.trust, "physadv live")
+    with ExitStack() as stack:
+        listener = None
+        if settings.ui == "web":
+            # A port in use is known before a model is loaded.
+            listener = Listener(
+                host=settings.host, port=settings.port, token=settings.token, viewer_token=settings.viewer_token
+            )
+            stack.callback(listener.close)
+        interrupt = stack.enter_context(_Interrupt())
+        demo = open_demo(settings, progress=_say)
+        server = PageServer(listener, demo) if listener is not None else None
+        if server is not None:
+            stack.callback(server.close)
+        stack.callback(demo.stop)
+        demo.start()
+        interrupt.running = True
+        if server is not None:
+            server.start()
+            say(f"physadv live: {server.url}")
+            if server.viewer_url:
+                say(f"physadv live: to look on only: {server.viewer_url}")
+            _say("Ctrl-C ends it")
+        _until_done(demo, interrupt)
+    if settings.stats is not None:
+        write_json(settings.stats, demo.stats())
+    return _outcome(demo)
 
 
 def _check(settings: LiveSettings) -> None:
-    """Do nothing if the flags go together and what is asked for can be shown and written.
+    """Check that the settings go together, and that what is asked for can be shown and written.
 
-    Raises: SettingsError, DisplayError or RecordingError otherwise.
+    Raises: SettingsError, DisplayError or RecordingError if not.
     """
+    from physadv.live.window import check_display
+    from physadv.recording import Paths
+
     if settings.source == "browser" and settings.ui != "web":
         raise SettingsError(
-            field="source=browser", expected="--ui web, whose page sends the images", got=repr(settings.ui)
+            field="source=browser", expected="`ui=web`, whose page sends the images", got=repr(settings.ui)
         )
     if settings.record_clean and (settings.record is None or settings.record.suffix.lower() != ".mp4"):
         got = "none" if settings.record is None else str(settings.record)
-        raise SettingsError(field="record_clean", expected="a video by --record FILE.mp4 that it goes beside", got=got)
+        raise SettingsError(field="record_clean", expected="a video by `record` (.mp4) that it goes beside", got=got)
     if settings.overwrite and settings.record is None and settings.stats is None:
-        raise SettingsError(field="overwrite", expected="a file by --record or --stats that it replaces", got="none")
+        raise SettingsError(field="overwrite", expected="a file by `record` or `stats` that it replaces", got="none")
     if settings.ui == "none" and not settings.wear:
         # On the page and in the window a pattern can be chosen later.
         for field, given in (("wear_size", settings.wear_size is not None), ("wear_from", settings.wear_from > 0)):
             if given:
-                raise SettingsError(field=field, expected="a pattern by --wear that it is about", got="none")
+                raise SettingsError(field=field, expected="a pattern by `wear` that it is about", got="none")
     if settings.ui == "window":
         check_display()
     if settings.ui != "none":
-        base.check_folder("recordings", settings.recordings)
-    base.check_writable("stats", settings.stats, overwrite=settings.overwrite)
+        check_folder("recordings", settings.recordings)
+    check_writable("stats", settings.stats, overwrite=settings.overwrite)
     if settings.record is not None:
         Paths.of(settings.record).check_free(overwrite=settings.overwrite)
-        base.check_folder("record", settings.record.parent)
+        check_folder("record", settings.record.parent)
 
 
 def _until_done(demo: Demo, interrupt: _Interrupt) -> None:
+    from physadv.capture.latest import SourceState
+
     if demo.settings.ui == "window":
+        from physadv.live.window import show
+
         show(demo, lambda: interrupt.came)
         return
-    told = False
+    retrying = False
     # Short waits: a signal's handler runs on this thread only between them.
     while not demo.wait(0.2) and not interrupt.came:
         source = demo.state()["source"]
-        if source["state"] == SourceState.BACKOFF and not told:
+        if source["state"] == SourceState.BACKOFF and not retrying:
             _say(source["detail"].rpartition(" in ")[0])
-            told = True
+            retrying = True
         elif source["state"] == SourceState.LIVE:
-            told = False
+            retrying = False
 
 
 def _outcome(demo: Demo) -> int:

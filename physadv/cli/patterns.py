@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
-from physadv.cli import base
 from physadv.cli.tables import plain_table, table_console
-from physadv.fabricate.advise import has_curve
 from physadv.patch import SHIPPED, load_patch, shipped_names
+from physadv.settings import Settings
+
+EXAMPLES = ("physadv patterns",)
 
 
-class Command(base.Command):
-    """List the shipped patterns: what each is for, its size, and the card that tells how it was made and measured."""
-
-    examples: ClassVar[tuple[str, ...]] = ("physadv patterns",)
+class PatternsVerb(Settings):
+    """How the patterns are printed."""
 
     as_json: bool = Field(default=False, alias="json", description="print one JSON list instead of a table")
 
-    def run(self) -> int:
-        """Print the list."""
-        found = [_described(name) for name in shipped_names()]
-        if self.as_json:
-            print(json.dumps(found, indent=2, ensure_ascii=False))
-            return 0
-        rows = [
-            (p["name"], p["target"], p["framing"], _size(p["size_mm"]), "yes" if p["size_curve"] else "no", p["use"])
-            for p in found
-        ]
-        console = table_console()
-        console.print(plain_table(("name", "target", "framing", "size", "size curve", "use"), rows))
-        text = (
-            f"\ncards: {SHIPPED / 'NAME.md'}\nsize curve: physadv advise can say what to expect at a distance\n"
-            "try one: physadv live --wear NAME"
-        )
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+def run(settings: PatternsVerb) -> int:
+    """List the shipped patterns: what each is for, its size, and the card that tells how it was made and measured."""
+    found = [_described(name) for name in shipped_names()]
+    if settings.as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
+    rows = [
+        (p["name"], p["target"], p["framing"], _size(p["size_mm"]), "yes" if p["size_curve"] else "no", p["use"])
+        for p in found
+    ]
+    console = table_console()
+    console.print(plain_table(("name", "target", "framing", "size", "size curve", "use"), rows))
+    text = (
+        f"\ncards: {SHIPPED / 'NAME.md'}\nsize curve: physadv advise can say what to expect at a distance\n"
+        "try one: physadv live --wear NAME"
+    )
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return 0
 
 
 def _described(name: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _described(name: str) -> dict[str, Any]:
         "target": patch.target,
         "framing": patch.framing,
         "size_mm": list(patch.size_mm),
-        "size_curve": has_curve(patch),
+        "size_curve": "size_curve" in patch.record,
         "use": first_sentence(card),
         "card": str(card),
     }

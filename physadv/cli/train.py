@@ -28,8 +28,10 @@ from physadv.attack.training import PROGRESS, Outcome, conclude, prepare, timed,
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.cli import base
 from physadv.cli.console import Terminal
+from physadv.cli.edge import INTERRUPTED
+from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.progress import Progress as Shown
-from physadv.cli.trusting import Trust, trust_detectors
+from physadv.cli.trust import Trust, trust_detectors
 from physadv.dataset import check_outside
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import load_gradient_detector
@@ -39,7 +41,7 @@ from physadv.errors import SettingsError, naming
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import parse_json, write_json
 from physadv.patch import Target
-from physadv.settings import one_line, parse
+from physadv.settings import each_apart, one_line, parse
 from physadv.simulate.placement import Framing, Rule
 from physadv.simulate.world import World
 from physadv.types import GradientDetector
@@ -100,7 +102,7 @@ class Command(base.Command):
     seconds: float = Field(60, gt=0, le=3600, description="how long --source records")
     out: Path = Field(Path("run"), description="folder of the run", json_schema_extra={"metavar": "FOLDER"})
     resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
-    overwrite: bool = Field(False, description=base.OVERWRITE)
+    overwrite: Overwrite = False
     preset: Preset = Field(
         "quick",
         description="quick: about 5 minutes on two CPU cores, 2 with bfloat16; standard: about 20 with it, two cores idle; "
@@ -287,7 +289,7 @@ class Command(base.Command):
     @classmethod
     def _apart(cls, values: list[str]) -> list[str]:
         """Return each name or path by itself."""
-        names = base.each_apart(values)
+        names = each_apart(values)
         if values and not names:
             raise ValueError("expected one name or path or more, got none")
         return names
@@ -356,9 +358,9 @@ class Command(base.Command):
             raise SettingsError(field="look_weight", expected="an image by --look that it is about", got="none")
         trained_through = self._trained_through()
         pick_device(self.device)
-        base.check_folder("out", self.out)
+        check_folder("out", self.out)
         if not self.resume:
-            base.check_own_folder("out", self.out, FILES, overwrite=self.overwrite)
+            check_own_folder("out", self.out, FILES, overwrite=self.overwrite)
             check_outside("out", self.out, self.images)
         camera, printer = load_profiles(self.camera, self.printer)
         settings = self.settings()
@@ -383,16 +385,16 @@ class Command(base.Command):
         if trained_through:
             console.print(trained_through, highlight=False, markup=False, soft_wrap=True)
         try:
-            with base.only_writer("out", self.out) if processes.first else nullcontext():
+            with only_writer("out", self.out) if processes.first else nullcontext():
                 outcome = self._train(settings, inputs, processes, console)
         except KeyboardInterrupt:
             console.print(self._stopped(), highlight=False, markup=False, soft_wrap=True)
-            return base.INTERRUPTED
+            return INTERRUPTED
         finally:
             processes.leave()
         if processes.first:
             report(outcome, Terminal(), self.images if self.labels is None else [])
-        return 0 if outcome.done else base.INTERRUPTED
+        return 0 if outcome.done else INTERRUPTED
 
     def _trained_through(self) -> str:
         """Return what to say of a pipeline of which a part has no twin to train through, or "" where nothing is left out.

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from physadv.camera.lens import PERSON_CM
+from physadv.camera.profile import CameraProfile
 from physadv.errors import FabricationError, PatchError
+from physadv.fabricate.settings import AdviceSettings
 from physadv.patch import Patch, load_patch, shipped_names
 
 # A camera is pointed so that a little room is left over the head.
@@ -51,6 +53,25 @@ class Optics:
     def scale(self) -> float:
         """Return detector pixels per camera pixel."""
         return self.imgsz / max(self.width, self.height)
+
+
+def optics_of(settings: AdviceSettings) -> Optics:
+    """Return the camera that is asked about: a calibrated one, or one by its field of view.
+
+    Raises: FabricationError if a number is impossible. CalibrationError for a profile that is too old or of other images.
+    """
+    width, height = (int(side) for side in (settings.resolution or "640x480").lower().split("x"))
+    if settings.camera is None:
+        return Optics.from_fov(width, height, 60.0 if settings.fov is None else settings.fov, settings.imgsz)
+    if settings.fov is not None:
+        raise FabricationError(
+            "given beside `camera`", field="fov", hint="give one of the two; the profile holds the field of view"
+        )
+    profile = CameraProfile.load(settings.camera)
+    profile.check_age()
+    if settings.resolution is not None:
+        profile.check_size(width, height)
+    return Optics(profile.width, profile.height, profile.focal_px, settings.imgsz)
 
 
 @dataclass(frozen=True, slots=True)

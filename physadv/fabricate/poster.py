@@ -25,7 +25,7 @@ from physadv.fabricate.inks import Inks, cmyk, srgb
 from physadv.fabricate.layout import Layout, fitting_paper, plan
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.sheet import Legend, draw
-from physadv.fabricate.units import checked_size, cm, length_mm, paper_mm, size_for_person
+from physadv.fabricate.units import checked_size, cm, paper_mm, size_for_person
 from physadv.files import atomic_write
 from physadv.outputs import check_replaceable
 from physadv.patch import Patch, srgb_profile
@@ -71,13 +71,12 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
         )
     width, height = patch.size_mm
     if settings.for_person is not None:
-        person = length_mm(settings.for_person, field="for_person", unit="cm")
         # A pattern that is not square keeps the area of the square that the rule asks for.
-        side = size_for_person(person, settings.rule, settings.scale)
+        side = size_for_person(settings.for_person * 10, settings.rule, settings.scale)
         return checked_size(side * (width / height) ** 0.5, side * (height / width) ** 0.5)
     if settings.size is None:
         return checked_size(width, height)
-    wanted = length_mm(settings.size, field="size", unit="cm")
+    wanted = settings.size * 10
     return checked_size(wanted, wanted * height / width)
 
 

@@ -1,14 +1,15 @@
-"""Settings of a print: one schema for the command line and the page."""
+"""What can be asked of a print, on the command line and on the page."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from physadv.controls import Control
-from physadv.settings import Settings
+from physadv.fabricate.units import Centimetres, Metres
+from physadv.settings import Groups, Imgsz, Metavar, Settings
 from physadv.simulate.placement import Rule
 
 Garment = Literal["light-transfer", "dark-transfer", "dtg", "panels"]
@@ -17,17 +18,24 @@ Texels = Literal["texel", "smooth"]
 
 
 class PrintSettings(Settings):
-    """How a pattern goes to paper or cloth."""
+    """How a pattern is printed: on paper or cloth, how large, and in which colours."""
+
+    groups: ClassVar[Groups] = {
+        "size": ("size", "paper", "control"),
+        "size by a person": ("for_person", "rule", "scale"),
+        "garment": ("garment", "shirt"),
+        "colours": ("printer", "cmyk", "texels"),
+    }
 
     paper: str | None = Field(
         default=None,
         description="a5, a4, a3, a2, a1, a0, letter, legal, tabloid, WxHmm, or fit: one sheet as large as it takes. "
         "Without it a4, and fit for PNG",
     )
-    size: str | None = Field(
+    size: Centimetres | None = Field(
         default=None, description="printed width in cm, or with its unit (360mm, 14in); without it the pattern's own"
     )
-    for_person: str | None = Field(
+    for_person: Centimetres | None = Field(
         default=None, description="height of the wearer in cm, or with its unit (1.7m): size by `rule` and `scale`"
     )
     rule: Rule = Field(
@@ -58,3 +66,31 @@ class PrintSettings(Settings):
         default="texel",
         description="texel prints each cell of the pattern crisp, as an area; smooth blends from cell to cell",
     )
+
+
+class AdviceSettings(Settings):
+    """A camera, a person before it, and a print, of which it is asked whether it is large enough."""
+
+    groups: ClassVar[Groups] = {
+        "print and place": ("distance", "size", "person_height", "wanted"),
+        "camera": ("fov", "resolution", "camera", "imgsz"),
+    }
+
+    distance: Metres = Field(default=3.0, description="from camera to person in metres, or with its unit")
+    size: Centimetres | None = Field(
+        default=None,
+        description="printed width in cm, or with its unit (400mm); without it the pattern's own. A T-shirt is as large as "
+        "its wearer",
+    )
+    person_height: Centimetres = Field(default=170.0, description="height of the wearer in cm, or with its unit")
+    wanted: float = Field(default=0.5, gt=0, lt=1, description="share of people who should be hidden for a size to do")
+    fov: Annotated[float, Metavar("DEGREES")] | None = Field(
+        default=None, description="degrees that the camera sees from left to right; 60 unless given"
+    )
+    resolution: Annotated[str, Metavar("WIDTHxHEIGHT")] | None = Field(
+        default=None,
+        pattern=r"^\s*\d{1,5}\s*[xX]\s*\d{1,5}\s*$",
+        description="the camera's image, such as 1280x720; 640x480 unless given",
+    )
+    camera: str | None = Field(default=None, description="calibrated camera (calib/cameras) instead of `fov`")
+    imgsz: Imgsz = 640

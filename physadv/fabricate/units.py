@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from physadv.errors import FabricationError
+from physadv.settings import Metavar
 from physadv.simulate.placement import Rule
 
 MM_PER_INCH = 25.4
@@ -50,6 +53,12 @@ def length_in(unit: str) -> Callable[[Any], Any]:
         return round(_millimetres(value, unit) / _UNITS[unit], 6) if isinstance(value, str) else value
 
     return read
+
+
+# A length as a number of these, or as text with its unit: `36`, `36cm`, `360mm`, `0.36m`.
+Centimetres = Annotated[float, BeforeValidator(length_in("cm")), Metavar("CM")]
+Metres = Annotated[float, BeforeValidator(length_in("m")), Metavar("METRES")]
+Millimetres = Annotated[float, BeforeValidator(length_in("mm")), Metavar("MM")]
 
 
 def _millimetres(text: str, unit: str) -> float:

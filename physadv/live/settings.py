@@ -3,23 +3,66 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from physadv.capture.settings import CaptureSettings
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.settings import Settings
+from physadv.fabricate.units import Centimetres
+from physadv.settings import (
+    Defences,
+    DetectorName,
+    Folder,
+    Groups,
+    Host,
+    Imgsz,
+    Metavar,
+    Names,
+    Seconds,
+    Settings,
+    SourceName,
+)
 
 Ui = Literal["web", "window", "none"]
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class LiveSettings(CaptureSettings):
+class PageAddress(Settings):
+    """Where a page is served."""
+
+    host: Host = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="address the page is served on; other than this machine's (0.0.0.0 lets a phone in) it needs a token",
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
+
+
+class PageSettings(PageAddress):
+    """Where a page is served, and the secret that lets somebody in."""
+
+    token: str = Field(
+        default="", max_length=200, description="secret that the page's address must carry; made if `host` needs one"
+    )
+
+
+class LiveSettings(CaptureSettings, PageSettings):
     """The demo at its start; what can be changed while it runs is in `Controls`."""
 
-    source: str = Field(
+    groups: ClassVar[Groups] = {
+        "source": ("source", "camera", "seconds", "frames", "loop", "realtime"),
+        "detector": ("detector", "conf", "imgsz", "backend"),
+        "wear": ("wear", "wear_size", "wear_from"),
+        "defend": ("defend", "compare", "defence_limit"),
+        "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
+        "page": ("ui", "host", "port", "token", "viewer_token"),
+        "camera details": ("width", "height", "fps", "mjpg", "exposure", "lock_exposure", "white_balance",
+                           "lock_white_balance", "open_timeout", "read_timeout", "seed"),
+    }  # fmt: skip
+
+    source: SourceName = Field(
         default="auto",
         min_length=1,
         max_length=2000,
@@ -27,24 +70,15 @@ class LiveSettings(CaptureSettings):
         "image a request), folder or glob of images, "
         "browser (the visitor's camera), sample (built in), auto (first webcam that answers, else sample)",
     )
-    detector: str = Field(
+    detector: DetectorName = Field(
         default=DEFAULT_DETECTOR, min_length=1, description="Ultralytics detection or pose model, name or path"
     )
     backend: Backend = Field(
         default="auto", description="what runs the detector; auto takes the fastest that is installed"
     )
-    imgsz: int = Field(
-        default=640, ge=32, le=4096, multiple_of=32, description="long side of the network's input in pixels"
-    )
+    imgsz: Imgsz = 640
     conf: float = Field(default=0.25, ge=0.05, le=1, description="confidence from which a person counts")
     ui: Ui = Field(default="web", description="page in the browser, OpenCV window, or none (headless)")
-    host: str = Field(
-        default="127.0.0.1", min_length=1, description="address the page is served on; other than this machine: token"
-    )
-    port: int = Field(default=8000, ge=0, le=65535, description="port of the page; 0 takes a free one")
-    token: str = Field(
-        default="", max_length=200, description="secret that the page's address must carry; made if host needs one"
-    )
     viewer_token: str = Field(
         default="",
         max_length=200,
@@ -60,35 +94,35 @@ class LiveSettings(CaptureSettings):
     )
     record_clean: bool = Field(default=False, description="write the untouched camera video too")
     overwrite: bool = Field(default=False, description="replace the recording that `record` names, all files of it")
-    wear: list[str] = Field(
+    wear: Annotated[Names, Metavar("PATTERN")] = Field(
         default=[],
         description="pattern put on every person: file or shipped name (physadv patterns); several as words, or between "
         "commas: the first is worn, the page offers all",
     )
-    wear_size: float | None = Field(
+    wear_size: Centimetres | None = Field(
         default=None,
         ge=1,
         le=300,
         description="printed width in cm, or with its unit (480mm); if not given, at which it does most, or its own",
     )
-    wear_from: float = Field(default=0, ge=0, description="seconds into the images after which the pattern is worn")
-    defend: str = Field(
+    wear_from: Seconds = Field(default=0, ge=0, description="so long into the images the pattern is not worn yet")
+    defend: Defences = Field(
         default="",
         description="NAME[:parameter=value+parameter=value...],NAME..., or a preset: see physadv defences",
     )
     compare: bool = Field(
         default=True, description="with a defence on, run the bare detector as well, for the side-by-side view"
     )
-    seconds: float | None = Field(default=None, gt=0, description="end after this many seconds")
+    seconds: Seconds | None = Field(default=None, gt=0, description="end after this many seconds")
     frames: int | None = Field(default=None, gt=0, description="end after this many images")
     stats: Path | None = Field(default=None, description="write the run's figures here as JSON")
-    defence_limit: float = Field(
+    defence_limit: Seconds = Field(
         default=2.0,
         gt=0,
         le=600,
         description="seconds a defence may take for an image; three slower ones in a row switch it off",
     )
-    recordings: Path = Field(
+    recordings: Folder = Field(
         default=Path("recordings"), description="folder for recordings and snapshots started from the page"
     )
 
@@ -101,7 +135,7 @@ class LiveSettings(CaptureSettings):
 
     def capture(self) -> CaptureSettings:
         """Return what the source is asked for."""
-        return CaptureSettings(**{name: getattr(self, name) for name in CaptureSettings.model_fields})
+        return CaptureSettings.of(self)
 
 
 class Controls(Settings):
@@ -113,7 +147,7 @@ class Controls(Settings):
     conf: float = Field(default=0.25, ge=0.05, le=1)
     defend: str = Field(default="", max_length=2000)
     wear: str = Field(default="", max_length=200)
-    wear_size: float | None = Field(default=None, ge=1, le=300)
+    wear_size: Centimetres | None = Field(default=None, ge=1, le=300)
     follow: bool = False
     compare: bool = True
     skeleton: bool = True

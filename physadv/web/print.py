@@ -13,62 +13,62 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from physadv.camera.profile import NAME, CameraProfile, PrinterProfile
-from physadv.controls import CONTROLS, Control, control
+from physadv.controls import CONTROLS, control
 from physadv.errors import FabricationError
-from physadv.fabricate.advise import Optics, SizeCurve, advise, has_curve, instead_of, is_garment, seen, width_cm
+from physadv.fabricate.advise import SizeCurve, advise, has_curve, instead_of, is_garment, optics_of, seen, width_cm
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.poster import preview_png, print_patch, printed_size
-from physadv.fabricate.settings import Garment, PrintSettings, ShirtSize
+from physadv.fabricate.settings import AdviceSettings, Garment, PrintSettings, ShirtSize
 from physadv.fabricate.units import PAPERS
 from physadv.patch import Patch, png_bytes
-from physadv.settings import Settings
-from physadv.simulate.placement import Rule
 from physadv.web.context import PageContext, page
 
 MAX_PROFILE = 10_000_000
-# The oldest makes context.
+# The oldest is dropped for a new one.
 MAX_PROFILES = 8
 TYPES = {".pdf": "application/pdf", ".png": "image/png"}
 
 
-class Wanted(Settings):
-    """A print as the page asks for it. profile: a CMYK profile that was sent in before. sheet: which one to preview.
-
-    kind: of the file. The rest is `PrintSettings`."""
+class PrintRequest(PrintSettings):
+    """A print as the page asks for it. profile: a CMYK profile that was sent in before. sheet: which one to preview."""
 
     pattern: str = Field(min_length=1, max_length=300)
-    paper: str | None = Field(default=None, max_length=40)
-    size: str | None = Field(default=None, max_length=20)
-    for_person: str | None = Field(default=None, max_length=20)
-    rule: Rule = "diagonal"
-    scale: float = 0.2
-    control: Control | None = None
-    garment: Garment | None = None
-    shirt: ShirtSize = "M"
-    texels: str = Field(default="texel", pattern="^(texel|smooth)$")
     profile: str | None = Field(default=None, max_length=100)
-    printer: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
     sheet: int = Field(default=0, ge=0)
     kind: Literal[".pdf", ".png"] = ".pdf"
 
+    @field_validator("cmyk")
+    @classmethod
+    def _refuse_path(cls, value: Path | None) -> None:
+        if value is not None:
+            raise ValueError("expected a profile that is sent in, got a path of this machine")
 
-class Question(Settings):
-    """A camera, a distance and a print, as `physadv advise` takes them. camera: a profile's name, in place of the lens."""
+    @field_validator("printer")
+    @classmethod
+    def _check_printer(cls, value: str | None) -> str | None:
+        return _checked_name(value)
+
+
+class AdviceRequest(AdviceSettings):
+    """A camera, a distance and a print, as `physadv advise` takes them."""
 
     pattern: str = Field(min_length=1, max_length=300)
-    camera: str | None = Field(default=None, pattern=f"^{NAME.pattern}$")
-    fov: float = 60.0
-    width: int = 640
-    height: int = 480
-    imgsz: int = Field(default=640, ge=32, le=4096)
-    distance: float = 3.0
-    size: float | None = None
-    person: float = 170.0
-    wanted: float = 0.5
+
+    @field_validator("camera")
+    @classmethod
+    def _check_camera(cls, value: str | None) -> str | None:
+        return _checked_name(value)
+
+
+def _checked_name(value: str | None) -> str | None:
+    # Who can reach the page must not choose which of this machine's files are opened.
+    if value is not None and not NAME.fullmatch(value):
+        raise ValueError(f"expected the name of a profile, got {value[:60]!r}")
+    return value
 
 
 def router(context: PageContext) -> APIRouter:
@@ -120,22 +120,22 @@ def router(context: PageContext) -> APIRouter:
         return {"profile": key, "about": about}
 
     @out.post("/api/print/size")
-    def size(wanted: Wanted) -> dict[str, float]:
+    def size(wanted: PrintRequest) -> dict[str, float]:
         width, height = printed_size(patterns.get(wanted.pattern), _settings(wanted, profiles))
         return {"width_cm": round(width / 10, 2), "height_cm": round(height / 10, 2)}
 
     @out.post("/api/print/preview")
-    def preview(wanted: Wanted) -> Response:
+    def preview(wanted: PrintRequest) -> Response:
         patch = patterns.get(wanted.pattern)
         data, sheets = preview_png(patch, _settings(wanted, profiles), sheet=wanted.sheet, width=900)
         return Response(data, media_type="image/png", headers={"x-sheets": str(sheets)})
 
     @out.get("/api/print/file")
-    async def file(wanted: Annotated[Wanted, Query()]) -> Response:
+    async def file(wanted: Annotated[PrintRequest, Query()]) -> Response:
         return await run_in_threadpool(_file, patterns.get(wanted.pattern), wanted, profiles)
 
     @out.post("/api/print/advise")
-    def advice(question: Question) -> dict[str, Any]:
+    def advice(question: AdviceRequest) -> dict[str, Any]:
         return _advice(patterns.get(question.pattern), question)
 
     @out.get("/api/print/image")
@@ -170,16 +170,19 @@ def _kept(path: Path, data: bytes, called: str) -> str:
         raise
 
 
-def _settings(wanted: Wanted, profiles: dict[str, Path]) -> PrintSettings:
-    values = wanted.model_dump(exclude={"pattern", "profile", "sheet", "kind"})
-    if wanted.profile is not None:
-        if wanted.profile not in profiles:
-            raise FabricationError("this profile is not here any more", field="cmyk", hint="choose the file again")
-        values["cmyk"] = profiles[wanted.profile]
-    return PrintSettings.model_validate(values)
+def _settings(wanted: PrintRequest, profiles: dict[str, Path]) -> PrintSettings:
+    """Return the print with the CMYK profile that was sent in.
+
+    Raises: FabricationError if that is gone.
+    """
+    if wanted.profile is None:
+        return wanted
+    if wanted.profile not in profiles:
+        raise FabricationError("this profile is not here any more", field="cmyk", hint="choose the file again")
+    return wanted.model_copy(update={"cmyk": profiles[wanted.profile]})
 
 
-def _file(patch: Patch, wanted: Wanted, profiles: dict[str, Path]) -> Response:
+def _file(patch: Patch, wanted: PrintRequest, profiles: dict[str, Path]) -> Response:
     """Return the print as a download, several files as one zip."""
     stem = "-".join(re.sub(r"[^\w.-]+", "-", w) for w in (patch.name, wanted.control, wanted.garment) if w)
     with tempfile.TemporaryDirectory(prefix="physadv-print-") as place:
@@ -203,18 +206,12 @@ def _download(data: bytes, kind: str, name: str) -> Response:
     return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{ascii_name}"'})
 
 
-def _optics(question: Question) -> Optics:
-    if question.camera is None:
-        return Optics.from_fov(question.width, question.height, question.fov, question.imgsz)
-    profile = CameraProfile.load(question.camera)
-    return Optics(profile.width, profile.height, profile.focal_px, question.imgsz)
-
-
-def _advice(patch: Patch, question: Question) -> dict[str, Any]:
-    optics = _optics(question)
+def _advice(patch: Patch, question: AdviceRequest) -> dict[str, Any]:
+    optics = optics_of(question)
+    place = {"distance_m": question.distance, "person_cm": question.person_height}
     aspect = patch.size_mm[1] / patch.size_mm[0]
     width = width_cm(patch, question.size)
-    view = seen(optics, distance_m=question.distance, side_cm=width * aspect**0.5, person_cm=question.person)
+    view = seen(optics, side_cm=width * aspect**0.5, **place)
     out: dict[str, Any] = {
         "side_px": None if is_garment(patch) else round(view.side_px, 1),
         "person_px": round(view.person_px, 1),
@@ -225,12 +222,9 @@ def _advice(patch: Patch, question: Question) -> dict[str, Any]:
     if table is None:
         text = f"{patch.name} has no size curve; measure it with physadv advise --measure --images FOLDER"
         return {**out, "text": text, "enough": None}
-    found = advise(
-        SizeCurve(table), optics, distance_m=question.distance, width_cm=width, aspect=aspect,
-        person_cm=question.person, wanted=question.wanted,
-    )  # fmt: skip
+    found = advise(SizeCurve(table), optics, width_cm=width, aspect=aspect, wanted=question.wanted, **place)
     got = found.expected
-    other = instead_of(patch, got, optics, distance_m=question.distance, person_cm=question.person)
+    other = instead_of(patch, got, optics, **place)
     expected = {"asr": round(got.asr, 3), "low": round(got.low, 3), "high": round(got.high, 3), "people": got.people}
     return {
         **out,

@@ -16,7 +16,6 @@ LABELS: dict[str, dict[str, str]] = {
         "size": "Width",
         "for_person": "For a person",
         "person_height": "For a person",
-        "person": "For a person",
         "scale": "Side, as a share",
         "garment=panels": "T-shirt panels",
         "garment=dtg": "Garment printer",

@@ -85,15 +85,15 @@ def test_a_size_for_a_person_is_printed_advised_on_and_shown_alike(desk: Desk) -
     assert page.text_content("#comes-to") == "Comes to 25 × 50 cm."
     assert page.is_hidden("#rule-fields")
     page.fill("#person", "190")
-    width, height = printed_size(TALL, PrintSettings(for_person="190cm"))
+    width, height = printed_size(TALL, PrintSettings(for_person=190))
     eventually(page, SHOWN, f"{width:.1f}")
-    assert advised(desk)["size"] == pytest.approx(width / 10, abs=0.01) and desk.asked[-1]["person"] == 190
+    assert advised(desk)["size"] == pytest.approx(width / 10, abs=0.01) and desk.asked[-1]["person_height"] == 190
     assert page.text_content("#comes-to") == f"Comes to {width / 10:.2f} × {height / 10:.2f} cm."
     assert page.is_disabled("#size") and float(page.input_value("#size")) == pytest.approx(width / 10, abs=0.01)
 
     page.select_option("#rule", "height")
     page.fill("#scale", "0.3")
-    width, _ = printed_size(TALL, PrintSettings(for_person="190cm", rule="height", scale=0.3))
+    width, _ = printed_size(TALL, PrintSettings(for_person=190, rule="height", scale=0.3))
     eventually(page, SHOWN, f"{width:.1f}")
     assert advised(desk)["size"] == pytest.approx(width / 10, abs=0.01)
     with page.expect_download() as download:

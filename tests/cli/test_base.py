@@ -1,7 +1,6 @@
 """Flags, configuration files and errors of every verb: one line, exit code 2, never a traceback."""
 
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +8,35 @@ import pytest
 from pydantic import Field
 
 from physadv.arrays import write_png
-from physadv.cli import COMMANDS, main
-from physadv.cli.base import Command, execute, parsed
+from physadv.cli import COMMANDS, main, verb
+from physadv.cli.edge import exit_code
+from physadv.cli.verbs import Verb
 from physadv.errors import SourceError
+from physadv.settings import Settings
 
 
-class Greet(Command):
-    """Greet people."""
+class Greeting(Settings):
+    """Who is greeted, and how."""
 
     names: list[str] = Field(default=[], description="who")
     conf: float = Field(0.25, ge=0, le=1, description="threshold")
     size: str | None = Field(None, description="how large")
     loud_voice: bool = Field(False, description="shout")
 
-    def run(self) -> int:
-        if "nobody" in self.names:
-            raise SourceError("names: expected somebody,\n got nobody")
-        print(self.names, self.conf, self.loud_voice)
-        return 0
+
+def greet(settings: Greeting) -> int:
+    """Greet people."""
+    if "nobody" in settings.names:
+        raise SourceError("expected somebody,\n got nobody", field="names")
+    print(settings.names, settings.conf, settings.loud_voice)
+    return 0
+
+
+GREET = Verb("greet", greet)
+
+
+def execute(*words: str) -> int:
+    return exit_code("physadv greet", lambda: GREET(words))
 
 
 LONG = [
@@ -95,7 +105,7 @@ def test_a_folder_in_place_of_a_file_is_said(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_comma_in_a_value_stays(capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute("greet", Greet, ["--names", "a,b", "--names=c,d", "--loud-voice"]) == 0
+    assert execute("--names", "a,b", "--names=c,d", "--loud-voice") == 0
     assert capsys.readouterr().out == "['a,b', 'c,d'] 0.25 True\n"
 
 
@@ -104,15 +114,15 @@ def test_a_file_gives_defaults_that_flags_override(tmp_path: Path, capsys: pytes
     toml.write_text('conf = 0.5\nloud-voice = true\nnames = ["x"]\n')
     yaml.write_text("conf: 0.5\nloud_voice: true\nnames: [x]\n")
     for path in (toml, yaml):
-        assert execute("greet", Greet, ["--config", str(path), "--conf", "0.75"]) == 0
+        assert execute("--config", str(path), "--conf", "0.75") == 0
         assert capsys.readouterr().out == "['x'] 0.75 True\n"
 
 
 def test_a_files_values_are_taken_as_those_of_flags(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("names: x\nsize: 30\nconf: 1\n")
-    greet = parsed("greet", Greet, ["--config", str(path)])
-    assert (greet.names, greet.size, greet.conf) == (["x"], "30", 1.0)  # type: ignore[attr-defined]
+    greet = GREET.parsed(["--config", str(path)])
+    assert (greet.names, greet.size, greet.conf) == (["x"], "30", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +130,13 @@ def test_a_files_values_are_taken_as_those_of_flags(tmp_path: Path) -> None:
     [
         (["--conf", "nan"], "--conf: expected a finite number, got"),
         (["--conf", "2"], "--conf: expected at most 1, got '2'"),
-        (["--names", "nobody"], "names: expected somebody, got nobody"),
+        (["--names", "nobody"], "--names: expected somebody, got nobody"),
         (["--config", "missing.toml"], "missing.toml"),
-        (["--unknown"], "unrecognized arguments: --unknown"),
+        (["--unknown"], "unknown option: --unknown"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute("greet", Greet, argv) == 2
+    assert execute(*argv) == 2
     err = capsys.readouterr().err.strip()
     assert words in err
     assert "Traceback" not in err
@@ -147,14 +157,14 @@ def test_a_nul_character_anywhere_in_a_file_is_refused(
 def test_a_misspelt_key_in_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.toml"
     path.write_text("cnof = 0.5\n")
-    assert execute("greet", Greet, ["--config", str(path)]) == 2
+    assert execute("--config", str(path)) == 2
     assert "--cnof" in capsys.readouterr().err
 
 
 def test_the_environment_does_not_leak_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("CONF", "0.9")
     monkeypatch.setenv("conf", "0.9")
-    assert execute("greet", Greet, []) == 0
+    assert execute() == 0
     assert "0.25" in capsys.readouterr().out
 
 
@@ -184,8 +194,8 @@ def test_a_image_is_what_its_name_says(argv: list[str], capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_flag_is_explained(name: str) -> None:
-    command = import_module(COMMANDS[name][0]).Command
-    assert [flag for flag, info in command.model_fields.items() if len(info.description or "") < 8] == []
+    model = verb(name).model
+    assert [flag for flag, info in model.model_fields.items() if len(info.description or "") < 8] == []
 
 
 @pytest.mark.parametrize("argv", [[], ["fly"], ["calibrate"], ["calibrate", "moon"]])

@@ -1,18 +1,16 @@
 """Forms of values that several commands share: lengths with units, lists, the detector's side."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from physadv.cli import COMMANDS, main
-from physadv.cli.base import parsed
-from physadv.cli.side import rounded_side
+from physadv.cli import main, verb
+from physadv.cli.imgsz import rounded_imgsz
 
 
 def flags(name: str, *words: str) -> Any:
-    return parsed(name, import_module(COMMANDS[name][0]).Command, list(words))
+    return verb(name).parsed(words)
 
 
 @pytest.mark.parametrize("text", ["36", "36cm", "360mm", "0.36m", "36.0 cm"])
@@ -69,9 +67,9 @@ def test_the_side_has_the_same_bounds_everywhere(name: str, capsys: pytest.Captu
 
 
 def test_a_side_is_rounded_up_and_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert rounded_side(640, "x") == 640
+    assert rounded_imgsz(640, "x") == 640
     assert capsys.readouterr().err == ""
-    assert rounded_side(600, "physadv live") == 608
+    assert rounded_imgsz(600, "physadv live") == 608
     assert capsys.readouterr().err == "physadv live: --imgsz 600 is rounded up to 608, a multiple of 32\n"
     assert main(["advise", "chest-v3", "--imgsz", "600"]) == 0
     assert "rounded up to 608" in capsys.readouterr().err

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from physadv.arrays import write_png
-from physadv.cli.learn import Command, _watched
+from physadv.cli.learn import LearnVerb, _watched
+from physadv.cli.learn import run as learn
 from physadv.defend import parse_pipeline
 from physadv.defend.erase import EraseHead
 from physadv.defend.hostile import hostile_textures
@@ -21,7 +22,7 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Two steps of the second that a pattern is usually given.
-    monkeypatch.setattr("physadv.cli.learn.hostile_textures", partial(hostile_textures, steps=2))
+    monkeypatch.setattr("physadv.defend.hostile.hostile_textures", partial(hostile_textures, steps=2))
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     (tmp_path / "images" / "damaged.png").write_bytes(b"rubbish")
@@ -33,8 +34,7 @@ def test_an_eraser_is_learnt_from_patterns_trained_on_the_users_own_people(
         (tmp_path / "labels" / f"{i}.txt").write_text(f"0 {(90 + 10 * i) / 192} {85 / 160} {60 / 192} {130 / 160}")
     out = tmp_path / "mine.safetensors"
     values = {"defence": "erase", "images": tmp_path, "out": out, "patterns": 3, "scenes": 8, "passes": 1}
-    command = Command(**values)  # type: ignore[arg-type]
-    assert command.run() == 0
+    assert learn(LearnVerb.model_validate(values)) == 0
     said = capsys.readouterr().out
     assert "training 3 patterns" in said and "3 of 3 patterns trained" in said
     assert "left out as unreadable: 1 file: " in said and "damaged.png" in said, (
@@ -78,4 +78,4 @@ def test_a_folder_of_damaged_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"rubbish")
     values = {"defence": "blocks", "images": tmp_path, "out": tmp_path / "mine.safetensors"}
     with pytest.raises(DataError, match="none of 1 images can be read"):
-        Command(**values).run()  # type: ignore[arg-type]
+        learn(LearnVerb.model_validate(values))

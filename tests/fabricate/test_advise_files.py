@@ -10,7 +10,8 @@ import pytest
 
 from physadv.arrays import pixels_sha256, write_png
 from physadv.camera.profile import CameraProfile
-from physadv.cli.advise import Command, file_of, held_out
+from physadv.cli.advise import AdviseVerb, file_of, held_out
+from physadv.cli.advise import run as advise
 from physadv.dataset import Dataset, ImageFile, LabelledImage, labelled_images
 from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import CalibrationError, FabricationError, PatchError
@@ -41,8 +42,8 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(*args: Any, **kwargs: Any) -> dict[str, Any]:
         return {"cells": [cell]}
 
-    monkeypatch.setattr("physadv.cli.advise.load_detector", lambda *a, **k: BlobDetector())
-    monkeypatch.setattr("physadv.cli.advise.measure", measured)
+    monkeypatch.setattr("physadv.detect.load_detector", lambda *a, **k: BlobDetector())
+    monkeypatch.setattr("physadv.evaluate.size_curve.measure", measured)
 
 
 def test_images_that_were_trained_on_are_left_out_as_an_evaluation_leaves_them_out() -> None:
@@ -80,7 +81,7 @@ def test_damaged_images_are_named_and_not_measured_on(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_png(tmp_path / "art.png", np.full((32, 32, 3), 128, np.uint8))
-    assert Command(patch=str(tmp_path / "art.png"), measure=True, images=people).run() == 0
+    assert advise(AdviseVerb(patch=str(tmp_path / "art.png"), measure=True, images=people)) == 0
     said = capsys.readouterr().out
     assert "left out as unreadable: 1 file" in said and "damaged.png" in said
     assert "6 people in 6 images" in said
@@ -94,9 +95,10 @@ def test_an_old_calibration_is_refused_before_anything_is_measured(people: Path,
     }  # fmt: skip
     CameraProfile.model_validate(values).save(tmp_path / "desk.json")
     write_png(tmp_path / "art.png", np.full((32, 32, 3), 128, np.uint8))
+    asked = {"patch": str(tmp_path / "art.png"), "camera": str(tmp_path / "desk.json")}
     for measured in ({}, {"measure": True, "images": people}):
         with pytest.raises(CalibrationError, match="400 days old"):
-            Command(patch=str(tmp_path / "art.png"), camera=str(tmp_path / "desk.json"), **measured).run()  # type: ignore[arg-type]
+            advise(AdviseVerb.model_validate({**asked, **measured}))
 
 
 @pytest.mark.usefixtures("quickly")
@@ -106,23 +108,23 @@ def test_a_users_image_is_never_written_and_its_measurement_is_kept_beside_it(
     art, kept = tmp_path / "art.png", tmp_path / "art.safetensors"
     write_png(art, np.full((32, 32, 3), 128, np.uint8))
     before = art.read_bytes()
-    assert Command(patch=str(art), measure=True, images=people).run() == 0
+    assert advise(AdviseVerb(patch=str(art), measure=True, images=people)) == 0
     assert art.read_bytes() == before
     assert f"physadv advise {kept}" in capsys.readouterr().out
-    assert Command(patch=str(kept)).run() == 0
+    assert advise(AdviseVerb(patch=str(kept))) == 0
     said = capsys.readouterr().out
     assert "expected: 50% of people hidden (40% to 60%, measured on 8 people in photographs; " in said, "found again"
-    assert Command(patch=str(kept), measure=True, images=people).run() == 0
+    assert advise(AdviseVerb(patch=str(kept), measure=True, images=people)) == 0
     assert art.read_bytes() == before and "name that file" not in capsys.readouterr().out
 
 
 def test_a_t_shirt_is_as_large_as_its_wearer(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Command(patch="shirt-v2", wanted=0.9).run() == 0
+    assert advise(AdviseVerb(patch="shirt-v2", wanted=0.9)) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "worn over the torso at 3 m: on a person of 314 detector pixels, whole in the image"
     assert said[2].endswith("hides 90% of people at no distance; use another pattern or a lower --wanted")
     with pytest.raises(FabricationError, match=r"^size: shirt-v2 is worn as a whole T-shirt"):
-        Command(patch="shirt-v2", size="40cm").run()
+        advise(AdviseVerb(patch="shirt-v2", size=40))
 
 
 @pytest.mark.usefixtures("quickly")
@@ -130,10 +132,10 @@ def test_the_record_beside_a_image_is_kept_if_it_is_of_that_pattern(people: Path
     pixels = np.full((32, 32, 3), 128, np.uint8)
     patch = Patch("mine", pixels, np.full((32, 32), 255, np.uint8), (300, 300), record={"split": {"train": ["0.png"]}})
     save_patch(patch, tmp_path, stem="mine")
-    assert Command(patch=str(tmp_path / "mine.png"), measure=True, images=people).run() == 0
+    assert advise(AdviseVerb(patch=str(tmp_path / "mine.png"), measure=True, images=people)) == 0
     record = load_patch(tmp_path / "mine.safetensors").record
     assert record["split"] == {"train": ["0.png"]} and record["size_curve"]["pictures"] == 5
     write_png(tmp_path / "mine.png", pixels + 1)
     with pytest.raises(PatchError, match="holds another pattern"):
-        Command(patch=str(tmp_path / "mine.png"), measure=True, images=people).run()
+        advise(AdviseVerb(patch=str(tmp_path / "mine.png"), measure=True, images=people))
     assert load_patch(tmp_path / "mine.safetensors").record == record

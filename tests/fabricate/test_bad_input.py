@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from physadv.cli import main
-from physadv.errors import FabricationError
+from physadv.errors import FabricationError, PhysadvError
 from physadv.fabricate.layout import row_name
 from physadv.fabricate.poster import cautions, print_name, print_patch, printed_size
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.units import length_mm, paper_mm, size_for_person
 from physadv.patch import Patch, load_patch
+from physadv.settings import parse
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,8 @@ from physadv.patch import Patch, load_patch
     ],
 )
 def test_one_line_says_what_to_do(cells: Patch, tmp_path: Path, values: dict[str, Any], out: str, message: str) -> None:
-    with pytest.raises(FabricationError, match=message) as caught:
-        print_patch(cells, PrintSettings.model_validate(values), tmp_path / out)
+    with pytest.raises(PhysadvError, match=message) as caught:
+        print_patch(cells, parse(PrintSettings, values), tmp_path / out)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -128,7 +129,7 @@ def test_papers(text: str, sides: tuple[float, float]) -> None:
 
 def test_a_fifth_of_a_standing_persons_diagonal_is_36_cm(cells: Patch) -> None:
     assert size_for_person(1700, "diagonal", 0.2) == pytest.approx(360, abs=1)
-    assert printed_size(cells, PrintSettings(for_person="170cm"))[0] == pytest.approx(360, abs=1)
+    assert printed_size(cells, PrintSettings(for_person=170))[0] == pytest.approx(360, abs=1)
 
 
 def test_rows_are_named_like_a_spreadsheets_columns() -> None:

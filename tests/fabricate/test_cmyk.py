@@ -85,7 +85,7 @@ def test_the_pdf_holds_cmyk_with_that_profile_and_a_proof_beside_it(
     cells: Patch, tmp_path: Path, profile: Path
 ) -> None:
     out = tmp_path / "s.pdf"
-    done = print_patch(cells, PrintSettings(size="15cm", cmyk=profile), out)
+    done = print_patch(cells, PrintSettings(size=15, cmyk=profile), out)
     assert [p.name for p in done.paths] == ["s.pdf", "s-proof.png"]
     assert done.shift is not None and 0.5 < done.shift < 40
     reader: Any = PdfReader(out)

@@ -37,7 +37,7 @@ def test_dtg_is_srgb_unmirrored_hard_edged_at_300_dpi(cells: Patch, tmp_path: Pa
     mask = cells.mask.copy()
     mask[:5] = 100
     out = tmp_path / "d.png"
-    print_patch(Patch("dtg", cells.pixels, mask, (300, 300)), PrintSettings(garment="dtg", size="20cm"), out)
+    print_patch(Patch("dtg", cells.pixels, mask, (300, 300)), PrintSettings(garment="dtg", size=20), out)
     with Image.open(out) as image:
         assert image.mode == "RGBA" and image.info["icc_profile"]
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.02)

@@ -63,7 +63,7 @@ def test_the_place_is_that_of_training() -> None:
     assert top_cm(street, (480.0, 480.0)) == 8
     assert top_cm(poster, poster.size_mm) == pytest.approx(41 - 29.7)
     assert (fitting_shirt(360), fitting_shirt(480), fitting_shirt(900)) == ("S", "M", None)
-    wide = guide(street, PrintSettings(garment="dtg", size="90cm"), (900.0, 900.0), {})
+    wide = guide(street, PrintSettings(garment="dtg", size=90), (900.0, 900.0), {})
     assert "mount it on a board" in wide.place and any("underbase" in step for step in wide.steps)
 
 
@@ -79,7 +79,7 @@ def test_sheets_are_counted_before_anything_is_printed(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("physadv.cli.printing.print_patch", stop)
+    monkeypatch.setattr("physadv.fabricate.poster.print_patch", stop)
     flags = ["--garment", "panels", "--paper", "a3", "--out", str(tmp_path / "s.pdf")]
     assert main(["print", "shirt-v2", *flags]) == 130
     assert f"in all {total} sheets" in capsys.readouterr().out

@@ -66,7 +66,7 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         ("preview", {"pattern": "cells", "profile": "gone"}, "CMYK profile: this profile is not here any more"),
         ("advise", {"pattern": "cells", "fov": 0}, "Field of view: "),
         ("advise", {"pattern": "cells", "distance": 0}, "Distance: "),
-        ("advise", {"pattern": "cells", "person": 20}, "For a person: expected 50 to 250 cm"),
+        ("advise", {"pattern": "cells", "person_height": 20}, "For a person: expected 50 to 250 cm"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
@@ -118,7 +118,7 @@ def test_advice_for_a_calibrated_camera(client: TestClient, tmp_path: Path, monk
     camera().model_copy(update={"name": "desk"}).save(tmp_path / "calib" / "cameras" / "desk.json")
     assert "desk" in client.get("/api/print/options").json()["cameras"]
     asked = {"pattern": "cells", "distance": 4, "size": 30}
-    got = client.post("/api/print/advise", json={**asked, "camera": "desk", "fov": 20}).json()
+    got = client.post("/api/print/advise", json={**asked, "camera": "desk"}).json()
     assert got["side_px"] == pytest.approx(500 * 0.3 / 4, abs=0.1)
     for other in ("nobody", "../desk"):
         told = client.post("/api/print/advise", json={**asked, "camera": other})

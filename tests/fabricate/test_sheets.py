@@ -45,7 +45,7 @@ def test_markers_and_edges_within_a_fifth_of_a_millimetre_and_sheets_join(
 ) -> None:
     out = tmp_path / "s.pdf"
     start = perf_counter()
-    done = print_patch(cells, PrintSettings(size="40cm", paper="a4"), out)
+    done = print_patch(cells, PrintSettings(size=40, paper="a4"), out)
     assert perf_counter() - start < 5
     layout = done.layouts[""]
     assert (layout.columns, layout.rows) == (3, 2)
@@ -72,7 +72,7 @@ def test_markers_and_edges_within_a_fifth_of_a_millimetre_and_sheets_join(
 
 
 def test_neighbours_share_ten_millimetres(cells: Patch, tmp_path: Path) -> None:
-    layout = print_patch(cells, PrintSettings(size="40cm"), tmp_path / "s.pdf").layouts[""]
+    layout = print_patch(cells, PrintSettings(size=40), tmp_path / "s.pdf").layouts[""]
     first, second = layout.sheets[0], layout.sheets[1]
     shared = (first.dots[2] - second.dots[0]) * 400 / round(400 * PER_MM)
     assert shared == pytest.approx(10, abs=0.1)
@@ -80,7 +80,7 @@ def test_neighbours_share_ten_millimetres(cells: Patch, tmp_path: Path) -> None:
 
 def test_smooth_is_linear_between_cell_centres(cells: Patch, tmp_path: Path) -> None:
     out = tmp_path / "s.pdf"
-    layout = print_patch(cells, PrintSettings(size="20cm", texels="smooth", paper="a4"), out).layouts[""]
+    layout = print_patch(cells, PrintSettings(size=20, texels="smooth", paper="a4"), out).layouts[""]
     side = round(200 * PER_MM)
     whole = joined(by_pdfium(out), layout, (side, side))
     wanted = cv2.resize(cells.pixels, (side, side), interpolation=cv2.INTER_LINEAR)
@@ -100,7 +100,7 @@ def test_a_transparent_corner_prints_as_paper(cells: Patch, tmp_path: Path) -> N
 
 def test_a_pdf_asks_for_no_scaling_and_carries_its_colour_space(cells: Patch, tmp_path: Path) -> None:
     out = tmp_path / "s.pdf"
-    print_patch(cells, PrintSettings(size="30cm"), out)
+    print_patch(cells, PrintSettings(size=30), out)
     reader: Any = PdfReader(out)
     root = reader.trailer["/Root"]
     assert root["/ViewerPreferences"]["/PrintScaling"] == "/None"
@@ -117,13 +117,13 @@ def test_a_pdf_asks_for_no_scaling_and_carries_its_colour_space(cells: Patch, tm
 
 def test_the_same_print_gives_the_same_bytes(cells: Patch, tmp_path: Path) -> None:
     for name in ("a.pdf", "b.pdf"):
-        print_patch(cells, PrintSettings(size="20cm"), tmp_path / name)
+        print_patch(cells, PrintSettings(size=20), tmp_path / name)
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
 def test_a_png_is_one_sheet_of_its_own_size_at_300_dpi(cells: Patch, tmp_path: Path) -> None:
     out = tmp_path / "s.png"
-    done = print_patch(cells, PrintSettings(size="20cm"), out)
+    done = print_patch(cells, PrintSettings(size=20), out)
     assert done.paths == (out,)
     with Image.open(out) as image:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.02)
@@ -136,7 +136,7 @@ def test_a_png_is_one_sheet_of_its_own_size_at_300_dpi(cells: Patch, tmp_path: P
 
 
 def test_png_sheets_of_a_given_paper_are_a_file_each(cells: Patch, tmp_path: Path) -> None:
-    done = print_patch(cells, PrintSettings(size="25cm", paper="a4"), tmp_path / "s.png")
+    done = print_patch(cells, PrintSettings(size=25, paper="a4"), tmp_path / "s.png")
     assert {p.name for p in done.paths} in ({"s-A1.png", "s-A2.png"}, {"s-A1.png", "s-B1.png"})
     assert all(p.is_file() for p in done.paths)
 

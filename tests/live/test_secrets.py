@@ -15,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from physadv.cli import main
-from physadv.cli.calibrate_camera import Command as Calibrate
+from physadv.cli.calibrate_camera import CalibrateCameraVerb, _notes
 from physadv.cli.train import BEGUN
 from physadv.cli.train import Command as Train
 from physadv.detect.tiny import BlobDetector
@@ -162,7 +162,7 @@ def test_no_command_tells_a_secret(
 
 def test_the_flags_with_which_a_run_can_be_resumed_hold_no_password(tmp_path: Path) -> None:
     # As is what a camera's profile keeps of where its images came from.
-    notes = Calibrate.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x"})._notes()
+    notes = _notes(CalibrateCameraVerb(source="rtsp://aDm1n:hUnT3r@127.0.0.1:9/x"))
     assert notes["source"] == "rtsp://127.0.0.1:9/x"
     command = Train.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x", "out": tmp_path})
     command._write_flags(None)

@@ -152,12 +152,13 @@ async function advise() {
   say(byId("distance-out"), `${byId("distance").value} m`);
   const mine = ++advising;
   if (!size) return;
-  const [width, height] = byId("resolution").value.split("x").map(Number);
+  const camera = byId("camera").value || null;
   try {
     const got = await api("/api/print/advise", {
-      pattern: pattern().name, fov: Number(byId("fov").value), width, height, camera: byId("camera").value || null,
+      // A profile holds the field of view and the size of the camera's image.
+      pattern: pattern().name, camera, fov: camera ? null : Number(byId("fov").value), resolution: camera ? null : byId("resolution").value,
       // A shirt is as large as its wearer, however large the piece of cloth that is printed.
-      size: isShirt() ? null : size.width_cm, person: Number(byId("person").value) || 170,
+      size: isShirt() ? null : size.width_cm, person_height: Number(byId("person").value) || 170,
       imgsz: Number(byId("imgsz").value), distance: Number(byId("distance").value),
     });
     if (mine !== advising) return;

@@ -11,7 +11,7 @@ from physadv.cli.terminal import say
 from physadv.detect.weights import trust
 
 Trust = Annotated[
-    bool, Field(description="run code that the weights files of --detector hold: only where you trust their makers")
+    bool, Field(description="run code that the weights files of `detector` hold: only where you trust their makers")
 ]
 
 
@@ -22,4 +22,4 @@ def trust_detectors(detectors: Iterable[str], wanted: bool, label: str) -> None:
     """
     for name in detectors if wanted else ():
         trust(name)
-        say(f"{label}: --trust: code that {name} holds runs with your rights", error=True)
+        say(f"{label}: `trust`: code that {name} holds runs with your rights", error=True)

@@ -1,0 +1,66 @@
+"""Where a command ends: every error that a user can mend becomes one line on stderr and the exit code 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+from physadv.cli.terminal import complain
+from physadv.errors import PhysadvError
+
+# A message that fills the terminal hides what is wrong.
+MESSAGE = 500
+INTERRUPTED = 130
+
+
+def exit_code(label: str, work: Callable[[], int | None]) -> int:
+    """Return the exit code of `work`: its own, 0 for None, or 2 after its error was printed on one line to stderr.
+
+    label: the command, printed before what went wrong.
+    """
+    try:
+        with interruptible():
+            return work() or 0
+    except BrokenPipeError:
+        # The reader went away (`physadv doctor | head`). Point stdout elsewhere, or Python's last flush would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except PhysadvError as error:
+        return _refused(f"{label}: {error.marked}")
+    except OSError as error:
+        return _refused(f"{label}: {error.filename or 'file'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt: what is open is saved and closed. What was ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _refused(message: str) -> int:
+    complain(message, limit=MESSAGE)
+    return 2
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return `; did you mean live?` for a word that is nearly one of those known, else ""."""
+    near = get_close_matches(word, known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""
