@@ -45,7 +45,7 @@ def masked(spec: str) -> str:
 
     The user name and password of an address are removed, whatever characters are in them; the values of `password`,
     `token`, `key` and the like, in path or query, become `***`. Where an `@` may belong to a password or to the path it
-    counts as the password's: better a name that tells too little than one that tells a secret. Paths of files stay.
+    counts as the password's: better a name that says too little than one with a secret in it. Paths of files stay.
     """
     begins = _SCHEME.search(spec)
     if begins is None and not _lacks_scheme(spec):

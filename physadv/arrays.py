@@ -1,4 +1,4 @@
-"""Images in and out: bounded decoding, sRGB, RGB order, upright, 8 bit; and the step between arrays and tensors."""
+"""Read and write images: bounded decoding, sRGB, RGB order, upright, 8 bit; convert between arrays and tensors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_image(
     The kind is known by the content, not by the name. upright: turned as its EXIF tag says; otherwise as the sensor gave
     it, which is what calibrations are about.
 
-    Raises: `error` (DataError unless told otherwise) if the file is missing, empty, no image, damaged, cut off, or larger
+    Raises: `error` (DataError unless given) if the file is missing, empty, no image, damaged, cut off, or larger
     than `max_pixels`; the size is read from the header, before decoding.
     """
     return decode_image(bytes_of(path, error), name=str(path), max_pixels=max_pixels, upright=upright, error=error)
@@ -159,7 +159,7 @@ def signed_png(data: bytes) -> bytes:
 
 @dataclass(slots=True)
 class LeftOut:
-    """What a command leaves out of the files that it is given, to be said in one line a kind.
+    """The files that a command leaves out, reported in one line for each kind.
 
     damaged: a line for each image that cannot be read. other: files that are no images, as far as none uses them. rows:
     `file:line` of each label that repeats another of its file. notes: lines on anything else.
@@ -171,7 +171,7 @@ class LeftOut:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return what is to be said, one line a kind; damaged images by name up to a few, then a count."""
+        """Return one line for each kind; damaged images by name up to a few, then a count."""
         out = []
         if self.damaged:
             some = "; ".join(_short(line) for line in self.damaged[:NAMED])
@@ -191,7 +191,7 @@ class LeftOut:
 
 
 def _short(line: str) -> str:
-    """Return `PATH: why` in 150 characters, of both what tells most."""
+    """Return `PATH: why` in 150 characters, the most telling part of both."""
     path, _, why = line.partition(": ")
     return f"{path if len(path) <= 70 else '…' + path[-70:]}: {why if len(why) <= 76 else why[:76] + '…'}"
 
@@ -210,7 +210,7 @@ def listed(names: Sequence[str], *, most: int = 4) -> str:
 def images_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
     """Return the image files in `folder` and its subfolders of any depth, each folder's sorted by name.
 
-    Hidden files and folders are passed over, and folders in which physadv has left results. left_out: told of every file
+    Hidden files and folders are passed over, and folders in which physadv has left results. left_out: gets every file
     that is not returned.
 
     Raises: OSError if `folder` cannot be listed.

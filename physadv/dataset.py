@@ -34,7 +34,7 @@ DEEPEST = 32
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml"})
 RECORDED = re.compile(r"(stretch\d+)-\d+\.jpg")
 STRETCH = re.compile(r"(.+)#(?:stretch)?\d+")
-# What Roboflow exports: several variants (turned, cropped, brightened) of one image, told apart by a hash.
+# What Roboflow exports: several variants (turned, cropped, brightened) of one image, distinguished by a hash.
 VARIANT = re.compile(r"(.+)\.rf\.[0-9a-f]{16,}\.\w+")
 # Programs write 4 to 8 digits, so that equal boxes differ by up to half of this; it is less than a pixel.
 SAME = 1e-4
@@ -215,7 +215,7 @@ class ImageFile:
     def people(self, *, width: int, height: int, left_out: LeftOut | None = None) -> Float32Array | None:
         """Return the people in the image, whose size in pixels is given, or None if they are not known.
 
-        left_out: told of each row that repeats a box.
+        left_out: gets each row that repeats a box.
 
         Raises: DataError if the label cannot be read.
         """
@@ -231,7 +231,7 @@ def read_images(
 ) -> Iterator[tuple[ImageFile, UInt8Array, Float32Array | None]]:
     """Yield each image with its pixels and people, as `ImageFile.read` gives them.
 
-    left_out: told of each image that is damaged, and of each row of a label that repeats a box.
+    left_out: gets each damaged image, and each row of a label that repeats a box.
 
     Raises: DataError if a label cannot be read: to pass over it would take people for background.
     """
@@ -251,7 +251,7 @@ def read_yolo_label(
 
     A line is `class cx cy w h`, fractions of the image, perhaps with a confidence or keypoints, which are passed over; or
     `class x1 y1 x2 y2 x3 y3 ...`, a polygon, perhaps with a confidence, which counts as the box around it. Rows of other
-    classes are passed over unread. The same box twice is one person. left_out: told of each row that repeats one.
+    classes are passed over unread. The same box twice is one person. left_out: gets each row that repeats one.
 
     Raises: DataError naming file and line for anything else that does not parse.
     """
@@ -380,7 +380,7 @@ def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut 
     folder it is in; its train, val and test folders or lists of images are all taken), each with its subfolders of any
     depth. labels: the folder of label files, perhaps in the same subfolders as the images; without it, a `labels` folder
     beside `images` is used where there is one. The person is the class that `data.yaml` calls so, class 0 where none is
-    found. Names are compared in one normal form of Unicode, and paths may be those of Windows. left_out: told of what is
+    found. Names are compared in one normal form of Unicode, and paths may be those of Windows. left_out: gets what is
     found and not used.
 
     Raises: DataError if a folder is missing or holds no images, `labels` fits none of them, or data.yaml does not parse

@@ -1,4 +1,4 @@
-"""What the colours of marks mean, wherever people are drawn: in the live image, previews, reports; RGB, 8 bit.
+"""Colours of marks wherever people are drawn, in the live image, previews and reports, and their meaning; RGB, 8 bit.
 
 `physadv/web/static/overlay.js` has the same colours for the page.
 """

@@ -40,7 +40,7 @@ class Patch:
 
     pixels: (h, w, 3) uint8 RGB, sRGB. mask: (h, w) uint8, 255 where there is ink, 0 where there is nothing. size_mm:
     (width, height) when printed. target: what it is for; a "tshirt" pattern tiles without a seam. record: plain values
-    that tell how it was made (settings, seeds, detector hashes, held-out figures); empty for a foreign image.
+    of how it was made (settings, seeds, detector hashes, held-out figures); empty for a foreign image.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What every saved record says about where it came from: versions, machine, time."""
+"""Provenance for every saved record: versions, machine, time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a recording and what they are called, for those who write it and those who read it."""
+"""The files of a recording and their names, for writers and readers."""
 
 from __future__ import annotations
 
@@ -101,15 +101,15 @@ def recording_of(path: Path) -> Path:
     except RecordingError:
         return path
     beside = (files.session, files.jsonl, files.parquet)
-    if path.name.lower() == files.clean.name.lower() or not (path in beside or any(map(_tells_of_one, beside))):
+    if path.name.lower() == files.clean.name.lower() or not (path in beside or any(map(_is_beside_one, beside))):
         return path
     if not files.clean.is_file():
         raise DataError(f"{path}: this recording kept no untouched video; record with `record_clean` to use it")
     return files.clean
 
 
-def _tells_of_one(path: Path) -> bool:
-    """Return whether a file is there that was written beside a recording, by what stands at its beginning."""
+def _is_beside_one(path: Path) -> bool:
+    """Return whether a file was written beside a recording, by its beginning; False if there is none."""
     if not path.is_file():
         return False
     try:

@@ -133,7 +133,7 @@ def _plain(message: str) -> str:
 
 
 def _short(value: object) -> str:
-    # Before it is cut: of a half an address nobody could tell what is secret in it.
+    # Masked before it is cut: half an address does not show what in it is secret.
     text = repr(masked(value) if isinstance(value, str) else value)
     return text if len(text) <= GOT else f"{text[:GOT]}…"
 

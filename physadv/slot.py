@@ -1,4 +1,4 @@
-"""A slot between two threads that holds the newest thing only: no queue, so no old light."""
+"""A slot between two threads that holds only the newest value: there is no queue, so latency cannot build up."""
 
 from __future__ import annotations
 
