@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchema
 from pydantic_core import CoreSchema
 
 from physadv.address import masked
-from physadv.errors import SettingsError
+from physadv.errors import FIELD, SettingsError
 
 # Heading of a help page -> the fields under it.
 Groups = dict[str, tuple[str, ...]]
@@ -104,7 +104,10 @@ def fault(found: Faults) -> SettingsError:
     # The index within a list is left out: nobody counts the parts of `--crops 224,foo`.
     (field, text), *others = _faults(found, indices=False)
     more = [f"`{name}`: {what}" if name else what for name, what in others]
-    return SettingsError("; ".join([text, *more]), field=field or None)
+    if not FIELD.fullmatch(f"`{field}`"):
+        # A fault of the whole model, or a name that somebody made up, whatever is in it.
+        return SettingsError("; ".join([f"{_short(field)}: {text}" if field else text, *more]))
+    return SettingsError("; ".join([text, *more]), field=field)
 
 
 def one_line(found: Faults) -> str:

@@ -84,6 +84,12 @@ def test_settings_name_the_field(values: dict[str, object], field: str, marked: 
     assert (caught.value.field, caught.value.marked) == (field, marked)
 
 
+def test_a_made_up_name_is_quoted() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(Verb, {"Two\nlines `x`": 1})
+    assert (caught.value.field, str(caught.value)) == (None, "'Two\\nlines `x`': is not known here, got 1")
+
+
 def test_of_a_file_the_place_is_said_and_no_field() -> None:
     with pytest.raises(SettingsError, match=r"^a.json: part.rows.1: expected a valid integer, got 'x'$") as caught:
         parse(Verb, {"part": {"rows": [1, "x"]}}, what="a.json")
