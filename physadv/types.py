@@ -121,6 +121,32 @@ class Detections:
             track=take(self.track),
         )
 
+    def with_held(
+        self,
+        xyxy: Float32Array,
+        score: Float32Array,
+        keypoints: Float32Array | None = None,
+        track: Int64Array | None = None,
+    ) -> tuple[Detections, BoolArray]:
+        """Return the answer with further people, held, sorted by falling score, and which of the people are new.
+
+        xyxy: (m, 4). score: (m,). keypoints: (m, 17, 3); None for points of confidence 0. track: (m,); None for -1.
+        """
+        n, more = len(self), len(score)
+        points = np.zeros((more, 17, 3), np.float32) if keypoints is None else keypoints
+        identities = np.full(more, -1, np.int64) if track is None else track
+        out = replace(
+            self,
+            xyxy=np.concatenate([self.xyxy, xyxy]).astype(np.float32),
+            score=np.concatenate([self.score, score]).astype(np.float32),
+            keypoints=None if self.keypoints is None else np.concatenate([self.keypoints, points]).astype(np.float32),
+            held=np.concatenate([np.zeros(n, bool) if self.held is None else self.held, np.ones(more, bool)]),
+            certified=None if self.certified is None else np.concatenate([self.certified, np.zeros(more, bool)]),
+            track=None if self.track is None else np.concatenate([self.track, identities]),
+        )
+        order = np.argsort(-out.score, kind="stable")
+        return out.pick(order), order >= n
+
     def above(self, conf: float) -> Detections:
         """Return the people with score >= conf and those that a defence holds."""
         keep = self.score >= conf

@@ -33,7 +33,7 @@ from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_
 from physadv.cli.progress import Progress as Shown
 from physadv.cli.trust import Trust, trust_detectors
 from physadv.dataset import check_outside
-from physadv.defend import Pipeline, parse_pipeline
+from physadv.defend import parse_pipeline
 from physadv.detect import load_gradient_detector
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -591,11 +591,8 @@ def _absolute(where: str) -> str:
 def _anchored_pipeline(text: str) -> str:
     """Return a pipeline whose defences name their weights by absolute paths."""
     pipeline = parse_pipeline(text, field="through")
-    defences = tuple(
-        d.model_copy(update={"weights": str(Path(weights).resolve())}) if (weights := getattr(d, "weights", "")) else d
-        for d in pipeline.defences
-    )
-    return text if defences == pipeline.defences else Pipeline(defences).text
+    resolved = pipeline.resolved()
+    return text if resolved == pipeline else resolved.text
 
 
 def report(outcome: Outcome, console: Console, images: Sequence[str] = ()) -> None:

@@ -74,6 +74,7 @@ def join(
     )
     took = np.zeros(len(hosts), bool)
     new: list[int] = []
+    # Larger boxes first: a part of a person that some masks leave then joins the person's box.
     for i in np.argsort(-area(boxes), kind="stable"):
         n = len(strong) + len(new)
         common = intersection(boxes[i : i + 1], hosts[:n])[0]
@@ -91,30 +92,7 @@ def join(
     points = [p.keypoints for p in parts if p.keypoints is not None]
     joined = np.concatenate(points)[new] if points and len(points) == len(parts) else None
     last = slice(len(strong), len(strong) + len(new))
-    return append(replace(whole, xyxy=xyxy, held=held), hosts[last], best[last], joined)
-
-
-def append(
-    whole: Detections, boxes: Float32Array, score: Float32Array, keypoints: Float32Array | None = None
-) -> tuple[Detections, BoolArray]:
-    """Return an answer with further people, held, sorted by falling score, and which people are new.
-
-    boxes: (m, 4). score: (m,). keypoints: (m, 17, 3); None for points of confidence 0.
-    """
-    n, more = len(whole), len(boxes)
-    points = np.zeros((more, 17, 3), np.float32) if keypoints is None else keypoints
-    held = np.zeros(n, bool) if whole.held is None else whole.held
-    out = replace(
-        whole,
-        xyxy=np.concatenate([whole.xyxy, boxes]).astype(np.float32),
-        score=np.concatenate([whole.score, score]).astype(np.float32),
-        keypoints=None if whole.keypoints is None else np.concatenate([whole.keypoints, points]),
-        held=np.concatenate([held, np.ones(more, bool)]),
-        certified=None if whole.certified is None else np.concatenate([whole.certified, np.zeros(more, bool)]),
-        track=None if whole.track is None else np.concatenate([whole.track, np.full(more, -1, np.int64)]),
-    )
-    order = np.argsort(-out.score, kind="stable")
-    return out.pick(order), np.concatenate([np.zeros(n, bool), np.ones(more, bool)])[order]
+    return replace(whole, xyxy=xyxy, held=held).with_held(hosts[last], best[last], joined)
 
 
 def bears(person: Float32Array, boxes: Float32Array, still: float = STILL) -> bool:

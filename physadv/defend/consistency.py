@@ -12,7 +12,6 @@ from pydantic import Field
 
 from physadv.boxes import corners, covered_by, iou
 from physadv.defend.base import Defence, Twin, Watching
-from physadv.defend.certify import append
 from physadv.defend.geometry import (
     Affine,
     boxes_back,
@@ -163,7 +162,7 @@ class ConsistencyGuard(Watching[Consistency]):
                     continue
                 if self.defence.restore:
                     points = None if part.keypoints is None else part.keypoints[i : i + 1]
-                    whole, _ = append(whole, box, part.score[i : i + 1], points)
+                    whole, _ = whole.with_held(box, part.score[i : i + 1], points)
                 text = f"{shown} views of the image show a person here, the image as a whole does not"
                 whole = replace(whole, alerts=(*whole.alerts, Alert("inconsistent", text, corners(box[0]))))
         return whole

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from physadv.defend.base import Defence, Watching
-from physadv.defend.certify import append, refuse_random
+from physadv.defend.certify import refuse_random
 from physadv.defend.masks import MaskedTwin, PatchSize, hide, windows
 from physadv.errors import DefenceError
 from physadv.types import Alert, Detections, Detector, Frame, GradientDetector, Int64Array, UInt8Array
@@ -303,7 +303,7 @@ class PatchCleanserGuard(Watching[PatchCleanser]):
         if not state.person or inside.any() or best is None:
             return whole
         points = None if best.keypoints is None else best.keypoints + np.array([x0, y0, 0], np.float32)
-        out, _ = append(whole, best.xyxy + np.array([x0, y0, x0, y0], np.float32), best.score, points)
+        out, _ = whole.with_held(best.xyxy + np.array([x0, y0, x0, y0], np.float32), best.score, points)
         text = "a person is in the window by double masking, though the image as a whole shows none there"
         return replace(
             out, alerts=(*out.alerts, Alert("uncovered", text, (float(x0), float(y0), float(x1), float(y1))))

@@ -138,7 +138,12 @@ class PersistenceGuard(Watching[Persistence]):
             t for t in self._tracks if t.seen_s < now and self._proven(t) and now - t.seen_s <= self.defence.coast
         ]
         coasting = [t for t in coasting if _inside(t.at(now), frame.size) and not self._covered(t, found, held, now)]
-        out = _joined(found, identity, held, coasting, now)
+        out = replace(found, held=held, track=np.array(identity, np.int64))
+        if coasting:
+            boxes, tracks = np.stack([t.at(now) for t in coasting]), np.array([t.identity for t in coasting], np.int64)
+            points = np.stack([t.points_at(now) for t in coasting])
+            # Score 0: nothing is seen of them now, and only `held` reports them.
+            out, _ = out.with_held(boxes, np.zeros(len(coasting), np.float32), points, tracks)
         return replace(out, alerts=(*out.alerts, *self._alerts(found, frame.size, now)))
 
     def _clock(self, frame: Frame) -> float:
@@ -277,23 +282,3 @@ class PersistenceGuard(Watching[Persistence]):
 def _inside(box: Float32Array, size: tuple[int, int]) -> bool:
     """Return whether more than half of a coasting box is in the image."""
     return bool(covered_by(box[None], np.array([[0, 0, *size]], np.float32))[0] > 0.5)
-
-
-def _joined(found: Detections, identity: list[int], held: BoolArray, coasting: list[Track], now: float) -> Detections:
-    """Return the answer with identities, and with coasting people appended at score 0, held."""
-    track = np.array(identity, np.int64)
-    if not coasting:
-        return replace(found, held=held, track=track)
-    points = found.keypoints
-    if points is not None:
-        more = [p if (p := t.points_at(now)) is not None else np.zeros((17, 3), np.float32) for t in coasting]
-        points = np.concatenate([points, np.stack(more)]).astype(np.float32)
-    return replace(
-        found,
-        xyxy=np.concatenate([found.xyxy, np.stack([t.at(now) for t in coasting])]).astype(np.float32),
-        score=np.concatenate([found.score, np.zeros(len(coasting), np.float32)]),
-        keypoints=points,
-        held=np.concatenate([held, np.ones(len(coasting), bool)]),
-        certified=None if found.certified is None else np.concatenate([found.certified, np.zeros(len(coasting), bool)]),
-        track=np.concatenate([track, np.array([t.identity for t in coasting], np.int64)]),
-    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from physadv.defend.base import Defence
-from physadv.defend.learned import missing_weights
+from physadv.defend.learned import SHIPPED, missing_weights
 from physadv.errors import DefenceError, SettingsError
 from physadv.files import sha256_of
 from physadv.settings import parse
@@ -76,6 +76,15 @@ class Pipeline:
                 except OSError as error:
                     raise DefenceError(f"{path}: cannot be read: {error.strerror}") from error
         return out
+
+    def resolved(self) -> Pipeline:
+        """Return the pipeline with the given weights files by absolute paths, to be used from another folder."""
+        files = [defence.weights_path() for defence in self.defences]
+        defences = tuple(
+            defence.model_copy(update={"weights": str(path.resolve())}) if path and path.parent != SHIPPED else defence
+            for defence, path in zip(self.defences, files, strict=True)
+        )
+        return replace(self, defences=defences)
 
     @property
     def text(self) -> str:

@@ -18,7 +18,6 @@ from pydantic import Field, model_validator
 from physadv.boxes import corners, covered_by, iou
 from physadv.defend.base import Defence, Twin, Watching
 from physadv.defend.canaries import LEAST, Cutout, canary_box, cutouts, overlay, peck_boxes
-from physadv.defend.certify import append
 from physadv.detect.gradients import joined
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
@@ -149,7 +148,7 @@ class ProbesGuard(Watching[Probes]):
                     and covered_by(found.xyxy[i : i + 1], whole.above(self.defence.conf).xyxy)[0] < 0.5
                 ):
                     points = None if found.keypoints is None else found.keypoints[i : i + 1]
-                    whole, _ = append(whole, found.xyxy[i : i + 1], found.score[i : i + 1], points)
+                    whole, _ = whole.with_held(found.xyxy[i : i + 1], found.score[i : i + 1], points)
                 if all(a.kind != "probe" or a.xyxy is None or _apart(a.xyxy, alert.xyxy) for a in whole.alerts):
                     whole = replace(whole, alerts=(*whole.alerts, alert))
         return whole

@@ -53,10 +53,10 @@ class Track:
         passed = max(now_s - self.seen_s, 0.0)
         return np.asarray(self.xyxy + self.velocity * SLOWING_S * (1 - np.exp(-passed / SLOWING_S)), np.float32)
 
-    def points_at(self, now_s: float) -> Float32Array | None:
-        """Return the last keypoints moved along with the box."""
+    def points_at(self, now_s: float) -> Float32Array:
+        """Return the last keypoints (17, 3) moved along with the box, of confidence 0 if there were none."""
         if self.keypoints is None:
-            return None
+            return np.zeros((17, 3), np.float32)
         move = self.at(now_s) - self.xyxy
         out = self.keypoints.copy()
         out[:, :2] += (move[:2] + move[2:]) / 2

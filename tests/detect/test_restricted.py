@@ -335,9 +335,9 @@ def test_names_of_classes_in_every_form(names: object, person: int, tmp_path: Pa
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([], "no names of its classes"),
-        ({}, "no names of its classes"),
-        (7, "no names of its classes"),
+        ([], "not name its classes"),
+        ({}, "not name its classes"),
+        (7, "not name its classes"),
         (["cat", "dog"], "no class 'person'"),
         ({"person": 0, "car": 1}, "no class 'person'"),
         ({5: "person"}, "has number 5, but the model knows 2 classes"),
@@ -352,7 +352,7 @@ def test_a_model_without_names(tmp_path: Path) -> None:
     model = small_model()
     model.names = None
     torch.save({"model": model}, tmp_path / "a.pt")
-    assert "no names of its classes" in refusal(tmp_path / "a.pt")
+    assert "not name its classes" in refusal(tmp_path / "a.pt")
 
 
 def test_layers_that_are_not_here_are_named(tmp_path: Path) -> None:
