@@ -85,7 +85,7 @@ def optimise(run: TrainRun) -> Generator[Progress, None, None]:
                 # Nothing that a detector scored can be trusted if attacking it has changed it.
                 if [d.fingerprint() for d in run.data.detectors] != weights:
                     raise TrainingError(
-                        "a detector's weights or buffers changed while training; so no score can be trusted"
+                        "a detector's weights or buffers changed while training, so no score can be trusted"
                     )
                 score = run.score() if run.processes.first else None
             if due or at.step % s.checkpoint_every == 0:
