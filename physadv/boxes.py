@@ -97,7 +97,7 @@ def coverage(a: Float32Array, b: Float32Array) -> Float32Array:
 
 def covered_by(boxes: Float32Array, others: Float32Array) -> Float32Array:
     """Return (n,) the largest share of each of (n, 4) boxes that one of (m, 4) others covers; 0 without others."""
-    return coverage(boxes, others).max(1, initial=0)
+    return coverage(boxes, others).max(1, initial=0) if len(others) else np.zeros(len(boxes), np.float32)
 
 
 def area(xyxy: Float32Array) -> Float32Array:

@@ -95,12 +95,12 @@ def join(
     return replace(whole, xyxy=xyxy, held=held).with_held(hosts[last], best[last], joined)
 
 
-def bears(person: Float32Array, boxes: Float32Array, still: float = STILL) -> bool:
-    """Return whether a view with these boxes keeps the person found: one covers `still` of the person's box.
+def bears(people: Float32Array, boxes: Float32Array, still: float = STILL) -> BoolArray:
+    """Return (n,) whether a view with these boxes keeps each person found: one box covers `still` of the person's.
 
-    person: (4,), boxes: (n, 4), xyxy in one image's pixels.
+    people: (n, 4), boxes: (m, 4), xyxy in one image's pixels.
     """
-    return bool(covered_by(person[None], boxes)[0] >= still + SLACK)
+    return covered_by(people, boxes) >= still + SLACK
 
 
 def certified(
@@ -123,7 +123,7 @@ def certified(
 
     Source: after ObjectSeeker, Xiang et al., S&P 2023, algorithm 2 and theorem 1.
     """
-    good = np.array([bears(person, boxes, still) for boxes in views], bool)
+    good = np.array([bears(person[None], boxes, still)[0] for boxes in views], bool)
     return certified_by(good, person, masks, patch, frame, where)
 
 

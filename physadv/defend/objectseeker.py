@@ -116,12 +116,14 @@ class ObjectSeeker(Defence):
     ) -> BoolArray:
         """Return (n,) whether each of (n, 4) people is certified by the boxes of each masked view."""
         out = np.zeros(len(people), bool)
-        for i, person in enumerate(people):
+        # For all people at once: a detector of 300 weak candidates would make thousands of calls a frame.
+        good = np.array([bears(people, v, self.still) for v in views], bool).reshape(len(views), len(people))
+        for i in np.flatnonzero(good.any(0)):
+            person = people[i]
             size = self.patch_for(*frame, person)
             if size.width > frame[0] or size.height > frame[1]:
                 continue
-            good = np.array([bears(person, v, self.still) for v in views], bool)
-            out[i] = certified_by(good, person, masks, size, frame, self.where) is True
+            out[i] = certified_by(good[:, i], person, masks, size, frame, self.where) is True
         return out
 
     def claim(self, certified: int, people: int) -> str:

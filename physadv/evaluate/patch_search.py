@@ -69,7 +69,7 @@ def search(
     sure = defence.certify(people, views, masks, (width, height))
     out = []
     for person in people[sure]:
-        good = np.array([bears(person, v, defence.still) for v in views], bool)
+        good = np.array([bears(person[None], v, defence.still)[0] for v in views], bool)
         out.append(_attempt(detector, guard, defence, image, person, masks[good], rng, tries, starts, name))
     return out
 

@@ -151,11 +151,11 @@ def test_a_detector_that_sees_nothing_under_masks_is_never_certified(where: str)
 
 def test_a_box_beside_the_person_or_over_too_little_of_it_proves_nothing() -> None:
     person = np.array([100, 100, 200, 300], np.float32)
-    assert bears(person, person[None], 0.99)
-    assert not bears(person, np.array([[300, 100, 400, 300]], np.float32), 0.0)
-    assert not bears(person, np.array([[100, 100, 200, 139]], np.float32), 0.2)
-    assert bears(person, np.array([[100, 100, 200, 141]], np.float32), 0.2)
-    assert not bears(person, np.zeros((0, 4), np.float32), 0.0)
+    assert bears(person[None], person[None], 0.99)
+    assert not bears(person[None], np.array([[300, 100, 400, 300]], np.float32), 0.0)
+    assert not bears(person[None], np.array([[100, 100, 200, 139]], np.float32), 0.2)
+    assert bears(person[None], np.array([[100, 100, 200, 141]], np.float32), 0.2)
+    assert not bears(person[None], np.zeros((0, 4), np.float32), 0.0)
 
 
 def test_a_class_without_positions_is_no_certificate() -> None:
