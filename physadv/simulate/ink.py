@@ -46,6 +46,8 @@ class Ink(Transform[InkDraw]):
 
     def apply(self, images: torch.Tensor, params: InkDraw) -> torch.Tensor:
         """Return images (b, 3, h, w) as printed."""
+        if self.strength == 0:
+            return images
         s = min(self.strength, 1.0)
         black, white = BLACK * s, 1 - (1 - WHITE) * s
         luma = (images * LUMA.to(images).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -160,6 +160,8 @@ class World(Settings):
 
     def changed(self, pieces: torch.Tensor, draw: WorldDraw) -> torch.Tensor:
         """Return pieces of a pattern (k, 4, h, w) as inked, worn, lit and partly hidden."""
+        if not any(transform.strength for transform in (self.ink, self.cloth, self.light, self.erase)):
+            return pieces
         colour = self.ink.vary(pieces[:, :3], draw.ink)
         if self.cloth.strength:
             # Opacity keeps its outline: cloth moves the colours within it, geometry has moved the outline.
