@@ -38,7 +38,7 @@ STREET_SHARE, WEBCAM_SHARE = (0.22, 0.95), (0.45, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class Batch:
     """A batch of views.
 
     images: (b, 3, s, s) in [0, 1], channels_last. owner: (n,) image of each person. boxes: (n, 4) of the people to be
@@ -50,15 +50,15 @@ class Scene:
     boxes: torch.Tensor
     prints: Prints
 
-    def to(self, device: torch.device) -> Scene:
-        """Return the scene on another device."""
-        return Scene(self.images.to(device), self.owner.to(device), self.boxes.to(device), self.prints)
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on another device."""
+        return Batch(self.images.to(device), self.owner.to(device), self.boxes.to(device), self.prints)
 
-    def piece(self, low: int, high: int, prints: Int64Array) -> Scene:
-        """Return the scene of the images from `low` to `high` - 1; prints: (k,) those that lie in them."""
+    def piece(self, low: int, high: int, prints: Int64Array) -> Batch:
+        """Return the batch of the images from `low` to `high` - 1; prints: (k,) those that lie in them."""
         people = (self.owner >= low) & (self.owner < high)
         worn = self.prints.pick(prints)
-        return Scene(
+        return Batch(
             self.images[low:high],
             self.owner[people] - low,
             self.boxes[people],
@@ -96,11 +96,11 @@ class PlacementRange:
         return placement.prints(people, owner=owner, side=side.astype(np.float32), upright=upright)
 
 
-class Views:
+class CropSampler:
     """Draws views around people; every draw depends on the generator alone."""
 
-    def __init__(self, images: list[LabelledImage], *, framing: Framing, wear: PlacementRange) -> None:
-        self.images, self.framing, self.wear = images, framing, wear
+    def __init__(self, images: list[LabelledImage], *, framing: Framing, placements: PlacementRange) -> None:
+        self.images, self.framing, self.placements = images, framing, placements
         rows, weights = [], []
         frames = Counter(p.name.partition("#")[0] for p in images)
         for p, image in enumerate(images):
@@ -114,23 +114,23 @@ class Views:
         self.rows = rows
         self.weights = np.array(weights) / max(sum(weights), 1e-9)
 
-    def batch(self, count: int, size: int, rng: np.random.Generator) -> Scene:
+    def batch(self, count: int, size: int, rng: np.random.Generator) -> Batch:
         """Return `count` views of `size` pixels, each of another person where there are enough people."""
         chosen = rng.choice(len(self.rows), count, replace=count > len(self.rows), p=self.weights)
-        return self.scene([self._view(self.rows[i][0], self.rows[i][1], size, rng) for i in chosen], rng)
+        return self.batch_of([self._view(self.rows[i][0], self.rows[i][1], size, rng) for i in chosen], rng)
 
-    def scene(self, views: list[View], rng: np.random.Generator) -> Scene:
-        """Return views as one batch with the prints that its people wear."""
-        stack = torch.from_numpy(np.stack([v.pixels for v in views]))
+    def batch_of(self, crops: list[Crop], rng: np.random.Generator) -> Batch:
+        """Return crops as one batch with the prints that its people wear."""
+        stack = torch.from_numpy(np.stack([v.pixels for v in crops]))
         images = stack.permute(0, 3, 1, 2).float().div_(255)
-        owner = np.concatenate([np.full(len(v.boxes), i) for i, v in enumerate(views)])
-        boxes = np.concatenate([v.boxes for v in views])
-        points = np.concatenate([v.keypoints for v in views])
-        webcam = np.concatenate([np.full(len(v.boxes), v.webcam) for v in views])
-        prints = self.wear.prints(people_of(boxes, points), owner, webcam, rng)
-        return Scene(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints)
+        owner = np.concatenate([np.full(len(v.boxes), i) for i, v in enumerate(crops)])
+        boxes = np.concatenate([v.boxes for v in crops])
+        points = np.concatenate([v.keypoints for v in crops])
+        webcam = np.concatenate([np.full(len(v.boxes), v.webcam) for v in crops])
+        prints = self.placements.prints(people_of(boxes, points), owner, webcam, rng)
+        return Batch(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints)
 
-    def _view(self, p: int, q: int, size: int, rng: np.random.Generator) -> View:
+    def _view(self, p: int, q: int, size: int, rng: np.random.Generator) -> Crop:
         image = self.images[p]
         webcam = self.framing == "webcam" or (self.framing == "mixed" and rng.random() < 0.5)
         scale, centre = self._frame(image, q, webcam, size, rng)
@@ -143,7 +143,7 @@ class Views:
         w, h = (clipped[:, 2:] - clipped[:, :2]).T
         kept = w * h / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
         worn = (np.sqrt(w * h) >= SMALLEST_PX) & ((kept > 0.3) | (np.arange(len(boxes)) == q))
-        return View(_jitter(pixels, rng), clipped[worn].astype(np.float32), points[worn].astype(np.float32), webcam)
+        return Crop(_jitter(pixels, rng), clipped[worn].astype(np.float32), points[worn].astype(np.float32), webcam)
 
     def _frame(
         self, image: LabelledImage, q: int, webcam: bool, size: int, rng: np.random.Generator
@@ -173,7 +173,7 @@ class Views:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class Crop:
     """One square view: pixels (s, s, 3) uint8 RGB, boxes (n, 4) and keypoints (n, 17, 3) in it, and its kind of framing."""
 
     pixels: UInt8Array

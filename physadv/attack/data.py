@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from physadv import __version__
 from physadv.address import masked
 from physadv.arrays import read_image, read_image_rgba
+from physadv.attack.keypoints import WithKeypoints
 from physadv.attack.parallel import Processes
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import content_of, gather, record, recorded
-from physadv.attack.posed import Posed
 from physadv.attack.run import TrainData
 from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import TrainSettings
@@ -173,7 +173,7 @@ def labelling(name: str) -> Detector:
     detector = load_detector(name, backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
     if find_weights(name).sha256 == EMBEDDED_SHA256:
         return detector
-    return Posed(detector, load_detector(backend="torch", imgsz=LABEL_IMGSZ, device="cpu"))
+    return WithKeypoints(detector, load_detector(backend="torch", imgsz=LABEL_IMGSZ, device="cpu"))
 
 
 def labels_cache(name: str) -> Path:

@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 import numpy as np
 import torch
 
-from physadv.attack.crops import Scene, Views
+from physadv.attack.crops import Batch, CropSampler
 from physadv.attack.losses import curvature, likeness, missize, mixed, non_printability, total_variation, vanish
 from physadv.attack.pattern import Pattern
 from physadv.attack.run import TrainData, TrainRun
@@ -26,7 +26,7 @@ FILLS = 0.35
 # Share of the main run after which patterns are no longer trained under noise.
 NOISE_UNTIL = 0.8
 NOISE_STREAM = 0x6E6F697365
-Drawn = tuple[Scene, list[WorldDraw]]
+Drawn = tuple[Batch, list[WorldDraw]]
 
 
 class Batches:
@@ -39,7 +39,7 @@ class Batches:
     def __init__(self, settings: TrainSettings, data: TrainData) -> None:
         """Raises: TrainingError if there are no people."""
         self._settings, self._data = settings, data
-        self._views = Views(list(data.people), framing=settings.framing, wear=settings.wear)
+        self._views = CropSampler(list(data.people), framing=settings.framing, placements=settings.placement_range)
         if not self._views.rows:
             raise TrainingError(field="images", expected="people to train on", got="none")
         self._worker = ThreadPoolExecutor(1)
@@ -61,10 +61,10 @@ class Batches:
     def _draw(self, step: int, part: int, parts: int) -> Drawn:
         s, device = self._settings, self._data.device
         count, size = self.count(step, part, parts), imgsz_for(s.views(step)[1], *self._data.detectors)
-        scene = self._views.batch(count, size, np.random.default_rng([s.seed, step, part])).to(device)
+        batch = self._views.batch(count, size, np.random.default_rng([s.seed, step, part])).to(device)
         generator = torch.Generator().manual_seed((s.seed * 1_000_003 + step) * 64 + part)
-        draws = [s.world.sample(len(scene.prints), count, generator).to(device) for _ in range(s.worst_of)]
-        return scene, draws
+        draws = [s.world.sample(len(batch.prints), count, generator).to(device) for _ in range(s.worst_of)]
+        return batch, draws
 
 
 def batch_gradient(run: TrainRun, batches: Batches) -> tuple[float, torch.Tensor, list[torch.Tensor]]:
@@ -112,14 +112,14 @@ def _part(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[int, 
     There is one set of gradients, of the mixed loss; or where the hardest detector counts alone one for each detector.
     """
     s, data, at, pattern = run.settings, run.data, run.checkpoint, run.pattern
-    scene, draw = drawn(run, batches, part, parts)
+    batch, draw = drawn(run, batches, part, parts)
     _reseed(run, part)
     noise = noise_of(s, pattern, at.step, part)
 
-    def one(piece: tuple[Scene, WorldDraw]) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
-        scene, draw = piece
-        images = s.world.apply(pattern.rgba() + noise, scene.images, scene.prints, draw)
-        losses = torch.stack([_loss(s, d, images, scene).sum() for d in data.detectors])
+    def one(piece: tuple[Batch, WorldDraw]) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
+        batch, draw = piece
+        images = s.world.apply(pattern.rgba() + noise, batch.images, batch.prints, draw)
+        losses = torch.stack([_loss(s, d, images, batch).sum() for d in data.detectors])
         lowered = losses if s.mix == "max" else mixed(s.mix, losses, at.mixing)[None]
         if not lowered.requires_grad:
             return losses.detach(), [[torch.zeros_like(v) for v in at.levels] for _ in lowered]
@@ -128,49 +128,49 @@ def _part(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[int, 
         slopes = [list(torch.autograd.grad(v, at.levels, retain_graph=i < last)) for i, v in enumerate(lowered)]
         return losses.detach(), slopes
 
-    answers = run.threads.map(one, _pieces(scene, draw, run.threads.size))
+    answers = run.threads.map(one, _pieces(batch, draw, run.threads.size))
     losses = torch.stack([losses for losses, _ in answers]).sum(0)
     slopes = [
         [torch.stack(level).sum(0) for level in zip(*by_piece, strict=True)]
         for by_piece in zip(*(s for _, s in answers), strict=True)
     ]
-    return len(scene.boxes), losses, slopes
+    return len(batch.boxes), losses, slopes
 
 
-def _pieces(scene: Scene, draw: WorldDraw, count: int) -> list[tuple[Scene, WorldDraw]]:
+def _pieces(batch: Batch, draw: WorldDraw, count: int) -> list[tuple[Batch, WorldDraw]]:
     """Return a batch and its draw in up to `count` pieces of as many images each."""
-    images = len(scene.images)
+    images = len(batch.images)
     count = min(count, images)
     if count == 1:
-        return [(scene, draw)]
+        return [(batch, draw)]
     ends = [round(i * images / count) for i in range(count + 1)]
     out = []
     for low, high in pairwise(ends):
-        prints = np.flatnonzero((scene.prints.owner >= low) & (scene.prints.owner < high))
-        device = scene.images.device
+        prints = np.flatnonzero((batch.prints.owner >= low) & (batch.prints.owner < high))
+        device = batch.images.device
         part = draw.piece(torch.from_numpy(prints).to(device), torch.arange(low, high, device=device))
-        out.append((scene.piece(low, high, prints), part))
+        out.append((batch.piece(low, high, prints), part))
     return out
 
 
-def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Scene, WorldDraw]:
+def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Batch, WorldDraw]:
     """Return the views of one part of a step, and for each view the world of `worst_of` that hurts the pattern most."""
     s, data = run.settings, run.data
-    scene, draws = batches.of(run.checkpoint.step, part, parts)
-    if len(draws) == 1 or len(scene.prints) == 0:
-        return scene, draws[0]
+    batch, draws = batches.of(run.checkpoint.step, part, parts)
+    if len(draws) == 1 or len(batch.prints) == 0:
+        return batch, draws[0]
     hurt = []
     with torch.no_grad():
         rgba = run.pattern.rgba()
         for draw in draws:
             # Every draw is looked at through the same chance of a defence's twin: it is the draws that are compared.
             _reseed(run, part)
-            images = s.world.apply(rgba, scene.images, scene.prints, draw)
-            losses = torch.stack([_loss(s, detector, images, scene) for detector in data.detectors])
+            images = s.world.apply(rgba, batch.images, batch.prints, draw)
+            losses = torch.stack([_loss(s, detector, images, batch) for detector in data.detectors])
             harm = mixed(s.mix, losses, run.checkpoint.mixing)
-            hurt.append(torch.zeros(len(images), device=data.device).index_add(0, scene.owner, harm))
-    owner = torch.from_numpy(scene.prints.owner).to(scene.images.device)
-    return scene, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), owner)
+            hurt.append(torch.zeros(len(images), device=data.device).index_add(0, batch.owner, harm))
+    owner = torch.from_numpy(batch.prints.owner).to(batch.images.device)
+    return batch, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), owner)
 
 
 def noise_of(s: TrainSettings, pattern: Pattern, step: int, part: int) -> torch.Tensor:
@@ -195,14 +195,14 @@ def _reseed(run: TrainRun, part: int) -> None:
         detector.reseed((run.settings.seed, run.checkpoint.step, part, number))
 
 
-def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, scene: Scene) -> torch.Tensor:
+def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Return (n,) losses of the people in a batch."""
     candidates = detector.candidates(images)
     if s.goal == "missize":
-        return missize(candidates, scene.owner, scene.boxes)
-    share = (scene.boxes[:, 2:] - scene.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
+        return missize(candidates, batch.owner, batch.boxes)
+    share = (batch.boxes[:, 2:] - batch.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
     alone = None if s.framing == "street" else share > FILLS
-    return vanish(candidates, scene.owner, scene.boxes, margin=s.margin, alone=alone)
+    return vanish(candidates, batch.owner, batch.boxes, margin=s.margin, alone=alone)
 
 
 def _priors(run: TrainRun) -> torch.Tensor:
@@ -227,8 +227,8 @@ def _diagnosis(run: TrainRun, batches: Batches, parts: int) -> str:
     s, step = run.settings, run.checkpoint.step
     found = "the priors"
     for part in range(min(parts, s.views(step)[0])):
-        scene, draw = drawn(run, batches, part, parts)
-        name = non_finite_stage(s.world, run.pattern.rgba(), scene, draw, partial(_mean_loss, run, scene))
+        batch, draw = drawn(run, batches, part, parts)
+        name = non_finite_stage(s.world, run.pattern.rgba(), batch, draw, partial(_mean_loss, run, batch))
         if name is not None:
             found = name
             break
@@ -239,14 +239,14 @@ def _diagnosis(run: TrainRun, batches: Batches, parts: int) -> str:
     )
 
 
-def _mean_loss(run: TrainRun, scene: Scene, images: torch.Tensor) -> torch.Tensor:
-    return torch.stack([_loss(run.settings, d, images, scene).mean() for d in run.data.detectors]).sum()
+def _mean_loss(run: TrainRun, batch: Batch, images: torch.Tensor) -> torch.Tensor:
+    return torch.stack([_loss(run.settings, d, images, batch).mean() for d in run.data.detectors]).sum()
 
 
 def non_finite_stage(
     world: World,
     pattern: torch.Tensor,
-    scene: Scene,
+    batch: Batch,
     draw: WorldDraw,
     loss: Callable[[torch.Tensor], torch.Tensor],
 ) -> str | None:
@@ -257,11 +257,11 @@ def non_finite_stage(
     """
     if not _finite(pattern):
         return "the pattern"
-    if not _finite(scene.images):
+    if not _finite(batch.images):
         return "the photographs"
-    if not _finite(world.geometry.quads(torch.from_numpy(scene.prints.quads).to(pattern), draw.geometry)):
+    if not _finite(world.geometry.quads(torch.from_numpy(batch.prints.quads).to(pattern), draw.geometry)):
         return "geometry"
-    colour = pattern.detach()[None, :3].expand(len(scene.prints), -1, -1, -1)
+    colour = pattern.detach()[None, :3].expand(len(batch.prints), -1, -1, -1)
     backward = None
     for name in ("ink", "cloth", "light"):
         entered = colour.detach().clone().requires_grad_()
@@ -271,7 +271,7 @@ def non_finite_stage(
         (gradient,) = torch.autograd.grad(colour.sum(), entered)
         backward = backward or (None if _finite(gradient) else name)
     flat = world.model_copy(update={"sensor": type(world.sensor)(strength=0)})
-    pasted = flat.apply(pattern.detach(), scene.images, scene.prints, draw).detach().requires_grad_()
+    pasted = flat.apply(pattern.detach(), batch.images, batch.prints, draw).detach().requires_grad_()
     if not _finite(pasted):
         return "paste"
     images = world.sensor.apply(pasted, draw.sensor)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from physadv.arrays import to_image
-from physadv.attack.crops import PlacementRange, Scene, Views
+from physadv.attack.crops import Batch, CropSampler, PlacementRange
 from physadv.attack.losses import concerned
 from physadv.attack.score import Scorer
 from physadv.dataset import LabelledImage
@@ -36,7 +36,7 @@ def contact_sheet(
     *,
     world: World,
     framing: Framing,
-    wear: PlacementRange,
+    placements: PlacementRange,
     columns: int = 6,
     rows: int = 4,
     size: int = 224,
@@ -52,19 +52,19 @@ def contact_sheet(
 
     Raises: DataError if there are no people.
     """
-    views = Views(list(people), framing=framing, wear=wear)
+    views = CropSampler(list(people), framing=framing, placements=placements)
     if not views.rows:
         raise DataError(field="images", expected="images with people", got="none")
     size = size if detector is None else imgsz_for(size, detector)
     pixels, mask = patch.tensors()
     pattern = torch.cat([pixels, mask])
-    scene = views.batch(columns * rows, size, np.random.default_rng(seed))
-    shown = _apply(world, pattern, scene, seed)
+    batch = views.batch(columns * rows, size, np.random.default_rng(seed))
+    shown = _apply(world, pattern, batch, seed)
     cells = [to_image(image) for image in shown]
     if detector is not None:
-        _mark(cells, shown, scene, detector)
+        _mark(cells, shown, batch, detector)
     lines = [_line(cells[r * columns : (r + 1) * columns], "") for r in range(rows)]
-    near = Views(list(people), framing="webcam", wear=wear)
+    near = CropSampler(list(people), framing="webcam", placements=placements)
     one = near.batch(1, size, np.random.default_rng([seed, 1]))
     for name, transform in world.transforms().items():
         steps = np.linspace(0, 2, columns)
@@ -92,18 +92,18 @@ def progress_sheet(
     return _line(cells, f"{title}   {LEGEND}")
 
 
-def _apply(world: World, pattern: torch.Tensor, scene: Scene, seed: int) -> torch.Tensor:
-    draw = world.sample(len(scene.prints), len(scene.images), torch.Generator().manual_seed(seed))
+def _apply(world: World, pattern: torch.Tensor, batch: Batch, seed: int) -> torch.Tensor:
+    draw = world.sample(len(batch.prints), len(batch.images), torch.Generator().manual_seed(seed))
     with torch.inference_mode():
-        return world.apply(pattern, scene.images, scene.prints, draw)
+        return world.apply(pattern, batch.images, batch.prints, draw)
 
 
-def _mark(cells: list[UInt8Array], shown: torch.Tensor, scene: Scene, detector: GradientDetector) -> None:
+def _mark(cells: list[UInt8Array], shown: torch.Tensor, batch: Batch, detector: GradientDetector) -> None:
     with torch.inference_mode():
         found = detector.candidates(shown)
-        near = concerned(scene.boxes, found.xyxy[scene.owner])
-        sure = found.logit[scene.owner].masked_fill(~near, -30).amax(1).sigmoid().tolist()
-    for i, box, conf in zip(scene.owner.tolist(), scene.boxes.round().int().tolist(), sure, strict=True):
+        near = concerned(batch.boxes, found.xyxy[batch.owner])
+        sure = found.logit[batch.owner].masked_fill(~near, -30).amax(1).sigmoid().tolist()
+    for i, box, conf in zip(batch.owner.tolist(), batch.boxes.round().int().tolist(), sure, strict=True):
         mark_person(cells[i], box, f"{conf:.2f}", found=conf >= FOUND_CONF)
 
 

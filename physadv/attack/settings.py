@@ -188,7 +188,7 @@ class TrainSettings(PlacementSettings):
         return self.target == "tshirt"
 
     @property
-    def wear(self) -> PlacementRange:
+    def placement_range(self) -> PlacementRange:
         """Return the placements that training draws from."""
         width, height = self.print_size()
         street = self.side_street or _around(self.scale, STREET_AROUND)

@@ -91,7 +91,7 @@ def run(settings: PreviewVerb) -> int:
         found.images,
         world=World.of(settings.strength),
         framing=settings.framing,
-        wear=TrainSettings(target=patch.target, size_mm=patch.size_mm).wear,
+        placements=TrainSettings(target=patch.target, size_mm=patch.size_mm).placement_range,
         columns=settings.columns,
         rows=settings.rows,
         size=settings.view_size,

@@ -13,9 +13,9 @@ import torch
 
 from physadv.patch import Patch
 from physadv.simulate.cloth import CONTROL, Cloth
-from physadv.simulate.erase import Erase
 from physadv.simulate.geometry import Geometry, GeometryDraw, homography, project
 from physadv.simulate.light import Light
+from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import FRONT_CM, Placement, Prints
 from physadv.simulate.render import STILL, render
 from physadv.simulate.spline import spline_basis
@@ -85,7 +85,7 @@ class Condition:
         cloth: whether they are pieces of a T-shirt, which lie in wrinkles in any case but that of no `rng`, no chance.
         """
         draw = STILL.sample(count, 1, torch.Generator())
-        parts: dict[str, Light | Cloth | Erase] = {}
+        parts: dict[str, Light | Cloth | Occlusion] = {}
         if self.brightness or self.contrast != 1:
             parts["light"] = Light(strength=1)
             offset = 0.5 * (1 - self.contrast) + self.brightness
@@ -98,7 +98,7 @@ class Condition:
             moved = torch.from_numpy(rng.uniform(-2 * bend, 2 * bend, (count, BENT * BENT, 2))).float()
             draw = replace(draw, cloth=replace(draw.cloth, control=_bending() @ moved))
         if self.covered and rng is not None:
-            parts["erase"] = Erase(strength=1)
+            parts["erase"] = Occlusion(strength=1)
             # A square hole, as an arm or a bag would make.
             side = 2 * math.sqrt(self.covered)
             corner = rng.uniform(-1, 1 - side, (count, 1, 2))

@@ -108,7 +108,7 @@ def _paste(out: UInt8Array, texture: UInt8Array, shown: tuple[float, float], qua
     y, x = np.nonzero((cover > 0) & (cover < 255))
     under, weight = region[y, x].astype(np.float32), cover[y, x, None].astype(np.float32) / 255
     blended = (under + (colour[y, x] - under) * weight + 0.5).astype(np.uint8)
-    cv2.copyTo(colour, cv2.compare(cover, 255, cv2.CMP_EQ), region)
+    cv2.copyTo(colour, (cover == 255).view(np.uint8), region)
     region[y, x] = blended
 
 

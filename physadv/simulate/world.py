@@ -13,10 +13,10 @@ from torch.nn.utils.rnn import pad_sequence
 from physadv.settings import Settings
 from physadv.simulate.cloth import Cloth, ClothDraw
 from physadv.simulate.composite import Layers, Tiles, areas, averaged, composite, cut, halved
-from physadv.simulate.erase import Erase, EraseDraw
 from physadv.simulate.geometry import Geometry, GeometryDraw
 from physadv.simulate.ink import Ink, InkDraw
 from physadv.simulate.light import Light, LightDraw
+from physadv.simulate.occlusion import Occlusion, OcclusionDraw
 from physadv.simulate.placement import Prints, TexelGrid, texels_for
 from physadv.simulate.sensor import Sensor, SensorDraw
 from physadv.simulate.transform import Draw, Transform
@@ -34,7 +34,7 @@ class WorldDraw:
     cloth: ClothDraw
     geometry: GeometryDraw
     light: LightDraw
-    erase: EraseDraw
+    erase: OcclusionDraw
     sensor: SensorDraw
 
     def prints(self, index: torch.Tensor) -> WorldDraw:
@@ -70,7 +70,7 @@ class World(Settings):
     cloth: Cloth = Field(default_factory=lambda: Cloth(strength=1.0))
     geometry: Geometry = Field(default_factory=lambda: Geometry(strength=1.0))
     light: Light = Field(default_factory=lambda: Light(strength=1.0))
-    erase: Erase = Field(default_factory=lambda: Erase(strength=1.0))
+    erase: Occlusion = Field(default_factory=lambda: Occlusion(strength=1.0))
     sensor: Sensor = Field(default_factory=lambda: Sensor(strength=1.0))
 
     @classmethod
@@ -81,7 +81,7 @@ class World(Settings):
             cloth=Cloth(strength=strength),
             geometry=Geometry(strength=strength),
             light=Light(strength=strength),
-            erase=Erase(strength=strength),
+            erase=Occlusion(strength=strength),
             sensor=Sensor(strength=strength),
         )
 

@@ -10,7 +10,7 @@ import torch
 
 from physadv.attack import attack
 from physadv.attack.checkpoint import Checkpoint
-from physadv.attack.crops import Scene
+from physadv.attack.crops import Batch
 from physadv.attack.gradients import Batches, drawn, noise_of
 from physadv.attack.losses import vanish
 from physadv.attack.optimise import optimise, spread
@@ -310,16 +310,16 @@ def test_the_draw_that_hurts_the_pattern_most_is_taken_for_each_view(
     run = TrainRun(settings, TrainData(people, [tiny_gradient()]))
     pattern, batches = run.pattern, Batches(settings, run.data)
 
-    def harm(scene: Scene, draw: WorldDraw) -> torch.Tensor:
-        images = settings.world.apply(pattern.rgba(), scene.images, scene.prints, draw)
-        loss = vanish(run.data.detectors[0].candidates(images), scene.owner, scene.boxes, margin=settings.margin)
-        return torch.zeros(len(images)).index_add(0, scene.owner, loss)
+    def harm(batch: Batch, draw: WorldDraw) -> torch.Tensor:
+        images = settings.world.apply(pattern.rgba(), batch.images, batch.prints, draw)
+        loss = vanish(run.data.detectors[0].candidates(images), batch.owner, batch.boxes, margin=settings.margin)
+        return torch.zeros(len(images)).index_add(0, batch.owner, loss)
 
     with torch.no_grad():
-        scene, worst = drawn(run, batches, 0, 1)
+        batch, worst = drawn(run, batches, 0, 1)
         _, draws = batches.of(0, 0, 1)
-        each = torch.stack([harm(scene, d) for d in draws])
-        torch.testing.assert_close(harm(scene, worst), each.max(0).values)
+        each = torch.stack([harm(batch, d) for d in draws])
+        torch.testing.assert_close(harm(batch, worst), each.max(0).values)
     assert len(set(each.argmax(0).tolist())) > 1
 
 

@@ -10,7 +10,7 @@ import torch
 from bench_train import in_proportion
 
 from physadv.attack import data as module
-from physadv.attack.crops import PlacementRange, Views
+from physadv.attack.crops import CropSampler, PlacementRange
 from physadv.attack.data import Inputs
 from physadv.attack.losses import (
     concerned,
@@ -188,7 +188,7 @@ def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
 
 
 def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[LabelledImage]) -> None:
-    views = Views(people, framing="mixed", wear=PlacementRange())
+    views = CropSampler(people, framing="mixed", placements=PlacementRange())
     one, again = (views.batch(6, 96, np.random.default_rng(5)) for _ in range(2))
     assert torch.equal(one.images, again.images)
     assert np.array_equal(one.prints.quads, again.prints.quads)
@@ -203,7 +203,7 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
     pixels = np.zeros((400, 400, 3), np.uint8)
     pixels[120:280, 150:230] = 255
     box = np.array([[150, 120, 230, 280]], np.float32)
-    views = Views([LabelledImage("p", pixels, box)], framing="street", wear=PlacementRange())
+    views = CropSampler([LabelledImage("p", pixels, box)], framing="street", placements=PlacementRange())
     places = (np.arange(size) + 0.5)[:, None]
     for seed in range(12):
         drawn = views.batch(1, size, np.random.default_rng(seed))
@@ -216,7 +216,7 @@ def test_a_box_lies_where_its_person_does_mirrored_and_at_every_size(size: int) 
 
 def test_webcam_views_show_larger_people(people: list[LabelledImage]) -> None:
     def side(framing: str) -> float:
-        views = Views(people, framing=framing, wear=PlacementRange())  # type: ignore[arg-type]
+        views = CropSampler(people, framing=framing, placements=PlacementRange())  # type: ignore[arg-type]
         boxes = views.batch(40, 128, np.random.default_rng(0)).boxes
         return float((boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt().mean())
 
@@ -260,13 +260,13 @@ def test_patterns_enlarge_over_the_seam_and_find_their_colours() -> None:
 def test_a_sheet_shows_views_and_every_transform(people: list[LabelledImage]) -> None:
     patch = Patch("p", np.full((32, 32, 3), 200, np.uint8), np.full((32, 32), 255, np.uint8), (360.0, 360.0))
     sheet = contact_sheet(
-        patch, people, world=World.of(0.5), framing="mixed", wear=PlacementRange(), columns=3, rows=2, size=64,
+        patch, people, world=World.of(0.5), framing="mixed", placements=PlacementRange(), columns=3, rows=2, size=64,
         detector=tiny_gradient(),
     )  # fmt: skip
     assert sheet.shape[1] == 3 * 68
     assert sheet.shape[0] == 2 * 68 + 6 * (68 + 18)
     with pytest.raises(DataError):
-        contact_sheet(patch, [], world=World.of(0), framing="street", wear=PlacementRange())
+        contact_sheet(patch, [], world=World.of(0), framing="street", placements=PlacementRange())
 
 
 def test_presets_and_placings() -> None:
@@ -295,11 +295,11 @@ def test_a_run_that_is_given_minutes_has_that_many_steps_in_all(
 
 
 def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
-    wear = TrainSettings().wear
+    wear = TrainSettings().placement_range
     assert (*wear.street, *wear.webcam) == pytest.approx((0.30, 0.42, 0.4125, 0.54))
-    assert TrainSettings(framing="webcam").wear.webcam == pytest.approx((0.55, 0.72))
+    assert TrainSettings(framing="webcam").placement_range.webcam == pytest.approx((0.55, 0.72))
     half = TrainSettings(size_mm=(180, 180))
-    assert half.wear.street == pytest.approx((0.15, 0.21))
+    assert half.placement_range.street == pytest.approx((0.15, 0.21))
     assert half.placements()["street"][0].scale == pytest.approx(0.175)
     near = TrainSettings(framing="webcam", webcam_scale=0.45)
     assert near.print_size() == pytest.approx((332.3, 332.3))
@@ -308,7 +308,7 @@ def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
     assert by_height.print_size() == (340.0, 340.0)
     boxes = np.array([[0, 0, 60, 200]], np.float32)
     people = [LabelledImage("tall", np.zeros((300, 300, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))]
-    views = Views(people, framing="street", wear=by_height.wear)
+    views = CropSampler(people, framing="street", placements=by_height.placement_range)
     drawn = views.batch(1, 224, np.random.default_rng(0))
     height = float(drawn.boxes[0, 3] - drawn.boxes[0, 1])
     assert 0.2 * 0.85 < float(drawn.prints.quads[0, 1, 0] - drawn.prints.quads[0, 0, 0]) / height < 0.2 * 1.21

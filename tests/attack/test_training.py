@@ -23,8 +23,8 @@ from physadv.arrays import pixels_sha256, read_image, write_png
 from physadv.attack import data as module
 from physadv.attack import people as people_module
 from physadv.attack.data import Inputs, labelling, labels_cache, split
+from physadv.attack.keypoints import WithKeypoints
 from physadv.attack.people import Labeller, content_of, gather, record, recorded, sampled
-from physadv.attack.posed import Posed
 from physadv.attack.score import Score, Scorer
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
@@ -708,8 +708,8 @@ def test_keypoints_are_the_pose_models_whoever_is_attacked(monkeypatch: pytest.M
     assert labelling(DEFAULT_DETECTOR) is pose
     # What was remembered of such a detector without keypoints is not read again.
     assert labels_cache("victim.pt").name == f"{'5' * 16}-posed"
-    away = Posed(victim, Finds((200, 10, 250, 90), 30.0)).detect_batch([np.zeros((100, 100, 3), np.uint8)])[0]
+    away = WithKeypoints(victim, Finds((200, 10, 250, 90), 30.0)).detect_batch([np.zeros((100, 100, 3), np.uint8)])[0]
     assert away.keypoints is not None and not away.keypoints.any()
     # From half an overlap on it is the same person, in training as in evaluations.
-    half = Posed(victim, Finds((10, 10, 50, 50), 30.0)).detect_batch([np.zeros((100, 100, 3), np.uint8)])[0]
+    half = WithKeypoints(victim, Finds((10, 10, 50, 50), 30.0)).detect_batch([np.zeros((100, 100, 3), np.uint8)])[0]
     assert half.keypoints is not None and half.keypoints.any()

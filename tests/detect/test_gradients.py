@@ -41,7 +41,7 @@ def test_sheets_and_checks_of_attacks_keep_to_the_stride() -> None:
         [person],
         world=World.of(0),
         framing="street",
-        wear=PlacementRange(),
+        placements=PlacementRange(),
         columns=2,
         rows=1,
         size=96,

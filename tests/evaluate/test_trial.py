@@ -260,7 +260,7 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
     assert (settings.target, settings.framing) == (target, "street" if at == 0.3 else "mixed")
     image = LabelledImage(scene.name, scene.pixels, scene.boxes, standing(scene.boxes))
     people = people_of(image.boxes, image.keypoints)
-    prints = settings.wear.prints(people, np.zeros(1, np.int64), np.array([True]), np.random.default_rng(0))
+    prints = settings.placement_range.prints(people, np.zeros(1, np.int64), np.array([True]), np.random.default_rng(0))
     quad = prints.quads[0]
     if target == "tshirt":
         np.testing.assert_allclose(quad, torso_quads(image.keypoints)[0], atol=1e-3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from physadv.simulate.composite import areas, averaged, cut, halved
-from physadv.simulate.erase import Erase
+from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import Prints, TexelGrid, sleeve_quads, texels_for
 from physadv.simulate.world import World
 
@@ -67,7 +67,7 @@ def test_arms_come_in_front_as_often_as_the_dial_of_occlusion_says() -> None:
 
     def hidden(strength: float) -> float:
         still = World.of(0)
-        world = still.model_copy(update={"erase": Erase(strength=strength, probability=0)})
+        world = still.model_copy(update={"erase": Occlusion(strength=strength, probability=0)})
         draws = (world.sample(1, 1, torch.Generator().manual_seed(seed)) for seed in range(60))
         shown = [world.apply(opaque((1, 1, 1)), torch.zeros(1, 3, 24, 24), where, draw) for draw in draws]
         return sum(float(out[0, 0, 12, 12]) < 0.5 for out in shown) / len(shown)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physadv.attack.crops import Views
+from physadv.attack.crops import CropSampler
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
@@ -47,8 +47,9 @@ def test_prints_that_are_no_squares_keep_their_shape_and_area() -> None:
 def test_patterns_are_trained_and_scored_in_the_shape_in_which_they_are_printed(framing: str) -> None:
     person = LabelledImage("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
     settings = TrainSettings(framing=framing, size_mm=(400, 100))  # type: ignore[arg-type]
-    scene = Views([person], framing=settings.framing, wear=settings.wear).batch(1, 128, np.random.default_rng(0))
-    wide, high = extent(scene.prints.quads)
+    sampler = CropSampler([person], framing=settings.framing, placements=settings.placement_range)
+    batch = sampler.batch(1, 128, np.random.default_rng(0))
+    wide, high = extent(batch.prints.quads)
     assert wide / high == pytest.approx(4, abs=0.01)
     ((placement, _),) = settings.placements().values()
     placement = placement.shaped(banner())
@@ -107,7 +108,9 @@ def test_the_nearer_persons_print_lies_on_top_and_a_front_over_its_sleeves() -> 
 
 def test_made_up_people_wear_prints_of_any_shape() -> None:
     settings = TrainSettings(target="poster", size_mm=(100, 400))
-    scene = Views(made_up(4), framing="street", wear=settings.wear).batch(4, 96, np.random.default_rng(0))
+    scene = CropSampler(made_up(4), framing="street", placements=settings.placement_range).batch(
+        4, 96, np.random.default_rng(0)
+    )
     sides = np.ptp(scene.prints.quads, axis=1)
     np.testing.assert_allclose(sides[:, 1] / sides[:, 0], 4, rtol=1e-3)
 

@@ -10,11 +10,11 @@ from pytest import approx, mark, raises
 
 from physadv.camera.colour import ColourMap
 from physadv.simulate.cloth import Cloth
-from physadv.simulate.erase import Erase
 from physadv.simulate.geometry import Geometry, homography, project
 from physadv.simulate.ink import BLACK, LUMA, SATURATION, WHITE, Ink, MeasuredInk, default_palette
 from physadv.simulate.jpeg import jpeg
 from physadv.simulate.light import Light
+from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import Placement, people_of
 from physadv.simulate.sensor import Sensor, SensorDraw, blur, kernels, lose_resolution
 from physadv.simulate.spline import spline_basis
@@ -38,7 +38,7 @@ KINDS: dict[str, Kind] = {
     "cloth": Cloth,
     "geometry": Geometry,
     "light": Light,
-    "erase": Erase,
+    "erase": Occlusion,
     "sensor": Sensor,
 }
 EVERY = mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())

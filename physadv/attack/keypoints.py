@@ -10,7 +10,7 @@ from physadv.detect.matching import LABEL_CONF, match_keypoints
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 
-class Posed(WrappedDetector):
+class WithKeypoints(WrappedDetector):
     """A detector whose people have the keypoints of those whom a pose model finds in their place, none elsewhere."""
 
     def __init__(self, detector: Detector, pose: Detector) -> None:
