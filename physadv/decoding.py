@@ -12,7 +12,16 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
-from PIL import AvifImagePlugin, GifImagePlugin, Image, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from physadv.colour_profiles import (
     Chromaticities,
@@ -46,7 +55,8 @@ T = TypeVar("T")
 warnings.filterwarnings("ignore", module=r"PIL\.")
 # What OpenCV cannot decode or open is said in an error of ours.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-PNM_HEADER = re.compile(rb"P[1-6](?:\s|#[^\n]{0,1000}\n){1,1000}(\d{1,9})(?:\s|#[^\n]{0,1000}\n){1,1000}(\d{1,9})\s")
+# Kinds whose pixels Pillow takes minutes to decode: it reads the header, OpenCV the pixels.
+SLOW = ("BMP", "PPM")
 JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA, 0xCB})
 PROGRESSIVE = frozenset({0xC2, 0xCA})
@@ -81,7 +91,7 @@ def size_of(data: bytes) -> tuple[int, int]:
     if data[:2] == b"\xff\xd8":
         head = jpeg_header(data)
         return head.width, head.height
-    return _early_size(data) or _opened(data).size
+    return _opened(data).size
 
 
 def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bool = True) -> UInt8Array:
@@ -104,15 +114,13 @@ def decode(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bo
 
 def _other(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: bool) -> UInt8Array:
     """Return an image of any kind but JPEG, as `decode` does."""
-    if (early := _early_size(data)) is not None:
-        _check_size(*early, max_pixels)
-        if data[:1] != b"\x89":
-            out = _by_opencv(data, cv2.IMREAD_COLOR_RGB)
-            return _opaque(out) if alpha else out
     image = _opened(data)
     still_webp = image.format == "WEBP" and not getattr(image, "is_animated", False)
     fast = still_webp or (not alpha and image.format == "PNG" and _is_whole_png(data))
     _check_size(*image.size, max_pixels, heavy=1 if fast else HEAVY.get(image.format or "", 1))
+    if image.format in SLOW:
+        out = _by_opencv(data, cv2.IMREAD_COLOR_RGB)
+        return _opaque(out) if alpha else out
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiff(image)
     turn, profile = _orientation(image, data), _profile(image, data) if srgb else None
@@ -134,8 +142,6 @@ def is_converted(data: bytes) -> bool:
         head = jpeg_header(data)
         profile = head.profile or profile_of_interoperability(head.exif)
         return profile is not None and (head.channels == 4 or changes_colours(profile))
-    if _early_size(data) is not None and data[:1] != b"\x89":
-        return False
     profile = _profile(_opened(data), data)
     return profile is not None and changes_colours(profile)
 
@@ -145,7 +151,7 @@ def frames_in(data: bytes) -> int:
 
     Raises: ValueError if it is no image.
     """
-    if data[:2] == b"\xff\xd8" or (_early_size(data) is not None and data[:1] != b"\x89"):
+    if data[:2] == b"\xff\xd8":
         return 1
     image = _opened(data)
     return _plugin(lambda _: int(getattr(image, "n_frames", 1)), b"")
@@ -226,24 +232,6 @@ def _jpeg(data: bytes, *, alpha: bool, upright: bool, max_pixels: int, srgb: boo
 
 def _opaque(pixels: UInt8Array) -> UInt8Array:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA), np.uint8)
-
-
-def _early_size(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height) from the first bytes of a PNG, or of a BMP or PNM file, whose decoders in Pillow take minutes.
-
-    None for other kinds.
-    """
-    if data[:8] == PNG_MAGIC and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return width, height
-    if data[:2] == b"BM":
-        if len(data) < 26:
-            raise UndecodableError(CUT_OFF)
-        old = int.from_bytes(data[14:18], "little") == 12
-        width, height = struct.unpack("<HH", data[18:22]) if old else struct.unpack("<ii", data[18:26])
-        return width, abs(height)
-    found = PNM_HEADER.match(data)
-    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def _check_scans(data: bytes, head: JpegHeader) -> None:
@@ -364,6 +352,8 @@ def _opener(head: bytes) -> Callable[[BytesIO], Image.Image] | None:
         b"II*\0": TiffImagePlugin.TiffImageFile,
         b"MM\0*": TiffImagePlugin.TiffImageFile,
         b"GIF8": GifImagePlugin.GifImageFile,
+        b"BM": BmpImagePlugin.BmpImageFile,
+        **{b"P%d" % kind: PpmImagePlugin.PpmImageFile for kind in range(1, 7)},
     }
     return next((opener for magic, opener in kinds.items() if head.startswith(magic)), None)
 

@@ -27,7 +27,7 @@ ONLY_IN = {
     "ultralytics": {"detect/yolo.py", "detect/download.py"},
     "openvino": {"detect/openvino.py"},
     "onnxruntime": {"detect/onnx.py"},
-    "kornia": {"simulate"},
+    "kornia": {"simulate", "camera/difference.py"},
     "fastapi": {"web"},
     "uvicorn": {"web"},
     "av": {"capture/stream.py", "capture/film.py", "live/recorder.py"},

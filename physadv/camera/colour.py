@@ -6,45 +6,19 @@ monotone curve per channel (the camera's tone). "Camera colour" is what the came
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
+from torch.nn.functional import grid_sample
 
+from physadv.camera.colour_table import ColourTable
 from physadv.errors import CalibrationError
-from physadv.settings import Settings, one_line
+from physadv.settings import one_line
 from physadv.types import UInt8Array
-
-MAX_KNOTS = 65
-MAX_DEGREE = 4
-Value = Annotated[float, Field(ge=-1e3, le=1e3)]
-Covariance = Annotated[
-    list[Annotated[list[Value], Field(min_length=3, max_length=3)]], Field(min_length=3, max_length=3)
-]
-Curves = Annotated[
-    list[Annotated[list[Value], Field(min_length=2, max_length=MAX_KNOTS)]], Field(min_length=3, max_length=3)
-]
-Powers = Annotated[list[Annotated[int, Field(ge=0, le=MAX_DEGREE)]], Field(min_length=3, max_length=3)]
-
-
-def exponents(kind: str) -> list[tuple[int, int, int]]:
-    """Return the powers of (red, green, blue) of each term of a polynomial.
-
-    kind: "affine", "multilinear" (products of different channels: what overprinted dots mix, Neugebauer), "quadratic" or
-    "cubic" (multilinear terms included).
-
-    Raises: CalibrationError for another kind.
-    """
-    limits = {"affine": (1, 1), "multilinear": (3, 1), "quadratic": (2, 2), "cubic": (3, 3)}
-    if kind not in limits:
-        raise CalibrationError(f"polynomial: expected one of {', '.join(limits)}, got {kind!r}")
-    total, each = limits[kind]
-    powers = range(each + 1)
-    terms = [(i, j, k) for i, j, k in itertools.product(powers, powers, powers) if i + j + k <= total]
-    return sorted(terms, key=lambda p: (sum(p), p))
 
 
 def interpolate(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -63,34 +37,6 @@ def polynomial(x: torch.Tensor, terms: list[tuple[int, int, int]]) -> torch.Tens
     """Return the (n, t) terms of a polynomial for x (n, 3)."""
     r, g, b = x.unbind(1)
     return torch.stack([r**i * g**j * b**k for i, j, k in terms], 1)
-
-
-class ColourTable(Settings):
-    """A colour map as plain values; see `ColourMap`, which is made of it."""
-
-    curve_in: Curves
-    terms: Annotated[list[Powers], Field(min_length=1, max_length=64)]
-    weights: Annotated[list[Annotated[list[Value], Field(max_length=64)]], Field(min_length=3, max_length=3)]
-    curve_out: Curves
-    covariance: Covariance
-    shift_covariance: Covariance
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> Self:
-        for name, rows in (("curve_in", self.curve_in), ("curve_out", self.curve_out), ("weights", self.weights)):
-            if len({len(row) for row in rows}) > 1:
-                raise ValueError(
-                    f"{name}: expected three rows of one length, got {', '.join(str(len(r)) for r in rows)}"
-                )
-            if name != "weights" and any(b - a < -1e-6 for row in rows for a, b in itertools.pairwise(row)):
-                raise ValueError(f"{name}: expected curves that never fall")
-        if len(self.weights[0]) != len(self.terms):
-            raise ValueError(f"weights: expected one for each of {len(self.terms)} terms, got {len(self.weights[0])}")
-        for name, rows in (("covariance", self.covariance), ("shift_covariance", self.shift_covariance)):
-            square = np.array(rows)
-            if not np.allclose(square, square.T, atol=1e-8) or np.linalg.eigvalsh(square).min() < -1e-6:
-                raise ValueError(f"{name}: expected a covariance (symmetric, not negative)")
-        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,3 +141,39 @@ class ColourMap:
 
 def _plain(value: torch.Tensor, *, digits: int = 7) -> list[list[float]]:
     return [[round(float(v), digits) for v in row] for row in value.cpu()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lattice:
+    """Any map of RGB to RGB as a table on even steps, read trilinearly. Differentiable.
+
+    values: (s, s, s, 3), what the map gives at red, green and blue steps (in that order of axes) over [0, 1].
+    """
+
+    values: torch.Tensor
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[float]]) -> Lattice:
+        """Return a lattice from s**3 rows, blue running fastest.
+
+        Raises: ValueError if the number of rows is no cube.
+        """
+        steps = round(len(rows) ** (1 / 3))
+        if steps**3 != len(rows) or steps < 2:
+            raise ValueError(f"rows: expected a cube of 2 or more, got {len(rows)}")
+        return cls(torch.tensor(rows, dtype=torch.float32).reshape(steps, steps, steps, 3))
+
+    @staticmethod
+    def nodes(steps: int) -> torch.Tensor:
+        """Return the (steps**3, 3) colours at the nodes, blue running fastest."""
+        line = torch.linspace(0, 1, steps)
+        return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
+
+    def apply(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the mapped images, (b, 3, h, w) in [0, 1], same shape; values beyond the range count as its ends."""
+        b, _, h, w = images.shape
+        table = self.values.to(images).permute(3, 0, 1, 2)[None]
+        # grid_sample reads (x, y, z) along (width, height, depth) of the table, which are blue, green, red here.
+        at = images.permute(0, 2, 3, 1).flip(-1).mul(2).sub(1).reshape(1, 1, b * h, w, 3)
+        out = grid_sample(table, at, mode="bilinear", padding_mode="border", align_corners=True)
+        return out.reshape(3, b, h, w).permute(1, 0, 2, 3)

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
+from kornia.color import linear_rgb_to_rgb, rgb_to_lab, rgb_to_linear_rgb
 
 FloatArray = npt.NDArray[np.floating]
 
-# Linear sRGB to XYZ under D65, divided by the white point, so that white is (1, 1, 1).
-_TO_XYZ = torch.tensor(
-    [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ],
-    dtype=torch.float64,
-)
-_TO_XYZ_WHITE = _TO_XYZ / _TO_XYZ.sum(1, keepdim=True)
-
 
 def srgb_to_linear(rgb: torch.Tensor) -> torch.Tensor:
-    """Return linear light for sRGB values in [0, 1]; values outside are clamped to the range."""
-    rgb = rgb.clamp(0, 1)
-    return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
+    """Return linear light for (..., 3) sRGB values in [0, 1]; values outside are clamped to the range."""
+    return _by_kornia(rgb_to_linear_rgb, rgb.clamp(0, 1))
 
 
 def linear_to_srgb(light: torch.Tensor) -> torch.Tensor:
-    """Return sRGB values in [0, 1] for linear light; values outside are clamped to the range."""
-    light = light.clamp(0, 1)
-    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
+    """Return (..., 3) sRGB values in [0, 1] for linear light; values outside are clamped to the range."""
+    return _by_kornia(linear_rgb_to_rgb, light.clamp(0, 1))
 
 
 def srgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
     """Return (..., 3) CIE L*a*b* (D65 white) for (..., 3) sRGB values in [0, 1]. Differentiable."""
-    xyz = srgb_to_linear(rgb) @ _TO_XYZ_WHITE.to(rgb).T
-    delta = 6 / 29
-    f = torch.where(xyz > delta**3, xyz.clamp_min(delta**3) ** (1 / 3), xyz / (3 * delta**2) + 4 / 29)
-    x, y, z = f.unbind(-1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+    return _by_kornia(rgb_to_lab, rgb.clamp(0, 1))
+
+
+def _by_kornia(convert: Callable[[torch.Tensor], torch.Tensor], colours: torch.Tensor) -> torch.Tensor:
+    """Return (..., 3) colours as kornia converts them, which takes images (b, 3, h, w)."""
+    image = colours.reshape(-1, 3).T[None, :, :, None]
+    return convert(image)[0, :, :, 0].T.reshape(colours.shape)
 
 
 def ciede2000(one: FloatArray, two: FloatArray) -> npt.NDArray[np.float64]:

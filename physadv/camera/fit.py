@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch.nn.functional import softplus
 
-from physadv.camera.colour import ColourMap, exponents, interpolate, polynomial
+from physadv.camera.colour import ColourMap, interpolate, polynomial
+from physadv.camera.colour_table import KINDS, exponents
 from physadv.camera.difference import linear_to_srgb, srgb_difference, srgb_to_lab, srgb_to_linear
 from physadv.errors import CalibrationError
 from physadv.types import BoolArray, Float32Array
 
-KINDS = ("affine", "multilinear", "quadratic", "cubic")
 KNOTS_IN, KNOTS_OUT = 9, 17
 # A more complex map must lower the cross-validated error by this share to be taken.
 WORTH = 0.03
@@ -73,11 +73,11 @@ def fit_map(samples: Samples, kind: str, *, steps: int = 150) -> ColourMap:
     chroma = target[:, 1:].norm(dim=1, keepdim=True)
     scale = torch.cat([torch.ones_like(chroma), 1 + 0.03 * chroma, 1 + 0.03 * chroma], 1)
     start_in, start_out = (
-        srgb_to_linear(torch.linspace(0, 1, KNOTS_IN)),
-        linear_to_srgb(torch.linspace(0, 1, KNOTS_OUT)),
+        srgb_to_linear(torch.linspace(0, 1, KNOTS_IN)[:, None].expand(-1, 3)).T,
+        linear_to_srgb(torch.linspace(0, 1, KNOTS_OUT)[:, None].expand(-1, 3)).T,
     )
-    rises_in = _unsoftplus(start_in.diff()).double().repeat(3, 1).requires_grad_()
-    rises_out = _unsoftplus(start_out.diff()).double().repeat(3, 1).requires_grad_()
+    rises_in = _unsoftplus(start_in.diff()).double().contiguous().requires_grad_()
+    rises_out = _unsoftplus(start_out.diff()).double().contiguous().requires_grad_()
     floor_out = torch.zeros(3, 1, dtype=torch.float64, requires_grad=True)
     weights = _start_weights(srgb_to_linear(digital), srgb_to_linear(seen), weight, terms).requires_grad_()
 

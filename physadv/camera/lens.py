@@ -11,6 +11,8 @@ from physadv.types import Float32Array, Frame, UInt8Array
 
 # An adult, where nothing better is known.
 PERSON_CM = 170.0
+# Colour of the lines by which a person judges whether an image is straight.
+RULED = (255, 64, 160)
 
 
 class Undistorter:
@@ -66,6 +68,24 @@ class Lens:
         if self._undistorter is None:
             self._undistorter = Undistorter(self.profile, frame.size)
         return frame.with_pixels(self._undistorter.apply(frame.pixels))
+
+
+def undistortion_preview(profile: CameraProfile, pixels: UInt8Array) -> UInt8Array:
+    """Return the image as it came over the image with the lens taken out, ruled so that bent lines show."""
+    flat = Undistorter(profile, (pixels.shape[1], pixels.shape[0])).apply(pixels)
+    out = np.concatenate([_ruled(pixels), _ruled(flat)], 0)
+    scale = min(1.0, 1600 / max(out.shape[:2]))
+    return np.ascontiguousarray(cv2.resize(out, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
+def _ruled(pixels: UInt8Array) -> UInt8Array:
+    out = pixels.copy()
+    h, w = out.shape[:2]
+    thick = max(1, round(w / 900))
+    for k in range(1, 8):
+        cv2.line(out, (round(k * w / 8), 0), (round(k * w / 8), h), RULED, thick)
+        cv2.line(out, (0, round(k * h / 8)), (w, round(k * h / 8)), RULED, thick)
+    return out
 
 
 def distance_m(profile: CameraProfile, px: float, cm: float) -> float:

@@ -7,21 +7,24 @@ import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 
-from physadv.camera.colour import ColourMap, ColourTable
-from physadv.camera.fit import KINDS
-from physadv.camera.lattice import Lattice
+from physadv.arrays import to_image, to_tensor
+from physadv.camera.colour_table import KINDS, ColourTable
 from physadv.errors import CalibrationError
 from physadv.files import NAME as NAME
 from physadv.files import checked_name as checked_name
 from physadv.files import write_json
 from physadv.settings import Settings, one_line
 from physadv.types import Float32Array, UInt8Array
+
+if TYPE_CHECKING:
+    import torch
+
+    from physadv.camera.colour import ColourMap
 
 VERSION = 1
 MAX_BYTES = 20_000_000
@@ -254,14 +257,20 @@ class PrinterProfile(Profile):
 
     def colour_map(self) -> ColourMap:
         """Return the map from digital to camera colour with its spread."""
+        from physadv.camera.colour import ColourMap
+
         return ColourMap.from_dict(self.map, name=self.name)
 
     def printable(self) -> torch.Tensor:
         """Return the (k, 3) printable camera colours, for a non-printability score."""
+        import torch
+
         return torch.tensor(self.palette, dtype=torch.float32)
 
     def printable_digital(self) -> torch.Tensor:
         """Return the (k, 3) digital colours that print as `printable`, for a score on pixels before the map."""
+        import torch
+
         return torch.tensor(self.palette_digital, dtype=torch.float32)
 
     def precompensate(self, images: torch.Tensor, *, relative: bool = True) -> torch.Tensor:
@@ -270,6 +279,10 @@ class PrinterProfile(Profile):
         relative: aim between the paper's white and the darkest ink instead of at 0 and 1, which no print reaches. Colours
         out of the printer's gamut become the nearest within.
         """
+        import torch
+
+        from physadv.camera.colour import Lattice
+
         if relative:
             white, black = (torch.tensor(c).to(images).reshape(1, 3, 1, 1) for c in (self.paper_white, self.darkest))
             images = black + images * (white - black)
@@ -277,9 +290,7 @@ class PrinterProfile(Profile):
 
     def precompensate_image(self, pixels: UInt8Array, *, relative: bool = True) -> UInt8Array:
         """Return an (h, w, 3) uint8 RGB image pre-compensated for print."""
-        image = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).float().div_(255)[None]
-        out = self.precompensate(image, relative=relative)[0].permute(1, 2, 0)
-        return np.ascontiguousarray(out.clamp(0, 1).mul(255).round().to(torch.uint8).numpy())
+        return to_image(self.precompensate(to_tensor(pixels)[None], relative=relative)[0])
 
     def check_camera(self, camera: CameraProfile) -> None:
         """Raise CalibrationError if the printer was measured through another camera, or an older calibration of it."""

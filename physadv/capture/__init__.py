@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
@@ -89,8 +88,7 @@ def _shown(spec: str) -> str:
 
 def _auto(settings: CaptureSettings, say: Say) -> Source:
     """Return the first webcam that answers, else the sample."""
-    # Without a list of devices only the first is tried: opening a camera that is not there can take seconds.
-    for camera in cameras() if sys.platform == "linux" else cameras()[:1]:
+    for camera in cameras():
         webcam = WebcamSource(str(camera.index), settings, say)
         try:
             webcam.open()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import struct
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
+from cv2_enumerate_cameras import enumerate_cameras, supported_backends
 
 from physadv.capture.reading import Damaged, Say, silent
 from physadv.capture.settings import CaptureSettings
@@ -29,8 +29,6 @@ DAMAGED = 5
 SILENT_S = 1.0
 # The kernel's number of video devices; others are not opened to see whether they are cameras.
 _V4L_MAJOR = 81
-_VIDIOC_QUERYCAP = 0x80685600
-_CAPTURES = 0x1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +41,10 @@ class Camera:
 
 
 def cameras() -> list[Camera]:
-    """Return the capture devices that the system lists, without opening them.
-
-    On Linux /dev/video* nodes that can capture; elsewhere there is no list to read without opening, so four are assumed.
-    """
-    if sys.platform != "linux":
-        return [Camera(i, str(i), f"camera {i}") for i in range(4)]
-    found = []
-    for node in Path("/dev").glob("video*"):
-        match = re.fullmatch(r"video(\d+)", node.name)
-        name = _capture_name(node) if match else None
-        if match and name is not None:
-            found.append(Camera(int(match[1]), str(node), name))
-    return sorted(found, key=lambda c: c.index)
+    """Return the capture devices that the system lists, without opening them, by number."""
+    # The first backend is the system's own, under whose numbers OpenCV opens cameras.
+    found = enumerate_cameras(supported_backends[0])
+    return sorted((Camera(c.index, str(c.path or c.index), c.name or f"camera {c.index}") for c in found), key=_number)
 
 
 def is_webcam(spec: str) -> bool:
@@ -83,21 +72,8 @@ def _node_of(spec: str) -> Path:
         return Path(spec)
 
 
-def _capture_name(node: Path) -> str | None:
-    """Return the driver's name of a V4L2 node that captures video, or None (a metadata node, or not accessible)."""
-    from fcntl import ioctl
-
-    buffer = bytearray(104)
-    try:
-        handle = os.open(node, os.O_RDWR | os.O_NONBLOCK)
-        try:
-            ioctl(handle, _VIDIOC_QUERYCAP, buffer)
-        finally:
-            os.close(handle)
-    except OSError:
-        return None
-    (device_caps,) = struct.unpack_from("<I", buffer, 88)
-    return buffer[16:48].split(b"\0")[0].decode(errors="replace") if device_caps & _CAPTURES else None
+def _number(camera: Camera) -> int:
+    return camera.index
 
 
 def _may_be_camera(node: Path) -> bool:

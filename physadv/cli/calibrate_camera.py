@@ -15,8 +15,8 @@ from physadv.address import masked
 from physadv.arrays import listed, write_png
 from physadv.camera.charuco import LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide
-from physadv.camera.images import undistortion_preview
 from physadv.camera.intrinsics import calibrate
+from physadv.camera.lens import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.capture import open_source
 from physadv.capture.images import ImageSource

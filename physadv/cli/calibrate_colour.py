@@ -12,9 +12,8 @@ from rich.table import Table
 from physadv.arrays import IMAGE_SUFFIXES, LeftOut, images_in, read_image, write_png
 from physadv.camera.chart_reading import ChartReading
 from physadv.camera.fit import Samples
-from physadv.camera.images import comparison
 from physadv.camera.pairs import find_pairs, read_pairs
-from physadv.camera.printing import Photo, chart_profile, printer_profile
+from physadv.camera.printer import Photo, chart_profile, comparison, printer_profile
 from physadv.camera.profile import CameraProfile, PrinterProfile, checked_name
 from physadv.cli.console import Terminal
 from physadv.cli.outputs import Overwrite, check_folder, check_png, check_writable

@@ -22,8 +22,8 @@ from starlette.concurrency import run_in_threadpool
 
 from physadv.camera.charuco import BOARDS, LAYOUT_TOLD, Board, board_of
 from physadv.camera.guide import Guide, Look
-from physadv.camera.images import comparison, undistortion_preview
 from physadv.camera.intrinsics import calibrate
+from physadv.camera.lens import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.errors import CalibrationError
 from physadv.fabricate.board import board_pdf
@@ -331,7 +331,7 @@ def colours(
     Raises: CalibrationError for a name that cannot be a file's, or photographs that do not give a profile.
     """
     # Loads torch and scipy: only who calibrates a printer waits for them.
-    from physadv.camera.printing import Photo, chart_profile
+    from physadv.camera.printer import Photo, chart_profile, comparison
 
     printer, camera = name_of(wanted.printer, field="printer"), name_of(wanted.camera, field="camera")
     lens = CameraProfile.load(camera) if camera in CameraProfile.known() else None

@@ -11,10 +11,9 @@ import pytest
 from pypdf import PdfReader
 
 from physadv.camera.charuco import BOARDS
-from physadv.camera.colour import ColourMap
+from physadv.camera.colour import ColourMap, Lattice
 from physadv.camera.fit import Samples
-from physadv.camera.lattice import Lattice
-from physadv.camera.printing import Photo
+from physadv.camera.printer import Photo
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.errors import CalibrationError
 from physadv.types import Frame

@@ -10,8 +10,8 @@ from PIL import Image
 
 from physadv.camera.charuco import BOARDS, LAYOUTS, Board, BoardFinder, View, WrongBoard, board_of, layout_of
 from physadv.camera.guide import Guide
-from physadv.camera.images import undistortion_preview
 from physadv.camera.intrinsics import calibrate
+from physadv.camera.lens import undistortion_preview
 from physadv.camera.profile import CameraProfile
 from physadv.cli import main
 from physadv.errors import CalibrationError

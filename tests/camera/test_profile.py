@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from physadv.camera.colour import ColourMap
-from physadv.camera.lattice import Lattice
+from physadv.camera.colour import ColourMap, Lattice
 from physadv.camera.lens import Undistorter, distance_m, pixels_of, size_cm
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.errors import CalibrationError

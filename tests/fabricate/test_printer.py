@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from physadv.camera.colour import ColourMap
-from physadv.camera.lattice import Lattice
+from physadv.camera.colour import ColourMap, Lattice
 from physadv.camera.profile import PrinterProfile
 from physadv.errors import CalibrationError, FabricationError, PhysadvError
 from physadv.fabricate.poster import what_to_print

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,10 +13,9 @@ import torch
 from scipy.spatial import cKDTree
 
 from physadv.camera.chart_reading import ChartReading, read_chart
-from physadv.camera.colour import ColourMap
+from physadv.camera.colour import ColourMap, Lattice
 from physadv.camera.difference import srgb_difference, srgb_to_lab
 from physadv.camera.fit import Samples, hold_out
-from physadv.camera.lattice import Lattice
 from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile, Origin, PrinterProfile, rows_of
 from physadv.errors import CalibrationError
@@ -129,6 +129,22 @@ def chart_profile(
         repeat=float(np.mean([r.repeat for r in readings])),
     )
     return profile, samples
+
+
+def comparison(profile: PrinterProfile, samples: Samples) -> UInt8Array:
+    """Return an image of up to 120 colours: each a square of what was asked for, and in it predicted over seen."""
+    at = np.linspace(0, len(samples) - 1, min(len(samples), 120)).round().astype(int)
+    digital = np.round(samples.digital[at] * 255).astype(np.uint8)
+    predicted = profile.colour_map().image(digital[None])[0]
+    seen = np.round(samples.seen[at] * 255).astype(np.uint8)
+    columns, cell = 15, 48
+    out = np.full((math.ceil(len(at) / columns) * cell, columns * cell, 3), 255, np.uint8)
+    for k in range(len(at)):
+        y, x = k // columns * cell, k % columns * cell
+        out[y : y + cell, x : x + cell] = digital[k]
+        out[y + 10 : y + cell // 2, x + 10 : x + cell - 10] = predicted[k]
+        out[y + cell // 2 : y + cell - 10, x + 10 : x + cell - 10] = seen[k]
+    return out
 
 
 def printable_palette(samples: Samples, *, size: int = PALETTE) -> tuple[Float32Array, Float32Array]:
