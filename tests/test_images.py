@@ -174,7 +174,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     scan, end = progressive.rfind(b"\xff\xda"), progressive.rfind(b"\xff\xd9")
     return {
         "idat": (png[:33] + struct.pack(">I", 0xF0000000) + b"IDAT", "cut off"),
-        "png": (png[:16] + struct.pack(">II", 60_000, 60_000) + png[24:], "60000 x 60000"),
+        "png": (png[:8] + chunk(b"IHDR", struct.pack(">II", 60_000, 60_000) + png[24:29]) + png[33:], "60000 x 60000"),
         "bmp": (bytes(bmp), "30000 x 30000"),
         "tiff": (bytes(tiff), "60000 x 60000"),
         "ppm": (b"P6\n# a comment\n30000 30000\n255\n", "30000 x 30000"),
