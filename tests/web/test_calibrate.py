@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pypdf import PdfReader
 
-from physadv.camera import printing
+from physadv.camera import printer
 from physadv.camera.charuco import BOARDS
 from physadv.camera.profile import CameraProfile, PrinterProfile
 from physadv.errors import CalibrationError
@@ -61,7 +61,7 @@ def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return camera().model_copy(update={"name": name, "board": board.model_dump(), "notes": notes}), []
 
     monkeypatch.setattr(calibrate, "calibrate", quick)
-    monkeypatch.setattr(printing, "chart_profile", fitted)
+    monkeypatch.setattr(printer, "chart_profile", fitted)
     return tmp_path / "calib"
 
 
@@ -109,7 +109,7 @@ def test_several_photographs_make_one_profile_tied_to_the_cameras_own_name(
         assert names["camera_profile"] == lens
         return fitted(photos, **names)
 
-    monkeypatch.setattr(printing, "chart_profile", seen)
+    monkeypatch.setattr(printer, "chart_profile", seen)
     with client(Calibration()) as page:
         send = [
             page.post(f"/api/calibrate/photograph?file={name}", content=png(*size)).json()["photo"]
