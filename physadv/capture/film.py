@@ -20,7 +20,7 @@ from physadv.types import UInt8Array
 MAX_PIXELS = 40_000_000
 # Real pixels are .5 to 3 times as wide as high; beyond this a header is damaged.
 _WIDEST = 10
-# So many packets are read to tell a film from a cover; what headers say of the number of images is often wrong.
+# So many packets are read to distinguish a film from a cover; what headers say of the number of images is often wrong.
 _LOOKED_AT = 100
 # A stream with so many times fewer images than another is a cover or a row of previews.
 _FEWER = 5
@@ -86,8 +86,8 @@ def pixel_aspect(stream: Any) -> Fraction:
 
     Raises: ValueError for what no camera has; such a header is damaged.
     """
-    told = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1
-    aspect = Fraction(told)
+    stated = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1
+    aspect = Fraction(stated)
     if not Fraction(1, _WIDEST) <= aspect <= _WIDEST:
         raise ValueError(f"pixels of {aspect.numerator}:{aspect.denominator}")
     return aspect

@@ -535,9 +535,9 @@ def _promised_s(container: Any, stream: Any) -> float:
         return 0.0
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    told = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-    if told:
-        return int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3])
+    stated = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
+    if stated:
+        return int(stated[1]) * 3600 + int(stated[2]) * 60 + float(stated[3])
     return container.duration / av.time_base if container.duration and len(container.streams) == 1 else 0.0
 
 

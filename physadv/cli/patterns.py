@@ -22,7 +22,7 @@ class PatternsVerb(Settings):
 
 
 def run(settings: PatternsVerb) -> int:
-    """List the shipped patterns: what each is for, its size, and the card that tells how it was made and measured."""
+    """List the shipped patterns: what each is for, its size, and the card that says how it was made and measured."""
     found = [_described(name) for name in shipped_names()]
     if settings.as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -33,7 +33,7 @@ class ShowVerb(PageAddress):
 
 
 def run(settings: ShowVerb) -> int:
-    """Serve a page that shows a pattern at true size, after a bank card has told it how large the screen's pixels are."""
+    """Serve a page that shows a pattern at true size, after a bank card has shown how large the screen's pixels are."""
     import segno
 
     from physadv.live.library import PatchLibrary

@@ -131,7 +131,7 @@ class PersistenceGuard(Watching[Persistence]):
         identity = self._follow(found, now)
         held = np.zeros(len(found), bool) if found.held is None else found.held.copy()
         for n, track in enumerate(self._by_identity(identity)):
-            # From `birth` on no memory is needed, and a page that calls everybody held tells nothing.
+            # From `birth` on no memory is needed, and a page that calls everybody held shows nothing.
             weak = self.defence.keep <= found.score[n] < self.defence.birth
             held[n] |= track is not None and self._proven(track) and weak
         coasting = [

@@ -124,8 +124,8 @@ def _dark(layouts: dict[str, Layout]) -> tuple[str, ...]:
 
 def _dtg(_: dict[str, Layout]) -> tuple[str, ...]:
     return (
-        "Tell the shop: direct-to-garment print on cotton, unscaled (the PNG is 300 dpi and true size), not mirrored; on a "
-        "dark shirt with a white underbase, on a white one without.",
+        "Ask the shop for a direct-to-garment print on cotton, unscaled (the PNG is 300 dpi and true size), not mirrored; "
+        "on a dark shirt with a white underbase, on a white one without.",
         "The shop pretreats and fixes it: about 160 degrees C, 90 s for a white shirt, longer for a dark one.",
         WASH,
     )

@@ -42,7 +42,7 @@ _REFUSED, _OURS = 4000, 1011
 
 
 class Faults:
-    """ASGI middleware outside of everything else: no error leaves it.
+    """ASGI middleware outside of everything else: no error gets past it.
 
     An error of the client's is answered and leaves nothing in the log; whoever has left is not answered. One of ours is
     logged with its traceback and answered with 500, or 1011.
@@ -87,7 +87,7 @@ class _Line:
 
 
 def explained(error: Exception, path: str) -> tuple[int, dict[str, Any]]:
-    """Return the HTTP status of an error and what the page is told: `error`, and `field` where it is about one.
+    """Return the HTTP status of an error and what the page gets: `error`, and `field` where it is about one.
 
     path: of the request, whose page has its own labels for fields.
     """
@@ -117,7 +117,7 @@ async def answered(connection: Request | WebSocket, error: Exception) -> Respons
 
 
 def json_answer(status: int, content: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> Response:
-    """Return an answer in JSON, whatever characters a client sent that are told back to it."""
+    """Return an answer in JSON, whatever characters a client sent that are repeated in it."""
     return Response(json.dumps(content), status, headers, "application/json")
 
 

@@ -38,9 +38,9 @@ class ViewsRequest(Settings):
 
 
 def router(context: PageContext) -> APIRouter:
-    """Return `/api/world.jpg`: a grid of views with whom the bare detector finds in each.
+    """Return `/api/world.jpg`: a grid of views with the people that the bare detector finds in each.
 
-    204 while another is drawn or was a moment ago. `x-hidden` tells in how many nobody is found. It answers with a
+    204 while another is drawn or was a moment ago. `x-hidden`: in how many nobody is found. It answers with a
     DataError where there is no image, no pattern on it, or nobody to wear it.
     """
     out = APIRouter(prefix="/api")

@@ -31,7 +31,7 @@ function showState(state) {
   button.classList.toggle("main", state.ready);
 }
 
-function told(answer) {
+function showAnswer(answer) {
   const advice = byId("advice");
   say(advice, answer.text);
   advice.toggleAttribute("data-wrong", Boolean(answer.wrong));
@@ -94,7 +94,7 @@ async function loop() {
   while (running && !finished) {
     try {
       const answer = video ? await lookHere(grab) : await lookThere();
-      if (!finished) told(answer);
+      if (!finished) showAnswer(answer);
       if (size[0] && answer.size && String(size) !== String(answer.size)) toast("the image's size changed: starting over");
       if (answer.size) size = answer.size;
     } catch (error) {
@@ -183,26 +183,26 @@ byId("finish").addEventListener("click", () => attempt(async () => {
 byId("chart-photo").addEventListener("change", () => attempt(async () => {
   const files = [...byId("chart-photo").files];
   if (!files.length) return;
-  const told = byId("colour-says");
+  const status = byId("colour-says");
   const what = files.length === 1 ? files[0].name : `${files.length} photographs`;
-  told.removeAttribute("data-wrong");
+  status.removeAttribute("data-wrong");
   try {
     const photos = [];
     for (const file of files) {
-      say(told, `sending ${file.name}…`);
+      say(status, `sending ${file.name}…`);
       photos.push((await api(`/api/calibrate/photograph?file=${encodeURIComponent(file.name)}`, file)).photo);
     }
-    say(told, `reading ${what} and fitting, some seconds…`);
+    say(status, `reading ${what} and fitting, some seconds…`);
     const asked = { printer: byId("printer").value, camera: byId("name").value, photos };
     const { name, held_out: off, image, lens } = await api("/api/calibrate/colour", asked);
-    say(told, `saved ${name} from ${what}: colours it had not seen are off by ${off.mean.toFixed(1)} dE2000 on average (95 %: ${off.p95.toFixed(1)}), `
+    say(status, `saved ${name} from ${what}: colours it had not seen are off by ${off.mean.toFixed(1)} dE2000 on average (95 %: ${off.p95.toFixed(1)}), `
       + `without the map by ${off.no_map_mean.toFixed(1)}. ${lens ? "The lens was taken out." : `No lens was taken out: there is no camera profile named ${asked.camera}.`} `
-      + `Train with --printer ${name}.`);
+      + `Train with: physadv train --printer ${name}`);
     byId("colours").src = image;
     byId("colours").hidden = false;
   } catch (error) {
-    say(told, error.message);
-    told.toggleAttribute("data-wrong", true);
+    say(status, error.message);
+    status.toggleAttribute("data-wrong", true);
   } finally {
     byId("chart-photo").value = "";
   }

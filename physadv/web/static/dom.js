@@ -18,10 +18,10 @@ const SILENT = "the demo does not answer; is it still running?";
 
 export const byId = (id) => document.getElementById(id);
 
-/** Return the server's one line as an Error; `field` is the flag it is about, where it says so. */
-export const told = ({ error, field }, answer) => Object.assign(new Error(error || `${answer.status} ${answer.statusText}`), { field });
+/** Return the server's one line as an Error; `field` is what it is about, where it says so. */
+export const failure = ({ error, field }, answer) => Object.assign(new Error(error || `${answer.status} ${answer.statusText}`), { field });
 
-/** Return the JSON answer of our server; a body makes it a POST. Throws what `told` returns. */
+/** Return the JSON answer of our server; a body makes it a POST. Throws what `failure` returns. */
 export async function api(path, body) {
   const options = body === undefined ? {} : {
     method: "POST",
@@ -35,7 +35,7 @@ export async function api(path, body) {
     throw new Error(SILENT);
   }
   const value = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw told(value, answer);
+  if (!answer.ok) throw failure(value, answer);
   return value;
 }
 
@@ -63,7 +63,7 @@ export function toast(text, { bad = false } = {}) {
   setTimeout(() => line.remove(), bad ? 7000 : 3500);
 }
 
-/** Run an action and tell its error, if any. */
+/** Run an action and show its error, if any. */
 export async function attempt(action) {
   try {
     return await action();

@@ -1,5 +1,5 @@
 // The print page: choices on the left, the sheet on the right, advice before paper is spent.
-import { api, attempt, byId, download, el, say, settled, toast, told } from "./dom.js";
+import { api, attempt, byId, download, el, say, settled, toast, failure } from "./dom.js";
 
 const options = await api("/api/print/options").catch((error) => { toast(error.message, { bad: true }); return null; });
 const asked = new URLSearchParams(location.search);
@@ -92,7 +92,7 @@ async function preview() {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ ...wanted(), sheet }),
     });
     if (mine !== running) return;
-    if (!answer.ok) throw told(await answer.json().catch(() => ({})), answer);
+    if (!answer.ok) throw failure(await answer.json().catch(() => ({})), answer);
     sheets = Number(answer.headers.get("x-sheets"));
     const address = URL.createObjectURL(await answer.blob());
     const image = byId("preview");
