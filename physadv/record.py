@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from physadv import __version__
+from physadv.version import __version__
 
 PACKAGES = (
     "torch", "torchvision", "ultralytics", "numpy", "opencv-python", "av", "openvino", "onnxruntime", "kornia",

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from physadv import __version__
 from physadv.address import masked
 from physadv.arrays import read_image, read_image_rgba
 from physadv.attack.keypoints import WithKeypoints
@@ -37,6 +36,7 @@ from physadv.patch import Patch
 from physadv.settings import Settings, one_line
 from physadv.simulate.ink import MeasuredInk, default_palette
 from physadv.types import Detector, GradientDetector
+from physadv.version import __version__
 
 # The folder within a run's in which people of a camera are recorded.
 RECORDED = "people"

@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 
-from physadv import __version__
 from physadv.arrays import write_png
 from physadv.attack.checkpoint import TOLERATED, Checkpoint
 from physadv.attack.data import (
@@ -47,6 +46,7 @@ from physadv.errors import TrainingError
 from physadv.files import file_name, write_json
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import GradientDetector
+from physadv.version import __version__
 
 T = TypeVar("T")
 PROGRESS = "progress.png"

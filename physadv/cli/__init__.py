@@ -7,9 +7,9 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from physadv import __version__
 from physadv.cli.edge import MESSAGE, did_you_mean, exit_code
 from physadv.cli.terminal import complain, hide
+from physadv.version import __version__
 
 if TYPE_CHECKING:
     from physadv.cli.verbs import Verb

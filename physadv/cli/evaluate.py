@@ -14,7 +14,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from physadv import __version__
 from physadv.attack.people import VIDEO_SUFFIXES
 from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
@@ -47,6 +46,7 @@ from physadv.patch import Patch, load_patch
 from physadv.settings import Imgsz, Metavar, Names, Positional, each_apart, parse
 from physadv.simulate.placement import Placement, Rule
 from physadv.types import Detector
+from physadv.version import __version__
 
 EXAMPLES = 3
 FIELDS = EvaluateSettings.model_fields

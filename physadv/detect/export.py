@@ -16,12 +16,12 @@ from pathlib import Path
 
 import torch
 
-from physadv import __version__
 from physadv.detect.head import HeadSpec
 from physadv.detect.weights import PART, Weights, cache_dir, clear_left_behind
 from physadv.detect.yolo import BytesNet, load_net
 from physadv.errors import BackendError
 from physadv.files import parse_json
+from physadv.version import __version__
 
 MODEL_FILE = "model.onnx"
 RECORD = "export.json"

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physadv import __version__
 from physadv.errors import RecordingError
 from physadv.live.feed import Addresses
 from physadv.live.library import PatchLibrary, usual_cm
 from physadv.live.settings import Backend, Controls, LiveSettings
 from physadv.settings import parse
 from physadv.types import Detections, Source, UInt8Array
+from physadv.version import __version__
 
 if TYPE_CHECKING:
     from physadv.live.figures import LiveFigures
