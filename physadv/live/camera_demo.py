@@ -256,7 +256,7 @@ class CameraDemo(Demo):
             warm.cancel()
         else:
             warm.begin()
-        state: dict[str, Any] = self._processor_state()["rewear"]
+        state: dict[str, Any] = self._processor_state()["warm_start"]
         return state
 
     def measure_costs(self, names: tuple[str, ...]) -> None:

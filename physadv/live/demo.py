@@ -189,7 +189,7 @@ class Demo(ABC):
 
     @abstractmethod
     def _processor_state(self) -> dict[str, Any]:
-        """Return detector, defence_ms, defence_costs, recommended, wear_notice and rewear, as plain values."""
+        """Return detector, defence_ms, defence_costs, recommended, wear_notice and warm_start, as plain values."""
 
     @abstractmethod
     def _processor_record(self) -> dict[str, Any]:

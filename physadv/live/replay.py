@@ -341,7 +341,7 @@ class Replay(Demo):
             "recommended": None,
             "wear_notice": "",
             # Nothing is offered: whoever is hidden in a recording stays hidden.
-            "rewear": {"offer": False, "running": False, "text": ""},
+            "warm_start": {"offer": False, "running": False, "text": ""},
         }
 
     def _processor_record(self) -> dict[str, Any]:

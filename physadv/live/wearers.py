@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from physadv.boxes import area, intersection, iou
 from physadv.detect.matching import STRICT_IOU, best_score
@@ -105,6 +104,9 @@ def _state(box: Float32Array, person: int, drawn: Detections, *, found: bool) ->
 
 def _boxes_of(on: Float32Array, boxes: Float32Array) -> Int64Array:
     """Return (n,) the number of each wearer's box, or -1: the assignment of the largest fit in all."""
+    # Half a second to load: a recording is replayed without it.
+    from scipy.optimize import linear_sum_assignment
+
     out = np.full(len(on), -1, np.int64)
     fit = _fit(on, boxes)
     rows, columns = linear_sum_assignment(-fit)

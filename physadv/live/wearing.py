@@ -224,7 +224,7 @@ class Wearing:
         return {
             "recommended": None if view is None else asdict(BEST[view]),
             "wear_notice": objection(self._library.get(name), view) if name else "",
-            "rewear": {
+            "warm_start": {
                 "offer": blind and not warm.running,
                 "running": warm.running,
                 "text": warm.text or (NEVER_SEEN if blind else ""),

@@ -10,7 +10,7 @@ A part is a module here with `router(context: PageContext) -> APIRouter`. To add
    and load `/static/base.css` and `/static/nav.js`, which fill the header with the links of `PAGES`; colours and spaces
    are the custom properties of `base.css`; no inline scripts or style attributes (the content policy refuses them);
    `static/dom.js` has `api(path, body)`, `el(tag, props, children)` and `toast(text)`;
-3. add its router to `PARTS` (or to `LIVE_PARTS` if it needs the running demo, `context.live`) and its link to `PAGES`.
+3. add its router to `PARTS` (or to `live_parts` if it needs the running demo, `context.live`) and its link to `PAGES`.
 
 Everything is behind `Gate`: token, Host, Origin and the bound on bodies hold for new parts without a word, and a
 read-only visitor gets nothing of them unless `gate.py` lists it. `Faults` answers every error.
@@ -30,7 +30,7 @@ from starlette.types import ASGIApp
 from physadv.errors import PhysadvError
 from physadv.live.demo import Demo
 from physadv.live.library import PatchLibrary
-from physadv.web import calibrate, control, files, stream, world
+from physadv.web import calibrate
 from physadv.web import print as printing
 from physadv.web.context import STATIC, PageContext, page
 from physadv.web.faults import Faults, answered
@@ -39,11 +39,16 @@ from physadv.web.gate import Gate, is_viewer
 RouterOf = Callable[[PageContext], APIRouter]
 # With or without a running demo.
 PARTS: tuple[RouterOf, ...] = (printing.router, calibrate.router)
-# Only with one.
-LIVE_PARTS: tuple[RouterOf, ...] = (stream.router, control.router, files.router, world.router)
 # Links in every page's header: path -> title.
 PAGES: dict[str, str] = {"/print": "Print", "/show": "True size", "/calibrate": "Calibrate"}
 LIVE_PAGES: dict[str, str] = {"/": "Live"}
+
+
+def live_parts() -> tuple[RouterOf, ...]:
+    """Return the parts that need a running demo. They are loaded with one alone: `physadv show` starts without them."""
+    from physadv.web import control, files, stream, world
+
+    return (stream.router, control.router, files.router, world.router)
 
 
 def build_app(
@@ -62,7 +67,7 @@ def build_app(
     """
     app = FastAPI(title="physadv", docs_url=None, redoc_url=None, openapi_url=None)
     context = PageContext(demo, calibration, library, viewer_token, address)
-    for part in PARTS + (LIVE_PARTS if demo is not None else ()):
+    for part in PARTS + (live_parts() if demo is not None else ()):
         app.include_router(part(context))
     links = {**(LIVE_PAGES if demo is not None else {}), **PAGES}
     app.include_router(_pages(links, with_demo=demo is not None))

@@ -111,8 +111,8 @@ def router(context: PageContext) -> APIRouter:
         demo.measure_costs(tuple(CARDS))
         return {"measuring": ", ".join(CARDS)}
 
-    @out.post("/rewear")
-    def rewear() -> dict[str, Any]:
+    @out.post("/warm-start")
+    def warm_start() -> dict[str, Any]:
         return demo.warm_start()
 
     @out.post("/source")

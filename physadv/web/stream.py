@@ -161,7 +161,6 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "h": height,
         "jpeg": len(jpeg),
         "seen": len(seen),
-        "age_ms": round((began - shown.frame.captured_ns) / 1e6, 1),
         "conf": shown.controls.conf,
         "top": round(shown.top, 4),
         "bare_top": None if shown.bare_top is None else round(shown.bare_top, 4),
@@ -177,13 +176,13 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),
         "to_seen": None if shown.people.to_seen is None else np.round(shown.people.to_seen, 4).ravel().tolist(),
         "alerts": [{"kind": a.kind, "xyxy": [round(float(v), 1) for v in box]} for a, box in regions(shown.people)],
-        "cry": _cry(shown.people.alerts),
+        "alarm": _alarm(shown.people.alerts),
     }
     head = json.dumps(header, separators=(",", ":")).encode()
     return Packet(shown.number, b"".join([struct.pack("<I", len(head)), head, jpeg, seen]), began)
 
 
-def _cry(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
+def _alarm(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
     """Return the alert that belongs on the image itself, somebody missed before anything else; None if none does."""
     first = min((a for a in alerts if a.kind in URGENT), key=lambda a: URGENT.index(a.kind), default=None)
     return None if first is None else {"kind": first.kind, "text": first.text}

@@ -76,7 +76,7 @@ def test_the_guide_leads_to_a_profile_and_reads_the_chart(
         page.click("#again")
         eventually(page, "() => !document.getElementById('finish').disabled", timeout=60)
         assert page.locator("#poses li[data-done]").count() >= 6
-        assert page.evaluate("document.getElementById('picture').width") == 640
+        assert page.evaluate("document.getElementById('frame').width") == 640
         # What stands in the fields at the end counts, without another start.
         page.fill("#name", "desk")
         page.fill("#square", "24.8")

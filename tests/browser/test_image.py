@@ -46,10 +46,10 @@ def test_a_pattern_that_a_defence_never_saw_off_is_taken_off_and_on_again(stand:
     stand.demo.control(wear="checkers", wear_size=90.0)
     open_more(page)
     page.check("#defence-persistence", force=True)
-    page.wait_for_selector("#rewear:not([hidden])", timeout=5000)
-    page.click("#rewear")
+    page.wait_for_selector("#warm-start:not([hidden])", timeout=5000)
+    page.click("#warm-start")
     until(lambda: stand.demo.latest is not None and not stand.demo.latest.worn)
-    eventually(page, "() => document.getElementById('rewear').textContent === 'Cancel'")
+    eventually(page, "() => document.getElementById('warm-start').textContent === 'Cancel'")
     until(lambda: stand.demo.latest is not None and stand.demo.latest.worn == "checkers", 10)
     eventually(page, "() => document.getElementById('main-says').textContent === 'held'")
     eventually(page, "() => document.getElementById('bare-says').textContent === 'hidden'")
@@ -96,7 +96,7 @@ def test_figures_of_a_source_that_has_ended_are_not_kept(stand: Stand) -> None:
     assert stand.demo.source is not None
     stand.demo.source.close()
     stand.page.wait_for_selector("#veil:not([hidden])", timeout=3000)
-    eventually(stand.page, "() => document.getElementById('f-age50').textContent === '–'")
+    eventually(stand.page, "() => document.getElementById('f-latency50').textContent === '–'")
     assert figures(stand.page) == ["–", "–", "–"]
 
 

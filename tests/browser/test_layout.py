@@ -57,7 +57,7 @@ def test_a_laptop_shows_the_first_steps_and_keeps_the_image_in_sight(stand: Stan
     for width in (1440, 1280, 1024, 901):
         page.set_viewport_size({"width": width, "height": 720})
         page.evaluate("""() => {
-          for (const [id, text] of [["f-age50", "1,113"], ["f-age95", "1,329"], ["f-dropped", "420,000"]])
+          for (const [id, text] of [["f-latency50", "1,113"], ["f-latency95", "1,329"], ["f-dropped", "420,000"]])
             document.getElementById(id).textContent = text;
         }""")
         assert page.evaluate(COLLIDE) == []
@@ -118,8 +118,8 @@ def test_the_true_size_tools_leave_a_small_pattern_uncovered_on_a_phone(stand: S
     page.click("#fits")
     page.wait_for_selector("#stage:not([hidden])")
     page.fill("#size", "5")
-    eventually(page, "() => document.getElementById('picture').naturalWidth > 0")
-    image, tools, hint = (place(page, name) for name in ("picture", "tools", "hint"))
+    eventually(page, "() => document.getElementById('image').naturalWidth > 0")
+    image, tools, hint = (place(page, name) for name in ("image", "tools", "hint"))
     assert hint[1] <= image[0]
     assert image[1] <= tools[0]
     assert tools[1] <= 844

@@ -105,7 +105,7 @@ def test_what_time_cannot_know_is_said_below_the_image(stand: Stand) -> None:
     stand.page.check("#defence-persistence", force=True)
     stand.page.wait_for_selector("#aside:not([hidden])", timeout=2000)
     assert "people it has already seen" in stand.page.text_content("#aside")
-    assert stand.page.is_hidden("#cry")
+    assert stand.page.is_hidden("#alarm")
     assert stand.page.evaluate(
         """() => [...document.querySelectorAll(".pane")].every((pane) =>
           pane.getBoundingClientRect().bottom <= document.getElementById("aside").getBoundingClientRect().top)"""

@@ -175,5 +175,5 @@ def test_a_pattern_larger_than_the_screen_leaves_the_tools_in_sight(desk: Desk, 
     # Seen, and not behind the pattern.
     page.click("#largest", timeout=2000)
     assert page.is_hidden("#warn")
-    image = page.locator("#picture").bounding_box()
+    image = page.locator("#image").bounding_box()
     assert image is not None and image["x"] >= 0 and image["x"] + image["width"] <= width

@@ -130,7 +130,7 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
     assert (now.controls.conf, now.worn_cm, now.bare.xyxy.tolist()) == (0.4, 48.0, [[5, 6, 20, 30]])
     # The marks are in the video: none is drawn again, no pane added.
     assert now.frame.size == (128, 48) and np.array_equal(now.annotated, now.frame.pixels)
-    assert not replay.state()["rewear"]["offer"]
+    assert not replay.state()["warm_start"]["offer"]
     assert [n.count for n in replay.notices.newest() if n.kind == "vanished"] == [10]
     replay.stop()
     assert replay.error is None

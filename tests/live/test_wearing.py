@@ -101,17 +101,18 @@ def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: Demo
     running.subscribe(every.append)
     running.start()
     try:
-        until(lambda: bool(running.state()["rewear"]["offer"]))
+        until(lambda: bool(running.state()["warm_start"]["offer"]))
         assert (
-            "never" in running.state()["rewear"]["text"] or "without the pattern" in running.state()["rewear"]["text"]
+            "never" in running.state()["warm_start"]["text"]
+            or "without the pattern" in running.state()["warm_start"]["text"]
         )
         assert running.warm_start()["running"]
         until(lambda: any(s.worn == "" for s in every))
-        until(lambda: not running.state()["rewear"]["running"])
+        until(lambda: not running.state()["warm_start"]["running"])
         count = len(every)
         until(lambda: len(every) > count + 10)
         assert {w.state for s in every[count + 2 : count + 10] for w in s.wearers or ()} == {"held"}
-        assert not running.state()["rewear"]["offer"]
+        assert not running.state()["warm_start"]["offer"]
         running.control(wear="")
         with pytest.raises(SettingsError, match="no pattern is worn"):
             running.warm_start()

@@ -336,8 +336,8 @@ def test_what_persistence_has_to_say_is_written_on_the_image(client: TestClient)
             socket.send_text(json.dumps({"ack": header["n"]}))
             if header["defences"]:
                 break
-        assert header["cry"]["kind"] == "notice"
-        assert "people it has already seen" in header["cry"]["text"]
+        assert header["alarm"]["kind"] == "notice"
+        assert "people it has already seen" in header["alarm"]["text"]
 
 
 def test_the_simulated_world_is_drawn_of_the_worn_pattern_once_a_second(client: TestClient, running: Demo) -> None:

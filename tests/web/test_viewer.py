@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from physadv.errors import SettingsError
 from physadv.live.demo import Demo
-from physadv.web.app import LIVE_PARTS, PARTS, build_app
+from physadv.web.app import PARTS, build_app, live_parts
 from physadv.web.context import PageContext
 from physadv.web.serve import Listener, PageServer
 from tests.live.scene import Camera, demo
@@ -69,7 +69,7 @@ def routes() -> Iterator[tuple[str, str]]:
         for route in found:
             yield from flat(route.routes) if hasattr(route, "routes") else [route]
 
-    for part in (*PARTS, *LIVE_PARTS):
+    for part in (*PARTS, *live_parts()):
         for route in flat(part(PageContext(demo(Camera(), ui="web"))).routes):
             for method in getattr(route, "methods", None) or {"socket"}:
                 yield method, route.path

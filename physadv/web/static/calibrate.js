@@ -1,7 +1,7 @@
-// The calibration guide: pictures to the server (or from its camera), corners and coverage back.
+// The calibration guide: frames to the server (or from its camera), corners and coverage back.
 import { api, attempt, byId, download, el, say, settled, toast } from "./dom.js";
 
-const canvas = byId("picture");
+const canvas = byId("frame");
 const brush = canvas.getContext("2d");
 const styles = getComputedStyle(document.documentElement);
 const colour = (name) => styles.getPropertyValue(name).trim();

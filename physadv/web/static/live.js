@@ -49,7 +49,7 @@ offerLink(options.viewer_link);
 
 // The frames
 
-function onPicture(header, image, seen) {
+function onFrame(header, image, seen) {
   const k = image.width / header.w;
   const both = header.bare !== null;
   byId("stage").dataset.panes = both ? "2" : "1";
@@ -68,7 +68,7 @@ function onPicture(header, image, seen) {
   const hiding = counted(header.hiding, header.wearers, header.people);
   const bareHiding = counted(header.bare_hiding, header.bare_wearers, header.bare || []);
   headlines(header, both, given, hiding, bareHiding);
-  remark(header.cry);
+  remark(header.alarm);
   plot(header, both, hiding, bareHiding);
   world.follow(header.worn, changes.now.wear_size);
   frameShown = header;
@@ -81,18 +81,18 @@ function headlines(header, both, given, hiding, bareHiding) {
   if (both) showHeadline("bare", header.bare, header.bare_top, bareHiding);
 }
 
-/** Say what is missed upon the image, and what cannot be known below it. */
-function remark(cry) {
-  const note = cry?.kind === "notice";
-  byId("cry").hidden = !cry || note;
-  if (cry && !note) say(byId("cry"), cry.text);
-  unknown = note ? cry.text : "";
+/** Write who is missed on the image, and what cannot be known below it. */
+function remark(alarm) {
+  const note = alarm?.kind === "notice";
+  byId("alarm").hidden = !alarm || note;
+  if (alarm && !note) say(byId("alarm"), alarm.text);
+  unknown = note ? alarm.text : "";
   aside();
 }
 
 /** Show a line below the image: the offer to put the pattern on again, or else what a defence cannot know. */
 function aside() {
-  const { offer, running, text } = state.rewear || {};
+  const { offer, running, text } = state.warm_start || {};
   const again = Boolean(offer || running);
   const says = again ? text : unknown || notInIt();
   const now = performance.now();
@@ -103,8 +103,8 @@ function aside() {
   if (stays) return;
   byId("aside").hidden = !says;
   say(byId("aside-says"), says);
-  byId("rewear").hidden = viewer || !again;
-  say(byId("rewear"), running ? "Cancel" : "Take it off and on again");
+  byId("warm-start").hidden = viewer || !again;
+  say(byId("warm-start"), running ? "Cancel" : "Take it off and on again");
 }
 
 /** Return what is to be said of a camera's own video, in which a pattern that software added cannot be seen. */
@@ -164,8 +164,8 @@ function onState(next) {
 function showFigures({ figures, detector, replay: playing }, flows) {
   const number = (value, digits = 0) => (!flows || value === null || value === undefined ? "–" : value.toFixed(digits));
   say(byId("f-fps"), number(figures.fps, 1));
-  say(byId("f-age50"), number(figures.age_ms.p50));
-  say(byId("f-age95"), number(figures.age_ms.p95));
+  say(byId("f-latency50"), number(figures.age_ms.p50));
+  say(byId("f-latency95"), number(figures.age_ms.p95));
   say(byId("f-dropped"), figures.dropped.toLocaleString("en"));
   const off = figures.defence_ms === null;
   say(byId("f-defence"), off ? "–" : `+${figures.defence_ms.toFixed(figures.defence_ms < 10 ? 1 : 0)}`);
@@ -183,7 +183,7 @@ function showFigures({ figures, detector, replay: playing }, flows) {
   ].filter(Boolean).join(" · "));
 }
 
-/** Write what the back of a room reads in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
+/** Write what is read from afar in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
 function showLarge({ controls, figures, replay: playing, source }) {
   const defend = playing?.recorded ? playing.recorded.defend : controls.defend;
   const { worn, worn_cm: width } = frameShown || {};
@@ -195,7 +195,7 @@ function showLarge({ controls, figures, replay: playing, source }) {
   say(byId("big-fps"), playing ? `${clock(playing.position_s)} / ${clock(playing.duration_s)}` : rate);
 }
 
-const FIGURES = ["f-fps", "f-age50", "f-age95", "f-dropped", "f-defence", "f-backend"];
+const FIGURES = ["f-fps", "f-latency50", "f-latency95", "f-dropped", "f-defence", "f-backend"];
 
 /** Say how the connection is; a new one may be to a demo that was started again, of which nothing is known yet. */
 function onLink(word) {
@@ -313,7 +313,7 @@ byId("seen").addEventListener("change", (event) => stream.wantSeen(event.target.
 for (const form of document.querySelectorAll("main form")) form.addEventListener("submit", (event) => event.preventDefault());
 
 byId("record").addEventListener("click", () => recordings.toggle());
-byId("rewear").addEventListener("click", () => attempt(() => api("/api/rewear", {})));
+byId("warm-start").addEventListener("click", () => attempt(() => api("/api/warm-start", {})));
 byId("snapshot").addEventListener("click", snapshot);
 byId("fullscreen").addEventListener("click", fullscreen);
 
@@ -451,7 +451,7 @@ byId("detector").value = first.detector.spec;
 byId("imgsz").value = String(first.detector.imgsz);
 showAddress(first.source.spec);
 const stream = new Stream({
-  onPicture,
+  onFrame,
   onState,
   onLink,
 });

@@ -57,7 +57,7 @@ export class Patterns {
       const width = best.width_cm === null ? "" : `, ${trimmed(best.width_cm)} cm`;
       say(byId("wear-best-name"), `Wear ${best.name}${width}`);
       say(byId("wear-best-why"), best.why);
-      picture(byId("wear-best-face"), best.name);
+      thumbnail(byId("wear-best-face"), best.name);
     }
     this.showBest();
   }
@@ -103,7 +103,7 @@ export class Patterns {
       say(byId("worn-name"), wear);
       const recommended = "recommended; another is worn when the camera sees people otherwise";
       say(byId("worn-works"), controls.follow ? recommended : WORKS[worn?.framing] || "");
-      picture(byId("worn-face"), wear);
+      thumbnail(byId("worn-face"), wear);
       const wide = chosen && !this.isCloth(wear) ? `&mm=${Math.round(chosen * 100) / 10}` : "";
       byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}${wide}`;
     }
@@ -155,6 +155,6 @@ const placeOf = (pattern) => (pattern.own ? "own" : PLACES.has(pattern.framing) 
 const face = (name) => `/api/patches/thumbnail?name=${encodeURIComponent(name)}`;
 const trimmed = (cm) => Number(cm.toFixed(1));
 
-function picture(image, name) {
+function thumbnail(image, name) {
   if (image.getAttribute("src") !== face(name)) image.src = face(name);
 }

@@ -1,4 +1,4 @@
-// A pattern at true size: a bank card tells how many CSS pixels make a millimetre on this screen.
+// A pattern at true size: a bank card shows how many CSS pixels make a millimetre on this screen.
 import { api, byId, el, say, toast } from "./dom.js";
 
 // ISO/IEC 7810 ID-1.
@@ -62,7 +62,7 @@ let options = null;
 const pattern = () => options.patterns.find((p) => p.name === byId("pattern").value);
 const aspect = () => pattern().size_mm[1] / pattern().size_mm[0];
 
-function room() {
+function largestFit() {
   const w = document.documentElement.clientWidth, h = document.documentElement.clientHeight;
   return Math.min(w / perMm, h / perMm / aspect());
 }
@@ -70,7 +70,7 @@ function room() {
 function draw() {
   const width = Number(byId("size").value) * 10;
   if (!pattern() || !(width > 0)) return;
-  const image = byId("picture");
+  const image = byId("image");
   image.style.width = `${width * perMm}px`;
   image.style.height = `${width * aspect() * perMm}px`;
   const query = new URLSearchParams({ pattern: pattern().name });
@@ -79,7 +79,7 @@ function draw() {
   if (image.getAttribute("src") !== address) image.src = address;
   image.alt = `${byId("kind").selectedOptions[0].textContent}, ${width / 10} cm wide at true size`;
   byId("stage").dataset.ground = byId("ground").value;
-  const largest = room();
+  const largest = largestFit();
   const warn = byId("warn");
   warn.hidden = width <= largest + 0.5;
   say(warn, `This screen shows ${(largest / 10).toFixed(1)} cm; at ${width / 10} cm the edges are cut off.`);
@@ -106,8 +106,8 @@ byId("tools").addEventListener("input", (event) => {
   draw();
 });
 byId("tools").addEventListener("submit", (event) => event.preventDefault());
-byId("picture").onclick = () => byId("stage").classList.toggle("bare");
-byId("largest").onclick = () => { byId("size").value = Math.floor(room() / 5) / 2; draw(); };
+byId("image").onclick = () => byId("stage").classList.toggle("bare");
+byId("largest").onclick = () => { byId("size").value = Math.floor(largestFit() / 5) / 2; draw(); };
 byId("again").onclick = measure;
 byId("full").onclick = async () => {
   byId("stage").classList.add("bare");

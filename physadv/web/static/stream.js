@@ -3,10 +3,10 @@ const RETRY_MS = [300, 700, 1500, 3000];
 // The state comes five times a second: a demo that says nothing for so long hangs, though its socket stays open.
 const SILENCE_MS = 3000;
 
-/** Connects, and again after a loss. onPicture(header, image, seen) paints and returns; onState(state); onLink(word). */
+/** Connects, and again after a loss. onFrame(header, image, seen) paints and returns; onState(state); onLink(word). */
 export class Stream {
-  constructor({ onPicture, onState, onLink }) {
-    Object.assign(this, { onPicture, onState, onLink });
+  constructor({ onFrame, onState, onLink }) {
+    Object.assign(this, { onFrame, onState, onLink });
     this.failures = 0;
     this.seen = false;
     this.connect();
@@ -63,7 +63,7 @@ export class Stream {
       // Decoding may finish out of order: an older frame must not cover a newer one.
       if (this.socket === socket && header.n >= this.painted) {
         this.painted = header.n;
-        this.onPicture(header, image, seen);
+        this.onFrame(header, image, seen);
       }
       image.close();
       seen?.close();
