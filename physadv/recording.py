@@ -53,9 +53,9 @@ class Paths:
     def check_free(self, *, overwrite: bool = False) -> None:
         """Raise RecordingError if a recording of this name is there, unless it may be overwritten.
 
-        A sidecar alone never takes the place of a video's.
+        A sidecar alone never replaces a video's.
 
-        Raises: OutputError for a device, a pipe, an address or a file that is being recorded, whatever may be overwritten.
+        Raises: OutputError for a device, a pipe, an address or a file that is being recorded, even with `overwrite`.
         """
         for path in self.files():
             check_replaceable(path, overwrite=True)
@@ -93,8 +93,8 @@ def recording_of(path: Path) -> Path:
     A video with a recording's sidecar beside it is a recording's: boxes are drawn in it. Another program's file of the same
     name is no sidecar.
 
-    Raises: DataError if only images with drawn boxes were kept: whoever scored or trained on them would take these for a
-    part of the person.
+    Raises: DataError if only frames with drawn boxes were kept: scoring and training would take the boxes for a part of the
+    person.
     """
     try:
         files = Paths.of(path)

@@ -88,7 +88,7 @@ def open_demo(
         choice = DetectorChoice(settings.detector, settings.backend, settings.imgsz)
         if detector is None:
             detector = loader(choice.name, backend=choice.backend, imgsz=choice.imgsz, progress=progress)
-        # Where nobody waits a defence may take as long as it likes.
+        # Without viewers a defence may take as long as it likes.
         watched = settings.ui != "none" or source.live
         inference = Inference(detector, limit_s=settings.defence_limit if watched else None)
         # A defence that cannot work with this detector is an error at the start, not on the first frame.
@@ -217,7 +217,7 @@ class CameraDemo(Demo):
     def _first_frame(self, spec: str) -> Feed:
         """Return an open feed that has given its first frame.
 
-        Raises: SourceError if none came: whoever mistyped an address keeps the source that there was.
+        Raises: SourceError if none came: after a mistyped address the old source goes on.
         """
         feed = open_feed(spec, self.settings.capture(), lambda text: self.notices.add("info", "source", text))
         if isinstance(feed.source, BrowserSource):
@@ -281,5 +281,5 @@ class CameraDemo(Demo):
         self._loop.tasks.run("costs", "measuring defences", work, adopt=self._processor.adopt_costs)
 
     def ask(self, pixels: UInt8Array) -> Detections:
-        """Return the people whom the bare detector finds in an image (h, w, 3) uint8 RGB, from the threshold up."""
+        """Return the people that the bare detector finds in an image (h, w, 3) uint8 RGB, from the threshold up."""
         return self._processor.ask(pixels)

@@ -42,7 +42,7 @@ class ControlPanel:
         Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
         """
         with self._lock:
-            # Whoever chooses a pattern or a width follows the recommendation no more.
+            # A viewer who chooses a pattern or a width stops following the recommendation.
             chosen = {} if changes.keys().isdisjoint(("wear", "wear_size")) else {"follow": False}
             name = changes.get("wear")
             if name and name != self._now.wear and changes.get("wear_size") is None:
@@ -287,7 +287,7 @@ class Demo(ABC):
 
     @abstractmethod
     def ask(self, pixels: UInt8Array) -> Detections:
-        """Return the people whom the bare detector finds in an image (h, w, 3) uint8 RGB, from the threshold up.
+        """Return the people that the bare detector finds in an image (h, w, 3) uint8 RGB, from the threshold up.
 
         Raises: SettingsError where a recording is shown.
         """

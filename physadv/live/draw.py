@@ -64,7 +64,7 @@ def drawn(
 ) -> UInt8Array:
     """Return a copy of the (h, w, 3) RGB image with everybody in `people` marked and `lines` in its lower left corner.
 
-    sizes: a text for each person, beside the score. hidden: boxes of wearers whom no detection shows, grey and dashed, so
+    sizes: a text for each person, beside the score. hidden: boxes of wearers without a detection, grey and dashed, so
     that everybody who is counted is marked. Held people (a defence remembers them) are amber and dashed, uncovered ones
     (only other views of the image show them) violet and dashed, certified ones blue and doubled; regions that a defence
     reports are red and dashed, with its word for them.

@@ -33,7 +33,7 @@ class Rate:
             self._times.popleft()
 
     def clear(self) -> None:
-        """Start anew."""
+        """Forget all values."""
         self._times.clear()
 
     def value(self, now_s: float) -> float:
@@ -93,7 +93,7 @@ class Recent:
         self._values.append((now_s, value))
 
     def clear(self) -> None:
-        """Start anew."""
+        """Forget all values."""
         self._values.clear()
 
     def percentile(self, q: float, now_s: float) -> float | None:
@@ -136,7 +136,7 @@ class LiveFigures:
             self.persons += len(shown.people)
 
     def clear_recent(self) -> None:
-        """Start the recent figures anew: those of before a switch are not those of what is shown now."""
+        """Restart the recent figures: those of before a switch say nothing of what is shown now."""
         with self._lock:
             self._stages_now = {}
             self._latency_now.clear()

@@ -72,7 +72,7 @@ class Worker:
             task, reply = item
             try:
                 reply.put((task(), None))
-            except BaseException as error:  # noqa: BLE001 -- handed to the caller, whatever it is
+            except BaseException as error:  # noqa: BLE001 -- handed to the caller
                 reply.put((None, error))
 
 
@@ -155,7 +155,7 @@ class DefendedDetector:
         for defence in self.pipeline.defences:
             try:
                 Pipeline((defence,)).guard(self._detector).detect(frame)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is what we look for
+            except Exception as error:  # noqa: BLE001 -- any failure is what is looked for
                 out[defence.name] = f"{type(error).__name__}: {error}"
         return out or {d.name: "fails in this combination" for d in self.pipeline.defences}
 
@@ -228,7 +228,7 @@ class Inference:
     ) -> tuple[Detections, Detections | None]:
         """Return the answer that counts and the bare one beside it, not thresholded.
 
-        The bare one is None without a defence, or where `compare` is not asked for. stage_ms: takes how long each took.
+        The bare one is None without a defence, or where `compare` is not asked for. stage_ms: gets the duration of each.
 
         Raises: SwitchedOff if a defence failed or took too long.
         """

@@ -77,7 +77,7 @@ class PatchLibrary:
             self._kept = name
 
     def upload(self, data: bytes, *, name: str, read: Reader = patch_from_image) -> str:
-        """Add the pattern of a PNG or JPEG and return the name it got; the oldest upload that is not worn makes room.
+        """Add the pattern of a PNG or JPEG and return the name it got; the oldest upload that is not worn is dropped.
 
         The image of a pattern that is here already gives that pattern's name. read: makes a pattern of the bytes.
 

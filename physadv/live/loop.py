@@ -199,7 +199,7 @@ class Loop:
     def _run(self) -> None:
         try:
             self._loop()
-        except BaseException as error:  # noqa: BLE001 -- kept for whoever waits; a thread cannot raise to anyone
+        except BaseException as error:  # noqa: BLE001 -- kept for the caller of `wait`; a thread cannot raise
             self.error = error
         finally:
             self._close()
@@ -213,7 +213,7 @@ class Loop:
             if frame is None:
                 continue
             if self._figures.frames == 0:
-                # `seconds` are those of the demo, not of a camera that takes long to wake.
+                # `seconds` counts from the first frame: a camera may take long to wake.
                 began = time.monotonic()
             shown = self._processor.process(frame, self._figures.frames)
             if shown is not None:
@@ -228,7 +228,7 @@ class Loop:
     def _take(self) -> Frame | None:
         """Return the next frame, or None if none came within a tick.
 
-        Raises: SourceError if the source failed, or never answered, and there is nobody to choose another.
+        Raises: SourceError if the source failed, or never answered, and there is no viewer to choose another.
         """
         if self.ended:
             self.stopping.wait(TICK_S)
@@ -236,7 +236,7 @@ class Loop:
         headless = self._settings.ui == "none"
         try:
             frame = self.feed.take(TICK_S)
-            # Where nobody looks who could choose another source.
+            # Without a viewer no other source can be chosen.
             if frame is None and headless and isinstance(self.feed, Latest):
                 self.feed.check_answers()
             return frame

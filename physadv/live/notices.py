@@ -47,7 +47,7 @@ class Notices:
         self._next = 1
 
     def add(self, level: Level, kind: str, text: str) -> None:
-        """Add a notice; the same words again, whatever numbers are in them, extend the notice that is there."""
+        """Add a notice; the same words again, with any numbers in them, extend the notice that is there."""
         now, text = time.time(), self._shown(text)
         with self._lock:
             for place, old in enumerate(self._all):

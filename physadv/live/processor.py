@@ -263,7 +263,7 @@ class LiveProcessor:
     # For screens and records, from any thread
 
     def ask(self, pixels: UInt8Array) -> Detections:
-        """Return the people whom the bare detector finds in an image (h, w, 3) uint8 RGB of no source's."""
+        """Return the people that the bare detector finds in an image (h, w, 3) uint8 RGB of no source."""
         return self.inference.bare(Frame(pixels, 0, 0, 0.0)).above(self._panel.now.conf)
 
     def cost(self, name: str, frame: Frame) -> float:

@@ -172,7 +172,7 @@ class Recorder:
             self.error = f"recording ended: {what}; what was written until then is kept in {self.paths.first}"
 
     def _finish(self) -> None:
-        """Close what is open and write what belongs to a whole recording; each step is tried, whatever the others did."""
+        """Close what is open and write what belongs to a whole recording; each step is tried even if another failed."""
         for step in (self._close_videos, self._close_sidecar, self._write_parquet, self._end_session):
             try:
                 step()
@@ -222,7 +222,7 @@ class Recorder:
         except OSError:
             if not ended:
                 raise
-            # A full disk takes no new file, but the one that is there has room for how it ended.
+            # A full disk takes no new file, but the present one has spare bytes for how it ended.
             with self.paths.session.open("r+b") as stream:
                 stream.write(data)
                 stream.truncate()
@@ -362,7 +362,7 @@ class VideoClock:
         self._at = 0.0
 
     def seconds(self, frame: Frame) -> float:
-        """Return the time of the next frame. Where the source was changed and its clock begins anew, real time counts."""
+        """Return the time of the next frame. Where the source was changed and its clock restarts, real time counts."""
         if self._last is not None:
             step = frame.pts_s - self._last.pts_s
             if step <= 0:

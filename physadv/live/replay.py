@@ -340,7 +340,7 @@ class Replay(Demo):
             "defence_costs": {},
             "recommended": None,
             "wear_notice": "",
-            # Nothing is offered: whoever is hidden in a recording stays hidden.
+            # Nothing is offered: people hidden in a recording stay hidden.
             "warm_start": {"offer": False, "running": False, "text": ""},
         }
 

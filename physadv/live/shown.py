@@ -22,7 +22,7 @@ class Shown:
     with it. worn, worn_cm: the pattern that is on and its printed width, or "" and None. people: those of the answer that
     counts who are drawn, defended if a defence is on. bare: those of the undefended answer beside it, or None. top: the
     highest person score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
-    placed: the people found in the clean frame, on whom the pattern was put, or None without one. wearers, bare_wearers:
+    placed: the people found in the clean frame, who got the pattern, or None without one. wearers, bare_wearers:
     the state of each wearer by the answer that counts and by the bare one, or None. sizes: each person's size and distance
     as text, with a camera profile. lines: written into the image. claims: what certifying defences say is proven. drawn:
     whether the image carries all marks already, of a recording; `bare` is then its left half.
@@ -86,5 +86,5 @@ def detector_line(name: str, backend: str, precision: str, conf: float) -> str:
 
 
 def _hidden(wearers: Sequence[Wearer] | None) -> list[tuple[float, float, float, float]]:
-    """Return the boxes of those wearers for whom nothing else is drawn."""
+    """Return the boxes of those wearers that have no other mark."""
     return [w.xyxy for w in wearers or () if w.state == "hidden"]

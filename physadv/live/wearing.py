@@ -22,7 +22,7 @@ ViewKind = Literal["street", "whole", "webcam"]
 SMALL = 0.55
 # The view is that of the last seconds: one who sits down or comes near for a moment changes nothing.
 OVER_S = 2.0
-# A warm start ends after so long even if nobody came: an empty scene is not waited for without end.
+# A warm start ends after so long even if nobody came: an empty scene would hold it for ever.
 LONGEST_S = 20.0
 NEVER_SEEN = (
     "Persistence keeps people whom it saw without the pattern, for some seconds and until the scene changes. It never saw "
@@ -76,7 +76,7 @@ class Viewpoint:
 
     @property
     def view(self) -> ViewKind | None:
-        """Return how people are seen; None as long as nobody was."""
+        """Return how people are seen; None before anybody was."""
         # A copy: the loop goes on while a screen asks.
         recent = list(self._recent)
         if not recent:
@@ -136,7 +136,7 @@ class WarmStart:
         """Return whether the pattern is off in the frame of that time. cut: whether another scene begins with it."""
         if not self._wanted:
             return False
-        # The clock of another source may begin anew.
+        # The clock of another source may restart.
         self._began = at_s if self._began is None or at_s < self._began else self._began
         if cut:
             # The defence forgot everybody.
@@ -197,7 +197,7 @@ class Wearing:
         self.blank()
 
     def blank(self) -> None:
-        """Forget the wearers alone: nobody wears anything on a black image; the same people may be there afterwards."""
+        """Forget the wearers but not the view: after a black image the same people may be there again."""
         if self.worn is not None:
             self.worn.reset()
 

@@ -25,7 +25,7 @@ KEYS = "q quit   d defence   w pattern   r record   s snapshot   k skeleton   +/
 def check_display() -> None:
     """Return if a window can be opened; OpenCV would abort the whole process where it cannot.
 
-    Raises: DisplayError if there is no display, or nobody listens at the one that is named.
+    Raises: DisplayError if there is no display, or the one that is named does not answer.
     """
     if sys.platform != "linux":
         return

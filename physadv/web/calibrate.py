@@ -34,7 +34,7 @@ from physadv.web.context import PageContext, page
 
 SHOWN_WIDTH = 720
 MAX_IMAGE = 40_000_000
-# So long a look waits for our camera's next image.
+# How long a look waits for our camera's next frame.
 PATIENCE_S, TICK_S = 1.0, 0.02
 # As many are kept and read together; one of 40 megapixels is 120 MB in memory.
 MAX_PHOTOS = 8
@@ -88,7 +88,7 @@ class ColourRequest(Settings):
 
 
 class Photographs:
-    """Photographs that were sent in and not read yet, on disk; the oldest makes room for the newest."""
+    """Photographs that were sent in and not read yet, on disk; the oldest is dropped for the newest."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="physadv-chart-", ignore_cleanup_errors=True)
@@ -129,8 +129,8 @@ class Photographs:
 class Calibration:
     """One calibration under way; calls may come from several threads.
 
-    path: where the profile goes; None puts it in calib/cameras under its name. images: the newest image of a camera
-    on this side, or None where the page's visitor sends images of their own.
+    path: where the profile goes; None puts it in calib/cameras under its name. images: the newest frame of a camera
+    of this machine, or None where the visitor sends images of their own.
     """
 
     board: Board = BOARDS["a4"]
@@ -152,7 +152,7 @@ class Calibration:
         return self._done.wait(seconds)
 
     def start(self, wanted: CalibrationRequest) -> dict[str, Any]:
-        """Begin anew with another board or name, and return the state.
+        """Restart with another board or name, and return the state.
 
         Raises: CalibrationError for a board or a name that cannot be.
         """
@@ -187,9 +187,9 @@ class Calibration:
         return look, {**self.state(), **found}
 
     def newest(self) -> Frame | None:
-        """Return our camera's newest image, or None if no other than the last one came within a second.
+        """Return our camera's newest frame, or None if no new one came within a second.
 
-        One image looked at twice would pass for a board that is held still.
+        One frame looked at twice would pass for a board that is held still.
         """
         deadline = time.monotonic() + PATIENCE_S
         while self.images is not None:
@@ -233,7 +233,7 @@ class Calibration:
         return _jpeg(undistortion_preview(profile, last), 85)
 
     def _call(self, name: str) -> None:
-        """Take the profile's name; with another one it goes to another file."""
+        """Set the profile's name; with another one it goes to another file."""
         if name_of(name) != self.name:
             self.name, self.path = name, None
 
@@ -358,7 +358,7 @@ def colours(
 def _of_demo(context: PageContext) -> Callable[[], Frame | None] | None:
     """Return what gives the newest image of the running demo's camera, or None without a demo.
 
-    None, too, where the demo takes out a lens already: its images would tell of a camera that is not there.
+    None, too, where the demo takes out a lens already: its images are not those of the camera itself.
     """
     if context.demo is None or context.demo.undistorts:
         return None

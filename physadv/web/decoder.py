@@ -33,7 +33,7 @@ MEMORY = 1_000_000_000
 SECONDS = 15.0
 # An unused process ends itself.
 IDLE_S = 60.0
-# So many wait to be decoded; whoever comes then is asked to come again, with less of this machine's memory taken.
+# So many wait to be decoded; a further request is refused, which bounds the memory that is taken.
 WAITING = 6
 # Larger pieces at a time between the processes.
 BUFFER = 1 << 20
@@ -53,7 +53,7 @@ class DecodeRequest:
 
 
 class Decoder:
-    """One process that decodes image after image; begun when there is a first one, and anew after a fatal one.
+    """One process that decodes image after image; started with the first one, and again after a fatal one.
 
     A file that makes a decoder take all memory, run for minutes or crash ends that process alone. Safe to use from several
     threads, which wait for each other.

@@ -108,7 +108,7 @@ class Gate:
         return fits[0] if fits else None
 
     def _with_headers(self, send: Send, asked: Role | None) -> Send:
-        """Return `send` with our headers, and the cookie for whoever came with a token in the address."""
+        """Return `send` with our headers, and the cookie for a visitor with a token in the address."""
         extra = list(HEADERS)
         if asked is not None:
             value = quote(self._tokens[asked], safe="")
@@ -160,7 +160,7 @@ def _cookie(headers: dict[str, str]) -> str:
 
 
 async def bounded(headers: Mapping[str, str], receive: Receive) -> Receive:
-    """Return `receive` for the app, whose body keeps within its bound whatever length was announced.
+    """Return `receive` for the app, whose body keeps within its bound even if another length was announced.
 
     JSON is read here and its nesting looked at; anything else goes on as it comes. headers: names in lower case.
 
@@ -232,7 +232,7 @@ async def _whole(receive: Receive) -> bytes:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return `receive` that gives a body read before, then whatever comes after it."""
+    """Return `receive` that gives a body read before, then what comes after it."""
     given = False
 
     async def replayed() -> Message:

@@ -142,7 +142,7 @@ class Hub:
 
 
 def _nothing() -> None:
-    """End nothing: nobody has joined yet."""
+    """End nothing: no viewer has joined yet."""
 
 
 def encode(shown: Shown, with_seen: bool) -> Packet:
@@ -255,7 +255,7 @@ def router(context: PageContext) -> APIRouter:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        # Each is asked, or asyncio would log that nobody did.
+        # Each is asked for its error, or asyncio would log one that was never retrieved.
         errors = [task.exception() for task in tasks if not task.cancelled()]
         for error in filter(None, errors):
             raise error

@@ -23,14 +23,14 @@ from physadv.types import UInt8Array
 from physadv.web.context import PageContext
 
 VIEWS, SIDE, GAP = 12, 192, 2
-# Between two drawings, whoever asks: a second, or this many times what the last one took, so that the loop keeps the
+# Between two drawings for all viewers: a second, or this many times what the last one took, so that the loop keeps the
 # machine.
 REST = 4
 PAUSE_S = 1.0
 
 
 class ViewsRequest(Settings):
-    """What is to be drawn. strength: every dial of the simulated world. seed: the draw. columns: of the grid of views."""
+    """What is to be drawn. strength: of every effect. seed: of the draw. columns: of the grid of views."""
 
     strength: float = Field(default=0.3, ge=0, le=3)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -46,7 +46,7 @@ def router(context: PageContext) -> APIRouter:
     out = APIRouter(prefix="/api")
     demo = context.live
     drawing = threading.Lock()
-    # One thread for all: the compute library keeps a team of its own per calling thread.
+    # One thread for all: the compute library keeps a thread pool for each calling thread.
     pool = ThreadPoolExecutor(1, thread_name_prefix="world")
     rested = 0.0
 

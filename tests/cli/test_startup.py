@@ -1,0 +1,60 @@
+"""What the light commands load: the page at true size and a replay start without torch, defences or training."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RECORDING = ROOT / "tests" / "data" / "v0.1" / "recording"
+HEAVY = (
+    "torch",
+    "torchvision",
+    "kornia",
+    "ultralytics",
+    "scipy",
+    "physadv.attack",
+    "physadv.defend",
+    "physadv.evaluate",
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        (["show", "chest-v3"], ["/api/pages", "/api/print/options", "/api/print/image?pattern=chest-v3", "/calibrate"]),
+        (["replay", str(RECORDING)], ["/", "/api/options", "/api/state", "/api/patches", "/api/world.jpg"]),
+    ],
+    ids=["show", "replay"],
+)
+def test_it_starts_and_answers_without_heavy_libraries(command: list[str], asked: list[str], tmp_path: Path) -> None:
+    log = tmp_path / "imports.txt"
+    with log.open("w") as imports:
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", "physadv", *command, "--port", "0", "--seconds", "3"],
+            stdout=subprocess.PIPE,
+            stderr=imports,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1].partition("show?")[0].rstrip("/")
+        for path in asked:
+            try:
+                with urllib.request.urlopen(url + path, timeout=20) as answer:
+                    assert answer.status == 200, path
+            except urllib.error.HTTPError as error:
+                # Nothing is worn that could be drawn.
+                assert path == "/api/world.jpg" and "no pattern is worn" in json.load(error)["error"]
+        assert process.wait(timeout=60) == 0
+    loaded = {
+        line.rpartition("|")[2].strip() for line in log.read_text().splitlines() if line.startswith("import time:")
+    }
+    assert "physadv.web.serve" in loaded
+    assert [m for m in sorted(loaded) if m in HEAVY or m.startswith(tuple(f"{h}." for h in HEAVY))] == []
