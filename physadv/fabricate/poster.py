@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
@@ -36,6 +38,7 @@ MAX_DTG_MM = 1000.0
 MAX_PNG_MM2 = MAX_DTG_MM**2
 PROOF_SIDE = 1200
 SUFFIXES = (".pdf", ".png")
+_PDFIUM = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +222,10 @@ def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width:
     if sheet not in numbers:
         raise FabricationError(field="sheet", expected=f"0 to {numbers[-1]}", got=str(sheet))
     data = pdf_bytes(patch, shown, settings, parts, inks, only=sheet)
-    page = pypdfium2.PdfDocument(data)[0]
-    return _png(_rendered(page, width / page.get_width() * 72)), len(numbers)
+    with _opened(data) as document:
+        page = document[0]
+        pixels = _rendered(page, width / page.get_width() * 72)
+    return _png(pixels), len(numbers)
 
 
 def _parts(shown: Patch, settings: PrintSettings, size: tuple[float, float], *, single: bool) -> Iterator[Part]:
@@ -298,6 +303,14 @@ def pdf_bytes(
     return bytes(pdf.output())
 
 
+@contextmanager
+def _opened(data: bytes) -> Iterator[pypdfium2.PdfDocument]:
+    """Yield a PDF for rendering, and close it."""
+    # pdfium knows no threads: two previews at once have crashed the page's server.
+    with _PDFIUM, closing(pypdfium2.PdfDocument(data)) as document:
+        yield document
+
+
 def _rendered(page: pypdfium2.PdfPage, dpi: float) -> UInt8Array:
     return np.ascontiguousarray(page.render(scale=dpi / 72, rev_byteorder=True).to_numpy()[..., :3])
 
@@ -329,9 +342,10 @@ def _write_sheets(data: bytes, parts: list[Part], out: Path, overwrite: bool) ->
         tail = "-".join(word.replace(" ", "-") for word in (name, label if count > 1 else "") if word)
         paths.append(out.with_name(f"{out.stem}-{tail}.png") if tail else out)
         check_replaceable(paths[-1], overwrite=overwrite)
-    for page, path in zip(pypdfium2.PdfDocument(data), paths, strict=True):
-        with atomic_write(path) as stream:
-            stream.write(_png(_rendered(page, DPI), DPI))
+    with _opened(data) as document:
+        for page, path in zip(document, paths, strict=True):
+            with atomic_write(path) as stream:
+                stream.write(_png(_rendered(page, DPI), DPI))
     return tuple(paths)
 
 
