@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from physadv.capture import open_source
@@ -11,16 +12,14 @@ from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import PhysadvError, SettingsError, SourceError
-from physadv.live.demo import ControlPanel, Demo
-from physadv.live.feed import Addresses, Feed, feed_of, open_feed
-from physadv.live.figures import LiveFigures
+from physadv.live.demo import Demo
+from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.inference import DefendedDetector, Inference, NoAnswer
 from physadv.live.library import PatchLibrary, usual_cm
 from physadv.live.loop import TICK_S, Loop
-from physadv.live.notices import Notices
 from physadv.live.processor import CalibratedCamera, DetectorChoice, LiveProcessor
-from physadv.live.recorder import Recordings
 from physadv.live.settings import Backend, Controls, LiveSettings
+from physadv.live.shared import SharedState
 from physadv.live.wearing import Wearing
 from physadv.patch import Patch
 from physadv.types import Detections, Detector, Source, UInt8Array
@@ -76,14 +75,13 @@ def open_demo(
         wear_size=size,
         compare=settings.compare,
     )
-    addresses = Addresses()
-    notices, figures, recordings = Notices(addresses.without_secrets), LiveFigures(), Recordings(settings.recordings)
-    panel = ControlPanel(controls, library)
+    shared = SharedState.of(settings, controls, library)
     # As it may be shown: the whole address is the settings' and `addresses`' alone.
-    source_spec = source.name if source is not None else addresses.shown(settings.source)
+    source_spec = source.name if source is not None else shared.addresses.shown(settings.source)
     if source is None:
-        source = open_source(settings.source, settings.capture(), lambda text: notices.add("info", "source", text))
-        addresses.opened(settings.source)
+        say = partial(shared.notices.add, "info", "source")
+        source = open_source(settings.source, settings.capture(), say)
+        shared.addresses.opened(settings.source)
     try:
         choice = DetectorChoice(settings.detector, settings.backend, settings.imgsz)
         if detector is None:
@@ -94,31 +92,20 @@ def open_demo(
         # A defence that cannot work with this detector is an error at the start, not on the first frame.
         if pipeline.defences:
             inference.use(detector, DefendedDetector(pipeline, detector))
-        processor = LiveProcessor(
-            inference,
-            Wearing(library, from_s=settings.wear_from),
-            choice=choice,
-            camera=camera,
-            panel=panel,
-            library=library,
-            figures=figures,
-            notices=notices,
-        )
+        wearing = Wearing(library, from_s=settings.wear_from)
+        processor = LiveProcessor(inference, wearing, shared, choice=choice, camera=camera)
         # Read from here on: a frame taken while the detector was loading would be old.
-        loop = Loop(feed_of(source), processor, settings, figures=figures, notices=notices, recordings=recordings)
+        loop = Loop(feed_of(source), processor, shared)
     except BaseException:
         source.close()
         raise
-    demo = CameraDemo(
-        settings, loop, panel, processor, library=library, addresses=addresses, source_spec=source_spec,
-        figures=figures, notices=notices, recordings=recordings, loader=loader,
-    )  # fmt: skip
-    try:
-        if settings.record is not None:
+    demo = CameraDemo(loop, processor, shared, source_spec=source_spec, loader=loader)
+    if settings.record is not None:
+        try:
             demo.start_recording(settings.record, clean=settings.record_clean, overwrite=settings.overwrite)
-    except BaseException:
-        demo.stop()
-        raise
+        except BaseException:
+            demo.stop()
+            raise
     return demo
 
 
@@ -145,28 +132,10 @@ class CameraDemo(Demo):
     """
 
     def __init__(
-        self,
-        settings: LiveSettings,
-        loop: Loop,
-        panel: ControlPanel,
-        processor: LiveProcessor,
-        *,
-        loader: Loader = load,
-        **parts: Any,
+        self, loop: Loop, processor: LiveProcessor, shared: SharedState, *, source_spec: str, loader: Loader = load
     ) -> None:
-        super().__init__(settings, loop, panel, **parts)
-        self._processor, self._loader = processor, loader
-
-    @property
-    def undistorts(self) -> bool:
-        """Return whether the lens is taken out of the frames already."""
-        return self._processor.camera is not None
-
-    def _processor_state(self) -> dict[str, Any]:
-        return self._processor.state(self.latest)
-
-    def _processor_record(self) -> dict[str, Any]:
-        return self._processor.record()
+        super().__init__(loop, processor, shared, source_spec=source_spec)
+        self._live, self._loader = processor, loader
 
     def control(self, /, **changes: Any) -> Controls:
         """Change some controls and return all of them; a pattern that is chosen ends a warm start.
@@ -175,23 +144,16 @@ class CameraDemo(Demo):
         """
         new = super().control(**changes)
         if not changes.keys().isdisjoint(("wear", "wear_size")):
-            self._processor.wearing.warm_start.cancel()
+            self._live.wearing.warm_start.cancel()
         return new
-
-    def play(self, **changes: Any) -> dict[str, Any]:  # noqa: ARG002 -- as a recording's demo has it
-        """Raise: only a recording can be paused or searched.
-
-        Raises: SettingsError.
-        """
-        raise SettingsError("this demo is live", hint="play a recording with `physadv replay FILE`")
 
     def switch_source(self, spec: str) -> str:
         """Open another source in the background and change to it once it gives frames; a failure is a notice.
 
         spec: as `source`, or as an address that was open before is shown. Return what is shown of it.
         """
-        whole = self._addresses.whole(spec)
-        shown = self._addresses.shown(whole)
+        whole = self._shared.addresses.whole(spec)
+        shown = self._shared.addresses.shown(whole)
         self._loop.tasks.run(
             "source",
             f"opening {shown}",
@@ -219,7 +181,7 @@ class CameraDemo(Demo):
 
         Raises: SourceError if none came: after a mistyped address the old source goes on.
         """
-        feed = open_feed(spec, self.settings.capture(), lambda text: self.notices.add("info", "source", text))
+        feed = open_feed(spec, self.settings.capture(), partial(self.notices.add, "info", "source"))
         if isinstance(feed.source, BrowserSource):
             # Frames come once a visitor has allowed it.
             return feed
@@ -229,9 +191,9 @@ class CameraDemo(Demo):
                 break
         if status[0] in (SourceState.CONNECTING, SourceState.BACKOFF, SourceState.ENDED):
             feed.close()
-            shown = self._addresses.shown(spec)
+            shown = self._shared.addresses.shown(spec)
             raise SourceError(f"{shown}: no frame came, so the source stays as it was: {status[1]}")
-        self._addresses.opened(spec)
+        self._shared.addresses.opened(spec)
         return feed
 
     def switch_detector(self, name: str, backend: Backend, imgsz: int) -> None:
@@ -241,7 +203,7 @@ class CameraDemo(Demo):
             "detector",
             f"loading {name}",
             lambda progress: self._loader(name, backend=backend, imgsz=imgsz, progress=progress),
-            adopt=lambda detector: self._processor.adopt_detector(choice, detector),
+            adopt=lambda detector: self._live.adopt_detector(choice, detector),
         )
 
     def warm_start(self) -> dict[str, Any]:
@@ -251,12 +213,12 @@ class CameraDemo(Demo):
         """
         if not self.controls.wear:
             raise SettingsError("no pattern is worn that could be taken off", field="wear", hint="choose one first")
-        warm = self._processor.wearing.warm_start
+        warm = self._live.wearing.warm_start
         if warm.running:
             warm.cancel()
         else:
             warm.begin()
-        state: dict[str, Any] = self._processor_state()["warm_start"]
+        state: dict[str, Any] = self._live.state(self.latest)["warm_start"]
         return state
 
     def measure_costs(self, names: tuple[str, ...]) -> None:
@@ -273,13 +235,13 @@ class CameraDemo(Demo):
             for name in names:
                 progress(f"measuring {name}")
                 try:
-                    out[name] = self._processor.cost(name, shown.clean)
+                    out[name] = self._live.cost(name, shown.clean)
                 except (PhysadvError, NoAnswer) as error:
                     self.notices.add("error", "costs", f"{name} was not measured: {error}")
             return out
 
-        self._loop.tasks.run("costs", "measuring defences", work, adopt=self._processor.adopt_costs)
+        self._loop.tasks.run("costs", "measuring defences", work, adopt=self._live.adopt_costs)
 
     def ask(self, pixels: UInt8Array) -> Detections:
         """Return the people that the bare detector finds in an image (h, w, 3) uint8 RGB, from the threshold up."""
-        return self._processor.ask(pixels)
+        return self._live.ask(pixels)

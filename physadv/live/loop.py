@@ -10,10 +10,8 @@ from typing import Any, Protocol, TypeVar
 from physadv.capture.latest import Latest, SourceState
 from physadv.errors import EndOfStream, PhysadvError, RecordingError, SourceError
 from physadv.live.feed import Feed
-from physadv.live.figures import LiveFigures
 from physadv.live.notices import Notices
-from physadv.live.recorder import Recordings
-from physadv.live.settings import LiveSettings
+from physadv.live.shared import SharedState
 from physadv.live.shown import Shown
 from physadv.types import Frame
 
@@ -34,6 +32,17 @@ class Processor(Protocol):
 
     def new_scene(self) -> None:
         """Forget what came from earlier frames before the next one: it is from elsewhere."""
+        ...
+
+    def state(self, shown: Shown | None) -> dict[str, Any]:
+        """Return detector, defence_ms, defence_costs, recommended, wear_notice and warm_start, as plain values.
+
+        shown: the result shown last.
+        """
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Return camera, detector and worn pattern, for a recording's session."""
         ...
 
     def close(self) -> None:
@@ -125,24 +134,15 @@ class Loop:
     what ended the loop, or None. ended: why the source gives no more frames, or "".
     """
 
-    def __init__(
-        self,
-        feed: Feed,
-        processor: Processor,
-        settings: LiveSettings,
-        *,
-        figures: LiveFigures,
-        notices: Notices,
-        recordings: Recordings,
-    ) -> None:
+    def __init__(self, feed: Feed, processor: Processor, shared: SharedState) -> None:
         self.feed = feed
-        self.tasks = BackgroundTasks(notices)
+        self.tasks = BackgroundTasks(shared.notices)
         self.latest: Shown | None = None
         self.error: BaseException | None = None
         self.ended = ""
         self.stopping = threading.Event()
-        self._processor, self._settings = processor, settings
-        self._figures, self._notices, self._recordings = figures, notices, recordings
+        self._processor, self._settings = processor, shared.settings
+        self._figures, self._notices, self._recordings = shared.figures, shared.notices, shared.recordings
         self._dropped_before = 0
         self._lock = threading.Lock()
         self._listeners: list[Callable[[Shown], None]] = []

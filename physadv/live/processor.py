@@ -12,13 +12,10 @@ from physadv.camera.profile import CameraProfile
 from physadv.capture.cuts import Cuts
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.errors import CalibrationError, PhysadvError
-from physadv.live.demo import ControlPanel
-from physadv.live.figures import LiveFigures
 from physadv.live.inference import DefendedDetector, Inference, SwitchedOff, timed
-from physadv.live.library import PatchLibrary
-from physadv.live.notices import Notices
 from physadv.live.overlay import Overlay
 from physadv.live.settings import Backend, Controls
+from physadv.live.shared import SharedState
 from physadv.live.shown import Shown, detector_line
 from physadv.live.wearers import judged, reported
 from physadv.live.wearing import BEST, Wearing
@@ -75,17 +72,15 @@ class LiveProcessor:
         self,
         inference: Inference,
         wearing: Wearing,
+        shared: SharedState,
         *,
         choice: DetectorChoice,
         camera: CalibratedCamera | None,
-        panel: ControlPanel,
-        library: PatchLibrary,
-        figures: LiveFigures,
-        notices: Notices,
     ) -> None:
         self.choice, self.camera = choice, camera
         self.inference, self.wearing = inference, wearing
-        self._panel, self._library, self._figures, self._notices = panel, library, figures, notices
+        self._panel, self._library = shared.panel, shared.library
+        self._figures, self._notices = shared.figures, shared.notices
         self._controls: Controls | None = None
         self._cuts = Cuts()
         self._elsewhere = True

@@ -8,22 +8,19 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
-from physadv.address import masked
 from physadv.capture.cuts import Cuts
 from physadv.capture.latest import SourceState
 from physadv.errors import EndOfStream, RecordingError, SettingsError
-from physadv.live.demo import ControlPanel, Demo
-from physadv.live.feed import Addresses, feed_of
-from physadv.live.figures import LiveFigures
+from physadv.live.demo import Demo
+from physadv.live.feed import feed_of
 from physadv.live.library import PatchLibrary
 from physadv.live.loop import Loop
-from physadv.live.notices import Notices
-from physadv.live.recorder import Recordings
 from physadv.live.session import Recorded, Session
-from physadv.live.settings import Backend, Controls, LiveSettings
+from physadv.live.settings import Controls, LiveSettings
+from physadv.live.shared import SharedState
 from physadv.live.shown import Shown, detector_line
 from physadv.live.wearers import reported
-from physadv.types import Detections, Frame, Source, UInt8Array
+from physadv.types import Frame
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0)
 # Between a frame's reading and its showing lie one slot and one loop: few frames.
@@ -223,8 +220,8 @@ def worn_in(line: dict[str, Any]) -> str:
 class RecordedProcessor:
     """Takes what a recording holds for each frame in place of a detector's answer. See `loop.Processor`."""
 
-    def __init__(self, player: ReplaySource, panel: ControlPanel, notices: Notices) -> None:
-        self._player, self._panel, self._notices = player, panel, notices
+    def __init__(self, player: ReplaySource, shared: SharedState) -> None:
+        self._player, self._shared = player, shared
         self._cuts = Cuts()
         self._elsewhere = True
         self._before = -1
@@ -247,11 +244,11 @@ class RecordedProcessor:
         item = self._player.recorded(frame)
         if item.number <= self._before:
             # Another round, or a step back: the notices of later frames are not true yet.
-            self._notices.clear()
+            self._shared.notices.clear()
         self._before = item.number
         cut, self._elsewhere = self._elsewhere or self._cuts.step(frame.pixels) == "cut", False
-        controls, found, bare = self._panel.now, item.detections, item.bare
-        self._notices.alerts(found.alerts)
+        controls, found, bare = self._shared.panel.now, item.detections, item.bare
+        self._shared.notices.alerts(found.alerts)
         recorded_conf = item.line.get("conf") or 0.0
         conf = max(controls.conf, recorded_conf)
         # The states are of the recorded threshold: with a higher one now the boxes would say otherwise.
@@ -276,42 +273,44 @@ class RecordedProcessor:
             drawn=self._player.session.annotated,
         )
 
+    def state(self, shown: Shown | None) -> dict[str, Any]:  # noqa: ARG002 -- as `loop.Processor` has it
+        """Return the recording in place of a detector; nothing is recommended or offered."""
+        return {
+            "detector": self._detector(),
+            "defence_ms": None,
+            "defence_costs": {},
+            "recommended": None,
+            "wear_notice": "",
+            # People hidden in a recording stay hidden.
+            "warm_start": {"offer": False, "running": False, "text": ""},
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Return that frames and boxes are a recording's."""
+        return {"camera": None, "detector": {**self._detector(), "sha256": None}, "worn": None}
+
+    def _detector(self) -> dict[str, Any]:
+        want = self._shared.settings
+        name = self._player.name
+        return {"name": name, "spec": want.detector, "backend": "recorded", "precision": "", "imgsz": want.imgsz}
+
 
 class Replay(Demo):
-    """The demo with a recording in place of camera and detector; what would make its boxes untrue is refused."""
+    """The demo with a recording in place of camera and detector."""
+
+    recorded = True
 
     def __init__(self, session: Session, *, loop: int) -> None:
         self.player = ReplaySource(session, loop=loop, hold=True, paused=True)
         settings = LiveSettings(source=str(session.paths.first), conf=_recorded_conf(session))
-        library, addresses = PatchLibrary([]), Addresses()
-        panel = ControlPanel(Controls(conf=settings.conf), library)
-        notices, figures = Notices(addresses.without_secrets), LiveFigures()
-        recordings = Recordings(settings.recordings)
-        self._processor = RecordedProcessor(self.player, panel, notices)
-        super().__init__(
-            settings,
-            Loop(
-                feed_of(self.player), self._processor, settings,
-                figures=figures, notices=notices, recordings=recordings,
-            ),
-            panel,
-            library=library,
-            addresses=addresses,
-            source_spec=self.player.name,
-            figures=figures,
-            notices=notices,
-            recordings=recordings,
-        )  # fmt: skip
+        shared = SharedState.of(settings, Controls(conf=settings.conf), PatchLibrary([]))
+        processor = RecordedProcessor(self.player, shared)
+        super().__init__(Loop(feed_of(self.player), processor, shared), processor, shared, source_spec=self.player.name)
 
     def start(self) -> None:
         """Begin to play."""
         self.player.play(pause=False)
         super().start()
-
-    @property
-    def can_defend(self) -> bool:
-        """Return that no defence can be switched on."""
-        return False
 
     @property
     def over(self) -> bool:
@@ -333,30 +332,6 @@ class Replay(Demo):
             state["source"] |= {"state": str(SourceState.LIVE), "detail": f"{self.player.name} stands still"}
         return state
 
-    def _processor_state(self) -> dict[str, Any]:
-        return {
-            "detector": self._detector(),
-            "defence_ms": None,
-            "defence_costs": {},
-            "recommended": None,
-            "wear_notice": "",
-            # Nothing is offered: people hidden in a recording stay hidden.
-            "warm_start": {"offer": False, "running": False, "text": ""},
-        }
-
-    def _processor_record(self) -> dict[str, Any]:
-        return {"camera": None, "detector": {**self._detector(), "sha256": None}, "worn": None}
-
-    def _detector(self) -> dict[str, Any]:
-        want = self.settings
-        return {
-            "name": self.player.name,
-            "spec": want.detector,
-            "backend": "recorded",
-            "precision": "",
-            "imgsz": want.imgsz,
-        }
-
     def control(self, /, **changes: Any) -> Controls:
         """Return the controls after the change.
 
@@ -368,52 +343,6 @@ class Replay(Demo):
                     "a recording shows what was found then", field=name, hint="use `physadv live --source FILE`"
                 )
         return super().control(**changes)
-
-    def switch_source(self, spec: str) -> str:
-        """Raise: another source has no recorded boxes.
-
-        Raises: SettingsError.
-        """
-        raise _refused("source", f"physadv live --source {masked(spec)}")
-
-    def take_source(self, source: Source) -> None:  # noqa: ARG002 -- as Demo has it
-        """Raise: another source has no recorded boxes.
-
-        Raises: SettingsError.
-        """
-        raise _refused("source", "physadv live")
-
-    def switch_detector(self, name: str, backend: Backend, imgsz: int) -> None:  # noqa: ARG002 -- as Demo has it
-        """Raise: nothing is detected anew.
-
-        Raises: SettingsError.
-        """
-        raise _refused("detector", f"physadv live --detector {name}")
-
-    def warm_start(self) -> dict[str, Any]:
-        """Raise: what was worn when it was recorded stays on.
-
-        Raises: SettingsError.
-        """
-        raise _refused("wear", "physadv live --wear PATTERN")
-
-    def measure_costs(self, names: tuple[str, ...]) -> None:  # noqa: ARG002 -- as Demo has it
-        """Raise: no defence is running.
-
-        Raises: SettingsError.
-        """
-        raise _refused("defend", "physadv live --defend NAME")
-
-    def ask(self, pixels: UInt8Array) -> Detections:  # noqa: ARG002 -- as Demo has it
-        """Raise: nothing is detected anew.
-
-        Raises: SettingsError.
-        """
-        raise _refused("detector", "physadv live")
-
-
-def _refused(field: str, instead: str) -> SettingsError:
-    return SettingsError("a recording is being shown", field=field, hint=f"use `{instead}`")
 
 
 def _recorded_conf(session: Session) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
@@ -13,6 +13,11 @@ from physadv.errors import SettingsError
 from physadv.live.demo import Demo
 from physadv.live.library import PatchLibrary
 from physadv.web.decoder import Decoder
+
+if TYPE_CHECKING:
+    # A page without a demo loads neither.
+    from physadv.live.camera_demo import CameraDemo
+    from physadv.live.replay import Replay
 
 STATIC = Path(__file__).parent / "static"
 
@@ -43,6 +48,26 @@ class PageContext:
         if self.demo is None:
             raise RuntimeError("this part of the page needs a running demo")
         return self.demo
+
+    @property
+    def camera(self) -> CameraDemo:
+        """Return the demo, for what a recording cannot do: other sources, detectors, defences.
+
+        Raises: SettingsError if a recording is shown.
+        """
+        if self.live.recorded:
+            raise SettingsError("a recording is being shown", hint="use `physadv live`")
+        return cast("CameraDemo", self.live)
+
+    @property
+    def replay(self) -> Replay:
+        """Return the demo, for what only a recording can do: pause, step, jump.
+
+        Raises: SettingsError if it is live.
+        """
+        if not self.live.recorded:
+            raise SettingsError("this demo is live", hint="play a recording with `physadv replay FILE`")
+        return cast("Replay", self.live)
 
     def patterns(self) -> PatchLibrary:
         """Return the patterns that can be worn, printed and shown."""

@@ -88,7 +88,7 @@ def router(context: PageContext) -> APIRouter:
         found = [{"spec": str(c.index), "title": c.name} for c in cameras()]
         builtin = [{"spec": "sample", "title": "built-in sample"}]
         return {
-            **(_defences() if demo.can_defend else {"defences": [], "presets": {}, "cards": []}),
+            **(_defences() if not demo.recorded else {"defences": [], "presets": {}, "cards": []}),
             "patches": demo.library.names(),
             "sources": found + builtin,
             "detectors": _detectors(demo.settings.detector),
@@ -108,16 +108,16 @@ def router(context: PageContext) -> APIRouter:
 
     @out.post("/defences/measure")
     def measure() -> dict[str, str]:
-        demo.measure_costs(tuple(CARDS))
+        context.camera.measure_costs(tuple(CARDS))
         return {"measuring": ", ".join(CARDS)}
 
     @out.post("/warm-start")
     def warm_start() -> dict[str, Any]:
-        return demo.warm_start()
+        return context.camera.warm_start()
 
     @out.post("/source")
     def source(wanted: SourceWanted) -> dict[str, str]:
-        return {"opening": demo.switch_source(wanted.spec)}
+        return {"opening": context.camera.switch_source(wanted.spec)}
 
     @out.post("/detector")
     def detector(wanted: DetectorWanted) -> dict[str, str]:
@@ -129,12 +129,12 @@ def router(context: PageContext) -> APIRouter:
                 got=repr(wanted.name),
                 hint="others are named when the demo is started, as physadv live --detector",
             )
-        demo.switch_detector(wanted.name, wanted.backend, wanted.imgsz)
+        context.camera.switch_detector(wanted.name, wanted.backend, wanted.imgsz)
         return {"loading": wanted.name}
 
     @out.post("/replay")
     def replay(wanted: ReplayWanted) -> dict[str, Any]:
-        return demo.play(**wanted.model_dump(exclude_none=True))
+        return context.replay.play(**wanted.model_dump(exclude_none=True))
 
     @out.post("/recording")
     def recording(wanted: RecordingWanted) -> dict[str, Any]:

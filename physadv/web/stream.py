@@ -341,11 +341,11 @@ def _state(context: PageContext, hub: Hub) -> dict[str, Any]:
 
 def _camera_source(context: PageContext, decoder: Decoder) -> BrowserSource:
     """Return the browser source that is the demo's already, or a new one that becomes it."""
-    current = context.live.source
+    current = context.camera.source
     if isinstance(current, BrowserSource):
         current.decode = decoder.image
         return current
-    source = BrowserSource(context.live.settings.capture())
+    source = BrowserSource(context.camera.settings.capture())
     source.decode = decoder.image
-    context.live.take_source(source)
+    context.camera.take_source(source)
     return source

@@ -60,7 +60,7 @@ def router(context: PageContext) -> APIRouter:
             if start < rested:
                 return Response(status_code=204)
             views = pool.submit(_views, demo, wanted).result()
-            found = [demo.ask(view) for view in views]
+            found = [context.camera.ask(view) for view in views]
             data = _sheet(
                 [drawn(v, people, skeleton=False) for v, people in zip(views, found, strict=True)], wanted.columns
             )

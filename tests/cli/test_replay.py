@@ -4,13 +4,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
-from physadv.capture.sample import SampleSource
 from physadv.cli import main
 from physadv.errors import SettingsError
 from physadv.live.replay import Replay
 from physadv.live.session import Session
 from physadv.live.shown import Shown
+from physadv.web.app import build_app
 from tests.live.test_recorder import record_some
 
 
@@ -37,15 +38,20 @@ def test_replay_shows_what_was_seen_and_refuses_what_would_be_untrue(tmp_path: P
     shown: list[Shown] = []
     demo.subscribe(shown.append)
     demo.start()
-    for refused in (
-        lambda: demo.control(wear="chest-v1"),
-        lambda: demo.control(defend="lgs"),
-        lambda: demo.switch_source("sample"),
-        lambda: demo.take_source(SampleSource()),
-        lambda: demo.switch_detector("yolo11n.pt", "torch", 640),
+    for refused in ({"wear": "chest-v1"}, {"defend": "lgs"}):
+        with pytest.raises(SettingsError, match="a recording shows what was found then"):
+            demo.control(**refused)
+    page = TestClient(build_app(demo), base_url="http://127.0.0.1:8000")
+    for path, body in (
+        ("source", {"spec": "sample"}),
+        ("detector", {"name": "yolo11n-pose"}),
+        ("warm-start", {}),
+        ("defences/measure", {}),
     ):
-        with pytest.raises(SettingsError):
-            refused()
+        answer = page.post(f"/api/{path}", json=body)
+        assert (answer.status_code, answer.json()["error"]) == (
+            422, "a recording is being shown; use `physadv live`",
+        ), path  # fmt: skip
     assert demo.control(conf=0.5).conf == 0.5
     while not shown or shown[-1].clean.index < 7:
         assert not demo.wait(0.05) or shown[-1].clean.index == 7

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
-from physadv.errors import EndOfStream, SettingsError
+from physadv.errors import EndOfStream
 from physadv.live.recorder import Recorder, RecordSettings
 from physadv.live.replay import Replay, ReplaySource
 from physadv.live.session import Session
@@ -15,6 +16,7 @@ from physadv.live.settings import Controls
 from physadv.live.shown import Shown
 from physadv.live.sidecar import persons_of
 from physadv.types import Detections
+from physadv.web.app import build_app
 from tests.live.scene import Film, demo, until
 from tests.live.test_recorder import INFO, frame, image, people, record_some
 
@@ -138,6 +140,6 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
 
 def test_a_live_demo_is_not_played() -> None:
     running = demo(Film(3))
-    with pytest.raises(SettingsError, match="this demo is live"):
-        running.play(pause=True)
+    answer = TestClient(build_app(running), base_url="http://127.0.0.1:8000").post("/api/replay", json={"pause": True})
+    assert answer.status_code == 422 and "this demo is live" in answer.json()["error"]
     running.stop()

@@ -8,7 +8,7 @@ import pytest
 
 from physadv.detect.tiny import standing
 from physadv.errors import SettingsError
-from physadv.live.demo import Demo
+from physadv.live.camera_demo import CameraDemo
 from physadv.live.figures import Recent
 from physadv.live.library import usual_cm
 from physadv.live.shown import Shown
@@ -92,11 +92,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def running(worn: str) -> Demo:  # noqa: F811
+def running(worn: str) -> CameraDemo:  # noqa: F811
     return demo(Camera(fps=30), Doubting(), wear=[worn], defend="persistence", ui="web")
 
 
-def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: Demo) -> None:
+def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: CameraDemo) -> None:
     every: list[Shown] = []
     running.subscribe(every.append)
     running.start()
@@ -120,7 +120,7 @@ def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: Demo
         running.stop()
 
 
-def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(running: Demo) -> None:
+def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(running: CameraDemo) -> None:
     every: list[Shown] = []
     running.subscribe(every.append)
     running.start()
@@ -142,7 +142,7 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
         running.stop()
 
 
-def test_a_switch_starts_the_figures_anew(running: Demo) -> None:
+def test_a_switch_starts_the_figures_anew(running: CameraDemo) -> None:
     running.start()
     try:
         until(lambda: running.state()["figures"]["fps"] is not None and running.figures.frames > 20)
@@ -155,7 +155,7 @@ def test_a_switch_starts_the_figures_anew(running: Demo) -> None:
         running.stop()
 
 
-def test_what_defences_cost_is_measured_on_this_machine(running: Demo) -> None:
+def test_what_defences_cost_is_measured_on_this_machine(running: CameraDemo) -> None:
     with pytest.raises(SettingsError, match="no frame"):
         running.measure_costs(("fast",))
     running.start()

@@ -274,7 +274,7 @@ class Harmless(CameraDemo):
     """A demo that opens nothing of this machine, whatever a request asks for."""
 
     def switch_source(self, spec: str) -> str:
-        return self._addresses.shown(spec)
+        return self._shared.addresses.shown(spec)
 
     def switch_detector(self, name: str, backend: Any, imgsz: int) -> None:
         pass

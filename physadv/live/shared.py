@@ -1,0 +1,84 @@
+"""What the threads of a demo share: the controls, the patterns, the figures, the notices, the recordings."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from physadv.live.feed import Addresses
+from physadv.live.figures import LiveFigures
+from physadv.live.library import PatchLibrary, usual_cm
+from physadv.live.notices import Notices
+from physadv.live.recorder import Recordings
+from physadv.live.settings import Controls, LiveSettings
+from physadv.settings import parse
+
+
+class ControlPanel:
+    """The controls as they stand. A change is taken whole or not at all. Safe to use from several threads."""
+
+    def __init__(self, controls: Controls, library: PatchLibrary) -> None:
+        self._now, self._library = controls, library
+        self._lock = threading.Lock()
+
+    @property
+    def now(self) -> Controls:
+        """Return the controls: the same object as long as nothing is changed."""
+        return self._now
+
+    def change(self, /, **changes: Any) -> Controls:
+        """Change some controls and return all of them.
+
+        Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
+        """
+        with self._lock:
+            # A viewer who chooses a pattern or a width stops following the recommendation.
+            chosen = {} if changes.keys().isdisjoint(("wear", "wear_size")) else {"follow": False}
+            name = changes.get("wear")
+            if name and name != self._now.wear and changes.get("wear_size") is None:
+                changes["wear_size"] = usual_cm(self._library.get(str(name)))
+            new = parse(Controls, {**self._now.model_dump(), **chosen, **changes})
+            if new.defend and new.defend != self._now.defend:
+                # Only here: a recording is replayed without loading any defence.
+                from physadv.defend import parse_pipeline
+
+                new = new.model_copy(update={"defend": parse_pipeline(new.defend).text})
+            self._library.keep(new.wear)
+            self._now = new
+            return new
+
+    def replace_defences(self, old: str, new: str) -> None:
+        """Change the defences from the text `old` to `new`, unless a viewer has chosen others meanwhile."""
+        with self._lock:
+            if self._now.defend == old:
+                self._now = self._now.model_copy(update={"defend": new})
+
+    def follow(self, name: str, width_cm: float | None) -> None:
+        """Change to the recommended pattern where one is worn and the recommendation is followed."""
+        with self._lock:
+            now = self._now
+            if now.follow and now.wear and (now.wear, now.wear_size) != (name, width_cm):
+                self._now = now.model_copy(update={"wear": name, "wear_size": width_cm})
+                self._library.keep(name)
+
+
+@dataclass(frozen=True)
+class SharedState:
+    """What the loop, the processor and the screens share; each part may be used from several threads."""
+
+    settings: LiveSettings
+    panel: ControlPanel
+    library: PatchLibrary
+    recordings: Recordings
+    notices: Notices
+    addresses: Addresses
+    figures: LiveFigures = field(default_factory=LiveFigures)
+
+    @classmethod
+    def of(cls, settings: LiveSettings, controls: Controls, library: PatchLibrary) -> SharedState:
+        """Return the state at the start of a demo."""
+        addresses = Addresses()
+        notices = Notices(addresses.without_secrets)
+        panel = ControlPanel(controls, library)
+        return cls(settings, panel, library, Recordings(settings.recordings), notices, addresses)
