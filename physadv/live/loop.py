@@ -22,7 +22,7 @@ TICK_S = 0.1
 class Processor(Protocol):
     """What makes of a frame what is shown: pattern, detector and defences, or what a recording holds."""
 
-    def update(self) -> None:
+    def update(self) -> object:
         """Take over what the controls ask for; called before a frame is taken."""
         ...
 

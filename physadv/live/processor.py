@@ -88,12 +88,8 @@ class LiveProcessor:
 
     # Changes, between two frames
 
-    def update(self) -> None:
-        """Take over what the controls ask for."""
-        self._current()
-
-    def _current(self) -> Controls:
-        """Return the controls, all of which have been taken over."""
+    def update(self) -> Controls:
+        """Take over what the controls ask for, and return them."""
         while (controls := self._panel.now) is not self._controls:
             before, self._controls = self._controls, controls
             self._defend(controls.defend, self.inference.detector)
@@ -151,7 +147,7 @@ class LiveProcessor:
         Raises: CalibrationError if the camera's profile does not fit the very first frame.
         """
         clean = self._undistorted(frame, first=number == 0)
-        controls = self._current()
+        controls = self.update()
         cut = self._cut(clean)
         given, placed, stage = clean, None, dict[str, float]()
         on = self.wearing.is_on(clean.pts_s, cut=cut)
@@ -201,7 +197,7 @@ class LiveProcessor:
         view = self.wearing.viewpoint.view
         if view is not None:
             self._panel.follow(BEST[view].name, BEST[view].width_cm)
-        return self._current()
+        return self.update()
 
     def _worn_pixels(self, clean: Frame, people: Detections) -> UInt8Array:
         """Return the pixels of a frame with the pattern on; the bare ones where it was taken off this very moment."""
