@@ -119,7 +119,7 @@ function plot(header, both, hiding, bareHiding) {
   else if (before && now.worn !== before.worn) chart.mark(now.worn ? `${now.worn} on` : "pattern off");
   else if (before && now.defend !== before.defend) chart.mark(now.defend ? `${defences.nameOfFrame(header.defences, changes.now.defend)} on` : "defence off");
   before = now;
-  // Where a pattern is worn it is about the wearers: a window at .26 is nobody seen.
+  // Where a pattern is worn it is about the wearers: a window found at .26 is no person.
   const best = (of, top) => (!of ? top : of.count ? of.best : null);
   chart.add({ top: best(hiding, header.top), bare: best(bareHiding, header.bare_top), conf: header.conf, hiding, bareHiding });
   say(byId("chart-title"), `${hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
@@ -225,7 +225,7 @@ function showSource(source) {
   badge(still ? "paused" : source.state, still ? (playing.ended ? "ended" : "paused") : playing && live ? "replay" : source.state);
   const waiting = source.spec.startsWith("browser") && !camera.on && !live;
   if (live) byId("veil").hidden = true;
-  else if (waiting) veil("No camera yet", "The demo shows the camera of whoever gives it theirs.");
+  else if (waiting) veil("No camera yet", "The demo shows the camera of the visitor who shares one.");
   else veil(source.state, source.detail);
   offerCamera(source, live);
   showAddress(source.spec);

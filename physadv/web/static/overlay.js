@@ -19,7 +19,7 @@ export function drawPeople(context, people, alerts, wearers, k) {
   for (const alert of alerts) label(context, labels, alert.kind, alert.xyxy, k, COLOURS.alert, unit);
 }
 
-/** Return the wearers for whom nothing else is drawn. */
+/** Return the wearers that have no other mark. */
 const hiddenOf = (wearers) => (wearers || []).filter((wearer) => wearer.state === "hidden");
 
 /** Return which marks an answer has, as the legend names them. */
@@ -28,7 +28,7 @@ export function marksOf(people, alerts, wearers) {
   return new Set([...people.map((person) => person.mark || "plain"), ...alerts.map(alert), ...hiddenOf(wearers).map(() => "hidden")]);
 }
 
-/** Places for labels, so that none covers another; by the rules of physadv/live/labels.py. */
+/** Places for labels, so that none covers another; by the rules of `Labels` in physadv/live/draw.py. */
 export class Labels {
   constructor(width, height) {
     Object.assign(this, { width, height, taken: [] });

@@ -12,7 +12,7 @@ export class Recordings {
     this.list();
   }
 
-  /** Follow the recording, whoever started it: once it has ended its files are offered. */
+  /** Follow the recording, from any tab: once it has ended its files are offered. */
   follow(recording) {
     const { on } = recording;
     byId("record").setAttribute("aria-pressed", String(on));

@@ -1,4 +1,4 @@
-// The read-only address: whoever opens it looks on and changes nothing.
+// The read-only address: it shows the page, and nothing can be changed with it.
 import { byId, toast } from "./dom.js";
 
 /** Offer the viewers' address, where there is one. link: relative to this page, or null. */

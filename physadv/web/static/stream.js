@@ -1,4 +1,4 @@
-// Frames from the server: an acknowledged web socket, so that what is slow here slows nobody else.
+// Frames from the server: an acknowledged web socket, so that a slow page slows no other.
 const RETRY_MS = [300, 700, 1500, 3000];
 // The state comes five times a second: a demo that says nothing for so long hangs, though its socket stays open.
 const SILENCE_MS = 3000;

@@ -2,7 +2,7 @@
 import { byId, say, settled } from "./dom.js";
 
 const PAUSE_MS = 1200;
-// The server draws one at a time: whoever came too soon asks again.
+// The server draws one at a time: after a request that came too soon the page asks again.
 const BUSY_MS = 400;
 
 /** The panel of simulated views; nothing is asked for while it is closed. */
