@@ -56,7 +56,7 @@ def test_a_pattern_that_a_defence_never_saw_off_is_taken_off_and_on_again(stand:
 
 
 def figures(page: Any) -> list[str]:
-    return [page.text_content(f"#f-{name}") for name in ("fps", "age50", "age95")]
+    return [page.text_content(f"#f-{name}") for name in ("fps", "latency50", "latency95")]
 
 
 def test_a_demo_that_is_gone_is_said_over_the_image(stand: Stand) -> None:
