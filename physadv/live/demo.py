@@ -7,19 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from physadv.errors import RecordingError
-from physadv.live.feed import Addresses
-from physadv.live.library import PatchLibrary, usual_cm
-from physadv.live.settings import Backend, Controls, LiveSettings
-from physadv.settings import parse
-from physadv.types import Detections, Source, UInt8Array
+from physadv.live.loop import Loop, Processor
+from physadv.live.settings import Controls
+from physadv.live.shared import SharedState
+from physadv.live.shown import Shown
+from physadv.types import Source
 from physadv.version import __version__
-
-if TYPE_CHECKING:
-    from physadv.live.figures import LiveFigures
-    from physadv.live.loop import Loop
-    from physadv.live.notices import Notices
-    from physadv.live.recorder import Recordings
-    from physadv.live.shown import Shown
 
 
 class Demo:
