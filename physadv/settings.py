@@ -155,3 +155,33 @@ def parse(model: type[S], values: dict[str, Any], *, what: str = "") -> S:
         return model.model_validate(values)
     except ValidationError as error:
         raise (SettingsError(f"{what}: {one_line(error)}") if what else fault(error)) from error
+
+
+def form_of(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """Return how a form shows each field of a model: title, description, type, range, unit and default of its JSON schema.
+
+    What is optional is shown as what it may hold; `enum` holds the choices.
+    """
+    schema = model.model_json_schema()
+    out = {}
+    for name, raw in schema.get("properties", {}).items():
+        known: dict[str, Any] = next((p for p in raw.get("anyOf", []) if p.get("type") != "null"), {})
+        shown = {**known, **raw}
+        shown = {**schema.get("$defs", {}).get(shown.pop("$ref", "").rpartition("/")[2], {}), **shown}
+        shown.pop("anyOf", None)
+        if "const" in shown:
+            shown["enum"] = [shown.pop("const")]
+        out[name] = shown
+    return out
+
+
+def labels_of(model: type[BaseModel]) -> dict[str, str]:
+    """Return what a form calls the fields of a model (`size`) and their choices (`garment=panels`)."""
+    out = {}
+    for name, info in model.model_fields.items():
+        if info.title:
+            out[name] = info.title
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        choices = extra.get("choices")
+        out |= {f"{name}={value}": str(label) for value, label in choices.items()} if isinstance(choices, dict) else {}
+    return out

@@ -12,7 +12,7 @@ from physadv.cli.edge import did_you_mean
 from physadv.cli.tables import plain_table, table_console
 from physadv.defend import DEFENCES, PRESETS
 from physadv.errors import DefenceError
-from physadv.settings import Positional, Settings
+from physadv.settings import Positional, Settings, form_of
 
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 
@@ -63,30 +63,26 @@ def _one(name: str) -> dict[str, Any]:
     if name in PRESETS:
         return {"name": name, "preset": PRESETS[name]}
     defence = DEFENCES[name]
-    schema = defence.model_json_schema()
-    parameters = {k: _parameter(raw, schema.get("$defs", {})) for k, raw in schema["properties"].items()}
     return {
         "name": name,
         "title": defence.title,
         "kind": "certified" if defence.certifies else "empirical",
         "cost": defence.cost,
         "paper": defence.paper,
-        "parameters": parameters,
+        "parameters": {name: _parameter(field) for name, field in form_of(defence).items()},
         "example": example(name),
     }
 
 
-def _parameter(raw: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return type, range, default and description of a parameter, from its JSON schema."""
-    known = next((s for s in raw.get("anyOf", []) if s.get("type") != "null"), raw)
-    known = definitions.get(known.get("$ref", "").rpartition("/")[2], known)
-    choices = known.get("enum", [])
-    words = [f"{word} {known[key]:g}" for key, word in BOUNDS.items() if key in known]
+def _parameter(field: dict[str, Any]) -> dict[str, Any]:
+    """Return type, range, default and description of a parameter."""
+    choices = field.get("enum", [])
+    words = [f"{word} {field[key]:g}" for key, word in BOUNDS.items() if key in field]
     return {
-        "type": known.get("type", "string"),
+        "type": field.get("type", "string"),
         "range": ", ".join(map(str, choices)) or " ".join(words),
-        "default": raw.get("default"),
-        "description": raw.get("description", ""),
+        "default": field.get("default"),
+        "description": field.get("description", ""),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from physadv.controls import Control
-from physadv.fabricate.units import Centimetres, Metres
+from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, Centimetres, Metres
 from physadv.settings import Groups, Imgsz, Metavar, Settings
 from physadv.simulate.placement import Rule
 
@@ -29,41 +29,72 @@ class PrintSettings(Settings):
 
     paper: str | None = Field(
         default=None,
+        title="Paper",
         description="a5, a4, a3, a2, a1, a0, letter, legal, tabloid, WxHmm, or fit: one sheet as large as it takes. "
         "Without it a4, and fit for PNG",
     )
     size: Centimetres | None = Field(
-        default=None, description="printed width in cm, or with its unit (360mm, 14in); without it the pattern's own"
+        default=None,
+        title="Width",
+        description="printed width in cm, or with its unit (360mm, 14in); without it the pattern's own",
+        json_schema_extra={"minimum": SMALLEST_MM / 10, "maximum": LARGEST_MM / 10},
     )
     for_person: Centimetres | None = Field(
-        default=None, description="height of the wearer in cm, or with its unit (1.7m): size by `rule` and `scale`"
+        default=None,
+        title="For a person",
+        description="height of the wearer in cm, or with its unit (1.7m): size by `rule` and `scale`",
+        json_schema_extra={"minimum": 50, "maximum": 250},
     )
     rule: Rule = Field(
         default="diagonal",
+        title="of the standing person’s",
+        json_schema_extra={"choices": {"diagonal": "diagonal", "area": "√(width × height)", "height": "height"}},
         description="what `scale` is a fraction of, of somebody who stands: sqrt(width x height), diagonal or height; "
         "the diagonal with .2 gives 36 cm at 170 cm, what the area with .35 comes to in train and evaluate",
     )
     scale: float = Field(
         default=0.2,
+        title="Side, as a share",
+        json_schema_extra={"minimum": 0.01, "maximum": 0.99},
         description="side of the pattern as a fraction of the person, above 0 and under 1; with `for_person`",
     )
     control: Control | None = Field(
-        default=None, description="print a control of the same size in its place; without it the pattern"
+        default=None,
+        title="Control in place of the pattern",
+        json_schema_extra={"unset": "none"},
+        description="print a control of the same size in its place; without it the pattern",
     )
     garment: Garment | None = Field(
         default=None,
+        title="On",
+        json_schema_extra={
+            "unset": "paper",
+            "choices": {
+                "light-transfer": "transfer for light cloth (mirrored)",
+                "dark-transfer": "transfer for dark cloth",
+                "dtg": "garment printer (PNG)",
+                "panels": "T-shirt panels to cut and sew",
+            },
+        },
         description="light-transfer (mirrored, for light cloth), dark-transfer (not mirrored), dtg (PNG for direct-to-"
         "garment), panels (front, back and sleeves cut from a seamless texture)",
     )
-    shirt: ShirtSize = Field(default="M", description="size of the shirt for `garment=panels`: S, M, L, XL or XXL")
-    cmyk: Path | None = Field(default=None, description="convert to CMYK by this ICC profile; writes a soft proof too")
+    shirt: ShirtSize = Field(
+        default="M", title="Shirt size", description="size of the shirt for `garment=panels`: S, M, L, XL or XXL"
+    )
+    cmyk: Path | None = Field(
+        default=None, title="CMYK profile", description="convert to CMYK by this ICC profile; writes a soft proof too"
+    )
     printer: str | None = Field(
         default=None,
+        title="Colours for a measured printer",
         description="printer profile of `physadv calibrate colour`: change the colours so that this printer's come nearest "
         "to the pattern's. Truer is not stronger: `physadv train --start PATTERN --printer P` gives more",
     )
     texels: Texels = Field(
         default="texel",
+        title="Cells of the pattern",
+        json_schema_extra={"choices": {"texel": "crisp areas", "smooth": "blended"}},
         description="texel prints each cell of the pattern crisp, as an area; smooth blends from cell to cell",
     )
 
@@ -76,21 +107,33 @@ class AdviceSettings(Settings):
         "camera": ("fov", "resolution", "camera", "imgsz"),
     }
 
-    distance: Metres = Field(default=3.0, description="from camera to person in metres, or with its unit")
+    distance: Metres = Field(
+        default=3.0, title="Distance", description="from camera to person in metres, or with its unit"
+    )
     size: Centimetres | None = Field(
         default=None,
+        title="Width",
         description="printed width in cm, or with its unit (400mm); without it the pattern's own. A T-shirt is as large as "
         "its wearer",
     )
-    person_height: Centimetres = Field(default=170.0, description="height of the wearer in cm, or with its unit")
+    person_height: Centimetres = Field(
+        default=170.0, title="For a person", description="height of the wearer in cm, or with its unit"
+    )
     wanted: float = Field(default=0.5, gt=0, lt=1, description="share of people who should be hidden for a size to do")
     fov: Annotated[float, Metavar("DEGREES")] | None = Field(
-        default=None, description="degrees that the camera sees from left to right; 60 unless given"
+        default=None,
+        title="Field of view",
+        description="degrees that the camera sees from left to right; 60 unless given",
+        json_schema_extra={"minimum": 5, "maximum": 160},
     )
     resolution: Annotated[str, Metavar("WIDTHxHEIGHT")] | None = Field(
         default=None,
         pattern=r"^\s*\d{1,5}\s*[xX]\s*\d{1,5}\s*$",
+        title="Image",
         description="the camera's image, such as 1280x720; 640x480 unless given",
+        examples=["640x480", "1280x720", "1920x1080"],
     )
-    camera: str | None = Field(default=None, description="calibrated camera (calib/cameras) instead of `fov`")
-    imgsz: Imgsz = 640
+    camera: str | None = Field(
+        default=None, title="Camera", description="calibrated camera (calib/cameras) instead of `fov`"
+    )
+    imgsz: Imgsz = Field(default=640, title="Detector", examples=[320, 416, 640, 1280])

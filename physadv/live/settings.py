@@ -64,6 +64,7 @@ class LiveSettings(CaptureSettings, PageSettings):
 
     source: SourceName = Field(
         default="auto",
+        title="Source",
         min_length=1,
         max_length=2000,
         description="webcam index, /dev/videoN or a link to it, video file, rtsp:// or http:// camera (stream, or one "
@@ -71,12 +72,15 @@ class LiveSettings(CaptureSettings, PageSettings):
         "browser (the visitor's camera), sample (built in), auto (first webcam that answers, else sample)",
     )
     detector: DetectorName = Field(
-        default=DEFAULT_DETECTOR, min_length=1, description="Ultralytics detection or pose model, name or path"
+        default=DEFAULT_DETECTOR,
+        min_length=1,
+        title="Detector",
+        description="Ultralytics detection or pose model, name or path",
     )
     backend: Backend = Field(
-        default="auto", description="what runs the detector; auto takes the fastest that is installed"
+        default="auto", title="Backend", description="what runs the detector; auto takes the fastest that is installed"
     )
-    imgsz: Imgsz = 640
+    imgsz: Imgsz = Field(default=640, title="Input size")
     conf: float = Field(default=0.25, ge=0.05, le=1, description="confidence from which a person counts")
     ui: Ui = Field(default="web", description="page in the browser, OpenCV window, or none (headless)")
     viewer_token: str = Field(
@@ -108,6 +112,7 @@ class LiveSettings(CaptureSettings, PageSettings):
     wear_from: Seconds = Field(default=0, ge=0, description="so long into the images the pattern is not worn yet")
     defend: Defences = Field(
         default="",
+        title="Defences",
         description="NAME[:parameter=value+parameter=value...],NAME..., or a preset: see physadv defences",
     )
     compare: bool = Field(

@@ -13,7 +13,7 @@ from physadv.detect.weights import known_detectors
 from physadv.errors import SettingsError
 from physadv.live.replay import SPEEDS
 from physadv.live.settings import LOOPBACK, Backend
-from physadv.settings import Settings
+from physadv.settings import Settings, form_of
 from physadv.web.context import PageContext
 from physadv.web.gate import is_viewer
 
@@ -92,8 +92,7 @@ def router(context: PageContext) -> APIRouter:
             "patches": demo.library.names(),
             "sources": found + builtin,
             "detectors": _detectors(demo.settings.detector),
-            "backends": ["auto", "openvino", "onnxruntime", "torch"],
-            "sizes": [320, 416, 512, 640, 960, 1280],
+            "fields": form_of(DetectorWanted),
             # To be handed on to whoever may look on only; relative to this page, if others can use its address.
             "viewer_link": f"{base}?token={quote(context.viewer_token)}" if linked else None,
         }
@@ -161,15 +160,13 @@ def _defences() -> dict[str, Any]:
 
 def _described(name: str, defence: type[Defence]) -> dict[str, Any]:
     """Return a defence as its switch needs it: title, cost, paper and the JSON schema of its parameters."""
-    schema = defence.model_json_schema()
     return {
         "name": name,
         "title": defence.title,
         "cost": defence.cost,
         "paper": defence.paper,
         "about": " ".join((defence.__doc__ or "").split("\n\n")[0].split()),
-        "parameters": schema.get("properties", {}),
-        "definitions": schema.get("$defs", {}),
+        "parameters": form_of(defence),
     }
 
 

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -17,14 +17,15 @@ from pydantic import Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from physadv.camera.profile import NAME, CameraProfile, PrinterProfile
-from physadv.controls import CONTROLS, control
+from physadv.controls import control
 from physadv.errors import FabricationError
 from physadv.fabricate.advise import SizeCurve, advise, has_curve, instead_of, is_garment, optics_of, seen, width_cm
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.poster import preview_png, print_patch, printed_size
-from physadv.fabricate.settings import AdviceSettings, Garment, PrintSettings, ShirtSize
+from physadv.fabricate.settings import AdviceSettings, PrintSettings
 from physadv.fabricate.units import PAPERS
 from physadv.patch import Patch, png_bytes
+from physadv.settings import form_of
 from physadv.web.context import PageContext, page
 
 MAX_PROFILE = 10_000_000
@@ -36,7 +37,7 @@ TYPES = {".pdf": "application/pdf", ".png": "image/png"}
 class PrintRequest(PrintSettings):
     """A print as the page asks for it. profile: a CMYK profile that was sent in before. sheet: which one to preview."""
 
-    pattern: str = Field(min_length=1, max_length=300)
+    pattern: str = Field(min_length=1, max_length=300, title="Pattern")
     profile: str | None = Field(default=None, max_length=100)
     sheet: int = Field(default=0, ge=0)
     kind: Literal[".pdf", ".png"] = ".pdf"
@@ -94,10 +95,9 @@ def router(context: PageContext) -> APIRouter:
     def options() -> dict[str, Any]:
         return {
             "patterns": [_described(name, patterns.get(name)) for name in patterns.names()],
+            # What the form is made of; the lists below are of this machine.
+            "fields": {**form_of(AdviceRequest), **form_of(PrintRequest)},
             "papers": [*PAPERS, "fit"],
-            "garments": list(get_args(Garment)),
-            "shirts": list(get_args(ShirtSize)),
-            "controls": list(CONTROLS),
             "printers": PrinterProfile.known(),
             "cameras": CameraProfile.known(),
         }

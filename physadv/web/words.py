@@ -7,32 +7,19 @@ from collections.abc import Mapping
 from functools import partial
 
 from physadv.errors import FIELD
+from physadv.fabricate.settings import AdviceSettings, PrintSettings
+from physadv.live.settings import LiveSettings
+from physadv.settings import labels_of
 
 # Where a request went -> field, or field=value -> its label there. The first that fits counts.
 LABELS: dict[str, dict[str, str]] = {
     "/api/print": {
+        **labels_of(PrintSettings),
+        **labels_of(AdviceSettings),
         "pattern": "Pattern",
-        "control": "Control",
-        "size": "Width",
-        "for_person": "For a person",
-        "person_height": "For a person",
-        "scale": "Side, as a share",
-        "garment=panels": "T-shirt panels",
-        "garment=dtg": "Garment printer",
-        "garment": "On",
-        "shirt": "Shirt size",
-        "paper": "Paper",
-        "texels": "Cells of the pattern",
-        "printer": "Colours for a measured printer",
-        "cmyk": "CMYK profile",
         "out=poster.pdf": "Download PDF",
         "out": "File",
         "sheet": "Sheet",
-        "distance": "Distance",
-        "camera": "Camera",
-        "fov": "Field of view",
-        "resolution": "Image",
-        "imgsz": "Detector",
     },
     "/api/calibrate": {
         "name": "Name of the camera",
@@ -44,15 +31,7 @@ LABELS: dict[str, dict[str, str]] = {
         "dictionary": "Markers",
         "paper": "Paper",
     },
-    "/api": {
-        "source": "Source",
-        "spec": "Source",
-        "detector": "Detector",
-        "name": "Detector",
-        "backend": "Backend",
-        "imgsz": "Input size",
-        "defend": "Defences",
-    },
+    "/api": {**labels_of(LiveSettings), "spec": "Source", "name": "Detector"},
 }
 
 

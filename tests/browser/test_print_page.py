@@ -84,7 +84,7 @@ def test_a_size_for_a_person_is_printed_advised_on_and_shown_alike(desk: Desk) -
     page = desk.page
     assert page.text_content("#comes-to") == "Comes to 25 × 50 cm."
     assert page.is_hidden("#rule-fields")
-    page.fill("#person", "190")
+    page.fill("#for_person", "190")
     width, height = printed_size(TALL, PrintSettings(for_person=190))
     eventually(page, SHOWN, f"{width:.1f}")
     assert advised(desk)["size"] == pytest.approx(width / 10, abs=0.01) and desk.asked[-1]["person_height"] == 190

@@ -62,7 +62,11 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         ("preview", {"pattern": "cells", "sheet": -1}, "Sheet: expected at least 0, got -1"),
         ("preview", {"pattern": "nobody"}, "nobody"),
         ("preview", {"pattern": "cells", "sheet": 99}, "Sheet: expected"),
-        ("preview", {"pattern": "cells", "garment": "panels"}, "T-shirt panels: cells is a chest pattern: expected"),
+        (
+            "preview",
+            {"pattern": "cells", "garment": "panels"},
+            "T-shirt panels to cut and sew: cells is a chest",
+        ),
         ("preview", {"pattern": "cells", "profile": "gone"}, "CMYK profile: this profile is not here any more"),
         ("advise", {"pattern": "cells", "fov": 0}, "Field of view: "),
         ("advise", {"pattern": "cells", "distance": 0}, "Distance: "),

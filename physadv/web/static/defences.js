@@ -145,15 +145,14 @@ export class Defences {
     if (this.pipeline.has(name)) this.want(new Map(this.pipeline).set(name, values), REST_MS);
   }
 
-  control(defence, key, raw) {
-    const schema = resolved(raw, defence.definitions);
+  control(defence, key, schema) {
     const title = key.replaceAll("_", " ");
     const about = `about-${defence.name}-${key}`;
-    const input = field(schema, raw.default);
+    const input = field(schema, schema.default);
     input.dataset.key = key;
-    if (raw.description) input.setAttribute("aria-describedby", about);
+    if (schema.description) input.setAttribute("aria-describedby", about);
     input.addEventListener(input.type === "range" ? "input" : "change", () => {
-      const wrong = input.type === "number" && !fits(schema, input.value) && (input.value || raw.default !== null);
+      const wrong = input.type === "number" && !fits(schema, input.value) && (input.value || schema.default !== null);
       if (wrong) {
         toast(`${title}: expected ${limits(schema)}, so it stays as it was`, { bad: true });
         this.fill(defence.name);
@@ -161,13 +160,13 @@ export class Defences {
       }
       const python = (yes) => (yes ? "True" : "False");
       const value = input.type === "checkbox" ? python(input.checked) : input.value;
-      const usual = schema.type === "boolean" ? python(raw.default) : raw.default ?? "";
+      const usual = schema.type === "boolean" ? python(schema.default) : schema.default ?? "";
       this.set(defence.name, key, value, usual);
       say(input.parentElement.querySelector(".value"), input.value);
     });
     return el("div", { class: "parameter" }, [
-      el("label", {}, [title, input.type === "range" ? el("span", { class: "number value" }, String(raw.default)) : null, input]),
-      raw.description ? el("small", { id: about }, raw.description) : null,
+      el("label", {}, [title, input.type === "range" ? el("span", { class: "number value" }, String(schema.default)) : null, input]),
+      schema.description ? el("small", { id: about }, schema.description) : null,
     ]);
   }
 
@@ -200,14 +199,6 @@ export class Defences {
     }
     for (const card of cards) card.setAttribute("aria-pressed", String(card.dataset.pipeline === text));
   }
-}
-
-function resolved(schema, definitions) {
-  let out = schema;
-  if (out.anyOf) out = { ...out, ...out.anyOf.find((s) => s.type !== "null") };
-  if (out.$ref) out = { ...out, ...definitions[out.$ref.split("/").pop()] };
-  if (out.const !== undefined) out = { ...out, enum: [out.const] };
-  return out;
 }
 
 /** Return the input for a parameter, at its default. */

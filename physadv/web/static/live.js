@@ -384,8 +384,8 @@ function cameraSays(text) {
 }
 
 byId("detector").append(...options.detectors.map((name) => el("option", { value: name }, name)));
-byId("backend").append(...options.backends.map((name) => el("option", { value: name }, name)));
-byId("imgsz").append(...options.sizes.map((size) => el("option", { value: String(size) }, `${size} px`)));
+byId("backend").append(...options.fields.backend.enum.map((name) => el("option", { value: name }, name)));
+byId("imgsz").append(...options.fields.imgsz.enum.map((size) => el("option", { value: String(size) }, `${size} px`)));
 byId("detector-load").addEventListener("click", () => attempt(() => api("/api/detector", {
   name: byId("detector").value, backend: byId("backend").value, imgsz: Number(byId("imgsz").value),
 })));

@@ -1,5 +1,6 @@
 // The print page: choices on the left, the sheet on the right, advice before paper is spent.
 import { api, attempt, byId, download, el, say, settled, toast, failure } from "./dom.js";
+import { describe, labelled } from "./form.js";
 
 const options = await api("/api/print/options").catch((error) => { toast(error.message, { bad: true }); return null; });
 const asked = new URLSearchParams(location.search);
@@ -8,20 +9,15 @@ let sheet = 0, sheets = 1, profile = null, running = 0, measuring = 0, advising 
 let size = null;
 // Whether the server could draw what was chosen last.
 let printable = true;
-// What an error is about -> the field for it here.
-const FIELDS = {
-  size: "size", for_person: "person", person_height: "person", scale: "scale", garment: "garment", paper: "paper",
-  printer: "printer", cmyk: "profile", fov: "fov", resolution: "resolution", distance: "distance", imgsz: "imgsz",
-};
+// An error about a field that has no place of its own here -> where it is shown.
+const SHOWN_AT = { person_height: "for_person" };
 
 const choice = (value, text = value) => el("option", { value }, text);
 if (options) {
+  describe(options.fields);
   byId("pattern").append(...options.patterns.map((p) => choice(p.name)));
-  byId("control").append(choice("", "none"), ...options.controls.map((c) => choice(c)));
   byId("paper").append(choice("", "as it serves"), ...options.papers.map((p) => choice(p, p === "fit" ? "one sheet that fits" : p.length < 3 ? p.toUpperCase() : p)));
   byId("paper").value = "a4";
-  byId("shirt").append(...options.shirts.map((s) => choice(s)));
-  byId("shirt").value = "M";
   byId("printer").append(choice("", "as they are"), ...options.printers.map((p) => choice(p)));
   byId("camera").append(choice("", "any, by its field of view"), ...options.cameras.map((c) => choice(c)));
   byId("camera-field").hidden = options.cameras.length === 0;
@@ -42,7 +38,7 @@ const ownSize = () => {
 /** Say what is wrong, below the field it is about, or at the note's home where none is known. */
 function point(note, error) {
   settle(note);
-  const field = byId(FIELDS[error.field]);
+  const field = byId(SHOWN_AT[error.field] ?? error.field);
   if (field) {
     field.setAttribute("aria-invalid", "true");
     field.setAttribute("aria-describedby", note.id);
@@ -74,7 +70,7 @@ function offer(yes) {
 /** Return the print as the server takes it. */
 function wanted() {
   const out = { pattern: byId("pattern").value, shirt: byId("shirt").value, texels: byId("texels").value };
-  const person = byId("person").value;
+  const person = byId("for_person").value;
   if (person) Object.assign(out, { for_person: `${person}cm`, rule: byId("rule").value, scale: Number(byId("scale").value) });
   else if (byId("size").value) out.size = `${byId("size").value}cm`;
   for (const name of ["control", "garment", "paper", "printer"]) if (byId(name).value) out[name] = byId(name).value;
@@ -124,7 +120,7 @@ function undrawn(error) {
 /** Learn how large the print comes out: the server knows the rules for people and patterns that are not square. */
 async function measure() {
   const mine = ++measuring;
-  const person = byId("person").value;
+  const person = byId("for_person").value;
   try {
     const got = await api("/api/print/size", wanted());
     if (mine !== measuring) return;
@@ -158,7 +154,7 @@ async function advise() {
       // A profile holds the field of view and the size of the camera's image.
       pattern: pattern().name, camera, fov: camera ? null : Number(byId("fov").value), resolution: camera ? null : byId("resolution").value,
       // A shirt is as large as its wearer, however large the piece of cloth that is printed.
-      size: isShirt() ? null : size.width_cm, person_height: Number(byId("person").value) || 170,
+      size: isShirt() ? null : size.width_cm, person_height: Number(byId("for_person").value) || 170,
       imgsz: Number(byId("imgsz").value), distance: Number(byId("distance").value),
     });
     if (mine !== advising) return;
@@ -193,7 +189,7 @@ async function get(kind, button) {
 function arrangePanels() {
   const panels = byId("garment").querySelector("[value=panels]");
   panels.disabled = !isShirt();
-  say(panels, `T-shirt panels to cut and sew${panels.disabled ? ": for T-shirt patterns" : ""}`);
+  say(panels, `${options.fields.garment.choices.panels}${panels.disabled ? ": for T-shirt patterns" : ""}`);
   if (!panels.selected || !panels.disabled) return;
   byId("garment").value = "";
   byId("paper").value = "a4";
@@ -206,9 +202,9 @@ function arrange() {
   byId("paper-field").hidden = garment === "dtg";
   byId("get").hidden = garment === "dtg";
   byId("get-png").classList.toggle("main", garment === "dtg");
-  say(byId("size-name"), garment === "panels" ? "Repeat, cm" : "Width, cm");
-  byId("rule-fields").hidden = !byId("person").value;
-  byId("size").disabled = Boolean(byId("person").value);
+  say(byId("size-name"), garment === "panels" ? "Repeat, cm" : labelled(options.fields.size));
+  byId("rule-fields").hidden = !byId("for_person").value;
+  byId("size").disabled = Boolean(byId("for_person").value);
   // Until the server has said how large it is there is nothing to show; what it says of the choice before is old.
   size = null;
   for (const id of ["wrong", "wrong-view"]) settle(byId(id));
@@ -236,8 +232,8 @@ byId("before").onclick = () => { sheet = Math.max(sheet - 1, 0); preview(); };
 byId("after").onclick = () => { sheet = Math.min(sheet + 1, sheets - 1); preview(); };
 byId("get").onclick = () => get(".pdf", byId("get"));
 byId("get-png").onclick = () => get(".png", byId("get-png"));
-byId("profile").onchange = () => attempt(async () => {
-  const [file] = byId("profile").files;
+byId("cmyk").onchange = () => attempt(async () => {
+  const [file] = byId("cmyk").files;
   if (!file) return;
   const got = await api(`/api/print/profile?name=${encodeURIComponent(file.name)}`, file);
   profile = got.profile;

@@ -129,7 +129,7 @@ window.addEventListener("resize", () => {
 try {
   options = await api("/api/print/options");
   byId("pattern").append(...options.patterns.map((p) => el("option", { value: p.name }, p.name)));
-  byId("kind").append(el("option", { value: "" }, "the pattern"), ...options.controls.map((c) => el("option", { value: c }, `control: ${c}`)));
+  byId("kind").append(el("option", { value: "" }, "the pattern"), ...options.fields.control.enum.map((c) => el("option", { value: c }, `control: ${c}`)));
   if (!options.patterns.length) throw new Error("no patterns here yet; train one or name a file: physadv show FILE");
   if (asked.get("pattern")) byId("pattern").value = asked.get("pattern");
   if (!pattern()) byId("pattern").selectedIndex = 0;
