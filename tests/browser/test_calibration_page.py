@@ -60,7 +60,7 @@ def test_the_guide_leads_to_a_profile_and_reads_the_chart(
         read.append(len(photos))
         return fitted(photos, **names)
 
-    monkeypatch.setattr("physadv.web.colours.chart_profile", fit)
+    monkeypatch.setattr("physadv.camera.printer.chart_profile", fit)
     # Each pose is held for some images, as a person would.
     shown = itertools.chain.from_iterable([view] * 2 for view in itertools.cycle(views_of(BOARDS["a4"], LENS, 16)))
     numbers = itertools.count()
