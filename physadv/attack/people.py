@@ -312,4 +312,4 @@ def _detections(xyxy: list[list[float]], score: list[float], keypoints: list[lis
 
 
 def _plain(array: Float32Array) -> list[object]:
-    return np.round(array.astype(np.float64), 3).tolist()
+    return array.astype(np.float64).tolist()

@@ -149,4 +149,4 @@ class Scorer:
 
 
 def _mean(values: np.ndarray[Any, Any]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+    return float(values.mean(dtype=np.float64)) if len(values) else float("nan")
