@@ -27,7 +27,7 @@ from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError
 from physadv.evaluate.size_curve import CANVAS, FEWEST, Subject, Tried, simulate, subjects, table, try_grid
-from physadv.fabricate.advise import Optics, SizeCurve, View, seen
+from physadv.fabricate.advise import Optics, PrintInView, SizeCurve, seen
 from physadv.files import write_json
 from physadv.patch import load_patch
 from physadv.types import BoolArray
@@ -56,7 +56,7 @@ def main() -> None:
     print(*left_out.lines(), sep="\n")
     print(f"{patch.name}: {len(people)} people in {len({id(p.image.pixels) for p in people})} images not trained on")
     grid = try_grid(patch, people, detector)
-    cameras: list[tuple[dict[str, Any], View, Tried]] = []
+    cameras: list[tuple[dict[str, Any], PrintInView, Tried]] = []
     for resolution in given.resolution:
         width, height = (int(v) for v in resolution.split("x"))
         optics = Optics.from_fov(width, height, given.fov, CANVAS)
@@ -87,7 +87,7 @@ def halves(people: Sequence[Subject]) -> list[BoolArray]:
 
 def compared(
     grid: dict[tuple[float, float, float], Tried],
-    cameras: list[tuple[dict[str, Any], View, Tried]],
+    cameras: list[tuple[dict[str, Any], PrintInView, Tried]],
     splits: list[BoolArray],
     detector: Any,
 ) -> list[dict[str, Any]]:

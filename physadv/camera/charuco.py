@@ -149,7 +149,7 @@ def board_of(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class BoardView:
     """The board in one image.
 
     ids: (n,) corners of the chessboard, numbered row by row. corners: (n, 2) float32 pixels. size: (width, height) of the
@@ -163,7 +163,7 @@ class View:
     layout: Layout | None = None
 
 
-def layout_of(views: Sequence[View]) -> Layout | Literal["mixed"]:
+def layout_of(views: Sequence[BoardView]) -> Layout | Literal["mixed"]:
     """Return the layout of the board that the views show; "mixed" for two boards, "standard" if no view shows it."""
     seen = {view.layout for view in views} - {None}
     return "mixed" if len(seen) > 1 else "legacy" if "legacy" in seen else "standard"
@@ -199,7 +199,7 @@ class BoardFinder:
         """Return (n, 3) chessboard corners in squares, by id; they are the same in every layout."""
         return np.asarray(self.board.cv().getChessboardCorners(), np.float32).reshape(-1, 3)
 
-    def find(self, pixels: UInt8Array, *, name: str = "image") -> View | None:
+    def find(self, pixels: UInt8Array, *, name: str = "image") -> BoardView | None:
         """Return the board in an (h, w, 3) or grey uint8 image, or None if too little of it is seen.
 
         Raises: WrongBoard if markers are seen that do not lie as on this board, the message names a board that fits; or if
@@ -223,7 +223,7 @@ class BoardFinder:
             return None
         size = (grey.shape[1], grey.shape[0])
         at = np.asarray(found, np.float32).reshape(-1, 2)
-        return View(np.asarray(corner_ids).ravel().astype(np.int64), at, size, name, layout if sure else None)
+        return BoardView(np.asarray(corner_ids).ravel().astype(np.int64), at, size, name, layout if sure else None)
 
     def _seen(self, grey: UInt8Array, family: str) -> tuple[npt.NDArray[np.int64], Float32Array]:
         """Return the (n,) ids of markers of a family in a grey image, and their (n, 4, 2) corners in pixels."""

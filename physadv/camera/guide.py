@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from physadv.camera.charuco import Board, BoardFinder, View, WrongBoard
+from physadv.camera.charuco import Board, BoardFinder, BoardView, WrongBoard
 from physadv.camera.intrinsics import MIN_VIEWS, Pose, coverage_of, pose_of
 from physadv.errors import CalibrationError
 from physadv.types import Float32Array, UInt8Array
@@ -36,7 +36,7 @@ WANTED: dict[str, tuple[str, Callable[[Pose], bool]]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class GuideAnswer:
     """What one image showed. text: advice for the person. accepted: whether it is a new view. corners: (n, 2) pixels."""
 
     text: str
@@ -46,7 +46,7 @@ class Look:
     pose: Pose | None = None
 
 
-class Guide:
+class CalibrationGuide:
     """Collects views of one board from images as they come.
 
     still: take a view only once the board has been held still (a live camera). new: take only poses that differ from all
@@ -56,15 +56,15 @@ class Guide:
     def __init__(self, board: Board, *, still: bool, new: bool) -> None:
         self.board = board
         self.finder = BoardFinder(board)
-        self.views: list[View] = []
+        self.views: list[BoardView] = []
         self.poses: list[Pose] = []
         self.seen = self.wrong = 0
         self.why_wrong = ""
         self._still, self._new = still, new
-        self._before: View | None = None
+        self._before: BoardView | None = None
         self._size: tuple[int, int] | None = None
 
-    def look(self, pixels: UInt8Array, *, name: str = "") -> Look:
+    def look(self, pixels: UInt8Array, *, name: str = "") -> GuideAnswer:
         """Return what an image (h, w, 3) uint8 RGB shows, and keep it if it is a new view."""
         self.seen += 1
         size = (pixels.shape[1], pixels.shape[0])
@@ -79,20 +79,20 @@ class Guide:
             self.wrong += 1
             text = str(error).removeprefix(f"{name}: ")
             self.why_wrong = f"{name}: {text}" if name else text
-            return Look(text, wrong=True)
+            return GuideAnswer(text, wrong=True)
         except CalibrationError:
             view = pose = None
         before, self._before = self._before, view
         if view is None or pose is None:
-            return Look("the board is not seen: show it whole, in good light, not too far away")
+            return GuideAnswer("the board is not seen: show it whole, in good light, not too far away")
         if self._still and not _held(before, view):
-            return Look("hold the board still", corners=view.corners, pose=pose)
+            return GuideAnswer("hold the board still", corners=view.corners, pose=pose)
         if self._new and not self._tells_more(view, pose):
-            return Look(self.advice(), corners=view.corners, pose=pose)
+            return GuideAnswer(self.advice(), corners=view.corners, pose=pose)
         if len(self.views) < MOST_VIEWS:
             self.views.append(view)
             self.poses.append(pose)
-        return Look(self.advice(), accepted=True, corners=view.corners, pose=pose)
+        return GuideAnswer(self.advice(), accepted=True, corners=view.corners, pose=pose)
 
     def missing(self) -> list[str]:
         """Return the names of the poses that no view shows yet."""
@@ -138,7 +138,7 @@ class Guide:
             "possible": len(self.views) >= MIN_VIEWS,
         }
 
-    def checked_views(self) -> list[View]:
+    def checked_views(self) -> list[BoardView]:
         """Return the views collected.
 
         Raises: CalibrationError if a fifth of the images with a board, or more, show another one, or one in a mirror.
@@ -147,7 +147,7 @@ class Guide:
             raise CalibrationError(f"{self.wrong} of {self.seen} images cannot be used: {self.why_wrong}")
         return self.views
 
-    def _tells_more(self, view: View, pose: Pose) -> bool:
+    def _tells_more(self, view: BoardView, pose: Pose) -> bool:
         if not self.poses:
             return True
         known = coverage_of(self.views) > 0
@@ -161,7 +161,7 @@ def _vector(pose: Pose) -> Float32Array:
     return np.array([pose.x, pose.y, pose.size, pose.yaw / 60, pose.pitch / 60], np.float32)
 
 
-def _held(before: View | None, view: View) -> bool:
+def _held(before: BoardView | None, view: BoardView) -> bool:
     if before is None or before.size != view.size:
         return False
     both, one, two = np.intersect1d(before.ids, view.ids, return_indices=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from physadv.camera.charuco import Board, BoardFinder, View, layout_of
+from physadv.camera.charuco import Board, BoardFinder, BoardView, layout_of
 from physadv.camera.profile import CameraProfile
 from physadv.errors import CalibrationError
 from physadv.types import Float32Array
@@ -46,7 +46,7 @@ class Pose:
 
 
 def pose_of(
-    view: View,
+    view: BoardView,
     finder: BoardFinder,
     matrix: npt.NDArray[np.float64] | None = None,
     distortion: npt.NDArray[np.float64] | None = None,
@@ -78,7 +78,7 @@ def pose_of(
     return Pose(float(middle[0] / w), float(middle[1] / h), diagonal / float(np.hypot(w, h)), float(yaw), float(pitch))
 
 
-def coverage_of(views: Sequence[View]) -> npt.NDArray[np.int64]:
+def coverage_of(views: Sequence[BoardView]) -> npt.NDArray[np.int64]:
     """Return (6, 8) counts of corners seen in each cell of the image, all views together."""
     out = np.zeros((GRID[1], GRID[0]), np.int64)
     for view in views:
@@ -90,7 +90,7 @@ def coverage_of(views: Sequence[View]) -> npt.NDArray[np.int64]:
 
 
 def calibrate(
-    views: Sequence[View], board: Board, *, name: str, notes: dict[str, str] | None = None
+    views: Sequence[BoardView], board: Board, *, name: str, notes: dict[str, str] | None = None
 ) -> tuple[CameraProfile, list[str]]:
     """Return the camera's profile and the names of views that were left out because they did not fit the others.
 
@@ -151,7 +151,7 @@ def calibrate(
     return profile, left_out
 
 
-def _check_last_row(views: Sequence[View], board: Board) -> None:
+def _check_last_row(views: Sequence[BoardView], board: Board) -> None:
     """Raise CalibrationError if the board is shorter than it was said to be.
 
     The ids of the markers give its width; rows that do not exist are only never seen."""
@@ -173,7 +173,7 @@ class _Fit:
     per_view: npt.NDArray[np.float64]
 
 
-def _fit(views: Sequence[View], finder: BoardFinder, size: tuple[int, int]) -> _Fit:
+def _fit(views: Sequence[BoardView], finder: BoardFinder, size: tuple[int, int]) -> _Fit:
     points: list[Float32Array] = [finder.object_points[view.ids] for view in views]
     try:
         rms, matrix, distortion, _, _, deviations, _, per_view = cv2.calibrateCameraExtended(

@@ -11,7 +11,7 @@ from physadv.arrays import IMAGE_SUFFIXES
 from physadv.capture.browser import BrowserSource
 from physadv.capture.images import ImageSource
 from physadv.capture.pacing import Paced
-from physadv.capture.reading import Say, silent
+from physadv.capture.reading import Notify, silent
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import NetworkStream, VideoFile, is_file_url, is_url
@@ -28,14 +28,14 @@ KINDS = (
 )
 
 
-def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = silent) -> Source:
+def open_source(spec: str, settings: CaptureSettings | None = None, notify: Notify = silent) -> Source:
     """Return the source of images that `spec` names.
 
     spec: `auto` (the first webcam that answers, else the sample), `sample`, `browser`, a webcam's number or /dev/videoN,
     an rtsp:// or http:// address, or the path of a video, an image, a folder or a glob of images. Files and webcams
     are opened here, so that a mistake shows at once; network cameras at their first `read`, since they may come later.
-    With `settings.realtime` a file or folder becomes a live source. say: called with a line for what is left out while the
-    source is read, such as damaged images, on the thread that reads.
+    With `settings.realtime` a file or folder becomes a live source. notify: called with a line for what is left out while
+    the source is read, such as damaged images, on the thread that reads.
 
     Raises: SourceError if there is no such thing or it cannot be opened.
     """
@@ -43,17 +43,17 @@ def open_source(spec: str, settings: CaptureSettings | None = None, say: Say = s
     if not spec.strip():
         raise SourceError(field="source", expected=KINDS, got="an empty text")
     if spec == "auto":
-        return _auto(settings, say)
+        return _auto(settings, notify)
     if spec in NAMED:
         return NAMED[spec](settings)
     if is_url(spec) and not is_file_url(spec):
-        return NetworkStream(spec, settings, say)
+        return NetworkStream(spec, settings, notify)
     if not is_url(spec) and is_webcam(spec):
-        webcam = WebcamSource(spec, settings, say)
+        webcam = WebcamSource(spec, settings, notify)
         webcam.open()
         return webcam
     try:
-        finite = _finite(spec, settings, say)
+        finite = _finite(spec, settings, notify)
     except (OSError, ValueError, RuntimeError) as error:
         # A path may be too long, contain a NUL, or lead through a folder without permission.
         raise SourceError(
@@ -69,14 +69,14 @@ def is_live(spec: str) -> bool:
     return spec == "auto" or spec in NAMED or is_webcam(spec)
 
 
-def _finite(spec: str, settings: CaptureSettings, say: Say) -> Source:
+def _finite(spec: str, settings: CaptureSettings, notify: Notify) -> Source:
     path = Path(spec).expanduser()
     if is_url(spec):
-        return VideoFile(spec, settings, say)
+        return VideoFile(spec, settings, notify)
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES or (has_magic(spec) and not path.exists()):
-        return ImageSource(spec, settings, say)
+        return ImageSource(spec, settings, notify)
     if path.exists():
-        return VideoFile(str(path), settings, say)
+        return VideoFile(str(path), settings, notify)
     wrong = meant_as_address(spec) or f"expected {KINDS}"
     raise SourceError(wrong, field="source", hint=f"there is no {_shown(spec)}")
 
@@ -86,10 +86,10 @@ def _shown(spec: str) -> str:
     return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
-def _auto(settings: CaptureSettings, say: Say) -> Source:
+def _auto(settings: CaptureSettings, notify: Notify) -> Source:
     """Return the first webcam that answers, else the sample."""
     for camera in cameras():
-        webcam = WebcamSource(str(camera.index), settings, say)
+        webcam = WebcamSource(str(camera.index), settings, notify)
         try:
             webcam.open()
         except SourceError:

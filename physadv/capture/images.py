@@ -7,7 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from physadv.arrays import IMAGE_SUFFIXES, LeftOut, bytes_of, counted, decode_image, images_in
-from physadv.capture.reading import Say, silent
+from physadv.capture.reading import Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.decoding import frames_in
 from physadv.errors import EndOfStream, SourceError
@@ -21,13 +21,13 @@ class ImageSource:
     """Every image once a round, in order. path: the file of the image that `read` gave last.
 
     upright: images are turned as their EXIF tags say; False: as the sensor gave them. Of several images damaged ones are
-    left out, which leaves a gap in the index. say: called with a line for each, for their number at the end of the first
+    left out, which leaves a gap in the index. notify: called with a line for each, for their number at the end of the first
     round, and at the start for files that are no images.
     """
 
     live = False
 
-    def __init__(self, spec: str, settings: CaptureSettings | None = None, say: Say = silent) -> None:
+    def __init__(self, spec: str, settings: CaptureSettings | None = None, notify: Notify = silent) -> None:
         settings = settings or CaptureSettings()
         self.name = spec
         self.upright = True
@@ -35,8 +35,8 @@ class ImageSource:
         self.files = image_files(spec, self._left_out)
         self._damaged: set[Path] = set()
         self._looked_into: set[Path] = set()
-        self._say = say
-        self._tell(self._left_out)
+        self._notify = notify
+        self._mention(self._left_out)
         self._good = 0
         self.path: Path | None = None
         self._left = len(self.files) * settings.loop if settings.loop else None
@@ -66,7 +66,7 @@ class ImageSource:
         try:
             data = bytes_of(path, SourceError)
             pixels = decode_image(data, name=str(path), upright=self.upright, error=SourceError)
-            self._tell_of_more(path, data)
+            self._mention_more(path, data)
             return pixels
         except SourceError as error:
             if len(self.files) == 1:
@@ -74,10 +74,10 @@ class ImageSource:
             if path not in self._damaged:
                 self._damaged.add(path)
                 self._left_out.damaged.append(str(error))
-                self._say(f"left out {error}")
+                self._notify(f"left out {error}")
             return None
 
-    def _tell_of_more(self, path: Path, data: bytes) -> None:
+    def _mention_more(self, path: Path, data: bytes) -> None:
         """Say once that a file contains images beside the first."""
         if path in self._looked_into:
             return
@@ -87,18 +87,20 @@ class ImageSource:
         except ValueError:
             return
         if more > 0:
-            self._say(f"left out {counted(more, 'image')} of {path}, as the first alone is read; a GIF or video plays")
+            self._notify(
+                f"left out {counted(more, 'image')} of {path}, as the first alone is read; a GIF or video plays"
+            )
 
     def _end_round(self) -> None:
         if not self._good:
             raise SourceError(f"{self.name}: not one image can be read: {'; '.join(self._left_out.lines())}")
         self._good = 0
         if len(self._left_out.damaged) > 1 and self._index == len(self.files):
-            self._tell(LeftOut(damaged=self._left_out.damaged))
+            self._mention(LeftOut(damaged=self._left_out.damaged))
 
-    def _tell(self, left_out: LeftOut) -> None:
+    def _mention(self, left_out: LeftOut) -> None:
         for line in left_out.lines():
-            self._say(f"{self.name}: {line}")
+            self._notify(f"{self.name}: {line}")
 
     def close(self) -> None:
         """End: the next `read` says that there are no more images. Safe to call twice and from another thread."""

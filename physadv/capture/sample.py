@@ -22,7 +22,7 @@ SCENE_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class SampleScene:
     """A photograph and where its people are: the camera's centre wanders around `centre` by up to `reach`, in pixels.
 
     view: smallest and largest width of the view, in pixels. columns: so many of the photograph's, from its left, are
@@ -41,9 +41,9 @@ class Scene:
 # Whole people who fill the image, two as before a webcam, and a street of people 175 to 190 pixels high (of 480), for
 # whose size street patterns are trained. docs/experiments.md says which pattern hides them in which scene.
 SCENES = (
-    Scene("bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
-    Scene("zidane.jpg", (810.0, 385.0), (50.0, 20.0), (840.0, 940.0)),
-    Scene("bus.jpg", (264.0, 234.0), (60.0, 4.0), (680.0, 716.0), columns=660, shrunk=0.4),
+    SampleScene("bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
+    SampleScene("zidane.jpg", (810.0, 385.0), (50.0, 20.0), (840.0, 940.0)),
+    SampleScene("bus.jpg", (264.0, 234.0), (60.0, 4.0), (680.0, 716.0), columns=660, shrunk=0.4),
 )
 
 
@@ -102,7 +102,7 @@ class SampleSource:
             borderMode=cv2.BORDER_REFLECT_101,
         )
 
-    def _view(self, scene: Scene, t: float, width: int, height: int) -> Float32Array:
+    def _view(self, scene: SampleScene, t: float, width: int, height: int) -> Float32Array:
         """Return the 2 x 3 map from image pixels to photograph pixels at time t."""
         pan_x, pan_y, zoom = self._slow.at(t)
         shake_x, shake_y, roll = self._shake.at(t)
@@ -121,7 +121,7 @@ class SampleSource:
         return np.array([[c, -s, cx - c * mx + s * my], [s, c, cy - s * mx - c * my]], np.float32)
 
 
-def _photograph(folder: Path, scene: Scene) -> UInt8Array:
+def _photograph(folder: Path, scene: SampleScene) -> UInt8Array:
     """Return what a scene's camera looks at, (h, w, 3) uint8 RGB; beyond its edges it goes on mirrored."""
     photo = read_image(folder / scene.file, error=SourceError)
     if scene.columns:

@@ -23,7 +23,7 @@ import av.error
 
 from physadv.address import SCHEMES, check_address, doubt, masked, split_user
 from physadv.capture.film import film_of, is_jpeg, pixel_aspect, shown
-from physadv.capture.reading import Damaged, Say, silent
+from physadv.capture.reading import Damaged, Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.web import WebCamera
 from physadv.errors import CameraLost, EndOfStream, PhysadvError, SourceError
@@ -71,11 +71,11 @@ class VideoFile:
     live = False
 
     def __init__(
-        self, where: str, settings: CaptureSettings | None = None, say: Say = silent, *, start_s: float = 0.0
+        self, where: str, settings: CaptureSettings | None = None, notify: Notify = silent, *, start_s: float = 0.0
     ) -> None:
         self.settings = settings or CaptureSettings()
         self.name = masked(where) if is_url(where) else where
-        self._say = say
+        self._notify = notify
         self._where = where
         self._start_s = start_s
         self._rounds = 0
@@ -173,7 +173,7 @@ class VideoFile:
             raise SourceError(f"{self.name}: not one image could be decoded; the file is damaged or empty")
         self._rounds += 1
         if left_out := self.damaged - damaged_before:
-            self._say(f"{self.name}: left out {left_out} of {given + left_out} images, which are damaged")
+            self._notify(f"{self.name}: left out {left_out} of {given + left_out} images, which are damaged")
         self._offset_s = last_s + self._interval_s
         length_s = self._offset_s - start_s
         promised_s = self.promised_s
@@ -199,7 +199,7 @@ class VideoFile:
     def _decoded(self, stream: Any) -> Iterator[tuple[UInt8Array | None, float]]:
         """Yield pixels, or None for a damaged image, and seconds."""
         at = 0.0
-        aspect = _aspect_of(stream, self.name, self._say)
+        aspect = _aspect_of(stream, self.name, self._notify)
         packets = self._container.demux(stream)
         while True:
             with _named(self.name, "damaged", self._cause):
@@ -234,14 +234,14 @@ class NetworkStream:
 
     live = True
 
-    def __init__(self, url: str, settings: CaptureSettings | None = None, say: Say = silent) -> None:
+    def __init__(self, url: str, settings: CaptureSettings | None = None, notify: Notify = silent) -> None:
         self.settings = settings or CaptureSettings()
         self.name = masked(url)
         check_address(url)
-        self._say = say
+        self._notify = notify
         self._url = url
         self._index = 0
-        self.damaged = Damaged(self.name, say)
+        self.damaged = Damaged(self.name, notify)
         self._web = WebCamera(url, self.settings) if re.match("https?:", url, re.IGNORECASE) else None
         self._ways = Ways(url)
         self._held: Any = None
@@ -345,7 +345,7 @@ class NetworkStream:
                     yield None, arrived, None
                 else:
                     # Some give it with the first key frame only.
-                    aspect = aspect or _aspect_of(stream, self.name, self._say)
+                    aspect = aspect or _aspect_of(stream, self.name, self._notify)
                     yield shown(frame, aspect), arrived, frame.time if clocked else None
 
     def _release(self) -> None:
@@ -492,11 +492,11 @@ def _named(name: str, what: str, cause: Callable[[], str] = str) -> Iterator[Non
         raise SourceError(f"{name}: {cause() or f'{what}: {_reason(error)}'}") from error
 
 
-def _aspect_of(stream: Any, name: str, say: Say) -> Fraction:
+def _aspect_of(stream: Any, name: str, notify: Notify) -> Fraction:
     try:
         return pixel_aspect(stream)
     except ValueError as error:
-        say(f"{name}: {error} are taken as square ones: the file's header is damaged")
+        notify(f"{name}: {error} are taken as square ones: the file's header is damaged")
         return Fraction(1)
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from cv2_enumerate_cameras import enumerate_cameras, supported_backends
 
-from physadv.capture.reading import Damaged, Say, silent
+from physadv.capture.reading import Damaged, Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, EndOfStream, SourceError
 from physadv.types import Frame, UInt8Array
@@ -91,13 +91,13 @@ class WebcamSource:
 
     live = True
 
-    def __init__(self, spec: str, settings: CaptureSettings | None = None, say: Say = silent) -> None:
+    def __init__(self, spec: str, settings: CaptureSettings | None = None, notify: Notify = silent) -> None:
         self.settings = settings or CaptureSettings()
         self.name = f"webcam {spec}"
         self._spec = spec
         self._capture: Any = None
         self._index = 0
-        self.damaged = Damaged(self.name, say)
+        self.damaged = Damaged(self.name, notify)
         self._first_ns: int | None = None
         self._closed = False
         self._reading = threading.Lock()

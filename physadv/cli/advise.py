@@ -23,7 +23,7 @@ from physadv.patch import SHIPPED, Patch, load_patch, save_tensors
 from physadv.settings import DetectorName, Folder, Groups, PatternName, Positional
 
 if TYPE_CHECKING:
-    from physadv.fabricate.advise import View
+    from physadv.fabricate.advise import PrintInView
 
 EXAMPLES = ("physadv advise chest-v3 --distance 2m --size 40cm --resolution 1280x720",)
 
@@ -126,7 +126,7 @@ def _measured(settings: AdviseVerb, patch: Patch) -> Patch:
     return patch
 
 
-def _appears(patch: Patch, view: View, width: float, distance: float) -> str:
+def _appears(patch: Patch, view: PrintInView, width: float, distance: float) -> str:
     """Return how large pattern and wearer appear to the detector, in words."""
     from physadv.fabricate.advise import is_garment
 

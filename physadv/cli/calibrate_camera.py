@@ -14,7 +14,7 @@ from rich.console import Console
 from physadv.address import masked
 from physadv.arrays import listed, write_png
 from physadv.camera.charuco import LAYOUT_TOLD, Board, board_of
-from physadv.camera.guide import Guide
+from physadv.camera.guide import CalibrationGuide
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.lens import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
@@ -144,7 +144,7 @@ def _from_files(settings: CalibrateCameraVerb, source: Source, board: Board, con
     if isinstance(source, ImageSource):
         # The lens belongs to the sensor, however the camera was held.
         source.upright = False
-    guide = Guide(board, still=False, new=not images)
+    guide = CalibrationGuide(board, still=False, new=not images)
     last: UInt8Array | None = None
     unused: dict[str, list[str]] = {}
     with console.status("looking for the board") as status:
@@ -168,7 +168,9 @@ def _from_files(settings: CalibrateCameraVerb, source: Source, board: Board, con
     return 0
 
 
-def _save(settings: CalibrateCameraVerb, guide: Guide, board: Board, last: UInt8Array | None, console: Console) -> None:
+def _save(
+    settings: CalibrateCameraVerb, guide: CalibrationGuide, board: Board, last: UInt8Array | None, console: Console
+) -> None:
     profile, left_out = calibrate(guide.checked_views(), board, name=settings.name, notes=_notes(settings))
     profile.save(_path(settings))
     for name in left_out:
@@ -181,7 +183,7 @@ def _save(settings: CalibrateCameraVerb, guide: Guide, board: Board, last: UInt8
 
 
 def _headless(settings: CalibrateCameraVerb, source: Source, board: Board, console: Console) -> int:
-    guide = Guide(board, still=True, new=True)
+    guide = CalibrationGuide(board, still=True, new=True)
     last: UInt8Array | None = None
     shown = ""
     latest = Latest(source)

@@ -167,7 +167,7 @@ def _watched(spec: str, seconds: float, every: float, say: Callable[[str], None]
 
     Raises: DataError if it ends or goes silent before the first.
     """
-    source = open_source(spec, say=say)
+    source = open_source(spec, notify=say)
     kept: list[UInt8Array] = []
     start: float | None = None
     try:

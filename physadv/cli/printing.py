@@ -14,7 +14,7 @@ from physadv.settings import Groups, PatternName, Positional
 
 if TYPE_CHECKING:
     from physadv.cli.console import Terminal
-    from physadv.fabricate.guide import Guide
+    from physadv.fabricate.guide import Instructions
     from physadv.fabricate.layout import Layout
     from physadv.fabricate.poster import Printed
     from physadv.patch import Patch
@@ -106,7 +106,7 @@ def _report(console: Terminal, done: Printed) -> None:
         console.print("print at 100 % (no fit to page), then check the ruler: it must measure 100 mm", markup=False)
 
 
-def _steps(console: Terminal, what: Guide, *, in_pdf: bool) -> None:
+def _steps(console: Terminal, what: Instructions, *, in_pdf: bool) -> None:
     """Print how it comes onto paper or cloth; in a PDF that is the last page."""
     if in_pdf:
         console.print(

@@ -16,7 +16,7 @@ import numpy as np
 from physadv.address import masked
 from physadv.capture import is_live, open_source
 from physadv.capture.cuts import Cuts
-from physadv.capture.reading import Say, silent
+from physadv.capture.reading import Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import VideoFile, is_url
 from physadv.dataset import NO_KEYPOINTS, LabelledImage
@@ -79,7 +79,7 @@ def score_video(
     pipelines: Sequence[Pipeline] = (),
     every: int = 1,
     wear_from: float = 0.0,
-    say: Say = silent,
+    say: Notify = silent,
     progress: Progress | None = None,
     shown: Callable[[str, str, int, UInt8Array, Detections], None] | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
@@ -198,7 +198,7 @@ def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     }
 
 
-def open_video(path: Path, say: Say = silent) -> Source:
+def open_video(path: Path, say: Notify = silent) -> Source:
     """Return the images to score of a video or of any file of a recording, from the first; the caller closes them.
 
     say: is told of damaged frames that are left out.
@@ -217,7 +217,7 @@ def open_video(path: Path, say: Say = silent) -> Source:
     return open_source(str(recording_of(path)), CaptureSettings(), say)
 
 
-def _frames(path: Path, every: int, say: Say) -> Iterator[tuple[Frame, float | None]]:
+def _frames(path: Path, every: int, say: Notify) -> Iterator[tuple[Frame, float | None]]:
     """Yield every n-th frame, and the share of the video that is over then, None where its length is not known."""
     with closing(open_video(path, say)) as source:
         length = source.promised_s if isinstance(source, VideoFile) else 0.0

@@ -75,7 +75,7 @@ def optics_of(settings: AdviceSettings) -> Optics:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PrintInView:
     """What the detector is given. person_px: the whole person's height in its pixels, though part may be cut off.
 
     shown: the share of that height inside the image. side_px: of the pattern (root of its area). relative: that side
@@ -93,7 +93,7 @@ class View:
         return self.person_px * self.shown
 
 
-def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float = PERSON_CM) -> View:
+def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float = PERSON_CM) -> PrintInView:
     """Return what the detector sees of a person facing the camera with a print of that side on the chest.
 
     Raises: FabricationError if distance, size or person are absurd.
@@ -107,7 +107,7 @@ def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float 
     per_cm = optics.focal_px / (distance_m * 100) * optics.scale
     room = optics.height * optics.scale * (1 - HEADROOM)
     person = per_cm * person_cm
-    return View(person, min(1.0, room / person), per_cm * side_cm, side_cm / person_cm)
+    return PrintInView(person, min(1.0, room / person), per_cm * side_cm, side_cm / person_cm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class SizeCurve:
         """Return whether it is of a garment, which was measured as large as it is worn."""
         return len(np.unique(self._table[:, 2])) == 1
 
-    def expected(self, view: View) -> Expected:
+    def expected(self, view: PrintInView) -> Expected:
         """Return the attack success for a view, interpolated in the logarithms of pixels and sizes, held at the edges.
 
         Between two shares of the person it is read at the same size of the print against the part that is in the image.
@@ -178,7 +178,7 @@ class SizeCurve:
         asr, bottom, top = _probability(values[:3], values[3]) * (fade, fade, 1.0)
         return Expected(float(asr), float(bottom), float(top), round(float(values[3])))
 
-    def _at_share(self, share: float, view: View) -> np.ndarray[Any, Any]:
+    def _at_share(self, share: float, view: PrintInView) -> np.ndarray[Any, Any]:
         """Return logits of (asr, low, high) and n among the cells that show this share of the person."""
         rows = self._table[self._table[:, 1] == share]
         # The less of somebody is in the image, the smaller a print hides the rest, and the sooner a large one is cut off
@@ -229,7 +229,7 @@ class Advice:
     that was measured. farthest_m: the farthest distance at which this size does, or None. text: all of it, in words.
     """
 
-    view: View
+    view: PrintInView
     expected: Expected
     enough: bool
     smallest_cm: float | None
@@ -283,7 +283,7 @@ def advise(
     if not 0 < wanted < 1:
         raise FabricationError(field="wanted", expected="a share of people above 0 and under 1", got=f"{wanted:g}")
 
-    def at(width: float, distance: float) -> View:
+    def at(width: float, distance: float) -> PrintInView:
         return seen(optics, distance_m=distance, side_cm=width * math.sqrt(aspect), person_cm=person_cm)
 
     view = at(width_cm, distance_m)

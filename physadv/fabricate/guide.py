@@ -32,7 +32,7 @@ WASH = "Wait a day before washing: inside out, 30 degrees, no tumble dryer, and 
 
 
 @dataclass(frozen=True, slots=True)
-class Guide:
+class Instructions:
     """What to do with a print. title: what it is. steps: in their order. place: where it goes on the body, in words."""
 
     title: str
@@ -40,14 +40,16 @@ class Guide:
     place: str
 
 
-def guide(patch: Patch, settings: PrintSettings, size_mm: tuple[float, float], layouts: dict[str, Layout]) -> Guide:
+def guide(
+    patch: Patch, settings: PrintSettings, size_mm: tuple[float, float], layouts: dict[str, Layout]
+) -> Instructions:
     """Return what to do with a print of this size on these sheets, none for a garment printer's image."""
     garment = settings.garment
     kind = "print on paper" if garment is None else f"{garment} {settings.shirt}" if garment == "panels" else garment
     title = f"{patch.name}, {cm(size_mm[0])} x {cm(size_mm[1])} cm: {kind}"
     makers = {None: _paper, "light-transfer": _light, "dark-transfer": _dark, "dtg": _dtg, "panels": _panels}
     steps = makers[garment](layouts)
-    return Guide(title, (*_printing(layouts), *steps), _place(patch, settings, size_mm))
+    return Instructions(title, (*_printing(layouts), *steps), _place(patch, settings, size_mm))
 
 
 def sheets_in_words(layouts: dict[str, Layout]) -> str:
@@ -179,7 +181,9 @@ def fitting_shirt(width_mm: float) -> ShirtSize | None:
     return next((size for size, measures in shirt.MEASURES.items() if measures[0] >= width_mm + 2 * shirt.SEAM), None)
 
 
-def draw_guide(pdf: Document, patch: Patch, settings: PrintSettings, size_mm: tuple[float, float], what: Guide) -> None:
+def draw_guide(
+    pdf: Document, patch: Patch, settings: PrintSettings, size_mm: tuple[float, float], what: Instructions
+) -> None:
     """Add a page with the steps, and the place on a shirt drawn to scale."""
     pdf.sheet(WIDTH, HEIGHT)
     room, y = WIDTH - 2 * MARGIN, MARGIN + 6

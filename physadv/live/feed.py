@@ -7,7 +7,7 @@ import threading
 from physadv.address import covered, masked
 from physadv.capture import open_source
 from physadv.capture.latest import Latest, SourceState
-from physadv.capture.reading import Say, silent
+from physadv.capture.reading import Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import EndOfStream, PhysadvError, SourceError
 from physadv.types import Frame, Source
@@ -118,12 +118,14 @@ class InOrder:
 Feed = Latest | InOrder
 
 
-def open_feed(spec: str, settings: CaptureSettings, say: Say = silent) -> Feed:
-    """Return the opened source `spec`, behind a newest-wins slot if it is live. say: takes a line on each image left out.
+def open_feed(spec: str, settings: CaptureSettings, notify: Notify = silent) -> Feed:
+    """Return the opened source `spec`, behind a newest-wins slot if it is live.
+
+    notify: gets a line on each image left out.
 
     Raises: SourceError if there is no such source or it cannot be read.
     """
-    return feed_of(open_source(spec, settings, say))
+    return feed_of(open_source(spec, settings, notify))
 
 
 def feed_of(source: Source) -> Feed:

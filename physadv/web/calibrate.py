@@ -21,7 +21,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from physadv.camera.charuco import BOARDS, LAYOUT_TOLD, Board, board_of
-from physadv.camera.guide import Guide, Look
+from physadv.camera.guide import CalibrationGuide, GuideAnswer
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.lens import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
@@ -143,7 +143,7 @@ class Calibration:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._done = threading.Event()
-        self._guide = Guide(self.board, still=True, new=True)
+        self._guide = CalibrationGuide(self.board, still=True, new=True)
         self._last: UInt8Array | None = None
         self._handed_ns: int | None = None
 
@@ -160,7 +160,7 @@ class Calibration:
         with self._lock:
             self._call(wanted.name)
             self.board, self.profile, self._last = board, None, None
-            self._guide = Guide(board, still=True, new=True)
+            self._guide = CalibrationGuide(board, still=True, new=True)
         return self.state()
 
     def state(self) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Calibration:
                 "profile": None if self.profile is None else _summary(self.profile),
             }
 
-    def look(self, pixels: UInt8Array) -> tuple[Look, dict[str, Any]]:
+    def look(self, pixels: UInt8Array) -> tuple[GuideAnswer, dict[str, Any]]:
         """Return what an image shows and the page's values for it."""
         with self._lock:
             look = self._guide.look(pixels)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from physadv.camera.charuco import BOARDS, LAYOUTS, Board, BoardFinder, View, WrongBoard, board_of, layout_of
-from physadv.camera.guide import Guide
+from physadv.camera.charuco import BOARDS, LAYOUTS, Board, BoardFinder, BoardView, WrongBoard, board_of, layout_of
+from physadv.camera.guide import CalibrationGuide
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.lens import undistortion_preview
 from physadv.camera.profile import CameraProfile
@@ -27,7 +27,7 @@ def images() -> list[UInt8Array]:
 
 
 @pytest.fixture(scope="module")
-def views(images: list[UInt8Array]) -> list[View]:
+def views(images: list[UInt8Array]) -> list[BoardView]:
     finder = BoardFinder(BOARDS["a4"])
     found = [finder.find(p, name=str(k)) for k, p in enumerate(images)]
     return [v for v in found if v is not None]
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, images: list[UInt8Array]) -> Iterator[Path]:
     yield tmp_path
 
 
-def test_known_intrinsics_are_found(views: list[View], images: list[UInt8Array]) -> None:
+def test_known_intrinsics_are_found(views: list[BoardView], images: list[UInt8Array]) -> None:
     profile, left_out = calibrate(views, BOARDS["a4"], name="cam")
     assert not left_out
     assert abs(profile.focal_px / LENS.focal - 1) < 0.005
@@ -50,14 +50,14 @@ def test_known_intrinsics_are_found(views: list[View], images: list[UInt8Array])
     assert undistortion_preview(profile, images[0]).shape[0] > 480
 
 
-def test_a_spoilt_view_is_left_out(views: list[View]) -> None:
-    spoilt = View(
+def test_a_spoilt_view_is_left_out(views: list[BoardView]) -> None:
+    spoilt = BoardView(
         views[3].ids,
         views[3].corners + np.array([[0, 1]]) * np.arange(len(views[3].ids))[:, None] % 9,
         views[3].size,
         "x",
     )
-    bad = View(spoilt.ids, spoilt.corners.astype(np.float32), spoilt.size, "x")
+    bad = BoardView(spoilt.ids, spoilt.corners.astype(np.float32), spoilt.size, "x")
     profile, left_out = calibrate([*views[:3], bad, *views[4:]], BOARDS["a4"], name="cam")
     assert left_out == ["x"]
     assert abs(profile.focal_px / LENS.focal - 1) < 0.005
@@ -70,7 +70,7 @@ def test_another_number_of_squares_is_refused(text: str, images: list[UInt8Array
             BoardFinder(board_of(text)).find(images[k])
 
 
-def test_a_board_longer_than_the_printed_one_is_refused(views: list[View]) -> None:
+def test_a_board_longer_than_the_printed_one_is_refused(views: list[BoardView]) -> None:
     with pytest.raises(CalibrationError, match="7 x 10 squares"):
         calibrate(views, board_of("7x11"), name="cam")
 
@@ -108,7 +108,7 @@ def test_the_layout_before_opencv_4_6_calibrates_live_and_from_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = views_of(BOARDS["a4"], LENS, 10, layout="legacy")
-    guide = Guide(BOARDS["a4"], still=True, new=True)
+    guide = CalibrationGuide(BOARDS["a4"], still=True, new=True)
     for image in images:
         guide.look(image)
         guide.look(image)
@@ -123,7 +123,7 @@ def test_the_layout_before_opencv_4_6_calibrates_live_and_from_files(
     assert saved.board["layout"] == "legacy" and abs(saved.focal_px / profile.focal_px - 1) < 0.005
 
 
-def test_views_of_two_layouts_serve_and_the_profile_says_so(views: list[View]) -> None:
+def test_views_of_two_layouts_serve_and_the_profile_says_so(views: list[BoardView]) -> None:
     assert calibrate(views, BOARDS["a4"], name="cam")[0].board["layout"] == "standard"
     finder = BoardFinder(BOARDS["a4"])
     old = [finder.find(image) for image in views_of(BOARDS["a4"], LENS, 6, layout="legacy")]
@@ -134,7 +134,7 @@ def test_views_of_two_layouts_serve_and_the_profile_says_so(views: list[View]) -
 def test_a_mirrored_camera_is_told_to_be_one_and_gives_no_profile(
     images: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guide = Guide(BOARDS["a4"], still=True, new=True)
+    guide = CalibrationGuide(BOARDS["a4"], still=True, new=True)
     look = guide.look(images[0][:, ::-1])
     assert look.wrong and look.text.startswith("the image is mirrored") and "switch mirroring off" in look.text
     for k, image in enumerate(images[:9]):
@@ -162,27 +162,27 @@ def test_views_count_as_the_sensor_took_them_whatever_their_tags(
     assert (profile.width, profile.height) == LENS.size and abs(profile.focal_px / LENS.focal - 1) < 0.005
 
 
-def test_the_unit_of_the_board_does_not_matter(images: list[UInt8Array], views: list[View]) -> None:
+def test_the_unit_of_the_board_does_not_matter(images: list[UInt8Array], views: list[BoardView]) -> None:
     twice = Board(columns=7, rows=10, square_mm=50, marker_mm=36)
     view = BoardFinder(twice).find(images[0])
     assert view is not None
     np.testing.assert_allclose(view.corners, views[0].corners, atol=1e-3)
 
 
-def test_too_few_too_alike_or_mixed_views_are_refused(views: list[View]) -> None:
+def test_too_few_too_alike_or_mixed_views_are_refused(views: list[BoardView]) -> None:
     with pytest.raises(CalibrationError, match="too few views"):
         calibrate(views[:5], BOARDS["a4"], name="cam")
     with pytest.raises(CalibrationError):
         calibrate(views[:1] * 10, BOARDS["a4"], name="cam")
-    other = View(views[0].ids, views[0].corners, (1280, 960))
+    other = BoardView(views[0].ids, views[0].corners, (1280, 960))
     with pytest.raises(CalibrationError, match="different sizes"):
         calibrate([*views, other], BOARDS["a4"], name="cam")
 
 
-def test_a_bad_fit_is_refused(views: list[View]) -> None:
+def test_a_bad_fit_is_refused(views: list[BoardView]) -> None:
     rng = np.random.default_rng(0)
     shaken = [
-        View(v.ids, (v.corners + rng.normal(size=v.corners.shape) * 3).astype(np.float32), v.size, v.name)
+        BoardView(v.ids, (v.corners + rng.normal(size=v.corners.shape) * 3).astype(np.float32), v.size, v.name)
         for v in views
     ]
     with pytest.raises(CalibrationError, match=r"bad fit|uncertain"):
@@ -190,7 +190,7 @@ def test_a_bad_fit_is_refused(views: list[View]) -> None:
 
 
 def test_the_guide_says_what_is_missing_and_takes_nothing_twice(images: list[UInt8Array]) -> None:
-    guide = Guide(BOARDS["a4"], still=True, new=True)
+    guide = CalibrationGuide(BOARDS["a4"], still=True, new=True)
     first = guide.look(images[0])
     assert not first.accepted and "still" in first.text
     assert guide.look(images[0]).accepted

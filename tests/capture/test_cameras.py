@@ -198,7 +198,7 @@ def test_a_damaged_image_is_no_loss(fake: type[FakeCapture], monkeypatch: pytest
     plain, turns = FakeCapture.read, iter([True, False, False, True])
     monkeypatch.setattr(FakeCapture, "read", lambda self: plain(self) if next(turns, True) else (False, None))
     said: list[str] = []
-    source = open_source("0", say=said.append)
+    source = open_source("0", notify=said.append)
     assert [source.read().index for _ in range(3)] == [0, 3, 4]
     assert len(opened) == 1
     assert "left out 2 damaged images" in said[0]

@@ -200,10 +200,10 @@ def test_what_is_no_image_is_counted_by_its_ending(tmp_path: Path) -> None:
     for name in ("notes.txt", "raw1.dng", "deep/raw2.DNG"):
         (tmp_path / name).write_text("x")
     said: list[str] = []
-    assert len(everything(open_source(str(tmp_path), say=said.append))) == 2
+    assert len(everything(open_source(str(tmp_path), notify=said.append))) == 2
     assert any("2 .dng" in text and "1 .txt" in text for text in said)
     said.clear()
-    assert len(everything(open_source(f"{tmp_path}/*", say=said.append))) == 1
+    assert len(everything(open_source(f"{tmp_path}/*", notify=said.append))) == 1
     assert any("1 .dng" in text and "1 .txt" in text for text in said)
 
 

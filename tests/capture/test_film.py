@@ -119,7 +119,7 @@ def test_absurd_pixels_are_taken_as_square_and_said(tmp_path: Path) -> None:
     at = data.index(b"pasp") + 4
     data[at : at + 8] = struct.pack(">2I", 200, 1)
     (tmp_path / "v.mp4").write_bytes(data)
-    frames = everything(open_source(str(tmp_path / "v.mp4"), say=said.append))
+    frames = everything(open_source(str(tmp_path / "v.mp4"), notify=said.append))
     assert frames[0].size == (WIDTH, HEIGHT)
     assert any("200:1" in text for text in said)
 
@@ -198,7 +198,7 @@ def test_damaged_images_of_a_file_are_counted_and_said(tmp_path: Path) -> None:
     data[third + 8 + size // 2 : third + 8 + size] = bytes(size - size // 2)
     path.write_bytes(data)
     said: list[str] = []
-    frames = everything(open_source(str(path), say=said.append))
+    frames = everything(open_source(str(path), notify=said.append))
     assert [f.index for f in frames] == [0, 1, 3, 4, 5, 6, 7, 8, 9]
     assert any("left out 1 of 10" in text for text in said)
 

@@ -22,7 +22,17 @@ from physadv.evaluate.size_curve import (
     simulate,
     table,
 )
-from physadv.fabricate.advise import CLEARLY, Expected, Optics, SizeCurve, View, advise, has_curve, instead_of, seen
+from physadv.fabricate.advise import (
+    CLEARLY,
+    Expected,
+    Optics,
+    PrintInView,
+    SizeCurve,
+    advise,
+    has_curve,
+    instead_of,
+    seen,
+)
 from physadv.patch import Patch, load_patch, shipped_names
 from physadv.types import Detections, Frame, UInt8Array
 from tests.detectors import FakeDetector
@@ -111,7 +121,7 @@ def test_the_curve_agrees_with_a_camera_within_ten_points(
 @pytest.mark.parametrize("asr", [0.0, 0.25, 1.0])
 def test_a_cell_reads_as_itself_however_few_people_it_holds(asr: float) -> None:
     cell = {"visible_px": 400, "shown": 1.0, "relative": 0.2, "n": 8, "asr": asr, "ci95": [0.9 * asr, asr]}
-    found = SizeCurve({"cells": [cell]}).expected(View(person_px=400, shown=1.0, side_px=80, relative=0.2))
+    found = SizeCurve({"cells": [cell]}).expected(PrintInView(person_px=400, shown=1.0, side_px=80, relative=0.2))
     assert (found.asr, found.low, found.high) == pytest.approx((asr, 0.9 * asr, asr))
 
 
@@ -122,7 +132,7 @@ def test_between_two_shares_a_print_is_compared_by_its_size_on_the_visible_part(
         for on_visible, asr in ((0.25, 0.1), (0.5, 0.9), (1.0, 0.2))
     ]
     for on_visible, asr in ((0.25, 0.1), (0.5, 0.9), (1.0, 0.2)):
-        view = View(person_px=400 / 0.6, shown=0.6, side_px=400 * on_visible, relative=0.6 * on_visible)
+        view = PrintInView(person_px=400 / 0.6, shown=0.6, side_px=400 * on_visible, relative=0.6 * on_visible)
         assert SizeCurve({"cells": cells}).expected(view).asr == pytest.approx(asr, abs=0.01)
 
 
