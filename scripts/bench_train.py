@@ -42,8 +42,9 @@ from physadv.arrays import write_png
 from physadv.attack.optimise import optimise
 from physadv.attack.parallel import ThreadPool
 from physadv.attack.people import gather
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
-from physadv.attack.settings import TrainSettings, preset
+from physadv.attack.settings import preset
 from physadv.attack.timing import made_up
 from physadv.cli.edge import exit_code
 from physadv.cli.train import attacked_detectors
@@ -57,7 +58,7 @@ from physadv.errors import TrainingError
 STEPS = 9
 
 
-def bare(detector: YoloGradient, settings: TrainSettings, *, shared: bool) -> Callable[[], None]:
+def bare(detector: YoloGradient, settings: Recipe, *, shared: bool) -> Callable[[], None]:
     """Return forward and backward on noise of the next step's shape, and nothing else.
 
     shared: the whole batch as torch runs it by itself, with keypoints; else in the training step's own pieces, one for
@@ -86,7 +87,7 @@ def bare(detector: YoloGradient, settings: TrainSettings, *, shared: bool) -> Ca
     return take
 
 
-def in_proportion(settings: TrainSettings) -> TrainSettings:
+def in_proportion(settings: Recipe) -> Recipe:
     """Return settings without a warm-up whose steps, in turn, see views of each size as often as the whole run does."""
     often = Counter(settings.views(step)[1] for step in range(settings.total_steps))
     crops = [size for size in settings.crops for _ in range(round(often[size] / min(often.values())))]
@@ -172,7 +173,7 @@ def main() -> None:
     if words.images:
         cache = cache_dir() / "people" / find_weights().sha256[:16]
         people = gather([words.images], words.labels, lambda: load_detector(backend="torch"), cache=cache).images
-    settings = in_proportion(TrainSettings(**preset("quick", "street")))
+    settings = in_proportion(Recipe(**preset("quick", "street")))
     detector = cast(YoloGradient, attacked_detectors([DEFAULT_DETECTOR], None, device="cpu")[0])
     cycle = len(settings.crops)
     shapes = [settings.views(step) for step in range(cycle)]

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from physadv.attack.people import gather
+from physadv.attack.recipe import Recipe
 from physadv.attack.score import Scorer
-from physadv.attack.settings import TrainSettings
 from physadv.cli.edge import exit_code
 from physadv.controls import control
 from physadv.dataset import LabelledImage
@@ -63,7 +63,7 @@ def scored(patch: Patch, images: list[LabelledImage], placement: Placement, imgs
 def card(patch: Patch, use: str, tables: dict[str, dict[str, dict[str, Any]]]) -> str:
     """Return the pattern's card in Markdown."""
     record, size = patch.record, " x ".join(f"{s:g}" for s in patch.size_mm)
-    settings, split = TrainSettings.model_validate(record["settings"]), record["split"]
+    settings, split = Recipe.model_validate(record["settings"]), record["split"]
     lines = [f"# {patch.name}", "", use, "", f"* Size: {size} mm. Target: {patch.target}. SHA-256 of the pattern:"]
     lines[-1] += f" `{patch.sha256[:16]}...`"
     lines += [
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args()
     patch = replace(load_patch(given.run), name=given.name)
-    settings = TrainSettings.model_validate(patch.record["settings"])
+    settings = Recipe.model_validate(patch.record["settings"])
     both = settings.model_copy(update={"framing": "mixed"}).placements()
     trained = set(patch.record["split"]["train"])
     out = [p for p in people([str(given.images)], given.labels) if p.name not in trained]

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from physadv.attack.settings import PRESETS, TrainSettings
-
 if TYPE_CHECKING:
+    from physadv.attack.recipe import Recipe
     from physadv.patch import Patch
     from physadv.types import Float32Array, GradientDetector, UInt8Array
 
-__all__ = ["PRESETS", "TrainSettings", "attack"]
+__all__ = ["attack"]
 
 
 def attack(
@@ -25,7 +24,7 @@ def attack(
     boxes: Sequence[Float32Array],
     *,
     keypoints: Sequence[Float32Array] | None = None,
-    settings: TrainSettings | None = None,
+    recipe: Recipe | None = None,
     steps: int = 300,
     seed: int = 0,
     start: Patch | None = None,
@@ -34,7 +33,7 @@ def attack(
     """Return a pattern trained against `detector` (a defence's twin, for an adaptive attack) on the people given.
 
     images: (h, w, 3) uint8 RGB each. boxes: (n, 4) float32 xyxy pixels of each image's people. keypoints: (n, 17, 3)
-    each, where they are known. settings: all else; `steps` and `seed` override its own. start: a pattern from which to go
+    each, where they are known. recipe: all else; `steps` and `seed` override its own. start: a pattern from which to go
     on, its shape kept. Nothing is held out here and nothing is written: the last average is returned, and it is the caller
     who scores it.
 
@@ -44,10 +43,11 @@ def attack(
 
     from physadv.attack.optimise import optimise
     from physadv.attack.pattern import begun_from
+    from physadv.attack.recipe import Recipe
     from physadv.attack.run import TrainData, TrainRun
     from physadv.dataset import LabelledImage
 
-    base = settings or TrainSettings()
+    base = recipe or Recipe()
     chosen = base.model_copy(update={"steps": steps, "seed": seed, "starts": 1})
     points = keypoints or [np.zeros((len(b), 17, 3), np.float32) for b in boxes]
     people = [

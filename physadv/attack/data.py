@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,22 +19,23 @@ from physadv.attack.keypoints import WithKeypoints
 from physadv.attack.parallel import Processes
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import content_of, gather, record, recorded
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData
 from physadv.attack.score import Score, Scorer
-from physadv.attack.settings import TrainSettings
-from physadv.attack.start import AUTO, same_shape
-from physadv.camera.profile import CameraProfile, PrinterProfile
+from physadv.attack.settings import AUTO, TrainSettings
+from physadv.attack.start import same_shape
+from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.capture import is_live
 from physadv.dataset import MIN_AREA, Dataset, LabelledImage
 from physadv.detect import load_detector
 from physadv.detect.matching import AP_CONF
-from physadv.detect.weights import DEFAULT_DETECTOR, EMBEDDED_SHA256, cache_dir, find_weights
+from physadv.detect.weights import EMBEDDED_SHA256, cache_dir, find_weights
 from physadv.errors import DataError, TrainingError, naming
 from physadv.files import parse_json, told_apart, write_json
 from physadv.lineage import load_start, split_record, start_record
 from physadv.patch import Patch
 from physadv.settings import Settings, one_line
-from physadv.simulate.ink import MeasuredInk, default_palette
+from physadv.simulate.ink import default_palette
 from physadv.types import Detector, GradientDetector
 from physadv.version import __version__
 
@@ -49,29 +50,16 @@ LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a run is given besides its settings; paths and names that its result does not depend on.
+    """A run as it was asked for, checked: its settings, the recipe that follows from them, and the profiles they name.
 
-    start: the pattern to start from, a file or a shipped name; `AUTO` for the shipped one that fits, None for random
-    colours.
+    cache: the folder in which the people that the clean detector found are remembered; the user's own unless given.
     """
 
-    images: list[str] = field(default_factory=list)
-    labels: Path | None = None
-    source: str | None = None
-    seconds: float = 60.0
-    detectors: list[str] = field(default_factory=lambda: [DEFAULT_DETECTOR])
-    through: str | None = None
-    region: Path | None = None
-    look: Path | None = None
-    start: str | None = None
+    settings: TrainSettings
+    recipe: Recipe
     camera: CameraProfile | None = None
     printer: PrinterProfile | None = None
     cache: Path | None = None
-
-    @property
-    def wants_own(self) -> bool:
-        """Return whether a mask, or a defence to train through, asks for another pattern than any that is shipped."""
-        return self.region is not None or self.through is not None
 
 
 class Split(Settings):
@@ -83,13 +71,19 @@ class Split(Settings):
     held_out: list[str]
 
 
-def check_given(settings: TrainSettings, inputs: Inputs) -> None:
-    """Check what a run is given besides people, before people are looked for and detectors loaded, which takes longer.
+def read_inputs(settings: TrainSettings) -> Inputs:
+    """Return what a run is given besides people, checked before people are looked for and detectors loaded.
 
-    Raises: DataError for images that are not there or come from a camera, a look or a region that cannot be read, or a
-    region without a white area. PatchError for a pattern to start from.
+    Raises: SettingsError if fields contradict one another. CalibrationError for a profile. DataError for images that are
+    not there or come from a camera, a look or a region that cannot be read, or a region without a white area. PatchError
+    for a pattern to start from.
     """
-    for where in inputs.images:
+    settings.check()
+    camera, printer = load_profiles(settings.camera, settings.printer)
+    recipe = Recipe.of(settings)
+    if printer is not None:
+        recipe = recipe.printed_by(printer, strength=1.0 if settings.ink is None else settings.ink)
+    for where in settings.images:
         if is_live(where) or not Path(where).exists():
             raise DataError(
                 field="images",
@@ -97,33 +91,35 @@ def check_given(settings: TrainSettings, inputs: Inputs) -> None:
                 got=f"the camera {where}" if is_live(where) else f"{masked(where)!r}, which is not there",
                 hint="give it as `source`" if is_live(where) else None,
             )
-    width, height = settings.print_size()
-    if inputs.region is not None:
+    width, height = recipe.print_size()
+    if settings.region is not None:
         with naming("region"):
-            region_from(inputs.region, settings.texels, width / height)
-    if inputs.look is not None:
+            region_from(settings.region, recipe.texels, width / height)
+    if settings.look is not None:
         with naming("look"):
-            read_image(inputs.look)
-    if inputs.start not in (None, AUTO):
+            read_image(settings.look)
+    if settings.start_wanted not in (None, AUTO):
         with naming("start"):
-            begun_from(load_start(inputs.start), settings.texels)
+            begun_from(load_start(settings.start_wanted), recipe.texels)
+    return Inputs(settings, recipe, camera, printer)
 
 
-def people_of(inputs: Inputs, folder: Path, processes: Processes, *, resume: bool) -> Generator[str, None, Dataset]:
+def people_of(inputs: Inputs, processes: Processes) -> Generator[str, None, Dataset]:
     """Return the people in the images given, or recorded from a camera into the run's folder; yield what to show.
 
     Raises: DataError if images or labels cannot be used. SourceError for a video or camera. CalibrationError if the
     camera's profile is for images of another size.
     """
+    settings = inputs.settings
     notes: list[str] = []
-    labeller = partial(labelling, inputs.detectors[0])
-    cache = inputs.cache or labels_cache(inputs.detectors[0])
-    if inputs.source is None:
-        found = gather(inputs.images, inputs.labels, labeller, cache=cache, say=notes.append)
+    labeller = partial(labelling, settings.detector[0])
+    cache = inputs.cache or labels_cache(settings.detector[0])
+    if settings.source is None:
+        found = gather(settings.images, settings.labels, labeller, cache=cache, say=notes.append)
     else:
-        place = folder / RECORDED
-        if not resume and processes.first:
-            record(inputs.source, inputs.seconds, place, camera=inputs.camera, say=notes.append)
+        place = settings.out / RECORDED
+        if not settings.resume and processes.first:
+            record(settings.source, settings.seconds, place, camera=inputs.camera, say=notes.append)
         processes.wait()
         found = recorded(place, labeller, cache=cache, say=notes.append)
     yield from notes
@@ -131,7 +127,7 @@ def people_of(inputs: Inputs, folder: Path, processes: Processes, *, resume: boo
 
 
 def split(
-    found: Dataset, settings: TrainSettings, folder: Path, *, resume: bool, write: bool = True
+    found: Dataset, recipe: Recipe, folder: Path, *, resume: bool, write: bool = True
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
     """Return (training, held-out) images; the split is written before training and read back on resume.
 
@@ -140,10 +136,10 @@ def split(
     """
     path = folder / "split.json"
     if not resume:
-        train_on, held_out = found.split(settings.held_out, settings.seed)
+        train_on, held_out = found.split(recipe.held_out, recipe.seed)
         if write:
             names = {"train": sorted({p.name for p in train_on}), "held_out": sorted({p.name for p in held_out})}
-            write_json(path, {"physadv": __version__, "seed": settings.seed, **names})
+            write_json(path, {"physadv": __version__, "seed": recipe.seed, **names})
         return train_on, held_out
     try:
         table = Split.model_validate(parse_json(path.read_bytes()))
@@ -185,26 +181,26 @@ def labels_cache(name: str) -> Path:
     return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
 
 
-def scorers_of(settings: TrainSettings, inputs: Inputs, images: list[LabelledImage]) -> dict[str, Scorer]:
+def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledImage]) -> dict[str, Scorer]:
     """Return a scorer for each framing and image size; a framing for which no one is there is left out.
 
     Images in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
     """
     out: dict[str, Scorer] = {}
-    for name, (placement, sizes) in settings.placements().items():
-        suited = [p for p in images if _suits(p, name, settings.framing)]
+    for name, (placement, sizes) in recipe.placements().items():
+        suited = [p for p in images if _suits(p, name, recipe.framing)]
         large = [p for p in suited if p.share > MIN_AREA]
         if not large:
             continue
         small = [p for p in suited if p.share <= MIN_AREA]
         chosen = _evenly(large, SCORED_AT_MOST)
         chosen += _evenly(small, round(len(small) * len(chosen) / len(large)))
-        called = dict(zip(inputs.detectors, told_apart([d.removesuffix(".pt") for d in inputs.detectors]), strict=True))
-        for weights, imgsz in product(inputs.detectors, sizes):
+        called = dict(zip(detectors, told_apart([d.removesuffix(".pt") for d in detectors]), strict=True))
+        for weights, imgsz in product(detectors, sizes):
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
-            several = ((imgsz, sizes), (called[weights], inputs.detectors))
+            several = ((imgsz, sizes), (called[weights], detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
-            out[label] = Scorer(chosen, detector, placement, seed=settings.seed)
+            out[label] = Scorer(chosen, detector, placement, seed=recipe.seed)
     return out
 
 
@@ -227,7 +223,7 @@ def as_printed(printer: PrinterProfile | None) -> Callable[[Patch], Patch]:
 
 
 def train_data(
-    settings: TrainSettings,
+    recipe: Recipe,
     inputs: Inputs,
     attacked: Sequence[GradientDetector],
     sides: tuple[list[LabelledImage], list[LabelledImage]],
@@ -242,22 +238,23 @@ def train_data(
     Raises: DataError or PatchError for a region, a look or a start that cannot be used. TrainingError if there are fewer
     printable colours than asked for.
     """
+    settings = inputs.settings
     train_on, held_out = sides
-    texels = settings.texels
-    width, height = settings.print_size()
+    texels = recipe.texels
+    width, height = recipe.print_size()
     aspect = width / height
-    region = None if inputs.region is None else region_from(inputs.region, texels, aspect)
-    look = None if inputs.look is None else look_from(read_image(inputs.look), texels, aspect=aspect)
+    region = None if settings.region is None else region_from(settings.region, texels, aspect)
+    look = None if settings.look is None else look_from(read_image(settings.look), texels, aspect=aspect)
     printable = inputs.printer.printable_digital() if inputs.printer is not None else default_palette()
-    palette = pick_palette(settings.colours, printable, look) if settings.colours else None
+    palette = pick_palette(recipe.colours, printable, look) if recipe.colours else None
     begin, shape = (None, None) if start is None else begun_from(start, texels)
     region = shape if region is None else region
-    weights = [find_weights(d) for d in inputs.detectors]
+    weights = [find_weights(d) for d in settings.detector]
     # What decides the result, or at least its last bits, and so belongs to identity and record alike.
     made = {
         "detectors": [{"name": w.name, "sha256": w.sha256} for w in weights],
         "precision": [d.precision for d in attacked],
-        "through": inputs.through,
+        "through": settings.through,
         "camera": None if inputs.camera is None else inputs.camera.sha256,
         "printer": None if inputs.printer is None else inputs.printer.sha256,
         "region": _digest(region),
@@ -276,7 +273,7 @@ def train_data(
         begin=begin,
         identity={
             **made,
-            "settings": settings.model_dump(mode="json"),
+            "settings": recipe.model_dump(mode="json"),
             "start": _digest(begin),
             "people": {"pixels and labels": content},
         },
@@ -289,26 +286,17 @@ def train_data(
     )
 
 
-def as_kept(start: Patch, settings: TrainSettings, inputs: Inputs, *, name: str) -> Patch | None:
+def as_kept(start: Patch, recipe: Recipe, settings: TrainSettings, *, name: str) -> Patch | None:
     """Return a pattern to start from as this run would save it, or None where it cannot stand for the run's own pattern.
 
     A region, a palette and a look ask for what the pattern to start from has not; one that is to withstand a defence is
     not compared by detectors without any; cloth needs a texture without a seam, and a print the proportions of this one.
     """
-    if inputs.wants_own or settings.colours or settings.look_weight:
+    if settings.wants_own or recipe.colours or recipe.look_weight:
         return None
-    if not same_shape(start, settings) or (settings.tiles and start.target != "tshirt"):
+    if not same_shape(start, recipe) or (recipe.tiles and start.target != "tshirt"):
         return None
-    return replace(start, name=name, size_mm=settings.print_size(), target=settings.target, record={})
-
-
-def with_printer(settings: TrainSettings, printer: PrinterProfile, *, strength: float = 1.0) -> TrainSettings:
-    """Return settings whose ink is the measured printer instead of the default one.
-
-    strength: 1 is as it was measured, colours and spread, whatever the rest of the world is turned down to; 0 is off.
-    """
-    ink = MeasuredInk(strength=strength, colours=printer.map.model_dump())
-    return settings.model_copy(update={"world": settings.world.model_copy(update={"ink": ink})})
+    return replace(start, name=name, size_mm=recipe.print_size(), target=recipe.target, record={})
 
 
 def region_from(path: Path, texels: int, aspect: float) -> torch.Tensor:

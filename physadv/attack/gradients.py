@@ -13,8 +13,8 @@ import torch
 from physadv.attack.crops import Batch, CropSampler
 from physadv.attack.losses import curvature, likeness, missize, mixed, non_printability, total_variation, vanish
 from physadv.attack.pattern import Pattern
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
-from physadv.attack.settings import TrainSettings
 from physadv.detect.gradients import imgsz_for
 from physadv.errors import TrainingError
 from physadv.simulate.ink import default_palette
@@ -23,8 +23,6 @@ from physadv.types import GradientDetector
 
 # Share of a view from which on a person counts as filling it.
 FILLS = 0.35
-# Share of the main run after which patterns are no longer trained under noise.
-NOISE_UNTIL = 0.8
 NOISE_STREAM = 0x6E6F697365
 Drawn = tuple[Batch, list[WorldDraw]]
 
@@ -36,10 +34,10 @@ class Batches:
     run draws what the whole one did.
     """
 
-    def __init__(self, settings: TrainSettings, data: TrainData) -> None:
+    def __init__(self, recipe: Recipe, data: TrainData) -> None:
         """Raises: TrainingError if there are no people."""
-        self._settings, self._data = settings, data
-        self._views = CropSampler(list(data.people), framing=settings.framing, placements=settings.placement_range)
+        self._recipe, self._data = recipe, data
+        self._views = CropSampler(list(data.people), framing=recipe.framing, placements=recipe.placement_range)
         if not self._views.rows:
             raise TrainingError(field="images", expected="people to train on", got="none")
         self._worker = ThreadPoolExecutor(1)
@@ -47,23 +45,23 @@ class Batches:
 
     def count(self, step: int, part: int, parts: int) -> int:
         """Return how many views of a step are in one of its parts; there may be none."""
-        count, more = divmod(self._settings.views(step)[0], parts)
+        count, more = divmod(self._recipe.views(step)[0], parts)
         return count + (part < more)
 
     def of(self, step: int, part: int, parts: int) -> Drawn:
         """Return the views of one part of a step and the draws of the world that are tried on it."""
         waiting = self._ahead.pop((step, part, parts), None)
         ready = waiting.result() if waiting is not None else self._draw(step, part, parts)
-        if step + 1 < self._settings.total_steps and self.count(step + 1, part, parts):
+        if step + 1 < self._recipe.total_steps and self.count(step + 1, part, parts):
             self._ahead[(step + 1, part, parts)] = self._worker.submit(self._draw, step + 1, part, parts)
         return ready
 
     def _draw(self, step: int, part: int, parts: int) -> Drawn:
-        s, device = self._settings, self._data.device
-        count, size = self.count(step, part, parts), imgsz_for(s.views(step)[1], *self._data.detectors)
-        batch = self._views.batch(count, size, np.random.default_rng([s.seed, step, part])).to(device)
-        generator = torch.Generator().manual_seed((s.seed * 1_000_003 + step) * 64 + part)
-        draws = [s.world.sample(len(batch.prints), count, generator).to(device) for _ in range(s.worst_of)]
+        recipe, device = self._recipe, self._data.device
+        count, size = self.count(step, part, parts), imgsz_for(recipe.views(step)[1], *self._data.detectors)
+        batch = self._views.batch(count, size, np.random.default_rng([recipe.seed, step, part])).to(device)
+        generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + step) * 64 + part)
+        draws = [recipe.world.sample(len(batch.prints), count, generator).to(device) for _ in range(recipe.worst_of)]
         return batch, draws
 
 
@@ -74,10 +72,10 @@ def batch_gradient(run: TrainRun, batches: Batches) -> tuple[float, torch.Tensor
 
     Raises: TrainingError that names the transform at fault if the loss or its gradient is not finite.
     """
-    s, data, at, processes = run.settings, run.data, run.checkpoint, run.processes
-    parts = s.accumulate if s.accumulate % processes.world == 0 else s.accumulate * processes.world
+    recipe, data, at, processes = run.recipe, run.data, run.checkpoint, run.processes
+    parts = recipe.accumulate if recipe.accumulate % processes.world == 0 else recipe.accumulate * processes.world
     # Which detector is hardest is known once all people were looked at: until then each keeps a gradient of its own.
-    sets = len(data.detectors) if s.mix == "max" else 1
+    sets = len(data.detectors) if recipe.mix == "max" else 1
     gradients = [[torch.zeros_like(v) for v in at.levels] for _ in range(sets)]
     pulls = [torch.zeros_like(v) for v in at.levels]
     people = torch.zeros((), device=data.device)
@@ -98,7 +96,7 @@ def batch_gradient(run: TrainRun, batches: Batches) -> tuple[float, torch.Tensor
     # The mean is over all people, whoever looked at them; the priors are asked once.
     people.clamp_(min=1)
     each = each / people
-    total = mixed(s.mix, each, at.mixing)
+    total = mixed(recipe.mix, each, at.mixing)
     hardest = gradients[int(each.argmax()) if sets > 1 else 0]
     out = [gradient / people + pull for gradient, pull in zip(hardest, pulls, strict=True)]
     if not bool(torch.isfinite(total)) or not all(bool(torch.isfinite(g).all()) for g in out):
@@ -111,16 +109,16 @@ def _part(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[int, 
 
     There is one set of gradients, of the mixed loss; or where the hardest detector counts alone one for each detector.
     """
-    s, data, at, pattern = run.settings, run.data, run.checkpoint, run.pattern
+    recipe, data, at, pattern = run.recipe, run.data, run.checkpoint, run.pattern
     batch, draw = drawn(run, batches, part, parts)
     _reseed(run, part)
-    noise = noise_of(s, pattern, at.step, part)
+    noise = noise_of(recipe, pattern, at.step, part)
 
     def one(piece: tuple[Batch, WorldDraw]) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
         batch, draw = piece
-        images = s.world.apply(pattern.rgba() + noise, batch.images, batch.prints, draw)
-        losses = torch.stack([_loss(s, d, images, batch).sum() for d in data.detectors])
-        lowered = losses if s.mix == "max" else mixed(s.mix, losses, at.mixing)[None]
+        images = recipe.world.apply(pattern.rgba() + noise, batch.images, batch.prints, draw)
+        losses = torch.stack([_loss(recipe, d, images, batch).sum() for d in data.detectors])
+        lowered = losses if recipe.mix == "max" else mixed(recipe.mix, losses, at.mixing)[None]
         if not lowered.requires_grad:
             return losses.detach(), [[torch.zeros_like(v) for v in at.levels] for _ in lowered]
         last = len(lowered) - 1
@@ -155,7 +153,7 @@ def _pieces(batch: Batch, draw: WorldDraw, count: int) -> list[tuple[Batch, Worl
 
 def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Batch, WorldDraw]:
     """Return the views of one part of a step, and for each view the world of `worst_of` that hurts the pattern most."""
-    s, data = run.settings, run.data
+    recipe, data = run.recipe, run.data
     batch, draws = batches.of(run.checkpoint.step, part, parts)
     if len(draws) == 1 or len(batch.prints) == 0:
         return batch, draws[0]
@@ -165,70 +163,70 @@ def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Batch
         for draw in draws:
             # Every draw is looked at through the same chance of a defence's twin: it is the draws that are compared.
             _reseed(run, part)
-            images = s.world.apply(rgba, batch.images, batch.prints, draw)
-            losses = torch.stack([_loss(s, detector, images, batch) for detector in data.detectors])
-            harm = mixed(s.mix, losses, run.checkpoint.mixing)
+            images = recipe.world.apply(rgba, batch.images, batch.prints, draw)
+            losses = torch.stack([_loss(recipe, detector, images, batch) for detector in data.detectors])
+            harm = mixed(recipe.mix, losses, run.checkpoint.mixing)
             hurt.append(torch.zeros(len(images), device=data.device).index_add(0, batch.owner, harm))
     owner = torch.from_numpy(batch.prints.owner).to(batch.images.device)
     return batch, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), owner)
 
 
-def noise_of(s: TrainSettings, pattern: Pattern, step: int, part: int) -> torch.Tensor:
+def noise_of(recipe: Recipe, pattern: Pattern, step: int, part: int) -> torch.Tensor:
     """Return what is added to the pattern (4, t, t) of one part of a step: noise on its colours that fades as it settles.
 
     The loss of one pattern is full of narrow valleys in which training ends; averaged over the pattern's neighbourhood it
     is smoother, and its valleys are those that hide more people. Source: Duchi, Bartlett & Wainwright 2012, Randomized
     Smoothing for Stochastic Optimization.
     """
-    out = torch.zeros(4, s.texels, s.texels, device=pattern.mask.device)
-    deviation = s.noise * (1 - s.share(step) / NOISE_UNTIL)
+    out = torch.zeros(4, recipe.texels, recipe.texels, device=pattern.mask.device)
+    deviation = recipe.noise_at(step)
     if deviation > 0:
         # Another stream than the world's, whose draws it must not follow.
-        generator = torch.Generator().manual_seed(((s.seed * 1_000_003 + step) * 64 + part) ^ NOISE_STREAM)
-        out[:3] = deviation * torch.randn(3, s.texels, s.texels, generator=generator)
+        generator = torch.Generator().manual_seed(((recipe.seed * 1_000_003 + step) * 64 + part) ^ NOISE_STREAM)
+        out[:3] = deviation * torch.randn(3, recipe.texels, recipe.texels, generator=generator)
     return out
 
 
 def _reseed(run: TrainRun, part: int) -> None:
     """Start the chance of every defence's twin anew from the step and the part, so that a resumed run draws the same."""
     for number, detector in enumerate(run.data.detectors):
-        detector.reseed((run.settings.seed, run.checkpoint.step, part, number))
+        detector.reseed((run.recipe.seed, run.checkpoint.step, part, number))
 
 
-def _loss(s: TrainSettings, detector: GradientDetector, images: torch.Tensor, batch: Batch) -> torch.Tensor:
+def _loss(recipe: Recipe, detector: GradientDetector, images: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Return (n,) losses of the people in a batch."""
     candidates = detector.candidates(images)
-    if s.goal == "missize":
+    if recipe.goal == "missize":
         return missize(candidates, batch.owner, batch.boxes)
     share = (batch.boxes[:, 2:] - batch.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
-    alone = None if s.framing == "street" else share > FILLS
-    return vanish(candidates, batch.owner, batch.boxes, margin=s.margin, alone=alone)
+    alone = None if recipe.framing == "street" else share > FILLS
+    return vanish(candidates, batch.owner, batch.boxes, margin=recipe.margin, alone=alone)
 
 
 def _priors(run: TrainRun) -> torch.Tensor:
     """Return the weighted sum of what is asked of the pattern besides its effect."""
-    s, data, pattern = run.settings, run.data, run.pattern
+    recipe, data, pattern = run.recipe, run.data, run.pattern
     colours = pattern.colours()
     out = torch.zeros((), device=colours.device)
-    if s.tv:
-        out = out + s.tv * total_variation(colours, tiles=pattern.tiles)
-    if s.smooth:
-        out = out + s.smooth * curvature(colours, tiles=pattern.tiles)
-    if s.nps:
+    if recipe.tv:
+        out = out + recipe.tv * total_variation(colours, tiles=pattern.tiles)
+    if recipe.smooth:
+        out = out + recipe.smooth * curvature(colours, tiles=pattern.tiles)
+    if recipe.nps:
         printable = data.printable if data.printable is not None else default_palette()
-        out = out + s.nps * non_printability(colours, printable.to(colours))
-    if s.look_weight and data.look is not None:
-        out = out + s.look_weight * likeness(colours, data.look.to(colours), pattern.mask)
+        out = out + recipe.nps * non_printability(colours, printable.to(colours))
+    if recipe.look_weight and data.look is not None:
+        out = out + recipe.look_weight * likeness(colours, data.look.to(colours), pattern.mask)
     return out
 
 
 def _diagnosis(run: TrainRun, batches: Batches, parts: int) -> str:
     """Return what to say of a loss that is not finite: the first stage whose output or gradient is not."""
-    s, step = run.settings, run.checkpoint.step
+    recipe, step = run.recipe, run.checkpoint.step
     found = "the priors"
-    for part in range(min(parts, s.views(step)[0])):
+    for part in range(min(parts, recipe.views(step)[0])):
         batch, draw = drawn(run, batches, part, parts)
-        name = non_finite_stage(s.world, run.pattern.rgba(), batch, draw, partial(_mean_loss, run, batch))
+        name = non_finite_stage(recipe.world, run.pattern.rgba(), batch, draw, partial(_mean_loss, run, batch))
         if name is not None:
             found = name
             break
@@ -240,7 +238,7 @@ def _diagnosis(run: TrainRun, batches: Batches, parts: int) -> str:
 
 
 def _mean_loss(run: TrainRun, batch: Batch, images: torch.Tensor) -> torch.Tensor:
-    return torch.stack([_loss(run.settings, d, images, batch).mean() for d in run.data.detectors]).sum()
+    return torch.stack([_loss(run.recipe, d, images, batch).mean() for d in run.data.detectors]).sum()
 
 
 def non_finite_stage(

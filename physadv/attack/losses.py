@@ -6,15 +6,12 @@ and a likeness; all are float32.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 
+from physadv.attack.settings import Mix
 from physadv.types import Candidates
 
-Goal = Literal["vanish", "missize"]
-Mix = Literal["mean", "max", "minmax"]
 # Of the exponentiated gradient by which `minmax` learns how much each detector counts.
 MIXING_RATE = 0.05
 TOP = 12

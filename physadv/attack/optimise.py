@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -17,10 +16,8 @@ from physadv.attack.run import TrainRun
 from physadv.errors import TrainingError
 from physadv.simulate.blur import blurred
 
-# The learning rate falls along a cosine to this share of it.
-LR_END = 0.02
-# Share of the main run after which gradients are no longer spread, and the spread in texels that is none.
-SPREAD_UNTIL, SPREAD_LEAST = 0.77, 0.3
+# The spread of gradients in texels that is none.
+SPREAD_LEAST = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +45,25 @@ def optimise(run: TrainRun) -> Generator[Progress, None, None]:
     Raises: TrainingError if there are no people to train on, the loss is not finite (naming the transform at fault), or a
     detector's weights change. OSError if the disk is full; the last checkpoint stays.
     """
-    s, at, pattern = run.settings, run.checkpoint, run.pattern
-    batches = Batches(s, run.data)
+    recipe, at, pattern = run.recipe, run.checkpoint, run.pattern
+    batches = Batches(recipe, run.data)
     weights = [d.fingerprint() for d in run.data.detectors]
     # Adam's rate depends on the step alone, so a resumed run needs no other state than the step.
-    schedule = LambdaLR(at.adam, lambda step: learning_rate(s.share(step)), last_epoch=at.step - 1)
+    schedule = LambdaLR(at.adam, recipe.lr_factor_at, last_epoch=at.step - 1)
     # Every process starts from rank 0's numbers; equal sums of gradients keep them equal.
     run.processes.broadcast([*at.levels, *at.mean])
     if run.kept_start and at.step == 0:
         run.save_best()
     began, saved = time.monotonic(), at.step
     try:
-        while at.step < s.total_steps:
+        while at.step < recipe.total_steps:
             # Random patterns first, each for a few steps; the one that hides most held-out people goes on.
             run.next_start()
             # People wear the pattern in a simulated world, the detectors look: which people and which world comes from
             # (seed, step) alone, so that a resumed run draws what the whole one did.
             loss, each, gradients = batch_gradient(run, batches)
             # Large forms first: Adam alone settles the fine noise before they have moved.
-            gradients[-1] = spread(
-                gradients[-1], s.spread * s.texels * (1 - s.share(at.step) / SPREAD_UNTIL), tiles=s.tiles
-            )
+            gradients[-1] = spread(gradients[-1], recipe.spread_at(at.step), tiles=recipe.tiles)
             for level, gradient in zip(at.levels, gradients, strict=True):
                 level.grad = gradient
             at.adam.step()
@@ -76,8 +71,8 @@ def optimise(run: TrainRun) -> Generator[Progress, None, None]:
             # Colours stay printable numbers, [0, 1].
             pattern.project()
             # The average of the last steps hides more people than any one of them, and is what is scored and saved.
-            at.average(s.ema)
-            if s.mix == "minmax":
+            at.average(recipe.ema)
+            if recipe.mix == "minmax":
                 at.mixing = reweighted(at.mixing, each)
             at.note(loss)
             score = None
@@ -88,20 +83,15 @@ def optimise(run: TrainRun) -> Generator[Progress, None, None]:
                         "a detector's weights or buffers changed while training, so no score can be trusted"
                     )
                 score = run.score() if run.processes.first else None
-            if due or at.step % s.checkpoint_every == 0:
+            if due or at.step % recipe.checkpoint_every == 0:
                 run.save()
                 saved = at.step
-            yield Progress(at.step, s.total_steps, loss, time.monotonic() - began, score, at.best_score)
+            yield Progress(at.step, recipe.total_steps, loss, time.monotonic() - began, score, at.best_score)
     except GeneratorExit:
         # The caller left the loop between two steps: the state is whole.
         if saved != at.step:
             run.save()
         raise
-
-
-def learning_rate(share: float) -> float:
-    """Return the factor of the learning rate after that share of the main run: a cosine from 1 to `LR_END`."""
-    return LR_END + (1 - LR_END) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def spread(gradient: torch.Tensor, sigma: float, *, tiles: bool) -> torch.Tensor:

@@ -12,8 +12,8 @@ import torch
 from physadv.attack.checkpoint import Checkpoint
 from physadv.attack.parallel import Processes, ThreadPool
 from physadv.attack.pattern import Pattern, to_patch
+from physadv.attack.recipe import Recipe
 from physadv.attack.score import Score, beats, mean_badness
-from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
 from physadv.errors import TrainingError
 from physadv.patch import Patch, load_patch, save_patch
@@ -55,15 +55,15 @@ class TrainData:
         return self.detectors[0].device if self.detectors else torch.device("cpu")
 
 
-def new_pattern(settings: TrainSettings, data: TrainData, start: int = 0) -> Pattern:
+def new_pattern(recipe: Recipe, data: TrainData, start: int = 0) -> Pattern:
     """Return an untrained pattern: every random start has its own, the first is `data.begin` where that is given."""
     out = Pattern(
-        settings.texels,
-        generator=torch.Generator().manual_seed(settings.seed * 1009 + start),
-        pyramid=settings.pyramid,
+        recipe.texels,
+        generator=torch.Generator().manual_seed(recipe.seed * 1009 + start),
+        pyramid=recipe.pyramid,
         mask=data.region,
         palette=data.palette,
-        tiles=settings.tiles,
+        tiles=recipe.tiles,
         device=data.device,
     )
     if data.begin is not None and start == 0:
@@ -72,16 +72,14 @@ def new_pattern(settings: TrainSettings, data: TrainData, start: int = 0) -> Pat
     return out
 
 
-def as_patch(
-    settings: TrainSettings, data: TrainData, texels: torch.Tensor, record: dict[str, Any] | None = None
-) -> Patch:
+def as_patch(recipe: Recipe, data: TrainData, texels: torch.Tensor, record: dict[str, Any] | None = None) -> Patch:
     """Return texels (3, t, t) as the 8-bit patch that is saved and scored."""
     return to_patch(
         texels,
-        torch.ones(1, settings.texels, settings.texels) if data.region is None else data.region,
+        torch.ones(1, recipe.texels, recipe.texels) if data.region is None else data.region,
         name=data.name,
-        size_mm=settings.print_size(),
-        target=settings.target,
+        size_mm=recipe.print_size(),
+        target=recipe.target,
         palette=data.palette is not None,
         record=record,
     )
@@ -96,7 +94,7 @@ class TrainRun:
 
     def __init__(
         self,
-        settings: TrainSettings,
+        recipe: Recipe,
         data: TrainData,
         *,
         folder: Path | None = None,
@@ -104,17 +102,17 @@ class TrainRun:
         processes: Processes | None = None,
         threads: ThreadPool | None = None,
     ) -> None:
-        """Raises: TrainingError if the checkpoint is damaged or was made with other settings, people or detectors."""
-        self.settings, self.data, self.folder = settings, data, folder
+        """Raises: TrainingError if the checkpoint is damaged or was made with other recipe, people or detectors."""
+        self.recipe, self.data, self.folder = recipe, data, folder
         self.processes = processes or Processes()
         self.threads = threads or ThreadPool.for_detectors(data.detectors)
-        self.pattern = new_pattern(settings, data)
-        self.checkpoint = Checkpoint(self.pattern.levels, settings.texels, len(data.detectors), settings.lr)
+        self.pattern = new_pattern(recipe, data)
+        self.checkpoint = Checkpoint(self.pattern.levels, recipe.texels, len(data.detectors), recipe.lr)
         if resume and folder is not None:
             path = folder / CHECKPOINT
             self.checkpoint.load(path, identity=data.identity)
-            if self.checkpoint.step > settings.total_steps:
-                raise TrainingError(f"{path}: damaged: it is at step {self.checkpoint.step} of {settings.total_steps}")
+            if self.checkpoint.step > recipe.total_steps:
+                raise TrainingError(f"{path}: damaged: it is at step {self.checkpoint.step} of {recipe.total_steps}")
         if data.start is not None and not self.checkpoint.best_score:
             self.checkpoint.best_score = {name: score.plain() for name, score in data.start_scores.items()}
 
@@ -133,29 +131,29 @@ class TrainRun:
         at, data = self.checkpoint, self.data
         # Nothing here depends on when or how fast the pattern was made: a resumed run ends in the same bytes.
         record = {
-            "settings": self.settings.model_dump(mode="json"),
-            "seed": self.settings.seed,
+            "settings": self.recipe.model_dump(mode="json"),
+            "seed": self.recipe.seed,
             **data.record,
             "held_out": at.best_score,
             "kept": "start" if self.kept_start else "trained",
             "step": at.best_step,
-            "steps": self.settings.total_steps,
+            "steps": self.recipe.total_steps,
         }
         if data.start is not None and self.kept_start:
             return replace(data.start, record=record)
         texels = at.best if at.best_score else self._average()
-        return as_patch(self.settings, data, texels, record)
+        return as_patch(self.recipe, data, texels, record)
 
     def next_start(self) -> None:
         """Start the next random pattern, or the main run from the best of them, where the last step ended one."""
-        s, at = self.settings, self.checkpoint
-        if s.starts == 1 or at.step == 0 or at.step % s.start_steps or at.step > s.starts * s.start_steps:
+        recipe, at = self.recipe, self.checkpoint
+        if not recipe.ends_start(at.step):
             return
-        number = at.step // s.start_steps
+        number = at.step // recipe.start_steps
         if len(at.starts) < number:
             at.finish_start()
-        if number < s.starts:
-            fresh = new_pattern(s, self.data, number).levels
+        if number < recipe.starts:
+            fresh = new_pattern(recipe, self.data, number).levels
             at.restart(fresh, fresh)
         else:
             best = min(at.starts, key=lambda start: start.badness)
@@ -165,17 +163,16 @@ class TrainRun:
 
     def due(self) -> bool:
         """Return whether the pattern is scored after this step."""
-        s, step = self.settings, self.checkpoint.step
-        ends_start = s.starts > 1 and step <= s.starts * s.start_steps and step % s.start_steps == 0
-        return step % s.score_every == 0 or step == s.total_steps or ends_start
+        recipe, step = self.recipe, self.checkpoint.step
+        return step % recipe.score_every == 0 or step == recipe.total_steps or recipe.ends_start(step)
 
     def score(self) -> dict[str, Any] | None:
         """Return held-out figures of the average pattern as it would be saved, and keep it if it is the best so far."""
-        data, at, goal = self.data, self.checkpoint, self.settings.goal
+        data, at, goal = self.data, self.checkpoint, self.recipe.goal
         if not data.scorers:
             return None
         texels = self._average()
-        patch = as_patch(self.settings, data, texels)
+        patch = as_patch(self.recipe, data, texels)
         if self.folder is not None:
             # What is scored is what was saved and read back: eight bits, not the floats.
             save_patch(patch, self.folder, stem="latest")
@@ -208,7 +205,7 @@ class TrainRun:
     @torch.no_grad()
     def _average(self) -> torch.Tensor:
         """Return the colours (3, t, t) of the running average, on the CPU."""
-        average = new_pattern(self.settings, self.data)
+        average = new_pattern(self.recipe, self.data)
         average.load(self.checkpoint.mean)
         average.project()
         return average.colours().detach().cpu()

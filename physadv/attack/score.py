@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from physadv.attack.losses import Goal
+from physadv.attack.settings import Goal
 from physadv.dataset import LabelledImage
 from physadv.detect.matching import FOUND_CONF, average_precisions, best_score_within, match_image
 from physadv.marks import marked

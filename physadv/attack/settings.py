@@ -1,18 +1,24 @@
-"""What a training run can be told, and the presets."""
+"""What a training run can be asked for: one schema for the command, its configuration file and notebooks."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field
 
-from physadv.attack.crops import PlacementRange
-from physadv.attack.losses import Goal, Mix
-from physadv.simulate.framing import PlacementSettings, size_of
+from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.errors import SettingsError
+from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, Millimetres
+from physadv.settings import Folder, Groups, Names, Seconds
+from physadv.simulate.framing import PlacementFields
 from physadv.simulate.placement import Framing
-from physadv.simulate.world import World
 
+Goal = Literal["vanish", "missize"]
+Mix = Literal["mean", "max", "minmax"]
 Preset = Literal["quick", "standard", "strong"]
+# In place of a pattern's name in `start`: the shipped pattern that fits, if there is one; random colours.
+AUTO, RANDOM = "auto", "none"
 # Someone before a webcam is 140 pixels large to a detector at 320 and 400 at 640; a pattern hides them at the sizes at
 # which it was trained and at no other.
 STREET_CROPS, WEBCAM_CROPS = (224, 256, 320), (224, 320, 448)
@@ -37,165 +43,277 @@ PRESETS: dict[str, dict[str, Any]] = {
         "worst_of": 2,
     },
 }
-
-# Prints are trained from a little smaller to a little larger than they are scored.
-STREET_AROUND, WEBCAM_AROUND = (0.30 / 0.35, 0.42 / 0.35), (0.55 / 0.65, 0.72 / 0.65)
-# Fewer steps say little of where a start leads.
-LEAST_START_STEPS = 25
-# In a run that is given minutes: each scoring takes seconds.
-MOST_SCORINGS = 20
-STREET_TEXELS, FINE_TEXELS = 48, 64
-# Of cloth, whatever the period of its texture.
-SHIRT_TEXEL_MM = 6.25
 # Of every dial of the simulated world. Patterns of few steps do not get far in a stronger one.
 STRENGTH = 0.3
-MARGIN, WEBCAM_MARGIN = 1.5, 2.5
+# Dial -> the transform's name in the simulated world and in records.
+DIALS = {
+    "ink": "ink",
+    "cloth": "cloth",
+    "geometry": "geometry",
+    "light": "light",
+    "occlusion": "erase",
+    "sensor": "sensor",
+}
+STREET_TEXELS = 48
+MARGIN = 1.5
 # Learning rates of the texels, from random colours and from a pattern.
-LR, ONWARDS_LR = 0.08, 0.03
+LR, LR_FROM_START = 0.08, 0.03
+# Of the likeness to an image that is given alone.
+LOOK_WEIGHT = 2.0
 
 
 def preset(name: Preset, framing: Framing) -> dict[str, Any]:
-    """Return a preset's fields of `TrainSettings` for that framing."""
+    """Return a preset's fields of `Recipe` for that framing."""
     street = {"quick": SHORT_STREET, "strong": {"crops": LONG_STREET_CROPS}} if framing == "street" else {}
     return {**PRESETS[name], **street.get(name, {})}
 
 
-class TrainSettings(PlacementSettings):
-    """Everything that decides what a run computes, and nothing that does not (folders, threads, devices).
+class PatternSettings(PlacementFields):
+    """What is trained and how: the fields that a run's recipe shares with the command."""
 
-    Held-out people wear the pattern as the inherited fields say. side_street, side_webcam: range of the print's side, by
-    the same rule, while training; unless given, around those.
-    """
-
-    goal: Goal = "vanish"
-    steps: int = Field(default=1000, ge=1, le=1_000_000, description="optimiser steps")
-    batch: int = Field(default=12, ge=1, le=1024, description="views a step of the first size, over all processes")
-    accumulate: int = Field(default=1, ge=1, le=64, description="parts in which a batch is computed, for less memory")
-    crops: tuple[int, ...] = Field(
-        default=STREET_CROPS, min_length=1, max_length=8, description="sides of the views in pixels, in turn"
+    goal: Goal = Field(default="vanish", description="vanish, or missize: boxes that no longer fit")
+    steps: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="optimiser steps; unless given, the preset's",
     )
-    warm: float = Field(default=0.4, ge=0, le=1, description="share of the steps on views of the first size alone")
-    texels: int = Field(default=STREET_TEXELS, ge=8, le=512, description="texels along a side: as many as are seen")
-    pyramid: bool = Field(default=False, description="coarse and fine parameters that add up")
-    lr: float = Field(default=LR, gt=0, le=1)
+    batch: int = Field(
+        default=12,
+        ge=1,
+        le=1024,
+        description="views a step of the first size, over all processes; unless given, the preset's",
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="compute each batch in so many parts: less memory, the same step; divides `batch`",
+    )
+    crops: tuple[int, ...] = Field(
+        default=STREET_CROPS,
+        min_length=1,
+        max_length=8,
+        description="sizes of the square views in pixels, in turn, e.g. 224,256,320; unless given, the preset's",
+    )
+    warm: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="share of the steps, at the start, on many views of the first size of `crops` alone",
+    )
+    texels: int = Field(
+        default=STREET_TEXELS,
+        ge=8,
+        le=512,
+        description="texels along the pattern's edge; unless given 48 for prints in the street, 64 before a webcam, "
+        "one for each 6.25 mm of a T-shirt's texture",
+    )
+    pyramid: bool = Field(
+        default=False,
+        description="add a coarse grid of colours to the fine one, so that large shapes are found sooner",
+    )
+    lr: float = Field(
+        default=LR,
+        gt=0,
+        le=1,
+        description=f"learning rate of the texels; unless given {LR:g}, or {LR_FROM_START:g} from a pattern to start with",
+    )
     spread: float = Field(
-        default=1 / 16, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
+        default=1 / 16,
+        ge=0,
+        le=0.5,
+        description="share of the pattern's edge over which gradients are spread at first",
     )
     noise: float = Field(
-        default=0.15, ge=0, le=1, description="standard deviation of the noise under which colours are trained at first"
+        default=0.15,
+        ge=0,
+        le=1,
+        description="standard deviation of the noise under which colours are trained at first; unless given .15, 0 "
+        "for prints before a webcam",
     )
-    margin: float = Field(default=MARGIN, ge=-5, le=10, description="logits below minus this count little more")
-    mix: Mix = Field(default="mean", description="how several detectors' losses are weighed")
-    tv: float = Field(default=0.02, ge=0, description="weight of the total variation")
-    nps: float = Field(default=0.02, ge=0, description="weight of the non-printability score")
-    smooth: float = Field(default=0.0, ge=0, description="weight of the curvature between texels")
-    look_weight: float = Field(default=0.0, ge=0, description="weight of the likeness to `look`")
-    colours: int = Field(default=0, ge=0, le=64, description="number of colours; 0 is full colour")
+    margin: float = Field(
+        default=MARGIN,
+        ge=-5,
+        le=10,
+        description="logits below minus this are low enough; unless given 1.5, before a webcam 2.5",
+    )
+    mix: Mix = Field(
+        default="mean", description="how several detectors' losses are weighed: mean, max, minmax (learned)"
+    )
+    tv: float = Field(
+        default=0.02,
+        ge=0,
+        description="weight of the total variation: how much patches of even colour are preferred to grain",
+    )
+    nps: float = Field(
+        default=0.02,
+        ge=0,
+        description="weight of the non-printability score: how much colours that printers can print are preferred",
+    )
+    smooth: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the curvature between texels: how much gradual changes of colour are preferred",
+    )
+    look_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the likeness to `look`; unless given 2 with `look`",
+    )
+    colours: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="hold the pattern to so many colours that print as intended; 0 is full colour",
+    )
     worst_of: int = Field(
-        default=1, ge=1, le=8, description="draws of which the one that hurts the pattern most is taken"
+        default=1,
+        ge=1,
+        le=8,
+        description="draws of the simulated world of which the one that hurts the pattern most is trained on; unless "
+        "given, the preset's",
     )
-    ema: float = Field(default=0.97, ge=0, lt=1, description="decay of the average that is kept")
     starts: int = Field(
-        default=1, ge=1, le=16, description="random starts, of which the best on held-out people goes on"
+        default=1,
+        ge=1,
+        le=16,
+        description="patterns started from different random colours; the one that does best on held-out people goes "
+        "on; unless given, the preset's",
     )
-    start_steps: int = Field(default=150, ge=1)
-    world: SerializeAsAny[World] = Field(default_factory=lambda: World.of(STRENGTH))
-    side_street: tuple[float, float] | None = None
-    side_webcam: tuple[float, float] | None = None
-    held_out: float = Field(default=0.25, gt=0, lt=1)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    score_every: int = Field(default=100, ge=1)
-    checkpoint_every: int = Field(default=25, ge=1, description="steps between checkpoints")
+    held_out: float = Field(
+        default=0.25, gt=0, lt=1, description="share of images not trained on, by which the best step is chosen"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of every draw: the same again gives the same pattern")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _by_framing(cls, values: Any) -> Any:
-        """Return the fields with what suits the framing where nothing is said.
 
-        People in the street wear few pixels: finer texels are not seen there and slow the search down. Before a webcam
-        every frame counts by itself, and people who are barely hidden flicker: further down with them; and they fill the
-        image, whatever its size.
+def _dial(what: str) -> Any:
+    return Field(default=None, ge=0, le=3, description=f"dial of {what}")
+
+
+class TrainSettings(PatternSettings):
+    """A training run as it is asked for: data, pattern, simulated world and machine.
+
+    What decides the result is `Recipe.of` it: the preset, with the fields that were given in place of its own.
+    """
+
+    groups: ClassVar[Groups] = {
+        "data": ("images", "labels", "source", "seconds", "held_out"),
+        "run": ("out", "resume", "preset", "minutes", "steps", "detector", "mix", "through", "seed", "device", "precision",
+                "threads"),
+        "pattern": ("target", "framing", "goal", "width_mm", "height_mm", "rule", "scale", "webcam_scale", "at", "start",
+                    "colours", "look", "look_weight", "region", "texels"),
+        "simulated world": ("strength", *DIALS, "camera", "printer"),
+        "optimiser (for experts)": ("lr", "batch", "accumulate", "crops", "warm", "starts", "worst_of", "pyramid", "margin",
+                                    "spread", "noise", "tv", "nps", "smooth"),
+    }  # fmt: skip
+
+    images: Names = Field(
+        default_factory=list,
+        description="folders of images or videos, YOLO data sets, or videos: several as words, or between commas",
+    )
+    labels: Path | None = Field(default=None, description="folder of YOLO labels; without it the clean detector labels")
+    source: str | None = Field(default=None, description="record this camera instead of `images`, e.g. 0")
+    seconds: Seconds = Field(default=60, gt=0, le=3600, description="how long `source` records")
+    out: Folder = Field(default=Path("run"), description="folder of the run")
+    resume: bool = Field(
+        default=False, description="go on with the run in `out`, to the same result as without the break"
+    )
+    preset: Preset = Field(
+        default="quick",
+        description="quick: about 5 minutes on two CPU cores, 2 with bfloat16; standard: about 20 with it, two cores "
+        "idle; strong: hours",
+    )
+    minutes: float | None = Field(
+        default=None, gt=0, description="time instead of the preset's steps; measured at the start"
+    )
+    detector: Names = Field(
+        default_factory=lambda: [DEFAULT_DETECTOR], description="by name or path; several as words, or between commas"
+    )
+    through: str | None = Field(default=None, description="train through a defence pipeline's twin, e.g. lgs,median")
+    strength: float | None = Field(
+        default=None,
+        ge=0,
+        le=3,
+        description=f"one dial for the whole simulated world: 0 off, 1 what cameras and cloth do, {STRENGTH:g} unless "
+        "given: a stronger world hides fewer people in a clean image and more in a bad one",
+    )
+    ink: float | None = _dial("printed colours: 0 off, 1 as measured, 3 the most")
+    cloth: float | None = _dial("wrinkles and folds")
+    geometry: float | None = _dial("turns, perspective, size and offset")
+    light: float | None = _dial("light, shadows and glare")
+    occlusion: float | None = _dial("what hides parts of the print: forearms, bags, folds (in records: world.erase)")
+    sensor: float | None = _dial("blur, noise and compression")
+    look: Path | None = Field(default=None, description="an image that the pattern should resemble")
+    region: Path | None = Field(default=None, description="mask: ink where it is white, or opaque")
+    start: str | None = Field(
+        default=None,
+        description="pattern to start with, and its shape: a file or a shipped name; auto: the shipped one for this "
+        "target, framing and detector, if nobody held out was in its training; none: random colours. "
+        "Unless given auto for `preset=quick`, none for longer ones",
+    )
+    camera: str | None = Field(
+        default=None,
+        description="camera profile of `physadv calibrate camera`: takes the lens out of what `source` records "
+        "(`images` stay as they are), and must be the one through which `printer` was measured",
+    )
+    printer: str | None = Field(
+        default=None,
+        description="printer profile of `physadv calibrate colour`: trains and scores the colours it prints",
+    )
+    width_mm: Millimetres | None = Field(
+        default=None,
+        ge=SMALLEST_MM,
+        le=LARGEST_MM,
+        description="width of the print in mm, or with its unit (36cm); unless given, by `target`",
+    )
+    height_mm: Millimetres | None = Field(
+        default=None,
+        ge=SMALLEST_MM,
+        le=LARGEST_MM,
+        description="height of the print in mm, or with its unit (36cm); unless given, the width",
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="bf16 where the CPU or GPU computes in it"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=256, description="CPU threads; the same number for the same result"
+    )
+
+    def check(self) -> None:
+        """Check what contradicts itself in the fields, before any file is looked for.
+
+        Raises: SettingsError that names the field to change.
         """
-        if not isinstance(values, dict):
-            return values
-        framing, target = values.get("framing", "street"), values.get("target", "chest")
-        size = values.get("size_mm") or size_of(target, framing)
-        texels = STREET_TEXELS if framing == "street" else FINE_TEXELS
-        if target == "tshirt":
-            texels = max(round(float(size[0]) / SHIRT_TEXEL_MM), 8)
-        webcam = framing == "webcam"
-        chosen: dict[str, Any] = {
-            "margin": WEBCAM_MARGIN if webcam else MARGIN,
-            "crops": WEBCAM_CROPS if webcam else STREET_CROPS,
-        }
-        if target != "tshirt" and framing != "street":
-            # 700 steps on the fine texels of a large print end half way when they begin under noise.
-            chosen["noise"] = 0.0
-        return {"texels": texels, **chosen, **values}
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.batch % self.accumulate:
-            raise ValueError(f"accumulate: expected a divisor of batch {self.batch}, got {self.accumulate}")
-        if any(not 64 <= c <= 1280 or c % 32 for c in self.crops):
-            raise ValueError(f"crops: expected multiples of 32 from 64 to 1280, got {', '.join(map(str, self.crops))}")
-        if self.colours == 1:
-            raise ValueError("colours: expected 2 or more, or 0 for full colour, got 1, which leaves no pattern")
-        for name in ("side_street", "side_webcam"):
-            low, high = getattr(self, name) or (1, 1)
-            if not 0 < low <= high <= 2:
-                raise ValueError(f"{name}: expected low and high with 0 < low <= high <= 2, got {low}, {high}")
-        if self.pyramid and self.texels % 4:
-            raise ValueError(f"pyramid: expected texels that divide by 4, got {self.texels}")
-        return self
-
-    def onwards(self) -> Self:
-        """Return the settings of a run that goes on from a pattern, with shorter steps unless their length was given: long
-        ones would take it apart first."""
-        return self if "lr" in self.model_fields_set else self.model_copy(update={"lr": ONWARDS_LR})
-
-    def paced(self, total: int) -> Self:
-        """Return the same run in `total` steps; random starts keep their share, or are left out if it is too little."""
-        apart = self.total_steps - self.steps
-        each = min(total * apart // (self.total_steps * self.starts), self.start_steps)
-        starts = self.starts if each >= LEAST_START_STEPS else 1
-        steps = total - starts * each if starts > 1 else total
-        seldom = max(self.score_every, total // MOST_SCORINGS)
-        return self.model_copy(
-            update={"steps": steps, "starts": starts, "start_steps": max(each, 1), "score_every": seldom}
-        )
+        if not self.images and self.source is None:
+            raise SettingsError(
+                field="images", expected="a folder, data set or video with people (or `source=0`)", got="none"
+            )
+        if not self.detector:
+            raise SettingsError(field="detector", expected="one name or path or more", got="none")
+        if self.images and self.source is not None:
+            raise SettingsError(field="images", expected="this or `source`, not both", got="both")
+        if self.labels is not None and self.source is not None:
+            raise SettingsError(
+                field="labels", expected="`images` that they belong to", got="`source`, whom the detector labels"
+            )
+        if self.source is None and "seconds" in self.model_fields_set:
+            raise SettingsError(field="seconds", expected="a camera by `source` to record", got="none")
+        if "look_weight" in self.model_fields_set and self.look is None:
+            raise SettingsError(field="look_weight", expected="an image by `look` that it is about", got="none")
+        if "webcam_scale" in self.model_fields_set and self.framing != "mixed":
+            raise SettingsError(
+                "is of use with `framing=mixed` alone", field="webcam_scale", hint=f"with {self.framing} give `scale`"
+            )
 
     @property
-    def total_steps(self) -> int:
-        """Return the steps of all starts and of the main run."""
-        return self.steps + (self.starts * self.start_steps if self.starts > 1 else 0)
-
-    def share(self, step: int) -> float:
-        """Return how much of the main run is over, 0 to 1; random starts belong to its beginning."""
-        begin = self.total_steps - self.steps
-        return min(max(step - begin, 0) / self.steps, 1)
-
-    def views(self, step: int) -> tuple[int, int]:
-        """Return (count, side in pixels) of a step's views: fewer where they are larger, so that steps cost the same."""
-        # Many small views first: a pattern finds its way on them in a fraction of the steps that few large ones take.
-        begun = step >= self.total_steps - self.steps + self.warm * self.steps
-        side = self.crops[step % len(self.crops)] if begun else self.crops[0]
-        return max(round(self.batch * (self.crops[0] / side) ** 2), 1), side
+    def start_wanted(self) -> str | None:
+        """Return the pattern to start with, `AUTO`, or None for random colours: short runs do not get far from those."""
+        start = self.start or (AUTO if self.preset == "quick" else RANDOM)
+        return None if start == RANDOM else start
 
     @property
-    def tiles(self) -> bool:
-        """Return whether the pattern repeats without a seam."""
-        return self.target == "tshirt"
-
-    @property
-    def placement_range(self) -> PlacementRange:
-        """Return the placements that training draws from."""
-        width, height = self.print_size()
-        street = self.side_street or _around(self.scale, STREET_AROUND)
-        webcam = self.side_webcam or _around(self.webcam_scale, WEBCAM_AROUND)
-        return PlacementRange(self.target, street, webcam, self.at, (width / 10, height / 10), self.rule)
-
-
-def _around(scale: float, share: tuple[float, float]) -> tuple[float, float]:
-    low, high = share
-    return scale * low, scale * high
+    def wants_own(self) -> bool:
+        """Return whether a mask, or a defence to train through, asks for another pattern than any that is shipped."""
+        return self.region is not None or self.through is not None

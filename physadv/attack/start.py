@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable
 
-from physadv.attack.settings import TrainSettings
+from physadv.attack.recipe import Recipe
+from physadv.attack.settings import AUTO
 from physadv.dataset import LabelledImage
 from physadv.errors import DataError
 from physadv.lineage import Seen, load_start, seen_by
 from physadv.patch import Patch, load_patch, shipped_names
 
-# In place of a pattern's name: the shipped one that fits, if there is one.
-AUTO = "auto"
 VERSION = re.compile(r"(\d+)$")
 
 
 def choose_start(
-    start: str | None, settings: TrainSettings, weights: Iterable[str], held_out: list[LabelledImage]
+    start: str | None, recipe: Recipe, weights: Iterable[str], held_out: list[LabelledImage]
 ) -> Generator[str, None, tuple[Patch | None, list[LabelledImage]]]:
     """Return the pattern to start from, None for random colours, and the held-out images on which it was not trained.
 
@@ -31,7 +30,7 @@ def choose_start(
     if start != AUTO:
         patch = load_start(start)
         return patch, (yield from _unseen(held_out, patch))
-    shipped = shipped_for(settings, weights)
+    shipped = shipped_for(recipe, weights)
     if shipped is None:
         return None, held_out
     known = len(held_out) - len(_not_in(seen_by(shipped), held_out))
@@ -48,25 +47,25 @@ def choose_start(
     return shipped, held_out
 
 
-def shipped_for(settings: TrainSettings, weights: Iterable[str]) -> Patch | None:
+def shipped_for(recipe: Recipe, weights: Iterable[str]) -> Patch | None:
     """Return the newest shipped pattern that was trained to the same end against the same weights, or None.
 
     It must have the print's proportions; a run with a look or a palette wants other colours than any that is shipped.
     """
-    if settings.look_weight or settings.colours:
+    if recipe.look_weight or recipe.colours:
         return None
-    wanted = (settings.framing, settings.goal, set(weights))
+    wanted = (recipe.framing, recipe.goal, set(weights))
     fitting = [
         patch
         for patch in map(load_patch, shipped_names())
-        if patch.target == settings.target and _made_for(patch) == wanted and same_shape(patch, settings)
+        if patch.target == recipe.target and _made_for(patch) == wanted and same_shape(patch, recipe)
     ]
     return max(fitting, key=lambda patch: _version(patch.name), default=None)
 
 
-def same_shape(patch: Patch, settings: TrainSettings) -> bool:
+def same_shape(patch: Patch, recipe: Recipe) -> bool:
     """Return whether a pattern has the proportions of a run's print, to a hundredth."""
-    (own_width, own_height), (width, height) = patch.size_mm, settings.print_size()
+    (own_width, own_height), (width, height) = patch.size_mm, recipe.print_size()
     return abs(own_width * height - own_height * width) <= 0.01 * own_width * height
 
 

@@ -8,14 +8,14 @@ import numpy as np
 
 from physadv.attack.optimise import optimise
 from physadv.attack.parallel import Processes
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
-from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
 from physadv.types import GradientDetector
 
 
 def seconds_a_step(
-    settings: TrainSettings,
+    recipe: Recipe,
     attacked: Sequence[GradientDetector],
     *,
     steps: int = 12,
@@ -25,7 +25,7 @@ def seconds_a_step(
 
     Raises: TrainingError as the loop does.
     """
-    short = settings.model_copy(update={"steps": steps, "starts": 1})
+    short = recipe.model_copy(update={"steps": steps, "starts": 1})
     run = TrainRun(short, TrainData(made_up(8), attacked), processes=processes)
     times = [progress.seconds for progress in optimise(run)]
     return float(np.median(np.diff(times)[1:])) if steps > 2 else times[-1]

@@ -8,7 +8,7 @@ outcome = conclude(prepared)
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,14 +32,15 @@ from physadv.attack.data import (
 from physadv.attack.optimise import Progress, optimise
 from physadv.attack.parallel import Processes
 from physadv.attack.preview import progress_sheet
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
-from physadv.attack.score import Scorer
-from physadv.attack.settings import TrainSettings
-from physadv.attack.start import AUTO, choose_start
+from physadv.attack.score import Score, Scorer
+from physadv.attack.settings import AUTO, TrainSettings
+from physadv.attack.start import choose_start
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
-from physadv.dataset import MIN_AREA, Dataset
+from physadv.dataset import MIN_AREA, Dataset, LabelledImage
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.weights import find_weights
 from physadv.errors import TrainingError
@@ -109,71 +110,53 @@ def finished(work: Generator[Any, None, T]) -> T:
 
 
 def prepare(
-    settings: TrainSettings,
-    inputs: Inputs,
-    attacked: Sequence[GradientDetector],
-    folder: Path,
-    *,
-    resume: bool = False,
-    processes: Processes | None = None,
+    inputs: Inputs, attacked: Sequence[GradientDetector], *, processes: Processes | None = None
 ) -> Generator[str, None, Prepared]:
-    """Return a run in `folder` that is ready to be trained; yield what was found and skipped, in words.
+    """Return a run that is ready to be trained in the folder `out`; yield what was found and skipped, in words.
 
-    attacked: the detectors with gradients, in the order of `inputs.detectors`, perhaps behind a defence's twin. The folder
-    gets split.json (made before anything else and read back on resume) and progress.png.
+    attacked: the detectors with gradients, in the order of `detector`, perhaps behind a defence's twin. The folder gets
+    split.json (made before anything else and read back on resume) and progress.png.
 
     Raises: DataError if there are no people to train on, or the images or the mask cannot be used. SourceError for
     a video or camera. CalibrationError if the camera's profile is for images of another size. TrainingError if the
     folder holds another run.
     """
     processes = processes or Processes()
-    if not resume and (folder / CHECKPOINT).exists():
-        raise TrainingError(
-            f"{folder} holds a run already", field="out", hint="go on with `resume`, or name another folder"
-        )
-    if resume and not (folder / CHECKPOINT).exists():
-        raise TrainingError(f"{folder} holds no {CHECKPOINT}", field="resume", hint="start the run without `resume`")
-    found = yield from people_of(inputs, folder, processes, resume=resume)
-    train_on, held_out = split(found, settings, folder, resume=resume, write=processes.first)
-    weights = [find_weights(d).sha256 for d in inputs.detectors]
-    asked = None if inputs.start == AUTO and inputs.wants_own else inputs.start
-    start, held_out = yield from choose_start(asked, settings, weights, held_out)
+    settings, recipe, folder = inputs.settings, inputs.recipe, inputs.settings.out
+    _check_folder(folder, resume=settings.resume)
+    if settings.minutes is not None or settings.resume:
+        recipe = paced(recipe, settings, attacked, processes=processes)
+    found = yield from people_of(inputs, processes)
+    # Split before anything else: nobody held out may decide anything but which step is kept.
+    sides = split(found, recipe, folder, resume=settings.resume, write=processes.first)
+    weights = [find_weights(d).sha256 for d in settings.detector]
+    wanted = None if settings.start_wanted == AUTO and settings.wants_own else settings.start_wanted
+    start, held_out = yield from choose_start(wanted, recipe, weights, sides[1])
+    sides = (sides[0], held_out)
     if start is not None:
-        settings = settings.onwards()
-    people = sum(len(p.boxes) for p in train_on)
-    yield f"{len(train_on)} images with {people} people to train on, {len(held_out)} held out"
-    yield from _enlarged(settings, attacked)
-    data = train_data(
-        settings,
-        inputs,
-        attacked,
-        (train_on, held_out),
-        found,
-        start,
-        processes=processes.world,
-        name=file_name(folder.resolve().name),
-    )
-    if resume:
+        recipe = recipe.from_start()
+    people = sum(len(p.boxes) for p in sides[0])
+    yield f"{len(sides[0])} images with {people} people to train on, {len(held_out)} held out"
+    yield from _enlarged(recipe, attacked)
+    name = file_name(folder.resolve().name)
+    data = train_data(recipe, inputs, attacked, sides, found, start, processes=processes.world, name=name)
+    if settings.resume:
         yield from _other_machine(Checkpoint.identity(folder / CHECKPOINT), data.identity)
-    scorers = scorers_of(settings, inputs, held_out) if processes.first else {}
+    scorers: dict[str, Scorer] = {}
     if processes.first:
-        yield from _unscored(settings, scorers)
-    also: list[Any] = []
-    if scorers and max(s.people for s in scorers.values()) < TOO_FEW:
-        yield "too few people are held out to choose by them alone: those trained on help to choose, and are not reported"
-        also = list(printed_scores(scorers_of(settings, inputs, train_on), inputs.printer).values())
-    data = replace(data, scorers=printed_scores(scorers, inputs.printer), also=also)
-    if scorers:
-        yield "scores nothing, grey" + (" and the start" if start is not None else "") + " on held-out people"
-    data, controls = _controls(
-        settings, data, scorers, start, None if start is None else as_kept(start, settings, inputs, name=data.name)
-    )
+        scorers = scorers_of(recipe, settings.detector, held_out)
+        yield from _unscored(recipe, scorers)
+        data = yield from _with_scorers(recipe, inputs, data, scorers, sides[0])
+        if scorers:
+            yield "scores nothing, grey" + (" and the start" if start is not None else "") + " on held-out people"
+    kept = None if start is None else as_kept(start, recipe, settings, name=name)
+    data, controls = _controls(recipe, data, scorers, start, kept)
     sheet = None
     if scorers:
         sheet = ProgressSheet(next(iter(scorers.values())), inputs.printer, folder)
         yield f"the pattern and three wearers while it trains: {folder / PROGRESS}"
-        sheet.draw(data.start or _untrained(settings, data), "step 0")
-    run = TrainRun(settings, data, folder=folder, resume=resume, processes=processes)
+        sheet.draw(data.start or _untrained(recipe, data), "step 0")
+    run = TrainRun(recipe, data, folder=folder, resume=settings.resume, processes=processes)
     return Prepared(run, folder, found, controls, None if start is None else start.name, sheet)
 
 
@@ -192,7 +175,7 @@ def conclude(prepared: Prepared) -> Outcome:
     Raises: OSError if the disk is full.
     """
     run, at, folder = prepared.run, prepared.run.checkpoint, prepared.folder
-    patch, done = run.patch(), at.step >= run.settings.total_steps
+    patch, done = run.patch(), at.step >= run.recipe.total_steps
     kept: Literal["start", "trained"] = "start" if run.kept_start else "trained"
     if run.processes.first:
         save_patch(patch, folder)
@@ -202,7 +185,7 @@ def conclude(prepared: Prepared) -> Outcome:
             folder / "run.json",
             {
                 "physadv": __version__,
-                "settings": run.settings.model_dump(mode="json"),
+                "settings": run.recipe.model_dump(mode="json"),
                 "done": done,
                 "step": at.step,
                 "kept": kept,
@@ -218,28 +201,24 @@ def conclude(prepared: Prepared) -> Outcome:
     return Outcome(patch, folder, done, at.step, at.best_score, prepared.controls, kept, prepared.start)
 
 
-def timed(
-    settings: TrainSettings,
-    minutes: float,
-    attacked: Sequence[GradientDetector],
-    folder: Path,
-    *,
-    resume: bool,
-    processes: Processes,
-) -> TrainSettings:
-    """Return settings of a run that fits into `minutes` by rank 0's clock, or on resume as was fixed at the start."""
-    stored = stored_pace(folder) if resume else None
+def paced(
+    recipe: Recipe, settings: TrainSettings, attacked: Sequence[GradientDetector], *, processes: Processes
+) -> Recipe:
+    """Return the recipe of a run that fits into its minutes by rank 0's clock, or on resume as was fixed at the start."""
+    stored = stored_pace(settings.out) if settings.resume else None
     if stored is not None:
-        return settings.model_copy(update=stored)
+        return recipe.model_copy(update=stored)
+    if settings.minutes is None:
+        return recipe
     began = time.monotonic()
-    each = seconds_a_step(settings, attacked, processes=processes)
-    left = max(minutes * 60 - (time.monotonic() - began), 1.0)
+    each = seconds_a_step(recipe, attacked, processes=processes)
+    left = max(settings.minutes * 60 - (time.monotonic() - began), 1.0)
     # Scoring and labelling take about a tenth.
-    return settings.paced(processes.agree(max(int(0.9 * left / each), 1)))
+    return recipe.paced(processes.agree(max(int(0.9 * left / each), 1)))
 
 
 def stored_pace(folder: Path) -> dict[str, int] | None:
-    """Return the settings of `TrainSettings.paced` that a run here was started with, or None if they are not known."""
+    """Return the settings of `Recipe.paced` that a run here was started with, or None if they are not known."""
     try:
         settings = (Checkpoint.identity(folder / CHECKPOINT) or {})["settings"]
         pace = {n: int(settings[n]) for n in ("steps", "starts", "start_steps", "score_every")}
@@ -248,9 +227,20 @@ def stored_pace(folder: Path) -> dict[str, int] | None:
     return pace if min(pace.values()) >= 1 else None
 
 
-def _enlarged(settings: TrainSettings, attacked: Sequence[GradientDetector]) -> Iterator[str]:
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise TrainingError if the folder holds a run that would be overwritten, or none that can be resumed."""
+    there = (folder / CHECKPOINT).exists()
+    if there and not resume:
+        raise TrainingError(
+            f"{folder} holds a run already", field="out", hint="go on with `resume`, or name another folder"
+        )
+    if resume and not there:
+        raise TrainingError(f"{folder} holds no {CHECKPOINT}", field="resume", hint="start the run without `resume`")
+
+
+def _enlarged(recipe: Recipe, attacked: Sequence[GradientDetector]) -> Iterator[str]:
     """Yield a note where a detector takes larger views than were asked for."""
-    larger = {c: imgsz_for(c, *attacked) for c in settings.crops if imgsz_for(c, *attacked) != c}
+    larger = {c: imgsz_for(c, *attacked) for c in recipe.crops if imgsz_for(c, *attacked) != c}
     if larger:
         sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
         yield f"`crops`: a detector takes multiples of {max(d.stride for d in attacked)} pixels alone: {sizes}"
@@ -267,9 +257,21 @@ def _other_machine(before: dict[str, Any] | None, now: Any) -> Iterator[str]:
         )
 
 
-def _unscored(settings: TrainSettings, scorers: dict[str, Scorer]) -> Iterator[str]:
+def _with_scorers(
+    recipe: Recipe, inputs: Inputs, data: TrainData, scorers: dict[str, Scorer], train_on: list[LabelledImage]
+) -> Generator[str, None, TrainData]:
+    """Return the data with what scores a pattern; those trained on help to choose where few people are held out."""
+    also: list[Callable[[Patch], Score]] = []
+    if scorers and max(s.people for s in scorers.values()) < TOO_FEW:
+        yield "too few people are held out to choose by them alone: those trained on help to choose, and are not reported"
+        helping = scorers_of(recipe, inputs.settings.detector, train_on)
+        also = list(printed_scores(helping, inputs.printer).values())
+    return replace(data, scorers=printed_scores(scorers, inputs.printer), also=also)
+
+
+def _unscored(recipe: Recipe, scorers: dict[str, Scorer]) -> Iterator[str]:
     """Yield a note for each framing in which nobody is scored."""
-    for framing in settings.placements():
+    for framing in recipe.placements():
         if not any(name.split()[0] == framing for name in scorers):
             yield (
                 f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of an image, before a "
@@ -279,13 +281,13 @@ def _unscored(settings: TrainSettings, scorers: dict[str, Scorer]) -> Iterator[s
 
 
 def _controls(
-    settings: TrainSettings, data: TrainData, scorers: dict[str, Scorer], start: Patch | None, kept: Patch | None
+    recipe: Recipe, data: TrainData, scorers: dict[str, Scorer], start: Patch | None, kept: Patch | None
 ) -> tuple[TrainData, dict[str, dict[str, Any]]]:
     """Return the data with what the run has to do better than, and held-out figures of nothing, of grey and of the start.
 
     kept: the start as this run would save it.
     """
-    grey = control(_untrained(settings, data), "grey", np.random.default_rng(0))
+    grey = control(_untrained(recipe, data), "grey", np.random.default_rng(0))
     controls: dict[str, dict[str, Any]] = {
         name: {"none": s.score(None).plain(), "grey": data.scorers[name](grey).plain()} for name, s in scorers.items()
     }
@@ -300,5 +302,5 @@ def _controls(
 
 
 @torch.no_grad()
-def _untrained(settings: TrainSettings, data: TrainData) -> Patch:
-    return as_patch(settings, data, new_pattern(settings, data).colours().cpu())
+def _untrained(recipe: Recipe, data: TrainData) -> Patch:
+    return as_patch(recipe, data, new_pattern(recipe, data).colours().cpu())

@@ -68,7 +68,7 @@ def run(settings: PreviewVerb) -> int:
     from physadv.attack.data import labelling, labels_cache
     from physadv.attack.people import gather
     from physadv.attack.preview import contact_sheet
-    from physadv.attack.settings import TrainSettings
+    from physadv.attack.recipe import Recipe
     from physadv.detect import load_gradient_detector
     from physadv.marks import LEGEND
     from physadv.patch import load_patch
@@ -91,7 +91,7 @@ def run(settings: PreviewVerb) -> int:
         found.images,
         world=World.of(settings.strength),
         framing=settings.framing,
-        placements=TrainSettings(target=patch.target, size_mm=patch.size_mm).placement_range,
+        placements=Recipe(target=patch.target, size_mm=patch.size_mm).placement_range,
         columns=settings.columns,
         rows=settings.rows,
         size=settings.view_size,

@@ -10,49 +10,34 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-import torch
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 from rich.console import Console
 
 from physadv.address import masked
-from physadv.attack.data import RECORDED, Inputs, check_given, with_printer
-from physadv.attack.losses import Goal, Mix
-from physadv.attack.optimise import Progress
-from physadv.attack.parallel import Processes
-from physadv.attack.run import CHECKPOINT
-from physadv.attack.settings import STRENGTH, Preset, TrainSettings, preset
-from physadv.attack.start import AUTO
-from physadv.attack.training import PROGRESS, Outcome, conclude, prepare, timed, trained
-from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
-from physadv.cli import base
+from physadv.attack.settings import AUTO, RANDOM, TrainSettings
 from physadv.cli.console import Terminal
 from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.progress import Progress as Shown
 from physadv.cli.trust import Trust, trust_detectors
-from physadv.dataset import check_outside
-from physadv.defend import parse_pipeline
-from physadv.detect import load_gradient_detector
-from physadv.detect.pytorch import pick_device
-from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError, naming
-from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, length_in
 from physadv.files import parse_json, write_json
-from physadv.patch import Target
-from physadv.settings import each_apart, one_line, parse
-from physadv.simulate.placement import Framing, Rule
-from physadv.simulate.world import World
-from physadv.types import GradientDetector
+from physadv.settings import Groups, one_line
+
+if TYPE_CHECKING:
+    from physadv.attack.data import Inputs
+    from physadv.attack.optimise import Progress
+    from physadv.attack.parallel import Processes
+    from physadv.attack.training import Outcome
+    from physadv.types import GradientDetector
 
 T = TypeVar("T")
-# As a pattern's name in --start: none.
-RANDOM = "none"
+# The flags with which a run was begun, in its folder.
 BEGUN = "flags.json"
-FILES = ("patch.safetensors", "patch.png", "run.json", "split.json", PROGRESS, CHECKPOINT, BEGUN)
-# Characters of what is said of a damaged file.
-SAID = 400
+# Characters of an error text about a damaged file.
+LONGEST = 400
 SHOWN = {
     "recall25": "recall25",
     "AP50": "ap50",
@@ -60,478 +45,261 @@ SHOWN = {
     "hidden25": "hidden25",
     "mean conf": "mean_max_conf",
 }
-# Flag -> the field of the simulated world. What hides parts is `erase` there; as a flag it would be taken for the defence.
-DIALS = {
-    "ink": "ink",
-    "cloth": "cloth",
-    "geometry": "geometry",
-    "light": "light",
-    "occlusion": "erase",
-    "sensor": "sensor",
-}
+EXAMPLES = (
+    "physadv train --images photos --target chest --framing webcam --minutes 10 --out mine",
+    "physadv train --resume --out mine",
+)
 
 
-class Command(base.Command):
+class TrainVerb(TrainSettings):
+    """A training run, and what only the command has."""
+
+    groups: ClassVar[Groups] = {
+        **TrainSettings.groups,
+        "run": (*TrainSettings.groups["run"], "overwrite", "trust", "tensorboard"),
+    }
+
+    overwrite: Overwrite = False
+    trust: Trust = False
+    tensorboard: bool = Field(default=False, description="write TensorBoard events to OUT/tensorboard")
+
+
+def run(settings: TrainVerb) -> int:
     """Train a printable patch or T-shirt pattern on people, and score it on people held out.
 
     By expectation over transformation (EOT): in each step the pattern is put on people as cloth, camera and light would
     show it, and made to hide them all the same.
+
+    Raises: SettingsError if there is nothing to train on, fields do not go together, or the run to be resumed cannot be
+    read.
     """
+    from physadv.attack.data import read_inputs
+    from physadv.attack.parallel import Processes
+    from physadv.attack.run import CHECKPOINT
+    from physadv.attack.training import PROGRESS
+    from physadv.dataset import check_outside
+    from physadv.detect.pytorch import pick_device
 
-    groups: ClassVar[dict[str, tuple[str, ...]]] = {
-        "data": ("images", "labels", "source", "seconds", "held_out"),
-        "run": ("out", "resume", "overwrite", "preset", "minutes", "steps", "detector", "trust", "mix", "through", "seed",
-                "device", "precision", "threads", "tensorboard"),
-        "pattern": ("target", "framing", "goal", "width_mm", "height_mm", "rule", "scale", "webcam_scale", "at", "start",
-                    "colours", "look", "look_weight", "region", "texels"),
-        "simulated world": ("strength", "ink", "cloth", "geometry", "light", "occlusion", "sensor", "camera", "printer"),
-        "optimiser (for experts)": ("lr", "batch", "accumulate", "crops", "warm", "starts", "worst_of", "pyramid", "margin",
-                                    "spread", "noise", "tv", "nps", "smooth"),
-    }  # fmt: skip
-    examples: ClassVar[tuple[str, ...]] = (
-        "physadv train --images photos --target chest --framing webcam --minutes 10 --out mine",
-        "physadv train --resume --out mine",
-    )
+    if settings.resume and settings.minutes is not None:
+        raise SettingsError("a run's steps are fixed at its start", field="minutes", hint="leave it out with `resume`")
+    settings = anchored(as_begun(settings) if settings.resume else settings)
+    trust_detectors(settings.detector, settings.trust, "physadv train")
+    settings.check()
+    through = trained_through(settings.through)
+    pick_device(settings.device)
+    check_folder("out", settings.out)
+    if not settings.resume:
+        files = ("patch.safetensors", "patch.png", "run.json", "split.json", PROGRESS, CHECKPOINT, BEGUN)
+        check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
+        check_outside("out", settings.out, settings.images)
+    inputs = read_inputs(settings)
+    processes = Processes.join()
+    console = Terminal(stderr=True, quiet=not processes.first)
+    if through:
+        console.print(through, highlight=False, markup=False, soft_wrap=True)
+    try:
+        with only_writer("out", settings.out) if processes.first else nullcontext():
+            outcome = _train(settings, inputs, processes, console)
+    except KeyboardInterrupt:
+        console.print(_stopped(settings), highlight=False, markup=False, soft_wrap=True)
+        return INTERRUPTED
+    finally:
+        processes.leave()
+    if processes.first:
+        report(outcome, Terminal(), settings.images if settings.labels is None else [])
+    return 0 if outcome.done else INTERRUPTED
 
-    images: list[str] = Field(
-        default_factory=list,
-        description="folders of images or videos, YOLO data sets, or videos: several as words, or between commas",
-    )
-    labels: Path | None = Field(None, description="folder of YOLO labels; without it the clean detector labels")
-    source: str | None = Field(None, description="record this camera instead of --images, e.g. 0")
-    seconds: float = Field(60, gt=0, le=3600, description="how long --source records")
-    out: Path = Field(Path("run"), description="folder of the run", json_schema_extra={"metavar": "FOLDER"})
-    resume: bool = Field(False, description="go on with the run in --out, to the same result as without the break")
-    overwrite: Overwrite = False
-    preset: Preset = Field(
-        "quick",
-        description="quick: about 5 minutes on two CPU cores, 2 with bfloat16; standard: about 20 with it, two cores idle; "
-        "strong: hours",
-    )
-    minutes: float | None = Field(None, gt=0, description="time instead of the preset's steps; measured at the start")
-    steps: int | None = Field(None, ge=1, description="optimiser steps instead of the preset's")
-    target: Target = Field("chest", description="poster, chest (a print) or tshirt (a texture that tiles)")
-    framing: Framing = Field("street", description="street, webcam (the person fills the image) or mixed")
-    goal: Goal = Field("vanish", description="vanish, or missize: boxes that no longer fit")
-    detector: list[str] = Field(
-        default_factory=lambda: [DEFAULT_DETECTOR],
-        description=f"by name or path; several as words, or between commas; {DEFAULT_DETECTOR} unless given",
-    )
-    trust: Trust = False
-    mix: Mix = Field("mean", description="how several detectors are weighed: mean, max, minmax (learned)")
-    through: str | None = Field(None, description="train through a defence pipeline's twin, e.g. lgs,median")
-    seed: int = Field(0, ge=0, lt=2**31, description="of every draw: the same again gives the same pattern")
-    strength: float | None = Field(
-        None,
-        ge=0,
-        le=3,
-        description=f"one dial for the whole simulated world: 0 off, 1 what cameras and cloth do, {STRENGTH:g} unless "
-        "given: a stronger world hides fewer people in a clean image and more in a bad one",
-    )
-    ink: float | None = Field(None, ge=0, le=3, description="dial of printed colours: 0 off, 1 as measured, 3 the most")
-    cloth: float | None = Field(None, ge=0, le=3, description="dial of wrinkles and folds")
-    geometry: float | None = Field(None, ge=0, le=3, description="dial of turns, perspective, size and offset")
-    light: float | None = Field(None, ge=0, le=3, description="dial of light, shadows and glare")
-    occlusion: float | None = Field(
-        None,
-        ge=0,
-        le=3,
-        description="dial of what hides parts of the print: forearms, bags, folds (in records: world.erase)",
-    )
-    sensor: float | None = Field(None, ge=0, le=3, description="dial of blur, noise and compression")
-    worst_of: int | None = Field(None, ge=1, le=8, description="draws of which the most harmful is trained on")
-    starts: int | None = Field(
-        None,
-        ge=1,
-        le=16,
-        description="patterns begun from different random colours; the one that does best on held-out people goes on",
-    )
-    texels: int | None = Field(
-        None,
-        ge=8,
-        le=512,
-        description="texels along the pattern's side; unless given 48 for prints in the street, 64 before a webcam, one "
-        "for each 6.25 mm of a T-shirt's texture",
-    )
-    pyramid: bool = Field(
-        False, description="add a coarse grid of colours to the fine one, so that large shapes are found sooner"
-    )
-    batch: int | None = Field(None, ge=1, le=1024, description="views a step, over all processes")
-    accumulate: int | None = Field(
-        None,
-        ge=1,
-        le=64,
-        description="compute each batch in so many parts: less memory, the same step; divides --batch",
-    )
-    crops: list[int] | None = Field(None, description="sides of the views in pixels, in turn, e.g. 224,256,320")
-    warm: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="share of the steps, at the start, on many views of the first size of --crops alone; .4 "
-        "unless given",
-    )
-    lr: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="learning rate of the pattern's texels; unless given .08, or .03 from a pattern to begin with",
-    )
-    margin: float | None = Field(
-        None, ge=-5, le=10, description="logits below minus this are low enough; 1.5, before a webcam 2.5"
-    )
-    spread: float | None = Field(
-        None, ge=0, le=0.5, description="share of the side over which gradients are spread at first"
-    )
-    noise: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="noise under which colours are trained at first; unless given .15, 0 for prints before a webcam",
-    )
-    tv: float | None = Field(
-        None,
-        ge=0,
-        description="weight of the total variation: how much patches of even colour are preferred to grain; "
-        ".02 unless given",
-    )
-    nps: float | None = Field(
-        None,
-        ge=0,
-        description="weight of the non-printability score: how much colours that printers can print are "
-        "preferred; .02 unless given",
-    )
-    smooth: float | None = Field(
-        None,
-        ge=0,
-        description="weight of the curvature between texels: how much gradual changes of colour are "
-        "preferred; 0 unless given",
-    )
-    colours: int | None = Field(
-        None, ge=0, le=64, description="hold the pattern to so many colours that print as intended"
-    )
-    look: Path | None = Field(None, description="an image that the pattern should resemble")
-    look_weight: float | None = Field(None, ge=0, description="how strongly; 2 if --look is given alone")
-    region: Path | None = Field(None, description="mask: ink where it is white, or opaque")
-    start: str | None = Field(
-        None,
-        description="pattern to begin with, and its shape: a file or a shipped name; auto: the shipped one for this "
-        "target, framing and detector, if nobody held out was in its training; none: random colours. Unless given auto "
-        "for --preset quick, none for longer ones",
-    )
-    camera: str | None = Field(
-        None,
-        description="camera profile of `physadv calibrate camera`: takes the lens out of what --source "
-        "records (--images "
-        "stay as they are), and must be the one through which --printer was measured",
-    )
-    printer: str | None = Field(
-        None, description="printer profile of `physadv calibrate colour`: trains and scores the colours it prints"
-    )
-    width_mm: float | None = Field(
-        None,
-        ge=SMALLEST_MM,
-        le=LARGEST_MM,
-        description="width of the print in mm, or with its unit (36cm); unless given, by --target",
-    )
-    height_mm: float | None = Field(
-        None,
-        ge=SMALLEST_MM,
-        le=LARGEST_MM,
-        description="height of the print in mm, or with its unit (36cm); unless given, the width",
-    )
-    rule: Rule = Field(
-        "area",
-        description="what --scale is a fraction of, of the person's box as the camera sees it: sqrt(width x "
-        "height), as in "
-        "evaluate, since boxes of people who sit or bend differ least in it (print, with a standing person, has diagonal)",
-    )
-    scale: float | None = Field(
-        None, ge=0.02, le=2, description="side as a fraction of --rule; unless given, by --width-mm on a grown-up"
-    )
-    webcam_scale: float | None = Field(
-        None, ge=0.02, le=2, description="with --framing mixed: the same for people before a webcam"
-    )
-    at: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="centre of the pattern down the person's box, 0 top, 1 bottom; .42 unless given, the "
-        "chest of somebody "
-        "who stands, at which evaluate scores photographs too",
-    )
-    held_out: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share of images not trained on, by which the best step is chosen; .25 unless given",
-    )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the CPU or GPU computes in it")
-    threads: int | None = Field(None, ge=1, le=256, description="CPU threads; the same number for the same result")
-    tensorboard: bool = Field(False, description="write TensorBoard events to OUT/tensorboard")
 
-    def run(self) -> int:
-        """Train, and print where the pattern is and how it did beside grey.
+def _train(settings: TrainVerb, inputs: Inputs, processes: Processes, console: Console) -> Outcome:
+    """Train step by step, showing each, until the end or a signal."""
+    from physadv.attack.training import conclude, prepare, trained
 
-        Raises: SettingsError if there is nothing to train on, flags do not go together, or the run to be resumed cannot be
-        read.
-        """
-        if self.resume and self.minutes is not None:
-            raise SettingsError(
-                "a run's steps are fixed at its start", field="minutes", hint="leave it out with --resume"
-            )
-        return (self._as_begun() if self.resume else self)._anchored()._go()
+    attacked = attacked_detectors(
+        settings.detector, settings.through, device=processes.device(settings.device), precision=settings.precision
+    )
+    with ExitStack() as stack:
+        events = stack.enter_context(_events(settings.out)) if settings.tensorboard and processes.first else None
+        stop = stack.enter_context(Stop())
+        shown = stack.enter_context(Shown("physadv train", console=console))
+        line = ProgressLine(shown)
+        prepared = _said(prepare(inputs, attacked, processes=processes), shown.say)
+        if not settings.resume and processes.first:
+            write_flags(settings, prepared.start)
+        with closing(trained(prepared)) as steps:
+            for progress in steps:
+                if processes.first:
+                    line.show(progress)
+                    if events is not None:
+                        events(progress)
+                # One process that left by itself would let the others wait for it in the next sum.
+                if processes.any(stop.asked()):
+                    break
+        return conclude(prepared)
 
-    _lengths = field_validator("width_mm", "height_mm", mode="before")(length_in("mm"))
 
-    @field_validator("images", "detector")
-    @classmethod
-    def _apart(cls, values: list[str]) -> list[str]:
-        """Return each name or path by itself."""
-        names = each_apart(values)
-        if values and not names:
-            raise ValueError("expected one name or path or more, got none")
-        return names
+def as_begun(settings: TrainVerb) -> TrainVerb:
+    """Return the flags with which the run in `out` was begun, and those given now over them.
 
-    def _as_begun(self) -> Command:
-        """Return the flags with which the run in --out was begun, and those given now over them.
+    Raises: SettingsError if they cannot be read.
+    """
+    path = settings.out / BEGUN
+    try:
+        begun = parse_json(path.read_bytes())
+        if not isinstance(begun, dict):
+            text = f"{path} is damaged: expected a table of flags, got {type(begun).__name__}"
+            raise SettingsError(text, field="resume")
+        # A run that says nothing of a start has begun from random colours.
+        return type(settings).model_validate({"start": RANDOM, **begun, **given(settings), "trust": settings.trust})
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"no run here to go on with: {settings.out} has no {BEGUN}",
+            field="resume",
+            hint="name the run's folder by `out`, or begin one without `resume`",
+        ) from error
+    except ValidationError as error:
+        raise SettingsError(f"{path} is damaged: {one_line(error)}"[:LONGEST], field="resume") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        text = f"{path} cannot be read, so there is no run to go on with: {error}"
+        raise SettingsError(text[:LONGEST], field="resume") from error
 
-        Raises: SettingsError if they cannot be read.
-        """
-        path = self.out / BEGUN
-        try:
-            begun = parse_json(path.read_bytes())
-            if not isinstance(begun, dict):
-                raise ValueError(f"expected a table of flags, got {type(begun).__name__}")
-            # A run that says nothing of a start has begun from random colours.
-            return type(self).model_validate({"start": RANDOM, **begun, **self._given(), "trust": self.trust})
-        except FileNotFoundError as error:
-            raise SettingsError(
-                f"no run here to go on with: {self.out} has no {BEGUN}",
-                field="resume",
-                hint="name the run's folder by --out, or begin one without --resume",
-            ) from error
-        except ValidationError as error:
-            damage = one_line(error)
-            raise SettingsError(f"{path} is damaged: {damage}"[:SAID], field="resume") from error
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            text = f"{path} cannot be read, so there is no run to go on with: {error}"
-            raise SettingsError(text[:SAID], field="resume") from error
 
-    def _given(self) -> dict[str, Any]:
-        """Return the flags that were given, without --trust: a run's folder may come from somebody else."""
-        return self.model_dump(mode="json", include=self.model_fields_set - {"trust"})
+def given(settings: TrainVerb) -> dict[str, Any]:
+    """Return the flags that were given, without `--trust`: a run's folder may come from somebody else."""
+    return settings.model_dump(mode="json", include=settings.model_fields_set - {"trust"})
 
-    def _anchored(self) -> Command:
-        """Return the flags with absolute paths, so that a run can be resumed from any folder."""
-        anchored: dict[str, Any] = {
-            "images": [str(Path(p).resolve()) for p in self.images],
-            "detector": [_absolute(d) if d.endswith(".pt") else d for d in self.detector],
-            "labels": self.labels and self.labels.resolve(),
-            "look": self.look and self.look.resolve(),
-            "region": self.region and self.region.resolve(),
-            "start": self.start and _absolute(self.start),
-            "camera": self.camera and str(CameraProfile.find(self.camera).resolve()),
-            "printer": self.printer and str(PrinterProfile.find(self.printer).resolve()),
-            "through": self.through and _anchored_pipeline(self.through),
-        }
-        return self.model_copy(update={n: v for n, v in anchored.items() if n in self.model_fields_set})
 
-    def _go(self) -> int:
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        trust_detectors(self.detector, self.trust, "physadv train")
-        if not self.images and self.source is None:
-            raise SettingsError(
-                field="images", expected="a folder, data set or video with people (or --source 0)", got="none"
-            )
-        if self.images and self.source is not None:
-            raise SettingsError("--images and --source: expected one of the two, got both")
-        if self.labels is not None and self.source is not None:
-            raise SettingsError(
-                field="labels", expected="--images that they belong to", got="--source, whom the detector labels"
-            )
-        if self.source is None and "seconds" in self.model_fields_set:
-            raise SettingsError(field="seconds", expected="a camera by --source to record", got="none")
-        if self.look_weight is not None and self.look is None:
-            raise SettingsError(field="look_weight", expected="an image by --look that it is about", got="none")
-        trained_through = self._trained_through()
-        pick_device(self.device)
-        check_folder("out", self.out)
-        if not self.resume:
-            check_own_folder("out", self.out, FILES, overwrite=self.overwrite)
-            check_outside("out", self.out, self.images)
-        camera, printer = load_profiles(self.camera, self.printer)
-        settings = self.settings()
-        if printer is not None:
-            settings = with_printer(settings, printer, strength=1.0 if self.ink is None else self.ink)
-        inputs = Inputs(
-            images=self.images,
-            labels=self.labels,
-            source=self.source,
-            seconds=self.seconds,
-            detectors=self.detector,
-            through=self.through,
-            region=self.region,
-            look=self.look,
-            start=self._start(),
-            camera=camera,
-            printer=printer,
+def write_flags(settings: TrainVerb, start: str | None) -> None:
+    """Write the flags with which the run can be resumed. start: the name of the pattern that it started from."""
+    # By its name: another one may be shipped by then.
+    chosen = {"start": start or RANDOM} if settings.start_wanted == AUTO else {}
+    # To go on, the people that were recorded are enough: the camera's password is not kept.
+    camera = {} if settings.source is None else {"source": masked(settings.source)}
+    write_json(settings.out / BEGUN, {**given(settings), **chosen, **camera})
+
+
+def anchored(settings: TrainVerb) -> TrainVerb:
+    """Return the flags with absolute paths, so that a run can be resumed from any folder."""
+    from physadv.camera.profile import CameraProfile, PrinterProfile
+
+    s = settings
+    paths: dict[str, Any] = {
+        "images": [str(Path(p).resolve()) for p in s.images],
+        "detector": [_absolute(d) if d.endswith(".pt") else d for d in s.detector],
+        "labels": s.labels and s.labels.resolve(),
+        "look": s.look and s.look.resolve(),
+        "region": s.region and s.region.resolve(),
+        "start": s.start and _absolute(s.start),
+        "camera": s.camera and str(CameraProfile.find(s.camera).resolve()),
+        "printer": s.printer and str(PrinterProfile.find(s.printer).resolve()),
+        "through": s.through and _anchored_pipeline(s.through),
+    }
+    return s.model_copy(update={n: v for n, v in paths.items() if n in s.model_fields_set})
+
+
+def _absolute(where: str) -> str:
+    """Return the absolute path of a file or folder that is there; names of what is shipped or downloaded stay."""
+    path = Path(where).expanduser()
+    return str(path.resolve()) if path.exists() else where
+
+
+def _anchored_pipeline(text: str) -> str:
+    """Return a pipeline whose defences name their weights by absolute paths."""
+    from physadv.defend import parse_pipeline
+
+    pipeline = parse_pipeline(text, field="through")
+    resolved = pipeline.resolved()
+    return text if resolved == pipeline else resolved.text
+
+
+def trained_through(text: str | None) -> str:
+    """Return what to show of a pipeline of which a part has no twin to train through; "" where nothing is left out.
+
+    Raises: SettingsError if no defence named has one. DefenceError if one is not known, or its weights are missing.
+    """
+    from physadv.defend import parse_pipeline
+
+    if text is None:
+        return ""
+    pipeline = parse_pipeline(text, field="through")
+    with naming("through"):
+        pipeline.weights()
+    used = ", ".join(d.name for d in pipeline.defences if not d.over_time)
+    unused = ", ".join(pipeline.over_time)
+    if unused and not used:
+        raise SettingsError(
+            f"{unused} has no twin for single images and would be ignored", field="through", hint="leave it out"
         )
-        check_given(settings, inputs)
-        processes = Processes.join()
-        console = Terminal(stderr=True, quiet=not processes.first)
-        if trained_through:
-            console.print(trained_through, highlight=False, markup=False, soft_wrap=True)
-        try:
-            with only_writer("out", self.out) if processes.first else nullcontext():
-                outcome = self._train(settings, inputs, processes, console)
-        except KeyboardInterrupt:
-            console.print(self._stopped(), highlight=False, markup=False, soft_wrap=True)
-            return INTERRUPTED
-        finally:
-            processes.leave()
-        if processes.first:
-            report(outcome, Terminal(), self.images if self.labels is None else [])
-        return 0 if outcome.done else INTERRUPTED
+    return f"--through {text}: trained through {used}; {unused} has no twin for single images" if unused else ""
 
-    def _trained_through(self) -> str:
-        """Return what to say of a pipeline of which a part has no twin to train through, or "" where nothing is left out.
 
-        Raises: SettingsError if no defence named has one. DefenceError if one is not known, or its weights are missing.
-        """
-        if self.through is None:
-            return ""
-        pipeline = parse_pipeline(self.through, field="through")
-        with naming("through"):
-            pipeline.weights()
-        left = ", ".join(d.name for d in pipeline.defences if not d.over_time)
-        out = ", ".join(pipeline.over_time)
-        if out and not left:
-            raise SettingsError(
-                f"{out} has no twin for single images and would be ignored", field="through", hint="leave it out"
-            )
-        return f"--through {self.through}: trained through {left}; {out} has no twin for single images" if out else ""
+def attacked_detectors(
+    names: list[str], through: str | None, *, device: str = "auto", precision: str = "auto"
+) -> list[GradientDetector]:
+    """Return the detectors to attack, each behind the twin of the pipeline where one is named.
 
-    def _stopped(self) -> str:
-        """Return what to say of a run that was stopped in the middle of something: what is left, and how to go on."""
-        out = shlex.quote(str(self.out))
-        if (self.out / CHECKPOINT).exists():
-            return f"stopped; the last checkpoint is kept, go on with: physadv train --resume --out {out}"
-        people = self.out / RECORDED
-        if self.source is not None and people.is_dir():
-            return f"stopped before the first checkpoint; who was recorded is kept: --images {shlex.quote(str(people))}"
-        return "stopped before the first checkpoint; nothing was trained"
+    Raises: WeightsError, BackendError or DefenceError for what cannot be had.
+    """
+    from physadv.defend import parse_pipeline
+    from physadv.detect import load_gradient_detector
+    from physadv.detect.pytorch import pick_device
 
-    def settings(self) -> TrainSettings:
-        """Return the preset with what the flags override.
+    where = pick_device(device)
+    chosen: Literal["fp32", "bf16"] = "bf16" if precision == "bf16" else "fp32"
+    if precision == "auto" and _computes_bf16(where):
+        chosen = "bf16"
+    plain: list[GradientDetector] = [load_gradient_detector(n, device=where, precision=chosen) for n in names]
+    if through is None:
+        return plain
+    pipeline = parse_pipeline(through)
+    return [pipeline.twin(detector) for detector in plain]
 
-        Raises: SettingsError if they do not go together.
-        """
-        plain = [
-            "worst_of",
-            "starts",
-            "texels",
-            "batch",
-            "accumulate",
-            "crops",
-            "warm",
-            "lr",
-            "margin",
-            "spread",
-            "noise",
-            "tv",
-            "nps",
-            "smooth",
-            "colours",
-        ]
-        plain += ["look_weight", "scale", "webcam_scale", "at", "held_out", "steps"]
-        values: dict[str, Any] = {n: getattr(self, n) for n in plain if getattr(self, n) is not None}
-        for name in ("target", "framing", "goal", "mix", "seed", "pyramid", "rule"):
-            values[name] = getattr(self, name)
-        if self.webcam_scale is not None and self.framing != "mixed":
-            raise SettingsError(
-                "is of use with --framing mixed alone", field="webcam_scale", hint=f"with {self.framing} give --scale"
-            )
-        if self.framing == "webcam" and self.scale is not None:
-            values["webcam_scale"] = values.pop("scale")
-        if self.look is not None:
-            values.setdefault("look_weight", 2.0)
-        if self.width_mm or self.height_mm:
-            side = self.width_mm or self.height_mm or 0.0
-            values["size_mm"] = (self.width_mm or side, self.height_mm or side)
-        dials = {field: getattr(self, flag) for flag, field in DIALS.items() if getattr(self, flag) is not None}
-        if dials or self.strength is not None:
-            world = TrainSettings().world if self.strength is None else World.of(self.strength)
-            changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
-            values["world"] = world.model_copy(update=changed)
-        return parse(TrainSettings, {**preset(self.preset, self.framing), **values})
 
-    def _train(self, settings: TrainSettings, inputs: Inputs, processes: Processes, console: Console) -> Outcome:
-        where = processes.device(self.device)
-        attacked = attacked_detectors(self.detector, self.through, device=where, precision=self.precision)
-        if self.minutes is not None:
-            settings = timed(settings, self.minutes, attacked, self.out, resume=self.resume, processes=processes)
-        with ExitStack() as stack:
-            events = stack.enter_context(self._events()) if self.tensorboard and processes.first else None
-            stop = stack.enter_context(Stop())
-            shown = stack.enter_context(Shown("physadv train", console=console))
-            line = ProgressLine(shown)
-            prepared = _said(
-                prepare(settings, inputs, attacked, self.out, resume=self.resume, processes=processes), shown.say
-            )
-            if not self.resume and processes.first:
-                self._write_flags(prepared.start)
-            with closing(trained(prepared)) as steps:
-                for progress in steps:
-                    if processes.first:
-                        line.show(progress)
-                        if events is not None:
-                            events(progress)
-                    # One process that left by itself would let the others wait for it in the next sum.
-                    if processes.any(stop.asked()):
-                        break
-            return conclude(prepared)
+def _computes_bf16(device: str) -> bool:
+    """Return whether bfloat16 is fast there. CPUs without the instructions emulate it, 13 times slower than fp32."""
+    import torch
 
-    def _start(self) -> str | None:
-        """Return what `Inputs.start` is told."""
-        start = self.start or (AUTO if self.preset == "quick" else RANDOM)
-        return None if start == RANDOM else start
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
-    def _write_flags(self, start: str | None) -> None:
-        """Keep the flags, with which the run can be resumed."""
-        # By its name: another one may be shipped by then.
-        chosen = {"start": start or RANDOM} if self._start() == AUTO else {}
-        # To go on, who was recorded is enough: the camera's password is not kept.
-        camera = {} if self.source is None else {"source": masked(self.source)}
-        write_json(self.out / BEGUN, {**self._given(), **chosen, **camera})
 
-    @contextmanager
-    def _events(self) -> Iterator[Callable[[Progress], None]]:
-        """Yield a writer of TensorBoard events, whose file is whole when the run ends, however it does.
+def _stopped(settings: TrainVerb) -> str:
+    """Return what to show of a run that was stopped in the middle of something: what is left, and how to go on."""
+    from physadv.attack.data import RECORDED
+    from physadv.attack.run import CHECKPOINT
 
-        Raises: SettingsError if tensorboard is not installed.
-        """
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise SettingsError(
-                "not installed", field="tensorboard", hint='pip install "physadv[tensorboard]"'
-            ) from error
-        writer = SummaryWriter(str(self.out / "tensorboard"))
+    out = shlex.quote(str(settings.out))
+    if (settings.out / CHECKPOINT).exists():
+        return f"stopped; the last checkpoint is kept, go on with: physadv train --resume --out {out}"
+    people = settings.out / RECORDED
+    if settings.source is not None and people.is_dir():
+        return f"stopped before the first checkpoint; who was recorded is kept: --images {shlex.quote(str(people))}"
+    return "stopped before the first checkpoint; nothing was trained"
 
-        def write(progress: Progress) -> None:
-            writer.add_scalar("loss", progress.loss, progress.step)
-            for framing, figures in (progress.score or {}).items():
-                for name in ("recall25", "ap50", "asr_strict25", "mean_max_conf"):
-                    if figures[name] is not None:
-                        writer.add_scalar(f"{framing}/{name}", figures[name], progress.step)
 
-        try:
-            yield write
-        finally:
-            writer.close()
+@contextmanager
+def _events(folder: Path) -> Iterator[Callable[[Progress], None]]:
+    """Yield a writer of TensorBoard events, whose file is whole when the run ends, however it does.
+
+    Raises: SettingsError if tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SettingsError("not installed", field="tensorboard", hint='pip install "physadv[tensorboard]"') from error
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(progress: Progress) -> None:
+        writer.add_scalar("loss", progress.loss, progress.step)
+        for framing, figures in (progress.score or {}).items():
+            for name in ("recall25", "ap50", "asr_strict25", "mean_max_conf"):
+                if figures[name] is not None:
+                    writer.add_scalar(f"{framing}/{name}", figures[name], progress.step)
+
+    try:
+        yield write
+    finally:
+        writer.close()
 
 
 class Stop:
@@ -564,35 +332,40 @@ class Stop:
         return self._hit
 
 
-def attacked_detectors(
-    names: list[str], through: str | None, *, device: str = "auto", precision: str = "auto"
-) -> list[GradientDetector]:
-    """Return the detectors to attack, each behind the twin of the pipeline where one is named.
-
-    Raises: WeightsError, BackendError or DefenceError for what cannot be had.
-    """
-    where = pick_device(device)
-    chosen: Literal["fp32", "bf16"] = "bf16" if precision == "bf16" else "fp32"
-    if precision == "auto" and _computes_bf16(where):
-        chosen = "bf16"
-    plain: list[GradientDetector] = [load_gradient_detector(n, device=where, precision=chosen) for n in names]
-    if through is None:
-        return plain
-    pipeline = parse_pipeline(through)
-    return [pipeline.twin(detector) for detector in plain]
+def _said(work: Generator[str, None, T], say: Callable[[str], None]) -> T:
+    """Return the result of work that yields lines, saying each."""
+    while True:
+        try:
+            say(next(work))
+        except StopIteration as end:
+            return end.value
 
 
-def _absolute(where: str) -> str:
-    """Return the absolute path of a file or folder that is there; names of what is shipped or downloaded stay."""
-    path = Path(where).expanduser()
-    return str(path.resolve()) if path.exists() else where
+class ProgressLine:
+    """The line of progress: the mean loss of the last steps, held-out figures as they are and of the best so far."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+        self._losses: deque[float] = deque(maxlen=50)
+        self._now: dict[str, Any] = {}
+
+    def show(self, progress: Progress) -> None:
+        """Show where the run stands after this step."""
+        self._losses.append(progress.loss)
+        self._now |= progress.score or {}
+        text = f"loss {sum(self._losses) / len(self._losses):.3f}" + _held_out(self._now, progress.best)
+        # Where no bar can be drawn (a log file) each scoring gets a line.
+        where = f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}"
+        self._shown.tell(progress.step / progress.steps, where, line=progress.score is not None)
 
 
-def _anchored_pipeline(text: str) -> str:
-    """Return a pipeline whose defences name their weights by absolute paths."""
-    pipeline = parse_pipeline(text, field="through")
-    resolved = pipeline.resolved()
-    return text if resolved == pipeline else resolved.text
+def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:
+    """Return the figures on held-out people as text: of the pattern as it is, and of the best so far."""
+    text = ""
+    for title, table in (("held out", now), ("best", best)):
+        shown = [f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}" for n, v in table.items()]
+        text += f"  {title}: {'  '.join(shown)}" if shown else ""
+    return text
 
 
 def report(outcome: Outcome, console: Console, images: Sequence[str] = ()) -> None:
@@ -664,46 +437,3 @@ def _next(outcome: Outcome, images: Sequence[str]) -> list[str]:
 def _figure(value: float | None) -> str:
     """Return a figure to three places, or a dash where there was no one to count."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def _said(work: Generator[str, None, T], say: Callable[[str], None]) -> T:
-    """Return the result of work that yields lines, saying each."""
-    while True:
-        try:
-            say(next(work))
-        except StopIteration as end:
-            return end.value
-
-
-class ProgressLine:
-    """The line of progress: the mean loss of the last steps, held-out figures as they are and of the best so far."""
-
-    def __init__(self, shown: Shown) -> None:
-        self._shown = shown
-        self._losses: deque[float] = deque(maxlen=50)
-        self._now: dict[str, Any] = {}
-
-    def show(self, progress: Progress) -> None:
-        """Show where the run stands after this step."""
-        self._losses.append(progress.loss)
-        self._now |= progress.score or {}
-        text = f"loss {sum(self._losses) / len(self._losses):.3f}" + _held_out(self._now, progress.best)
-        # Where no bar can be drawn (a log file) each scoring gets a line.
-        where = f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}"
-        self._shown.tell(progress.step / progress.steps, where, line=progress.score is not None)
-
-
-def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:
-    """Return the figures on held-out people as text: of the pattern as it is, and of the best so far."""
-    text = ""
-    for title, table in (("held out", now), ("best", best)):
-        shown = [f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}" for n, v in table.items()]
-        text += f"  {title}: {'  '.join(shown)}" if shown else ""
-    return text
-
-
-def _computes_bf16(device: str) -> bool:
-    """Return whether bfloat16 is fast there. CPUs without the instructions emulate it, 13 times slower than fp32."""
-    if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
-    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -15,8 +15,8 @@ from physadv.arrays import to_image, to_tensor
 from physadv.attack.optimise import Progress as Step
 from physadv.attack.optimise import optimise
 from physadv.attack.pattern import look_from
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
-from physadv.attack.settings import TrainSettings
 from physadv.boxes import Letterbox
 from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import Pipeline
@@ -62,7 +62,7 @@ def attacker(
     people: Sequence[LabelledImage],
     detector: GradientDetector,
     budget: Budget,
-    settings: TrainSettings,
+    settings: Recipe,
     tell: Callable[[Pipeline, int, Step], None] = lambda *_: None,
     folder: Path | None = None,
 ) -> Attack:
@@ -109,9 +109,7 @@ def attacker(
     return train
 
 
-def training(
-    settings: EvaluateSettings, people: Sequence[LabelledImage], *, views: int, side: int = 224
-) -> TrainSettings:
+def training(settings: EvaluateSettings, people: Sequence[LabelledImage], *, views: int, side: int = 224) -> Recipe:
     """Return settings by which patterns are trained as they are going to be scored: as large, and at the same place.
 
     A square by the box trains as a poster, one by the keypoints as a chest print, cloth as a T-shirt texture. views, side:
@@ -127,7 +125,7 @@ def training(
     values |= {"seed": settings.seed, "rule": settings.rule, "scale": settings.scale, "webcam_scale": settings.scale}
     values |= {"side_street": sides, "side_webcam": sides}
     values |= {"at": settings.at} if isinstance(settings.at, float) else {}
-    return parse(TrainSettings, values, what="adaptive attack")
+    return parse(Recipe, values, what="adaptive attack")
 
 
 def _name(pipeline: Pipeline, restart: int) -> str:
@@ -149,7 +147,7 @@ def _content(images: Sequence[LabelledImage]) -> str:
     return digest.hexdigest()
 
 
-def _kept(path: Path, settings: TrainSettings, record: dict[str, Any]) -> Patch | None:
+def _kept(path: Path, settings: Recipe, record: dict[str, Any]) -> Patch | None:
     """Return the pattern in a file if it was trained with these settings on these people from the same beginning."""
     if not path.is_file():
         return None

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 
+from physadv.files import text_bytes
 from physadv.patch import Patch
 from physadv.simulate.cloth import CONTROL, Cloth
 from physadv.simulate.geometry import Geometry, GeometryDraw, homography, project
@@ -134,7 +135,7 @@ def chance_of(name: str, *, seed: int, condition: Condition = PLAIN) -> np.rando
 
     seed: of the plain image; the conditions of the grid are the same for everybody.
     """
-    return np.random.default_rng([seed if condition == PLAIN else GRID_SEED, crc32(name.encode())])
+    return np.random.default_rng([seed if condition == PLAIN else GRID_SEED, crc32(text_bytes(name))])
 
 
 def apply_patch(

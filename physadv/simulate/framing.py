@@ -29,19 +29,46 @@ LEAST_SCALE, MOST_SCALE = 0.02, 2.0
 STREET_IMGSZ, WEBCAM_IMGSZ = 416, (320, 640)
 
 
-class PlacementSettings(Settings):
+class PlacementFields(Settings):
+    """Where and how large a pattern is worn, as it is asked for."""
+
+    target: Target = Field(default="chest", description="poster, chest (a print) or tshirt (a texture that tiles)")
+    framing: Framing = Field(default="street", description="street, webcam (the person fills the image) or mixed")
+    rule: Rule = Field(
+        default="area",
+        description="what `scale` is a fraction of, of the person's box as the camera sees it: sqrt(width x height), "
+        "as in evaluate, since boxes of people who sit or bend differ least in it (print, with a "
+        "standing person, has diagonal)",
+    )
+    scale: float = Field(
+        default=0.35,
+        ge=LEAST_SCALE,
+        le=MOST_SCALE,
+        description="the print's size, the root of its area, as a fraction of `rule`; unless given, by `width_mm` on "
+        "an adult",
+    )
+    webcam_scale: float = Field(
+        default=0.65,
+        ge=LEAST_SCALE,
+        le=MOST_SCALE,
+        description="with `framing=mixed`: the same for people before a webcam; unless given, by `width_mm`",
+    )
+    at: float = Field(
+        default=0.42,
+        ge=0,
+        le=1,
+        description="centre of the pattern down the person's box, 0 top, 1 bottom: the chest of somebody who stands, "
+        "at which evaluate scores images too",
+    )
+
+
+class PlacementSettings(PlacementFields):
     """Where and how large a pattern is worn.
 
     rule, scale, at: the placement by which people are scored, scale being that of the street and webcam_scale that before a
     webcam; unless given, what `size_mm` measures on a body, and the other way round.
     """
 
-    target: Target = "chest"
-    framing: Framing = "street"
-    rule: Rule = "area"
-    scale: float = Field(default=0.35, ge=LEAST_SCALE, le=MOST_SCALE)
-    webcam_scale: float = Field(default=0.65, ge=LEAST_SCALE, le=MOST_SCALE)
-    at: float = Field(default=0.42, ge=0, le=1)
     size_mm: tuple[float, float] | None = None
 
     @model_validator(mode="before")

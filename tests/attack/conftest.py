@@ -2,7 +2,7 @@
 
 import pytest
 
-from physadv.attack.settings import TrainSettings
+from physadv.attack.recipe import Recipe
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 
@@ -13,8 +13,8 @@ def people() -> list[LabelledImage]:
 
 
 @pytest.fixture
-def small() -> TrainSettings:
+def small() -> Recipe:
     """Settings of a run that takes a second."""
-    return TrainSettings(
+    return Recipe(
         steps=8, batch=4, crops=(64, 96), texels=16, score_every=4, checkpoint_every=2, lr=0.05, seed=3, ema=0.5
     )

@@ -1,22 +1,25 @@
 """A run taken to its end, or left after some steps."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from physadv.attack.data import Inputs
 from physadv.attack.optimise import optimise
 from physadv.attack.parallel import ThreadPool
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
-from physadv.attack.settings import TrainSettings
+from physadv.attack.settings import RANDOM, TrainSettings
 from physadv.attack.training import Outcome, conclude, prepare, trained
+from physadv.camera.profile import PrinterProfile
 from physadv.types import GradientDetector
 
 T = TypeVar("T")
 
 
 def ran(
-    settings: TrainSettings,
+    settings: Recipe,
     data: TrainData,
     *,
     folder: Path | None = None,
@@ -42,9 +45,16 @@ def listened(work: Generator[str, None, T]) -> tuple[T, list[str]]:
             return end.value, notes
 
 
+def inputs(
+    recipe: Recipe, *, cache: Path | None = None, printer: PrinterProfile | None = None, **fields: object
+) -> Inputs:
+    """Return a run as it would be asked for by these fields, with its recipe as it is; from random colours unless given."""
+    settings = TrainSettings.model_validate({"start": RANDOM, **fields})
+    return Inputs(settings, recipe, printer=printer, cache=cache)
+
+
 def folder_run(
-    settings: TrainSettings,
-    inputs: Inputs,
+    given: Inputs,
     attacked: Sequence[GradientDetector],
     folder: Path,
     *,
@@ -52,7 +62,8 @@ def folder_run(
     notes: list[str] | None = None,
 ) -> Outcome:
     """Return the outcome of a whole run in a folder; its notes are added to `notes`."""
-    prepared, lines = listened(prepare(settings, inputs, attacked, folder, resume=resume))
+    settings = given.settings.model_copy(update={"out": folder, "resume": resume})
+    prepared, lines = listened(prepare(replace(given, settings=settings), attacked))
     if notes is not None:
         notes += lines
     for _ in trained(prepared):

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 
 from physadv.attack.checkpoint import Checkpoint
 from physadv.attack.data import split
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import CHECKPOINT, TrainData
 from physadv.attack.score import Scorer
-from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.attack.training import stored_pace
-from physadv.cli.train import BEGUN, Command
+from physadv.cli.train import BEGUN, TrainVerb, as_begun
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import PhysadvError, TrainingError
@@ -37,7 +37,7 @@ OTHERS: tuple[Any, ...] = (2**70, "\ud800", "é" * 5000, [[1]], {"a": {"b": []}}
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with a checkpoint of a tiny run that was stopped in its second random start."""
     folder = tmp_path_factory.mktemp("run")
-    settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
+    settings = Recipe(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
     people = made_up(3)
     scorer = Scorer(people[:1], tiny_detector(imgsz=64), Placement("poster", scale=0.35))
     data = TrainData(people[1:], [tiny_gradient()], scorers={"street": scorer.score}, identity={"a": {"b": [1]}})
@@ -92,15 +92,15 @@ def test_no_damage_to_a_checkpoint_is_more_than_a_line(saved: Path, tmp_path: Pa
 def test_no_damage_to_a_split_or_to_flags_is_more_than_a_line(tmp_path: Path) -> None:
     image = made_up(1)[0]
     found = Dataset([LabelledImage(f"{i}.png", image.pixels, image.boxes, image.keypoints) for i in range(4)])
-    settings = TrainSettings()
+    settings = Recipe()
     split(found, settings, tmp_path, resume=False)
     flags = {"images": ["photos"], "steps": 3, "out": str(tmp_path), "crops": [224], "world": {"a": [1]}}
     write_json(tmp_path / BEGUN, {k: v for k, v in flags.items() if k != "world"})
-    assert Command.model_validate({"resume": True, "out": tmp_path})._as_begun().images == ["photos"]
+    assert as_begun(TrainVerb(resume=True, out=tmp_path)).images == ["photos"]
     seen = 0
     for name, read in (
         ("split.json", lambda: split(found, settings, tmp_path, resume=True)),
-        (BEGUN, lambda: Command.model_validate({"resume": True, "out": tmp_path})._as_begun()),
+        (BEGUN, lambda: as_begun(TrainVerb(resume=True, out=tmp_path))),
     ):
         whole = (tmp_path / name).read_bytes()
         tables = (json.dumps(table).encode() for table in mistyped(json.loads(whole), 75, seed=8, others=OTHERS))
@@ -116,7 +116,7 @@ def test_a_checkpoint_beyond_the_runs_end_is_damaged(saved: Path, tmp_path: Path
         plain = json.loads(stream.metadata()["physadv"])
         tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
     save_file(tensors, tmp_path / CHECKPOINT, {"physadv": json.dumps({**plain, "step": 99})})
-    settings = TrainSettings(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
+    settings = Recipe(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
     data = TrainData(made_up(2), [tiny_gradient()], identity={"a": {"b": [1]}})
     with pytest.raises(TrainingError, match="it is at step 99 of 8"):
         ran(settings, data, folder=tmp_path, resume=True)

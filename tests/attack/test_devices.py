@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from physadv.attack import attack
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData
-from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import seconds_a_step
 from physadv.dataset import LabelledImage
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
@@ -70,7 +70,7 @@ def test_the_rehearsed_device_refuses_what_a_gpu_refuses() -> None:
 
 @pytest.mark.parametrize("change", KINDS)
 def test_a_run_is_trained_where_its_detectors_are(
-    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, change: dict[str, Any]
+    people: list[LabelledImage], small: Recipe, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     settings = small.model_copy(update={**change, "steps": 3, "batch": 2})
     data = TrainData(people, [There(), There()], look=torch.full((3, 16, 16), 0.5))
@@ -91,14 +91,14 @@ def test_twins_work_where_the_detector_within_is(name: str) -> None:
     assert gradient.device == PLACE and float(gradient.abs().sum()) > 0
 
 
-def test_a_defence_is_attacked_where_its_detector_is(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_a_defence_is_attacked_where_its_detector_is(people: list[LabelledImage], small: Recipe) -> None:
     settings = small.model_copy(update={"steps": 1, "batch": 2})
     assert TrainData(people, [parse_pipeline("noise,erase").twin(There())]).device == PLACE
-    patch = attack(There(), [p.pixels for p in people], [p.boxes for p in people], settings=settings, steps=1)
+    patch = attack(There(), [p.pixels for p in people], [p.boxes for p in people], recipe=settings, steps=1)
     assert patch.pixels.shape == (64, 64, 3)
 
 
-def test_steps_are_timed_where_the_detector_is(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_steps_are_timed_where_the_detector_is(people: list[LabelledImage], small: Recipe) -> None:
     settings = small.model_copy(update={"batch": 2})
     assert seconds_a_step(settings, [There()], steps=2) > 0
 

@@ -15,9 +15,9 @@ from physadv.attack.gradients import Batches, drawn, noise_of
 from physadv.attack.losses import vanish
 from physadv.attack.optimise import optimise, spread
 from physadv.attack.parallel import Processes
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
 from physadv.attack.score import Score, Scorer
-from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.gradients import WrappedGradient
@@ -38,7 +38,7 @@ def data(people: list[LabelledImage], **more: object) -> TrainData:
     return TrainData(people[2:], [tiny_gradient()], scorers={"street": scorer.score}, **more)  # type: ignore[arg-type]
 
 
-def test_the_loss_falls(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_the_loss_falls(people: list[LabelledImage], small: Recipe) -> None:
     longer = small.model_copy(update={"steps": 40, "world": World.of(0.2), "tv": 0.0, "nps": 0.0})
     losses = [progress.loss for progress in optimise(TrainRun(longer, TrainData(people, [tiny_gradient()])))]
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.02
@@ -55,7 +55,7 @@ def test_a_spread_gradient_keeps_its_sum_and_goes_on_across_a_seam() -> None:
 
 
 def test_noise_is_on_colours_alone_new_in_each_step_and_gone_at_the_end(people: list[LabelledImage]) -> None:
-    settings = TrainSettings(steps=100, texels=8, noise=0.2)
+    settings = Recipe(steps=100, texels=8, noise=0.2)
     pattern = new_pattern(settings, TrainData(people, []))
     first, again, second, late = (noise_of(settings, pattern, at, 0) for at in (0, 0, 1, 60))
     assert float(first[:3].std()) == pytest.approx(0.2, rel=0.2)
@@ -79,14 +79,12 @@ def test_noise_is_on_colours_alone_new_in_each_step_and_gone_at_the_end(people: 
 def test_texels_and_noise_follow_what_is_trained_and_where(
     target: str, framing: str, size_mm: tuple[float, float] | None, texels: int, noise: float
 ) -> None:
-    settings = TrainSettings.model_validate({"target": target, "framing": framing, "size_mm": size_mm})
+    settings = Recipe.model_validate({"target": target, "framing": framing, "size_mm": size_mm})
     assert (settings.texels, settings.noise) == (texels, noise)
-    assert TrainSettings.model_validate({"framing": framing, "noise": 0.3}).noise == 0.3
+    assert Recipe.model_validate({"framing": framing, "noise": 0.3}).noise == 0.3
 
 
-def test_people_trained_on_help_to_choose_and_are_not_reported(
-    people: list[LabelledImage], small: TrainSettings
-) -> None:
+def test_people_trained_on_help_to_choose_and_are_not_reported(people: list[LabelledImage], small: Recipe) -> None:
     def scores(recalls: list[float], n: int) -> Callable[[Patch], Score]:
         rest = iter(recalls)
         return lambda _: Score(1, n, next(rest), 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -102,7 +100,7 @@ def test_people_trained_on_help_to_choose_and_are_not_reported(
     assert list(chosen) == ["street"]
 
 
-def test_the_same_seed_gives_the_same_bytes(people: list[LabelledImage], small: TrainSettings, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(people: list[LabelledImage], small: Recipe, tmp_path: Path) -> None:
     for name in ("a", "b"):
         ran(small, data(people), folder=tmp_path / name)
     ran(small.model_copy(update={"seed": 4}), data(people), folder=tmp_path / "c")
@@ -115,7 +113,7 @@ def test_the_same_seed_gives_the_same_bytes(people: list[LabelledImage], small: 
     "change", [{}, {"starts": 3, "start_steps": 3}, {"pyramid": True}], ids=["plain", "starts", "pyramid"]
 )
 def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(
-    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, change: dict[str, object]
+    people: list[LabelledImage], small: Recipe, tmp_path: Path, change: dict[str, object]
 ) -> None:
     settings = small.model_copy(update=change)
     whole = ran(settings, data(people), folder=tmp_path / "whole").patch()
@@ -133,7 +131,7 @@ def test_a_run_stopped_and_resumed_ends_in_the_same_bytes(
 
 @pytest.mark.parametrize("defence", ["noise,resize-pad", "probes", "consistency", "objectseeker"])
 def test_a_run_through_a_random_defence_resumes_to_the_same_bytes(
-    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, defence: str
+    people: list[LabelledImage], small: Recipe, tmp_path: Path, defence: str
 ) -> None:
     settings = small.model_copy(update={"steps": 4, "batch": 2, "worst_of": 2})
 
@@ -162,7 +160,7 @@ class Strict(WrappedGradient):
 
 @pytest.mark.parametrize("through", ["none", "rotate", "vote"])
 def test_views_are_as_large_as_every_detector_takes_them(
-    people: list[LabelledImage], small: TrainSettings, through: str
+    people: list[LabelledImage], small: Recipe, through: str
 ) -> None:
     strict = Strict()
     settings = small.model_copy(update={"steps": 3, "batch": 2, "crops": (96, 64), "warm": 0.0})
@@ -170,7 +168,7 @@ def test_views_are_as_large_as_every_detector_takes_them(
     assert min(strict.seen) == 64 and 128 in strict.seen
 
 
-def test_what_is_kept_is_what_was_scored(people: list[LabelledImage], small: TrainSettings, tmp_path: Path) -> None:
+def test_what_is_kept_is_what_was_scored(people: list[LabelledImage], small: Recipe, tmp_path: Path) -> None:
     run = ran(small, data(people), folder=tmp_path)
     at = run.checkpoint
     saved = load_patch(tmp_path / "patch.safetensors")
@@ -179,16 +177,14 @@ def test_what_is_kept_is_what_was_scored(people: list[LabelledImage], small: Tra
     assert min(h["badness"] for h in at.history) == round(at.best_badness, 4)
 
 
-def test_resuming_with_other_settings_names_them(
-    people: list[LabelledImage], small: TrainSettings, tmp_path: Path
-) -> None:
+def test_resuming_with_other_settings_names_them(people: list[LabelledImage], small: Recipe, tmp_path: Path) -> None:
     ran(small, data(people, identity={"settings": small.model_dump(mode="json")}), folder=tmp_path)
     other = small.model_copy(update={"lr": 0.01})
     with pytest.raises(TrainingError, match=r"settings\.lr: was 0\.05, now 0\.01"):
         ran(other, data(people, identity={"settings": other.model_dump(mode="json")}), folder=tmp_path, resume=True)
 
 
-def test_a_damaged_checkpoint_is_refused(people: list[LabelledImage], small: TrainSettings, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(people: list[LabelledImage], small: Recipe, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"\0" * 40)
     with pytest.raises(TrainingError, match="not a checkpoint"):
         ran(small, data(people), folder=tmp_path, resume=True)
@@ -210,7 +206,7 @@ class BrokenInk(Ink):
 
 @pytest.mark.parametrize(("part", "broken"), [("light", BrokenLight()), ("ink", BrokenInk())])
 def test_a_loss_that_is_no_number_names_the_transform_and_keeps_the_last_good(
-    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, part: str, broken: Light | Ink
+    people: list[LabelledImage], small: Recipe, tmp_path: Path, part: str, broken: Light | Ink
 ) -> None:
     ran(small, data(people), folder=tmp_path)
     kept = (tmp_path / "patch.safetensors").read_bytes(), (tmp_path / CHECKPOINT).read_bytes()
@@ -234,18 +230,18 @@ class Drifting(WrappedGradient):
         return self.inner.candidates(images)
 
 
-def test_a_victim_that_changes_is_an_error(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_a_victim_that_changes_is_an_error(people: list[LabelledImage], small: Recipe) -> None:
     with pytest.raises(TrainingError, match="weights or buffers changed"):
         ran(small, TrainData(people, [Drifting()]))
 
 
-def test_no_people_is_an_error(small: TrainSettings) -> None:
+def test_no_people_is_an_error(small: Recipe) -> None:
     with pytest.raises(TrainingError, match="people"):
         ran(small, TrainData([], [tiny_gradient()]))
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(
-    people: list[LabelledImage], small: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: list[LabelledImage], small: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = atomic_write, [0]
 
@@ -281,7 +277,7 @@ class Surer(WrappedGradient):
 
 
 def test_of_several_detectors_the_hardest_counts_alone_or_more_or_all_alike(
-    people: list[LabelledImage], small: TrainSettings
+    people: list[LabelledImage], small: Recipe
 ) -> None:
     def trained(mix: str, *detectors: GradientDetector, parts: int = 1) -> tuple[Patch, Checkpoint, list[float]]:
         settings = small.model_copy(update={"mix": mix, "steps": 4, "batch": 4, "accumulate": parts, "tv": 0, "nps": 0})
@@ -304,7 +300,7 @@ def test_of_several_detectors_the_hardest_counts_alone_or_more_or_all_alike(
 
 
 def test_the_draw_that_hurts_the_pattern_most_is_taken_for_each_view(
-    people: list[LabelledImage], small: TrainSettings
+    people: list[LabelledImage], small: Recipe
 ) -> None:
     settings = small.model_copy(update={"worst_of": 4, "batch": 6, "world": World.of(2.0)})
     run = TrainRun(settings, TrainData(people, [tiny_gradient()]))
@@ -328,7 +324,7 @@ KINDS = [{"worst_of": 3}, {"goal": "missize"}, {"target": "tshirt"}, {"target": 
 
 @pytest.mark.parametrize("change", [*KINDS, {"framing": "mixed"}, {"smooth": 0.1}])
 def test_every_kind_of_run_moves_the_pattern(
-    people: list[LabelledImage], small: TrainSettings, change: dict[str, object]
+    people: list[LabelledImage], small: Recipe, change: dict[str, object]
 ) -> None:
     settings = small.model_copy(update={**change, "steps": 3})
     run = ran(settings, TrainData(people, [tiny_gradient()]))
@@ -336,7 +332,7 @@ def test_every_kind_of_run_moves_the_pattern(
     assert run.patch().sha256 != before.sha256
 
 
-def test_a_palette_is_kept_to(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_a_palette_is_kept_to(people: list[LabelledImage], small: Recipe) -> None:
     palette = torch.tensor([[0.1, 0.1, 0.1], [0.9, 0.2, 0.2], [0.9, 0.9, 0.9]])
     patch = ran(small, TrainData(people, [tiny_gradient()], palette=palette)).patch()
     used = np.unique(patch.pixels.reshape(-1, 3), axis=0) / 255
@@ -344,7 +340,7 @@ def test_a_palette_is_kept_to(people: list[LabelledImage], small: TrainSettings)
     assert distance.max() <= 1 / 255
 
 
-def test_a_look_pulls_the_pattern(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_a_look_pulls_the_pattern(people: list[LabelledImage], small: Recipe) -> None:
     red = torch.tensor([0.9, 0.1, 0.1]).view(3, 1, 1).expand(3, 16, 16)
     settings = small.model_copy(update={"look_weight": 50.0, "steps": 30})
     patch = ran(settings, TrainData(people, [tiny_gradient()], look=red)).patch()
@@ -353,7 +349,7 @@ def test_a_look_pulls_the_pattern(people: list[LabelledImage], small: TrainSetti
     assert mean[1] < 0.35
 
 
-def test_a_texture_tiles_without_a_seam(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_a_texture_tiles_without_a_seam(people: list[LabelledImage], small: Recipe) -> None:
     settings = small.model_copy(update={"target": "tshirt", "steps": 20, "tv": 0.5})
     patch = ran(settings, TrainData(people, [tiny_gradient()])).patch()
     pixels = patch.pixels.astype(float)
@@ -362,9 +358,9 @@ def test_a_texture_tiles_without_a_seam(people: list[LabelledImage], small: Trai
     assert across < 1.6 * within
 
 
-def test_attack_takes_images_and_boxes(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_attack_takes_images_and_boxes(people: list[LabelledImage], small: Recipe) -> None:
     patch = attack(
-        tiny_gradient(), [p.pixels for p in people], [p.boxes for p in people], settings=small, steps=4, seed=9
+        tiny_gradient(), [p.pixels for p in people], [p.boxes for p in people], recipe=small, steps=4, seed=9
     )
     assert patch.record["steps"] == 4
     assert patch.record["seed"] == 9

@@ -9,14 +9,15 @@ import torch
 
 from physadv.arrays import read_image_rgba
 from physadv.attack import attack
-from physadv.attack.data import Inputs, train_data
+from physadv.attack.data import train_data
 from physadv.attack.pattern import begun_from, look_from, mask_from
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, new_pattern
-from physadv.attack.settings import TrainSettings
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.tiny import tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
+from tests.attack.running import inputs
 
 
 def rgba(brightness: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
@@ -79,10 +80,10 @@ def test_a_run_keeps_the_shape_of_the_pattern_it_begins_with_unless_given_anothe
     upper = np.zeros((16, 16))
     upper[:8] = 255
     assert cv2.imwrite(str(tmp_path / "m.png"), rgba(upper))
-    inputs = Inputs(region=tmp_path / "m.png" if given else None)
-    settings = TrainSettings(texels=8)
+    settings = Recipe(texels=8)
     sides: tuple[list[LabelledImage], list[LabelledImage]] = ([], [])
-    data = train_data(settings, inputs, [tiny_gradient()], sides, Dataset([]), half_patch(), processes=1, name="run")
+    asked = inputs(settings, region=tmp_path / "m.png" if given else None)
+    data = train_data(settings, asked, [tiny_gradient()], sides, Dataset([]), half_patch(), processes=1, name="run")
     kept = new_pattern(settings, data).mask[0]
     assert kept.sum() == 32
     assert bool(kept[0].all()) == given and bool(kept[:, 0].all()) != given
@@ -90,7 +91,7 @@ def test_a_run_keeps_the_shape_of_the_pattern_it_begins_with_unless_given_anothe
 
 def test_only_the_first_of_several_starts_begins_with_the_pattern_given() -> None:
     begin = torch.full((3, 8, 8), 0.25)
-    settings, data = TrainSettings(texels=8, starts=3), TrainData([], [], begin=begin)
+    settings, data = Recipe(texels=8, starts=3), TrainData([], [], begin=begin)
     first, second, third = (new_pattern(settings, data, number).colours().detach() for number in range(3))
     assert torch.equal(first, begin)
     assert not torch.equal(second, begin) and not torch.equal(second, third)
@@ -99,7 +100,7 @@ def test_only_the_first_of_several_starts_begins_with_the_pattern_given() -> Non
 def test_an_attack_that_goes_on_from_a_pattern_keeps_its_shape() -> None:
     image = np.zeros((96, 96, 3), np.uint8)
     boxes = np.array([[20, 4, 76, 92]], np.float32)
-    settings = TrainSettings(texels=8, batch=1, crops=(64,))
-    patch = attack(tiny_gradient(), [image], [boxes], settings=settings, steps=1, start=half_patch())
+    settings = Recipe(texels=8, batch=1, crops=(64,))
+    patch = attack(tiny_gradient(), [image], [boxes], recipe=settings, steps=1, start=half_patch())
     left, right = np.split(patch.mask, 2, axis=1)
     assert (left == 255).all() and (right == 0).all()

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from physadv.attack.parallel import Processes
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData
 from physadv.attack.settings import TrainSettings
-from physadv.attack.training import timed
+from physadv.attack.training import paced
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import WrappedGradient
 from physadv.detect.tiny import tiny_gradient
@@ -30,14 +31,15 @@ from physadv.attack.optimise import optimise
 from physadv.attack.parallel import Processes
 from physadv.attack.run import TrainRun, TrainData
 from physadv.attack.score import Score
+from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
-from physadv.attack.training import timed
+from physadv.attack.training import paced
 from physadv.detect.tiny import tiny_gradient
 folder, first = Path(sys.argv[1]), sys.argv[2] == "first"
 processes = Processes.join()
 assert processes.local == processes.rank
-settings = TrainSettings(steps=9, batch=3, crops=(64, 96), texels=16, starts=2, start_steps=3, warm=0.0)
+settings = Recipe(steps=9, batch=3, crops=(64, 96), texels=16, starts=2, start_steps=3, warm=0.0)
 asked = [0]
 def scorer(_):
     asked[0] += 1
@@ -49,13 +51,14 @@ if processes.first:
     (folder / "waited").touch()
 processes.wait()
 assert (folder / "waited").exists()
-paced = timed(settings, 0.1 if processes.first else 9.0, data.detectors, folder, resume=False, processes=processes)
+minutes = TrainSettings(minutes=0.1 if processes.first else 9.0, out=folder)
+timed = paced(settings, minutes, data.detectors, processes=processes)
 run = TrainRun(settings, data, processes=processes)
 for progress in optimise(run):
     if processes.any(processes.rank == 1 and progress.step == 11):
         break
 at = run.checkpoint
-np.savez(folder / f"{processes.rank}.npz", mean=at.mean[0].numpy(), step=at.step, timed=paced.steps, losses=at.losses)
+np.savez(folder / f"{processes.rank}.npz", mean=at.mean[0].numpy(), step=at.step, timed=timed.steps, losses=at.losses)
 processes.leave()
 """
 
@@ -93,14 +96,14 @@ class Counting(WrappedGradient):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 8])
-def test_parts_hold_every_view_once(people: list[LabelledImage], small: TrainSettings, accumulate: int) -> None:
+def test_parts_hold_every_view_once(people: list[LabelledImage], small: Recipe, accumulate: int) -> None:
     settings = small.model_copy(update={"batch": 3, "steps": 2, "crops": (64,), "accumulate": accumulate})
     detector = Counting()
     ran(settings, TrainData(people, [detector]))
     assert detector.shown == 2 * 3
 
 
-def test_the_mean_is_over_people_however_they_are_split(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_the_mean_is_over_people_however_they_are_split(people: list[LabelledImage], small: Recipe) -> None:
     """A part of two people counts twice as much as a part of one."""
     from physadv.attack import gradients as module
 
@@ -129,8 +132,9 @@ def test_each_process_on_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPat
     assert Processes(1, 2, 1).device("cpu") == "cpu"
 
 
-def test_one_process_agrees_with_itself(small: TrainSettings, tmp_path: Path) -> None:
+def test_one_process_agrees_with_itself(small: Recipe, tmp_path: Path) -> None:
     assert (Processes().agree(7), Processes().any(True), Processes().any(False)) == (7, True, False)
     Processes().wait()
     settings = small.model_copy(update={"batch": 1})
-    assert timed(settings, 0.05, [tiny_gradient()], tmp_path, resume=False, processes=Processes()).steps >= 1
+    asked = TrainSettings(minutes=0.05, out=tmp_path)
+    assert paced(settings, asked, [tiny_gradient()], processes=Processes()).steps >= 1

@@ -11,7 +11,6 @@ from bench_train import in_proportion
 
 from physadv.attack import data as module
 from physadv.attack.crops import CropSampler, PlacementRange
-from physadv.attack.data import Inputs
 from physadv.attack.losses import (
     concerned,
     curvature,
@@ -24,12 +23,14 @@ from physadv.attack.losses import (
 )
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.preview import contact_sheet
+from physadv.attack.recipe import Recipe
 from physadv.attack.score import Score, Scorer
-from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
+from physadv.attack.settings import PRESETS, Preset, preset
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import joined
 from physadv.detect.tiny import tiny_detector, tiny_gradient
+from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError
 from physadv.patch import Patch
 from physadv.simulate.conditions import apply_patch
@@ -167,12 +168,12 @@ def test_images_of_small_people_are_scored_in_proportion(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
     images = made_up(4)
     far = [replace(p, name=f"far {p.name}", boxes=p.boxes * 0.05) for p in made_up(2)]
-    (scorer,) = module.scorers_of(TrainSettings(), Inputs(), [*far, *images]).values()
+    (scorer,) = module.scorers_of(Recipe(), [DEFAULT_DETECTOR], [*far, *images]).values()
     assert [p.name for p in scorer.images] == ["0", "1", "2", "3", "far 0", "far 1"] and scorer.people == 4
     monkeypatch.setattr(module, "SCORED_AT_MOST", 2)
-    (scorer,) = module.scorers_of(TrainSettings(), Inputs(), [*far, *images]).values()
+    (scorer,) = module.scorers_of(Recipe(), [DEFAULT_DETECTOR], [*far, *images]).values()
     assert [p.name for p in scorer.images] == ["0", "3", "far 0"]
-    assert module.scorers_of(TrainSettings(), Inputs(), far) == {}
+    assert module.scorers_of(Recipe(), [DEFAULT_DETECTOR], far) == {}
 
 
 def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
@@ -270,13 +271,13 @@ def test_a_sheet_shows_views_and_every_transform(people: list[LabelledImage]) ->
 
 
 def test_presets_and_placings() -> None:
-    steps = [TrainSettings(**PRESETS[p]).total_steps for p in ("quick", "standard", "strong")]
+    steps = [Recipe(**PRESETS[p]).total_steps for p in ("quick", "standard", "strong")]
     assert steps == sorted(steps)
-    assert {name: sizes for name, (_, sizes) in TrainSettings(framing="mixed").placements().items()} == {
+    assert {name: sizes for name, (_, sizes) in Recipe(framing="mixed").placements().items()} == {
         "street": (416,),
         "webcam": (320, 640),
     }
-    same = TrainSettings()
+    same = Recipe()
     counts = [count * side**2 for count, side in map(same.views, range(same.steps - 6, same.steps))]
     assert max(counts) < 1.3 * min(counts), "steps cost the same whatever the size of their views"
 
@@ -288,23 +289,23 @@ def test_presets_and_placings() -> None:
 def test_a_run_that_is_given_minutes_has_that_many_steps_in_all(
     name: Preset, total: int, starts: int, start_steps: int | None
 ) -> None:
-    paced = TrainSettings(**preset(name, "street")).paced(total)
+    paced = Recipe(**preset(name, "street")).paced(total)
     assert paced.total_steps == total
     assert (paced.starts, paced.start_steps if starts > 1 else None) == (starts, start_steps)
     assert total // paced.score_every <= 20
 
 
 def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
-    wear = TrainSettings().placement_range
+    wear = Recipe().placement_range
     assert (*wear.street, *wear.webcam) == pytest.approx((0.30, 0.42, 0.4125, 0.54))
-    assert TrainSettings(framing="webcam").placement_range.webcam == pytest.approx((0.55, 0.72))
-    half = TrainSettings(size_mm=(180, 180))
+    assert Recipe(framing="webcam").placement_range.webcam == pytest.approx((0.55, 0.72))
+    half = Recipe(size_mm=(180, 180))
     assert half.placement_range.street == pytest.approx((0.15, 0.21))
     assert half.placements()["street"][0].scale == pytest.approx(0.175)
-    near = TrainSettings(framing="webcam", webcam_scale=0.45)
+    near = Recipe(framing="webcam", webcam_scale=0.45)
     assert near.print_size() == pytest.approx((332.3, 332.3))
     assert near.placements()["webcam"][0].scale == 0.45
-    by_height = TrainSettings(rule="height", scale=0.2)
+    by_height = Recipe(rule="height", scale=0.2)
     assert by_height.print_size() == (340.0, 340.0)
     boxes = np.array([[0, 0, 60, 200]], np.float32)
     people = [LabelledImage("tall", np.zeros((300, 300, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))]
@@ -315,17 +316,17 @@ def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
 
 
 def test_a_poster_is_scored_where_it_was_trained() -> None:
-    poster, chest = (TrainSettings(target=target, framing="webcam") for target in ("poster", "chest"))
+    poster, chest = (Recipe(target=target, framing="webcam") for target in ("poster", "chest"))
     assert (poster.placements()["webcam"][0].target, chest.placements()["webcam"][0].target) == ("poster", "chest")
 
 
 def test_long_runs_see_people_as_large_as_their_framing_shows_them() -> None:
-    assert TrainSettings(**preset("strong", "street")).crops[-1] == 416
-    assert TrainSettings(**preset("strong", "webcam"), framing="webcam").crops[-1] == 448
+    assert Recipe(**preset("strong", "street")).crops[-1] == 416
+    assert Recipe(**preset("strong", "webcam"), framing="webcam").crops[-1] == 448
 
 
 def test_a_timed_round_sees_every_size_as_often_as_the_preset_does() -> None:
-    quick = TrainSettings(**preset("quick", "street"))
+    quick = Recipe(**preset("quick", "street"))
     short = in_proportion(quick)
     assert short.crops == (160, 160, 160, 224, 320)
     shapes = [short.views(step) for step in range(len(short.crops))]

@@ -9,18 +9,18 @@ import pytest
 
 from physadv.arrays import write_png
 from physadv.attack import data as module
-from physadv.attack.data import Inputs, as_kept
+from physadv.attack.data import as_kept
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData
 from physadv.attack.score import Score
-from physadv.attack.settings import LR, ONWARDS_LR, TrainSettings
-from physadv.attack.start import AUTO, choose_start, shipped_for
+from physadv.attack.settings import AUTO, LR, LR_FROM_START, TrainSettings
+from physadv.attack.start import choose_start, shipped_for
 from physadv.attack.timing import made_up
-from physadv.cli.train import Command
 from physadv.dataset import LabelledImage
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.detect.weights import EMBEDDED_SHA256
 from physadv.patch import Patch, load_patch
-from tests.attack.running import folder_run, listened, ran
+from tests.attack.running import folder_run, inputs, listened, ran
 
 EMBEDDED = [EMBEDDED_SHA256]
 
@@ -31,7 +31,7 @@ def held_out(*names: str) -> list[LabelledImage]:
 
 
 def chosen(**settings: object) -> str | None:
-    patch = shipped_for(TrainSettings(**settings), EMBEDDED)  # type: ignore[arg-type]
+    patch = shipped_for(Recipe(**settings), EMBEDDED)  # type: ignore[arg-type]
     return None if patch is None else patch.name
 
 
@@ -53,15 +53,15 @@ def test_what_wants_another_pattern_begins_from_random_colours(other: dict[str, 
 
 @pytest.mark.parametrize("victims", [["0" * 64], [*EMBEDDED, "0" * 64]])
 def test_a_pattern_against_other_detectors_is_no_start(victims: list[str]) -> None:
-    assert shipped_for(TrainSettings(), victims) is None
+    assert shipped_for(Recipe(), victims) is None
 
 
 def test_whoever_is_held_out_was_never_seen() -> None:
     seen = load_patch("street-v1").record["split"]["train"][0]
-    (start, left), (note,) = listened(choose_start(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg", seen)))
+    (start, left), (note,) = listened(choose_start(AUTO, Recipe(), EMBEDDED, held_out("new.jpg", seen)))
     assert start is None and len(left) == 2, "nobody is left out of the scores for a start that was not asked for"
     assert "random colours" in note and "1 of the 2 held-out images" in note
-    (start, left), (note,) = listened(choose_start(AUTO, TrainSettings(), EMBEDDED, held_out("new.jpg")))
+    (start, left), (note,) = listened(choose_start(AUTO, Recipe(), EMBEDDED, held_out("new.jpg")))
     assert start is not None and start.name == "street-v1" and len(left) == 1
     assert "`start=none`" in note
 
@@ -84,16 +84,17 @@ def test_a_run_goes_on_from_it_and_shows_what_it_began_with(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
-    settings = TrainSettings(steps=1, batch=1, crops=(64,))
+    settings = Recipe(steps=1, batch=1, crops=(64,))
     begun: list[str | None] = []
 
     def trained(name: str, **more: object) -> dict[str, object]:
-        inputs = Inputs(images=[str(images)], labels=tmp_path / "labels", cache=tmp_path / "cache", **more)  # type: ignore[arg-type]
-        begun.append(folder_run(settings, inputs, [tiny_gradient()], tmp_path / name).start)
+        fields = {"images": [str(images)], "labels": tmp_path / "labels", **more}
+        asked = inputs(settings, cache=tmp_path / "cache", **fields)  # type: ignore[arg-type]
+        begun.append(folder_run(asked, [tiny_gradient()], tmp_path / name).start)
         return load_patch(tmp_path / name).record | json.loads((tmp_path / name / "run.json").read_text())
 
     record = trained("onwards", start=AUTO)
-    assert record["start"]["name"] == "street-v1" and record["settings"]["lr"] == ONWARDS_LR  # type: ignore[index]
+    assert record["start"]["name"] == "street-v1" and record["settings"]["lr"] == LR_FROM_START  # type: ignore[index]
     assert record["controls"]["street"]["start"]["n_people"] == record["controls"]["street"]["none"]["n_people"]  # type: ignore[index]
     # One short step from it: still the same pattern.
     near = np.abs(load_patch(tmp_path / "onwards").pixels.astype(int) - load_patch("street-v1").pixels.astype(int))
@@ -108,7 +109,7 @@ def test_a_run_goes_on_from_it_and_shows_what_it_began_with(
 
 def test_short_runs_begin_from_what_is_shipped_and_long_ones_from_random_colours() -> None:
     def start(**flags: str) -> str | None:
-        return Command.model_validate(flags)._start()
+        return TrainSettings.model_validate(flags).start_wanted
 
     assert start() == AUTO
     assert start(preset="standard") is None
@@ -118,7 +119,7 @@ def test_short_runs_begin_from_what_is_shipped_and_long_ones_from_random_colours
 
 def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path: Path) -> None:
     people = made_up(3)
-    settings = TrainSettings(steps=6, batch=2, crops=(64,), texels=8, score_every=2)
+    settings = Recipe(steps=6, batch=2, crops=(64,), texels=8, score_every=2)
     start = replace(load_patch("street-v1"), name="mine", record={})
 
     def score(recall: float, strict: float = 0.4) -> Score:
@@ -146,7 +147,7 @@ def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("settings", "inputs", "size_mm"),
+    ("settings", "given", "size_mm"),
     [
         ({}, {"region": Path("mask.png")}, (360.0, 360.0)),
         ({}, {"through": "jpeg"}, (360.0, 360.0)),
@@ -157,9 +158,9 @@ def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path:
     ],
 )
 def test_a_start_that_lacks_what_was_asked_for_is_never_kept(
-    settings: dict[str, object], inputs: dict[str, object], size_mm: tuple[float, float]
+    settings: dict[str, object], given: dict[str, object], size_mm: tuple[float, float]
 ) -> None:
     parent = replace(load_patch("street-v1"), size_mm=size_mm)
-    assert as_kept(parent, TrainSettings(**settings), Inputs(**inputs), name="a") is None  # type: ignore[arg-type]
-    other = as_kept(load_patch("street-v1"), TrainSettings(size_mm=(480.0, 480.0)), Inputs(), name="a")
+    assert as_kept(parent, Recipe(**settings), TrainSettings.model_validate(given), name="a") is None  # type: ignore[arg-type]
+    other = as_kept(load_patch("street-v1"), Recipe(size_mm=(480.0, 480.0)), TrainSettings(), name="a")
     assert other is not None and (other.name, other.size_mm, other.record) == ("a", (480.0, 480.0), {})

@@ -8,15 +8,15 @@ import torch
 
 from physadv.attack.gradients import Batches, batch_gradient
 from physadv.attack.parallel import ThreadPool
+from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
-from physadv.attack.settings import TrainSettings
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import tiny_gradient
 from tests.attack.running import ran
 
 
-def stepped(people: list[LabelledImage], settings: TrainSettings, size: int) -> tuple[float, torch.Tensor]:
+def stepped(people: list[LabelledImage], settings: Recipe, size: int) -> tuple[float, torch.Tensor]:
     """Return the loss of the first batch and its gradient, by a pool of that size."""
     run = TrainRun(settings, TrainData(people, [tiny_gradient()]), threads=ThreadPool(size))
     loss, _, gradients = batch_gradient(run, Batches(settings, run.data))
@@ -24,14 +24,14 @@ def stepped(people: list[LabelledImage], settings: TrainSettings, size: int) -> 
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
-def test_pieces_add_up_to_the_whole(people: list[LabelledImage], small: TrainSettings, size: int) -> None:
+def test_pieces_add_up_to_the_whole(people: list[LabelledImage], small: Recipe, size: int) -> None:
     settings = small.model_copy(update={"batch": 5})
     alone, together = stepped(people, settings, 1), stepped(people, settings, size)
     assert together[0] == pytest.approx(alone[0], rel=1e-5)
     torch.testing.assert_close(together[1], alone[1], rtol=1e-3, atol=float(alone[1].abs().max()) * 1e-4)
 
 
-def test_pieces_of_cloth_nearly_add_up(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_pieces_of_cloth_nearly_add_up(people: list[LabelledImage], small: Recipe) -> None:
     """Windows into a texture are drawn as finely as the largest of their piece needs, so they differ a little."""
     settings = small.model_copy(update={"batch": 5, "target": "tshirt"})
     alone, together = stepped(people, settings, 1), stepped(people, settings, 2)
@@ -39,7 +39,7 @@ def test_pieces_of_cloth_nearly_add_up(people: list[LabelledImage], small: Train
     assert float(torch.cosine_similarity(together[1].flatten(), alone[1].flatten(), dim=0)) > 0.9
 
 
-def test_who_is_first_changes_nothing(people: list[LabelledImage], small: TrainSettings) -> None:
+def test_who_is_first_changes_nothing(people: list[LabelledImage], small: Recipe) -> None:
     patches = [ran(small, TrainData(people, [tiny_gradient()]), threads=ThreadPool(3)).patch() for _ in range(2)]
     assert np.array_equal(patches[0].pixels, patches[1].pixels)
 

@@ -22,11 +22,11 @@ import torch
 from physadv.arrays import pixels_sha256, read_image, write_png
 from physadv.attack import data as module
 from physadv.attack import people as people_module
-from physadv.attack.data import Inputs, labelling, labels_cache, split
+from physadv.attack.data import labelling, labels_cache, split
 from physadv.attack.keypoints import WithKeypoints
 from physadv.attack.people import Labeller, content_of, gather, record, recorded, sampled
+from physadv.attack.recipe import Recipe
 from physadv.attack.score import Score, Scorer
-from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile
@@ -38,7 +38,7 @@ from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream,
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import Detections, Frame, UInt8Array
-from tests.attack.running import folder_run
+from tests.attack.running import folder_run, inputs
 from tests.detectors import FakeDetector
 
 # A run against the tiny net, so that it takes seconds; all else is the product's own.
@@ -49,16 +49,18 @@ import torch
 torch.set_num_threads(1)
 import physadv.attack.data as data
 from physadv.attack.parallel import Processes
+from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
 from physadv.attack.training import conclude, finished, prepare, trained
 from physadv.detect.tiny import tiny_detector, tiny_gradient
 data.load_detector = lambda *a, **k: tiny_detector(imgsz=64)
 folder, resume, steps, accumulate = Path(sys.argv[1]), sys.argv[2] == "resume", int(sys.argv[3]), int(sys.argv[4])
-settings = TrainSettings(steps=steps, batch=4, crops=(64, 96), texels=16, score_every=10, checkpoint_every=3,
+recipe = Recipe(steps=steps, batch=4, crops=(64, 96), texels=16, score_every=10, checkpoint_every=3,
                          accumulate=accumulate)
-inputs = data.Inputs(images=[sys.argv[5]], labels=Path(sys.argv[6]), cache=folder.parent / "cache")
+asked = TrainSettings(images=[sys.argv[5]], labels=Path(sys.argv[6]), out=folder, resume=resume, start="none")
 processes = Processes.join()
-prepared = finished(prepare(settings, inputs, [tiny_gradient()], folder, resume=resume, processes=processes))
+inputs = data.Inputs(asked, recipe, cache=folder.parent / "cache")
+prepared = finished(prepare(inputs, [tiny_gradient()], processes=processes))
 for progress in trained(prepared):
     print(progress.step, flush=True)
 conclude(prepared)
@@ -200,7 +202,7 @@ def test_labels_are_found_once_and_remembered(tmp_path: Path) -> None:
 
 
 def test_the_split_never_shares_a_image_and_stays_on_resume(tmp_path: Path) -> None:
-    settings = TrainSettings(held_out=0.3)
+    settings = Recipe(held_out=0.3)
     found = Dataset(made_up(20))
     train, out = split(found, settings, tmp_path, resume=False)
     assert {p.name for p in train}.isdisjoint({p.name for p in out})
@@ -497,26 +499,26 @@ def test_another_mask_look_or_start_is_another_run(tmp_path: Path, data: tuple[P
     half = np.zeros((32, 32))
     half[:, :16] = 255
     files = [shaded(tmp_path, f"{i}.png", p) for i, p in enumerate((half, half[:, ::-1]))]
-    settings = TrainSettings(steps=2, batch=1, crops=(64,), texels=16)
+    recipe = Recipe(steps=2, batch=1, crops=(64,), texels=16)
     common = {"images": [str(data[0])], "labels": data[1], "cache": tmp_path / "cache"}
     for name in ("region", "look", "start"):
         given = [f if name != "start" else str(f) for f in files]
         out = tmp_path / name
-        folder_run(settings, Inputs(**common, **{name: given[0]}), [tiny_gradient()], out)  # type: ignore[arg-type]
+        folder_run(inputs(recipe, **common, **{name: given[0]}), [tiny_gradient()], out)  # type: ignore[arg-type]
         with pytest.raises(TrainingError, match=f"other settings: {name}: was"):
-            folder_run(settings, Inputs(**common, **{name: given[1]}), [tiny_gradient()], out, resume=True)  # type: ignore[arg-type]
+            folder_run(inputs(recipe, **common, **{name: given[1]}), [tiny_gradient()], out, resume=True)  # type: ignore[arg-type]
 
 
-SHORT = TrainSettings(steps=2, batch=1, crops=(64,), texels=16)
+SHORT = Recipe(steps=2, batch=1, crops=(64,), texels=16)
 
 
 def begun(data: tuple[Path, Path], folder: Path, **more: object) -> dict[str, Any]:
     """Train for two steps and return the pattern's record."""
-    settings = SHORT.model_copy(update={n: more.pop(n) for n in ("seed", "held_out") if n in more})
+    recipe = SHORT.model_copy(update={n: more.pop(n) for n in ("seed", "held_out") if n in more})
     resume, attacked = bool(more.pop("resume", False)), more.pop("attacked", None) or tiny_gradient()
     notes = more.pop("notes", None)
-    inputs = Inputs(images=[str(data[0])], labels=data[1], cache=folder.parent / "cache", **more)  # type: ignore[arg-type]
-    folder_run(settings, inputs, [attacked], folder, resume=resume, notes=notes)  # type: ignore[list-item, arg-type]
+    asked = inputs(recipe, images=[str(data[0])], labels=data[1], cache=folder.parent / "cache", **more)  # type: ignore[arg-type]
+    folder_run(asked, [attacked], folder, resume=resume, notes=notes)  # type: ignore[list-item, arg-type]
     return load_patch(folder).record
 
 
@@ -532,7 +534,7 @@ def test_a_pattern_remembers_what_those_it_began_from_were_trained_on(tmp_path: 
     second = begun(data, tmp_path / "second", held_out=0.4, seed=1, start=start, notes=said)
     unseen, out = second["split"]["held_out"], json.loads((tmp_path / "second" / "split.json").read_text())["held_out"]
     assert set(unseen) == set(out) - set(first["split"]["train"]) and len(unseen) < len(out)
-    assert any(f"trained on {len(out) - len(unseen)} of the {len(out)} images held-out images" in line for line in said)
+    assert any(f"trained on {len(out) - len(unseen)} of the {len(out)} held-out images" in line for line in said)
     assert second["start"]["name"] == "first" and second["start"]["train"] == first["split"]["train"]
     assert second["start"]["sha256"] == load_patch(tmp_path / "first").sha256
     third = begun(data, tmp_path / "third", held_out=0.4, seed=1, start=str(tmp_path / "second"))
@@ -615,11 +617,11 @@ def test_other_threads_are_told(tmp_path: Path, data: tuple[Path, Path], monkeyp
 
 @pytest.mark.usefixtures("tiny")
 def test_a_pattern_is_called_as_its_folder(tmp_path: Path, data: tuple[Path, Path]) -> None:
-    settings = TrainSettings(steps=1, batch=1, crops=(64,), texels=16)
-    inputs = Inputs(images=[str(data[0])], labels=data[1], cache=tmp_path / "cache")
+    recipe = Recipe(steps=1, batch=1, crops=(64,), texels=16)
+    asked = inputs(recipe, images=[str(data[0])], labels=data[1], cache=tmp_path / "cache")
     names = []
     for folder in ("first run", "zweite Übung?"):
-        folder_run(settings, inputs, [tiny_gradient()], tmp_path / folder)
+        folder_run(asked, [tiny_gradient()], tmp_path / folder)
         names.append(load_patch(tmp_path / folder).name)
     assert names == ["first run", "zweite -bung"]
 
@@ -654,12 +656,12 @@ def test_grey_is_as_large_as_the_pattern_and_printed_alike(
     monkeypatch.setattr(module, "Scorer", Watched)
     half = np.zeros((16, 16))
     half[:, :8] = 255
-    settings = TrainSettings(steps=1, batch=1, crops=(64,), texels=16, size_mm=(200, 300))
-    inputs = Inputs(
-        images=[str(data[0])], labels=data[1], cache=tmp_path / "cache",
+    recipe = Recipe(steps=1, batch=1, crops=(64,), texels=16, size_mm=(200, 300))
+    asked = inputs(
+        recipe, images=[str(data[0])], labels=data[1], cache=tmp_path / "cache",
         region=shaded(tmp_path, "region.png", half), printer=Dark(),  # type: ignore[arg-type]
     )  # fmt: skip
-    out = folder_run(settings, inputs, [tiny_gradient()], tmp_path / "run")
+    out = folder_run(asked, [tiny_gradient()], tmp_path / "run")
     grey, pattern = [patch for patch in scored if patch is not None][:2]
     assert np.array_equal(grey.mask, pattern.mask) and 0 < grey.mask.mean() < 255
     assert grey.size_mm == pattern.size_mm == (200.0, 300.0)
@@ -669,14 +671,14 @@ def test_grey_is_as_large_as_the_pattern_and_printed_alike(
 
 @pytest.mark.usefixtures("tiny")
 def test_detectors_of_one_name_are_scored_apart(people: list[LabelledImage]) -> None:
-    settings = TrainSettings()
-    scorers = module.scorers_of(settings, Inputs(detectors=["a/best.pt", "b/best.pt"]), people)
+    settings = Recipe()
+    scorers = module.scorers_of(settings, ["a/best.pt", "b/best.pt"], people)
     assert list(scorers) == ["street a/best", "street b/best"]
-    assert list(module.scorers_of(settings, Inputs(detectors=["a/one.pt", "a/two.pt"]), people)) == [
+    assert list(module.scorers_of(settings, ["a/one.pt", "a/two.pt"], people)) == [
         "street one",
         "street two",
     ]
-    assert list(module.scorers_of(settings, Inputs(detectors=["a/one.pt"]), people)) == ["street"]
+    assert list(module.scorers_of(settings, ["a/one.pt"], people)) == ["street"]
 
 
 class Finds(FakeDetector):

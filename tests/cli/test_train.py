@@ -18,12 +18,13 @@ from rich.console import Console
 
 from physadv.attack.data import LABEL_IMGSZ
 from physadv.attack.optimise import Progress
+from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.attack.training import Outcome
 from physadv.cli import main
 from physadv.cli.progress import Progress as Shown
-from physadv.cli.train import SHOWN, Command, ProgressLine, Stop, report
+from physadv.cli.train import SHOWN, ProgressLine, Stop, TrainVerb, anchored, given, report
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.patch import Patch, load_patch
 from physadv.types import Detector
@@ -66,7 +67,7 @@ def images(tmp_path: Path) -> Path:
         (["--images", "{images}", "--webcam-scale", ".6"], "--framing mixed"),
         (["--resume", "--out", "{empty}"], "--resume: no run here to go on with"),
         (["--images", "{images}", "--region", "{black}", "--steps", "1"], "--region: "),
-        (["--images", "{images}", "--source", "0"], "--images and --source: expected one of the two"),
+        (["--images", "{images}", "--source", "0"], "--images: expected this or --source, not both"),
         (["--source", "0", "--labels", "{images}"], "--labels: expected --images"),
         (["--images", "{images}", "--seconds", "9"], "--seconds: expected a camera by --source"),
         (["--images", "{images}", "--look-weight", "3"], "--look-weight: expected an image by --look"),
@@ -171,7 +172,7 @@ def test_a_run_is_recorded_so_that_it_can_be_resumed_from_any_folder(
     for kind in ("cameras", "printers"):
         (tmp_path / "calib" / kind).mkdir(parents=True)
         (tmp_path / "calib" / kind / "desk.json").touch()
-    given = Command.model_validate(
+    asked = TrainVerb.model_validate(
         {
             "images": ["photos"],
             "detector": ["net.pt", "yolo11n-pose"],
@@ -183,7 +184,7 @@ def test_a_run_is_recorded_so_that_it_can_be_resumed_from_any_folder(
             "through": "erase:weights=head.safetensors,persistence",
         }
     )
-    recorded = given._anchored()._given()
+    recorded = given(anchored(asked))
     here = str(tmp_path)
     assert recorded == {
         "images": [f"{here}/photos"],
@@ -196,9 +197,9 @@ def test_a_run_is_recorded_so_that_it_can_be_resumed_from_any_folder(
         "through": f"erase:weights={here}/head.safetensors,persistence",
     }
     monkeypatch.chdir("/")
-    assert Command.model_validate(recorded)._anchored()._given() == recorded
+    assert given(anchored(TrainVerb.model_validate(recorded))) == recorded
     plain = {"start": "chest-v1", "source": "0", "detector": ["yolo26n.pt"], "through": "balanced"}
-    assert Command.model_validate(plain)._anchored()._given() == plain
+    assert given(anchored(TrainVerb.model_validate(plain))) == plain
 
 
 def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
@@ -270,8 +271,8 @@ def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> No
 
 
 def test_scale_is_that_of_the_framing_that_is_trained() -> None:
-    def settings(**flags: object) -> TrainSettings:
-        return Command.model_validate(flags).settings()
+    def settings(**flags: object) -> Recipe:
+        return Recipe.of(TrainSettings.model_validate(flags))
 
     webcam = settings(framing="webcam", scale=0.5)
     assert (settings(scale=0.5).scale, webcam.webcam_scale) == (0.5, 0.5)
@@ -282,8 +283,8 @@ def test_scale_is_that_of_the_framing_that_is_trained() -> None:
 def test_detectors_are_separated_by_commas_as_in_an_evaluation(tmp_path: Path) -> None:
     odd = tmp_path / "a,b.pt"
     odd.touch()
-    given = Command.model_validate({"detector": ["yolo11n, x.pt", str(odd), "y.pt"]})
-    assert given.detector == ["yolo11n", "x.pt", str(odd), "y.pt"]
+    asked = TrainSettings.model_validate({"detector": ["yolo11n, x.pt", str(odd), "y.pt"]})
+    assert asked.detector == ["yolo11n", "x.pt", str(odd), "y.pt"]
 
 
 TINY = ["--steps", "3", "--batch", "1", "--crops", "64", "--texels", "16", "--margin", "1"]
@@ -297,7 +298,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         return BlobDetector() if imgsz == LABEL_IMGSZ else tiny_detector(imgsz=64)
 
     monkeypatch.setattr("physadv.attack.data.load_detector", detector)
-    monkeypatch.setattr("physadv.cli.train.load_gradient_detector", lambda *_, **__: tiny_gradient())
+    monkeypatch.setattr("physadv.detect.load_gradient_detector", lambda *_, **__: tiny_gradient())
 
 
 @pytest.fixture
@@ -363,7 +364,7 @@ def test_tensorboard_is_told_and_its_file_closed(images: Path, tmp_path: Path, m
     assert events.folder == str(tmp_path / "run" / "tensorboard") and events.closed
     assert [step for tag, step in events.tags if tag == "loss"] == [1, 2, 3]
     assert ("street/recall25", 3) in events.tags
-    monkeypatch.setattr("physadv.cli.train.prepare", interrupted)
+    monkeypatch.setattr("physadv.attack.training.prepare", interrupted)
     main(["train", "--images", str(images), "--out", str(tmp_path / "other"), "--tensorboard", *TINY])
     assert len(Events.made) == 2 and Events.made[-1].closed
 

@@ -9,6 +9,7 @@ import pytest
 
 from physadv.attack import data as training
 from physadv.attack.data import Inputs
+from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
 from physadv.attack.training import conclude, finished, prepare, trained
 from physadv.cli import main
@@ -46,12 +47,16 @@ def test_a_run_trains_on_them_and_its_record_names_them(
     odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
-    inputs = Inputs(images=[str(odd / "images")], labels=odd / "labels", cache=odd / "cache")
-    settings = TrainSettings(steps=2, batch=1, crops=(64,), texels=8, checkpoint_every=1)
+    recipe = Recipe(steps=2, batch=1, crops=(64,), texels=8, checkpoint_every=1)
     out = odd / "run"
-    for _ in trained(finished(prepare(settings, inputs, [tiny_gradient()], out))):
+    fields = {"images": [str(odd / "images")], "labels": odd / "labels", "out": out, "start": "none"}
+
+    def inputs(resume: bool) -> Inputs:
+        return Inputs(TrainSettings.model_validate({**fields, "resume": resume}), recipe, cache=odd / "cache")
+
+    for _ in trained(finished(prepare(inputs(False), [tiny_gradient()]))):
         break
-    prepared = finished(prepare(settings, inputs, [tiny_gradient()], out, resume=True))
+    prepared = finished(prepare(inputs(True), [tiny_gradient()]))
     assert [progress.step for progress in trained(prepared)] == [2]
     outcome = conclude(prepared)
     split = load_patch(out).record["split"]

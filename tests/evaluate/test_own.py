@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physadv.attack.settings import TrainSettings
+from physadv.attack.recipe import Recipe
 from physadv.cli.evaluate import Command
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import SettingsError
@@ -21,7 +21,7 @@ from tests.evaluate.conftest import patch_of, scene_of
 
 def trained(name: str, **settings: object) -> Patch:
     """A pattern whose record says how it was trained."""
-    made = TrainSettings.model_validate(settings)
+    made = Recipe.model_validate(settings)
     record = {"settings": made.model_dump(mode="json"), "split": {"train": ["elsewhere.png"]}}
     return replace(patch_of((200, 30, 30), name), size_mm=made.print_size(), target=made.target, record=record)
 

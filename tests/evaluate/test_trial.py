@@ -12,7 +12,7 @@ from cv2 import contourArea
 
 from physadv.attack.optimise import Progress
 from physadv.attack.people import gather
-from physadv.attack.settings import TrainSettings
+from physadv.attack.recipe import Recipe
 from physadv.cli.advise import held_out
 from physadv.cli.evaluate import Command
 from physadv.dataset import Dataset, LabelledImage, labelled_images
@@ -197,7 +197,7 @@ def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
 def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(folder: Path, tmp_path: Path) -> None:
     scenes = scenes_of(folder).images
     steps: list[int] = []
-    training = TrainSettings(crops=(64,), batch=2, texels=8)
+    training = Recipe(crops=(64,), batch=2, texels=8)
     strong = patch_of((10, 20, 30), "strong")
 
     def told(pipeline: Pipeline, restart: int, at: Progress) -> None:
@@ -228,7 +228,7 @@ def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(f
 def test_a_pattern_is_trained_anew_for_other_pixels_detectors_and_weights(folder: Path, tmp_path: Path) -> None:
     scenes = scenes_of(folder).images[:2]
     other = [replace(scenes[0], source=scenes[0].pixels[::-1].copy()), scenes[1]]
-    settings, steps = TrainSettings(crops=(64,), batch=2, texels=8), list[int]()
+    settings, steps = Recipe(crops=(64,), batch=2, texels=8), list[int]()
     weights = tmp_path / "mine[1].safetensors"
     save_weights(weights, BlockNet(), kind="blocks", record={})
     blocks = parse_pipeline(f"blocks:weights={weights}")

@@ -16,8 +16,7 @@ from fastapi.testclient import TestClient
 
 from physadv.cli import main
 from physadv.cli.calibrate_camera import CalibrateCameraVerb, _notes
-from physadv.cli.train import BEGUN
-from physadv.cli.train import Command as Train
+from physadv.cli.train import BEGUN, TrainVerb, write_flags
 from physadv.detect.tiny import BlobDetector
 from physadv.live.camera_demo import open_demo
 from physadv.live.settings import LiveSettings
@@ -164,8 +163,7 @@ def test_the_flags_with_which_a_run_can_be_resumed_hold_no_password(tmp_path: Pa
     # As is what a camera's profile keeps of where its images came from.
     notes = _notes(CalibrateCameraVerb(source="rtsp://aDm1n:hUnT3r@127.0.0.1:9/x"))
     assert notes["source"] == "rtsp://127.0.0.1:9/x"
-    command = Train.model_validate({"source": "rtsp://aDm1n:hUnT3r@127.0.0.1:9/x", "out": tmp_path})
-    command._write_flags(None)
+    write_flags(TrainVerb(source="rtsp://aDm1n:hUnT3r@127.0.0.1:9/x", out=tmp_path), None)
     begun = (tmp_path / BEGUN).read_text()
     assert json.loads(begun)["source"] == "rtsp://127.0.0.1:9/x"
     assert leaks(begun) == []

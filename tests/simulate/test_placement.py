@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from physadv.attack.crops import CropSampler
-from physadv.attack.settings import TrainSettings
+from physadv.attack.recipe import Recipe
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.evaluate.size_curve import Subject, worn
@@ -46,7 +46,7 @@ def test_prints_that_are_no_squares_keep_their_shape_and_area() -> None:
 @pytest.mark.parametrize("framing", ["street", "webcam"])
 def test_patterns_are_trained_and_scored_in_the_shape_in_which_they_are_printed(framing: str) -> None:
     person = LabelledImage("a", np.zeros((240, 100, 3), np.uint8), BOX, POINTS)
-    settings = TrainSettings(framing=framing, size_mm=(400, 100))  # type: ignore[arg-type]
+    settings = Recipe(framing=framing, size_mm=(400, 100))  # type: ignore[arg-type]
     sampler = CropSampler([person], framing=settings.framing, placements=settings.placement_range)
     batch = sampler.batch(1, 128, np.random.default_rng(0))
     wide, high = extent(batch.prints.quads)
@@ -107,7 +107,7 @@ def test_the_nearer_persons_print_lies_on_top_and_a_front_over_its_sleeves() -> 
 
 
 def test_made_up_people_wear_prints_of_any_shape() -> None:
-    settings = TrainSettings(target="poster", size_mm=(100, 400))
+    settings = Recipe(target="poster", size_mm=(100, 400))
     scene = CropSampler(made_up(4), framing="street", placements=settings.placement_range).batch(
         4, 96, np.random.default_rng(0)
     )
