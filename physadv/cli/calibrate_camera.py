@@ -26,7 +26,7 @@ from physadv.cli.console import Terminal
 from physadv.cli.outputs import Overwrite, check_png, check_writable
 from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
-from physadv.fabricate.units import Millimetres
+from physadv.fabricate.settings import BoardSettings
 from physadv.live.settings import PageAddress
 from physadv.settings import Groups, Seconds, SourceName
 from physadv.types import Frame, Source, UInt8Array
@@ -37,7 +37,7 @@ EXAMPLES = (
 )
 
 
-class CalibrateCameraVerb(CameraSettings, PageAddress):
+class CalibrateCameraVerb(BoardSettings, CameraSettings, PageAddress):
     """A camera, the board before it, and the profile to write."""
 
     groups: ClassVar[Groups] = {
@@ -50,24 +50,6 @@ class CalibrateCameraVerb(CameraSettings, PageAddress):
     name: str = Field(default="camera", description="name of the camera, for the profile")
     source: SourceName = Field(
         default="auto", description="webcam, address, video, image folder or glob, as of `physadv live`"
-    )
-    board: str = Field(
-        default="a4", description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10"
-    )
-    square_mm: Millimetres | None = Field(
-        default=None,
-        gt=0,
-        le=1000,
-        description="width of a square as measured on the print, in mm or with its unit; the board's own unless given",
-    )
-    marker_mm: Millimetres | None = Field(
-        default=None,
-        gt=0,
-        le=1000,
-        description="width of a marker as measured on the print, in mm or with its unit; in proportion unless given",
-    )
-    dictionary: Literal["4x4", "5x5", "6x6", "7x7"] | None = Field(
-        default=None, description="family of markers on the board; 5x5 unless given"
     )
     sheet: Path | None = Field(default=None, description="write the board as a .pdf to print and end")
     paper: str = Field(
@@ -97,12 +79,12 @@ def run(settings: CalibrateCameraVerb) -> int:
     """
     console = Terminal(highlight=False, soft_wrap=True)
     check_png("preview", settings.preview)
-    board = board_of(
-        settings.board, square_mm=settings.square_mm, marker_mm=settings.marker_mm, dictionary=settings.dictionary
-    )
+    sizes = {"square_mm": settings.square_mm, "marker_mm": settings.marker_mm}
+    layout = settings.board or "a4"
+    board = board_of(layout, **sizes, dictionary=settings.dictionary)
     if settings.sheet is not None:
         check_writable("sheet", settings.sheet, overwrite=settings.overwrite)
-        is_a3 = settings.board.lower() == "a3" and "paper" not in settings.model_fields_set
+        is_a3 = layout.lower() == "a3" and "paper" not in settings.model_fields_set
         write_board(board, settings.sheet, paper="a3" if is_a3 else settings.paper)
         console.print(f"{settings.sheet}: {board}; print at 100 %, glue it to something flat", markup=False)
         return 0

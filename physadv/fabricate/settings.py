@@ -1,4 +1,4 @@
-"""What can be asked of a print, on the command line and on the page."""
+"""Settings of prints, boards and advice, for the command line and the page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from physadv.controls import Control
-from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, Centimetres, Metres
+from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, Centimetres, Metres, Millimetres
 from physadv.settings import Groups, Imgsz, Metavar, Settings
 from physadv.simulate.placement import Rule
 
@@ -96,6 +96,34 @@ class PrintSettings(Settings):
         title="Cells of the pattern",
         json_schema_extra={"choices": {"texel": "crisp areas", "smooth": "blended"}},
         description="texel prints each cell of the pattern crisp, as an area; smooth blends from cell to cell",
+    )
+
+
+class BoardSettings(Settings):
+    """A ChArUco board: how many squares, and how large they are on the print."""
+
+    board: str | None = Field(
+        default=None,
+        max_length=12,
+        title="Board",
+        description="a4 (7x10 squares), a3 (9x13), or squares across and down such as 7x10; a4 unless given",
+    )
+    square_mm: Millimetres | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        title="Square, mm",
+        description="width of a square as measured on the print, in mm or with its unit; the board's own unless given",
+    )
+    marker_mm: Millimetres | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        title="Marker, mm",
+        description="width of a marker as measured on the print, in mm or with its unit; in proportion unless given",
+    )
+    dictionary: Literal["4x4", "5x5", "6x6", "7x7"] | None = Field(
+        default=None, title="Markers", description="family of markers on the board; 5x5 unless given"
     )
 
 

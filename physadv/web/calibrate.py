@@ -28,6 +28,7 @@ from physadv.camera.profile import CameraProfile, checked_name
 from physadv.errors import CalibrationError
 from physadv.fabricate.board import board_pdf
 from physadv.fabricate.colour_chart import chart_pdf
+from physadv.fabricate.settings import BoardSettings
 from physadv.settings import Settings
 from physadv.types import Frame, UInt8Array
 from physadv.web.context import PageContext, page
@@ -40,13 +41,8 @@ PATIENCE_S, TICK_S = 1.0, 0.02
 MAX_PHOTOS = 8
 
 
-class BoardRequest(Settings):
-    """A board as `physadv calibrate camera` takes it: its name or counts, and its sizes if they are not the usual ones."""
-
-    board: str | None = Field(None, max_length=12)
-    square_mm: float | None = Field(None, gt=0, le=1000)
-    marker_mm: float | None = Field(None, gt=0, le=1000)
-    dictionary: str | None = Field(None, max_length=4)
+class BoardRequest(BoardSettings):
+    """A board as `physadv calibrate camera` takes it; where none is named it is the one before."""
 
     def of(self, before: Board) -> Board:
         """Return the board that is meant: where none is named `before`, with squares as they were measured.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from physadv.errors import FIELD
-from physadv.fabricate.settings import AdviceSettings, PrintSettings
+from physadv.fabricate.settings import AdviceSettings, BoardSettings, PrintSettings
 from physadv.live.settings import LiveSettings
 from physadv.settings import labels_of
 
@@ -22,13 +22,10 @@ LABELS: dict[str, dict[str, str]] = {
         "sheet": "Sheet",
     },
     "/api/calibrate": {
+        **labels_of(BoardSettings),
         "name": "Name of the camera",
         "camera": "Name of the camera",
         "printer": "Name of printer and paper",
-        "board": "Board",
-        "square_mm": "Square, mm",
-        "marker_mm": "Marker, mm",
-        "dictionary": "Markers",
         "paper": "Paper",
     },
     "/api": {**labels_of(LiveSettings), "spec": "Source", "name": "Detector"},
