@@ -173,7 +173,7 @@ def labelling(name: str) -> Detector:
 
 
 def labels_cache(name: str) -> Path:
-    """Return the folder in which the people whom `labelling` finds are remembered.
+    """Return the cache folder of the people that `labelling` finds.
 
     Raises: WeightsError if there are no such weights.
     """

@@ -11,7 +11,7 @@ from physadv.types import Detections, Detector, Frame, UInt8Array
 
 
 class WithKeypoints(WrappedDetector):
-    """A detector whose people have the keypoints of those whom a pose model finds in their place, none elsewhere."""
+    """A detector whose people get keypoints from a pose model that finds them in the same place; others get none."""
 
     def __init__(self, detector: Detector, pose: Detector) -> None:
         super().__init__(detector)
@@ -23,8 +23,8 @@ class WithKeypoints(WrappedDetector):
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the people of each image with keypoints."""
-        found, posed = self.inner.detect_batch(images), self._pose.detect_batch(images)
+        found, poses = self.inner.detect_batch(images), self._pose.detect_batch(images)
         return [
             replace(f, keypoints=match_keypoints(f.xyxy, p.above(LABEL_CONF)))
-            for f, p in zip(found, posed, strict=True)
+            for f, p in zip(found, poses, strict=True)
         ]

@@ -43,7 +43,7 @@ LONG_SIDE = 960
 VIDEO_FRAMES = 120
 # Neighbouring frames are near copies of each other, so a split goes by stretches of time.
 VIDEO_BLOCKS = 10
-TOLD_EVERY_S = 10.0
+REPORT_EVERY_S = 10.0
 
 
 def content_of(images: Sequence[LabelledImage]) -> dict[str, str]:
@@ -71,8 +71,8 @@ def gather(
 ) -> Dataset:
     """Return the people in folders, data sets, images and videos.
 
-    detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: is told of
-    what is left out, unreadable videos in a folder too, and now and then how many are done.
+    detector: gives the clean detector, asked for only where labels or keypoints are missing from `cache`. say: called
+    with what is left out, unreadable videos in a folder too, and now and then with how many are done.
 
     Raises: DataError if a folder is missing or empty, or a label file does not parse. SourceError if a video that was
     named itself cannot be read.
@@ -189,7 +189,7 @@ def sampled(
     """Return frames of a source, evenly over its time, their pixels shrunk to `LONG_SIDE`.
 
     Up to 240: all of them, or every 2nd, 4th, 8th and so on of a longer one. Ends after `seconds`, with the source, or
-    where a camera is lost that gave images, which `say` is told. lens: taken out of each image before it is shrunk.
+    where a camera is lost that gave images, which `say` reports. lens: taken out of each image before it is shrunk.
     into: the list that is filled and returned; it holds what came if this is interrupted.
 
     Raises: SourceError if the source cannot be read. CalibrationError if the lens is of images of another size.
@@ -242,12 +242,12 @@ def _bordered(images: Iterable[LabelledImage]) -> Iterator[LabelledImage]:
 
 def _counted(images: Iterable[LabelledImage], total: int, where: Path, say: Say) -> Iterator[LabelledImage]:
     """Yield images, and say how many of them are done whenever that has taken a while: detectors may take minutes."""
-    told = time.monotonic()
+    reported = time.monotonic()
     for done, image in enumerate(images, 1):
         yield image
-        if (now := time.monotonic()) - told >= TOLD_EVERY_S and done < total:
+        if (now := time.monotonic()) - reported >= REPORT_EVERY_S and done < total:
             say(f"{where}: looked for people in {done} of {total} images")
-            told = now
+            reported = now
 
 
 def _untouched(videos: Sequence[Path], left_out: LeftOut) -> list[Path]:

@@ -178,7 +178,7 @@ class TrainRun:
             save_patch(patch, self.folder, stem="latest")
             patch = load_patch(self.folder / "latest.safetensors")
         scores = {name: scorer(patch) for name, scorer in data.scorers.items()}
-        # People who are trained on help to tell steps apart where few are held out ...
+        # People who are trained on help to distinguish steps where few are held out ...
         known = mean_badness([*scores.values(), *(scorer(patch) for scorer in data.also)], goal)
         badness = float("inf") if known is None else known
         figures = {name: score.plain() for name, score in scores.items()}

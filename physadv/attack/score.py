@@ -24,7 +24,7 @@ class Score:
     """Figures over people of at least `dataset.MIN_AREA`; patterns are compared by `badness`, lower is better.
 
     recall25, ap50, asr_strict25, mean_max_conf: as `physadv evaluate` counts them. mean_max_conf_within: the mean of the
-    highest confidence of a box on a person or within one, however small. hidden25: share of people for whom that is below
+    highest confidence of a box on a person or within one, however small. hidden25: share of people whose value is below
     .25.
     """
 
@@ -41,7 +41,7 @@ class Score:
         """Return how far a pattern is from what it is trained for.
 
         vanish: recall, the share still seen in any way, a box on a part of them included, and the mean confidence of such
-        boxes; the last tells even ones apart.
+        boxes; the last decides between equal ones.
         missize: recall and AP, which boxes that do not fit lower; whether anybody is seen does not count.
         """
         if goal == "missize":

@@ -12,13 +12,13 @@ from physadv.simulate.fast_render import fast_render
 from physadv.simulate.placement import Placement, people_of, wears
 from physadv.types import Detections, Float32Array, UInt8Array
 
-# A shirt does not flicker: a person whom the detector misses keeps the last placement for so many seconds.
+# A shirt does not flicker: a person that the detector misses keeps the last placement for so many seconds.
 HOLD_S = 0.27
 # Frames that come without their time count as those of a usual camera.
 USUAL_STEP_S = 1 / 30
 SAME_PERSON_IOU = 0.3
 # Paper in a dim room is not white: the patch is dimmed where even the brightest 5 % of the person (skin, a collar) stay
-# below this value. Light and the colour of cloth cannot be told apart in one frame, so it never goes far.
+# below this value. Light and the colour of cloth cannot be separated in one frame, so it never goes far.
 LIT_VALUE = 200.0
 DIMMEST = 0.7
 

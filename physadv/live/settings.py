@@ -1,4 +1,4 @@
-"""Everything the live demo can be told at its start; the command line's flags are made from this."""
+"""Settings of the live demo at its start; the flags of the command line are made from them."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class LiveSettings(CaptureSettings, PageSettings):
 
 
 class Controls(Settings):
-    """What a viewer can change while the demo runs. defend: a pipeline as text. wear: a name in the wardrobe, or "".
+    """What a viewer can change while the demo runs. defend: a pipeline as text. wear: a patch of the library, or "".
 
     follow: the recommended pattern is worn, another where the camera sees people otherwise.
     """

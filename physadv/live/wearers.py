@@ -16,7 +16,7 @@ from physadv.types import BoolArray, Detections, Float32Array, Int64Array
 State = Literal["seen", "held", "missed", "hidden", "unknown"]
 # A box of which more than this lies within somebody's is theirs: a head, a pair of legs.
 WITHIN = 0.6
-# Alerts that say that somebody is there whom no box shows.
+# Alerts that say that somebody is there that no box shows.
 MISSING = ("vanished", "faded", "probe", "inconsistent", "uncovered")
 
 
@@ -64,9 +64,9 @@ class Hiding:
 
 
 def reported(answer: Detections, conf: float) -> Detections:
-    """Return the people that are drawn: those of at least `conf`, and those whom a defence holds.
+    """Return the people that are drawn: those of at least `conf`, and those that a defence holds.
 
-    Only who is there by a defence's word alone stays held: whom the detector itself reports needs no memory.
+    Only people that a defence alone reports stay held; those that the detector reports need no memory.
     """
     people = answer.above(conf)
     if people.held is None:
@@ -78,8 +78,8 @@ def reported(answer: Detections, conf: float) -> Detections:
 def judged(on: Float32Array, found: BoolArray, answer: Detections, conf: float) -> tuple[Wearer, ...]:
     """Return the states, by an answer down to its lowest scores, of those who wear the pattern.
 
-    on: (n, 4) their boxes. found: (n,) who of them was found in the clean image. conf: as for `reported`, among whom a
-    wearer's box is. Each box is one wearer's: where two stand close the one whom it fits better has it. It fits by an IoU
+    on: (n, 4) their boxes. found: (n,) which of them were found in the clean image. conf: as for `reported`, which contain
+    the wearers' boxes. Each box is one wearer's: where two stand close, the one it fits better. It fits by an IoU
     above `STRICT_IOU`, or where more than `WITHIN` of it lies within the wearer.
     """
     drawn = reported(answer, conf)
@@ -96,8 +96,8 @@ def judged(on: Float32Array, found: BoolArray, answer: Detections, conf: float) 
 def _state(box: Float32Array, person: int, drawn: Detections, *, found: bool) -> State:
     if person >= 0:
         return "held" if style(drawn, person)[1] in ("held", "uncovered") else "seen"
-    told = np.array([a.xyxy for a in drawn.alerts if a.kind in MISSING and a.xyxy is not None], np.float32)
-    if len(told) and (_fit(box[None], told) > 0).any():
+    missing = np.array([a.xyxy for a in drawn.alerts if a.kind in MISSING and a.xyxy is not None], np.float32)
+    if len(missing) and (_fit(box[None], missing) > 0).any():
         return "missed"
     return "hidden" if found else "unknown"
 

@@ -25,7 +25,7 @@ OVER_S = 2.0
 # A warm start ends after so long even if nobody came: an empty scene would hold it for ever.
 LONGEST_S = 20.0
 NEVER_SEEN = (
-    "Persistence keeps people whom it saw without the pattern, for some seconds and until the scene changes. It never saw "
+    "Persistence keeps people that it saw without the pattern, for some seconds and until the scene changes. It never saw "
     "who is hidden here."
 )
 

@@ -301,7 +301,7 @@ def within_wearers(quads: Float32Array, xyxy: Float32Array, *, hung: bool) -> Fl
 
 
 def chests_visible(xyxy: Float32Array, keypoints: Float32Array | None) -> BoolArray:
-    """Return an (n,) mask of people of whom enough is in their boxes (n, 4) for a print on the chest to be seen.
+    """Return an (n,) mask of people whose boxes (n, 4) show enough of them for a print on the chest.
 
     With visible shoulders the box must go on below them by `CHEST_SEEN_CM`. Without them, where a pose model has looked,
     a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts.

@@ -321,7 +321,7 @@ def test_how_many_are_done_is_said_now_and_then(
     tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not any("looked for people" in line for line in gathered(*data, tmp_path)[1])
-    monkeypatch.setattr(people_module, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(people_module, "REPORT_EVERY_S", 0.0)
     said = gathered(*data, tmp_path)[1]
     assert f"{data[0]}: looked for people in 3 of 8 images" in said
     assert "looked for people in 5 of 12 images" in "".join(gathered(clip(tmp_path / "a.avi", 12), None, tmp_path)[1])
