@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from physadv.types import Alert, Detections, Detector, Frame, GradientDetector, 
 # The numbers of two masks laid on the window together; twice the same number is one mask.
 Pair = tuple[int, int]
 Ask = Callable[[Sequence[Pair]], Sequence[bool]]
+Question = Callable[[int, Mapping[Pair, bool]], tuple[bool | None, list[Pair]]]
 BATCH = 8
 
 
@@ -65,36 +66,18 @@ def person_certified(masks: int, known: Mapping[Pair, bool]) -> tuple[bool | Non
     return (None, missing) if missing else (True, [])
 
 
-@dataclass(frozen=True, slots=True)
-class WindowAnswer:
-    """Double masking's answer for one window. looks: masked views that the detector was asked."""
+def settle(masks: int, ask: Ask, question: Question = decide, *, batch: int = BATCH) -> tuple[bool, dict[Pair, bool]]:
+    """Return the answer to `decide` or `person_certified`, and the answers for the pairs that were asked.
 
-    person: bool
-    looks: int
-
-
-def double_mask(masks: int, look: Ask, *, batch: int = BATCH) -> WindowAnswer:
-    """Return the answer. `look` is asked for batches of pairs until the answer is settled."""
+    ask: whether a person is found under each of some pairs; it is called for batches until the answer is settled.
+    """
     known: dict[Pair, bool] = {}
     while True:
-        answer, missing = decide(masks, known)
+        answer, missing = question(masks, known)
         if answer is not None:
-            return WindowAnswer(answer, len(known))
-        known |= _looked(look, missing[:batch])
-
-
-def certify_window(masks: int, look: Ask, *, batch: int = BATCH) -> bool:
-    """Return whether no one patch that some mask hides can make `double_mask` answer that nobody is there."""
-    known: dict[Pair, bool] = {}
-    while True:
-        answer, missing = person_certified(masks, known)
-        if answer is not None:
-            return answer
-        known |= _looked(look, missing[:batch])
-
-
-def _looked(look: Ask, pairs: Sequence[Pair]) -> dict[Pair, bool]:
-    return dict(zip(pairs, look(pairs), strict=True))
+            return answer, known
+        pairs = missing[:batch]
+        known |= dict(zip(pairs, ask(pairs), strict=True))
 
 
 class PatchCleanser(Defence):
@@ -165,29 +148,6 @@ class PatchCleanser(Defence):
         """
         return windows(width, height, PatchSize.of_area(self.patch * width * height), self.count)
 
-    def answer(self, detector: Detector, window: UInt8Array, *, batch: int = BATCH) -> WindowAnswer:
-        """Return whether there is a person in the (h, w, 3) pixels of a window, whatever one patch changed in it.
-
-        Raises: DefenceError if the patch is larger than the window.
-        """
-        masks = self.masks(window.shape[1], window.shape[0])
-        return double_mask(len(masks), self._look(detector, window, masks), batch=batch)
-
-    def certify(self, detector: Detector, window: UInt8Array, *, batch: int = BATCH) -> bool:
-        """Return whether `answer` is "person" for these pixels and for every change of them by one patch.
-
-        Raises: DefenceError if the patch is larger than the window.
-        """
-        masks = self.masks(window.shape[1], window.shape[0])
-        return certify_window(len(masks), self._look(detector, window, masks), batch=batch)
-
-    def _look(self, detector: Detector, window: UInt8Array, masks: Int64Array) -> Ask:
-        def look(pairs: Sequence[Pair]) -> list[bool]:
-            found = detector.detect_batch([hide(window, masks[sorted(set(p))]) for p in pairs])
-            return [bool((d.score >= self.conf).any()) for d in found]
-
-        return look
-
 
 class _Window:
     """The answers for pairs of masks on one window, each with the number of its frame."""
@@ -205,7 +165,7 @@ class _Window:
         rate = self.defence.per_frame or 1
         single, double = 3 * -(-masks // rate), masks * (masks + 1) // rate + 2
         return {
-            p: bool((people.score >= self.defence.conf).any())
+            p: self._shows(people)
             for p, (people, turn) in self.answers.items()
             if self.turn - turn <= (single if p[0] == p[1] else double)
         }
@@ -213,12 +173,8 @@ class _Window:
     def settle(self, window: UInt8Array, masks: Int64Array) -> None:
         """Ask until the answer is settled. A certificate would take many more views; it may be refused without them."""
         self.answers.clear()
-        while True:
-            self.person, missing = decide(len(masks), self.known(len(masks)))
-            if self.person is not None:
-                break
-            self._look(window, masks, missing[:BATCH])
-        self.certified = person_certified(len(masks), self.known(len(masks)))[0]
+        self.person, known = settle(len(masks), lambda pairs: self._ask(window, masks, pairs))
+        self.certified = person_certified(len(masks), known)[0]
 
     def step(self, window: UInt8Array, masks: Int64Array) -> None:
         """Ask the next few pairs: those the answer needs, then those the certificate needs, then the oldest."""
@@ -231,7 +187,7 @@ class _Window:
             wanted = (wanted or self._oldest())[:left]
             if not wanted:
                 break
-            self._look(window, masks, wanted)
+            self._ask(window, masks, wanted)
             left -= len(wanted)
         answer, _ = decide(len(masks), self.known(len(masks)))
         self.person = self.person if answer is None else answer
@@ -239,16 +195,19 @@ class _Window:
 
     def best(self) -> Detections | None:
         """Return the best-scored person of the one-mask views, in window pixels, or None."""
-        conf = self.defence.conf
-        shown = [d for (i, j), (d, _) in self.answers.items() if i == j and (d.score >= conf).any()]
+        shown = [d for (i, j), (d, _) in self.answers.items() if i == j and self._shows(d)]
         return max(shown, key=lambda d: float(d.score.max())).pick(np.array([0])) if shown else None
 
     def _oldest(self) -> list[Pair]:
         return [p for p, (_, turn) in sorted(self.answers.items(), key=lambda item: item[1][1]) if turn < self.turn]
 
-    def _look(self, window: UInt8Array, masks: Int64Array, pairs: Sequence[Pair]) -> None:
+    def _ask(self, window: UInt8Array, masks: Int64Array, pairs: Sequence[Pair]) -> list[bool]:
         found = self.detector.detect_batch([hide(window, masks[sorted(set(p))]) for p in pairs])
         self.answers |= {p: (d, self.turn) for p, d in zip(pairs, found, strict=True)}
+        return [self._shows(d) for d in found]
+
+    def _shows(self, people: Detections) -> bool:
+        return bool((people.score >= self.defence.conf).any())
 
 
 class PatchCleanserGuard(Watching[PatchCleanser]):

@@ -23,7 +23,7 @@ GRADIENTS: dict[str, Callable[[], GradientDetector]] = {"tiny": tiny_gradient, "
 
 
 def promised(detector: Detector, answer: Detections) -> None:
-    """What every answer must be, whoever gives it."""
+    """What every answer must be."""
     assert answer.xyxy.dtype == answer.score.dtype == np.float32
     assert np.isfinite(answer.xyxy).all() and ((answer.score >= 0) & (answer.score <= 1)).all()
     assert (answer.score[:-1] >= answer.score[1:]).all(), "sorted by falling score"

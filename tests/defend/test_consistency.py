@@ -1,4 +1,4 @@
-"""Local against global: a person whom views show and the whole does not is reported and restored."""
+"""Local against global: a person that views show and the whole does not is reported and restored."""
 
 import numpy as np
 import pytest
@@ -40,8 +40,8 @@ def test_a_person_absent_in_the_whole_is_reported_and_restored(per_frame: int) -
     assert [a.kind for a in out.alerts] == ["inconsistent"] and len(out) == 1
     assert out.held is not None and out.held.all()
     assert np.abs(out.xyxy[0] - PERSON).max() < 14
-    told = Consistency(per_frame=0, restore=False).guard(Pure(fragile)).detect(Frame(scene(True), 0, 0, 0.0))
-    assert told.alerts and len(told) == 0
+    unrestored = Consistency(per_frame=0, restore=False).guard(Pure(fragile)).detect(Frame(scene(True), 0, 0, 0.0))
+    assert unrestored.alerts and len(unrestored) == 0
 
 
 def test_nothing_is_reported_where_all_views_agree() -> None:

@@ -15,7 +15,7 @@ def found(*people: tuple[float, float, float, float, float]) -> Detections:
     return Detections(rows[:, :4], rows[:, 4])
 
 
-def test_nobody_whom_one_look_shows_is_lost_or_counted_twice() -> None:
+def test_nobody_that_one_view_shows_is_lost_or_counted_twice() -> None:
     out = either(
         found((0, 0, 50, 100, 0.6), (200, 0, 250, 100, 0.5)), found((2, 1, 51, 99, 0.9), (300, 0, 340, 90, 0.4))
     )
@@ -54,7 +54,7 @@ class Blank(RemovalDefence):
         return mask
 
 
-def test_whom_a_defence_removes_the_plain_look_keeps() -> None:
+def test_people_removed_by_a_defence_are_kept_by_the_plain_view() -> None:
     image = np.full((320, 320, 3), 90, np.uint8)
     draw_person(image, (30, 60, 90, 260))
     draw_person(image, (230, 60, 290, 260))

@@ -12,10 +12,9 @@ from physadv.defend.masks import PatchSize, hide, windows
 from physadv.defend.patchcleanser import (
     Pair,
     PatchCleanser,
-    certify_window,
     decide,
-    double_mask,
     person_certified,
+    settle,
 )
 from physadv.errors import DefenceError
 from physadv.types import Float32Array, Frame, UInt8Array
@@ -34,21 +33,25 @@ def by_the_paper(n: int, said: dict[Pair, bool]) -> bool:
     return majority
 
 
-def test_the_answer_is_the_papers_whatever_the_looks() -> None:
+def answers(said: dict[Pair, bool], pairs: Sequence[Pair]) -> list[bool]:
+    return [said[p] for p in pairs]
+
+
+def test_the_answer_is_the_papers_whatever_the_views_show() -> None:
     n = 3
     pairs = [(i, j) for i in range(n) for j in range(i, n)]
     for bits in itertools.product([False, True], repeat=len(pairs)):
         said = dict(zip(pairs, bits, strict=True))
         for batch in (1, 4):
-            got = double_mask(n, lambda ps, said=said: [said[p] for p in ps], batch=batch)  # type: ignore[misc]
-            assert got.person == by_the_paper(n, said)
-            assert got.looks <= len(pairs)
-        assert certify_window(n, lambda ps, said=said: [said[p] for p in ps]) == all(bits)  # type: ignore[misc]
+            person, asked = settle(n, partial(answers, said), batch=batch)
+            assert person == by_the_paper(n, said)
+            assert len(asked) <= len(pairs)
+        assert settle(n, partial(answers, said), person_certified)[0] == all(bits)
 
 
 def test_agreement_in_the_first_round_ends_it() -> None:
-    got = double_mask(9, lambda ps: [True] * len(ps))
-    assert got.person and got.looks == 9
+    person, asked = settle(9, lambda pairs: [True] * len(pairs))
+    assert person and len(asked) == 9
     assert decide(9, {})[1] == [(i, i) for i in range(9)]
     assert person_certified(9, {(0, 0): False}) == (False, [])
 
@@ -71,14 +74,14 @@ def test_no_hostile_detector_or_patch_turns_a_certified_window() -> None:
             codes = [key(hide(image, masks[list(p)])) for p in pairs]
             return [sees.get(c, bool(np.random.default_rng([seed, c & 0xFFFFFFFF]).random() < 0.3)) for c in codes]
 
-        if not certify_window(n, partial(look, image)):
+        if not settle(n, partial(look, image), person_certified)[0]:
             continue
         certified += 1
         x, y = int(rng.integers(1 - patch.width, width)), int(rng.integers(1 - patch.height, height))
         bad = image.copy()
         spot = bad[max(y, 0) : y + patch.height, max(x, 0) : x + patch.width]
         spot[:] = rng.integers(0, 256, spot.shape)
-        assert double_mask(n, partial(look, bad)).person
+        assert settle(n, partial(look, bad))[0]
     assert certified > 1500
 
 
@@ -95,12 +98,19 @@ def only_unmasked(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
 
 
 def test_a_detector_that_is_blind_under_masks_never_certifies_a_person() -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
-    assert PatchCleanser().certify(Pure(found), image)
+    masks = PatchCleanser().masks(64, 64)
+
+    def shows(detector: Pure, pairs: Sequence[Pair]) -> list[bool]:
+        return [
+            len(d) > 0
+            for d in detector.detect_batch([hide(np.zeros((64, 64, 3), np.uint8), masks[list(p)]) for p in pairs])
+        ]
+
+    assert settle(len(masks), partial(shows, Pure(found)), person_certified)[0]
     for blind in (nobody, only_unmasked):
         detector = Pure(blind)
-        assert not PatchCleanser().certify(detector, image)
-        assert detector.calls == 1, "one look is enough to refuse"
+        assert not settle(len(masks), partial(shows, detector), person_certified)[0]
+        assert detector.calls == 1, "one batch is enough to refuse"
 
 
 def hidden_by_white(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
@@ -109,7 +119,7 @@ def hidden_by_white(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
 
 
 @pytest.mark.parametrize("per_frame", [0, 3])
-def test_the_guard_brings_back_whom_a_patch_hid_and_says_so(per_frame: int) -> None:
+def test_the_guard_brings_back_people_that_a_patch_hid_and_says_so(per_frame: int) -> None:
     image = np.zeros((64, 96, 3), np.uint8)
     image[20:26, 30:36] = 255
     guard = PatchCleanser(per_frame=per_frame, patch=0.02).guard(Pure(hidden_by_white))

@@ -25,7 +25,7 @@ def scene(worn: bool) -> UInt8Array:
 
 
 def reads(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
-    """A detector of one person, whom the whole magenta square all but hides, and of whatever else is not background."""
+    """A detector of one person, almost hidden by the whole magenta square, and of whatever else is not background."""
     whole = (image[PATCH[1] : PATCH[3], PATCH[0] : PATCH[2]] == (255, 0, 255)).all()
     boxes, scores = [PERSON], [0.1 if whole else 0.8]
     other = (image != BACK).any(2)
@@ -43,8 +43,10 @@ def test_pecks_bring_a_hidden_person_back_with_an_alarm() -> None:
     back = [o for o in outs if len(o.above(0.25))]
     assert len(back) >= 4
     assert all(o.held is not None and o.above(0.25).held is not None and o.alerts[0].kind == "probe" for o in back)
-    told = Probes(canary=False, restore=False, seed=0).guard(Pure(reads)).detect(Frame(scene(worn=True), 0, 0, 0.0))
-    assert told.alerts and len(told.above(0.25)) == 0
+    unrestored = (
+        Probes(canary=False, restore=False, seed=0).guard(Pure(reads)).detect(Frame(scene(worn=True), 0, 0, 0.0))
+    )
+    assert unrestored.alerts and len(unrestored.above(0.25)) == 0
 
 
 def swallows(image: UInt8Array) -> tuple[Float32Array, Float32Array]:

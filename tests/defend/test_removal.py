@@ -169,7 +169,7 @@ def test_blocks_surprise_is_that_of_redrawn_blocks(size: tuple[int, int]) -> Non
 
 def test_blocks_learn_clean_images_and_are_surprised_by_noise(tmp_path: Path) -> None:
     net = train_blocks([smooth(640, 480), smooth(400, 300)], BlockTraining(steps=80, batch=128, imgsz=320))
-    save_weights(tmp_path / "mine.safetensors", net, kind="blocks", record={"pictures": 2})
+    save_weights(tmp_path / "mine.safetensors", net, kind="blocks", record={"images": 2})
     frame = Frame(with_noise(smooth(640, 480), (320, 224, 416, 320)), 0, 0, 0.0)
     guard = parse_pipeline(f"blocks:weights={tmp_path / 'mine.safetensors'};threshold=3").guard(BlobDetector())
     boxes = [a.xyxy for a in guard.detect(frame).alerts if a.kind == "removed"]
@@ -337,7 +337,7 @@ def test_an_attacker_of_a_removal_is_told_of_the_marks_and_of_both_looks() -> No
     assert torch.allclose(logit.amax(1), grid.amax((1, 2, 3)) + GIVEN_AWAY), "the surest place is among them"
     assert boxes[..., :2].min() == 0 and boxes[..., 2].max() >= 128 and boxes[..., 3].max() >= 96
     (gradient,) = torch.autograd.grad(found.logit[:, 2 * bare :].amax(), images)
-    assert float(gradient.abs().sum()) > 0, "whoever is marked learns how not to be"
+    assert float(gradient.abs().sum()) > 0, "a marked pattern learns not to be marked"
 
 
 def test_the_erasers_twin_removes_what_the_eraser_removes() -> None:

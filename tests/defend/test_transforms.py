@@ -215,7 +215,7 @@ def test_two_people_of_one_answer_stay_two() -> None:
     assert iou(boxes[:1], boxes[1:])[0, 0] < 0.7
 
 
-def test_a_vote_finds_whom_most_views_find() -> None:
+def test_a_vote_finds_people_that_most_views_find() -> None:
     frame = scene(640, 480, (100, 100, 200, 400))
     for merge in ("mean", "vote"):
         out = Vote(merge=merge).guard(BlobDetector()).detect(frame)

@@ -32,7 +32,7 @@ def test_thresholds_of_score_and_overlap() -> None:
     np.testing.assert_allclose(best_score(PEOPLE, detections, iou_above=0.1), [0.3, 0.8], atol=1e-6)
 
 
-def test_people_whom_a_defence_holds_are_found() -> None:
+def test_people_held_by_a_defence_are_found() -> None:
     detections = Detections(PEOPLE, np.array([0.01, 0.9], np.float32), held=np.array([True, False]))
     assert found(PEOPLE, detections, conf=0.25, iou_at_least=0.5).all()
 
@@ -85,7 +85,7 @@ def test_tiny_detectors_meet_the_interfaces_and_repeat_themselves() -> None:
     assert tiny_detector(keypoints=False).detect(Frame(image, 0, 0, 0.0)).keypoints is None
 
 
-def test_tiny_gradient_descent_lowers_the_logits() -> None:
+def test_a_step_along_the_tiny_gradient_lowers_the_logits() -> None:
     detector = tiny_gradient()
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     start = detector.candidates(images).logit.amax()
