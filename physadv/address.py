@@ -12,6 +12,9 @@ from physadv.errors import SourceError
 
 # Protocols by which cameras and web servers send, those first that people mean.
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp")
+_URL = re.compile(rf"({'|'.join(SCHEMES)})://", re.IGNORECASE)
+# A name that ends like this over HTTP is a finished file, not a camera.
+_FILE_URL = re.compile(r"^https?://[^?#]+\.(mp4|mov|m4v|mkv|webm|avi)([?#].*)?$", re.IGNORECASE)
 HIDDEN = "***"
 # One slash as well: a path object joins the two that an address begins with. A drive's letter is no scheme.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,2}")
@@ -38,6 +41,16 @@ _NAMED_PAIR = re.compile(r"[^/?&=#]+:[^/?&=#]*@")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 Span = tuple[int, int]
+
+
+def is_url(spec: str) -> bool:
+    """Return whether `spec` names something on the network."""
+    return _URL.match(spec) is not None
+
+
+def is_file_url(spec: str) -> bool:
+    """Return whether `spec` names a finished video file on a web server, to be read whole and in order."""
+    return _FILE_URL.match(spec) is not None
 
 
 def masked(spec: str) -> str:

@@ -31,7 +31,7 @@ ONLY_IN = {
     "kornia": {"simulate", "camera/difference.py"},
     "fastapi": {"web"},
     "uvicorn": {"web"},
-    "av": {"capture/stream.py", "capture/film.py", "live/recorder.py"},
+    "av": {"capture/stream.py", "capture/video_file.py", "capture/film.py", "live/recorder.py"},
     "fpdf": {"fabricate"},
     "faster_coco_eval": {"evaluate"},
     "rich": {"cli"},

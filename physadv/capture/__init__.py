@@ -6,15 +6,15 @@ from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
 
-from physadv.address import masked, meant_as_address
+from physadv.address import is_file_url, is_url, masked, meant_as_address
 from physadv.arrays import IMAGE_SUFFIXES
 from physadv.capture.browser import BrowserSource
 from physadv.capture.images import ImageSource
-from physadv.capture.pacing import Paced
-from physadv.capture.reading import Notify, silent
+from physadv.capture.reading import Notify, Paced, silent
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.stream import NetworkStream, VideoFile, is_file_url, is_url
+from physadv.capture.stream import NetworkStream
+from physadv.capture.video_file import VideoFile
 from physadv.capture.webcam import WebcamSource, cameras, is_webcam
 from physadv.errors import SourceError
 from physadv.types import Source

@@ -1,19 +1,25 @@
-"""What a video shows: which stream, in which orientation, with which pixel aspect ratio."""
+"""Films through PyAV: which stream is shown, in which orientation and aspect ratio; opening, and errors as ours."""
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 from typing import Any, cast
 
 import av
+import av.error
 import av.stream
 import numpy as np
 
-from physadv.errors import SourceError
+from physadv.address import is_url
+from physadv.capture.reading import Notify
+from physadv.capture.settings import CaptureSettings
+from physadv.errors import PhysadvError, SourceError
 from physadv.types import UInt8Array
 
 # 8K is 33 megapixels. A decoder holds up to 16 images and one a thread, so that more would take gigabytes.
@@ -144,3 +150,54 @@ class JpegDecoder:
             return shown(frames[-1]) if frames else None
         except (av.error.FFmpegError, ValueError, MemoryError):
             return None
+
+
+def open_container(where: str, settings: CaptureSettings, options: dict[str, str]) -> Any:
+    """Return an open container.
+
+    Raises: PyAV's errors if it cannot be opened in time.
+    """
+    timeout = (settings.open_timeout, settings.read_timeout) if is_url(where) else None
+    # Tags in other alphabets' encodings are no reason to refuse a film.
+    return av.open(where, timeout=timeout, options=options, metadata_errors="replace")
+
+
+def aspect_of(stream: Any, name: str, notify: Notify) -> Fraction:
+    """Return `pixel_aspect`, or 1 where a damaged header says what no camera has: then `notify` gets a line."""
+    try:
+        return pixel_aspect(stream)
+    except ValueError as error:
+        notify(f"{name}: {error} are taken as square ones: the file's header is damaged")
+        return Fraction(1)
+
+
+@contextmanager
+def as_source_error(name: str, what: str, cause: Callable[[], str] = str) -> Iterator[None]:
+    """Turn every error of PyAV, of which there are many kinds, into one of ours; ours pass unchanged.
+
+    Raises: SourceError with the name and what `cause` returns, or what cannot be done and the error's own reason.
+    """
+    try:
+        yield
+    except PhysadvError:
+        raise
+    except Exception as error:
+        raise SourceError(f"{name}: {cause() or f'{what}: {reason(error)}'}") from error
+
+
+def timed_out(error: Exception) -> bool:
+    """Return whether an error of PyAV or the system says that time ran out."""
+    return isinstance(error, av.error.ExitError | TimeoutError)
+
+
+def reason(error: Exception) -> str:
+    """Return an error of PyAV or the system without its number and file name."""
+    if timed_out(error):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return "the connection broke off"
+    if isinstance(error, av.error.EOFError):
+        return "it ends before its first image"
+    if isinstance(error, OSError | ValueError | PhysadvError | av.error.FFmpegError):
+        return str(getattr(error, "strerror", None) or error)
+    return f"{type(error).__name__}: {error}"

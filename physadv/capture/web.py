@@ -392,3 +392,17 @@ class _BoundedReads(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def unreachable_index(url: str, settings: CaptureSettings) -> str:
+    """Return why a film on a web server cannot be played if that is its index, which the server does not let be read."""
+    try:
+        behind = WebCamera(url, settings).index_out_of_reach()
+    except (OSError, SourceError, http.client.HTTPException, ValueError):
+        return ""
+    if not behind:
+        return ""
+    return (
+        "its index lies at its end, and this server cannot seek (it gives no ranges): download the file and play it "
+        "from disk, or write it anew with the index first (ffmpeg -i IN.mp4 -c copy -movflags +faststart OUT.mp4)"
+    )

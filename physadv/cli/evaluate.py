@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from physadv.address import is_url
 from physadv.attack.people import VIDEO_SUFFIXES
-from physadv.capture.stream import is_url
 from physadv.cli.base import Command as BaseCommand
 from physadv.cli.imgsz import rounded_imgsz
 from physadv.cli.outputs import check_folder, check_own_folder, only_writer

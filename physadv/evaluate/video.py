@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from physadv.address import masked
+from physadv.address import is_url, masked
 from physadv.capture import is_live, open_source
 from physadv.capture.cuts import Cuts
 from physadv.capture.reading import Notify, silent
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.stream import VideoFile, is_url
+from physadv.capture.video_file import VideoFile
 from physadv.dataset import NO_KEYPOINTS, LabelledImage
 from physadv.defend import Pipeline
 from physadv.detect.matching import STRICT_IOU, best_score

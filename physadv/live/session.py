@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.stream import VideoFile
+from physadv.capture.video_file import VideoFile
 from physadv.errors import EndOfStream, RecordingError
 from physadv.files import parse_json
 from physadv.live.sidecar import detections_of, line_index, read_lines

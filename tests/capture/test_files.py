@@ -15,7 +15,7 @@ from PIL import Image
 
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.stream import VideoFile
+from physadv.capture.video_file import VideoFile
 from physadv.errors import EndOfStream, SourceError
 from physadv.types import Frame, Source
 from tests.capture.server import image

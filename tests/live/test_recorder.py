@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from physadv.capture.stream import VideoFile
+from physadv.capture.video_file import VideoFile
 from physadv.errors import EndOfStream, OutputError, RecordingError
 from physadv.live import recorder as record
 from physadv.live.recorder import Recorder, RecordSettings, VideoWriter
