@@ -1,4 +1,4 @@
-"""Those who wear the pattern, each in one state: what is drawn around them, counted, sent to the page and recorded."""
+"""The people who wear the patch, each in one state that is drawn, counted, sent to the page and recorded."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from physadv.live.draw import found_elsewhere, style
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array
 
 State = Literal["seen", "held", "missed", "hidden", "unknown"]
-# A box of which more than this lies within somebody's is theirs: a head, a pair of legs.
+# A box belongs to a person if more than this share of it lies within the person: a head, a pair of legs.
 WITHIN = 0.6
-# Alerts that say that somebody is there that no box shows.
+# Alerts about a person without a box.
 MISSING = ("vanished", "faded", "probe", "inconsistent", "uncovered")
 
 
 @dataclass(frozen=True, slots=True)
 class Wearer:
-    """One who wears the pattern. xyxy: in frame pixels, from the image before the pattern was put on.
+    """A person who wears the patch. xyxy: in frame pixels, found before the patch was drawn.
 
-    state: "seen" if a box of the detector is theirs, "held" if only a defence vouches for that box, "missed" if they have
-    none and a defence raises an alarm about them, "hidden" if there is neither; "unknown" if there is neither and they were
-    not found in the clean image either, so that it is not the pattern that hides them. person: number of their box among
-    those drawn, or -1. score: of that box; without one the best of the weaker candidates, below the threshold.
+    state: "seen" with a box of the detector, "held" with a box that only a defence vouches for, "missed" without a box but
+    with a defence's alarm, "hidden" without either. "unknown" is without either too, but the clean image did not show the
+    person, so the patch may not be the cause. person: number of the box among those drawn, or -1. score: of that box;
+    without one the best of the weaker candidates, below the threshold.
     """
 
     xyxy: tuple[float, float, float, float]
@@ -38,7 +38,7 @@ class Wearer:
 
 @dataclass(frozen=True, slots=True)
 class Hiding:
-    """How many wear the pattern, in all and in each state, and the highest score that any of them gets."""
+    """Counts of the people who wear the patch, in all and by state, and the highest score of any of them."""
 
     count: int
     seen: int
@@ -66,7 +66,7 @@ class Hiding:
 def reported(answer: Detections, conf: float) -> Detections:
     """Return the people that are drawn: those of at least `conf`, and those that a defence holds.
 
-    Only people that a defence alone reports stay held; those that the detector reports need no memory.
+    A person stays marked as held only if the detector itself does not report it.
     """
     people = answer.above(conf)
     if people.held is None:
@@ -76,11 +76,11 @@ def reported(answer: Detections, conf: float) -> Detections:
 
 
 def judged(on: Float32Array, found: BoolArray, answer: Detections, conf: float) -> tuple[Wearer, ...]:
-    """Return the states, by an answer down to its lowest scores, of those who wear the pattern.
+    """Return the state of each person who wears the patch.
 
-    on: (n, 4) their boxes. found: (n,) which of them were found in the clean image. conf: as for `reported`, which contain
-    the wearers' boxes. Each box is one wearer's: where two stand close, the one it fits better. It fits by an IoU
-    above `STRICT_IOU`, or where more than `WITHIN` of it lies within the wearer.
+    on: (n, 4) boxes of these people. found: (n,) whether each was found in the clean image. answer: of the detector, down
+    to its lowest scores. conf: threshold of the boxes that count, as in `reported`. Each box goes to one person, the one it
+    fits best: by an IoU above `STRICT_IOU`, or with more than `WITHIN` of it within the person.
     """
     drawn = reported(answer, conf)
     held = np.zeros(len(answer), bool) if answer.held is None else answer.held
@@ -96,14 +96,14 @@ def judged(on: Float32Array, found: BoolArray, answer: Detections, conf: float) 
 def _state(box: Float32Array, person: int, drawn: Detections, *, found: bool) -> State:
     if person >= 0:
         return "held" if style(drawn, person)[1] in ("held", "uncovered") else "seen"
-    missing = np.array([a.xyxy for a in drawn.alerts if a.kind in MISSING and a.xyxy is not None], np.float32)
-    if len(missing) and (_fit(box[None], missing) > 0).any():
+    alarms = np.array([a.xyxy for a in drawn.alerts if a.kind in MISSING and a.xyxy is not None], np.float32)
+    if len(alarms) and (_fit(box[None], alarms) > 0).any():
         return "missed"
     return "hidden" if found else "unknown"
 
 
 def _boxes_of(on: Float32Array, boxes: Float32Array) -> Int64Array:
-    """Return (n,) the number of each wearer's box, or -1: the assignment of the largest fit in all."""
+    """Return (n,) the number of each person's box, or -1: the assignment with the largest total fit."""
     # Half a second to load: a recording is replayed without it.
     from scipy.optimize import linear_sum_assignment
 
@@ -116,7 +116,7 @@ def _boxes_of(on: Float32Array, boxes: Float32Array) -> Int64Array:
 
 
 def _fit(on: Float32Array, boxes: Float32Array) -> Float32Array:
-    """Return (n, m) how well boxes fit wearers: the overlap, by a little more than 0 at least; 0 where they do not."""
+    """Return (n, m) how well boxes fit people: the IoU, at least .001 where a box belongs to a person, else 0."""
     overlap = iou(on, boxes)
     within = intersection(on, boxes) > WITHIN * area(boxes)[None]
     return np.where((overlap > STRICT_IOU) | (within & (area(boxes) > 0)[None]), np.maximum(overlap, 1e-3), 0.0).astype(

@@ -74,7 +74,7 @@ class Geometry(Transform[GeometryDraw]):
         return project(homography(quads), self.corners(params, width / height))
 
     def apply(self, images: torch.Tensor, params: GeometryDraw) -> torch.Tensor:
-        """Return images (b, c, h, w) moved within their own frame; nothing (0) lies around them."""
+        """Return images (b, c, h, w) turned within their own frame, with zeros around them."""
         if self.strength == 0:
             return images
         h, w = images.shape[-2:]

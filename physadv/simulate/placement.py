@@ -138,7 +138,7 @@ class Placement:
         side: Float32Array | None = None,
         upright: BoolArray | None = None,
     ) -> Float32Array:
-        """Return (n, 4, 2) corners of the print on each person, of a T-shirt its front. Arguments as of `prints`."""
+        """Return (n, 4, 2) corners of the print on each person, of a T-shirt its front. See `prints` for arguments."""
         if self.target == "tshirt":
             return shirt_fronts(xyxy, keypoints)
         if side is None and self.scale is not None:
@@ -161,9 +161,9 @@ class Placement:
         side: Float32Array | None = None,
         upright: BoolArray | None = None,
     ) -> Prints:
-        """Return the prints on people; which of their forearms are in front of them is for the simulated world to say.
+        """Return the prints on people. The simulated world decides which forearms are in front of them.
 
-        people: boxes and, where known, keypoints; their scores are not looked at. rng: decides from where on its texture
+        people: boxes and, where known, keypoints; their scores are not looked at. rng: decides where on its texture
         cloth is cut; None cuts all of it from the corner. owner: (n,) the image of each person; 0 unless given. side: (n,)
         pixels, the root of each print's area, in place of the placement's own size. upright: (n,) who wears a chest print
         by the box although the joints are seen.
@@ -210,7 +210,7 @@ class Placement:
 
 
 def _rank(person: Int64Array, boxes: Float32Array, quads: Float32Array) -> Int64Array:
-    """Return (m,) which print lies on top: of who is nearer, lower in the image; of one person the front over sleeves.
+    """Return (m,) the order of the prints: nearer people, lower in the image, over others; a front over its sleeves.
 
     quads: (m, 4, 2), the fronts of all n people first. Where boxes end at the image's rim the lower print is the nearer.
     """
@@ -255,7 +255,7 @@ def people_of(xyxy: Float32Array, keypoints: Float32Array | None = None) -> Dete
 
 
 def wears(people: Detections) -> BoolArray:
-    """Return (n,) who of those found in a clean image wears the pattern: sure to be somebody, and with a chest to see."""
+    """Return (n,) whether each person found in a clean image wears the pattern: a sure detection with a visible chest."""
     sure = (people.score >= PLACE_CONF) & chests_visible(people.xyxy, people.keypoints)
     if people.keypoints is None:
         return sure
@@ -301,7 +301,7 @@ def within_wearers(quads: Float32Array, xyxy: Float32Array, *, hung: bool) -> Fl
 
 
 def chests_visible(xyxy: Float32Array, keypoints: Float32Array | None) -> BoolArray:
-    """Return an (n,) mask of people whose boxes (n, 4) show enough of them for a print on the chest.
+    """Return an (n,) mask of people whose boxes (n, 4) show enough of them for a print on the chest to be seen.
 
     With visible shoulders the box must go on below them by `CHEST_SEEN_CM`. Without them, where a pose model has looked,
     a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts.
@@ -319,7 +319,7 @@ def chests_visible(xyxy: Float32Array, keypoints: Float32Array | None) -> BoolAr
 
 
 def shoulders_visible(keypoints: Float32Array | None, n: int) -> BoolArray:
-    """Return an (n,) mask of people both of whose shoulders the pose model is sure of; all False without keypoints."""
+    """Return an (n,) mask of people with two sure shoulder keypoints; all False without keypoints."""
     if keypoints is None:
         return np.zeros(n, bool)
     sure = np.all(keypoints[:, [LEFT_SHOULDER, RIGHT_SHOULDER], 2] >= VISIBLE, axis=1)
@@ -442,7 +442,7 @@ def _box_px_per_cm(xyxy: Float32Array) -> Float32Array:
 
 
 def sleeve_quads(keypoints: Float32Array, seen: BoolArray) -> tuple[Int64Array, Float32Array]:
-    """Return whose each short sleeve is (k,) and its quad (k, 4, 2), from the shoulder two thirds to the elbow.
+    """Return the person (k,) and the quad (k, 4, 2) of each short sleeve, from the shoulder two thirds to the elbow.
 
     seen: (n,) people whose shoulders are visible; a sleeve needs a visible elbow too.
     """

@@ -1,4 +1,4 @@
-"""Thin-plate splines: smooth maps of the plane that move given points to given places."""
+"""Thin-plate splines: smooth maps of the plane that take some points to given places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam of the simulated world: all chance in `sample`, none in `apply`."""
+"""The base of every transform of the simulated world: `sample` holds all chance, `apply` is deterministic."""
 
 from __future__ import annotations
 

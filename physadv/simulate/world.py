@@ -63,7 +63,7 @@ class WorldDraw:
 class World(Settings):
     """The transforms in the order in which the physical world applies them.
 
-    strength is set per transform; `World.of(x)` sets all of them at once.
+    Each transform has its own strength; `World.of(x)` sets all of them.
     """
 
     ink: SerializeAsAny[Ink] = Field(default_factory=lambda: Ink(strength=1.0))
@@ -75,7 +75,7 @@ class World(Settings):
 
     @classmethod
     def of(cls, strength: float) -> World:
-        """Return a world all of whose dials stand at `strength`; 0 pastes the pattern and does nothing else."""
+        """Return a world with `strength` for every transform; 0 draws the pattern and changes nothing else."""
         return cls(
             ink=Ink(strength=strength),
             cloth=Cloth(strength=strength),
