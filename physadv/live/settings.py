@@ -1,4 +1,4 @@
-"""Settings of the live demo at its start; the flags of the command line are made from them."""
+"""Settings of the live demo: at its start, and those that can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,31 @@ class PageSettings(PageAddress):
     )
 
 
-class LiveSettings(CaptureSettings, PageSettings):
+class AdjustableSettings(Settings):
+    """What is set when the demo starts and can be changed while it runs."""
+
+    conf: float = Field(
+        default=0.25, ge=0.05, le=1, title="Confidence threshold", description="confidence from which a person counts"
+    )
+    wear_size: Centimetres | None = Field(
+        default=None,
+        ge=1,
+        le=300,
+        title="Printed width",
+        description="printed width in cm, or with its unit (480mm); if not given, at which it does most, or its own",
+    )
+    defend: Defences = Field(
+        default="",
+        max_length=2000,
+        title="Defences",
+        description="NAME[:parameter=value+parameter=value...],NAME..., or a preset: see physadv defences",
+    )
+    compare: bool = Field(
+        default=True, description="with a defence on, run the bare detector as well, for the side-by-side view"
+    )
+
+
+class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
     """The demo at its start; what can be changed while it runs is in `Controls`."""
 
     groups: ClassVar[Groups] = {
@@ -81,7 +105,6 @@ class LiveSettings(CaptureSettings, PageSettings):
         default="auto", title="Backend", description="what runs the detector; auto takes the fastest that is installed"
     )
     imgsz: Imgsz = Field(default=640, title="Input size")
-    conf: float = Field(default=0.25, ge=0.05, le=1, description="confidence from which a person counts")
     ui: Ui = Field(default="web", description="page in the browser, OpenCV window, or none (headless)")
     viewer_token: str = Field(
         default="",
@@ -103,21 +126,7 @@ class LiveSettings(CaptureSettings, PageSettings):
         description="pattern put on every person: file or shipped name (physadv patterns); several as words, or between "
         "commas: the first is worn, the page offers all",
     )
-    wear_size: Centimetres | None = Field(
-        default=None,
-        ge=1,
-        le=300,
-        description="printed width in cm, or with its unit (480mm); if not given, at which it does most, or its own",
-    )
     wear_from: Seconds = Field(default=0, ge=0, description="so long into the images the pattern is not worn yet")
-    defend: Defences = Field(
-        default="",
-        title="Defences",
-        description="NAME[:parameter=value+parameter=value...],NAME..., or a preset: see physadv defences",
-    )
-    compare: bool = Field(
-        default=True, description="with a defence on, run the bare detector as well, for the side-by-side view"
-    )
     seconds: Seconds | None = Field(default=None, gt=0, description="end after this many seconds")
     frames: int | None = Field(default=None, gt=0, description="end after this many images")
     stats: Path | None = Field(default=None, description="write the run's figures here as JSON")
@@ -143,16 +152,12 @@ class LiveSettings(CaptureSettings, PageSettings):
         return CaptureSettings.of(self)
 
 
-class Controls(Settings):
-    """What a viewer can change while the demo runs. defend: a pipeline as text. wear: a patch of the library, or "".
+class Controls(AdjustableSettings):
+    """What a viewer can change while the demo runs. wear: the name of a pattern in the library, or "" for none.
 
-    follow: the recommended pattern is worn, another where the camera sees people otherwise.
+    follow: the recommended pattern is worn, another one where the camera sees people otherwise.
     """
 
-    conf: float = Field(default=0.25, ge=0.05, le=1)
-    defend: str = Field(default="", max_length=2000)
     wear: str = Field(default="", max_length=200)
-    wear_size: Centimetres | None = Field(default=None, ge=1, le=300)
     follow: bool = False
-    compare: bool = True
     skeleton: bool = True

@@ -12,7 +12,7 @@ from physadv.capture.webcam import cameras
 from physadv.detect.weights import known_detectors
 from physadv.errors import SettingsError
 from physadv.live.replay import SPEEDS
-from physadv.live.settings import LOOPBACK, Backend
+from physadv.live.settings import LOOPBACK, Backend, Controls, LiveSettings
 from physadv.settings import Settings, form_of
 from physadv.web.context import PageContext
 from physadv.web.gate import is_viewer
@@ -40,6 +40,9 @@ CARDS = {
 }
 
 
+FIELDS = LiveSettings.model_fields
+
+
 class SourceWanted(Settings):
     """A source, as `--source` takes it."""
 
@@ -50,8 +53,8 @@ class DetectorWanted(Settings):
     """A detector, as `--detector`, `--backend` and `--imgsz` take it."""
 
     name: str = Field(min_length=1, max_length=500)
-    backend: Backend = "auto"
-    imgsz: Literal[320, 416, 512, 640, 960, 1280] = 640
+    backend: Backend = Field(default="auto", title=FIELDS["backend"].title)
+    imgsz: Literal[320, 416, 512, 640, 960, 1280] = Field(default=640, title=FIELDS["imgsz"].title)
 
 
 class RecordingWanted(Settings):
@@ -92,7 +95,7 @@ def router(context: PageContext) -> APIRouter:
             "patches": demo.library.names(),
             "sources": found + builtin,
             "detectors": _detectors(demo.settings.detector),
-            "fields": form_of(DetectorWanted),
+            "fields": {**form_of(Controls), **form_of(DetectorWanted)},
             # To be handed on to whoever may look on only; relative to this page, if others can use its address.
             "viewer_link": f"{base}?token={quote(context.viewer_token)}" if linked else None,
         }

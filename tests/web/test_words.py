@@ -19,7 +19,7 @@ from physadv.web.words import on_page
         ("/api/source", "`source`: expected a file", "Source: expected a file"),
         ("/api/detector", "`detector`: no such file; use `backend=torch`", "Detector: no such file; use “Backend” torch"),
         ("/api/controls", "`defend`: vote: samples: expected", "Defences: vote: samples: expected"),
-        ("/api/controls", "`wear_size`: expected", "wear_size: expected"),
+        ("/api/controls", "`wear_size`: expected", "Printed width: expected"),
         ("/api/recording", "x: no room; choose another with `recordings`", "x: no room; choose another with “recordings”"),
     ],
 )  # fmt: skip

@@ -10,7 +10,8 @@ export function describe(fields) {
     if (title) title.textContent = labelled(field);
     if (input.tagName === "SELECT") input.append(...choices(field));
     else setRange(input, field);
-    if (field.default !== null && field.default !== undefined) input.value = field.default;
+    if (input.type === "checkbox") input.checked = field.default;
+    else if (field.default !== null && field.default !== undefined) input.value = field.default;
   }
 }
 

@@ -4,6 +4,7 @@ import { Changes } from "./changes.js";
 import { StripChart } from "./chart.js";
 import { Defences } from "./defences.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
+import { describe } from "./form.js";
 import { clearHeadline, counted, showHeadline } from "./headline.js";
 import { marksOf } from "./overlay.js";
 import { Patterns } from "./patterns.js";
@@ -15,6 +16,7 @@ import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
 
 const [options, first] = await Promise.all([api("/api/options"), api("/api/state")]);
+describe(options.fields);
 const viewer = Boolean(first.viewer);
 const chart = new StripChart(byId("chart"));
 const changes = new Changes(applyControls);
@@ -384,8 +386,6 @@ function cameraSays(text) {
 }
 
 byId("detector").append(...options.detectors.map((name) => el("option", { value: name }, name)));
-byId("backend").append(...options.fields.backend.enum.map((name) => el("option", { value: name }, name)));
-byId("imgsz").append(...options.fields.imgsz.enum.map((size) => el("option", { value: String(size) }, `${size} px`)));
 byId("detector-load").addEventListener("click", () => attempt(() => api("/api/detector", {
   name: byId("detector").value, backend: byId("backend").value, imgsz: Number(byId("imgsz").value),
 })));
