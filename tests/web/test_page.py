@@ -148,12 +148,12 @@ def test_options_describe_every_defence(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"conf": 2}, "conf"),
-        ({"conf": None}, "conf"),
+        ({"conf": 2}, "Confidence threshold"),
+        ({"conf": None}, "Confidence threshold"),
         ({"defend": "nonsense"}, "nonsense"),
         ({"wear": "nobody"}, "nobody"),
         ({"unknown": 1}, "unknown"),
-        ({"wear_size": -3}, "wear_size"),
+        ({"wear_size": -3}, "Printed width"),
     ],
 )
 def test_impossible_controls_are_refused_in_one_line(client: TestClient, changes: dict[str, Any], says: str) -> None:
