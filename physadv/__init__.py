@@ -23,6 +23,7 @@ from physadv.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from physadv.arrays import read_image as read_image
+    from physadv.attack import train as train
     from physadv.capture import open_source as open_source
     from physadv.defend import Defence, Pipeline
     from physadv.detect import load_detector as load_detector
@@ -42,6 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Where each name lies. It is imported when it is first asked for, so that `import physadv` takes milliseconds.
 _HOMES = {
     "load_detector": "physadv.detect",
+    "train": "physadv.attack",
     "load_patch": "physadv.patch",
     "save_patch": "physadv.patch",
     "read_image": "physadv.arrays",

@@ -39,15 +39,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from physadv.arrays import write_png
+from physadv.attack.data import attacked_detectors
 from physadv.attack.optimise import optimise
 from physadv.attack.parallel import ThreadPool
 from physadv.attack.people import gather
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
-from physadv.attack.settings import preset
+from physadv.attack.settings import TrainSettings, preset
 from physadv.attack.timing import made_up
 from physadv.cli.edge import exit_code
-from physadv.cli.train import attacked_detectors
 from physadv.dataset import LabelledImage
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
@@ -174,7 +174,7 @@ def main() -> None:
         cache = cache_dir() / "people" / find_weights().sha256[:16]
         people = gather([words.images], words.labels, lambda: load_detector(backend="torch"), cache=cache).images
     settings = in_proportion(Recipe(**preset("quick", "street")))
-    detector = cast(YoloGradient, attacked_detectors([DEFAULT_DETECTOR], None, device="cpu")[0])
+    detector = cast(YoloGradient, attacked_detectors(TrainSettings(), device="cpu")[0])
     cycle = len(settings.crops)
     shapes = [settings.views(step) for step in range(cycle)]
     views = sum(count for count, _ in shapes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,10 +28,12 @@ from physadv.attack.start import same_shape
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.capture import is_live
 from physadv.dataset import MIN_AREA, Dataset, LabelledImage
-from physadv.detect import load_detector
+from physadv.defend import parse_pipeline
+from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF
+from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import EMBEDDED_SHA256, cache_dir, find_weights
-from physadv.errors import DataError, TrainingError, naming
+from physadv.errors import DataError, SettingsError, TrainingError, naming
 from physadv.files import parse_json, told_apart, write_json
 from physadv.lineage import load_start, split_record, start_record
 from physadv.patch import Patch
@@ -52,13 +55,15 @@ LONGEST = 300
 class Inputs:
     """A run as it was asked for, checked: its settings, the recipe that follows from them, and the profiles they name.
 
-    cache: the folder in which the people that the clean detector found are remembered; the user's own unless given.
+    notes: what to show of them, in words. cache: the folder in which the people that the clean detector found are
+    remembered; the user's own unless given.
     """
 
     settings: TrainSettings
     recipe: Recipe
     camera: CameraProfile | None = None
     printer: PrinterProfile | None = None
+    notes: tuple[str, ...] = ()
     cache: Path | None = None
 
 
@@ -74,11 +79,14 @@ class Split(Settings):
 def read_inputs(settings: TrainSettings) -> Inputs:
     """Return what a run is given besides people, checked before people are looked for and detectors loaded.
 
-    Raises: SettingsError if fields contradict one another. CalibrationError for a profile. DataError for images that are
+    Raises: SettingsError if fields contradict one another. DefenceError for `through`, BackendError for `device`.
+    CalibrationError for a profile. DataError for images that are
     not there or come from a camera, a look or a region that cannot be read, or a region without a white area. PatchError
     for a pattern to start from.
     """
     settings.check()
+    note = _trained_through(settings.through)
+    pick_device(settings.device)
     camera, printer = load_profiles(settings.camera, settings.printer)
     recipe = Recipe.of(settings)
     if printer is not None:
@@ -101,7 +109,43 @@ def read_inputs(settings: TrainSettings) -> Inputs:
     if settings.start_wanted not in (None, AUTO):
         with naming("start"):
             begun_from(load_start(settings.start_wanted), recipe.texels)
-    return Inputs(settings, recipe, camera, printer)
+    return Inputs(settings, recipe, camera, printer, (note,) if note else ())
+
+
+def _trained_through(text: str | None) -> str:
+    """Return what to show of a pipeline of which a part has no twin to train through; "" where nothing is left out.
+
+    Raises: SettingsError if no defence named has one. DefenceError if one is not known, or its weights are missing.
+    """
+    if text is None:
+        return ""
+    pipeline = parse_pipeline(text, field="through")
+    with naming("through"):
+        pipeline.weights()
+    used = ", ".join(d.name for d in pipeline.defences if not d.over_time)
+    unused = ", ".join(pipeline.over_time)
+    if unused and not used:
+        raise SettingsError(
+            f"{unused} has no twin for single images and would be ignored", field="through", hint="leave it out"
+        )
+    return f"`through={text}`: trained through {used}; {unused} has no twin for single images" if unused else ""
+
+
+def attacked_detectors(settings: TrainSettings, *, device: str) -> list[GradientDetector]:
+    """Return the detectors to attack, each behind the twin of the pipeline where one is named.
+
+    Raises: WeightsError, BackendError or DefenceError for what cannot be had.
+    """
+    precision: Literal["fp32", "bf16"] = "bf16" if settings.precision == "bf16" else "fp32"
+    if settings.precision == "auto" and _computes_bf16(device):
+        precision = "bf16"
+    plain: list[GradientDetector] = [
+        load_gradient_detector(n, device=device, precision=precision) for n in settings.detector
+    ]
+    if settings.through is None:
+        return plain
+    pipeline = parse_pipeline(settings.through)
+    return [pipeline.twin(detector) for detector in plain]
 
 
 def people_of(inputs: Inputs, processes: Processes) -> Generator[str, None, Dataset]:
@@ -322,3 +366,10 @@ def _suits(image: LabelledImage, framing: str, trained: str) -> bool:
 
 def _digest(values: torch.Tensor | None) -> str | None:
     return None if values is None else hashlib.sha256(values.numpy().tobytes()).hexdigest()
+
+
+def _computes_bf16(device: str) -> bool:
+    """Return whether bfloat16 is fast there. CPUs without the instructions emulate it, 13 times slower than fp32."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -23,6 +23,7 @@ from physadv.attack.data import (
     Inputs,
     as_kept,
     as_printed,
+    attacked_detectors,
     people_of,
     printed_scores,
     scorers_of,
@@ -110,11 +111,11 @@ def finished(work: Generator[Any, None, T]) -> T:
 
 
 def prepare(
-    inputs: Inputs, attacked: Sequence[GradientDetector], *, processes: Processes | None = None
+    inputs: Inputs, attacked: Sequence[GradientDetector] | None = None, *, processes: Processes | None = None
 ) -> Generator[str, None, Prepared]:
     """Return a run that is ready to be trained in the folder `out`; yield what was found and skipped, in words.
 
-    attacked: the detectors with gradients, in the order of `detector`, perhaps behind a defence's twin. The folder gets
+    attacked: the detectors with gradients, in the order of `detector`; those of the settings unless given. The folder gets
     split.json (made before anything else and read back on resume) and progress.png.
 
     Raises: DataError if there are no people to train on, or the images or the mask cannot be used. SourceError for
@@ -124,6 +125,11 @@ def prepare(
     processes = processes or Processes()
     settings, recipe, folder = inputs.settings, inputs.recipe, inputs.settings.out
     _check_folder(folder, resume=settings.resume)
+    yield from inputs.notes
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    if attacked is None:
+        attacked = attacked_detectors(settings, device=processes.device(settings.device))
     if settings.minutes is not None or settings.resume:
         recipe = paced(recipe, settings, attacked, processes=processes)
     found = yield from people_of(inputs, processes)

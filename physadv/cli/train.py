@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 from rich.console import Console
@@ -22,7 +22,7 @@ from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.progress import Progress as Shown
 from physadv.cli.trust import Trust, trust_detectors
-from physadv.errors import SettingsError, naming
+from physadv.errors import SettingsError
 from physadv.files import parse_json, write_json
 from physadv.settings import Groups, one_line
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from physadv.attack.optimise import Progress
     from physadv.attack.parallel import Processes
     from physadv.attack.training import Outcome
-    from physadv.types import GradientDetector
 
 T = TypeVar("T")
 # The flags with which a run was begun, in its folder.
@@ -78,25 +77,19 @@ def run(settings: TrainVerb) -> int:
     from physadv.attack.run import CHECKPOINT
     from physadv.attack.training import PROGRESS
     from physadv.dataset import check_outside
-    from physadv.detect.pytorch import pick_device
 
     if settings.resume and settings.minutes is not None:
         raise SettingsError("a run's steps are fixed at its start", field="minutes", hint="leave it out with `resume`")
     settings = anchored(as_begun(settings) if settings.resume else settings)
     trust_detectors(settings.detector, settings.trust, "physadv train")
-    settings.check()
-    through = trained_through(settings.through)
-    pick_device(settings.device)
+    inputs = read_inputs(settings)
     check_folder("out", settings.out)
     if not settings.resume:
         files = ("patch.safetensors", "patch.png", "run.json", "split.json", PROGRESS, CHECKPOINT, BEGUN)
         check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
         check_outside("out", settings.out, settings.images)
-    inputs = read_inputs(settings)
     processes = Processes.join()
     console = Terminal(stderr=True, quiet=not processes.first)
-    if through:
-        console.print(through, highlight=False, markup=False, soft_wrap=True)
     try:
         with only_writer("out", settings.out) if processes.first else nullcontext():
             outcome = _train(settings, inputs, processes, console)
@@ -114,15 +107,12 @@ def _train(settings: TrainVerb, inputs: Inputs, processes: Processes, console: C
     """Train step by step, showing each, until the end or a signal."""
     from physadv.attack.training import conclude, prepare, trained
 
-    attacked = attacked_detectors(
-        settings.detector, settings.through, device=processes.device(settings.device), precision=settings.precision
-    )
     with ExitStack() as stack:
         events = stack.enter_context(_events(settings.out)) if settings.tensorboard and processes.first else None
         stop = stack.enter_context(Stop())
         shown = stack.enter_context(Shown("physadv train", console=console))
         line = ProgressLine(shown)
-        prepared = _said(prepare(inputs, attacked, processes=processes), shown.say)
+        prepared = _said(prepare(inputs, processes=processes), shown.say)
         if not settings.resume and processes.first:
             write_flags(settings, prepared.start)
         with closing(trained(prepared)) as steps:
@@ -209,58 +199,6 @@ def _anchored_pipeline(text: str) -> str:
     pipeline = parse_pipeline(text, field="through")
     resolved = pipeline.resolved()
     return text if resolved == pipeline else resolved.text
-
-
-def trained_through(text: str | None) -> str:
-    """Return what to show of a pipeline of which a part has no twin to train through; "" where nothing is left out.
-
-    Raises: SettingsError if no defence named has one. DefenceError if one is not known, or its weights are missing.
-    """
-    from physadv.defend import parse_pipeline
-
-    if text is None:
-        return ""
-    pipeline = parse_pipeline(text, field="through")
-    with naming("through"):
-        pipeline.weights()
-    used = ", ".join(d.name for d in pipeline.defences if not d.over_time)
-    unused = ", ".join(pipeline.over_time)
-    if unused and not used:
-        raise SettingsError(
-            f"{unused} has no twin for single images and would be ignored", field="through", hint="leave it out"
-        )
-    return f"--through {text}: trained through {used}; {unused} has no twin for single images" if unused else ""
-
-
-def attacked_detectors(
-    names: list[str], through: str | None, *, device: str = "auto", precision: str = "auto"
-) -> list[GradientDetector]:
-    """Return the detectors to attack, each behind the twin of the pipeline where one is named.
-
-    Raises: WeightsError, BackendError or DefenceError for what cannot be had.
-    """
-    from physadv.defend import parse_pipeline
-    from physadv.detect import load_gradient_detector
-    from physadv.detect.pytorch import pick_device
-
-    where = pick_device(device)
-    chosen: Literal["fp32", "bf16"] = "bf16" if precision == "bf16" else "fp32"
-    if precision == "auto" and _computes_bf16(where):
-        chosen = "bf16"
-    plain: list[GradientDetector] = [load_gradient_detector(n, device=where, precision=chosen) for n in names]
-    if through is None:
-        return plain
-    pipeline = parse_pipeline(through)
-    return [pipeline.twin(detector) for detector in plain]
-
-
-def _computes_bf16(device: str) -> bool:
-    """Return whether bfloat16 is fast there. CPUs without the instructions emulate it, 13 times slower than fp32."""
-    import torch
-
-    if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
-    return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _stopped(settings: TrainVerb) -> str:

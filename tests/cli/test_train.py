@@ -9,13 +9,14 @@ import time
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import pytest
 from rich.console import Console
 
+import physadv
 from physadv.attack.data import LABEL_IMGSZ
 from physadv.attack.optimise import Progress
 from physadv.attack.recipe import Recipe
@@ -26,6 +27,7 @@ from physadv.cli import main
 from physadv.cli.progress import Progress as Shown
 from physadv.cli.train import SHOWN, ProgressLine, Stop, TrainVerb, anchored, given, report
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
+from physadv.errors import SettingsError, TrainingError
 from physadv.patch import Patch, load_patch
 from physadv.types import Detector
 
@@ -298,7 +300,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         return BlobDetector() if imgsz == LABEL_IMGSZ else tiny_detector(imgsz=64)
 
     monkeypatch.setattr("physadv.attack.data.load_detector", detector)
-    monkeypatch.setattr("physadv.detect.load_gradient_detector", lambda *_, **__: tiny_gradient())
+    monkeypatch.setattr("physadv.attack.data.load_gradient_detector", lambda *_, **__: tiny_gradient())
 
 
 @pytest.fixture
@@ -322,6 +324,20 @@ def test_a_recorded_source_is_trained_on(tmp_path: Path, video: Path) -> None:
     split = patch.record["split"]
     assert all(n.startswith("camera#stretch") for n in (*split["train"], *split["held_out"]))
     assert set(split["pixels"]) == set(split["train"]) and patch.record["held_out"]["street"]["n_people"] > 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_notebook_trains_by_one_call(images: Path, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"labels": images.parent / "labels", "batch": 1, "crops": (64,), "texels": 16}
+    patch = physadv.train(images, tmp_path / "run", steps=3, **fields)
+    assert patch.sha256 == load_patch(tmp_path / "run").sha256
+    again = physadv.train(images, tmp_path / "run", steps=3, resume=True, **fields)
+    assert again.sha256 == patch.sha256
+    with pytest.raises(TrainingError, match=r"^out: .* holds a run already"):
+        physadv.train(images, tmp_path / "run", steps=3, **fields)
+    with pytest.raises(SettingsError) as caught:
+        physadv.train(images, tmp_path / "other", step=3)
+    assert caught.value.field == "step"
 
 
 @pytest.mark.usefixtures("tiny")
