@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from physadv.camera.profile import CameraProfile
-from physadv.errors import CalibrationError
 from physadv.types import Float32Array, Frame, UInt8Array
 
 # An adult, where nothing better is known.
@@ -86,26 +85,6 @@ def _ruled(pixels: UInt8Array) -> UInt8Array:
         cv2.line(out, (round(k * w / 8), 0), (round(k * w / 8), h), RULED, thick)
         cv2.line(out, (0, round(k * h / 8)), (w, round(k * h / 8)), RULED, thick)
     return out
-
-
-def distance_m(profile: CameraProfile, px: float, cm: float) -> float:
-    """Return how far away in metres something `cm` long is that spans `px` pixels across the line of sight.
-
-    Raises: CalibrationError unless both are positive.
-    """
-    if not (px > 0 and cm > 0):
-        raise CalibrationError(field="distance", expected="positive lengths", got=f"{px:g} px and {cm:g} cm")
-    return profile.focal_px * cm / px / 100
-
-
-def pixels_of(profile: CameraProfile, cm: float, metres: float) -> float:
-    """Return how many pixels something `cm` long spans at a distance.
-
-    Raises: CalibrationError unless the distance is positive.
-    """
-    if not metres > 0:
-        raise CalibrationError(field="distance", expected="more than 0 m", got=f"{metres:g} m")
-    return profile.focal_px * cm / (100 * metres)
 
 
 def size_cm(

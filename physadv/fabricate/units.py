@@ -35,17 +35,6 @@ _LENGTH = re.compile(r'\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*(mm|cm|m|in|")?\s*', re.IG
 _SIZE = re.compile(r'\s*([\d.]+)\s*x\s*([\d.]+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
 
 
-def length_mm(text: str, *, field: str, unit: str) -> float:
-    """Return a length such as `36cm`, `360mm`, `0.36m`, `14in` or a plain number of `unit`s in millimetres.
-
-    Raises: FabricationError, of the field it is given, if it is no length above zero.
-    """
-    try:
-        return _millimetres(text, unit)
-    except ValueError as error:
-        raise FabricationError(str(error), field=field) from error
-
-
 def length_in(unit: str) -> Callable[[Any], Any]:
     """Return a validator that reads text (`36cm`, `36`) as a number of `unit`s and passes anything else on."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from physadv.camera.colour import ColourMap, Lattice
-from physadv.camera.lens import Undistorter, distance_m, pixels_of, size_cm
+from physadv.camera.lens import Undistorter, size_cm
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.errors import CalibrationError
 
@@ -158,13 +158,9 @@ def test_lines_bent_by_the_lens_come_out_straight() -> None:
 
 
 def test_sizes_in_centimetres() -> None:
-    profile = camera()
     boxes = np.array([[0, 0, 100, 340], [0, 0, 220, 200]], np.float32)
     sizes, scale = size_cm(boxes)
     np.testing.assert_allclose(sizes, [[50, 170], [55, 50]], rtol=1e-5)
     np.testing.assert_allclose(scale, [2, 4], rtol=1e-5)
     sizes, scale = size_cm(boxes, shoulders_px=np.array([np.nan, 108], np.float32))
     np.testing.assert_allclose(scale, [2, 3], rtol=1e-5)
-    assert distance_m(profile, pixels_of(profile, 36, 2.5), 36) == pytest.approx(2.5)
-    with pytest.raises(CalibrationError):
-        distance_m(profile, 0, 36)

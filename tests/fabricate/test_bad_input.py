@@ -10,7 +10,7 @@ from physadv.errors import FabricationError, PhysadvError
 from physadv.fabricate.layout import row_name
 from physadv.fabricate.poster import cautions, print_name, print_patch, printed_size
 from physadv.fabricate.settings import PrintSettings
-from physadv.fabricate.units import length_mm, paper_mm, size_for_person
+from physadv.fabricate.units import length_in, paper_mm, size_for_person
 from physadv.patch import Patch, load_patch
 from physadv.settings import parse
 
@@ -116,10 +116,10 @@ def test_a_profile_that_is_none_is_refused(cells: Patch, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "mm"), [("36cm", 360), ("0.5 m", 500), ("10in", 254), ('4"', 101.6), (".5m", 500), ("36", 360)]
+    ("text", "mm"), [("36cm", 360), ("0.5 m", 500), ("10in", 254), ('4"', 101.6), (".5m", 500), ("36", 36)]
 )
 def test_lengths(text: str, mm: float) -> None:
-    assert length_mm(text, field="x", unit="cm") == pytest.approx(mm)
+    assert length_in("mm")(text) == pytest.approx(mm)
 
 
 @pytest.mark.parametrize(("text", "sides"), [("A4", (210, 297)), ("400x300mm", (300, 400)), ("30x42cm", (300, 420))])
