@@ -238,22 +238,28 @@ def images_in(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
             continue
         folders = []
         for path in inside:
-            image = path.suffix.lower() in IMAGE_SUFFIXES
             if path.is_dir():
                 if not (path.name.startswith(".") or path.name == "__MACOSX"):
                     folders.append(path)
             elif path.name.startswith("."):
-                hidden += [path] if image else []
-            elif not image:
-                left_out.other.append(path)
-            elif path.is_file():
+                hidden += [path] if path.suffix.lower() in IMAGE_SUFFIXES else []
+            elif _is_image_file(path, left_out):
                 files.append(path)
-            else:
-                left_out.damaged.append(f"{path}: no file, or a link to none")
         waiting += reversed(folders)
     if hidden:
         left_out.notes.append(f"left out as hidden: {counted(len(hidden), 'image')}; the first: {hidden[0]}")
     return files
+
+
+def _is_image_file(path: Path, left_out: LeftOut) -> bool:
+    """Return whether a name is that of an image file; what is none goes to `left_out`."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        left_out.other.append(path)
+        return False
+    if not path.is_file():
+        left_out.damaged.append(f"{path}: no file, or a link to none")
+        return False
+    return True
 
 
 def to_tensor(image: UInt8Array) -> torch.Tensor:

@@ -28,7 +28,7 @@ from physadv.cli.edge import exit_code
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.detect import load_detector
 from physadv.errors import DefenceError
-from physadv.record import provenance
+from physadv.provenance import provenance
 from physadv.types import Detector, Frame, UInt8Array
 
 AIMS = {

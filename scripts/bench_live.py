@@ -44,7 +44,7 @@ from physadv.live.demo import Demo
 from physadv.live.recorder import Recorder, RecordSettings, VideoWriter
 from physadv.live.settings import LiveSettings
 from physadv.live.shown import Shown
-from physadv.record import provenance
+from physadv.provenance import provenance
 from physadv.types import Detector, Frame
 from physadv.web.serve import Listener, PageServer
 

@@ -14,7 +14,7 @@ RANKS = {
     "version": 0, "errors": 0, "types": 0, "files": 0,
     "colour_profiles": 0.3, "decoding": 0.6,
     "boxes": 1, "address": 1, "slot": 1, "arrays": 1, "outputs": 1, "marks": 1, "table": 1,
-    "settings": 2, "recording": 2, "record": 2, "patch": 2, "dataset": 2, "controls": 3, "lineage": 3,
+    "settings": 2, "recording": 2, "provenance": 2, "patch": 2, "dataset": 2, "controls": 3, "lineage": 3,
     "camera": 3,
     "capture": 4, "detect": 4, "simulate": 4,
     "defend": 5, "fabricate": 5,
@@ -166,6 +166,6 @@ def test_only_the_command_line_speaks_of_flags(path: Path) -> None:
         return
     for text, line in texts(path):
         # What is passed to git begins so, too.
-        if not re.match(r"--[a-z]", text) or package_of(path) == "record":
+        if not re.match(r"--[a-z]", text) or package_of(path) == "provenance":
             continue
         pytest.fail(f"{path}:{line}: {text[:40]!r}: name the field (see errors), the command line makes a flag of it")

@@ -34,7 +34,7 @@ MIN_CORNERS = 8
 # before, with the top left square white. It is what calib.io prints. With an odd number of rows both are the same.
 Layout = Literal["standard", "legacy"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-LAYOUT_TOLD = {
+LAYOUT_NOTES = {
     "legacy": "the board has the legacy layout (OpenCV before 4.6, calib.io): its top left square is white",
     "mixed": "the views show two boards, one of the standard and one of the legacy layout (OpenCV before 4.6); both serve",
 }

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from physadv.address import masked
 from physadv.arrays import listed, write_png
-from physadv.camera.charuco import LAYOUT_TOLD, Board, board_of
+from physadv.camera.charuco import LAYOUT_NOTES, Board, board_of
 from physadv.camera.guide import CalibrationGuide
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.lens import undistortion_preview
@@ -240,6 +240,6 @@ def report(console: Console, profile: CameraProfile, path: Path) -> None:
         f"degrees at {profile.width} x {profile.height}",
         markup=False,
     )
-    if about := LAYOUT_TOLD.get(str(profile.board.get("layout"))):
+    if about := LAYOUT_NOTES.get(str(profile.board.get("layout"))):
         console.print(about, markup=False)
     console.print(f"saved {path} ({profile.sha256[:12]}); use it with --camera {path}", markup=False)

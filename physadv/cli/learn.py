@@ -76,7 +76,7 @@ def run(settings: LearnVerb) -> int:
     from physadv.defend.blocks import BlockTraining, train_blocks
     from physadv.defend.erase_training import EraseTraining, train_eraser
     from physadv.defend.learned import save_weights
-    from physadv.record import provenance
+    from physadv.provenance import provenance
 
     if settings.out.suffix != ".safetensors":
         raise SettingsError(field="out", expected="a .safetensors file", got=repr(str(settings.out)))

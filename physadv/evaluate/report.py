@@ -17,7 +17,7 @@ from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import marked
 from physadv.patch import Patch
-from physadv.record import provenance
+from physadv.provenance import provenance
 from physadv.simulate.placement import Placement
 from physadv.types import Detections, UInt8Array
 

@@ -25,7 +25,7 @@ from physadv.errors import RecordingError
 from physadv.files import atomic_write, sha256_of, text_bytes
 from physadv.live.shown import Shown
 from physadv.live.sidecar import Sidecar, persons_of, row, wearers_of, write_parquet
-from physadv.record import provenance
+from physadv.provenance import provenance
 from physadv.recording import Paths
 from physadv.settings import Settings
 from physadv.types import Detections, Frame, UInt8Array

@@ -20,7 +20,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from physadv.camera.charuco import BOARDS, LAYOUT_TOLD, Board, board_of
+from physadv.camera.charuco import BOARDS, LAYOUT_NOTES, Board, board_of
 from physadv.camera.guide import CalibrationGuide, GuideAnswer
 from physadv.camera.intrinsics import calibrate
 from physadv.camera.lens import undistortion_preview
@@ -379,7 +379,7 @@ def _summary(profile: CameraProfile) -> dict[str, Any]:
         "size": [profile.width, profile.height],
         "views": profile.views,
         "coverage": profile.coverage,
-        "layout": LAYOUT_TOLD.get(str(profile.board.get("layout"))),
+        "layout": LAYOUT_NOTES.get(str(profile.board.get("layout"))),
     }
 
 
