@@ -203,3 +203,21 @@ def test_unknown_verbs_are_told_the_known_ones(argv: list[str], capsys: pytest.C
     assert main(argv) == 2
     out = capsys.readouterr()
     assert "calibrate camera" in out.out + out.err
+
+
+def test_the_last_of_a_flag_counts_and_a_list_takes_what_follows() -> None:
+    greeting = GREET.parsed(["--conf", ".1", "--names", "a", "b", "--conf", ".2", "--names", "c"])
+    assert (greeting.conf, greeting.names) == (0.2, ["a", "b", "c"])
+
+
+def test_a_switch_that_a_file_has_set_is_turned_off(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("loud_voice = true\n")
+    assert not GREET.parsed(["--config", str(path), "--no-loud-voice"]).loud_voice
+
+
+@pytest.mark.parametrize("words", [["--names"], ["--conf"], ["--config"], ["--loud-voice=perhaps"]])
+def test_a_flag_without_its_value_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words[0].partition("=")[0] in line
