@@ -12,13 +12,20 @@ import torch
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.defend import DEFENCES, parse_pipeline
+from physadv.detect.base import WrappedDetector
 from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import EndOfStream
+from physadv.live.inference import RevocableDetector
 from physadv.types import Detections, Detector, Frame, GradientDetector, Source
 
 IMAGE = np.random.default_rng(0).integers(0, 90, (120, 160, 3), dtype=np.uint8)
 draw_person(IMAGE, (40, 20, 80, 110))
-DETECTORS: dict[str, Callable[[], Detector]] = {"tiny": tiny_detector, "blobs": BlobDetector}
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "tiny": tiny_detector,
+    "blobs": BlobDetector,
+    "wrapped": lambda: WrappedDetector(BlobDetector()),
+    "revocable": lambda: RevocableDetector(BlobDetector()),
+}
 GRADIENTS: dict[str, Callable[[], GradientDetector]] = {"tiny": tiny_gradient, "blobs": BlobGradient}
 
 

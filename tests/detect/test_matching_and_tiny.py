@@ -37,6 +37,16 @@ def test_people_held_by_a_defence_are_found() -> None:
     assert found(PEOPLE, detections, conf=0.25, iou_at_least=0.5).all()
 
 
+def test_held_people_are_added_in_order_of_score() -> None:
+    seen = answer((0, 0, 10, 20, 0.9), (8, 0, 18, 20, 0.2))
+    out, new = seen.with_held(PEOPLE[:1] + 40, np.array([0.5], np.float32))
+    assert out.score.tolist() == np.array([0.9, 0.5, 0.2], np.float32).tolist()
+    assert new.tolist() == [False, True, False] and out.held is not None and out.held.tolist() == new.tolist()
+    assert len(out.above(0.95)) == 1 and out.xyxy[1].tolist() == (PEOPLE[0] + 40).tolist()
+    again, _ = out.with_held(PEOPLE[:0], np.zeros(0, np.float32))
+    assert again.held is not None and again.held.tolist() == new.tolist()
+
+
 def test_nobody_and_nothing() -> None:
     nobody = np.zeros((0, 4), np.float32)
     assert found(nobody, answer((0, 0, 1, 1, 0.9)), conf=0.1, iou_at_least=0.5).shape == (0,)
