@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def huge_png(path: Path) -> Path:
     Image.new("RGB", (16, 16)).save(out, "PNG")
     data = bytearray(out.getvalue())
     data[16:24] = struct.pack(">II", 20_000, 20_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     path.write_bytes(bytes(data))
     return path
 
