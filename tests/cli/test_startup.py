@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -36,7 +37,7 @@ def test_it_starts_and_answers_without_heavy_libraries(command: list[str], asked
     log = tmp_path / "imports.txt"
     with log.open("w") as imports:
         process = subprocess.Popen(
-            [sys.executable, "-X", "importtime", "-m", "physadv", *command, "--port", "0", "--seconds", "3"],
+            [sys.executable, "-X", "importtime", "-m", "physadv", *command, "--port", "0", "--seconds", "90"],
             stdout=subprocess.PIPE,
             stderr=imports,
             text=True,
@@ -52,7 +53,8 @@ def test_it_starts_and_answers_without_heavy_libraries(command: list[str], asked
             except urllib.error.HTTPError as error:
                 # Nothing is worn that could be drawn.
                 assert path == "/api/world.jpg" and "no pattern is worn" in json.load(error)["error"]
-        assert process.wait(timeout=60) == 0
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
     loaded = {
         line.rpartition("|")[2].strip() for line in log.read_text().splitlines() if line.startswith("import time:")
     }
