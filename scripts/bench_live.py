@@ -162,7 +162,7 @@ def middle(values: Any) -> float:
 
 
 def bench_age(args: argparse.Namespace) -> dict[str, Any]:
-    """Return how old the light is when shown, from the built-in camera."""
+    """Return the latency from a frame's arrival to its being shown, from the built-in camera."""
     demo = open_demo(LiveSettings(source="sample", ui="none", seconds=8 if args.quick else 30))
     run(demo)
     stats = demo.stats()

@@ -98,7 +98,7 @@ def explained(error: Exception, path: str) -> tuple[int, dict[str, Any]]:
     if isinstance(error, PhysadvError):
         return 422, _unfit(error, path)
     if isinstance(error, OSError):
-        # 507 where there is no room for a file.
+        # 507 where the disk is full.
         status = 507 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 422
         text = f"{error.filename or 'file'}: {error.strerror or error}"
         return status, {"error": printable(text, limit=MAX_TEXT)}
