@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, Millimetres
-from physadv.settings import Folder, Groups, Names, Seconds
+from physadv.settings import Defences, Folder, Groups, Metavar, Names, PatternName, Seconds, SourceName
 from physadv.simulate.framing import PlacementFields
 from physadv.simulate.placement import Framing
 
@@ -208,12 +208,14 @@ class TrainSettings(PatternSettings):
                                     "spread", "noise", "tv", "nps", "smooth"),
     }  # fmt: skip
 
-    images: Names = Field(
+    images: Annotated[Names, Metavar("PATH")] = Field(
         default_factory=list,
         description="folders of images or videos, YOLO data sets, or videos: several as words, or between commas",
     )
-    labels: Path | None = Field(default=None, description="folder of YOLO labels; without it the clean detector labels")
-    source: str | None = Field(default=None, description="record this camera instead of `images`, e.g. 0")
+    labels: Folder | None = Field(
+        default=None, description="folder of YOLO labels; without it the clean detector labels"
+    )
+    source: SourceName | None = Field(default=None, description="record this camera instead of `images`, e.g. 0")
     seconds: Seconds = Field(default=60, gt=0, le=3600, description="how long `source` records")
     out: Folder = Field(default=Path("run"), description="folder of the run")
     resume: bool = Field(
@@ -224,13 +226,15 @@ class TrainSettings(PatternSettings):
         description="quick: about 5 minutes on two CPU cores, 2 with bfloat16; standard: about 20 with it, two cores "
         "idle; strong: hours",
     )
-    minutes: float | None = Field(
+    minutes: Annotated[float, Metavar("MINUTES")] | None = Field(
         default=None, gt=0, description="time instead of the preset's steps; measured at the start"
     )
-    detector: Names = Field(
+    detector: Annotated[Names, Metavar("MODEL")] = Field(
         default_factory=lambda: [DEFAULT_DETECTOR], description="by name or path; several as words, or between commas"
     )
-    through: str | None = Field(default=None, description="train through a defence pipeline's twin, e.g. lgs,median")
+    through: Defences | None = Field(
+        default=None, description="train through a defence pipeline's twin, e.g. lgs,median"
+    )
     strength: float | None = Field(
         default=None,
         ge=0,
@@ -246,7 +250,7 @@ class TrainSettings(PatternSettings):
     sensor: float | None = _dial("blur, noise and compression")
     look: Path | None = Field(default=None, description="an image that the pattern should resemble")
     region: Path | None = Field(default=None, description="mask: ink where it is white, or opaque")
-    start: str | None = Field(
+    start: PatternName | None = Field(
         default=None,
         description="pattern to start with, and its shape: a file or a shipped name; auto: the shipped one for this "
         "target, framing and detector, if nobody held out was in its training; none: random colours. "
