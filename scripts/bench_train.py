@@ -42,7 +42,6 @@ from physadv.arrays import write_png
 from physadv.attack.data import attacked_detectors
 from physadv.attack.optimise import optimise
 from physadv.attack.parallel import ThreadPool
-from physadv.attack.people import gather
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
 from physadv.attack.settings import TrainSettings, preset
@@ -53,6 +52,8 @@ from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.detect.yolo import YoloGradient
 from physadv.errors import TrainingError
+from physadv.evaluate.images import Labeller, gather
+from physadv.evaluate.steps import finish
 
 # Steps of the run whose memory is measured: every size of view, several times over.
 STEPS = 9
@@ -172,7 +173,9 @@ def main() -> None:
     people = made_up(24)
     if words.images:
         cache = cache_dir() / "people" / find_weights().sha256[:16]
-        people = gather([words.images], words.labels, lambda: load_detector(backend="torch"), cache=cache).images
+        people = finish(
+            gather([words.images], words.labels, Labeller(lambda: load_detector(backend="torch"), cache))
+        ).images
     settings = in_proportion(Recipe(**preset("quick", "street")))
     detector = cast(YoloGradient, attacked_detectors(TrainSettings(), device="cpu")[0])
     cycle = len(settings.crops)

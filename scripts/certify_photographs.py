@@ -20,14 +20,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from patch_search import Attempt, search
 
+from physadv.boxes import area
 from physadv.cli.edge import exit_code
 from physadv.dataset import labelled_images, split_by_name
 from physadv.defend.masks import PLACES
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.detect import load_detector
-from physadv.evaluate.certified import CertifiedRecall, add_image, table
-from physadv.evaluate.patch_search import Attempt, search
+from physadv.evaluate.certified import CertifiedRecall, record, table
 from physadv.patch import load_patch
 from physadv.types import Detector, Float32Array, UInt8Array
 
@@ -90,11 +91,12 @@ def main() -> int:
     )
     starts = [load_patch(p).pixels for p in args.patterns]
     data = frames(args.data, args.every, detector) if args.data.is_file() else photographs(args.data, args.held_out)
-    out, start, attempts = CertifiedRecall(defence), time.perf_counter(), list[Attempt]()
+    out, start, attempts = CertifiedRecall(detector, defence), time.perf_counter(), list[Attempt]()
     for name, pixels, people in islice(data, args.limit or None):
         if args.search and len(attempts) >= args.people:
             break
-        add_image(out, detector, pixels, people, min_area=args.min_area)
+        large = area(people) > args.min_area * pixels.shape[0] * pixels.shape[1]
+        out.add(pixels, people[large])
         if args.search:
             rng = np.random.default_rng([0, len(attempts)])
             tried = search(
@@ -111,9 +113,10 @@ def main() -> int:
             attempts += tried
             for t in tried:
                 print(f"{name}: {t.tries} patches, fooled {t.fooled}, broken {t.hidden}", file=sys.stderr, flush=True)
-    print(table([out]))
+    cells = out.cells(defence.name)
+    print(table(cells).markdown())
     broken = [a for a in attempts if a.hidden]
-    record = out.record() | {
+    figures = record(cells) | {
         "data": args.data.name,
         "detector": f"{detector.name} {detector.backend} {detector.precision} {args.imgsz}",
         "seconds_a_picture": round((time.perf_counter() - start) / max(out.images, 1), 2),
@@ -128,7 +131,7 @@ def main() -> int:
             "certificates_broken": len(broken),
         },
     }
-    print(json.dumps(record))
+    print(json.dumps(figures))
     return 1 if broken else 0
 
 

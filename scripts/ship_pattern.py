@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from physadv.attack.people import gather
 from physadv.attack.recipe import Recipe
-from physadv.attack.score import Scorer
+from physadv.attack.score import HeldOutPeople
 from physadv.cli.edge import exit_code
 from physadv.controls import control
 from physadv.dataset import LabelledImage
 from physadv.detect import load_detector
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
+from physadv.evaluate.images import Labeller, gather
+from physadv.evaluate.steps import finish
 from physadv.files import atomic_write
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
 from physadv.simulate.framing import STREET_IMGSZ, WEBCAM_IMGSZ
@@ -48,13 +49,13 @@ def people(images: list[str], labels: Path | None) -> list[LabelledImage]:
         return load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=640)
 
     cache = cache_dir() / "people" / find_weights(DEFAULT_DETECTOR).sha256[:16]
-    return gather(images, labels, labeller, cache=cache, say=print).images
+    return finish(gather(images, labels, Labeller(labeller, cache)), print).images
 
 
 def scored(patch: Patch, images: list[LabelledImage], placement: Placement, imgsz: int) -> dict[str, dict[str, Any]]:
     """Return the figures of the pattern and its controls on images."""
     detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
-    scorer = Scorer(images, detector, placement)
+    scorer = HeldOutPeople(images, detector, placement)
     plain, shuffled = (control(patch, kind, np.random.default_rng(0)) for kind in ("grey", "shuffled"))
     rows = {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}
     return {name: scorer.score(worn).plain() for name, worn in rows.items()}

@@ -34,8 +34,7 @@ import torch
 from sim_print_camera import PrintAndCamera
 
 from physadv.attack.data import SCORED_AT_MOST
-from physadv.attack.people import gather
-from physadv.attack.score import Scorer
+from physadv.attack.score import HeldOutPeople
 from physadv.camera.chart import chart
 from physadv.camera.profile import PrinterProfile
 from physadv.cli import main as physadv
@@ -44,7 +43,9 @@ from physadv.controls import control
 from physadv.dataset import labelled_images, split_by_name
 from physadv.detect import load_detector
 from physadv.detect.matching import AP_CONF
+from physadv.evaluate.images import Labeller, gather
 from physadv.evaluate.size_curve import CANVAS
+from physadv.evaluate.steps import finish
 from physadv.files import write_json
 from physadv.patch import Patch, load_patch
 from physadv.simulate.framing import STREET_IMGSZ, WEBCAM_IMGSZ
@@ -104,7 +105,9 @@ def scored(
 ) -> dict[str, Callable[[Patch], Any]]:
     """Return scorers of the people in a folder or clip by name, one for each side of the detector's image."""
     placement = Placement("chest", scale=0.65) if framing == "webcam" else Placement("poster", scale=0.35)
-    people = gather([where], labels, lambda: load_detector(backend="torch", imgsz=CANVAS), cache=cache, say=print)
+    people = finish(
+        gather([where], labels, Labeller(lambda: load_detector(backend="torch", imgsz=CANVAS), cache)), print
+    )
     shown = [p for p in people.images if len(p.boxes)]
     # Frames of a clip are near copies of each other: some of them say as much as all.
     if not Path(where).is_dir():
@@ -112,11 +115,11 @@ def scored(
     out: dict[str, Callable[[Patch], Any]] = {}
     for imgsz in sides:
         detector = load_detector(backend="torch", imgsz=imgsz, min_conf=AP_CONF)
-        out[f"{Path(where).name}, {framing}, {imgsz} px"] = partial(_figures, Scorer(shown, detector, placement))
+        out[f"{Path(where).name}, {framing}, {imgsz} px"] = partial(_figures, HeldOutPeople(shown, detector, placement))
     return out
 
 
-def _figures(scorer: Scorer, patch: Patch) -> dict[str, Any]:
+def _figures(scorer: HeldOutPeople, patch: Patch) -> dict[str, Any]:
     return dict(scorer.score(patch).plain())
 
 

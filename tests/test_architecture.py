@@ -18,12 +18,12 @@ RANKS = {
     "camera": 3,
     "capture": 4, "detect": 4, "simulate": 4,
     "defend": 5, "fabricate": 5,
-    "attack": 5.5,
     "live": 6, "evaluate": 6,
+    "attack": 6.5,
     "web": 7,
     "cli": 8, "__init__": 9, "__main__": 9,
 }  # fmt: skip
-NEVER = {("capture", "attack"), ("defend", "attack"), ("live", "attack")}
+NEVER = {("capture", "attack"), ("defend", "attack"), ("live", "attack"), ("evaluate", "attack")}
 ONLY_IN = {
     "ultralytics": {"detect/yolo.py", "detect/download.py"},
     "openvino": {"detect/openvino.py"},

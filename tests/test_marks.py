@@ -8,10 +8,10 @@ import numpy as np
 
 from physadv import marks
 from physadv.attack.preview import progress_sheet
-from physadv.attack.score import Scorer
+from physadv.attack.score import HeldOutPeople
 from physadv.dataset import LabelledImage
 from physadv.detect.tiny import tiny_detector
-from physadv.evaluate.report import panel
+from physadv.evaluate.results import panel
 from physadv.patch import load_patch
 from physadv.simulate.placement import Placement
 from physadv.types import Detections
@@ -46,7 +46,7 @@ def test_a_sheet_of_progress_marks_each_wearer() -> None:
     image = np.full((240, 320, 3), 90, np.uint8)
     boxes = np.array([[20, 20, 120, 220], [180, 20, 280, 220]], np.float32)
     people = [LabelledImage(f"{i}", image, boxes, np.zeros((2, 17, 3), np.float32)) for i in range(5)]
-    scorer = Scorer(people, tiny_detector(imgsz=64), Placement("poster", scale=0.35))
+    scorer = HeldOutPeople(people, tiny_detector(imgsz=64), Placement("poster", scale=0.35))
     assert scorer.some(3) == [0, 2, 4] and scorer.some(9) == [0, 1, 2, 3, 4]
     sheet = progress_sheet(load_patch("street-v1"), scorer, "step 3")
     assert sheet.shape[1] > 3 * sheet.shape[0]

@@ -16,13 +16,12 @@ from pydantic import ValidationError
 
 from physadv.address import masked
 from physadv.arrays import read_image, read_image_rgba
-from physadv.attack.keypoints import WithKeypoints
 from physadv.attack.parallel import Processes
 from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
-from physadv.attack.people import content_of, gather, record, recorded
+from physadv.attack.people import record
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData
-from physadv.attack.score import Score, Scorer
+from physadv.attack.score import HeldOutPeople, Score
 from physadv.attack.settings import AUTO, TrainSettings
 from physadv.attack.start import same_shape
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
@@ -32,14 +31,15 @@ from physadv.defend import parse_pipeline
 from physadv.detect import load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF
 from physadv.detect.pytorch import pick_device
-from physadv.detect.weights import EMBEDDED_SHA256, cache_dir, find_weights
+from physadv.detect.weights import find_weights
 from physadv.errors import DataError, SettingsError, TrainingError, naming
+from physadv.evaluate.images import Labeller, content_of, gather, labelling, labels_cache
 from physadv.files import parse_json, told_apart, write_json
 from physadv.lineage import load_start, split_record, start_record
 from physadv.patch import Patch
 from physadv.settings import Settings, one_line
 from physadv.simulate.ink import default_palette
-from physadv.types import Detector, GradientDetector
+from physadv.types import GradientDetector
 from physadv.version import __version__
 
 # The folder within a run's in which people of a camera are recorded.
@@ -155,19 +155,15 @@ def people_of(inputs: Inputs, processes: Processes) -> Generator[str, None, Data
     camera's profile is for images of another size.
     """
     settings = inputs.settings
-    notes: list[str] = []
-    labeller = partial(labelling, settings.detector[0])
     cache = inputs.cache or labels_cache(settings.detector[0])
+    labeller = Labeller(partial(labelling, settings.detector[0]), cache)
     if settings.source is None:
-        found = gather(settings.images, settings.labels, labeller, cache=cache, say=notes.append)
-    else:
-        place = settings.out / RECORDED
-        if not settings.resume and processes.first:
-            record(settings.source, settings.seconds, place, camera=inputs.camera, say=notes.append)
-        processes.wait()
-        found = recorded(place, labeller, cache=cache, say=notes.append)
-    yield from notes
-    return found
+        return (yield from gather(settings.images, settings.labels, labeller))
+    place = settings.out / RECORDED
+    if not settings.resume and processes.first:
+        yield from record(settings.source, settings.seconds, place, camera=inputs.camera)
+    processes.wait()
+    return (yield from gather([place], None, labeller))
 
 
 def split(
@@ -203,34 +199,12 @@ def split(
     return found.sides(train_names, out_names)
 
 
-def labelling(name: str) -> Detector:
-    """Return the clean detector that finds people to train on, with the keypoints of the embedded pose model.
-
-    A detector has none or its own idea of them; where a chest is must not depend on who is attacked.
-
-    Raises: WeightsError if there are no such weights.
-    """
-    detector = load_detector(name, backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
-    if find_weights(name).sha256 == EMBEDDED_SHA256:
-        return detector
-    return WithKeypoints(detector, load_detector(backend="torch", imgsz=LABEL_IMGSZ, device="cpu"))
-
-
-def labels_cache(name: str) -> Path:
-    """Return the cache folder of the people that `labelling` finds.
-
-    Raises: WeightsError if there are no such weights.
-    """
-    digest = find_weights(name).sha256
-    return cache_dir() / "people" / (digest[:16] if digest == EMBEDDED_SHA256 else f"{digest[:16]}-posed")
-
-
-def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledImage]) -> dict[str, Scorer]:
+def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledImage]) -> dict[str, HeldOutPeople]:
     """Return a scorer for each framing and image size; a framing for which no one is there is left out.
 
     Images in which everybody is too small to wear anything are there in proportion: AP counts boxes on nobody in them.
     """
-    out: dict[str, Scorer] = {}
+    out: dict[str, HeldOutPeople] = {}
     for name, (placement, sizes) in recipe.placements().items():
         suited = [p for p in images if _suits(p, name, recipe.framing)]
         large = [p for p in suited if p.share > MIN_AREA]
@@ -244,15 +218,17 @@ def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledIm
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
             several = ((imgsz, sizes), (called[weights], detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
-            out[label] = Scorer(chosen, detector, placement, seed=recipe.seed)
+            out[label] = HeldOutPeople(chosen, detector, placement, seed=recipe.seed)
     return out
 
 
-def printed_scores(scorers: dict[str, Scorer], printer: PrinterProfile | None) -> dict[str, Callable[[Patch], Score]]:
+def printed_scores(
+    scorers: dict[str, HeldOutPeople], printer: PrinterProfile | None
+) -> dict[str, Callable[[Patch], Score]]:
     """Return what scores a pattern as this printer prints it and its camera sees it, or as it is without a profile."""
     printed = as_printed(printer)
 
-    def score(scorer: Scorer, patch: Patch) -> Score:
+    def score(scorer: HeldOutPeople, patch: Patch) -> Score:
         return scorer.score(printed(patch))
 
     return {name: partial(score, scorer) for name, scorer in scorers.items()}

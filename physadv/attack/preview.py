@@ -11,7 +11,7 @@ import torch
 from physadv.arrays import to_image
 from physadv.attack.crops import Batch, CropSampler, PlacementRange
 from physadv.attack.losses import concerned
-from physadv.attack.score import Scorer
+from physadv.attack.score import HeldOutPeople
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import FOUND_CONF
@@ -77,7 +77,7 @@ def contact_sheet(
 
 
 def progress_sheet(
-    patch: Patch, scorer: Scorer, title: str, *, printed: Callable[[Patch], Patch] = lambda patch: patch
+    patch: Patch, scorer: HeldOutPeople, title: str, *, printed: Callable[[Patch], Patch] = lambda patch: patch
 ) -> UInt8Array:
     """Return an RGB image of a pattern beside three of the scorer's images whose people wear it, with their boxes.
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from physadv.attack.settings import Goal
-from physadv.dataset import LabelledImage
-from physadv.detect.matching import FOUND_CONF, average_precisions, best_score_within, match_image
+from physadv.dataset import Dataset, LabelledImage
+from physadv.detect.matching import FOUND_CONF, best_score_within
+from physadv.evaluate.cell import Cell
+from physadv.evaluate.scorer import Entry, Scorer
+from physadv.evaluate.settings import EvaluateSettings
 from physadv.marks import marked
 from physadv.patch import Patch
-from physadv.simulate.conditions import apply_patch, chance_of
-from physadv.simulate.placement import Placement, people_of
-from physadv.types import Detections, Detector, Frame, UInt8Array
+from physadv.simulate.placement import Placement
+from physadv.types import Detector, Frame, UInt8Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,25 @@ class Score:
     mean_max_conf: float
     mean_max_conf_within: float
     hidden25: float
+
+    @classmethod
+    def of(cls, cell: Cell) -> Score:
+        """Return the figures that a cell of an evaluation has."""
+
+        def value(name: str) -> float:
+            figure = cell[name]
+            return math.nan if figure is None else figure
+
+        return cls(
+            cell.counted["n_images"],
+            cell.counted["n_people"],
+            value("recall25"),
+            value("ap50"),
+            value("asr_strict25"),
+            value("mean_max_conf"),
+            value("mean_max_conf_within"),
+            value("hidden25"),
+        )
 
     def badness(self, goal: Goal = "vanish") -> float:
         """Return how far a pattern is from what it is trained for.
@@ -83,70 +103,46 @@ def _over_people(figures: Iterable[tuple[float, int]]) -> float | None:
     return sum(f * n for f, n in known) / sum(n for _, n in known) if known else None
 
 
-class Scorer:
-    """Scores patterns on the same people each time; what the clean detector finds is computed once."""
+class HeldOutPeople:
+    """Scores patterns on the same people each time, by the evaluation's own scorer; images, patterns and people as there.
+
+    What the clean detector finds is computed once.
+    """
 
     def __init__(
         self, images: Sequence[LabelledImage], detector: Detector, placement: Placement, *, seed: int = 0
     ) -> None:
-        self.images, self.detector, self.placement, self.seed = list(images), detector, placement, seed
-        self.large = [image.counts for image in self.images]
-        self.clean = [detector.detect(Frame(p.pixels, 0, 0, 0.0)) for p in self.images]
+        settings = EvaluateSettings(seed=seed)
+        self.placement = placement
+        self._scorer = Scorer(Dataset(list(images)), detector, settings, intervals=False)
+
+    @property
+    def images(self) -> list[LabelledImage]:
+        """Return the images that are scored."""
+        return self._scorer.data.images
 
     @property
     def people(self) -> int:
         """Return how many people are large enough to be scored."""
-        return sum(int(large.sum()) for large in self.large)
+        return self._scorer.data.n_people
 
     def score(self, patch: Patch | None) -> Score:
         """Return the figures of a pattern, or of the images as they are."""
-        if patch is None:
-            return self._figures(self.clean)
-        return self._figures([self._answer(patch, i) for i in range(len(self.images))])
+        return Score.of(self._scorer.score(self._entry(patch)))
 
     def some(self, count: int) -> list[int]:
         """Return the numbers of up to `count` images in which somebody is scored, spread over all of them."""
-        there = [i for i, large in enumerate(self.large) if large.any()]
+        there = [i for i, image in enumerate(self.images) if image.counts.any()]
         return [there[k] for k in np.linspace(0, len(there) - 1, min(count, len(there))).astype(int)]
 
     def shown(self, patch: Patch, i: int, *, height: int) -> UInt8Array:
         """Return image `i`, `height` pixels high, whose people wear the pattern, each marked as seen or hidden."""
-        image, large = self.images[i], self.large[i]
-        worn = self._worn(patch, i)
-        sure = best_score_within(image.boxes[large], self.detector.detect(Frame(worn, 0, 0, 0.0)))
-        return marked(worn, image.boxes[large], sure, found=sure >= FOUND_CONF, height=height)
+        people = self.images[i].targets
+        worn = self._scorer.wear(self.images[i], self._entry(patch))
+        sure = best_score_within(people, self._scorer.detector.detect(Frame(worn, 0, 0, 0.0)))
+        return marked(worn, people, sure, found=sure >= FOUND_CONF, height=height)
 
-    def _answer(self, patch: Patch, i: int) -> Detections:
-        """Return what is found in an image whose people wear the pattern."""
-        if not self.large[i].any():
-            return self.clean[i]
-        return self.detector.detect(Frame(self._worn(patch, i), 0, 0, 0.0))
-
-    def _worn(self, patch: Patch, i: int) -> UInt8Array:
-        image, large = self.images[i], self.large[i]
-        people = people_of(image.boxes[large], image.keypoints[large])
-        rng, imgsz = chance_of(image.name, seed=self.seed), max(image.pixels.shape[:2])
-        return apply_patch(image.pixels, people, patch, self.placement, rng=rng, imgsz=imgsz)
-
-    def _figures(self, answers: list[Detections]) -> Score:
-        parts = zip(self.images, self.large, self.clean, answers, strict=True)
-        tallies = [match_image(p.boxes, large, clean, answer) for p, large, clean, answer in parts]
-        (ap50,) = average_precisions(tallies, np.ones((1, len(tallies))))
-        sure = [
-            best_score_within(p.boxes[large], a) for p, large, a in zip(self.images, self.large, answers, strict=True)
-        ]
-        within = np.concatenate(sure)
-        return Score(
-            len(self.images),
-            len(within),
-            _mean(np.concatenate([t.found25 for t in tallies])),
-            float(ap50),
-            _mean(np.concatenate([t.strict25 for t in tallies])),
-            _mean(np.concatenate([t.best for t in tallies])),
-            _mean(within),
-            _mean(within < FOUND_CONF),
-        )
-
-
-def _mean(values: np.ndarray[Any, Any]) -> float:
-    return float(values.mean(dtype=np.float64)) if len(values) else float("nan")
+    def _entry(self, patch: Patch | None) -> Entry:
+        if patch is None:
+            return Entry("none", None, None)
+        return Entry("patch", patch.name, patch, self.placement)

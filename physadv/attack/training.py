@@ -35,7 +35,7 @@ from physadv.attack.parallel import Processes
 from physadv.attack.preview import progress_sheet
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
-from physadv.attack.score import Score, Scorer
+from physadv.attack.score import HeldOutPeople, Score
 from physadv.attack.settings import AUTO, TrainSettings
 from physadv.attack.start import choose_start
 from physadv.attack.timing import seconds_a_step
@@ -93,7 +93,7 @@ class Outcome:
 class ProgressSheet:
     """Draws progress.png: a pattern as it is printed, beside three of the scorer's images whose people wear it."""
 
-    def __init__(self, scorer: Scorer, printer: PrinterProfile | None, folder: Path) -> None:
+    def __init__(self, scorer: HeldOutPeople, printer: PrinterProfile | None, folder: Path) -> None:
         self._scorer, self._printed, self._path = scorer, as_printed(printer), folder / PROGRESS
 
     def draw(self, patch: Patch, title: str) -> None:
@@ -148,7 +148,7 @@ def prepare(
     data = train_data(recipe, inputs, attacked, sides, found, start, processes=processes.world, name=name)
     if settings.resume:
         yield from _other_machine(Checkpoint.identity(folder / CHECKPOINT), data.identity)
-    scorers: dict[str, Scorer] = {}
+    scorers: dict[str, HeldOutPeople] = {}
     if processes.first:
         scorers = scorers_of(recipe, settings.detector, held_out)
         yield from _unscored(recipe, scorers)
@@ -264,7 +264,7 @@ def _other_machine(before: dict[str, Any] | None, now: Any) -> Iterator[str]:
 
 
 def _with_scorers(
-    recipe: Recipe, inputs: Inputs, data: TrainData, scorers: dict[str, Scorer], train_on: list[LabelledImage]
+    recipe: Recipe, inputs: Inputs, data: TrainData, scorers: dict[str, HeldOutPeople], train_on: list[LabelledImage]
 ) -> Generator[str, None, TrainData]:
     """Return the data with what scores a pattern; those trained on help to choose where few people are held out."""
     also: list[Callable[[Patch], Score]] = []
@@ -275,7 +275,7 @@ def _with_scorers(
     return replace(data, scorers=printed_scores(scorers, inputs.printer), also=also)
 
 
-def _unscored(recipe: Recipe, scorers: dict[str, Scorer]) -> Iterator[str]:
+def _unscored(recipe: Recipe, scorers: dict[str, HeldOutPeople]) -> Iterator[str]:
     """Yield a note for each framing in which nobody is scored."""
     for framing in recipe.placements():
         if not any(name.split()[0] == framing for name in scorers):
@@ -287,7 +287,7 @@ def _unscored(recipe: Recipe, scorers: dict[str, Scorer]) -> Iterator[str]:
 
 
 def _controls(
-    recipe: Recipe, data: TrainData, scorers: dict[str, Scorer], start: Patch | None, kept: Patch | None
+    recipe: Recipe, data: TrainData, scorers: dict[str, HeldOutPeople], start: Patch | None, kept: Patch | None
 ) -> tuple[TrainData, dict[str, dict[str, Any]]]:
     """Return the data with what the run has to do better than, and held-out figures of nothing, of grey and of the start.
 

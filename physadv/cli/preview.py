@@ -65,11 +65,11 @@ def run(settings: PreviewVerb) -> int:
     Raises: SettingsError if the sheet is not to be a PNG.
     """
     from physadv.arrays import write_png
-    from physadv.attack.data import labelling, labels_cache
-    from physadv.attack.people import gather
     from physadv.attack.preview import contact_sheet
     from physadv.attack.recipe import Recipe
     from physadv.detect import load_gradient_detector
+    from physadv.evaluate.images import Labeller, gather, labelling, labels_cache
+    from physadv.evaluate.steps import finish
     from physadv.marks import LEGEND
     from physadv.patch import load_patch
     from physadv.simulate.world import World
@@ -79,13 +79,8 @@ def run(settings: PreviewVerb) -> int:
     check_outside("out", settings.out, settings.images)
     trust_detectors([settings.detector], settings.trust, "physadv preview")
     patch = load_patch(settings.patch)
-    found = gather(
-        settings.images,
-        settings.labels,
-        lambda: labelling(settings.detector),
-        cache=labels_cache(settings.detector),
-        say=say,
-    )
+    labeller = Labeller(lambda: labelling(settings.detector), labels_cache(settings.detector))
+    found = finish(gather(settings.images, settings.labels, labeller), say)
     sheet = contact_sheet(
         patch,
         found.images,

@@ -1,1 +1,90 @@
-"""The claims: patterns, controls and defences on people nobody trained on, with intervals and doubts."""
+"""Patches scored on labelled images or recordings: `physadv.evaluate(patches, data, ...)` is the one call.
+
+The package itself can be called: whoever imports a module of it makes it the attribute `evaluate` of `physadv`, where the
+function is to be found as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from physadv.defend import Pipeline
+    from physadv.evaluate.adaptive import AdaptiveAttack
+    from physadv.evaluate.results import Results
+    from physadv.evaluate.run import Conditions, Data, Detectors, Patches, Update
+    from physadv.evaluate.settings import EvaluateSettings
+
+__all__ = ["evaluate", "evaluation"]
+
+
+def evaluate(
+    patches: Patches = (),
+    data: Data = (),
+    detectors: Detectors | None = None,
+    defences: Iterable[str | Pipeline] = (),
+    conditions: Conditions = (),
+    *,
+    settings: EvaluateSettings | None = None,
+    labels: Path | None = None,
+    held_out: bool = False,
+    adaptive: AdaptiveAttack | None = None,
+    certify: bool = False,
+    clean_video: Path | None = None,
+    progress: Callable[[Update], None] | None = None,
+) -> Results:
+    """Return the cells of patches, their controls and nothing at all, before every detector and behind every defence.
+
+    patches: names, files, run folders or Patch objects, one or several. data: a folder of images or YOLO data set, labelled
+    images, or a video (with `every` and `wear_from`: a `physadv.evaluate.video.Recording`). detectors: names, paths, or
+    detectors as they are; the embedded one unless given. defences: as `physadv live --defend` has them, each scored.
+    conditions: "robust" for the fixed grid of 16, or conditions of your own. labels: folder of YOLO labels; where there are
+    none the embedded detector labels. held_out: leave out images that any of the patches was trained on. adaptive: trains
+    patterns through each defence, on images that are then not scored (`physadv.attack.adaptive.ThroughDefence`). certify:
+    also the certified recall of each defence that gives certificates. clean_video: each defence's false alarms on a video.
+    progress: called with every step.
+
+    Raises: PhysadvError for anything that cannot be read or does not go together.
+    """
+    results = None
+    options: dict[str, Any] = {"settings": settings, "labels": labels, "held_out": held_out, "adaptive": adaptive}
+    options |= {"certify": certify, "clean_video": clean_video}
+    for update in evaluation(patches, data, detectors, defences, conditions, **options):
+        results = update.results
+        if progress is not None:
+            progress(update)
+    assert results is not None, "an evaluation says at least that it is finished"
+    return results
+
+
+def evaluation(
+    patches: Patches = (),
+    data: Data = (),
+    detectors: Detectors | None = None,
+    defences: Iterable[str | Pipeline] = (),
+    conditions: Conditions = (),
+    **options: Any,
+) -> Iterator[Update]:
+    """Yield how far an evaluation is, step by step, with the results so far; arguments as of `evaluate`.
+
+    Leave the loop whenever you like: the results of the last step stay.
+
+    Raises: PhysadvError as `evaluate` does.
+    """
+    from physadv.detect.weights import DEFAULT_DETECTOR
+    from physadv.evaluate.run import start
+
+    return start(patches, data, detectors or DEFAULT_DETECTOR, defences, conditions, **options)
+
+
+class _CallablePackage(ModuleType):
+    def __call__(self, *args: Any, **options: Any) -> Results:
+        """Return what `evaluate` returns."""
+        return evaluate(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from physadv.evaluate.metrics import METRICS, Figures
+from physadv.arrays import listed
+from physadv.evaluate.metrics import Figures
+from physadv.evaluate.own import in_words
 from physadv.simulate.placement import Placement
+
+NO_DEFENCE = "none"
 
 
 @dataclass(slots=True)
 class Cell:
-    """A row of results.json.
+    """A row of results.json: of images, of a video, of a certificate or of an adaptive attack.
 
-    condition: none, grey, white, noise, shuffled or patch. patch: the pattern's name, or None. transform: the robust grid's
-    condition, empty for the plain image. attack: how the pattern relates to the defence: "" without a defence, else
-    oblivious, transferred or adaptive. stands_for: of a control, the patterns whose size and shape it has. worn: how large
-    and where a pattern or control is worn, None where nothing is. ms: median and 95th percentile of the detector's time an
-    image, where measured.
+    condition: none, grey, white, noise, shuffled, patch or certificate. patch: the pattern's name, or None. counted: how
+    many images and people, or frames, the figures are of. transform: the condition of the robust grid, or a certificate's
+    patch size; "" for the plain image. attack: how the pattern relates to the defence: "" without a defence, else
+    oblivious, transferred or adaptive. stands_for: of a control, the patterns whose size and shape it has. placement: how
+    large and where a pattern or control is worn, None where nothing is. ms: median and 95th percentile of the detector's
+    time an image, where measured. extra: what else the row says.
     """
 
     detector: str
@@ -25,19 +30,38 @@ class Cell:
     condition: str
     patch: str | None
     defence: str
-    n_images: int
-    n_people: int
+    counted: dict[str, int]
     figures: Figures
     transform: str = ""
     attack: str = ""
     stands_for: tuple[str, ...] = ()
-    worn: Placement | None = None
+    placement: Placement | None = None
     ms: tuple[float, float] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
 
     def __getitem__(self, metric: str) -> float | None:
-        return self.figures.value[metric]
+        return self.figures.value.get(metric)
+
+    @property
+    def label(self) -> str:
+        """Return what a table calls the cell: a pattern by its name, a control with the patterns it stands for."""
+        if self.condition == "patch":
+            return str(self.patch)
+        if self.patch is None:
+            return self.condition
+        return f"{self.condition} ({listed(self.stands_for or (self.patch,), most=3)})"
+
+    @property
+    def worn(self) -> str:
+        """Return how large and where a pattern is worn, "" where none is."""
+        return "" if self.placement is None else in_words(self.placement)
+
+    def about(self, *, sizes: bool) -> str:
+        """Return what a doubt calls the cell. sizes: also at which long side the detector looks."""
+        behind = "" if self.defence == NO_DEFENCE else f"behind {self.defence}"
+        at = f"at {self.imgsz} px" if sizes else ""
+        return " ".join(filter(None, [self.label, self.transform, behind, at]))
 
     def plain(self) -> dict[str, Any]:
         """Return the cell as plain values for JSON."""
@@ -49,14 +73,13 @@ class Cell:
             "patch": self.patch,
             "defence": self.defence,
             "attack": self.attack,
-            "n_images": self.n_images,
-            "n_people": self.n_people,
+            **self.counted,
         }
         if self.stands_for:
             out["control_of"] = list(self.stands_for)
-        if self.worn is not None:
-            out |= {"rule": self.worn.rule, "scale": self.worn.scale, "at": self.worn.where}
-        out |= {name: self.figures.value[name] for name in METRICS}
+        if self.placement is not None:
+            out |= {"rule": self.placement.rule, "scale": self.placement.scale, "at": self.placement.where}
+        out |= {name: None if value is None else round(value, 4) for name, value in self.figures.value.items()}
         out["ci95"] = {n: None if c is None else list(c) for n, c in self.figures.ci95.items()}
         if self.ms is not None:
             out["ms_median"], out["ms_p95"] = self.ms

@@ -54,7 +54,7 @@ def of_patch(patch: Patch, data: Dataset) -> list[str]:
     return out
 
 
-def of_worn(patch: Patch, placement: Placement, imgsz: int, share: float) -> list[str]:
+def of_placement(patch: Patch, placement: Placement, imgsz: int, share: float) -> list[str]:
     """Return doubts about how a pattern is worn: not as it was made to be, or by people of another framing.
 
     share: the median share of an image that its largest person has.

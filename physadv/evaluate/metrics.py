@@ -107,7 +107,7 @@ def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
 
 
 def _number(value: float) -> float | None:
-    return round(float(value), 4) if np.isfinite(value) else None
+    return float(value) if np.isfinite(value) else None
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:

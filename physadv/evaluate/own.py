@@ -10,14 +10,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from physadv.dataset import LabelledImage
+from physadv.evaluate.settings import USUAL_IMGSZ, EvaluateSettings
 from physadv.patch import Patch
 from physadv.simulate.framing import PlacementSettings
-from physadv.simulate.placement import BOX_AT, Framing, Placement, Rule, Where
+from physadv.simulate.placement import BOX_AT, Framing, Placement, Rule
 
 # Share of its image from which on somebody is before a webcam rather than in the street.
 FILLS = 0.25
-# The long side at which a detector looks at patterns whose record names none.
-USUAL_IMGSZ = 640
 # What a record's settings say of how a pattern is worn.
 HOW_WORN = ("target", "framing", "rule", "scale", "webcam_scale", "at", "size_mm")
 
@@ -29,16 +28,6 @@ class Fit:
     placement: Placement
     sizes: tuple[int, ...]
     framing: Framing | Literal[""] = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked for in place of a pattern's own; None is its own."""
-
-    rule: Rule | None = None
-    scale: float | None = None
-    at: Where | None = None
-    imgsz: int | None = None
 
 
 def own_fit(patch: Patch, *, filling: bool) -> Fit:
@@ -57,7 +46,7 @@ def own_fit(patch: Patch, *, filling: bool) -> Fit:
     return Fit(placement, sizes if known else (USUAL_IMGSZ,), settings.framing if known else "")
 
 
-def fit_of(patch: Patch, asked: Asked, *, filling: bool) -> Fit:
+def fit_of(patch: Patch, asked: EvaluateSettings, *, filling: bool) -> Fit:
     """Return how a pattern is worn where some of it is asked for: the rest is its own."""
     own = own_fit(patch, filling=filling)
     placement, framing = own.placement, own.framing or ("webcam" if filling else "street")

@@ -1,49 +1,71 @@
-"""What an evaluation can be told: where patterns go, on whom, and against which detectors."""
+"""What an evaluation can be told: how patterns are worn, on whom, and what the figures are counted by."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from physadv.detect.matching import FOUND_CONF
-from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.settings import Settings
-from physadv.simulate.placement import Rule
-from physadv.types import Detector
+from physadv.settings import Imgsz, Settings
+from physadv.simulate.placement import Rule, Where
+
+# Long side at which a detector looks where neither settings nor a pattern say so.
+USUAL_IMGSZ = 640
+
+
+def _where(value: Any) -> Any:
+    """Return a place on the body: a fraction of the box, or one of its names."""
+    if value in ("chest", "shirt") or value is None:
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 <= number <= 1:
+        raise ValueError(f"expected a fraction from 0 to 1, chest or shirt, got {value!r}")
+    return number
 
 
 class EvaluateSettings(Settings):
-    """Everything that decides the figures besides the images, patterns and defences."""
+    """Everything that decides the figures besides the images, patterns, detectors and defences."""
 
-    rule: Rule = Field(
-        default="area", description="what the side is a share of: sqrt(w h), diagonal or height of the box"
+    scale: float | None = Field(
+        default=None,
+        gt=0.01,
+        le=2,
+        description="side of the pattern as a fraction of `rule`; each pattern's own unless given, in the street .35 for a "
+        "print of 36 cm, before a webcam .65 for 48 cm",
     )
-    scale: float = Field(default=0.35, gt=0.01, le=2, description="side of the pattern over that length")
-    at: float | Literal["chest", "shirt"] = Field(
-        default=0.42,
-        description="centre as a fraction of the box's height; or chest, by keypoints; or shirt, cut anywhere",
+    rule: Rule | None = Field(
+        default=None,
+        description="what `scale` is a fraction of, of the person's box: area (sqrt(width x height), as in training, since "
+        "boxes of people who sit or bend differ least in it), diagonal or height; each pattern's own unless given",
     )
-    detectors: tuple[str, ...] = (DEFAULT_DETECTOR,)
-    imgsz: int = Field(
-        default=640,
-        ge=32,
-        le=4096,
-        description="long side at which the detector sees an image, rounded up to its stride",
+    at: Annotated[Where | None, BeforeValidator(_where)] = Field(
+        default=None,
+        description="centre down the person's box, 0 top, 1 bottom; or chest, by keypoints; or shirt, cut anywhere. Each "
+        "pattern's own unless given: .42 in the street, chest before a webcam, shirt for T-shirts",
+    )
+    imgsz: Imgsz | None = Field(
+        default=None,
+        description="long side of the network's input, rounded up to a multiple of 32; unless given each pattern's own: "
+        "416 in the street, 320 and 640 before a webcam; 640 without any",
     )
     min_area: float = Field(
         default=0.02, ge=0, lt=1, description="people below this share of the image are left alone and ignored"
     )
-    conf: float = Field(default=FOUND_CONF, gt=0, lt=1, description="threshold of alarms and of video figures")
+    conf: float = Field(default=0.25, gt=0, lt=1, description="threshold of alarms and of video figures")
     resamples: int = Field(default=500, ge=20, le=20_000, description="bootstrap resamples of the images")
+    score_share: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="with `adaptive`: share of the images that is scored, unless the patterns' own split says which",
+    )
     seed: int = Field(
         default=0,
         ge=0,
         lt=2**31,
         description="of controls, the cut of T-shirts and the bootstrap; the robust grid is fixed",
     )
-    device: str = "cpu"
-
-    def side_of(self, detector: Detector) -> int:
-        """Return the long side at which the detector sees an image: `imgsz`, rounded up to what it can take."""
-        return detector.imgsz
+    device: str = Field(default="cpu", description="cpu, cuda, mps or auto")

@@ -15,7 +15,7 @@ from physadv.attack.checkpoint import Checkpoint
 from physadv.attack.data import split
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import CHECKPOINT, TrainData
-from physadv.attack.score import Scorer
+from physadv.attack.score import HeldOutPeople
 from physadv.attack.timing import made_up
 from physadv.attack.training import stored_pace
 from physadv.cli.train import BEGUN, TrainVerb, as_begun
@@ -39,7 +39,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     settings = Recipe(steps=4, starts=2, start_steps=2, batch=2, crops=(64,), texels=8, score_every=2)
     people = made_up(3)
-    scorer = Scorer(people[:1], tiny_detector(imgsz=64), Placement("poster", scale=0.35))
+    scorer = HeldOutPeople(people[:1], tiny_detector(imgsz=64), Placement("poster", scale=0.35))
     data = TrainData(people[1:], [tiny_gradient()], scorers={"street": scorer.score}, identity={"a": {"b": [1]}})
     ran(settings, data, folder=folder, steps=3)
     return folder

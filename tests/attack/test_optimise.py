@@ -17,7 +17,7 @@ from physadv.attack.optimise import optimise, spread
 from physadv.attack.parallel import Processes
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
-from physadv.attack.score import Score, Scorer
+from physadv.attack.score import HeldOutPeople, Score
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.gradients import WrappedGradient
@@ -34,7 +34,7 @@ from tests.attack.running import ran
 
 
 def data(people: list[LabelledImage], **more: object) -> TrainData:
-    scorer = Scorer(people[:2], tiny_detector(imgsz=64), Placement("poster", scale=0.35))
+    scorer = HeldOutPeople(people[:2], tiny_detector(imgsz=64), Placement("poster", scale=0.35))
     return TrainData(people[2:], [tiny_gradient()], scorers={"street": scorer.score}, **more)  # type: ignore[arg-type]
 
 

@@ -24,7 +24,7 @@ from physadv.attack.losses import (
 from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.preview import contact_sheet
 from physadv.attack.recipe import Recipe
-from physadv.attack.score import Score, Scorer
+from physadv.attack.score import HeldOutPeople, Score
 from physadv.attack.settings import PRESETS, Preset, preset
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
@@ -146,7 +146,7 @@ def test_a_score_counts_strictly_and_ignores_the_small() -> None:
     clean = answer((0.9, 10, 10, 60, 110), (0.8, 100, 10, 150, 110), (0.7, 180, 10, 184, 16))
     # One is gone, of the other a box of the wrong size stays; the small one's box counts for nothing.
     worn = answer((0.6, 100, 10, 150, 40), (0.7, 180, 10, 184, 16))
-    scorer = Scorer([image], Says(clean, worn), Placement("poster", scale=0.35))
+    scorer = HeldOutPeople([image], Says(clean, worn), Placement("poster", scale=0.35))
     before, after = scorer.score(None), scorer.score(grey())
     assert (before.n_people, before.recall25, before.ap50, before.asr_strict25) == (2, 1.0, 1.0, 0.0)
     assert (after.recall25, after.ap50, after.asr_strict25) == (0.0, 0.0, 0.5)
@@ -157,7 +157,7 @@ def test_a_box_within_a_person_counts_against_a_pattern() -> None:
     boxes = np.array([[10, 10, 60, 110]], np.float32)
     image = LabelledImage("a", np.zeros((120, 200, 3), np.uint8), boxes, np.zeros((1, 17, 3), np.float32))
     clean, head = answer((0.9, 10, 10, 60, 110)), answer((0.6, 30, 12, 45, 30))
-    scorer = Scorer([image], Says(clean, head, answer()), Placement("poster", scale=0.35))
+    scorer = HeldOutPeople([image], Says(clean, head, answer()), Placement("poster", scale=0.35))
     part, nothing = scorer.score(grey()), scorer.score(grey())
     assert (part.asr_strict25, part.mean_max_conf) == (1.0, 0.0), "too small a box to say so by IoU"
     assert part.mean_max_conf_within == pytest.approx(0.6) and part.hidden25 == 0.0

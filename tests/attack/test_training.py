@@ -21,12 +21,10 @@ import torch
 
 from physadv.arrays import pixels_sha256, read_image, write_png
 from physadv.attack import data as module
-from physadv.attack import people as people_module
-from physadv.attack.data import labelling, labels_cache, split
-from physadv.attack.keypoints import WithKeypoints
-from physadv.attack.people import Labeller, content_of, gather, record, recorded, sampled
+from physadv.attack.data import split
+from physadv.attack.people import record
 from physadv.attack.recipe import Recipe
-from physadv.attack.score import Score, Scorer
+from physadv.attack.score import HeldOutPeople, Score
 from physadv.attack.timing import made_up
 from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile
@@ -35,6 +33,9 @@ from physadv.defend import parse_pipeline
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
 from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream, SourceError, TrainingError
+from physadv.evaluate import images as images_module
+from physadv.evaluate.images import Labeller, WithKeypoints, content_of, gather, labelling, labels_cache, sampled
+from physadv.evaluate.steps import finish
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import Detections, Frame, UInt8Array
@@ -135,7 +136,7 @@ def test_a_second_run_does_not_overwrite_the_first(tmp_path: Path, data: tuple[P
 
 def gathered(folder: Path, labels: Path | None, tmp_path: Path) -> tuple[Dataset, list[str]]:
     said: list[str] = []
-    out = gather([folder], labels, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache", say=said.append)
+    out = finish(gather([folder], labels, Labeller(lambda: tiny_detector(imgsz=64), tmp_path / "cache")), said.append)
     return out, said
 
 
@@ -166,7 +167,7 @@ def test_images_without_people_are_reported(tmp_path: Path, data: tuple[Path, Pa
 def test_a_recording_without_people_is_reported(tmp_path: Path) -> None:
     write_png(tmp_path / "stretch0-0000.jpg", np.full((48, 64, 3), 90, np.uint8))
     said: list[str] = []
-    recorded(tmp_path, BlobDetector, cache=tmp_path / "cache", say=said.append)
+    finish(gather([tmp_path], None, Labeller(BlobDetector, tmp_path / "cache")), said.append)
     assert said == ["1 images show nobody and are left out (camera#stretch0)"]
 
 
@@ -222,7 +223,7 @@ def test_a_video_is_split_by_stretches_of_time(tmp_path: Path) -> None:
     for image in made_up(30):
         writer.write(np.ascontiguousarray(image.pixels[::4, ::4]))
     writer.release()
-    out = gather([path], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+    out = finish(gather([path], None, Labeller(lambda: tiny_detector(imgsz=64), tmp_path / "cache")))
     names = [p.name for p in out.images]
     assert all(name.startswith("clip.avi#") for name in names)
     assert names == sorted(names), "a stretch is one piece of time"
@@ -239,12 +240,12 @@ def test_of_a_recording_the_untouched_video_is_trained_on_once(tmp_path: Path) -
         (tmp_path / f"{name[0]}.jsonl").touch()
     said: list[str] = []
     for where in (tmp_path, tmp_path / "a.mp4"):
-        out = gather([where], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache", say=said.append)
+        out = finish(gather([where], None, Labeller(lambda: tiny_detector(imgsz=64), tmp_path / "cache")), said.append)
         looked = {n.partition("#")[0] for n in (*[p.name for p in out.images], *out.empty)}
         assert looked == {"a.clean.mp4"} and len(out.images) + len(out.empty) == 12
     assert any("b.mp4: this recording kept no untouched video" in line for line in said)
     with pytest.raises(DataError, match="record_clean"):
-        gather([tmp_path / "b.mp4"], None, lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+        finish(gather([tmp_path / "b.mp4"], None, Labeller(lambda: tiny_detector(imgsz=64), tmp_path / "cache")))
 
 
 def clip(path: Path, frames: int = 30) -> Path:
@@ -274,9 +275,9 @@ def test_frames_right_beside_a_stretch_held_out_are_not_trained_on(tmp_path: Pat
     if as_recorded:
         for i, image in enumerate(made_up(40)):
             write_png(tmp_path / "people" / f"stretch{i // 4}-{i:04d}.jpg", image.pixels[::4, ::4])
-        found = gather([tmp_path / "people"], None, Everyone, cache=tmp_path / "cache")
+        found = finish(gather([tmp_path / "people"], None, Labeller(Everyone, tmp_path / "cache")))
     else:
-        found = gather([clip(tmp_path / "clip.avi", 40)], None, Everyone, cache=tmp_path / "cache")
+        found = finish(gather([clip(tmp_path / "clip.avi", 40)], None, Labeller(Everyone, tmp_path / "cache")))
     train, held = found.split(0.3, 0)
     assert len({p.name for p in held}) == 3 and len({p.name for p in train}) == 7
     names = [p.name for p in found.images]
@@ -321,7 +322,7 @@ def test_how_many_are_done_is_said_now_and_then(
     tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not any("looked for people" in line for line in gathered(*data, tmp_path)[1])
-    monkeypatch.setattr(people_module, "REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr(images_module, "NOTED_EVERY_S", 0.0)
     said = gathered(*data, tmp_path)[1]
     assert f"{data[0]}: looked for people in 3 of 8 images" in said
     assert "looked for people in 5 of 12 images" in "".join(gathered(clip(tmp_path / "a.avi", 12), None, tmp_path)[1])
@@ -364,7 +365,7 @@ class Film:
 
 @pytest.mark.parametrize("length", [1, 100, 240, 241, 480, 1000, 5003])
 def test_a_long_film_is_sampled_evenly_to_its_end(length: int) -> None:
-    frames = sampled(Film(length, width=16, height=12))
+    frames = sampled(Film(length, width=16, height=12), notes=[])
     steps = set(np.diff([f.index for f in frames]).tolist())
     stride = max(steps, default=1)
     assert steps in (set(), {stride}) and frames[0].index == 0 and length - frames[-1].index <= stride
@@ -373,7 +374,7 @@ def test_a_long_film_is_sampled_evenly_to_its_end(length: int) -> None:
 
 def test_frames_are_kept_small_and_few() -> None:
     film = Film(500, width=1280, height=720)
-    frames = sampled(film)
+    frames = sampled(film, notes=[])
     assert {f.pixels.shape for f in frames} == {(540, 960, 3)}
     assert all(int(f.pixels[0, 0, 0]) == f.index % 251 for f in frames)
     assert film.most <= 3, "none is held as large as it was read"
@@ -387,7 +388,7 @@ def test_people_in_a_large_video_are_where_they_are_in_the_images_kept(tmp_path:
         draw_person(pixels, (200 + 100 * i, 160, 360 + 100 * i, 640))
         writer.write(np.ascontiguousarray(pixels[..., ::-1]))
     writer.release()
-    out = gather([path], None, BlobDetector, cache=tmp_path / "cache")
+    out = finish(gather([path], None, Labeller(BlobDetector, tmp_path / "cache")))
     assert [p.pixels.shape for p in out.images] == [(540, 960, 3)] * 4
     for i, image in enumerate(out.images):
         expected = np.array([[200 + 100 * i, 160, 360 + 100 * i, 640]]) * 0.75
@@ -400,9 +401,9 @@ def test_a_camera_is_recorded_once_and_read_back(tmp_path: Path) -> None:
     for image in made_up(20):
         writer.write(np.ascontiguousarray(image.pixels[::4, ::4]))
     writer.release()
-    record(str(path), 5, tmp_path / "people")
-    first = recorded(tmp_path / "people", lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
-    again = recorded(tmp_path / "people", lambda: tiny_detector(imgsz=64), cache=tmp_path / "cache")
+    finish(record(str(path), 5, tmp_path / "people"))
+    first = finish(gather([tmp_path / "people"], None, Labeller(lambda: tiny_detector(imgsz=64), tmp_path / "cache")))
+    again = finish(gather([tmp_path / "people"], None, Labeller(lambda: tiny_detector(imgsz=64), tmp_path / "cache")))
     assert len(first.images) + len(first.empty) == 20
     assert all(p.name.startswith("camera#stretch") for p in first.images)
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(first.images, again.images, strict=True))
@@ -423,12 +424,12 @@ class Lost(Film):
 def test_a_camera_that_is_lost_leaves_what_it_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(40, width=16, height=12))
-    record("0", 60, tmp_path, say=said.append)
+    finish(record("0", 60, tmp_path), said.append)
     assert len(list(tmp_path.glob("stretch*.jpg"))) == 40
     assert "gives no image any more" in said[-1] and "40 images" in said[-1]
     monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(0, width=16, height=12))
     with pytest.raises(CameraLost):
-        record("0", 60, tmp_path / "nothing", say=said.append)
+        finish(record("0", 60, tmp_path / "nothing"), said.append)
 
 
 class Interrupted(Film):
@@ -444,18 +445,18 @@ class Interrupted(Film):
 def test_ctrl_c_leaves_what_was_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Interrupted(25, width=16, height=12))
     with pytest.raises(KeyboardInterrupt):
-        record("0", 60, tmp_path)
+        finish(record("0", 60, tmp_path))
     assert len(list(tmp_path.glob("stretch*.jpg"))) == 25
 
 
 def test_a_recording_holds_nothing_of_an_aborted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for frames in (40, 12):
         monkeypatch.setattr("physadv.attack.people.open_source", lambda *_, n=frames: Film(n, width=16, height=12))
-        record("0", 60, tmp_path)
+        finish(record("0", 60, tmp_path))
         assert len(list(tmp_path.iterdir())) == frames
     monkeypatch.setattr("physadv.attack.people.open_source", lambda *_: Lost(0, width=16, height=12))
     with pytest.raises(CameraLost):
-        record("0", 60, tmp_path)
+        finish(record("0", 60, tmp_path))
     assert len(list(tmp_path.iterdir())) == 12, "a camera that gives nothing costs nothing"
 
 
@@ -472,14 +473,14 @@ def test_a_calibrated_camera_is_recorded_without_its_lens(tmp_path: Path) -> Non
             "focal_error_px": 0.1, "views": 9, "coverage": 0.9,
         }
     )  # fmt: skip
-    record(str(path), 5, tmp_path / "plain")
-    record(str(path), 5, tmp_path / "flat", camera=camera)
+    finish(record(str(path), 5, tmp_path / "plain"))
+    finish(record(str(path), 5, tmp_path / "flat", camera=camera))
     plain, flat = (read_image(sorted((tmp_path / n).iterdir())[0]) for n in ("plain", "flat"))
     wanted = Undistorter(camera, (160, 120)).apply(plain)
     assert np.abs(flat.astype(int) - wanted).mean() < 4 < np.abs(plain.astype(int) - wanted).mean()
     other = camera.model_copy(update={"width": 320})
     with pytest.raises(CalibrationError, match="320 x 120"):
-        record(str(path), 5, tmp_path / "other", camera=other)
+        finish(record(str(path), 5, tmp_path / "other", camera=other))
 
 
 def shaded(folder: Path, name: str, image: np.ndarray) -> Path:
@@ -648,12 +649,12 @@ def test_grey_is_as_large_as_the_pattern_and_printed_alike(
 ) -> None:
     scored: list[Patch | None] = []
 
-    class Watched(Scorer):
+    class Watched(HeldOutPeople):
         def score(self, patch: Patch | None) -> Score:
             scored.append(patch)
             return super().score(patch)
 
-    monkeypatch.setattr(module, "Scorer", Watched)
+    monkeypatch.setattr(module, "HeldOutPeople", Watched)
     half = np.zeros((16, 16))
     half[:, :8] = 255
     recipe = Recipe(steps=1, batch=1, crops=(64,), texels=16, size_mm=(200, 300))
@@ -702,8 +703,8 @@ def test_keypoints_are_the_pose_models_whoever_is_attacked(monkeypatch: pytest.M
     victim, pose = Finds((10, 10, 50, 90), None), Finds((12, 10, 50, 92), 30.0)
     other = Weights("victim", Path("victim.pt"), "5" * 64)
     known = find_weights()
-    monkeypatch.setattr(module, "load_detector", lambda name=None, **_: victim if name == "victim.pt" else pose)
-    monkeypatch.setattr(module, "find_weights", lambda name=None: other if name == "victim.pt" else known)
+    monkeypatch.setattr(images_module, "load_detector", lambda name=None, **_: victim if name == "victim.pt" else pose)
+    monkeypatch.setattr(images_module, "find_weights", lambda name=None: other if name == "victim.pt" else known)
     answer = labelling("victim.pt").detect(Frame(np.zeros((100, 100, 3), np.uint8), 0, 0, 0.0))
     assert answer.keypoints is not None
     assert answer.xyxy.tolist() == [[10, 10, 50, 90]] and float(answer.keypoints.max()) == 30

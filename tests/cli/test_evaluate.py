@@ -13,15 +13,17 @@ import pytest
 
 from physadv.arrays import write_png
 from physadv.cli import main
-from physadv.cli.evaluate import Command, _named_apart
+from physadv.cli.evaluate import EvaluateVerb, run
 from physadv.dataset import split_by_name
 from physadv.detect.tiny import BlobDetector, draw_person
-from physadv.errors import DataError, DefenceError, SettingsError
-from physadv.evaluate import video
-from physadv.evaluate.own import Asked
-from physadv.evaluate.trial import Trial
+from physadv.errors import DataError, DefenceError, SettingsError, WeightsError
+from physadv.evaluate.run import Asked, Evaluation, load_patches
+from physadv.evaluate.scorer import Scorer
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.evaluate.steps import finish
+from physadv.evaluate.video import VideoScorer
 from physadv.files import told_apart
-from physadv.patch import Patch, load_patch, save_patch
+from physadv.patch import Patch, save_patch
 
 
 def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
@@ -30,14 +32,14 @@ def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) ->
     for folder in ("a", "b"):
         save_patch(patch, tmp_path / folder / "run")
     given = [str(tmp_path / folder / "run") for folder in ("a", "b")]
-    assert [p.name for p in _named_apart([load_patch(g) for g in given], given)] == ["a-run", "b-run"]
+    assert [p.name for p in load_patches(given)] == ["a-run", "b-run"]
     files = [f"{g}/patch.safetensors" for g in given]
-    named = _named_apart([load_patch(f) for f in files], files)
+    named = load_patches(files)
     assert [p.name for p in named] == ["a-run-patch", "b-run-patch"]
     assert [p.sha256 for p in named] == [patch.sha256] * 2
-    assert [p.name for p in _named_apart([patch], given[:1])] == ["chest"]
+    assert [p.name for p in load_patches(given[:1])] == ["chest"]
     with pytest.raises(SettingsError, match="rename one"):
-        _named_apart([patch, patch], [given[0], given[0]])
+        load_patches([given[0], given[0]])
 
 
 @pytest.fixture
@@ -59,7 +61,8 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
         detector.name = "best"
         return detector
 
-    monkeypatch.setattr("physadv.cli.evaluate.load_detector", load)
+    monkeypatch.setattr("physadv.evaluate.run.load_detector", load)
+    monkeypatch.setattr("physadv.evaluate.run.labelling", load)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +72,10 @@ def bests(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--images {people} --clean-video nope.avi", "--clean-video: there is no 'nope.avi': expected a video file"),
         ("--video {empty}", "--video: {empty}: the file is empty"),
         ("--images {film}", "--images: expected photographs, got the video '{film}'; give it by --video"),
-        ("--images {people} --scale 5", "--scale: expected at most 2, got 5.0"),
+        ("--images {people} --scale 5", "--scale: expected at most 2, got '5'"),
         ("--images {people} --imgsz 0", "--imgsz: expected at least 32, got '0'"),
-        ("--images {people} --min-area 5", "--min-area: expected less than 1, got 5.0"),
-        ("--images {people} --resamples 0", "--resamples: expected at least 20, got 0"),
+        ("--images {people} --min-area 5", "--min-area: expected less than 1, got '5'"),
+        ("--images {people} --resamples 0", "--resamples: expected at least 20, got '0'"),
         ("--images {people} --out {people}/report", "--out: {people}/report would lie among the images of {people}"),
         ("--images {people} --device cuda:77", "--device: expected auto, cpu, cuda or mps"),
         (
@@ -91,7 +94,7 @@ def test_a_mistake_is_one_line_by_its_flag_before_the_work(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("physadv.cli.evaluate.read_dataset", None)
+    monkeypatch.setattr("physadv.evaluate.run.read_dataset", None)
     (tmp_path / "empty").touch()
     (tmp_path / "film.MP4").touch()
     places = {"people": "people", "empty": "empty", "film": "film.MP4"}
@@ -105,29 +108,29 @@ def test_a_mistake_is_one_line_by_its_flag_before_the_work(
 def test_a_defence_that_cannot_work_is_said_before_anything_is_scored(people: Path, tmp_path: Path) -> None:
     (tmp_path / "torn").write_bytes(b"x")
     with pytest.raises(DefenceError, match="not readable as weights"):
-        Command(images=people, defend=[f"erase:weights={tmp_path / 'torn'}"], imgsz=160, out=tmp_path / "out").run()
+        run(EvaluateVerb(images=people, defend=[f"erase:weights={tmp_path / 'torn'}"], imgsz=160, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("bests")
 def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values: dict[str, Any] = {"imgsz": 160, "resamples": 20, "out": tmp_path / "out"}
-    Command(**values, images=people).run()
-    Command(**values, images=people).run()
+    run(EvaluateVerb(**values, images=people))
+    run(EvaluateVerb(**values, images=people))
     monkeypatch.chdir(people)
     with pytest.raises(SettingsError, match="out: scored would lie among the images of"):
-        Command(**{**values, "images": people, "out": Path("scored")}).run()
+        run(EvaluateVerb(**{**values, "images": people, "out": Path("scored")}))
     monkeypatch.chdir(tmp_path)
     others = people.rename(tmp_path / "others")
     for given in ({"images": others}, {"video": others}, {"images": others, "patches": ["chest-v1"]}):
         with pytest.raises(SettingsError, match="holds an evaluation of no pattern on people; name another folder"):
-            Command(**values, **given).run()
-    Command(**values, images=others, overwrite=True).run()
-    with pytest.raises(SettingsError, match="holds an evaluation of no pattern on others, with another --scale; name"):
-        Command(**values, images=others, scale=0.3).run()
+            run(EvaluateVerb(**values, **given))
+    run(EvaluateVerb(**values, images=others, overwrite=True))
+    with pytest.raises(SettingsError, match="holds an evaluation of no pattern on others, with another `scale`; name"):
+        run(EvaluateVerb(**values, images=others, scale=0.3))
     write_png(others / "0.png", np.zeros((90, 90, 3), np.uint8))
     with pytest.raises(SettingsError, match="holds an evaluation of no pattern on others; name"):
-        Command(**values, images=others).run()
+        run(EvaluateVerb(**values, images=others))
     assert json.loads((tmp_path / "out" / "run.json").read_text())["images"] == "others"
 
 
@@ -140,21 +143,22 @@ def test_an_evaluation_that_is_terminated_says_what_is_kept_and_can_be_made_agai
     def load(*_: Any, **__: Any) -> BlobDetector:
         return BlobDetector(min_conf=0.001)
 
-    monkeypatch.setattr("physadv.cli.evaluate.load_detector", load)
-    real = Trial.score
+    monkeypatch.setattr("physadv.evaluate.run.load_detector", load)
+    monkeypatch.setattr("physadv.evaluate.run.labelling", load)
+    real = Scorer.scoring
 
-    def terminated(self: Trial, *words: Any, **more: Any) -> Any:
+    def terminated(self: Scorer, *words: Any, **more: Any) -> Any:
         if self.cells:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
         return real(self, *words, **more)
 
-    monkeypatch.setattr(Trial, "score", terminated)
+    monkeypatch.setattr(Scorer, "scoring", terminated)
     assert main(argv) == 130
     assert f"the rows scored until then are in {out / 'results.json'}" in capsys.readouterr().err
     assert len(json.loads((out / "results.json").read_text())) == 1
     assert not list(out.glob(".*"))
-    monkeypatch.setattr(Trial, "score", real)
+    monkeypatch.setattr(Scorer, "scoring", real)
     assert main(argv) == 0
     assert len(json.loads((out / "results.json").read_text())) > 1
 
@@ -166,16 +170,16 @@ def test_a_video_that_is_terminated_in_its_second_round_keeps_the_first(
     out = tmp_path / "report"
     # Two patterns of other framings: each is scored at sizes of its own.
     argv = ["evaluate", "chest-v1", "street-v1", "--video", str(people), "--out", str(out), "--resamples", "20"]
-    real, rounds = video.score_video, list[int]()
+    real, rounds = VideoScorer.scoring, list[int]()
 
-    def terminated(*words: Any, **more: Any) -> Any:
+    def terminated(self: VideoScorer) -> Any:
         rounds.append(1)
         if len(rounds) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
-        return real(*words, **more)
+        return real(self)
 
-    monkeypatch.setattr(video, "score_video", terminated)
+    monkeypatch.setattr(VideoScorer, "scoring", terminated)
     assert main(argv) == 130
     assert f"the rows scored until then are in {out / 'results.json'}" in capsys.readouterr().err
     rounds.append(1)
@@ -193,8 +197,8 @@ def test_an_evaluation_without_a_folder_of_its_own_finds_a_free_one(
     (people / "clip.mov").touch()
     (people / "torn.jpg").touch()
     values: dict[str, Any] = {"imgsz": 160, "resamples": 20}
-    Command(**values, images=people).run()
-    Command(**values, images=people.rename(tmp_path / "others")).run()
+    run(EvaluateVerb(**values, images=people))
+    run(EvaluateVerb(**values, images=people.rename(tmp_path / "others")))
     assert sorted(p.name for p in tmp_path.glob("evaluation*")) == ["evaluation", "evaluation-2"]
     said = "".join(capsys.readouterr())
     for line in ("left out as unreadable: 1 file: ", "torn.jpg", "left out as no images: 1 file: 1 .mov"):
@@ -204,8 +208,8 @@ def test_an_evaluation_without_a_folder_of_its_own_finds_a_free_one(
 @pytest.mark.usefixtures("bests")
 def test_two_detectors_of_one_name_are_told_apart_by_their_folders(people: Path, tmp_path: Path) -> None:
     values: dict[str, Any] = {"detector": "a/best.pt, b/best.pt", "imgsz": 160, "resamples": 20}
-    Command(**values, images=people, out=tmp_path / "pictures").run()
-    Command(**values, video=people, out=tmp_path / "video").run()
+    run(EvaluateVerb(**values, images=people, out=tmp_path / "pictures"))
+    run(EvaluateVerb(**values, video=people, out=tmp_path / "video"))
     for folder in ("pictures", "video"):
         cells = json.loads((tmp_path / folder / "results.json").read_text())
         assert [c["detector"] for c in cells] == ["a-best", "b-best"]
@@ -224,21 +228,21 @@ def test_a_detector_named_twice_is_refused(named: str, tmp_path: Path, monkeypat
     (tmp_path / "best.pt").touch()
     (tmp_path / "link.pt").symlink_to("best.pt")
     with pytest.raises(SettingsError, match="is named twice"):
-        Command(images=tmp_path, detector=named).run()
+        run(EvaluateVerb(images=tmp_path, detector=named))
 
 
 def test_a_detector_whose_path_has_a_comma_is_one(tmp_path: Path) -> None:
     (tmp_path / "a,b.pt").touch()
-    flags = Command(images=tmp_path, detector=f"{tmp_path}/a,b.pt")
-    assert flags._settings(Asked()).detectors == (f"{tmp_path}/a,b.pt",)
+    with pytest.raises(WeightsError, match=r"a,b\.pt"):
+        run(EvaluateVerb(images=tmp_path, detector=f"{tmp_path}/a,b.pt", trust=True))
 
 
 @pytest.mark.usefixtures("bests")
 @pytest.mark.parametrize(
     ("there", "says"),
     [
-        ("train", "--adaptive: --score-share 0.25 leaves nobody of .* to score; raise it"),
-        ("score", "--adaptive: --score-share 0.25 leaves nobody of .* to train on; lower it"),
+        ("train", "adaptive: `score_share` 0.25 leaves nobody of .* to score; raise it"),
+        ("score", "adaptive: `score_share` 0.25 leaves nobody of .* to train on; lower it"),
     ],
 )
 def test_a_split_that_leaves_nobody_is_put_down_to_what_made_it(there: str, says: str, tmp_path: Path) -> None:
@@ -250,16 +254,16 @@ def test_a_split_that_leaves_nobody_is_put_down_to_what_made_it(there: str, says
             draw_person(pixels, (50, 20, 90, 110))
         write_png(tmp_path / "people" / name, pixels)
     with pytest.raises(DataError, match=says):
-        Command(images=tmp_path / "people", adaptive=True, defend=["median"], imgsz=160, out=tmp_path / "out").run()
+        run(EvaluateVerb(images=tmp_path / "people", adaptive=True, defend=["median"], imgsz=160, out=tmp_path / "out"))
 
 
 @pytest.mark.usefixtures("bests")
 @pytest.mark.parametrize(
     ("trained", "flag", "says"),
     [
-        (["0.png", "1.png"], "adaptive", "--adaptive: .* every image of .* records go before --score-share"),
-        (["0.png", "1.png"], "held_out", "^--held-out: the patterns were trained on every image"),
-        (["nobody.png"], "adaptive", "--adaptive: nobody is in the images .* trained on"),
+        (["0.png", "1.png"], "adaptive", "adaptive: .* every image of .* records go before `score_share`"),
+        (["0.png", "1.png"], "held_out", "^held_out: the patterns were trained on every image"),
+        (["nobody.png"], "adaptive", "adaptive: nobody is in the images .* trained on"),
     ],
 )
 def test_so_is_the_patterns_own_split(people: Path, trained: list[str], flag: str, says: str, tmp_path: Path) -> None:
@@ -270,9 +274,10 @@ def test_so_is_the_patterns_own_split(people: Path, trained: list[str], flag: st
     save_patch(Patch("mine", pixels, mask, (360.0, 360.0), record=record), tmp_path / "run")
     given: dict[str, Any] = {flag: True, "patches": [str(tmp_path / "run")], "defend": ["median"]}
     with pytest.raises(DataError, match=says):
-        Command(**given, images=people, imgsz=160, out=tmp_path / "out").run()
+        run(EvaluateVerb(**given, images=people, imgsz=160, out=tmp_path / "out"))
 
 
+@pytest.mark.usefixtures("bests")
 def test_held_out_leaves_exactly_the_images_that_no_pattern_was_trained_on(tmp_path: Path) -> None:
     digests = {}
     for i in range(6):
@@ -291,9 +296,8 @@ def test_held_out_leaves_exactly_the_images_that_no_pattern_was_trained_on(tmp_p
     ]
 
     def names(**flags: Any) -> list[str]:
-        command = Command(images=tmp_path / "people", labels=tmp_path / "labels", **flags)
-        settings = command._settings(Asked())
-        data, others = command._scenes(tmp_path / "people", settings, Asked(), patches)
+        asked = Asked(EvaluateSettings(), patches, [], [], labels=tmp_path / "labels", **flags)
+        data, others = finish(Evaluation(asked)._data(tmp_path / "people"))
         assert sorted({s.name for s in others} | {s.name for s in data.images}) == sorted(digests)
         return [s.name for s in data.images]
 

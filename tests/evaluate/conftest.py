@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,10 @@ import pytest
 from physadv.dataset import LabelledImage
 from physadv.detect.tiny import draw_person
 from physadv.patch import Patch
+from physadv.simulate.placement import Placement
 from physadv.types import UInt8Array
+
+PLACED = Placement.of(0.42, "area", 0.5)
 
 
 def patch_of(colour: tuple[int, int, int], name: str = "plain", side: int = 32) -> Patch:
@@ -41,6 +45,11 @@ def folder(tmp_path: Path) -> Path:
         ]
         (tmp_path / "labels" / f"{i}.txt").write_text("\n".join(rows))
     return tmp_path
+
+
+def worn(patches: Sequence[Patch], placement: Placement = PLACED) -> dict[str, Placement]:
+    """How patches are worn, all alike, by name."""
+    return {patch.name: placement for patch in patches}
 
 
 def write(path: Path, pixels: UInt8Array) -> None:

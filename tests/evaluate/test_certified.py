@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patch_search import _place, search
 
 from physadv.arrays import read_image
+from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.defend.masks import FILL, PLACES, Where, positions_hidden, region
 from physadv.defend.objectseeker import ObjectSeeker
 from physadv.errors import DefenceError
-from physadv.evaluate.certified import certified_recall, seekers, table, write_certified
-from physadv.evaluate.patch_search import _place, search
+from physadv.evaluate.cell import Cell
+from physadv.evaluate.certified import certify, record, seekers, table, write_certified
+from physadv.evaluate.steps import finish
 from physadv.types import Float32Array, UInt8Array
 from tests.defend.adversaries import Pure
 
@@ -35,42 +38,49 @@ def blind(image: UInt8Array) -> tuple[Float32Array, Float32Array]:
     return (found[0][:0], found[1][:0]) if (image == FILL).any() else found
 
 
+def certified(detector: Pure, text: str, people: Float32Array = PERSON) -> list[Cell]:
+    image = LabelledImage("a", np.zeros((120, 160, 3), np.uint8), people)
+    return finish(certify(Dataset([image]), detector, [parse_pipeline(text)]))
+
+
 def test_recall_is_counted_by_class_and_a_blind_detector_has_none() -> None:
-    image = np.zeros((120, 160, 3), np.uint8)
-    data = [(image, np.concatenate([PERSON, [[0, 0, 4, 4]]]).astype(np.float32))]
-    good = certified_recall(Pure(seen), data, ObjectSeeker(lines=7, per_frame=0))
-    assert (good.images, good.people, good.found, good.found_defended) == (1, 1, 1, 1), "the tiny one is passed over"
-    assert good.sizes["1 % of the image"].certified == {"anywhere": 1, "far": 1, "close": 1, "over": 1}
-    bad = certified_recall(Pure(blind), data, ObjectSeeker(lines=7, per_frame=0))
-    assert bad.found == 1 and not any(t.certified[w] for t in bad.sizes.values() for w in t.certified)
-    assert "| 7 lines each way | 1 % of the image | 1 | 1.000 | 1.000 |" in table([good, bad])
-    assert good.record()["certified"]["20 % of the box"]["far"]["n"] == 1
+    people = np.concatenate([PERSON, [[0, 0, 4, 4]]]).astype(np.float32)
+    good = certified(Pure(seen), "objectseeker:lines=7", people)
+    assert good[0].counted == {"n_images": 1, "n_people": 1}, "the tiny one is passed over"
+    assert (good[0]["recall"], good[0]["recall_defended"]) == (1, 1)
+    assert [good[0][f"certified_{where}"] for where in PLACES] == [1, 1, 1, 1]
+    bad = certified(Pure(blind), "objectseeker:lines=7", people)
+    assert bad[0]["recall"] == 1 and not any(cell[f"certified_{where}"] for cell in bad for where in PLACES)
+    text = table([*good, *bad]).markdown()
+    assert "| 7 lines each way | 1 % of the image | 1 | 1.000 | 1.000 |" in text
+    assert record(good)["certified"]["20 % of the box"]["far"]["n"] == 1
+    assert good[0].plain()["condition"] == "certificate" and good[0].plain()["defence"] == "objectseeker:lines=7"
 
 
 def test_a_class_in_which_no_patch_has_a_place_is_left_open(tmp_path: Path) -> None:
-    image = np.zeros((120, 160, 3), np.uint8)
     fills = np.array([[0, 0, 160, 120], [0, 0, 16, 24]], np.float32)
-    result = certified_recall(Pure(seen), [(image, fills)], ObjectSeeker(lines=3, per_frame=0))
-    assert result.people == 1, "who has no more than the least share of the image does not count"
-    write_certified(tmp_path, [result])
+    cells = certified(Pure(seen), "objectseeker:lines=3", fills)
+    assert cells[0].counted["n_people"] == 1, "who has no more than the least share of the image does not count"
+    write_certified(tmp_path, cells)
     (row,) = json.loads((tmp_path / "certified.json").read_text())
-    assert row["certified"]["1 % of the image"]["far"] == {"n": 0, "recall": None}
-    assert "| - (n 0) |" in table([result])
+    # The names in the file are those of version 0.1.
+    assert row["certified"]["1 % of the picture"]["far"] == {"n": 0, "recall": None} and row["pictures"] == 1
+    assert "| - (n 0) |" in table(cells).markdown()
 
 
 def test_certificates_are_asked_of_each_pipeline_that_gives_any(tmp_path: Path) -> None:
     bare = Pure(seen)
-    assert [(d, s.lines) for d, s in seekers(bare, [parse_pipeline("persistence")])] == [(bare, ObjectSeeker().lines)]
-    ((within, defence),) = seekers(bare, [parse_pipeline("median,objectseeker:lines=3"), parse_pipeline("lgs")])
+    ((name, detector, defence),) = seekers(bare, [parse_pipeline("persistence")])
+    assert (name, detector, defence.lines) == ("objectseeker", bare, ObjectSeeker().lines)
+    ((_, within, defence),) = seekers(bare, [parse_pipeline("median,objectseeker:lines=3"), parse_pipeline("lgs")])
     assert defence.lines == 3 and within is not bare
     with pytest.raises(DefenceError, match="noise"):
         seekers(bare, [parse_pipeline("noise,objectseeker")])
-    data = [(np.zeros((120, 160, 3), np.uint8), PERSON)]
-    results = [certified_recall(d, data, s) for d, s in seekers(bare, [])]
-    write_certified(tmp_path, results)
+    cells = certified(bare, "persistence")
+    write_certified(tmp_path, cells)
     (row,) = json.loads((tmp_path / "certified.json").read_text())
-    assert row["people"] == 1 and row["certified"]["1 % of the image"]["far"] == {"n": 1, "recall": 1.0}
-    assert table(results) in (tmp_path / "certified.md").read_text()
+    assert row["people"] == 1 and row["certified"]["1 % of the picture"]["far"] == {"n": 1, "recall": 1.0}
+    assert table(cells).markdown() in (tmp_path / "certified.md").read_text()
 
 
 def test_the_search_fools_the_bare_detector_and_not_the_certificate() -> None:

@@ -1,18 +1,20 @@
 """The figures: against faster-coco-eval, against counts made by hand, and under resampling."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physadv.attack.score import Scorer
+from physadv.attack.score import HeldOutPeople
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.matching import ImageMatch, match_image
 from physadv.detect.tiny import BlobDetector
 from physadv.evaluate.doubts import of_data
 from physadv.evaluate.metrics import ap50, figures
 from physadv.simulate.placement import Placement
-from physadv.types import Detections, Frame
+from physadv.types import Detections, Frame, UInt8Array
 from tests.evaluate.conftest import patch_of, scene_of
 
 
@@ -99,17 +101,20 @@ def test_training_counts_as_an_evaluation_does(seed: int) -> None:
             boxes = scenes[-1].boxes[rng.integers(0, len(some), 6)] + rng.normal(0, 15, (6, 4)).astype(np.float32)
             boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 2)
             answers.append(answer(*np.hstack([boxes, rng.random((6, 1))]).tolist()))
+    # Nobody in the last image is large enough to wear anything: it stays as it is, and so does the answer.
+    worn[2] = clean[2]
     tallies = [part(s, c, a) for s, c, a in zip(scenes, clean, worn, strict=True)]
     wanted = figures(tallies, ap50=ap50(scenes, worn), resamples=20, rng=rng).value
 
     class Says(BlobDetector):
+        def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+            return [said.pop(0) for _ in images]
+
         def detect(self, frame: Frame) -> Detections:
             return said.pop(0)
 
     said = [*clean, *worn[:2]]
-    scorer = Scorer(scenes, Says(), Placement("poster", scale=0.35))
-    # Nobody in the last image is large enough to wear anything: it stays as it is, and so does the answer.
-    scorer.clean[2] = worn[2]
+    scorer = HeldOutPeople(scenes, Says(), Placement("poster", scale=0.35))
     got = scorer.score(patch_of((1, 2, 3)))
     for name in ("recall25", "ap50", "asr_strict25", "mean_max_conf"):
         assert (got.plain()[name] or 0) == pytest.approx(wanted[name] or 0, abs=2e-4), name

@@ -32,7 +32,8 @@ def odd(folder: Path) -> Path:
 def test_a_report_is_whole_and_its_names_are_read_back(
     odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("physadv.cli.evaluate.load_detector", lambda *_, **__: BlobDetector(min_conf=0.001))
+    for name in ("load_detector", "labelling"):
+        monkeypatch.setattr(f"physadv.evaluate.run.{name}", lambda *_, **__: BlobDetector(min_conf=0.001))
     (odd / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
     out = odd / "out"
     flags = ["street-v1", "--images", str(odd / "images"), "--labels", str(odd / "labels"), "--resamples", "20"]

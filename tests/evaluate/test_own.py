@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from physadv.attack.recipe import Recipe
-from physadv.cli.evaluate import Command
+from physadv.cli.evaluate import EvaluateVerb, run
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import SettingsError
-from physadv.evaluate.own import Asked, Fit, fit_of, not_own, other_framing, own_fit, share_of_image
-from physadv.evaluate.scene import read_dataset
-from physadv.evaluate.trial import entries
+from physadv.evaluate.images import Labeller, read_dataset
+from physadv.evaluate.own import Fit, fit_of, not_own, other_framing, own_fit, share_of_image
+from physadv.evaluate.scorer import entries
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.evaluate.steps import finish
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.simulate.placement import Placement
 from tests.evaluate.conftest import patch_of, scene_of
@@ -63,15 +65,17 @@ def test_a_pattern_without_a_record_is_as_large_as_its_print() -> None:
 
 def test_what_is_asked_for_goes_before_its_own_and_the_rest_stays() -> None:
     chest, shirt = load_patch("chest-v4"), load_patch("shirt-v2")
-    assert fit_of(chest, Asked(scale=0.45), filling=True).placement == Placement("chest", "area", 0.45)
+    assert fit_of(chest, EvaluateSettings(scale=0.45), filling=True).placement == Placement("chest", "area", 0.45)
     lower = Placement("poster", "area", 0.65, at=0.3)
-    assert fit_of(chest, Asked(at=0.3, imgsz=512), filling=True) == Fit(lower, (512,), "webcam")
+    assert fit_of(chest, EvaluateSettings(at=0.3, imgsz=512), filling=True) == Fit(lower, (512,), "webcam")
     # By another rule it is as large as it was: 48 cm of a body seen from head to hips.
-    assert fit_of(chest, Asked(rule="height"), filling=True).placement == Placement("chest", "height", 0.6)
-    assert fit_of(load_patch("street-v1"), Asked(rule="height"), filling=True).placement.scale == pytest.approx(0.2118)
+    assert fit_of(chest, EvaluateSettings(rule="height"), filling=True).placement == Placement("chest", "height", 0.6)
+    assert fit_of(
+        load_patch("street-v1"), EvaluateSettings(rule="height"), filling=True
+    ).placement.scale == pytest.approx(0.2118)
     # A T-shirt's texture is worn as one, unless a square's size is asked for.
-    assert fit_of(shirt, Asked(), filling=False).placement.where == "shirt"
-    assert fit_of(shirt, Asked(scale=0.5), filling=False).placement == Placement("chest", "area", 0.5)
+    assert fit_of(shirt, EvaluateSettings(), filling=False).placement.where == "shirt"
+    assert fit_of(shirt, EvaluateSettings(scale=0.5), filling=False).placement == Placement("chest", "area", 0.5)
 
 
 def test_what_is_not_its_own_is_doubted() -> None:
@@ -90,7 +94,7 @@ def test_what_is_not_its_own_is_doubted() -> None:
 def test_controls_of_patterns_worn_otherwise_are_their_own_and_no_two_rows_are_called_alike() -> None:
     patches = [patch_of((i, 2, 3), f"p{i}") for i in range(3)]
     small, large = Placement("poster", "area", 0.3), Placement("chest", "area", 0.6)
-    listed = entries(patches, robust=False, seed=0, worn={"p0": small, "p1": large, "p2": large})
+    listed = entries(patches, {"p0": small, "p1": large, "p2": large})
     assert [(e.condition, e.stands_for) for e in listed if e.condition in ("grey", "shuffled")] == [
         ("grey", ("p0",)), ("shuffled", ("p0",)), ("grey", ("p1", "p2")), ("shuffled", ("p1",)), ("shuffled", ("p2",)),
     ]  # fmt: skip
@@ -106,7 +110,8 @@ def blobs(*_: object, imgsz: int = 640, **__: object) -> BlobDetector:
 def test_several_patterns_are_scored_in_one_command_each_at_its_own(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("physadv.cli.evaluate.load_detector", blobs)
+    monkeypatch.setattr("physadv.evaluate.run.load_detector", blobs)
+    monkeypatch.setattr("physadv.evaluate.run.labelling", blobs)
     for patch in (
         trained("street", size_mm=(360.0, 360.0)),
         trained("webcam", framing="webcam"),
@@ -115,7 +120,7 @@ def test_several_patterns_are_scored_in_one_command_each_at_its_own(
         save_patch(patch, tmp_path, stem=patch.name)
     given = [str(tmp_path / f"{name}.safetensors") for name in ("street", "webcam", "poster")]
     out = tmp_path / "out"
-    assert Command(patches=given, images=folder, resamples=20, out=out).run() == 0
+    assert run(EvaluateVerb(patches=given, images=folder, resamples=20, out=out)) == 0
     cells = json.loads((out / "results.json").read_text())
     rows = {(c["patch"], c["imgsz"]): (c["scale"], c["at"]) for c in cells if c["condition"] == "patch"}
     assert rows == {
@@ -136,14 +141,15 @@ def test_several_patterns_are_scored_in_one_command_each_at_its_own(
 def test_adaptive_attacks_want_one_way_of_wearing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("physadv.cli.evaluate.load_detector", blobs)
+    monkeypatch.setattr("physadv.evaluate.run.load_detector", blobs)
+    monkeypatch.setattr("physadv.evaluate.run.labelling", blobs)
     given: dict[str, object] = {"images": folder, "out": tmp_path / "o", "defend": ["median"], "adaptive": True}
     with pytest.raises(SettingsError, match=r"worn alike.*side 0.35 by area at 0.42; side 0.65 by area on the chest"):
-        Command(patches=["street-v1", "chest-v4"], **given).run()  # type: ignore[arg-type]
+        run(EvaluateVerb(patches=["street-v1", "chest-v4"], **given))  # type: ignore[arg-type]
 
 
 def test_share_of_image_is_that_of_the_largest_person(folder: Path) -> None:
-    scenes = read_dataset(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False).images
+    scenes = finish(read_dataset(folder, None, Labeller(BlobDetector), keypoints=False)).images
     assert share_of_image(scenes) == pytest.approx(70 * 170 / (320 * 240), rel=0.01)
     assert share_of_image([scene_of()]) == 0
     assert np.isfinite(share_of_image([]))

@@ -2,9 +2,11 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,19 +18,37 @@ from physadv.cli import main
 from physadv.defend import parse_pipeline
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError, EndOfStream, SourceError
+from physadv.evaluate.scorer import entries
 from physadv.evaluate.settings import EvaluateSettings
-from physadv.evaluate.trial import entries
-from physadv.evaluate.video import _seen, alarms_per_1000, compare, score_video
+from physadv.evaluate.steps import finish
+from physadv.evaluate.video import Recording, VideoScorer, alarms_per_1000, score_frame
 from physadv.live.sidecar import row
+from physadv.patch import Patch
 from physadv.recording import recording_of
-from physadv.types import Alert, Detections, Frame
-from tests.evaluate.conftest import patch_of, scene_of
+from physadv.simulate.placement import Placement
+from physadv.types import Alert, Detections, Detector, Frame
+from tests.evaluate.conftest import patch_of, scene_of, worn
 
-SETTINGS = EvaluateSettings(imgsz=320, scale=1.2, at=0.5, resamples=40)
+SETTINGS = EvaluateSettings(resamples=40)
+COVERING, SMALLER = Placement.of(0.5, "area", 1.2), Placement.of(0.5, "area", 0.5)
 
 
-def smaller(conf: float) -> EvaluateSettings:
-    return SETTINGS.model_copy(update={"conf": conf, "scale": 0.5})
+def score(
+    path: Path,
+    patches: Sequence[Patch],
+    detector: Detector,
+    settings: EvaluateSettings = SETTINGS,
+    *,
+    defend: Sequence[str] = (),
+    placement: Placement = COVERING,
+    every: int = 1,
+    wear_from: float = 0.0,
+) -> tuple[list[dict[str, Any]], str]:
+    """The rows of a video as results.json has them, and every frame's figures as CSV."""
+    listed = entries(patches, worn(patches, placement))
+    recording = Recording(path, every, wear_from)
+    scorer = VideoScorer(recording, listed, detector, settings, [parse_pipeline(d) for d in defend])
+    return [cell.plain() for cell in finish(scorer.scoring())], scorer.table().csv()
 
 
 @pytest.fixture
@@ -45,7 +65,7 @@ def clip(tmp_path: Path) -> Path:
 
 def test_a_worn_pattern_and_its_controls(clip: Path) -> None:
     cover = patch_of((200, 30, 30), "cover")
-    cells, table = score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(min_conf=0.001), SETTINGS)
+    cells, table = score(clip, [cover], BlobDetector(min_conf=0.001))
     by = {c["condition"]: c for c in cells}
     assert by["none"]["n_frames"] == 60 and by["none"]["n_scored"] == 40
     assert by["none"]["share_below"] == 0.0 and by["none"]["longest_invisible_frames"] == 0
@@ -53,7 +73,6 @@ def test_a_worn_pattern_and_its_controls(clip: Path) -> None:
     assert by["none"]["ci95"]["share_below"] == pytest.approx([0, 0.6576], abs=1e-3)
     assert by["patch"]["mean_best_conf"] < by["none"]["mean_best_conf"]
     assert len(table.splitlines()) == 1 + 60 * 6
-    compare(cells)
     assert any("no effect" in d or "grey square does as well" in d for d in by["patch"]["doubts"])
     assert any("40 of 60 frames" in d for d in by["patch"]["doubts"])
 
@@ -62,10 +81,15 @@ def test_a_pattern_worn_from_its_second_on_is_scored_from_there_and_persistence_
     cover = patch_of((200, 30, 30), "cover")
 
     def held(wear_from: float) -> dict[str, float]:
-        cells, _ = score_video(
-            clip, entries([cover], robust=False, seed=0), BlobDetector(min_conf=0.05), smaller(0.9),
-            pipelines=[parse_pipeline("persistence:birth=.95+sure=.9+usual=.5")], wear_from=wear_from,
-        )  # fmt: skip
+        cells, _ = score(
+            clip,
+            [cover],
+            BlobDetector(min_conf=0.05),
+            SETTINGS.model_copy(update={"conf": 0.9}),
+            defend=["persistence:birth=.95+sure=.9+usual=.5"],
+            placement=SMALLER,
+            wear_from=wear_from,
+        )
         (one,) = (c for c in cells if c["condition"] == "patch" and c["defence"] != "none")
         assert one["n_frames"] == 60 and one["n_scored"] == 40 - 10 * wear_from
         # Only ten of the fifty frames in which it could be worn show nobody.
@@ -75,17 +99,17 @@ def test_a_pattern_worn_from_its_second_on_is_scored_from_there_and_persistence_
     assert held(0)["held"] == 0
     assert held(2)["held"] > 0.9
     with pytest.raises(DataError, match=r"more than the 9 s of `wear_from`, got 5\.9 s"):
-        score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(), SETTINGS, wear_from=9)
+        score(clip, [cover], BlobDetector(), wear_from=9)
     with pytest.raises(
         DataError, match=r"more than the 9 s of `wear_from`, the last frame scored, one in 40, at 4\.0 s"
     ):
-        score_video(clip, entries([cover], robust=False, seed=0), BlobDetector(), SETTINGS, wear_from=9, every=40)
+        score(clip, [cover], BlobDetector(), wear_from=9, every=40)
 
 
 def test_a_video_that_was_trained_on_is_doubted(clip: Path) -> None:
     def said(split: list[str]) -> str:
         patch = replace(patch_of((200, 30, 30), "cover"), record={"split": {"train": split}} if split else {})
-        cells, _ = score_video(clip, entries([patch], robust=False, seed=0), BlobDetector(), SETTINGS, every=20)
+        cells, _ = score(clip, [patch], BlobDetector(), every=20)
         assert not any("trained on" in d for c in cells for d in c["doubts"] if c["condition"] != "patch")
         return " / ".join(d for c in cells for d in c["doubts"] if c["condition"] == "patch")
 
@@ -97,11 +121,11 @@ def test_a_video_that_was_trained_on_is_doubted(clip: Path) -> None:
 
 
 def test_a_recording_without_patterns_counts_every_frame(clip: Path) -> None:
-    (cell,), _ = score_video(clip, entries([], robust=False, seed=0), BlobDetector(min_conf=0.001), SETTINGS)
+    (cell,), _ = score(clip, [], BlobDetector(min_conf=0.001))
     assert cell["n_scored"] == 60 and cell["share_below"] == pytest.approx(1 / 3, abs=0.02)
     assert cell["longest_invisible_frames"] == 20 and cell["longest_invisible_s"] == pytest.approx(2.0, abs=0.1)
     assert cell["longest_invisible_from_s"] == pytest.approx(4.0, abs=0.1)
-    (thinned,), _ = score_video(clip, entries([], robust=False, seed=0), BlobDetector(), SETTINGS, every=5)
+    (thinned,), _ = score(clip, [], BlobDetector(), every=5)
     assert thinned["n_frames"] == 12
 
 
@@ -140,8 +164,7 @@ def test_nobody_is_hidden_while_away_nor_in_frames_that_are_missing(
 ) -> None:
     def longest(index: list[int], pts_s: list[float], there: set[int]) -> tuple[float, ...]:
         monkeypatch.setattr("physadv.evaluate.video.open_source", lambda *_: Film(index, pts_s, there))
-        wanted = entries([patch_of((200, 30, 30), "red")], robust=False, seed=0)
-        cells, _ = score_video(Path("film"), wanted, Fooled(min_conf=0.001), SETTINGS, every=every)
+        cells, _ = score(Path("film"), [patch_of((200, 30, 30), "red")], Fooled(min_conf=0.001), every=every)
         cell = next(c for c in cells if c["condition"] == "patch")
         assert cell["share_below"] == 1
         return tuple(cell[f"longest_invisible_{what}"] for what in ("frames", "s", "from_s"))
@@ -164,7 +187,7 @@ def test_alarms_on_a_clean_video(clip: Path) -> None:
             alerts = (Alert("probe", "a probe vanished"),) if frame.index % 10 == 0 else ()
             return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), alerts=alerts)
 
-    counted = alarms_per_1000(clip, Nervous())
+    counted = finish(alarms_per_1000(clip, Nervous()))
     assert counted == {"alarms_per_1000": 100.0, "alarms_by_kind": {"probe": 100.0}, "alarm_frames": 60}
 
 
@@ -175,8 +198,8 @@ def test_notices_are_no_alarms_and_what_was_removed_is_listed_only(clip: Path) -
             return replace(super().detect(frame), alerts=tuple(Alert(kind, "") for kind in some))
 
     expected = {"alarms_per_1000": 50.0, "alarms_by_kind": {"removed": 500.0, "vanished": 50.0}}
-    assert alarms_per_1000(clip, Talking()) == {**expected, "alarm_frames": 60}
-    (cell,), table = score_video(clip, entries([], robust=False, seed=0), Talking(), SETTINGS)
+    assert finish(alarms_per_1000(clip, Talking())) == {**expected, "alarm_frames": 60}
+    (cell,), table = score(clip, [], Talking())
     assert {k: cell[k] for k in expected} == expected
     rows = list(csv.DictReader(StringIO(table)))
     assert (rows[0]["alarms"], rows[0]["kinds"]) == ("1", "removed vanished") and rows[40]["alarms"] == "0"
@@ -192,8 +215,7 @@ def test_whom_a_defence_carries_on_is_seen(clip: Path, conf: float) -> None:
             return super().detect(frame) if frame.index < 20 else Detections.empty(keypoints=True)
 
     settings = SETTINGS.model_copy(update={"conf": conf})
-    pipelines = [parse_pipeline("persistence:coast=30")]
-    cells, _ = score_video(clip, entries([], robust=False, seed=0), Blinking(), settings, pipelines=pipelines)
+    cells, _ = score(clip, [], Blinking(), settings, defend=["persistence:coast=30"])
     bare, kept = cells
     assert bare["share_below"] == pytest.approx(2 / 3, abs=0.01) and bare["share_held"] == 0
     assert kept["share_below"] < 0.5 and kept["share_held"] > 0.2
@@ -201,13 +223,13 @@ def test_whom_a_defence_carries_on_is_seen(clip: Path, conf: float) -> None:
     people = Detections(here, np.ones(1, np.float32))
     for shift, best in ((0, conf), (200, 0.0)):
         held = Detections(here + shift, np.zeros(1, np.float32), held=np.ones(1, bool))
-        seen = _seen(Frame(scene_of().pixels, 0, 0, 0.0), people, held, conf, worn=True)
+        seen = score_frame(Frame(scene_of().pixels, 0, 0, 0.0), people, held, conf, worn=True)
         assert (seen.best, seen.held) == (best, best > 0)
 
 
 def test_what_cannot_be_scored_is_said(tmp_path: Path, clip: Path) -> None:
     with pytest.raises(SourceError):
-        score_video(tmp_path / "no.mp4", entries([], robust=False, seed=0), BlobDetector(), SETTINGS)
+        score(tmp_path / "no.mp4", [], BlobDetector())
     assert recording_of(clip) == clip
 
 
@@ -221,7 +243,7 @@ def test_a_camera_which_has_no_end_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert "record it first" in line and "secret" not in line
     with pytest.raises(DataError, match="has no end"):
-        alarms_per_1000(Path(spec), BlobDetector())
+        finish(alarms_per_1000(Path(spec), BlobDetector()))
 
 
 def test_another_programs_file_of_the_same_name_makes_no_recording(tmp_path: Path) -> None:

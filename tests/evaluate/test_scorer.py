@@ -1,20 +1,19 @@
 """Whole evaluations with detectors that tests can predict: cells, controls, doubts, defences, files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cv2 import contourArea
+from pydantic import ValidationError
 
-from physadv.attack.optimise import Progress
-from physadv.attack.people import gather
-from physadv.attack.recipe import Recipe
+from physadv.attack.adaptive import ThroughDefence
 from physadv.cli.advise import held_out
-from physadv.cli.evaluate import Command
+from physadv.cli.evaluate import EvaluateVerb, run
 from physadv.dataset import Dataset, LabelledImage, labelled_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.defend.blocks import BlockNet
@@ -22,32 +21,48 @@ from physadv.defend.learned import save_weights
 from physadv.detect.tiny import BlobDetector, BlobGradient, standing, tiny_detector, tiny_gradient
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts
-from physadv.evaluate.adaptive import Attack, Budget, attacker, check, score_adaptive, training
-from physadv.evaluate.report import Examples, table, write_report
-from physadv.evaluate.scene import read_dataset
+from physadv.evaluate.adaptive import check, score_adaptive
+from physadv.evaluate.cell import Cell
+from physadv.evaluate.images import Labeller, gather, read_dataset
+from physadv.evaluate.results import Examples, Results, cells_table
+from physadv.evaluate.scorer import Entry, Scorer, entries, score_all
 from physadv.evaluate.settings import EvaluateSettings
-from physadv.evaluate.trial import Entry, Trial, entries, run
+from physadv.evaluate.steps import Steps, finish
 from physadv.files import checked_name
 from physadv.patch import Patch, load_patch
+from physadv.settings import fault
+from physadv.simulate.conditions import ROBUST, Condition
 from physadv.simulate.placement import Placement, people_of, torso_quads
 from physadv.types import Detections, Detector, Frame, GradientDetector
-from tests.evaluate.conftest import patch_of, scene_of, write
+from tests.evaluate.conftest import PLACED, patch_of, scene_of, worn, write
 
-SETTINGS = EvaluateSettings(imgsz=320, scale=0.5, resamples=40)
+SETTINGS = EvaluateSettings(resamples=40)
 # Wider than the people: what is left of them is two pieces, neither of which fits.
-HIDING = EvaluateSettings(imgsz=320, scale=0.9, resamples=40)
+HIDING = Placement.of(0.42, "area", 0.9)
+
+
+def scored(
+    scorer: Scorer,
+    patches: Sequence[Patch],
+    *,
+    pipelines: Sequence[Pipeline] = (),
+    grid: Sequence[Condition] = (),
+    placement: Placement = PLACED,
+) -> list[Cell]:
+    listed = entries(patches, worn(patches, placement), grid=grid)
+    return finish(score_all(scorer, listed, pipelines))
 
 
 def scenes_of(folder: Path) -> Dataset:
-    return read_dataset(folder, None, min_area=0.02, labeller=BlobDetector, keypoints=False)
+    return finish(read_dataset(folder, None, Labeller(BlobDetector), keypoints=False))
 
 
 def test_every_cell_has_what_it_promises(folder: Path) -> None:
     scenes = scenes_of(folder)
     assert (len(scenes.images), scenes.n_people) == (6, 12)
-    trial = Trial(scenes, BlobDetector(min_conf=0.001), SETTINGS)
+    scorer = Scorer(scenes, BlobDetector(min_conf=0.001), SETTINGS)
     patches = [patch_of((200, 30, 30), "red"), patch_of((30, 30, 200), "blue")]
-    cells = [c.plain() for c in run(trial, patches)]
+    cells = [c.plain() for c in scored(scorer, patches)]
     assert [(c["condition"], c["patch"]) for c in cells] == [
         ("none", None), ("grey", None), ("white", None), ("noise", None), ("shuffled", "red"), ("patch", "red"),
         ("shuffled", "blue"), ("patch", "blue"),
@@ -67,9 +82,8 @@ def test_every_cell_has_what_it_promises(folder: Path) -> None:
 
 
 def test_a_cell_says_the_size_that_the_detector_looks_at(folder: Path) -> None:
-    settings = EvaluateSettings(imgsz=100, resamples=20)
-    trial = Trial(Dataset(scenes_of(folder).images[:1]), tiny_detector(imgsz=settings.imgsz), settings)
-    assert trial.score(Entry("none", None, None)).plain()["imgsz"] == 128
+    scorer = Scorer(Dataset(scenes_of(folder).images[:1]), tiny_detector(imgsz=100), SETTINGS)
+    assert scorer.score(Entry("none", None, None)).plain()["imgsz"] == 128
 
 
 def test_people_shared_by_training_and_test_are_found(folder: Path) -> None:
@@ -113,37 +127,38 @@ def test_a_detector_whose_buffers_move_is_caught(folder: Path) -> None:
     scenes = scenes_of(folder)
     scenes = Dataset(scenes.images[:1])
 
-    class Drifting(Trial):
-        def score(self, entry: Entry, pipeline: Pipeline | None = None, **more: Any):  # type: ignore[no-untyped-def]
+    class Drifting(Scorer):
+        def scoring(self, entry: Entry, pipeline: Pipeline | None = None) -> Steps[Cell]:
             with torch.no_grad():
                 next(detector.net.parameters()).add_(1e-3)
-            return super().score(entry, pipeline, **more)
+            return super().scoring(entry, pipeline)
 
     with pytest.raises(DataError, match="weights or buffers changed"):
-        run(Drifting(scenes, detector, SETTINGS), [])
+        scored(Drifting(scenes, detector, SETTINGS), [])
 
 
 def test_the_robust_grid_has_a_row_for_each_condition(folder: Path) -> None:
-    listed = entries([patch_of((1, 2, 3))], robust=True, seed=0)
+    listed = entries([patch_of((1, 2, 3))], {"plain": PLACED}, grid=ROBUST)
     assert sum(bool(e.transform.name) for e in listed) == 16 * 6
-    trial = Trial(Dataset(scenes_of(folder).images[:1]), BlobDetector(min_conf=0.001), SETTINGS)
-    cells = run(trial, [patch_of((200, 30, 30))], robust=True)
+    scorer = Scorer(Dataset(scenes_of(folder).images[:1]), BlobDetector(min_conf=0.001), SETTINGS)
+    cells = scored(scorer, [patch_of((200, 30, 30))], grid=ROBUST)
     assert len({c.transform for c in cells}) == 17
 
 
 def test_defences_are_scored_clean_and_oblivious_on_the_same_people(folder: Path) -> None:
-    trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS)
-    cells = run(trial, [patch_of((200, 30, 30), "red")], pipelines=[parse_pipeline("median")])
+    scorer = Scorer(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS)
+    cells = scored(scorer, [patch_of((200, 30, 30), "red")], pipelines=[parse_pipeline("median")])
     behind = [c for c in cells if c.defence != "none"]
     assert behind[0]["ap50"] == 1.0 and behind[0].ms is not None and "defence_ms_p95" in behind[0].extra
     controls = [(kind, "") for kind in ("grey", "white", "noise", "shuffled")]
     assert [(c.condition, c.attack) for c in behind] == [("none", ""), *controls, ("patch", "oblivious")]
     assert behind[0].extra["ap50_lost"] == 0.0 and not any("ap50_lost" in c.extra for c in cells if c is not behind[0])
     assert any("a grey square does as well" in d for d in behind[-1].doubts)
-    assert "clean AP lost" in table(cells)[0] and "| 0.000 |" in "".join(table(cells))
+    text = cells_table(cells).markdown()
+    assert "clean AP lost" in text.splitlines()[0] and "| 0.000 |" in text
     doubts.unattacked(cells)
     assert [c.condition for c in cells if doubts.UNATTACKED in c.doubts] == ["none", "patch"]
-    trial.score(Entry("patch", "p", patch_of((1, 2, 3), "p"), attack="adaptive"), parse_pipeline("median"))
+    scorer.score(Entry("patch", "p", patch_of((1, 2, 3), "p"), PLACED, attack="adaptive"), parse_pipeline("median"))
     behind[0].doubts.clear()
     doubts.unattacked(cells)
     assert doubts.UNATTACKED not in behind[0].doubts
@@ -153,99 +168,112 @@ def test_patterns_of_one_shape_share_their_controls_and_others_have_their_own(fo
     mask = np.zeros((32, 32), np.uint8)
     mask[4:28, 4:28] = 255
     round_ones = [replace(patch_of(c, n), mask=mask.copy()) for c, n in (((9, 9, 9), "a"), ((8, 8, 200), "b"))]
-    listed = entries([*round_ones, patch_of((1, 2, 3), "square")], robust=False, seed=0)
+    patches = [*round_ones, patch_of((1, 2, 3), "square")]
+    listed = entries(patches, worn(patches))
     assert [(e.condition, e.name, e.stands_for) for e in listed if e.condition in ("grey", "shuffled")] == [
         ("grey", "a", ("a", "b")), ("shuffled", "a", ("a",)), ("shuffled", "b", ("b",)),
         ("grey", "square", ("square",)), ("shuffled", "square", ("square",)),
     ]  # fmt: skip
-    cells = run(Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS), round_ones)
+    cells = scored(Scorer(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS), round_ones)
     second = next(c for c in cells if c.patch == "b" and c.condition == "patch")
     assert any("a grey square does as well" in d for d in second.doubts)
     assert next(c for c in cells if c.condition == "grey").plain()["control_of"] == ["a", "b"]
 
 
 def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
-    trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), HIDING)
+    scorer = Scorer(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS)
     pipelines = [parse_pipeline("median"), parse_pipeline("bit-depth")]
-    run(trial, [patch_of((30, 30, 200), "blue")], pipelines=pipelines)
+    scored(scorer, [patch_of((30, 30, 200), "blue")], pipelines=pipelines, placement=HIDING)
 
-    def attack(pipeline: Pipeline, restart: int, begin: Patch | None) -> Patch:
-        begun.append(None if begin is None else begin.name)
-        # The second restart wears grey, the others the person's own green, which hides nothing.
-        return patch_of((128, 128, 128) if restart == 1 else (30, 200, 40), f"a-{pipeline}-{restart}")
+    class Painter:
+        restarts, steps = 3, 1
+
+        def train(self, pipeline: Pipeline, *_: object, restart: int, start: Patch | None, seed: int) -> Steps[Patch]:
+            begun.append(None if start is None else start.name)
+            yield 0.5, "painting"
+            # The second restart wears grey, the others the person's own green, which hides nothing.
+            return patch_of((128, 128, 128) if restart == 1 else (30, 200, 40), f"a-{pipeline}-{restart}")
 
     begun: list[str | None] = []
     known = [patch_of((30, 30, 200), "blue")]
-    kept = score_adaptive(trial, pipelines, attack, Budget(restarts=3, steps=1), BlobGradient(), known)
+    kept = finish(score_adaptive(scorer, pipelines, Painter(), BlobGradient(), [], HIDING, known))
     assert begun[:3] == ["blue", None, None] and begun[5] is None, "the last of several begins at random"
     assert set(begun[3:5]) == {"blue", "a-median-1"}, "those before it at the strongest known"
     assert [p.name for p in kept] == ["a-median-1", "a-bit-depth-1"]
-    cells = [c for c in trial.cells if c.attack in ("adaptive", "transferred")]
+    cells = [c for c in scorer.cells if c.attack in ("adaptive", "transferred")]
     assert sorted((c.defence, c.attack, c.patch) for c in cells) == [
         ("bit-depth", "adaptive", "a-bit-depth-1"), ("bit-depth", "transferred", "a-median-1"),
         ("median", "adaptive", "a-median-1"), ("median", "transferred", "a-bit-depth-1"),
     ]  # fmt: skip
     worst = next(c for c in cells if (c.defence, c.attack) == ("median", "adaptive"))
     assert any("grey square does as well" in d for d in worst.doubts), worst.doubts
-    behind = [c for c in trial.cells if c.defence == "median" and "a-median-1" in c.stands_for]
+    behind = [c for c in scorer.cells if c.defence == "median" and "a-median-1" in c.stands_for]
     assert sorted(c.condition for c in behind) == ["grey", "noise", "shuffled", "white"]
-    assert sum(c.defence == "median" and c.condition == "grey" for c in trial.cells) == 1, "what is equal is shared"
+    assert sum(c.defence == "median" and c.condition == "grey" for c in scorer.cells) == 1, "what is equal is shared"
     assert len(cells[0].extra["restarts_ap50"]) == 3
     assert cells[0].extra["restarts_ap50"][1] == min(cells[0].extra["restarts_ap50"])
 
 
+def trained(
+    attack: ThroughDefence,
+    through: str,
+    people: Sequence[LabelledImage],
+    *,
+    restart: int = 0,
+    start: Patch | None = None,
+    detector: GradientDetector | None = None,
+) -> tuple[Patch, int]:
+    """A pattern trained through a defence, and how many steps that took."""
+    steps: list[str] = []
+    work = attack.train(
+        parse_pipeline(through), detector or tiny_gradient(), people, PLACED, restart=restart, start=start, seed=0
+    )
+    return finish(work, lambda step: steps.append(step[1])), len(steps)
+
+
 def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(folder: Path, tmp_path: Path) -> None:
     scenes = scenes_of(folder).images
-    steps: list[int] = []
-    training = Recipe(crops=(64,), batch=2, texels=8)
+    people = scenes[:3]
+    attack = ThroughDefence(2, 3, views=2, side=64, folder=tmp_path)
     strong = patch_of((10, 20, 30), "strong")
-
-    def told(pipeline: Pipeline, restart: int, at: Progress) -> None:
-        steps.append(at.step)
-
-    def attack_of(budget: Budget) -> Attack:
-        return attacker(scenes[:3], tiny_gradient(), budget, training, told, tmp_path / "kept")
-
-    attack, median = attack_of(Budget(2, 3)), parse_pipeline("median")
-    begun, fresh = attack(median, 0, strong), attack(median, 1, None)
-    assert steps == [1, 2, 3] * 2
+    (begun, some), (fresh, more) = (
+        trained(attack, "median", people, start=strong),
+        trained(attack, "median", people, restart=1),
+    )
+    assert (some, more) == (3, 3)
     assert begun.record["through"] == "median" and begun.record["split"]["train"] == ["0.png", "1.png", "2.png"]
     assert begun.record["split"]["pixels"]["0.png"] == [scenes[0].sha256]
     assert begun.record["start"]["sha256"] == strong.sha256 and fresh.record["start"] is None
     assert doubts.of_patch(begun, Dataset(scenes))[0] == doubts.UNKNOWN_START, "strong has no record"
     assert np.abs(begun.pixels.astype(int) - (10, 20, 30)).max() < 60, "the first goes on from the pattern given"
     assert np.abs(fresh.pixels.astype(int) - begun.pixels.astype(int)).max() > 60
-    again = attack_of(Budget(2, 3))(median, 0, strong)
-    assert len(steps) == 6 and again.sha256 == begun.sha256, "what is there already is not trained again"
-    attack_of(Budget(2, 4))(median, 0, strong)
-    attack_of(Budget(2, 3))(median, 1, strong)
-    assert len(steps) == 6 + 4 + 3, "what was trained otherwise is"
-    (tmp_path / "kept" / "adaptive-median-1.safetensors").write_bytes(b"half a file")
-    attack_of(Budget(2, 3))(median, 1, strong)
-    assert len(steps) == 6 + 4 + 3 + 3, "and so is what was damaged since"
+    again, none = trained(attack, "median", people, start=strong)
+    assert none == 0 and again.sha256 == begun.sha256, "what is there already is not trained again"
+    assert trained(replace(attack, steps=4), "median", people, start=strong)[1] == 4, "what was trained otherwise is"
+    assert trained(attack, "median", people, restart=1, start=strong)[1] == 3
+    (tmp_path / "tiny" / "adaptive-median-1.safetensors").write_bytes(b"half a file")
+    assert trained(attack, "median", people, restart=1, start=strong)[1] == 3, "and so is what was damaged since"
 
 
 def test_a_pattern_is_trained_anew_for_other_pixels_detectors_and_weights(folder: Path, tmp_path: Path) -> None:
     scenes = scenes_of(folder).images[:2]
     other = [replace(scenes[0], source=scenes[0].pixels[::-1].copy()), scenes[1]]
-    settings, steps = Recipe(crops=(64,), batch=2, texels=8), list[int]()
     weights = tmp_path / "mine[1].safetensors"
     save_weights(weights, BlockNet(), kind="blocks", record={})
-    blocks = parse_pipeline(f"blocks:weights={weights}")
+    attack = ThroughDefence(1, 2, views=2, side=64, folder=tmp_path / "kept")
 
-    def trained(people: list[LabelledImage], detector: GradientDetector) -> int:
-        del steps[:]
-        attack = attacker(people, detector, Budget(1, 2), settings, lambda *at: steps.append(1), tmp_path / "kept")
-        patch = attack(blocks, 0, None)
-        assert checked_name(patch.name) and load_patch(tmp_path / "kept" / f"{patch.name}.safetensors")
-        return len(steps)
+    def steps(people: list[LabelledImage], detector: GradientDetector) -> int:
+        patch, count = trained(attack, f"blocks:weights={weights}", people, detector=detector)
+        assert checked_name(patch.name)
+        assert load_patch(tmp_path / "kept" / detector.name / f"{patch.name}.safetensors")
+        return count
 
-    assert [trained(scenes, tiny_gradient(0)) for _ in range(2)] == [2, 0]
-    assert trained(scenes, tiny_gradient(1)) == 2, "another detector of that name"
-    assert [trained(other, tiny_gradient(1)) for _ in range(2)] == [2, 0], "other images of that name"
+    assert [steps(scenes, tiny_gradient(0)) for _ in range(2)] == [2, 0]
+    assert steps(scenes, tiny_gradient(1)) == 2, "another detector of that name"
+    assert [steps(other, tiny_gradient(1)) for _ in range(2)] == [2, 0], "other images of that name"
     # The defence keeps the network it read; what is in the file now is another one.
     save_weights(weights, BlockNet(), kind="blocks", record={"again": 1})
-    assert trained(other, tiny_gradient(1)) == 2, "other weights in the same file"
+    assert steps(other, tiny_gradient(1)) == 2, "other weights in the same file"
 
 
 @pytest.mark.parametrize(("at", "target"), [("chest", "chest"), ("shirt", "tshirt"), (0.3, "poster")])
@@ -255,8 +283,8 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
 ) -> None:
     scene = scene_of((40, 20, 120, 220))
     scene = replace(scene, keypoints=standing(scene.boxes))
-    wanted = EvaluateSettings(scale=0.65, at=at, rule=rule, imgsz=320)  # type: ignore[arg-type]
-    settings = training(wanted, [scene], views=4)
+    wanted = Placement.of(at, rule, 0.65)  # type: ignore[arg-type]
+    settings = ThroughDefence(views=4).settings(wanted, [scene], seed=0)
     assert (settings.target, settings.framing) == (target, "street" if at == 0.3 else "mixed")
     image = LabelledImage(scene.name, scene.pixels, scene.boxes, standing(scene.boxes))
     people = people_of(image.boxes, image.keypoints)
@@ -265,11 +293,12 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
     if target == "tshirt":
         np.testing.assert_allclose(quad, torso_quads(image.keypoints)[0], atol=1e-3)
         return
-    (asked,) = Placement.of(wanted.at, wanted.rule, wanted.scale).prints(people).quads
+    (asked,) = wanted.prints(people).quads
     assert 0.85 < np.sqrt(contourArea(quad) / contourArea(asked)) < 1.21
     assert abs(quad[:, 0].mean() - asked[:, 0].mean()) < 2 and abs(quad[0, 1] - asked[0, 1]) < 0.2 * 200
     filling = [replace(scene, source=scene.pixels[:, :160])]
-    assert training(wanted, filling, views=4).framing == ("street" if at == 0.3 else "webcam")
+    framing = ThroughDefence(views=4).settings(wanted, filling, seed=0).framing
+    assert framing == ("street" if at == 0.3 else "webcam")
 
 
 def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
@@ -279,25 +308,27 @@ def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
             return type(out)(out.logit * 0, out.xyxy)
 
     scenes = Dataset(scenes_of(folder).images[:2])
-    trial = Trial(scenes, BlobDetector(min_conf=0.001), SETTINGS)
+    detector = BlobDetector(min_conf=0.001)
+    detector.imgsz = 320
+    scorer = Scorer(scenes, detector, SETTINGS)
     pipeline = parse_pipeline("median")
-    run(trial, [patch_of((30, 30, 200))], pipelines=[pipeline])
-    weak = trial.score(Entry("patch", "weak", patch_of((30, 200, 40), "weak"), attack="adaptive"), pipeline)
-    said = " / ".join(check(trial, pipeline, weak, Blind(), Budget(restarts=1, steps=1)))
+    scored(scorer, [patch_of((30, 30, 200))], pipelines=[pipeline])
+    weak = scorer.score(Entry("patch", "weak", patch_of((30, 200, 40), "weak"), PLACED, attack="adaptive"), pipeline)
+    said = " / ".join(check(scorer, pipeline, weak, Blind(), 1))
     assert "zero gradients" in said and "only 1 restarts" in said
     assert "leaves 100% of people visible" in said
-    fair = check(trial, pipeline, weak, BlobGradient(), Budget(restarts=3, steps=1))
+    fair = check(scorer, pipeline, weak, BlobGradient(), 3)
     assert not any("gradients" in d for d in fair), fair
 
 
 def test_the_report_can_be_read_and_its_images_seen(folder: Path, tmp_path: Path) -> None:
     examples = Examples((0, 1))
     patches = [patch_of((200, 30, 30), "red")]
-    trial = Trial(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS, shown=examples)
-    cells = run(trial, patches, robust=True)
+    scorer = Scorer(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS, shown=examples)
+    cells = scored(scorer, patches, grid=ROBUST)
     out = tmp_path / "out"
-    drawn = examples.write(out, patches)
-    write_report(out, cells, SETTINGS, patches, facts={"detectors": []}, examples=drawn)
+    results = Results(SETTINGS, tuple(patches), cells, {"detectors": []}, examples=[examples])
+    assert results.report(out) == out / "report.md"
     text = (out / "report.md").read_text()
     assert "| red |" in text and "Robust grid" in text and "## Doubts" in text and "examples/red.png" in text
     assert isinstance(json.loads((out / "results.json").read_text()), list)
@@ -318,14 +349,14 @@ def test_damaged_images_are_named_and_left_out(folder: Path) -> None:
 def test_a_image_without_a_label_shows_nobody_in_training_and_test_alike(folder: Path, tmp_path: Path) -> None:
     (folder / "labels" / "0.txt").unlink()
     scenes = scenes_of(folder)
-    trained = gather([folder], None, BlobDetector, cache=tmp_path / "cache")
+    trained = finish(gather([folder], None, Labeller(BlobDetector, tmp_path / "cache")))
     assert not scenes.own_labels and len(scenes.images[0].boxes) == 0 and scenes.n_people == 10
     assert trained.empty == ["0.png"] and len(trained.images) == 5
 
 
 def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:
     write(tmp_path / "a.png", scene_of((20, 30, 80, 200)).pixels)
-    scenes = read_dataset(tmp_path, None, min_area=0.02, labeller=BlobDetector, keypoints=True)
+    scenes = finish(read_dataset(tmp_path, None, Labeller(BlobDetector), keypoints=True))
     assert scenes.n_people == 1 and scenes.own_labels
     assert scenes.images[0].keypoints is not None and scenes.images[0].keypoints[0, 5, 2] == 1
     doubtful = BlobDetector.detect(BlobDetector(), Frame(scenes.images[0].pixels, 0, 0, 0.0))
@@ -335,12 +366,12 @@ def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:
             return replace(doubtful, score=np.full(len(doubtful), 0.39, np.float32))
 
     (tmp_path / "a.txt").write_text("0 0.15625 0.479167 0.1875 0.708333")
-    (unsure,) = read_dataset(tmp_path, tmp_path, min_area=0.02, labeller=Unsure, keypoints=True).images
+    (unsure,) = finish(read_dataset(tmp_path, tmp_path, Labeller(Unsure), keypoints=True)).images
     assert unsure.keypoints is not None and unsure.keypoints[0, 5, 2] == 0, "as in training, from .4 on"
     assert any("by the detector itself" in d for d in doubts.of_data(scenes))
     write(tmp_path / "b.png", np.full((50, 50, 3), 9, np.uint8))
     with pytest.raises(DataError, match=r"people larger than .* left out as no images: 1 file: 1 \.txt"):
-        read_dataset(tmp_path, None, min_area=0.9, labeller=BlobDetector, keypoints=False)
+        finish(read_dataset(tmp_path, None, Labeller(BlobDetector), keypoints=False, min_area=0.9))
 
 
 def blobs(*args: object, **kwargs: object) -> Detector:
@@ -350,12 +381,13 @@ def blobs(*args: object, **kwargs: object) -> Detector:
 def test_the_command_from_end_to_end(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("physadv.cli.evaluate.load_detector", blobs)
+    monkeypatch.setattr("physadv.evaluate.run.load_detector", blobs)
+    monkeypatch.setattr("physadv.evaluate.run.labelling", blobs)
     pattern = tmp_path / "p.png"
     write(pattern, patch_of((200, 30, 30)).pixels)
     out = tmp_path / "o"
-    command = Command(patches=[str(pattern)], images=folder, imgsz=320, resamples=20, out=out, defend=["median"])
-    assert command.run() == 0
+    command = EvaluateVerb(patches=[str(pattern)], images=folder, imgsz=320, resamples=20, out=out, defend=["median"])
+    assert run(command) == 0
     assert "only 12 people" in capsys.readouterr().out
     cells = json.loads((out / "results.json").read_text())
     assert {c["defence"] for c in cells} == {"none", "median"}
@@ -367,26 +399,30 @@ def test_the_command_from_end_to_end(
         ({}, "--images FOLDER or --video FILE"),
         ({"images": Path("x"), "video": Path("y")}, "one of the two"),
         ({"images": Path("x"), "at": "belly"}, "at: expected a fraction"),
-        ({"images": Path("x"), "adaptive": True}, "name one or more with --defend"),
+        ({"images": Path("x"), "adaptive": True}, "name one or more with `defend`"),
         ({"images": Path("x"), "detector": " , "}, "detector: expected one name"),
         ({"images": Path("x"), "scale": -1.0}, "scale"),
         ({"images": Path("x"), "at": "shirt", "patches": ["shirt-v1", "chest-v1"]}, "at=shirt: .* got chest-v1"),
         ({"video": Path("x"), "at": "shirt", "patches": ["chest-v1"]}, "at=shirt: expected T-shirt textures"),
-        ({"video": Path("x"), "certify": True}, "certify: expected --images"),
-        ({"video": Path("x"), "adaptive": True, "defend": ["fast"]}, "--adaptive: expected --images"),
-        ({"video": Path("x"), "held_out": True, "grid": "robust"}, "--held-out, --grid: expected --images"),
-        ({"video": Path("x"), "clean_video": Path("y"), "min_area": 0.1}, "--clean-video, --min-area: expected"),
-        ({"images": Path("x"), "every": 5}, "--every: expected --video"),
-        ({"images": Path("x"), "wear_from": 2}, "--wear-from: expected --video"),
+        ({"video": Path("x"), "certify": True}, "certify: expected `images`"),
+        ({"video": Path("x"), "adaptive": True, "defend": ["fast"]}, "`adaptive`: expected `images`"),
+        ({"video": Path("x"), "held_out": True, "grid": "robust"}, "`held_out`, `grid`: expected `images`"),
+        ({"video": Path("x"), "clean_video": Path("y"), "min_area": 0.1}, "`clean_video`, `min_area`: expected"),
+        ({"images": Path("x"), "every": 5}, "`every`: expected `video`"),
+        ({"images": Path("x"), "wear_from": 2}, "`wear_from`: expected `video`"),
         ({"video": Path("x.mp4"), "wear_from": 2, "patches": []}, "wear_from: expected a pattern"),
         (
             {"images": Path("x"), "restarts": 5, "attack_steps": 9, "attack_views": 2, "score_share": 0.5},
-            "--restarts, --attack-steps, --attack-views, --score-share: expected --adaptive",
+            "`restarts`, `attack_steps`, `attack_views`, `score_share`: expected `adaptive`",
         ),
-        ({"video": Path("x"), "labels": Path("y")}, "--labels: expected --images"),
+        ({"video": Path("x"), "labels": Path("y")}, "`labels`: expected `images`"),
     ],
 )
 def test_bad_flags_are_one_line(values: dict[str, object], expected: str) -> None:
     with pytest.raises(SettingsError, match=expected) as caught:
-        Command(**values).run()  # type: ignore[arg-type]
+        try:
+            settings = EvaluateVerb(**values)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise fault(error) from error
+        run(settings)
     assert "\n" not in str(caught.value)

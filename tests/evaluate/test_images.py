@@ -10,8 +10,9 @@ from physadv.attack.timing import made_up
 from physadv.dataset import Dataset
 from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError
-from physadv.evaluate import scene as module
-from physadv.evaluate.scene import read_dataset
+from physadv.evaluate import images as module
+from physadv.evaluate.images import Labeller, read_dataset
+from physadv.evaluate.steps import finish
 
 
 @pytest.fixture
@@ -25,9 +26,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def read(images: Path) -> Dataset:
-    return read_dataset(
-        images, images.parent / "labels", min_area=0.02, labeller=lambda: BlobDetector(), keypoints=False
-    )
+    return finish(read_dataset(images, images.parent / "labels", Labeller(BlobDetector), keypoints=False))
 
 
 def test_images_that_memory_does_not_hold_are_read_again(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:

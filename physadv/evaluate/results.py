@@ -1,0 +1,363 @@
+"""What an evaluation found: cells, the tables that show them, and the files that keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physadv.arrays import listed, write_png
+from physadv.detect.matching import FOUND_CONF
+from physadv.evaluate.cell import NO_DEFENCE, Cell
+from physadv.evaluate.certified import CONDITION, certificates, write_certified
+from physadv.evaluate.certified import table as certified_table
+from physadv.evaluate.metrics import Figures
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.files import atomic_write, text_bytes, write_json
+from physadv.marks import marked
+from physadv.patch import Patch
+from physadv.provenance import provenance
+from physadv.table import Table, Value
+from physadv.types import Detections, UInt8Array
+from physadv.version import __version__
+
+RUN, ROWS, REPORT = "run.json", "results.json", "report.md"
+# The figures that a table shows, of images and of videos, and their titles; results.json has all.
+TITLES = {
+    "ap50": "AP50",
+    "recall25": "recall .25",
+    "asr_strict25": "ASR strict .25",
+    "asr_strict50": "ASR strict .5",
+    "asr_lenient50": "ASR lenient .5",
+    "false_boxes_per_image": "false boxes",
+    "mean_max_conf": "mean conf",
+    "share_below": "frames below",
+    "mean_best_conf": "mean best conf",
+    "median_best_conf": "median",
+    "people_per_frame": "people a frame",
+    "share_held": "held only",
+    "longest_invisible_s": "longest invisible s",
+}
+ALARMS = "alarms /1000"
+# Beside a defence and its cost there is room for the first figures only on a terminal; the report has all.
+BRIEF = ("ap50", "recall25", "asr_strict25")
+# Settings that are each row's own.
+WORN = {"rule", "scale", "at", "imgsz", "score_share"}
+PANEL = 360
+
+
+@dataclass(slots=True)
+class Examples:
+    """Keeps a few images of each condition, with boxes, for the report.
+
+    keep: the images' numbers. suffix: put behind the names of the files, where there are several of one pattern.
+    """
+
+    keep: tuple[int, ...]
+    conf: float = FOUND_CONF
+    suffix: str = ""
+    _panels: dict[tuple[str, str], dict[int, UInt8Array]] = field(default_factory=dict)
+
+    def __call__(self, condition: str, name: str, index: int, pixels: UInt8Array, answer: Detections) -> None:
+        """Take one answer; those of other images are let go."""
+        if index in self.keep:
+            self._panels.setdefault((condition, name), {})[index] = panel(pixels, answer, self.conf)
+
+    def write(self, folder: Path, patches: Sequence[Patch]) -> list[Path]:
+        """Write one image for each pattern: rows are photographs, columns none, grey, shuffled, pattern."""
+        out = []
+        for patch in patches:
+            wanted = [("none", ""), ("grey", patch.name), ("shuffled", patch.name), ("patch", patch.name)]
+            columns = [self._panels[key] for key in wanted if key in self._panels]
+            rows = [np.hstack([c[i] for c in columns]) for i in self.keep if all(i in c for c in columns)]
+            if not rows or len(columns) < len(wanted):
+                continue
+            width = max(r.shape[1] for r in rows)
+            sheet = np.vstack([np.pad(r, ((0, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
+            out.append(folder / "examples" / f"{patch.name}{self.suffix}.png")
+            write_png(out[-1], np.ascontiguousarray(sheet))
+        return out
+
+
+def panel(pixels: UInt8Array, answer: Detections, conf: float) -> UInt8Array:
+    """Return the image `PANEL` pixels high with a box and a score on everybody found at `conf`."""
+    people = answer.above(conf)
+    return marked(pixels, people.xyxy, people.score, found=[True] * len(people), height=PANEL)
+
+
+@dataclass(slots=True)
+class Results:
+    """The cells of an evaluation, with what it was of.
+
+    facts: what run.json says of images or video, detectors and defences. frames: of a video, every frame's figures by
+    detector. skipped: lines on files that were left out. done: False while it goes on, or where it was stopped.
+    """
+
+    settings: EvaluateSettings
+    patches: tuple[Patch, ...] = ()
+    cells: list[Cell] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    frames: dict[str, Table] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    examples: list[Examples] = field(default_factory=list)
+    done: bool = False
+
+    def table(self) -> Table:
+        """Return one row for each cell with every figure and its interval, for notebooks and files."""
+        rows = [_flat(cell) for cell in self.cells]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        words = {"detector", "condition", "transform", "patch", "defence", "attack", "worn", "control_of"}
+        table = [[row.get(name) for name in columns] for row in rows]
+        return Table.of("Evaluation", columns, table, numbers=set(columns) - words)
+
+    def to_parquet(self, path: Path | str) -> None:
+        """Write `table` as a Parquet file.
+
+        Raises: OSError if it cannot be written.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = self.table()
+        columns = zip(*table.rows, strict=True) if table.rows else ([] for _ in table.columns)
+        arrays = {name: pa.array(values) for name, values in zip(table.columns, columns, strict=True)}
+        with atomic_write(Path(path)) as stream:
+            pq.write_table(pa.table(arrays), stream)
+
+    def tables(self, *, brief: bool = False) -> list[Table]:
+        """Return a table for each detector and size, each followed by its robust grid, then one of certificates.
+
+        brief: as on a terminal: of the intervals the first figure's alone, and beside a defence the first figures alone.
+        """
+        out = []
+        plain = [cell for cell in self.cells if cell.condition != CONDITION]
+        for detector, imgsz in dict.fromkeys((c.detector, c.imgsz) for c in plain):
+            mine = [c for c in plain if (c.detector, c.imgsz) == (detector, imgsz)]
+            out.append(cells_table([c for c in mine if not c.transform], brief=brief))
+            grid = None if brief else grid_table(mine)
+            out += [] if grid is None else [grid]
+        proven = certificates(self.cells)
+        return [*out, certified_table(proven)] if proven else out
+
+    def grid_means(self) -> list[str]:
+        """Return a line for each pattern and control: its mean AP50 over the robust grid."""
+        keys = dict.fromkeys((c.detector, c.imgsz, c.condition, c.patch) for c in self.cells if c.transform)
+        out = []
+        for detector, imgsz, condition, patch in keys:
+            mine = [c for c in self.cells if (c.detector, c.imgsz) == (detector, imgsz)]
+            mean = grid_mean(mine, (condition, patch))
+            if mean is not None:
+                out.append(f"robust grid, mean AP50 of {patch or condition}: {mean:.3f}")
+        return out
+
+    def doubts(self) -> list[str]:
+        """Return each doubt once, with the cells it is about where it is not about all."""
+        detectors, sizes = ({getattr(c, name) for c in self.cells} for name in ("detector", "imgsz"))
+        out = []
+        for doubt in dict.fromkeys(d for c in self.cells for d in c.doubts):
+            about = [c for c in self.cells if doubt in c.doubts]
+            names = [f"{c.detector}, " * (len(detectors) > 1) + c.about(sizes=len(sizes) > 1) for c in about]
+            everything = len(about) == len(self.cells)
+            out.append(f"{'everything' if everything else listed(list(dict.fromkeys(names)))}: {doubt}")
+        return out
+
+    def alarms(self) -> list[str]:
+        """Return a line for each cell that alerts were counted in: what a defence said, by kind."""
+        out = []
+        for cell in self.cells:
+            kinds = cell.extra.get("alarms_by_kind")
+            if kinds is not None and (kinds or "alarm_frames" in cell.extra):
+                said = ", ".join(f"{k} {v:g}" for k, v in kinds.items()) or "none"
+                where = "clean video" if "alarm_frames" in cell.extra else cell.condition
+                out.append(
+                    f"{cell.detector} behind {cell.defence}, {where}: frames with alerts of each kind, per 1,000: {said}"
+                )
+        return out
+
+    def keep(self, folder: Path) -> None:
+        """Write what is scored so far: an evaluation of hours that fails keeps what it has, and says it is not whole.
+
+        Raises: OSError if the folder cannot be written.
+        """
+        patches = [{"name": p.name, "sha256": p.sha256} for p in self.patches]
+        write_json(folder / RUN, {"physadv": __version__, "done": False, "patches": patches, **self.facts})
+        write_json(folder / ROWS, [cell.plain() for cell in self.cells])
+
+    def report(self, folder: Path | str) -> Path:
+        """Write the evaluation into a folder and return the path of its report.
+
+        results.json has the cells; run.json the settings, hashes, versions and hardware; report.md is to be read; of images
+        there are examples to look at, of a video every frame's figures as CSV, of certificates certified.json and
+        certified.md.
+
+        Raises: OSError if the folder cannot be written.
+        """
+        folder = Path(folder)
+        write_json(folder / ROWS, [cell.plain() for cell in self.cells])
+        where = provenance()
+        names = list(dict.fromkeys(cell.detector for cell in self.cells))
+        run = {
+            "settings": {"detectors": names, **self.settings.model_dump(mode="json", exclude=WORN)},
+            "patches": [{"name": p.name, "sha256": p.sha256, "size_mm": list(p.size_mm)} for p in self.patches],
+            **({} if "video" in self.facts else {"skipped": self.skipped}),
+            **self.facts,
+            **where,
+        }
+        write_json(folder / RUN, run)
+        for name, table in self.frames.items():
+            with atomic_write(folder / f"frames-{name}.csv") as stream:
+                stream.write(text_bytes(table.csv()))
+        if proven := certificates(self.cells):
+            write_certified(folder, proven)
+        drawn = [
+            path.relative_to(folder) for examples in self.examples for path in examples.write(folder, self.patches)
+        ]
+        with atomic_write(folder / REPORT) as stream:
+            stream.write(text_bytes("\n".join(self._markdown(where, drawn)) + "\n"))
+        return folder / REPORT
+
+    def _markdown(self, where: dict[str, Any], examples: Sequence[Path]) -> Iterator[str]:
+        """Yield the lines of report.md: what was done, the tables, what was said, doubts, examples."""
+        yield from self._intro(where)
+        for line in self.skipped:
+            yield f"* {line}"
+        for table in self.tables():
+            yield from ("", f"## {table.title}", "", table.markdown())
+        yield ""
+        yield from (f"* {line}" for line in self.alarms())
+        if doubts := self.doubts():
+            yield from ("", "## Doubts", "", *(f"* {doubt}" for doubt in doubts))
+        if examples:
+            yield from ("", "## Examples", "", "Rows: photographs. Columns: nothing, grey, shuffled, pattern.")
+            yield "Green box: found; without one: not."
+            yield from (f"\n![{path.stem}]({path.as_posix()})" for path in examples)
+
+    def _intro(self, where: dict[str, Any]) -> Iterator[str]:
+        machine = where["machine"]
+        made = (
+            f"torch fp32. {machine['processor']}, {machine['cores']} cores, {where['made']}, commit "
+            f"{where['commit'] or 'unknown'}."
+        )
+        sizes = ", ".join(dict.fromkeys(str(c.imgsz) for c in self.cells))
+        if "video" in self.facts:
+            yield from (f"# {self.facts['video']}, frame by frame", "")
+            yield (
+                f"Share of frames in which nobody's confidence reaches {self.settings.conf:g}, over frames with a person "
+                "to wear the pattern. Whom a defence carries on, whatever the score, counts as seen at "
+                f"{self.settings.conf:g}; 'held only': share of frames in which nobody else does. Alarms: alerts other "
+                f"than notices and what was removed. Detector at {sizes} px, {made}"
+            )
+            return
+        counted = self.cells[0].counted if self.cells else {"n_images": 0, "n_people": 0}
+        alike = ways(self.cells)
+        how = f"Worn: {alike[0]}. " if len(alike) == 1 else "Each pattern as it was made to be worn. " if alike else ""
+        yield from ("# Evaluation", "")
+        yield (
+            f"{counted['n_images']} images, {counted['n_people']} people larger than {self.settings.min_area:.1%} of the "
+            f"image. {how}Detector at {sizes} px, {made} In brackets: 95 % intervals over images, by bootstrap, or "
+            "Wilson's where images are few or agree."
+        )
+
+    def _repr_html_(self) -> str:
+        return "".join(table.html() for table in self.tables())
+
+
+def cells_table(cells: Sequence[Cell], *, brief: bool = False) -> Table:
+    """Return the cells of one detector as they are read, in the order in which they were scored."""
+    first = cells[0]
+    found = ways(cells)
+    defended = any(c.defence != NO_DEFENCE for c in cells)
+    video = "n_frames" in first.counted
+    shown = [
+        n for n in TITLES if n in first.figures.value and not (brief and defended and not video and n not in BRIEF)
+    ]
+    numbers = [TITLES[name] for name in shown]
+    names = ["defence", *([] if video else ["attack"])] if defended else []
+    costs = (["clean AP lost", "defence ms"] if defended and not video else []) + ([ALARMS] if video else [])
+    # Where patterns are worn in several ways a table has to say which is whose.
+    worn = ["worn"] if len(found) > 1 else []
+    rows = []
+    for cell in cells:
+        of = {"defence": cell.defence, "attack": cell.attack}
+        figures = [shown_figure(cell.figures, n, brief=brief and n != "ap50") for n in shown]
+        cost: dict[str, Value] = {
+            "clean AP lost": _or_blank(cell.extra.get("ap50_lost")),
+            "defence ms": _or_blank(cell.extra.get("defence_ms_median")),
+            ALARMS: cell["alarms_per_1000"],
+        }
+        row: list[Value] = [*(of[n] for n in names), cell.label, *figures, *(cost[n] for n in costs)]
+        rows.append(row + ([cell.worn] if worn else []) + ([] if brief else [str(len(cell.doubts) or "")]))
+    columns = [*names, "condition", *numbers, *costs, *worn, *([] if brief else ["doubts"])]
+    size = ", ".join(
+        f"{number} {name.removeprefix('n_')}" for name, number in first.counted.items() if name != "n_scored"
+    )
+    title = f"{first.detector} at {first.imgsz} px, {size}"
+    if brief and len(found) == 1:
+        title += f", worn {found[0]}"
+    return Table.of(title, columns, rows, numbers=[*numbers, *costs])
+
+
+def grid_table(cells: Sequence[Cell]) -> Table | None:
+    """Return the robust grid: AP50 of each pattern under each condition and its mean; None if there is no grid."""
+    conditions = list(dict.fromkeys(c.transform for c in cells if c.transform))
+    if not conditions:
+        return None
+    keys = list(dict.fromkeys((c.condition, c.patch) for c in cells if c.transform))
+    names = [next(c for c in cells if (c.condition, c.patch) == key).label for key in keys]
+    by_place = {(c.condition, c.patch, c.transform): c["ap50"] for c in cells}
+    rows: list[list[Value]] = [[name, *(by_place.get((*key, name)) for key in keys)] for name in conditions]
+    rows.append(["mean", *(grid_mean(cells, key) for key in keys)])
+    return Table.of("Robust grid, AP50", ["condition", *names], rows, numbers=names)
+
+
+def grid_mean(cells: Sequence[Cell], key: tuple[str, str | None]) -> float | None:
+    """Return the mean AP50 of one (condition, patch) over the robust grid, or None without a grid."""
+    found = [c["ap50"] for c in cells if c.transform and (c.condition, c.patch) == key]
+    values = [v for v in found if v is not None]
+    return sum(values) / len(values) if values else None
+
+
+def ways(cells: Iterable[Cell]) -> list[str]:
+    """Return the ways in which patterns are worn, each once."""
+    return [way for way in dict.fromkeys(c.worn for c in cells) if way]
+
+
+def shown_figure(figures: Figures, name: str, *, brief: bool = False) -> Value:
+    """Return a figure, with its interval where there is one and it is not to be brief."""
+    value, interval = figures.value[name], figures.ci95.get(name)
+    if value is None or interval is None or brief:
+        return value
+    return f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def _or_blank(value: float | None) -> Value:
+    return "" if value is None else float(value)
+
+
+def _flat(cell: Cell) -> dict[str, Value]:
+    """Return a cell as one flat row: figures, the ends of their intervals, and what else is a single value."""
+    out: dict[str, Value] = {
+        "detector": cell.detector,
+        "imgsz": cell.imgsz,
+        "condition": cell.condition,
+        "transform": cell.transform,
+        "patch": cell.patch,
+        "defence": cell.defence,
+        "attack": cell.attack,
+        "control_of": ", ".join(cell.stands_for),
+        "worn": cell.worn,
+        **cell.counted,
+    }
+    for name, value in cell.figures.value.items():
+        out[name] = value
+        low, high = cell.figures.ci95.get(name) or (None, None)
+        if name in cell.figures.ci95:
+            out[f"{name}_low"], out[f"{name}_high"] = low, high
+    if cell.ms is not None:
+        out["ms_median"], out["ms_p95"] = cell.ms
+    out |= {name: value for name, value in cell.extra.items() if isinstance(value, str | int | float)}
+    out["doubts"] = "; ".join(cell.doubts)
+    return out
