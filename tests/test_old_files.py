@@ -34,10 +34,11 @@ def test_a_pattern_prints(old: Path, pattern: str) -> None:
     assert (old / "sheet.png").stat().st_size > 1000
 
 
-def test_a_stopped_run_goes_on_to_its_end(old: Path) -> None:
+def test_a_stopped_run_goes_on_to_its_end(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     split, start = (old / "stopped" / "split.json").read_bytes(), (old / "stopped" / "patch.png").read_bytes()
     given = ["--images", "images", "--labels", "labels", "--start", "run"]
     assert main(["train", "--resume", "--out", "stopped", *given]) == 0
+    assert "an earlier version began this run" in " ".join(capsys.readouterr().err.split())
     record = read(old / "stopped" / "run.json")
     assert (record["done"], record["step"], record["began_from"]) == (True, 8, "run")
     assert (old / "stopped" / "split.json").read_bytes() == split

@@ -18,7 +18,9 @@ from physadv.settings import Settings, one_line
 
 # 2: prints are no larger than their wearers. 3: torch's Adam, and one renderer for training and scoring: a run begun before
 # would go on with other numbers.
+# A run of schema 2, whose tensors are the same, goes on all the same, and says so.
 SCHEMA = 3
+READ = (2, SCHEMA)
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 # Of a run's identity, what changes its last bits alone: a run goes on with others, and says so.
 TOLERATED = ("threads", "processes")
@@ -43,7 +45,7 @@ class Scored(Settings):
 class Saved(Settings):
     """What a checkpoint holds besides its tensors."""
 
-    schema_: Literal[3] = Field(alias="schema")
+    schema_: Literal[2, 3] = Field(alias="schema")
     identity: dict[str, JsonValue]
     step: int = Field(ge=0, strict=True)
     age: int = Field(ge=0, strict=True)
@@ -180,6 +182,14 @@ class Checkpoint:
         self._take(plain, tensors)
 
     @staticmethod
+    def is_older(path: Path) -> bool:
+        """Return whether a file is a checkpoint of an earlier version, whose runs went on with other numbers."""
+        try:
+            return _read(path).schema_ < SCHEMA
+        except TrainingError:
+            return False
+
+    @staticmethod
     def identity(path: Path) -> dict[str, Any] | None:
         """Return the identity that a file was saved with, or None if there is no such file or it cannot be read."""
         try:
@@ -243,7 +253,7 @@ def _read(path: Path) -> Saved:
     try:
         with utf8_path(path) as place, safe_open(place, framework="pt") as stream:
             plain = json.loads(stream.metadata()["physadv"])
-        if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
+        if isinstance(plain, dict) and plain.get("schema") not in READ:
             raise TrainingError(
                 f"{path}: expected checkpoint schema {SCHEMA}, got {_short(plain.get('schema'))}: another version made it, "
                 "whose numbers differ",

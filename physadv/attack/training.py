@@ -148,6 +148,8 @@ def prepare(
     data = train_data(recipe, inputs, attacked, sides, found, start, processes=processes.world, name=name)
     if settings.resume:
         yield from _other_machine(Checkpoint.identity(folder / CHECKPOINT), data.identity)
+        if Checkpoint.is_older(folder / CHECKPOINT):
+            yield "`resume`: an earlier version began this run and drew prints otherwise: the result will not be the same"
     scorers: dict[str, HeldOutPeople] = {}
     if processes.first:
         scorers = scorers_of(recipe, settings.detector, held_out)

@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import time
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -212,6 +213,7 @@ def big_png() -> bytes:
     """A small file whose header promises 20,000 x 20,000 pixels."""
     data = bytearray(png())
     data[16:24] = struct.pack(">II", 20_000, 20_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     return bytes(data)
 
 
