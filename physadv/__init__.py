@@ -4,11 +4,11 @@ In a notebook:
 
     import physadv
 
-    detector = physadv.load_detector()
-    guarded = physadv.guard(detector, "erase", "persistence")
-    patch = physadv.load_patch("chest-v3")
-    image = physadv.read_image(Path("photograph.jpg"))
-    people = guarded.detect_batch([image])[0]
+    patch = physadv.train("photographs", minutes=5)         # or physadv.load_patch("chest-v3")
+    results = physadv.evaluate(patch, "photographs", defences=["balanced"], held_out=True)
+    results.report(Path("evaluation"))
+    detector = physadv.guard(physadv.load_detector(), "erase", "persistence")
+    people = detector.detect_batch([physadv.read_image(Path("photographs/1.jpg"))])[0]
 
 The command line, `physadv --help`, does the same and more: camera demo, printing, calibration.
 """
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from physadv.defend import Defence, Pipeline
     from physadv.detect import load_detector as load_detector
     from physadv.errors import PhysadvError as PhysadvError
+    from physadv.evaluate import evaluate as evaluate
     from physadv.patch import Patch as Patch
     from physadv.patch import load_patch as load_patch
     from physadv.patch import save_patch as save_patch
@@ -44,6 +45,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _HOMES = {
     "load_detector": "physadv.detect",
     "train": "physadv.attack",
+    "evaluate": "physadv.evaluate",
     "load_patch": "physadv.patch",
     "save_patch": "physadv.patch",
     "read_image": "physadv.arrays",
@@ -76,7 +78,9 @@ def guard(detector: Detector, *defences: str | Pipeline | Defence) -> Detector:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'physadv' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    # `evaluate` is a package that can be called: to import any of its modules makes it the attribute of that name.
+    value = home if home.__name__ == f"physadv.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -12,7 +12,7 @@ import physadv
 from physadv.defend import DEFENCES, parse_pipeline
 from physadv.detect.tiny import BlobDetector, draw_person
 
-NAMES = ("load_detector", "load_patch", "train", "guard")
+NAMES = ("load_detector", "load_patch", "train", "evaluate", "guard")
 
 
 def test_names_are_there_at_once() -> None:
