@@ -38,8 +38,8 @@ class Pattern:
         device: torch.device | None = None,
     ) -> None:
         self.texels, self.tiles, self.palette = texels, tiles, palette
-        sides = [texels // 4, texels // 2, texels] if pyramid else [texels]
-        self.levels = [torch.zeros(3, s, s) for s in sides]
+        sizes = [texels // 4, texels // 2, texels] if pyramid else [texels]
+        self.levels = [torch.zeros(3, s, s) for s in sizes]
         # Nearly grey: a saturated start takes long to leave, and a constant one has no gradient to break its symmetry.
         self.levels[-1] = (0.5 + 0.1 * torch.randn(3, texels, texels, generator=generator)).clamp(0, 1)
         self.mask = torch.ones(1, texels, texels) if mask is None else mask

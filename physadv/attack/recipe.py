@@ -173,11 +173,11 @@ class Recipe(PatternSettings, PlacementSettings):
         return self.starts > 1 and 0 < step <= self.starts * self.start_steps and step % self.start_steps == 0
 
     def views(self, step: int) -> tuple[int, int]:
-        """Return (count, side in pixels) of a step's views: fewer where they are larger, so that steps cost the same."""
+        """Return (count, size in pixels) of a step's views: fewer where they are larger, so that steps cost the same."""
         # Many small views first: a pattern finds its way on them in a fraction of the steps that few large ones take.
         begun = step >= self.total_steps - self.steps + self.warm * self.steps
-        side = self.crops[step % len(self.crops)] if begun else self.crops[0]
-        return max(round(self.batch * (self.crops[0] / side) ** 2), 1), side
+        size = self.crops[step % len(self.crops)] if begun else self.crops[0]
+        return max(round(self.batch * (self.crops[0] / size) ** 2), 1), size
 
     @property
     def tiles(self) -> bool:

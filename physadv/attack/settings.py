@@ -300,7 +300,9 @@ class TrainSettings(PatternSettings):
             raise SettingsError(field="images", expected="this or `source`, not both", got="both")
         if self.labels is not None and self.source is not None:
             raise SettingsError(
-                field="labels", expected="`images` that they belong to", got="`source`, whom the detector labels"
+                field="labels",
+                expected="`images` that they belong to",
+                got="`source`, whose people the detector labels",
             )
         if self.source is None and "seconds" in self.model_fields_set:
             raise SettingsError(field="seconds", expected="a camera by `source` to record", got="none")

@@ -130,8 +130,7 @@ def prepare(
         torch.set_num_threads(settings.threads)
     if attacked is None:
         attacked = attacked_detectors(settings, device=processes.device(settings.device))
-    if settings.minutes is not None or settings.resume:
-        recipe = paced(recipe, settings, attacked, processes=processes)
+    recipe = paced(recipe, settings, attacked, processes=processes)
     found = yield from people_of(inputs, processes)
     # Split before anything else: nobody held out may decide anything but which step is kept.
     sides = split(found, recipe, folder, resume=settings.resume, write=processes.first)
@@ -213,11 +212,11 @@ def paced(
     recipe: Recipe, settings: TrainSettings, attacked: Sequence[GradientDetector], *, processes: Processes
 ) -> Recipe:
     """Return the recipe of a run that fits into its minutes by rank 0's clock, or on resume as was fixed at the start."""
+    if settings.minutes is None:
+        return recipe
     stored = stored_pace(settings.out) if settings.resume else None
     if stored is not None:
         return recipe.model_copy(update=stored)
-    if settings.minutes is None:
-        return recipe
     began = time.monotonic()
     each = seconds_a_step(recipe, attacked, processes=processes)
     left = max(settings.minutes * 60 - (time.monotonic() - began), 1.0)

@@ -138,3 +138,17 @@ def test_one_process_agrees_with_itself(small: Recipe, tmp_path: Path) -> None:
     settings = small.model_copy(update={"batch": 1})
     asked = TrainSettings(minutes=0.05, out=tmp_path)
     assert paced(settings, asked, [tiny_gradient()], processes=Processes()).steps >= 1
+
+
+def test_minutes_are_measured_once_and_steps_that_are_given_are_never_replaced(
+    people: list[LabelledImage], small: Recipe, tmp_path: Path
+) -> None:
+    ran(
+        small,
+        TrainData(people, [tiny_gradient()], identity={"settings": small.model_dump(mode="json")}),
+        folder=tmp_path,
+    )
+    other = small.model_copy(update={"steps": 99})
+    again = TrainSettings(minutes=9, out=tmp_path, resume=True)
+    assert paced(other, again, [], processes=Processes()).steps == small.steps
+    assert paced(other, TrainSettings(out=tmp_path, resume=True), [], processes=Processes()).steps == 99
