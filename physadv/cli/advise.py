@@ -96,7 +96,7 @@ def run(settings: AdviseVerb) -> int:
 
 def _measured(settings: AdviseVerb, patch: Patch) -> Patch:
     """Return the patch with its size curve, saved where records are kept."""
-    from physadv.cli.progress import Progress
+    from physadv.cli.progress import ProgressBar
     from physadv.detect import load_detector
     from physadv.evaluate.size_curve import CANVAS, measure, subjects
 
@@ -111,7 +111,7 @@ def _measured(settings: AdviseVerb, patch: Patch) -> Patch:
     images = held_out(labelled_images(settings.images, settings.labels, left_out), patch)
     trust_detectors([settings.detector], settings.trust, "physadv advise")
     found = load_detector(settings.detector, imgsz=CANVAS, precision="fp32")
-    with Progress("physadv advise") as shown:
+    with ProgressBar("physadv advise") as shown:
         shown.tell(None, f"people in {len(images)} images")
         people = subjects(images, found, left_out=left_out)
         table = measure(patch, people, found, progress=partial(shown.tell, part=f"{len(people)} people"))

@@ -105,7 +105,7 @@ def run(settings: EvaluateVerb) -> int:
     """
     from physadv.attack.adaptive import ThroughDefence
     from physadv.cli.imgsz import rounded_imgsz
-    from physadv.cli.progress import Progress
+    from physadv.cli.progress import ProgressBar
     from physadv.dataset import check_outside
     from physadv.evaluate import evaluation
     from physadv.evaluate.run import load_patches
@@ -146,7 +146,7 @@ def run(settings: EvaluateVerb) -> int:
     asked = _asked(settings, patches)
     results, kept = None, 0
     with only_writer("out", out), _said_when_stopped(out):
-        with Progress(LABEL) as shown:
+        with ProgressBar(LABEL) as shown:
             for update in updates:
                 results = update.results
                 results.facts[ASKED] = asked

@@ -18,8 +18,8 @@ EVERY_S = 15.0
 SURE_AFTER_S = 2.0
 
 
-class Progress:
-    """Progress on stderr. To be used as a context; nothing is drawn before the first `tell`.
+class ProgressBar:
+    """A bar of progress on stderr. To be used as a context; nothing is drawn before the first `tell`.
 
     label: of the command, in front of each line. quiet: prints nothing, as processes beside the first one.
     """
@@ -42,7 +42,7 @@ class Progress:
         self._began, self._first = 0.0, 0.0
         self._said: float | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(

@@ -20,7 +20,7 @@ from physadv.attack.settings import AUTO, RANDOM, TrainSettings
 from physadv.cli.console import Terminal
 from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
-from physadv.cli.progress import Progress as Shown
+from physadv.cli.progress import ProgressBar
 from physadv.cli.trust import Trust, trust_detectors
 from physadv.errors import SettingsError
 from physadv.files import parse_json, write_json
@@ -110,7 +110,7 @@ def _train(settings: TrainVerb, inputs: Inputs, processes: Processes, console: C
     with ExitStack() as stack:
         events = stack.enter_context(_events(settings.out)) if settings.tensorboard and processes.first else None
         stop = stack.enter_context(Stop())
-        shown = stack.enter_context(Shown("physadv train", console=console))
+        shown = stack.enter_context(ProgressBar("physadv train", console=console))
         line = ProgressLine(shown)
         prepared = _said(prepare(inputs, processes=processes), shown.say)
         if not settings.resume and processes.first:
@@ -282,7 +282,7 @@ def _said(work: Generator[str, None, T], say: Callable[[str], None]) -> T:
 class ProgressLine:
     """The line of progress: the mean loss of the last steps, held-out figures as they are and of the best so far."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: ProgressBar) -> None:
         self._shown = shown
         self._losses: deque[float] = deque(maxlen=50)
         self._now: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.attack.training import Outcome
 from physadv.cli import main
-from physadv.cli.progress import Progress as Shown
+from physadv.cli.progress import ProgressBar
 from physadv.cli.train import SHOWN, ProgressLine, Stop, TrainVerb, anchored, given, report
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import SettingsError, TrainingError
@@ -224,7 +224,7 @@ def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
         ["physadv", "print", "'runs/[a]'"],
     ]
     out = StringIO()
-    ProgressLine(Shown("", console=Console(file=out, width=60))).show(
+    ProgressLine(ProgressBar("", console=Console(file=out, width=60))).show(
         Progress(1, 9, 1.0, 1.0, {label: {**figures}}, {})
     )
     assert label in out.getvalue()
@@ -261,7 +261,7 @@ def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> No
     out = StringIO()
     figures = [{"street": {"asr_strict25": asr, "recall25": 1 - asr}} for asr in (0.5, 0.25)]
     clock = iter(range(0, 10_000, 60))
-    line = ProgressLine(Shown("train", console=Console(file=out, width=200), clock=lambda: next(clock)))
+    line = ProgressLine(ProgressBar("train", console=Console(file=out, width=200), clock=lambda: next(clock)))
     for step, (score, best) in enumerate(
         [(None, {}), (figures[0], figures[0]), (None, figures[0]), (figures[1], figures[0])]
     ):
