@@ -56,19 +56,19 @@ def seen_by(patch: Patch) -> Seen | None:
     return Seen(known, complete=None not in parts)
 
 
-def start_record(parent: Patch) -> dict[str, Any]:
-    """Return what the record of a pattern that begins from `parent` says of it: name, hash, what it was trained on.
+def start_record(start: Patch) -> dict[str, Any]:
+    """Return what the record of a pattern that begins from `start` says of that one: name, hash, what it was trained on.
 
     "train" is None where its record does not say; "start" is what that says of the pattern it began from itself.
     """
-    split = parent.record.get("split")
+    split = start.record.get("split")
     known = split if isinstance(split, dict) else {}
     return {
-        "name": parent.name,
-        "sha256": parent.sha256,
+        "name": start.name,
+        "sha256": start.sha256,
         "train": known.get("train"),
         "pixels": known.get("pixels"),
-        "start": parent.record.get("start"),
+        "start": start.record.get("start"),
     }
 
 

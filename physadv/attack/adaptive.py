@@ -61,7 +61,7 @@ class ThroughDefence:
         start: Patch | None,
         seed: int,
     ) -> Steps[Patch]:
-        """Train one pattern on people none of whom is scored, worn as it is going to be scored."""
+        """Train one pattern on people that are not scored, worn as it is going to be scored."""
         images = [image for image in people if len(image.boxes)]
         settings = self.settings(placement, people, seed=seed + restart, refining=start is not None)
         record = {

@@ -44,7 +44,7 @@ LABEL = "physadv evaluate"
 
 
 class EvaluateVerb(EvaluateSettings):
-    """What is scored, on whom, against what, and where the results go."""
+    """What is scored, on which people, against what, and where the results go."""
 
     groups: ClassVar[Groups] = {
         "data": ("images", "video", "labels", "every", "wear_from", "held_out", "min_area"),

@@ -1,7 +1,7 @@
 """Patches scored on labelled images or recordings: `physadv.evaluate(patches, data, ...)` is the one call.
 
-The package itself can be called: whoever imports a module of it makes it the attribute `evaluate` of `physadv`, where the
-function is to be found as well.
+The package itself can be called: the import of any of its modules makes it the attribute `evaluate` of `physadv`, where the
+function is expected as well.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class AdaptiveAttack(Protocol):
         start: Patch | None,
         seed: int,
     ) -> Steps[Patch]:
-        """Train one pattern on people none of whom is scored, worn as it is going to be scored.
+        """Train one pattern on people that are not scored, worn as it is going to be scored.
 
         start: the pattern to go on from; None for random colours. seed: with the number of the restart, of all chance.
         """
@@ -71,11 +71,11 @@ def score_adaptive(
 ) -> Steps[list[Patch]]:
     """Score each defence against patterns trained through it and through the others; the worst of each are returned.
 
-    people: whom patterns are trained on. known: finished patterns, scored already. The last restart of several begins at
-    random; those before it go on from the patterns that so far hurt this defence most, known ones and those trained through
-    the defences before, so that an attacker who knows the defence has at least what one who does not has. The restart with
-    the lowest AP50 is reported, its cell carrying every restart's. A pattern trained through another defence is scored as
-    transferred, the worst of them kept. Doubts are added where the attack was not a fair test.
+    people: those that patterns are trained on. known: finished patterns, scored already. The last restart of several begins
+    at random. Those before it go on from the patterns that so far hurt this defence most, known ones and those trained
+    through the defences before: an attack that knows the defence starts with at least what one that does not has. The
+    restart with the lowest AP50 is reported, its cell carrying every restart's. A pattern trained through another defence
+    is scored as transferred, the worst of them kept. Doubts are added where the attack was not a fair test.
 
     Source: Athalye et al. 2018 (BPDA, EOT); Carlini et al. 2019, on evaluating adversarial robustness.
     """

@@ -31,7 +31,7 @@ STORED = {"1 % of the image": "1 % of the picture"}
 
 @dataclass(slots=True)
 class CertifiedRecall:
-    """Counts the people of images for whom a certificate holds.
+    """Counts the people of images that a certificate holds for.
 
     detector: what the masked views are shown to. images, people: counted. found, found_defended: people of whom a reported
     box covers `still`, without and with the masked views. added: people reported only by masked views. asked, sure: people

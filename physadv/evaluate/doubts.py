@@ -33,7 +33,7 @@ def of_data(data: Dataset) -> list[str]:
     if len(data.images) == 1:
         out.append("only one image: there is nothing to draw an interval from")
     if data.own_labels:
-        out.append("people were labelled by the detector itself: whom it never finds is not counted")
+        out.append("people were labelled by the detector itself: a person that it never finds is not counted")
     if data.skipped:
         out.append(f"{len(data.skipped)} images could not be read and are left out")
     return out

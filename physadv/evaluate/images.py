@@ -1,4 +1,4 @@
-"""Labelled images from folders, data sets and videos; where nobody has labelled people, the clean detector finds them.
+"""Labelled images from folders, data sets and videos; people without labels are found by the clean detector.
 
 Training and evaluation read by it, so that both are of the same people.
 """
@@ -58,7 +58,7 @@ NOTED_EVERY_S = 10.0
 
 
 class WithKeypoints(WrappedDetector):
-    """A detector whose people have the keypoints of those whom a pose model finds in their place, none elsewhere."""
+    """A detector whose people have the keypoints that a pose model finds in their place, none elsewhere."""
 
     def __init__(self, detector: Detector, pose: Detector) -> None:
         super().__init__(detector)
@@ -91,7 +91,7 @@ def labelling(name: str = DEFAULT_DETECTOR) -> Detector:
 
 
 def labels_cache(name: str) -> Path:
-    """Return the folder in which the people whom `labelling` finds are remembered.
+    """Return the folder in which the people that `labelling` finds are remembered.
 
     Raises: WeightsError if there are no such weights.
     """

@@ -28,7 +28,7 @@ METRICS = (
 # Fewer images than this are too few to be drawn again: percentiles of their resamples are narrower than 95 %.
 FEW = 10
 Z95 = 1.96
-# The figures that are shares of people, by whom they count.
+# The figures that are shares of people, by the people that count.
 SHARES: dict[str, Callable[[ImageMatch], BoolArray]] = {
     "recall25": lambda m: m.found25,
     "asr_strict25": lambda m: m.strict25,

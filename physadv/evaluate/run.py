@@ -214,7 +214,7 @@ class Evaluation:
             yield from self._of_detector(scorer, name, turn, others, part)
             if self.asked.certify:
                 steps = certify(scored, detector, self.asked.pipelines)
-                yield self._settle((yield from self._told(steps, f"{part}, certificates")))
+                yield self._settle((yield from self._updates(steps, f"{part}, certificates")))
         yield self._finish()
 
     def of_video(self, recording: Recording) -> Iterator[Update]:
@@ -228,7 +228,7 @@ class Evaluation:
             these = [p for p in self.asked.patches if p.name in turn.placements]
             listed = entries(these, turn.placements, seed=self.asked.settings.seed)
             scorer = VideoScorer(recording, listed, detector, self.asked.settings, self.asked.pipelines)
-            cells = yield from self._told(scorer.scoring(), f"{name} at {detector.imgsz} px")
+            cells = yield from self._updates(scorer.scoring(), f"{name} at {detector.imgsz} px")
             for line in scorer.notes:
                 yield Update(None, "", "", self.results, note=line)
             self.results.frames[name + (f"-{turn.imgsz}" if len(rounds) > 1 else "")] = scorer.table()
@@ -242,16 +242,16 @@ class Evaluation:
         asked, pipelines = self.asked, self.asked.pipelines
         these = [p for p in asked.patches if p.name in turn.placements]
         listed = entries(these, turn.placements, grid=asked.conditions, seed=asked.settings.seed)
-        yield from self._told(score_all(scorer, listed, pipelines), part, scorer.cells)
+        yield from self._updates(score_all(scorer, listed, pipelines), part, scorer.cells)
         if asked.adaptive is not None:
             attacked = load_gradient_detector(asked.path_of(name), device=asked.settings.device)
             attacked.name = name
             placement = next(iter(turn.placements.values()), asked.usual_placement)
             attack = score_adaptive(scorer, pipelines, asked.adaptive, attacked, others, placement, these)
-            yield from self._told(attack, f"{part}, adaptive", scorer.cells)
+            yield from self._updates(attack, f"{part}, adaptive", scorer.cells)
         doubts.unattacked(scorer.cells)
         if asked.clean_video is not None:
-            yield from self._told(self._alarms(scorer, pipelines), f"{part}, false alarms", scorer.cells)
+            yield from self._updates(self._alarms(scorer, pipelines), f"{part}, false alarms", scorer.cells)
         yield self._settle(scorer.cells)
 
     def _alarms(self, scorer: Scorer, pipelines: Sequence[Pipeline]) -> Steps[None]:
@@ -323,7 +323,7 @@ class Evaluation:
                 data, self.asked.labels, Labeller(labelling), keypoints=keypoints, min_area=settings.min_area
             )
             self.results.facts["images"] = data.resolve().name
-            read = yield from self._told(steps, "reading images")
+            read = yield from self._updates(steps, "reading images")
             self.results.skipped = read.notes()
             return self._split(read, data)
         return self._split(data if isinstance(data, Dataset) else Dataset(list(data)), "the images given")
@@ -367,7 +367,7 @@ class Evaluation:
             f"{why}, and their records go before `score_share`", field="adaptive", hint="give other images"
         )
 
-    def _told(self, steps: Steps[T], part: str, growing: Sequence[Cell] = ()) -> Generator[Update, None, T]:
+    def _updates(self, steps: Steps[T], part: str, growing: Sequence[Cell] = ()) -> Generator[Update, None, T]:
         """Yield an update for each step, and return what the steps return. growing: cells that they add to."""
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What an evaluation can be told: how patterns are worn, on whom, and what the figures are counted by."""
+"""The settings of an evaluation: how patterns are worn, which people count, and what the figures are counted by."""
 
 from __future__ import annotations
 

@@ -90,8 +90,9 @@ class VideoScorer:
 
     People are placed by the undefended detector on the clean frame, at confidence .4 or more; a frame in which it finds
     nobody carries no pattern. Without patterns the recording is scored as it is: over all its frames, since in a real
-    recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each; whom one
-    holds counts as seen, at the threshold's confidence, and `share_held` says in how many frames that alone is why.
+    recording nobody knows who was there. Defences keep their memory from frame to frame, one of their own each. A
+    person that one holds counts as seen, at the threshold's confidence; `share_held` says in how many frames that alone
+    is why.
     """
 
     def __init__(
