@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from physadv.attack.recipe import Recipe
 from physadv.cli import main, verb
 from physadv.cli.imgsz import rounded_imgsz
 
@@ -76,5 +77,5 @@ def test_a_side_is_rounded_up_and_said(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_renamed_flags() -> None:
-    assert flags("train", "--occlusion", "0").settings().world.erase.strength == 0
+    assert Recipe.of(flags("train", "--occlusion", "0")).world.erase.strength == 0
     assert flags("preview", "chest-v1", "--view-size", "96").view_size == 96
