@@ -65,8 +65,6 @@ def verb(name: str) -> Verb:
     from physadv.cli.verbs import Verb
 
     module = import_module(COMMANDS[name][0])
-    if hasattr(module, "Command"):
-        return Verb(name, lambda settings: int(settings.run()), module.Command.examples, model=module.Command)
     return Verb(name, module.run, module.EXAMPLES)
 
 

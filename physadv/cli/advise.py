@@ -112,9 +112,9 @@ def _measured(settings: AdviseVerb, patch: Patch) -> Patch:
     trust_detectors([settings.detector], settings.trust, "physadv advise")
     found = load_detector(settings.detector, imgsz=CANVAS, precision="fp32")
     with ProgressBar("physadv advise") as shown:
-        shown.tell(None, f"people in {len(images)} images")
+        shown.show(None, f"people in {len(images)} images")
         people = subjects(images, found, left_out=left_out)
-        table = measure(patch, people, found, progress=partial(shown.tell, part=f"{len(people)} people"))
+        table = measure(patch, people, found, progress=partial(shown.show, part=f"{len(people)} people"))
     for line in left_out.lines():
         say(line)
     table["pictures"] = len(images) - len(left_out.damaged)

@@ -153,7 +153,7 @@ def run(settings: EvaluateVerb) -> int:
                 if update.note:
                     shown.say(update.note)
                 elif update.what:
-                    shown.tell(update.share, update.what, part=update.part)
+                    shown.show(update.share, update.what, part=update.part)
                 if len(results.cells) != kept:
                     kept = len(results.cells)
                     results.keep(out)

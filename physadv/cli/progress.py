@@ -19,7 +19,7 @@ SURE_AFTER_S = 2.0
 
 
 class ProgressBar:
-    """A bar of progress on stderr. To be used as a context; nothing is drawn before the first `tell`.
+    """Progress on stderr. To be used as a context; it draws from the first `show` on.
 
     label: of the command, in front of each line. quiet: prints nothing, as processes beside the first one.
     """
@@ -51,7 +51,7 @@ class ProgressBar:
         if self._bar.live.is_started:
             self._bar.stop()
 
-    def tell(self, share: float | None, what: str, *, part: str = "", line: bool = False) -> None:
+    def show(self, share: float | None, what: str, *, part: str = "", line: bool = False) -> None:
         """Show how much of a part of the work is done, 0 to 1 or None where that cannot be known, and what is done now.
 
         part: the time left is that of this part; another one begins to count anew. line: print a line whether or not one

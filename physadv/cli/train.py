@@ -294,7 +294,7 @@ class ProgressLine:
         text = f"loss {sum(self._losses) / len(self._losses):.3f}" + _held_out(self._now, progress.best)
         # Where no bar can be drawn (a log file) each scoring gets a line.
         where = f"step {progress.step}/{progress.steps}  {progress.seconds:.0f} s  {text}"
-        self._shown.tell(progress.step / progress.steps, where, line=progress.score is not None)
+        self._shown.show(progress.step / progress.steps, where, line=progress.score is not None)
 
 
 def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:

@@ -36,12 +36,9 @@ class Verb:
     examples: lines to type that work.
     """
 
-    def __init__(
-        self, name: str, run: Callable[[Any], int], examples: Sequence[str] = (), model: type[Settings] | None = None
-    ) -> None:
+    def __init__(self, name: str, run: Callable[[Any], int], examples: Sequence[str] = ()) -> None:
         self.name, self.run, self.examples = name, run, examples
-        hints = {} if model else typing.get_type_hints(run)
-        self.model: type[Settings] = model or next(hint for n, hint in hints.items() if n != "return")
+        self.model: type[Settings] = next(h for n, h in typing.get_type_hints(run).items() if n != "return")
 
     def __call__(self, words: Sequence[str]) -> int:
         """Return the exit code of the verb with these words; `--help` among them prints the help page.
@@ -103,7 +100,7 @@ class Verb:
     @cached_property
     def app(self) -> App:
         """Return the cyclopts application that splits this verb's words and prints its help page."""
-        about = (inspect.getdoc(self.run) or inspect.getdoc(self.model) or "").partition("\n\nRaises:")[0]
+        about = (inspect.getdoc(self.run) or "").partition("\n\nRaises:")[0]
         heading = "example:" if len(self.examples) == 1 else "examples:"
         app = App(
             name=f"physadv {self.name}",
