@@ -155,12 +155,14 @@ class Results:
 
     def doubts(self) -> list[str]:
         """Return each doubt once, with the cells it is about where it is not about all."""
-        detectors, sizes = ({getattr(c, name) for c in self.cells} for name in ("detector", "imgsz"))
+        # A certificate has no doubts: what is said of all others is said of everything.
+        cells = [c for c in self.cells if c.condition != CONDITION]
+        detectors, sizes = ({getattr(c, name) for c in cells} for name in ("detector", "imgsz"))
         out = []
-        for doubt in dict.fromkeys(d for c in self.cells for d in c.doubts):
-            about = [c for c in self.cells if doubt in c.doubts]
+        for doubt in dict.fromkeys(d for c in cells for d in c.doubts):
+            about = [c for c in cells if doubt in c.doubts]
             names = [f"{c.detector}, " * (len(detectors) > 1) + c.about(sizes=len(sizes) > 1) for c in about]
-            everything = len(about) == len(self.cells)
+            everything = len(about) == len(cells)
             out.append(f"{'everything' if everything else listed(list(dict.fromkeys(names)))}: {doubt}")
         return out
 
