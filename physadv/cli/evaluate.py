@@ -137,11 +137,11 @@ def run(settings: EvaluateVerb) -> int:
         certify=settings.certify,
         clean_video=settings.clean_video,
     )
+    check_folder("out", out)
+    check_own_folder("out", out, (RUN, ROWS, REPORT), overwrite=settings.overwrite)
     for field, film in (("video", settings.video), ("clean_video", settings.clean_video)):
         if film is not None:
             _check_video(field, film)
-    check_folder("out", out)
-    check_own_folder("out", out, (RUN, ROWS, REPORT), overwrite=settings.overwrite)
     check_outside("out", out, [path for path in (settings.images, settings.video) if path is not None])
     asked = _asked(settings, patches)
     results, kept = None, 0
