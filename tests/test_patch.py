@@ -1,6 +1,7 @@
 """The patch file: what is loaded is what was saved, and nothing foreign gets through."""
 
 import json
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -103,9 +104,9 @@ def test_a_patch_that_could_not_be_worn_is_refused(changes: dict[str, object], w
 
 def test_huge_images_are_refused_before_decoding() -> None:
     # A PNG header that claims 20,000 x 20,000 pixels, with no pixel behind it.
-    head = (
-        b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + b"IHDR" + (20_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
-    )
+    said = b"IHDR" + (20_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    head = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + said + zlib.crc32(said).to_bytes(4, "big")
+    head += bytes(4) + b"IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
     with pytest.raises(PatchError, match="20000 x 20000"):
         patch_from_image(head, name="huge")
 

@@ -60,3 +60,14 @@ def test_it_starts_and_answers_without_heavy_libraries(command: list[str], asked
     }
     assert "physadv.web.serve" in loaded
     assert [m for m in sorted(loaded) if m in HEAVY or m.startswith(tuple(f"{h}." for h in HEAVY))] == []
+
+
+@pytest.mark.parametrize("command", [["patterns"], ["print", "chest-v3", "--out", "sheet.pdf"]], ids=lambda c: c[0])
+def test_it_runs_without_heavy_libraries(command: list[str], tmp_path: Path) -> None:
+    script = "import sys; from physadv.cli import main; print(main(sys.argv[1:]), sorted(sys.modules), file=sys.stderr)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", script, *command]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=env, check=True)
+    code, _, loaded = done.stderr.splitlines()[-1].partition(" ")
+    assert code == "0"
+    assert [m for m in HEAVY if f"'{m}'" in loaded] == []
