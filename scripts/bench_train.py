@@ -172,7 +172,7 @@ def main() -> None:
         torch.set_num_threads(words.threads)
     people = made_up(24)
     if words.images:
-        cache = cache_dir() / "people" / find_weights().sha256[:16]
+        cache = cache_dir() / "people-exact" / find_weights().sha256[:16]
         people = finish(
             gather([words.images], words.labels, Labeller(lambda: load_detector(backend="torch"), cache))
         ).images

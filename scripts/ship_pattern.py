@@ -48,7 +48,7 @@ def people(images: list[str], labels: Path | None) -> list[LabelledImage]:
     def labeller() -> Detector:
         return load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=640)
 
-    cache = cache_dir() / "people" / find_weights(DEFAULT_DETECTOR).sha256[:16]
+    cache = cache_dir() / "people-exact" / find_weights(DEFAULT_DETECTOR).sha256[:16]
     return finish(gather(images, labels, Labeller(labeller, cache)), print).images
 
 
