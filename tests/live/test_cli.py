@@ -53,7 +53,6 @@ def huge_png(path: Path) -> Path:
     data = bytearray(out.getvalue())
     data[16:24] = struct.pack(">II", 20_000, 20_000)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
-    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     path.write_bytes(bytes(data))
     return path
 
