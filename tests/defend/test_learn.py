@@ -66,10 +66,10 @@ class Camera:
 
 def test_a_camera_that_is_lost_is_learnt_from_as_far_as_it_went(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, say: Camera(90))
+    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, notify: Camera(90))
     assert len(_watched("0", 60, 0.5, said.append)) == 6
     assert len(said) == 1 and "90 images" in said[0]
-    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, say: Camera(0))
+    monkeypatch.setattr("physadv.cli.learn.open_source", lambda _, notify: Camera(0))
     with pytest.raises(DataError, match="gave no image: webcam 0"):
         _watched("0", 60, 0.5, said.append)
 
