@@ -74,6 +74,7 @@ DetectorName = Annotated[str, Metavar("MODEL")]
 Defences = Annotated[str, Metavar("DEFENCES")]
 SourceName = Annotated[str, Metavar("SOURCE")]
 Host = Annotated[str, Metavar("ADDRESS")]
+Secret = Annotated[str, Metavar("SECRET")]
 Imgsz = Annotated[
     int,
     Metavar("PIXELS"),

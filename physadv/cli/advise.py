@@ -40,7 +40,7 @@ class AdviseVerb(AdviceSettings):
     measure: bool = Field(
         default=False, description="measure the pattern's size curve on `images` and keep it in its .safetensors file"
     )
-    images: Path | None = Field(default=None, description="images of people not trained on: folder or YOLO data set")
+    images: Folder | None = Field(default=None, description="images of people not trained on: folder or YOLO data set")
     labels: Folder | None = Field(
         default=None, description="their YOLO label files, where they are not beside the images"
     )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from rich.console import Console
@@ -28,7 +28,7 @@ from physadv.errors import CalibrationError, EndOfStream, SettingsError
 from physadv.fabricate.board import write_board
 from physadv.fabricate.settings import BoardSettings
 from physadv.live.settings import PageAddress
-from physadv.settings import Groups, Seconds, SourceName
+from physadv.settings import Groups, Metavar, Seconds, SourceName
 from physadv.types import Frame, Source, UInt8Array
 
 EXAMPLES = (
@@ -61,7 +61,7 @@ class CalibrateCameraVerb(BoardSettings, CameraSettings, PageAddress):
     seconds: Seconds = Field(
         default=120, gt=0, le=86400, description="give up a headless live calibration after so many seconds"
     )
-    note: str | None = Field(
+    note: Annotated[str, Metavar("TEXT")] | None = Field(
         default=None, max_length=500, description="anything else to keep with the profile: lens, focus, zoom"
     )
     out: Path | None = Field(default=None, description="profile to write; without it calib/cameras/NAME.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 from rich.console import Console
@@ -20,7 +21,7 @@ from physadv.cli.outputs import Overwrite, check_folder, check_png, check_writab
 from physadv.errors import CalibrationError, SettingsError
 from physadv.fabricate.colour_chart import write_chart
 from physadv.files import sha256_of
-from physadv.settings import Folder, Settings
+from physadv.settings import Folder, Metavar, Settings
 
 PROFILES = Path("calib") / "printers"
 EXAMPLES = (
@@ -33,7 +34,7 @@ class CalibrateColourVerb(Settings):
     """A printer, a camera, photographs of what was printed, and the profile to write."""
 
     chart: Path | None = Field(default=None, description="write the chart to print (.pdf or .png) and end")
-    photo: list[Path] = Field(
+    photo: list[Annotated[Path, Metavar("PATH")]] = Field(
         default=[], description="photograph of the chart, or a folder of them; with `digital` the folder of plates"
     )
     digital: Folder | None = Field(default=None, description="folder of the digital originals of the plates in `photo`")

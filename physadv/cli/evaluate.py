@@ -19,7 +19,7 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError, SourceError
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import parse_json
-from physadv.settings import DetectorName, Folder, Groups, Metavar, Names, Positional, each_apart
+from physadv.settings import Folder, Groups, Metavar, Names, Positional, Seconds, each_apart
 
 if TYPE_CHECKING:
     from physadv.evaluate.results import Results
@@ -64,12 +64,12 @@ class EvaluateVerb(EvaluateSettings):
     )
     video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
     every: int = Field(default=1, ge=1, description="with `video`: take every n-th frame")
-    wear_from: float = Field(
+    wear_from: Seconds = Field(
         default=0, ge=0, description="with `video`: seconds into it from which patterns are worn, as in live"
     )
     held_out: bool = Field(default=False, description="leave out images that any of the patterns was trained on")
-    detector: DetectorName = Field(
-        default=DEFAULT_DETECTOR, description="detectors by name or path, separated by commas"
+    detector: Annotated[str, Metavar("MODEL,...")] = Field(
+        default=DEFAULT_DETECTOR, description="detectors by name or path, several between commas"
     )
     trust: Trust = False
     grid: Literal["none", "robust"] = Field(default="none", description="robust: 16 conditions more, fixed and seeded")
@@ -92,8 +92,8 @@ class EvaluateVerb(EvaluateSettings):
     clean_video: Path | None = Field(default=None, description="video without patterns: each defence's false alarms")
     out: Folder = Field(
         default=Path("evaluation"),
-        description="folder for results.json, run.json, report.md and images; unless given, where that holds another "
-        "evaluation the first free one of evaluation-2, evaluation-3 and so on",
+        description="folder for results.json, run.json, report.md and images; unless given evaluation, or where that holds "
+        "another evaluation the first free one of evaluation-2, evaluation-3 and so on",
     )
     overwrite: Overwrite = False
 

@@ -16,7 +16,7 @@ from physadv.capture.reading import until_lost
 from physadv.cli.imgsz import rounded_imgsz
 from physadv.cli.outputs import Overwrite, check_writable
 from physadv.errors import CameraLost, DataError, SettingsError
-from physadv.settings import Groups, Imgsz, Positional, Seconds, Settings, SourceName
+from physadv.settings import Folder, Groups, Imgsz, Positional, Seconds, Settings, SourceName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ class LearnVerb(Settings):
     }
 
     defence: Positional[Literal["blocks", "erase"]] = Field(description="whose network: blocks or erase")
-    images: Path | None = Field(
+    images: Folder | None = Field(
         default=None, description="folder of clean images or a YOLO data set (labels say where people are)"
     )
     source: SourceName | None = Field(

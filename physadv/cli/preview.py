@@ -31,7 +31,8 @@ class PreviewVerb(Settings):
         description="a shipped name (chest-v1), a patch file, an image or a run folder"
     )
     images: Annotated[Names, Metavar("PATH")] = Field(
-        default=[], description="folder of images or videos, YOLO data set, or video; repeatable, or between commas"
+        default=[],
+        description="folder of images or videos, YOLO data set, or video; repeatable, or several between commas",
     )
     labels: Folder | None = Field(default=None, description="folder of YOLO labels; without it the detector labels")
     out: Path = Field(default=Path("preview.png"), description="file to write, .png")

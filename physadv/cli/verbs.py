@@ -49,8 +49,14 @@ class Verb:
         take, values = self._split(words)
         if take is not self._signed:
             take(**values)
+            print(self._examples(), end="")
             return 0
         return self.run(self._settings(values))
+
+    def _examples(self) -> str:
+        """Return the last lines of the help page. They are not wrapped, so that each can be copied into a terminal."""
+        heading = "example:" if len(self.examples) == 1 else "examples:"
+        return "\n".join(["", heading, *(f"  {line}" for line in self.examples), ""]) if self.examples else ""
 
     def parsed(self, words: Sequence[str]) -> Any:
         """Return the settings that the words give, over those of the file that `--config` names.
@@ -101,12 +107,10 @@ class Verb:
     def app(self) -> App:
         """Return the cyclopts application that splits this verb's words and prints its help page."""
         about = (inspect.getdoc(self.run) or "").partition("\n\nRaises:")[0]
-        heading = "example:" if len(self.examples) == 1 else "examples:"
         app = App(
             name=f"physadv {self.name}",
             usage=" ".join(["usage: physadv", self.name, *self._usage(), "[flags]"]),
             help=about,
-            help_epilogue="\n".join([heading, *(f"  {line}" for line in self.examples)]) if self.examples else None,
             help_flags=("-h", "--help"),
             help_format="plaintext",
             help_formatter=PlainHelp(),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from physadv.settings import Imgsz, Settings
+from physadv.settings import Imgsz, Metavar, Settings
 from physadv.simulate.placement import Rule, Where
 
 # Long side at which a detector looks where neither settings nor a pattern say so.
@@ -41,7 +41,7 @@ class EvaluateSettings(Settings):
         description="what `scale` is a fraction of, of the person's box: area (sqrt(width x height), as in training, since "
         "boxes of people who sit or bend differ least in it), diagonal or height; each pattern's own unless given",
     )
-    at: Annotated[Where | None, BeforeValidator(_where)] = Field(
+    at: Annotated[Where | None, BeforeValidator(_where), Metavar("NUMBER|chest|shirt")] = Field(
         default=None,
         description="centre down the person's box, 0 top, 1 bottom; or chest, by keypoints; or shirt, cut anywhere. Each "
         "pattern's own unless given: .42 in the street, chest before a webcam, shirt for T-shirts",

@@ -20,6 +20,7 @@ from physadv.settings import (
     Metavar,
     Names,
     Seconds,
+    Secret,
     Settings,
     SourceName,
 )
@@ -43,7 +44,7 @@ class PageAddress(Settings):
 class PageSettings(PageAddress):
     """Where a page is served, and the secret that lets somebody in."""
 
-    token: str = Field(
+    token: Secret = Field(
         default="", max_length=200, description="secret that the page's address must carry; made if `host` needs one"
     )
 
@@ -106,7 +107,7 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
     )
     imgsz: Imgsz = Field(default=640, title="Input size")
     ui: Ui = Field(default="web", description="page in the browser, OpenCV window, or none (headless)")
-    viewer_token: str = Field(
+    viewer_token: Secret = Field(
         default="",
         max_length=200,
         description="secret of the read-only address, for those who may look on only; made where there is a token",
@@ -126,7 +127,7 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
         description="pattern put on every person: file or shipped name (physadv patterns); several as words, or between "
         "commas: the first is worn, the page offers all",
     )
-    wear_from: Seconds = Field(default=0, ge=0, description="so long into the images the pattern is not worn yet")
+    wear_from: Seconds = Field(default=0, ge=0, description="seconds into the images from which the pattern is worn")
     seconds: Seconds | None = Field(default=None, gt=0, description="end after this many seconds")
     frames: int | None = Field(default=None, gt=0, description="end after this many images")
     stats: Path | None = Field(default=None, description="write the run's figures here as JSON")

@@ -46,6 +46,29 @@ def test_examples_parse(name: str) -> None:
         verb(called).parsed(words[1 + len(called.split()) :])
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_stand_on_a_line_each_to_be_copied(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert page(name, capsys).splitlines()[-len(verb(name).examples) :] == [f"  {e}" for e in verb(name).examples]
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("live", ["--token SECRET", "--viewer-token SECRET"]),
+        ("evaluate", ["--images FOLDER", "--wear-from SECONDS", "--at NUMBER|chest|shirt", "--detector MODEL,..."]),
+        ("advise", ["--images FOLDER"]),
+        ("learn", ["--images FOLDER"]),
+        ("calibrate camera", ["--note TEXT"]),
+        ("calibrate colour", ["--photo PATH ..."]),
+    ],
+)
+def test_a_flag_says_what_kind_of_value_it_takes(
+    name: str, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = page(name, capsys)
+    assert [flag for flag in flags if not re.search(rf"^  {re.escape(flag)}\s", text, re.MULTILINE)] == []
+
+
 def test_the_most_used_flags_come_first(capsys: pytest.CaptureFixture[str]) -> None:
     text = page("live", capsys)
     assert text.index("--source SOURCE") < text.index("--wear PATTERN ...") < text.index("--exposure NUMBER")
