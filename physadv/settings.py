@@ -118,8 +118,12 @@ def one_line(found: Faults) -> str:
 
 def _faults(found: Faults, *, indices: bool) -> list[tuple[str, str]]:
     """Return the place and the text of each fault; "" for a fault of the whole model."""
-    out = []
-    for item in found.errors(include_url=False) if isinstance(found, ValidationError) else found:
+    out: list[tuple[str, str]] = []
+    items = found.errors(include_url=False) if isinstance(found, ValidationError) else list(found)
+    for item in items:
+        # pydantic counts the parts of a list that are right: of `--crops 224,foo` it says too that there are too few.
+        if item["type"] == "too_short" and any(i["loc"][:-1] == item["loc"] for i in items):
+            continue
         place = ".".join(str(p) for p in item["loc"] if indices or not isinstance(p, int))
         text = _plain(item["msg"])
         # A model's own validator, which pydantic gives no place, names the field in front.

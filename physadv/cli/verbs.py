@@ -12,11 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    Parameter,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from physadv.cli.config import read_config
+from physadv.cli.edge import did_you_mean
 from physadv.cli.fields import explained, flag_of, grouped, is_list, is_numbers, is_positional, key_of, metavar
 from physadv.cli.help import WORDS, PlainHelp
 from physadv.cli.terminal import call_fields
@@ -73,8 +83,37 @@ class Verb:
         try:
             take, bound, _ = self.app.parse_args(list(words), print_error=False, exit_on_error=False)
         except CycloptsError as error:
-            raise SettingsError(_explained(error)) from error
+            raise self._explained(error, list(words)) from error
         return take, dict(bound.arguments)
+
+    def _explained(self, error: CycloptsError, words: list[str]) -> SettingsError:
+        """Return what is wrong with the words of a command line: the flag, what it takes and what came."""
+        flags = {flag_of(n, i): (n, i) for n, i in self.model.model_fields.items() if not is_positional(i)}
+        if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+            word = error.unused_tokens[0]
+            return SettingsError(
+                f"got {repr(word) if word else 'an empty word'}, which belongs to no flag", hint=SEE_HELP
+            )
+        if isinstance(error, UnknownOptionError):
+            word = (error.token.keyword or error.token.value).partition("=")[0]
+            switches = [f"--no-{flag[2:]}" for flag, (_, info) in flags.items() if info.annotation is bool]
+            near = did_you_mean(word, [*flags, "--config", "--help", *switches])
+            return SettingsError(f"unknown flag {word}{near or f'; {SEE_HELP}'}")
+        token = error.token if isinstance(error, CoercionError) else None
+        flag = (token and token.keyword) or getattr(error, "keyword", None) or ""
+        if token is not None:
+            return _of(flag, expected="no value, or true or false", got=repr(token.value))
+        if isinstance(error, MissingArgumentError):
+            several = " or more" if flag in flags and is_list(flags[flag][1]) else ""
+            value = metavar(*flags[flag]) if flag in flags else "FILE"
+            after = words[words.index(flag) + 1 :][:1] if flag in words else []
+            dashed = [
+                w for w in after if w.startswith("-") and w.partition("=")[0] not in (*flags, "--", "-h", "--help")
+            ]
+            hint = f"a value that begins with a dash is written {flag}={dashed[0]}" if dashed else None
+            return _of(flag, expected=f"{value}{several}", got="none", hint=hint)
+        error.verbose = False
+        return SettingsError(str(error).removesuffix("."), hint=SEE_HELP)
 
     def _settings(self, given: dict[str, Any]) -> Settings:
         path = given.pop("config", None)
@@ -142,7 +181,7 @@ class Verb:
             group = Group(heading, sort_key=number)
             for name in names:
                 yield _flag(name, fields[name], group, several=not words)
-        parameter = Parameter(name="--config", help=CONFIG, metavar="FILE", group=COMMON)
+        parameter = Parameter(name="--config", help=CONFIG, metavar="FILE", group=COMMON, allow_repeating=True)
         yield inspect.Parameter(
             "config", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str | None, parameter], default=None
         )
@@ -188,12 +227,6 @@ def _word(name: str, info: FieldInfo) -> str:
     return value if is_positional(info) else f"{flag_of(name, info)} {value}"
 
 
-def _explained(error: CycloptsError) -> str:
-    """Return what is wrong with the words of a command line, in one line."""
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        word = error.unused_tokens[0]
-        return f"got {repr(word) if word else 'an empty word'}, which belongs to no flag; {SEE_HELP}"
-    error.verbose = False
-    text = str(error).removesuffix(".")
-    text = f"{text[:1].lower()}{text[1:]}"
-    return text if "Did you mean" in text else f"{text}; {SEE_HELP}"
+def _of(flag: str, *, expected: str, got: str, hint: str | None = None) -> SettingsError:
+    """Return an error about a flag as it was typed."""
+    return SettingsError(field=flag.lstrip("-").replace("-", "_"), expected=expected, got=got, hint=hint)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from physadv.controls import Control
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, Centimetres, Metres, Millimetres
@@ -15,6 +16,15 @@ from physadv.simulate.placement import Rule
 Garment = Literal["light-transfer", "dark-transfer", "dtg", "panels"]
 ShirtSize = Literal["S", "M", "L", "XL", "XXL"]
 Texels = Literal["texel", "smooth"]
+
+
+def _resolution(text: str) -> str:
+    if re.fullmatch(r"\s*\d{1,5}\s*x\s*\d{1,5}\s*", text, re.IGNORECASE) is None:
+        raise ValueError(f"expected WIDTHxHEIGHT such as 1280x720, got {text!r}")
+    return text
+
+
+Resolution = Annotated[str, AfterValidator(_resolution), Metavar("WIDTHxHEIGHT")]
 
 
 class PrintSettings(Settings):
@@ -154,9 +164,8 @@ class AdviceSettings(Settings):
         description="degrees that the camera sees from left to right; 60 unless given",
         json_schema_extra={"minimum": 5, "maximum": 160},
     )
-    resolution: Annotated[str, Metavar("WIDTHxHEIGHT")] | None = Field(
+    resolution: Resolution | None = Field(
         default=None,
-        pattern=r"^\s*\d{1,5}\s*[xX]\s*\d{1,5}\s*$",
         title="Image",
         description="the camera's image, such as 1280x720; 640x480 unless given",
         examples=["640x480", "1280x720", "1920x1080"],

@@ -118,6 +118,14 @@ def test_a_file_gives_defaults_that_flags_override(tmp_path: Path, capsys: pytes
         assert capsys.readouterr().out == "['x'] 0.75 True\n"
 
 
+def test_a_flag_that_is_given_again_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text("conf = 0.5\n")
+    second.write_text("conf = 0.75\n")
+    assert execute("--config", str(first), "--names", "x", f"--config={second}") == 0
+    assert capsys.readouterr().out == "['x'] 0.75 False\n"
+
+
 def test_a_files_values_are_taken_as_those_of_flags(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("names: x\nsize: 30\nconf: 1\n")
@@ -132,7 +140,7 @@ def test_a_files_values_are_taken_as_those_of_flags(tmp_path: Path) -> None:
         (["--conf", "2"], "--conf: expected at most 1, got '2'"),
         (["--names", "nobody"], "--names: expected somebody, got nobody"),
         (["--config", "missing.toml"], "missing.toml"),
-        (["--unknown"], "unknown option: --unknown"),
+        (["--unknown"], "unknown flag --unknown"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,13 +98,23 @@ def test_help_is_no_error(argv: list[str], words: str, capsys: pytest.CaptureFix
         (["liev"], "unknown command 'liev'; did you mean live?"),
         (["help", "evalute"], "did you mean evaluate?"),
         (["calibrate", "color"], "did you mean colour?"),
-        (["live", "--detectr", "x"], "physadv live: unknown option: --detectr. Did you mean --detector?"),
-        (["live", "--weer-size=3"], "Did you mean --wear-size?"),
+        (["live", "--detectr", "x"], "physadv live: unknown flag --detectr; did you mean --detector?"),
+        (["live", "--weer-size=3"], "did you mean --wear-size?"),
+        (["live", "--no-comapre"], "unknown flag --no-comapre; did you mean --no-compare?"),
+        (["live", "--version"], "unknown flag --version; --help shows what is taken"),
+        (["train", "--out"], "physadv train: --out: expected FOLDER, got none"),
+        (["train", "--images"], "--images: expected PATH or more, got none"),
+        (["live", "--config"], "--config: expected FILE, got none"),
+        (["live", "--seconds", "--frames", "3"], "--seconds: expected SECONDS, got none"),
+        (["advise", "x", "--distance", "-2m"], "a value that begins with a dash is written --distance=-2m"),
+        (["live", "--realtime=maybe"], "--realtime: expected no value, or true or false, got 'maybe'"),
+        (["train", "--images", "x", "--crops", "64,a"], "train: --crops: expected a valid integer, got 'a'\n"),
+        (["advise", "chest-v3", "--resolution", "640"], "--resolution: expected WIDTHxHEIGHT such as 1280x720, got"),
         (["print"], "physadv print: expected PATTERN, got none; --help shows what is taken"),
         (["live", "chest-v1"], "got 'chest-v1', which belongs to no flag; --help shows what is taken"),
     ],
 )
 def test_what_was_meant_is_said_in_one_line(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capsys.readouterr().err.splitlines(keepends=True)
     assert words in line
