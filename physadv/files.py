@@ -138,7 +138,7 @@ class Names:
             return None
 
 
-def told_apart(paths: Sequence[str]) -> list[str]:
+def shortest_ends(paths: Sequence[str]) -> list[str]:
     """Return the shortest ends of paths by which they differ, all of as many parts; equal paths stay equal."""
     parts = [Path(p).parts for p in paths]
     for length in range(1, max(map(len, parts), default=0) + 1):

@@ -138,7 +138,7 @@ def bench_speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         order = [(i + number) % 3 for i in range(3)]
         fps = {i: turns[i]() for i in order}
         rounds.append((fps[0], fps[1], fps[2]))
-    common = {"pictures": len(frames), "rounds": args.rounds, "size": list(frames[0].size)}
+    common = {"frames": len(frames), "rounds": args.rounds, "size": list(frames[0].size)}
     common |= {"backend": detector.backend, "precision": detector.precision}
     out: dict[str, Any] = {}
     if "overhead" in args.only:
@@ -170,7 +170,7 @@ def bench_age(args: argparse.Namespace) -> dict[str, Any]:
     limit = 1.5 * detector_ms + 40
     return {
         "age_ms": age, "detector_ms": detector_ms, "limit_ms": round(limit, 1), "ok": age["p95"] <= limit,
-        "pictures": stats["frames_processed"], "dropped": stats["dropped"], "fps": stats["fps"],
+        "frames": stats["frames_processed"], "dropped": stats["dropped"], "fps": stats["fps"],
         "backend": stats["backend"], "precision": stats["precision"],
     }  # fmt: skip
 
@@ -197,7 +197,7 @@ def bench_memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     first, last = statistics.median(marks[4:12]), statistics.median(marks[-8:])
     growth = last / first - 1
     return {
-        "pictures": count, "first_mb": round(first, 1), "last_mb": round(last, 1), "growth": round(growth, 4),
+        "frames": count, "first_mb": round(first, 1), "last_mb": round(last, 1), "growth": round(growth, 4),
         "aim": 0.05, "ok": growth <= 0.05 and recorder.error is None and recorder.written == count,
     }  # fmt: skip
 
@@ -261,7 +261,7 @@ def slowdown(command: list[str], rounds: int, cost: Callable[[float], float]) ->
 
 def bench_busy(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the slowdown of the demo behind a defence, in seconds an image, and of an evaluation, in seconds."""
-    stats, images = folder / "stats.json", folder / "pictures"
+    stats, images = folder / "stats.json", folder / "images"
     camera = SampleSource(CaptureSettings(width=640, height=480))
     images.mkdir()
     for number in range(20):

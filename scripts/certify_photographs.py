@@ -119,7 +119,7 @@ def main() -> int:
     figures = record(cells) | {
         "data": args.data.name,
         "detector": f"{detector.name} {detector.backend} {detector.precision} {args.imgsz}",
-        "seconds_a_picture": round((time.perf_counter() - start) / max(out.images, 1), 2),
+        "seconds_an_image": round((time.perf_counter() - start) / max(out.images, 1), 2),
         "searched": {
             "where": args.where,
             "patch": args.patch,

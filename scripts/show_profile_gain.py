@@ -101,9 +101,9 @@ def train_both(args: argparse.Namespace, images: list[Path], labels: Path | None
 
 
 def scored(
-    where: str, labels: Path | None, framing: str, sides: tuple[int, ...], cache: Path
+    where: str, labels: Path | None, framing: str, sizes: tuple[int, ...], cache: Path
 ) -> dict[str, Callable[[Patch], Any]]:
-    """Return scorers of the people in a folder or clip by name, one for each side of the detector's image."""
+    """Return scorers of the people in a folder or clip by name, one for each `imgsz` in `sizes`."""
     placement = Placement("chest", scale=0.65) if framing == "webcam" else Placement("poster", scale=0.35)
     people = finish(
         gather([where], labels, Labeller(lambda: load_detector(backend="torch", imgsz=CANVAS), cache)), print
@@ -113,7 +113,7 @@ def scored(
     if not Path(where).is_dir():
         shown = shown[:: max(-(-len(shown) // SCORED_AT_MOST), 1)]
     out: dict[str, Callable[[Patch], Any]] = {}
-    for imgsz in sides:
+    for imgsz in sizes:
         detector = load_detector(backend="torch", imgsz=imgsz, min_conf=AP_CONF)
         out[f"{Path(where).name}, {framing}, {imgsz} px"] = partial(_figures, HeldOutPeople(shown, detector, placement))
     return out
@@ -158,11 +158,11 @@ def main() -> None:
         scorers |= scored(str(held), held_labels, args.framing, (STREET_IMGSZ,), cache)
     train_both(args, images, args.out / "train" / "labels" if folders else None, args.out / "printer.json")
 
-    sides = WEBCAM_IMGSZ if args.framing == "webcam" else (STREET_IMGSZ,)
+    sizes = WEBCAM_IMGSZ if args.framing == "webcam" else (STREET_IMGSZ,)
     for where in args.test:
         photographs = Path(where).is_dir()
         labels = args.labels if photographs else None
-        scorers |= scored(where, labels, args.framing, (STREET_IMGSZ,) if photographs else sides, cache)
+        scorers |= scored(where, labels, args.framing, (STREET_IMGSZ,) if photographs else sizes, cache)
     # The last pattern of each run, not the one that did best: which that is, is partly luck with few people.
     plain, through = (load_patch(args.out / name / "latest.safetensors") for name in ("without", "with"))
     shown: dict[str, Patch] = {

@@ -135,10 +135,10 @@ def test_what_holds_no_secret_stays(spec: str) -> None:
     ],
 )
 def test_a_wrong_address_is_explained_by_what_is_wrong_in_it(url: str, says: str) -> None:
-    with pytest.raises(SourceError, match=says) as told:
+    with pytest.raises(SourceError, match=says) as raised:
         check_address(url)
-    assert "hunter" not in str(told.value)
-    assert len(str(told.value)) < 400
+    assert "hunter" not in str(raised.value)
+    assert len(str(raised.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ def test_a_doubt_is_said_once_an_address_has_failed() -> None:
         ("C:/clips/a.mp4", ""),
     ],
 )
-def test_what_was_meant_as_an_address_is_told_from_a_path(spec: str, says: str) -> None:
+def test_what_was_meant_as_an_address_is_distinguished_from_a_path(spec: str, says: str) -> None:
     assert says in meant_as_address(spec)
     assert bool(says) == bool(meant_as_address(spec))
-    with pytest.raises(SourceError) as told:
+    with pytest.raises(SourceError) as raised:
         open_source(spec)
-    assert says in str(told.value) and "hunter" not in str(told.value)
+    assert says in str(raised.value) and "hunter" not in str(raised.value)
 
 
 def test_name_and_password_are_taken_out_decoded() -> None:

@@ -164,3 +164,23 @@ def test_only_the_command_line_speaks_of_flags(path: Path) -> None:
         if not re.match(r"--[a-z]", text) or package_of(path) == "provenance":
             continue
         pytest.fail(f"{path}:{line}: {text[:40]!r}: name the field (see errors), the command line makes a flag of it")
+
+
+# Private words that the field's own have replaced.
+RETIRED = re.compile(
+    r"(?<![\w-])(light in|the house|errands?|tape|wardrobe|crew|posed|descent|dresser|checkup|told|whom|by lot"
+    r"|do nothing)(?![\w-])",
+    re.IGNORECASE,
+)
+READ = [p for ending in ("py", "js", "html", "css", "md") for p in sorted(ROOT.rglob(f"*.{ending}"))]
+
+
+def test_words_that_were_given_up_stay_so() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}:{number}": line.strip()
+        for path in READ
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        # In a name of Python's style the words stand between underscores.
+        if RETIRED.search(re.sub(r"(?<=[a-z])_(?=[a-z])", " ", line))
+    }
+    assert not found

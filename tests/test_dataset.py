@@ -71,7 +71,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("given_as", ["dataset", "images", "picture", "labels"])
+@pytest.mark.parametrize("given_as", ["dataset", "images", "image", "labels"])
 @pytest.mark.parametrize(("names", "expected"), NAMES)
 def test_the_person_is_the_class_called_so(tmp_path: Path, names: str, expected: list[int], given_as: str) -> None:
     root = a_dataset(tmp_path / "set")
@@ -81,7 +81,7 @@ def test_the_person_is_the_class_called_so(tmp_path: Path, names: str, expected:
     where = {
         "dataset": root,
         "images": root / "images",
-        "picture": root / "images" / "a.png",
+        "image": root / "images" / "a.png",
         "labels": tmp_path / "all",
     }
     if given_as == "labels":

@@ -58,7 +58,7 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert json.loads(target.read_text()) == json.loads((tmp_path / "sub" / "new.json").read_text()) == {"a": 1}
 
 
-def test_own_files_are_told_from_others(tmp_path: Path) -> None:
+def test_own_files_are_distinguished_from_others(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", GREY)
     write_json(tmp_path / "b.json", {"physadv": "0.1.0"})
     save_patch(load_patch("chest-v1"), tmp_path)

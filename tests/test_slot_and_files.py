@@ -48,7 +48,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_told_of_the_file_that_was_to_be_written(
+def test_the_error_of_a_full_disk_names_the_file_that_was_to_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
@@ -56,9 +56,9 @@ def test_a_full_disk_is_told_of_the_file_that_was_to_be_written(
 
     monkeypatch.setattr(os, "fsync", full)
     path = tmp_path / "x.json"
-    with pytest.raises(OSError, match="No space left") as told:
+    with pytest.raises(OSError, match="No space left") as raised:
         write_json(path, {"a": 1})
-    assert told.value.filename == str(path) and told.value.errno == errno.ENOSPC
+    assert raised.value.filename == str(path) and raised.value.errno == errno.ENOSPC
     with pytest.raises(FileNotFoundError) as other, atomic_write(path):
         (tmp_path / "another").read_bytes()
     assert other.value.filename == str(tmp_path / "another")
@@ -66,9 +66,9 @@ def test_a_full_disk_is_told_of_the_file_that_was_to_be_written(
 
 
 def test_an_error_in_yaml_tells_its_place_and_quotes_no_password() -> None:
-    with pytest.raises(ValueError, match=r"in line 2, column \d+") as told:
+    with pytest.raises(ValueError, match=r"in line 2, column \d+") as raised:
         parse_yaml('frames: 2\nsource: "rtsp://admin:hunter2@cam/x')
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_file_may_have_the_longest_name_that_there_is(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from physadv.types import GradientDetector
 
 # Steps that suit a pattern which is finished already: those that a random one needs would first take it apart.
 REFINING = {"lr": 0.02, "spread": 1 / 48, "noise": 0.05}
-# Sides that are trained, over the one that is scored: people move, and a tape measure is not exact.
+# Sides that are trained, over the one that is scored: people move, and nobody measures to the millimetre.
 AROUND = (0.86, 1.2)
 # Characters of a defence's text in the name of a pattern that was trained through it.
 LONGEST = 40
@@ -38,7 +38,7 @@ LONGEST = 40
 class ThroughDefence:
     """Trains patterns through a pipeline's twin (BPDA and EOT), by `physadv.evaluate.adaptive.AdaptiveAttack`.
 
-    restarts: patterns of other seeds through each defence. steps: optimiser steps of each. views: of a step, of `side`
+    restarts: patterns of other seeds through each defence. steps: optimiser steps of each. views: of a step, of `view_px`
     pixels. folder: where each pattern is kept as soon as it is trained, by detector; one that is there already, trained
     alike (settings, people by their pixels, detector and defence by their weights), is not trained again, so that a table
     that was interrupted goes on where it stopped.
@@ -47,7 +47,7 @@ class ThroughDefence:
     restarts: int = 3
     steps: int = 400
     views: int = 12
-    side: int = 224
+    view_px: int = 224
     folder: Path | None = None
 
     def train(
@@ -99,7 +99,7 @@ class ThroughDefence:
         framing: Framing = "street"
         if target != "poster":
             framing = "webcam" if share_of_image(people) > FILLS else "mixed"
-        values: dict[str, Any] = {"target": target, "framing": framing, "batch": self.views, "crops": (self.side,)}
+        values: dict[str, Any] = {"target": target, "framing": framing, "batch": self.views, "crops": (self.view_px,)}
         values |= {"seed": seed, "steps": self.steps, "score_every": self.steps, "rule": placement.rule}
         if placement.scale is not None:
             sides = tuple(float(np.clip(placement.scale * f, 0.01, 2)) for f in AROUND)

@@ -34,7 +34,7 @@ from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import find_weights
 from physadv.errors import DataError, SettingsError, TrainingError, naming
 from physadv.evaluate.images import Labeller, content_of, gather, labelling, labels_cache
-from physadv.files import parse_json, told_apart, write_json
+from physadv.files import parse_json, shortest_ends, write_json
 from physadv.lineage import load_start, split_record, start_record
 from physadv.patch import Patch
 from physadv.settings import Settings, one_line
@@ -213,7 +213,7 @@ def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledIm
         small = [p for p in suited if p.share <= MIN_AREA]
         chosen = _evenly(large, SCORED_AT_MOST)
         chosen += _evenly(small, round(len(small) * len(chosen) / len(large)))
-        called = dict(zip(detectors, told_apart([d.removesuffix(".pt") for d in detectors]), strict=True))
+        called = dict(zip(detectors, shortest_ends([d.removesuffix(".pt") for d in detectors]), strict=True))
         for weights, imgsz in product(detectors, sizes):
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
             several = ((imgsz, sizes), (called[weights], detectors))

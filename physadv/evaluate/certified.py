@@ -33,10 +33,10 @@ STORED = {"1 % of the image": "1 % of the picture"}
 class CertifiedRecall:
     """Counts the people of images that a certificate holds for.
 
-    detector: what the masked views are shown to. images, people: counted. found, found_defended: people of whom a reported
-    box covers `still`, without and with the masked views. added: people reported only by masked views. asked, sure: people
-    for each patch size and location class in which the patch has any position, and those of them who are certified; people
-    for whom the patch would be larger than the image count as not certified.
+    detector: what the masked views are shown to. images, people: counted. found, found_defended: people that a reported
+    box covers (`still`), without and with the masked views. added: people reported only by masked views. asked, sure:
+    people for each patch size and location class in which the patch has any position, and those of them who are
+    certified; where the patch would be larger than the image, a person counts as not certified.
     """
 
     detector: Detector

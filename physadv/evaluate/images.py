@@ -70,10 +70,10 @@ class WithKeypoints(WrappedDetector):
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the people of each image with keypoints."""
-        found, posed = self.inner.detect_batch(images), self._pose.detect_batch(images)
+        found, poses = self.inner.detect_batch(images), self._pose.detect_batch(images)
         return [
             replace(f, keypoints=match_keypoints(f.xyxy, p.above(LABEL_CONF)))
-            for f, p in zip(found, posed, strict=True)
+            for f, p in zip(found, poses, strict=True)
         ]
 
 

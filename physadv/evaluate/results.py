@@ -248,7 +248,7 @@ class Results:
             yield from (f"# {self.facts['video']}, frame by frame", "")
             yield (
                 f"Share of frames in which nobody's confidence reaches {self.settings.conf:g}, over frames with a person "
-                "to wear the pattern. Whom a defence carries on, whatever the score, counts as seen at "
+                "to wear the pattern. A person that a defence holds, whatever the score, counts as seen at "
                 f"{self.settings.conf:g}; 'held only': share of frames in which nobody else does. Alarms: alerts other "
                 f"than notices and what was removed. Detector at {sizes} px, {made}"
             )

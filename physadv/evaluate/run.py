@@ -24,7 +24,7 @@ from physadv.evaluate.scorer import Scorer, entries, score_all
 from physadv.evaluate.settings import USUAL_IMGSZ, EvaluateSettings
 from physadv.evaluate.steps import Steps, T, part_of
 from physadv.evaluate.video import Recording, VideoScorer, alarms_per_1000
-from physadv.files import file_name, told_apart
+from physadv.files import file_name, shortest_ends
 from physadv.lineage import Seen
 from physadv.patch import Patch, load_patch
 from physadv.simulate.conditions import ROBUST, Condition
@@ -126,7 +126,7 @@ class Asked:
         if self.adaptive is not None and not any(p.defences for p in self.pipelines):
             raise SettingsError(field="adaptive", expected="a defence to attack", hint="name one or more with `defend`")
         pick_device(self.settings.device)
-        self.named_detectors  # noqa: B018 -- refuses names that cannot be told apart
+        self.named_detectors  # noqa: B018 -- refuses two equal names
         for pipeline in self.pipelines:
             with naming("defend"):
                 pipeline.weights()
@@ -157,7 +157,7 @@ class Asked:
     def named_detectors(self) -> dict[str, str | Detector]:
         """Return each detector by what reports call it: as its file, and those of one name after its folder too.
 
-        Raises: SettingsError if one is named twice, or two cannot be told apart.
+        Raises: SettingsError if one is named twice, or two have equal names.
         """
         paths = [d.removesuffix(".pt") if isinstance(d, str) else d.name for d in self.detectors]
         files = [Path(f"{p}.pt").expanduser().resolve() for p in paths]
@@ -394,11 +394,11 @@ def apart(names: Sequence[str], paths: Sequence[str], *, what: str) -> list[str]
 
     Raises: SettingsError if some are still the same.
     """
-    out = [file_name(e) if names.count(n) > 1 else n for n, e in zip(names, told_apart(paths), strict=True)]
+    out = [file_name(e) if names.count(n) > 1 else n for n, e in zip(names, shortest_ends(paths), strict=True)]
     twice = next((n for n in out if out.count(n) > 1), None)
     if twice is not None:
         raise SettingsError(
-            f"two {what} are called {twice!r}: their rows could not be told apart; rename one's file or folder"
+            f"two {what} are called {twice!r}: their rows would look the same; rename one's file or folder"
         )
     return out
 
@@ -406,7 +406,7 @@ def apart(names: Sequence[str], paths: Sequence[str], *, what: str) -> list[str]
 def load_patches(given: Patches) -> list[Patch]:
     """Return patches by name, file or run folder; those of one name are called after the file or folder given.
 
-    Raises: PatchError if one cannot be read. SettingsError if two could not be told apart.
+    Raises: PatchError if one cannot be read. SettingsError if two have equal names.
     """
     listed = [given] if isinstance(given, Patch | str | Path) else list(given)
     patches = [p if isinstance(p, Patch) else load_patch(p) for p in listed]

@@ -124,7 +124,7 @@ def subjects(
     """Return the people in labelled images who can stand for somebody before a camera.
 
     detector: a pose model. Wanted: head, both shoulders and both hips visible, the chest or the back to the camera,
-    `smallest_px` tall or more. Images without labels count as the detector sees them. left_out: told of each
+    `smallest_px` tall or more. Images without labels count as the detector sees them. left_out: counts each
     image that is damaged.
 
     Raises: DataError if a label cannot be read, the detector gives no keypoints, or fewer than 5 people are of use.

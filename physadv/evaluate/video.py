@@ -59,7 +59,7 @@ class Recording:
 class FrameScore(NamedTuple):
     """One frame's answer.
 
-    people: found at the threshold or held. best: highest confidence of any person; somebody whom a defence holds, whatever
+    people: found at the threshold or held. best: highest confidence of any person; a person that a defence holds, whatever
     the score, counts with the threshold at least. held: whether only such a person reaches it. worn: whether a pattern was
     on somebody. alarms: how many a defence raised. kinds: of everything it said but notices.
     """

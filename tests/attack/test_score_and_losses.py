@@ -108,7 +108,7 @@ def test_missize_is_content_once_no_box_fits() -> None:
 
 
 class Says(FakeDetector):
-    """A detector that answers what it is told."""
+    """A detector that answers with the boxes it was given."""
 
     name, min_conf = "says", 0.001
 
@@ -188,7 +188,7 @@ def test_wearing_covers_the_rule_and_leaves_the_rest() -> None:
     assert abs(rows.mean() - (20 + 0.42 * 160)) < 1
 
 
-def test_views_depend_on_the_generator_alone_and_dress_everyone(people: list[LabelledImage]) -> None:
+def test_views_depend_on_the_generator_alone_and_everyone_wears_the_pattern(people: list[LabelledImage]) -> None:
     views = CropSampler(people, framing="mixed", placements=PlacementRange())
     one, again = (views.batch(6, 96, np.random.default_rng(5)) for _ in range(2))
     assert torch.equal(one.images, again.images)

@@ -160,7 +160,7 @@ def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path:
 def test_a_start_that_lacks_what_was_asked_for_is_never_kept(
     settings: dict[str, object], given: dict[str, object], size_mm: tuple[float, float]
 ) -> None:
-    parent = replace(load_patch("street-v1"), size_mm=size_mm)
-    assert as_kept(parent, Recipe(**settings), TrainSettings.model_validate(given), name="a") is None  # type: ignore[arg-type]
+    start = replace(load_patch("street-v1"), size_mm=size_mm)
+    assert as_kept(start, Recipe(**settings), TrainSettings.model_validate(given), name="a") is None  # type: ignore[arg-type]
     other = as_kept(load_patch("street-v1"), Recipe(size_mm=(480.0, 480.0)), TrainSettings(), name="a")
     assert other is not None and (other.name, other.size_mm, other.record) == ("a", (480.0, 480.0), {})

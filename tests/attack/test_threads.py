@@ -50,7 +50,7 @@ def test_each_works_on_one_thread_and_the_caller_keeps_its_own() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_a_failure_in_a_piece_is_told() -> None:
+def test_a_failure_in_a_piece_is_reported() -> None:
     def fail(_: int) -> None:
         raise ValueError("piece")
 

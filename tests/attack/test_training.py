@@ -604,7 +604,7 @@ def test_what_a_detector_found_is_no_part_of_the_content() -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_other_threads_are_told(tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_threads_are_reported(tmp_path: Path, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     begun(data, tmp_path / "run")
     said: list[str] = []
     begun(data, tmp_path / "run", resume=True, notes=said)
@@ -612,8 +612,10 @@ def test_other_threads_are_told(tmp_path: Path, data: tuple[Path, Path], monkeyp
     count = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: count + 1)
     begun(data, tmp_path / "run", resume=True, notes=said)
-    told = f"`resume`: {count} threads in 1 processes before, {count + 1} in 1 now: the result will not be bit for bit"
-    assert any(line.startswith(told) for line in said)
+    warning = (
+        f"`resume`: {count} threads in 1 processes before, {count + 1} in 1 now: the result will not be bit for bit"
+    )
+    assert any(line.startswith(warning) for line in said)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.browser
 
 def refuse(page: Any) -> None:
     """Let the server refuse every change of a control."""
-    told = json.dumps({"error": "not today"})
-    page.route("**/api/controls", lambda route: route.fulfill(status=422, body=told, content_type="application/json"))
+    answer = json.dumps({"error": "not today"})
+    page.route("**/api/controls", lambda route: route.fulfill(status=422, body=answer, content_type="application/json"))
 
 
 def test_a_slider_keeps_every_step_of_twelve(stand: Stand) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 
 class Windows(BlobDetector):
-    """Finds whom no pattern cuts in two, and always a window beside them."""
+    """Finds the people that no pattern cuts in two, and always a window beside them."""
 
     def _people(self, image: UInt8Array) -> Detections:
         found = super()._people(image)
@@ -104,7 +104,7 @@ MARKS = "() => [...document.querySelectorAll('#marks li:not([hidden])')].map((it
 
 
 class Reporting(BlobDetector):
-    """Holds everybody, of whom it is not sure now, removes a corner."""
+    """Holds everybody without being sure of them, and removes a corner."""
 
     def detect(self, frame: Frame) -> Detections:
         found = super().detect(frame)

@@ -90,6 +90,6 @@ def test_keys_choose_a_pattern_and_its_size(stand: Stand) -> None:
     page.click("#wear-off")
     until(lambda: stand.demo.controls.wear == "", 1)
     page.keyboard.press("?")
-    told = page.text_content("#keys")
-    assert "1 … 9" in told
-    assert "[ ]" in told
+    keys = page.text_content("#keys")
+    assert "1 … 9" in keys
+    assert "[ ]" in keys

@@ -99,7 +99,7 @@ def test_both_layouts_of_a_board_are_found(board: Board, tells: bool) -> None:
         views = [view for view in found if view is not None]
         assert len(views) == 4 and all(len(view.ids) >= 8 for view in views)
         assert layout_of(views) == (layout if tells else "standard")
-        # Whoever looks in a mirror is told so, whatever the layout and the markers.
+        # A mirrored board is named as one, whatever the layout and the markers.
         with pytest.raises(WrongBoard, match="the image is mirrored"):
             finder.find(images[1][:, ::-1])
 
@@ -131,7 +131,7 @@ def test_views_of_two_layouts_serve_and_the_profile_says_so(views: list[BoardVie
     assert profile.board["layout"] == "mixed" and abs(profile.focal_px / LENS.focal - 1) < 0.005
 
 
-def test_a_mirrored_camera_is_told_to_be_one_and_gives_no_profile(
+def test_a_mirrored_camera_is_named_as_one_and_gives_no_profile(
     images: list[UInt8Array], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     guide = CalibrationGuide(BOARDS["a4"], still=True, new=True)

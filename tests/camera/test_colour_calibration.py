@@ -142,7 +142,7 @@ def spoilt(kind: str, good: UInt8Array) -> UInt8Array:
 @pytest.mark.parametrize(
     "kind", ["cut off", "mirrored", "over-exposed", "under-exposed", "too small", "shadow", "no colour chart"]
 )
-def test_bad_photographs_are_told_apart_and_nothing_is_saved(
+def test_bad_photographs_are_distinguished_and_nothing_is_saved(
     kind: str, good: UInt8Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo = save(tmp_path / "bad.png", spoilt(kind, good))

@@ -219,9 +219,9 @@ def test_what_is_no_path_is_said_in_one_line(tmp_path: Path) -> None:
         str(tmp_path / "pipe.mp4"),
         "~nobody-here/x",
     ):
-        with pytest.raises(SourceError) as told:
+        with pytest.raises(SourceError) as raised:
             open_source(spec)
-        assert len(str(told.value)) < 500 and "\n" not in str(told.value)
+        assert len(str(raised.value)) < 500 and "\n" not in str(raised.value)
 
 
 def test_a_name_with_brackets_is_a_file_first(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_a_camera_of_single_images_is_asked_again_and_again(kind: str) -> None:
 
     with served(serve) as url:
         assert numbers(read(f"{url}?camera=1", 4, fps=20)) == [1, 2, 3, 4]
-    assert asked[3] - asked[0] > 0.13, "asked more often than told"
+    assert asked[3] - asked[0] > 0.13, "asked more often than the rate says"
 
 
 def test_a_snapshot_that_is_missing_now_and_then() -> None:
@@ -334,9 +334,9 @@ def test_a_password_by_digest_for_snapshots(kind: str) -> None:
         address = url.replace("//", "//admin:p%40ss%3Aw%2Frd%231@")
         assert numbers(read(address, 3, fps=50)) == [2, 3, 4]
         assert [header is None for header in given] == [True, False, False, False], "asked for once"
-        with pytest.raises(SourceError, match="does not take the name and password") as told:
+        with pytest.raises(SourceError, match="does not take the name and password") as raised:
             read(address.replace("%231", "%232"), 1)
-        assert "p@" not in str(told.value) and "rd#" not in str(told.value)
+        assert "p@" not in str(raised.value) and "rd#" not in str(raised.value)
     assert not any((header or "").startswith("Basic") for header in given), "the password went out in the clear"
 
 

@@ -113,7 +113,7 @@ def test_back_off_grows_and_success_resets_it() -> None:
     latest.close()
 
 
-def test_states_of_a_loss_are_told() -> None:
+def test_states_of_a_loss_are_reported() -> None:
     latest = Latest(
         Scripted(iter([1, 0.3, CameraLost("scripted: pulled out"), 2, 60.0])), stale_after=0.1, backoff=(0.3,)
     )

@@ -207,7 +207,7 @@ def test_every_flag_is_explained(name: str) -> None:
 
 
 @pytest.mark.parametrize("argv", [[], ["fly"], ["calibrate"], ["calibrate", "moon"]])
-def test_unknown_verbs_are_told_the_known_ones(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_verb_is_answered_with_the_known_ones(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     out = capsys.readouterr()
     assert "calibrate camera" in out.out + out.err

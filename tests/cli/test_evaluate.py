@@ -22,11 +22,11 @@ from physadv.evaluate.scorer import Scorer
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import finish
 from physadv.evaluate.video import VideoScorer
-from physadv.files import told_apart
+from physadv.files import shortest_ends
 from physadv.patch import Patch, save_patch
 
 
-def test_two_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_two_runs_of_one_name_are_distinguished_by_their_folders(tmp_path: Path) -> None:
     pixels = np.full((8, 8, 3), 128, np.uint8)
     patch = Patch("chest", pixels, np.full((8, 8), 255, np.uint8), (360.0, 360.0))
     for folder in ("a", "b"):
@@ -206,11 +206,11 @@ def test_an_evaluation_without_a_folder_of_its_own_finds_a_free_one(
 
 
 @pytest.mark.usefixtures("bests")
-def test_two_detectors_of_one_name_are_told_apart_by_their_folders(people: Path, tmp_path: Path) -> None:
+def test_two_detectors_of_one_name_are_distinguished_by_their_folders(people: Path, tmp_path: Path) -> None:
     values: dict[str, Any] = {"detector": "a/best.pt, b/best.pt", "imgsz": 160, "resamples": 20}
-    run(EvaluateVerb(**values, images=people, out=tmp_path / "pictures"))
+    run(EvaluateVerb(**values, images=people, out=tmp_path / "images"))
     run(EvaluateVerb(**values, video=people, out=tmp_path / "video"))
-    for folder in ("pictures", "video"):
+    for folder in ("images", "video"):
         cells = json.loads((tmp_path / folder / "results.json").read_text())
         assert [c["detector"] for c in cells] == ["a-best", "b-best"]
         assert all(name in (tmp_path / folder / "report.md").read_text() for name in ("a-best", "b-best"))
@@ -305,9 +305,9 @@ def test_held_out_leaves_exactly_the_images_that_no_pattern_was_trained_on(tmp_p
     assert names(held_out=True) == ["1.png", "3.png", "4.png"]
 
 
-def test_paths_are_told_apart_by_their_shortest_ends() -> None:
-    assert told_apart(["x/a", "y/b"]) == ["a", "b"]
-    assert told_apart(["x/a", "y/a"]) == ["x/a", "y/a"]
-    assert told_apart(["a", "x/a"]) == ["a", "x/a"]
-    assert told_apart(["x/a", "x/a"]) == ["a", "a"]
-    assert told_apart([]) == []
+def test_paths_are_distinguished_by_their_shortest_ends() -> None:
+    assert shortest_ends(["x/a", "y/b"]) == ["a", "b"]
+    assert shortest_ends(["x/a", "y/a"]) == ["x/a", "y/a"]
+    assert shortest_ends(["a", "x/a"]) == ["a", "x/a"]
+    assert shortest_ends(["x/a", "x/a"]) == ["a", "a"]
+    assert shortest_ends([]) == []

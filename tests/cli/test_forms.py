@@ -1,4 +1,4 @@
-"""Forms of values that several commands share: lengths with units, lists, the detector's side."""
+"""Forms of values that several commands share: lengths with units, lists, the detector's image size."""
 
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,13 @@ def test_a_path_with_a_comma_stays_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["live", "evaluate", "advise chest-v1", "learn blocks --out x.safetensors"])
-def test_the_side_has_the_same_bounds_everywhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for side in ("31", "4097"):
-        assert main([*name.split(), "--imgsz", side]) == 2
+def test_imgsz_has_the_same_bounds_everywhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for imgsz in ("31", "4097"):
+        assert main([*name.split(), "--imgsz", imgsz]) == 2
         assert "--imgsz: expected" in capsys.readouterr().err
 
 
-def test_a_side_is_rounded_up_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_imgsz_is_rounded_up_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert rounded_imgsz(640, "x") == 640
     assert capsys.readouterr().err == ""
     assert rounded_imgsz(600, "physadv live") == 608

@@ -371,7 +371,9 @@ class Events:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_tensorboard_is_told_and_its_file_closed(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_gets_figures_and_its_file_is_closed(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = ModuleType("torch.utils.tensorboard")
     module.SummaryWriter = Events  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -326,7 +326,7 @@ def test_the_eraser_can_be_attacked_after_it_has_defended() -> None:
     assert float(image.grad.abs().sum()) > 0
 
 
-def test_an_attacker_of_a_removal_is_told_of_the_marks_and_of_both_looks() -> None:
+def test_an_attacker_of_a_removal_sees_the_marks_and_both_views() -> None:
     images = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
     bare = tiny_gradient().candidates(images).logit.shape[1]
     defence = PatternEraser()

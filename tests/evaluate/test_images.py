@@ -17,7 +17,7 @@ from physadv.evaluate.steps import finish
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     (tmp_path / "labels").mkdir()
     for image in made_up(3):
         write_png(folder / f"{image.name}.png", image.pixels)

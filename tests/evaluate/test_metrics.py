@@ -50,7 +50,7 @@ def test_counts_by_hand() -> None:
     assert got["mean_max_conf"] == pytest.approx((0.4 + 0.3) / 2, abs=1e-4)
 
 
-def test_success_is_counted_over_people_whom_the_clean_detector_finds() -> None:
+def test_success_is_counted_over_people_that_the_clean_detector_finds() -> None:
     scene = scene_of(BIG, OTHER)
     got = value(scene, answer((*BIG, 0.9)), answer())
     assert got["asr_strict25"] == 1.0 and got["recall25"] == 0.0 and got["ap50"] == 0.0

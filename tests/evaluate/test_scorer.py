@@ -234,7 +234,7 @@ def trained(
 def test_patterns_are_trained_through_the_defence_on_people_who_are_not_scored(folder: Path, tmp_path: Path) -> None:
     scenes = scenes_of(folder).images
     people = scenes[:3]
-    attack = ThroughDefence(2, 3, views=2, side=64, folder=tmp_path)
+    attack = ThroughDefence(2, 3, views=2, view_px=64, folder=tmp_path)
     strong = patch_of((10, 20, 30), "strong")
     (begun, some), (fresh, more) = (
         trained(attack, "median", people, start=strong),
@@ -260,7 +260,7 @@ def test_a_pattern_is_trained_anew_for_other_pixels_detectors_and_weights(folder
     other = [replace(scenes[0], source=scenes[0].pixels[::-1].copy()), scenes[1]]
     weights = tmp_path / "mine[1].safetensors"
     save_weights(weights, BlockNet(), kind="blocks", record={})
-    attack = ThroughDefence(1, 2, views=2, side=64, folder=tmp_path / "kept")
+    attack = ThroughDefence(1, 2, views=2, view_px=64, folder=tmp_path / "kept")
 
     def steps(people: list[LabelledImage], detector: GradientDetector) -> int:
         patch, count = trained(attack, f"blocks:weights={weights}", people, detector=detector)

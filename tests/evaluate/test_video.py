@@ -206,7 +206,7 @@ def test_notices_are_no_alarms_and_what_was_removed_is_listed_only(clip: Path) -
 
 
 @pytest.mark.parametrize("conf", [0.25, 0.7])
-def test_whom_a_defence_carries_on_is_seen(clip: Path, conf: float) -> None:
+def test_a_person_that_a_defence_holds_is_seen(clip: Path, conf: float) -> None:
     """The detector sees the person for two seconds, then nobody for two more in which the person is still there."""
     here = np.array([[70, 30, 150, 200]], np.float32)
 

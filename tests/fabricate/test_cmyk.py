@@ -40,7 +40,7 @@ def _grid(channels: int, points: int) -> Array:
 
 
 def _lut(inputs: int, outputs: int, points: int, table: Array) -> bytes:
-    """Return an ICC lut16Type whose curves do nothing."""
+    """Return an ICC lut16Type whose curves change no value."""
     ramp = struct.pack(">2H", 0, 65535)
     head = struct.pack(">4sI4B9i2H", b"mft2", 0, inputs, outputs, points, 0, *([65536, 0, 0, 0] * 2), 65536, 2, 2)
     return head + ramp * inputs + np.round(np.clip(table, 0, 1) * 65535).astype(">u2").tobytes() + ramp * outputs

@@ -91,9 +91,9 @@ def test_an_error_names_the_field_it_is_about(client: TestClient) -> None:
 
 
 def test_a_profile_that_is_none_is_called_by_its_own_name(client: TestClient) -> None:
-    told = client.post("/api/print/profile?name=my%20shop.icc", content=b"nothing").json()
-    assert told["error"] == "CMYK profile: my shop.icc is not an ICC profile; ask the print shop for its .icc file"
-    assert told["field"] == "cmyk"
+    answer = client.post("/api/print/profile?name=my%20shop.icc", content=b"nothing").json()
+    assert answer["error"] == "CMYK profile: my shop.icc is not an ICC profile; ask the print shop for its .icc file"
+    assert answer["field"] == "cmyk"
 
 
 def test_a_image_larger_than_memory_is_refused_before_it_is_drawn(client: TestClient) -> None:
@@ -113,8 +113,8 @@ def test_the_size_for_a_person_is_the_one_that_is_printed(client: TestClient, ce
         width, height = printed_size(cells, PrintSettings.model_validate(asked))
         assert (got["width_cm"], got["height_cm"]) == pytest.approx((width / 10, height / 10), abs=0.006)
     for wrong, says in (({"for_person": "190cm", "scale": 2}, "Side, as a share"), ({"size": "1mm"}, "too small")):
-        told = client.post("/api/print/size", json={"pattern": "cells", **wrong})
-        assert told.status_code == 422 and says in told.json()["error"]
+        answer = client.post("/api/print/size", json={"pattern": "cells", **wrong})
+        assert answer.status_code == 422 and says in answer.json()["error"]
 
 
 def test_advice_for_a_calibrated_camera(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +125,8 @@ def test_advice_for_a_calibrated_camera(client: TestClient, tmp_path: Path, monk
     got = client.post("/api/print/advise", json={**asked, "camera": "desk"}).json()
     assert got["side_px"] == pytest.approx(500 * 0.3 / 4, abs=0.1)
     for other in ("nobody", "../desk"):
-        told = client.post("/api/print/advise", json={**asked, "camera": other})
-        assert told.status_code == 422 and told.json()["error"]
+        answer = client.post("/api/print/advise", json={**asked, "camera": other})
+        assert answer.status_code == 422 and answer.json()["error"]
 
 
 def test_advice_without_a_curve_gives_the_optics(client: TestClient) -> None:
@@ -137,8 +137,8 @@ def test_advice_without_a_curve_gives_the_optics(client: TestClient) -> None:
 def test_advice_for_a_t_shirt_is_without_a_size(client: TestClient) -> None:
     got = client.post("/api/print/advise", json={"pattern": "shirt-v2", "wanted": 0.9}).json()
     assert got["side_px"] is None and got["person_px"] == pytest.approx(314, abs=0.5) and "--" not in got["text"]
-    told = client.post("/api/print/advise", json={"pattern": "shirt-v2", "size": 40})
-    assert told.status_code == 422 and told.json()["error"].startswith("Width: shirt-v2 is worn as a whole T-shirt")
+    answer = client.post("/api/print/advise", json={"pattern": "shirt-v2", "size": 40})
+    assert answer.status_code == 422 and answer.json()["error"].startswith("Width: shirt-v2 is worn as a whole T-shirt")
 
 
 def test_a_control_is_shown(client: TestClient) -> None:

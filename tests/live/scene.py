@@ -1,4 +1,4 @@
-"""A made-up scene for the loop's tests: a green person whom `BlobDetector` finds, cameras that misbehave as told."""
+"""A made-up scene for the loop's tests: a green person that `BlobDetector` finds, cameras that misbehave on request."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ def photos(tmp_path: Path) -> Path:
 def refused(capsys: pytest.CaptureFixture[str], argv: list[str], *words: str) -> None:
     """Check for exit code 2, one line on stderr with these words, and no traceback."""
     assert main(["live", "--ui", "none", *FAST, *argv]) == 2
-    told = capsys.readouterr().err.strip()
-    assert len(told.splitlines()) == 1, told
-    assert told.startswith("physadv live: ")
+    printed = capsys.readouterr().err.strip()
+    assert len(printed.splitlines()) == 1, printed
+    assert printed.startswith("physadv live: ")
     for word in words:
-        assert word in told
+        assert word in printed
 
 
 def huge_png(path: Path) -> Path:
@@ -191,9 +191,9 @@ def test_a_port_in_use(photos: Path, capsys: pytest.CaptureFixture[str]) -> None
         taken.listen()
         port = str(taken.getsockname()[1])
         assert main(["live", "--source", str(photos), "--port", port]) == 2
-    told = capsys.readouterr().err.strip()
-    assert port in told
-    assert len(told.splitlines()) == 1
+    printed = capsys.readouterr().err.strip()
+    assert port in printed
+    assert len(printed.splitlines()) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="displays are asked about on Linux alone")
@@ -222,10 +222,10 @@ def test_ctrl_c_ends_it_cleanly_with_everything_written(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith("physadv live: http://127.0.0.1:")
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=90)
+        _, printed = process.communicate(timeout=90)
     finally:
         process.kill()
-    assert process.returncode == 0, told
-    assert "Traceback" not in told
+    assert process.returncode == 0, printed
+    assert "Traceback" not in printed
     assert json.loads(stats.read_text())["frames_processed"] > 3
     assert (tmp_path / "v.parquet").stat().st_size > 0

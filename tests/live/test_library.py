@@ -71,7 +71,7 @@ def test_an_upload_that_is_worn_stays_until_another_is() -> None:
 
 def test_what_is_named_at_the_start_has_the_richer_record(tmp_path: Path) -> None:
     shipped = load_patch("chest-v1")
-    png, _ = save_patch(shipped, tmp_path / "picture")
+    png, _ = save_patch(shipped, tmp_path / "image")
     assert "size_curve" in PatchLibrary([str(png)]).get("chest-v1").record
     _, tensors = save_patch(replace(shipped, record={"mine": 1}), tmp_path / "own")
     library = PatchLibrary([str(tensors)])

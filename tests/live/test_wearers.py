@@ -40,7 +40,7 @@ def test_a_box_on_somebodys_head_alone_is_theirs() -> None:
     assert states(judged(*on(LEFT), people(([20, 0, 60, 35], 0.4)), 0.25)) == ["seen"]
 
 
-def test_whom_a_defence_holds_is_held_and_whom_it_misses_is_missed() -> None:
+def test_who_is_held_by_a_defence_is_held_and_who_is_missed_is_missed() -> None:
     held = people((LEFT, 0.0), held=np.array([True]), track=np.array([1]))
     assert states(judged(*on(LEFT), held, 0.25)) == ["held"]
     # Seen by the detector itself, the memory of them is not what they are drawn by.
@@ -58,7 +58,7 @@ def test_found_in_other_views_is_held_whatever_the_score() -> None:
     assert states(judged(*on(LEFT), uncovered, 0.25)) == ["held"]
 
 
-def test_nothing_is_said_of_whom_the_clean_detector_lost() -> None:
+def test_nothing_is_said_of_people_that_the_clean_detector_lost() -> None:
     boxes, _ = on(LEFT, RIGHT)
     found = judged(boxes, np.array([False, False]), people((RIGHT, 0.5)), 0.25)
     assert states(found) == ["unknown", "seen"]

@@ -96,7 +96,7 @@ def running(worn: str) -> CameraDemo:  # noqa: F811
     return demo(Camera(fps=30), Doubting(), wear=[worn], defend="persistence", ui="web")
 
 
-def test_off_and_on_again_makes_persistence_hold_whom_it_never_saw(running: CameraDemo) -> None:
+def test_off_and_on_again_makes_persistence_hold_people_it_never_saw(running: CameraDemo) -> None:
     every: list[Shown] = []
     running.subscribe(every.append)
     running.start()

@@ -222,7 +222,7 @@ def test_each_shirt_is_another_cut_of_the_texture_wrinkled() -> None:
     assert set(edges) == {0, 50}, "without chance cloth lies flat: its stripes are straight"
 
 
-def test_sleeves_are_posed_with_the_front() -> None:
+def test_sleeves_move_with_the_front() -> None:
     condition = Condition("c", turn=20, yaw=30)
     flat = Placement("tshirt", size_cm=(20.0, 20.0)).prints(people_of(WIDE.boxes, standing(WIDE.boxes)))
     pose = condition.turned(flat, 46 / 61)

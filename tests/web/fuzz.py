@@ -217,7 +217,7 @@ def answer(port: int, raw: bytes, *, timeout: float = 20) -> int:
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as line:
         try:
             line.sendall(raw)
-            # The server may wait for more than was sent: it is told that there is none.
+            # The server may wait for more than was sent: this says that there is none.
             if not select.select([line], [], [], 0.3)[0] and _waits(raw):
                 line.shutdown(socket.SHUT_WR)
             head = line.recv(4096)

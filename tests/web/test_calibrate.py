@@ -47,9 +47,9 @@ def test_the_page_says_that_a_camera_is_mirrored() -> None:
     calibration = Calibration(images=frames(*mirrored))
     with client(calibration) as page:
         looks = [page.get("/api/calibrate/look").json() for _ in range(3)]
-        told = page.post("/api/calibrate/finish", json={})
+        answer = page.post("/api/calibrate/finish", json={})
     assert all(look["wrong"] and "switch mirroring off in the camera's program" in look["text"] for look in looks)
-    assert told.status_code == 422 and "the image is mirrored" in told.json()["error"]
+    assert answer.status_code == 422 and "the image is mirrored" in answer.json()["error"]
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_profile_is_saved_under_the_name_and_with_the_square_that_stand_on_the_page(profiles: Path) -> None:
     with client(Calibration(name="camera", path=profiles.parent / "out.json")) as page:
         for name, says in (("../desk", "expected up to 64 letters"), ("", "expected at least 1 character, got ''")):
-            told = page.post("/api/calibrate/finish", json={"name": name})
-            assert told.status_code == 422 and told.json()["error"].startswith(f"Name of the camera: {says}")
+            answer = page.post("/api/calibrate/finish", json={"name": name})
+            assert answer.status_code == 422 and answer.json()["error"].startswith(f"Name of the camera: {says}")
         assert page.post("/api/calibrate/finish", json={"square_mm": 0}).status_code == 422
         assert not list(profiles.parent.rglob("*.json"))
         assert page.post("/api/calibrate/finish", json={"name": "desk", "square_mm": 24.5}).status_code == 200
@@ -79,8 +79,8 @@ def test_a_profile_is_saved_under_the_name_and_with_the_square_that_stand_on_the
         (profiles / "cameras" / "desk.json").unlink()
         (profiles / "cameras").rmdir()
         (profiles / "cameras").write_text("in the way")
-        told = page.post("/api/calibrate/finish", json={})
-        assert told.status_code == 422 and "calib/cameras" in told.json()["error"]
+        answer = page.post("/api/calibrate/finish", json={})
+        assert answer.status_code == 422 and "calib/cameras" in answer.json()["error"]
 
 
 def test_another_board_is_drawn_and_looked_for(profiles: Path) -> None:
@@ -93,8 +93,8 @@ def test_another_board_is_drawn_and_looked_for(profiles: Path) -> None:
         assert state["board"] == "8 x 11 squares of 20 mm, 6x6 markers of 15 mm" and state["square_mm"] == 20
         assert page.post("/api/calibrate/start", json={"square_mm": 19.5}).json()["square_mm"] == 19.5
         for wrong, says in (({"board": "8by11"}, "Board: "), ({"board": "8x11", "dictionary": "9x9"}, "Markers: ")):
-            told = page.post("/api/calibrate/start", json=wrong)
-            assert told.status_code == 422 and says in told.json()["error"]
+            answer = page.post("/api/calibrate/start", json=wrong)
+            assert answer.status_code == 422 and says in answer.json()["error"]
 
 
 def test_several_photographs_make_one_profile_tied_to_the_cameras_own_name(
@@ -124,8 +124,8 @@ def test_several_photographs_make_one_profile_tied_to_the_cameras_own_name(
         assert again.status_code == 422 and "choose them again" in again.json()["error"]
         assert page.post("/api/calibrate/colour", json={"photos": []}).status_code == 422
         wrong = [page.post("/api/calibrate/photograph?file=x.png", content=b"no image").json()["photo"]]
-        told = page.post("/api/calibrate/colour", json={"photos": wrong})
-        assert told.status_code == 422 and "x.png" in told.json()["error"]
+        answer = page.post("/api/calibrate/colour", json={"photos": wrong})
+        assert answer.status_code == 422 and "x.png" in answer.json()["error"]
 
 
 def test_only_the_newest_photographs_are_kept() -> None:

@@ -59,9 +59,9 @@ def test_it_decodes_as_the_program_itself_does(decoder: Decoder) -> None:
 def test_what_is_no_image_is_said_as_elsewhere(decoder: Decoder, data: bytes) -> None:
     with pytest.raises(DataError) as here:
         decode_image(data, name="x.png", max_pixels=10_000)
-    with pytest.raises(CalibrationError) as told:
+    with pytest.raises(CalibrationError) as raised:
         decoder.image(data, name="x.png", max_pixels=10_000, error=CalibrationError)
-    assert str(told.value) == str(here.value)
+    assert str(raised.value) == str(here.value)
 
 
 def test_an_image_that_needs_too_much_memory_is_refused_and_the_next_is_decoded() -> None:

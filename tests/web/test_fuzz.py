@@ -31,7 +31,7 @@ def test_no_request_and_no_frame_makes_the_server_fail(tmp_path: Path, caplog: p
         assert wrong(server, play, frames(250, SEED), caplog) == []
 
 
-def test_who_has_no_token_is_told_that_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_token_every_answer_says_only_that(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with served(tmp_path, token="open sesame") as server:
         statuses = {answer(server.port, raw) for raw in requests(200, SEED)}

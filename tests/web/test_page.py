@@ -164,7 +164,7 @@ def test_impossible_controls_are_refused_in_one_line(client: TestClient, changes
     assert "\n" not in answer.json()["error"]
 
 
-def test_what_fails_aside_is_told_in_the_words_of_the_page(client: TestClient) -> None:
+def test_what_fails_in_the_background_is_reported_in_the_words_of_the_page(client: TestClient) -> None:
     client.post("/api/source", json={"spec": "nothing.mp4"})
     with web_socket(client, "/ws/frames") as socket:
         for _ in range(100):
@@ -343,9 +343,9 @@ def test_what_persistence_has_to_say_is_written_on_the_image(client: TestClient)
 
 
 def test_the_simulated_world_is_drawn_of_the_worn_pattern_once_a_second(client: TestClient, running: Demo) -> None:
-    told = client.get("/api/world.jpg")
-    assert told.status_code == 422
-    assert "no pattern is worn" in told.json()["error"]
+    answer = client.get("/api/world.jpg")
+    assert answer.status_code == 422
+    assert "no pattern is worn" in answer.json()["error"]
     name = client.post("/api/patches?name=mine.png", content=png()).json()["name"]
     client.post("/api/controls", json={"wear": name})
     until(lambda: running.latest is not None and running.latest.worn == name)
@@ -383,19 +383,19 @@ def test_the_visitors_camera_becomes_the_source(client: TestClient, running: Dem
 def test_a_camera_that_sends_no_jpeg_is_closed_with_the_reason(client: TestClient) -> None:
     with web_socket(client, "/ws/camera") as socket:
         socket.send_bytes(bytes(100))
-        with pytest.raises(WebSocketDisconnect) as told:
+        with pytest.raises(WebSocketDisconnect) as raised:
             socket.receive_text()
-        assert "JPEG" in told.value.reason
+        assert "JPEG" in raised.value.reason
 
 
 def test_a_camera_that_cannot_be_the_source_is_closed_with_the_reason(tmp_path: Path) -> None:
     record_some(tmp_path / "v.mp4", 5)
     replay = Replay(Session(tmp_path / "v.mp4"), loop=1)
     with TestClient(build_app(replay), base_url=HERE) as client, web_socket(client, "/ws/camera") as socket:
-        with pytest.raises(WebSocketDisconnect) as told:
+        with pytest.raises(WebSocketDisconnect) as raised:
             socket.receive_text()
-        assert told.value.code == 4422
-        assert "a recording is being shown" in told.value.reason
+        assert raised.value.code == 4422
+        assert "a recording is being shown" in raised.value.reason
 
 
 # Who is let in

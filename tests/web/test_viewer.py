@@ -41,7 +41,7 @@ def test_a_viewer_sees_the_page_its_images_and_its_state(app: Any) -> None:
             assert next_image(socket)[1][:2] == b"\xff\xd8"
 
 
-def test_who_may_change_things_is_told_so_and_given_the_link(app: Any) -> None:
+def test_a_controller_learns_that_it_may_change_things_and_gets_the_link(app: Any) -> None:
     with visitor(app, "open sesame") as owner:
         assert owner.get("/api/state").json()["viewer"] is False
         link = owner.get("/api/options").json()["viewer_link"]

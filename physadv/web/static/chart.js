@@ -73,8 +73,8 @@ export class StripChart {
     line(g, area.left, y(this.conf), area.right, y(this.conf));
     g.setLineDash([]);
     g.lineWidth = 1.75 * ratio;
-    this.trace(g, "bare", this.colour("--bare"), x, y);
-    this.trace(g, "top", this.colour("--accent"), x, y);
+    this.curve(g, "bare", this.colour("--bare"), x, y);
+    this.curve(g, "top", this.colour("--accent"), x, y);
     strips.forEach((key, row) => this.strip(g, key, area.bottom + (5 + 9 * row) * ratio, 6 * ratio, x, now));
     g.restore();
   }
@@ -119,7 +119,7 @@ export class StripChart {
     }
   }
 
-  trace(g, key, colour, x, y) {
+  curve(g, key, colour, x, y) {
     g.strokeStyle = colour;
     g.lineJoin = "round";
     g.beginPath();
