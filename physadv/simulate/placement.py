@@ -42,6 +42,8 @@ CHEST_SEEN_CM = 12.0
 CUT_OFF = 1.7
 # Smaller people wear nothing in training: a pattern on them would be a few pixels.
 SMALLEST_PX = 20.0
+# Prints of a smaller area, in square pixels, and prints with a corner farther out are not drawn.
+SMALLEST_AREA, FARTHEST_PX = 1e-3, 1e6
 # A pattern of fewer texels a side is not halved: averaged further it is a colour.
 SMALLEST = 8
 UNIT: Float32Array = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
@@ -161,7 +163,7 @@ class Placement:
         side: Float32Array | None = None,
         upright: BoolArray | None = None,
     ) -> Prints:
-        """Return the prints on people. The simulated world decides which forearms are in front of them.
+        """Return the prints on people; none on a box without an area. The simulated world decides which forearms hide them.
 
         people: boxes and, where known, keypoints; their scores are not looked at. rng: decides where on its texture
         cloth is cut; None cuts all of it from the corner. owner: (n,) the image of each person; 0 unless given. side: (n,)
@@ -197,7 +199,7 @@ class Placement:
             # A forearm crosses the front; sleeves are on the arms themselves.
             arms = np.concatenate([arms, np.zeros((len(whose), 2, 5), np.float32)])
             bounds = bounds[person]
-        return Prints(
+        out = Prints(
             owner=np.zeros(len(person), np.int64) if owner is None else owner[person],
             person=person,
             quads=quads,
@@ -207,6 +209,18 @@ class Placement:
             arms=arms,
             light=np.ones(len(person), np.float32),
         )
+        drawn = _can_be_drawn(quads)
+        return out if drawn.all() else out.pick(np.flatnonzero(drawn))
+
+
+def _can_be_drawn(quads: Float32Array) -> BoolArray:
+    """Return (m,) whether quads (m, 4, 2) have finite corners and an area: a detector may find a box of no height.
+
+    No camera has an image of a million pixels a side; corners so far out would overflow where they become integers.
+    """
+    first, second = (quads[:, 2:] - quads[:, :2]).astype(np.float64).transpose(1, 0, 2)
+    area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2
+    return np.asarray((np.abs(quads) < FARTHEST_PX).all((1, 2)) & (area > SMALLEST_AREA))
 
 
 def _rank(person: Int64Array, boxes: Float32Array, quads: Float32Array) -> Int64Array:
@@ -265,7 +279,7 @@ def wears(people: Detections) -> BoolArray:
 def side_px(xyxy: Float32Array, rule: Rule, scale: float) -> Float32Array:
     """Return the (n,) sides of square patches: `scale` times sqrt(w h), the diagonal, or the height of each box."""
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    base = {"area": np.sqrt(w * h), "diagonal": np.hypot(w, h), "height": h}[rule]
+    base = {"area": np.sqrt(np.maximum(w * h, 0)), "diagonal": np.hypot(w, h), "height": h}[rule]
     return (scale * base).astype(np.float32)
 
 

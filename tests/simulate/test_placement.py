@@ -12,7 +12,10 @@ from physadv.dataset import LabelledImage
 from physadv.evaluate.size_curve import Subject, worn
 from physadv.live.overlay import Overlay
 from physadv.patch import Patch
+from physadv.simulate.conditions import ROBUST, apply_patch
+from physadv.simulate.fast_render import fast_render
 from physadv.simulate.placement import Placement, Where, chest_quads, people_of, shirt_fronts, square_quads
+from physadv.simulate.render import render
 from physadv.types import Detections, Float32Array
 
 BOX = np.array([[10, 20, 90, 220]], np.float32)
@@ -159,3 +162,23 @@ def test_nothing_is_painted_beyond_the_wearer_and_a_head_wears_nothing() -> None
     squarish, unseen = np.array([[60, 20, 460, 470]], np.float32), NO_POINTS
     out = Overlay(banner()).apply(grey, Detections(squarish, np.array([0.9], np.float32), unseen))
     assert (out == grey).all(), "a head without shoulders"
+
+
+@pytest.mark.parametrize("odd", [(30, 40, 30, 40), (30, 40, 30, 90), (-1e8, -1e8, 1e8, 1e8), (np.nan,) * 4])
+@pytest.mark.parametrize("points", [None, NO_POINTS, POINTS], ids=["no model", "unseen", "seen"])
+@pytest.mark.parametrize("where", [0.42, "chest", "shirt"])
+@pytest.mark.filterwarnings("error")
+def test_a_box_that_cannot_be_drawn_on_harms_nobody(
+    odd: tuple[float, ...], points: Float32Array | None, where: Where
+) -> None:
+    grey = np.full((240, 120, 3), 200, np.uint8)
+    placement = Placement.of(where, "area", 0.35).shaped(banner())
+    both = np.concatenate([np.array([odd], np.float32), BOX])
+    seen = None if points is None else np.concatenate([points * 0, points])
+    alone, prints = (placement.prints(people_of(*p)) for p in ((BOX, points), (both, seen)))
+    assert set(prints.person.tolist()) == {1}
+    for draw in (render, fast_render):
+        assert (draw(grey, banner(), prints) == draw(grey, banner(), alone)).all()
+    for condition in ROBUST:
+        rng = np.random.default_rng(0)
+        assert apply_patch(grey, people_of(both, seen), banner(), placement, condition, rng=rng, imgsz=320).any()
