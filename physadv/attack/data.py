@@ -44,7 +44,6 @@ from physadv.version import __version__
 
 # The folder within a run's in which people of a camera are recorded.
 RECORDED = "people"
-LABEL_IMGSZ = 640
 # Frames of a video are near copies: scoring some of them, evenly, is as good and leaves the time to training.
 SCORED_AT_MOST = 40
 # Characters of an error text about a damaged file.

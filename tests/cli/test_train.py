@@ -17,7 +17,6 @@ import pytest
 from rich.console import Console
 
 import physadv
-from physadv.attack.data import LABEL_IMGSZ
 from physadv.attack.optimise import Progress
 from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
@@ -28,6 +27,7 @@ from physadv.cli.progress import ProgressBar
 from physadv.cli.train import SHOWN, ProgressLine, Stop, TrainVerb, anchored, given, report
 from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import SettingsError, TrainingError
+from physadv.evaluate.images import LABEL_IMGSZ
 from physadv.patch import Patch, load_patch
 from physadv.types import Detector
 
@@ -293,13 +293,16 @@ TINY = ["--steps", "3", "--batch", "1", "--crops", "64", "--texels", "16", "--ma
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every detector is a tiny net, and the people are those that a test draws."""
+    # What is remembered of the drawn people must be what these detectors find, and stay in the test.
+    monkeypatch.setenv("PHYSADV_CACHE", str(tmp_path / "cache"))
 
     def detector(*_: object, imgsz: int = 640, **__: object) -> Detector:
         return BlobDetector() if imgsz == LABEL_IMGSZ else tiny_detector(imgsz=64)
 
-    monkeypatch.setattr("physadv.attack.data.load_detector", detector)
+    for module in ("physadv.attack.data", "physadv.evaluate.images"):
+        monkeypatch.setattr(f"{module}.load_detector", detector)
     monkeypatch.setattr("physadv.attack.data.load_gradient_detector", lambda *_, **__: tiny_gradient())
 
 
@@ -400,12 +403,11 @@ def test_ctrl_c_before_the_first_step_ends_it_at_once(
     images: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, before = tmp_path / "run", signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr("physadv.attack.data.recorded", interrupted)
+    monkeypatch.setattr("physadv.attack.data.gather", interrupted)
     assert main(["train", "--source", str(video), "--seconds", "5", "--out", str(out), *TINY]) == 130
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said == f"stopped before the first checkpoint; who was recorded is kept: --images {out / 'people'}"
     assert len(list((out / "people").glob("*.jpg"))) == 30
-    monkeypatch.setattr("physadv.attack.data.gather", interrupted)
     plain = ["train", "--images", str(images), "--out", str(out), *TINY]
     assert main(plain) == 130
     assert capsys.readouterr().err.strip().endswith("stopped before the first checkpoint; nothing was trained")
