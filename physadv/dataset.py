@@ -97,11 +97,6 @@ class LabelledImage:
         return self.boxes[self.counts]
 
     @property
-    def ignored(self) -> Float32Array:
-        """Return (n - k, 4) boxes of the people too small to count; a box on them is neither right nor wrong."""
-        return self.boxes[~self.counts]
-
-    @property
     def share(self) -> float:
         """Return the share of the image that the largest person takes; 0 without anybody."""
         width, height = self.size

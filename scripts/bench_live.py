@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tiny import tiny_detector
 
 from physadv.arrays import write_png
 from physadv.capture import open_source
@@ -36,7 +37,6 @@ from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
 from physadv.cli.edge import exit_code
 from physadv.detect import load_detector
-from physadv.detect.tiny import tiny_detector
 from physadv.detect.weights import find_weights
 from physadv.errors import EndOfStream
 from physadv.live.camera_demo import open_demo

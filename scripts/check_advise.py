@@ -26,11 +26,22 @@ from physadv.dataset import labelled_images
 from physadv.detect import load_detector
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError
-from physadv.evaluate.size_curve import CANVAS, FEWEST, Subject, Tried, simulate, subjects, table, try_grid
+from physadv.evaluate.size_curve import (
+    CANVAS,
+    ENLARGE,
+    FEWEST,
+    SizeTrial,
+    Subject,
+    Tried,
+    shots,
+    subjects,
+    table,
+    try_grid,
+)
 from physadv.fabricate.advise import Optics, PrintInView, SizeCurve, seen
 from physadv.files import write_json
-from physadv.patch import load_patch
-from physadv.types import BoolArray
+from physadv.patch import Patch, load_patch
+from physadv.types import BoolArray, Detector
 
 DISTANCES = (1.0, 2.0, 3.0, 5.0)
 SPLITS = 200
@@ -139,6 +150,28 @@ def line(row: dict[str, Any]) -> str:
     if "others" in row:
         text += f"; other people {row['others']:.2f}, by chance alone {row['chance']:.2f}"
     return text
+
+
+def simulate(
+    patch: Patch, people: Sequence[Subject], detector: Detector, optics: Optics, *, distance_m: float, side_cm: float
+) -> Tried:
+    """Return what a pinhole camera's images give of each person, at that distance, the print at its true size.
+
+    detector: with imgsz as in `optics`. The images have the camera's resolution; the detector scales them itself.
+
+    Raises: FabricationError if distance or size are absurd.
+    """
+    view = seen(optics, distance_m=distance_m, side_cm=side_cm, person_cm=PERSON_CM)
+    frame = (optics.width, optics.height)
+    drawn = shots(
+        people,
+        person_px=view.person_px / optics.scale,
+        frame=frame,
+        rng=np.random.default_rng([0, round(distance_m * 1000)]),
+        # What the detector shrinks again is no mush to it.
+        enlarge=ENLARGE / min(1.0, optics.scale),
+    )
+    return SizeTrial(drawn, detector).wears(patch, view.relative)
 
 
 if __name__ == "__main__":

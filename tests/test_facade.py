@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import BlobDetector, draw_person
 
 import physadv
 from physadv.defend import DEFENCES, parse_pipeline
-from physadv.detect.tiny import BlobDetector, draw_person
 
 NAMES = ("load_detector", "load_patch", "train", "evaluate", "guard")
 

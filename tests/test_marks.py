@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+from tiny import tiny_detector
 
 from physadv import marks
 from physadv.attack.preview import progress_sheet
 from physadv.attack.score import HeldOutPeople
 from physadv.dataset import LabelledImage
-from physadv.detect.tiny import tiny_detector
 from physadv.evaluate.results import panel
 from physadv.patch import load_patch
 from physadv.simulate.placement import Placement

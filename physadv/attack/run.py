@@ -117,11 +117,6 @@ class TrainRun:
             self.checkpoint.best_score = {name: score.plain() for name, score in data.start_scores.items()}
 
     @property
-    def writes(self) -> bool:
-        """Return whether this process writes files."""
-        return self.folder is not None and self.processes.first
-
-    @property
     def kept_start(self) -> bool:
         """Return whether the best pattern so far is the one from which the run started."""
         return self.data.start is not None and self.checkpoint.best_step == 0

@@ -2,7 +2,7 @@
 
 A camera, a distance and a print come down to three numbers for a detector: pixels of the person inside the image, the
 share of the person that is (near the camera the legs are cut off), and the size of the print on the person. The curve is
-a small grid over these; `simulate` renders a given camera instead, and is what the curve must agree with.
+a small grid over these; `scripts/check_advise.py` renders given cameras instead, which the curve must agree with.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from physadv.dataset import ImageFile, LabelledImage, read_images
 from physadv.detect.matching import FOUND_CONF, MATCH_IOU, STRICT_IOU, found, match_keypoints, touched
 from physadv.errors import DataError
 from physadv.evaluate.metrics import wilson
-from physadv.fabricate.advise import HEADROOM, Optics, seen
+from physadv.fabricate.advise import HEADROOM
 from physadv.patch import Patch
 from physadv.simulate.placement import (
     LEFT_HIP,
@@ -375,29 +375,3 @@ def table(
         "seed": seed,
         "cells": cells,
     }
-
-
-def simulate(
-    patch: Patch,
-    people: Sequence[Subject],
-    detector: Detector,
-    optics: Optics,
-    *,
-    distance_m: float,
-    side_cm: float,
-    person_cm: float = PERSON_CM,
-    seed: int = 0,
-) -> Tried:
-    """Return what a pinhole camera's images give of each person, at that distance, the print at its true size.
-
-    detector: with imgsz as in `optics`. The images have the camera's resolution; the detector scales them itself.
-
-    Raises: FabricationError if distance or size are absurd.
-    """
-    view = seen(optics, distance_m=distance_m, side_cm=side_cm, person_cm=person_cm)
-    rng = np.random.default_rng([seed, round(distance_m * 1000)])
-    frame = (optics.width, optics.height)
-    # What the detector shrinks again is no mush to it.
-    enlarge = ENLARGE / min(1.0, optics.scale)
-    drawn = shots(people, person_px=view.person_px / optics.scale, frame=frame, rng=rng, enlarge=enlarge)
-    return SizeTrial(drawn, detector).wears(patch, view.relative)

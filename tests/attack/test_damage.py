@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from tiny import tiny_detector, tiny_gradient
 
 from physadv.attack.checkpoint import Checkpoint
 from physadv.attack.data import split
@@ -20,7 +21,6 @@ from physadv.attack.timing import made_up
 from physadv.attack.training import stored_pace
 from physadv.cli.train import BEGUN, TrainVerb, as_begun
 from physadv.dataset import Dataset, LabelledImage
-from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import PhysadvError, TrainingError
 from physadv.files import write_json
 from physadv.simulate.placement import Placement

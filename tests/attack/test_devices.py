@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import TinyNet
 
 from physadv.attack import attack
 from physadv.attack.recipe import Recipe
@@ -16,7 +17,6 @@ from physadv.dataset import LabelledImage
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.defend.blocks import load_block_net
 from physadv.defend.erase import backbone, load_erase_head
-from physadv.detect.tiny import TinyNet
 from physadv.evaluate.adaptive import gradient_share, unbounded
 from physadv.types import Candidates
 from tests.attack.running import ran
@@ -104,7 +104,7 @@ def test_steps_are_timed_where_the_detector_is(people: list[LabelledImage], smal
 
 
 def test_gradients_are_checked_where_the_twin_is(people: list[LabelledImage]) -> None:
-    from physadv.detect.tiny import tiny_detector
+    from tiny import tiny_detector
 
     first = people[0]
     twin = parse_pipeline("flip").twin(There())

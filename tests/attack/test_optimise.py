@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_detector, tiny_gradient
 
 from physadv.attack import attack
 from physadv.attack.checkpoint import Checkpoint
@@ -21,7 +22,6 @@ from physadv.attack.score import HeldOutPeople, Score
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.gradients import WrappedGradient
-from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.errors import TrainingError
 from physadv.files import atomic_write
 from physadv.patch import Patch, load_patch

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_gradient
 
 from physadv.arrays import read_image_rgba
 from physadv.attack import attack
@@ -14,7 +15,6 @@ from physadv.attack.pattern import begun_from, look_from, mask_from
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, new_pattern
 from physadv.dataset import Dataset, LabelledImage
-from physadv.detect.tiny import tiny_gradient
 from physadv.errors import DataError
 from physadv.patch import Patch
 from tests.attack.running import inputs

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_gradient
 
 from physadv.attack.parallel import Processes
 from physadv.attack.recipe import Recipe
@@ -16,10 +17,10 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.training import paced
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import WrappedGradient
-from physadv.detect.tiny import tiny_gradient
 from physadv.types import Candidates
 from tests.attack.running import ran
 
+ROOT = Path(__file__).parents[2]
 # Rank 0 alone scores, and here it likes the first random start best, whatever its loss; rank 1 alone is asked to stop.
 RUN = """
 import sys, time
@@ -35,7 +36,7 @@ from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.attack.training import paced
-from physadv.detect.tiny import tiny_gradient
+from tiny import tiny_gradient
 folder, first = Path(sys.argv[1]), sys.argv[2] == "first"
 processes = Processes.join()
 assert processes.local == processes.rank
@@ -66,7 +67,7 @@ processes.leave()
 def torchrun(script: Path, *words: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", str(script), *words]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bench_train import in_proportion
+from tiny import tiny_detector, tiny_gradient
 
 from physadv.attack import data as module
 from physadv.attack.crops import CropSampler, PlacementRange
@@ -29,7 +30,6 @@ from physadv.attack.settings import PRESETS, Preset, preset
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import joined
-from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError
 from physadv.patch import Patch

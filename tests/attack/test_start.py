@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import tiny_detector, tiny_gradient
 
 from physadv.arrays import write_png
 from physadv.attack import data as module
@@ -17,7 +18,6 @@ from physadv.attack.settings import AUTO, LR, LR_FROM_START, TrainSettings
 from physadv.attack.start import choose_start, shipped_for
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
-from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.detect.weights import EMBEDDED_SHA256
 from physadv.patch import Patch, load_patch
 from tests.attack.running import folder_run, inputs, listened, ran

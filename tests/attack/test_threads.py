@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_gradient
 
 from physadv.attack.gradients import Batches, batch_gradient
 from physadv.attack.parallel import ThreadPool
@@ -12,7 +13,6 @@ from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
-from physadv.detect.tiny import tiny_gradient
 from tests.attack.running import ran
 
 

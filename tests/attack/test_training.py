@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 
 from physadv.arrays import pixels_sha256, read_image, write_png
 from physadv.attack import data as module
@@ -30,7 +31,6 @@ from physadv.camera.lens import Undistorter
 from physadv.camera.profile import CameraProfile
 from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import parse_pipeline
-from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
 from physadv.errors import CalibrationError, CameraLost, DataError, EndOfStream, SourceError, TrainingError
 from physadv.evaluate import images as images_module
@@ -42,6 +42,7 @@ from physadv.types import Detections, Frame, UInt8Array
 from tests.attack.running import folder_run, inputs
 from tests.detectors import FakeDetector
 
+ROOT = Path(__file__).parents[2]
 # A run against the tiny net, so that it takes seconds; all else is the product's own.
 RUN = """
 import sys
@@ -53,7 +54,7 @@ from physadv.attack.parallel import Processes
 from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
 from physadv.attack.training import conclude, finished, prepare, trained
-from physadv.detect.tiny import tiny_detector, tiny_gradient
+from tiny import tiny_detector, tiny_gradient
 data.load_detector = lambda *a, **k: tiny_detector(imgsz=64)
 folder, resume, steps, accumulate = Path(sys.argv[1]), sys.argv[2] == "resume", int(sys.argv[3]), int(sys.argv[4])
 recipe = Recipe(steps=steps, batch=4, crops=(64, 96), texels=16, score_every=10, checkpoint_every=3,
@@ -87,7 +88,7 @@ def command(folder: Path, mode: str, data: tuple[Path, Path], *, steps: int = 30
 
 
 def quiet() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
 
 
 def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, data: tuple[Path, Path]) -> None:

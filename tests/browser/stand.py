@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from physadv.detect.tiny import BlobDetector
+from tiny import BlobDetector
+
 from physadv.live.camera_demo import open_demo
 from physadv.live.settings import LiveSettings
 from physadv.patch import save_patch

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import BlobDetector
 
-from physadv.detect.tiny import BlobDetector
 from physadv.types import Alert, Detections, Frame, UInt8Array
 from tests.browser.stand import Stand, eventually, open_more
 from tests.live.scene import until

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import BlobDetector, draw_person
 
 from physadv.arrays import write_png
 from physadv.cli import main
 from physadv.cli.evaluate import EvaluateVerb, run
 from physadv.dataset import split_by_name
-from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import DataError, DefenceError, SettingsError, WeightsError
 from physadv.evaluate.run import Asked, Evaluation, load_patches
 from physadv.evaluate.scorer import Scorer

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from rich.console import Console
+from tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 
 import physadv
 from physadv.attack.optimise import Progress
@@ -25,7 +26,6 @@ from physadv.attack.training import Outcome
 from physadv.cli import main
 from physadv.cli.progress import ProgressBar
 from physadv.cli.train import SHOWN, ProgressLine, Stop, TrainVerb, anchored, given, report
-from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import SettingsError, TrainingError
 from physadv.evaluate.images import LABEL_IMGSZ
 from physadv.patch import Patch, load_patch

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tiny import BlobDetector, BlobGradient, draw_person, tiny_detector, tiny_gradient
 
 from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.defend import DEFENCES, parse_pipeline
 from physadv.detect.base import WrappedDetector
-from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import EndOfStream
 from physadv.live.inference import RevocableDetector
 from physadv.types import Detections, Detector, Frame, GradientDetector, Source

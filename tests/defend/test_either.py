@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
+from tiny import BlobDetector, draw_person, tiny_gradient
 
 from physadv.defend import parse_pipeline
 from physadv.defend.image import either
 from physadv.defend.removal import RemovalDefence
-from physadv.detect.tiny import BlobDetector, draw_person, tiny_gradient
 from physadv.types import Detections, Frame, UInt8Array
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import BlobDetector, draw_person
 
 from physadv.arrays import write_png
 from physadv.cli.learn import LearnVerb, _watched
@@ -13,7 +14,6 @@ from physadv.defend import parse_pipeline
 from physadv.defend.erase import EraseHead
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import load_weights
-from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import CameraLost, DataError
 from physadv.types import Frame
 

@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
+from tiny import BlobDetector, draw_person
 
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
-from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import DefenceError
 from physadv.types import Detections, Frame, UInt8Array
 

@@ -6,12 +6,12 @@ to its end) and with an independent PyTorch implementation of local gradients sm
 
 import numpy as np
 import pytest
+from tiny import BlobDetector
 
 from physadv.defend import parse_pipeline
 from physadv.defend.lgs import LocalGradientSmoothing
 from physadv.defend.pixel_deflection import deflected, denoised
 from physadv.defend.total_variation import TotalVariation, flattening
-from physadv.detect.tiny import BlobDetector
 from physadv.errors import DefenceError
 from physadv.types import UInt8Array
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 
 from physadv.arrays import read_image, to_image, to_tensor
 from physadv.defend import parse_pipeline
@@ -21,7 +22,6 @@ from physadv.defend.removal import GIVEN_AWAY, Fill, RemovalDefence, filled, mar
 from physadv.defend.textures import texture, varied
 from physadv.defend.total_variation import TotalVariation, flattening
 from physadv.defend.transforms import Noise, ResizePad
-from physadv.detect.tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 from physadv.errors import DefenceError, TrainingError
 from physadv.types import Frame, UInt8Array
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import BlobDetector, BlobGradient, draw_person, tiny_gradient
 
 from physadv.boxes import iou
 from physadv.defend import DEFENCES, Pipeline, parse_pipeline
@@ -12,7 +13,6 @@ from physadv.defend.geometry import boxes_back, compose, inverse, scaling, shift
 from physadv.defend.image import ImageDefence
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Median, Rotate, Stretch
 from physadv.defend.vote import Vote, fuse
-from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_gradient
 from physadv.simulate.placement import MIRRORED
 from physadv.types import Detections, Float32Array, Frame, UInt8Array
 

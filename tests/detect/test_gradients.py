@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
+from tiny import tiny_detector, tiny_gradient
 
 from physadv.attack.crops import PlacementRange
 from physadv.attack.preview import contact_sheet
 from physadv.attack.timing import made_up
 from physadv.defend import parse_pipeline
 from physadv.detect.gradients import imgsz_for
-from physadv.detect.tiny import tiny_detector, tiny_gradient
 from physadv.evaluate.adaptive import gradient_share, unbounded
 from physadv.patch import Patch
 from physadv.simulate.world import World

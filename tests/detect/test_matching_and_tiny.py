@@ -3,10 +3,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import BlobDetector, BlobGradient, draw_person, tiny_detector, tiny_gradient
 
 from physadv.boxes import Letterbox
 from physadv.detect.matching import average_precision, best_score, found, judge, touched
-from physadv.detect.tiny import BlobDetector, BlobGradient, draw_person, tiny_detector, tiny_gradient
 from physadv.types import Detections, Detector, Frame, GradientDetector
 
 PEOPLE = np.array([[0, 0, 10, 20], [8, 0, 18, 20]], np.float32)

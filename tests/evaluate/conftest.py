@@ -4,9 +4,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny import draw_person
 
 from physadv.dataset import LabelledImage
-from physadv.detect.tiny import draw_person
 from physadv.patch import Patch
 from physadv.simulate.placement import Placement
 from physadv.types import UInt8Array

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import BlobDetector, tiny_gradient
 
 import physadv.evaluate
 from physadv.attack.recipe import Recipe
-from physadv.detect.tiny import BlobDetector, tiny_gradient
 from physadv.evaluate import evaluate, evaluation
 from physadv.evaluate.cell import Cell
 from tests.attack.running import folder_run, inputs

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import BlobDetector
 
 from physadv.arrays import write_png
 from physadv.attack.timing import made_up
 from physadv.dataset import Dataset
-from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError
 from physadv.evaluate import images as module
 from physadv.evaluate.images import Labeller, read_dataset

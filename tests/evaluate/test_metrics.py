@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import BlobDetector
 
 from physadv.attack.score import HeldOutPeople
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.matching import ImageMatch, match_image
-from physadv.detect.tiny import BlobDetector
 from physadv.evaluate.doubts import of_data
 from physadv.evaluate.metrics import ap50, figures
 from physadv.simulate.placement import Placement

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tiny import BlobDetector, tiny_detector, tiny_gradient
 
 from physadv.attack import data as training
 from physadv.attack.data import Inputs
@@ -13,7 +14,6 @@ from physadv.attack.recipe import Recipe
 from physadv.attack.settings import TrainSettings
 from physadv.attack.training import conclude, finished, prepare, trained
 from physadv.cli import main
-from physadv.detect.tiny import BlobDetector, tiny_detector, tiny_gradient
 from physadv.files import text_bytes, write_json
 from physadv.patch import load_patch
 

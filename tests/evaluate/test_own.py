@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import BlobDetector
 
 from physadv.attack.recipe import Recipe
 from physadv.cli.evaluate import EvaluateVerb, run
-from physadv.detect.tiny import BlobDetector
 from physadv.errors import SettingsError
 from physadv.evaluate.images import Labeller, read_dataset
 from physadv.evaluate.own import Fit, fit_of, not_own, other_framing, own_fit, share_of_image

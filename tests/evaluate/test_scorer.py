@@ -10,6 +10,7 @@ import pytest
 import torch
 from cv2 import contourArea
 from pydantic import ValidationError
+from tiny import BlobDetector, BlobGradient, standing, tiny_detector, tiny_gradient
 
 from physadv.attack.adaptive import ThroughDefence
 from physadv.cli.advise import held_out
@@ -18,7 +19,6 @@ from physadv.dataset import Dataset, LabelledImage, labelled_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.defend.blocks import BlockNet
 from physadv.defend.learned import save_weights
-from physadv.detect.tiny import BlobDetector, BlobGradient, standing, tiny_detector, tiny_gradient
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import doubts
 from physadv.evaluate.adaptive import check, score_adaptive

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny import BlobDetector
 
 from physadv.cli import main
 from physadv.defend import parse_pipeline
-from physadv.detect.tiny import BlobDetector
 from physadv.errors import DataError, EndOfStream, SourceError
 from physadv.evaluate.scorer import entries
 from physadv.evaluate.settings import EvaluateSettings

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from check_advise import simulate
 
 from physadv.dataset import LabelledImage
 from physadv.errors import FabricationError, PatchError
@@ -19,7 +20,6 @@ from physadv.evaluate.size_curve import (
     mirrored,
     shot,
     shots,
-    simulate,
     table,
 )
 from physadv.fabricate.advise import (

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import BlobDetector, draw_person
 
 from physadv.arrays import pixels_sha256, write_png
 from physadv.camera.profile import CameraProfile
 from physadv.cli.advise import AdviseVerb, file_of, held_out
 from physadv.cli.advise import run as advise
 from physadv.dataset import Dataset, ImageFile, LabelledImage, labelled_images
-from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import CalibrationError, FabricationError, PatchError
 from physadv.evaluate import doubts
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch

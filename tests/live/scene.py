@@ -6,9 +6,9 @@ import threading
 import time
 
 import numpy as np
+from tiny import BlobDetector, draw_person
 
 from physadv.defend import Defence
-from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import EndOfStream
 from physadv.live.camera_demo import CameraDemo, open_demo
 from physadv.live.settings import LiveSettings

@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import pytest
 from PIL import Image
+from tiny import BlobDetector
 
 from physadv.cli import main
 from physadv.detect import weights
-from physadv.detect.tiny import BlobDetector
 from physadv.live import recorder as record
 from tests.live.scene import image
 

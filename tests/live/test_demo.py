@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import BlobDetector
 
 from physadv.capture.latest import SourceState
 from physadv.defend import DEFENCES, Pipeline
-from physadv.detect.tiny import BlobDetector
 from physadv.errors import CameraLost, DefenceError, PatchError, RecordingError, SettingsError, SourceError
 from physadv.live.camera_demo import open_demo
 from physadv.live.inference import DefendedDetector, Inference, SwitchedOff

@@ -3,8 +3,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny import standing
 
-from physadv.detect.tiny import standing
 from physadv.live.overlay import HOLD_S, Overlay
 from physadv.patch import Patch, load_patch
 from physadv.types import Detections, UInt8Array

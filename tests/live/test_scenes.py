@@ -11,8 +11,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from tiny import BlobDetector, draw_person
 
-from physadv.detect.tiny import BlobDetector, draw_person
 from physadv.errors import EndOfStream
 from physadv.live.session import Session
 from physadv.live.shown import Shown

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tiny import standing
 
-from physadv.detect.tiny import standing
 from physadv.errors import SettingsError
 from physadv.live.camera_demo import CameraDemo
 from physadv.live.figures import Recent

@@ -5,10 +5,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from tiny import standing
 
 from physadv.boxes import Letterbox
 from physadv.dataset import LabelledImage
-from physadv.detect.tiny import standing
 from physadv.patch import Patch
 from physadv.simulate.conditions import PLAIN, ROBUST, Condition, apply_patch, chance_of, filmed
 from physadv.simulate.placement import Placement, people_of

@@ -5,11 +5,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from tiny import standing
 
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
 from physadv.detect import load_detector
-from physadv.detect.tiny import standing
 from physadv.patch import Patch, load_patch, shipped_names
 from physadv.simulate.fast_render import fast_render
 from physadv.simulate.placement import Placement, people_of, wears

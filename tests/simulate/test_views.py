@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tiny import standing
 
-from physadv.detect.tiny import standing
 from physadv.errors import DataError
 from physadv.live.overlay import Overlay
 from physadv.patch import Patch, Target
