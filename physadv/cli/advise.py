@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from physadv.arrays import LeftOut, identity_of, read_image
-from physadv.cli.imgsz import rounded_imgsz
+from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
 from physadv.cli.outputs import check_writable
 from physadv.cli.terminal import say
-from physadv.cli.trust import Trust, trust_detectors
 from physadv.dataset import ImageFile, labelled_images
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError, FabricationError, PatchError

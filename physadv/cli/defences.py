@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 
+from physadv.cli.console import plain_table, table_console
 from physadv.cli.edge import did_you_mean
-from physadv.cli.tables import plain_table, table_console
 from physadv.defend import DEFENCES, PRESETS
 from physadv.errors import DefenceError
 from physadv.settings import Positional, Settings, form_of

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from physadv.cli.detectors import Trust, trust_detectors
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.terminal import say
-from physadv.cli.trust import Trust, trust_detectors
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError, SourceError
 from physadv.evaluate.settings import EvaluateSettings
@@ -104,7 +104,7 @@ def run(settings: EvaluateVerb) -> int:
     Raises: SettingsError for flags that do not go together. DataError for a camera in place of a video.
     """
     from physadv.attack.adaptive import ThroughDefence
-    from physadv.cli.imgsz import rounded_imgsz
+    from physadv.cli.detectors import rounded_imgsz
     from physadv.cli.progress import ProgressBar
     from physadv.dataset import check_outside
     from physadv.evaluate import evaluation
@@ -164,7 +164,7 @@ def run(settings: EvaluateVerb) -> int:
 
 def _show(results: Results, report: Path) -> None:
     """Print the tables, the means of the grid, the doubts, and where the report is."""
-    from physadv.cli.tables import on_terminal, table_console
+    from physadv.cli.console import on_terminal, table_console
 
     console = table_console()
     for table in results.tables(brief=True):

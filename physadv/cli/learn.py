@@ -13,7 +13,7 @@ from pydantic import Field
 from physadv.address import masked
 from physadv.capture import open_source
 from physadv.capture.reading import until_lost
-from physadv.cli.imgsz import rounded_imgsz
+from physadv.cli.detectors import rounded_imgsz
 from physadv.cli.outputs import Overwrite, check_writable
 from physadv.errors import CameraLost, DataError, SettingsError
 from physadv.settings import Folder, Groups, Imgsz, Positional, Seconds, Settings, SourceName

@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from physadv.cli.imgsz import rounded_imgsz
+from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
 from physadv.cli.outputs import check_folder, check_writable
 from physadv.cli.terminal import say
-from physadv.cli.trust import Trust, trust_detectors
 from physadv.errors import SettingsError, SourceError
 from physadv.live.settings import LiveSettings
 from physadv.settings import Groups

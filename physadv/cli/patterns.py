@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from physadv.cli.tables import plain_table, table_console
+from physadv.cli.console import plain_table, table_console
 from physadv.patch import SHIPPED, load_patch, shipped_names
 from physadv.settings import Settings
 

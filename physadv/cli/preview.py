@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from physadv.cli.detectors import Trust, trust_detectors
 from physadv.cli.outputs import Overwrite, check_png, check_writable
 from physadv.cli.terminal import say
-from physadv.cli.trust import Trust, trust_detectors
 from physadv.dataset import check_outside
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.settings import DetectorName, Folder, Groups, Metavar, Names, PatternName, Pixels, Positional, Settings

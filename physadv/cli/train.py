@@ -18,10 +18,10 @@ from rich.console import Console
 from physadv.address import masked
 from physadv.attack.settings import AUTO, RANDOM, TrainSettings
 from physadv.cli.console import Terminal
+from physadv.cli.detectors import Trust, trust_detectors
 from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.progress import ProgressBar
-from physadv.cli.trust import Trust, trust_detectors
 from physadv.errors import SettingsError
 from physadv.files import parse_json, write_json
 from physadv.settings import Groups, one_line

@@ -27,8 +27,18 @@ from pydantic.fields import FieldInfo
 
 from physadv.cli.config import read_config
 from physadv.cli.edge import did_you_mean
-from physadv.cli.fields import explained, flag_of, grouped, is_list, is_numbers, is_positional, key_of, metavar
-from physadv.cli.help import WORDS, PlainHelp
+from physadv.cli.help import (
+    WORDS,
+    PlainHelp,
+    explained,
+    flag_of,
+    grouped,
+    is_list,
+    is_numbers,
+    is_positional,
+    key_of,
+    metavar,
+)
 from physadv.cli.terminal import call_fields
 from physadv.errors import SettingsError
 from physadv.settings import NO_FLAG, Settings, fault

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from physadv.capture import webcam
-from physadv.cli import checks, main
-from physadv.cli.checks import CHECKS, Finding, examine
+from physadv.cli import doctor, main
+from physadv.cli.doctor import CHECKS, Finding, examine
 
 
 def test_doctor_says_everything_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_doctor_table_and_exit_code(capsys: pytest.CaptureFixture[str], monkeypa
     def broken() -> Finding:
         raise RuntimeError("torn library")
 
-    monkeypatch.setattr("physadv.cli.doctor.CHECKS", (checks._python, broken, hole))
+    monkeypatch.setattr("physadv.cli.doctor.CHECKS", (doctor._python, broken, hole))
     assert main(["doctor"]) == 2
     text = capsys.readouterr().out
     for words in ("Python", "torn library", "pip install them", "cannot run yet"):
@@ -58,7 +58,7 @@ def test_missing_system_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> 
         raise ImportError("libGL.so.1: cannot open shared object file")
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    finding = examine(checks._opencv)
+    finding = examine(doctor._opencv)
     assert finding.state == "missing"
     assert "libgl1" in finding.advice and "libglib2.0-0" in finding.advice
 

@@ -7,7 +7,7 @@ import pytest
 
 from physadv.attack.recipe import Recipe
 from physadv.cli import main, verb
-from physadv.cli.imgsz import rounded_imgsz
+from physadv.cli.detectors import rounded_imgsz
 
 
 def flags(name: str, *words: str) -> Any:

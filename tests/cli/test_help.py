@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from physadv.cli import COMMANDS, main, verb
-from physadv.cli.fields import flag_of, is_positional
+from physadv.cli.help import flag_of, is_positional
 from physadv.settings import NO_FLAG
 
 UNREADABLE = r"None|lambda|factory|\(default: \)|\(default: \[\]\)|list\[|\bPath\b|\bstr\b|\bint\b|\bfloat\b"

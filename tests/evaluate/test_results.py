@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from physadv.cli.tables import on_terminal
+from physadv.cli.console import on_terminal
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import Figures, figures
 from physadv.evaluate.results import Results, cells_table
