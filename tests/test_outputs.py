@@ -122,9 +122,10 @@ def test_every_output_flag_spares_what_is_not_its_own(
     assert main([*argv, "--overwrite"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "pipe" in said, said
-    assert main([*argv[:-1], f"http://127.0.0.1/{name}"]) == 2
+    assert main([*argv[:-1], f"http://me:hunter2@127.0.0.1/{name}"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "an address cannot be written to" in said, said
+    assert "hunter2" not in said, said
 
 
 def test_what_was_printed_is_printed_again_and_other_files_with_overwrite(

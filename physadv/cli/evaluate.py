@@ -111,6 +111,9 @@ def run(settings: EvaluateVerb) -> int:
     from physadv.evaluate.run import load_patches
     from physadv.evaluate.video import Recording
 
+    if "patches" in settings.model_fields_set and not settings.patches:
+        # A shell's variable that holds nothing: without patterns the controls would be scored alone, which takes minutes.
+        raise SettingsError(field="patches", expected="one name or path or more", got="an empty word")
     patches = load_patches(settings.patches)
     _check_which(settings)
     _check_unused(settings)

@@ -21,8 +21,8 @@ def hide(words: Iterable[str]) -> None:
     """Take the words of a command line or of a configuration: the secrets of addresses among them are not printed."""
     for word in words:
         value = word.partition("=")[2] if word.startswith("-") else word
-        # An address that was taken for a path has lost a slash.
-        for form in (value, str(Path(value))):
+        # An address that was taken for a path has lost a slash, and its folder has lost its end.
+        for form in (value, *map(str, (Path(value), *Path(value).parents))):
             if masked(form) != form:
                 _hidden[form] = masked(form)
 

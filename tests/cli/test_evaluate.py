@@ -311,3 +311,13 @@ def test_paths_are_distinguished_by_their_shortest_ends() -> None:
     assert shortest_ends(["a", "x/a"]) == ["a", "x/a"]
     assert shortest_ends(["x/a", "x/a"]) == ["a", "a"]
     assert shortest_ends([]) == []
+
+
+@pytest.mark.parametrize("word", ["", ",", " , "])
+def test_an_empty_word_for_a_pattern_is_refused(
+    word: str, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["evaluate", word, "--images", str(people), "--out", str(out)]) == 2
+    assert "PATTERN: expected one name or path or more, got an empty word" in capsys.readouterr().err
+    assert not out.exists()
