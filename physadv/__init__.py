@@ -6,10 +6,12 @@ In a notebook:
 
     patch = physadv.train("photographs", minutes=5)         # or physadv.load_patch("chest-v3")
     results = physadv.evaluate(patch, "photographs", defences=["balanced"], held_out=True)
-    results.report(Path("evaluation"))
+    print(results.table().markdown())
+    results.report("evaluation")
     detector = physadv.guard(physadv.load_detector(), "erase", "persistence")
-    people = detector.detect_batch([physadv.read_image(Path("photographs/1.jpg"))])[0]
+    people = detector.detect_batch([physadv.read_image("photographs/1.jpg")])[0]
 
+`help(physadv.evaluate)` has the arguments of `evaluate`, and of `evaluate.evaluation`, which yields its progress.
 The command line, `physadv --help`, does the same and more: camera demo, printing, calibration.
 """
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from physadv.arrays import read_image as read_image
     from physadv.attack import train as train
     from physadv.capture import open_source as open_source
+    from physadv.dataset import LabelledImage as LabelledImage
     from physadv.defend import Defence, Pipeline
     from physadv.detect import load_detector as load_detector
     from physadv.errors import PhysadvError as PhysadvError
@@ -51,6 +54,7 @@ _HOMES = {
     "read_image": "physadv.arrays",
     "open_source": "physadv.capture",
     "Patch": "physadv.patch",
+    "LabelledImage": "physadv.dataset",
     "Frame": "physadv.types",
     "Detections": "physadv.types",
     "PhysadvError": "physadv.errors",

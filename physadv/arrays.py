@@ -36,7 +36,7 @@ IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in (*KINDS, "heic", "heif", "hif"
 
 
 def read_image(
-    path: Path, *, max_pixels: int = MAX_PIXELS, upright: bool = True, error: type[PhysadvError] = DataError
+    path: Path | str, *, max_pixels: int = MAX_PIXELS, upright: bool = True, error: type[PhysadvError] = DataError
 ) -> UInt8Array:
     """Return an image as (h, w, 3) uint8 RGB in sRGB, its embedded colour profile applied, transparency dropped.
 
@@ -46,7 +46,8 @@ def read_image(
     Raises: `error` (DataError unless given) if the file is missing, empty, no image, damaged, cut off, or larger
     than `max_pixels`; the size is read from the header, before decoding.
     """
-    return decode_image(bytes_of(path, error), name=str(path), max_pixels=max_pixels, upright=upright, error=error)
+    data = bytes_of(Path(path), error)
+    return decode_image(data, name=str(path), max_pixels=max_pixels, upright=upright, error=error)
 
 
 def read_image_rgba(path: Path, *, max_pixels: int = MAX_PIXELS, error: type[PhysadvError] = DataError) -> UInt8Array:

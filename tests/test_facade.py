@@ -10,6 +10,7 @@ import pytest
 from tiny import BlobDetector, draw_person
 
 import physadv
+from physadv.arrays import write_png
 from physadv.defend import DEFENCES, parse_pipeline
 
 NAMES = ("load_detector", "load_patch", "train", "evaluate", "guard")
@@ -32,6 +33,12 @@ def test_help_shows_what_a_notebook_needs() -> None:
     with pytest.raises(AttributeError, match="nothing_of_that_name"):
         _ = physadv.nothing_of_that_name
     assert (Path(physadv.__file__).parent / "py.typed").is_file()
+
+
+def test_an_image_is_read_by_a_path_or_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    write_png(path, np.full((4, 6, 3), 90, np.uint8))
+    np.testing.assert_array_equal(physadv.read_image(str(path)), physadv.read_image(path))
 
 
 def test_a_guarded_detector_is_a_detector() -> None:

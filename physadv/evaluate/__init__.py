@@ -7,16 +7,15 @@ function is expected as well.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physadv.defend import Pipeline
     from physadv.evaluate.adaptive import AdaptiveAttack
     from physadv.evaluate.results import Results
-    from physadv.evaluate.run import Conditions, Data, Detectors, Patches, Update
+    from physadv.evaluate.run import Conditions, Data, DefencesGiven, Detectors, Patches, Update
     from physadv.evaluate.settings import EvaluateSettings
 
 __all__ = ["evaluate", "evaluation"]
@@ -26,25 +25,27 @@ def evaluate(
     patches: Patches = (),
     data: Data = (),
     detectors: Detectors | None = None,
-    defences: Iterable[str | Pipeline] = (),
+    defences: DefencesGiven = (),
     conditions: Conditions = (),
     *,
     settings: EvaluateSettings | None = None,
-    labels: Path | None = None,
+    labels: Path | str | None = None,
     held_out: bool = False,
     adaptive: AdaptiveAttack | None = None,
     certify: bool = False,
-    clean_video: Path | None = None,
+    clean_video: Path | str | None = None,
     progress: Callable[[Update], None] | None = None,
 ) -> Results:
     """Return the cells of patches, their controls and nothing at all, before every detector and behind every defence.
 
     patches: names, files, run folders or Patch objects, one or several. data: a folder of images or YOLO data set, labelled
     images, or a video (with `every` and `wear_from`: a `physadv.evaluate.video.Recording`). detectors: names, paths, or
-    detectors as they are; the embedded one unless given. defences: as `physadv live --defend` has them, each scored.
+    detectors as they are, each at its own size; the embedded one unless given. defences: one or several, as `physadv live
+    --defend` has them, each scored.
     conditions: "robust" for the fixed grid of 16, or conditions of your own. labels: folder of YOLO labels; where there are
     none the embedded detector labels. held_out: leave out images that any of the patches was trained on. adaptive: trains
-    patterns through each defence, on images that are then not scored (`physadv.attack.adaptive.ThroughDefence`). certify:
+    patterns through each defence, on images that are then not scored (`physadv.attack.adaptive.ThroughDefence`); of
+    detectors by name or path. certify:
     also the certified recall of each defence that gives certificates. clean_video: each defence's false alarms on a video.
     progress: called with every step.
 
@@ -65,7 +66,7 @@ def evaluation(
     patches: Patches = (),
     data: Data = (),
     detectors: Detectors | None = None,
-    defences: Iterable[str | Pipeline] = (),
+    defences: DefencesGiven = (),
     conditions: Conditions = (),
     **options: Any,
 ) -> Iterator[Update]:

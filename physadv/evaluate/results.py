@@ -44,6 +44,9 @@ TITLES = {
 ALARMS = "alarms /1000"
 # Beside a defence and its cost there is room for the first figures only on a terminal; the report has all.
 BRIEF = ("ap50", "recall25", "asr_strict25")
+# The figures of images that a notebook shows, and what tells its rows apart.
+FIRST = ("ap50", "recall25", "asr_strict25", "mean_max_conf")
+APART = ("detector", "imgsz", "condition", "transform", "defence", "attack", "worn")
 # Settings that are each row's own.
 WORN = {"rule", "scale", "at", "imgsz", "score_share"}
 PANEL = 360
@@ -105,8 +108,29 @@ class Results:
     examples: list[Examples] = field(default_factory=list)
     done: bool = False
 
-    def table(self) -> Table:
-        """Return one row for each cell with every figure and its interval, for notebooks and files."""
+    def table(self, *, full: bool = False) -> Table:
+        """Return one row for each cell. full: with every figure and the ends of its interval, as in Parquet files.
+
+        Otherwise the first figures, and of what tells the cells apart the columns in which they differ.
+        """
+        return self._full_table() if full else self._first_figures()
+
+    def _first_figures(self) -> Table:
+        """Return a row for each cell that fits a screen."""
+        images = any("ap50" in cell.figures.value for cell in self.cells)
+        wanted = FIRST if images else [name for name in TITLES if name not in FIRST]
+        shown = [n for n in wanted if any(n in c.figures.value for c in self.cells)]
+        proven = [n for n in ("recall_defended", "certified_anywhere") if any(n in c.extra for c in self.cells)]
+        rows = [_flat(cell) | {"condition": cell.label} for cell in self.cells]
+        apart = [n for n in APART if n == "condition" or len({row[n] for row in rows if row[n] or n != "worn"}) > 1]
+        table = [
+            [*(row[n] for n in apart), *(_shown_or_none(c.figures, n) for n in shown), *(row.get(n) for n in proven)]
+            for c, row in zip(self.cells, rows, strict=True)
+        ]
+        numbers = [*(TITLES[n] for n in shown), *(n.replace("_", " ") for n in proven)]
+        return Table.of("Evaluation", [*apart, *numbers], table, numbers=numbers)
+
+    def _full_table(self) -> Table:
         rows = [_flat(cell) for cell in self.cells]
         columns = list(dict.fromkeys(name for row in rows for name in row))
         words = {"detector", "condition", "transform", "patch", "defence", "attack", "worn", "control_of"}
@@ -114,14 +138,14 @@ class Results:
         return Table.of("Evaluation", columns, table, numbers=set(columns) - words)
 
     def to_parquet(self, path: Path | str) -> None:
-        """Write `table` as a Parquet file.
+        """Write the full `table` as a Parquet file.
 
         Raises: OSError if it cannot be written.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = self.table()
+        table = self.table(full=True)
         columns = zip(*table.rows, strict=True) if table.rows else ([] for _ in table.columns)
         arrays = {name: pa.array(values) for name, values in zip(table.columns, columns, strict=True)}
         with atomic_write(Path(path)) as stream:
@@ -333,6 +357,10 @@ def shown_figure(figures: Figures, name: str, *, brief: bool = False) -> Value:
     if value is None or interval is None or brief:
         return value
     return f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def _shown_or_none(figures: Figures, name: str) -> Value:
+    return shown_figure(figures, name) if name in figures.value else None
 
 
 def _or_blank(value: float | None) -> Value:

@@ -37,6 +37,7 @@ USUAL_SCALE = 0.35
 Patches = Patch | str | Path | Sequence[Patch | str | Path]
 Data = str | Path | Dataset | Recording | Sequence[LabelledImage]
 Detectors = str | Detector | Sequence[str | Detector]
+DefencesGiven = str | Pipeline | Iterable[str | Pipeline]
 Conditions = Literal["robust"] | Sequence[Condition]
 
 
@@ -58,41 +59,61 @@ def start(
     patches: Patches,
     data: Data,
     detectors: Detectors,
-    defences: Iterable[str | Pipeline],
+    defences: DefencesGiven,
     conditions: Conditions,
     *,
     settings: EvaluateSettings | None = None,
-    labels: Path | None = None,
+    labels: Path | str | None = None,
     held_out: bool = False,
     adaptive: AdaptiveAttack | None = None,
     certify: bool = False,
-    clean_video: Path | None = None,
+    clean_video: Path | str | None = None,
 ) -> Iterator[Update]:
     """Return the steps of an evaluation; arguments as of `physadv.evaluate.evaluate`.
 
     What can be known to be wrong is raised at once, before the first step.
 
-    Raises: PhysadvError as `physadv.evaluate` does.
+    Raises: DataError if there are no images. Other kinds of PhysadvError as `physadv.evaluate` does.
     """
     asked = Asked(
         settings or EvaluateSettings(),
         load_patches(patches),
         [detectors] if isinstance(detectors, str | Detector) else list(detectors),
-        [parse_pipeline(d) if isinstance(d, str) else d for d in defences],
-        ROBUST if conditions == "robust" else tuple(c for c in conditions if isinstance(c, Condition)),
-        labels,
+        [parse_pipeline(d) if isinstance(d, str) else d for d in _one_or_more(defences)],
+        _conditions(conditions),
+        None if labels is None else Path(labels),
         held_out,
         adaptive,
         certify,
-        clean_video,
+        None if clean_video is None else Path(clean_video),
     )
     asked.check()
     if isinstance(data, str | Path) and Path(data).suffix.lower() in VIDEO_SUFFIXES and Path(data).is_file():
         data = Recording(Path(data))
+    if not isinstance(data, str | Path | Dataset | Recording) and not len(data):
+        raise DataError(field="data", expected="a folder, a recording or one labelled image or more", got="none")
     work = Evaluation(asked)
     if isinstance(data, Recording):
         return work.of_video(data)
     return work.of_images(Path(data) if isinstance(data, str) else data)
+
+
+def _one_or_more(defences: DefencesGiven) -> Iterable[str | Pipeline]:
+    return [defences] if isinstance(defences, str | Pipeline) else defences
+
+
+def _conditions(given: str | Sequence[object]) -> tuple[Condition, ...]:
+    """Return the conditions to score beside the clean one.
+
+    Raises: SettingsError for what is no condition.
+    """
+    if given == "robust":
+        return ROBUST
+    wrong = given if isinstance(given, str) else next((c for c in given if not isinstance(c, Condition)), None)
+    if wrong is not None:
+        expected = "robust or conditions of `physadv.simulate.conditions`"
+        raise SettingsError(field="conditions", expected=expected, got=repr(wrong))
+    return tuple(c for c in given if isinstance(c, Condition))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +180,12 @@ class Asked:
 
         Raises: SettingsError if one is named twice, or two have equal names.
         """
-        paths = [d.removesuffix(".pt") if isinstance(d, str) else d.name for d in self.detectors]
+        names = [d.removesuffix(".pt") if isinstance(d, str) else d.name for d in self.detectors]
+        # A detector that is given has its own size, which tells its rows from those of others.
+        paths = [
+            n if isinstance(d, str) or names.count(n) == 1 else f"{n}-{d.imgsz}"
+            for n, d in zip(names, self.detectors, strict=True)
+        ]
         files = [Path(f"{p}.pt").expanduser().resolve() for p in paths]
         twice = next((p for p, f in zip(paths, files, strict=True) if files.count(f) > 1), None)
         if twice is not None:

@@ -9,9 +9,11 @@ from tiny import BlobDetector, tiny_gradient
 
 import physadv.evaluate
 from physadv.attack.recipe import Recipe
+from physadv.errors import PhysadvError
 from physadv.evaluate import evaluate, evaluation
 from physadv.evaluate.cell import Cell
 from tests.attack.running import folder_run, inputs
+from tests.evaluate.conftest import scene_of
 
 FIGURES = ("recall25", "ap50", "asr_strict25", "mean_max_conf", "mean_max_conf_within", "hidden25")
 
@@ -71,3 +73,22 @@ def test_a_notebook_evaluates_by_one_call_or_step_by_step(folder: Path, tmp_path
         if update.results.cells:
             break
     assert [c.condition for c in update.results.cells] == ["none"] and not update.results.done
+
+
+def test_one_detector_at_two_sizes_and_one_defence_by_its_name() -> None:
+    results = physadv.evaluate(
+        data=[scene_of((20, 30, 80, 200))], detectors=[blobs(imgsz=320), blobs(imgsz=640)], defences="median"
+    )
+    assert [(c.detector, c.imgsz, c.defence) for c in results.cells] == [
+        ("blobs", size, defence) for size in (320, 640) for defence in ("none", "median")
+    ]
+    with pytest.raises(PhysadvError, match="named twice"):
+        physadv.evaluate(data=[scene_of()], detectors=[blobs(), blobs()])
+
+
+def test_what_is_no_condition_and_no_image_is_refused() -> None:
+    for conditions in ("robusto", ["robust"]):
+        with pytest.raises(PhysadvError, match=r"conditions: expected robust or .*, got 'robust"):
+            physadv.evaluate(data=[scene_of()], detectors=blobs(), conditions=conditions)  # type: ignore[arg-type]
+    with pytest.raises(PhysadvError, match=r"data: expected .* labelled image"):
+        physadv.evaluate(data=[], detectors=blobs())

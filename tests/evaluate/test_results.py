@@ -52,5 +52,8 @@ def test_a_notebook_reads_the_cells_of_images_and_videos_alike(tmp_path: Path) -
     first, second = pq.read_table(tmp_path / "cells.parquet").to_pylist()
     assert (first["ap50"], first["ap50_low"], first["ap50_high"], first["n_people"]) == (0.12345, 0.1, 0.2, 5)
     assert first["recall25"] is None and first["share_below"] is None and second["share_below"] == 0.5
-    assert results.table().csv().splitlines()[0].startswith("detector,imgsz,condition")
+    assert results.table(full=True).csv().splitlines()[0].startswith("detector,imgsz,condition")
+    assert results.table().columns == ("imgsz", "condition", "defence", "attack", "AP50", "recall .25")
+    assert results.table().rows[0] == (640, "p", "jpeg", "oblivious", "0.123 [0.10, 0.20]", None)
+    assert Results(EvaluateSettings(), cells=[frames_of("net")]).table().columns[:2] == ("condition", "frames below")
     assert "oblivious" in cells_table([image]).markdown() and "<table>" in results._repr_html_()
