@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from physadv.decoding import decode, is_converted, size_of
-from physadv.errors import DataError, PhysadvError
+from physadv.errors import DataError, PhysadvError, text_of
 from physadv.files import atomic_write
 from physadv.types import Float32Array, UInt8Array
 
@@ -96,7 +96,7 @@ def bytes_of(path: Path, error: type[PhysadvError], *, most: int = MAX_BYTES) ->
             raise error(f"{path}: {size:,} bytes is more than the {most:,} that are read")
         return path.read_bytes()
     except (OSError, ValueError) as cause:
-        raise error(f"{path}: cannot be read: {getattr(cause, 'strerror', None) or cause}") from cause
+        raise error(f"{path}: cannot be read: {text_of(cause)}") from cause
 
 
 def _decode(

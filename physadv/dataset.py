@@ -16,7 +16,7 @@ import numpy as np
 
 from physadv.arrays import LeftOut, counted, images_in, read_image
 from physadv.boxes import area
-from physadv.errors import DataError, SettingsError
+from physadv.errors import DataError, SettingsError, text_of
 from physadv.files import Names, normal, parse_yaml, read_text, text_bytes
 from physadv.types import BoolArray, Float32Array, UInt8Array
 
@@ -305,7 +305,7 @@ def _text_of(path: Path, what: str) -> str:
             raise ValueError("expected a file, got something else of this name")
         return read_text(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {what}: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(f"{path}: {what}: {text_of(error)}") from error
 
 
 def _numbers(words: list[str]) -> list[float] | None:

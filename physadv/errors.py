@@ -136,3 +136,8 @@ class CalibrationError(PhysadvError):
 
 class FabricationError(PhysadvError):
     """A pattern cannot be printed as asked: paper, size, profile or garment do not fit."""
+
+
+def text_of(error: Exception) -> str:
+    """Return what an error says; one of the operating system without its number and file name."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

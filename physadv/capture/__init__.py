@@ -16,7 +16,7 @@ from physadv.capture.settings import CaptureSettings
 from physadv.capture.stream import NetworkStream
 from physadv.capture.video_file import VideoFile
 from physadv.capture.webcam import WebcamSource, cameras, is_webcam
-from physadv.errors import SourceError
+from physadv.errors import SourceError, text_of
 from physadv.types import Source
 
 NAMED: dict[str, Callable[[CaptureSettings], Source]] = {"sample": SampleSource, "browser": BrowserSource}
@@ -56,9 +56,7 @@ def open_source(spec: str, settings: CaptureSettings | None = None, notify: Noti
         finite = _finite(spec, settings, notify)
     except (OSError, ValueError, RuntimeError) as error:
         # A path may be too long, contain a NUL, or lead through a folder without permission.
-        raise SourceError(
-            f"{_shown(spec)} is no path: {getattr(error, 'strerror', None) or error}", field="source"
-        ) from error
+        raise SourceError(f"{_shown(spec)} is no path: {text_of(error)}", field="source") from error
     return Paced(finite) if settings.realtime else finite
 
 

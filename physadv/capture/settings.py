@@ -57,4 +57,4 @@ class CaptureSettings(CameraSettings):
     @classmethod
     def of(cls, settings: CameraSettings) -> CaptureSettings:
         """Return what larger settings, those of a command, ask of a source."""
-        return cls(**{name: getattr(settings, name) for name in cls.model_fields if hasattr(settings, name)})
+        return cls(**{name: value for name, value in settings if name in cls.model_fields})

@@ -113,7 +113,7 @@ async def answered(connection: Request | WebSocket, error: Exception) -> Respons
     if isinstance(connection, WebSocket):
         raise error
     status, content = explained(error, connection.url.path)
-    return json_answer(status, content, headers=getattr(error, "headers", None))
+    return json_answer(status, content, headers=error.headers if isinstance(error, HTTPException) else None)
 
 
 def json_answer(status: int, content: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> Response:
