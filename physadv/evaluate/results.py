@@ -120,8 +120,8 @@ class Results:
         images = any("ap50" in cell.figures.value for cell in self.cells)
         wanted = FIRST if images else [name for name in TITLES if name not in FIRST]
         shown = [n for n in wanted if any(n in c.figures.value for c in self.cells)]
-        proven = [n for n in ("recall_defended", "certified_anywhere") if any(n in c.extra for c in self.cells)]
         rows = [_flat(cell) | {"condition": cell.label} for cell in self.cells]
+        proven = [n for n in ("recall_defended", "certified_anywhere") if any(n in row for row in rows)]
         apart = [n for n in APART if n == "condition" or len({row[n] for row in rows if row[n] or n != "worn"}) > 1]
         table = [
             [*(row[n] for n in apart), *(_shown_or_none(c.figures, n) for n in shown), *(row.get(n) for n in proven)]

@@ -55,5 +55,7 @@ def test_a_notebook_reads_the_cells_of_images_and_videos_alike(tmp_path: Path) -
     assert results.table(full=True).csv().splitlines()[0].startswith("detector,imgsz,condition")
     assert results.table().columns == ("imgsz", "condition", "defence", "attack", "AP50", "recall .25")
     assert results.table().rows[0] == (640, "p", "jpeg", "oblivious", "0.123 [0.10, 0.20]", None)
+    proof = Cell("net", 640, "certificate", None, "objectseeker", counted, Figures({"certified_anywhere": 0.5}, {}))
+    assert Results(EvaluateSettings(), cells=[image, proof]).table().rows[1][-1] == 0.5
     assert Results(EvaluateSettings(), cells=[frames_of("net")]).table().columns[:2] == ("condition", "frames below")
     assert "oblivious" in cells_table([image]).markdown() and "<table>" in results._repr_html_()
