@@ -18,7 +18,7 @@ from physadv.simulate.geometry import Geometry, GeometryDraw, homography, projec
 from physadv.simulate.light import Light
 from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import FRONT_CM, Placement, Prints
-from physadv.simulate.render import STILL, render
+from physadv.simulate.render import STILL, render, still_draw
 from physadv.simulate.spline import spline_basis
 from physadv.simulate.world import World, WorldDraw
 from physadv.types import Detections, UInt8Array
@@ -85,7 +85,7 @@ class Condition:
 
         cloth: whether they are pieces of a T-shirt, which lie in wrinkles in any case but that of no `rng`, no chance.
         """
-        draw = STILL.sample(count, 1, torch.Generator())
+        draw = still_draw(count)
         parts: dict[str, Light | Cloth | Occlusion] = {}
         if self.brightness or self.contrast != 1:
             parts["light"] = Light(strength=1)

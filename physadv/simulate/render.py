@@ -19,6 +19,14 @@ from physadv.types import UInt8Array
 STILL = World.of(0)
 
 
+@lru_cache(maxsize=64)
+def still_draw(count: int) -> WorldDraw:
+    """Return what `STILL` does to `count` prints: nothing. Kept, as drawing it anew takes a tenth of a rendering."""
+    # Usable with gradients, whoever asks first.
+    with torch.inference_mode(False):
+        return STILL.sample(count, 1, torch.Generator())
+
+
 def render(
     image: UInt8Array,
     patch: Patch,
@@ -39,7 +47,8 @@ def render(
     # The world halves a pattern once where that is enough for all of its work; more of it is done here, once for a patch.
     halvings = min(grid.halvings for grid in texels_for(prints.quads, prints.window, patch.pixels.shape[:2]))
     with torch.no_grad():
-        draw = world.sample(len(prints), 1, torch.Generator()) if draw is None else draw
+        if draw is None:
+            draw = still_draw(len(prints)) if world is STILL else world.sample(len(prints), 1, torch.Generator())
         layers, tiles = world.layers(levels[max(halvings - 1, 0)], prints, draw, torch.device("cpu"))
         region = _region(layers.quads.numpy(), prints, image.shape[:2])
         if region is None:
