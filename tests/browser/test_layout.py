@@ -105,7 +105,7 @@ def test_full_screen_has_words_for_the_back_of_a_room(stand: Stand) -> None:
     assert page.evaluate("() => document.getElementById('main').getBoundingClientRect().height > innerHeight / 4")
     eventually(page, "() => document.getElementById('big').innerText.replace(/\\s+/g, ' ').startsWith('checkers')")
     assert page.get_attribute(".card[data-defend=fast]", "aria-pressed") == "true"
-    assert "defence: fast" in page.inner_text("#big") and "fps" in page.inner_text("#big")
+    eventually(page, "() => /defence: fast[^]*fps/.test(document.getElementById('big').innerText)")
     for name in ("big", "main-says"):
         size = f"() => parseFloat(getComputedStyle(document.getElementById('{name}')).fontSize) / innerHeight"
         assert page.evaluate(size) > (0.04 if name == "big" else 0.025), name

@@ -53,7 +53,7 @@ def test_it_starts_and_answers_without_heavy_libraries(command: list[str], asked
             except urllib.error.HTTPError as error:
                 # Nothing is worn that could be drawn.
                 assert path == "/api/world.jpg" and "no pattern is worn" in json.load(error)["error"]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
     loaded = {
         line.rpartition("|")[2].strip() for line in log.read_text().splitlines() if line.startswith("import time:")

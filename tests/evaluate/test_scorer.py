@@ -410,7 +410,7 @@ def test_the_command_from_end_to_end(
         ({"video": Path("x"), "clean_video": Path("y"), "min_area": 0.1}, "`clean_video`, `min_area`: expected"),
         ({"images": Path("x"), "every": 5}, "`every`: expected `video`"),
         ({"images": Path("x"), "wear_from": 2}, "`wear_from`: expected `video`"),
-        ({"video": Path("x.mp4"), "wear_from": 2, "patches": []}, "wear_from: expected a pattern"),
+        ({"video": Path("x.mp4"), "wear_from": 2}, "wear_from: expected a pattern"),
         (
             {"images": Path("x"), "restarts": 5, "attack_steps": 9, "attack_views": 2, "score_share": 0.5},
             "`restarts`, `attack_steps`, `attack_views`, `score_share`: expected `adaptive`",
