@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from types import FrameType
 
 from physadv.cli.terminal import complain
 from physadv.errors import PhysadvError
@@ -16,6 +17,8 @@ from physadv.errors import PhysadvError
 # A message that fills the terminal hides what is wrong.
 MESSAGE = 500
 INTERRUPTED = 130
+# After so long an interrupt that came during an import is raised again.
+IMPORTS_S = 0.05
 
 
 def exit_code(label: str, work: Callable[[], int | None]) -> int:
@@ -42,17 +45,36 @@ def exit_code(label: str, work: Callable[[], int | None]) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt: what is open is saved and closed. What was ignored stays so."""
+    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt: what is open is saved and closed. What was ignored stays so.
+
+    In an import they wait for its end: half an import of torch ends in an abort, or in a traceback of its own.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, or ask again in a moment while a module is being imported.
+
+    Raises: KeyboardInterrupt.
+    """
+    at = frame
+    while at is not None:
+        if at.f_code.co_filename.startswith("<frozen importlib"):
+            again = threading.Timer(IMPORTS_S, signal.raise_signal, (number,))
+            again.daemon = True
+            again.start()
+            return
+        at = at.f_back
+    raise KeyboardInterrupt
 
 
 def _refused(message: str) -> int:

@@ -28,14 +28,15 @@ def begin(*words: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("after_s", [0.25, 0.6])
+@pytest.mark.parametrize("after_s", [0.25, 0.6, 1.0])
 def test_ctrl_c_in_the_first_second_is_silent(after_s: float, tmp_path: Path) -> None:
     with begin("evaluate", "chest-v1", "--images", ".", cwd=tmp_path) as process:
         time.sleep(after_s)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    # On a fast machine it has ended by itself: nobody is in an empty folder.
-    assert process.returncode in (130, 2)
+    # On a fast machine it has ended by itself: nobody is in an empty folder. Before Python runs anything, and after it has
+    # run everything, the system ends it.
+    assert process.returncode in (130, 2, -signal.SIGINT)
     assert "Traceback" not in said and said.count("\n") <= 1
 
 
