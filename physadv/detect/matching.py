@@ -67,10 +67,14 @@ def best_score(people: Float32Array, detections: Detections, *, iou_above: float
     return np.where(hit, detections.score[:, None], 0).max(0).astype(np.float32)
 
 
+def gives_away(people: Float32Array, boxes: Float32Array) -> BoolArray:
+    """Return (n, m) whether each of (m, 4) boxes gives each of (n, 4) people away: it lies on the person or within."""
+    return np.asarray((iou(people, boxes) > STRICT_IOU) | (coverage(boxes, people).T > WITHIN))
+
+
 def best_score_within(people: Float32Array, answer: Detections) -> Float32Array:
     """Return (n,) the highest score of a box on each person or within one; 0 where there is none."""
-    inside = coverage(answer.xyxy, people).T > WITHIN
-    near = np.where((iou(people, answer.xyxy) > STRICT_IOU) | inside, answer.score, 0)
+    near = np.where(gives_away(people, answer.xyxy), answer.score, 0)
     return near.max(1, initial=0).astype(np.float32)
 
 

@@ -8,14 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from physadv.boxes import area, intersection, iou
-from physadv.detect.matching import STRICT_IOU, best_score
+from physadv.boxes import iou
+from physadv.detect.matching import STRICT_IOU, best_score, gives_away
 from physadv.live.draw import found_elsewhere, style
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array
 
 State = Literal["seen", "held", "missed", "hidden", "unknown"]
-# A box belongs to a person if more than this share of it lies within the person: a head, a pair of legs.
-WITHIN = 0.6
 # Alerts about a person without a box.
 MISSING = ("vanished", "faded", "probe", "inconsistent", "uncovered")
 
@@ -80,7 +78,7 @@ def judged(on: Float32Array, found: BoolArray, answer: Detections, conf: float) 
 
     on: (n, 4) boxes of these people. found: (n,) whether each was found in the clean image. answer: of the detector, down
     to its lowest scores. conf: threshold of the boxes that count, as in `reported`. Each box goes to one person, the one it
-    fits best: by an IoU above `STRICT_IOU`, or with more than `WITHIN` of it within the person.
+    fits best, of those that `gives_away` the person: a head or a pair of legs is enough.
     """
     drawn = reported(answer, conf)
     held = np.zeros(len(answer), bool) if answer.held is None else answer.held
@@ -116,9 +114,5 @@ def _boxes_of(on: Float32Array, boxes: Float32Array) -> Int64Array:
 
 
 def _fit(on: Float32Array, boxes: Float32Array) -> Float32Array:
-    """Return (n, m) how well boxes fit people: the IoU, at least .001 where a box belongs to a person, else 0."""
-    overlap = iou(on, boxes)
-    within = intersection(on, boxes) > WITHIN * area(boxes)[None]
-    return np.where((overlap > STRICT_IOU) | (within & (area(boxes) > 0)[None]), np.maximum(overlap, 1e-3), 0.0).astype(
-        np.float32
-    )
+    """Return (n, m) how well boxes fit people: the IoU, at least .001 where a box gives a person away, else 0."""
+    return np.where(gives_away(on, boxes), np.maximum(iou(on, boxes), 1e-3), 0.0).astype(np.float32)
