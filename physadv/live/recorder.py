@@ -349,7 +349,7 @@ def _spare_source(paths: Paths, source: str) -> None:
 
     Raises: RecordingError otherwise.
     """
-    for path in (*paths.content(), paths.session):
+    for path in paths.files():
         if source and path.exists() and Path(source).exists() and path.samefile(source):
             raise RecordingError(f"{path}: is the recording being played; record to another name")
 
