@@ -21,7 +21,7 @@ const viewer = Boolean(first.viewer);
 const chart = new StripChart(byId("chart"));
 const changes = new Changes(applyControls);
 const defences = new Defences(options, (defend, ms) => changes.want({ defend }, ms));
-const patterns = new Patterns(changes);
+const patterns = new Patterns(changes, options.fields.wear_size);
 const recordings = viewer ? null : new Recordings();
 const replay = new ReplayBar();
 const world = new SimulatedWorld();

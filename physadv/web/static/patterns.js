@@ -16,8 +16,10 @@ const KEEP_MS = 3000;
 const STEP_CM = 2;
 
 export class Patterns {
-  constructor(changes) {
+  /** width: the field of the printed width, as the server describes it. */
+  constructor(changes, width) {
     this.changes = changes;
+    this.width = width;
     this.known = new Map();
     this.names = "";
     this.last = { wear: "", wear_size: null };
@@ -123,7 +125,7 @@ export class Patterns {
     const cloth = worn && this.isCloth(worn.name);
     if (chosen || own) size.value = (!cloth && chosen) || own;
     say(byId("size-out"), cloth ? `every ${own} cm` : chosen ? `${trimmed(chosen)} cm` : own ? `${own} cm, own size` : "own size");
-    say(byId("size-label"), cloth ? "Repeats" : "Printed width");
+    say(byId("size-label"), cloth ? "Repeats" : this.width.title);
     size.disabled = cloth;
     byId("size-own").disabled = cloth || !chosen;
   }
