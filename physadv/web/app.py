@@ -19,6 +19,7 @@ read-only visitor gets nothing of them unless `gate.py` lists it. `Faults` answe
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -28,13 +29,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from physadv.errors import PhysadvError
-from physadv.live.demo import Demo
 from physadv.live.library import PatchLibrary
 from physadv.web import calibrate
 from physadv.web import print as printing
 from physadv.web.context import STATIC, PageContext, page
 from physadv.web.faults import Faults, answered
 from physadv.web.gate import Gate, is_viewer
+
+if TYPE_CHECKING:
+    from physadv.live.demo import Demo
 
 RouterOf = Callable[[PageContext], APIRouter]
 # With or without a running demo.

@@ -26,8 +26,6 @@ from physadv.camera.intrinsics import calibrate
 from physadv.camera.lens import undistortion_preview
 from physadv.camera.profile import CameraProfile, checked_name
 from physadv.errors import CalibrationError
-from physadv.fabricate.board import board_pdf
-from physadv.fabricate.colour_chart import chart_pdf
 from physadv.fabricate.settings import BoardSettings
 from physadv.settings import Settings
 from physadv.types import Frame, UInt8Array
@@ -286,11 +284,17 @@ def router(context: PageContext) -> APIRouter:
 
     @out.get("/api/calibrate/sheet/board.pdf")
     def board(wanted: Annotated[SheetRequest, Query()]) -> Response:
+        # Loads fpdf2, a third of what a page takes to start: only who asks for a sheet waits for it.
+        from physadv.fabricate.board import board_pdf
+
         data = board_pdf(wanted.of(calibration.board), paper=wanted.paper)
         return Response(data, media_type="application/pdf")
 
     @out.get("/api/calibrate/sheet/{what}.pdf")
     def sheet(what: Literal["board-a4", "board-a3", "colour-chart"]) -> Response:
+        from physadv.fabricate.board import board_pdf
+        from physadv.fabricate.colour_chart import chart_pdf
+
         data = chart_pdf() if what == "colour-chart" else board_pdf(BOARDS[what[-2:]], paper=what[-2:])
         return Response(data, media_type="application/pdf")
 

@@ -10,13 +10,13 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse
 
 from physadv.errors import SettingsError
-from physadv.live.demo import Demo
 from physadv.live.library import PatchLibrary
 from physadv.web.decoder import Decoder
 
 if TYPE_CHECKING:
-    # A page without a demo loads neither.
+    # A page without a demo loads none of them.
     from physadv.live.camera_demo import CameraDemo
+    from physadv.live.demo import Demo
     from physadv.live.replay import Replay
 
 STATIC = Path(__file__).parent / "static"

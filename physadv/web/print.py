@@ -21,7 +21,6 @@ from physadv.controls import control
 from physadv.errors import FabricationError
 from physadv.fabricate.advise import SizeCurve, advise, has_curve, instead_of, is_garment, optics_of, seen, width_cm
 from physadv.fabricate.inks import cmyk
-from physadv.fabricate.poster import preview_png, print_patch, printed_size
 from physadv.fabricate.settings import AdviceSettings, PrintSettings
 from physadv.fabricate.units import PAPERS
 from physadv.patch import Patch, png_bytes
@@ -121,11 +120,16 @@ def router(context: PageContext) -> APIRouter:
 
     @out.post("/api/print/size")
     def size(wanted: PrintRequest) -> dict[str, float]:
+        # Loads fpdf2, a third of what a page takes to start: only who prints waits for it.
+        from physadv.fabricate.poster import printed_size
+
         width, height = printed_size(patterns.get(wanted.pattern), _settings(wanted, profiles))
         return {"width_cm": round(width / 10, 2), "height_cm": round(height / 10, 2)}
 
     @out.post("/api/print/preview")
     def preview(wanted: PrintRequest) -> Response:
+        from physadv.fabricate.poster import preview_png
+
         patch = patterns.get(wanted.pattern)
         data, sheets = preview_png(patch, _settings(wanted, profiles), sheet=wanted.sheet, width=900)
         return Response(data, media_type="image/png", headers={"x-sheets": str(sheets)})
@@ -184,6 +188,8 @@ def _settings(wanted: PrintRequest, profiles: dict[str, Path]) -> PrintSettings:
 
 def _file(patch: Patch, wanted: PrintRequest, profiles: dict[str, Path]) -> Response:
     """Return the print as a download, several files as one zip."""
+    from physadv.fabricate.poster import print_patch
+
     stem = "-".join(re.sub(r"[^\w.-]+", "-", w) for w in (patch.name, wanted.control, wanted.garment) if w)
     with tempfile.TemporaryDirectory(prefix="physadv-print-") as place:
         done = print_patch(patch, _settings(wanted, profiles), Path(place) / f"{stem}{wanted.kind}")

@@ -8,16 +8,19 @@ import secrets
 import socket
 import threading
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from physadv.errors import SettingsError
-from physadv.live.demo import Demo
 from physadv.live.library import PatchLibrary
 from physadv.live.settings import LOOPBACK
 from physadv.web.app import build_app
+
+if TYPE_CHECKING:
+    from physadv.live.demo import Demo
 
 MAX_MESSAGE = 4_100_000
 # As a host: all of this machine's addresses.
