@@ -10,8 +10,7 @@ INTERRUPTED = 130
 
 def run() -> None:
     """Run the command line and exit with its code."""
-    # Importing what a command needs takes a second or two, time enough for Ctrl-C. There is nothing to save yet, and half
-    # an import would answer with a traceback of its own.
+    # Until a command runs there is nothing to save, and half an import would answer Ctrl-C with a traceback of its own.
     for number in (signal.SIGINT, signal.SIGTERM):
         # A shell starts what runs in the background with Ctrl-C ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:

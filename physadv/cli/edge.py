@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from types import FrameType
 
 from physadv.cli.terminal import complain
@@ -19,6 +20,7 @@ MESSAGE = 500
 INTERRUPTED = 130
 # After so long an interrupt that came during an import is raised again.
 IMPORTS_S = 0.05
+Handler = Callable[[int, FrameType | None], None]
 
 
 def exit_code(label: str, work: Callable[[], int | None]) -> int:
@@ -43,38 +45,65 @@ def exit_code(label: str, work: Callable[[], int | None]) -> int:
         return int(stop.code or 0)
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM raise KeyboardInterrupt: what is open is saved and closed. What was ignored stays so.
-
-    In an import they wait for its end: half an import of torch ends in an abort, or in a traceback of its own.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, or ask again in a moment while a module is being imported.
+
+    Half an import of torch ends in an abort, or in a traceback of its own.
 
     Raises: KeyboardInterrupt.
     """
     at = frame
     while at is not None:
         if at.f_code.co_filename.startswith("<frozen importlib"):
-            again = threading.Timer(IMPORTS_S, signal.raise_signal, (number,))
+            # Sent to the main thread, so that it wakes what that waits in by then. On Windows it comes after the wait.
+            sent = partial(signal.pthread_kill, threading.get_ident()) if os.name == "posix" else signal.raise_signal
+            again = threading.Timer(IMPORTS_S, sent, (number,))
             again.daemon = True
             again.start()
             return
         at = at.f_back
     raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptible(handler: Handler = interrupt) -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM call the handler: what is open is saved and closed. What was ignored stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+class Stop:
+    """A handler for `interruptible`: the first signal is a question that a loop asks, a second one interrupts at once.
+
+    looping: whether the loop has begun. Before, there is nothing to end in order, and the first one interrupts too.
+    """
+
+    def __init__(self) -> None:
+        self.looping = False
+        self._hit = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal.
+
+        Raises: KeyboardInterrupt as `interrupt` does.
+        """
+        if self._hit or not self.looping:
+            interrupt(number, frame)
+        else:
+            self._hit = True
+
+    def asked(self) -> bool:
+        """Return whether the loop is to end. To be asked at each of its steps; it has begun with the first."""
+        self.looping = True
+        return self._hit
 
 
 def _refused(message: str) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from contextlib import ExitStack
-from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
+from physadv.cli.edge import Stop, interruptible
 from physadv.cli.outputs import check_folder, check_writable
 from physadv.cli.terminal import say
 from physadv.errors import SettingsError, SourceError
@@ -53,21 +51,22 @@ def run(settings: LiveVerb) -> int:
                 host=settings.host, port=settings.port, token=settings.token, viewer_token=settings.viewer_token
             )
             stack.callback(listener.close)
-        interrupt = stack.enter_context(_Interrupt())
+        stop = Stop()
+        stack.enter_context(interruptible(stop))
         demo = open_demo(settings, progress=_say)
         server = PageServer(listener, demo) if listener is not None else None
         if server is not None:
             stack.callback(server.close)
         stack.callback(demo.stop)
         demo.start()
-        interrupt.running = True
+        stop.looping = True
         if server is not None:
             server.start()
             say(f"physadv live: {server.url}")
             if server.viewer_url:
                 say(f"physadv live: to look on only: {server.viewer_url}")
             _say("Ctrl-C ends it")
-        _until_done(demo, interrupt)
+        _until_done(demo, stop)
     if settings.stats is not None:
         write_json(settings.stats, demo.stats())
     return _outcome(demo)
@@ -105,17 +104,17 @@ def _check(settings: LiveSettings) -> None:
         check_folder("record", settings.record.parent)
 
 
-def _until_done(demo: Demo, interrupt: _Interrupt) -> None:
+def _until_done(demo: Demo, stop: Stop) -> None:
     from physadv.capture.latest import SourceState
 
     if demo.settings.ui == "window":
         from physadv.live.window import show
 
-        show(demo, lambda: interrupt.came)
+        show(demo, stop.asked)
         return
     retrying = False
     # Short waits: a signal's handler runs on this thread only between them.
-    while not demo.wait(0.2) and not interrupt.came:
+    while not demo.wait(0.2) and not stop.asked():
         source = demo.state()["source"]
         if source["state"] == SourceState.BACKOFF and not retrying:
             _say(source["detail"].rpartition(" in ")[0])
@@ -140,36 +139,6 @@ def _outcome(demo: Demo) -> int:
         f"{figures['detector']} on {figures['backend']} {figures['precision']}"
     )
     return 1 if demo.recording_failed else 0
-
-
-class _Interrupt:
-    """Ctrl-C and SIGTERM: an event for the running demo, an interruption for one that is still loading."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._before: dict[int, Any] = {}
-        self.running = False
-
-    def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            numbers = (signal.SIGINT, signal.SIGTERM)
-            self._before = {number: signal.signal(number, self._handle) for number in numbers}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, old in self._before.items():
-            signal.signal(number, old)
-
-    @property
-    def came(self) -> bool:
-        """Return whether it is time to end."""
-        return self._stop.is_set()
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        # Nothing looks at the event while a model loads, and a second Ctrl-C means now.
-        if not self.running or self._stop.is_set():
-            raise KeyboardInterrupt
-        self._stop.set()
 
 
 def _say(text: str) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
@@ -19,7 +17,7 @@ from physadv.address import masked
 from physadv.attack.settings import AUTO, RANDOM, TrainSettings
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, trust_detectors
-from physadv.cli.edge import INTERRUPTED
+from physadv.cli.edge import INTERRUPTED, Stop, interruptible
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.progress import ProgressBar
 from physadv.errors import SettingsError
@@ -109,7 +107,8 @@ def _train(settings: TrainVerb, inputs: Inputs, processes: Processes, console: C
 
     with ExitStack() as stack:
         events = stack.enter_context(_events(settings.out)) if settings.tensorboard and processes.first else None
-        stop = stack.enter_context(Stop())
+        stop = Stop()
+        stack.enter_context(interruptible(stop))
         shown = stack.enter_context(ProgressBar("physadv train", console=console))
         line = ProgressLine(shown)
         prepared = _said(prepare(inputs, processes=processes), shown.say)
@@ -238,36 +237,6 @@ def _events(folder: Path) -> Iterator[Callable[[Progress], None]]:
         yield write
     finally:
         writer.close()
-
-
-class Stop:
-    """Ctrl-C or SIGTERM as a question the loop asks: the first ends the run after its step, a second one at once.
-
-    Before the loop has asked once there is no step to save, so that the first one ends it at once too.
-    """
-
-    def __init__(self) -> None:
-        self._hit = False
-        self._looping = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Stop:
-        self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._hit or not self._looping:
-            raise KeyboardInterrupt
-        self._hit = True
-
-    def asked(self) -> bool:
-        """Return whether someone asked for the run to stop; to be asked after each step."""
-        self._looping = True
-        return self._hit
 
 
 def _said(work: Generator[str, None, T], say: Callable[[str], None]) -> T:

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from physadv.cli import main
+from physadv.cli.edge import interruptible
 from tests.mutations import damaged
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,6 +40,18 @@ def test_ctrl_c_in_the_first_second_is_silent(after_s: float, tmp_path: Path) ->
     # run everything, the system ends it.
     assert process.returncode in (130, 2, -signal.SIGINT)
     assert "Traceback" not in said and said.count("\n") <= 1
+
+
+def test_a_signal_in_an_import_waits_for_its_end_and_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slowly_imported.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(.1)\nDONE = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        module = import_module("slowly_imported")
+        time.sleep(20)
+    assert module.DONE and time.monotonic() - began < 10
 
 
 def test_sigterm_ends_show_as_ctrl_c_does(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.attack.training import Outcome
 from physadv.cli import main
+from physadv.cli.edge import Stop, interruptible
 from physadv.cli.progress import ProgressBar
-from physadv.cli.train import SHOWN, ProgressLine, Stop, TrainVerb, anchored, given, report
+from physadv.cli.train import SHOWN, ProgressLine, TrainVerb, anchored, given, report
 from physadv.errors import SettingsError, TrainingError
 from physadv.evaluate.images import LABEL_IMGSZ
 from physadv.patch import Patch, load_patch
@@ -417,7 +418,8 @@ def test_ctrl_c_before_the_first_step_ends_it_at_once(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_loop_after_its_step_and_a_second_one_at_once(number: signal.Signals) -> None:
-    with Stop() as stop:
+    stop = Stop()
+    with interruptible(stop):
         assert not stop.asked()
         os.kill(os.getpid(), number)
         assert stop.asked()
