@@ -30,6 +30,7 @@ from physadv.fabricate.settings import BoardSettings
 from physadv.settings import Settings
 from physadv.types import Frame, UInt8Array
 from physadv.web.context import PageContext, page
+from physadv.web.images import jpeg
 
 SHOWN_WIDTH = 720
 MAX_IMAGE = 40_000_000
@@ -224,7 +225,7 @@ class Calibration:
             profile, last = self.profile, self._last
         if profile is None or last is None:
             return None
-        return _jpeg(undistortion_preview(profile, last), 85)
+        return jpeg(undistortion_preview(profile, last), 85)
 
     def _call(self, name: str) -> None:
         """Set the profile's name; with another one it goes to another file."""
@@ -387,13 +388,8 @@ def _summary(profile: CameraProfile) -> dict[str, Any]:
     }
 
 
-def _jpeg(pixels: UInt8Array, quality: int) -> bytes:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
-
-
 def data_url(pixels: UInt8Array) -> str:
     """Return an image (h, w, 3) uint8 RGB as an address that holds it, made smaller if it is wide."""
     scale = min(1.0, SHOWN_WIDTH / pixels.shape[1])
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(np.asarray(small, np.uint8), 75)).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(np.asarray(small, np.uint8), 75)).decode()

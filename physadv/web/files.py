@@ -15,6 +15,7 @@ from physadv.errors import DataError, PatchError
 from physadv.patch import Patch, png_bytes
 from physadv.recording import Paths
 from physadv.web.context import PageContext
+from physadv.web.images import shrunk
 
 MAX_UPLOAD = 10_000_000
 THUMBNAIL = 160
@@ -46,11 +47,7 @@ def router(context: PageContext) -> APIRouter:
 
     @out.get("/patches/thumbnail")
     def thumbnail(name: str) -> Response:
-        rgba = demo.library.get(name).rgba()
-        scale = THUMBNAIL / max(rgba.shape[:2])
-        if scale < 1:
-            size = (max(1, round(rgba.shape[1] * scale)), max(1, round(rgba.shape[0] * scale)))
-            rgba = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        rgba = shrunk(demo.library.get(name).rgba(), THUMBNAIL)
         _, data = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
         return Response(data.tobytes(), media_type="image/png")
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +28,7 @@ from physadv.types import Alert, Detections, UInt8Array
 from physadv.web.context import PageContext, received
 from physadv.web.decoder import Decoder
 from physadv.web.gate import is_viewer
+from physadv.web.images import jpeg, shrunk
 from physadv.web.words import on_page
 
 # Pixels. A larger frame is shrunk for the page; boxes keep the frame's own pixels.
@@ -153,13 +153,13 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
     """
     began = time.monotonic_ns()
     width, height = shown.frame.size
-    jpeg = _jpeg(shown.frame.pixels)
-    seen = _jpeg(shown.people.seen) if with_seen and shown.people.seen is not None else b""
+    image = _coded(shown.frame.pixels)
+    seen = _coded(shown.people.seen) if with_seen and shown.people.seen is not None else b""
     header = {
         "n": shown.number,
         "w": width,
         "h": height,
-        "jpeg": len(jpeg),
+        "jpeg": len(image),
         "seen": len(seen),
         "conf": shown.controls.conf,
         "top": round(shown.top, 4),
@@ -179,7 +179,11 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "alarm": _alarm(shown.people.alerts),
     }
     head = json.dumps(header, separators=(",", ":")).encode()
-    return Packet(shown.number, b"".join([struct.pack("<I", len(head)), head, jpeg, seen]), began)
+    return Packet(shown.number, b"".join([struct.pack("<I", len(head)), head, image, seen]), began)
+
+
+def _coded(pixels: UInt8Array) -> bytes:
+    return jpeg(shrunk(pixels, MAX_PX), QUALITY)
 
 
 def _alarm(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
@@ -214,16 +218,6 @@ def _people(people: Detections, *, skeleton: bool, sizes: tuple[str, ...] = ()) 
             person["points"] = np.round(people.keypoints[i], 2).astype(float).round(2).ravel().tolist()
         out.append(person)
     return out
-
-
-def _jpeg(pixels: UInt8Array) -> bytes:
-    height, width = pixels.shape[:2]
-    if max(width, height) > MAX_PX:
-        scale = MAX_PX / max(width, height)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return data.tobytes()
 
 
 def router(context: PageContext) -> APIRouter:

@@ -10,7 +10,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
-import cv2
 import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -21,6 +20,7 @@ from physadv.live.draw import drawn
 from physadv.settings import Settings
 from physadv.types import UInt8Array
 from physadv.web.context import PageContext
+from physadv.web.images import jpeg
 
 VIEWS, SIDE, GAP = 12, 192, 2
 # Between two drawings for all viewers: a second, or this many times what the last one took, so that the loop keeps the
@@ -104,5 +104,4 @@ def _sheet(views: list[UInt8Array], columns: int) -> bytes:
     for n, view in enumerate(views):
         y, x = n // columns * step, n % columns * step
         sheet[y : y + SIDE, x : x + SIDE] = view
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return data.tobytes()
+    return jpeg(sheet, 85)
