@@ -105,6 +105,7 @@ class VideoScorer:
     ) -> None:
         self.recording = replace(recording, path=recording_of(recording.path))
         self.detector, self.settings = detector, settings
+        self._entries = entries
         self.takes = [
             Take(
                 entry,
@@ -116,7 +117,7 @@ class VideoScorer:
         ]
         self.notes: list[str] = []
         # Whether patterns are worn at all: otherwise every frame is scored.
-        self._wearing = any(t.entry.patch is not None for t in self.takes)
+        self._wearing = any(entry.patch is not None for entry in entries)
         self._shares: list[float] = []
 
     def scoring(self) -> Steps[list[Cell]]:
@@ -164,13 +165,13 @@ class VideoScorer:
         people = clean.pick(wears(clean))
         if len(people):
             self._shares.append(LabelledImage("", frame.pixels, people.xyxy).share)
+        # Drawn once, whatever defence looks at it. No chance: cloth that were cut anew for each frame would flicker.
+        drawn = {
+            entry: apply_patch(frame.pixels, people, entry.patch, entry.placement, rng=None, imgsz=self.detector.imgsz)
+            for entry in (self._entries if worn else ())
+        }
         for take in self.takes:
-            pixels = frame.pixels
-            if worn and take.entry.patch is not None:
-                # No chance: cloth that were cut anew for each frame would flicker.
-                pixels = apply_patch(
-                    pixels, people, take.entry.patch, take.entry.placement, rng=None, imgsz=self.detector.imgsz
-                )
+            pixels = drawn.get(take.entry, frame.pixels)
             bare = pixels is frame.pixels and take.detector is self.detector
             answer = clean if bare else take.detector.detect(frame.with_pixels(pixels))
             take.waiting += not worn
