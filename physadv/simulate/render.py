@@ -80,7 +80,8 @@ def _region(quads: np.ndarray, prints: Prints, shape: tuple[int, int]) -> tuple[
     return (left, top, right, bottom) if right > left and bottom > top else None
 
 
-@lru_cache(maxsize=4)
+# More than a pattern and its four controls, which each frame of a video has drawn on it in turn.
+@lru_cache(maxsize=8)
 def _mip_levels(patch: Patch) -> list[torch.Tensor]:
     """Return a patch as patterns (4, h, w), colour and opacity, at full size, half, quarter...: area averages."""
     levels = [torch.cat(patch.tensors())]
