@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import NO_DEFENCE, Cell
 from physadv.evaluate.certified import CONDITION, certificates, write_certified
 from physadv.evaluate.certified import table as certified_table
-from physadv.evaluate.metrics import Figures
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import marked
@@ -41,7 +41,6 @@ TITLES = {
     "share_held": "held only",
     "longest_invisible_s": "longest invisible s",
 }
-ALARMS = "alarms /1000"
 # Beside a defence and its cost there is room for the first figures only on a terminal; the report has all.
 BRIEF = ("ap50", "recall25", "asr_strict25")
 # The figures of images that a notebook shows, and what tells its rows apart.
@@ -124,7 +123,7 @@ class Results:
         proven = [n for n in ("recall_defended", "certified_anywhere") if any(n in row for row in rows)]
         apart = [n for n in APART if n == "condition" or len({row[n] for row in rows if row[n] or n != "worn"}) > 1]
         table = [
-            [*(row[n] for n in apart), *(_shown_or_none(c.figures, n) for n in shown), *(row.get(n) for n in proven)]
+            [*(row[n] for n in apart), *(shown_figure(c, n) for n in shown), *(row.get(n) for n in proven)]
             for c, row in zip(self.cells, rows, strict=True)
         ]
         numbers = [*(TITLES[n] for n in shown), *(n.replace("_", " ") for n in proven)]
@@ -291,39 +290,44 @@ class Results:
         return "".join(table.html() for table in self.tables())
 
 
+class Column(NamedTuple):
+    """A column of a table of cells: its title, what a cell has in it, whether these are figures, whether it is shown."""
+
+    title: str
+    value: Callable[[Cell], Value]
+    number: bool = False
+    shown: bool = True
+
+
 def cells_table(cells: Sequence[Cell], *, brief: bool = False) -> Table:
     """Return the cells of one detector as they are read, in the order in which they were scored."""
     first = cells[0]
     found = ways(cells)
     defended = any(c.defence != NO_DEFENCE for c in cells)
     video = "n_frames" in first.counted
-    shown = [
-        n for n in TITLES if n in first.figures.value and not (brief and defended and not video and n not in BRIEF)
+    costs = defended and not video
+    names = [n for n in TITLES if n in first.figures.value and not (brief and costs and n not in BRIEF)]
+    columns = [
+        Column("defence", lambda c: c.defence, shown=defended),
+        Column("attack", lambda c: c.attack, shown=costs),
+        Column("condition", lambda c: c.label),
+        *(Column(TITLES[n], partial(shown_figure, name=n, brief=brief and n != "ap50"), number=True) for n in names),
+        Column("clean AP lost", lambda c: c.extra.get("ap50_lost", ""), number=True, shown=costs),
+        Column("defence ms", lambda c: c.extra.get("defence_ms_median", ""), number=True, shown=costs),
+        Column("alarms /1000", lambda c: c["alarms_per_1000"], number=True, shown=video),
+        # Where patterns are worn in several ways a table has to say which is whose.
+        Column("worn", lambda c: c.worn, shown=len(found) > 1),
+        Column("doubts", lambda c: str(len(c.doubts) or ""), shown=not brief),
     ]
-    numbers = [TITLES[name] for name in shown]
-    names = ["defence", *([] if video else ["attack"])] if defended else []
-    costs = (["clean AP lost", "defence ms"] if defended and not video else []) + ([ALARMS] if video else [])
-    # Where patterns are worn in several ways a table has to say which is whose.
-    worn = ["worn"] if len(found) > 1 else []
-    rows = []
-    for cell in cells:
-        of = {"defence": cell.defence, "attack": cell.attack}
-        figures = [shown_figure(cell.figures, n, brief=brief and n != "ap50") for n in shown]
-        cost: dict[str, Value] = {
-            "clean AP lost": _or_blank(cell.extra.get("ap50_lost")),
-            "defence ms": _or_blank(cell.extra.get("defence_ms_median")),
-            ALARMS: cell["alarms_per_1000"],
-        }
-        row: list[Value] = [*(of[n] for n in names), cell.label, *figures, *(cost[n] for n in costs)]
-        rows.append(row + ([cell.worn] if worn else []) + ([] if brief else [str(len(cell.doubts) or "")]))
-    columns = [*names, "condition", *numbers, *costs, *worn, *([] if brief else ["doubts"])]
+    shown = [column for column in columns if column.shown]
     size = ", ".join(
         f"{number} {name.removeprefix('n_')}" for name, number in first.counted.items() if name != "n_scored"
     )
     title = f"{first.detector} at {first.imgsz} px, {size}"
     if brief and len(found) == 1:
         title += f", worn {found[0]}"
-    return Table.of(title, columns, rows, numbers=[*numbers, *costs])
+    rows = [[column.value(cell) for column in shown] for cell in cells]
+    return Table.of(title, [c.title for c in shown], rows, numbers=[c.title for c in shown if c.number])
 
 
 def grid_table(cells: Sequence[Cell]) -> Table | None:
@@ -351,20 +355,12 @@ def ways(cells: Iterable[Cell]) -> list[str]:
     return [way for way in dict.fromkeys(c.worn for c in cells) if way]
 
 
-def shown_figure(figures: Figures, name: str, *, brief: bool = False) -> Value:
-    """Return a figure, with its interval where there is one and it is not to be brief."""
-    value, interval = figures.value[name], figures.ci95.get(name)
+def shown_figure(cell: Cell, name: str, *, brief: bool = False) -> Value:
+    """Return a figure, with its interval where there is one and it is not to be brief; None of what the cell has not."""
+    value, interval = cell[name], cell.figures.ci95.get(name)
     if value is None or interval is None or brief:
         return value
     return f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
-
-
-def _shown_or_none(figures: Figures, name: str) -> Value:
-    return shown_figure(figures, name) if name in figures.value else None
-
-
-def _or_blank(value: float | None) -> Value:
-    return "" if value is None else float(value)
 
 
 def _flat(cell: Cell) -> dict[str, Value]:
