@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from physadv.dataset import KEYPOINTS
 from physadv.errors import RecordingError
 from physadv.files import atomic_write, parse_json, text_bytes
-from physadv.live.wearers import Wearer
+from physadv.live.wearers import State, Wearer
 from physadv.outputs import lock
 from physadv.settings import one_line
 from physadv.types import Alert, Detections, Frame
@@ -174,7 +174,7 @@ class WearerPart(LinePart):
     """One who wears the pattern. person: number of their box among the people, or -1."""
 
     xyxy: Pixels
-    state: Literal["seen", "held", "missed", "hidden", "unknown"]
+    state: State
     person: Whole
     score: Annotated[float, Field(ge=0, le=1)]
 
