@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -29,6 +30,28 @@ class Damaged:
         before, self.count = self.count, self.count + more
         if more and (not before or len(str(self.count)) > len(str(before))):
             self._notify(f"{self._name}: left out {self.count} damaged image{'s' * (self.count > 1)} so far")
+
+
+class HeldSource(ABC):
+    """The base of sources that hold a device, file or socket, which must not be given back while one of its images is read.
+
+    `read` takes `_reading` while it uses what is held, and calls `_release` once `_closed` is set.
+    """
+
+    def __init__(self) -> None:
+        self._reading = threading.Lock()
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Give back what is held, at the latest at the next `read`. Safe to call twice and from another thread."""
+        self._closed.set()
+        if self._reading.acquire(blocking=False):
+            self._release()
+            self._reading.release()
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Give back what is held, if anything is."""
 
 
 def until_lost(source: Source, notify: Notify) -> Iterator[Frame]:

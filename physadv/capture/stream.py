@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import av.error
 
 from physadv.address import check_address, doubt, masked, split_user
 from physadv.capture.film import aspect_of, film_of, open_container, reason, shown, timed_out
-from physadv.capture.reading import Damaged, Notify, silent
+from physadv.capture.reading import Damaged, HeldSource, Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.web import WebCamera, unreachable_index
 from physadv.errors import CameraLost, EndOfStream, SourceError
@@ -37,7 +36,7 @@ _NO_OTHER_WAY = (
 )
 
 
-class NetworkStream:
+class NetworkStream(HeldSource):
     """A camera on the network (RTSP, HTTP): opened at the first `read` and again after a loss, with limits on both.
 
     pts_s runs in the stream's own clock, joined over reconnects by the time of arrival; formats without a clock (MJPEG,
@@ -48,6 +47,7 @@ class NetworkStream:
     live = True
 
     def __init__(self, url: str, settings: CaptureSettings | None = None, notify: Notify = silent) -> None:
+        super().__init__()
         self.settings = settings or CaptureSettings()
         self.name = masked(url)
         check_address(url)
@@ -61,8 +61,6 @@ class NetworkStream:
         self._images: Iterator[tuple[UInt8Array | None, int, float | None]] | None = None
         self._given = 0
         self._clock = StreamClock()
-        self._reading = threading.Lock()
-        self._closed = threading.Event()
 
     def read(self) -> Frame:
         """Return the next image.
@@ -91,13 +89,6 @@ class NetworkStream:
                 self.damaged.add()
             self._release()
             raise EndOfStream(f"{self.name} was closed")
-
-    def close(self) -> None:
-        """Give the socket back, at the latest at the next `read`. Safe to call twice and from another thread."""
-        self._closed.set()
-        if self._reading.acquire(blocking=False):
-            self._release()
-            self._reading.release()
 
     def _lost(self, error: Exception, *, opening: bool) -> SourceError:
         """Return the error for a lost stream: its address, the reason and what was tried."""

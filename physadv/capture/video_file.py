@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import stat
-import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import av.error
 
 from physadv.address import check_address, is_url, masked
 from physadv.capture.film import as_source_error, aspect_of, film_of, is_jpeg, open_container, reason, shown
-from physadv.capture.reading import Notify, silent
+from physadv.capture.reading import HeldSource, Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.capture.web import unreachable_index
 from physadv.errors import EndOfStream, SourceError
@@ -28,12 +27,12 @@ _MOST_BOXES = 64
 _STATED_LENGTH = frozenset({"matroska", "webm", "mov", "mp4"})
 
 
-class VideoFile:
+class VideoFile(HeldSource):
     """A video file: every image in order, `loop` times (0 for ever), with index and presentation time going on.
 
     start_s: the first round begins with the first image at that time or later, found by the container's index. Images
-    that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`; `say` gets
-    their number at the end of a round.
+    that the decoder calls damaged are left out, which leaves a gap in the index, and counted in `damaged`; `notify` is
+    called with their number at the end of a round.
     """
 
     live = False
@@ -41,6 +40,7 @@ class VideoFile:
     def __init__(
         self, where: str, settings: CaptureSettings | None = None, notify: Notify = silent, *, start_s: float = 0.0
     ) -> None:
+        super().__init__()
         self.settings = settings or CaptureSettings()
         self.name = masked(where) if is_url(where) else where
         self._notify = notify
@@ -50,8 +50,6 @@ class VideoFile:
         self._index = 0
         self._offset_s = 0.0
         self._interval_s = 0.04
-        self._reading = threading.Lock()
-        self._closed = False
         self.damaged = 0
         if is_url(where):
             check_address(where)
@@ -67,9 +65,9 @@ class VideoFile:
         Raises: EndOfStream after the last. SourceError if the file ends early, after the images that are there.
         """
         with self._reading:
-            frame = None if self._closed else self._next()
+            frame = None if self._closed.is_set() else self._next()
             while frame is None:
-                if self._closed or (self.settings.loop and self._rounds >= self.settings.loop):
+                if self._closed.is_set() or (self.settings.loop and self._rounds >= self.settings.loop):
                     self._release()
                     raise EndOfStream(f"{self.name}: that was the last of {self._index} images")
                 self._release()
@@ -80,13 +78,6 @@ class VideoFile:
     def _next(self) -> Frame | None:
         with as_source_error(self.name, "damaged"):
             return next(self._images, None)
-
-    def close(self) -> None:
-        """Give the file back, at the latest at the next `read`. Safe to call twice and from another thread."""
-        self._closed = True
-        if self._reading.acquire(blocking=False):
-            self._release()
-            self._reading.release()
 
     def _release(self) -> None:
         if self._container is not None:

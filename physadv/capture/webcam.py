@@ -6,7 +6,6 @@ import os
 import re
 import stat
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 from cv2_enumerate_cameras import enumerate_cameras, supported_backends
 
-from physadv.capture.reading import Damaged, Notify, silent
+from physadv.capture.reading import Damaged, HeldSource, Notify, silent
 from physadv.capture.settings import CaptureSettings
 from physadv.errors import CameraLost, EndOfStream, SourceError
 from physadv.types import Frame, UInt8Array
@@ -86,12 +85,13 @@ def _for_opencv(node: Path) -> int | str:
     return int(numbered[1]) if numbered else str(node)
 
 
-class WebcamSource:
+class WebcamSource(HeldSource):
     """A webcam, by number or path. Opens at the first `read` and again after a loss; asks for what the settings say."""
 
     live = True
 
     def __init__(self, spec: str, settings: CaptureSettings | None = None, notify: Notify = silent) -> None:
+        super().__init__()
         self.settings = settings or CaptureSettings()
         self.name = f"webcam {spec}"
         self._spec = spec
@@ -99,8 +99,6 @@ class WebcamSource:
         self._index = 0
         self.damaged = Damaged(self.name, notify)
         self._first_ns: int | None = None
-        self._closed = False
-        self._reading = threading.Lock()
 
     def open(self) -> None:
         """Open the device and lock what is to be locked; does nothing if it is open.
@@ -138,7 +136,7 @@ class WebcamSource:
         Raises: CameraLost when the device gives none. EndOfStream after `close`. SourceError if a lock is refused.
         """
         with self._reading:
-            if self._closed:
+            if self._closed.is_set():
                 self._release()
                 raise EndOfStream(f"{self.name} was closed")
             self.open()
@@ -171,13 +169,6 @@ class WebcamSource:
                 break
         self._release()
         raise CameraLost(f"{self.name}: gives no image any more{why}")
-
-    def close(self) -> None:
-        """Give the device back, at the latest at the next `read`. Safe to call twice and from another thread."""
-        self._closed = True
-        if self._reading.acquire(blocking=False):
-            self._release()
-            self._reading.release()
 
     def _release(self) -> None:
         if self._capture is not None:
