@@ -12,6 +12,7 @@ from physadv.arrays import to_image
 from physadv.attack.crops import Batch, CropSampler, PlacementRange
 from physadv.attack.losses import concerned
 from physadv.attack.score import HeldOutPeople
+from physadv.attack.settings import DIALS
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import FOUND_CONF
@@ -26,8 +27,6 @@ GAP, STRIP = 4, 18
 WORDS = (40, 40, 40)
 # Of the sheet that a run keeps of its progress: the pattern and each of so many wearers, in pixels.
 PANEL, WEARERS = 320, 3
-# What the flags of `train` call a transform that records call otherwise.
-DIALS = {"erase": "occlusion"}
 
 
 def contact_sheet(
@@ -66,13 +65,14 @@ def contact_sheet(
     lines = [_line(cells[r * columns : (r + 1) * columns], "") for r in range(rows)]
     near = CropSampler(list(people), framing="webcam", placements=placements)
     one = near.batch(1, size, np.random.default_rng([seed, 1]))
-    for name, transform in world.transforms().items():
+    for dial, name in DIALS.items():
+        transform = world.transforms()[name]
         steps = np.linspace(0, 2, columns)
         alone = [
             World.of(0).model_copy(update={name: transform.model_copy(update={"strength": float(s)})}) for s in steps
         ]
         row = [to_image(_apply(w, pattern, one, seed)[0]) for w in alone]
-        lines.append(_line(row, f"{DIALS.get(name, name)}: strength {', '.join(f'{s:.1f}' for s in steps)}"))
+        lines.append(_line(row, f"{dial}: strength {', '.join(f'{s:.1f}' for s in steps)}"))
     return np.concatenate(lines)
 
 
