@@ -3,87 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import nn
 
-from physadv.defend.image import ONCE_MORE, PLAIN
-from physadv.defend.learned import load_weights, weights_file
+from physadv.defend.erase_network import (
+    CELL,
+    KIND,
+    MULTIPLE,
+    EraserBackend,
+    TorchEraser,
+    backbone_features,
+    eraser_for,
+    load_erase_head,
+)
+from physadv.defend.followed import FollowedMask
+from physadv.defend.image import ONCE_MORE, PLAIN, ImageGuard, ImageView, at_work_size
+from physadv.defend.learned import weights_file
 from physadv.defend.removal import RemovalDefence
-from physadv.detect.weights import DEFAULT_DETECTOR, find_weights
-from physadv.types import Detector, Float32Array, UInt8Array
-
-if TYPE_CHECKING:
-    from physadv.detect.yolo import PersonNet
-
-KIND = "erase"
-CPU = torch.device("cpu")
-CELL = 4
-MULTIPLE = 32
-# Layers of yolo11n-pose's backbone whose outputs the head takes: at a quarter, an eighth and a sixteenth of the size.
-LAYERS = (2, 4, 6)
-CHANNELS = 64 + 128 + 128
-
-
-class EraseHead(nn.Module):
-    """A head on the frozen backbone: from features (b, 320, h / 8, w / 8) to logits of "pasted", (b, 1, h / 4, w / 4)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Statistics of the features over the training scenes: their scales differ by orders of magnitude.
-        self.register_buffer("centre", torch.zeros(CHANNELS))
-        self.register_buffer("spread", torch.ones(CHANNELS))
-        self.squeeze = nn.Conv2d(CHANNELS, 48, 1)
-        self.around = nn.Conv2d(48, 48, 3, 1, 1)
-        self.wide = nn.Conv2d(48, 48, 3, 1, 2, 2)
-        self.far = nn.Conv2d(48, 48, 3, 1, 4, 4)
-        self.fine = nn.Conv2d(48, 4, 1)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the logits."""
-        x = (features - self.centre[:, None, None]) / self.spread[:, None, None]  # type: ignore[index]
-        x = F.relu(self.squeeze(x.clamp(-8, 8)))
-        x = x + F.relu(self.around(x))
-        x = x + F.relu(self.wide(x))
-        x = x + F.relu(self.far(x))
-        return F.pixel_shuffle(self.fine(x), 2)
-
-
-def backbone_features(images: torch.Tensor) -> torch.Tensor:
-    """Return (b, 320, h / 8, w / 8) features of images (b, 3, h, w) in [0, 1], h and w multiples of 32, with gradients.
-
-    Raises: WeightsError if the embedded detector is not installed.
-    """
-    quarter, eighth, sixteenth = backbone(images.device).early(images, LAYERS)
-    return torch.cat([F.avg_pool2d(quarter, 2), eighth, F.interpolate(sixteenth, scale_factor=2.0)], 1)
-
-
-@lru_cache(maxsize=4)
-def backbone(device: torch.device) -> PersonNet:
-    """Return the embedded detector's network on a device, frozen, whatever detector is being defended.
-
-    Raises: WeightsError if it is not installed.
-    """
-    from physadv.detect.yolo import load_net
-
-    # Cached for all callers: weights made in inference mode could never take part in a gradient.
-    with torch.inference_mode(False):
-        return load_net(find_weights(DEFAULT_DETECTOR)).to(device).to(memory_format=torch.channels_last)
+from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
 
 
 class PatternEraser(RemovalDefence):
-    """Regions that look pasted to a small head on a frozen backbone, completed to their hulls and filled."""
+    """Regions that look pasted to a small head on a frozen backbone, completed to their hulls and filled.
+
+    In a video the network looks at every `every`-th image, and in between regions follow their own pixels
+    (`FollowedMask`). Single images, images in a batch and images of a folder are each looked at.
+    """
 
     name = "erase"
-    title = "a small network finds pasted patterns, inpainting fills them"
-    cost = f"a network of its own, and {ONCE_MORE}; a few frames a second on two cores"
+    title = "a small network finds pasted patterns, in a video in every third image, and inpainting fills them"
+    cost = f"a network of its own, about a pass of the detector, and {ONCE_MORE}"
     paper = (
         "masking with completion after Liu et al., 'Segment and complete' (CVPR 2022), trained on textures of its own"
     )
@@ -103,25 +58,40 @@ class PatternEraser(RemovalDefence):
     plain: bool = Field(default=True, description=PLAIN)
     complete: bool = Field(default=True, description="fill each region to its convex hull")
     smallest: int = Field(default=3, ge=1, le=1000, description="cells of 4 x 4 pixels below which a region is kept")
+    every: int = Field(
+        default=3,
+        ge=1,
+        le=8,
+        description="video: images of which the network looks at one; in the others regions are followed, for .25 s at "
+        "most; 1: it looks at each",
+    )
     weights: str = Field(default="", description="a file made by `physadv learn erase`; empty: the shipped one")
 
     def guard(self, detector: Detector) -> Detector:
         """Return the defended detector.
 
-        Raises: DefenceError if the weights cannot be read.
+        Raises: DefenceError if the weights cannot be read. BackendError if the network cannot be exported.
         """
-        load_erase_head(self.weights)
-        return super().guard(detector)
+        return EraseGuard(self, detector)
 
     def weights_path(self) -> Path:
         """Return the file named by `weights`, or the shipped one."""
         return weights_file(KIND, self.weights)
 
     def locate(self, image: UInt8Array) -> UInt8Array:
-        """Return the mask of pasted regions."""
-        return self._regions(confidence_map(load_erase_head(self.weights), image, self.enlarge))
+        """Return the mask of pasted regions, by the reference."""
+        return self.regions(TorchEraser(self.weights).confidence(image, self.enlarge))
 
-    def _regions(self, share: Float32Array) -> UInt8Array:
+    def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
+        """Return the image with pasted regions filled; the network runs on the detector's backend."""
+        return self.removed(image, self.searched(image, eraser_for(detector, self.weights)))
+
+    def searched(self, image: UInt8Array, eraser: EraserBackend) -> UInt8Array:
+        """Return the grown mask that a backend finds."""
+        return self.grown(self.regions(eraser.confidence(image, self.enlarge)))
+
+    def regions(self, share: Float32Array) -> UInt8Array:
+        """Return the mask of what a map (h, w) of confidences calls pasted."""
         sure = share >= self.threshold
         hot = np.asarray(share >= min(self.extent, self.threshold), np.uint8)
         mask: UInt8Array = np.zeros(hot.shape, np.uint8)
@@ -163,7 +133,7 @@ class PatternEraser(RemovalDefence):
         if grid is None or not images:
             return super().located(images, grid)
         share = self.slope(grid, grid.new_empty(len(grid), 3, *images[0].shape[:2])).float().cpu().numpy()
-        return [self._grown(self._regions(one[0])) for one in share]
+        return [self.grown(self.regions(one[0])) for one in share]
 
     @property
     def reason(self) -> str:
@@ -171,31 +141,31 @@ class PatternEraser(RemovalDefence):
         return "it looks pasted on"
 
 
-def confidence_map(head: EraseHead, image: UInt8Array, enlarge: float = 1.0) -> Float32Array:
-    """Return (h, w) the confidence in [0, 1] that each pixel is pasted, interpolated from the network's 4 x 4 cells."""
-    height, width = image.shape[:2]
-    large = image
-    if enlarge != 1:
-        large = np.asarray(cv2.resize(image, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC), np.uint8)
-    tall, wide = large.shape[:2]
-    padded = cv2.copyMakeBorder(large, 0, -tall % MULTIPLE, 0, -wide % MULTIPLE, cv2.BORDER_REPLICATE)
-    with torch.inference_mode():
-        tensor = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div_(255)
-        features = backbone_features(tensor.contiguous(memory_format=torch.channels_last))
-        cells = head(features).sigmoid()[0, 0].numpy()
-    share = cv2.resize(cells, (cells.shape[1] * CELL, cells.shape[0] * CELL), interpolation=cv2.INTER_LINEAR)
-    share = share[:tall, :wide]
-    if enlarge != 1:
-        share = cv2.resize(share, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(share, np.float32)
+class EraseGuard(ImageGuard):
+    """The detector behind the eraser: `detect` takes the frames of one source in order, `detect_batch` has no memory."""
 
+    def __init__(self, defence: PatternEraser, inner: Detector) -> None:
+        super().__init__(defence, inner)
+        self._eraser = eraser = eraser_for(inner, defence.weights)
+        self._masks = FollowedMask(defence.every, lambda image: defence.searched(image, eraser))
 
-@lru_cache(maxsize=4)
-def load_erase_head(path: str = "", device: torch.device = CPU) -> EraseHead:
-    """Return the head in a weights file on a device, frozen; the shipped one for an empty path.
+    def reset(self) -> None:
+        """Forget earlier frames."""
+        super().reset()
+        self._masks.reset()
 
-    Raises: DefenceError if it cannot be read.
-    """
-    head = EraseHead()
-    load_weights(weights_file(KIND, path), head, kind=KIND)
-    return head.to(device).to(memory_format=torch.channels_last)
+    def respond(self, frame: Frame) -> Detections:
+        """Return the people found in the filled image, and in the frame itself with `plain`."""
+        out = super().respond(frame)
+        self._masks.saw(out)
+        return out
+
+    def view_of_frame(self, frame: Frame) -> ImageView:
+        """Return the frame with regions filled that were found in it, or followed into it."""
+        defence = cast(PatternEraser, self.defence)
+
+        def filled(image: UInt8Array) -> ImageView:
+            mask = self._masks.of(image, frame)
+            return defence.removed(image, mask, age=self._masks.age)
+
+        return at_work_size(frame.pixels, self.imgsz, filled)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from physadv.defend.erase import CELL, EraseHead, backbone_features
+from physadv.defend.erase_network import CELL, EraseHead, backbone_features
 from physadv.defend.learned import draw_weights
 from physadv.defend.textures import texture, varied
 from physadv.errors import TrainingError

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from physadv.defend.erase import CPU, backbone
+from physadv.defend.erase_network import CPU, backbone
 from physadv.detect.yolo import PersonNet
 from physadv.errors import TrainingError
 from physadv.types import Float32Array, UInt8Array

@@ -99,7 +99,7 @@ class ImageGuard(Guarded[ImageDefence]):
 
     def respond(self, frame: Frame) -> Detections:
         """Return the people found in the changed image, in pixels of the frame."""
-        view = self._view(frame.pixels)
+        view = self.view_of_frame(frame)
         found = back_to_frame(self.ask(frame.with_pixels(view.pixels)), view, frame.size)
         return either(found, self.ask(frame)) if self.defence.plain and view.changed else found
 
@@ -116,6 +116,10 @@ class ImageGuard(Guarded[ImageDefence]):
             out[n] = either(out[n], plain)
         return out
 
+    def view_of_frame(self, frame: Frame) -> ImageView:
+        """Return the changed image of a frame."""
+        return self._view(frame.pixels)
+
     def _view(self, image: UInt8Array) -> ImageView:
         return view_of(image, self.defence, self._rng, self.inner)
 
@@ -124,8 +128,13 @@ def view_of(image: UInt8Array, defence: ImageDefence, rng: np.random.Generator, 
     """Return a defence's view of an image, at the size at which the defence works; `detector` is the inner one."""
     if defence.full_size:
         return defence.view(image, rng, detector)
-    small, scale = at_network_size(image, detector.imgsz)
-    view = defence.view(small, rng, detector)
+    return at_work_size(image, detector.imgsz, lambda small: defence.view(small, rng, detector))
+
+
+def at_work_size(image: UInt8Array, imgsz: int, change: Callable[[UInt8Array], ImageView]) -> ImageView:
+    """Return the view that `change` gives of an image as the network scales it, in pixels of the image itself."""
+    small, scale = at_network_size(image, imgsz)
+    view = change(small)
     changed = view.pixels is not small
     if scale is None:
         return replace(view, changed=changed)

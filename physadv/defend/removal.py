@@ -53,14 +53,20 @@ class RemovalDefence(ImageDefence):
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the image with suspicious regions filled, and an alert for each large one."""
-        mask = self._region(image)
+        return self.removed(image, self._region(image))
+
+    def removed(self, image: UInt8Array, mask: UInt8Array, *, age: int = 0) -> ImageView:
+        """Return the image with the pixels under a grown mask filled, and an alert for each large region.
+
+        age: how many images ago the regions were found; since then they were followed.
+        """
         share = float(np.count_nonzero(mask)) / mask.size
         if share == 0:
             return ImageView(image)
         if share > self.most:
             text = f"{self.name}: {share:.0%} of the image looks suspicious, too much to remove; nothing was changed"
             return ImageView(image, alerts=(Alert("suspicious", text),))
-        return ImageView(filled(image, mask, self.fill), alerts=self._alerts(mask))
+        return ImageView(filled(image, mask, self.fill), alerts=self._alerts(mask, age))
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the filled images, with gradients of the pixels that are not filled and of the suspicion.
@@ -93,20 +99,22 @@ class RemovalDefence(ImageDefence):
         return RemovalTwin(self, detector)
 
     def _region(self, image: UInt8Array) -> UInt8Array:
-        return self._grown(self.locate(image))
+        return self.grown(self.locate(image))
 
-    def _grown(self, mask: UInt8Array) -> UInt8Array:
+    def grown(self, mask: UInt8Array) -> UInt8Array:
+        """Return the mask with each region grown by `grow` pixels."""
         if self.grow and mask.any():
             mask = np.asarray(cv2.dilate(mask, np.ones((2 * self.grow + 1,) * 2, np.uint8)), np.uint8)
         return mask
 
-    def _alerts(self, mask: UInt8Array) -> tuple[Alert, ...]:
+    def _alerts(self, mask: UInt8Array, age: int) -> tuple[Alert, ...]:
+        since = f"; found {age} image{'s' * (age > 1)} before and followed" if age else ""
         count, _, stats, _ = cv2.connectedComponentsWithStats(mask)
         regions = sorted(stats[1:count].tolist(), key=lambda s: -s[4])
         out = []
         for x, y, w, h, _area in regions[:NAMED]:
             share = w * h / mask.size
-            text = f"{self.name} removed a region of {share:.1%} of the image: {self.reason}"
+            text = f"{self.name} removed a region of {share:.1%} of the image: {self.reason}{since}"
             out.append(Alert("removed", text, (float(x), float(y), float(x + w), float(y + h))))
         if len(regions) > NAMED:
             out.append(Alert("removed", f"{self.name} removed {len(regions) - NAMED} smaller regions too"))

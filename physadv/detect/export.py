@@ -11,10 +11,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from physadv.detect.head import HeadSpec
 from physadv.detect.weights import PART, Weights, cache_dir, clear_left_behind
@@ -31,49 +33,81 @@ _EXPORTING = threading.Lock()
 OPSET = 17
 
 
-def exported(weights: Weights, *, backend: str, progress: Callable[[str], None] | None) -> tuple[bytes, HeadSpec]:
-    """Return a network as ONNX with its head's description, from the cache or exported now.
+@dataclass(frozen=True, slots=True, eq=False)
+class Exportable:
+    """A network to be exported. net: takes (b, h, w, 3) uint8 RGB. example: such a batch. spec: what is kept beside it."""
 
-    Batch, height and width are left open. The cache is keyed by the weights' hash and the versions that can change the
-    export. A folder appears whole or not at all; of two processes that export at once the first to finish is kept. An
-    export that was altered or cut off since it was written is made again.
+    net: nn.Module
+    example: torch.Tensor
+    spec: dict[str, Any]
+
+
+def exported(weights: Weights, *, backend: str, progress: Callable[[str], None] | None) -> tuple[bytes, HeadSpec]:
+    """Return a detector's network as ONNX with its head's description, from the cache or exported now.
 
     Raises: BackendError if the model cannot be exported or the cache cannot be written. WeightsError if the weights
     cannot be loaded.
     """
-    key = f"opset{OPSET}-torch{torch.__version__.split('+')[0]}-physadv{__version__}"
-    folder = cache_dir() / "exports" / f"{weights.name}-{weights.sha256[:16]}-{key}"
+
+    def build() -> Exportable:
+        net = load_net(weights)
+        example = torch.zeros(2, net.spec.stride * 3, net.spec.stride * 4, 3, dtype=torch.uint8)
+        return Exportable(BytesNet(net), example, asdict(net.spec))
+
+    key = f"{weights.name}-{weights.sha256[:16]}"
+    model, spec = exported_network(key, build, name=weights.name, backend=backend, progress=progress)
+    return model, HeadSpec(**{**spec, "strides": tuple(spec["strides"])})
+
+
+def exported_network(
+    key: str,
+    build: Callable[[], Exportable],
+    *,
+    name: str,
+    backend: str,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[bytes, dict[str, Any]]:
+    """Return a network as ONNX with what is kept beside it, from the cache or exported now.
+
+    Batch, height and width are left open. The cache is keyed by `key`, which names the weights by their hash, and the
+    versions that can change the export. A folder appears whole or not at all; of two processes that export at once the
+    first to finish is kept. An export that was altered or cut off since it was written is made again.
+
+    Raises: BackendError if the network cannot be exported or the cache cannot be written; what `build` raises.
+    """
+    versions = f"opset{OPSET}-torch{torch.__version__.split('+')[0]}-physadv{__version__}"
+    folder = cache_dir() / "exports" / f"{key}-{versions}"
     with _EXPORTING:
         kept = _read(folder)
         if kept is not None:
             return kept
         if progress is not None:
             again = " again, as the one kept is damaged" if folder.exists() else ""
-            progress(f"exporting {weights.name} for {backend}{again}: some seconds, once")
+            progress(f"exporting {name} for {backend}{again}: some seconds, once")
         try:
-            made = _made(weights, folder)
+            made = _made(build, name, folder)
         except OSError as error:
             raise BackendError(
                 f"{folder}: the exported network cannot be written: {error.strerror or error}; free space there, "
                 "set PHYSADV_CACHE to another folder, or use `backend=torch`"
             ) from error
     if progress is not None:
-        progress(f"exported {weights.name} for {backend}")
+        progress(f"exported {name} for {backend}")
     return made
 
 
-def _made(weights: Weights, folder: Path) -> tuple[bytes, HeadSpec]:
+def _made(build: Callable[[], Exportable], name: str, folder: Path) -> tuple[bytes, dict[str, Any]]:
     """Return a new export, which is written to `folder` too.
 
-    Raises: BackendError if the model cannot be exported. WeightsError if it cannot be loaded. OSError.
+    Raises: BackendError if the network cannot be exported. OSError; what `build` raises.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     clear_left_behind(folder.parent)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PART))
     try:
-        spec = _export(weights, part / MODEL_FILE)
+        spec = _export(build(), name, part / MODEL_FILE)
         model = (part / MODEL_FILE).read_bytes()
-        record = {"spec": asdict(spec), "sha256": _digest(model, spec)}
+        record = {"spec": spec, "sha256": _digest(model, spec)}
         (part / RECORD).write_text(json.dumps(record), encoding="utf-8")
         part.chmod(0o755)
         _rename(part, folder)
@@ -82,15 +116,13 @@ def _made(weights: Weights, folder: Path) -> tuple[bytes, HeadSpec]:
     return model, spec
 
 
-def _export(weights: Weights, path: Path) -> HeadSpec:
-    net = load_net(weights)
-    example = torch.zeros(2, net.spec.stride * 3, net.spec.stride * 4, 3, dtype=torch.uint8)
+def _export(network: Exportable, name: str, path: Path) -> dict[str, Any]:
     try:
         with quiet():
             # Exported by tracing: the newer exporter needs another package, and nothing here depends on the data.
             torch.onnx.export(
-                BytesNet(net).eval(),
-                (example,),
+                network.net.eval(),
+                (network.example,),
                 str(path),
                 opset_version=OPSET,
                 input_names=["images"],
@@ -101,8 +133,8 @@ def _export(weights: Weights, path: Path) -> HeadSpec:
         raise
     except Exception as error:  # foreign graphs fail in many ways
         first = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise BackendError(f"{weights.name}: this model cannot be exported ({first}); use `backend=torch`") from error
-    return net.spec
+        raise BackendError(f"{name}: this model cannot be exported ({first}); use `backend=torch`") from error
+    return network.spec
 
 
 def _rename(part: Path, folder: Path) -> None:
@@ -117,21 +149,20 @@ def _rename(part: Path, folder: Path) -> None:
             raise
 
 
-def _read(folder: Path) -> tuple[bytes, HeadSpec] | None:
+def _read(folder: Path) -> tuple[bytes, dict[str, Any]] | None:
     """Return a kept export, or None if it is missing or not as it was written. Hashing takes 1 ms a megabyte."""
     try:
         record = parse_json((folder / RECORD).read_text(encoding="utf-8"))
-        spec = HeadSpec(**{**record["spec"], "strides": tuple(record["spec"]["strides"])})
         model = (folder / MODEL_FILE).read_bytes()
-        return (model, spec) if record["sha256"] == _digest(model, spec) else None
+        return (model, record["spec"]) if record["sha256"] == _digest(model, record["spec"]) else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _digest(model: bytes, spec: HeadSpec) -> str:
-    """Return the SHA-256 of an export: its network and the description of its head."""
+def _digest(model: bytes, spec: dict[str, Any]) -> str:
+    """Return the SHA-256 of an export: its network and what is kept beside it."""
     digest = hashlib.sha256(model)
-    digest.update(json.dumps(asdict(spec), sort_keys=True).encode())
+    digest.update(json.dumps(spec, sort_keys=True).encode())
     return digest.hexdigest()
 
 

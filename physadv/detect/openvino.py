@@ -22,11 +22,56 @@ TYPES = {"fp32": "f32", "bf16": "bf16"}
 NAMES = {"float32": "fp32", "f32": "fp32", "bfloat16": "bf16", "bf16": "bf16", "float16": "fp16", "f16": "fp16"}
 
 
-class OpenVinoDetector(NetworkDetector):
-    """A YOLO network on OpenVINO's CPU device, compiled for latency and for each shape it meets.
+class CompiledNetwork:
+    """A network on OpenVINO's CPU device, compiled for latency and for each shape of batch that it meets.
 
-    precision: what the compiled network computes in, as OpenVINO reports it.
+    One thread at a time may ask. precision: what it computes in for the shapes compiled so far, as OpenVINO reports it.
     """
+
+    def __init__(self, model: bytes, *, name: str, precision: str = "auto") -> None:
+        """model: as ONNX. name: what errors call it. precision: "fp32", "bf16", or "auto": the fastest that the CPU has.
+
+        Raises: BackendError if OpenVINO cannot read it, or the CPU lacks the precision.
+        """
+        self._core = openvino.Core()
+        # A pinned thread waits while another program has its core: with one of two cores taken an image takes 100 ms
+        # instead of 65. On an idle machine pinning gains nothing.
+        self._hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise BackendError("this CPU has no bfloat16 arithmetic", field="precision=bf16", hint="use fp32 or auto")
+        if precision in TYPES:
+            self._hints["INFERENCE_PRECISION_HINT"] = TYPES[precision]
+        try:
+            self._model = self._core.read_model(model)
+        except RuntimeError as error:
+            raise BackendError(f"{name}: openvino cannot read its export; use `backend=torch`") from error
+        self.requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self.precision = precision
+
+    def infer(self, batch: UInt8Array) -> list[Float32Array]:
+        """Return the network's answers for a batch (b, h, w, 3) uint8 RGB; the next call may overwrite them."""
+        request = self.request(batch.shape)
+        request.infer([batch], share_inputs=True)
+        return [request.get_output_tensor(i).data for i in range(len(self._model.outputs))]
+
+    def request(self, shape: tuple[int, ...]) -> Any:
+        """Return the request for batches of a shape, compiled now if that was not asked for lately."""
+        if shape in self.requests:
+            self.requests.move_to_end(shape)
+            return self.requests[shape]
+        while len(self.requests) >= MAX_COMPILED:
+            self.requests.popitem(last=False)
+        self._model.reshape(list(shape))
+        compiled = self._core.compile_model(self._model, "CPU", self._hints)
+        found = compiled.get_property("INFERENCE_PRECISION_HINT")
+        name = found.get_type_name() if hasattr(found, "get_type_name") else str(found)
+        self.precision = NAMES.get(name, name)
+        self.requests[shape] = compiled.create_infer_request()
+        return self.requests[shape]
+
+
+class OpenVinoDetector(NetworkDetector):
+    """A YOLO network on OpenVINO's CPU device. precision: what the compiled network computes in."""
 
     backend = "openvino"
 
@@ -40,41 +85,12 @@ class OpenVinoDetector(NetworkDetector):
     ) -> None:
         model, spec = exported(weights, backend=self.backend, progress=progress)
         super().__init__(weights, spec, precision=precision, **options)
-        self._core = openvino.Core()
-        # A pinned thread waits while another program has its core: with one of two cores taken an image takes 100 ms
-        # instead of 65. On an idle machine pinning gains nothing.
-        self._hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
-        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise BackendError("this CPU has no bfloat16 arithmetic", field="precision=bf16", hint="use fp32 or auto")
-        if precision in TYPES:
-            self._hints["INFERENCE_PRECISION_HINT"] = TYPES[precision]
-        try:
-            self._model = self._core.read_model(model)
-        except RuntimeError as error:
-            raise BackendError(f"{weights.name}: openvino cannot read its export; use `backend=torch`") from error
-        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self.precision = self._compiled_precision()
+        self.network = CompiledNetwork(model, name=weights.name, precision=precision)
+        # For the shape of a webcam's image, so that the network compiled here is the one that the demo uses.
+        box = Letterbox.fit(*WEBCAM, self.imgsz, stride=spec.stride)
+        self.network.request((1, box.height, box.width, 3))
+        self.precision = self.network.precision
 
     def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:
         """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) for (b, h, w, 3) RGB."""
-        request = self._request(batch.shape)
-        request.infer([batch], share_inputs=True)
-        return [request.get_output_tensor(i).data for i in range(len(self._model.outputs))]
-
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        if shape in self._requests:
-            self._requests.move_to_end(shape)
-            return self._requests[shape]
-        while len(self._requests) >= MAX_COMPILED:
-            self._requests.popitem(last=False)
-        self._model.reshape(list(shape))
-        self._requests[shape] = self._core.compile_model(self._model, "CPU", self._hints).create_infer_request()
-        return self._requests[shape]
-
-    def _compiled_precision(self) -> str:
-        # For the shape of a webcam's image, so that the network compiled here is the one that the demo uses.
-        box = Letterbox.fit(*WEBCAM, self.imgsz, stride=self.spec.stride)
-        compiled = self._request((1, box.height, box.width, 3)).get_compiled_model()
-        found = compiled.get_property("INFERENCE_PRECISION_HINT")
-        name = found.get_type_name() if hasattr(found, "get_type_name") else str(found)
-        return NAMES.get(name, name)
+        return self.network.infer(batch)

@@ -16,7 +16,7 @@ from physadv.attack.timing import seconds_a_step
 from physadv.dataset import LabelledImage
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.defend.blocks import load_block_net
-from physadv.defend.erase import backbone, load_erase_head
+from physadv.defend.erase_network import backbone, load_erase_head
 from physadv.evaluate.adaptive import gradient_share, unbounded
 from physadv.types import Candidates
 from tests.attack.running import ran

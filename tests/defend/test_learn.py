@@ -11,7 +11,7 @@ from physadv.arrays import write_png
 from physadv.cli.learn import LearnVerb, _watched
 from physadv.cli.learn import run as learn
 from physadv.defend import parse_pipeline
-from physadv.defend.erase import EraseHead
+from physadv.defend.erase_network import EraseHead
 from physadv.defend.hostile import hostile_textures
 from physadv.defend.learned import load_weights
 from physadv.errors import CameraLost, DataError

@@ -314,7 +314,7 @@ def test_twins_run_on_batches(text: str) -> None:
 
 
 def test_the_eraser_can_be_attacked_after_it_has_defended() -> None:
-    from physadv.defend.erase import CPU, PatternEraser, backbone
+    from physadv.defend.erase_network import CPU, backbone
 
     backbone.cache_clear()
     with torch.inference_mode():

@@ -138,7 +138,7 @@ def test_openvino_learns_its_precision_on_the_size_it_is_asked_for(imgsz: int, c
         asked.append(batch.shape)
         return infer(batch)
 
-    requests = cast(Any, detector)._requests
+    requests = cast(Any, detector).network.requests
     compiled = list(requests)
     assert not requests[compiled[0]].get_compiled_model().get_property("ENABLE_CPU_PINNING")
     detector.infer = seen  # type: ignore[method-assign]
