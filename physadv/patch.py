@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -31,7 +31,8 @@ MAX_SIDE = 4096
 # Records are some 100 kB.
 MAX_HEADER = 16 * 2**20
 SHIPPED = Path(__file__).parent / "patterns"
-Target = Literal["poster", "chest", "tshirt"]
+Target = Literal["poster", "chest", "portrait", "tshirt"]
+TARGETS: tuple[Target, ...] = get_args(Target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +40,9 @@ class Patch:
     """A pattern as it is saved, printed and scored: always 8 bit, so no score is of a float original.
 
     pixels: (h, w, 3) uint8 RGB, sRGB. mask: (h, w) uint8, 255 where there is ink, 0 where there is nothing. size_mm:
-    (width, height) when printed. target: what it is for; a "tshirt" pattern tiles without a seam. record: plain values
-    of how it was made (settings, seeds, detector hashes, held-out figures); empty for a foreign image.
+    (width, height) when printed. target: what it is for; a "portrait" print is higher than wide, a "tshirt" pattern tiles
+    without a seam. record: plain values of how it was made (settings, seeds, detector hashes, held-out figures); empty for
+    a foreign image.
     """
 
     name: str
@@ -148,7 +150,7 @@ def patch_from_image(data: bytes, *, name: str, size_mm: float = 360.0, where: s
         np.ascontiguousarray(rgba[..., :3]),
         np.ascontiguousarray(rgba[..., 3]),
         size,
-        target if target in ("poster", "chest", "tshirt") else "chest",
+        target if target in TARGETS else "chest",
     )
 
 
@@ -258,8 +260,8 @@ def _from_safetensors(path: Path) -> Patch:
     except (SafetensorError, OSError, ValueError, RecursionError, OverflowError, MemoryError) as error:
         raise PatchError(f"{path}: not a readable patch file: {error}") from error
     target = metadata.get("target")
-    if target not in ("poster", "chest", "tshirt"):
-        raise PatchError(f"{path}: target: expected poster, chest or tshirt, got {target!r}")
+    if target not in TARGETS:
+        raise PatchError(f"{path}: target: expected one of {', '.join(TARGETS)}, got {target!r}")
     record = metadata.get("record")
     if not isinstance(record, dict):
         raise PatchError(f"{path}: record: expected a table, got {type(record).__name__}")

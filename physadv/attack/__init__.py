@@ -37,9 +37,9 @@ def train(
 
     images: folders of images or videos, YOLO data sets, or videos. out: gets patch.png, patch.safetensors, run.json with
     all figures, and a checkpoint. minutes: time instead of the preset's steps. preset: quick, standard or strong. target:
-    poster, chest or tshirt. framing: street, webcam or mixed. resume: go on with the run in `out`, given the same settings.
-    settings: any other field of `attack.settings.TrainSettings`, as `physadv train --help` lists them (labels, detector,
-    through, start, seed ...). Nothing is printed; to follow a run, use `attack.training`.
+    poster, chest, portrait or tshirt. framing: street, webcam or mixed. resume: go on with the run in `out`, given the same
+    settings. settings: any other field of `attack.settings.TrainSettings`, as `physadv train --help` lists them (labels,
+    detector, through, start, seed ...). Nothing is printed; to follow a run, use `attack.training`.
 
     Raises: PhysadvError of some kind, naming the field, if there is nothing to train on or a setting cannot be used.
     """
@@ -77,7 +77,8 @@ def attack(
     on, its shape kept. Nothing is held out here and nothing is written: the last average is returned, and it is the caller
     who scores it.
 
-    Raises: TrainingError if there is no one to train on, the loss is no number, or weights change.
+    Raises: TrainingError if there is no one to train on, the loss is no number, or weights change. PatchError if `start`
+    does not fit the recipe's print.
     """
     import numpy as np
 
@@ -85,6 +86,7 @@ def attack(
     from physadv.attack.pattern import begun_from
     from physadv.attack.recipe import Recipe
     from physadv.attack.run import TrainData, TrainRun
+    from physadv.attack.start import fitted
     from physadv.dataset import LabelledImage
 
     base = recipe or Recipe()
@@ -95,7 +97,7 @@ def attack(
         for i, (p, b, k) in enumerate(zip(images, boxes, points, strict=True))
     ]
     detectors = [detector] if not isinstance(detector, Sequence) else list(detector)
-    begin, region = (None, None) if start is None else begun_from(start, chosen.texels)
+    begin, region = (None, None) if start is None else begun_from(fitted(start, chosen), chosen.grid)
     run = TrainRun(chosen, TrainData(people, detectors, begin=begin, region=region, name=name))
     for _ in optimise(run):
         pass

@@ -23,6 +23,7 @@ from physadv.files import file_name, text_bytes
 from physadv.lineage import split_record, start_record
 from physadv.patch import Patch, Target, load_patch, save_patch
 from physadv.settings import parse
+from physadv.simulate.framing import STANDING_MM
 from physadv.simulate.placement import Framing, Placement
 from physadv.types import GradientDetector
 
@@ -77,7 +78,7 @@ class ThroughDefence:
         kept = None if folder is None else _kept(folder / f"{name}.safetensors", settings, record)
         if kept is not None:
             return kept
-        begin = None if start is None else look_from(start.pixels, settings.texels)
+        begin = None if start is None else look_from(start.pixels, settings.grid)
         run = TrainRun(settings, TrainData(images, [pipeline.twin(detector)], record=record, begin=begin, name=name))
         for progress in optimise(run):
             yield progress.step / max(progress.steps, 1), f"step {progress.step}"
@@ -91,7 +92,7 @@ class ThroughDefence:
     ) -> Recipe:
         """Return settings by which patterns are trained as they are going to be scored: as large, and at the same place.
 
-        A square by the box trains as a poster, one by the keypoints as a chest print, cloth as a T-shirt texture. People
+        A print by the box trains as a poster, one by the keypoints as a chest print, cloth as a T-shirt texture. People
         who mostly fill their images are trained on as before a webcam; for prints that follow the body, half of the views
         are such in any case. refining: a finished pattern is gone on from.
         """
@@ -105,6 +106,9 @@ class ThroughDefence:
             sides = tuple(float(np.clip(placement.scale * f, 0.01, 2)) for f in AROUND)
             values |= {"scale": placement.scale, "webcam_scale": placement.scale}
             values |= {"side_street": sides, "side_webcam": sides}
+            if placement.aspect != 1:
+                side = placement.scale * STANDING_MM[placement.rule]
+                values["size_mm"] = (side * placement.aspect**0.5, side * placement.aspect**-0.5)
         if target == "poster":
             values["at"] = placement.at
         return parse(Recipe, values | (REFINING if refining else {}))

@@ -71,11 +71,11 @@ class Checkpoint:
     Views, worlds and noise of a step are drawn from (seed, step), so no random generator is kept.
 
     levels, mean: the parameters and their running average. adam: torch's optimiser of `levels`. mixing: (d,) log weights
-    of the detectors. best: the best texels so far, (3, t, t), with `best_badness`, `best_score` and `best_step`. starts:
+    of the detectors. best: the best texels so far, (3, h, w), with `best_badness`, `best_score` and `best_step`. starts:
     finished random starts. history: {step, loss, badness, figures} of each scoring.
     """
 
-    def __init__(self, levels: list[torch.Tensor], texels: int, detectors: int, lr: float = 0.0) -> None:
+    def __init__(self, levels: list[torch.Tensor], detectors: int, lr: float = 0.0) -> None:
         self.levels = levels
         self.mean = [v.detach().clone() for v in levels]
         # One tensor after another: foreach gains nothing on one to three small tensors.
@@ -83,7 +83,7 @@ class Checkpoint:
         # The schedule multiplies this; it is there before a resumed run's schedule asks for it.
         self.adam.param_groups[0]["initial_lr"] = lr
         self.mixing = torch.zeros(detectors)
-        self.best = torch.zeros(3, texels, texels)
+        self.best = torch.zeros_like(levels[-1].detach(), device="cpu")
         self.step = 0
         self.best_badness = float("inf")
         self.best_score: dict[str, Any] = {}
@@ -126,7 +126,7 @@ class Checkpoint:
         self.history.append({"step": self.step, "loss": loss, "badness": rounded, **figures})
 
     def keep(self, texels: torch.Tensor, badness: float, score: dict[str, Any]) -> None:
-        """Take these texels (3, t, t) for the best so far."""
+        """Take these texels (3, h, w) for the best so far."""
         self.best, self.best_badness, self.best_score, self.best_step = texels, badness, score, self.step
 
     def note(self, loss: float) -> None:

@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from physadv.address import masked
 from physadv.arrays import read_image, read_image_rgba
 from physadv.attack.parallel import Processes
-from physadv.attack.pattern import begun_from, look_from, mask_from, pick_palette
+from physadv.attack.pattern import Grid, begun_from, look_from, mask_from, pick_palette
 from physadv.attack.people import record
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData
 from physadv.attack.score import HeldOutPeople, Score
 from physadv.attack.settings import AUTO, TrainSettings
-from physadv.attack.start import same_shape
+from physadv.attack.start import fitted, same_shape
 from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.capture import is_live
 from physadv.dataset import MIN_AREA, Dataset, LabelledImage
@@ -101,13 +101,13 @@ def read_inputs(settings: TrainSettings) -> Inputs:
     width, height = recipe.print_size()
     if settings.region is not None:
         with naming("region"):
-            region_from(settings.region, recipe.texels, width / height)
+            region_from(settings.region, recipe.grid, width / height)
     if settings.look is not None:
         with naming("look"):
             read_image(settings.look)
     if settings.start_wanted not in (None, AUTO):
         with naming("start"):
-            begun_from(load_start(settings.start_wanted), recipe.texels)
+            begun_from(fitted(load_start(settings.start_wanted), recipe), recipe.grid)
     return Inputs(settings, recipe, camera, printer, (note,) if note else ())
 
 
@@ -259,14 +259,14 @@ def train_data(
     """
     settings = inputs.settings
     train_on, held_out = sides
-    texels = recipe.texels
+    grid = recipe.grid
     width, height = recipe.print_size()
     aspect = width / height
-    region = None if settings.region is None else region_from(settings.region, texels, aspect)
-    look = None if settings.look is None else look_from(read_image(settings.look), texels, aspect=aspect)
+    region = None if settings.region is None else region_from(settings.region, grid, aspect)
+    look = None if settings.look is None else look_from(read_image(settings.look), grid, aspect=aspect)
     printable = inputs.printer.printable_digital() if inputs.printer is not None else default_palette()
     palette = pick_palette(recipe.colours, printable, look) if recipe.colours else None
-    begin, shape = (None, None) if start is None else begun_from(start, texels)
+    begin, shape = (None, None) if start is None else begun_from(fitted(start, recipe), grid)
     region = shape if region is None else region
     weights = [find_weights(d) for d in settings.detector]
     # What decides the result, or at least its last bits, and so belongs to identity and record alike.
@@ -308,22 +308,24 @@ def train_data(
 def as_kept(start: Patch, recipe: Recipe, settings: TrainSettings, *, name: str) -> Patch | None:
     """Return a pattern to start from as this run would save it, or None where it cannot stand for the run's own pattern.
 
-    A region, a palette and a look ask for what the pattern to start from has not; one that is to withstand a defence is
-    not compared by detectors without any; cloth needs a texture without a seam, and a print the proportions of this one.
+    A portrait print gets it as `start.fitted` says. A region, a palette and a look ask for what it has not; one that is to
+    withstand a defence is not compared by detectors without any; cloth needs a texture without a seam, and a print the
+    proportions of this one.
     """
     if settings.wants_own or recipe.colours or recipe.look_weight:
         return None
+    start = fitted(start, recipe)
     if not same_shape(start, recipe) or (recipe.tiles and start.target != "tshirt"):
         return None
     return replace(start, name=name, size_mm=recipe.print_size(), target=recipe.target, record={})
 
 
-def region_from(path: Path, texels: int, aspect: float) -> torch.Tensor:
-    """Return the mask (1, t, t) of an image file.
+def region_from(path: Path, grid: Grid, aspect: float) -> torch.Tensor:
+    """Return the mask (1, *grid) of an image file.
 
     Raises: DataError if it cannot be read, or has no area where ink goes.
     """
-    return mask_from(read_image_rgba(path), texels, aspect=aspect, name=str(path))
+    return mask_from(read_image_rgba(path), grid, aspect=aspect, name=str(path))
 
 
 def _evenly(images: list[LabelledImage], count: int) -> list[LabelledImage]:

@@ -172,18 +172,18 @@ def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Batch
 
 
 def noise_of(recipe: Recipe, pattern: Pattern, step: int, part: int) -> torch.Tensor:
-    """Return what is added to the pattern (4, t, t) of one part of a step: noise on its colours that fades as it settles.
+    """Return what is added to the pattern (4, h, w) of one part of a step: noise on its colours that fades as it settles.
 
     The loss of one pattern is full of narrow valleys in which training ends; averaged over the pattern's neighbourhood it
     is smoother, and its valleys are those that hide more people. Source: Duchi, Bartlett & Wainwright 2012, Randomized
     Smoothing for Stochastic Optimization.
     """
-    out = torch.zeros(4, recipe.texels, recipe.texels, device=pattern.mask.device)
+    out = torch.zeros(4, *recipe.grid, device=pattern.mask.device)
     deviation = recipe.noise_at(step)
     if deviation > 0:
         # Another stream than the world's, whose draws it must not follow.
         generator = torch.Generator().manual_seed(((recipe.seed * 1_000_003 + step) * 64 + part) ^ NOISE_STREAM)
-        out[:3] = deviation * torch.randn(3, recipe.texels, recipe.texels, generator=generator)
+        out[:3] = deviation * torch.randn(3, *recipe.grid, generator=generator)
     return out
 
 

@@ -95,7 +95,7 @@ def optimise(run: TrainRun) -> Generator[Progress, None, None]:
 
 
 def spread(gradient: torch.Tensor, sigma: float, *, tiles: bool) -> torch.Tensor:
-    """Return a gradient (3, t, t) blurred by `sigma` texels, across the edges if the pattern tiles.
+    """Return a gradient (3, h, w) blurred by `sigma` texels, across the edges if the pattern tiles.
 
     Adam makes every texel's step equally long, so that a pattern's fine noise is settled before its large forms have moved,
     and nothing moves it later: measured on eleven people, 150 plain steps lowered the loss from 2.4 to 2.1, and 150 whose

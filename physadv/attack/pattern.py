@@ -18,17 +18,21 @@ from physadv.types import Float32Array, UInt8Array
 ENLARGE = 4
 
 
-class Pattern:
-    """A square of texels in [0, 1] with its mask.
+# Rows and columns of texels.
+Grid = tuple[int, int]
 
-    levels: the parameters, (3, k, k) each, coarse to fine; their interpolated sum is the pattern, so that coarse ones move
-    all texels at once. mask: (1, t, t), 1 where there is ink. palette: (k, 3) digital colours to which it is held, or None.
+
+class Pattern:
+    """A grid of texels (h, w) in [0, 1] with its mask.
+
+    levels: the parameters, (3, k, l) each, coarse to fine; their interpolated sum is the pattern, so that coarse ones move
+    all texels at once. mask: (1, h, w), 1 where there is ink. palette: (k, 3) digital colours to which it is held, or None.
     tiles: whether it repeats without a seam.
     """
 
     def __init__(
         self,
-        texels: int,
+        grid: Grid,
         *,
         generator: torch.Generator,
         pyramid: bool = False,
@@ -37,12 +41,12 @@ class Pattern:
         tiles: bool = False,
         device: torch.device | None = None,
     ) -> None:
-        self.texels, self.tiles, self.palette = texels, tiles, palette
-        sizes = [texels // 4, texels // 2, texels] if pyramid else [texels]
-        self.levels = [torch.zeros(3, s, s) for s in sizes]
+        self.grid, self.tiles, self.palette = grid, tiles, palette
+        rows, columns = grid
+        self.levels = [torch.zeros(3, rows // part, columns // part) for part in ((4, 2, 1) if pyramid else (1,))]
         # Nearly grey: a saturated start takes long to leave, and a constant one has no gradient to break its symmetry.
-        self.levels[-1] = (0.5 + 0.1 * torch.randn(3, texels, texels, generator=generator)).clamp(0, 1)
-        self.mask = torch.ones(1, texels, texels) if mask is None else mask
+        self.levels[-1] = (0.5 + 0.1 * torch.randn(3, rows, columns, generator=generator)).clamp(0, 1)
+        self.mask = torch.ones(1, rows, columns) if mask is None else mask
         if device is not None:
             self.levels, self.mask = [v.to(device) for v in self.levels], self.mask.to(device)
             self.palette = None if palette is None else palette.to(device)
@@ -50,10 +54,10 @@ class Pattern:
             level.requires_grad_()
 
     def colours(self) -> torch.Tensor:
-        """Return the pattern (3, t, t) in [0, 1], with gradients to its parameters."""
+        """Return the pattern (3, h, w) in [0, 1], with gradients to its parameters."""
         whole = self.levels[-1]
         for level in self.levels[:-1]:
-            whole = whole + enlarge(level, self.texels // level.shape[-1], tiles=self.tiles)
+            whole = whole + enlarge(level, self.grid[1] // level.shape[-1], tiles=self.tiles)
         if len(self.levels) > 1:
             # Beyond the range the gradient is let through, or texels that several levels push would stick there.
             whole = whole + (whole.clamp(0, 1) - whole).detach()
@@ -63,7 +67,7 @@ class Pattern:
         return whole
 
     def rgba(self) -> torch.Tensor:
-        """Return the pattern with its mask, (4, t, t)."""
+        """Return the pattern with its mask, (4, h, w)."""
         return torch.cat([self.colours(), self.mask])
 
     @torch.no_grad()
@@ -110,9 +114,9 @@ def to_patch(
     palette: bool = False,
     record: dict[str, Any] | None = None,
 ) -> Patch:
-    """Return the 8-bit patch of texels (3, t, t) and mask (1, t, t): enlarged smoothly, or in blocks for a palette."""
+    """Return the 8-bit patch of texels (3, h, w) and mask (1, h, w): enlarged smoothly, or in blocks for a palette."""
     tiles = target == "tshirt"
-    factor = max(min(ENLARGE, 2048 // colours.shape[-1]), 1)
+    factor = max(min(ENLARGE, 2048 // max(colours.shape[-2:])), 1)
     if palette:
         big = colours.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
     else:
@@ -122,8 +126,8 @@ def to_patch(
     return Patch(name, to_image(big), alpha, size_mm, target, record or {})
 
 
-def mask_from(image: UInt8Array, texels: int, *, aspect: float, name: str) -> torch.Tensor:
-    """Return the (1, t, t) mask of an image (h, w, 4), 1 where ink goes.
+def mask_from(image: UInt8Array, grid: Grid, *, aspect: float, name: str) -> torch.Tensor:
+    """Return the (1, *grid) mask of an image (h, w, 4), 1 where ink goes.
 
     That is where it is opaque, or in an image that is opaque all over where it is bright. aspect: as in `look_from`.
 
@@ -131,7 +135,7 @@ def mask_from(image: UInt8Array, texels: int, *, aspect: float, name: str) -> to
     """
     drawn = bool((image[..., 3] < 255).any())
     plane = image[..., 3] if drawn else image[..., :3].mean(2)
-    shares = look_from(np.asarray(plane, np.float32)[..., None], texels, aspect=aspect)
+    shares = look_from(np.asarray(plane, np.float32)[..., None], grid, aspect=aspect)
     mask = (shares > 0.5).float()
     if not bool(mask.any()):
         area, measure = ("an opaque", "opacity") if drawn else ("a white", "brightness")
@@ -139,8 +143,8 @@ def mask_from(image: UInt8Array, texels: int, *, aspect: float, name: str) -> to
     return mask
 
 
-def look_from(image: UInt8Array | Float32Array, texels: int, *, aspect: float | None = None) -> torch.Tensor:
-    """Return an image (h, w, c) of values 0 to 255 as (c, t, t) in [0, 1].
+def look_from(image: UInt8Array | Float32Array, grid: Grid, *, aspect: float | None = None) -> torch.Tensor:
+    """Return an image (h, w, c) of values 0 to 255 as (c, *grid) in [0, 1].
 
     aspect: width over height of the print that the texels fill; of an image of another shape the middle is cut out, so
     that nothing is stretched. None takes the whole, whatever its shape.
@@ -151,13 +155,13 @@ def look_from(image: UInt8Array | Float32Array, texels: int, *, aspect: float | 
         top, left = (h - high) // 2, (w - wide) // 2
         image = image[top : top + high, left : left + wide]
     tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).float().div_(255)
-    return F.interpolate(tensor[None], size=(texels, texels), mode="area")[0]
+    return F.interpolate(tensor[None], size=grid, mode="area")[0]
 
 
-def begun_from(patch: Patch, texels: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return all of a patch as texels (3, t, t) to begin from and its mask (1, t, t), None if there is ink everywhere."""
-    mask = look_from(patch.mask[..., None], texels) > 0.5
-    return look_from(patch.pixels, texels), None if bool(mask.all()) or not bool(mask.any()) else mask.float()
+def begun_from(patch: Patch, grid: Grid) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return all of a patch as texels (3, *grid) to begin from and its mask (1, *grid), None if there is ink everywhere."""
+    mask = look_from(patch.mask[..., None], grid) > 0.5
+    return look_from(patch.pixels, grid), None if bool(mask.all()) or not bool(mask.any()) else mask.float()
 
 
 def pick_palette(count: int, printable: torch.Tensor, look: torch.Tensor | None) -> torch.Tensor:

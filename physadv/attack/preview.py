@@ -25,7 +25,7 @@ from physadv.types import GradientDetector, UInt8Array
 
 GAP, STRIP = 4, 18
 WORDS = (40, 40, 40)
-# Of the sheet that a run keeps of its progress: the pattern and each of so many wearers, in pixels.
+# Of the sheet that a run keeps of its progress: the height of the pattern and of each of so many wearers, in pixels.
 PANEL, WEARERS = 320, 3
 
 
@@ -84,9 +84,10 @@ def progress_sheet(
     Everybody large enough to be scored is marked as seen or hidden, with the highest confidence of a box on them. printed:
     gives the pattern as it is worn.
     """
-    whole = cv2.resize(np.ascontiguousarray(patch.pixels), (PANEL, PANEL), interpolation=cv2.INTER_AREA)
+    width, height = (max(round(PANEL * side / max(patch.size_mm)), 1) for side in patch.size_mm)
+    whole = cv2.resize(np.ascontiguousarray(patch.pixels), (width, height), interpolation=cv2.INTER_AREA)
     cells = [
-        np.asarray(whole, np.uint8),
+        np.pad(np.asarray(whole, np.uint8), ((0, PANEL - height), (0, 0), (0, 0)), constant_values=255),
         *(scorer.shown(printed(patch), i, height=PANEL) for i in scorer.some(WEARERS)),
     ]
     return _line(cells, f"{title}   {LEGEND}")

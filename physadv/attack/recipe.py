@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, SerializeAsAny, model_validator
 
 from physadv.attack.crops import PlacementRange
+from physadv.attack.pattern import Grid
 from physadv.attack.settings import (
     DIALS,
     LOOK_WEIGHT,
@@ -38,6 +39,10 @@ LR_END = 0.02
 # Shares of the main run after which gradients are no longer spread, and colours are no longer trained under noise.
 SPREAD_UNTIL, NOISE_UNTIL = 0.77, 0.8
 FINE_TEXELS = 64
+# Of a print that is no square, rows at least and at most: to_patch draws two pixels or more of each.
+ROWS = (8, 1024)
+# From under the neck to the floor. Who wears a longer print is not seen below it.
+TALLEST_MM = 1450.0
 # Of cloth, whatever the period of its texture.
 SHIRT_TEXEL_MM = 6.25
 WEBCAM_MARGIN = 2.5
@@ -71,8 +76,9 @@ class Recipe(PatternSettings, PlacementSettings):
         if settings.look is not None:
             values.setdefault("look_weight", LOOK_WEIGHT)
         if settings.width_mm or settings.height_mm:
-            width = settings.width_mm or settings.height_mm
-            values["size_mm"] = (width, settings.height_mm or width)
+            wide, high = size_of(settings.target, settings.framing)
+            width = settings.width_mm or (settings.height_mm or high) * wide / high
+            values["size_mm"] = (width, settings.height_mm or width * high / wide)
         dials = {n: getattr(settings, dial) for dial, n in DIALS.items() if getattr(settings, dial) is not None}
         if dials or settings.strength is not None:
             world = World.of(STRENGTH if settings.strength is None else settings.strength)
@@ -120,6 +126,17 @@ class Recipe(PatternSettings, PlacementSettings):
                 raise ValueError(f"{name}: expected low and high with 0 < low <= high <= 2, got {low}, {high}")
         if self.pyramid and self.texels % 4:
             raise ValueError(f"pyramid: expected texels that divide by 4, got {self.texels}")
+        width, height = self.print_size()
+        if self.target == "portrait" and height <= width:
+            raise ValueError(
+                f"size_mm: expected a portrait print higher than wide, got {width:g} x {height:g} mm; `target=chest` is "
+                "of any shape"
+            )
+        if self.target in ("chest", "portrait") and height > TALLEST_MM:
+            raise ValueError(
+                f"size_mm: expected a print no higher than a person from neck to floor, {TALLEST_MM:g} mm, got "
+                f"{height:g} mm"
+            )
         return self
 
     def from_start(self) -> Self:
@@ -178,6 +195,15 @@ class Recipe(PatternSettings, PlacementSettings):
         begun = step >= self.total_steps - self.steps + self.warm * self.steps
         size = self.crops[step % len(self.crops)] if begun else self.crops[0]
         return max(round(self.batch * (self.crops[0] / size) ** 2), 1), size
+
+    @property
+    def grid(self) -> Grid:
+        """Return the rows and columns of texels: as many rows as make texels square on the print."""
+        width, height = self.print_size()
+        # A pyramid halves them twice.
+        part = 4 if self.pyramid else 1
+        low, high = ROWS
+        return min(max(round(self.texels * height / width / part) * part, low), high), self.texels
 
     @property
     def tiles(self) -> bool:

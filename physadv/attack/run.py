@@ -27,8 +27,8 @@ class TrainData:
     """What a run learns from: people, detectors, and what the pattern is held to. The configuration is all else.
 
     scorers: each gives a pattern's figures on held-out people. also: others that help to choose the best pattern and are
-    not reported, since they score people trained on. region: (1, t, t) mask. look: (3, t, t). printable: (k, 3) colours
-    for the non-printability score. palette: (k, 3) colours to which the pattern is held. begin: (3, t, t) texels of the
+    not reported, since they score people trained on. region: (1, h, w) mask. look: (3, h, w). printable: (k, 3) colours
+    for the non-printability score. palette: (k, 3) colours to which the pattern is held. begin: (3, h, w) texels of the
     first start, random colours without. start: the pattern from which the run starts as it would be saved, kept unless a
     trained one does better on the people held out; None where nobody is scored. start_scores: its scores, by scorer.
     identity: what must not change between a run and its resumption. record: what a saved pattern says of its making.
@@ -58,7 +58,7 @@ class TrainData:
 def new_pattern(recipe: Recipe, data: TrainData, start: int = 0) -> Pattern:
     """Return an untrained pattern: every random start has its own, the first is `data.begin` where that is given."""
     out = Pattern(
-        recipe.texels,
+        recipe.grid,
         generator=torch.Generator().manual_seed(recipe.seed * 1009 + start),
         pyramid=recipe.pyramid,
         mask=data.region,
@@ -73,10 +73,10 @@ def new_pattern(recipe: Recipe, data: TrainData, start: int = 0) -> Pattern:
 
 
 def as_patch(recipe: Recipe, data: TrainData, texels: torch.Tensor, record: dict[str, Any] | None = None) -> Patch:
-    """Return texels (3, t, t) as the 8-bit patch that is saved and scored."""
+    """Return texels (3, h, w) as the 8-bit patch that is saved and scored."""
     return to_patch(
         texels,
-        torch.ones(1, recipe.texels, recipe.texels) if data.region is None else data.region,
+        torch.ones(1, *recipe.grid) if data.region is None else data.region,
         name=data.name,
         size_mm=recipe.print_size(),
         target=recipe.target,
@@ -107,7 +107,7 @@ class TrainRun:
         self.processes = processes or Processes()
         self.threads = threads or ThreadPool.for_detectors(data.detectors)
         self.pattern = new_pattern(recipe, data)
-        self.checkpoint = Checkpoint(self.pattern.levels, recipe.texels, len(data.detectors), recipe.lr)
+        self.checkpoint = Checkpoint(self.pattern.levels, len(data.detectors), recipe.lr)
         if resume and folder is not None:
             path = folder / CHECKPOINT
             self.checkpoint.load(path, identity=data.identity)
@@ -199,7 +199,7 @@ class TrainRun:
 
     @torch.no_grad()
     def _average(self) -> torch.Tensor:
-        """Return the colours (3, t, t) of the running average, on the CPU."""
+        """Return the colours (3, h, w) of the running average, on the CPU."""
         average = new_pattern(self.recipe, self.data)
         average.load(self.checkpoint.mean)
         average.project()

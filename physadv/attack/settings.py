@@ -106,8 +106,8 @@ class PatternSettings(PlacementFields):
         default=STREET_TEXELS,
         ge=8,
         le=512,
-        description="texels along the pattern's edge; unless given 48 for prints in the street, 64 before a webcam, "
-        "one for each 6.25 mm of a T-shirt's texture",
+        description="texels across the pattern, as many rows as make them square; unless given 48 for prints in the "
+        "street, 64 before a webcam, one for each 6.25 mm of a T-shirt's texture",
     )
     pyramid: bool = Field(
         default=False,
@@ -275,7 +275,7 @@ class TrainSettings(PatternSettings):
         default=None,
         ge=SMALLEST_MM,
         le=LARGEST_MM,
-        description="height of the print in mm, or with its unit (36cm); unless given, the width",
+        description="height of the print in mm, or with its unit (36cm); unless given as `target` has it for that width",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "fp32", "bf16"] = Field(

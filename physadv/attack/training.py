@@ -37,7 +37,7 @@ from physadv.attack.recipe import Recipe
 from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
 from physadv.attack.score import HeldOutPeople, Score
 from physadv.attack.settings import AUTO, TrainSettings
-from physadv.attack.start import choose_start
+from physadv.attack.start import choose_start, fitted
 from physadv.attack.timing import seconds_a_step
 from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
@@ -300,7 +300,7 @@ def _controls(
     }
     if start is not None:
         # What the training itself has added is what the pattern has gained over this.
-        scores = {name: scorer(kept or start) for name, scorer in data.scorers.items()}
+        scores = {name: scorer(kept or fitted(start, recipe)) for name, scorer in data.scorers.items()}
         for name, score in scores.items():
             controls[name]["start"] = score.plain()
         if kept is not None and scores:

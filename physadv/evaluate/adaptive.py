@@ -80,6 +80,7 @@ def score_adaptive(
     Source: Athalye et al. 2018 (BPDA, EOT); Carlini et al. 2019, on evaluating adversarial robustness.
     """
     worst: dict[str, Patch] = {}
+    trained = placement.shaped(known[0]) if known else placement
     moved: dict[str, list[Cell]] = {}
     for number, pipeline in enumerate(pipelines):
         name = str(pipeline)
@@ -91,7 +92,7 @@ def score_adaptive(
         cells: list[Cell] = []
         for restart, start in enumerate(starts):
             training = attack.train(
-                pipeline, detector, people, placement, restart=restart, start=start, seed=scorer.settings.seed
+                pipeline, detector, people, trained, restart=restart, start=start, seed=scorer.settings.seed
             )
             done = number * attack.restarts + restart
             what = f"through {pipeline}, restart {restart + 1}"

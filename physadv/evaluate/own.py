@@ -75,7 +75,8 @@ def in_words(placement: Placement) -> str:
     """Return how large a pattern is worn and where, as a report says it."""
     if placement.target == "tshirt":
         return "as a T-shirt"
-    where = "on the chest" if placement.target == "chest" else f"at {placement.at:g}"
+    places = {"chest": "on the chest", "portrait": "from chest to thighs"}
+    where = places.get(placement.target, f"at {placement.at:g}")
     if placement.scale is None:
         return f"{placement.width:g} x {placement.height:g} cm {where}"
     return f"side {placement.scale:g} by {placement.rule} {where}"
@@ -121,7 +122,7 @@ def other_framing(patch: Patch, share: float) -> str | None:
 def _alike(a: Placement, b: Placement) -> bool:
     if "tshirt" in (a.target, b.target):
         return a.target == b.target
-    same_place = a.target == b.target and (a.target == "chest" or abs(a.at - b.at) < 1e-3)
+    same_place = a.target == b.target and (a.target != "poster" or abs(a.at - b.at) < 1e-3)
     return a.rule == b.rule and same_place and abs((a.scale or 0) - (b.scale or 0)) < 1e-3
 
 

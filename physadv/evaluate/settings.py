@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from physadv.settings import Imgsz, Metavar, Settings
-from physadv.simulate.placement import Rule, Where
+from physadv.simulate.placement import BODY, Rule, Where
 
 # Long side at which a detector looks where neither settings nor a pattern say so.
 USUAL_IMGSZ = 640
@@ -15,14 +15,14 @@ USUAL_IMGSZ = 640
 
 def _where(value: Any) -> Any:
     """Return a place on the body: a fraction of the box, or one of its names."""
-    if value in ("chest", "shirt") or value is None:
+    if value in BODY or value is None:
         return value
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 <= number <= 1:
-        raise ValueError(f"expected a fraction from 0 to 1, chest or shirt, got {value!r}")
+        raise ValueError(f"expected a fraction from 0 to 1, {', '.join(BODY[:-1])} or {BODY[-1]}, got {value!r}")
     return number
 
 
@@ -41,10 +41,11 @@ class EvaluateSettings(Settings):
         description="what `scale` is a fraction of, of the person's box: area (sqrt(width x height), as in training, since "
         "boxes of people who sit or bend differ least in it), diagonal or height; each pattern's own unless given",
     )
-    at: Annotated[Where | None, BeforeValidator(_where), Metavar("NUMBER|chest|shirt")] = Field(
+    at: Annotated[Where | None, BeforeValidator(_where), Metavar("|".join(["NUMBER", *BODY]))] = Field(
         default=None,
-        description="centre down the person's box, 0 top, 1 bottom; or chest, by keypoints; or shirt, cut anywhere. Each "
-        "pattern's own unless given: .42 in the street, chest before a webcam, shirt for T-shirts",
+        description="centre down the person's box, 0 top, 1 bottom; or chest or portrait (to the thighs), by keypoints; or "
+        "shirt, cut anywhere. Each pattern's own unless given: in the street .42, of a portrait .5, before a webcam by "
+        "keypoints, shirt for T-shirts",
     )
     imgsz: Imgsz | None = Field(
         default=None,

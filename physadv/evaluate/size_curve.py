@@ -261,7 +261,7 @@ def worn(patch: Patch, one: Subject, *, relative: float) -> UInt8Array:
     side = None if patch.target == "tshirt" else np.array([relative * one.tall], np.float32)
     # The texture of a T-shirt keeps its own period, which `relative` stands for.
     size_cm = (relative * PERSON_CM * math.sqrt(width / height), relative * PERSON_CM * math.sqrt(height / width))
-    placement = Placement("tshirt" if side is None else "chest", size_cm=size_cm, aspect=width / height)
+    placement = Placement.worn(patch, size_cm)
     people = people_of(one.image.boxes, one.image.keypoints)
     return render(one.image.pixels, patch, placement.prints(people, side=side))
 

@@ -49,7 +49,7 @@ class Overlay:
         scale = 1.0 if size_cm is None else size_cm * 10 / width
         self.patch = patch
         self.size_cm = (width * scale / 10, height * scale / 10)
-        self.placement = Placement("tshirt" if patch.target == "tshirt" else "chest", size_cm=self.size_cm)
+        self.placement = Placement.worn(patch, self.size_cm)
         self._people: list[_Person] = []
         self._now_s = 0.0
         self.on = np.zeros((0, 4), np.float32)

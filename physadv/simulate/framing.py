@@ -9,17 +9,19 @@ from pydantic import Field, model_validator
 
 from physadv.patch import Target
 from physadv.settings import Settings
-from physadv.simulate.placement import Framing, Placement, Rule
+from physadv.simulate.placement import Framing, Placement, Rule, centre_of
 
 SIZE_MM: dict[Target, tuple[float, float]] = {
     "poster": (594.0, 594.0),
     "chest": (360.0, 360.0),
+    # From the chest to the thighs.
+    "portrait": (360.0, 720.0),
     # A motif that repeats often: whatever is cut from the cloth shows all of it, and few texels are found sooner. Of
     # periods of 100 to 800 mm those of 160 and 250 left fewest people found after as many steps.
     "tshirt": (200.0, 200.0),
 }
-# A print over the whole torso: before a webcam a smaller one hides nobody.
-WEBCAM_CHEST_MM = (480.0, 480.0)
+# Prints over the whole torso: before a webcam smaller ones hide nobody.
+WEBCAM_MM: dict[Target, tuple[float, float]] = {"chest": (480.0, 480.0), "portrait": (400.0, 600.0)}
 # Millimetres of what each rule takes of the box around a grown-up who stands, and around one seen from head to hips.
 STANDING_MM: dict[Rule, float] = {"area": 360 / 0.35, "height": 1700.0, "diagonal": 1810.0}
 SEATED_MM: dict[Rule, float] = {"area": 480 / 0.65, "height": 800.0, "diagonal": 1050.0}
@@ -32,7 +34,10 @@ STREET_IMGSZ, WEBCAM_IMGSZ = 416, (320, 640)
 class PlacementFields(Settings):
     """Where and how large a pattern is worn, as it is asked for."""
 
-    target: Target = Field(default="chest", description="poster, chest (a print) or tshirt (a texture that tiles)")
+    target: Target = Field(
+        default="chest",
+        description="poster, chest (a print), portrait (from chest to thighs) or tshirt (a texture that tiles)",
+    )
     framing: Framing = Field(default="street", description="street, webcam (the person fills the image) or mixed")
     rule: Rule = Field(
         default="area",
@@ -58,7 +63,7 @@ class PlacementFields(Settings):
         ge=0,
         le=1,
         description="centre of the pattern down the person's box, 0 top, 1 bottom: the chest of somebody who stands, "
-        "at which evaluate scores images too",
+        "at which evaluate scores images too; unless given .42, of a portrait .5",
     )
 
 
@@ -84,10 +89,11 @@ class PlacementSettings(PlacementFields):
         rule, own = values.get("rule", "area"), "webcam_scale" if framing == "webcam" else "scale"
         bodies = {"scale": STANDING_MM.get(rule, 1.0), "webcam_scale": SEATED_MM.get(rule, 1.0)}
         side = math.sqrt(float(size[0]) * float(size[1]))
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = {"at": centre_of(target)}
         if own in values and not values.get("size_mm"):
+            shape = math.sqrt(float(size[0]) / float(size[1]))
             side = round(float(values[own]) * bodies[own], 1)
-            chosen["size_mm"] = (side, side)
+            chosen["size_mm"] = (round(side * shape, 1), round(side / shape, 1))
         chosen |= {n: min(max(round(side / mm, 4), LEAST_SCALE), MOST_SCALE) for n, mm in bodies.items()}
         return {**chosen, **values}
 
@@ -116,4 +122,4 @@ class PlacementSettings(PlacementFields):
 
 def size_of(target: Target, framing: Framing) -> tuple[float, float]:
     """Return the (width, height) in millimetres of a print of which nothing else is said."""
-    return WEBCAM_CHEST_MM if target == "chest" and framing != "street" else SIZE_MM[target]
+    return SIZE_MM[target] if framing == "street" else WEBCAM_MM.get(target, SIZE_MM[target])

@@ -1,4 +1,5 @@
-"""Where on a person a print lies, and how large it is: by the box, on the chest or over the torso by the joints.
+"""Where on a person a print lies, and how large it is: by the box, or by the joints on the chest, down to the thighs or as
+a T-shirt.
 
 All corner lists run top-left, top-right, bottom-right, bottom-left of the pattern as the wearer's viewer reads it; image
 coordinates are pixels, x right, y down. Training, scoring, evaluation, size curves and the live demo place prints here, so
@@ -8,7 +9,7 @@ that a patch is scored where it will be worn. NumPy alone: the live demo loads n
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -17,8 +18,10 @@ from physadv.types import BoolArray, Detections, Float32Array, Int64Array
 
 Rule = Literal["area", "diagonal", "height"]
 Framing = Literal["street", "webcam", "mixed"]
-# What reports and settings call a place: the fraction of the box's height, or one of two by the joints.
-Where = float | Literal["chest", "shirt"]
+# What reports and settings call a place: the fraction of the box's height, or one of three by the joints.
+Body = Literal["chest", "portrait", "shirt"]
+Where = float | Body
+BODY: tuple[Body, ...] = get_args(Body)
 
 # Distances between the joints that pose models mark, of an adult in front of the camera, in centimetres.
 SHOULDER_CM = 36.0
@@ -29,8 +32,8 @@ MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 # A short sleeve as `sleeve_quads` lays it: across the arm and along it from the shoulder's joint.
 SLEEVE_CM = (12.0, 20.0)
 VISIBLE = 0.5
-# Centre of a print by the box, down its height: on the chest of a standing person.
-BOX_AT = 0.42
+# Centre of a print by the box, down its height: on the chest of a standing person, and of one from chest to thighs.
+BOX_AT, PORTRAIT_AT = 0.42, 0.5
 # Below this score on the clean image a candidate is more often furniture than somebody to wear a pattern; up to the second
 # it needs shoulders, which furniture has not.
 PLACE_CONF, SURE_CONF = 0.4, 0.6
@@ -85,8 +88,10 @@ class Placement:
     """Where a print lies on a person, and how large it is.
 
     target: a "poster" is upright, its centre at the fraction `at` of the box's height; a "chest" print follows the joints,
-    of people whose shoulders are not seen the box; a "tshirt" covers torso and sleeves with a texture that repeats.
-    A pattern for the chest may be placed as a poster: of small people in the street the joints are not known well.
+    of people whose shoulders are not seen the box; a "portrait" hangs from under the neck along the torso and on down the
+    thighs, see `portraits_by_joints`; a "tshirt" covers torso and sleeves with a texture that repeats.
+    A pattern for the chest or a portrait may be placed as a poster: of small people in the street the joints are not known
+    well.
 
     A print is either as large as a square of `scale` times what `rule` takes of the box, `aspect` times as wide as high; or
     `size_cm` wide and high on the body, which of a T-shirt is the period of its texture.
@@ -105,15 +110,26 @@ class Placement:
 
     @classmethod
     def of(cls, where: Where, rule: Rule, scale: float | None) -> Placement:
-        """Return the placement of reports and settings, which know "shirt", "chest" or a fraction of the box's height."""
+        """Return the placement of reports and settings: a place by the joints, or a fraction of the box's height."""
         if where == "shirt":
             return cls("tshirt")
-        return cls("chest", rule, scale) if where == "chest" else cls("poster", rule, scale, at=where)
+        if where == "chest" or where == "portrait":
+            return cls(where, rule, scale, at=centre_of(where))
+        return cls("poster", rule, scale, at=where)
+
+    @classmethod
+    def worn(cls, patch: Patch, size_cm: tuple[float, float] | None = None) -> Placement:
+        """Return the placement of a patch on a body, in its own size or in `size_cm`; a poster hangs on the chest."""
+        target: Target = "chest" if patch.target == "poster" else patch.target
+        width, height = patch.size_mm
+        return cls(target, size_cm=size_cm or (width / 10, height / 10), aspect=width / height, at=centre_of(target))
 
     @property
     def where(self) -> Where:
-        """Return "shirt", "chest" or the fraction of the box's height, as reports and settings call it."""
-        return "shirt" if self.target == "tshirt" else "chest" if self.target == "chest" else self.at
+        """Return the place by the joints or the fraction of the box's height, as reports and settings call it."""
+        if self.target == "poster":
+            return self.at
+        return "shirt" if self.target == "tshirt" else self.target
 
     @property
     def width(self) -> float:
@@ -148,11 +164,21 @@ class Placement:
         if self.target == "poster":
             by_box = _box_px_per_cm(xyxy) * float(np.sqrt(self.width * self.height)) if side is None else side
             return square_quads(xyxy, by_box, self.at, aspect=self.width / self.height)
-        if keypoints is not None and upright is not None:
-            keypoints = np.concatenate([keypoints[..., :2], keypoints[..., 2:] * ~upright[:, None, None]], 2)
+        hung = self.by_joints(xyxy, keypoints, upright=upright)
         if side is None:
-            return chest_quads(xyxy, keypoints, size_cm=(self.width, self.height), at=self.at)
-        return chest_quads(xyxy, keypoints, side=side, at=self.at, aspect=self.aspect)
+            return chest_quads(xyxy, keypoints, hung=hung, size_cm=(self.width, self.height), at=self.at)
+        return chest_quads(xyxy, keypoints, hung=hung, side=side, at=self.at, aspect=self.aspect)
+
+    def by_joints(
+        self, xyxy: Float32Array, keypoints: Float32Array | None, *, upright: BoolArray | None = None
+    ) -> BoolArray:
+        """Return (n,) whose print hangs from the joints; the others wear it by their boxes. See `prints` for arguments."""
+        seen = shoulders_visible(keypoints, len(xyxy))
+        if self.target == "poster":
+            return np.zeros_like(seen)
+        if self.target == "portrait" and keypoints is not None:
+            seen = seen & portraits_by_joints(xyxy, keypoints)
+        return seen if upright is None or self.target == "tshirt" else seen & ~upright
 
     def prints(
         self,
@@ -168,7 +194,7 @@ class Placement:
         people: boxes and, where known, keypoints; their scores are not looked at. rng: decides where on its texture
         cloth is cut; None cuts all of it from the corner. owner: (n,) the image of each person; 0 unless given. side: (n,)
         pixels, the root of each print's area, in place of the placement's own size. upright: (n,) who wears a chest print
-        by the box although the joints are seen.
+        or a portrait by the box although the joints are seen.
 
         Raises: ValueError for a T-shirt whose period is not known; see `shaped`.
         """
@@ -181,8 +207,7 @@ class Placement:
         bounds = np.full((n, 4), np.inf, np.float32) * np.array([-1, -1, 1, 1], np.float32)
         if self.target != "poster":
             # What hangs from the shoulders may reach below the box: there stands what hides the rest of the person.
-            hung = shoulders_visible(points, n) & (True if upright is None else ~upright)
-            hung |= self.target == "tshirt"
+            hung = self.by_joints(boxes, points, upright=upright) | (self.target == "tshirt")
             bounds[hung] = boxes[hung]
         if self.target == "tshirt":
             if self.size_cm is None:
@@ -263,6 +288,11 @@ def texels_for(quads: Float32Array, window: Float32Array, shape: tuple[int, int]
     return out
 
 
+def centre_of(target: Target) -> float:
+    """Return the centre of a print for that target by the box, as a fraction of the box's height, unless given."""
+    return PORTRAIT_AT if target == "portrait" else BOX_AT
+
+
 def people_of(xyxy: Float32Array, keypoints: Float32Array | None = None) -> Detections:
     """Return labelled people, boxes (n, 4) and keypoints (n, 17, 3), as detections of score 1."""
     return Detections(xyxy, np.ones(len(xyxy), np.float32), keypoints)
@@ -341,6 +371,18 @@ def shoulders_visible(keypoints: Float32Array | None, n: int) -> BoolArray:
     return np.logical_and(sure, apart > 2)
 
 
+def portraits_by_joints(xyxy: Float32Array, keypoints: Float32Array) -> BoolArray:
+    """Return (n,) whose portrait print hangs from the joints, of people whose shoulders are seen.
+
+    A print twice as long as the torso is a quarter of itself aside for every 15 degrees that its axis is off, so it needs
+    sure hips. Of someone cut off, as before a webcam, the hips lie beyond the image: it hangs from the shoulders, since by
+    the box it would be over the face.
+    """
+    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    hips = np.all(keypoints[:, [LEFT_HIP, RIGHT_HIP], 2] >= VISIBLE, axis=1)
+    return np.asarray(hips | (h <= CUT_OFF * w))
+
+
 def torso_frames(keypoints: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return the body's own axes for people whose shoulders are visible.
 
@@ -371,15 +413,17 @@ def chest_quads(
     xyxy: Float32Array,
     keypoints: Float32Array | None,
     *,
+    hung: BoolArray | None = None,
     size_cm: tuple[float, float] | None = None,
     side: Float32Array | None = None,
     at: float = 0.42,
     aspect: float = 1.0,
 ) -> Float32Array:
-    """Return (n, 4, 2) quads on each chest.
+    """Return (n, 4, 2) quads of prints that hang from just under the neck; hung: (n,) of whom, by default wherever the
+    shoulders are seen.
 
     Give `size_cm` = (width, height), scaled by the body, or `side` = (n,) pixels, the root of the quad's area, with
-    `aspect`, the print's width over its height. People without visible shoulders get an upright print of that shape by
+    `aspect`, the print's width over its height. The others get an upright print of that shape by
     the box, at the fraction `at` of its height; for `size_cm` a box is then taken to be 170 cm tall unless it is wider
     than a standing person's, when it shows the upper body. Nobody wears a print larger than themselves: see
     `within_wearers`.
@@ -388,11 +432,10 @@ def chest_quads(
     """
     if (size_cm is None) == (side is None):
         raise ValueError("give exactly one of size_cm and side")
-    n = len(xyxy)
     by_box = side if side is not None else _box_px_per_cm(xyxy) * float(np.sqrt(np.prod(size_cm or (0, 0))))
     aspect = aspect if size_cm is None else size_cm[0] / size_cm[1]
     quads = square_quads(xyxy, by_box, at, aspect=aspect)
-    seen = shoulders_visible(keypoints, n)
+    seen = shoulders_visible(keypoints, len(xyxy)) if hung is None else hung
     if keypoints is None or not seen.any():
         return quads
     origin, across, down = torso_frames(keypoints[seen])

@@ -46,7 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fresh() -> Checkpoint:
-    return Checkpoint([torch.zeros(3, 8, 8)], 8, 1)
+    return Checkpoint([torch.zeros(3, 8, 8)], 1)
 
 
 def refused(read: Callable[[], object]) -> bool:

@@ -13,11 +13,12 @@ from physadv.attack import attack
 from physadv.attack.data import train_data
 from physadv.attack.pattern import begun_from, look_from, mask_from
 from physadv.attack.recipe import Recipe
-from physadv.attack.run import TrainData, new_pattern
+from physadv.attack.run import TrainData, as_patch, new_pattern
+from physadv.attack.start import fitted
 from physadv.dataset import Dataset, LabelledImage
 from physadv.errors import DataError
-from physadv.patch import Patch
-from tests.attack.running import inputs
+from physadv.patch import Patch, load_patch
+from tests.attack.running import inputs, ran
 
 
 def rgba(brightness: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
@@ -41,11 +42,11 @@ def test_masks_and_looks_lie_on_a_print_in_the_same_place() -> None:
     high = np.full((60, 60), 128.0)
     high[15:45] = wide
     for image in (wide, high):
-        mask = mask_from(rgba(image), 12, aspect=2, name="mask")
-        look = look_from(rgba(image)[..., :3], 12, aspect=2)
+        mask = mask_from(rgba(image), (12, 12), aspect=2, name="mask")
+        look = look_from(rgba(image)[..., :3], (12, 12), aspect=2)
         assert mask[0].all(0).tolist() == [True] * 8 + [False] * 4
         assert torch.equal(look[:1].round(), mask)
-    assert len(set(look_from(rgba(high)[..., :3], 12).flatten().tolist())) == 3, (
+    assert len(set(look_from(rgba(high)[..., :3], (12, 12)).flatten().tolist())) == 3, (
         "without a print's shape it is the whole"
     )
 
@@ -55,24 +56,24 @@ def test_ink_goes_where_a_mask_is_opaque_if_it_is_not_so_all_over(tmp_path: Path
     alpha[:8] = 255
     for brightness in (np.zeros((16, 16)), np.full((16, 16), 255)):
         assert cv2.imwrite(str(tmp_path / "m.png"), rgba(brightness, alpha))
-        mask = mask_from(read_image_rgba(tmp_path / "m.png"), 8, aspect=1, name="m")
+        mask = mask_from(read_image_rgba(tmp_path / "m.png"), (8, 8), aspect=1, name="m")
         assert mask[0].all(1).tolist() == [True] * 4 + [False] * 4 and mask.sum() == 32
-    assert torch.equal(mask_from(rgba(alpha), 8, aspect=1, name="m"), mask), "opaque all over: by brightness"
+    assert torch.equal(mask_from(rgba(alpha), (8, 8), aspect=1, name="m"), mask), "opaque all over: by brightness"
     with pytest.raises(DataError, match=r"m: expected a mask with a white area .* half brightness"):
-        mask_from(rgba(np.zeros((8, 8))), 8, aspect=1, name="m")
+        mask_from(rgba(np.zeros((8, 8))), (8, 8), aspect=1, name="m")
     with pytest.raises(DataError, match=r"m: expected a mask with an opaque area .* half opacity"):
-        mask_from(rgba(np.full((8, 8), 255), np.zeros((8, 8))), 8, aspect=1, name="m")
+        mask_from(rgba(np.full((8, 8), 255), np.zeros((8, 8))), (8, 8), aspect=1, name="m")
     with pytest.raises(DataError, match=r"nowhere.png: cannot be read"):
         read_image_rgba(tmp_path / "nowhere.png")
 
 
 def test_a_pattern_to_begin_with_is_taken_whole_and_with_its_shape() -> None:
-    colours, mask = begun_from(half_patch(), 8)
+    colours, mask = begun_from(half_patch(), (8, 8))
     assert mask is not None and mask[0].all(0).tolist() == [True] * 4 + [False] * 4
     assert torch.equal(colours[:1], mask)
     patch = half_patch()
     whole = Patch("whole", patch.pixels, np.full((16, 32), 255, np.uint8), patch.size_mm)
-    assert begun_from(whole, 8)[1] is None
+    assert begun_from(whole, (8, 8))[1] is None
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["its own shape", "another"])
@@ -87,6 +88,37 @@ def test_a_run_keeps_the_shape_of_the_pattern_it_begins_with_unless_given_anothe
     kept = new_pattern(settings, data).mask[0]
     assert kept.sum() == 32
     assert bool(kept[0].all()) == given and bool(kept[:, 0].all()) != given
+
+
+def test_a_print_that_is_no_square_has_as_many_rows_as_make_texels_square() -> None:
+    tall = Recipe(target="portrait", pyramid=True)
+    assert tall.grid == (96, 48) and Recipe(size_mm=(400, 100)).grid == (12, 48)
+    assert Recipe(size_mm=(2000, 50)).grid == (8, 48), "no fewer than can be trained"
+    pattern = new_pattern(tall, TrainData([], []))
+    assert [level.shape for level in pattern.levels] == [(3, 24, 12), (3, 48, 24), (3, 96, 48)]
+    patch = as_patch(tall, TrainData([], []), pattern.colours().detach())
+    assert patch.pixels.shape == (384, 192, 3) and patch.size_mm == (360.0, 720.0)
+    # Every row is a texel of its own: the gradient of one is not that of the next.
+    weights = torch.arange(96.0)[:, None].expand(96, 48)
+    (gradient,) = torch.autograd.grad((pattern.colours() * weights).sum(), pattern.levels[-1])
+    assert torch.equal(gradient[0, :, 0], weights[:, 0])
+
+
+def test_a_portrait_run_is_trained_saved_and_resumed_in_its_own_grid(
+    people: list[LabelledImage], tmp_path: Path
+) -> None:
+    recipe = Recipe(target="portrait", steps=4, batch=2, crops=(64,), texels=8, noise=0.1, checkpoint_every=2)
+    begin = begun_from(fitted(load_patch("street-v1"), recipe), recipe.grid)[0]
+
+    def ended(folder: str, *stops: int) -> torch.Tensor:
+        data = TrainData(people, [tiny_gradient()], begin=begin)
+        for number, steps in enumerate(stops):
+            run = ran(recipe, data, folder=tmp_path / folder, resume=number > 0, steps=steps)
+        return torch.cat([run.checkpoint.levels[0].detach(), run.checkpoint.best])
+
+    whole = ended("whole", 4)
+    assert whole.shape == (6, 16, 8) and not torch.equal(whole[:3], begin)
+    assert torch.equal(ended("cut", 2, 2), whole)
 
 
 def test_only_the_first_of_several_starts_begins_with_the_pattern_given() -> None:

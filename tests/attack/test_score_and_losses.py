@@ -26,7 +26,7 @@ from physadv.attack.pattern import enlarge, mask_from, nearest, pick_palette
 from physadv.attack.preview import contact_sheet
 from physadv.attack.recipe import Recipe
 from physadv.attack.score import HeldOutPeople, Score
-from physadv.attack.settings import PRESETS, Preset, preset
+from physadv.attack.settings import PRESETS, Preset, TrainSettings, preset
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import joined
@@ -255,7 +255,9 @@ def test_patterns_enlarge_over_the_seam_and_find_their_colours() -> None:
     palette = pick_palette(3, torch.rand(20, 3, generator=torch.Generator().manual_seed(1)), None)
     assert torch.unique(nearest(texels, palette).flatten(1).T, dim=0).shape[0] <= 3
     with pytest.raises(DataError, match="white area"):
-        mask_from(np.dstack([np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 255, np.uint8)]), 8, aspect=1, name="mask")
+        mask_from(
+            np.dstack([np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 255, np.uint8)]), (8, 8), aspect=1, name="mask"
+        )
 
 
 def test_a_sheet_shows_views_and_every_transform(people: list[LabelledImage]) -> None:
@@ -313,6 +315,21 @@ def test_a_print_is_trained_as_large_as_it_is_on_a_body() -> None:
     drawn = views.batch(1, 224, np.random.default_rng(0))
     height = float(drawn.boxes[0, 3] - drawn.boxes[0, 1])
     assert 0.2 * 0.85 < float(drawn.prints.quads[0, 1, 0] - drawn.prints.quads[0, 0, 0]) / height < 0.2 * 1.21
+
+
+def test_a_portrait_is_as_large_and_where_it_is_scored_in_each_framing() -> None:
+    street, webcam = (Recipe(target="portrait", framing=framing) for framing in ("street", "webcam"))
+    ((placement, _),) = street.placements().values()
+    assert (placement.target, placement.scale, placement.at) == ("poster", 0.495, 0.5)
+    ((near, _),) = webcam.placements().values()
+    assert (near.target, near.at, webcam.print_size()) == ("portrait", 0.5, (400.0, 600.0))
+    assert near.scale == pytest.approx((400 * 600) ** 0.5 * 0.65 / 480, abs=1e-3)
+    assert Recipe(target="portrait", scale=0.3).print_size() == pytest.approx((218.2, 436.4))
+    wide = Recipe.of(TrainSettings(images=["a"], target="portrait", width_mm=300))
+    assert wide.print_size() == (300.0, 600.0)
+    for size, said in (((720, 360), "higher than wide"), ((500, 1600), "from neck to floor, 1450 mm, got 1600")):
+        with pytest.raises(ValueError, match=f"size_mm: expected .*{said}"):
+            Recipe(target="portrait", size_mm=size)
 
 
 def test_a_poster_is_scored_where_it_was_trained() -> None:

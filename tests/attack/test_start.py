@@ -15,10 +15,11 @@ from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData
 from physadv.attack.score import Score
 from physadv.attack.settings import AUTO, LR, LR_FROM_START, TrainSettings
-from physadv.attack.start import choose_start, shipped_for
+from physadv.attack.start import choose_start, fitted, shipped_for
 from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.detect.weights import EMBEDDED_SHA256
+from physadv.errors import PatchError
 from physadv.patch import Patch, load_patch
 from tests.attack.running import folder_run, inputs, listened, ran
 
@@ -40,7 +41,24 @@ def test_it_is_the_newest_shipped_one_made_for_the_same_case() -> None:
     assert chosen(target="chest", framing="webcam") == "chest-v4"
     assert chosen(target="tshirt", framing="webcam") == "shirt-v2"
     assert chosen(target="poster", framing="street") == "poster-v2"
+    assert chosen(target="portrait", framing="street") == "street-v1", "repeated, as long as there is no portrait"
     assert chosen(target="poster", framing="webcam") is None, "none that is shipped was made for that"
+
+
+def test_a_portrait_starts_from_a_portrait_or_from_a_square_repeated_downwards() -> None:
+    portrait = Recipe(target="portrait")
+    square = load_patch("street-v1")
+    twice = fitted(square, portrait)
+    assert twice.size_mm == (360.0, 720.0) and (np.concatenate([square.pixels] * 2) == twice.pixels).all()
+    kept = as_kept(square, portrait, TrainSettings(), name="a")
+    assert kept is not None and (kept.target, kept.sha256) == ("portrait", twice.sha256)
+    # Before a webcam the print ends within the second repeat: nothing is squeezed.
+    webcam = fitted(square, Recipe(target="portrait", framing="webcam"))
+    assert webcam.pixels.shape == (288, 192, 3) and (webcam.pixels == twice.pixels[:288]).all()
+    own = replace(twice, target="portrait")
+    assert fitted(own, portrait) is own and fitted(square, Recipe()) is square
+    with pytest.raises(PatchError, match="portrait pattern of 360 x 720 mm does not fit a chest print of 360 x 360 mm"):
+        fitted(own, Recipe())
 
 
 @pytest.mark.parametrize(

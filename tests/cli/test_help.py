@@ -55,7 +55,10 @@ def test_examples_stand_on_a_line_each_to_be_copied(name: str, capsys: pytest.Ca
     ("name", "flags"),
     [
         ("live", ["--token SECRET", "--viewer-token SECRET"]),
-        ("evaluate", ["--images FOLDER", "--wear-from SECONDS", "--at NUMBER|chest|shirt", "--detector MODEL,..."]),
+        (
+            "evaluate",
+            ["--images FOLDER", "--wear-from SECONDS", "--at NUMBER|chest|portrait|shirt", "--detector MODEL,..."],
+        ),
         ("advise", ["--images FOLDER"]),
         ("learn", ["--images FOLDER"]),
         ("calibrate camera", ["--note TEXT"]),

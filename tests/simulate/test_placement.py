@@ -14,7 +14,7 @@ from physadv.live.overlay import Overlay
 from physadv.patch import Patch
 from physadv.simulate.conditions import ROBUST, apply_patch
 from physadv.simulate.fast_render import fast_render
-from physadv.simulate.placement import Placement, Where, chest_quads, people_of, shirt_fronts, square_quads
+from physadv.simulate.placement import BODY, Placement, Where, chest_quads, people_of, shirt_fronts, square_quads
 from physadv.simulate.render import render
 from physadv.types import Detections, Float32Array
 
@@ -85,7 +85,29 @@ def test_size_curves_are_of_the_shape_in_which_patterns_are_printed() -> None:
     assert (int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1) == (80, 20)
 
 
-WHERE: tuple[Where, ...] = (0.3, "chest", "shirt")
+def test_a_portrait_hangs_by_shoulders_and_hips_and_lies_by_the_box_elsewhere() -> None:
+    portrait = replace(banner(), target="portrait", size_mm=(300.0, 600.0))
+    place = Placement.worn(portrait)
+    prints = place.prints(people_of(BOX, POINTS))
+    # Two pixels a centimetre: from 3 cm below the shoulders, whose line is at 60.
+    assert prints.quads[0].tolist() == [[20, 66], [80, 66], [80, 186], [20, 186]]
+    assert prints.bounds.tolist() == BOX.tolist()
+    no_hips = POINTS * (np.arange(17) < 11)[None, :, None]
+    by_box = place.prints(people_of(BOX, no_hips.astype(np.float32)))
+    assert by_box.quads[0].mean(0).tolist() == [50, 120] and np.isinf(by_box.bounds).all(), "the middle of the box"
+    cut = np.array([[10, 20, 90, 140]], np.float32)
+    hung = place.prints(people_of(cut, no_hips.astype(np.float32)))
+    assert hung.quads[0, 0, 1] == 66 and hung.bounds.tolist() == cut.tolist(), "of someone cut off below the face"
+    upright = place.prints(people_of(BOX, POINTS), upright=np.array([True]))
+    np.testing.assert_array_equal(upright.quads, by_box.quads)
+    # In the street: .35 wide and .70 high, of the root of the box's area, in its middle.
+    street = Placement("poster", scale=0.495, at=0.5).shaped(portrait).prints(people_of(BOX, POINTS))
+    side = (80 * 200) ** 0.5
+    np.testing.assert_allclose(extent(street.quads), [0.35 * side, 0.7 * side], rtol=1e-3)
+    np.testing.assert_allclose(street.quads[0].mean(0), [50, 120], rtol=1e-6)
+
+
+WHERE: tuple[Where, ...] = (0.3, *BODY)
 
 
 def test_a_placement_is_named_as_reports_and_settings_name_it() -> None:
@@ -166,7 +188,7 @@ def test_nothing_is_painted_beyond_the_wearer_and_a_head_wears_nothing() -> None
 
 @pytest.mark.parametrize("odd", [(30, 40, 30, 40), (30, 40, 30, 90), (-1e8, -1e8, 1e8, 1e8), (np.nan,) * 4])
 @pytest.mark.parametrize("points", [None, NO_POINTS, POINTS], ids=["no model", "unseen", "seen"])
-@pytest.mark.parametrize("where", [0.42, "chest", "shirt"])
+@pytest.mark.parametrize("where", [0.42, *BODY])
 @pytest.mark.filterwarnings("error")
 def test_a_box_that_cannot_be_drawn_on_harms_nobody(
     odd: tuple[float, ...], points: Float32Array | None, where: Where
