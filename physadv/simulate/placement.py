@@ -419,8 +419,9 @@ def chest_quads(
     at: float = 0.42,
     aspect: float = 1.0,
 ) -> Float32Array:
-    """Return (n, 4, 2) quads of prints that hang from just under the neck; hung: (n,) of whom, by default wherever the
-    shoulders are seen.
+    """Return (n, 4, 2) quads of prints that hang from just under the neck.
+
+    hung: (n,) whose print does, by default everybody's whose shoulders are seen.
 
     Give `size_cm` = (width, height), scaled by the body, or `side` = (n,) pixels, the root of the quad's area, with
     `aspect`, the print's width over its height. The others get an upright print of that shape by
