@@ -21,6 +21,8 @@ from physadv.settings import Settings, one_line
 # A run of schema 2, whose tensors are the same, goes on all the same, and says so.
 SCHEMA = 3
 READ = (2, SCHEMA)
+# Settings that runs of earlier versions did not have, and what they did.
+ADDED = {"settings.large": 0.0}
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 # Of a run's identity, what changes its last bits alone: a run goes on with others, and says so.
 TOLERATED = ("threads", "processes")
@@ -277,8 +279,8 @@ def _damaged(path: Path, why: str) -> TrainingError:
 def _differences(before: Any, now: Any, *, place: str = "") -> list[str]:
     """Return "name: was X, now Y" for every plain value that differs."""
     if isinstance(before, dict) and isinstance(now, dict):
-        names = sorted({*before, *now})
-        return [d for n in names for d in _differences(before.get(n), now.get(n), place=f"{place}.{n}".strip("."))]
+        places = {n: f"{place}.{n}".strip(".") for n in sorted({*before, *now})}
+        return [d for n, at in places.items() for d in _differences(before.get(n, ADDED.get(at)), now.get(n), place=at)]
     if json.dumps(before) == json.dumps(now):
         return []
     return [f"{place}: was {_short(before)}, now {_short(now)}"]

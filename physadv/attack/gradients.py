@@ -37,7 +37,9 @@ class Batches:
     def __init__(self, recipe: Recipe, data: TrainData) -> None:
         """Raises: TrainingError if there are no people."""
         self._recipe, self._data = recipe, data
-        self._views = CropSampler(list(data.people), framing=recipe.framing, placements=recipe.placement_range)
+        self._views = CropSampler(
+            list(data.people), framing=recipe.framing, placements=recipe.placement_range, large=recipe.large
+        )
         if not self._views.rows:
             raise TrainingError(field="images", expected="people to train on", got="none")
         self._worker = ThreadPoolExecutor(1)

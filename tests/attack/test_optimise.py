@@ -184,6 +184,19 @@ def test_resuming_with_other_settings_names_them(people: list[LabelledImage], sm
         ran(other, data(people, identity={"settings": other.model_dump(mode="json")}), folder=tmp_path, resume=True)
 
 
+def test_a_run_goes_on_that_began_before_a_setting_was_there(
+    people: list[LabelledImage], small: Recipe, tmp_path: Path
+) -> None:
+    before = small.model_dump(mode="json")
+    assert before.pop("large") == 0
+    ran(small, data(people, identity={"settings": before}), folder=tmp_path, steps=2)
+    now = data(people, identity={"settings": small.model_dump(mode="json")})
+    assert ran(small, now, folder=tmp_path, resume=True, steps=1).checkpoint.step == 3
+    other = small.model_copy(update={"large": 0.5})
+    with pytest.raises(TrainingError, match=r"settings\.large: was 0\.0, now 0\.5"):
+        ran(other, data(people, identity={"settings": other.model_dump(mode="json")}), folder=tmp_path, resume=True)
+
+
 def test_a_damaged_checkpoint_is_refused(people: list[LabelledImage], small: Recipe, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"\0" * 40)
     with pytest.raises(TrainingError, match="not a checkpoint"):

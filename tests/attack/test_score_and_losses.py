@@ -11,7 +11,7 @@ from bench_train import in_proportion
 from tiny import tiny_detector, tiny_gradient
 
 from physadv.attack import data as module
-from physadv.attack.crops import CropSampler, PlacementRange
+from physadv.attack.crops import LARGE_SHARE, CropSampler, PlacementRange
 from physadv.attack.losses import (
     concerned,
     curvature,
@@ -222,6 +222,16 @@ def test_webcam_views_show_larger_people(people: list[LabelledImage]) -> None:
         return float((boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt().mean())
 
     assert side("webcam") > 1.3 * side("street")
+
+
+@pytest.mark.parametrize(("large", "least", "most"), [(0.0, 0.2, 0.45), (0.7, 0.6, 0.8), (1.0, 1.0, 1.0)])
+def test_as_many_views_as_asked_for_show_somebody_large(large: float, least: float, most: float) -> None:
+    pixels, box = np.zeros((800, 800, 3), np.uint8), np.array([[300, 300, 500, 500]], np.float32)
+    views = CropSampler([LabelledImage("p", pixels, box)], framing="street", placements=PlacementRange(), large=large)
+    rng = np.random.default_rng(0)
+    # A square box of 200 pixels: the view ends where its person's share says.
+    shares = [200 * views._frame(views.images[0], 0, False, 224, rng)[0] / 224 for _ in range(200)]
+    assert least <= np.mean(np.array(shares) >= LARGE_SHARE - 1e-6) <= most
 
 
 def test_a_shirt_has_a_front_and_sleeves_of_cloth_that_is_as_fine_on_a_body_turned_away() -> None:
