@@ -4,7 +4,7 @@ In a notebook:
 
     import physadv
 
-    patch = physadv.train("photographs", minutes=5)         # or physadv.load_patch("chest-v3")
+    patch = physadv.train("photographs", minutes=5)         # or physadv.load_patch("webcam")
     results = physadv.evaluate(patch, "photographs", defences=["balanced"], held_out=True)
     print(results.table().markdown())
     results.report("evaluation")

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Self
 
 # A field within a text: its name, and its value or None. A command to type (`physadv doctor`) has a space and is none.
@@ -138,6 +139,16 @@ class FabricationError(PhysadvError):
     """A pattern cannot be printed as asked: paper, size, profile or garment do not fit."""
 
 
+class PatternReplaced(UserWarning):
+    """A pattern was asked for by a name under which none is shipped any more; the one that took its place is loaded."""
+
+
 def text_of(error: Exception) -> str:
     """Return what an error says; one of the operating system without its number and file name."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return `; did you mean live?` for a word that is nearly one of those known, else ""."""
+    near = get_close_matches(word, known, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""

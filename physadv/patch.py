@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors.numpy import save as save_safetensors
 
 from physadv.arrays import bytes_of, decode_image_rgba
 from physadv.decoding import png_text
-from physadv.errors import PatchError
+from physadv.errors import PatchError, PatternReplaced, did_you_mean
 from physadv.files import atomic_write, checked_name, file_name, parse_json, utf8_path
 from physadv.types import UInt8Array
 
@@ -31,6 +32,18 @@ MAX_SIDE = 4096
 # Records are some 100 kB.
 MAX_HEADER = 16 * 2**20
 SHIPPED = Path(__file__).parent / "patterns"
+# What was shipped before, by the shipped pattern that took its place: commands, settings and recordings name these.
+REPLACED = {
+    "chest-v1": "webcam",
+    "chest-v2": "webcam",
+    "chest-v3": "webcam",
+    "chest-v4": "webcam",
+    "poster-v2": "poster",
+    "shirt-street-v1": "tshirt",
+    "shirt-v1": "tshirt",
+    "shirt-v2": "tshirt",
+    "street-v1": "street",
+}
 Target = Literal["poster", "chest", "portrait", "tshirt"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 
@@ -95,10 +108,10 @@ class Patch:
 
 
 def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
-    """Return the patch in a .safetensors or image file, a run folder, or shipped under that name (`chest-v1`).
+    """Return the patch in a .safetensors or image file, a run folder, or shipped under that name (`street`).
 
     An image without physadv's metadata becomes a chest patch `size_mm` wide, as high as its shape says, named after its
-    file.
+    file. An old name of a shipped pattern gives the one that took its place, with a `PatternReplaced` warning.
 
     Raises: PatchError if nothing is there, or the file is damaged, too large or malformed, or its name could lead out of
     a folder.
@@ -109,11 +122,7 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
     except OSError as error:
         raise PatchError(f"{str(where)[:80]}: no such patch file: {error.strerror}") from error
     if not there and path.name == str(where):
-        shipped = SHIPPED / f"{where}.safetensors"
-        if not shipped.is_file():
-            known = ", ".join(shipped_names()) or "none yet"
-            raise PatchError(f"{where}: no such file, and no shipped pattern of that name (shipped: {known})")
-        path = shipped
+        path = SHIPPED / f"{shipped_name(path.name)}.safetensors"
     if path.is_dir():
         path = path / "patch.safetensors"
     if not path.is_file():
@@ -127,6 +136,26 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
 def shipped_names() -> list[str]:
     """Return the names of the patterns that come with physadv."""
     return sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
+
+
+def shipped_name(name: str) -> str:
+    """Return what the shipped pattern of that name is called now; of an old name with a `PatternReplaced` warning.
+
+    Raises: PatchError if none is shipped by that name, nor ever was.
+    """
+    known = shipped_names()
+    if name in REPLACED:
+        warnings.warn(replacement(name), PatternReplaced, stacklevel=3)
+        return REPLACED[name]
+    if name not in known:
+        near = did_you_mean(name, [*known, *REPLACED]) or f"; shipped are {', '.join(known)}"
+        raise PatchError(f"{name[:80]}: no such file, and no shipped pattern of that name{near}")
+    return name
+
+
+def replacement(name: str) -> str:
+    """Return one line that says which shipped pattern took the place of one in `REPLACED`."""
+    return f"the pattern {name} is no longer shipped: {REPLACED[name]} took its place"
 
 
 def patch_from_image(data: bytes, *, name: str, size_mm: float = 360.0, where: str = "") -> Patch:

@@ -268,7 +268,7 @@ def bench_busy(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         write_png(images / f"{number}.png", camera.image(number * 20))
     live = ["live", "--source", "sample", "--defend", "balanced", "--ui", "none"]
     live += ["--seconds", "8" if args.quick else "20", "--stats", str(stats), "--overwrite"]
-    scored = ["evaluate", "chest-v3", "--images", str(images), "--imgsz", "416", "--resamples", "20", "--overwrite"]
+    scored = ["evaluate", "webcam", "--images", str(images), "--imgsz", "416", "--resamples", "20", "--overwrite"]
     out = {
         "live": slowdown(live, args.rounds, lambda _: 1 / float(json.loads(stats.read_text())["fps"])),
         "evaluate": slowdown([*scored, "--out", str(folder / "report")], args.rounds, lambda seconds: seconds),

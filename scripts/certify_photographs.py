@@ -1,7 +1,7 @@
 """Certified recall on labelled photographs or a video, and a search for a patch that breaks a certificate.
 
     python scripts/certify_photographs.py FOLDER [--lines 7] [--grid 0] [--still 0.2] [--held-out 0.4] [--limit 20]
-    python scripts/certify_photographs.py FOLDER --search 200 --people 12 --patterns chest-v1 pattern.png [--where close]
+    python scripts/certify_photographs.py FOLDER --search 200 --people 12 --patterns webcam pattern.png [--where close]
     python scripts/certify_photographs.py VIDEO.avi --every 40     (people: those the detector finds with score >= 0.5)
 
 Prints a Markdown table and a JSON line. With --search N, N patches are tried on each certified person: noise, stripes,

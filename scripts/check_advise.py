@@ -6,7 +6,7 @@ scaling); and with the curve from half of the photographs and the cameras on the
 which adds what so few people differ by chance. How far the two halves' own simulated figures lie apart is printed beside
 it.
 
-    python scripts/check_advise.py chest-v1 --images PEOPLE [--labels LABELS] [--out figures.json]
+    python scripts/check_advise.py webcam --images PEOPLE [--labels LABELS] [--out figures.json]
 """
 
 from __future__ import annotations

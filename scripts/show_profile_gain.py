@@ -131,7 +131,7 @@ def main() -> None:
     )
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--test", nargs="*", default=[], help="clips and folders of which nothing is trained on")
-    parser.add_argument("--flags", default="", help="more flags for both runs, such as '--start chest-v1 --lr .02'")
+    parser.add_argument("--flags", default="", help="more flags for both runs, such as '--start webcam --lr .02'")
     parser.add_argument("--framing", choices=("street", "webcam"), default="street")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)

@@ -48,6 +48,6 @@ def test_a_sheet_of_progress_marks_each_wearer() -> None:
     people = [LabelledImage(f"{i}", image, boxes, np.zeros((2, 17, 3), np.float32)) for i in range(5)]
     scorer = HeldOutPeople(people, tiny_detector(imgsz=64), Placement("poster", scale=0.35))
     assert scorer.some(3) == [0, 2, 4] and scorer.some(9) == [0, 1, 2, 3, 4]
-    sheet = progress_sheet(load_patch("street-v1"), scorer, "step 3")
+    sheet = progress_sheet(load_patch("street"), scorer, "step 3")
     assert sheet.shape[1] > 3 * sheet.shape[0]
     assert count(sheet, marks.HIDDEN) + count(sheet, marks.PERSON) > 6 * 300

@@ -61,7 +61,7 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
 def test_own_files_are_distinguished_from_others(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", GREY)
     write_json(tmp_path / "b.json", {"physadv": "0.1.0"})
-    save_patch(load_patch("chest-v1"), tmp_path)
+    save_patch(load_patch("webcam"), tmp_path)
     for name in ("a.png", "b.json", "patch.png", "patch.safetensors"):
         assert written_by_physadv(tmp_path / name), name
     assert np.array_equal(read_image(tmp_path / "a.png"), GREY)
@@ -87,9 +87,9 @@ def test_an_empty_file_is_replaced_and_makes_no_folder_ours(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "argv",
     [
-        ["print", "chest-v1", "--size", "10cm", "--out", "x.pdf"],
-        ["print", "chest-v1", "--size", "10cm", "--out", "x.png"],
-        ["preview", "chest-v1", "--images", ".", "--out", "x.png"],
+        ["print", "webcam", "--size", "10cm", "--out", "x.pdf"],
+        ["print", "webcam", "--size", "10cm", "--out", "x.png"],
+        ["preview", "webcam", "--images", ".", "--out", "x.png"],
         ["live", "--source", "sample", "--ui", "none", "--frames", "1", "--stats", "x.json"],
         ["live", "--source", "sample", "--ui", "none", "--frames", "1", "--record", "x.jsonl"],
         ["learn", "blocks", "--images", ".", "--out", "x.safetensors"],
@@ -98,7 +98,7 @@ def test_an_empty_file_is_replaced_and_makes_no_folder_ours(tmp_path: Path) -> N
         ["calibrate", "camera", "--source", ".", "--preview", "x.png"],
         ["calibrate", "colour", "--chart", "x.pdf"],
         ["calibrate", "colour", "--photo", ".", "--out", "x.json"],
-        ["evaluate", "chest-v1", "--images", ".", "--out", "x"],
+        ["evaluate", "webcam", "--images", ".", "--out", "x"],
         ["train", "--images", "images", "--out", "x"],
     ],
     ids=lambda argv: f"{argv[0]}-{argv[-2]}-{argv[-1]}",
@@ -132,7 +132,7 @@ def test_what_was_printed_is_printed_again_and_other_files_with_overwrite(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "s.pdf"
-    argv = ["print", "chest-v1", "--size", "10cm", "--out", str(out)]
+    argv = ["print", "webcam", "--size", "10cm", "--out", str(out)]
     assert main(argv) == main(argv) == 0
     out.write_text("mine")
     assert main(argv) == 2

@@ -1,6 +1,7 @@
 """The patch file: what is loaded is what was saved, and nothing foreign gets through."""
 
 import json
+import warnings
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -15,9 +16,10 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from physadv.arrays import decode_image_rgba
-from physadv.errors import PatchError
+from physadv.cli import main
+from physadv.errors import PatchError, PatternReplaced
 from physadv.live.library import PatchLibrary
-from physadv.patch import MAX_SIDE, Patch, load_patch, patch_from_image, png_bytes, save_patch
+from physadv.patch import MAX_SIDE, REPLACED, Patch, load_patch, patch_from_image, png_bytes, save_patch, shipped_names
 
 
 def a_patch(**changes: object) -> Patch:
@@ -217,3 +219,25 @@ def test_a_image_is_called_after_its_file_as_far_as_a_name_may_be(tmp_path: Path
         path = tmp_path / f"{stem}.png"
         path.write_bytes(data.getvalue())
         assert load_patch(path).name == expected
+
+
+def test_a_newcomer_chooses_from_a_few_patterns_and_old_names_still_load(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(shipped_names()) <= 7 and set(REPLACED.values()) <= set(shipped_names())
+    for old, name in REPLACED.items():
+        with pytest.warns(PatternReplaced, match=f"^the pattern {old} is no longer shipped: {name} took its place$"):
+            assert load_patch(old).name == name
+    for name in shipped_names():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert load_patch(name).name == name
+    assert main(["advise", "chest-v3"]) == 0
+    said = capsys.readouterr().err
+    assert said == "physadv advise: the pattern chest-v3 is no longer shipped: webcam took its place\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("webcm", "did you mean webcam"), ("chest-v5", "did you mean chest-v"), ("moon", "shipped are")]
+)
+def test_an_unknown_name_is_one_line(name: str, hint: str) -> None:
+    with pytest.raises(PatchError, match=f"^{name}: no such file, and no shipped pattern of that name; {hint}"):
+        load_patch(name)

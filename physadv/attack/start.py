@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 
@@ -14,8 +13,6 @@ from physadv.dataset import LabelledImage
 from physadv.errors import DataError, PatchError
 from physadv.lineage import Seen, load_start, seen_by
 from physadv.patch import Patch, load_patch, shipped_names
-
-VERSION = re.compile(r"(\d+)$")
 
 
 def choose_start(
@@ -53,7 +50,7 @@ def choose_start(
 
 
 def shipped_for(recipe: Recipe, weights: Iterable[str]) -> Patch | None:
-    """Return the newest shipped pattern that was trained to the same end against the same weights, or None.
+    """Return the shipped pattern that was trained to the same end against the same weights, or None.
 
     It must have the print's proportions; a run with a look or a palette wants other colours than any that is shipped. For
     a portrait print a square for the chest will do, which `fitted` repeats, where there is no portrait.
@@ -65,7 +62,7 @@ def shipped_for(recipe: Recipe, weights: Iterable[str]) -> Patch | None:
     fitting = [patch for patch in made if patch.target == recipe.target and same_shape(patch, recipe)]
     if recipe.target == "portrait" and not fitting:
         fitting = [patch for patch in made if patch.target == "chest"]
-    return max(fitting, key=lambda patch: _version(patch.name), default=None)
+    return next(iter(fitting), None)
 
 
 def fitted(start: Patch, recipe: Recipe) -> Patch:
@@ -101,11 +98,6 @@ def same_shape(patch: Patch, recipe: Recipe) -> bool:
 def _made_for(patch: Patch) -> tuple[str | None, str | None, set[str]]:
     made = patch.record.get("settings", {})
     return made.get("framing"), made.get("goal"), {d["sha256"] for d in patch.record.get("detectors", [])}
-
-
-def _version(name: str) -> int:
-    found = VERSION.search(name)
-    return 0 if found is None else int(found[1])
 
 
 def _not_in(seen: Seen | None, held_out: list[LabelledImage]) -> list[LabelledImage]:

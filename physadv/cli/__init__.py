@@ -7,8 +7,9 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from physadv.cli.edge import MESSAGE, did_you_mean, exit_code
+from physadv.cli.edge import MESSAGE, exit_code
 from physadv.cli.terminal import complain, hide
+from physadv.errors import did_you_mean
 from physadv.version import __version__
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from pydantic import Field
 from rich.console import Console
 
 from physadv.cli.console import plain_table, table_console
-from physadv.cli.edge import did_you_mean
 from physadv.defend import DEFENCES, PRESETS
-from physadv.errors import DefenceError
+from physadv.errors import DefenceError, did_you_mean
 from physadv.settings import Positional, Settings, form_of
 
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}

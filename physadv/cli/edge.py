@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from functools import partial
 from types import FrameType
+from typing import TextIO
 
 from physadv.cli.terminal import complain
-from physadv.errors import PhysadvError
+from physadv.errors import PatternReplaced, PhysadvError
 
 # A message that fills the terminal hides what is wrong.
 MESSAGE = 500
@@ -29,7 +30,7 @@ def exit_code(label: str, work: Callable[[], int | None]) -> int:
     label: the command, printed before what went wrong.
     """
     try:
-        with interruptible():
+        with interruptible(), replacements_said(label):
             return work() or 0
     except BrokenPipeError:
         # The reader went away (`physadv doctor | head`). Point stdout elsewhere, or Python's last flush would complain.
@@ -80,6 +81,32 @@ def interruptible(handler: Handler = interrupt) -> Iterator[None]:
             signal.signal(number, old)
 
 
+@contextmanager
+def replacements_said(label: str) -> Iterator[None]:
+    """Within, whatever loads a pattern by an old name says once on one line of stderr which one took its place."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PatternReplaced)
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, PatternReplaced):
+                usual(message, category, filename, lineno, file, line)
+            elif str(message) not in said:
+                said.add(str(message))
+                complain(f"{label}: {message}", limit=MESSAGE)
+
+        warnings.showwarning = show
+        yield
+
+
 class Stop:
     """A handler for `interruptible`: the first signal is a question that a loop asks, a second one interrupts at once.
 
@@ -109,9 +136,3 @@ class Stop:
 def _refused(message: str) -> int:
     complain(message, limit=MESSAGE)
     return 2
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return `; did you mean live?` for a word that is nearly one of those known, else ""."""
-    near = get_close_matches(word, known, n=1, cutoff=0.7)
-    return f"; did you mean {near[0]}?" if near else ""

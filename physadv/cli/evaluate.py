@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from physadv.patch import Patch
 
 EXAMPLES = (
-    "physadv evaluate chest-v1,chest-v3 --images photos --held-out",
-    "physadv evaluate chest-v3 --video clip.mp4 --defend balanced --out clip",
+    "physadv evaluate street,poster --images photos --held-out",
+    "physadv evaluate webcam --video clip.mp4 --defend balanced --out clip",
 )
 RUN, ROWS, REPORT = "run.json", "results.json", "report.md"
 # Flags that say nothing about a video, and flags that say nothing unless patterns are trained through the defences.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from physadv.live.demo import Demo
 
 EXAMPLES = (
-    "physadv live --source sample --wear chest-v3",
-    "physadv live --wear chest-v3,shirt-v2 --wear-size 48cm --defend lgs:threshold=.2+smoothing=2,persistence",
+    "physadv live --source sample --wear webcam",
+    "physadv live --wear webcam,tshirt --wear-size 48cm --defend lgs:threshold=.2+smoothing=2,persistence",
 )
 
 

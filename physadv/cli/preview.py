@@ -15,7 +15,7 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.settings import DetectorName, Folder, Groups, Metavar, Names, PatternName, Pixels, Positional, Settings
 from physadv.simulate.placement import Framing
 
-EXAMPLES = ("physadv preview chest-v3 --images photos --out preview.png",)
+EXAMPLES = ("physadv preview webcam --images photos --out preview.png",)
 
 
 class PreviewVerb(Settings):
@@ -28,7 +28,7 @@ class PreviewVerb(Settings):
     }
 
     patch: Positional[PatternName] = Field(
-        description="a shipped name (chest-v1), a patch file, an image or a run folder"
+        description="a shipped name (webcam), a patch file, an image or a run folder"
     )
     images: Annotated[Names, Metavar("PATH")] = Field(
         default=[],

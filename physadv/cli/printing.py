@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from physadv.patch import Patch
 
 EXAMPLES = (
-    "physadv print chest-v3 --size 48cm --paper a4",
-    "physadv print shirt-v2 --garment panels --shirt L",
+    "physadv print webcam --size 48cm --paper a4",
+    "physadv print tshirt --garment panels --shirt L",
 )
 
 
@@ -31,7 +31,7 @@ class PrintVerb(PrintSettings):
     groups: ClassVar[Groups] = {"file": ("out", "overwrite"), **PrintSettings.groups}
 
     patch: Positional[PatternName] = Field(
-        description="a shipped name (chest-v1), a patch file, an image or a run folder"
+        description="a shipped name (webcam), a patch file, an image or a run folder"
     )
     out: Path | None = Field(
         default=None,
@@ -72,10 +72,8 @@ def _check(settings: PrintVerb) -> None:
         raise FabricationError(
             "only with `for_person`, whose height it turns into a size", field=unused[0], hint="or use `size`"
         )
-    if settings.garment != "panels":
-        for name, what in (("clothes", "which it cuts"), ("shirt", "whose size it is")):
-            if name in given:
-                raise FabricationError(f"only with `garment=panels`, {what}", field=name, hint="leave it out")
+    if settings.garment != "panels" and "shirt" in given:
+        raise FabricationError("only with `garment=panels`, whose size it is", field="shirt", hint="leave it out")
 
 
 def _announce(console: Terminal, patch: Patch, settings: PrintSettings, layouts: dict[str, Layout]) -> None:

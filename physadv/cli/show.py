@@ -14,14 +14,14 @@ from physadv.fabricate.units import Centimetres, checked_size
 from physadv.live.settings import LOOPBACK, PageAddress
 from physadv.settings import PatternName, Positional, Seconds
 
-EXAMPLES = ("physadv show chest-v3 --size 20cm --host 0.0.0.0",)
+EXAMPLES = ("physadv show webcam --size 20cm --host 0.0.0.0",)
 
 
 class ShowVerb(PageAddress):
     """A pattern, how large it is shown, and where."""
 
     patch: Positional[PatternName] = Field(
-        description="a shipped name (chest-v1), a patch file, an image or a run folder"
+        description="a shipped name (webcam), a patch file, an image or a run folder"
     )
     size: Centimetres | None = Field(
         default=None, description="shown width in cm, or with its unit (200mm); without it the pattern's own"

@@ -26,7 +26,6 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from physadv.cli.config import read_config
-from physadv.cli.edge import did_you_mean
 from physadv.cli.help import (
     WORDS,
     PlainHelp,
@@ -40,7 +39,7 @@ from physadv.cli.help import (
     metavar,
 )
 from physadv.cli.terminal import call_fields
-from physadv.errors import SettingsError
+from physadv.errors import SettingsError, did_you_mean
 from physadv.settings import NO_FLAG, Settings, fault
 
 COMMON = Group("common to all commands", sort_key=1000)

@@ -11,6 +11,7 @@ from physadv.live.loop import Loop, Processor
 from physadv.live.settings import Controls
 from physadv.live.shared import SharedState
 from physadv.live.shown import Shown
+from physadv.patch import replacement
 from physadv.types import Source
 from physadv.version import __version__
 
@@ -132,7 +133,11 @@ class Demo:
 
         Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
         """
-        return self._shared.panel.change(**changes)
+        new = self._shared.panel.change(**changes)
+        asked = str(changes.get("wear") or new.wear)
+        if asked != new.wear:
+            self.notices.add("info", "pattern", replacement(asked))
+        return new
 
     def start_recording(self, path: Path | None = None, *, clean: bool = False, overwrite: bool = False) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Protocol
 
 from physadv.errors import PatchError
-from physadv.patch import Patch, load_patch, patch_from_image, shipped_names
+from physadv.patch import REPLACED, Patch, load_patch, patch_from_image, shipped_names
 
 MAX_UPLOADS = 24
 # How wide a pattern is worn where no width is given and its own is too small for most images.
-USUAL_CM = {"chest-v3": 60.0, "street-v1": 48.0}
+USUAL_CM = {"street": 48.0}
 
 
 def usual_cm(patch: Patch) -> float | None:
@@ -43,7 +42,7 @@ class PatchLibrary:
         self._shipped: dict[str, Patch] = {}
         self._uploads: list[str] = []
         self._kept = ""
-        self.first = [self._name(load_patch(where), prefer=where if _bare(where) else "") for where in named]
+        self.first = [self._name(load_patch(where)) for where in named]
 
     def names(self) -> list[str]:
         """Return every name: those given at the start, uploads, then what is shipped."""
@@ -55,13 +54,17 @@ class PatchLibrary:
         with self._lock:
             return name in self._patches
 
+    def present_name(self, name: str) -> str:
+        """Return what the pattern of that name is called now: the one that took its place if it is no longer shipped."""
+        return name if self.own(name) else REPLACED.get(name, name)
+
     def get(self, name: str) -> Patch:
-        """Return the pattern of that name.
+        """Return the pattern of that name, or the one that took its place.
 
         Raises: PatchError if there is none.
         """
         with self._lock:
-            patch = self._held(name)
+            patch = self._held(self.present_name(name))
         if patch is None:
             raise PatchError(f"no pattern named {name!r} here; there are: {', '.join(self.names()) or 'none'}")
         return patch
@@ -95,10 +98,10 @@ class PatchLibrary:
                 del self._patches[oldest]
         return key
 
-    def _name(self, patch: Patch, *, prefer: str) -> str:
+    def _name(self, patch: Patch) -> str:
         """Keep a pattern named at the start and return the name it got."""
         with self._lock:
-            key, held = self._place(patch, prefer or patch.name)
+            key, held = self._place(patch, patch.name)
             # An image has no record; what is here may have one.
             self._patches[key] = patch if held is None or patch.record else held
         return key
@@ -117,8 +120,3 @@ class PatchLibrary:
         if name not in self._shipped and name in shipped_names():
             self._shipped[name] = load_patch(name)
         return self._shipped.get(name)
-
-
-def _bare(where: str) -> bool:
-    """Return whether `where` is a shipped name rather than a path."""
-    return Path(where).name == where and not Path(where).exists()

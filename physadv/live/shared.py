@@ -35,9 +35,10 @@ class ControlPanel:
         with self._lock:
             # A viewer who chooses a pattern or a width stops following the recommendation.
             chosen = {} if changes.keys().isdisjoint(("wear", "wear_size")) else {"follow": False}
-            name = changes.get("wear")
-            if name and name != self._now.wear and changes.get("wear_size") is None:
-                changes["wear_size"] = usual_cm(self._library.get(str(name)))
+            if changes.get("wear"):
+                name = changes["wear"] = self._library.present_name(str(changes["wear"]))
+                if name != self._now.wear and changes.get("wear_size") is None:
+                    changes["wear_size"] = usual_cm(self._library.get(name))
             new = parse(Controls, {**self._now.model_dump(), **chosen, **changes})
             if new.defend and new.defend != self._now.defend:
                 # Only here: a recording is replayed without loading any defence.

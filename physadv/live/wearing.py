@@ -40,17 +40,16 @@ class Recommendation:
     why: str
 
 
-# Measured on the sample at 640 px, images in which more than half of the wearers are hidden: street-v1 at 48 cm 12 of 12
-# in the street (36 cm: none), chest-v3 at 60 cm 9 of 12 where people stand whole, chest-v4 at its 48 cm 10 of 12 where
-# they are cut off.
+# Measured on the sample at 640 px, images in which more than half of the wearers are hidden: street at 48 cm 12 of 12
+# in the street (36 cm: none), webcam at its 48 cm 10 of 12 where people are cut off.
 BEST: dict[ViewKind, Recommendation] = {
     "street": Recommendation(
-        "street-v1", 48.0, "street", "People are small here, as in the street that it was trained for."
+        "street", 48.0, "street", "People are small here, as in the street that it was trained for."
     ),
     "whole": Recommendation(
-        "chest-v3", 60.0, "webcam", "People fill the image from head to foot: a wide print is needed."
+        "webcam", 60.0, "webcam", "People fill the image from head to foot: a wide print is needed."
     ),
-    "webcam": Recommendation("chest-v4", 48.0, "webcam", "People fill the image and are cut off, as before a webcam."),
+    "webcam": Recommendation("webcam", 48.0, "webcam", "People fill the image and are cut off, as before a webcam."),
 }
 
 

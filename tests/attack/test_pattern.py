@@ -108,7 +108,7 @@ def test_a_portrait_run_is_trained_saved_and_resumed_in_its_own_grid(
     people: list[LabelledImage], tmp_path: Path
 ) -> None:
     recipe = Recipe(target="portrait", steps=4, batch=2, crops=(64,), texels=8, noise=0.1, checkpoint_every=2)
-    begin = begun_from(fitted(load_patch("street-v1"), recipe), recipe.grid)[0]
+    begin = begun_from(fitted(load_patch("street"), recipe), recipe.grid)[0]
 
     def ended(folder: str, *stops: int) -> torch.Tensor:
         data = TrainData(people, [tiny_gradient()], begin=begin)

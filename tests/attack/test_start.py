@@ -36,18 +36,18 @@ def chosen(**settings: object) -> str | None:
     return None if patch is None else patch.name
 
 
-def test_it_is_the_newest_shipped_one_made_for_the_same_case() -> None:
-    assert chosen(target="chest", framing="street") == "street-v1"
-    assert chosen(target="chest", framing="webcam") == "chest-v4"
-    assert chosen(target="tshirt", framing="webcam") == "shirt-v2"
-    assert chosen(target="poster", framing="street") == "poster-v2"
-    assert chosen(target="portrait", framing="street") == "street-v1", "repeated, as long as there is no portrait"
+def test_it_is_the_shipped_one_made_for_the_same_case() -> None:
+    assert chosen(target="chest", framing="street") == "street"
+    assert chosen(target="chest", framing="webcam") == "webcam"
+    assert chosen(target="tshirt", framing="street") == "tshirt"
+    assert chosen(target="poster", framing="street") == "poster"
+    assert chosen(target="portrait", framing="street") == "street", "repeated, as long as there is no portrait"
     assert chosen(target="poster", framing="webcam") is None, "none that is shipped was made for that"
 
 
 def test_a_portrait_starts_from_a_portrait_or_from_a_square_repeated_downwards() -> None:
     portrait = Recipe(target="portrait")
-    square = load_patch("street-v1")
+    square = load_patch("street")
     twice = fitted(square, portrait)
     assert twice.size_mm == (360.0, 720.0) and (np.concatenate([square.pixels] * 2) == twice.pixels).all()
     kept = as_kept(square, portrait, TrainSettings(), name="a")
@@ -75,12 +75,12 @@ def test_a_pattern_against_other_detectors_is_no_start(victims: list[str]) -> No
 
 
 def test_whoever_is_held_out_was_never_seen() -> None:
-    seen = load_patch("street-v1").record["split"]["train"][0]
+    seen = load_patch("street").record["split"]["train"][0]
     (start, left), (note,) = listened(choose_start(AUTO, Recipe(), EMBEDDED, held_out("new.jpg", seen)))
     assert start is None and len(left) == 2, "nobody is left out of the scores for a start that was not asked for"
     assert "random colours" in note and "1 of the 2 held-out images" in note
     (start, left), (note,) = listened(choose_start(AUTO, Recipe(), EMBEDDED, held_out("new.jpg")))
-    assert start is not None and start.name == "street-v1" and len(left) == 1
+    assert start is not None and start.name == "street" and len(left) == 1
     assert "`start=none`" in note
 
 
@@ -112,17 +112,17 @@ def test_a_run_goes_on_from_it_and_shows_what_it_began_with(
         return load_patch(tmp_path / name).record | json.loads((tmp_path / name / "run.json").read_text())
 
     record = trained("onwards", start=AUTO)
-    assert record["start"]["name"] == "street-v1" and record["settings"]["lr"] == LR_FROM_START  # type: ignore[index]
+    assert record["start"]["name"] == "street" and record["settings"]["lr"] == LR_FROM_START  # type: ignore[index]
     assert record["controls"]["street"]["start"]["n_people"] == record["controls"]["street"]["none"]["n_people"]  # type: ignore[index]
     # One short step from it: still the same pattern.
-    near = np.abs(load_patch(tmp_path / "onwards").pixels.astype(int) - load_patch("street-v1").pixels.astype(int))
+    near = np.abs(load_patch(tmp_path / "onwards").pixels.astype(int) - load_patch("street").pixels.astype(int))
     assert near.mean() < 12
     record = trained("random")
     assert record["start"] is None and record["settings"]["lr"] == LR and "start" not in record["controls"]["street"]  # type: ignore[index]
     # A defence's twin is another victim.
     record = trained("through", start=AUTO, through="jpeg")
     assert record["start"] is None
-    assert begun == ["street-v1", None, None]
+    assert begun == ["street", None, None]
 
 
 def test_short_runs_begin_from_what_is_shipped_and_long_ones_from_random_colours() -> None:
@@ -132,13 +132,13 @@ def test_short_runs_begin_from_what_is_shipped_and_long_ones_from_random_colours
     assert start() == AUTO
     assert start(preset="standard") is None
     assert start(start="none") is None
-    assert start(preset="strong", start="chest-v1") == "chest-v1"
+    assert start(preset="strong", start="webcam") == "webcam"
 
 
 def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path: Path) -> None:
     people = made_up(3)
     settings = Recipe(steps=6, batch=2, crops=(64,), texels=8, score_every=2)
-    start = replace(load_patch("street-v1"), name="mine", record={})
+    start = replace(load_patch("street"), name="mine", record={})
 
     def score(recall: float, strict: float = 0.4) -> Score:
         return Score(1, 10, recall, 0.0, strict, 0.0, 0.0, 0.5)
@@ -178,7 +178,7 @@ def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path:
 def test_a_start_that_lacks_what_was_asked_for_is_never_kept(
     settings: dict[str, object], given: dict[str, object], size_mm: tuple[float, float]
 ) -> None:
-    start = replace(load_patch("street-v1"), size_mm=size_mm)
+    start = replace(load_patch("street"), size_mm=size_mm)
     assert as_kept(start, Recipe(**settings), TrainSettings.model_validate(given), name="a") is None  # type: ignore[arg-type]
-    other = as_kept(load_patch("street-v1"), Recipe(size_mm=(480.0, 480.0)), TrainSettings(), name="a")
+    other = as_kept(load_patch("street"), Recipe(size_mm=(480.0, 480.0)), TrainSettings(), name="a")
     assert other is not None and (other.name, other.size_mm, other.record) == ("a", (480.0, 480.0), {})

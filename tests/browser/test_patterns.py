@@ -21,9 +21,9 @@ def test_what_is_recommended_is_one_press_away_and_the_wrong_framing_is_said(sta
     within_a_second(page, CAPTION, f"{best['name']}, {best['width_cm']:g} cm")
     assert page.get_attribute("#wear-print", "href").endswith(f"{best['name']}&mm={10 * best['width_cm']:g}")
     # The person fills the image.
-    page.check("#patches input[value='street-v1']", force=True)
+    page.check("#patches input[value='street']", force=True)
     page.wait_for_selector("#wear-notice:not([hidden])")
-    assert "street-v1 is made for" in page.text_content("#wear-notice")
+    assert "street is made for" in page.text_content("#wear-notice")
     assert page.is_visible("#wear-best")
     page.keyboard.press("w")
     until(lambda: stand.demo.controls.wear == "", 1)
@@ -31,30 +31,30 @@ def test_what_is_recommended_is_one_press_away_and_the_wrong_framing_is_said(sta
 
 def test_the_slider_stands_at_the_patterns_own_size(stand: Stand) -> None:
     page = stand.page
-    page.check("#patches input[value='chest-v3']", force=True)
-    within_a_second(page, SAYS, "60 cm")
+    page.check("#patches input[value='street']", force=True)
+    within_a_second(page, SAYS, "48 cm")
     page.click("#size-own")
-    within_a_second(page, SAYS, "48 cm, own size")
-    assert page.input_value("#size") == "48"
+    within_a_second(page, SAYS, "36 cm, own size")
+    assert page.input_value("#size") == "36"
     page.focus("#size")
     page.keyboard.press("ArrowRight")
-    within_a_second(page, SAYS, "49 cm")
-    until(lambda: stand.demo.controls.wear_size == 49, 1)
+    within_a_second(page, SAYS, "37 cm")
+    until(lambda: stand.demo.controls.wear_size == 37, 1)
     page.click("#size-own")
-    within_a_second(page, SAYS, "48 cm, own size")
+    within_a_second(page, SAYS, "36 cm, own size")
     assert page.text_content("#size-label") == "Printed width"
 
 
 def test_a_texture_repeats_as_it_was_trained_and_the_next_pattern_has_its_own_size(stand: Stand) -> None:
     page = stand.page
     assert stand.demo.controls.wear_size == 70
-    page.check("#patches input[value='shirt-v1']", force=True)
-    within_a_second(page, SAYS, "every 40 cm")
+    page.check("#patches input[value='tshirt']", force=True)
+    within_a_second(page, SAYS, "every 20 cm")
     assert page.text_content("#size-label") == "Repeats"
     assert page.is_disabled("#size") and page.is_disabled("#size-own")
     page.keyboard.press("]")
-    page.check("#patches input[value='chest-v3']", force=True)
-    within_a_second(page, SAYS, "60 cm")
+    page.check("#patches input[value='street']", force=True)
+    within_a_second(page, SAYS, "48 cm")
     assert page.is_enabled("#size")
 
 
@@ -66,7 +66,7 @@ def test_patterns_stand_by_where_they_work_with_their_whole_names(stand: Stand) 
     )
     assert found[:3] == ["Yours", "checkers", "Webcam: one person fills the image"]
     street = found.index("Street: people are small in the image")
-    assert found.index("chest-v3") < street < found.index("street-v1") < found.index("Anywhere")
+    assert found.index("webcam") < street < found.index("street")
     cut = "(span) => span.scrollWidth > span.clientWidth + 1 || getComputedStyle(span).whiteSpace === 'nowrap'"
     assert page.evaluate(f"() => [...document.querySelectorAll('#patches span')].filter({cut}).length") == 0
 
@@ -77,7 +77,7 @@ def test_keys_choose_a_pattern_and_its_size(stand: Stand) -> None:
     page.keyboard.press("1")
     until(lambda: stand.demo.controls.wear == "checkers", 1)
     page.keyboard.press("2")
-    until(lambda: stand.demo.controls.wear == "chest-v1", 1)
+    until(lambda: stand.demo.controls.wear == "webcam", 1)
     for _ in range(3):
         page.keyboard.press("[")
     until(lambda: stand.demo.controls.wear_size == 42, 1)
@@ -86,7 +86,7 @@ def test_keys_choose_a_pattern_and_its_size(stand: Stand) -> None:
     page.keyboard.press("0")
     until(lambda: stand.demo.controls.wear == "", 1)
     page.keyboard.press("w")
-    until(lambda: (stand.demo.controls.wear, stand.demo.controls.wear_size) == ("chest-v1", 44), 1)
+    until(lambda: (stand.demo.controls.wear, stand.demo.controls.wear_size) == ("webcam", 44), 1)
     page.click("#wear-off")
     until(lambda: stand.demo.controls.wear == "", 1)
     page.keyboard.press("?")

@@ -43,8 +43,8 @@ LONG = [
     ("learn blocks --images {here} --out {out}/net.safetensors", "--out"),
     ("evaluate --images {here} --out {out}", "--out"),
     ("evaluate --video {here} --out {out}/below", "--out"),
-    ("preview chest-v1 --images {here} --out {out}/sheet.png", "--out"),
-    ("advise chest-v1 --measure --images {here}", "--measure"),
+    ("preview webcam --images {here} --out {out}/sheet.png", "--out"),
+    ("advise webcam --measure --images {here}", "--measure"),
     ("calibrate camera --source {here} --out {out}/desk.json", "--out"),
     ("calibrate camera --source {here} --out {here}/desk.json --preview {out}/p.png", "--preview"),
     ("calibrate colour --photo {here} --out {out}/ink.json", "--out"),
@@ -76,7 +76,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
         ("live ''", "got an empty word"),
         ("live '' --ui none", "got an empty word"),
         ("learn nope --images here --out x.safetensors", "DEFENCE: expected 'blocks' or 'erase', got 'nope'"),
-        ("advise chest-v1 --wanted 5", "--wanted: expected less than 1, got '5'"),
+        ("advise webcam --wanted 5", "--wanted: expected less than 1, got '5'"),
         ("calibrate camera --source here/a.png", "too few views of the board"),
         ("calibrate colour --photo here", "a.png: no colour chart found"),
         ("calibrate camera --sheet b.pdf --board a3 --paper a4", "--paper: "),
@@ -157,7 +157,7 @@ def test_a_nul_character_anywhere_in_a_file_is_refused(
 ) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(text)
-    assert main(["preview", "chest-v1", "--config", str(path)]) == 2
+    assert main(["preview", "webcam", "--config", str(path)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "without a NUL character" in said, said
 
@@ -190,7 +190,7 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        ["preview", "chest-v1", "--out", "x.jpg"],
+        ["preview", "webcam", "--out", "x.jpg"],
         ["calibrate", "camera", "--preview", "x.jpg"],
         ["calibrate", "colour", "--preview", "x.jpg"],
     ],

@@ -122,7 +122,7 @@ def test_another_evaluation_is_not_written_over(people: Path, tmp_path: Path, mo
         run(EvaluateVerb(**{**values, "images": people, "out": Path("scored")}))
     monkeypatch.chdir(tmp_path)
     others = people.rename(tmp_path / "others")
-    for given in ({"images": others}, {"video": others}, {"images": others, "patches": ["chest-v1"]}):
+    for given in ({"images": others}, {"video": others}, {"images": others, "patches": ["webcam"]}):
         with pytest.raises(SettingsError, match="holds an evaluation of no pattern on people; name another folder"):
             run(EvaluateVerb(**values, **given))
     run(EvaluateVerb(**values, images=others, overwrite=True))
@@ -138,7 +138,7 @@ def test_an_evaluation_that_is_terminated_says_what_is_kept_and_can_be_made_agai
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "report"
-    argv = ["evaluate", "chest-v1", "--images", str(people), "--out", str(out), "--resamples", "20"]
+    argv = ["evaluate", "webcam", "--images", str(people), "--out", str(out), "--resamples", "20"]
 
     def load(*_: Any, **__: Any) -> BlobDetector:
         return BlobDetector(min_conf=0.001)
@@ -169,7 +169,7 @@ def test_a_video_that_is_terminated_in_its_second_round_keeps_the_first(
 ) -> None:
     out = tmp_path / "report"
     # Two patterns of other framings: each is scored at sizes of its own.
-    argv = ["evaluate", "chest-v1", "street-v1", "--video", str(people), "--out", str(out), "--resamples", "20"]
+    argv = ["evaluate", "webcam", "street", "--video", str(people), "--out", str(out), "--resamples", "20"]
     real, rounds = VideoScorer.scoring, list[int]()
 
     def terminated(self: VideoScorer) -> Any:

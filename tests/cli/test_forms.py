@@ -24,15 +24,15 @@ def test_lengths_with_their_unit_or_as_the_flag_says(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["40", "40cm", "400mm"])
 def test_a_size_by_every_command(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["advise", "chest-v3", "--size", text, "--distance", "2", "--person-height", "170"]) == 0
+    assert main(["advise", "webcam", "--size", text, "--distance", "2", "--person-height", "170"]) == 0
     assert "40 cm" in capsys.readouterr().out
-    assert main(["print", "chest-v3", "--size", text, "--out", str(tmp_path / "p.png")]) == 0
+    assert main(["print", "webcam", "--size", text, "--out", str(tmp_path / "p.png")]) == 0
     assert "pattern 40 x 40 cm" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "words", [["live", "--wear-size", "0cm"], ["train", "--width-mm", "36 feet"], ["live", "--wear-size", "nan"],
-              ["live", "--wear-size", "4m"], ["advise", "chest-v3", "--size", "large"]],
+              ["live", "--wear-size", "4m"], ["advise", "webcam", "--size", "large"]],
 )  # fmt: skip
 def test_what_is_no_length_is_said(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
@@ -57,10 +57,10 @@ def test_a_path_with_a_comma_stays_whole(tmp_path: Path) -> None:
     folder = tmp_path / "a,b"
     folder.mkdir()
     assert flags("train", "--images", str(folder)).images == [str(folder)]
-    assert flags("preview", "chest-v1", "--images", f"{folder}").images == [str(folder)]
+    assert flags("preview", "webcam", "--images", f"{folder}").images == [str(folder)]
 
 
-@pytest.mark.parametrize("name", ["live", "evaluate", "advise chest-v1", "learn blocks --out x.safetensors"])
+@pytest.mark.parametrize("name", ["live", "evaluate", "advise webcam", "learn blocks --out x.safetensors"])
 def test_imgsz_has_the_same_bounds_everywhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for imgsz in ("31", "4097"):
         assert main([*name.split(), "--imgsz", imgsz]) == 2
@@ -72,10 +72,10 @@ def test_imgsz_is_rounded_up_and_said(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == ""
     assert rounded_imgsz(600, "physadv live") == 608
     assert capsys.readouterr().err == "physadv live: --imgsz 600 is rounded up to 608, a multiple of 32\n"
-    assert main(["advise", "chest-v3", "--imgsz", "600"]) == 0
+    assert main(["advise", "webcam", "--imgsz", "600"]) == 0
     assert "rounded up to 608" in capsys.readouterr().err
 
 
 def test_renamed_flags() -> None:
     assert Recipe.of(flags("train", "--occlusion", "0")).world.erase.strength == 0
-    assert flags("preview", "chest-v1", "--view-size", "96").view_size == 96
+    assert flags("preview", "webcam", "--view-size", "96").view_size == 96

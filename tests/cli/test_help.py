@@ -112,9 +112,9 @@ def test_help_is_no_error(argv: list[str], words: str, capsys: pytest.CaptureFix
         (["advise", "x", "--distance", "-2m"], "a value that begins with a dash is written --distance=-2m"),
         (["live", "--realtime=maybe"], "--realtime: expected no value, or true or false, got 'maybe'"),
         (["train", "--images", "x", "--crops", "64,a"], "train: --crops: expected a valid integer, got 'a'\n"),
-        (["advise", "chest-v3", "--resolution", "640"], "--resolution: expected WIDTHxHEIGHT such as 1280x720, got"),
+        (["advise", "webcam", "--resolution", "640"], "--resolution: expected WIDTHxHEIGHT such as 1280x720, got"),
         (["print"], "physadv print: expected PATTERN, got none; --help shows what is taken"),
-        (["live", "chest-v1"], "got 'chest-v1', which belongs to no flag; --help shows what is taken"),
+        (["live", "webcam"], "got 'webcam', which belongs to no flag; --help shows what is taken"),
     ],
 )
 def test_what_was_meant_is_said_in_one_line(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def begin(*words: str, cwd: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("after_s", [0.25, 0.6, 1.0])
 def test_ctrl_c_in_the_first_second_is_silent(after_s: float, tmp_path: Path) -> None:
-    with begin("evaluate", "chest-v1", "--images", ".", cwd=tmp_path) as process:
+    with begin("evaluate", "webcam", "--images", ".", cwd=tmp_path) as process:
         time.sleep(after_s)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
@@ -55,7 +55,7 @@ def test_a_signal_in_an_import_waits_for_its_end_and_no_longer(tmp_path: Path, m
 
 
 def test_sigterm_ends_show_as_ctrl_c_does(tmp_path: Path) -> None:
-    with begin("show", "chest-v1", "--port", "0", cwd=tmp_path) as process:
+    with begin("show", "webcam", "--port", "0", cwd=tmp_path) as process:
         assert process.stdout is not None
         assert "http" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)

@@ -66,7 +66,7 @@ def test_shipped_patterns_are_listed(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["patterns", "--json"]) == 0
     found = {p["name"]: p for p in json.loads(capsys.readouterr().out)}
     assert list(found) == shipped_names()
-    chest = found["chest-v3"]
+    chest = found["webcam"]
     assert (chest["target"], chest["framing"], chest["size_mm"], chest["size_curve"]) == (
         "chest",
         "webcam",

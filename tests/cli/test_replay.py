@@ -38,7 +38,7 @@ def test_replay_shows_what_was_seen_and_refuses_what_would_be_untrue(tmp_path: P
     shown: list[Shown] = []
     demo.subscribe(shown.append)
     demo.start()
-    for refused in ({"wear": "chest-v1"}, {"defend": "lgs"}):
+    for refused in ({"wear": "webcam"}, {"defend": "lgs"}):
         with pytest.raises(SettingsError, match="a recording shows what was found then"):
             demo.control(**refused)
     page = TestClient(build_app(demo), base_url="http://127.0.0.1:8000")

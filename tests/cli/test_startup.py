@@ -28,7 +28,7 @@ HEAVY = (
 @pytest.mark.parametrize(
     ("command", "asked"),
     [
-        (["show", "chest-v3"], ["/api/pages", "/api/print/options", "/api/print/image?pattern=chest-v3", "/calibrate"]),
+        (["show", "webcam"], ["/api/pages", "/api/print/options", "/api/print/image?pattern=webcam", "/calibrate"]),
         (["replay", str(RECORDING)], ["/", "/api/options", "/api/state", "/api/patches", "/api/world.jpg"]),
     ],
     ids=["show", "replay"],
@@ -64,7 +64,7 @@ def test_it_starts_and_answers_without_heavy_libraries(command: list[str], asked
     assert [m for m in sorted(loaded) if m in heavy or m.startswith(tuple(f"{h}." for h in heavy))] == []
 
 
-@pytest.mark.parametrize("command", [["patterns"], ["print", "chest-v3", "--out", "sheet.pdf"]], ids=lambda c: c[0])
+@pytest.mark.parametrize("command", [["patterns"], ["print", "webcam", "--out", "sheet.pdf"]], ids=lambda c: c[0])
 def test_it_runs_without_heavy_libraries(command: list[str], tmp_path: Path) -> None:
     script = "import sys; from physadv.cli import main; print(main(sys.argv[1:]), sorted(sys.modules), file=sys.stderr)"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -158,7 +158,7 @@ def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_pa
     assert stopped.returncode == 130, stopped.stderr
     assert "go on with: physadv train --resume --out" in stopped.stdout
     # By its name, since another one may be shipped by the time the run goes on.
-    assert json.loads((tmp_path / "cut" / "run" / "flags.json").read_text())["start"] == "street-v1"
+    assert json.loads((tmp_path / "cut" / "run" / "flags.json").read_text())["start"] == "street"
     subprocess.run(
         command("--resume", "--out", str(tmp_path / "cut" / "run")), check=True, capture_output=True, cwd=ROOT, env=env
     )
@@ -201,7 +201,7 @@ def test_a_run_is_recorded_so_that_it_can_be_resumed_from_any_folder(
     }
     monkeypatch.chdir("/")
     assert given(anchored(TrainVerb.model_validate(recorded))) == recorded
-    plain = {"start": "chest-v1", "source": "0", "detector": ["yolo26n.pt"], "through": "balanced"}
+    plain = {"start": "webcam", "source": "0", "detector": ["yolo26n.pt"], "through": "balanced"}
     assert given(anchored(TrainVerb.model_validate(plain))) == plain
 
 
@@ -246,12 +246,12 @@ def test_a_run_that_gained_nothing_says_so_and_what_to_type_next(tmp_path: Path)
         )
         return out.getvalue()
 
-    assert "kept is street-v1, from which the run began" in said("start", "street-v1", 0.3, 0.8)
-    assert "does better on those held out than street-v1" in said("trained", "street-v1", 0.2, 0.8)
+    assert "kept is street, from which the run began" in said("start", "street", 0.3, 0.8)
+    assert "does better on those held out than street" in said("trained", "street", 0.2, 0.8)
     patch = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
     out = StringIO()
-    report(Outcome(patch, Path("a"), True, 7, {}, {}, "trained", "street-v1"), Console(file=out, width=200))
-    assert "better than street-v1, from which it began, is not known" in out.getvalue()
+    report(Outcome(patch, Path("a"), True, 7, {}, {}, "trained", "street"), Console(file=out, width=200))
+    assert "better than street, from which it began, is not known" in out.getvalue()
     assert "evaluate a --images PHOTOGRAPHS --held-out" in out.getvalue()
     assert f"evaluate a --images {tmp_path} --held-out" in said("trained", None, 0.8, 0.8)
     assert "no better than a grey square" in said("trained", None, 0.8, 0.8)

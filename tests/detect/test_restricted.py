@@ -133,11 +133,11 @@ def command_lines(detector: Path) -> dict[str, list[str]]:
     """Every command that takes a detector, on two labelled images."""
     lines = {
         "live": "live --source images/a.png --ui none --backend torch --imgsz 64",
-        "evaluate": "evaluate chest-v3 --images images --out out --imgsz 64 --resamples 20",
+        "evaluate": "evaluate webcam --images images --out out --imgsz 64 --resamples 20",
         "adaptive": "evaluate --adaptive --defend lgs --images images --out out",
         "train": "train --images images --out out --steps 1",
-        "preview": "preview chest-v3 --images images --out out.png",
-        "advise": "advise chest-v3 --measure --images images",
+        "preview": "preview webcam --images images --out out.png",
+        "advise": "advise webcam --measure --images images",
     }
     return {name: [*line.split(), "--detector", str(detector)] for name, line in lines.items()}
 

@@ -61,7 +61,7 @@ def test_an_evaluation_finds_the_figures_of_the_run(folder: Path, tmp_path: Path
 def test_a_notebook_evaluates_by_one_call_or_step_by_step(folder: Path, tmp_path: Path) -> None:
     seen: list[int] = []
     results = physadv.evaluate(
-        "chest-v1", folder, defences=["jpeg"], progress=lambda u: seen.append(len(u.results.cells))
+        "webcam", folder, defences=["jpeg"], progress=lambda u: seen.append(len(u.results.cells))
     )
     assert (
         {c.defence for c in results.cells} == {"none", "jpeg"}
@@ -69,7 +69,7 @@ def test_a_notebook_evaluates_by_one_call_or_step_by_step(folder: Path, tmp_path
         and seen[-1] == len(results.cells)
     )
     assert results.report(tmp_path / "report").read_text().startswith("# Evaluation")
-    for update in evaluation("chest-v1", folder, blobs()):
+    for update in evaluation("webcam", folder, blobs()):
         if update.results.cells:
             break
     assert [c.condition for c in update.results.cells] == ["none"] and not update.results.done

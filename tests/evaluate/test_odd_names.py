@@ -36,7 +36,7 @@ def test_a_report_is_whole_and_its_names_are_read_back(
         monkeypatch.setattr(f"physadv.evaluate.run.{name}", lambda *_, **__: BlobDetector(min_conf=0.001))
     (odd / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"no image")
     out = odd / "out"
-    flags = ["street-v1", "--images", str(odd / "images"), "--labels", str(odd / "labels"), "--resamples", "20"]
+    flags = ["street", "--images", str(odd / "images"), "--labels", str(odd / "labels"), "--resamples", "20"]
     assert main(["evaluate", *flags, "--imgsz", "320", "--out", str(out)]) == 0
     run = json.loads((out / "run.json").read_text())
     assert any("\udcff.png" in why for why in run["skipped"])

@@ -31,10 +31,10 @@ def trained(name: str, **settings: object) -> Patch:
 @pytest.mark.parametrize(
     ("name", "placement", "sizes"),
     [
-        ("street-v1", Placement("poster", "area", 0.35), (416,)),
-        ("poster-v2", Placement("poster", "area", 0.5775), (416,)),
-        ("chest-v4", Placement("chest", "area", 0.65), (320, 640)),
-        ("shirt-v2", Placement("tshirt"), (320, 640)),
+        ("street", Placement("poster", "area", 0.35), (416,)),
+        ("poster", Placement("poster", "area", 0.5775), (416,)),
+        ("webcam", Placement("chest", "area", 0.65), (320, 640)),
+        ("tshirt", Placement("tshirt"), (416,)),
     ],
 )
 def test_each_shipped_pattern_is_worn_as_its_record_says(
@@ -64,22 +64,22 @@ def test_a_pattern_without_a_record_is_as_large_as_its_print() -> None:
 
 
 def test_what_is_asked_for_goes_before_its_own_and_the_rest_stays() -> None:
-    chest, shirt = load_patch("chest-v4"), load_patch("shirt-v2")
+    chest, shirt = load_patch("webcam"), load_patch("tshirt")
     assert fit_of(chest, EvaluateSettings(scale=0.45), filling=True).placement == Placement("chest", "area", 0.45)
     lower = Placement("poster", "area", 0.65, at=0.3)
     assert fit_of(chest, EvaluateSettings(at=0.3, imgsz=512), filling=True) == Fit(lower, (512,), "webcam")
     # By another rule it is as large as it was: 48 cm of a body seen from head to hips.
     assert fit_of(chest, EvaluateSettings(rule="height"), filling=True).placement == Placement("chest", "height", 0.6)
-    assert fit_of(
-        load_patch("street-v1"), EvaluateSettings(rule="height"), filling=True
-    ).placement.scale == pytest.approx(0.2118)
+    assert fit_of(load_patch("street"), EvaluateSettings(rule="height"), filling=True).placement.scale == pytest.approx(
+        0.2118
+    )
     # A T-shirt's texture is worn as one, unless a square's size is asked for.
     assert fit_of(shirt, EvaluateSettings(), filling=False).placement.where == "shirt"
-    assert fit_of(shirt, EvaluateSettings(scale=0.5), filling=False).placement == Placement("chest", "area", 0.5)
+    assert fit_of(shirt, EvaluateSettings(scale=0.5), filling=False).placement == Placement("poster", "area", 0.5)
 
 
 def test_what_is_not_its_own_is_doubted() -> None:
-    chest = load_patch("chest-v4")
+    chest = load_patch("webcam")
     said = not_own(chest, Placement("poster", "area", 0.35), 640)
     assert said == (
         "scored side 0.35 by area at 0.42, 640 px; it was made to be worn side 0.65 by area on the chest and seen at 320 "
@@ -87,7 +87,7 @@ def test_what_is_not_its_own_is_doubted() -> None:
     )
     assert "416 px; it was made" in str(not_own(chest, Placement("chest", "area", 0.65), 416))
     assert "as before a webcam; here the largest person takes 9% of it (median)" in str(other_framing(chest, 0.09))
-    assert "whole people in the street" in str(other_framing(load_patch("street-v1"), 0.4))
+    assert "whole people in the street" in str(other_framing(load_patch("street"), 0.4))
     assert other_framing(chest, 0.4) is None
 
 
@@ -145,7 +145,7 @@ def test_adaptive_attacks_want_one_way_of_wearing(
     monkeypatch.setattr("physadv.evaluate.run.labelling", blobs)
     given: dict[str, object] = {"images": folder, "out": tmp_path / "o", "defend": ["median"], "adaptive": True}
     with pytest.raises(SettingsError, match=r"worn alike.*side 0.35 by area at 0.42; side 0.65 by area on the chest"):
-        run(EvaluateVerb(patches=["street-v1", "chest-v4"], **given))  # type: ignore[arg-type]
+        run(EvaluateVerb(patches=["street", "webcam"], **given))  # type: ignore[arg-type]
 
 
 def test_share_of_image_is_that_of_the_largest_person(folder: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_folder_of_images_headless(photos: Path, tmp_path: Path, capsys: pytes
         (["--record-clean", "--record", "v.jsonl"], ["--record-clean: expected a video by --record"]),
         (["--overwrite"], ["--overwrite: expected a file by --record"]),
         (["--wear-size", "40"], ["--wear-size: expected a pattern by --wear"]),
-        (["--wear", "shirt-v2", "--wear-size", "40"], ["--wear-size: shirt-v2 is a texture that repeats every 20 cm"]),
+        (["--wear", "tshirt", "--wear-size", "40"], ["--wear-size: tshirt is a texture that repeats every 20 cm"]),
         (["--wear-from", "2"], ["--wear-from: expected a pattern by --wear"]),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,

@@ -26,19 +26,19 @@ def test_an_upload_takes_no_name_from_another_pattern(tmp_path: Path) -> None:
     library = PatchLibrary([str(tmp_path / "patch.safetensors")])
     before = library.get("checkers")
     assert library.upload(image(0), name="checkers") == "checkers (2)"
-    assert library.upload(image(0), name="chest-v1") == "chest-v1 (2)"
-    assert library.upload(image(1), name="chest-v1") == "chest-v1 (3)"
-    assert library.upload(image(0), name="chest-v1") == "chest-v1 (2)"
+    assert library.upload(image(0), name="webcam") == "webcam (2)"
+    assert library.upload(image(1), name="webcam") == "webcam (3)"
+    assert library.upload(image(0), name="webcam") == "webcam (2)"
     assert library.get("checkers") is before
-    assert library.get("chest-v1").sha256 == load_patch("chest-v1").sha256
-    assert library.names()[:4] == ["checkers", "checkers (2)", "chest-v1 (2)", "chest-v1 (3)"]
+    assert library.get("webcam").sha256 == load_patch("webcam").sha256
+    assert library.names()[:4] == ["checkers", "checkers (2)", "webcam (2)", "webcam (3)"]
 
 
 def test_the_image_of_a_pattern_that_is_here_leaves_it_its_record() -> None:
     library = PatchLibrary([])
     names = library.names()
-    assert library.upload(png_bytes(load_patch("chest-v1")), name="mine") == "chest-v1"
-    assert "size_curve" in library.get("chest-v1").record
+    assert library.upload(png_bytes(load_patch("webcam")), name="mine") == "webcam"
+    assert "size_curve" in library.get("webcam").record
     assert library.names() == names
 
 
@@ -70,17 +70,17 @@ def test_an_upload_that_is_worn_stays_until_another_is() -> None:
 
 
 def test_what_is_named_at_the_start_has_the_richer_record(tmp_path: Path) -> None:
-    shipped = load_patch("chest-v1")
+    shipped = load_patch("webcam")
     png, _ = save_patch(shipped, tmp_path / "image")
-    assert "size_curve" in PatchLibrary([str(png)]).get("chest-v1").record
+    assert "size_curve" in PatchLibrary([str(png)]).get("webcam").record
     _, tensors = save_patch(replace(shipped, record={"mine": 1}), tmp_path / "own")
     library = PatchLibrary([str(tensors)])
-    assert library.get("chest-v1").record == {"mine": 1}
-    assert library.names()[0] == "chest-v1"
+    assert library.get("webcam").record == {"mine": 1}
+    assert library.names()[0] == "webcam"
 
 
 def test_a_size_is_for_prints_and_not_for_textures() -> None:
     library = PatchLibrary([])
-    assert overlay_of(library.get("chest-v1"), 30.0).size_cm == (30.0, 30.0)
-    assert overlay_of(library.get("chest-v1"), None).size_cm == (48.0, 48.0)
-    assert overlay_of(library.get("shirt-v1"), 30.0).size_cm == (40.0, 40.0)
+    assert overlay_of(library.get("webcam"), 30.0).size_cm == (30.0, 30.0)
+    assert overlay_of(library.get("webcam"), None).size_cm == (48.0, 48.0)
+    assert overlay_of(library.get("tshirt"), 30.0).size_cm == (20.0, 20.0)

@@ -52,7 +52,7 @@ def people(number: int) -> Detections:
     )
 
 
-INFO: dict[str, Any] = {"defences": ["lgs"], "worn": "chest-v1", "stage_ms": {"detect": 3.25}, "conf": 0.25}
+INFO: dict[str, Any] = {"defences": ["lgs"], "worn": "webcam", "stage_ms": {"detect": 3.25}, "conf": 0.25}
 
 
 def brightness(path: Path) -> list[tuple[float, float]]:
@@ -91,7 +91,7 @@ def test_a_whole_recording(tmp_path: Path) -> None:
     assert lines[3]["video_s"] == pytest.approx(0.12)
     assert lines[3]["persons"][0]["xyxy"] == pytest.approx([1, 2, 30.12, 43])
     assert (lines[3]["defences"], lines[3]["worn"], lines[3]["stage_ms"], lines[3]["conf"]) == (
-        ["lgs"], "chest-v1", {"detect": 3.25}, 0.25,
+        ["lgs"], "webcam", {"detect": 3.25}, 0.25,
     )  # fmt: skip
     session = json.loads((tmp_path / "v.session.json").read_text())
     assert (session["pictures"], session["dropped"], session["error"]) == (30, 0, None)
@@ -110,7 +110,7 @@ def test_parquet_says_what_the_lines_say(tmp_path: Path) -> None:
     assert len(rows[2]["persons"][0]["keypoints"]) == 17
     assert rows[2]["alerts"][0]["kind"] == "vanished"
     assert dict(rows[2]["stage_ms"]) == {"detect": 3.25}
-    assert rows[2]["worn"] == "chest-v1"
+    assert rows[2]["worn"] == "webcam"
     assert json.loads(rows[2]["more"]) == {"conf": 0.25}
     assert not (tmp_path / "v.clean.mp4").exists()
 

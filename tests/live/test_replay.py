@@ -94,7 +94,7 @@ def test_a_replay_pauses_ends_and_shows_the_states_recorded(tmp_path: Path) -> N
     assert now is not None and now.hiding is not None and now.bare is not None and now.people.held is not None
     # Held then, and not above the threshold that a replay would have without looking.
     assert now.people.held.tolist() == [True]
-    assert (now.hiding.count, now.hiding.hidden, now.worn, now.defences) == (1, 1, "chest-v1", ("lgs",))
+    assert (now.hiding.count, now.hiding.hidden, now.worn, now.defences) == (1, 1, "webcam", ("lgs",))
     assert now.bare.xyxy.tolist() == [[5, 6, 20, 30]]
     time.sleep(1.3)
     assert replay.state()["source"]["state"] == "live"

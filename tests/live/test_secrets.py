@@ -139,7 +139,7 @@ UNREACHED = [
         "live --camera {} --source sample", "live --config {}", "live --config CONFIG", "live --config BROKEN",
         "learn blocks --source {} --seconds .1 --out w.safetensors", "train --images {}", "train --source {} --images x",
         "calibrate camera --source {} --ui headless --seconds .1", "evaluate --video {}", "evaluate --images {}",
-        "preview chest-v3 --images {}", "replay {}", "show {}", "advise {}", "print {}", "evaluate --images x --out {}",
+        "preview webcam --images {}", "replay {}", "show {}", "advise {}", "print {}", "evaluate --images x --out {}",
         "calibrate colour --photo {} --printer p --camera c",
     ],
 )  # fmt: skip

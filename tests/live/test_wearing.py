@@ -55,10 +55,10 @@ def test_what_is_recommended_is_shipped_for_that_framing_and_others_are_objected
         patch = load_patch(best.name)
         assert patch.framing == best.framing
         assert objection(patch, view) == ""
-    assert "chest-v4 does more" in objection(load_patch("street-v1"), "webcam")
-    assert "street-v1 does more" in objection(load_patch("chest-v1"), "street")
-    assert objection(load_patch("chest-v1"), None) == ""
-    assert usual_cm(load_patch("street-v1")) == 48
+    assert "webcam does more" in objection(load_patch("street"), "webcam")
+    assert "street does more" in objection(load_patch("webcam"), "street")
+    assert objection(load_patch("webcam"), None) == ""
+    assert usual_cm(load_patch("street")) == 48
 
 
 def test_off_until_somebody_was_seen_for_two_seconds_since_the_last_cut() -> None:
@@ -127,13 +127,13 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
     try:
         # The made-up person fills the image from head to foot.
         until(lambda: running.state()["recommended"] is not None)
-        assert running.state()["recommended"]["name"] == "chest-v3"
-        running.control(wear="street-v1", wear_size=30, follow=True)
-        until(lambda: running.controls.wear == "chest-v3")
+        assert running.state()["recommended"]["name"] == "webcam"
+        running.control(wear="street", wear_size=30, follow=True)
+        until(lambda: running.controls.wear == "webcam")
         until(lambda: any(s.controls.follow for s in every))
-        assert {s.worn for s in every if s.controls.follow} == {"chest-v3"}, "from the first image on"
+        assert {s.worn for s in every if s.controls.follow} == {"webcam"}, "from the first image on"
         assert (running.controls.wear_size, running.state()["wear_notice"]) == (60, "")
-        running.control(wear="street-v1")
+        running.control(wear="street")
         assert (running.controls.follow, running.controls.wear_size) == (False, 48)
         assert "is made for people in the street" in running.state()["wear_notice"]
         running.control(wear_size=None)

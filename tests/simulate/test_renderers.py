@@ -76,7 +76,7 @@ def test_both_renderers_draw_a_masked_banner_alike(scenes: Scenes) -> None:
 
 
 def test_the_renderer_averages_over_each_pixel_as_a_camera_does() -> None:
-    patch = load_patch("chest-v4")
+    patch = load_patch("webcam")
     grey = np.full((260, 200, 3), 128, np.uint8)
     box = np.array([[50.0, 10.0, 150.0, 250.0]], np.float32)
     for scale in (0.2, 0.35, 0.6):

@@ -41,7 +41,7 @@ class Call(NamedTuple):
 
 
 PRINT = {
-    "pattern": "chest-v3",
+    "pattern": "webcam",
     "size": "20cm",
     "paper": "a4",
     "sheet": 0,
@@ -49,11 +49,11 @@ PRINT = {
     "garment": None,
     "kind": ".pdf",
 }
-ADVICE = {"pattern": "chest-v3", "fov": 60.0, "width": 640, "height": 480, "imgsz": 640, "distance": 3.0, "size": 40.0}
+ADVICE = {"pattern": "webcam", "fov": 60.0, "width": 640, "height": 480, "imgsz": 640, "distance": 3.0, "size": 40.0}
 CALLS = (
     Call("GET", "/"), Call("GET", "/print"), Call("GET", "/api/pages"), Call("GET", "/static/live.js"),
     Call("GET", "/api/options"), Call("GET", "/api/state"), Call("GET", "/api/patches"),
-    Call("GET", "/api/patches/thumbnail", {"name": "chest-v3"}), Call("GET", "/api/snapshot.png"),
+    Call("GET", "/api/patches/thumbnail", {"name": "webcam"}), Call("GET", "/api/snapshot.png"),
     Call("GET", "/api/recordings"), Call("GET", "/api/recordings/a.mp4"),
     Call("GET", "/api/world.jpg", {"strength": 0.3, "seed": 1, "columns": 4}),
     Call("POST", "/api/controls", body={"conf": 0.4, "defend": "median", "wear": "", "wear_size": 40, "compare": True}),
@@ -64,8 +64,8 @@ CALLS = (
     Call("GET", "/api/print/options"), Call("POST", "/api/print/profile", {"name": "a.icc"}, bytes(200)),
     Call("POST", "/api/print/size", body=PRINT), Call("POST", "/api/print/advise", body=ADVICE),
     Call("POST", "/api/print/preview", body=PRINT),
-    Call("GET", "/api/print/file", {"pattern": "chest-v3", "size": "9cm", "kind": ".png"}),
-    Call("GET", "/api/print/image", {"pattern": "chest-v3", "kind": "grey"}),
+    Call("GET", "/api/print/file", {"pattern": "webcam", "size": "9cm", "kind": ".png"}),
+    Call("GET", "/api/print/image", {"pattern": "webcam", "kind": "grey"}),
     Call("GET", "/api/calibrate/state"), Call("POST", "/api/calibrate/look", body=jpeg()),
     Call("POST", "/api/calibrate/start", body={"name": "desk", "board": "7x10", "square_mm": 25.0, "dictionary": "5x5"}),
     Call("POST", "/api/calibrate/finish", body={"name": "desk", "square_mm": 25.0}),
@@ -99,7 +99,7 @@ HEADERS = {
 WORDS: tuple[Any, ...] = (
     "1e308cm", "-20cm", "0cm", "0.0001mm", "nan", "inf cm", "3000cm", "1e-320", "99999x99999", "0x0", "1x1",
     "-7x10", "7x10x3", "2x2", "a0", "fit", "letter", ".png", "tshirt", "panels", "dtg", "XXL", "shuffled",
-    "smooth", "0", "../chest-v3", "chest-v3", "chest-v3.png", "shirt-v2", "poster-v2", "median:size=99",
+    "smooth", "0", "../webcam", "webcam", "webcam.png", "tshirt", "poster", "median:size=99",
     "lgs:threshold=nan", "vote:a=b+c=d", "median,median,median", "objectseeker", "persistence:x",
     "erase:weights=no", "a" * 64, "é" * 30, "\u2028", "\x1b[31m", "%s%n", "{0}", "$(x)", 0, 1, -1, 7, 31, 4096,
     10**6, 10**9, 0.001, 1e-300, 1e300, 179.99, 180, 360, 2.5,

@@ -19,7 +19,7 @@ from tests.web.test_page import next_image, web_socket
 
 OUTSIDE = "http://192.168.1.5:8000"
 SEEN = ("/", "/favicon.ico", "/static/live.js", "/api/pages", "/api/options", "/api/state", "/api/patches",
-        "/api/patches/thumbnail?name=chest-v3", "/api/patches/image?name=chest-v3", "/api/snapshot.png")  # fmt: skip
+        "/api/patches/thumbnail?name=webcam", "/api/patches/image?name=webcam", "/api/snapshot.png")  # fmt: skip
 
 
 @pytest.fixture
