@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from physadv.simulate.geometry import homography, sides_px
+from physadv.simulate.geometry import FLAT, folded_outlines, homography, sides_px, unfolded
 from physadv.simulate.placement import Prints
 
 # Weight of a transparent texel's colour beside that of an opaque one's.
@@ -20,7 +20,10 @@ FAINT = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layers:
-    """Prints as tensors on the device of the images, each a layer over its image. The fields are those of `Prints`."""
+    """Prints as tensors on the device of the images, each a layer over its image.
+
+    fold: (m, 3) as of `geometry.unfolded`. The other fields are those of `Prints`.
+    """
 
     owner: torch.Tensor
     quads: torch.Tensor
@@ -28,6 +31,7 @@ class Layers:
     bounds: torch.Tensor
     arms: torch.Tensor
     light: torch.Tensor
+    fold: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -35,8 +39,18 @@ class Layers:
     @classmethod
     def of(cls, prints: Prints, device: torch.device) -> Layers:
         """Return the layers of some prints."""
-        arrays = (prints.owner, prints.quads, prints.rank, prints.bounds, prints.arms, prints.light)
+        flat = np.tile(np.array(FLAT, np.float32), (len(prints), 1))
+        arrays = (prints.owner, prints.quads, prints.rank, prints.bounds, prints.arms, prints.light, flat)
         return cls(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
+
+    @property
+    def folded(self) -> bool:
+        """Return whether any of them is folded."""
+        return bool((self.fold[:, 0] < 1).any())
+
+    def outlines(self) -> torch.Tensor:
+        """Return (m, k, 2) points, in pixels, between which each of them lies."""
+        return folded_outlines(self.quads, self.fold) if self.folded else self.quads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,12 +121,17 @@ def covered_pixels(layers: Layers, size: tuple[int, int]) -> Pixels:
     h, w = size
     quads = layers.quads
     limit = torch.tensor([w, h], device=quads.device)
-    low = (quads.amin(1).floor() - 1).maximum(layers.bounds[:, :2].floor()).clamp_min(0).minimum(limit - 1).long()
-    high = (quads.amax(1).ceil() + 1).minimum(layers.bounds[:, 2:].ceil()).clamp_min(0).minimum(limit).long()
+    outlines = layers.outlines()
+    low = (outlines.amin(1).floor() - 1).maximum(layers.bounds[:, :2].floor()).clamp_min(0).minimum(limit - 1).long()
+    high = (outlines.amax(1).ceil() + 1).minimum(layers.bounds[:, 2:].ceil()).clamp_min(0).minimum(limit).long()
     extent = (high - low).amax(1)
     inverse = torch.linalg.inv(homography(quads))
     half = sides_px(quads) / 2
-    parts = [_within(index, low[index], high[index], inverse[index], half[index]) for index in _of_like_extent(extent)]
+    fold = layers.fold if layers.folded else None
+    parts = [
+        _within(index, low[index], high[index], inverse[index], half[index], None if fold is None else fold[index])
+        for index in _of_like_extent(extent)
+    ]
     which, x, y, where, cover = (torch.cat([p[i] for p in parts]) for i in range(5))
     place = layers.owner[which] * (h * w) + y * w + x
     return Pixels(which, place, where, _behind_arms(layers.arms, which, place, cover, size))
@@ -130,7 +149,12 @@ def _of_like_extent(extent: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _within(
-    index: torch.Tensor, low: torch.Tensor, high: torch.Tensor, inverse: torch.Tensor, half: torch.Tensor
+    index: torch.Tensor,
+    low: torch.Tensor,
+    high: torch.Tensor,
+    inverse: torch.Tensor,
+    half: torch.Tensor,
+    fold: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return layer, x, y, place in the print, and cover of the pixels between corners low and high (m, 2)."""
     extent = max(int((high - low).max()), 1)
@@ -140,9 +164,13 @@ def _within(
     m, by_x, by_y = inverse[..., None, None], (x + 0.5)[:, None], (y + 0.5)[:, :, None]
     u, v, depth = (m[:, i, 0] * by_x + (m[:, i, 1] * by_y + m[:, i, 2]) for i in range(3))
     u, v = u / depth, v / depth
+    wide, tall = half[:, :1, None], half[:, 1:, None]
+    if fold is not None:
+        u, v, length = unfolded(u, v, fold)
+        tall = tall * length
     # Distance to the print's edge in pixels, half a pixel inside = fully covered.
-    edge = ((1 - u.abs()) * half[:, :1, None] + 0.5).clamp_(0, 1)
-    edge = edge * ((1 - v.abs()) * half[:, 1:, None] + 0.5).clamp_(0, 1)
+    edge = ((1 - u.abs()) * wide + 0.5).clamp_(0, 1)
+    edge = edge * ((1 - v.abs()) * tall + 0.5).clamp_(0, 1)
     edge = edge * (x < high[:, :1])[:, None] * (y < high[:, 1:])[:, :, None]
     flat = edge.flatten()
     tile = flat.nonzero().squeeze(1)

@@ -14,7 +14,7 @@ import torch
 from physadv.files import text_bytes
 from physadv.patch import Patch
 from physadv.simulate.cloth import CONTROL, Cloth
-from physadv.simulate.geometry import Geometry, GeometryDraw, homography, project
+from physadv.simulate.geometry import FLAT, Geometry, GeometryDraw, homography, project
 from physadv.simulate.light import Light
 from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import FRONT_CM, Placement, Prints
@@ -71,7 +71,12 @@ class Condition:
             return prints
         zero = torch.zeros(1, dtype=torch.float64)
         pose = GeometryDraw(
-            zero + math.radians(self.turn), zero + math.radians(self.yaw), zero, zero + 1, torch.zeros(1, 2).double()
+            turn=zero + math.radians(self.turn),
+            yaw=zero + math.radians(self.yaw),
+            pitch=zero,
+            scale=zero + 1,
+            shift=torch.zeros(1, 2).double(),
+            fold=torch.tensor([FLAT]),
         )
         corners = Geometry().corners(pose, zero + aspect).expand(int(seen.sum()), -1, -1)
         plane = homography(torch.from_numpy(front[seen]))

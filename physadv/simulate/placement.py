@@ -63,7 +63,8 @@ class Prints:
     pixels. rank: (m,) which lies on top where two meet, higher over lower, all different. window: (m, 4) the part of the
     pattern shown: left, top, width, height in patterns; (0, 0, 1, 1) is all of it, once, and beyond 1 it repeats. bounds:
     (m, 4) box beyond which nothing of the print is drawn, infinite for none. arms: (m, 2, 5) forearms that may hide it: x0,
-    y0, x1, y1 and radius in pixels, or radius 0. light: (m,) factor on its colours.
+    y0, x1, y1 and radius in pixels, or radius 0. light: (m,) factor on its colours. folds: (m,) whether it reaches below
+    the hips in one piece, so that the simulated world may fold it there.
     """
 
     owner: Int64Array
@@ -74,6 +75,7 @@ class Prints:
     bounds: Float32Array
     arms: Float32Array
     light: Float32Array
+    folds: BoolArray
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -233,6 +235,7 @@ class Placement:
             bounds=bounds,
             arms=arms,
             light=np.ones(len(person), np.float32),
+            folds=np.full(len(person), self.target == "portrait"),
         )
         drawn = _can_be_drawn(quads)
         return out if drawn.all() else out.pick(np.flatnonzero(drawn))

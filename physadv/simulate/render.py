@@ -50,7 +50,7 @@ def render(
         if draw is None:
             draw = still_draw(len(prints)) if world is STILL else world.sample(len(prints), 1, torch.Generator())
         layers, tiles = world.layers(levels[max(halvings - 1, 0)], prints, draw, torch.device("cpu"))
-        region = _region(layers.quads.numpy(), prints, image.shape[:2])
+        region = _region(layers.outlines().numpy(), prints, image.shape[:2])
         if region is None:
             return image
         left, top, right, bottom = region
@@ -68,10 +68,10 @@ def render(
     return out
 
 
-def _region(quads: np.ndarray, prints: Prints, shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+def _region(outlines: np.ndarray, prints: Prints, shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
     """Return left, top, right and bottom of the part of an image (height, width) with prints; None for none."""
-    low = np.maximum(quads.min(1) - 1, prints.bounds[:, :2])
-    high = np.minimum(quads.max(1) + 1, prints.bounds[:, 2:])
+    low = np.maximum(outlines.min(1) - 1, prints.bounds[:, :2])
+    high = np.minimum(outlines.max(1) + 1, prints.bounds[:, 2:])
     drawn = (high > low).all(1)
     if not drawn.any():
         return None

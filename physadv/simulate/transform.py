@@ -51,6 +51,17 @@ class Transform(Settings, Generic[D]):
         """Return images (b, c, h, w) after the effect, same shape."""
 
 
+def apart(generator: torch.Generator) -> torch.Generator:
+    """Return a generator of another stream, and leave the given one where it is.
+
+    For what is added to a transform: drawn from the same stream it would change everything that is drawn after it, and with
+    it every run and preview of before.
+    """
+    own = torch.Generator()
+    own.set_state(generator.get_state())
+    return own.manual_seed(int(torch.randint(2**62, (1,), generator=own)))
+
+
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
     """Return float32 uniform draws from low to high."""
     return torch.rand(shape, generator=generator) * (high - low) + low

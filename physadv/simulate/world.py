@@ -115,8 +115,10 @@ class World(Settings):
         quads = self.geometry.quads(layers.quads, draw.geometry)
         # An arm that is not drawn to be in front has no radius.
         arms = torch.cat([layers.arms[..., :4], layers.arms[..., 4:] * draw.erase.arms[..., None]], -1)
+        flat = ~torch.from_numpy(prints.folds).to(device)[:, None]
+        fold = torch.where(flat, layers.fold, draw.geometry.fold)
         printed = torch.cat([self.ink.printed(pattern[:3]), pattern[3:]])
-        return replace(layers, quads=quads, arms=arms), self._tiles(printed, prints, quads, draw)
+        return replace(layers, quads=quads, arms=arms, fold=fold), self._tiles(printed, prints, quads, draw)
 
     def _tiles(self, pattern: torch.Tensor, prints: Prints, quads: torch.Tensor, draw: WorldDraw) -> list[Tiles]:
         """Return the tiles of all prints: inked, worn, lit and partly hidden, then averaged to a texel a pixel.

@@ -24,6 +24,7 @@ from physadv.evaluate import doubts
 from physadv.evaluate.adaptive import check, score_adaptive
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.images import Labeller, gather, read_dataset
+from physadv.evaluate.own import own_fit
 from physadv.evaluate.results import Examples, Results, cells_table
 from physadv.evaluate.scorer import Entry, Scorer, entries, score_all
 from physadv.evaluate.settings import EvaluateSettings
@@ -180,6 +181,23 @@ def test_patterns_of_one_shape_share_their_controls_and_others_have_their_own(fo
     assert next(c for c in cells if c.condition == "grey").plain()["control_of"] == ["a", "b"]
 
 
+def test_controls_of_a_tall_print_are_as_tall_and_worn_in_the_same_place() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+    tall = Patch("tall", pixels, np.full((64, 32), 255, np.uint8), (360.0, 720.0), "portrait")
+    place = own_fit(tall, filling=False).placement
+    boxes = people_of(np.array([[10, 20, 90, 220]], np.float32))
+    listed = [e for e in entries([tall], {"tall": place}) if e.patch is not None]
+    assert [e.condition for e in listed] == ["grey", "white", "noise", "shuffled", "patch"]
+    for entry in listed:
+        assert entry.patch is not None and entry.placement == place
+        assert (entry.patch.pixels.shape, entry.patch.size_mm) == (pixels.shape, tall.size_mm)
+        (quad,) = place.shaped(entry.patch).prints(boxes).quads
+        assert np.ptp(quad, 0).tolist() == pytest.approx([0.35 * 16000**0.5, 0.7 * 16000**0.5], rel=1e-3)
+    shuffled = next(e.patch for e in listed if e.condition == "shuffled")
+    assert shuffled is not None and (shuffled.pixels != pixels).any()
+    assert sorted(shuffled.pixels.reshape(-1, 3).tolist()) == sorted(pixels.reshape(-1, 3).tolist())
+
+
 def test_the_worst_restart_is_the_one_reported(folder: Path) -> None:
     scorer = Scorer(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS)
     pipelines = [parse_pipeline("median"), parse_pipeline("bit-depth")]
@@ -296,6 +314,8 @@ def test_an_adaptive_pattern_is_trained_where_and_as_large_as_it_is_scored(
     (asked,) = wanted.prints(people).quads
     assert 0.85 < np.sqrt(contourArea(quad) / contourArea(asked)) < 1.21
     assert abs(quad[:, 0].mean() - asked[:, 0].mean()) < 2 and abs(quad[0, 1] - asked[0, 1]) < 0.2 * 200
+    tall = ThroughDefence(views=4).settings(replace(wanted, aspect=0.5), [scene], seed=0)
+    assert tall.print_size()[0] / tall.print_size()[1] == pytest.approx(0.5)
     filling = [replace(scene, source=scene.pixels[:, :160])]
     framing = ThroughDefence(views=4).settings(wanted, filling, seed=0).framing
     assert framing == ("street" if at == 0.3 else "webcam")

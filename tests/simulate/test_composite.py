@@ -9,7 +9,7 @@ import torch
 from physadv.simulate.composite import areas, averaged, cut, halved
 from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import Prints, TexelGrid, sleeve_quads, texels_for
-from physadv.simulate.world import World
+from physadv.simulate.world import World, WorldDraw
 
 
 def prints(*squares: tuple[float, float, float], owner: list[int] | None = None) -> Prints:
@@ -25,6 +25,7 @@ def prints(*squares: tuple[float, float, float], owner: list[int] | None = None)
         bounds=np.tile(np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32), (n, 1)),
         arms=np.zeros((n, 2, 5), np.float32),
         light=np.ones(n, np.float32),
+        folds=np.zeros(n, bool),
     )
 
 
@@ -189,3 +190,46 @@ def test_sleeves_run_from_shoulder_towards_elbow() -> None:
     assert who.tolist() == [0, 0]
     assert quads[0, :2].mean(0).tolist() == [60, 40]
     assert quads[0, 2:].mean(0)[1] > 55
+
+
+def folded(fold: tuple[float, float, float], *, folds: bool = True) -> torch.Tensor:
+    """A print of 20 x 40 pixels at (10, 5), its lower half red and its upper half blue, folded so."""
+    where = prints((0, 0, 1))
+    where = replace(
+        where, quads=np.array([[[10, 5], [30, 5], [30, 45], [10, 45]]], np.float32), folds=np.array([folds])
+    )
+    world = World.of(0)
+    draw = world.sample(1, 1, torch.Generator())
+    draw = replace(draw, geometry=replace(draw.geometry, fold=torch.tensor([fold])))
+    pattern = torch.zeros(4, 40, 20)
+    pattern[0, 20:], pattern[2, :20], pattern[3] = 1, 1, 1
+    return world.apply(pattern, torch.zeros(1, 3, 60, 60), where, draw)[0]
+
+
+def test_a_tall_print_is_folded_across_its_lower_part_shorter_and_aside() -> None:
+    flat = folded((1, 1, 0))
+    assert torch.equal(folded((0, 0.5, 0.3), folds=False), flat), "what ends above the hips is never folded"
+    short = folded((0, 0.5, 0))
+    assert torch.equal(short[2], flat[2]), "the upper half stays as it is"
+    assert float(flat[0].sum()) == pytest.approx(400, abs=2) and float(short[0].sum()) == pytest.approx(200, abs=2)
+    assert float(short[:, 34:36, 12:28].max()) > 0.9 and float(short[:, 36:].max()) == 0
+    # Half a half width aside at the lower edge: the last row lies five pixels to the right, the first none.
+    aside = folded((0, 1, 0.5))
+    for row, shift in ((26, 0), (43, 5)):
+        left = int(torch.nonzero(aside[0, row] > 0.5).min())
+        assert abs(left - (10 + shift)) <= 1
+    assert torch.equal(aside[2, :24], flat[2, :24])
+
+
+def test_folds_change_nothing_else_that_is_drawn() -> None:
+    def drawn(hinge: float) -> tuple[WorldDraw, torch.Tensor]:
+        world, generator = World.of(1), torch.Generator().manual_seed(3)
+        world = world.model_copy(update={"geometry": world.geometry.model_copy(update={"hinge": hinge})})
+        return world.sample(200, 2, generator), torch.rand(1, generator=generator)
+
+    (never, after), (half, later) = drawn(0), drawn(0.5)
+    assert torch.equal(after, later) and torch.equal(never.light.gain, half.light.gain)
+    assert torch.equal(never.geometry.shift, half.geometry.shift) and bool((never.geometry.fold[:, 0] == 1).all())
+    hit = half.geometry.fold[:, 0] < 1
+    assert 0.35 < float(hit.float().mean()) < 0.65
+    assert float(half.geometry.fold[hit, 1].min()) >= 0.5 and float(half.geometry.fold[hit, 1].max()) < 1
