@@ -53,7 +53,7 @@ def run(settings: AdviseVerb) -> int:
     Raises: FabricationError if flags do not go together.
     """
     from physadv.cli.console import Terminal
-    from physadv.fabricate.advise import SizeCurve, advise, instead_of, optics_of, seen, width_cm
+    from physadv.fabricate.advise import SizeCurve, advise, aspect_of, instead_of, optics_of, placed, seen, width_cm
 
     patch = load_patch(settings.patch)
     width = width_cm(patch, settings.size)
@@ -64,11 +64,14 @@ def run(settings: AdviseVerb) -> int:
         patch = _measured(settings, patch)
     elif unused:
         raise FabricationError("only of use with `measure`, which measures the size curve", field=unused[0])
-    aspect = patch.size_mm[1] / patch.size_mm[0]
+    aspect = aspect_of(patch)
     console = Terminal(highlight=False, soft_wrap=True)
     place = {"distance_m": settings.distance, "person_cm": settings.person_height}
     view = seen(optics, side_cm=width * aspect**0.5, **place)
+    covers = placed(patch, width, settings.person_height, view.shown)
     console.print(_appears(patch, view, width, settings.distance), markup=False)
+    if covers:
+        console.print(covers, markup=False)
     table = patch.record.get("size_curve")
     if table is None:
         console.print(
@@ -127,13 +130,19 @@ def _measured(settings: AdviseVerb, patch: Patch) -> Patch:
 
 def _appears(patch: Patch, view: PrintInView, width: float, distance: float) -> str:
     """Return how large pattern and wearer appear to the detector, in words."""
-    from physadv.fabricate.advise import is_garment
+    from physadv.fabricate.advise import aspect_of
+    from physadv.fabricate.body import TRAINED, is_texture
+    from physadv.fabricate.units import size_in_words
 
     part = "whole in the image" if view.shown == 1 else f"{view.shown:.0%} of the body in the image"
-    if is_garment(patch):
-        return f"worn over the torso at {distance:g} m: on a person of {view.person_px:.0f} detector pixels, {part}"
+    if is_texture(patch):
+        over = "torso and legs" if TRAINED[patch.target] == "outfit" else "the torso"
+        return f"worn over {over} at {distance:g} m: on a person of {view.person_px:.0f} detector pixels, {part}"
+    aspect = aspect_of(patch)
+    wide, high = view.sides_px(aspect)
+    pixels = f"{wide:.0f}" if size_in_words(width, aspect) == f"{width:g} cm" else f"{wide:.0f} x {high:.0f}"
     person = f"on a person of {view.person_px:.0f}"
-    return f"{width:g} cm at {distance:g} m: {view.side_px:.0f} detector pixels {person}, {part}"
+    return f"{size_in_words(width, aspect)} at {distance:g} m: {pixels} detector pixels {person}, {part}"
 
 
 def held_out(images: list[ImageFile], patch: Patch) -> list[ImageFile]:

@@ -72,8 +72,10 @@ def _check(settings: PrintVerb) -> None:
         raise FabricationError(
             "only with `for_person`, whose height it turns into a size", field=unused[0], hint="or use `size`"
         )
-    if settings.garment != "panels" and "shirt" in given:
-        raise FabricationError("only with `garment=panels`, whose size it is", field="shirt", hint="leave it out")
+    if settings.garment != "panels":
+        for name, what in (("clothes", "which it cuts"), ("shirt", "whose size it is")):
+            if name in given:
+                raise FabricationError(f"only with `garment=panels`, {what}", field=name, hint="leave it out")
 
 
 def _announce(console: Terminal, patch: Patch, settings: PrintSettings, layouts: dict[str, Layout]) -> None:

@@ -2,8 +2,8 @@
 
 A pattern's record may hold a size curve (`physadv.evaluate.size_curve` measures it): attack success in cells of three
 numbers that camera, distance and print size come down to: how many detector pixels of the person are in the image, how
-much of the person that is, and how large the pattern is on the person. A T-shirt has one size, the body's: only the
-distance can change.
+much of the person that is, and how large the pattern is on the person. Clothes have one size, the body's: only the
+distance can change. A print keeps its proportions: the sizes that are advised are its width, with the height beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import numpy as np
 from physadv.camera.lens import PERSON_CM
 from physadv.camera.profile import CameraProfile
 from physadv.errors import FabricationError, PatchError
+from physadv.fabricate.body import CALLED, TRAINED, cover_of, is_texture
 from physadv.fabricate.settings import AdviceSettings
+from physadv.fabricate.units import check_height, size_in_words
 from physadv.patch import Patch, load_patch, shipped_names
 
 # A camera is pointed so that a little room is left over the head.
@@ -92,6 +94,10 @@ class PrintInView:
         """Return the person's height inside the image, in detector pixels."""
         return self.person_px * self.shown
 
+    def sides_px(self, aspect: float) -> tuple[float, float]:
+        """Return width and height of the print in detector pixels. aspect: height over width."""
+        return self.side_px / math.sqrt(aspect), self.side_px * math.sqrt(aspect)
+
 
 def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float = PERSON_CM) -> PrintInView:
     """Return what the detector sees of a person facing the camera with a print of that side on the chest.
@@ -161,14 +167,14 @@ class SizeCurve:
 
     @property
     def one_size(self) -> bool:
-        """Return whether it is of a garment, which was measured as large as it is worn."""
+        """Return whether it is of clothes, which were measured as large as they are worn."""
         return len(np.unique(self._table[:, 2])) == 1
 
     def expected(self, view: PrintInView) -> Expected:
         """Return the attack success for a view, interpolated in the logarithms of pixels and sizes, held at the edges.
 
         Between two shares of the person it is read at the same size of the print against the part that is in the image.
-        Below the smallest size measured it falls in proportion to the side; a garment's size is not looked at.
+        Below the smallest size measured it falls in proportion to the side; the size of clothes is not looked at.
         """
         shares = np.unique(self._table[:, 1])
         low, high, weight = _between(shares, view.shown)
@@ -242,25 +248,44 @@ class Advice:
         return not self.enough and self.smallest_cm is None and self.farthest_m is None
 
 
-def is_garment(patch: Patch) -> bool:
-    """Return whether a pattern is worn as a whole shirt, which is as large as its wearer."""
-    return patch.target == "tshirt"
+def aspect_of(patch: Patch) -> float:
+    """Return the height of a print of this pattern over its width."""
+    return patch.size_mm[1] / patch.size_mm[0]
 
 
 def width_cm(patch: Patch, asked_cm: float | None) -> float:
     """Return the width that advice is about: as asked, or the pattern's own.
 
-    Raises: FabricationError if a width is asked for of a garment, which has its own.
+    Raises: FabricationError if a width is asked for of clothes, which have their own.
     """
-    if asked_cm is None:
-        return patch.size_mm[0] / 10
-    if is_garment(patch):
+    if asked_cm is not None and is_texture(patch):
         raise FabricationError(
-            f"{patch.name} is worn as a whole T-shirt, which is as large as its wearer",
+            f"{patch.name} is worn as a whole {CALLED[TRAINED[patch.target]]}, as large as its wearer",
             field="size",
             hint="leave the size out",
         )
-    return asked_cm
+    return patch.size_mm[0] / 10 if asked_cm is None else asked_cm
+
+
+def placed(patch: Patch, width_cm: float, person_cm: float, shown: float) -> str:
+    """Return what a print of this width covers of whoever stands and sits, in words; of clothes nothing.
+
+    shown: the share of the body in the image.
+
+    Raises: FabricationError if it is worn and taller than its wearer.
+    """
+    if is_texture(patch):
+        return ""
+    size_mm = width_cm * 10, width_cm * 10 * aspect_of(patch)
+    if patch.target != "poster":
+        check_height(size_mm[1], person_cm, field="size")
+    cover = cover_of(patch, size_mm, person_cm)
+    part = cover.shown(shown)
+    image = "" if part > 0.99 else f", of which {part:.0%} is in the image"
+    text = f"standing it covers {cover.parts}, {cover.top:.0f} to {cover.bottom:.0f} cm below the neck{image}"
+    if cover.on_lap >= 1:
+        return f"{text}; sitting, its lower {cover.on_lap:.0f} cm lie on the lap"
+    return f"{text}; sitting, all of it stays above the lap"
 
 
 def advise(
@@ -275,7 +300,7 @@ def advise(
 ) -> Advice:
     """Return what to expect at a distance with a print of this width, and what would do instead.
 
-    width_cm: ignored for a garment. aspect: height over width of the pattern. wanted: the share of people, of those
+    width_cm: ignored for clothes. aspect: height over width of the pattern. wanted: the share of people, of those
     found without a pattern, to be hidden.
 
     Raises: FabricationError if a number is absurd.
@@ -296,9 +321,9 @@ def advise(
     farthest = _first(distances, lambda d: curve.expected(at(width_cm, d)).asr >= wanted)
     enough = got.asr >= wanted
     if curve.one_size:
-        text = _of_garment(distance_m, enough, farthest, wanted)
+        text = _of_clothes(distance_m, enough, farthest, wanted)
     else:
-        text = _sentence(width_cm, distance_m, enough, smallest, farthest, largest, wanted)
+        text = _sentence(width_cm, aspect, distance_m, enough, smallest, farthest, largest, wanted)
     return Advice(view, got, enough, smallest, farthest, text)
 
 
@@ -313,7 +338,7 @@ class Instead:
     @property
     def text(self) -> str:
         """Return it in words."""
-        size = "" if is_garment(self.patch) else f" at {self.width_cm:g} cm"
+        size = "" if is_texture(self.patch) else f" at {size_in_words(self.width_cm, aspect_of(self.patch))}"
         got = self.expected
         return (
             f"{self.patch.name}{size} is expected to hide more there: {got.asr:.0%} ({got.low:.0%} to {got.high:.0%}, "
@@ -347,6 +372,7 @@ def _first(values: np.ndarray[Any, Any], does: Callable[[float], bool]) -> float
 
 def _sentence(
     width_cm: float,
+    aspect: float,
     distance_m: float,
     enough: bool,
     smallest: float | None,
@@ -354,13 +380,14 @@ def _sentence(
     largest_cm: float,
     wanted: float,
 ) -> str:
-    here = f"{distance_m:g} m"
+    here, size = f"{distance_m:g} m", size_in_words(width_cm, aspect)
+    least = "" if smallest is None else size_in_words(smallest, aspect)
     if enough:
         more = f" up to {farthest:g} m" if farthest is not None and farthest > distance_m + 0.05 else ""
-        less = f"; {smallest:g} cm would do at {here}" if smallest is not None and smallest < width_cm - 0.25 else ""
-        return f"large enough at {here}: {width_cm:g} cm works{more}{less}"
+        less = f"; {least} would do at {here}" if smallest is not None and smallest < width_cm - 0.25 else ""
+        return f"large enough at {here}: {size} works{more}{less}"
     # Some people cannot be hidden from nearer either, nor by any size: say so instead of a size that is a guess.
-    other = f"print at {smallest:g} cm" if smallest is not None else None
+    other = f"print at {least}" if smallest is not None else None
     nearer = f"stand at {farthest:g} m" if farthest is not None else None
     if smallest is not None and smallest < width_cm:
         # Near the camera the edges of a large print are cut off, or lie where nothing was trained.
@@ -370,12 +397,12 @@ def _sentence(
     if other or nearer:
         return f"{what} at {here}: {' or '.join(w for w in (other, nearer) if w)}"
     return (
-        f"not strong enough at {here}: no size up to {largest_cm:g} cm, the largest measured, hides {wanted:.0%} of people "
-        f"there, and {width_cm:g} cm does at no distance; use another pattern"
+        f"not strong enough at {here}: no size up to {size_in_words(largest_cm, aspect)}, the largest measured, hides "
+        f"{wanted:.0%} of people there, and {size} does at no distance; use another pattern"
     )
 
 
-def _of_garment(distance_m: float, enough: bool, farthest: float | None, wanted: float) -> str:
+def _of_clothes(distance_m: float, enough: bool, farthest: float | None, wanted: float) -> str:
     here = f"{distance_m:g} m"
     if enough:
         return f"works at {here}" + (f", up to {farthest:g} m" if farthest and farthest > distance_m + 0.05 else "")

@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from physadv.errors import FabricationError
 from physadv.fabricate.settings import Texels
 from physadv.fabricate.units import MM_PER_INCH
 from physadv.patch import Patch
@@ -124,14 +123,3 @@ def on_white(rgba: UInt8Array) -> UInt8Array:
     if (rgba[..., 3] > 127).all():
         return np.ascontiguousarray(rgba[..., :3])
     return np.where(rgba[..., 3:] > 127, rgba[..., :3], np.uint8(WHITE))
-
-
-def require_seamless(patch: Patch) -> None:
-    """Raise FabricationError if the pattern is no texture that repeats over cloth without a seam."""
-    if patch.target != "tshirt":
-        raise FabricationError(
-            f"{patch.name} is a {patch.target} pattern",
-            field="garment=panels",
-            expected="a texture that repeats without a seam, as `physadv train --target tshirt` makes them",
-            hint="print it with `garment=dtg` or a transfer instead",
-        )

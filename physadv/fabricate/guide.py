@@ -1,4 +1,4 @@
-"""Instructions from sheet to shirt: what to buy, temperature and time, which side up, in which order, where on the body.
+"""Instructions from sheet to wearer: what to buy, temperature and time, which side up, in which order, where on the body.
 
 Temperatures and times are usual ones of ink-jet transfer papers and of sublimation on polyester; papers differ, so each
 list says that the maker's own leaflet goes before them.
@@ -6,29 +6,61 @@ list says that the maker's own leaflet goes before them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from physadv.arrays import counted
-from physadv.fabricate import shirt
+from physadv.camera.lens import PERSON_CM
+from physadv.fabricate.body import CALLED, CROWN_CM, Cover, cover_of, is_texture
+from physadv.fabricate.clothes import clothes_of, panels_of
 from physadv.fabricate.document import QUIET, Document
 from physadv.fabricate.layout import Layout
-from physadv.fabricate.settings import PrintSettings, ShirtSize
+from physadv.fabricate.panels import CLOTH_WIDTH, SEAM, STRIP, Panel, on_cloth
+from physadv.fabricate.settings import Clothes, ClothesSize, PrintSettings
+from physadv.fabricate.shirt import MEASURES, shirt_panels
+from physadv.fabricate.trousers import CASING
 from physadv.fabricate.units import cm
 from physadv.patch import Patch
-from physadv.simulate.placement import CHEST_DROP_CM
 
-# The page, and the scale at which a shirt is drawn on it.
-WIDTH, HEIGHT, MARGIN, SCALE = 210.0, 297.0, 16.0, 1 / 6
+# The page, and the scales at which a shirt, a whole body and cloth are drawn on it.
+WIDTH, HEIGHT, MARGIN = 210.0, 297.0, 16.0
+SHIRT_SCALE, BODY_SCALE, CLOTH_SCALE = 1 / 6, 1 / 14, 1 / 20
+# What stays free below a print on a shirt.
+HEM_CM = 2.0
 # From line to line.
 LEADING = 4.6
-# From the point of the shoulder at the neck down to the line of the shoulder joints, on a grown-up.
-NECK_CM = 5.0
-# The upper edge of a large print lies so far below that line, as `chest_quads` puts it.
-UNDER_CM = 3.0
-# A poster's middle: .42 of a standing person of 170 cm below the crown, which is so far below the neck's point.
-HELD_CM = 41.0
 LEAFLET = "The leaflet of the paper goes before these figures; try it on a rag first."
 WASH = "Wait a day before washing: inside out, 30 degrees, no tumble dryer, and never iron over it."
+
+SHIRT_SEAMS = (
+    "   1 shoulders: front to back.   2 neck: a strip of ribbing, or turned in by the allowance.",
+    "   3 sleeves: the middle of the cap to the shoulder seam, then around the armhole, flat.",
+    "   4 sides: one seam from the hem of the sleeve over the underarm to the hem of the body.",
+    "   5 hems of sleeves and body: turned in by the allowance.",
+)
+_WAIST = (
+    f"fold {CASING:g} mm in along the dashed line, sew it down but for 5 cm, draw in an elastic 30 mm wide, 5 cm shorter "
+    "than the waist, and close it."
+)
+LEG_SEAMS: dict[Clothes, tuple[str, ...]] = {
+    "trousers": (
+        "   1 sides: each front (one notch in the waist) to the back (two) of its leg, hip on hip, knee on knee.",
+        "   2 insides of the legs, knee on knee.   3 crotch: one leg inside the other, from waist to waist, twice.",
+        f"   4 waist: {_WAIST}",
+        "   5 hems: turned in by the allowance.",
+    ),
+    "skirt": (
+        "   1 sides: front (one notch in the waist) to back (two).",
+        f"   2 waist: {_WAIST}",
+        "   3 hem: turned in by the allowance.",
+    ),
+}
+# Half the outline of somebody who stands, in centimetres from the middle of the body and from the crown down.
+BODY_CM = (
+    (0, 0), (5, 1), (8, 6), (8.5, 12), (7, 19), (5.5, 23), (6, 27), (12, 30), (19, 33), (22, 38), (24, 52), (26, 68),
+    (29, 88), (26.5, 90), (22, 70), (18.5, 50), (17, 62), (18.5, 82), (19, 95), (17, 120), (15.5, 135), (13.5, 160),
+    (17, 168), (9, 170), (8, 158), (6.5, 135), (5, 118), (0.5, 92),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +77,14 @@ def guide(
 ) -> Instructions:
     """Return what to do with a print of this size on these sheets, none for a garment printer's image."""
     garment = settings.garment
-    kind = "print on paper" if garment is None else f"{garment} {settings.shirt}" if garment == "panels" else garment
+    kind: str = garment or "print on paper"
+    if garment == "panels":
+        kind = f"{CALLED[clothes_of(patch, settings)]} of size {settings.shirt} to cut and sew"
     title = f"{patch.name}, {cm(size_mm[0])} x {cm(size_mm[1])} cm: {kind}"
-    makers = {None: _paper, "light-transfer": _light, "dark-transfer": _dark, "dtg": _dtg, "panels": _panels}
-    steps = makers[garment](layouts)
+    if garment == "panels":
+        steps = _panels(patch, settings)
+    else:
+        steps = {None: _paper, "light-transfer": _light, "dark-transfer": _dark, "dtg": _dtg}[garment](layouts)
     return Instructions(title, (*_printing(layouts), *steps), _place(patch, settings, size_mm))
 
 
@@ -76,12 +112,15 @@ def _printing(layouts: dict[str, Layout]) -> tuple[str, ...]:
 
 
 def _paper(layouts: dict[str, Layout]) -> tuple[str, ...]:
-    glue = (
-        "Cut along the marks. Glue row by row, A1 A2 ..., then B1 B2 ...: each sheet lies over the grey edges of the one "
-        "before; the map on the sheet shows where it belongs."
-        if _several(layouts)
-        else "Cut along the marks."
-    )
+    glue = "Cut along the marks."
+    if _several(layouts):
+        order = " ".join(sheet.label for layout in layouts.values() for sheet in layout.sheets[:9])
+        (layout,) = layouts.values()
+        order += " ..." if len(layout.sheets) > 9 else ""
+        glue += (
+            f" Glue row by row, {order}: each sheet lies over the grey edges of the one before; the map on the sheet shows "
+            "where it belongs."
+        )
     return ("Matt paper, 120 g/m2 or more; gloss mirrors lamps.", glue, "Mount it flat on cardboard, without folds.")
 
 
@@ -133,52 +172,57 @@ def _dtg(_: dict[str, Layout]) -> tuple[str, ...]:
     )
 
 
-def _panels(_: dict[str, Layout]) -> tuple[str, ...]:
-    seam = f"{shirt.SEAM:g} mm"
+def _panels(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
+    clothes = clothes_of(patch, settings)
+    cloth = _cloth(on_cloth(panels_of(patch, settings))[1])
+    sewing = SHIRT_SEAMS if clothes == "shirt" else LEG_SEAMS.get(clothes, ())
+    if clothes == "outfit":
+        sewing = ("T-shirt.", *SHIRT_SEAMS, "Trousers.", *LEG_SEAMS["trousers"])
     return (
-        "Product: white polyester jersey, 150 to 200 g/m2. A shop prints it from this file (all-over or sublimation "
-        "print); or print sublimation paper, mirrored by the printer's driver, and press it FACE DOWN at 195 degrees C for "
-        "50 s.",
+        f"Product: white polyester jersey, 150 to 200 g/m2, {cloth}. A shop prints it from this file (all-over or "
+        "sublimation print); or print sublimation paper, mirrored by the printer's driver, and press it FACE DOWN at 195 "
+        "degrees C for 50 s.",
         "The grain arrow runs along the cloth, the way that stretches least. Cut each panel once, along the drawn line.",
-        f"Sew right sides together, {seam} inside the line, with a stretch or zigzag stitch, in this order:",
-        "   1 shoulders: front to back.   2 neck: a strip of ribbing, or turned in by the allowance.",
-        "   3 sleeves: the middle of the cap to the shoulder seam, then around the armhole, flat.",
-        "   4 sides: one seam from the hem of the sleeve over the underarm to the hem of the body.",
-        "   5 hems of sleeves and body: turned in by the allowance.",
+        f"Sew right sides together, {SEAM:g} mm inside the line, with a stretch or zigzag stitch, in this order:",
+        *sewing,
         LEAFLET,
     )
 
 
+def _cloth(length_mm: float) -> str:
+    """Return how much cloth to buy, in words, to the next 5 cm."""
+    return f"{math.ceil(length_mm / 50) * 5} cm of it {CLOTH_WIDTH / 10:g} cm wide"
+
+
 def _place(patch: Patch, settings: PrintSettings, size_mm: tuple[float, float]) -> str:
-    if patch.target == "tshirt":
-        return "The texture covers the whole shirt; wear it without a jacket, bag or scarf over it."
-    width = size_mm[0] / 10
-    where = (
-        f"its upper edge {top_cm(patch, size_mm):.0f} cm below the point where shoulder and neck meet, in the middle"
-    )
+    if is_texture(patch):
+        worn = CALLED[clothes_of(patch, settings)]
+        return f"The texture covers the whole {worn}; wear it without a jacket, bag or scarf over it."
+    cover = cover_of(patch, size_mm)
+    where = f"its upper edge {cover.top:.0f} cm below the point where shoulder and neck meet, in the middle"
     if patch.target == "poster":
         return f"Hold it upright and flat before the body, {where}; no finger over its face."
-    fits = fitting_shirt(width * 10)
     cloth = settings.garment is not None
-    size = (
-        f"it takes a T-shirt of size {fits} or larger" if fits else "it is wider than any T-shirt: mount it on a board"
-    )
-    return f"{'Lay the shirt flat' if cloth else 'Fix it flat on the chest'}: {where}; no folds across it" + (
-        f"; {size}." if cloth else "."
-    )
+    fits = fitting_shirt(size_mm[0], cover)
+    if fits:
+        size = f"it takes a T-shirt of size {fits} or larger"
+    elif fitting_shirt(size_mm[0], Cover(0, 1)) is None:
+        size = "it is wider than any T-shirt: mount it on a board"
+    else:
+        size = (
+            f"it reaches down to the {cover.parts.split()[-1]}, below the hem of any T-shirt: take a tunic, an apron or a "
+            f"dress {cover.bottom + HEM_CM:.0f} cm long, or hang it from the shoulders on two straps"
+        )
+    text = f"{'Lay the shirt flat' if cloth else 'Fix it flat on the chest'}: {where}; no folds across it"
+    return text + (f"; {size}." if cloth or not fits else ".")
 
 
-def top_cm(patch: Patch, size_mm: tuple[float, float]) -> float:
-    """Return how far below the point where shoulder and neck meet a print's upper edge lies, as training has it."""
-    half = size_mm[1] / 20
-    if patch.target == "poster":
-        return max(HELD_CM - half, 0.0)
-    return NECK_CM + max(CHEST_DROP_CM, half + UNDER_CM) - half
-
-
-def fitting_shirt(width_mm: float) -> ShirtSize | None:
-    """Return the smallest T-shirt whose front takes a print of this width, or None."""
-    return next((size for size, measures in shirt.MEASURES.items() if measures[0] >= width_mm + 2 * shirt.SEAM), None)
+def fitting_shirt(width_mm: float, cover: Cover) -> ClothesSize | None:
+    """Return the smallest T-shirt whose front takes a print of this width that covers so much of the body, or None."""
+    for size, (chest, length, *_) in MEASURES.items():
+        if chest >= width_mm + 2 * SEAM and length >= (cover.bottom + HEM_CM) * 10:
+            return size
+    return None
 
 
 def draw_guide(
@@ -187,7 +231,8 @@ def draw_guide(
     """Add a page with the steps, and the place on a shirt drawn to scale."""
     pdf.sheet(WIDTH, HEIGHT)
     room, y = WIDTH - 2 * MARGIN, MARGIN + 6
-    pdf.words(MARGIN, y, "From sheet to shirt" if settings.garment else "From sheet to print", size=16, bold=True)
+    aim = "print" if settings.garment is None else "clothes" if settings.garment == "panels" else "shirt"
+    pdf.words(MARGIN, y, f"From sheet to {aim}", size=16, bold=True)
     y += 7
     y = pdf.paragraph(MARGIN, y, what.title, size=10, width=room, leading=LEADING, grey=QUIET) + 3
     number = 0
@@ -199,30 +244,92 @@ def draw_guide(
         y = pdf.paragraph(MARGIN + (10 if inner else 7), y, step, size=10, width=room - 8, leading=LEADING)
         y += 0.6 if inner else 1.8
     y = pdf.paragraph(MARGIN, y + 2, f"Where: {what.place}", size=10, width=room, leading=LEADING)
-    if patch.target != "tshirt":
-        _template(pdf, patch, size_mm, WIDTH / 2, y + 6)
+    if settings.garment == "panels":
+        _cutting(pdf, panels_of(patch, settings), y + 4)
+    elif not is_texture(patch):
+        cover = cover_of(patch, size_mm)
+        size = fitting_shirt(size_mm[0], cover)
+        if size is None:
+            _on_body(pdf, cover, size_mm, WIDTH / 2, y + 4)
+        else:
+            _on_shirt(pdf, cover, size_mm, size, WIDTH / 2, y + 6)
 
 
-def _template(pdf: Document, patch: Patch, size_mm: tuple[float, float], middle: float, top: float) -> None:
+def _on_shirt(
+    pdf: Document, cover: Cover, size_mm: tuple[float, float], size: ClothesSize, middle: float, top: float
+) -> None:
     """Draw a shirt's front with the print on it, a sixth of their size, the shirt's middle at `middle`."""
-    size = fitting_shirt(size_mm[0]) or "XXL"
-    outline = shirt.panels(size)[0].seam
+    outline = shirt_panels(size)[0].seam
     left, upper = outline.min(0)
     centre = (left + outline[:, 0].max()) / 2
     pdf.set_line_width(0.3)
     pdf.set_draw_color(QUIET)
     pdf.polygon(
-        [(middle + (float(x) - centre) * SCALE, top + (float(y) - upper) * SCALE) for x, y in outline], style="D"
+        [(middle + (float(x) - centre) * SHIRT_SCALE, top + (float(y) - upper) * SHIRT_SCALE) for x, y in outline],
+        style="D",
     )
-    width, height = (side * SCALE for side in size_mm)
-    below = top_cm(patch, size_mm) * 10 * SCALE
+    _print(pdf, cover, size_mm, SHIRT_SCALE, middle, top, aside=centre - left)
+    note = f"T-shirt of size {size}, 1 : {1 / SHIRT_SCALE:g}"
+    pdf.words(middle, top + (float(outline[:, 1].max()) - upper) * SHIRT_SCALE + 5, note, size=8, grey=QUIET, align="C")
+
+
+def _on_body(pdf: Document, cover: Cover, size_mm: tuple[float, float], middle: float, top: float) -> None:
+    """Draw somebody who stands with the print on them, a fourteenth of their size, the crown at `top`."""
+    pdf.set_line_width(0.3)
+    pdf.set_draw_color(QUIET)
+    for side in (-1, 1):
+        outline = [(middle + side * x * 10 * BODY_SCALE, top + y * 10 * BODY_SCALE) for x, y in BODY_CM]
+        pdf.polyline(outline, style="D")
+    widest = max(x for x, _ in BODY_CM) * 10
+    _print(pdf, cover, size_mm, BODY_SCALE, middle, top + CROWN_CM * 10 * BODY_SCALE, aside=widest)
+    note = f"Somebody of {PERSON_CM:g} cm, 1 : {1 / BODY_SCALE:g}"
+    pdf.words(middle, top + PERSON_CM * 10 * BODY_SCALE + 5, note, size=8, grey=QUIET, align="C")
+
+
+def _print(
+    pdf: Document,
+    cover: Cover,
+    size_mm: tuple[float, float],
+    scale: float,
+    middle: float,
+    neck: float,
+    *,
+    aside: float,
+) -> None:
+    """Draw the print as a grey area, and how far below the neck, whose y is given, its upper edge lies.
+
+    aside: half the width of what wears it, in millimetres: the measure stands beside that.
+    """
+    width, height = (side * scale for side in size_mm)
+    below = cover.top * 10 * scale
+    pdf.set_line_width(0.3)
     pdf.set_fill_color(225)
     pdf.set_draw_color(0)
-    pdf.rect(middle - width / 2, top + below, width, height, style="DF")
-    pdf.words(middle, top + below + height / 2, f"{cm(size_mm[0])} x {cm(size_mm[1])} cm", size=9, align="C")
-    pdf.line_to(middle - width / 2 - 6, top, middle - width / 2 - 6, top + below, width=0.25)
-    for y in (top, top + below):
-        pdf.line_to(middle - width / 2 - 8, y, middle - width / 2 - 4, y, width=0.25)
-    pdf.words(middle - width / 2 - 9, top + below / 2 + 1, f"{below / SCALE / 10:.0f} cm", size=9, align="R")
-    note = f"T-shirt of size {size}, 1 : {1 / SCALE:g}"
-    pdf.words(middle, top + (float(outline[:, 1].max()) - upper) * SCALE + 5, note, size=8, grey=QUIET, align="C")
+    pdf.rect(middle - width / 2, neck + below, width, height, style="DF")
+    pdf.words(middle, neck + below + height / 2, f"{cm(size_mm[0])} x {cm(size_mm[1])} cm", size=9, align="C")
+    left = middle - max(width / 2, aside * scale) - 6
+    pdf.line_to(left, neck, left, neck + below, width=0.25)
+    for y in (neck, neck + below):
+        pdf.line_to(left - 2, y, left + 2, y, width=0.25)
+    pdf.words(left - 3, neck + below / 2 + 1, f"{cover.top:.0f} cm", size=9, align="R")
+
+
+def _cutting(pdf: Document, pieces: tuple[Panel, ...], top: float) -> None:
+    """Draw the panels laid out on cloth, a twentieth of their size, the length of the cloth across the page."""
+    corners, cloth = on_cloth(pieces)
+    long, wide = cloth * CLOTH_SCALE, CLOTH_WIDTH * CLOTH_SCALE
+    left = (WIDTH - long) / 2
+    pdf.frame(left, top, long, wide, grey=QUIET)
+    pdf.set_line_width(0.25)
+    pdf.set_draw_color(0)
+    for panel, (x, y) in zip(pieces, corners, strict=True):
+        cut = panel.cut - (0, STRIP)
+        points = [(left + (y + float(b)) * CLOTH_SCALE, top + wide - (x + float(a)) * CLOTH_SCALE) for a, b in cut]
+        pdf.polygon(points, style="D")
+        width, height = panel.size_mm
+        pdf.words(
+            left + (y + height / 2) * CLOTH_SCALE, top + wide - (x + width / 2) * CLOTH_SCALE + 1, panel.name, size=6.5,
+            align="C", grey=QUIET,
+        )  # fmt: skip
+    note = f"Cloth, {_cloth(cloth)}, 1 : {1 / CLOTH_SCALE:g}; upper edges to the left"
+    pdf.words(WIDTH / 2, top + wide + 5, note, size=8, grey=QUIET, align="C")

@@ -16,18 +16,21 @@ import pypdfium2
 from PIL import Image
 
 from physadv.arrays import signed_png
+from physadv.camera.lens import PERSON_CM
 from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
-from physadv.fabricate import shirt
-from physadv.fabricate.artwork import DPI, PatternRaster, Raster, require_seamless
+from physadv.fabricate.artwork import DPI, PatternRaster, Raster
+from physadv.fabricate.body import CALLED, is_texture
+from physadv.fabricate.clothes import clothes_of, panels_of
 from physadv.fabricate.document import Document
 from physadv.fabricate.guide import draw_guide, guide
 from physadv.fabricate.inks import Inks, cmyk, srgb
 from physadv.fabricate.layout import Layout, fitting_paper, plan
+from physadv.fabricate.panels import PanelRaster, draw_lines, panel_raster
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.sheet import Legend, draw
-from physadv.fabricate.units import checked_size, cm, paper_mm, size_for_person
+from physadv.fabricate.units import check_height, checked_size, cm, paper_mm, size_for_person
 from physadv.files import atomic_write
 from physadv.outputs import check_replaceable
 from physadv.patch import Patch, srgb_profile
@@ -43,7 +46,7 @@ _PDFIUM = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One thing to print: the poster, or a panel of a shirt. name: "" for the poster. layout: its sheets."""
+    """One thing to print: the poster, or a panel of clothes. name: "" for the poster. layout: its sheets."""
 
     name: str
     raster: Raster
@@ -66,12 +69,22 @@ class Printed:
 def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     """Return (width, height) in millimetres at which a pattern is printed: as asked, or its own size.
 
-    Raises: FabricationError if both a size and a person are given, or the size is absurd.
+    Raises: FabricationError if both a size and a person are given, the size is absurd, or what is worn is taller than its
+    wearer, or than an adult where no person is given.
     """
     if settings.size is not None and settings.for_person is not None:
         raise FabricationError(
             "given beside `for_person`", field="size", hint="give one of the two; the person's height decides the size"
         )
+    width, height = _size(patch, settings)
+    if not is_texture(patch) and patch.target != "poster":
+        # Posters hang on walls too.
+        field = "size" if settings.for_person is None else "scale"
+        check_height(height, settings.for_person or PERSON_CM, field=field)
+    return width, height
+
+
+def _size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     width, height = patch.size_mm
     if settings.for_person is not None:
         # A pattern that is not square keeps the area of the square that the rule asks for.
@@ -92,6 +105,7 @@ def print_name(patch: Patch, settings: PrintSettings) -> str:
         patch.name,
         settings.control,
         settings.garment,
+        settings.clothes if settings.garment == "panels" else None,
         settings.shirt if settings.garment == "panels" else None,
         f"{cm(printed_size(patch, settings)[0])}cm",
         settings.paper,
@@ -107,7 +121,7 @@ def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
 
     Raises: FabricationError as `printed_size` does.
     """
-    if patch.target != "tshirt":
+    if not is_texture(patch):
         return ()
     width, own = printed_size(patch, settings)[0], patch.size_mm[0]
     out = []
@@ -122,6 +136,8 @@ def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
             f"{patch.name} is a texture that repeats every {cm(width)} cm: this prints one tile of it; for a "
             "shirt to cut and sew use `garment=panels` with a `shirt` of S, M, L, XL or XXL"
         )
+    elif patch.target == "tshirt" and clothes_of(patch, settings) != "shirt":
+        out.append(f"`clothes`: {patch.name} was trained on T-shirts alone; of trousers or a skirt nothing is known")
     return tuple(out)
 
 
@@ -231,14 +247,12 @@ def preview_png(patch: Patch, settings: PrintSettings, *, sheet: int = 0, width:
 def _parts(shown: Patch, settings: PrintSettings, size: tuple[float, float], *, single: bool) -> Iterator[Part]:
     """Yield what is to be printed, laid out on its paper.
 
-    single: without a paper given, one sheet as large as it takes, as each panel of a shirt in any case.
+    single: without a paper given, one sheet as large as it takes, as each panel of clothes in any case.
     """
     paper = settings.paper or ("fit" if single or settings.garment == "panels" else "a4")
     if settings.garment == "panels":
-        require_seamless(shown)
         rasters: dict[str, Raster] = {
-            panel.name: shirt.panel_raster(shown, panel, size, settings.texels)
-            for panel in shirt.panels(settings.shirt)
+            panel.name: panel_raster(shown, panel, size, settings.texels) for panel in panels_of(shown, settings)
         }
     else:
         rasters = {"": PatternRaster(*size, shown, settings.texels, settings.garment == "light-transfer")}
@@ -291,11 +305,11 @@ def pdf_bytes(
         if settings.printer:
             kind.append(f"colours for {Path(settings.printer).stem}")
         if settings.garment == "panels":
-            kind.append(f"T-shirt {settings.shirt}, {part.name}")
+            kind.append(f"{CALLED[clothes_of(patch, settings)]} {settings.shirt}, {part.name}")
         legend = Legend(title, "   ".join(kind), shown.sha256, NOTES[settings.garment or None], ADVICE[advice])
         over = None
-        if isinstance(part.raster, shirt.PanelRaster):
-            over = partial(shirt.draw_lines, pdf, part.raster.panel, settings.shirt)
+        if isinstance(part.raster, PanelRaster):
+            over = partial(draw_lines, pdf, part.raster.panel, settings.shirt)
         draw(pdf, part.raster, part.layout, legend, inks, over, only=only)
     if guided:
         size = printed_size(patch, settings)

@@ -14,7 +14,8 @@ from physadv.settings import Groups, Imgsz, Metavar, Settings
 from physadv.simulate.placement import Rule
 
 Garment = Literal["light-transfer", "dark-transfer", "dtg", "panels"]
-ShirtSize = Literal["S", "M", "L", "XL", "XXL"]
+Clothes = Literal["shirt", "trousers", "skirt", "outfit"]
+ClothesSize = Literal["S", "M", "L", "XL", "XXL"]
 Texels = Literal["texel", "smooth"]
 
 
@@ -33,7 +34,7 @@ class PrintSettings(Settings):
     groups: ClassVar[Groups] = {
         "size": ("size", "paper", "control"),
         "size by a person": ("for_person", "rule", "scale"),
-        "garment": ("garment", "shirt"),
+        "garment": ("garment", "clothes", "shirt"),
         "colours": ("printer", "cmyk", "texels"),
     }
 
@@ -83,14 +84,26 @@ class PrintSettings(Settings):
                 "light-transfer": "transfer for light cloth (mirrored)",
                 "dark-transfer": "transfer for dark cloth",
                 "dtg": "garment printer (PNG)",
-                "panels": "T-shirt panels to cut and sew",
+                "panels": "panels to cut and sew",
             },
         },
         description="light-transfer (mirrored, for light cloth), dark-transfer (not mirrored), dtg (PNG for direct-to-"
-        "garment), panels (front, back and sleeves cut from a seamless texture)",
+        "garment), panels (to cut and sew, from a seamless texture: T-shirt, trousers, skirt)",
     )
-    shirt: ShirtSize = Field(
-        default="M", title="Shirt size", description="size of the shirt for `garment=panels`: S, M, L, XL or XXL"
+    clothes: Clothes | None = Field(
+        default=None,
+        title="Clothes",
+        json_schema_extra={
+            "unset": "what the pattern was trained for",
+            "choices": {"shirt": "T-shirt", "trousers": "trousers", "skirt": "skirt", "outfit": "T-shirt and trousers"},
+        },
+        description="what `garment=panels` cuts: shirt, trousers, skirt or outfit (shirt and trousers); without it what "
+        "the pattern was trained for",
+    )
+    shirt: ClothesSize = Field(
+        default="M",
+        title="Size of the clothes",
+        description="size of the clothes for `garment=panels`: S, M, L, XL or XXL",
     )
     cmyk: Path | None = Field(
         default=None, title="CMYK profile", description="convert to CMYK by this ICC profile; writes a soft proof too"

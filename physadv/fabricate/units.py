@@ -120,6 +120,24 @@ def checked_size(width_mm: float, height_mm: float) -> tuple[float, float]:
     return width_mm, height_mm
 
 
+def size_in_words(width_cm: float, aspect: float) -> str:
+    """Return a width in centimetres as text, with the height where that is another: `36 cm`, `36 x 72 cm`.
+
+    aspect: height over width.
+    """
+    return f"{width_cm:g} cm" if abs(aspect - 1) < 0.005 else f"{width_cm:g} x {width_cm * aspect:.4g} cm"
+
+
+def check_height(height_mm: float, person_cm: float, *, field: str) -> None:
+    """Raise FabricationError, naming `field`, if a print that is worn is taller than its wearer."""
+    if height_mm > person_cm * 10:
+        raise FabricationError(
+            f"a print {cm(height_mm)} cm high is taller than a person of {person_cm:g} cm",
+            field=field,
+            hint="choose a smaller one",
+        )
+
+
 def cm(mm: float) -> str:
     """Return millimetres as text in centimetres: `36`, `18.5`."""
     return f"{mm / 10:.1f}".removesuffix(".0")

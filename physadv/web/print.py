@@ -19,7 +19,18 @@ from starlette.concurrency import run_in_threadpool
 from physadv.camera.profile import NAME, CameraProfile, PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
-from physadv.fabricate.advise import SizeCurve, advise, has_curve, instead_of, is_garment, optics_of, seen, width_cm
+from physadv.fabricate.advise import (
+    SizeCurve,
+    advise,
+    aspect_of,
+    has_curve,
+    instead_of,
+    optics_of,
+    placed,
+    seen,
+    width_cm,
+)
+from physadv.fabricate.body import is_texture
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.settings import AdviceSettings, PrintSettings
 from physadv.fabricate.units import PAPERS
@@ -157,6 +168,7 @@ def _described(name: str, patch: Patch) -> dict[str, Any]:
         "size_mm": list(patch.size_mm),
         "target": patch.target,
         "sha256": patch.sha256,
+        "texture": is_texture(patch),
         "curve": has_curve(patch),
     }
 
@@ -215,11 +227,12 @@ def _download(data: bytes, kind: str, name: str) -> Response:
 def _advice(patch: Patch, question: AdviceRequest) -> dict[str, Any]:
     optics = optics_of(question)
     place = {"distance_m": question.distance, "person_cm": question.person_height}
-    aspect = patch.size_mm[1] / patch.size_mm[0]
+    aspect = aspect_of(patch)
     width = width_cm(patch, question.size)
     view = seen(optics, side_cm=width * aspect**0.5, **place)
     out: dict[str, Any] = {
-        "side_px": None if is_garment(patch) else round(view.side_px, 1),
+        "sides_px": None if is_texture(patch) else [round(side, 1) for side in view.sides_px(aspect)],
+        "covers": placed(patch, width, question.person_height, view.shown),
         "person_px": round(view.person_px, 1),
         "shown": round(view.shown, 3),
         "expected": None,

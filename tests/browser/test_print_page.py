@@ -110,14 +110,20 @@ def test_a_size_for_a_person_is_printed_advised_on_and_shown_alike(desk: Desk) -
 def test_advice_takes_a_calibrated_camera(desk: Desk) -> None:
     page = desk.page
     page.select_option("#camera", "desk")
-    until_pixels = "(n) => document.getElementById('pixels').textContent.includes(`sees it as ${n} pixels`)"
-    side_cm = (25 * 50) ** 0.5
-    eventually(page, until_pixels, round(500 * side_cm / 300))
+    until_pixels = (
+        "(n) => document.getElementById('pixels').textContent.includes(`sees it as ${n[0]} × ${n[1]} pixels`)"
+    )
+
+    def pixels(focal: float) -> list[int]:
+        return [int(focal * cm / 300 + 0.5) for cm in (25, 50)]
+
+    eventually(page, until_pixels, pixels(500))
+    assert "Standing it covers chest to" in page.text_content("#pixels")
     assert desk.asked[-1]["camera"] == "desk"
     assert page.is_hidden("#fov") and page.is_hidden("#resolution")
     page.select_option("#camera", "")
     assert page.is_visible("#fov") and page.is_visible("#resolution")
-    eventually(page, until_pixels, round(320 / np.tan(np.radians(30)) * side_cm / 300))
+    eventually(page, until_pixels, pixels(320 / np.tan(np.radians(30))))
 
 
 def test_what_cannot_be_printed_is_said_beside_its_field_and_shows_nothing_of_before(desk: Desk) -> None:
@@ -147,17 +153,19 @@ def test_what_cannot_be_printed_is_said_beside_its_field_and_shows_nothing_of_be
     assert page.is_hidden("#wrong-view")
 
 
-def test_panels_are_offered_for_t_shirt_patterns_alone(desk: Desk) -> None:
+def test_panels_are_offered_for_textures_alone(desk: Desk) -> None:
     page = desk.page
     panels = "#garment [value=panels]"
-    assert page.is_disabled(panels) and "for T-shirt patterns" in page.text_content(panels)
+    assert page.is_disabled(panels) and "for textures" in page.text_content(panels)
     page.select_option("#pattern", "tshirt")
     eventually(
         page, "() => document.getElementById('pixels').textContent.startsWith('Worn over the torso, on a person of 3')"
     )
     assert "people in photographs)" in page.text_content("#pixels") and desk.asked[-1]["size"] is None
-    assert page.is_enabled(panels) and "for T-shirt patterns" not in page.text_content(panels)
+    assert page.is_enabled(panels) and "for textures" not in page.text_content(panels)
+    assert page.is_hidden("#clothes")
     page.select_option("#garment", "panels")
+    assert page.is_visible("#clothes") and page.is_visible("#shirt")
     page.select_option("#pattern", "tall")
     assert page.input_value("#garment") == "" and page.input_value("#paper") == "a4" and page.is_disabled(panels)
 

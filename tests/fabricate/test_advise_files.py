@@ -1,5 +1,6 @@
 """Where a measured curve is kept, and which images it may be measured on."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -125,6 +126,36 @@ def test_a_t_shirt_is_as_large_as_its_wearer(capsys: pytest.CaptureFixture[str])
     assert said[2].endswith("hides 90% of people at no distance; use another pattern or a lower --wanted")
     with pytest.raises(FabricationError, match=r"^size: tshirt is worn as a whole T-shirt"):
         advise(AdviseVerb(patch="tshirt", size=40))
+
+
+def test_a_tall_print_is_said_by_width_and_height_and_what_it_covers(
+    tall: Patch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [
+        {"visible_px": 400, "shown": 1.0, "relative": relative, "n": 8, "asr": asr, "ci95": [asr, asr]}
+        for relative, asr in ((0.1, 0.0), (0.2, 0.7), (0.3, 0.8))
+    ]
+    save_patch(replace(tall, record={"size_curve": {"cells": cells}}), tmp_path, stem="tall")
+    where = str(tmp_path / "tall.safetensors")
+
+    def said(**values: float) -> str:
+        assert advise(AdviseVerb.model_validate({"patch": where, **values})) == 0
+        return capsys.readouterr().out
+
+    first, covers, _, text = said(distance=2).splitlines()
+    # 36 and 72 cm at 2 m, of 640 pixels over 60 degrees.
+    pixels = 640 / 2 / math.tan(math.radians(30)) / 200
+    assert first.startswith(f"36 x 72 cm at 2 m: {36 * pixels:.0f} x {72 * pixels:.0f} detector pixels on a person of")
+    assert (
+        covers
+        == "standing it covers chest to thighs, 8 to 80 cm below the neck; sitting, its lower 30 cm lie on the lap"
+    )
+    assert text.startswith("large enough at 2 m: 36 x 72 cm works") and "; 21 x 42 cm would do" in text
+    near = said(distance=1, wanted=0.9)
+    assert "80 cm below the neck, of which 61% is in the image; sitting" in near
+    assert "no size up to 36 x 72 cm, the largest measured" in near and "36 x 72 cm does at no distance" in near
+    with pytest.raises(FabricationError, match=r"^size: a print 172 cm high is taller than a person of 170 cm"):
+        advise(AdviseVerb(patch=where, size=86))
 
 
 @pytest.mark.usefixtures("quickly")

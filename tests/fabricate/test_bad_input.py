@@ -1,5 +1,6 @@
 """What cannot be printed is refused in one line, and nothing is written."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,18 @@ from physadv.settings import parse
         ({"paper": "0x0mm"}, "x.pdf", "paper"),
         ({"paper": "1.2.3x4mm"}, "x.pdf", "paper"),
         ({"paper": "80x90mm"}, "x.pdf", "too small for ruler"),
-        ({"size": "3m", "paper": "a5"}, "x.pdf", "sheets"),
+        ({"size": "171cm"}, "x.pdf", "size: a print 171 cm high is taller than a person of 170 cm"),
+        ({"for_person": "170cm", "rule": "diagonal", "scale": 0.97}, "x.pdf", "scale: a print 174.7 cm high is taller"),
+        ({"size": "1.7m", "paper": "150x110mm"}, "x.pdf", "sheets"),
         ({"size": "30cm", "for_person": "170cm"}, "x.pdf", "one of the two"),
         ({"for_person": "17cm"}, "x.pdf", "for_person"),
         ({"for_person": "170cm", "scale": 0}, "x.pdf", "scale"),
         ({}, "x.jpg", ".pdf or .png"),
-        ({"size": "3m"}, "x.png", "write a PDF"),
+        ({"size": "1.7m"}, "x.png", "write a PDF"),
         ({"size": "1m", "paper": "fit"}, "x.png", "102.4 x 106.4 cm is too large for a PNG"),
         ({"garment": "dtg"}, "x.pdf", "PNG"),
         ({"garment": "dtg", "paper": "a4"}, "x.png", "paper"),
-        ({"garment": "dtg", "size": "2m"}, "x.png", "larger"),
+        ({"garment": "dtg", "size": "1.2m"}, "x.png", "larger"),
         ({"cmyk": "missing.icc"}, "x.pdf", "cannot be read"),
         ({"cmyk": "missing.icc"}, "x.png", "PNG cannot hold CMYK"),
     ],
@@ -47,6 +50,13 @@ def test_one_line_says_what_to_do(cells: Patch, tmp_path: Path, values: dict[str
         print_patch(cells, parse(PrintSettings, values), tmp_path / out)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tall_print_is_refused_by_its_height_and_a_poster_hangs_on_walls_too(tall: Patch) -> None:
+    assert printed_size(tall, PrintSettings(size=85)) == (850, 1700)
+    with pytest.raises(FabricationError, match="a print 172 cm high is taller than a person of 170 cm"):
+        printed_size(tall, PrintSettings(size=86))
+    assert printed_size(replace(tall, target="poster"), PrintSettings(size=150)) == (1500, 3000)
 
 
 @pytest.mark.parametrize("flags", [["--scale", ".3"], ["--rule", "area", "--size", "30cm"]])
@@ -62,6 +72,11 @@ def test_a_rule_without_a_person_is_refused(
     ("words", "message"),
     [
         ("webcam --shirt L", "--shirt: only with --garment panels"),
+        ("webcam --clothes skirt", "--clothes: only with --garment panels"),
+        (
+            "webcam --garment panels --clothes trousers",
+            "--garment panels: webcam is a chest pattern: expected a texture",
+        ),
         ("webcam --out .", "--out: expected a name that ends in .pdf or .png, got '.'"),
         ("webcam --out file/x.pdf", "--out: expected a folder that can be written, got 'file': it is a file"),
         ("webcam --out folder.pdf", "--out: folder.pdf is a folder: expected a file name"),
@@ -87,6 +102,7 @@ def test_one_line_names_the_flag_or_the_file(
         ({}, "cells-36cm"),
         ({"size": "18.5cm", "control": "grey"}, "cells-grey-18.5cm"),
         ({"garment": "panels", "shirt": "L", "printer": "calib/printers/desk.json"}, "cells-panels-L-36cm-desk"),
+        ({"garment": "panels", "clothes": "skirt"}, "cells-panels-skirt-M-36cm"),
         ({"paper": "300x400 mm", "texels": "smooth", "cmyk": "a/fogra.icc"}, "cells-36cm-300x400 mm-smooth-cmyk-fogra"),
     ],
 )

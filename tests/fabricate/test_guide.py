@@ -1,14 +1,17 @@
 """From sheet to shirt: every print says on what, how hot, which side up, in which order, and where it goes."""
 
 import re
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
 
 from physadv.cli import main
-from physadv.fabricate.document import LEAST_PT
-from physadv.fabricate.guide import fitting_shirt, guide, sheets_in_words, top_cm
+from physadv.fabricate.body import Cover, cover_of, top_cm
+from physadv.fabricate.document import LEAST_PT, Document
+from physadv.fabricate.guide import draw_guide, fitting_shirt, guide, sheets_in_words
+from physadv.fabricate.inks import srgb
 from physadv.fabricate.poster import layouts_of, print_patch
 from physadv.fabricate.settings import PrintSettings
 from physadv.patch import Patch, load_patch
@@ -56,13 +59,69 @@ def test_panels_say_cloth_and_the_order_of_sewing(tmp_path: Path) -> None:
     assert order == sorted(order) and "polyester" in text and "195 degrees C" in text
 
 
+@pytest.mark.parametrize("size", ["S", "XXL"])
+def test_an_outfit_says_how_much_cloth_and_what_is_sewn_to_what(tmp_path: Path, size: str) -> None:
+    texture = load_patch("shirt-v2")
+    settings = PrintSettings.model_validate({"garment": "panels", "clothes": "outfit", "paper": "a4", "shirt": size})
+    layouts = layouts_of(texture, settings, tmp_path / "o.pdf")
+    # The last page alone: the sheets before it are drawn elsewhere.
+    pdf = Document(title="", subject="", profile=srgb().profile, profile_name="sRGB")
+    draw_guide(pdf, texture, settings, texture.size_mm, guide(texture, settings, texture.size_mm, layouts))
+    (page,) = PdfReader(BytesIO(bytes(pdf.output()))).pages
+    text = " ".join(page.extract_text().split())
+    words = [
+        "T-shirt.",
+        "3 sleeves",
+        "Trousers.",
+        "1 sides",
+        "one notch",
+        "3 crotch",
+        "fold 40 mm in",
+        "elastic",
+        "5 hems",
+    ]
+    assert [w for w in words if w not in text] == [] and text.index("3 sleeves") < text.index("3 crotch")
+    needed = {"S": 255, "XXL": 355}[size]
+    assert f"{needed} cm of it 150 cm wide" in text and "right back leg" in text
+    assert "whole T-shirt and trousers" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, ["A1 A2 B1 B2 C1 C2 D1 D2:", "down to the thighs", "82 cm long", "8 cm", "Somebody of 170 cm"]),
+        ({"paper": "a3"}, ["Glue row by row, A1 B1 C1 D1:"]),
+        ({"garment": "light-transfer", "paper": "a3"}, ["Lay the shirt flat", "below the hem of any T-shirt"]),
+    ],
+)
+def test_a_tall_print_is_joined_in_order_and_worn_over_more_than_a_shirt(
+    tall: Patch, tmp_path: Path, values: dict[str, object], words: list[str]
+) -> None:
+    text, _ = said(tall, tmp_path, **values)
+    assert [w for w in words if w not in text] == []
+
+
+def test_what_a_print_covers_of_whoever_stands_and_sits(tall: Patch) -> None:
+    cover = cover_of(tall, tall.size_mm)
+    assert cover.parts == "chest to thighs" and (cover.top, cover.bottom) == (8, 80)
+    assert cover.on_lap == pytest.approx(30.4, abs=0.1)
+    # On a child more of the body, and the lap comes sooner.
+    child = cover_of(tall, tall.size_mm, 110)
+    assert child.parts == "chest to shins" and child.on_lap > cover.on_lap
+    assert (cover.shown(1.0), cover.shown(0.1)) == (1.0, 0.0) and 0 < cover.shown(0.5) < cover.shown(0.6) < 1
+    square = load_patch("street-v1")
+    assert cover_of(square, square.size_mm).parts == "chest to belly" and cover_of(square, square.size_mm).on_lap == 0
+
+
 def test_the_place_is_that_of_training() -> None:
     street, poster = load_patch("street"), load_patch("poster")
     # A small print's middle lies on the chest; a large one hangs from just under the neck.
     assert top_cm(street, (200.0, 200.0)) == 5 + CHEST_DROP_CM - 10
     assert top_cm(street, (480.0, 480.0)) == 8
     assert top_cm(poster, poster.size_mm) == pytest.approx(41 - 29.7)
-    assert (fitting_shirt(360), fitting_shirt(480), fitting_shirt(900)) == ("S", "M", None)
+    chest = Cover(8, 56)
+    assert (fitting_shirt(360, chest), fitting_shirt(480, chest), fitting_shirt(900, chest)) == ("S", "M", None)
+    assert (fitting_shirt(360, Cover(8, 74)), fitting_shirt(360, Cover(8, 90))) == ("L", None)
     wide = guide(street, PrintSettings(garment="dtg", size=90), (900.0, 900.0), {})
     assert "mount it on a board" in wide.place and any("underbase" in step for step in wide.steps)
 

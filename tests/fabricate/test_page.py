@@ -57,7 +57,7 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         ("preview", {"pattern": "cells", "size": "0cm"}, "Width: expected a length above zero, got 0cm"),
         ("preview", {"pattern": "cells", "size": "-5cm"}, "Width: expected a length above zero, got -5cm"),
         ("preview", {"pattern": "cells", "for_person": "2m", "scale": 3}, "Side, as a share: expected a fraction"),
-        ("preview", {"pattern": "cells", "size": "300cm", "paper": "a5"}, "Paper: 300 x"),
+        ("preview", {"pattern": "cells", "size": "170cm", "paper": "150x110mm"}, "Paper: 170 x"),
         ("preview", {"pattern": "", "size": "25cm"}, "Pattern: expected at least 1 character, got ''"),
         ("preview", {"pattern": "cells", "sheet": -1}, "Sheet: expected at least 0, got -1"),
         ("preview", {"pattern": "nobody"}, "nobody"),
@@ -65,11 +65,12 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         (
             "preview",
             {"pattern": "cells", "garment": "panels"},
-            "T-shirt panels to cut and sew: cells is a chest",
+            "panels to cut and sew: cells is a chest",
         ),
         ("preview", {"pattern": "cells", "profile": "gone"}, "CMYK profile: this profile is not here any more"),
         ("advise", {"pattern": "cells", "fov": 0}, "Field of view: "),
         ("advise", {"pattern": "cells", "distance": 0}, "Distance: "),
+        ("advise", {"pattern": "cells", "size": 180}, "Width: a print 180 cm high is taller than a person of 170 cm"),
         ("advise", {"pattern": "cells", "person_height": 20}, "For a person: expected 50 to 250 cm"),
     ],
 )
@@ -97,7 +98,7 @@ def test_a_profile_that_is_none_is_called_by_its_own_name(client: TestClient) ->
 
 
 def test_a_image_larger_than_memory_is_refused_before_it_is_drawn(client: TestClient) -> None:
-    asked = {"pattern": "cells", "kind": ".png", "paper": "fit", "size": "300cm"}
+    asked = {"pattern": "cells", "kind": ".png", "paper": "fit", "size": "170cm"}
     answer = client.get("/api/print/file", params=asked)
     assert answer.status_code == 422 and "PDF" in answer.json()["error"]
 
@@ -123,7 +124,7 @@ def test_advice_for_a_calibrated_camera(client: TestClient, tmp_path: Path, monk
     assert "desk" in client.get("/api/print/options").json()["cameras"]
     asked = {"pattern": "cells", "distance": 4, "size": 30}
     got = client.post("/api/print/advise", json={**asked, "camera": "desk"}).json()
-    assert got["side_px"] == pytest.approx(500 * 0.3 / 4, abs=0.1)
+    assert got["sides_px"] == pytest.approx([500 * 0.3 / 4] * 2, abs=0.1)
     for other in ("nobody", "../desk"):
         answer = client.post("/api/print/advise", json={**asked, "camera": other})
         assert answer.status_code == 422 and answer.json()["error"]
@@ -131,12 +132,19 @@ def test_advice_for_a_calibrated_camera(client: TestClient, tmp_path: Path, monk
 
 def test_advice_without_a_curve_gives_the_optics(client: TestClient) -> None:
     got = client.post("/api/print/advise", json={"pattern": "cells", "distance": 4, "size": 30}).json()
-    assert got["side_px"] == pytest.approx(41.6, abs=0.1) and got["expected"] is None and "--measure" in got["text"]
+    assert (
+        got["sides_px"] == pytest.approx([41.6] * 2, abs=0.1) and got["expected"] is None and "--measure" in got["text"]
+    )
 
 
 def test_advice_for_a_t_shirt_is_without_a_size(client: TestClient) -> None:
     got = client.post("/api/print/advise", json={"pattern": "tshirt", "wanted": 0.9}).json()
-    assert got["side_px"] is None and got["person_px"] == pytest.approx(314, abs=0.5) and "--" not in got["text"]
+    assert (
+        got["sides_px"] is None
+        and got["covers"] == ""
+        and got["person_px"] == pytest.approx(314, abs=0.5)
+        and "--" not in got["text"]
+    )
     answer = client.post("/api/print/advise", json={"pattern": "tshirt", "size": 40})
     assert answer.status_code == 422 and answer.json()["error"].startswith("Width: tshirt is worn as a whole T-shirt")
 

@@ -11,7 +11,7 @@ from physadv.web.words import on_page
         ("/api/print/file", "`cmyk`: PNG cannot hold CMYK; write a PDF (`out=poster.pdf`)",
          "CMYK profile: PNG cannot hold CMYK; write a PDF (“Download PDF”)"),
         ("/api/print/preview", "`garment=panels`: x; print it with `garment=dtg`, or\n`physadv train --paper a4`",
-         "T-shirt panels to cut and sew: x; print it with “garment printer (PNG)”, or `physadv train --paper a4`"),
+         "panels to cut and sew: x; print it with “garment printer (PNG)”, or `physadv train --paper a4`"),
         ("/api/print/preview", "`printer`: given beside `cmyk`",
          "Colours for a measured printer: given beside “CMYK profile”"),
         ("/api/calibrate/colour", "`printer`: expected up to 64 letters",

@@ -27,7 +27,7 @@ if (options) {
 }
 
 const pattern = () => options?.patterns.find((p) => p.name === byId("pattern").value);
-const isShirt = () => pattern()?.target === "tshirt";
+const isTexture = () => Boolean(pattern()?.texture);
 const ownSize = () => {
   if (!pattern()) return;
   const cm = (pattern().size_mm[0] / 10).toFixed(1).replace(".0", "");
@@ -73,8 +73,9 @@ function wanted() {
   const person = byId("for_person").value;
   if (person) Object.assign(out, { for_person: `${person}cm`, rule: byId("rule").value, scale: Number(byId("scale").value) });
   else if (byId("size").value) out.size = `${byId("size").value}cm`;
-  for (const name of ["control", "garment", "paper", "printer"]) if (byId(name).value) out[name] = byId(name).value;
+  for (const name of ["control", "garment", "clothes", "paper", "printer"]) if (byId(name).value) out[name] = byId(name).value;
   if (out.garment === "dtg") delete out.paper;
+  if (out.garment !== "panels") delete out.clothes;
   if (profile && out.garment !== "dtg") out.profile = profile;
   return out;
 }
@@ -153,8 +154,8 @@ async function advise() {
     const got = await api("/api/print/advise", {
       // A profile holds the field of view and the size of the camera's image.
       pattern: pattern().name, camera, fov: camera ? null : Number(byId("fov").value), resolution: camera ? null : byId("resolution").value,
-      // A shirt is as large as its wearer, however large the piece of cloth that is printed.
-      size: isShirt() ? null : size.width_cm, person_height: Number(byId("for_person").value) || 170,
+      // Clothes are as large as their wearer, however large the piece of cloth that is printed.
+      size: isTexture() ? null : size.width_cm, person_height: Number(byId("for_person").value) || 170,
       imgsz: Number(byId("imgsz").value), distance: Number(byId("distance").value),
     });
     if (mine !== advising) return;
@@ -166,9 +167,11 @@ async function advise() {
     const hope = got.expected
       ? ` Expected there: ${percent(got.expected.asr)} of people hidden (${percent(got.expected.low)} to ${percent(got.expected.high)}, measured on ${got.expected.people} people in photographs).` : "";
     const person = Math.round(got.person_px);
-    const sees = got.side_px === null ? `Worn over the torso, on a person of ${person} detector pixels`
-      : `The detector sees it as ${Math.round(got.side_px)} pixels on a person of ${person}`;
-    say(byId("pixels"), `${sees}${part}.${hope}`);
+    const sides = [...new Set(got.sides_px?.map(Math.round))].join(" × ");
+    const sees = got.sides_px ? `The detector sees it as ${sides} pixels on a person of ${person}`
+      : `Worn over the torso${pattern().target === "outfit" ? " and legs" : ""}, on a person of ${person} detector pixels`;
+    const covers = got.covers ? ` ${got.covers[0].toUpperCase()}${got.covers.slice(1)}.` : "";
+    say(byId("pixels"), `${sees}${part}.${covers}${hope}`);
   } catch (error) {
     if (mine !== advising) return;
     unsure();
@@ -185,11 +188,11 @@ async function get(kind, button) {
   button.disabled = !printable;
 }
 
-/** Offer panels for patterns that repeat without a seam, which are those for T-shirts. */
+/** Offer panels for patterns that repeat without a seam, which are those for clothes. */
 function arrangePanels() {
   const panels = byId("garment").querySelector("[value=panels]");
-  panels.disabled = !isShirt();
-  say(panels, `${options.fields.garment.choices.panels}${panels.disabled ? ": for T-shirt patterns" : ""}`);
+  panels.disabled = !isTexture();
+  say(panels, `${options.fields.garment.choices.panels}${panels.disabled ? ": for textures" : ""}`);
   if (!panels.selected || !panels.disabled) return;
   byId("garment").value = "";
   byId("paper").value = "a4";
@@ -198,7 +201,7 @@ function arrangePanels() {
 function arrange() {
   arrangePanels();
   const garment = byId("garment").value;
-  byId("shirt-field").hidden = garment !== "panels";
+  for (const id of ["clothes-field", "shirt-field"]) byId(id).hidden = garment !== "panels";
   byId("paper-field").hidden = garment === "dtg";
   byId("get").hidden = garment === "dtg";
   byId("get-png").classList.toggle("main", garment === "dtg");
