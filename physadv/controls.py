@@ -13,16 +13,18 @@ from physadv.types import UInt8Array
 
 Control = Literal["grey", "white", "noise", "shuffled"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
-# Cells along the longer side of noise and of shuffling: texture as coarse as trained patterns have, which a camera
-# resolves; single pixels would blur into grey, and grey is a control of its own.
+# Cells along the shorter side of noise and of shuffling: texture as coarse as trained patterns have, which a camera
+# resolves; single pixels would blur into grey, and grey is a control of its own. Of a tall print they are as large as of
+# a square one of its width, whose texels it has too; larger tiles would keep more of its structure.
 CELLS = 16
 
 
 def control(patch: Patch, kind: Control, rng: np.random.Generator) -> Patch:
     """Return a pattern with the size, shape and mask of `patch` whose pixels are grey, white, noise, or its own shuffled.
 
-    grey: 128 in each channel. white: 255. noise: square cells of random colours, 16 along the longer side. shuffled: the
-    pattern's own colours with all structure gone: its 16 x 16 tiles in random order, each turned and mirrored at random.
+    grey: 128 in each channel. white: 255. noise: square cells of random colours, 16 along the shorter side. shuffled: the
+    pattern's own colours with all structure gone: its square tiles, 16 along the shorter side, in random order, each turned
+    and mirrored at random.
 
     Raises: PatchError for a kind that is not known.
     """
@@ -77,7 +79,7 @@ def _turns(rng: np.random.Generator, n: int) -> tuple[list[int], list[bool]]:
 
 
 def _grid(pixels: UInt8Array) -> tuple[int, int]:
-    """Return rows and columns of about square cells, at most `CELLS` along the longer side, one at least."""
+    """Return rows and columns of about square cells, at most `CELLS` along the shorter side, one at least."""
     h, w = pixels.shape[:2]
-    cell = max(h, w) / min(CELLS, max(h, w))
+    cell = min(h, w) / min(CELLS, min(h, w))
     return max(round(h / cell), 1), max(round(w / cell), 1)

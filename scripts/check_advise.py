@@ -38,7 +38,7 @@ from physadv.evaluate.size_curve import (
     table,
     try_grid,
 )
-from physadv.fabricate.advise import Optics, PrintInView, SizeCurve, seen
+from physadv.fabricate.advise import Optics, PrintInView, SizeCurve, aspect_of, seen
 from physadv.files import write_json
 from physadv.patch import Patch, load_patch
 from physadv.types import BoolArray, Detector
@@ -73,11 +73,12 @@ def main() -> None:
         optics = Optics.from_fov(width, height, given.fov, CANVAS)
         for size in given.size or [patch.size_mm[0] / 10]:
             # The cells know the side of the square of the same area.
-            side = size * (patch.size_mm[1] / patch.size_mm[0]) ** 0.5
+            side = size * aspect_of(patch) ** 0.5
             for distance in DISTANCES:
                 view = seen(optics, distance_m=distance, side_cm=side, person_cm=PERSON_CM)
                 tried = simulate(patch, people, detector, optics, distance_m=distance, side_cm=side)
-                cameras.append(({"camera": resolution, "size_cm": size, "distance_m": distance}, view, tried))
+                about = {"camera": resolution, "size_cm": size, "height_cm": round(size * aspect_of(patch), 1)}
+                cameras.append(({**about, "distance_m": distance}, view, tried))
     rows = compared(grid, cameras, halves(people), detector)
     for row in rows:
         print(line(row), flush=True)
@@ -144,7 +145,8 @@ def line(row: dict[str, Any]) -> str:
     """Return a row in words."""
     low, high = row["ci95"]
     text = (
-        f"{row['camera']:>9} {row['size_cm']:g} cm {row['distance_m']:g} m: expected {row['expected']:.2f}, simulated "
+        f"{row['camera']:>9} {row['size_cm']:g} x {row['height_cm']:g} cm {row['distance_m']:g} m: "
+        f"expected {row['expected']:.2f}, simulated "
         f"{row['simulated']:.2f} ({low:.2f} to {high:.2f}, n {row['n']}), difference {row['difference']:+.2f}"
     )
     if "others" in row:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from physadv.arrays import LeftOut, identity_of, read_image
+from physadv.camera.lens import PERSON_CM
 from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
 from physadv.cli.outputs import check_writable
 from physadv.cli.terminal import say
@@ -122,10 +123,25 @@ def _measured(settings: AdviseVerb, patch: Patch) -> Patch:
     table["pictures"] = len(images) - len(left_out.damaged)
     patch = replace(patch, record={**patch.record, "size_curve": table})
     save_tensors(patch, path)
-    say(f"measured on {len(people)} people in {table['pictures']} images; kept in {path}")
+    say(
+        f"measured on {len(people)} people in {table['pictures']} images{_measured_sizes(patch, table)}; kept in {path}"
+    )
     if Path(settings.patch).is_file() and Path(settings.patch) != path:
         say(f"an image holds no size curve: name that file from now on, physadv advise {path}")
     return patch
+
+
+def _measured_sizes(patch: Patch, table: dict[str, Any]) -> str:
+    """Return the smallest and the largest print measured, on an adult, in words; of clothes nothing."""
+    from physadv.fabricate.advise import aspect_of
+    from physadv.fabricate.body import is_texture
+    from physadv.fabricate.units import size_in_words
+
+    if is_texture(patch):
+        return ""
+    aspect, sides = aspect_of(patch), [cell["relative"] * PERSON_CM for cell in table["cells"]]
+    low, high = (size_in_words(round(side / aspect**0.5, 1), aspect) for side in (min(sides), max(sides)))
+    return f", prints of {low} to {high} on an adult"
 
 
 def _appears(patch: Patch, view: PrintInView, width: float, distance: float) -> str:

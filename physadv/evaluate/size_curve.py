@@ -305,9 +305,12 @@ def measure(
 
     detector: looks at images with a long side of 640 as they are (imgsz 640).
 
+    The print keeps its proportions at every size: `aspect` in the record is its height over its width.
+
     Raises: DataError if nowhere on the grid 5 people could be placed.
     """
-    return table(try_grid(patch, people, detector, seed=seed, progress=progress), detector, seed=seed)
+    curve = table(try_grid(patch, people, detector, seed=seed, progress=progress), detector, seed=seed)
+    return {**curve, "aspect": round(patch.size_mm[1] / patch.size_mm[0], 4)}
 
 
 def try_grid(

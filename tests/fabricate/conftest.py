@@ -80,11 +80,11 @@ def joined(pages: list[UInt8Array], layout: Layout, size: tuple[int, int]) -> UI
 
 @pytest.fixture
 def tall() -> Patch:
-    """A print for the whole front, of 48 x 96 random cells in a black border."""
-    pixels = np.random.default_rng(8).integers(0, 256, (96, 48, 3), dtype=np.uint8)
+    """A print for the whole front, of 32 x 64 random cells in a black border."""
+    pixels = np.random.default_rng(8).integers(0, 256, (64, 32, 3), dtype=np.uint8)
     pixels[[0, -1]] = 0
     pixels[:, [0, -1]] = 0
-    return Patch("tall", pixels, np.full((96, 48), 255, np.uint8), (360.0, 720.0))
+    return Patch("tall", pixels, np.full((64, 32), 255, np.uint8), (360.0, 720.0), "portrait")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from physadv.evaluate.size_curve import (
     shot,
     shots,
     table,
+    worn,
 )
 from physadv.fabricate.advise import (
     CLEARLY,
@@ -178,6 +179,30 @@ def test_a_garment_is_as_large_as_its_wearer_so_only_the_distance_is_advised(mon
         got = simulate(shirt, [figure(i, tall=700) for i in range(20)], ShadeDetector(), optics, distance_m=distance,
                        side_cm=20).cell()  # fmt: skip
         assert curve.expected(seen(optics, distance_m=distance, side_cm=20)).asr == pytest.approx(got.asr, abs=0.1)
+
+
+def test_a_tall_print_keeps_its_shape_in_every_cell_and_its_curve_agrees_with_a_camera(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("ENOUGH_SHOTS", 12), ("WHOLE_PX", (126.0, 190.0, 285.0, 440.0)), ("SHARES", ())):
+        monkeypatch.setattr(f"physadv.evaluate.size_curve.{name}", value)
+    tall = replace(MAGENTA, target="portrait", size_mm=(360.0, 720.0))
+    near = shot(figure(3), person_px=300, frame=(640, 480), rng=np.random.default_rng(0))
+    assert near is not None
+    for relative in (0.12, 0.24):
+        ys, xs = np.nonzero(worn(tall, near, relative=relative)[..., 0] > 150)
+        wide, high = np.ptp(xs) + 1, np.ptp(ys) + 1
+        assert high == pytest.approx(2 * wide, abs=3) and (wide * high) ** 0.5 == pytest.approx(
+            relative * 300, rel=0.06
+        )
+    people = [figure(i) for i in range(12)]
+    record = measure(tall, people, ShadeDetector())
+    assert record["aspect"] == 2 and {c["relative"] for c in record["cells"]} >= {0.08, 0.33}
+    optics = Optics.from_fov(640, 480, 60)
+    for distance in (2, 5):
+        got = simulate(tall, people, ShadeDetector(), optics, distance_m=distance, side_cm=36 * 2**0.5).cell()
+        expected = SizeCurve(record).expected(seen(optics, distance_m=distance, side_cm=36 * 2**0.5))
+        assert expected.asr == pytest.approx(got.asr, abs=0.1)
 
 
 def test_people_are_placed_as_far_away_as_asked() -> None:

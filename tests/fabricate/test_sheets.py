@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
+from physadv.controls import control
 from physadv.fabricate.poster import print_patch
 from physadv.fabricate.settings import PrintSettings
 from physadv.patch import Patch
@@ -139,6 +140,34 @@ def test_png_sheets_of_a_given_paper_are_a_file_each(cells: Patch, tmp_path: Pat
     done = print_patch(cells, PrintSettings(size=25, paper="a4"), tmp_path / "s.png")
     assert {p.name for p in done.paths} in ({"s-A1.png", "s-A2.png"}, {"s-A1.png", "s-B1.png"})
     assert all(p.is_file() for p in done.paths)
+
+
+def test_sheets_of_a_tall_print_and_of_its_controls_join_to_its_shape(tall: Patch, tmp_path: Path) -> None:
+    out = tmp_path / "t.pdf"
+    # Half the size, so that few dots are drawn: two sheets, one above the other.
+    for shown, values in ((tall, {}), (control(tall, "shuffled", np.random.default_rng(0)), {"control": "shuffled"})):
+        done = print_patch(tall, PrintSettings.model_validate({"size": "18cm", **values}), out)
+        layout = done.layouts[""]
+        assert done.size_mm == (180.0, 360.0)
+        assert (layout.columns, layout.rows) == (1, 2)
+        size = round(180 * PER_MM), round(360 * PER_MM)
+        pages = by_pdfium(out)
+        for page, sheet in zip(pages, layout.sheets, strict=False):
+            seen = found_markers(page)
+            for i, centre in enumerate(layout.markers()):
+                assert np.abs(seen[4 * sheet.number + i] - centre).max() < TOLERANCE_MM
+        whole = joined(pages, layout, size)
+        wanted = cv2.resize(shown.pixels, size, interpolation=cv2.INTER_NEAREST)
+        assert np.abs(whole.astype(int) - wanted).mean() < 2
+
+
+def test_a_tall_prints_controls_are_as_coarse_as_those_of_a_square_of_its_width(tall: Patch) -> None:
+    square = Patch("square", tall.pixels[:32], tall.mask[:32], (360.0, 360.0))
+    for patch in (tall, square):
+        noise = control(patch, "noise", np.random.default_rng(0))
+        assert noise.size_mm == patch.size_mm
+        changes = (np.diff(noise.pixels.astype(int), axis=1) != 0).any((0, 2))
+        assert np.flatnonzero(changes).tolist() == list(range(1, 31, 2)), "cells of two texels"
 
 
 @pytest.mark.parametrize("kind", ["grey", "white", "noise", "shuffled"])

@@ -62,6 +62,12 @@ let options = null;
 const pattern = () => options.patterns.find((p) => p.name === byId("pattern").value);
 const aspect = () => pattern().size_mm[1] / pattern().size_mm[0];
 
+/** Return a width in millimetres as text in centimetres, with the height where that is another. */
+function inWords(width, digits = 1) {
+  const sides = [width, width * aspect()].map((mm) => String(Number((mm / 10).toFixed(digits))));
+  return `${[...new Set(sides)].join(" × ")} cm`;
+}
+
 function largestFit() {
   const w = document.documentElement.clientWidth, h = document.documentElement.clientHeight;
   return Math.min(w / perMm, h / perMm / aspect());
@@ -77,12 +83,12 @@ function draw() {
   if (byId("kind").value) query.set("kind", byId("kind").value);
   const address = `/api/print/image?${query}`;
   if (image.getAttribute("src") !== address) image.src = address;
-  image.alt = `${byId("kind").selectedOptions[0].textContent}, ${width / 10} cm wide at true size`;
+  image.alt = `${byId("kind").selectedOptions[0].textContent}, ${inWords(width, 2)} at true size`;
   byId("stage").dataset.ground = byId("ground").value;
   const largest = largestFit();
   const warn = byId("warn");
   warn.hidden = width <= largest + 0.5;
-  say(warn, `This screen shows ${(largest / 10).toFixed(1)} cm; at ${width / 10} cm the edges are cut off.`);
+  say(warn, `This screen shows ${inWords(largest)}; at ${inWords(width, 2)} the edges are cut off.`);
 }
 
 function begin() {
