@@ -61,7 +61,7 @@ def test_panels_say_cloth_and_the_order_of_sewing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", ["S", "XXL"])
 def test_an_outfit_says_how_much_cloth_and_what_is_sewn_to_what(tmp_path: Path, size: str) -> None:
-    texture = load_patch("shirt-v2")
+    texture = load_patch("tshirt")
     settings = PrintSettings.model_validate({"garment": "panels", "clothes": "outfit", "paper": "a4", "shirt": size})
     layouts = layouts_of(texture, settings, tmp_path / "o.pdf")
     # The last page alone: the sheets before it are drawn elsewhere.
@@ -109,7 +109,7 @@ def test_what_a_print_covers_of_whoever_stands_and_sits(tall: Patch) -> None:
     child = cover_of(tall, tall.size_mm, 110)
     assert child.parts == "chest to shins" and child.on_lap > cover.on_lap
     assert (cover.shown(1.0), cover.shown(0.1)) == (1.0, 0.0) and 0 < cover.shown(0.5) < cover.shown(0.6) < 1
-    square = load_patch("street-v1")
+    square = load_patch("street")
     assert cover_of(square, square.size_mm).parts == "chest to belly" and cover_of(square, square.size_mm).on_lap == 0
 
 
