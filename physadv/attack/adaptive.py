@@ -23,7 +23,7 @@ from physadv.files import file_name, text_bytes
 from physadv.lineage import split_record, start_record
 from physadv.patch import Patch, Target, load_patch, save_patch
 from physadv.settings import parse
-from physadv.simulate.framing import STANDING_MM
+from physadv.simulate.framing import SIZE_MM
 from physadv.simulate.placement import Framing, Placement
 from physadv.types import GradientDetector
 
@@ -107,8 +107,9 @@ class ThroughDefence:
             values |= {"scale": placement.scale, "webcam_scale": placement.scale}
             values |= {"side_street": sides, "side_webcam": sides}
             if placement.aspect != 1:
-                side = placement.scale * STANDING_MM[placement.rule]
-                values["size_mm"] = (side * placement.aspect**0.5, side * placement.aspect**-0.5)
+                # Its proportions alone decide anything: how large it is trained is said above.
+                width, height = SIZE_MM["chest"]
+                values["size_mm"] = (width * placement.aspect**0.5, height * placement.aspect**-0.5)
         if target == "poster":
             values["at"] = placement.at
         return parse(Recipe, values | (REFINING if refining else {}))
