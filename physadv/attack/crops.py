@@ -13,17 +13,8 @@ import torch
 
 from physadv.dataset import LabelledImage
 from physadv.patch import Target
-from physadv.simulate.placement import (
-    BOX_AT,
-    MIRRORED,
-    SMALLEST_PX,
-    Framing,
-    Placement,
-    Prints,
-    Rule,
-    people_of,
-    side_px,
-)
+from physadv.simulate.joints import MIRRORED
+from physadv.simulate.placement import BOX_AT, SMALLEST_PX, Framing, Placement, Prints, Rule, people_of, side_px
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array, UInt8Array
 
 Array = npt.NDArray[Any]

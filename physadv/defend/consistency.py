@@ -27,7 +27,7 @@ from physadv.defend.geometry import (
 )
 from physadv.defend.rolling import RollingViews
 from physadv.detect.gradients import joined, parted
-from physadv.simulate.placement import MIRRORED
+from physadv.simulate.joints import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
 
 # A crop shows this part of the image's width and height, enlarged to the whole.

@@ -17,7 +17,7 @@ from physadv.boxes import Letterbox, coverage, iou
 from physadv.defend.base import Defence, Guarded, Twin
 from physadv.defend.geometry import Affine, boxes_back, boxes_through, compose, inverse, points_through, scaling
 from physadv.detect.gradients import joined
-from physadv.simulate.placement import MIRRORED
+from physadv.simulate.joints import MIRRORED
 from physadv.types import Alert, Candidates, Detections, Detector, Frame, GradientDetector, UInt8Array
 
 # From this overlap on two boxes are one person; from this share of its area on a box is part of a larger one.

@@ -24,16 +24,8 @@ from physadv.errors import DataError
 from physadv.evaluate.metrics import wilson
 from physadv.fabricate.advise import HEADROOM
 from physadv.patch import Patch
-from physadv.simulate.placement import (
-    LEFT_HIP,
-    LEFT_SHOULDER,
-    MIRRORED,
-    RIGHT_HIP,
-    RIGHT_SHOULDER,
-    VISIBLE,
-    Placement,
-    people_of,
-)
+from physadv.simulate.joints import LEFT_HIP, LEFT_SHOULDER, MIRRORED, RIGHT_HIP, RIGHT_SHOULDER, VISIBLE
+from physadv.simulate.placement import Placement, people_of
 from physadv.simulate.render import render
 from physadv.types import BoolArray, Detector, Float32Array, Frame, Int64Array, UInt8Array
 

@@ -19,7 +19,7 @@ from physadv.live.shared import SharedState
 from physadv.live.shown import Shown, detector_line
 from physadv.live.wearers import judged, reported
 from physadv.live.wearing import BEST, Wearing
-from physadv.simulate.placement import LEFT_SHOULDER, RIGHT_SHOULDER, SHOULDER_CM, shoulders_visible
+from physadv.simulate.joints import LEFT_SHOULDER, RIGHT_SHOULDER, SHOULDER_CM, shoulders_visible
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
 

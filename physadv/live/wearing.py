@@ -13,7 +13,8 @@ from physadv.live.library import PatchLibrary
 from physadv.live.overlay import Overlay
 from physadv.live.shown import Shown
 from physadv.patch import Patch
-from physadv.simulate.placement import CUT_OFF, wears
+from physadv.simulate.joints import CUT_OFF
+from physadv.simulate.placement import wears
 from physadv.types import Detections
 
 # How people stand in the image: small and whole; whole and filling it; cut off by its edge.

@@ -14,10 +14,11 @@ import torch
 from physadv.files import text_bytes
 from physadv.patch import Patch
 from physadv.simulate.cloth import CONTROL, Cloth
+from physadv.simulate.garment import FRONT_CM
 from physadv.simulate.geometry import FLAT, Geometry, GeometryDraw, homography, project
 from physadv.simulate.light import Light
 from physadv.simulate.occlusion import Occlusion
-from physadv.simulate.placement import FRONT_CM, Placement, Prints
+from physadv.simulate.placement import Placement, Prints
 from physadv.simulate.render import STILL, render, still_draw
 from physadv.simulate.spline import spline_basis
 from physadv.simulate.world import World, WorldDraw

@@ -14,6 +14,17 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from physadv.patch import Patch, Target
+from physadv.simulate.garment import FRONT_CM, SLEEVE_CM, shirt_fronts, sleeve_quads
+from physadv.simulate.joints import (
+    UNIT,
+    box_px_per_cm,
+    chests_visible,
+    forearms,
+    portraits_by_joints,
+    shoulders_visible,
+    torso_frames,
+    within_wearers,
+)
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array
 
 Rule = Literal["area", "diagonal", "height"]
@@ -23,15 +34,6 @@ Body = Literal["chest", "portrait", "shirt"]
 Where = float | Body
 BODY: tuple[Body, ...] = get_args(Body)
 
-# Distances between the joints that pose models mark, of an adult in front of the camera, in centimetres.
-SHOULDER_CM = 36.0
-TORSO_CM = 50.0
-LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
-# COCO's keypoints with left and right exchanged: nose, then eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
-MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
-# A short sleeve as `sleeve_quads` lays it: across the arm and along it from the shoulder's joint.
-SLEEVE_CM = (12.0, 20.0)
-VISIBLE = 0.5
 # Centre of a print by the box, down its height: on the chest of a standing person, and of one from chest to thighs.
 BOX_AT, PORTRAIT_AT = 0.42, 0.5
 # Below this score on the clean image a candidate is more often furniture than somebody to wear a pattern; up to the second
@@ -39,20 +41,12 @@ BOX_AT, PORTRAIT_AT = 0.42, 0.5
 PLACE_CONF, SURE_CONF = 0.4, 0.6
 # Centre of a chest print below the line of the shoulders, in centimetres.
 CHEST_DROP_CM = 17.0
-# So much of the body below the shoulders must be in the box: less of a print would be a strip along the image's rim.
-CHEST_SEEN_CM = 12.0
-# Standing people are about 2.5 times as high as wide; a squarer box shows somebody cut off.
-CUT_OFF = 1.7
 # Smaller people wear nothing in training: a pattern on them would be a few pixels.
 SMALLEST_PX = 20.0
 # Prints of a smaller area, in square pixels, and prints with a corner farther out are not drawn.
 SMALLEST_AREA, FARTHEST_PX = 1e-3, 1e6
 # A pattern of fewer texels a side is not halved: averaged further it is a colour.
 SMALLEST = 8
-UNIT: Float32Array = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
-# A T-shirt front in centimetres from the midpoint of the shoulders: neck to hip, a little wider than the joints.
-FRONT_CM = (46.0, 61.0)
-SHIRT_CM: Float32Array = np.array([[-23, -5], [23, -5], [21, 56], [-21, 56]], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +158,7 @@ class Placement:
         if side is None and self.scale is not None:
             side = side_px(xyxy, self.rule, self.scale)
         if self.target == "poster":
-            by_box = _box_px_per_cm(xyxy) * float(np.sqrt(self.width * self.height)) if side is None else side
+            by_box = box_px_per_cm(xyxy) * float(np.sqrt(self.width * self.height)) if side is None else side
             return square_quads(xyxy, by_box, self.at, aspect=self.width / self.height)
         hung = self.by_joints(xyxy, keypoints, upright=upright)
         if side is None:
@@ -205,7 +199,7 @@ class Placement:
         quads = self.quads(boxes, points, side=side, upright=upright)
         person = np.arange(n)
         window = np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1))
-        arms = np.zeros((n, 2, 5), np.float32) if points is None else _forearms(points)
+        arms = np.zeros((n, 2, 5), np.float32) if points is None else forearms(points)
         bounds = np.full((n, 4), np.inf, np.float32) * np.array([-1, -1, 1, 1], np.float32)
         if self.target != "poster":
             # What hangs from the shoulders may reach below the box: there stands what hides the rest of the person.
@@ -326,92 +320,6 @@ def square_quads(xyxy: Float32Array, side: Float32Array, at: float, *, aspect: f
     return within_wearers(quads, xyxy, hung=False)
 
 
-def within_wearers(quads: Float32Array, xyxy: Float32Array, *, hung: bool) -> Float32Array:
-    """Return quads (n, 4, 2) that are no wider and no higher than their wearers' boxes (n, 4) and lie between their sides.
-
-    A print that is too large is shrunk as a whole, so that its shape stays; one that is not keeps its very numbers. hung:
-    the middle of the upper edge stays at its height, as a print hangs from the shoulders: what is below the box is cut
-    off where it is drawn. Otherwise the print also lies between the box's upper and lower edge.
-    """
-    if not len(quads):
-        return quads
-    extent = quads.max(1) - quads.min(1)
-    room = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1.0)
-    factor = np.minimum((room / np.maximum(extent, 1e-6)).min(1), 1.0)[:, None, None]
-    pivot = (quads[:, :2] if hung else quads).mean(1, keepdims=True)
-    out = np.where(factor < 1, pivot + (quads - pivot) * factor, quads)
-    low, high = np.maximum(xyxy[:, :2] - out.min(1), 0), np.maximum(out.max(1) - xyxy[:, 2:], 0)
-    shift = low - high
-    if hung:
-        shift[:, 1] = 0
-    return np.where(shift[:, None] != 0, out + shift[:, None], out).astype(np.float32)
-
-
-def chests_visible(xyxy: Float32Array, keypoints: Float32Array | None) -> BoolArray:
-    """Return an (n,) mask of people whose boxes (n, 4) show enough of them for a print on the chest to be seen.
-
-    With visible shoulders the box must go on below them by `CHEST_SEEN_CM`. Without them, where a pose model has looked,
-    a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts.
-    """
-    if keypoints is None:
-        return np.ones(len(xyxy), bool)
-    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    seen = shoulders_visible(keypoints, len(xyxy))
-    out = np.asarray(h > CUT_OFF * w)
-    if seen.any():
-        origin, _, down = torso_frames(keypoints[seen])
-        below = (xyxy[seen, 3] - origin[:, 1]) / np.maximum(np.linalg.norm(down, axis=1), 1e-6)
-        out[seen] = below >= CHEST_SEEN_CM
-    return out
-
-
-def shoulders_visible(keypoints: Float32Array | None, n: int) -> BoolArray:
-    """Return an (n,) mask of people with two sure shoulder keypoints; all False without keypoints."""
-    if keypoints is None:
-        return np.zeros(n, bool)
-    sure = np.all(keypoints[:, [LEFT_SHOULDER, RIGHT_SHOULDER], 2] >= VISIBLE, axis=1)
-    apart = np.linalg.norm(keypoints[:, LEFT_SHOULDER, :2] - keypoints[:, RIGHT_SHOULDER, :2], axis=1)
-    return np.logical_and(sure, apart > 2)
-
-
-def portraits_by_joints(xyxy: Float32Array, keypoints: Float32Array) -> BoolArray:
-    """Return (n,) whose portrait print hangs from the joints, of people whose shoulders are seen.
-
-    A print twice as long as the torso is a quarter of itself aside for every 15 degrees that its axis is off, so it needs
-    sure hips. Of someone cut off, as before a webcam, the hips lie beyond the image: it hangs from the shoulders, since by
-    the box it would be over the face.
-    """
-    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    hips = np.all(keypoints[:, [LEFT_HIP, RIGHT_HIP], 2] >= VISIBLE, axis=1)
-    return np.asarray(hips | (h <= CUT_OFF * w))
-
-
-def torso_frames(keypoints: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Return the body's own axes for people whose shoulders are visible.
-
-    origin: (n, 2) midpoint of the shoulders. across, down: (n, 2) image pixels per centimetre along the line of the
-    shoulders (towards the image's right for an upright person) and from shoulders to hips. Turning the body shortens
-    `across` alone, so a quad built on both axes is foreshortened as cloth would be. Without hips the body is taken to be
-    seen from the front.
-    """
-    left, right = keypoints[:, LEFT_SHOULDER, :2], keypoints[:, RIGHT_SHOULDER, :2]
-    hips = keypoints[:, [LEFT_HIP, RIGHT_HIP]]
-    origin = (left + right) / 2
-    across = (left - right) / SHOULDER_CM
-    plain = np.stack([-across[:, 1], across[:, 0]], 1)
-    plain = np.where(plain[:, 1:] < 0, -plain, plain)
-    sure = np.all(hips[..., 2] >= VISIBLE, axis=1, keepdims=True)
-    down = np.where(sure, (hips[..., :2].mean(1) - origin) / TORSO_CM, plain)
-    # A back view swaps the shoulders; the print on it still reads from left to right: keep (across, down) right-handed.
-    mirrored = (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]) < 0
-    across = np.where(mirrored[:, None], -across, across)
-    # Seen from the side the shoulders nearly coincide, and hips lie over shoulders for someone bent towards the camera:
-    # keep the ratio of the two axes within what cloth on a body shows.
-    width, height = np.linalg.norm(across, axis=1), np.linalg.norm(down, axis=1)
-    down = down * (np.clip(height, 0.8 * width, 2.5 * width) / np.maximum(height, 1e-6))[:, None]
-    return origin.astype(np.float32), across.astype(np.float32), down.astype(np.float32)
-
-
 def chest_quads(
     xyxy: Float32Array,
     keypoints: Float32Array | None,
@@ -436,7 +344,7 @@ def chest_quads(
     """
     if (size_cm is None) == (side is None):
         raise ValueError("give exactly one of size_cm and side")
-    by_box = side if side is not None else _box_px_per_cm(xyxy) * float(np.sqrt(np.prod(size_cm or (0, 0))))
+    by_box = side if side is not None else box_px_per_cm(xyxy) * float(np.sqrt(np.prod(size_cm or (0, 0))))
     aspect = aspect if size_cm is None else size_cm[0] / size_cm[1]
     quads = square_quads(xyxy, by_box, at, aspect=aspect)
     seen = shoulders_visible(keypoints, len(xyxy)) if hung is None else hung
@@ -468,72 +376,3 @@ def chest_quads(
 def _shape(aspect: float) -> Float32Array:
     """Return the (width, height) of a print of area 1."""
     return np.array([aspect**0.5, aspect**-0.5], np.float32)
-
-
-def torso_quads(keypoints: Float32Array) -> Float32Array:
-    """Return (n, 4, 2) quads that a T-shirt's front covers: neck to hip, a little wider than the joints."""
-    origin, across, down = torso_frames(keypoints)
-    quads = origin[:, None] + across[:, None] * SHIRT_CM[None, :, :1] + down[:, None] * SHIRT_CM[None, :, 1:]
-    return quads.astype(np.float32)
-
-
-def shirt_fronts(xyxy: Float32Array, keypoints: Float32Array | None) -> Float32Array:
-    """Return (n, 4, 2) quads of a T-shirt's front on each person: `torso_quads`, or where no shoulders are seen by the box.
-
-    Of 92 people in 61 photographs whose shoulders are seen the box alone gives quads with a mean IoU of .37 to the torso's.
-    """
-    x, top = (xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 1]
-    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    wide = np.minimum(0.7 * w, 0.5 * h)
-    # A standing person's neck is a sixth down the box; the head of someone cut off at the hips takes more of it.
-    top = top + np.where(h > 1.6 * w, 0.18, 0.28) * h
-    half = np.stack([wide, wide * FRONT_CM[1] / FRONT_CM[0]], 1)[:, None] / 2
-    quads = (np.stack([x, top + half[:, 0, 1]], 1)[:, None] + UNIT * half).astype(np.float32)
-    seen = shoulders_visible(keypoints, len(xyxy))
-    if keypoints is not None and seen.any():
-        quads[seen] = torso_quads(keypoints[seen])
-    return within_wearers(quads, xyxy, hung=True)
-
-
-def _box_px_per_cm(xyxy: Float32Array) -> Float32Array:
-    """Return (n,) image pixels per centimetre guessed from the box alone."""
-    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    # Of a person cut off the width is the guide.
-    return np.where(h > CUT_OFF * w, h / 170.0, w / 55.0).astype(np.float32)
-
-
-def sleeve_quads(keypoints: Float32Array, seen: BoolArray) -> tuple[Int64Array, Float32Array]:
-    """Return the person (k,) and the quad (k, 4, 2) of each short sleeve, from the shoulder two thirds to the elbow.
-
-    seen: (n,) people whose shoulders are visible; a sleeve needs a visible elbow too.
-    """
-    who, quads = [], []
-    for shoulder, elbow in ((5, 7), (6, 8)):
-        sure = seen & (keypoints[:, elbow, 2] >= VISIBLE)
-        start, stop = keypoints[sure, shoulder, :2], keypoints[sure, elbow, :2]
-        along = stop - start
-        width = np.linalg.norm(keypoints[sure, LEFT_SHOULDER, :2] - keypoints[sure, RIGHT_SHOULDER, :2], axis=1)
-        length = np.linalg.norm(along, axis=1)
-        # An upper arm is about a third as wide as the shoulders are apart; from the side the arm's length is the guide.
-        half = np.maximum(0.16 * width, 0.18 * length)[:, None] / np.maximum(length, 1e-6)[:, None]
-        aside = np.stack([-along[:, 1], along[:, 0]], 1) * half
-        end = start + 0.65 * along
-        quad = np.stack([start + aside, start - aside, end - aside, end + aside], 1)
-        keep = length > 4
-        who.append(np.flatnonzero(sure)[keep])
-        quads.append(quad[keep])
-    return np.concatenate(who).astype(np.int64), np.concatenate(quads).reshape(-1, 4, 2).astype(np.float32)
-
-
-def _forearms(keypoints: Float32Array) -> Float32Array:
-    """Return (n, 2, 5) forearms, elbow to wrist and radius in pixels, 0 unless both joints are seen.
-
-    Which of them are in front of the print is drawn by the simulated world.
-    """
-    out = np.zeros((len(keypoints), 2, 5), np.float32)
-    for side, (elbow, wrist) in enumerate(((7, 9), (8, 10))):
-        seen = (keypoints[:, elbow, 2] > VISIBLE) & (keypoints[:, wrist, 2] > VISIBLE)
-        length = np.linalg.norm(keypoints[:, elbow, :2] - keypoints[:, wrist, :2], axis=1)
-        out[:, side, :2], out[:, side, 2:4] = keypoints[:, elbow, :2], keypoints[:, wrist, :2]
-        out[:, side, 4] = 0.18 * length * seen
-    return out

@@ -34,7 +34,8 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DataError
 from physadv.patch import Patch
 from physadv.simulate.conditions import apply_patch
-from physadv.simulate.placement import FRONT_CM, SLEEVE_CM, Placement, people_of
+from physadv.simulate.garment import FRONT_CM, SLEEVE_CM
+from physadv.simulate.placement import Placement, people_of
 from physadv.simulate.world import World
 from physadv.types import Candidates, Detections, Frame, UInt8Array
 from tests.detectors import FakeDetector

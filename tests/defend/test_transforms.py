@@ -13,7 +13,7 @@ from physadv.defend.geometry import boxes_back, compose, inverse, scaling, shift
 from physadv.defend.image import ImageDefence
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Median, Rotate, Stretch
 from physadv.defend.vote import Vote, fuse
-from physadv.simulate.placement import MIRRORED
+from physadv.simulate.joints import MIRRORED
 from physadv.types import Detections, Float32Array, Frame, UInt8Array
 
 IMAGES = [n for n, d in DEFENCES.items() if issubclass(d, ImageDefence) and n not in ("erase", "blocks", "noise")]

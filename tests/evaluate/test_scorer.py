@@ -33,7 +33,8 @@ from physadv.files import checked_name
 from physadv.patch import Patch, load_patch
 from physadv.settings import fault
 from physadv.simulate.conditions import ROBUST, Condition
-from physadv.simulate.placement import Placement, people_of, torso_quads
+from physadv.simulate.garment import torso_quads
+from physadv.simulate.placement import Placement, people_of
 from physadv.types import Detections, Detector, Frame, GradientDetector
 from tests.evaluate.conftest import PLACED, patch_of, scene_of, worn, write
 

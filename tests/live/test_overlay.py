@@ -133,7 +133,7 @@ def test_on_a_real_clip_every_image_has_it_on_the_chest(shared_dir: Path) -> Non
     from physadv.capture import open_source
     from physadv.detect import load_detector
     from physadv.errors import EndOfStream
-    from physadv.simulate.placement import shoulders_visible
+    from physadv.simulate.joints import shoulders_visible
 
     detector = load_detector(backend="torch", imgsz=320)
     overlay = Overlay(load_patch(shared_dir / "zoo" / "tsea_v5-demo.png"))

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from physadv.simulate.composite import areas, averaged, cut, halved
+from physadv.simulate.garment import sleeve_quads
 from physadv.simulate.occlusion import Occlusion
-from physadv.simulate.placement import Prints, TexelGrid, sleeve_quads, texels_for
+from physadv.simulate.placement import Prints, TexelGrid, texels_for
 from physadv.simulate.world import World, WorldDraw
 
 

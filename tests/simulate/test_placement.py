@@ -14,7 +14,8 @@ from physadv.live.overlay import Overlay
 from physadv.patch import Patch
 from physadv.simulate.conditions import ROBUST, apply_patch
 from physadv.simulate.fast_render import fast_render
-from physadv.simulate.placement import BODY, Placement, Where, chest_quads, people_of, shirt_fronts, square_quads
+from physadv.simulate.garment import shirt_fronts
+from physadv.simulate.placement import BODY, Placement, Where, chest_quads, people_of, square_quads
 from physadv.simulate.render import render
 from physadv.types import Detections, Float32Array
 
