@@ -72,6 +72,8 @@ def _check(settings: PrintVerb) -> None:
         raise FabricationError(
             "only with `for_person`, whose height it turns into a size", field=unused[0], hint="or use `size`"
         )
+    if settings.scale is None and "rule" in given:
+        raise FabricationError("only with `scale`, which is a fraction of it", field="rule", hint="leave it out")
     if settings.garment != "panels":
         for name, what in (("clothes", "which it cuts"), ("shirt", "whose size it is")):
             if name in given:

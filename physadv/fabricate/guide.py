@@ -82,7 +82,7 @@ def guide(
         kind = f"{CALLED[clothes_of(patch, settings)]} of size {settings.shirt} to cut and sew"
     title = f"{patch.name}, {cm(size_mm[0])} x {cm(size_mm[1])} cm: {kind}"
     if garment == "panels":
-        steps = _panels(patch, settings)
+        steps = _panels(patch, settings, layouts)
     else:
         steps = {None: _paper, "light-transfer": _light, "dark-transfer": _dark, "dtg": _dtg}[garment](layouts)
     return Instructions(title, (*_printing(layouts), *steps), _place(patch, settings, size_mm))
@@ -172,7 +172,17 @@ def _dtg(_: dict[str, Layout]) -> tuple[str, ...]:
     )
 
 
-def _panels(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
+def _joined(layouts: dict[str, Layout]) -> tuple[str, ...]:
+    """Return how the sheets of a panel meet, where there are several."""
+    if not _several(layouts):
+        return ()
+    return (
+        "Panels of several sheets: cut along the marks and join row by row, A1 A2 ..., then B1 B2 ..., each sheet over the "
+        "grey edges of the one before; sheets to press meet edge to edge instead.",
+    )
+
+
+def _panels(patch: Patch, settings: PrintSettings, layouts: dict[str, Layout]) -> tuple[str, ...]:
     clothes = clothes_of(patch, settings)
     cloth = _cloth(on_cloth(panels_of(patch, settings))[1])
     sewing = SHIRT_SEAMS if clothes == "shirt" else LEG_SEAMS.get(clothes, ())
@@ -182,6 +192,7 @@ def _panels(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
         f"Product: white polyester jersey, 150 to 200 g/m2, {cloth}. A shop prints it from this file (all-over or "
         "sublimation print); or print sublimation paper, mirrored by the printer's driver, and press it FACE DOWN at 195 "
         "degrees C for 50 s.",
+        *_joined(layouts),
         "The grain arrow runs along the cloth, the way that stretches least. Cut each panel once, along the drawn line.",
         f"Sew right sides together, {SEAM:g} mm inside the line, with a stretch or zigzag stitch, in this order:",
         *sewing,

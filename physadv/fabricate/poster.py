@@ -30,7 +30,7 @@ from physadv.fabricate.layout import Layout, fitting_paper, plan
 from physadv.fabricate.panels import PanelRaster, draw_lines, panel_raster
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.sheet import Legend, draw
-from physadv.fabricate.units import check_height, checked_size, cm, paper_mm, size_for_person
+from physadv.fabricate.units import check_height, check_person, checked_size, cm, paper_mm, size_for_person
 from physadv.files import atomic_write
 from physadv.outputs import check_replaceable
 from physadv.patch import Patch, srgb_profile
@@ -79,14 +79,17 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     width, height = _size(patch, settings)
     if not is_texture(patch) and patch.target != "poster":
         # Posters hang on walls too.
-        field = "size" if settings.for_person is None else "scale"
+        field = "size" if settings.scale is None else "scale"
         check_height(height, settings.for_person or PERSON_CM, field=field)
     return width, height
 
 
 def _size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     width, height = patch.size_mm
-    if settings.for_person is not None:
+    if settings.for_person is not None and settings.scale is None:
+        check_person(settings.for_person * 10)
+        return checked_size(*(side * settings.for_person / PERSON_CM for side in patch.size_mm))
+    if settings.for_person is not None and settings.scale is not None:
         # A pattern that is not square keeps the area of the square that the rule asks for.
         side = size_for_person(settings.for_person * 10, settings.rule, settings.scale)
         return checked_size(side * (width / height) ** 0.5, side * (height / width) ** 0.5)

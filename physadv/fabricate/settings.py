@@ -53,7 +53,8 @@ class PrintSettings(Settings):
     for_person: Centimetres | None = Field(
         default=None,
         title="For a person",
-        description="height of the wearer in cm, or with its unit (1.7m): size by `rule` and `scale`",
+        description="height of the wearer in cm, or with its unit (1.7m): the pattern's own size in proportion to an adult "
+        "of 170 cm, or by `rule` and `scale`",
         json_schema_extra={"minimum": 50, "maximum": 250},
     )
     rule: Rule = Field(
@@ -63,11 +64,12 @@ class PrintSettings(Settings):
         description="what `scale` is a fraction of, of somebody who stands: sqrt(width x height), diagonal or height; "
         "the diagonal with .2 gives 36 cm at 170 cm, what the area with .35 comes to in train and evaluate",
     )
-    scale: float = Field(
-        default=0.2,
+    scale: float | None = Field(
+        default=None,
         title="Side, as a share",
         json_schema_extra={"minimum": 0.01, "maximum": 0.99},
-        description="side of the pattern as a fraction of the person, above 0 and under 1; with `for_person`",
+        description="side of the pattern, the root of its area, as a fraction of the person, above 0 and under 1; with "
+        "`for_person`",
     )
     control: Control | None = Field(
         default=None,

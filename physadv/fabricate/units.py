@@ -91,8 +91,7 @@ def size_for_person(height_mm: float, rule: Rule, scale: float) -> float:
 
     Raises: FabricationError if the person is not 50 cm to 250 cm tall, or `scale` not within 0 and 1.
     """
-    if not 500 <= height_mm <= 2500:
-        raise FabricationError(field="for_person", expected="a person of 50 to 250 cm", got=f"{height_mm / 10:g} cm")
+    check_person(height_mm)
     if not 0 < scale < 1:
         raise FabricationError(field="scale", expected="a fraction of the person above 0 and under 1", got=f"{scale:g}")
     width = STANDING_ASPECT * height_mm
@@ -126,6 +125,12 @@ def size_in_words(width_cm: float, aspect: float) -> str:
     aspect: height over width.
     """
     return f"{width_cm:g} cm" if abs(aspect - 1) < 0.005 else f"{width_cm:g} x {width_cm * aspect:.4g} cm"
+
+
+def check_person(height_mm: float) -> None:
+    """Raise FabricationError if somebody for whom a print is made is not 50 cm to 250 cm tall."""
+    if not 500 <= height_mm <= 2500:
+        raise FabricationError(field="for_person", expected="a person of 50 to 250 cm", got=f"{height_mm / 10:g} cm")
 
 
 def check_height(height_mm: float, person_cm: float, *, field: str) -> None:

@@ -89,7 +89,11 @@ def test_a_size_for_a_person_is_printed_advised_on_and_shown_alike(desk: Desk) -
     eventually(page, SHOWN, f"{width:.1f}")
     assert advised(desk)["size"] == pytest.approx(width / 10, abs=0.01) and desk.asked[-1]["person_height"] == 190
     assert page.text_content("#comes-to") == f"Comes to {width / 10:.2f} × {height / 10:.2f} cm."
-    assert page.is_disabled("#size") and float(page.input_value("#size")) == pytest.approx(width / 10, abs=0.01)
+    assert (
+        width / height == 0.5
+        and page.is_disabled("#size")
+        and float(page.input_value("#size")) == pytest.approx(width / 10, abs=0.01)
+    )
 
     page.select_option("#rule", "height")
     page.fill("#scale", "0.3")

@@ -71,6 +71,7 @@ def test_a_rule_without_a_person_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("webcam --for-person 170cm --rule area", "--rule: only with --scale"),
         ("webcam --shirt L", "--shirt: only with --garment panels"),
         ("webcam --clothes skirt", "--clothes: only with --garment panels"),
         (
@@ -145,7 +146,15 @@ def test_papers(text: str, sides: tuple[float, float]) -> None:
 
 def test_a_fifth_of_a_standing_persons_diagonal_is_36_cm(cells: Patch) -> None:
     assert size_for_person(1700, "diagonal", 0.2) == pytest.approx(360, abs=1)
-    assert printed_size(cells, PrintSettings(for_person=170))[0] == pytest.approx(360, abs=1)
+    assert printed_size(cells, PrintSettings(for_person=170, scale=0.2))[0] == pytest.approx(360, abs=1)
+
+
+def test_without_a_share_a_print_is_as_large_on_anybody_as_its_own_size_is_on_an_adult(
+    cells: Patch, tall: Patch
+) -> None:
+    assert printed_size(tall, PrintSettings(for_person=170)) == (360.0, 720.0)
+    assert printed_size(tall, PrintSettings(for_person=190)) == pytest.approx((360 * 190 / 170, 720 * 190 / 170))
+    assert printed_size(cells, PrintSettings(for_person=85)) == pytest.approx((180, 180))
 
 
 def test_rows_are_named_like_a_spreadsheets_columns() -> None:

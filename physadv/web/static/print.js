@@ -71,7 +71,8 @@ function offer(yes) {
 function wanted() {
   const out = { pattern: byId("pattern").value, shirt: byId("shirt").value, texels: byId("texels").value };
   const person = byId("for_person").value;
-  if (person) Object.assign(out, { for_person: `${person}cm`, rule: byId("rule").value, scale: Number(byId("scale").value) });
+  const scale = byId("scale").value;
+  if (person) Object.assign(out, { for_person: `${person}cm` }, scale && { rule: byId("rule").value, scale: Number(scale) });
   else if (byId("size").value) out.size = `${byId("size").value}cm`;
   for (const name of ["control", "garment", "clothes", "paper", "printer"]) if (byId(name).value) out[name] = byId(name).value;
   if (out.garment === "dtg") delete out.paper;
