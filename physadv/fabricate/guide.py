@@ -338,9 +338,9 @@ def _cutting(pdf: Document, pieces: tuple[Panel, ...], top: float) -> None:
         points = [(left + (y + float(b)) * CLOTH_SCALE, top + wide - (x + float(a)) * CLOTH_SCALE) for a, b in cut]
         pdf.polygon(points, style="D")
         width, height = panel.size_mm
-        pdf.words(
-            left + (y + height / 2) * CLOTH_SCALE, top + wide - (x + width / 2) * CLOTH_SCALE + 1, panel.name, size=6.5,
-            align="C", grey=QUIET,
-        )  # fmt: skip
+        middle = left + (y + height / 2) * CLOTH_SCALE, top + wide - (x + width / 2) * CLOTH_SCALE
+        # A sleeve is too short here for its name.
+        with pdf.rotation(90 if width > height else 0, *middle):
+            pdf.words(middle[0], middle[1] + 1, panel.name, size=6.5, align="C", grey=QUIET)
     note = f"Cloth, {_cloth(cloth)}, 1 : {1 / CLOTH_SCALE:g}; upper edges to the left"
     pdf.words(WIDTH / 2, top + wide + 5, note, size=8, grey=QUIET, align="C")
