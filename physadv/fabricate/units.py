@@ -128,7 +128,7 @@ def size_in_words(width_cm: float, aspect: float) -> str:
 
 
 def check_person(height_mm: float) -> None:
-    """Raise FabricationError if somebody for whom a print is made is not 50 cm to 250 cm tall."""
+    """Raise FabricationError if the wearer of a print is not 50 cm to 250 cm tall."""
     if not 500 <= height_mm <= 2500:
         raise FabricationError(field="for_person", expected="a person of 50 to 250 cm", got=f"{height_mm / 10:g} cm")
 
