@@ -114,26 +114,26 @@ def _part(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[int, 
     recipe, data, at, pattern = run.recipe, run.data, run.checkpoint, run.pattern
     batch, draw = drawn(run, batches, part, parts)
     _reseed(run, part)
-    noise = noise_of(recipe, pattern, at.step, part)
+    rgba = pattern.rgba()
+    noisy = rgba.detach() + noise_of(recipe, pattern, at.step, part)
 
-    def one(piece: tuple[Batch, WorldDraw]) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
+    def one(piece: tuple[Batch, WorldDraw]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         batch, draw = piece
-        images = recipe.world.apply(pattern.rgba() + noise, batch.images, batch.prints, draw)
+        # A leaf of its own: torch locks a leaf to record who uses it, and may ask for Python's lock meanwhile, so that two
+        # threads with one leaf between them can wait for each other for ever.
+        worn = noisy.clone().requires_grad_()
+        images = recipe.world.apply(worn, batch.images, batch.prints, draw)
         losses = torch.stack([_loss(recipe, d, images, batch).sum() for d in data.detectors])
         lowered = losses if recipe.mix == "max" else mixed(recipe.mix, losses, at.mixing)[None]
         if not lowered.requires_grad:
-            return losses.detach(), [[torch.zeros_like(v) for v in at.levels] for _ in lowered]
+            return losses.detach(), [torch.zeros_like(worn) for _ in lowered]
         last = len(lowered) - 1
-        # Not `backward`: threads that add to one `.grad` would do so in an order that chance decides.
-        slopes = [list(torch.autograd.grad(v, at.levels, retain_graph=i < last)) for i, v in enumerate(lowered)]
-        return losses.detach(), slopes
+        return losses.detach(), [torch.autograd.grad(v, worn, retain_graph=i < last)[0] for i, v in enumerate(lowered)]
 
     answers = run.threads.map(one, _pieces(batch, draw, run.threads.size))
     losses = torch.stack([losses for losses, _ in answers]).sum(0)
-    slopes = [
-        [torch.stack(level).sum(0) for level in zip(*by_piece, strict=True)]
-        for by_piece in zip(*(s for _, s in answers), strict=True)
-    ]
+    sums = [torch.stack(by_piece).sum(0) for by_piece in zip(*(s for _, s in answers), strict=True)]
+    slopes = [list(torch.autograd.grad(rgba, at.levels, s, retain_graph=True)) for s in sums]
     return len(batch.boxes), losses, slopes
 
 
