@@ -40,6 +40,8 @@ from physadv.types import UInt8Array
 MAX_DTG_MM = 1000.0
 MAX_PNG_MM2 = MAX_DTG_MM**2
 PROOF_SIDE = 1200
+# The area that usual garment printers print at once.
+PLATEN_MM = (400.0, 500.0)
 SUFFIXES = (".pdf", ".png")
 _PDFIUM = threading.Lock()
 
@@ -120,12 +122,18 @@ def print_name(patch: Patch, settings: PrintSettings) -> str:
 
 
 def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
-    """Return sentences about what is easily overlooked in a print of a texture; nothing for other patterns.
+    """Return sentences about what is easily overlooked: how a texture repeats, what a garment printer takes.
 
     Raises: FabricationError as `printed_size` does.
     """
     if not is_texture(patch):
-        return ()
+        width, height = printed_size(patch, settings)
+        if settings.garment != "dtg" or (width <= PLATEN_MM[0] and height <= PLATEN_MM[1]):
+            return ()
+        usual = " x ".join(cm(side) for side in PLATEN_MM)
+        return (
+            f"{cm(width)} x {cm(height)} cm is more than most garment printers take ({usual} cm): ask the shop first",
+        )
     width, own = printed_size(patch, settings)[0], patch.size_mm[0]
     out = []
     if abs(width - own) > 0.01 * own:

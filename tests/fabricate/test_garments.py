@@ -8,20 +8,24 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from pypdf import PdfReader
 
 from physadv.errors import FabricationError
 from physadv.fabricate.clothes import PANELS, panels_of
-from physadv.fabricate.document import LEAST_PT
-from physadv.fabricate.layout import Sheet
+from physadv.fabricate.layout import Layout, Sheet
 from physadv.fabricate.panels import BLEED, CLOTH_WIDTH, SEAM, STRIP, Panel, line_length, offset, on_cloth
 from physadv.fabricate.poster import cautions, layouts_of, preview_png, print_patch
 from physadv.fabricate.settings import ClothesSize, PrintSettings
 from physadv.fabricate.shirt import MEASURES, shirt_panels
 from physadv.fabricate.trousers import CASING, legs, skirt_panels, trouser_panels
 from physadv.patch import Patch
+from physadv.types import UInt8Array
 from tests.fabricate.conftest import PER_MM, by_pdfium, found_markers, joined
-from tests.fabricate.test_guide import smallest_type
+
+
+def drawn(patch: Patch, settings: PrintSettings, layout: Layout, sheet: Sheet) -> UInt8Array:
+    """Return one sheet at 300 dpi; all those of a garment take half a minute."""
+    data, _ = preview_png(patch, settings, sheet=sheet.number, width=round(layout.paper[0] * PER_MM))
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
 
 
 @pytest.mark.parametrize(("garment", "mirrored"), [("light-transfer", True), ("dark-transfer", False)])
@@ -175,8 +179,7 @@ def test_a_leg_is_true_to_the_millimetre_over_its_sheets(cells: Patch, tmp_path:
     pages = {}
     for row in (layout.rows - 2, layout.rows - 1):
         sheet = layout.sheets[row * layout.columns]
-        data, _ = preview_png(texture, settings, sheet=sheet.number, width=round(layout.paper[0] * PER_MM))
-        page = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+        page = drawn(texture, settings, layout, sheet)
         seen = found_markers(page)
         for i, centre in enumerate(layout.markers()):
             assert np.abs(seen[4 * sheet.number + i] - centre).max() < 0.2
@@ -217,12 +220,11 @@ def test_a_square_moved_outward_keeps_its_corners() -> None:
 
 def test_panels_are_covered_up_to_their_bleed_and_repeat_without_a_seam(cells: Patch, tmp_path: Path) -> None:
     texture = replace(cells, name="shirt", target="tshirt", size_mm=(120.0, 120.0))
-    out = tmp_path / "p.pdf"
-    done = print_patch(texture, PrintSettings(garment="panels", shirt="S", paper="a3"), out)
-    assert list(done.layouts) == ["front", "back", "left sleeve", "right sleeve"]
-    assert smallest_type(PdfReader(out)) >= LEAST_PT
-    layout = done.layouts["left sleeve"]
-    sheets = by_pdfium(out, [sheet.number for sheet in layout.sheets])
+    settings = PrintSettings(garment="panels", shirt="S", paper="a3")
+    layouts = layouts_of(texture, settings, tmp_path / "p.pdf")
+    assert list(layouts) == ["front", "back", "left sleeve", "right sleeve"]
+    layout = layouts["left sleeve"]
+    sheets = [drawn(texture, settings, layout, sheet) for sheet in layout.sheets]
     ids = [i for page in sheets for i in found_markers(page)]
     assert sorted(ids) == [4 * sheet.number + i for sheet in layout.sheets for i in range(4)]
     panel = shirt_panels("S")[2]
@@ -243,6 +245,12 @@ def test_panels_are_covered_up_to_their_bleed_and_repeat_without_a_seam(cells: P
     ring = np.zeros(size[::-1], np.uint8)
     cv2.polylines(ring, [np.round(offset(panel.seam, SEAM + 2.5) * PER_MM).astype(np.int32)], True, (255,), 3)
     assert (whole[ring > 0].min(1) < 250).mean() > 0.95
+
+
+def test_a_print_larger_than_garment_printers_take_is_said(tall: Patch, cells: Patch) -> None:
+    (caution,) = cautions(tall, PrintSettings(garment="dtg"))
+    assert caution.startswith("36 x 72 cm is more than most garment printers take (40 x 50 cm)")
+    assert cautions(cells, PrintSettings(garment="dtg")) == cautions(tall, PrintSettings()) == ()
 
 
 def test_panels_of_a_pattern_with_edges_are_refused(cells: Patch, tmp_path: Path) -> None:
