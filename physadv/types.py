@@ -202,6 +202,13 @@ class Detector(Protocol):
         """Return a coarse map in [0, 1] over an (h, w, 3) uint8 RGB image: how much of a person is seen at each place."""
         ...
 
+    def lanes(self) -> tuple[Detector, ...]:
+        """Return detectors with equal answers that find more images a second side by side, each on a thread of its own.
+
+        Itself alone where nothing is gained.
+        """
+        ...
+
     def reset(self) -> None:
         """Forget everything that came from earlier frames."""
         ...

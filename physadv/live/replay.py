@@ -236,6 +236,10 @@ class RecordedProcessor:
     def close(self) -> None:
         """End nothing: it has no threads."""
 
+    def prepare(self, frame: Frame, *, side_by_side: bool) -> Frame:  # noqa: ARG002 -- as `loop.Processor` has it
+        """Return the frame as it is: nothing is detected."""
+        return frame
+
     def process(self, frame: Frame, number: int) -> Shown:
         """Return what was shown of the frame when it was recorded, people above the present threshold.
 
