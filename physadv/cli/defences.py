@@ -9,40 +9,85 @@ from pydantic import Field
 from rich.console import Console
 
 from physadv.cli.console import plain_table, table_console
-from physadv.defend import DEFENCES, PRESETS
+from physadv.cli.detectors import rounded_imgsz
+from physadv.defend import DEFENCES, PRESETS, parse_pipeline
+from physadv.defend.costs import measure_costs
+from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DefenceError, did_you_mean
-from physadv.settings import Positional, Settings, form_of
+from physadv.settings import DetectorName, Imgsz, Positional, Settings, form_of
+from physadv.types import Frame
 
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 
 
-EXAMPLES = ("physadv defences", "physadv defences vote")
+EXAMPLES = ("physadv defences", "physadv defences vote", "physadv defences balanced --measure")
+LABEL = "physadv defences"
+# Images on which costs are measured: some seconds, of which a tenth warms up.
+MEASURED = 60
 
 
 class DefencesVerb(Settings):
     """Which defence is explained, and how."""
 
     name: Positional[str | None] = Field(default=None, description="a defence or a preset; without it all of them")
+    measure: bool = Field(
+        default=False,
+        description="say what it costs on this machine, without a name each preset; takes seconds, best while nothing "
+        "else runs",
+    )
+    detector: DetectorName = Field(
+        default=DEFAULT_DETECTOR, min_length=1, description="with `measure`: detector that is defended, name or path"
+    )
+    imgsz: Imgsz = Field(default=640, description="with `measure`: long side of its input in pixels")
     as_json: bool = Field(default=False, alias="json", description="print one JSON object instead of tables")
 
 
 def run(settings: DefencesVerb) -> int:
-    """List all defences and presets, or the parameters of one.
+    """List all defences and presets, or the parameters of one; or measure what they cost here.
 
-    Raises: DefenceError for a name that is not known.
+    Raises: DefenceError for a name that is not known. WeightsError, BackendError if the detector cannot be loaded.
     """
     name = settings.name
     if name is not None and name not in {**DEFENCES, **PRESETS}:
         known = [*PRESETS, *DEFENCES]
         hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
         raise DefenceError(f"unknown defence {name!r}{hint}")
-    if settings.as_json:
+    if settings.measure:
+        _measure(settings)
+    elif settings.as_json:
         print(json.dumps(_all() if name is None else _one(name), indent=2, ensure_ascii=False))
     elif name is None:
         _show_all(table_console())
     else:
         _show_one(_one(name), table_console())
     return 0
+
+
+def _measure(settings: DefencesVerb) -> None:
+    from physadv.capture.sample import SampleSource
+    from physadv.capture.settings import CaptureSettings
+    from physadv.detect import load_detector
+
+    detector = load_detector(settings.detector, imgsz=rounded_imgsz(settings.imgsz, LABEL))
+    camera = SampleSource(CaptureSettings(width=640, height=480))
+    frames = [Frame(camera.image(i), i, 0, i / 30) for i in range(MEASURED)]
+    names = list(PRESETS) if settings.name is None else [settings.name]
+    costs = measure_costs({name: parse_pipeline(name) for name in names}, detector, frames)
+    if settings.as_json:
+        found = {name or "none": {"ms": cost.ms, "ratio": cost.ratio, "fps": cost.fps} for name, cost in costs.items()}
+        print(json.dumps({"backend": detector.backend, "precision": detector.precision, "costs": found}, indent=2))
+        return
+    console = table_console()
+    rows = [
+        (name or "none", f"{cost.ms:.1f}", f"{cost.ratio:.2f}", f"about {cost.fps:.0f}") for name, cost in costs.items()
+    ]
+    console.print(plain_table(("defence", "ms an image", "over none", "images a second here"), rows))
+    console.print(
+        f"\n{detector.name} at {detector.imgsz} px on {detector.backend} {detector.precision}, a video of 640 x 480; "
+        "detector and defence alone, without page or recording",
+        markup=False,
+        highlight=False,
+    )
 
 
 def example(name: str) -> str:

@@ -36,6 +36,7 @@ def run(settings: LiveVerb) -> int:
     Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written. SourceError
     for a source that never gave an image.
     """
+    from physadv.defend import PRESETS
     from physadv.files import write_json
     from physadv.live.camera_demo import open_demo
     from physadv.web.serve import Listener, PageServer
@@ -61,6 +62,8 @@ def run(settings: LiveVerb) -> int:
         demo.start()
         stop.looping = True
         if server is not None:
+            # What the page says of its defences is of this machine.
+            demo.measure_costs_once_shown(("", *PRESETS))
             server.start()
             say(f"physadv live: {server.url}")
             if server.viewer_url:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 
 from physadv.defend.image import ONCE_MORE, PLAIN, ImageDefence, ImageView
-from physadv.types import Detector, Float32Array, UInt8Array
+from physadv.types import Detector, Float32Array, Int64Array, UInt8Array
 
 LUMA = (0.299, 0.587, 0.114)
 # Share of white below which an image's strongest gradient is not stretched to 1: a blurred or empty image would be smoothed
@@ -45,39 +45,40 @@ class LocalGradientSmoothing(ImageDefence):
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the smoothed image."""
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        dx = np.empty_like(grey)
-        dy = np.empty_like(grey)
-        np.subtract(grey[:, 1:], grey[:, :-1], out=dx[:, :-1])
-        np.subtract(grey[1:], grey[:-1], out=dy[:-1])
-        dx[:, -1] = 0
-        dy[-1] = 0
-        gradient = np.asarray(cv2.magnitude(dx, dy))
-        low, high = float(gradient.min()), float(gradient.max())
-        gradient = (gradient - low) / max(high - low, 255 * FLAT)
-        share = np.asarray(gradient * self.smoothing * self._suspicious(gradient), np.float32)
-        if not share.any():
+        gradient = _gradient(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8))
+        low, high, _, _ = cv2.minMaxLoc(gradient)
+        span = max(high - low, 255 * FLAT)
+        marks = self._suspicious(gradient, low + self.threshold * span)
+        if not marks.any():
             return ImageView(image)
-        keep = np.clip(1 - share, 0, 1)
-        return ImageView((image * keep[..., None] + 0.5).astype(np.uint8))
+        # Everything from here on in bytes, in OpenCV's loops: at 640 x 480 it takes a third of the time of floats, and a
+        # pixel differs by 1 of 255 at most.
+        steep = 255 * self.smoothing / span
+        keep = cv2.addWeighted(gradient, -steep, gradient, 0, 255 + steep * low, dtype=cv2.CV_8U)
+        keep = cv2.bitwise_or(keep, cv2.bitwise_not(marks))
+        if (keep == 255).all():
+            return ImageView(image)
+        smoothed = cv2.multiply(image, cv2.cvtColor(keep, cv2.COLOR_GRAY2RGB), scale=1 / 255)
+        return ImageView(np.asarray(smoothed, np.uint8))
 
-    def _suspicious(self, gradient: Float32Array) -> Float32Array:
-        """Return (h, w) 1 for pixels in some block whose mean gradient is above the threshold, else 0."""
-        side = (self.block, self.block)
-        mean = np.asarray(cv2.boxFilter(gradient, -1, side, borderType=cv2.BORDER_REFLECT_101))
-        rows, columns = (self._middles(length) for length in gradient.shape)
-        at = np.ix_(rows, columns)
-        marks = np.zeros_like(gradient)
-        marks[at] = mean[at] > self.threshold
-        # A block begins block // 2 pixels before the filter's middle: the anchor makes dilation cover just the block.
-        anchor = (self.block - 1 - self.block // 2,) * 2
-        return np.asarray(cv2.dilate(marks, np.ones(side, np.uint8), anchor=anchor), np.float32)
+    def _suspicious(self, gradient: Float32Array, above: float) -> UInt8Array:
+        """Return (h, w) 255 for pixels in some block whose mean gradient is above a value, else 0."""
+        height, width = gradient.shape
+        top, left = self._starts(height), self._starts(width)
+        bottom, right = np.minimum(top + self.block, height), np.minimum(left + self.block, width)
+        sums = cv2.integral(gradient)
+        total = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
+        mean = (total + sums[np.ix_(top, left)]) / np.outer(bottom - top, right - left)
+        marks = np.zeros(gradient.shape, np.uint8)
+        marks[np.ix_(top, left)] = np.where(mean > above, 255, 0)
+        # Each mark covers the block that begins with it: the kernel's anchor is its last pixel.
+        side, anchor = (self.block, self.block), (self.block - 1,) * 2
+        return np.asarray(cv2.dilate(marks, np.ones(side, np.uint8), anchor=anchor), np.uint8)
 
-    def _middles(self, length: int) -> list[int]:
-        """Return the middles of blocks along an axis; the last block ends with the image, so that all pixels are in one."""
+    def _starts(self, length: int) -> Int64Array:
+        """Return where blocks begin along an axis; the last block ends with the image, so that all pixels are in one."""
         last = max(length - self.block, 0)
-        starts = [*range(0, last, self.block - self.overlap), last]
-        return [min(start + self.block // 2, length - 1) for start in starts]
+        return np.array([*range(0, last, self.block - self.overlap), last], np.int64)
 
     def differentiable(self, images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Return the smoothed images: exact, with the choice of blocks held fixed."""
@@ -88,6 +89,14 @@ class LocalGradientSmoothing(ImageDefence):
         gradient = (dx**2 + dy**2 + 1e-12).sqrt()
         low, high = gradient.amin((1, 2), keepdim=True), gradient.amax((1, 2), keepdim=True)
         gradient = (gradient - low) / (high - low).clamp_min(FLAT)
-        marks = [self._suspicious(g) for g in gradient.detach().float().cpu().numpy()]
-        blocks = torch.from_numpy(np.stack(marks)).to(images)
+        marks = [self._suspicious(g, self.threshold) for g in gradient.detach().float().cpu().numpy()]
+        blocks = torch.from_numpy(np.stack(marks)).to(images) / 255
         return images * (1 - self.smoothing * gradient * blocks).clamp(0, 1)[:, None]
+
+
+def _gradient(grey: UInt8Array) -> Float32Array:
+    """Return (h, w) the length of the forward differences of a grey image, 0 beyond its last row and column."""
+    dx, dy = np.zeros(grey.shape, np.float32), np.zeros(grey.shape, np.float32)
+    cv2.subtract(grey[:, 1:], grey[:, :-1], dst=dx[:, :-1], dtype=cv2.CV_32F)
+    cv2.subtract(grey[1:], grey[:-1], dst=dy[:-1], dtype=cv2.CV_32F)
+    return np.asarray(cv2.magnitude(dx, dy), np.float32)

@@ -25,6 +25,10 @@ NAMED = 4
 # The twin lists a marked place as a candidate of at most this many pixels in width, with a logit so much above the mark's:
 # losses take as much from boxes that fit nobody, and a mark just below the threshold is not safe for the attacker.
 MARK_PX, GIVEN_AWAY = 16, 3.0
+# Regions are inpainted at a size of at least this many pixels, and at a quarter or more; from so far around, in pixels.
+# On 106 people who wear one of three patterns `erase` restores AP50 .771, .770 and .748 with regions inpainted at their
+# full size, and .794, .769 and .757 so.
+INPAINTED_PX, MOST_SHRUNK, RADIUS = 24, 4, 3
 
 
 class RemovalDefence(ImageDefence):
@@ -202,12 +206,32 @@ def filled(image: UInt8Array, mask: UInt8Array, how: Fill) -> UInt8Array:
 
 
 def _inpainted(image: UInt8Array, mask: UInt8Array) -> UInt8Array:
-    """Return the image inpainted region by region: OpenCV takes the time of the whole image that it is given."""
+    """Return the image inpainted region by region: OpenCV takes the time of the whole image that it is given.
+
+    Large regions are inpainted at a part of their size: what is continued into them is smooth, and time goes with their
+    area. At 640 x 480 with a twentieth of the image masked it takes 3 ms instead of 11.
+    """
     count, _, stats, _ = cv2.connectedComponentsWithStats(
         np.asarray(cv2.dilate(mask, np.ones((9, 9), np.uint8)), np.uint8)
     )
     out = image.copy()
     for x, y, w, h, _ in stats[1:count].tolist():
         part = np.s_[max(y - 4, 0) : y + h + 4, max(x - 4, 0) : x + w + 4]
-        out[part] = cv2.inpaint(image[part], mask[part], 3, cv2.INPAINT_NS)
+        shrink = min(max(max(w, h) // INPAINTED_PX, 1), MOST_SHRUNK)
+        out[part] = _inpainted_region(image[part], mask[part], shrink)
     return out
+
+
+def _inpainted_region(image: UInt8Array, mask: UInt8Array, shrink: int) -> UInt8Array:
+    """Return the image with the masked pixels continued from around them, at 1 / `shrink` of the size."""
+    if shrink == 1:
+        return np.asarray(cv2.inpaint(image, mask, RADIUS, cv2.INPAINT_NS), np.uint8)
+    height, width = mask.shape
+    size = -(-width // shrink), -(-height // shrink)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    # A small pixel with any masked one in it is masked: what is continued must not have the pattern in it.
+    any_masked = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 0
+    grown = cv2.dilate(any_masked.astype(np.uint8) * 255, np.ones((3, 3), np.uint8))
+    filled_in = cv2.inpaint(small, grown, RADIUS, cv2.INPAINT_NS)
+    large = cv2.resize(filled_in, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.where(mask[..., None] > 0, large, image).astype(np.uint8)

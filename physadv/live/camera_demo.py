@@ -21,12 +21,15 @@ from physadv.live.loop import TICK_S, Loop
 from physadv.live.processor import CalibratedCamera, DetectorChoice, LiveProcessor
 from physadv.live.settings import Backend, Controls, LiveSettings
 from physadv.live.shared import SharedState
+from physadv.live.shown import Shown
 from physadv.live.wearing import Wearing
 from physadv.patch import Patch
 from physadv.types import Detections, Detector, Source, UInt8Array
 
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
 FIRST_FRAME_S = 10.0
+# Images shown before defences are measured by themselves: half a second of a webcam.
+SETTLED = 15
 
 
 class Loader(Protocol):
@@ -225,6 +228,8 @@ class CameraDemo(Demo):
     def measure_costs(self, names: tuple[str, ...]) -> None:
         """Measure in the background what some defences cost on this machine, on the frame shown last; `state` has it then.
 
+        "" is the bare detector: what one pass of it takes.
+
         Raises: SettingsError if no frame has been shown yet.
         """
         shown = self.latest
@@ -234,7 +239,7 @@ class CameraDemo(Demo):
         def work(progress: Callable[[str], None]) -> dict[str, float]:
             out = {}
             for name in names:
-                progress(f"measuring {name}")
+                progress(f"measuring {name or 'the bare detector'}")
                 try:
                     out[name] = self._live.cost(name, shown.clean)
                 except (PhysadvError, NoAnswer) as error:
@@ -242,6 +247,24 @@ class CameraDemo(Demo):
             return out
 
         self._loop.tasks.run("costs", "measuring defences", work, adopt=self._live.adopt_costs)
+
+    def measure_costs_once_shown(self, names: tuple[str, ...]) -> None:
+        """Measure what some defences cost by itself: after the first images, and again with another detector.
+
+        The first image waits for nothing: `SETTLED` images are shown before.
+        """
+        measured: Detector | None = None
+        frames = 0
+
+        def listen(_: Shown) -> None:
+            nonlocal measured, frames
+            detector = self._live.inference.detector
+            frames = frames + 1 if detector is not measured else 0
+            if frames >= SETTLED:
+                measured, frames = detector, 0
+                self.measure_costs(names)
+
+        self.subscribe(listen)
 
     def ask(self, pixels: UInt8Array) -> Detections:
         """Return the people that the bare detector finds in an image (h, w, 3) uint8 RGB, from the threshold up."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import tiny_detector
 
 from physadv.cli import main
 from physadv.cli.defences import example
@@ -82,3 +83,16 @@ def test_the_first_sentence_of_a_card(tmp_path: Path) -> None:
     assert first_sentence(card) == ""
     card.write_text("# x\n\nFor people in\nthe street. Not indoors.\n\n* Size")
     assert first_sentence(card) == "For people in the street"
+
+
+def test_costs_are_measured_on_this_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("physadv.detect.load_detector", lambda _, imgsz: tiny_detector(imgsz=imgsz))
+    assert main(["defences", "--measure", "--imgsz", "64"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[1:5]] == ["none", *PRESETS]
+    assert all(row[-2] == "about" and int(row[-1]) > 0 for row in rows[1:5])
+    assert main(["defences", "median", "--measure", "--imgsz", "64", "--json"]) == 0
+    costs = json.loads(capsys.readouterr().out)["costs"]
+    assert costs.keys() == {"none", "median"} and costs["none"]["ratio"] == 1

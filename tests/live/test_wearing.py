@@ -8,7 +8,7 @@ import pytest
 from tiny import standing
 
 from physadv.errors import SettingsError
-from physadv.live.camera_demo import CameraDemo
+from physadv.live.camera_demo import SETTLED, CameraDemo
 from physadv.live.figures import Recent
 from physadv.live.library import usual_cm
 from physadv.live.shown import Shown
@@ -166,5 +166,22 @@ def test_what_defences_cost_is_measured_on_this_machine(running: CameraDemo) -> 
         assert 0 <= running.state()["defence_costs"]["fast"] < 1000
         assert any("no-such was not measured" in n.text for n in running.notices.newest())
         assert running.controls.defend == "persistence"
+    finally:
+        running.stop()
+
+
+def test_costs_are_measured_by_themselves_once_images_are_shown(running: CameraDemo) -> None:
+    running.measure_costs_once_shown(("fast", "median"))
+    shown: list[set[str]] = []
+    running.subscribe(lambda _: shown.append(set(running.state()["defence_costs"])))
+    running.start()
+    try:
+        until(lambda: running.state()["defence_costs"].keys() >= {"fast", "median"})
+        assert not any({"fast", "median"} & known for known in shown[: SETTLED - 1]), (
+            "the first images wait for nothing"
+        )
+        count = len(shown)
+        until(lambda: len(shown) > count + 2 * SETTLED)
+        assert not running.state()["busy"].get("costs"), "once for a detector"
     finally:
         running.stop()

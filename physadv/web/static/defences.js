@@ -61,7 +61,7 @@ export class Defences {
 
   build() {
     byId("cards").append(
-      this.card({ defend: "", title: "None", proves: "The bare detector." }),
+      this.card({ defend: "", title: "None", proves: "The bare detector.", price: "" }),
       ...this.cards.map((card) => this.card(card)),
     );
     byId("measure").addEventListener("click", () => attempt(() => api("/api/defences/measure", {})));
@@ -73,7 +73,7 @@ export class Defences {
     const text = this.text(defend);
     return el("button", { type: "button", class: "card", "data-defend": defend, "data-pipeline": text, title: text, onclick: () => this.want(parsePipeline(text)) }, [
       el("b", {}, title),
-      price === undefined ? null : el("span", { class: "cost" }, price),
+      el("span", { class: "cost" }, price),
       el("span", { class: "soft proves" }, proves),
     ]);
   }
@@ -95,13 +95,22 @@ export class Defences {
     return this.nameOf(same ? chosen : names.join());
   }
 
-  /** Show what each card costs on this machine, as far as it was measured. measuring: what is being measured, or "". */
-  price(costs, measuring) {
-    for (const { defend, price } of this.cards) {
-      const ms = costs?.[defend];
+  /**
+   * Show what each card costs on this machine, as far as it was measured, as the rate of images that it leaves.
+   * costs: ms beyond one pass of the detector by name; of "", the pass itself. measuring: what is being measured, or "".
+   * stages: ms of each part of an image now; putting a pattern on takes the same whatever the defence.
+   */
+  price(costs, measuring, stages) {
+    const bare = costs?.[""];
+    const own = bare + (stages.place ?? 0) + (stages.wear ?? 0);
+    for (const { defend, price } of [{ defend: "", price: "" }, ...this.cards]) {
+      const ms = defend ? costs?.[defend] : 0;
       const card = byId("cards").querySelector(`[data-defend="${CSS.escape(defend)}"] .cost`);
-      card.classList.toggle("measured", ms !== undefined);
-      say(card, ms === undefined ? price : `+${ms.toFixed(ms < 10 ? 1 : 0)} ms here`);
+      const known = ms !== undefined && (bare !== undefined || defend);
+      const rate = bare > 0 ? `about ${Math.round(1000 / (own + ms))} fps here` : "";
+      card.classList.toggle("measured", Boolean(known));
+      card.title = known && defend ? `${ms.toFixed(1)} ms an image beyond one pass of the detector` : "";
+      say(card, !known ? price : rate || `+${ms.toFixed(ms < 10 ? 1 : 0)} ms here`);
     }
     const all = this.cards.every(({ defend }) => costs?.[defend] !== undefined);
     byId("costs").hidden = !costs || (all && !measuring);

@@ -153,7 +153,7 @@ function onState(next) {
   changes.heard(controls);
   patterns.update(state.patches);
   patterns.advise(state.recommended, state.wear_notice);
-  defences.price(state.defence_costs, state.busy.costs);
+  defences.price(state.defence_costs, state.busy.costs, state.figures.stage_ms);
   aside();
   showNotices(state.notices);
   showLarge(state);
