@@ -44,8 +44,10 @@ REPLACED = {
     "shirt-v2": "tshirt",
     "street-v1": "street",
 }
-Target = Literal["poster", "chest", "portrait", "tshirt"]
+Target = Literal["poster", "chest", "portrait", "tshirt", "outfit"]
 TARGETS: tuple[Target, ...] = get_args(Target)
+# Targets of which a pattern is the texture of cloth, which repeats without a seam.
+TEXTURES: tuple[Target, ...] = ("tshirt", "outfit")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +55,9 @@ class Patch:
     """A pattern as it is saved, printed and scored: always 8 bit, so no score is of a float original.
 
     pixels: (h, w, 3) uint8 RGB, sRGB. mask: (h, w) uint8, 255 where there is ink, 0 where there is nothing. size_mm:
-    (width, height) when printed. target: what it is for; a "portrait" print is higher than wide, a "tshirt" pattern tiles
-    without a seam. record: plain values of how it was made (settings, seeds, detector hashes, held-out figures); empty for
-    a foreign image.
+    (width, height) when printed. target: what it is for; a "portrait" print is higher than wide, "tshirt" and "outfit"
+    patterns tile without a seam. record: plain values of how it was made (settings, seeds, detector hashes, held-out
+    figures); empty for a foreign image.
     """
 
     name: str
@@ -87,6 +89,11 @@ class Patch:
         """Return the hash of pixels, mask and shape: the pattern's identity, whatever file holds it."""
         head = json.dumps(self.pixels.shape).encode()
         return hashlib.sha256(head + self.pixels.tobytes() + self.mask.tobytes()).hexdigest()
+
+    @property
+    def tiles(self) -> bool:
+        """Return whether it is a texture that repeats without a seam, and its size the period."""
+        return self.target in TEXTURES
 
     @property
     def framing(self) -> str:

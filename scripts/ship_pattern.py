@@ -107,7 +107,7 @@ def main() -> None:
     both = settings.model_copy(update={"framing": "mixed"}).placements()
     trained = set(patch.record["split"]["train"])
     out = [p for p in people([str(given.images)], given.labels) if p.name not in trained]
-    shirt = patch.target == "tshirt"
+    shirt = patch.tiles
     worn = "over the torso" if shirt else f"side {settings.scale:g} by {settings.rule}"
     title = f"street, {len(out)} photographs not trained on, {worn}, {STREET_IMGSZ} px"
     tables = {title: scored(patch, out, both["street"][0], STREET_IMGSZ)}

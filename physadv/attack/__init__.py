@@ -37,9 +37,9 @@ def train(
 
     images: folders of images or videos, YOLO data sets, or videos. out: gets patch.png, patch.safetensors, run.json with
     all figures, and a checkpoint. minutes: time instead of the preset's steps. preset: quick, standard or strong. target:
-    poster, chest, portrait or tshirt. framing: street, webcam or mixed. resume: go on with the run in `out`, given the same
-    settings. settings: any other field of `attack.settings.TrainSettings`, as `physadv train --help` lists them (labels,
-    detector, through, start, seed ...). Nothing is printed; to follow a run, use `attack.training`.
+    poster, chest, portrait, tshirt or outfit. framing: street, webcam or mixed. resume: go on with the run in `out`, given
+    the same settings. settings: any other field of `attack.settings.TrainSettings`, as `physadv train --help` lists them
+    (labels, detector, through, start, seed ...). Nothing is printed; to follow a run, use `attack.training`.
 
     Raises: PhysadvError of some kind, naming the field, if there is nothing to train on or a setting cannot be used.
     """

@@ -92,7 +92,7 @@ class ThroughDefence:
     ) -> Recipe:
         """Return settings by which patterns are trained as they are going to be scored: as large, and at the same place.
 
-        A print by the box trains as a poster, one by the keypoints as a chest print, cloth as a T-shirt texture. People
+        A print by the box trains as a poster, one by the keypoints as a chest print, cloth as its texture. People
         who mostly fill their images are trained on as before a webcam; for prints that follow the body, half of the views
         are such in any case. refining: a finished pattern is gone on from.
         """

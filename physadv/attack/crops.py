@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from physadv.dataset import LabelledImage
-from physadv.patch import Target
+from physadv.patch import TEXTURES, Target
 from physadv.simulate.joints import MIRRORED
 from physadv.simulate.placement import BOX_AT, SMALLEST_PX, Framing, Placement, Prints, Rule, people_of, side_px
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array, UInt8Array
@@ -66,7 +66,7 @@ class PlacementRange:
 
     target: what the pattern is for. street, webcam: range of the print's side, the root of its area, over what `rule` takes
     of the box, in each framing. at: centre of the print down the box. size_cm: its width and height, after which a
-    T-shirt's texture repeats.
+    cloth's texture repeats.
     """
 
     target: Target = "chest"
@@ -79,8 +79,8 @@ class PlacementRange:
     def prints(self, people: Detections, owner: Int64Array, webcam: BoolArray, rng: np.random.Generator) -> Prints:
         """Return a print on each person. owner, webcam: (n,) the image of each, and whether it is framed as by a webcam."""
         n = len(people)
-        if self.target == "tshirt":
-            return Placement("tshirt", size_cm=self.size_cm).prints(people, rng, owner=owner)
+        if self.target in TEXTURES:
+            return Placement(self.target, size_cm=self.size_cm).prints(people, rng, owner=owner)
         low, high = np.where(webcam[:, None], self.webcam, self.street).T
         side = np.exp(rng.uniform(np.log(low), np.log(high))) * side_px(people.xyxy, self.rule, 1.0)
         aspect = self.size_cm[0] / self.size_cm[1]

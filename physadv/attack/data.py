@@ -315,7 +315,7 @@ def as_kept(start: Patch, recipe: Recipe, settings: TrainSettings, *, name: str)
     if settings.wants_own or recipe.colours or recipe.look_weight:
         return None
     start = fitted(start, recipe)
-    if not same_shape(start, recipe) or (recipe.tiles and start.target != "tshirt"):
+    if not same_shape(start, recipe) or (recipe.tiles and not start.tiles):
         return None
     return replace(start, name=name, size_mm=recipe.print_size(), target=recipe.target, record={})
 

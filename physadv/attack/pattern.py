@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from physadv.arrays import to_image
 from physadv.errors import DataError, TrainingError
-from physadv.patch import Patch, Target
+from physadv.patch import TEXTURES, Patch, Target
 from physadv.types import Float32Array, UInt8Array
 
 # Saved images have this many pixels a texel, interpolated: a print shows no blocks, and whoever shrinks the image
@@ -115,7 +115,7 @@ def to_patch(
     record: dict[str, Any] | None = None,
 ) -> Patch:
     """Return the 8-bit patch of texels (3, h, w) and mask (1, h, w): enlarged smoothly, or in blocks for a palette."""
-    tiles = target == "tshirt"
+    tiles = target in TEXTURES
     factor = max(min(ENLARGE, 2048 // max(colours.shape[-2:])), 1)
     if palette:
         big = colours.repeat_interleave(factor, 1).repeat_interleave(factor, 2)

@@ -23,6 +23,7 @@ from physadv.attack.settings import (
     preset,
 )
 from physadv.camera.profile import PrinterProfile
+from physadv.patch import TEXTURES
 from physadv.settings import parse
 from physadv.simulate.framing import PlacementSettings, size_of
 from physadv.simulate.ink import MeasuredInk
@@ -44,7 +45,7 @@ ROWS = (8, 1024)
 # From under the neck to the floor. Who wears a longer print is not seen below it.
 TALLEST_MM = 1450.0
 # Of cloth, whatever the period of its texture.
-SHIRT_TEXEL_MM = 6.25
+CLOTH_TEXEL_MM = 6.25
 WEBCAM_MARGIN = 2.5
 
 
@@ -100,14 +101,14 @@ class Recipe(PatternSettings, PlacementSettings):
         framing, target = values.get("framing", "street"), values.get("target", "chest")
         size = values.get("size_mm") or size_of(target, framing)
         texels = STREET_TEXELS if framing == "street" else FINE_TEXELS
-        if target == "tshirt":
-            texels = max(round(float(size[0]) / SHIRT_TEXEL_MM), 8)
+        if target in TEXTURES:
+            texels = max(round(float(size[0]) / CLOTH_TEXEL_MM), 8)
         webcam = framing == "webcam"
         chosen: dict[str, Any] = {
             "margin": WEBCAM_MARGIN if webcam else MARGIN,
             "crops": WEBCAM_CROPS if webcam else STREET_CROPS,
         }
-        if target != "tshirt" and framing != "street":
+        if target not in TEXTURES and framing != "street":
             # 700 steps on the fine texels of a large print end half way when they begin under noise.
             chosen["noise"] = 0.0
         return {"texels": texels, **chosen, **values}
@@ -208,7 +209,7 @@ class Recipe(PatternSettings, PlacementSettings):
     @property
     def tiles(self) -> bool:
         """Return whether the pattern repeats without a seam."""
-        return self.target == "tshirt"
+        return self.target in TEXTURES
 
     @property
     def placement_range(self) -> PlacementRange:

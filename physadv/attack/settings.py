@@ -114,7 +114,7 @@ class PatternSettings(PlacementFields):
         ge=8,
         le=512,
         description="texels across the pattern, as many rows as make them square; unless given 48 for prints in the "
-        "street, 64 before a webcam, one for each 6.25 mm of a T-shirt's texture",
+        "street, 64 before a webcam, one for each 6.25 mm of cloth",
     )
     pyramid: bool = Field(
         default=False,

@@ -12,7 +12,10 @@ from physadv.attack.settings import AUTO
 from physadv.dataset import LabelledImage
 from physadv.errors import DataError, PatchError
 from physadv.lineage import Seen, load_start, seen_by
-from physadv.patch import Patch, load_patch, shipped_names
+from physadv.patch import Patch, Target, load_patch, shipped_names
+
+# Target -> the one whose shipped pattern it may start from where it has none of its own.
+INSTEAD: dict[Target, Target] = {"portrait": "chest", "outfit": "tshirt"}
 
 
 def choose_start(
@@ -40,11 +43,10 @@ def choose_start(
             "held-out images"
         )
         return None, held_out
-    ends = "target, framing" if shipped.target == recipe.target else "framing"
-    repeated = "" if shipped.target == recipe.target else ", repeated downwards"
+    made = "the same target," if shipped.target == recipe.target else f"`target={shipped.target}`, the same"
     yield (
-        f"starts from the shipped {shipped.name}{repeated}, made for the same {ends} and detector, which was trained on no "
-        "held-out image; `start=none` starts from random colours"
+        f"starts from the shipped {shipped.name}, made for {made} framing and detector, which was trained on no held-out "
+        "image; `start=none` starts from random colours"
     )
     return shipped, held_out
 
@@ -52,16 +54,17 @@ def choose_start(
 def shipped_for(recipe: Recipe, weights: Iterable[str]) -> Patch | None:
     """Return the shipped pattern that was trained to the same end against the same weights, or None.
 
-    It must have the print's proportions; a run with a look or a palette wants other colours than any that is shipped. For
-    a portrait print a square for the chest will do, which `fitted` repeats, where there is no portrait.
+    It must have the print's proportions; a run with a look or a palette wants other colours than any that is shipped. Where
+    there is none a square for the chest will do for a portrait print, as `fitted` repeats it, and a T-shirt's texture for
+    an outfit.
     """
     if recipe.look_weight or recipe.colours:
         return None
     wanted = (recipe.framing, recipe.goal, set(weights))
     made = [patch for patch in map(load_patch, shipped_names()) if _made_for(patch) == wanted]
     fitting = [patch for patch in made if patch.target == recipe.target and same_shape(patch, recipe)]
-    if recipe.target == "portrait" and not fitting:
-        fitting = [patch for patch in made if patch.target == "chest"]
+    if not fitting and recipe.target in INSTEAD:
+        fitting = [patch for patch in made if patch.target == INSTEAD[recipe.target]]
     return next(iter(fitting), None)
 
 

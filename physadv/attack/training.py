@@ -47,6 +47,7 @@ from physadv.detect.weights import find_weights
 from physadv.errors import TrainingError
 from physadv.files import file_name, write_json
 from physadv.patch import Patch, load_patch, save_patch
+from physadv.simulate.garment import wears_trousers
 from physadv.types import GradientDetector
 from physadv.version import __version__
 
@@ -142,6 +143,7 @@ def prepare(
         recipe = recipe.from_start()
     people = sum(len(p.boxes) for p in sides[0])
     yield f"{len(sides[0])} images with {people} people to train on, {len(held_out)} held out"
+    yield from _cut_off(recipe, sides[0])
     yield from _enlarged(recipe, attacked)
     name = file_name(folder.resolve().name)
     data = train_data(recipe, inputs, attacked, sides, found, start, processes=processes.world, name=name)
@@ -251,6 +253,15 @@ def _enlarged(recipe: Recipe, attacked: Sequence[GradientDetector]) -> Iterator[
     if larger:
         sizes = ", ".join(f"{before} -> {after}" for before, after in larger.items())
         yield f"`crops`: a detector takes multiples of {max(d.stride for d in attacked)} pixels alone: {sizes}"
+
+
+def _cut_off(recipe: Recipe, images: list[LabelledImage]) -> Iterator[str]:
+    """Yield a note where an outfit is trained on people of whom no legs are seen."""
+    if recipe.target == "outfit":
+        legs = sum(int(wears_trousers(image.boxes, image.keypoints).sum()) for image in images)
+        people = sum(len(image.boxes) for image in images)
+        alone = "; the others wear the shirt alone" if legs else ": the trousers are not trained, as by `target=tshirt`"
+        yield f"`target=outfit`: {legs} of {people} people are seen below the hips{alone}"
 
 
 def _other_machine(before: dict[str, Any] | None, now: Any) -> Iterator[str]:

@@ -333,7 +333,7 @@ def _next(outcome: Outcome, images: Sequence[str]) -> list[str]:
     scored = shlex.quote(images[0]) if alone else "PHOTOGRAPHS"
     folder = shlex.quote(str(outcome.folder))
     width = outcome.patch.size_mm[0] / 10
-    shirt = outcome.patch.target == "tshirt"
+    shirt = outcome.patch.tiles
     return [
         f"physadv live --wear {folder}",
         f"physadv evaluate {folder} --images {scored} --held-out",

@@ -13,6 +13,7 @@ from physadv.evaluate.cell import Cell
 from physadv.evaluate.own import not_own, other_framing
 from physadv.lineage import Seen, seen_by
 from physadv.patch import Patch
+from physadv.simulate.garment import wears_trousers
 from physadv.simulate.placement import Placement
 
 FEW_PEOPLE = 30
@@ -60,6 +61,20 @@ def of_placement(patch: Patch, placement: Placement, imgsz: int, share: float) -
     share: the median share of an image that its largest person has.
     """
     return [d for d in (not_own(patch, placement, imgsz), other_framing(patch, share)) if d]
+
+
+def of_joints(placement: Placement, data: Dataset) -> list[str]:
+    """Return doubts about a pattern that is worn by the joints, or as trousers, by people of whom these are not seen."""
+    worn = [(image.targets, image.keypoints[image.counts]) for image in data.images if image.counts.any()]
+    people = sum(len(boxes) for boxes, _ in worn)
+    out = []
+    if placement.target != "poster" and people and not any(placement.by_joints(*one).any() for one in worn):
+        out.append("nobody's joints are known: it is worn by the boxes")
+    if placement.target == "outfit":
+        legs = sum(int(wears_trousers(*one).sum()) for one in worn)
+        if legs < people:
+            out.append(f"{legs} of {people} people are seen below the hips: the others wear the shirt alone")
+    return out
 
 
 def of_video(patch: Patch, path: Path) -> list[str]:

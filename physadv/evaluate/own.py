@@ -57,10 +57,10 @@ def fit_of(patch: Patch, asked: EvaluateSettings, *, filling: bool) -> Fit:
         scale = settings.webcam_scale if webcam else settings.scale
     if asked.at is not None:
         placement = Placement.of(asked.at, rule, placement.scale if scale is None else scale)
-    elif placement.target != "tshirt":
+    elif not placement.cloth:
         placement = replace(placement, rule=rule, scale=placement.scale if scale is None else scale)
     elif asked.scale is not None:
-        # A T-shirt's texture is worn as one, unless a square's size is asked for.
+        # A texture is worn as clothes, unless a square's size is asked for.
         placement = Placement.of("chest" if webcam else BOX_AT, rule, scale)
     return replace(own, placement=placement, sizes=own.sizes if asked.imgsz is None else (asked.imgsz,))
 
@@ -73,8 +73,8 @@ def share_of_image(people: Sequence[LabelledImage]) -> float:
 
 def in_words(placement: Placement) -> str:
     """Return how large a pattern is worn and where, as a report says it."""
-    if placement.target == "tshirt":
-        return "as a T-shirt"
+    if placement.cloth:
+        return "as a T-shirt" if placement.target == "tshirt" else "as T-shirt and trousers"
     places = {"chest": "on the chest", "portrait": "from chest to thighs"}
     where = places.get(placement.target, f"at {placement.at:g}")
     if placement.scale is None:
@@ -120,7 +120,7 @@ def other_framing(patch: Patch, share: float) -> str | None:
 
 
 def _alike(a: Placement, b: Placement) -> bool:
-    if "tshirt" in (a.target, b.target):
+    if a.cloth or b.cloth:
         return a.target == b.target
     same_place = a.target == b.target and (a.target != "poster" or abs(a.at - b.at) < 1e-3)
     return a.rule == b.rule and same_place and abs((a.scale or 0) - (b.scale or 0)) < 1e-3

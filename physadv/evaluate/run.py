@@ -136,11 +136,11 @@ class Asked:
 
         Raises: SettingsError for what does not go together. DefenceError for a defence whose weights cannot be read.
         """
-        other = next((p for p in self.patches if p.target != "tshirt"), None)
-        if self.settings.at == "shirt" and other is not None:
+        other = next((p for p in self.patches if not p.tiles), None)
+        if self.settings.at in ("shirt", "outfit") and other is not None:
             raise SettingsError(
-                field="at=shirt",
-                expected="T-shirt textures (`physadv train --target tshirt`)",
+                field=f"at={self.settings.at}",
+                expected="textures of cloth (`physadv train --target tshirt` or `outfit`)",
                 got=f"{other.name}, a {other.target} pattern",
                 hint="score it with `at=chest`",
             )

@@ -108,6 +108,7 @@ class Scorer:
         )
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
             cell.doubts += doubts.of_patch(entry.of, self.data)
+            cell.doubts += doubts.of_joints(entry.placement, self.data)
             if entry.attack in ("", "oblivious"):
                 cell.doubts += doubts.of_placement(entry.of, entry.placement, cell.imgsz, self._share)
             self._shapes[entry.of.name] = _shape(entry.of, entry.placement)
@@ -239,7 +240,7 @@ def score_all(scorer: Scorer, listed: Sequence[Entry], pipelines: Sequence[Pipel
 def _shape(patch: Patch, placement: Placement) -> Shape:
     h, w = patch.pixels.shape[:2]
     mask = b"" if bool((patch.mask == 255).all()) else patch.mask.tobytes()
-    return mask, round(100 * w / h), patch.size_mm if patch.target == "tshirt" else (0.0, 0.0), placement
+    return mask, round(100 * w / h), patch.size_mm if patch.tiles else (0.0, 0.0), placement
 
 
 def _compare_clean(cells: Sequence[Cell]) -> None:

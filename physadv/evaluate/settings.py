@@ -44,8 +44,8 @@ class EvaluateSettings(Settings):
     at: Annotated[Where | None, BeforeValidator(_where), Metavar("|".join(["NUMBER", *BODY]))] = Field(
         default=None,
         description="centre down the person's box, 0 top, 1 bottom; or chest or portrait (to the thighs), by keypoints; or "
-        "shirt, cut anywhere. Each pattern's own unless given: in the street .42, of a portrait .5, before a webcam by "
-        "keypoints, shirt for T-shirts",
+        "shirt or outfit (with trousers), cut anywhere. Each pattern's own unless given: in the street .42, of a portrait "
+        ".5, before a webcam by keypoints, of textures as clothes",
     )
     imgsz: Imgsz | None = Field(
         default=None,
@@ -67,6 +67,6 @@ class EvaluateSettings(Settings):
         default=0,
         ge=0,
         lt=2**31,
-        description="of controls, the cut of T-shirts and the bootstrap; the robust grid is fixed",
+        description="of controls, the cut of clothes and the bootstrap; the robust grid is fixed",
     )
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")

@@ -247,11 +247,11 @@ def _over(start: float, length: int, photograph: int) -> float:
 def worn(patch: Patch, one: Subject, *, relative: float) -> UInt8Array:
     """Return the shot's pixels with a patch on its person.
 
-    relative: side of the print (root of its area) over the person's height; a T-shirt covers the torso whatever it is.
+    relative: side of the print (root of its area) over the person's height; clothes are as large as their wearer.
     """
     width, height = patch.size_mm
-    side = None if patch.target == "tshirt" else np.array([relative * one.tall], np.float32)
-    # The texture of a T-shirt keeps its own period, which `relative` stands for.
+    side = None if patch.tiles else np.array([relative * one.tall], np.float32)
+    # The texture of cloth keeps its own period, which `relative` stands for.
     size_cm = (relative * PERSON_CM * math.sqrt(width / height), relative * PERSON_CM * math.sqrt(height / width))
     placement = Placement.worn(patch, size_cm)
     people = people_of(one.image.boxes, one.image.keypoints)
@@ -329,8 +329,8 @@ def try_grid(
 
 
 def _sizes(patch: Patch, share: float) -> tuple[float, ...]:
-    """Return the sides to try, over the person's height: of a T-shirt, which is as large as its wearer, its own."""
-    if patch.target == "tshirt":
+    """Return the sides to try, over the person's height: of clothes, which are as large as their wearer, its own."""
+    if patch.tiles:
         return (math.sqrt(patch.size_mm[0] * patch.size_mm[1]) / 10 / PERSON_CM,)
     return RELATIVE if share == 1.0 else RELATIVE_CUT
 

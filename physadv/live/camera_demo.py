@@ -118,10 +118,10 @@ def _checked_size(patch: Patch, size: float) -> float:
 
     Raises: SettingsError for a texture: another size would be another period than it was trained with.
     """
-    if patch.target == "tshirt":
+    if patch.tiles:
         every = f"{patch.size_mm[0] / 10:g} cm"
         raise SettingsError(
-            f"{patch.name} is a texture that repeats every {every}, worn as a whole T-shirt, as large as its wearer",
+            f"{patch.name} is a texture that repeats every {every}, worn as clothes as large as their wearer",
             field="wear_size",
             hint="leave the size out",
         )

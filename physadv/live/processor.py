@@ -317,6 +317,6 @@ def _lines(detector: Detector, controls: Controls, worn: Overlay | None) -> tupl
     if controls.defend:
         lines.append(f"defence {controls.defend}")
     if worn is not None:
-        size = "" if worn.patch.target == "tshirt" else f", {worn.size_cm[0]:.0f} cm"
+        size = "" if worn.patch.tiles else f", {worn.size_cm[0]:.0f} cm"
         lines.append(f"pattern added by software: {worn.patch.name}{size}")
     return tuple(lines)

@@ -101,9 +101,9 @@ def objection(patch: Patch, view: ViewKind | None) -> str:
 def overlay_of(patch: Patch, size_cm: float | None) -> Overlay:
     """Return what puts a pattern on people, `size_cm` wide; None is its own size.
 
-    A texture keeps the period it was trained with: a T-shirt is as large as its wearer.
+    A texture keeps the period it was trained with: clothes are as large as their wearer.
     """
-    return Overlay(patch, size_cm=None if patch.target == "tshirt" else size_cm)
+    return Overlay(patch, size_cm=None if patch.tiles else size_cm)
 
 
 class WarmStart:

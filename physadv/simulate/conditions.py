@@ -15,7 +15,7 @@ from physadv.files import text_bytes
 from physadv.patch import Patch
 from physadv.simulate.cloth import CONTROL, Cloth
 from physadv.simulate.garment import FRONT_CM
-from physadv.simulate.geometry import FLAT, Geometry, GeometryDraw, homography, project
+from physadv.simulate.geometry import FLAT, Geometry, GeometryDraw, homography, project, sides_px
 from physadv.simulate.light import Light
 from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import Placement, Prints
@@ -24,7 +24,7 @@ from physadv.simulate.spline import spline_basis
 from physadv.simulate.world import World, WorldDraw
 from physadv.types import Detections, UInt8Array
 
-# How far a worn T-shirt's cloth lies from flat, in sides of the piece.
+# How far worn cloth lies from flat, in sides of the piece.
 WRINKLES = 0.05
 # A condition bends a print by a grid of so many points a side.
 BENT = 4
@@ -58,13 +58,15 @@ class Condition:
     def turned(self, prints: Prints, aspect: float) -> Prints:
         """Return the prints turned in their plane, then about the vertical through their centre, seen in perspective.
 
-        All that a person wears is turned with the first of it, a T-shirt's sleeves with its front. aspect: width over
-        height of that, lying flat: a print that is no square is turned and not sheared.
+        All pieces of one part of a person are turned with the first, sleeves with the shirt's front, each half of a leg by
+        itself. aspect: width over height of the first, lying flat: a print that is no square is turned and not sheared.
         """
         if self.turn == 0 and self.yaw == 0:
             return prints
-        _, first = np.unique(prints.person, return_index=True)
-        front = prints.quads[first[np.searchsorted(prints.person[first], prints.person)]].astype(np.float64)
+        _, first, group = np.unique(
+            np.stack([prints.person, prints.part]), axis=1, return_index=True, return_inverse=True
+        )
+        front = prints.quads[first[group]].astype(np.float64)
         a, b, _, d = front.transpose(1, 0, 2)
         # Seen from its edge there is nothing to turn.
         seen = np.abs(np.linalg.det(np.stack([b - a, d - a], 1))) >= 4e-6
@@ -79,17 +81,20 @@ class Condition:
             shift=torch.zeros(1, 2).double(),
             fold=torch.tensor([FLAT]),
         )
-        corners = Geometry().corners(pose, zero + aspect).expand(int(seen.sum()), -1, -1)
-        plane = homography(torch.from_numpy(front[seen]))
+        quads = torch.from_numpy(front[seen])
+        width, height = sides_px(quads).unbind(1)
+        aspects = torch.where(torch.from_numpy(prints.part[seen] == 0), zero + aspect, width / height.clamp_min(1e-6))
+        corners = Geometry().corners(pose, aspects)
+        plane = homography(quads)
         turned = homography(project(plane, corners)) @ torch.linalg.inv(plane)
-        quads = prints.quads.copy()
-        quads[seen] = project(turned, torch.from_numpy(quads[seen].astype(np.float64))).numpy()
-        return replace(prints, quads=quads)
+        out = prints.quads.copy()
+        out[seen] = project(turned, torch.from_numpy(out[seen].astype(np.float64))).numpy()
+        return replace(prints, quads=out)
 
     def drawn(self, count: int, rng: np.random.Generator | None, *, cloth: bool) -> tuple[World, WorldDraw]:
         """Return what the renderer does to `count` prints, and how.
 
-        cloth: whether they are pieces of a T-shirt, which lie in wrinkles in any case but that of no `rng`, no chance.
+        cloth: whether they are pieces of cloth, which lie in wrinkles in any case but that of no `rng`, no chance.
         """
         draw = still_draw(count)
         parts: dict[str, Light | Cloth | Occlusion] = {}
@@ -162,7 +167,7 @@ def apply_patch(
     """
     if patch is not None and placement is not None and len(people):
         placement = placement.shaped(patch)
-        cloth = placement.target == "tshirt"
+        cloth = placement.cloth
         prints = placement.prints(people, rng)
         prints = condition.turned(prints, FRONT_CM[0] / FRONT_CM[1] if cloth else placement.width / placement.height)
         world, draw = condition.drawn(len(prints), rng, cloth=cloth)

@@ -58,11 +58,15 @@ def _shown(levels: list[UInt8Array], grid: TexelGrid, window: Float32Array) -> t
     """Return the texture that a print shows and how much of it in texels (width, height), the last ones in part."""
     texture = levels[grid.halvings]
     size = (grid.width, grid.height)
+    left, top = (round(float(window[i]) * texture.shape[1 - i]) for i in (0, 1))
+    if left or top:
+        # Cut before it is averaged, as `World` does: afterwards whole texels are up to a pixel large.
+        texture = np.roll(texture, (-top, -left), (0, 1))
     if texture.shape[1::-1] != size:
         texture = _averaged(texture, size)
-    left, top, width, height = (float(part) * size[i % 2] for i, part in enumerate(window))
-    if (left, top, width, height) != (0, 0, *size):
-        rows, columns = round(top) + np.arange(ceil(height)), round(left) + np.arange(ceil(width))
+    width, height = (float(window[2 + i]) * size[i] for i in (0, 1))
+    if (width, height) != size:
+        rows, columns = np.arange(ceil(height)), np.arange(ceil(width))
         texture = texture[np.ix_(rows % grid.height, columns % grid.width)]
     return texture, (width, height)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from physadv.patch import Target
+from physadv.patch import TEXTURES, Target
 from physadv.settings import Settings
 from physadv.simulate.placement import Framing, Placement, Rule, centre_of
 
@@ -19,6 +19,7 @@ SIZE_MM: dict[Target, tuple[float, float]] = {
     # A motif that repeats often: whatever is cut from the cloth shows all of it, and few texels are found sooner. Of
     # periods of 100 to 800 mm those of 160 and 250 left fewest people found after as many steps.
     "tshirt": (200.0, 200.0),
+    "outfit": (200.0, 200.0),
 }
 # Prints over the whole torso: before a webcam smaller ones hide nobody.
 WEBCAM_MM: dict[Target, tuple[float, float]] = {"chest": (480.0, 480.0), "portrait": (400.0, 600.0)}
@@ -36,7 +37,8 @@ class PlacementFields(Settings):
 
     target: Target = Field(
         default="chest",
-        description="poster, chest (a print), portrait (from chest to thighs) or tshirt (a texture that tiles)",
+        description="poster, chest (a print), portrait (from chest to thighs), tshirt (a texture that tiles) or outfit "
+        "(T-shirt and trousers of it)",
     )
     framing: Framing = Field(default="street", description="street, webcam (the person fills the image) or mixed")
     rule: Rule = Field(
@@ -83,7 +85,7 @@ class PlacementSettings(PlacementFields):
         if not isinstance(values, dict):
             return values
         framing, target = values.get("framing", "street"), values.get("target", "chest")
-        if target == "tshirt":
+        if target in TEXTURES:
             return values
         size = values.get("size_mm") or size_of(target, framing)
         rule, own = values.get("rule", "area"), "webcam_scale" if framing == "webcam" else "scale"
@@ -108,8 +110,8 @@ class PlacementSettings(PlacementFields):
         """
 
         def worn(target: Target, scale: float) -> Placement:
-            if self.target == "tshirt":
-                return Placement("tshirt")
+            if self.target in TEXTURES:
+                return Placement(self.target)
             return Placement(target, self.rule, scale, at=self.at)
 
         # Joints of people in the street are too unsure to hang a print from them: it is placed by the box, as a poster is.

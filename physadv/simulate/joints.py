@@ -13,6 +13,8 @@ from physadv.types import BoolArray, Float32Array
 SHOULDER_CM = 36.0
 TORSO_CM = 50.0
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
+# Hip, knee and ankle of each leg.
+LEGS = ([11, 13, 15], [12, 14, 16])
 # COCO's keypoints with left and right exchanged: nose, then eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
 MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 VISIBLE = 0.5
@@ -58,8 +60,12 @@ def portraits_by_joints(xyxy: Float32Array, keypoints: Float32Array) -> BoolArra
     the box it would be over the face.
     """
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    hips = np.all(keypoints[:, [LEFT_HIP, RIGHT_HIP], 2] >= VISIBLE, axis=1)
-    return np.asarray(hips | (h <= CUT_OFF * w))
+    return hips_visible(keypoints) | (h <= CUT_OFF * w)
+
+
+def hips_visible(keypoints: Float32Array) -> BoolArray:
+    """Return an (n,) mask of people with two sure hip keypoints."""
+    return np.asarray(np.all(keypoints[:, [LEFT_HIP, RIGHT_HIP], 2] >= VISIBLE, axis=1))
 
 
 def torso_frames(keypoints: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:

@@ -1,5 +1,5 @@
 """Where on a person a print lies, and how large it is: by the box, or by the joints on the chest, down to the thighs or as
-a T-shirt.
+clothes.
 
 All corner lists run top-left, top-right, bottom-right, bottom-left of the pattern as the wearer's viewer reads it; image
 coordinates are pixels, x right, y down. Training, scoring, evaluation, size curves and the live demo place prints here, so
@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from physadv.patch import Patch, Target
-from physadv.simulate.garment import FRONT_CM, SLEEVE_CM, shirt_fronts, sleeve_quads
+from physadv.patch import TEXTURES, Patch, Target
+from physadv.simulate.garment import Pieces, pieces, shirt_fronts
 from physadv.simulate.joints import (
     UNIT,
     box_px_per_cm,
@@ -29,8 +29,8 @@ from physadv.types import BoolArray, Detections, Float32Array, Int64Array
 
 Rule = Literal["area", "diagonal", "height"]
 Framing = Literal["street", "webcam", "mixed"]
-# What reports and settings call a place: the fraction of the box's height, or one of three by the joints.
-Body = Literal["chest", "portrait", "shirt"]
+# What reports and settings call a place: the fraction of the box's height, or one of four by the joints.
+Body = Literal["chest", "portrait", "shirt", "outfit"]
 Where = float | Body
 BODY: tuple[Body, ...] = get_args(Body)
 
@@ -58,7 +58,8 @@ class Prints:
     pattern shown: left, top, width, height in patterns; (0, 0, 1, 1) is all of it, once, and beyond 1 it repeats. bounds:
     (m, 4) box beyond which nothing of the print is drawn, infinite for none. arms: (m, 2, 5) forearms that may hide it: x0,
     y0, x1, y1 and radius in pixels, or radius 0. light: (m,) factor on its colours. folds: (m,) whether it reaches below
-    the hips in one piece, so that the simulated world may fold it there.
+    the hips in one piece, so that the simulated world may fold it there. part: (m,) what of its
+    wearer it covers: 0 the torso with its sleeves, 1 to 4 the thighs and shins.
     """
 
     owner: Int64Array
@@ -70,6 +71,7 @@ class Prints:
     arms: Float32Array
     light: Float32Array
     folds: BoolArray
+    part: Int64Array
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -85,12 +87,13 @@ class Placement:
 
     target: a "poster" is upright, its centre at the fraction `at` of the box's height; a "chest" print follows the joints,
     of people whose shoulders are not seen the box; a "portrait" hangs from under the neck along the torso and on down the
-    thighs, see `portraits_by_joints`; a "tshirt" covers torso and sleeves with a texture that repeats.
+    thighs, see `portraits_by_joints`; a "tshirt" covers torso and sleeves with a texture that
+    repeats, an "outfit" the legs too, of those of whom they are seen.
     A pattern for the chest or a portrait may be placed as a poster: of small people in the street the joints are not known
     well.
 
     A print is either as large as a square of `scale` times what `rule` takes of the box, `aspect` times as wide as high; or
-    `size_cm` wide and high on the body, which of a T-shirt is the period of its texture.
+    `size_cm` wide and high on the body, which of clothes is the period of their texture.
     """
 
     target: Target
@@ -101,14 +104,14 @@ class Placement:
     at: float = BOX_AT
 
     def __post_init__(self) -> None:
-        if self.target != "tshirt" and (self.scale is None) == (self.size_cm is None):
+        if not self.cloth and (self.scale is None) == (self.size_cm is None):
             raise ValueError(f"placement: expected one of scale and size_cm, got {self.scale} and {self.size_cm}")
 
     @classmethod
     def of(cls, where: Where, rule: Rule, scale: float | None) -> Placement:
         """Return the placement of reports and settings: a place by the joints, or a fraction of the box's height."""
-        if where == "shirt":
-            return cls("tshirt")
+        if where == "shirt" or where == "outfit":
+            return cls("tshirt" if where == "shirt" else where)
         if where == "chest" or where == "portrait":
             return cls(where, rule, scale, at=centre_of(where))
         return cls("poster", rule, scale, at=where)
@@ -119,6 +122,11 @@ class Placement:
         target: Target = "chest" if patch.target == "poster" else patch.target
         width, height = patch.size_mm
         return cls(target, size_cm=size_cm or (width / 10, height / 10), aspect=width / height, at=centre_of(target))
+
+    @property
+    def cloth(self) -> bool:
+        """Return whether it is clothes of a texture that repeats, as large as their wearer, and no print."""
+        return self.target in TEXTURES
 
     @property
     def where(self) -> Where:
@@ -138,9 +146,9 @@ class Placement:
         return self.size_cm[1] if self.size_cm is not None else (self.scale or 0.0) * self.aspect**-0.5
 
     def shaped(self, patch: Patch) -> Placement:
-        """Return the placement of a print of this patch: its proportions, and of a T-shirt its period."""
+        """Return the placement of a print of this patch: its proportions, and of clothes their period."""
         width, height = patch.size_mm
-        if self.target == "tshirt":
+        if self.cloth:
             return replace(self, size_cm=(width / 10, height / 10))
         return self if self.size_cm is not None else replace(self, aspect=width / height)
 
@@ -152,8 +160,8 @@ class Placement:
         side: Float32Array | None = None,
         upright: BoolArray | None = None,
     ) -> Float32Array:
-        """Return (n, 4, 2) corners of the print on each person, of a T-shirt its front. See `prints` for arguments."""
-        if self.target == "tshirt":
+        """Return (n, 4, 2) corners of the print on each person, of clothes the front. See `prints` for arguments."""
+        if self.cloth:
             return shirt_fronts(xyxy, keypoints)
         if side is None and self.scale is not None:
             side = side_px(xyxy, self.rule, self.scale)
@@ -174,7 +182,7 @@ class Placement:
             return np.zeros_like(seen)
         if self.target == "portrait" and keypoints is not None:
             seen = seen & portraits_by_joints(xyxy, keypoints)
-        return seen if upright is None or self.target == "tshirt" else seen & ~upright
+        return seen if upright is None or self.cloth else seen & ~upright
 
     def prints(
         self,
@@ -192,47 +200,56 @@ class Placement:
         pixels, the root of each print's area, in place of the placement's own size. upright: (n,) who wears a chest print
         or a portrait by the box although the joints are seen.
 
-        Raises: ValueError for a T-shirt whose period is not known; see `shaped`.
+        Raises: ValueError for clothes whose period is not known; see `shaped`.
         """
         boxes, points = people.xyxy, people.keypoints
         n = len(boxes)
-        quads = self.quads(boxes, points, side=side, upright=upright)
-        person = np.arange(n)
         window = np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1))
-        arms = np.zeros((n, 2, 5), np.float32) if points is None else forearms(points)
         bounds = np.full((n, 4), np.inf, np.float32) * np.array([-1, -1, 1, 1], np.float32)
-        if self.target != "poster":
+        if self.cloth:
+            worn = pieces(boxes, points, trousers=self.target == "outfit")
+            window = self._cut(worn, rng)
+            bounds = boxes
+        else:
+            quads = self.quads(boxes, points, side=side, upright=upright)
+            worn = Pieces.alike(np.arange(n), quads, (0.0, 0.0), 0)
             # What hangs from the shoulders may reach below the box: there stands what hides the rest of the person.
-            hung = self.by_joints(boxes, points, upright=upright) | (self.target == "tshirt")
+            hung = self.by_joints(boxes, points, upright=upright)
             bounds[hung] = boxes[hung]
-        if self.target == "tshirt":
-            if self.size_cm is None:
-                raise ValueError("placement: expected the period of the T-shirt's texture in size_cm, got none")
-            whose, sleeves = np.zeros(0, np.int64), np.zeros((0, 4, 2), np.float32)
-            if points is not None:
-                whose, sleeves = sleeve_quads(points, shoulders_visible(points, n))
-            person, quads = np.concatenate([person, whose]), np.concatenate([quads, sleeves])
-            cloth = np.repeat(np.array([FRONT_CM, SLEEVE_CM], np.float32), [n, len(whose)], 0)
-            # In centimetres of cloth, so that a body turned away shows the same cloth foreshortened, and not a finer one.
-            period = np.array(self.size_cm, np.float32)
-            begin = np.zeros((len(cloth), 2)) if rng is None else rng.random((len(cloth), 2))
-            window = np.concatenate([begin, cloth / period], 1).astype(np.float32)
+        person, m = worn.person, len(worn)
+        arms = np.zeros((m, 2, 5), np.float32)
+        if points is not None:
             # A forearm crosses the front; sleeves are on the arms themselves.
-            arms = np.concatenate([arms, np.zeros((len(whose), 2, 5), np.float32)])
-            bounds = bounds[person]
+            arms[:n] = forearms(points)
         out = Prints(
-            owner=np.zeros(len(person), np.int64) if owner is None else owner[person],
+            owner=np.zeros(m, np.int64) if owner is None else owner[person],
             person=person,
-            quads=quads,
-            rank=_rank(person, boxes, quads),
+            quads=worn.quads,
+            rank=_rank(worn, boxes),
             window=window,
-            bounds=bounds,
+            bounds=bounds[person],
             arms=arms,
-            light=np.ones(len(person), np.float32),
-            folds=np.full(len(person), self.target == "portrait"),
+            light=np.ones(m, np.float32),
+            folds=np.full(m, self.target == "portrait"),
+            part=worn.part,
         )
-        drawn = _can_be_drawn(quads)
+        drawn = _can_be_drawn(out.quads)
         return out if drawn.all() else out.pick(np.flatnonzero(drawn))
+
+    def _cut(self, worn: Pieces, rng: np.random.Generator | None) -> Float32Array:
+        """Return (m, 4) windows of the texture that pieces of cloth show."""
+        if self.size_cm is None:
+            raise ValueError("placement: expected the period of the clothes' texture in size_cm, got none")
+        # In centimetres of cloth, so that a body turned away shows the same cloth foreshortened, and not a finer one.
+        period = np.array(self.size_cm, np.float32)
+        begin = np.zeros((len(worn), 2)) if rng is None else rng.random((len(worn), 2))
+        before = worn.after != np.arange(len(worn))
+        above = worn.after[before]
+        # By eighths of the period, which are whole texels however often a pattern is halved: a centimetre off shows
+        # nowhere, but renderers that round it otherwise differ by half a pixel.
+        along = np.round(worn.cloth[above, 1] / period[1] * 8) / 8
+        begin[before] = (begin[above] + np.stack([np.zeros_like(along), along], 1)) % 1
+        return np.concatenate([begin, worn.cloth / period], 1).astype(np.float32)
 
 
 def _can_be_drawn(quads: Float32Array) -> BoolArray:
@@ -245,14 +262,14 @@ def _can_be_drawn(quads: Float32Array) -> BoolArray:
     return np.asarray((np.abs(quads) < FARTHEST_PX).all((1, 2)) & (area > SMALLEST_AREA))
 
 
-def _rank(person: Int64Array, boxes: Float32Array, quads: Float32Array) -> Int64Array:
-    """Return (m,) the order of the prints: nearer people, lower in the image, over others; a front over its sleeves.
+def _rank(worn: Pieces, boxes: Float32Array) -> Int64Array:
+    """Return (m,) the order of the prints: nearer people, lower in the image, over others; of each their layers.
 
-    quads: (m, 4, 2), the fronts of all n people first. Where boxes end at the image's rim the lower print is the nearer.
+    The fronts of all n people come first. Where boxes end at the image's rim the lower print is the nearer.
     """
-    lower = quads[:, :, 1].max(1)[person]
-    sleeve = np.arange(len(person)) >= len(boxes)
-    order = np.lexsort((~sleeve, person, lower, boxes[person, 3]))
+    person = worn.person
+    lower = worn.quads[: len(boxes), :, 1].max(1)[person]
+    order = np.lexsort((worn.layer, person, lower, boxes[person, 3]))
     out = np.empty(len(person), np.int64)
     out[order] = np.arange(len(person))
     return out

@@ -18,6 +18,7 @@ from physadv.attack.start import fitted
 from physadv.dataset import Dataset, LabelledImage
 from physadv.errors import DataError
 from physadv.patch import Patch, load_patch
+from physadv.simulate.placement import Placement, people_of
 from tests.attack.running import inputs, ran
 
 
@@ -119,6 +120,27 @@ def test_a_portrait_run_is_trained_saved_and_resumed_in_its_own_grid(
     whole = ended("whole", 4)
     assert whole.shape == (6, 16, 8) and not torch.equal(whole[:3], begin)
     assert torch.equal(ended("cut", 2, 2), whole)
+
+
+def test_an_outfit_is_trained_as_a_texture_on_shirt_and_legs(people: list[LabelledImage]) -> None:
+    recipe = Recipe(target="outfit", steps=2, batch=2, crops=(64,), texels=8)
+    assert recipe.tiles and recipe.grid == (8, 8) and Recipe(target="outfit").texels == 32
+    assert recipe.placements() == {"street": (Placement("outfit"), (416,))}
+    prints = recipe.placement_range.prints(
+        people_of(people[0].boxes, people[0].keypoints),
+        np.zeros(1, np.int64),
+        np.zeros(1, bool),
+        np.random.default_rng(0),
+    )
+    assert prints.part.max() > 0, "somebody with knees wears trousers"
+    patch = ran(recipe, TrainData(people, [tiny_gradient()])).patch()
+    assert (patch.target, patch.tiles) == ("outfit", True)
+    # Without a seam: what lies across the edge goes on as smoothly as what lies within.
+    seam, inside = (
+        np.abs(a.astype(int) - b.astype(int)).mean()
+        for a, b in zip(patch.pixels[[0, 16]], patch.pixels[[-1, 15]], strict=True)
+    )
+    assert seam < 3 * inside + 3
 
 
 def test_only_the_first_of_several_starts_begins_with_the_pattern_given() -> None:

@@ -57,7 +57,12 @@ def test_examples_stand_on_a_line_each_to_be_copied(name: str, capsys: pytest.Ca
         ("live", ["--token SECRET", "--viewer-token SECRET"]),
         (
             "evaluate",
-            ["--images FOLDER", "--wear-from SECONDS", "--at NUMBER|chest|portrait|shirt", "--detector MODEL,..."],
+            [
+                "--images FOLDER",
+                "--wear-from SECONDS",
+                "--at NUMBER|chest|portrait|shirt|outfit",
+                "--detector MODEL,...",
+            ],
         ),
         ("advise", ["--images FOLDER"]),
         ("learn", ["--images FOLDER"]),

@@ -27,6 +27,7 @@ def prints(*squares: tuple[float, float, float], owner: list[int] | None = None)
         arms=np.zeros((n, 2, 5), np.float32),
         light=np.ones(n, np.float32),
         folds=np.zeros(n, bool),
+        part=np.zeros(n, np.int64),
     )
 
 

@@ -56,6 +56,7 @@ def test_both_renderers_draw_a_shipped_pattern_alike(name: str, scenes: Scenes) 
     torso = patch.target == "tshirt"
     size = (patch.size_mm[0] / 10, patch.size_mm[1] / 10)
     places = [Placement("tshirt" if torso else "chest", size_cm=size)]
+    places += [Placement("outfit", size_cm=size)] if torso else []
     places += [] if torso else [Placement("poster", scale=0.35), Placement("chest", scale=0.65)]
     for pixels, people in scenes:
         for place in places:
