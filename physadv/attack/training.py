@@ -256,7 +256,7 @@ def _enlarged(recipe: Recipe, attacked: Sequence[GradientDetector]) -> Iterator[
 
 
 def _cut_off(recipe: Recipe, images: list[LabelledImage]) -> Iterator[str]:
-    """Yield a note where an outfit is trained on people of whom no legs are seen."""
+    """Yield a note where an outfit is trained: how many people show their legs."""
     if recipe.target == "outfit":
         legs = sum(int(wears_trousers(image.boxes, image.keypoints).sum()) for image in images)
         people = sum(len(image.boxes) for image in images)

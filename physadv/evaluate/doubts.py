@@ -64,7 +64,7 @@ def of_placement(patch: Patch, placement: Placement, imgsz: int, share: float) -
 
 
 def of_joints(placement: Placement, data: Dataset) -> list[str]:
-    """Return doubts about a pattern that is worn by the joints, or as trousers, by people of whom these are not seen."""
+    """Return doubts about a pattern that is worn by the joints, or as trousers, by people without these in sight."""
     worn = [(image.targets, image.keypoints[image.counts]) for image in data.images if image.counts.any()]
     people = sum(len(boxes) for boxes, _ in worn)
     out = []

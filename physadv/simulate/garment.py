@@ -25,8 +25,8 @@ SLEEVE_CM = (12.0, 20.0)
 # A T-shirt front in centimetres from the midpoint of the shoulders: neck to hip, a little wider than the joints.
 FRONT_CM = (46.0, 61.0)
 SHIRT_CM: Float32Array = np.array([[-23, -5], [23, -5], [21, 56], [-21, 56]], np.float32)
-# Of trousers: hip to knee and knee to ankle, as pose models mark the joints of 50 people who stand in 61 photographs, in
-# whom both are .76 of the distance from shoulders to hips.
+# Of trousers: hip to knee and knee to ankle. Between the joints that a pose model marks on 50 people who stand in 61
+# photographs both are .76 of the distance from shoulders to hips.
 THIGH_CM, SHIN_CM = 38.0, 38.0
 # How far they reach above the hip's joint, below the shirt, and beyond the ankle.
 ABOVE_HIP_CM, BELOW_ANKLE_CM = 6.0, 2.0
@@ -92,7 +92,7 @@ def pieces(xyxy: Float32Array, keypoints: Float32Array | None, *, trousers: bool
     """Return the cloth that people wear: each one's front first, then all sleeves, then thighs and shins.
 
     xyxy: (n, 4). keypoints: (n, 17, 3), where they are known. A sleeve needs its elbow, a leg its hip and knee, a shin its
-    ankle too. Somebody who stands and of whom no joints are known wears trousers by the box. With trousers the shirt of
+    ankle too. Somebody who stands, without known joints, wears trousers by the box. With trousers the shirt of
     somebody seen from the side is as wide as a side is.
     """
     fronts = shirt_fronts(xyxy, keypoints)
@@ -107,7 +107,7 @@ def pieces(xyxy: Float32Array, keypoints: Float32Array | None, *, trousers: bool
 
 
 def wears_trousers(xyxy: Float32Array, keypoints: Float32Array | None) -> BoolArray:
-    """Return (n,) who wears trousers in an outfit: people of whom a hip and its knee are seen, or who stand as a whole."""
+    """Return (n,) who wears trousers in an outfit: people with a hip and its knee in sight, or who stand as a whole."""
     out = np.zeros(len(xyxy), bool)
     out[_legs(xyxy, keypoints, shirt_fronts(xyxy, keypoints)).person] = True
     return out

@@ -88,7 +88,7 @@ class Placement:
     target: a "poster" is upright, its centre at the fraction `at` of the box's height; a "chest" print follows the joints,
     of people whose shoulders are not seen the box; a "portrait" hangs from under the neck along the torso and on down the
     thighs, see `portraits_by_joints`; a "tshirt" covers torso and sleeves with a texture that
-    repeats, an "outfit" the legs too, of those of whom they are seen.
+    repeats, an "outfit" the legs too, where they are seen.
     A pattern for the chest or a portrait may be placed as a poster: of small people in the street the joints are not known
     well.
 
