@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import cv2
@@ -71,24 +72,27 @@ def _blank(grey: UInt8Array) -> bool:
 
 
 def _same_scene(before: UInt8Array, now: UInt8Array) -> bool:
-    scores = sorted(_found_again(_grey(before), _grey(now)))
-    second, mean = scores[-2], sum(scores) / len(scores)
+    scores = list[float]()
+    for score in _found_again(_grey(before), _grey(now)):
+        scores.append(score)
+        # Of most images the first two windows say all.
+        if sum(known >= SURELY for known in scores) == 2:
+            return True
+    second, mean = sorted(scores)[-2], sum(scores) / len(scores)
     if second < FOUND_AGAIN:
         return False
-    return second >= SURELY or mean >= MEAN_AGAIN or _common_colours(before, now) >= SAME_COLOURS
+    return mean >= MEAN_AGAIN or _common_colours(before, now) >= SAME_COLOURS
 
 
-def _found_again(before: UInt8Array, now: UInt8Array) -> list[float]:
-    """Return how well each of nine windows of a grey image is found again near its place in another: correlations."""
+def _found_again(before: UInt8Array, now: UInt8Array) -> Iterator[float]:
+    """Yield how well each of nine windows of a grey image is found again near its place in another: correlations."""
     width, height = SMALL
     w, h, far_x, far_y = round(WINDOW * width), round(WINDOW * height), round(REACH * width), round(REACH * height)
-    out = []
     for y in (0, (height - h) // 2, height - h):
         for x in (0, (width - w) // 2, width - w):
             window = before[y : y + h, x : x + w]
             around = now[max(y - far_y, 0) : y + h + far_y, max(x - far_x, 0) : x + w + far_x]
-            out.append(_likeness(window, around, now[y : y + h, x : x + w]))
-    return out
+            yield _likeness(window, around, now[y : y + h, x : x + w])
 
 
 def _likeness(window: UInt8Array, around: UInt8Array, there: UInt8Array) -> float:

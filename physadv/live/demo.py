@@ -65,7 +65,7 @@ class Demo:
 
     def subscribe(self, listener: Callable[[Shown], None]) -> Callable[[], None]:
         """Call `listener` on the loop's thread with each result; return what ends that. It must be quick."""
-        return self._loop.subscribe(listener)
+        return self._shared.listeners.subscribe(listener)
 
     @property
     def source(self) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,8 @@ from physadv.types import Detections, Detector, Frame, UInt8Array
 # answer takes this many times the limit.
 SLOW_IN_A_ROW = 3
 NO_ANSWER = 3
+# A defence may search one frame in three and follow what it found in the others: its cost is that of some in a row.
+COST_OVER = 12
 
 
 class SwitchedOff(Exception):
@@ -34,12 +37,13 @@ class RevocableDetector(WrappedDetector):
     """A detector that stops answering once it is revoked, so that a slow defence left behind ends at its next question.
 
     known: what returns the answer about a frame where there is one already, else None: a defence that looks at the bare
-    frame beside its own view takes it from there.
+    frame beside its own view takes it from there. asked: the frames that were asked about, until somebody clears it.
     """
 
     def __init__(self, inner: Detector) -> None:
         super().__init__(inner)
         self.known: Callable[[Frame], Detections | None] = _nothing_known
+        self.asked: set[Frame] = set()
         self._revoked = False
 
     def revoke(self) -> None:
@@ -52,6 +56,7 @@ class RevocableDetector(WrappedDetector):
         Raises: DefenceError after `revoke`.
         """
         self._check()
+        self.asked.add(frame)
         found = self.known(frame)
         return self.inner.detect(frame) if found is None else found
 
@@ -73,11 +78,15 @@ def _nothing_known(_: Frame) -> None:
 
 
 class DefendedDetector:
-    """A pipeline of defences around a detector, that can be cut off from it."""
+    """A pipeline of defences around a detector, that can be cut off from it.
+
+    asks_bare, asks_views: whether the last answer took a look at the very frame, as it came, and at views of it.
+    """
 
     def __init__(self, pipeline: Pipeline, detector: Detector) -> None:
         """Raises: DefenceError if the defences cannot work with this detector."""
         self.pipeline = pipeline
+        self.asks_bare, self.asks_views = False, True
         self._detector = detector
         self._revocable = RevocableDetector(detector)
         try:
@@ -107,7 +116,12 @@ class DefendedDetector:
 
     def detect(self, frame: Frame) -> Detections:
         """Return the defended answer."""
-        return self._guarded.detect(frame)
+        self._revocable.asked.clear()
+        out = self._guarded.detect(frame)
+        asked = self._revocable.asked
+        self.asks_bare, self.asks_views = frame in asked, bool(asked - {frame})
+        asked.clear()
+        return out
 
     def take_known(self, known: Callable[[Frame], Detections | None]) -> None:
         """Take the bare answer about a frame from there where it is known."""
@@ -132,18 +146,19 @@ class Inference:
     """The detector and the defences as they stand, each answer bounded in time.
 
     limit_s: how long a defence may take for one frame, or None for as long as it likes (a file without viewers).
-    defence_ms: what the last defended answer took beyond one plain pass.
+    side_by_side: whether the frames are a file's, of which two are looked at at a time; of a camera each answer is to come
+    as soon as it can.
     """
 
     def __init__(self, detector: Detector, *, limit_s: float | None) -> None:
         self.detector = detector
         self.defended: DefendedDetector | None = None
-        self.defence_ms = 0.0
+        self._costs_ms: deque[float] = deque(maxlen=COST_OVER)
         self._slow = 0
         self._limit = limit_s
         self._worker = Worker()
         self._bare = BareAnswers(detector, self._worker)
-        self._side_by_side = False
+        self.side_by_side = False
 
     def use(self, detector: Detector, defended: DefendedDetector | None) -> None:
         """Change detector and defences from the next frame on."""
@@ -155,7 +170,14 @@ class Inference:
         self.detector, self.defended = detector, defended
         if defended is not None:
             defended.take_known(self._bare.known)
-        self.defence_ms, self._slow = 0.0, 0
+        self._slow = 0
+        self._costs_ms.clear()
+
+    @property
+    def defence_ms(self) -> float:
+        """Return what the last defended answers took beyond one plain pass: their mean."""
+        costs = list(self._costs_ms)
+        return sum(costs) / len(costs) if costs else 0.0
 
     def reset(self) -> None:
         """Forget what came from earlier frames: another scene begins."""
@@ -167,18 +189,25 @@ class Inference:
         self._bare.close()
         self._worker.close(wait_s=CLOSING_S)
 
-    def begin(self, frame: Frame, *, side_by_side: bool) -> None:
+    def begin(self, frame: Frame, *, alone: bool) -> None:
         """Begin the bare answer about a frame that is processed soon.
 
-        side_by_side: whether the frames are a file's, of which two are looked at at a time. Of a camera each answer is to
-        come as soon as it can.
+        alone: whether nothing goes on before it is there. A camera's frame is then looked at as fast as can be; else by
+        one lane beside the defence, which looks at views of it meanwhile.
         """
-        self._side_by_side = side_by_side
-        self._bare.begin(frame, side_by_side=side_by_side)
+        beside = self.defended is not None and self.defended.asks_views and not alone
+        self._bare.begin(frame, side_by_side=self.side_by_side or beside)
+
+    def needs_bare(self, *, compare: bool) -> bool:
+        """Return whether the bare answer about a frame is needed for itself, or best begun beside the defended one.
+
+        compare: whether it is to be shown beside the defended one.
+        """
+        return self.defended is None or compare or (self.defended.asks_bare and self.defended.asks_views)
 
     def bare(self, frame: Frame, stage_ms: dict[str, float] | None = None, stage: str = "detect") -> Detections:
         """Return the undefended answer, not thresholded. stage_ms: gets how long it took as `stage`."""
-        answer = self._bare.begin(frame, side_by_side=self._side_by_side).result()
+        answer = self._bare.begin(frame, side_by_side=self.side_by_side).result()
         if stage_ms is not None:
             stage_ms[stage] = answer.took_ms
         return answer.found
@@ -206,7 +235,7 @@ class Inference:
             raise SwitchedOff(self._reasons(defended, frame, str(error))) from error
         except Exception as error:
             raise SwitchedOff(self._reasons(defended, frame, f"{type(error).__name__}: {error}")) from error
-        self.defence_ms = defended.cost_ms
+        self._costs_ms.append(defended.cost_ms)
         self._slow = self._slow + 1 if self._limit is not None and took > self._limit else 0
         if self._slow >= SLOW_IN_A_ROW:
             why = f"{took:.1f} s for a frame, {self._slow} in a row; the limit is {self._limit:g} s"
@@ -224,15 +253,17 @@ class Inference:
         """
         if self.defended is None:
             return self.bare(frame, stage_ms), None
-        if compare:
-            # First, so that a defence which looks at the bare frame too need not ask again.
-            self._bare.begin(frame, side_by_side=self._side_by_side)
+        if self.needs_bare(compare=compare):
+            # Beside the defence's own work, which waits for it where it looks at the bare frame too.
+            self.begin(frame, alone=False)
         with timed(stage_ms, "defended"):
             people = self.answer(frame)
         return people, self.bare(frame, stage_ms) if compare else None
 
     def cost(self, pipeline: Pipeline, frame: Frame) -> float:
-        """Return the milliseconds that defences take for a frame beyond one pass: the median of three, after a first one.
+        """Return the milliseconds that defences take for a frame beyond one pass: the mean of three, after a first one.
+
+        Without defences, what one pass takes.
 
         Raises: DefenceError if they cannot work with this detector. NoAnswer if they are far too slow.
         """
@@ -241,9 +272,8 @@ class Inference:
         for number in range(4):
             # Between two of them the loop has its turn.
             again = replace(frame, index=number, pts_s=number / 30)
-            self._worker.call(partial(defended.detect, again), self._no_answer_s)
-            taken.append(defended.cost_ms)
-        return float(np.median(taken[1:]))
+            taken.append(self._worker.call(partial(_cost_ms, defended, again), self._no_answer_s))
+        return float(np.mean(taken[1:]))
 
     @property
     def _no_answer_s(self) -> float | None:
@@ -266,6 +296,12 @@ class Inference:
         self._worker.close()
         self._worker = Worker()
         self._bare.change_worker(self._worker)
+
+
+def _cost_ms(defended: DefendedDetector, frame: Frame) -> float:
+    start = perf_counter()
+    defended.detect(frame)
+    return defended.cost_ms if defended.pipeline.defences else (perf_counter() - start) * 1000
 
 
 def _too_slow(defended: DefendedDetector, why: str) -> dict[str, str]:

@@ -160,8 +160,7 @@ class Loop:
         self._figures, self._notices, self._recordings = shared.figures, shared.notices, shared.recordings
         self._prepared: deque[Frame] = deque()
         self._dropped_before = 0
-        self._lock = threading.Lock()
-        self._listeners: list[Callable[[Shown], None]] = []
+        self._listeners = shared.listeners
         self._thread = threading.Thread(target=self._run, name="demo", daemon=True)
 
     def start(self) -> None:
@@ -186,17 +185,6 @@ class Loop:
             self._close()
         elif self._thread is not threading.current_thread():
             self._thread.join(timeout=20)
-
-    def subscribe(self, listener: Callable[[Shown], None]) -> Callable[[], None]:
-        """Call `listener` on the loop's thread with each result; return what ends that. It must be quick."""
-        with self._lock:
-            self._listeners = [*self._listeners, listener]
-
-        def end() -> None:
-            with self._lock:
-                self._listeners = [other for other in self._listeners if other is not listener]
-
-        return end
 
     @property
     def dropped(self) -> int:
@@ -291,8 +279,7 @@ class Loop:
 
     def _hand_on(self, shown: Shown) -> None:
         self.latest = shown
-        for listener in self._listeners:
-            listener(shown)
+        self._listeners.hand_on(shown)
         try:
             # A file waits for the encoder, so that every frame is recorded; a camera does not.
             self._recordings.write(shown, wait=not self.feed.source.live)

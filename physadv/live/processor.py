@@ -81,6 +81,7 @@ class LiveProcessor:
         self.inference, self.wearing = inference, wearing
         self._panel, self._library = shared.panel, shared.library
         self._figures, self._notices = shared.figures, shared.notices
+        self._shared = shared
         self._controls: Controls | None = None
         self._cuts = Cuts()
         self._elsewhere = True
@@ -150,9 +151,11 @@ class LiveProcessor:
         Raises: CalibrationError if the camera's profile does not fit the very first frame.
         """
         clean = self._undistorted(frame)
+        self.inference.side_by_side = side_by_side
         worn = self.wearing.worn is not None and not self.wearing.warm_start.running
-        if worn or self.inference.defended is None or self._panel.now.compare:
-            self.inference.begin(clean, side_by_side=side_by_side)
+        if worn or self.inference.needs_bare(compare=self._panel.now.compare and self._shared.watched):
+            # The pattern is put on where people are found in it; else a defence works meanwhile.
+            self.inference.begin(clean, alone=worn)
         return clean
 
     def process(self, clean: Frame, number: int) -> Shown | None:
@@ -167,9 +170,13 @@ class LiveProcessor:
                 # Found in the clean frame: a pattern that works would hide its own place.
                 placed = self.inference.bare(clean, stage, "place")
                 controls = self._follow(placed, clean)
-                with timed(stage, "wear"):
-                    given = clean.with_pixels(self._worn_pixels(clean, placed))
-            people, bare = self.inference.answers(given, compare=controls.compare, stage_ms=stage)
+                # None where it was taken off this very moment.
+                if (worn := self.wearing.worn) is not None:
+                    with timed(stage, "wear"):
+                        given = clean.with_pixels(worn.apply(clean.pixels, placed, at_s=clean.pts_s))
+            people, bare = self.inference.answers(
+                given, compare=controls.compare and self._shared.watched, stage_ms=stage
+            )
         except SwitchedOff as failure:
             self._switch_off(failure)
             return None
@@ -209,11 +216,6 @@ class LiveProcessor:
         if view is not None:
             self._panel.follow(BEST[view].name, BEST[view].width_cm)
         return self.update()
-
-    def _worn_pixels(self, clean: Frame, people: Detections) -> UInt8Array:
-        """Return the pixels of a frame with the pattern on; the bare ones where it was taken off this very moment."""
-        worn = self.wearing.worn
-        return clean.pixels if worn is None else worn.apply(clean.pixels, people, at_s=clean.pts_s)
 
     def _shown(
         self,

@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -49,10 +50,10 @@ class RecordSettings(Settings):
 
 
 class QueuedFrame(NamedTuple):
-    """One frame on its way to the writer."""
+    """One frame on its way to the writer. annotated: the image that the viewers see, or what draws it."""
 
     frame: Frame
-    annotated: UInt8Array
+    annotated: UInt8Array | Callable[[], UInt8Array]
     detections: Detections
     info: dict[str, Any]
 
@@ -97,12 +98,19 @@ class Recorder:
         self._thread.start()
 
     def write(
-        self, frame: Frame, annotated: UInt8Array, detections: Detections, info: dict[str, Any], *, wait: bool = False
+        self,
+        frame: Frame,
+        annotated: UInt8Array | Callable[[], UInt8Array],
+        detections: Detections,
+        info: dict[str, Any],
+        *,
+        wait: bool = False,
     ) -> bool:
         """Hand over one frame; return whether it was taken. Nothing given may be changed afterwards.
 
-        frame: as the camera gave it. annotated: (h, w, 3) uint8 RGB, what the viewers see. info: as `sidecar.row` takes
-        it. wait: while the encoder is behind, wait for it instead of leaving the frame out; for files, which have time.
+        frame: as the camera gave it. annotated: (h, w, 3) uint8 RGB, what the viewers see, or what draws it when a video
+        is written. info: as `sidecar.row` takes it. wait: while the encoder is behind, wait for it instead of leaving the
+        frame out; for files, which have time.
         """
         queued = QueuedFrame(frame, annotated, detections, info)
         while self.error is None and self._thread.is_alive():
@@ -140,14 +148,18 @@ class Recorder:
             self._queue.get()
 
     def _take(self, queued: QueuedFrame) -> None:
+        drawn = queued.frame.pixels
+        if self.paths.video is not None:
+            # Here, not on the loop's thread: that is when the next frame is looked at.
+            drawn = queued.annotated() if callable(queued.annotated) else queued.annotated
         if not self._videos and self.paths.video is not None:
-            self._videos.append((self._open(self.paths.video, queued.annotated), True))
+            self._videos.append((self._open(self.paths.video, drawn), True))
             if self.settings.clean:
                 self._videos.append((self._open(self.paths.clean, queued.frame.pixels), False))
         video_s = self._clock.seconds(queued.frame)
         line = row(queued.frame, queued.detections, queued.info) | {"video_s": round(video_s, 6)}
         for video, annotated in self._videos:
-            fit = video.write(queued.annotated if annotated else queued.frame.pixels, video_s)
+            fit = video.write(drawn if annotated else queued.frame.pixels, video_s)
             if fit is not None:
                 line["video_fit" if annotated else "clean_fit"] = fit
         self._write_pending()
@@ -276,6 +288,11 @@ class Recordings:
             raise RecordingError(f"{path}: nothing was recorded, as no frame came")
         return path
 
+    @property
+    def running(self) -> bool:
+        """Return whether one is being made."""
+        return self._recorder is not None
+
     def write(self, shown: Shown, *, wait: bool) -> None:
         """Record a frame if a recording is running. wait: for the encoder, instead of leaving frames out.
 
@@ -297,7 +314,7 @@ class Recordings:
             "bare_wearers": None if shown.bare_wearers is None else wearers_of(shown.bare_wearers),
             "panes": 1 if shown.bare is None else 2,
         }
-        recorder.write(shown.clean, shown.annotated, shown.people, info, wait=wait)
+        recorder.write(shown.clean, lambda: shown.annotated, shown.people, info, wait=wait)
         if recorder.error:
             with self._lock:
                 self._recorder = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from physadv.live.library import PatchLibrary, usual_cm
 from physadv.live.notices import Notices
 from physadv.live.recorder import Recordings
 from physadv.live.settings import Controls, LiveSettings
+from physadv.live.shown import Shown
 from physadv.settings import parse
 
 
@@ -64,6 +66,35 @@ class ControlPanel:
                 self._library.keep(name)
 
 
+class Listeners:
+    """Who is called with each result, on the loop's thread: the page, the window. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[Shown], None]] = []
+
+    @property
+    def any(self) -> bool:
+        """Return whether there is one."""
+        return bool(self._listeners)
+
+    def subscribe(self, listener: Callable[[Shown], None]) -> Callable[[], None]:
+        """Call `listener` with each result from now on; return what ends that. It must be quick."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+
+        def end() -> None:
+            with self._lock:
+                self._listeners = [other for other in self._listeners if other is not listener]
+
+        return end
+
+    def hand_on(self, shown: Shown) -> None:
+        """Call everybody with a result."""
+        for listener in self._listeners:
+            listener(shown)
+
+
 @dataclass(frozen=True)
 class SharedState:
     """What the loop, the processor and the screens share; each part may be used from several threads."""
@@ -75,6 +106,7 @@ class SharedState:
     notices: Notices
     addresses: Addresses
     figures: LiveFigures = field(default_factory=LiveFigures)
+    listeners: Listeners = field(default_factory=Listeners)
 
     @classmethod
     def of(cls, settings: LiveSettings, controls: Controls, library: PatchLibrary) -> SharedState:
@@ -83,3 +115,8 @@ class SharedState:
         notices = Notices(addresses.without_secrets)
         panel = ControlPanel(controls, library)
         return cls(settings, panel, library, Recordings(settings.recordings), notices, addresses)
+
+    @property
+    def watched(self) -> bool:
+        """Return whether anybody sees or keeps the results; a pass is not spent on what nobody does."""
+        return self.settings.ui != "none" or self.listeners.any or self.recordings.running

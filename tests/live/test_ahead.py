@@ -15,7 +15,7 @@ from physadv.live.processor import DetectorChoice
 from physadv.live.settings import LiveSettings
 from physadv.live.shown import Shown
 from physadv.types import Detections, Detector, Frame, GradientDetector
-from tests.live.scene import Camera, Film, demo, finished, until
+from tests.live.scene import Camera, Film, Slow, demo, finished, until
 
 
 class Lane(BlobDetector):
@@ -94,7 +94,7 @@ def test_of_a_camera_one_image_at_a_time_is_looked_at() -> None:
 
 
 def test_a_pattern_is_placed_by_the_clean_image_of_its_own_frame() -> None:
-    shown = shown_of(TwoLanes(), Film(12), wear=["chest-v3"], wear_size=60.0)
+    shown = shown_of(TwoLanes(), Film(12), wear=["webcam"], wear_size=60.0)
     for one in shown:
         assert one.placed is not None
         assert abs(float(one.placed.xyxy[0, 0]) - (100 + one.frame.index % 40)) <= 3
@@ -187,8 +187,9 @@ class LooksTwice(Defence):
     def guard(self, detector: Detector) -> Detector:
         class Guarded(WrappedDetector):
             def detect(self, frame: Frame) -> Detections:
+                out = self.inner.detect(frame.with_pixels(frame.pixels[:, ::-1].copy()))
                 self.inner.detect(frame)
-                return self.inner.detect(frame.with_pixels(frame.pixels[:, ::-1].copy()))
+                return out
 
         return Guarded(detector)
 
@@ -202,3 +203,29 @@ def test_beside_a_defence_that_looks_at_the_bare_image_too_it_is_asked_once(monk
     shown = shown_of(detector, Film(8), defend="looks-twice")
     assert all(s.bare is not None and len(s.people) == 1 for s in shown)
     assert sorted(detector.asked) == sorted([*range(8)] * 2)
+
+
+def test_no_pass_is_spent_on_a_bare_answer_that_nobody_sees() -> None:
+    detector = TwoLanes()
+    finished(demo(Film(6), detector, defend="lgs:plain=false"))
+    assert sorted(detector.asked) == [*range(6)]
+
+
+def test_a_look_at_the_bare_image_runs_beside_the_defences_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEFENCES, "looks-twice", LooksTwice)
+    detector = TwoLanes()
+    running = demo(Camera(fps=50), detector, defend="looks-twice", frames=6, compare=False)
+    finished(running)
+    # That it looks at the bare image is known from the second frame on.
+    assert detector.itself == 2 + 5 and len(detector.asked) == 12
+    assert detector.most == 2
+
+
+def test_an_empty_pipeline_costs_one_pass() -> None:
+    running = demo(Film(1), Slow(0.02))
+    try:
+        frame = Film(1).read()
+        assert running._live.cost("none", frame) >= 20
+        assert running._live.cost("persistence", frame) < 20
+    finally:
+        running.stop()

@@ -449,3 +449,20 @@ def test_a_damaged_sidecar_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "v.jsonl").write_text(text)
     with pytest.raises(RecordingError):
         list(Session(tmp_path / "v.mp4"))
+
+
+def test_images_are_drawn_on_the_recorders_thread_and_only_for_a_video(tmp_path: Path) -> None:
+    drawn: list[str] = []
+
+    def draw() -> UInt8Array:
+        drawn.append(threading.current_thread().name)
+        return image(len(drawn))
+
+    for name, expected in (("v.mp4", ["record v.mp4"] * 3), ("w.jsonl", [])):
+        drawn.clear()
+        recorder = Recorder(tmp_path / name)
+        for i in range(3):
+            recorder.write(frame(i), draw, people(i), {}, wait=True)
+        recorder.close()
+        assert recorder.error is None and recorder.written == 3
+        assert drawn == expected
