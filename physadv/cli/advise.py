@@ -134,10 +134,9 @@ def _measured(settings: AdviseVerb, patch: Patch) -> Patch:
 def _measured_sizes(patch: Patch, table: dict[str, Any]) -> str:
     """Return the smallest and the largest print measured, on an adult, in words; of clothes nothing."""
     from physadv.fabricate.advise import aspect_of
-    from physadv.fabricate.body import is_texture
     from physadv.fabricate.units import size_in_words
 
-    if is_texture(patch):
+    if patch.tiles:
         return ""
     aspect, sides = aspect_of(patch), [cell["relative"] * PERSON_CM for cell in table["cells"]]
     low, high = (size_in_words(round(side / aspect**0.5, 1), aspect) for side in (min(sides), max(sides)))
@@ -147,11 +146,11 @@ def _measured_sizes(patch: Patch, table: dict[str, Any]) -> str:
 def _appears(patch: Patch, view: PrintInView, width: float, distance: float) -> str:
     """Return how large pattern and wearer appear to the detector, in words."""
     from physadv.fabricate.advise import aspect_of
-    from physadv.fabricate.body import TRAINED, is_texture
+    from physadv.fabricate.body import TRAINED
     from physadv.fabricate.units import size_in_words
 
     part = "whole in the image" if view.shown == 1 else f"{view.shown:.0%} of the body in the image"
-    if is_texture(patch):
+    if patch.tiles:
         over = "torso and legs" if TRAINED[patch.target] == "outfit" else "the torso"
         return f"worn over {over} at {distance:g} m: on a person of {view.person_px:.0f} detector pixels, {part}"
     aspect = aspect_of(patch)

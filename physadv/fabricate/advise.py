@@ -18,7 +18,7 @@ import numpy as np
 from physadv.camera.lens import PERSON_CM
 from physadv.camera.profile import CameraProfile
 from physadv.errors import FabricationError, PatchError
-from physadv.fabricate.body import CALLED, TRAINED, cover_of, is_texture
+from physadv.fabricate.body import CALLED, TRAINED, cover_of
 from physadv.fabricate.settings import AdviceSettings
 from physadv.fabricate.units import check_height, size_in_words
 from physadv.patch import Patch, load_patch, shipped_names
@@ -258,7 +258,7 @@ def width_cm(patch: Patch, asked_cm: float | None) -> float:
 
     Raises: FabricationError if a width is asked for of clothes, which have their own.
     """
-    if asked_cm is not None and is_texture(patch):
+    if asked_cm is not None and patch.tiles:
         raise FabricationError(
             f"{patch.name} is worn as a whole {CALLED[TRAINED[patch.target]]}, as large as its wearer",
             field="size",
@@ -274,7 +274,7 @@ def placed(patch: Patch, width_cm: float, person_cm: float, shown: float) -> str
 
     Raises: FabricationError if it is worn and taller than its wearer.
     """
-    if is_texture(patch):
+    if patch.tiles:
         return ""
     size_mm = width_cm * 10, width_cm * 10 * aspect_of(patch)
     if patch.target != "poster":
@@ -338,7 +338,7 @@ class Instead:
     @property
     def text(self) -> str:
         """Return it in words."""
-        size = "" if is_texture(self.patch) else f" at {size_in_words(self.width_cm, aspect_of(self.patch))}"
+        size = "" if self.patch.tiles else f" at {size_in_words(self.width_cm, aspect_of(self.patch))}"
         got = self.expected
         return (
             f"{self.patch.name}{size} is expected to hide more there: {got.asr:.0%} ({got.low:.0%} to {got.high:.0%}, "

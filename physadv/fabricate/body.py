@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from physadv.camera.lens import PERSON_CM
 from physadv.fabricate.settings import Clothes
-from physadv.patch import Patch
+from physadv.patch import Patch, Target
 from physadv.simulate.framing import SEATED_MM
 from physadv.simulate.placement import BOX_AT, CHEST_DROP_CM
 
 # What people wear in the training of each texture, and what clothes are called.
-TRAINED: dict[str, Clothes] = {"tshirt": "shirt", "outfit": "outfit"}
+TRAINED: dict[Target, Clothes] = {"tshirt": "shirt", "outfit": "outfit"}
 CALLED: dict[Clothes, str] = {
     "shirt": "T-shirt",
     "trousers": "trousers",
@@ -40,11 +40,6 @@ PARTS = (
     ("knees", 102.0),
     ("shins", 132.0),
 )
-
-
-def is_texture(patch: Patch) -> bool:
-    """Return whether a pattern repeats over clothes without a seam, which are as large as their wearer."""
-    return patch.target in TRAINED
 
 
 @dataclass(frozen=True, slots=True)

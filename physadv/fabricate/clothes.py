@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from physadv.errors import FabricationError
-from physadv.fabricate.body import TRAINED, is_texture
+from physadv.fabricate.body import TRAINED
 from physadv.fabricate.panels import Panel
 from physadv.fabricate.settings import Clothes, ClothesSize, PrintSettings
 from physadv.fabricate.shirt import shirt_panels
@@ -22,7 +22,7 @@ PANELS: dict[Clothes, Callable[[ClothesSize], tuple[Panel, ...]]] = {
 
 def require_texture(patch: Patch) -> None:
     """Raise FabricationError if the pattern is no texture that repeats over cloth without a seam."""
-    if not is_texture(patch):
+    if not patch.tiles:
         raise FabricationError(
             f"{patch.name} is a {patch.target} pattern",
             field="garment=panels",

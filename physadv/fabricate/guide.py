@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from physadv.arrays import counted
 from physadv.camera.lens import PERSON_CM
-from physadv.fabricate.body import CALLED, CROWN_CM, Cover, cover_of, is_texture
+from physadv.fabricate.body import CALLED, CROWN_CM, Cover, cover_of
 from physadv.fabricate.clothes import clothes_of, panels_of
 from physadv.fabricate.document import QUIET, Document
 from physadv.fabricate.layout import Layout
@@ -206,7 +206,7 @@ def _cloth(length_mm: float) -> str:
 
 
 def _place(patch: Patch, settings: PrintSettings, size_mm: tuple[float, float]) -> str:
-    if is_texture(patch):
+    if patch.tiles:
         worn = CALLED[clothes_of(patch, settings)]
         return f"The texture covers the whole {worn}; wear it without a jacket, bag or scarf over it."
     cover = cover_of(patch, size_mm)
@@ -257,7 +257,7 @@ def draw_guide(
     y = pdf.paragraph(MARGIN, y + 2, f"Where: {what.place}", size=10, width=room, leading=LEADING)
     if settings.garment == "panels":
         _cutting(pdf, panels_of(patch, settings), y + 4)
-    elif not is_texture(patch):
+    elif not patch.tiles:
         cover = cover_of(patch, size_mm)
         size = fitting_shirt(size_mm[0], cover)
         if size is None:

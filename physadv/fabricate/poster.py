@@ -21,7 +21,7 @@ from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
 from physadv.fabricate.artwork import DPI, PatternRaster, Raster
-from physadv.fabricate.body import CALLED, is_texture
+from physadv.fabricate.body import CALLED
 from physadv.fabricate.clothes import clothes_of, panels_of
 from physadv.fabricate.document import Document
 from physadv.fabricate.guide import draw_guide, guide
@@ -79,7 +79,7 @@ def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
             "given beside `for_person`", field="size", hint="give one of the two; the person's height decides the size"
         )
     width, height = _size(patch, settings)
-    if not is_texture(patch) and patch.target != "poster":
+    if not patch.tiles and patch.target != "poster":
         # Posters hang on walls too.
         field = "size" if settings.scale is None else "scale"
         check_height(height, settings.for_person or PERSON_CM, field=field)
@@ -126,7 +126,7 @@ def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
 
     Raises: FabricationError as `printed_size` does.
     """
-    if not is_texture(patch):
+    if not patch.tiles:
         width, height = printed_size(patch, settings)
         if settings.garment != "dtg" or (width <= PLATEN_MM[0] and height <= PLATEN_MM[1]):
             return ()
@@ -144,8 +144,8 @@ def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
         )
     if settings.garment != "panels":
         out.append(
-            f"{patch.name} is a texture that repeats every {cm(width)} cm: this prints one tile of it; for a "
-            "shirt to cut and sew use `garment=panels` with a `shirt` of S, M, L, XL or XXL"
+            f"{patch.name} is a texture that repeats every {cm(width)} cm: this prints one tile of it; for "
+            "clothes to cut and sew use `garment=panels` with a `shirt` of S, M, L, XL or XXL"
         )
     elif patch.target == "tshirt" and clothes_of(patch, settings) != "shirt":
         out.append(f"`clothes`: {patch.name} was trained on T-shirts alone; of trousers or a skirt nothing is known")

@@ -30,7 +30,6 @@ from physadv.fabricate.advise import (
     seen,
     width_cm,
 )
-from physadv.fabricate.body import is_texture
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.settings import AdviceSettings, PrintSettings
 from physadv.fabricate.units import PAPERS
@@ -168,7 +167,7 @@ def _described(name: str, patch: Patch) -> dict[str, Any]:
         "size_mm": list(patch.size_mm),
         "target": patch.target,
         "sha256": patch.sha256,
-        "texture": is_texture(patch),
+        "texture": patch.tiles,
         "curve": has_curve(patch),
     }
 
@@ -231,7 +230,7 @@ def _advice(patch: Patch, question: AdviceRequest) -> dict[str, Any]:
     width = width_cm(patch, question.size)
     view = seen(optics, side_cm=width * aspect**0.5, **place)
     out: dict[str, Any] = {
-        "sides_px": None if is_texture(patch) else [round(side, 1) for side in view.sides_px(aspect)],
+        "sides_px": None if patch.tiles else [round(side, 1) for side in view.sides_px(aspect)],
         "covers": placed(patch, width, question.person_height, view.shown),
         "person_px": round(view.person_px, 1),
         "shown": round(view.shown, 3),

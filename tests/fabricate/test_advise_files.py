@@ -128,6 +128,20 @@ def test_a_t_shirt_is_as_large_as_its_wearer(capsys: pytest.CaptureFixture[str])
         advise(AdviseVerb(patch="tshirt", size=40))
 
 
+def test_an_outfit_is_as_large_as_its_wearer_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_patch(replace(load_patch("tshirt"), name="all", target="outfit"), tmp_path, stem="all")
+    where = str(tmp_path / "all.safetensors")
+    assert advise(AdviseVerb(patch=where)) == 0
+    said = capsys.readouterr().out
+    assert (
+        said.startswith("worn over torso and legs at 3 m: on a person of 314 detector pixels") and "cover" not in said
+    )
+    with pytest.raises(
+        FabricationError, match=r"^size: all is worn as a whole T-shirt and trousers, as large as its wearer"
+    ):
+        advise(AdviseVerb(patch=where, size=40))
+
+
 def test_a_tall_print_is_said_by_width_and_height_and_what_it_covers(
     tall: Patch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

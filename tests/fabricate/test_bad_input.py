@@ -12,7 +12,7 @@ from physadv.fabricate.layout import row_name
 from physadv.fabricate.poster import cautions, print_name, print_patch, printed_size
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.units import length_in, paper_mm, size_for_person
-from physadv.patch import Patch, load_patch
+from physadv.patch import Patch, Target, load_patch
 from physadv.settings import parse
 
 
@@ -118,11 +118,22 @@ def test_what_a_print_of_a_texture_is_is_said(
     assert main(["print", "tshirt", "--size", "10cm"]) == 0
     said = capsys.readouterr().out
     assert "--size: tshirt was trained to repeat every 20 cm and now repeats every 10 cm" in said
-    assert "is a texture that repeats every 10 cm: this prints one tile of it; for a shirt to cut and sew use" in said
+    assert "is a texture that repeats every 10 cm: this prints one tile of it; for clothes to cut and sew use" in said
     assert [p.name for p in tmp_path.iterdir()] == ["tshirt-10cm.pdf"]
     assert main(["print", "webcam", "--size", "10cm"]) == 0
     assert "texture" not in capsys.readouterr().out
     assert cautions(load_patch("tshirt"), PrintSettings(garment="panels")) == ()
+
+
+@pytest.mark.parametrize("target", ["poster", "chest", "portrait"])
+def test_clothes_are_not_cut_from_a_pattern_with_edges(cells: Patch, tmp_path: Path, target: Target) -> None:
+    for clothes in ("shirt", "outfit"):
+        settings = PrintSettings.model_validate({"garment": "panels", "clothes": clothes})
+        with pytest.raises(
+            FabricationError, match=f"cells is a {target} pattern: expected a texture that repeats without"
+        ):
+            print_patch(replace(cells, target=target), settings, tmp_path / "x.pdf")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_profile_that_is_none_is_refused(cells: Patch, tmp_path: Path) -> None:

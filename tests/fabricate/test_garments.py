@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from physadv.errors import FabricationError
 from physadv.fabricate.clothes import PANELS, panels_of
 from physadv.fabricate.layout import Layout, Sheet
 from physadv.fabricate.panels import BLEED, CLOTH_WIDTH, SEAM, STRIP, Panel, line_length, offset, on_cloth
@@ -163,6 +162,9 @@ def test_an_outfit_prints_shirt_and_trousers_and_either_by_itself(cells: Patch, 
 
     shirt, lower = [p.name for p in shirt_panels("M")], [p.name for p in trouser_panels("M")]
     assert parts(texture) == shirt and cautions(texture, PrintSettings(garment="panels")) == ()
+    whole = replace(texture, target="outfit")
+    assert parts(whole) == shirt + lower and parts(whole, clothes="shirt") == shirt
+    assert cautions(whole, PrintSettings(garment="panels", clothes="skirt")) == ()
     assert parts(texture, clothes="outfit") == shirt + lower and parts(texture, clothes="trousers") == lower
     assert parts(texture, clothes="skirt", shirt="L") == ["skirt front", "skirt back"]
     caution, *_ = cautions(texture, PrintSettings(garment="panels", clothes="skirt"))
@@ -251,8 +253,3 @@ def test_a_print_larger_than_garment_printers_take_is_said(tall: Patch, cells: P
     (caution,) = cautions(tall, PrintSettings(garment="dtg"))
     assert caution.startswith("36 x 72 cm is more than most garment printers take (40 x 50 cm)")
     assert cautions(cells, PrintSettings(garment="dtg")) == cautions(tall, PrintSettings()) == ()
-
-
-def test_panels_of_a_pattern_with_edges_are_refused(cells: Patch, tmp_path: Path) -> None:
-    with pytest.raises(FabricationError, match="repeats without a seam"):
-        print_patch(cells, PrintSettings(garment="panels"), tmp_path / "p.pdf")

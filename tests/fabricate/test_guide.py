@@ -1,6 +1,7 @@
 """From sheet to shirt: every print says on what, how hot, which side up, in which order, and where it goes."""
 
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def test_panels_say_cloth_and_the_order_of_sewing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", ["S", "XXL"])
 def test_an_outfit_says_how_much_cloth_and_what_is_sewn_to_what(tmp_path: Path, size: str) -> None:
-    texture = load_patch("tshirt")
-    settings = PrintSettings.model_validate({"garment": "panels", "clothes": "outfit", "paper": "a4", "shirt": size})
+    texture = replace(load_patch("tshirt"), target="outfit")
+    settings = PrintSettings.model_validate({"garment": "panels", "paper": "a4", "shirt": size})
     layouts = layouts_of(texture, settings, tmp_path / "o.pdf")
     # The last page alone: the sheets before it are drawn elsewhere.
     pdf = Document(title="", subject="", profile=srgb().profile, profile_name="sRGB")
