@@ -130,12 +130,12 @@ class Recipe(PatternSettings, PlacementSettings):
         width, height = self.print_size()
         if self.target == "portrait" and height <= width:
             raise ValueError(
-                f"size_mm: expected a portrait print higher than wide, got {width:g} x {height:g} mm; `target=chest` is "
+                f"height_mm: expected a portrait print higher than wide, got {width:g} x {height:g} mm; `target=chest` is "
                 "of any shape"
             )
         if self.target in ("chest", "portrait") and height > TALLEST_MM:
             raise ValueError(
-                f"size_mm: expected a print no higher than a person from neck to floor, {TALLEST_MM:g} mm, got "
+                f"height_mm: expected a print no higher than a person from neck to floor, {TALLEST_MM:g} mm, got "
                 f"{height:g} mm"
             )
         return self

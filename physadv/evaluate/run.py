@@ -140,7 +140,7 @@ class Asked:
         if self.settings.at in ("shirt", "outfit") and other is not None:
             raise SettingsError(
                 field=f"at={self.settings.at}",
-                expected="textures of cloth (`physadv train --target tshirt` or `outfit`)",
+                expected="textures of cloth (`physadv train --target tshirt`, or outfit)",
                 got=f"{other.name}, a {other.target} pattern",
                 hint="score it with `at=chest`",
             )

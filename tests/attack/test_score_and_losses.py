@@ -339,7 +339,7 @@ def test_a_portrait_is_as_large_and_where_it_is_scored_in_each_framing() -> None
     wide = Recipe.of(TrainSettings(images=["a"], target="portrait", width_mm=300))
     assert wide.print_size() == (300.0, 600.0)
     for size, said in (((720, 360), "higher than wide"), ((500, 1600), "from neck to floor, 1450 mm, got 1600")):
-        with pytest.raises(ValueError, match=f"size_mm: expected .*{said}"):
+        with pytest.raises(ValueError, match=f"height_mm: expected .*{said}"):
             Recipe(target="portrait", size_mm=size)
 
 
