@@ -23,6 +23,7 @@ from physadv.attack.settings import (
     preset,
 )
 from physadv.camera.profile import PrinterProfile
+from physadv.errors import SettingsError
 from physadv.patch import TEXTURES
 from physadv.settings import parse
 from physadv.simulate.framing import PlacementSettings, size_of
@@ -85,7 +86,9 @@ class Recipe(PatternSettings, PlacementSettings):
             world = World.of(STRENGTH if settings.strength is None else settings.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
-        return parse(cls, {**preset(settings.preset, settings.framing), **values})
+        out = parse(cls, {**preset(settings.preset, settings.framing), **values})
+        _check_shape(out)
+        return out
 
     @model_validator(mode="before")
     @classmethod
@@ -127,17 +130,6 @@ class Recipe(PatternSettings, PlacementSettings):
                 raise ValueError(f"{name}: expected low and high with 0 < low <= high <= 2, got {low}, {high}")
         if self.pyramid and self.texels % 4:
             raise ValueError(f"pyramid: expected texels that divide by 4, got {self.texels}")
-        width, height = self.print_size()
-        if self.target == "portrait" and height <= width:
-            raise ValueError(
-                f"height_mm: expected a portrait print higher than wide, got {width:g} x {height:g} mm; `target=chest` is "
-                "of any shape"
-            )
-        if self.target in ("chest", "portrait") and height > TALLEST_MM:
-            raise ValueError(
-                f"height_mm: expected a print no higher than a person from neck to floor, {TALLEST_MM:g} mm, got "
-                f"{height:g} mm"
-            )
         return self
 
     def from_start(self) -> Self:
@@ -218,6 +210,25 @@ class Recipe(PatternSettings, PlacementSettings):
         street = self.side_street or _around(self.scale, STREET_AROUND)
         webcam = self.side_webcam or _around(self.webcam_scale, WEBCAM_AROUND)
         return PlacementRange(self.target, street, webcam, self.at, (width / 10, height / 10), self.rule)
+
+
+def _check_shape(recipe: Recipe) -> None:
+    """Raise SettingsError if a print of this shape cannot be worn as its target says."""
+    width, height = recipe.print_size()
+    size = f"{width:g} x {height:g} mm"
+    if recipe.target == "portrait" and height <= width:
+        raise SettingsError(
+            field="height_mm",
+            expected="a portrait print higher than wide",
+            got=size,
+            hint="`target=chest` is of any shape",
+        )
+    if recipe.target in ("chest", "portrait") and height > TALLEST_MM:
+        raise SettingsError(
+            field="height_mm",
+            expected=f"a print no higher than a person from neck to floor, {TALLEST_MM:g} mm",
+            got=size,
+        )
 
 
 def _around(scale: float, share: tuple[float, float]) -> tuple[float, float]:

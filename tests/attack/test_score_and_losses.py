@@ -31,7 +31,7 @@ from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import joined
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.errors import DataError
+from physadv.errors import DataError, SettingsError
 from physadv.patch import Patch
 from physadv.simulate.conditions import apply_patch
 from physadv.simulate.garment import FRONT_CM, SLEEVE_CM
@@ -338,9 +338,10 @@ def test_a_portrait_is_as_large_and_where_it_is_scored_in_each_framing() -> None
     assert Recipe(target="portrait", scale=0.3).print_size() == pytest.approx((218.2, 436.4))
     wide = Recipe.of(TrainSettings(images=["a"], target="portrait", width_mm=300))
     assert wide.print_size() == (300.0, 600.0)
-    for size, said in (((720, 360), "higher than wide"), ((500, 1600), "from neck to floor, 1450 mm, got 1600")):
-        with pytest.raises(ValueError, match=f"height_mm: expected .*{said}"):
-            Recipe(target="portrait", size_mm=size)
+    for size, said in (((720, 360), "higher than wide"), ((500, 1600), "from neck to floor, 1450 mm, got 500 x 1600")):
+        asked = {"images": ["a"], "target": "portrait", "width_mm": size[0], "height_mm": size[1]}
+        with pytest.raises(SettingsError, match=f"height_mm: expected .*{said}"):
+            Recipe.of(TrainSettings.model_validate(asked))
 
 
 def test_a_poster_is_scored_where_it_was_trained() -> None:
