@@ -1,15 +1,17 @@
 """Put a finished run's pattern among the shipped ones, with figures on people that it was not trained on.
 
-    python scripts/ship_pattern.py RUN NAME --images IMAGES --labels LABELS [--clip VIDEO] --use "One sentence."
+    python scripts/ship_pattern.py RUN NAME --images IMAGES --labels LABELS [--clip VIDEO ...] --use "One sentence."
 
-Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that the run was not trained on, 416 px, its rule
-and scale. Clip: a video of one person who fills the image, that no run was trained on, side .65 and .45 sqrt(w h) on
-the chest, or the texture over the torso, 320 and 640 px. Each beside none, grey and the pattern's own pixels shuffled.
+Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that neither the run nor what it began from was
+trained on, 416 px, its own rule and scale. Clips: videos of one person each who fills the image, on whom nothing was
+trained, worn as before a webcam, a chest print also at side .45, 320 and 640 px. Each beside none, grey and the pattern's
+own pixels shuffled. The size curve is measured on the same photographs, about five minutes on one core.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,114 +19,187 @@ from typing import Any
 
 import numpy as np
 
+from physadv.arrays import LeftOut
 from physadv.attack.recipe import Recipe
 from physadv.attack.score import HeldOutPeople
+from physadv.cli.advise import held_out
 from physadv.cli.edge import exit_code
 from physadv.controls import control
-from physadv.dataset import LabelledImage
+from physadv.dataset import LabelledImage, labelled_images
 from physadv.detect import load_detector
 from physadv.detect.matching import AP_CONF
 from physadv.detect.weights import DEFAULT_DETECTOR, cache_dir, find_weights
 from physadv.evaluate.images import Labeller, gather
+from physadv.evaluate.size_curve import CANVAS, measure, subjects
 from physadv.evaluate.steps import finish
 from physadv.files import atomic_write
+from physadv.lineage import Seen, seen_by
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
 from physadv.simulate.framing import STREET_IMGSZ, WEBCAM_IMGSZ
 from physadv.simulate.placement import Placement
 from physadv.types import Detector
 
-COLUMNS = ("n_people", "recall25", "ap50", "asr_strict25", "hidden25", "mean_max_conf", "mean_max_conf_within")
+Row = dict[str, Any]
 CLIP_FRAMES = 45
-NOTE = (
-    "AP50 at confidence from .001. asr_strict25: of those that the clean detector finds, the share without any box at .25\n"
-    "that overlaps them above IoU .1. hidden25: no box at .25 on or within the person;\n"
-    "mean_max_conf_within: the mean of its best confidence. Controls: grey, and the pattern's own pixels shuffled.\n"
-)
+SMALL_SIDE = 0.45
+NOTES = {
+    "recall25": "share of people with a box at .25 (IoU .5)",
+    "ap50": "AP50 at confidence from .001",
+    "asr_strict25": "of those found without a pattern, the share without any box at .25 that overlaps them above IoU .1",
+    "hidden25": "share of people, or of frames, without a box at .25 on or within the person",
+    "least_hidden25": "that share for the person hidden least",
+    "mean_max_conf_within": "mean of the best confidence on or within a person",
+}
 
 
-def people(images: list[str], labels: Path | None) -> list[LabelledImage]:
+def people(where: Path, labels: Path | None) -> list[LabelledImage]:
     """Return images with their people, from labels or by the clean detector."""
 
     def labeller() -> Detector:
         return load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=640)
 
     cache = cache_dir() / "people-exact" / find_weights(DEFAULT_DETECTOR).sha256[:16]
-    return finish(gather(images, labels, Labeller(labeller, cache)), print).images
+    return finish(gather([str(where)], labels, Labeller(labeller, cache)), print).images
 
 
-def scored(patch: Patch, images: list[LabelledImage], placement: Placement, imgsz: int) -> dict[str, dict[str, Any]]:
-    """Return the figures of the pattern and its controls on images."""
-    detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
-    scorer = HeldOutPeople(images, detector, placement)
+def conditions(patch: Patch) -> dict[str, Patch | None]:
+    """Return what is worn, by what its row is called: nothing, two controls, the pattern."""
     plain, shuffled = (control(patch, kind, np.random.default_rng(0)) for kind in ("grey", "shuffled"))
-    rows = {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}
-    return {name: scorer.score(worn).plain() for name, worn in rows.items()}
+    return {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}
 
 
-def card(patch: Patch, use: str, tables: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """Return the pattern's card in Markdown."""
-    record, size = patch.record, " x ".join(f"{s:g}" for s in patch.size_mm)
-    settings, split = Recipe.model_validate(record["settings"]), record["split"]
-    lines = [f"# {patch.name}", "", use, "", f"* Size: {size} mm. Target: {patch.target}. SHA-256 of the pattern:"]
-    lines[-1] += f" `{patch.sha256[:16]}...`"
+def scorer(images: list[LabelledImage], placement: Placement, imgsz: int) -> HeldOutPeople:
+    """Return what scores patterns on images."""
+    detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
+    return HeldOutPeople(images, detector, placement)
+
+
+def of_photographs(patch: Patch, images: list[LabelledImage], placement: Placement) -> dict[str, Row]:
+    """Return the figures of the pattern and its controls on people of photographs."""
+    on = scorer(images, placement, STREET_IMGSZ)
+    return {name: on.score(worn).plain() for name, worn in conditions(patch).items()}
+
+
+def of_clips(patch: Patch, clips: Sequence[list[LabelledImage]], placement: Placement, imgsz: int) -> dict[str, Row]:
+    """Return the figures of the pattern and its controls over people who have a clip each: means, and the worst person."""
+    on = [scorer(frames, placement, imgsz) for frames in clips]
+    out = {}
+    for name, worn in conditions(patch).items():
+        each = [one.score(worn).plain() for one in on]
+        means = {column: _mean(row[column] for row in each) for column in ("hidden25", "mean_max_conf_within")}
+        least = min(row["hidden25"] or 0.0 for row in each)
+        out[name] = {"n_people": len(each), "n_images": sum(map(len, clips)), **means, "least_hidden25": least}
+    return out
+
+
+def _mean(values: Any) -> float:
+    return round(float(np.mean([value or 0.0 for value in values])), 4)
+
+
+def size_curve(patch: Patch, images: Path, labels: Path) -> dict[str, Any]:
+    """Return the pattern's size curve on people of photographs that it was not trained on."""
+    found = load_detector(DEFAULT_DETECTOR, imgsz=CANVAS, precision="fp32")
+    files = held_out(labelled_images(images, labels, LeftOut()), patch)
+    table = measure(patch, subjects(files, found), found, progress=lambda _, what: print(f"size curve: {what}"))
+    return table | {"pictures": len(files)}
+
+
+def card(patch: Patch, use: str, tables: Mapping[str, Mapping[str, Row]], made_on: str = "") -> str:
+    """Return the pattern's card in Markdown: what it is for, its size, how it was made, figures with the n of each.
+
+    use: one sentence. tables: by what was scored, each row's figures. made_on: the machine, if it is to be said.
+    """
+    record, (width, height) = patch.record, patch.size_mm
+    made, split = record["settings"], record["split"]
+    start = record.get("start")
+    began = f"the pattern {start['name']}" if start else "random colours"
+    kept = (
+        f"No step did better on those held out than {began}, from which it began, and which was kept."
+        if record.get("kept") == "start"
+        else f"Kept is step {record['step']}, the best by people held out."
+    )
+    lines = [
+        f"# {patch.name}",
+        "",
+        use,
+        "",
+        f"* Size: {width:g} x {height:g} mm, {patch.pixels.shape[1]} x {patch.pixels.shape[0]} texels"
+        + (", repeated without a seam." if patch.tiles else "."),
+        f"* Target: {patch.target}. Framing: {made['framing']}. SHA-256 of the pattern: `{patch.sha256[:16]}...`",
+        f"* Made by `physadv train` against {', '.join(d['name'] for d in record['detectors'])}, from {began}:"
+        f" {record['steps']} steps, seed {record['seed']}{f', on {made_on}' if made_on else ''}. {kept}",
+        f"* Trained on {len(split['train'])} images or stretches of video, {len(split['held_out'])} held out; all names and"
+        " settings are in the record.",
+    ]
+    curve = record.get("size_curve")
+    if curve:
+        lines.append(
+            f"* Size curve: {curve['people']} people in {curve['pictures']} photographs, for `physadv advise`."
+        )
     lines += [
-        *(
-            [
-                f"* No step of the run did better on those held out than {record['start']['name']}, which is what was kept."
-            ]
-            if record.get("kept") == "start"
-            else []
-        ),
-        f"* Made by one `physadv train` against {record['detectors'][0]['name']}: target {patch.target}, framing"
-        f" {settings.framing}, {settings.total_steps} steps, seed {settings.seed}; kept is step {record['step']}, the"
-        " best by people held out, helped by those trained on where few are. All settings and the split"
-        f" ({len(split['train'])} images or stretches of video to train on, {len(split['held_out'])} held out) are in"
-        " the record.",
-        f"* Figures: float32 PyTorch on a CPU, {date.today()}. Simulated wear (pasted flat), not photographed prints. The"
-        " best step was picked on the people held out, so their figures flatter a little.",
+        f"* Figures: yolo11n-pose, float32 PyTorch, {date.today()}. Simulated wear, drawn flat; no photographed prints.",
         "",
     ]
+    columns = [c for c in NOTES if any(c in row for rows in tables.values() for row in rows.values())]
     for title, rows in tables.items():
-        lines += [f"## {title}", "", f"| condition | {' | '.join(COLUMNS)} |", f"|{'---|' * (len(COLUMNS) + 1)}"]
-        lines += [f"| {name} | {' | '.join(str(row[c]) for c in COLUMNS)} |" for name, row in rows.items()]
+        own = [c for c in columns if any(c in row for row in rows.values())]
+        first = next(iter(rows.values()))
+        who = "1 person" if first["n_people"] == 1 else f"{first['n_people']} people"
+        lines += [f"## {title}: {who} not trained on, {first['n_images']} images", ""]
+        lines += [f"| worn | {' | '.join(own)} |", f"|{'---|' * (len(own) + 1)}"]
+        lines += [f"| {name} | {' | '.join('-' if row[c] is None else str(row[c]) for c in own)} |" for name, row in rows.items()]
         lines.append("")
-    return "\n".join(lines) + "\n" + NOTE
+    lines += [f"{column}: {NOTES[column]}." for column in columns]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Score, and write the three files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, help="a run's folder, or a pattern's .safetensors file")
     parser.add_argument("name")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--clip", type=Path)
+    parser.add_argument("--clip", type=Path, action="append", default=[], help="a video of one person; may be repeated")
     parser.add_argument("--use", required=True, help="what the pattern is for, in a sentence")
+    parser.add_argument("--made-on", default="", help="the machine that it was made on, for the card")
+    parser.add_argument("--no-curve", action="store_true", help="keep the size curve of the record, or none")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args()
     patch = replace(load_patch(given.run), name=given.name)
-    settings = Recipe.model_validate(patch.record["settings"])
-    both = settings.model_copy(update={"framing": "mixed"}).placements()
-    trained = set(patch.record["split"]["train"])
-    out = [p for p in people([str(given.images)], given.labels) if p.name not in trained]
-    shirt = patch.tiles
-    worn = "over the torso" if shirt else f"side {settings.scale:g} by {settings.rule}"
-    title = f"street, {len(out)} photographs not trained on, {worn}, {STREET_IMGSZ} px"
-    tables = {title: scored(patch, out, both["street"][0], STREET_IMGSZ)}
-    if given.clip:
-        frames = people([str(given.clip)], None)
-        frames = frames[:: max(len(frames) // CLIP_FRAMES, 1)]
-        for scale in (0.65,) if shirt else (0.65, 0.45):
-            where = "over the torso" if shirt else f"side {scale:g} on the chest"
-            for imgsz in WEBCAM_IMGSZ:
-                tables[f"a webcam clip not trained on, {where}, {imgsz} px"] = scored(
-                    patch, frames, replace(both["webcam"][0], scale=scale), imgsz
-                )
-    patch = replace(patch, record={**patch.record, "held_out": tables})
+    recipe = Recipe.model_validate(patch.record["settings"])
+    both = recipe.model_copy(update={"framing": "mixed"}).placements()
+    street, webcam = both["street"][0], both["webcam"][0]
+    seen = seen_by(patch) or Seen()
+    out = [p for p in people(given.images, given.labels) if not seen.saw(p.name, p.sha256)]
+    tables = {f"Street, {said(street)}, {STREET_IMGSZ} px": of_photographs(patch, out, street)}
+    clips = [every(people(clip, None), CLIP_FRAMES) for clip in given.clip]
+    sides = [webcam, replace(webcam, scale=SMALL_SIDE)] if patch.target in ("chest", "poster") else [webcam]
+    for placement in sides if clips else ():
+        for imgsz in WEBCAM_IMGSZ:
+            title = f"Before a webcam, a clip each, {said(placement)}, {imgsz} px"
+            tables[title] = of_clips(patch, clips, placement, imgsz)
+    curve = patch.record.get("size_curve") if given.no_curve else size_curve(patch, given.images, given.labels)
+    record = {**patch.record, "held_out": tables, **({"size_curve": curve} if curve else {})}
+    patch = replace(patch, record=record)
     save_patch(patch, given.out, stem=given.name)
+    text = card(patch, given.use, tables, given.made_on)
     with atomic_write(given.out / f"{given.name}.md") as stream:
-        stream.write(card(patch, given.use, tables).encode())
-    print(card(patch, given.use, tables))
+        stream.write(text.encode())
+    print(text)
+
+
+def said(placement: Placement) -> str:
+    """Return how a pattern is worn, in words."""
+    if placement.scale is None:
+        return "over the body"
+    where = f"at {placement.at:g}" if placement.target == "poster" else "by the joints"
+    return f"side {placement.scale:g} of the box by {placement.rule}, {where}"
+
+
+def every(frames: list[LabelledImage], count: int) -> list[LabelledImage]:
+    """Return up to `count` frames, spread over all."""
+    return frames[:: max(-(-len(frames) // count), 1)]
 
 
 if __name__ == "__main__":

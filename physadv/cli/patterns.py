@@ -28,11 +28,14 @@ def run(settings: PatternsVerb) -> int:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
     rows = [
-        (p["name"], p["target"], p["framing"], _size(p["size_mm"]), "yes" if p["size_curve"] else "no", p["use"])
+        (
+            *(p["name"], p["target"], p["framing"], f"{p['width_mm'] / 10:g} x {p['height_mm'] / 10:g} cm"),
+            *("yes" if p["size_curve"] else "no", p["recommended_for"]),
+        )
         for p in found
     ]
     console = table_console()
-    console.print(plain_table(("name", "target", "framing", "size", "size curve", "use"), rows))
+    console.print(plain_table(("name", "target", "framing", "size", "size curve", "recommended for"), rows))
     text = (
         f"\ncards: {SHIPPED / 'NAME.md'}\nsize curve: physadv advise can say what to expect at a distance\n"
         "try one: physadv live --wear NAME"
@@ -44,13 +47,16 @@ def run(settings: PatternsVerb) -> int:
 def _described(name: str) -> dict[str, Any]:
     patch = load_patch(SHIPPED / f"{name}.safetensors")
     card = SHIPPED / f"{name}.md"
+    width, height = patch.size_mm
     return {
         "name": name,
         "target": patch.target,
         "framing": patch.framing,
-        "size_mm": list(patch.size_mm),
+        "file": str(SHIPPED / f"{name}.png"),
+        "width_mm": width,
+        "height_mm": height,
+        "recommended_for": first_sentence(card),
         "size_curve": "size_curve" in patch.record,
-        "use": first_sentence(card),
         "card": str(card),
     }
 
@@ -62,8 +68,3 @@ def first_sentence(card: Path) -> str:
     paragraphs = card.read_text(encoding="utf-8").split("\n\n")
     text = next((" ".join(p.split()) for p in paragraphs if p.strip() and not p.startswith("#")), "")
     return text.partition(". ")[0].removesuffix(".")
-
-
-def _size(size_mm: list[float]) -> str:
-    width, height = size_mm
-    return f"{width / 10:g} x {height / 10:g} cm"

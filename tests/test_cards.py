@@ -1,0 +1,53 @@
+"""The card of a shipped pattern says what it is for, its size, how it was made, and of how many people each figure is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from ship_pattern import card
+
+from physadv.cli.patterns import first_sentence
+from physadv.patch import Patch, load_patch
+
+USE = "A tall print for people in the street, from the chest to the thighs. Twice as high as wide."
+FIGURES = {"n_people": 189, "n_images": 65, "recall25": 0.05, "asr_strict25": 0.8, "hidden25": 0.79}
+CLIPS = {"n_people": 4, "n_images": 180, "hidden25": 0.9, "least_hidden25": 0.6}
+
+
+def made(**record: object) -> Patch:
+    """A tall pattern with the record of a run."""
+    texels = np.zeros((96, 48, 3), np.uint8)
+    return Patch(
+        "tall", texels, np.full((96, 48), 255, np.uint8), (360.0, 720.0), "portrait",
+        {**load_patch("street").record, "start": {"name": "street"}, "kept": "trained", **record},
+    )  # fmt: skip
+
+
+def test_a_card_is_written_from_the_record(tmp_path: Path) -> None:
+    patch = made(step=900, steps=1000, seed=3)
+    text = card(patch, USE, {"Street": {"none": FIGURES, "tall": FIGURES}, "Webcam": {"tall": CLIPS}}, "one GPU")
+    for part in (
+        "# tall\n",
+        "* Size: 360 x 720 mm, 48 x 96 texels.",
+        "Target: portrait. Framing: street.",
+        "from the pattern street: 1000 steps, seed 3, on one GPU. Kept is step 900, the best by people held out.",
+        "* Trained on 46 images or stretches of video, 15 held out",
+        "* Size curve: 12 people in 22 photographs",
+        "## Street: 189 people not trained on, 65 images\n",
+        "| worn | recall25 | asr_strict25 | hidden25 |\n",
+        "| tall | 0.05 | 0.8 | 0.79 |\n",
+        "## Webcam: 4 people not trained on, 180 images\n",
+        "| tall | 0.9 | 0.6 |\n",
+        "least_hidden25: that share for the person hidden least.",
+    ):
+        assert part in text, part
+    path = tmp_path / "tall.md"
+    path.write_text(text)
+    assert first_sentence(path) == USE.partition(". ")[0]
+
+
+def test_a_card_says_where_the_start_was_kept_and_a_texture_repeats() -> None:
+    text = card(replace(made(kept="start"), target="tshirt"), USE, {})
+    assert "No step did better on those held out than the pattern street, from which it began" in text
+    assert "texels, repeated without a seam." in text
+    assert "from random colours" in card(made(start=None), USE, {})
