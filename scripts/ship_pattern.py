@@ -147,7 +147,8 @@ def card(patch: Patch, use: str, tables: Mapping[str, Mapping[str, Row]], made_o
         who = "1 person" if first["n_people"] == 1 else f"{first['n_people']} people"
         lines += [f"## {title}: {who} not trained on, {first['n_images']} images", ""]
         lines += [f"| worn | {' | '.join(own)} |", f"|{'---|' * (len(own) + 1)}"]
-        lines += [f"| {name} | {' | '.join('-' if row[c] is None else str(row[c]) for c in own)} |" for name, row in rows.items()]
+        for name, row in rows.items():
+            lines.append(f"| {name} | {' | '.join('-' if row[c] is None else str(row[c]) for c in own)} |")
         lines.append("")
     lines += [f"{column}: {NOTES[column]}." for column in columns]
     return "\n".join(lines) + "\n"

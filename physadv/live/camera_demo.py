@@ -16,9 +16,10 @@ from physadv.live.bare import NoAnswer
 from physadv.live.demo import Demo
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.inference import DefendedDetector, Inference
-from physadv.live.library import PatchLibrary, usual_cm
+from physadv.live.library import PatchLibrary
 from physadv.live.loop import TICK_S, Loop
 from physadv.live.processor import CalibratedCamera, DetectorChoice, LiveProcessor
+from physadv.live.recommend import usual_cm
 from physadv.live.settings import Backend, Controls, LiveSettings
 from physadv.live.shared import SharedState
 from physadv.live.shown import Shown

@@ -9,13 +9,6 @@ from physadv.errors import PatchError
 from physadv.patch import REPLACED, Patch, load_patch, patch_from_image, shipped_names
 
 MAX_UPLOADS = 24
-# How wide a pattern is worn where no width is given and its own is too small for most images.
-USUAL_CM = {"street": 48.0}
-
-
-def usual_cm(patch: Patch) -> float | None:
-    """Return the width in cm at which a pattern is worn unless another is asked for; None for its own."""
-    return USUAL_CM.get(patch.name)
 
 
 class Reader(Protocol):

@@ -18,7 +18,7 @@ from physadv.live.settings import Backend, Controls
 from physadv.live.shared import SharedState
 from physadv.live.shown import Shown, detector_line
 from physadv.live.wearers import judged, reported
-from physadv.live.wearing import BEST, Wearing
+from physadv.live.wearing import Wearing
 from physadv.simulate.joints import LEFT_SHOULDER, RIGHT_SHOULDER, SHOULDER_CM, shoulders_visible
 from physadv.types import Detections, Detector, Frame, UInt8Array
 
@@ -211,10 +211,10 @@ class LiveProcessor:
 
     def _follow(self, people: Detections, frame: Frame) -> Controls:
         """Change to what is recommended for the people of a clean frame where that is asked for; return the controls."""
-        self.wearing.viewpoint.see(people, frame.size, frame.pts_s)
-        view = self.wearing.viewpoint.view
-        if view is not None:
-            self._panel.follow(BEST[view].name, BEST[view].width_cm)
+        self.wearing.see(people, frame, self.inference.detector.imgsz)
+        best = self.wearing.recommended
+        if best is not None:
+            self._panel.follow(best.name, best.width_cm)
         return self.update()
 
     def _shown(
@@ -240,7 +240,7 @@ class LiveProcessor:
         self._notices.alerts(people.alerts)
         self.wearing.warm_start.saw(len(sure), clean.pts_s)
         if worn is None:
-            self.wearing.viewpoint.see(people, clean.size, clean.pts_s)
+            self.wearing.see(people, clean, inference.detector.imgsz)
         on = None if worn is None else (worn.on, worn.found)
         return Shown(
             number=number,

@@ -9,8 +9,9 @@ from typing import Any
 
 from physadv.live.feed import Addresses
 from physadv.live.figures import LiveFigures
-from physadv.live.library import PatchLibrary, usual_cm
+from physadv.live.library import PatchLibrary
 from physadv.live.notices import Notices
+from physadv.live.recommend import usual_cm
 from physadv.live.recorder import Recordings
 from physadv.live.settings import Controls, LiveSettings
 from physadv.live.shown import Shown

@@ -3,99 +3,61 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import numpy as np
+from dataclasses import asdict
+from typing import Any
 
 from physadv.defend.persistence import WARM_UP_S
 from physadv.live.library import PatchLibrary
 from physadv.live.overlay import Overlay
+from physadv.live.recommend import Recommendation, View, recommend, view_of
 from physadv.live.shown import Shown
-from physadv.patch import Patch
-from physadv.simulate.joints import CUT_OFF
-from physadv.simulate.placement import wears
-from physadv.types import Detections
+from physadv.patch import Patch, shipped_names
+from physadv.types import Detections, Frame
 
-# How people stand in the image: small and whole; whole and filling it; cut off by its edge.
-ViewKind = Literal["street", "whole", "webcam"]
-# Below this share of the image's height people are small. The built-in sample's street shows them at .38.
-SMALL = 0.55
 # The view is that of the last seconds: one who sits down or comes near for a moment changes nothing.
 OVER_S = 2.0
 # A warm start ends after so long even if nobody came: an empty scene would hold it for ever.
 LONGEST_S = 20.0
+# Between two recommendations within a scene; each takes a millisecond.
+ADVISE_S = 0.5
 NEVER_SEEN = (
     "Persistence keeps people that it saw without the pattern, for some seconds and until the scene changes. It never saw "
     "who is hidden here."
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to wear. width_cm: None for the pattern's own. framing: "street" or "webcam". why: one sentence."""
-
-    name: str
-    width_cm: float | None
-    framing: str
-    why: str
-
-
-# Measured on the sample at 640 px, images in which more than half of the wearers are hidden: street at 48 cm 12 of 12
-# in the street (36 cm: none), webcam at its 48 cm 10 of 12 where people are cut off.
-BEST: dict[ViewKind, Recommendation] = {
-    "street": Recommendation(
-        "street", 48.0, "street", "People are small here, as in the street that it was trained for."
-    ),
-    "whole": Recommendation(
-        "webcam", 60.0, "webcam", "People fill the image from head to foot: a wide print is needed."
-    ),
-    "webcam": Recommendation("webcam", 48.0, "webcam", "People fill the image and are cut off, as before a webcam."),
-}
-
-
 class Viewpoint:
     """How the camera sees people, from frame to frame. The loop adds; any thread reads."""
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, float, bool]] = deque(maxlen=300)
+        self._recent: deque[tuple[float, View]] = deque(maxlen=300)
 
     def cut(self) -> None:
         """Forget the scene before."""
         self._recent.clear()
 
-    def see(self, people: Detections, size: tuple[int, int], at_s: float) -> None:
-        """Add the people of an image of (width, height) without a pattern, taken at a time in seconds."""
-        boxes = people.xyxy[wears(people)]
-        if not len(boxes):
-            return
-        height, width = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
-        self._recent.append((at_s, float(np.median(height)) / size[1], bool(np.median(height / width) > CUT_OFF)))
+    def see(self, view: View, at_s: float) -> None:
+        """Add how an image without a pattern shows people, taken at a time in seconds."""
+        self._recent.append((at_s, view))
         while not 0 <= at_s - self._recent[0][0] <= OVER_S:
             self._recent.popleft()
 
     @property
-    def view(self) -> ViewKind | None:
+    def view(self) -> View | None:
         """Return how people are seen; None before anybody was."""
         # A copy: the loop goes on while a screen asks.
         recent = list(self._recent)
-        if not recent:
-            return None
-        if float(np.median([share for _, share, _ in recent])) < SMALL:
-            return "street"
-        return "whole" if 2 * sum(whole for _, _, whole in recent) > len(recent) else "webcam"
+        return View.median(view for _, view in recent) if recent else None
 
 
-def objection(patch: Patch, view: ViewKind | None) -> str:
+def objection(patch: Patch, view: View | None, best: Recommendation | None) -> str:
     """Return one sentence where a pattern is made for another framing than the camera sees; "" where it is not."""
-    if view is None:
-        return ""
-    best = BEST[view]
-    if patch.framing in ("", "mixed", best.framing):
+    if view is None or patch.framing in ("", "mixed", view.framing):
         return ""
     made = "people in the street, small and whole" if patch.framing == "street" else "one who fills the image"
-    seen = "people are small" if best.framing == "street" else "people fill the image"
-    return f"{patch.name} is made for {made}; here {seen}, and {best.name} does more."
+    seen = "people are small" if view.framing == "street" else "people fill the image"
+    more = "" if best is None or best.name == patch.name else f", and {best.name} does more"
+    return f"{patch.name} is made for {made}; here {seen}{more}."
 
 
 def overlay_of(patch: Patch, size_cm: float | None) -> Overlay:
@@ -160,16 +122,19 @@ class WarmStart:
 class Wearing:
     """The pattern that is put on people, from frame to frame. The loop's thread changes it; any thread reads `state`.
 
-    worn: what draws it, or None where none is chosen. from_s: seconds into the frames of a source before it is on.
+    worn: what draws it, or None where none is chosen. recommended: what fits the people in view, or None. from_s: seconds
+    into the frames of a source before it is on.
     """
 
     def __init__(self, library: PatchLibrary, *, from_s: float) -> None:
         self.worn: Overlay | None = None
         self.viewpoint = Viewpoint()
+        self.recommended: Recommendation | None = None
         self.warm_start = WarmStart()
         self._library, self._from_s = library, from_s
         self._chosen: tuple[str, float | None] | None = None
         self._first_s: float | None = None
+        self._advised_s: float | None = None
         self._begun = False
 
     def choose(self, name: str, size_cm: float | None) -> bool:
@@ -191,9 +156,26 @@ class Wearing:
         """Count `from_s` from the next frame on, unless the pattern has been on."""
         self._first_s = None
 
+    def see(self, people: Detections, frame: Frame, imgsz: int) -> None:
+        """Look at the people of a frame without a pattern; recommend one anew where it is time.
+
+        imgsz: long side of the detector's input.
+        """
+        view, at_s = view_of(people, frame.size, imgsz), frame.pts_s
+        if view is None:
+            return
+        self.viewpoint.see(view, at_s)
+        if self._advised_s is None or not 0 <= at_s - self._advised_s < ADVISE_S:
+            self._advised_s = at_s
+            over = self.viewpoint.view or view
+            # A file that was named at the start may bear a shipped name: whoever named it chooses it.
+            choices = (self._library.get(name) for name in shipped_names() if not self._library.own(name))
+            self.recommended = recommend(over, choices, now=self.recommended.name if self.recommended else "")
+
     def cut(self) -> None:
-        """Forget the people of the scene before."""
+        """Forget the people of the scene before, and what was recommended for them."""
         self.viewpoint.cut()
+        self.recommended, self._advised_s = None, None
         self.blank()
 
     def blank(self) -> None:
@@ -213,7 +195,7 @@ class Wearing:
 
         name: the chosen pattern, or "". shown: the frame shown last.
         """
-        view = self.viewpoint.view
+        best = self.recommended
         # A defence with a memory has nothing to remember of somebody who was never seen without the pattern.
         blind = (
             shown is not None
@@ -222,8 +204,8 @@ class Wearing:
         )
         warm = self.warm_start
         return {
-            "recommended": None if view is None else asdict(BEST[view]),
-            "wear_notice": objection(self._library.get(name), view) if name else "",
+            "recommended": None if best is None else asdict(best),
+            "wear_notice": objection(self._library.get(name), self.viewpoint.view, best) if name else "",
             "warm_start": {
                 "offer": blind and not warm.running,
                 "running": warm.running,

@@ -5,9 +5,9 @@ import numpy as np
 from physadv.capture.sample import SCENE_S, SCENES, SampleSource
 from physadv.detect import load_detector
 from physadv.live.overlay import Overlay
+from physadv.live.recommend import recommended
 from physadv.live.wearers import Hiding, judged
-from physadv.live.wearing import BEST, Viewpoint
-from physadv.patch import load_patch
+from physadv.patch import load_patch, shipped_names
 from physadv.types import Frame
 
 MOMENTS = (1.0, 3.0, 5.0, 7.0)
@@ -15,16 +15,16 @@ MOMENTS = (1.0, 3.0, 5.0, 7.0)
 
 def test_what_is_recommended_hides_most_wearers_in_most_moments() -> None:
     source, detector = SampleSource(), load_detector(backend="torch", imgsz=640)
-    hidden, names = [], []
+    patches = [load_patch(name) for name in shipped_names()]
+    hidden, framings = [], []
     for number in range(len(SCENES)):
-        viewpoint, most = Viewpoint(), 0
+        most, best = 0, None
         for moment in MOMENTS:
             at = number * SCENE_S + moment
             frame = Frame(source.image(round(at * source.fps)), 0, 0, at)
             clean = detector.detect(frame)
-            viewpoint.see(clean, frame.size, at)
-            assert viewpoint.view is not None
-            best = BEST[viewpoint.view]
+            best = recommended(clean, frame.size, detector.imgsz, patches)
+            assert best is not None
             worn = Overlay(load_patch(best.name), size_cm=best.width_cm)
             pixels = worn.apply(frame.pixels, clean, at_s=at)
             changed = (pixels != frame.pixels).any(2)
@@ -36,6 +36,7 @@ def test_what_is_recommended_hides_most_wearers_in_most_moments() -> None:
             assert states.count >= 2 or number < 2
             most += 2 * states.hidden > states.count
         hidden.append(most)
-        names.append(best.name)
-    assert names == ["webcam", "webcam", "street"]
+        assert best is not None
+        framings.append(load_patch(best.name).framing)
+    assert framings == ["webcam", "webcam", "street"]
     assert sum(hidden) > 0.6 * len(SCENES) * len(MOMENTS), hidden

@@ -3,62 +3,41 @@
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-from tiny import standing
 
 from physadv.errors import SettingsError
 from physadv.live.camera_demo import SETTLED, CameraDemo
 from physadv.live.figures import Recent
-from physadv.live.library import usual_cm
+from physadv.live.recommend import Recommendation, View, usual_cm
 from physadv.live.shown import Shown
-from physadv.live.wearing import BEST, LONGEST_S, Viewpoint, WarmStart, objection
+from physadv.live.wearing import LONGEST_S, Viewpoint, WarmStart, objection
 from physadv.patch import load_patch
-from physadv.types import Detections
 from tests.live.scene import Camera, demo
 from tests.live.test_scenes import Doubting, worn  # noqa: F401 -- a fixture
 
-SIZE = (640, 480)
-
-
-def people(*boxes: tuple[float, float, float, float]) -> Detections:
-    xyxy = np.array(boxes, np.float32).reshape(-1, 4)
-    return Detections(xyxy, np.full(len(xyxy), 0.9, np.float32), standing(xyxy))
-
-
-@pytest.mark.parametrize(
-    ("view", "box"),
-    [("street", (10, 100, 80, 270)), ("whole", (10, 10, 170, 470)), ("webcam", (10, 30, 400, 480))],
-)
-def test_the_view_is_how_people_stand_in_the_image(view: str, box: tuple[float, float, float, float]) -> None:
-    seen = Viewpoint()
-    assert seen.view is None
-    seen.see(people(), SIZE, 0.0)
-    assert seen.view is None
-    seen.see(people(box), SIZE, 0.1)
-    assert seen.view == view
+SMALL, NEAR = (View(180.0, 1.0, 0.4, 180.0, hips=True, legs=True), View(900.0, 0.5, 0.9, 430.0, hips=False, legs=False))
 
 
 def test_one_who_comes_near_for_a_moment_changes_nothing_and_a_cut_everything() -> None:
     seen = Viewpoint()
+    assert seen.view is None
     for i in range(20):
-        seen.see(people((10, 100, 80, 270)), SIZE, i / 10)
-    seen.see(people((10, 30, 400, 480)), SIZE, 2.0)
+        seen.see(SMALL, i / 10)
+    seen.see(NEAR, 2.0)
     views = [seen.view]
     seen.cut()
-    seen.see(people((10, 30, 400, 480)), SIZE, 2.1)
-    assert [*views, seen.view] == ["street", "webcam"]
+    seen.see(NEAR, 2.1)
+    assert [*views, seen.view] == [SMALL, NEAR]
 
 
-def test_what_is_recommended_is_shipped_for_that_framing_and_others_are_objected_to() -> None:
-    for view, best in BEST.items():
-        patch = load_patch(best.name)
-        assert patch.framing == best.framing
-        assert objection(patch, view) == ""
-    assert "webcam does more" in objection(load_patch("street"), "webcam")
-    assert "street does more" in objection(load_patch("webcam"), "street")
-    assert objection(load_patch("webcam"), None) == ""
-    assert usual_cm(load_patch("street")) == 48
+def test_a_pattern_for_another_framing_is_objected_to() -> None:
+    street, webcam = load_patch("street"), load_patch("webcam")
+    assert objection(street, NEAR, Recommendation("webcam", 48.0, "")) == (
+        "street is made for people in the street, small and whole; here people fill the image, and webcam does more."
+    )
+    assert "here people are small, and street does more" in objection(webcam, SMALL, Recommendation("street", 48.0, ""))
+    assert objection(webcam, SMALL, None).endswith("here people are small.")
+    assert objection(webcam, NEAR, None) == objection(webcam, None, None) == ""
 
 
 def test_off_until_somebody_was_seen_for_two_seconds_since_the_last_cut() -> None:
@@ -132,9 +111,10 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
         until(lambda: running.controls.wear == "webcam")
         until(lambda: any(s.controls.follow for s in every))
         assert {s.worn for s in every if s.controls.follow} == {"webcam"}, "from the first image on"
-        assert (running.controls.wear_size, running.state()["wear_notice"]) == (60, "")
+        best = running.state()["recommended"]
+        assert (running.controls.wear_size, running.state()["wear_notice"]) == (best["width_cm"], "")
         running.control(wear="street")
-        assert (running.controls.follow, running.controls.wear_size) == (False, 48)
+        assert (running.controls.follow, running.controls.wear_size) == (False, usual_cm(load_patch("street")))
         assert "is made for people in the street" in running.state()["wear_notice"]
         running.control(wear_size=None)
         assert running.controls.wear_size is None

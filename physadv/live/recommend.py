@@ -1,0 +1,199 @@
+"""Which pattern fits what the camera sees: by how people stand in the image and by what each pattern's record says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from physadv.camera.lens import PERSON_CM
+from physadv.fabricate.advise import CLEARLY, PrintInView, SizeCurve, has_curve
+from physadv.patch import Patch
+from physadv.simulate.joints import CUT_OFF, VISIBLE, box_px_per_cm, shoulders_visible, torso_frames
+from physadv.simulate.placement import wears
+from physadv.types import BoolArray, Detections, Float32Array
+
+# Below this share of the image's height people are small. The built-in sample's street shows them at .38.
+SMALL = 0.55
+# A box that ends nearer to the lower edge of the image, in heights of the image, is cut off there.
+AT_RIM = 0.015
+HIPS, KNEES = (11, 12), (13, 14)
+# The simplest to make and wear goes first; another is recommended where it is expected to hide `CLEARLY` more people.
+EFFORT = ("chest", "portrait", "tshirt", "outfit", "poster")
+# Patterns are worn at their own size or, where that is expected to do so much more, so many times as wide: the sample's
+# street has people 180 pixels high: `street` hides nobody at its own 36 cm, and most in 12 of 12 images at 48.
+WIDER, WORTH_IT = 4 / 3, 0.02
+# What is expected of a pattern before anybody was measured, and how many people that counts as: in the framing that it was
+# made for, and elsewhere. A curve of eight people says little by itself.
+PRIOR_MADE, PRIOR_ELSE, PRIOR_PEOPLE = 0.3, 0.05, 4
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a camera sees people, as medians over those who would wear a pattern.
+
+    person_px: height of the whole person in pixels of the detector's input, though part may be cut off. shown: the share of
+    that which is in the image. share: the visible height over the image's. height_px: the same in pixels of the image.
+    hips, legs: whether most show their hips, and their knees.
+    """
+
+    person_px: float
+    shown: float
+    share: float
+    height_px: float
+    hips: bool
+    legs: bool
+
+    @property
+    def framing(self) -> str:
+        """Return the framing that patterns for such views are trained in: "street" or "webcam"."""
+        return "street" if self.share < SMALL else "webcam"
+
+    @classmethod
+    def median(cls, views: Iterable[View]) -> View:
+        """Return the medians over views, of which there is one at least."""
+        middle = np.median([(v.person_px, v.shown, v.share, v.height_px, v.hips, v.legs) for v in views], axis=0)
+        person, shown, share, height, hips, legs = (float(value) for value in middle)
+        return cls(person, shown, share, height, hips > 0.5, legs > 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to wear. width_cm: of the print; None for a texture, which is as large as its wearer. why: one sentence."""
+
+    name: str
+    width_cm: float | None
+    why: str
+
+
+def recommended(
+    people: Detections, size: tuple[int, int], imgsz: int, patches: Iterable[Patch]
+) -> Recommendation | None:
+    """Return the pattern to wear for the people of one image (width, height); None where nobody could wear one.
+
+    imgsz: long side of the detector's input. patches: those to choose from; without a size curve or a framing in their
+    records they are never chosen.
+    """
+    view = view_of(people, size, imgsz)
+    return None if view is None else recommend(view, patches)
+
+
+def view_of(people: Detections, size: tuple[int, int], imgsz: int) -> View | None:
+    """Return how an image (width, height) without a pattern shows people; None where nobody could wear one."""
+    people = people.pick(wears(people))
+    if not len(people):
+        return None
+    boxes, points = people.xyxy, people.keypoints
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    at_rim = boxes[:, 3] >= size[1] * (1 - AT_RIM)
+    whole = (height > CUT_OFF * width) & ~at_rim
+    hips = legs = whole
+    if points is not None:
+        hips, legs = _seen(points, HIPS), _seen(points, KNEES)
+        whole = whole | (legs & (height > CUT_OFF * width) & _seen(points, (15, 16)))
+    tall = np.where(whole, height, np.maximum(height, PERSON_CM * _px_per_cm(boxes, points)))
+    visible = float(np.median(height))
+    return View(
+        person_px=float(np.median(tall)) * imgsz / max(size),
+        shown=float(np.median(height / tall)),
+        share=visible / size[1],
+        height_px=visible,
+        hips=bool(np.median(hips) >= 0.5),
+        legs=bool(np.median(legs) >= 0.5),
+    )
+
+
+def _seen(points: Float32Array, joints: tuple[int, int]) -> BoolArray:
+    return np.asarray((points[:, joints, 2] >= VISIBLE).all(1))
+
+
+def _px_per_cm(boxes: Float32Array, points: Float32Array | None) -> Float32Array:
+    """Return (n,) image pixels per centimetre of a body: along the torso where shoulders are seen, else by the box."""
+    out = box_px_per_cm(boxes)
+    seen = shoulders_visible(points, len(boxes))
+    if points is not None and seen.any():
+        out[seen] = np.linalg.norm(torso_frames(points[seen])[2], axis=1)
+    return out
+
+
+def recommend(view: View, patches: Iterable[Patch], *, now: str = "") -> Recommendation | None:
+    """Return the pattern to wear in such a view: that which is expected to hide most people, the simplest of equals.
+
+    now: name of the pattern that was recommended before; it stays unless another does clearly better.
+    """
+    found = [(patch, *_worn_at(patch, view)) for patch in patches if _can_be_worn(patch, view)]
+    if not found:
+        return None
+    best = max(share for _, _, share in found)
+    equal = [one for one in found if one[2] >= best - CLEARLY]
+    patch, width, _ = min(equal, key=lambda one: (one[0].name != now, EFFORT.index(one[0].target), -one[2]))
+    return Recommendation(patch.name, None if patch.tiles else width, _why(patch, view))
+
+
+def usual_cm(patch: Patch) -> float | None:
+    """Return the width in cm at which a pattern is worn unless another is asked for; None for its own.
+
+    It is that which its size curve expects most of where it was trained to work.
+    """
+    view = USUAL_VIEWS.get(patch.framing)
+    if view is None or patch.tiles:
+        return None
+    width, _ = _worn_at(patch, view)
+    return None if width == patch.size_mm[0] / 10 else width
+
+
+# People in the sample's street, and one before a laptop.
+USUAL_VIEWS = {
+    "street": View(180.0, 1.0, 0.38, 180.0, hips=True, legs=True),
+    "webcam": View(900.0, 0.46, 0.9, 430.0, hips=False, legs=False),
+}
+
+
+def _can_be_worn(patch: Patch, view: View) -> bool:
+    if not patch.framing and not has_curve(patch):
+        return False
+    if patch.target == "outfit":
+        # Whoever is seen only to the hips would wear the shirt alone.
+        return view.legs
+    # A portrait reaches from the chest to the thighs: before a webcam it is made for what is seen of the torso.
+    return patch.target != "portrait" or view.hips or patch.framing in ("webcam", "mixed")
+
+
+def _worn_at(patch: Patch, view: View) -> tuple[float, float]:
+    """Return the width in cm at which a pattern is to be worn in a view, and the share of people it is expected to hide."""
+    own = patch.size_mm[0] / 10
+    made = patch.framing in (view.framing, "mixed")
+    prior = PRIOR_MADE if made else PRIOR_ELSE
+    if not has_curve(patch):
+        return own, prior
+    curve = _curve_of(patch)
+    aspect = patch.size_mm[0] / patch.size_mm[1]
+    widest = curve.largest * PERSON_CM * math.sqrt(aspect)
+
+    def hides(width: float) -> float:
+        side = width / math.sqrt(aspect) / PERSON_CM
+        got = curve.expected(PrintInView(view.person_px, view.shown, side * view.person_px, side))
+        return (got.asr * got.people + prior * PRIOR_PEOPLE) / (got.people + PRIOR_PEOPLE)
+
+    wide = own if curve.one_size else float(math.floor(min(own * WIDER, widest)))
+    return (wide, hides(wide)) if wide > own and hides(wide) >= hides(own) + WORTH_IT else (own, hides(own))
+
+
+@lru_cache(maxsize=32)
+def _curve_of(patch: Patch) -> SizeCurve:
+    return SizeCurve(patch.record["size_curve"])
+
+
+def _why(patch: Patch, view: View) -> str:
+    """Return one short sentence: what is seen, and why this pattern."""
+    if view.framing == "street":
+        seen = f"People are small here, about {view.height_px:.0f} pixels high"
+    elif view.shown > 0.9:
+        seen = "People fill the image from head to foot"
+    else:
+        seen = f"People fill the image, seen to the {'knees' if view.legs else 'hips' if view.hips else 'chest'}"
+    made = patch.framing in (view.framing, "mixed") and (view.framing == "street" or view.shown <= 0.9)
+    return f"{seen}: {'made for that' if made else 'hides more of them than the others do'}."
