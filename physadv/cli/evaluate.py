@@ -49,7 +49,7 @@ class EvaluateVerb(EvaluateSettings):
     groups: ClassVar[Groups] = {
         "data": ("images", "video", "labels", "every", "wear_from", "held_out", "min_area"),
         "run": ("out", "overwrite", "detector", "trust", "imgsz", "conf", "grid", "resamples", "seed", "device"),
-        "how patterns are worn": ("scale", "rule", "at"),
+        "how patterns are worn": ("scale", "rule", "at", "wear_lit"),
         "defences": ("defend", "clean_video", "certify"),
         "adaptive attacks": ("adaptive", "restarts", "attack_steps", "attack_views", "score_share"),
     }

@@ -267,6 +267,8 @@ class Results:
             f"{where['commit'] or 'unknown'}."
         )
         sizes = ", ".join(dict.fromkeys(str(c.imgsz) for c in self.cells))
+        drawn = "with light, blur and noise of the cloth under them" if self.settings.wear_lit else "flat"
+        made = f"{made} Prints are drawn {drawn}."
         if "video" in self.facts:
             yield from (f"# {self.facts['video']}, frame by frame", "")
             yield (

@@ -143,6 +143,7 @@ class Scorer:
             entry.transform,
             rng=chance_of(image.sha256 or image.name, seed=self.settings.seed, condition=entry.transform),
             imgsz=self.detector.imgsz,
+            lit=self.settings.wear_lit,
         )
 
     def _look(self) -> Steps[None]:

@@ -47,6 +47,11 @@ class EvaluateSettings(Settings):
         "shirt or outfit (with trousers), cut anywhere. Each pattern's own unless given: in the street .42, of a portrait "
         ".5, before a webcam by keypoints, of textures as clothes",
     )
+    wear_lit: bool = Field(
+        default=False,
+        description="prints take light, blur and noise of the cloth under them, as in the live demo; otherwise they are "
+        "flat, and so they are in the rows of `grid`",
+    )
     imgsz: Imgsz | None = Field(
         default=None,
         description="long side of the network's input, rounded up to a multiple of 32; unless given each pattern's own: "

@@ -166,8 +166,9 @@ class VideoScorer:
         if len(people):
             self._shares.append(LabelledImage("", frame.pixels, people.xyxy).share)
         # Drawn once, whatever defence looks at it. No chance: cloth that were cut anew for each frame would flicker.
+        how: dict[str, Any] = {"rng": None, "imgsz": self.detector.imgsz, "lit": self.settings.wear_lit}
         drawn = {
-            entry: apply_patch(frame.pixels, people, entry.patch, entry.placement, rng=None, imgsz=self.detector.imgsz)
+            entry: apply_patch(frame.pixels, people, entry.patch, entry.placement, **how)
             for entry in (self._entries if worn else ())
         }
         for take in self.takes:

@@ -78,6 +78,7 @@ def open_demo(
         defend=pipeline.text,
         wear=library.first[0] if library.first else "",
         wear_size=size,
+        wear_lit=settings.wear_lit,
         compare=settings.compare,
     )
     shared = SharedState.of(settings, controls, library)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from physadv.boxes import iou
 from physadv.patch import Patch
 from physadv.simulate.fast_render import fast_render
-from physadv.simulate.placement import Placement, people_of, wears
+from physadv.simulate.lit import Lit, lit_of
+from physadv.simulate.placement import Placement, Prints, people_of, wears
 from physadv.types import Detections, Float32Array, UInt8Array
 
 # A shirt does not flicker: a person that the detector misses keeps the last placement for so many seconds.
@@ -17,10 +19,9 @@ HOLD_S = 0.27
 # Frames that come without their time count as those of a usual camera.
 USUAL_STEP_S = 1 / 30
 SAME_PERSON_IOU = 0.3
-# Paper in a dim room is not white: the patch is dimmed where even the brightest 5 % of the person (skin, a collar) stay
-# below this value. Light and the colour of cloth cannot be separated in one frame, so it never goes far.
-LIT_VALUE = 200.0
-DIMMEST = 0.7
+# How the cloth on somebody is lit is read anew so often, and followed within so many seconds: what is read of each frame by
+# itself flickers, and takes half as long as all the rest.
+READ_S, FOLLOW_S = 0.1, 0.3
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class _Person:
     keypoints: Float32Array | None
     seen_s: float
     missed: int = 0
+    lit: Lit | None = None
+    read_s: float = 0.0
 
 
 class Overlay:
@@ -43,11 +46,14 @@ class Overlay:
     held at their last place.
     """
 
-    def __init__(self, patch: Patch, *, size_cm: float | None = None) -> None:
-        """size_cm: the printed width, or None for the patch's own; the height follows in proportion."""
+    def __init__(self, patch: Patch, *, size_cm: float | None = None, lit: bool = True) -> None:
+        """size_cm: the printed width, or None for the patch's own; the height follows in proportion.
+
+        lit: whether the print takes light, blur and noise of the cloth under it; otherwise it is flat.
+        """
         width, height = patch.size_mm
         scale = 1.0 if size_cm is None else size_cm * 10 / width
-        self.patch = patch
+        self.patch, self.lit = patch, lit
         self.size_cm = (width * scale / 10, height * scale / 10)
         self.placement = Placement.worn(patch, self.size_cm)
         self._people: list[_Person] = []
@@ -71,8 +77,18 @@ class Overlay:
         self.found = np.array([not p.missed for p in self._people], bool)
         points = [np.zeros((17, 3), np.float32) if p.keypoints is None else p.keypoints for p in self._people]
         prints = self.placement.prints(people_of(self.on, np.array(points, np.float32).reshape(-1, 17, 3)))
-        light = np.array([_light(pixels, box) for box in self.on], np.float32)
-        return fast_render(pixels, self.patch, replace(prints, light=light[prints.person]))
+        return fast_render(pixels, self.patch, prints, self._read(pixels, prints) if self.lit else {})
+
+    def _read(self, pixels: UInt8Array, prints: Prints) -> dict[int, Lit]:
+        """Return how the cloth on each person is lit, read from the frame where it is time."""
+        people = enumerate(self._people)
+        due = [i for i, p in people if p.lit is None or not 0 <= self._now_s - p.read_s < READ_S]
+        for i, now in lit_of(pixels, self.on, prints, due).items():
+            person = self._people[i]
+            weight = 1 - math.exp(-abs(self._now_s - person.read_s) / FOLLOW_S)
+            person.lit = now if person.lit is None else person.lit.towards(now, weight)
+            person.read_s = self._now_s
+        return {i: person.lit for i, person in enumerate(self._people) if person.lit is not None}
 
     def _follow(self, people: Detections) -> None:
         """Match people to those of the frame before; keep the unmatched for a while."""
@@ -81,7 +97,12 @@ class Overlay:
             for i in range(len(people))
         ]
         before = np.array([p.xyxy for p in self._people], np.float32).reshape(-1, 4)
-        again = iou(before, people.xyxy).max(1, initial=0) > SAME_PERSON_IOU
+        overlap = iou(before, people.xyxy)
+        again = overlap.max(1, initial=0) > SAME_PERSON_IOU
+        if len(before):
+            for person, same, known in zip(fresh, overlap.max(0), overlap.argmax(0), strict=True):
+                if same > SAME_PERSON_IOU:
+                    person.lit, person.read_s = self._people[known].lit, self._people[known].read_s
         missed = [person for person, found in zip(self._people, again.tolist(), strict=True) if not found]
         if fresh and len(missed) == len(self._people):
             # Nobody stands where anybody stood: they have all moved on, or it is another scene.
@@ -91,12 +112,3 @@ class Overlay:
                 old.missed += 1
                 fresh.append(old)
         self._people = fresh
-
-
-def _light(pixels: UInt8Array, xyxy: Float32Array) -> float:
-    """Return the factor in [DIMMEST, 1] that carries the person's light to the patch."""
-    x1, y1, x2, y2 = (max(int(v), 0) for v in xyxy)
-    person = pixels[y1 : y2 + 1 : 4, x1 : x2 + 1 : 4]
-    if not person.size:
-        return 1.0
-    return float(np.clip(np.percentile(person.max(2), 95) / LIT_VALUE, DIMMEST, 1.0))

@@ -20,6 +20,7 @@ from physadv.live.settings import Controls, LiveSettings
 from physadv.live.shared import SharedState
 from physadv.live.shown import Shown, detector_line
 from physadv.live.wearers import reported
+from physadv.patch import REPLACED, replacement
 from physadv.types import Frame
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -127,6 +128,7 @@ class ReplaySource:
                 "recorded": {
                     "worn": worn_in(line),
                     "wear_size": line.get("worn_cm"),
+                    "wear_lit": line.get("worn_lit"),
                     "defend": ",".join(line.get("defences") or []),
                 },
             }
@@ -225,6 +227,7 @@ class RecordedProcessor:
         self._cuts = Cuts()
         self._elsewhere = True
         self._before = -1
+        self._worn = ""
 
     def update(self) -> None:
         """Take over nothing: the controls of a recording concern how it is drawn alone."""
@@ -249,7 +252,12 @@ class RecordedProcessor:
         if item.number <= self._before:
             # Another round, or a step back: the notices of later frames are not true yet.
             self._shared.notices.clear()
+            self._worn = ""
         self._before = item.number
+        worn = worn_in(item.line)
+        if worn in REPLACED and worn != self._worn:
+            self._shared.notices.add("info", "pattern", replacement(worn))
+        self._worn = worn
         cut, self._elsewhere = self._elsewhere or self._cuts.step(frame.pixels) == "cut", False
         controls, found, bare = self._shared.panel.now, item.detections, item.bare
         self._shared.notices.alerts(found.alerts)
@@ -268,8 +276,9 @@ class RecordedProcessor:
             # The threshold that is drawn is the one that the boxes are of.
             controls=controls.model_copy(update={"conf": conf}),
             defences=tuple(item.line.get("defences") or ()),
-            worn=worn_in(item.line),
+            worn=worn,
             worn_cm=item.line.get("worn_cm"),
+            worn_lit=item.line.get("worn_lit"),
             cut=cut,
             wearers=item.wearers if same else None,
             bare_wearers=item.bare_wearers if same else None,

@@ -62,6 +62,11 @@ class AdjustableSettings(Settings):
         title="Printed width",
         description="printed width in cm, or with its unit (480mm); if not given, at which it does most, or its own",
     )
+    wear_lit: bool = Field(
+        default=True,
+        title="As a photograph would show it",
+        description="prints take light, blur and noise of the cloth under them; otherwise they are flat",
+    )
     defend: Defences = Field(
         default="",
         max_length=2000,
@@ -79,7 +84,7 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
     groups: ClassVar[Groups] = {
         "source": ("source", "camera", "seconds", "frames", "loop", "realtime"),
         "detector": ("detector", "conf", "imgsz", "backend"),
-        "wear": ("wear", "wear_size", "wear_from"),
+        "wear": ("wear", "wear_size", "wear_lit", "wear_from"),
         "defend": ("defend", "compare", "defence_limit"),
         "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
         "page": ("ui", "host", "port", "token", "viewer_token"),

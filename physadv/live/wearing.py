@@ -60,12 +60,12 @@ def objection(patch: Patch, view: View | None, best: Recommendation | None) -> s
     return f"{patch.name} is made for {made}; here {seen}{more}."
 
 
-def overlay_of(patch: Patch, size_cm: float | None) -> Overlay:
+def overlay_of(patch: Patch, size_cm: float | None, *, lit: bool = True) -> Overlay:
     """Return what puts a pattern on people, `size_cm` wide; None is its own size.
 
-    A texture keeps the period it was trained with: clothes are as large as their wearer.
+    A texture keeps the period it was trained with: clothes are as large as their wearer. lit: see `Overlay`.
     """
-    return Overlay(patch, size_cm=None if patch.tiles else size_cm)
+    return Overlay(patch, size_cm=None if patch.tiles else size_cm, lit=lit)
 
 
 class WarmStart:
@@ -132,23 +132,23 @@ class Wearing:
         self.recommended: Recommendation | None = None
         self.warm_start = WarmStart()
         self._library, self._from_s = library, from_s
-        self._chosen: tuple[str, float | None] | None = None
+        self._chosen: tuple[str, float | None, bool] | None = None
         self._first_s: float | None = None
         self._advised_s: float | None = None
         self._begun = False
 
-    def choose(self, name: str, size_cm: float | None) -> bool:
+    def choose(self, name: str, size_cm: float | None, *, lit: bool) -> bool:
         """Put on the pattern of that name from the next frame on, "" for none; return whether that is a change.
 
-        size_cm: see `overlay_of`.
+        size_cm: see `overlay_of`. lit: see `Overlay`.
 
         Raises: PatchError if there is no such pattern.
         """
-        chosen = (name, size_cm) if name else None
+        chosen = (name, size_cm, lit) if name else None
         if chosen == self._chosen:
             return False
         patch = self._library.get(name) if name else None
-        self.worn = None if patch is None else overlay_of(patch, size_cm)
+        self.worn = None if patch is None else overlay_of(patch, size_cm, lit=lit)
         self._chosen = chosen
         return True
 

@@ -14,9 +14,11 @@ import torch
 from physadv.files import text_bytes
 from physadv.patch import Patch
 from physadv.simulate.cloth import CONTROL, Cloth
+from physadv.simulate.fast_render import fast_render
 from physadv.simulate.garment import FRONT_CM
 from physadv.simulate.geometry import FLAT, Geometry, GeometryDraw, homography, project, sides_px
 from physadv.simulate.light import Light
+from physadv.simulate.lit import lit_of
 from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import Placement, Prints
 from physadv.simulate.render import STILL, render, still_draw
@@ -158,18 +160,22 @@ def apply_patch(
     *,
     rng: np.random.Generator | None,
     imgsz: int,
+    lit: bool = False,
 ) -> UInt8Array:
     """Return an image (h, w, 3) uint8 RGB whose people all wear a patch, under a condition.
 
     people: boxes and keypoints of those who wear it; their scores are not looked at. patch: None for nothing. rng: decides
     what chance there is; None leaves it out, so that cloth is cut from its corner and lies flat. imgsz: long side in pixels
-    at which the detector sees an image.
+    at which the detector sees an image. lit: whether prints take light, blur and noise of the cloth under them, as in the
+    live demo, without wrinkles; under a condition of the grid they do not, as that is what is done to them.
     """
     if patch is not None and placement is not None and len(people):
         placement = placement.shaped(patch)
         cloth = placement.cloth
         prints = placement.prints(people, rng)
         prints = condition.turned(prints, FRONT_CM[0] / FRONT_CM[1] if cloth else placement.width / placement.height)
+        if lit and condition == PLAIN:
+            return fast_render(pixels, patch, prints, lit_of(pixels, people.xyxy, prints))
         world, draw = condition.drawn(len(prints), rng, cloth=cloth)
         pixels = render(pixels, patch, prints, world=world, draw=draw)
     return filmed(pixels, condition, imgsz)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from math import ceil
 
@@ -9,27 +10,39 @@ import cv2
 import numpy as np
 
 from physadv.patch import Patch
+from physadv.simulate.lit import FLAT, Lit, fronts_of
 from physadv.simulate.placement import SMALLEST, Prints, TexelGrid, texels_for
 from physadv.types import Float32Array, UInt8Array
 
+EMPTY: Mapping[int, Lit] = {}
 
-def fast_render(image: UInt8Array, patch: Patch, prints: Prints) -> UInt8Array:
+
+def fast_render(image: UInt8Array, patch: Patch, prints: Prints, lit: Mapping[int, Lit] = EMPTY) -> UInt8Array:
     """Return a copy of an image (h, w, 3) uint8 RGB with prints of a patch on it, as `render.render` draws them.
 
-    It differs from `render` by 8-bit rounding and by OpenCV's coordinates, which are a 32nd of a texel apart. A test holds
-    the two together on every shipped pattern. Forearms are not looked at.
+    lit: how the image shows the cloth on a person, by their numbers in `prints`: their prints take its light, blur and
+    noise. Those of the others are flat.
+
+    Flat it differs from `render` by 8-bit rounding and by OpenCV's coordinates, which are a 32nd of a texel apart. A test
+    holds the two together on every shipped pattern. Forearms are not looked at.
     """
     out = image.copy()
     height, width = out.shape[:2]
     levels = _mip_levels(patch)
     grids = texels_for(prints.quads, prints.window, levels[0].shape[:2])
+    fronts = fronts_of(prints) if lit else {}
     for i in np.argsort(prints.rank):
         left, top = (int(v) for v in np.maximum(np.floor(prints.bounds[i, :2]), 0))
         right, bottom = (int(v) for v in np.minimum(np.ceil(prints.bounds[i, 2:]), (width, height)))
         if right > left and bottom > top:
             texture, shown = _shown(levels, grids[i], prints.window[i])
             quad = prints.quads[i] - np.array([left, top], np.float32)
-            _paste(out[top:bottom, left:right], texture, shown, quad, float(prints.light[i]))
+            person = int(prints.person[i])
+            shaded = fronts.get(person) == i
+            cloth = lit.get(person, FLAT)
+            _paste(
+                out[top:bottom, left:right], texture, shown, quad, cloth, shaded=shaded, light=float(prints.light[i])
+            )
     return out
 
 
@@ -71,14 +84,25 @@ def _shown(levels: list[UInt8Array], grid: TexelGrid, window: Float32Array) -> t
     return texture, (width, height)
 
 
-def _paste(out: UInt8Array, texture: UInt8Array, shown: tuple[float, float], quad: Float32Array, light: float) -> None:
+def _paste(
+    out: UInt8Array,
+    texture: UInt8Array,
+    shown: tuple[float, float],
+    quad: Float32Array,
+    cloth: Lit,
+    *,
+    shaded: bool,
+    light: float,
+) -> None:
     """Warp `shown` texels of a texture onto `quad` (4, 2) of `out`, in place; what lies outside `out` is cut off.
 
-    light: factor on its colours.
+    cloth: what is under it. shaded: whether its shading is that of this print. light: factor on its colours.
     """
     height, width = out.shape[:2]
-    left, top = np.floor(quad.min(0)).astype(int) - 1
-    right, bottom = np.ceil(quad.max(0)).astype(int) + 1
+    # Blurred, a print ends farther out.
+    margin = 1 + ceil(2.5 * float(cloth.blur.max()))
+    left, top = np.floor(quad.min(0)).astype(int) - margin
+    right, bottom = np.ceil(quad.max(0)).astype(int) + margin
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     if right <= left or bottom <= top:
         return
@@ -107,6 +131,9 @@ def _paste(out: UInt8Array, texture: UInt8Array, shown: tuple[float, float], qua
         cover = cv2.multiply(cover, mask, scale=1 / 255)
     if light != 1:
         colour = cv2.convertScaleAbs(colour, alpha=light)
+    if cloth is not FLAT:
+        shone = cloth.shone_on(np.asarray(colour, np.uint8), corners if shaded else None)
+        colour, cover = cloth.grained(cloth.blurred(shone)), cloth.blurred(np.asarray(cover, np.uint8))
     region = out[top:bottom, left:right]
     # Nearly all pixels are covered whole and only copied; arithmetic on all of them would take twice as long as the warps.
     y, x = np.nonzero((cover > 0) & (cover < 255))

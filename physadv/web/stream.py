@@ -167,6 +167,7 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
         "cut": shown.cut,
         "worn": shown.worn,
         "worn_cm": shown.worn_cm,
+        "worn_lit": shown.worn_lit,
         "wearers": _wearers(shown.wearers),
         "bare_wearers": _wearers(shown.bare_wearers),
         "hiding": None if shown.hiding is None else asdict(shown.hiding),

@@ -7,6 +7,7 @@ from tiny import standing
 
 from physadv.live.overlay import HOLD_S, Overlay
 from physadv.patch import Patch, load_patch
+from physadv.simulate.fast_render import fast_render
 from physadv.types import Detections, UInt8Array
 
 QUADRANTS = {
@@ -43,7 +44,7 @@ def centre_of(image: UInt8Array, colour: tuple[int, int, int]) -> tuple[float, f
 
 @pytest.mark.parametrize("keypoints", [True, False])
 def test_it_sits_upright_on_the_chest_in_proportion(keypoints: bool) -> None:
-    out = Overlay(quadrants()).apply(grey(), person(250, 40, 400, 460, keypoints=keypoints))
+    out = Overlay(quadrants(), lit=False).apply(grey(), person(250, 40, 400, 460, keypoints=keypoints))
     left, top = centre_of(out, QUADRANTS["top_left"])
     right, low = centre_of(out, QUADRANTS["bottom_right"])
     assert 250 < left < right < 400
@@ -73,7 +74,7 @@ def test_the_mask_leaves_the_shirt_as_it_is() -> None:
     patch = quadrants()
     mask = patch.mask.copy()
     mask[:, 64:] = 0
-    out = Overlay(Patch("half", patch.pixels, mask, patch.size_mm)).apply(grey(), person(250, 40, 400, 460))
+    out = Overlay(Patch("half", patch.pixels, mask, patch.size_mm), lit=False).apply(grey(), person(250, 40, 400, 460))
     centre_of(out, QUADRANTS["top_left"])
     with pytest.raises(AssertionError):
         centre_of(out, QUADRANTS["top_right"])
@@ -159,3 +160,23 @@ def test_on_a_real_clip_every_image_has_it_on_the_chest(shared_dir: Path) -> Non
         seen += 1
     source.close()
     assert seen >= 6
+
+
+def test_a_print_follows_the_light_without_flicker_and_can_be_flat() -> None:
+    """A lamp that flickers from frame to frame, and one that is switched off for good."""
+    someone = person(250, 40, 400, 460)
+    bright, dark = np.full((480, 640, 3), 250, np.uint8), np.full((480, 640, 3), 80, np.uint8)
+
+    def colours(worn: Overlay, frames: list[UInt8Array]) -> list[float]:
+        out = [worn.apply(image, someone, at_s=i / 10) for i, image in enumerate(frames)]
+        return [float(image[(image != frame).any(2)].mean()) for image, frame in zip(out, frames, strict=True)]
+
+    flicker = colours(Overlay(quadrants()), [bright, dark] * 6)
+    assert np.abs(np.diff(flicker[4:])).max() < 0.35 * np.abs(flicker[0] - colours(Overlay(quadrants()), [dark])[0])
+    off = colours(Overlay(quadrants()), [bright] * 2 + [dark] * 12)
+    assert off[-1] == pytest.approx(colours(Overlay(quadrants()), [dark])[0], rel=0.03) and off[-1] < 0.85 * off[0]
+    flat = colours(Overlay(quadrants(), lit=False), [bright, dark])
+    assert flat[0] == pytest.approx(flat[1], rel=0.01)
+    worn = Overlay(quadrants(), lit=False)
+    prints = worn.placement.prints(someone)
+    assert (worn.apply(dark, someone) == fast_render(dark, worn.patch, prints)).all()

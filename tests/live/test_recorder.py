@@ -52,7 +52,13 @@ def people(number: int) -> Detections:
     )
 
 
-INFO: dict[str, Any] = {"defences": ["lgs"], "worn": "webcam", "stage_ms": {"detect": 3.25}, "conf": 0.25}
+INFO: dict[str, Any] = {
+    "defences": ["lgs"],
+    "worn": "webcam",
+    "worn_lit": True,
+    "stage_ms": {"detect": 3.25},
+    "conf": 0.25,
+}
 
 
 def brightness(path: Path) -> list[tuple[float, float]]:
@@ -110,7 +116,7 @@ def test_parquet_says_what_the_lines_say(tmp_path: Path) -> None:
     assert len(rows[2]["persons"][0]["keypoints"]) == 17
     assert rows[2]["alerts"][0]["kind"] == "vanished"
     assert dict(rows[2]["stage_ms"]) == {"detect": 3.25}
-    assert rows[2]["worn"] == "webcam"
+    assert (rows[2]["worn"], rows[2]["worn_lit"]) == ("webcam", True)
     assert json.loads(rows[2]["more"]) == {"conf": 0.25}
     assert not (tmp_path / "v.clean.mp4").exists()
 

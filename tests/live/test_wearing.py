@@ -118,6 +118,13 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
         assert "is made for people in the street" in running.state()["wear_notice"]
         running.control(wear_size=None)
         assert running.controls.wear_size is None
+        until(lambda: bool(every[-1].worn_lit) and every[-1].lines[-1].endswith(", lit"))
+        running.control(wear_lit=False)
+        until(lambda: every[-1].worn_lit is False and every[-1].lines[-1].endswith(", flat"))
+        # By an old name the one that took its place is worn, and it is said.
+        running.control(wear="chest-v3")
+        assert running.controls.wear == "webcam"
+        assert any("webcam took its place" in n.text for n in running.notices.newest())
     finally:
         running.stop()
 

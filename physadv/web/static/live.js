@@ -188,8 +188,8 @@ function showFigures({ figures, detector, replay: playing }, flows) {
 /** Write what is read from afar in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
 function showLarge({ controls, figures, replay: playing, source }) {
   const defend = playing?.recorded ? playing.recorded.defend : controls.defend;
-  const { worn, worn_cm: width } = frameShown || {};
-  const size = width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "";
+  const { worn, worn_cm: width, worn_lit: lit } = frameShown || {};
+  const size = (width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "") + (lit === false ? ", flat" : "");
   const unknown = playing && !playing.recorded;
   say(byId("big-worn"), unknown ? "" : worn ? `${worn}${size}` : "no pattern");
   say(byId("big-defence"), unknown ? "" : defend ? `defence: ${defences.nameOf(defend)}` : "no defence");
@@ -297,6 +297,7 @@ function applyControls(controls) {
   say(byId("conf-out"), Number(controls.conf).toFixed(2));
   byId("skeleton").checked = controls.skeleton;
   byId("compare").checked = controls.compare;
+  byId("wear_lit").checked = controls.wear_lit;
   patterns.show(controls);
   defences.sync(controls.defend);
 }
@@ -311,6 +312,7 @@ const control = (wanted) => changes.want(wanted);
 byId("conf").addEventListener("input", (event) => changes.want({ conf: Number(event.target.value) }, REST_MS));
 byId("skeleton").addEventListener("change", (event) => control({ skeleton: event.target.checked }));
 byId("compare").addEventListener("change", (event) => control({ compare: event.target.checked }));
+byId("wear_lit").addEventListener("change", (event) => control({ wear_lit: event.target.checked }));
 byId("seen").addEventListener("change", (event) => stream.wantSeen(event.target.checked));
 for (const form of document.querySelectorAll("main form")) form.addEventListener("submit", (event) => event.preventDefault());
 
