@@ -33,7 +33,7 @@ from physadv.fabricate.advise import (
 from physadv.fabricate.inks import cmyk
 from physadv.fabricate.settings import AdviceSettings, PrintSettings
 from physadv.fabricate.units import PAPERS
-from physadv.patch import Patch, png_bytes
+from physadv.patch import REPLACED, Patch, png_bytes
 from physadv.settings import form_of
 from physadv.web.context import PageContext, page
 
@@ -104,6 +104,8 @@ def router(context: PageContext) -> APIRouter:
     def options() -> dict[str, Any]:
         return {
             "patterns": [_described(name, patterns.get(name)) for name in patterns.names()],
+            # An address may name one that is no longer shipped.
+            "replaced": REPLACED,
             # What the form is made of; the lists below are of this machine.
             "fields": {**form_of(AdviceRequest), **form_of(PrintRequest)},
             "papers": [*PAPERS, "fit"],

@@ -174,6 +174,14 @@ def test_panels_are_offered_for_textures_alone(desk: Desk) -> None:
     assert page.input_value("#garment") == "" and page.input_value("#paper") == "a4" and page.is_disabled(panels)
 
 
+@pytest.mark.parametrize("path", ["print", "show"])
+def test_an_old_address_has_what_took_its_patterns_place(desk: Desk, path: str) -> None:
+    page = desk.page
+    page.goto(f"{desk.server.url}{path}?pattern=shirt-v1")
+    eventually(page, "() => document.getElementById('pattern').value === 'tshirt'")
+    assert "the pattern shirt-v1 is no longer shipped: tshirt took its place" in page.text_content(".toasts")
+
+
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1366, 768)])
 def test_a_pattern_larger_than_the_screen_leaves_the_tools_in_sight(desk: Desk, width: int, height: int) -> None:
     page = desk.page

@@ -1,5 +1,5 @@
 // A form as the server describes its fields: a title, a range, choices and a default for each.
-import { byId, el } from "./dom.js";
+import { byId, el, toast } from "./dom.js";
 
 /** Fill the fields of a page that have the names of settings. fields: name -> its JSON schema. */
 export function describe(fields) {
@@ -20,6 +20,14 @@ function setRange(input, field) {
   for (const [attribute, key] of [["min", "minimum"], ["max", "maximum"]]) {
     if (field[key] !== undefined && !input.hasAttribute(attribute)) input.setAttribute(attribute, field[key]);
   }
+}
+
+/** Choose the pattern that an address names; of one that is no longer shipped that which took its place. */
+export function choosePattern({ patterns, replaced }, name) {
+  if (!name) return;
+  const now = patterns.some((p) => p.name === name) ? name : replaced[name] ?? name;
+  byId("pattern").value = now;
+  if (now !== name) toast(`the pattern ${name} is no longer shipped: ${now} took its place`);
 }
 
 /** Return a field's title with its unit. */

@@ -1,6 +1,6 @@
 // The print page: choices on the left, the sheet on the right, advice before paper is spent.
 import { api, attempt, byId, download, el, say, settled, toast, failure } from "./dom.js";
-import { describe, labelled } from "./form.js";
+import { choosePattern, describe, labelled } from "./form.js";
 
 const options = await api("/api/print/options").catch((error) => { toast(error.message, { bad: true }); return null; });
 const asked = new URLSearchParams(location.search);
@@ -22,7 +22,7 @@ if (options) {
   byId("camera").append(choice("", "any, by its field of view"), ...options.cameras.map((c) => choice(c)));
   byId("camera-field").hidden = options.cameras.length === 0;
   for (const id of ["printer-field", "printer-says"]) byId(id).hidden = options.printers.length === 0;
-  if (asked.get("pattern")) byId("pattern").value = asked.get("pattern");
+  choosePattern(options, asked.get("pattern"));
   if (options.patterns.length === 0) toast("no patterns here yet; train one or upload an image on the live page", { bad: true });
 }
 

@@ -1,5 +1,6 @@
 // A pattern at true size: a bank card shows how many CSS pixels make a millimetre on this screen.
 import { api, byId, el, say, toast } from "./dom.js";
+import { choosePattern } from "./form.js";
 
 // ISO/IEC 7810 ID-1.
 const CARD = { width: 85.6, height: 53.98, corner: 3.18 };
@@ -137,7 +138,7 @@ try {
   byId("pattern").append(...options.patterns.map((p) => el("option", { value: p.name }, p.name)));
   byId("kind").append(el("option", { value: "" }, "the pattern"), ...options.fields.control.enum.map((c) => el("option", { value: c }, `control: ${c}`)));
   if (!options.patterns.length) throw new Error("no patterns here yet; train one or name a file: physadv show FILE");
-  if (asked.get("pattern")) byId("pattern").value = asked.get("pattern");
+  choosePattern(options, asked.get("pattern"));
   if (!pattern()) byId("pattern").selectedIndex = 0;
   if (asked.get("kind")) byId("kind").value = asked.get("kind");
   byId("size").value = (Number(asked.get("mm")) || pattern().size_mm[0]) / 10;
