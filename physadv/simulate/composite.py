@@ -30,7 +30,6 @@ class Layers:
     rank: torch.Tensor
     bounds: torch.Tensor
     arms: torch.Tensor
-    light: torch.Tensor
     fold: torch.Tensor
 
     def __len__(self) -> int:
@@ -40,7 +39,7 @@ class Layers:
     def of(cls, prints: Prints, device: torch.device) -> Layers:
         """Return the layers of some prints."""
         flat = np.tile(np.array(FLAT, np.float32), (len(prints), 1))
-        arrays = (prints.owner, prints.quads, prints.rank, prints.bounds, prints.arms, prints.light, flat)
+        arrays = (prints.owner, prints.quads, prints.rank, prints.bounds, prints.arms, flat)
         return cls(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
 
     @property
@@ -89,7 +88,7 @@ def composite(images: torch.Tensor, layers: Layers, tiles: list[Tiles]) -> torch
     if len(pixels.place) == 0:
         return images
     looked = look_up(pixels, tiles, len(layers))
-    colour = (looked[:, :3] * layers.light[pixels.layer, None]).clamp(0, 1)
+    colour = looked[:, :3].clamp(0, 1)
     cover = looked[:, 3:].detach() * pixels.cover[:, None]
     flat = images.permute(0, 2, 3, 1).reshape(-1, 3).clone()
     for seen in _passes(pixels, layers.rank, b * h * w):

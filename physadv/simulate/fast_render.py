@@ -40,9 +40,7 @@ def fast_render(image: UInt8Array, patch: Patch, prints: Prints, lit: Mapping[in
             person = int(prints.person[i])
             shaded = fronts.get(person) == i
             cloth = lit.get(person, FLAT)
-            _paste(
-                out[top:bottom, left:right], texture, shown, quad, cloth, shaded=shaded, light=float(prints.light[i])
-            )
+            _paste(out[top:bottom, left:right], texture, shown, quad, cloth, shaded=shaded)
     return out
 
 
@@ -92,11 +90,10 @@ def _paste(
     cloth: Lit,
     *,
     shaded: bool,
-    light: float,
 ) -> None:
     """Warp `shown` texels of a texture onto `quad` (4, 2) of `out`, in place; what lies outside `out` is cut off.
 
-    cloth: what is under it. shaded: whether its shading is that of this print. light: factor on its colours.
+    cloth: what is under it. shaded: whether its shading is that of this print.
     """
     height, width = out.shape[:2]
     # Blurred, a print ends farther out.
@@ -129,8 +126,6 @@ def _paste(
             texture[..., 3], matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         cover = cv2.multiply(cover, mask, scale=1 / 255)
-    if light != 1:
-        colour = cv2.convertScaleAbs(colour, alpha=light)
     if cloth is not FLAT:
         shone = cloth.shone_on(np.asarray(colour, np.uint8), corners if shaded else None)
         colour, cover = cloth.grained(cloth.blurred(shone)), cloth.blurred(np.asarray(cover, np.uint8))

@@ -57,9 +57,9 @@ class Prints:
     pixels. rank: (m,) which lies on top where two meet, higher over lower, all different. window: (m, 4) the part of the
     pattern shown: left, top, width, height in patterns; (0, 0, 1, 1) is all of it, once, and beyond 1 it repeats. bounds:
     (m, 4) box beyond which nothing of the print is drawn, infinite for none. arms: (m, 2, 5) forearms that may hide it: x0,
-    y0, x1, y1 and radius in pixels, or radius 0. light: (m,) factor on its colours. folds: (m,) whether it reaches below
-    the hips in one piece, so that the simulated world may fold it there. part: (m,) what of its
-    wearer it covers: 0 the torso with its sleeves, 1 to 4 the thighs and shins.
+    y0, x1, y1 and radius in pixels, or radius 0. folds: (m,) whether it reaches below the hips in one piece, so that the
+    simulated world may fold it there. part: (m,) what of its wearer it covers: 0 the torso with its sleeves, 1 to 4 the
+    thighs and shins.
     """
 
     owner: Int64Array
@@ -69,7 +69,6 @@ class Prints:
     window: Float32Array
     bounds: Float32Array
     arms: Float32Array
-    light: Float32Array
     folds: BoolArray
     part: Int64Array
 
@@ -229,7 +228,6 @@ class Placement:
             window=window,
             bounds=bounds[person],
             arms=arms,
-            light=np.ones(m, np.float32),
             folds=np.full(m, self.target == "portrait"),
             part=worn.part,
         )

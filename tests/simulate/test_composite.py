@@ -25,7 +25,6 @@ def prints(*squares: tuple[float, float, float], owner: list[int] | None = None)
         window=np.tile(np.array([0, 0, 1, 1], np.float32), (n, 1)),
         bounds=np.tile(np.array([-np.inf, -np.inf, np.inf, np.inf], np.float32), (n, 1)),
         arms=np.zeros((n, 2, 5), np.float32),
-        light=np.ones(n, np.float32),
         folds=np.zeros(n, bool),
         part=np.zeros(n, np.int64),
     )
