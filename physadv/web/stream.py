@@ -38,6 +38,9 @@ QUALITY = 82
 URGENT = ("vanished", "faded", "probe", "inconsistent", "suspicious", "notice")
 # Frames under way to one viewer: one being painted, one on the wire.
 UNACKNOWLEDGED = 2
+# Between two frames at least, in seconds: no camera of 30 a second waits for it, a file that is played at 90 does. Encoding
+# and painting take from the cores that the detector needs.
+APART_S = 0.025
 STATE_EVERY_S = 0.2
 # Characters of a viewer's message.
 MAX_MESSAGE = 500
@@ -63,9 +66,14 @@ class Viewer:
     latency: Recent = field(default_factory=Recent)
     joined_ns: int = field(default_factory=time.monotonic_ns)
 
+    @property
+    def ready(self) -> bool:
+        """Return whether it is not behind with too many."""
+        return len(self.sent) < UNACKNOWLEDGED
+
     def next(self, packet: Packet | None) -> Packet | None:
-        """Return the packet if this viewer has not had it and is not behind with too many."""
-        if packet is None or packet.number == self.last or len(self.sent) >= UNACKNOWLEDGED:
+        """Return the packet if this viewer has not had it and is ready for one."""
+        if packet is None or packet.number == self.last or not self.ready:
             return None
         self.last = packet.number
         self.sent[packet.number] = max(packet.began_ns, self.joined_ns)
@@ -82,7 +90,10 @@ class Viewer:
 
 
 class Hub:
-    """Takes frames from the demo's thread, encodes the newest on a thread of its own, wakes the viewers."""
+    """Takes frames from the demo's thread, encodes the newest on a thread of its own, wakes the viewers.
+
+    Nothing is encoded while no viewer is ready for it: JPEG takes 2 to 5 ms of a core that the detector needs.
+    """
 
     def __init__(self, demo: Demo) -> None:
         self._demo = demo
@@ -114,6 +125,10 @@ class Hub:
             self._task = asyncio.create_task(self._encode_all())
         self._fresh.set()
 
+    def acknowledged(self) -> None:
+        """Look again whether a frame is to be encoded: a viewer may be ready for one."""
+        self._fresh.set()
+
     def leave(self, viewer: Viewer) -> None:
         """Remove a viewer; after the last one nothing is encoded."""
         self._viewers.discard(viewer)
@@ -129,12 +144,20 @@ class Hub:
 
     async def _encode_all(self) -> None:
         loop = asyncio.get_running_loop()
+        began = 0.0
         while True:
             await self._fresh.wait()
             self._fresh.clear()
             shown = self._demo.latest
             if shown is None or (self._packet is not None and self._packet.number == shown.number):
                 continue
+            if not any(v.ready for v in self._viewers):
+                continue
+            if (early_s := began + APART_S - time.monotonic()) > 0:
+                # The newest of then.
+                loop.call_later(early_s, self._fresh.set)
+                continue
+            began = time.monotonic()
             seen = any(v.wants_seen for v in self._viewers)
             self._packet = await loop.run_in_executor(self._pool, encode, shown, seen)
             for viewer in self._viewers:
@@ -242,7 +265,10 @@ def router(context: PageContext) -> APIRouter:
         await socket.accept()
         viewer = Viewer()
         hub.join(viewer)
-        tasks = [asyncio.create_task(_listen(socket, viewer)), asyncio.create_task(_send(socket, viewer, hub, context))]
+        tasks = [
+            asyncio.create_task(_listen(socket, viewer, hub)),
+            asyncio.create_task(_send(socket, viewer, hub, context)),
+        ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -279,7 +305,7 @@ def router(context: PageContext) -> APIRouter:
     return out
 
 
-async def _listen(socket: WebSocket, viewer: Viewer) -> None:
+async def _listen(socket: WebSocket, viewer: Viewer, hub: Hub) -> None:
     """Read `{"ack": number}` and `{"seen": bool}` until the viewer leaves.
 
     Raises: SettingsError for anything else.
@@ -288,6 +314,7 @@ async def _listen(socket: WebSocket, viewer: Viewer) -> None:
         message = _parsed(await received(socket, "text"))
         if type(number := message.get("ack")) is int:
             viewer.acknowledge(number)
+            hub.acknowledged()
         if isinstance(seen := message.get("seen"), bool):
             viewer.wants_seen = seen
 

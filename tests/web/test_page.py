@@ -26,7 +26,7 @@ from physadv.live.replay import Replay
 from physadv.live.session import Session
 from physadv.patch import shipped_names
 from physadv.web.app import build_app
-from physadv.web.stream import Packet, Viewer
+from physadv.web.stream import Packet, Viewer, encode
 from tests.live.scene import Camera, demo, image, until
 from tests.live.test_recorder import record_some
 
@@ -100,6 +100,28 @@ def test_who_does_not_acknowledge_gets_two_images_and_the_state_goes_on(client: 
         slow.send_text(json.dumps({"ack": 10**9}))
         # What comes after the pause is new, not what was left waiting.
         assert next_image(slow)[0]["n"] >= newest - 2
+
+
+def test_nothing_is_encoded_for_viewers_that_are_behind(
+    client: TestClient, running: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[float] = []
+
+    def counted(*args: Any) -> Packet:
+        encoded.append(time.monotonic())
+        return encode(*args)
+
+    monkeypatch.setattr("physadv.web.stream.encode", counted)
+    with web_socket(client, "/ws/frames") as slow:
+        states = 0
+        while states < 6:
+            states += bool(slow.receive().get("text"))
+        assert len(encoded) == 2 < running.figures.frames
+        slow.send_text(json.dumps({"ack": 10**9}))
+        next_image(slow)
+        next_image(slow)
+        assert 3 <= len(encoded) <= 5
+    assert np.diff(encoded).min() >= 0.02
 
 
 def test_a_image_older_than_its_viewer_does_not_count_as_slow() -> None:
