@@ -47,6 +47,10 @@ class Defence(Settings):
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the differentiable twin, exact or by BPDA, through which an adaptive attacker trains."""
 
+    def at_size(self, imgsz: int) -> Defence:
+        """Return the defence as it works on a detector's input of that long side: itself, unless that decides anything."""
+        return self
+
     def weights_path(self) -> Path | None:
         """Return the weights file of the network that the defence carries, or None if it carries none."""
         return None

@@ -53,7 +53,14 @@ class PatternEraser(RemovalDefence):
         default=1.5,
         ge=0.5,
         le=3,
-        description="factor by which the image is enlarged for the search: finds smaller ones",
+        description="factor by which the image is enlarged for the search, which finds smaller patterns, as far as its "
+        "long side stays within `within`",
+    )
+    within: int = Field(
+        default=640,
+        ge=32,
+        le=4096,
+        description="pixels that the enlarged image stays within; the input of a larger detector is searched as it is",
     )
     plain: bool = Field(default=True, description=PLAIN)
     complete: bool = Field(default=True, description="fill each region to its convex hull")
@@ -78,16 +85,26 @@ class PatternEraser(RemovalDefence):
         """Return the file named by `weights`, or the shipped one."""
         return weights_file(KIND, self.weights)
 
+    def at_size(self, imgsz: int) -> PatternEraser:
+        """Return this defence with the factor by which it enlarges a detector's input of that long side.
+
+        1.5 up to 416, as it was measured, and 1 from 640 on: there AP50 with two patterns is the same within .005 for half
+        of the time (40 photographs), and of 45 images of a webcam 32 show the wearer of `webcam` again instead of 26.
+        """
+        factor = min(self.enlarge, max(1.0, self.within / imgsz))
+        return self.model_copy(update={"enlarge": factor})
+
     def locate(self, image: UInt8Array) -> UInt8Array:
-        """Return the mask of pasted regions, by the reference."""
-        return self.regions(TorchEraser(self.weights).confidence(image, self.enlarge))
+        """Return the mask of pasted regions of an image at the network's size, by the reference."""
+        return self.at_size(max(image.shape[:2])).searched(image, TorchEraser(self.weights))
 
     def view(self, image: UInt8Array, rng: np.random.Generator, detector: Detector) -> ImageView:
         """Return the image with pasted regions filled; the network runs on the detector's backend."""
-        return self.removed(image, self.searched(image, eraser_for(detector, self.weights)))
+        mask = self.at_size(detector.imgsz).searched(image, eraser_for(detector, self.weights))
+        return self.removed(image, mask)
 
     def searched(self, image: UInt8Array, eraser: EraserBackend) -> UInt8Array:
-        """Return the grown mask that a backend finds."""
+        """Return the grown mask that a backend finds in an image enlarged by `enlarge`, whatever its size."""
         return self.grown(self.regions(eraser.confidence(image, self.enlarge)))
 
     def regions(self, share: Float32Array) -> UInt8Array:
@@ -147,7 +164,8 @@ class EraseGuard(ImageGuard):
     def __init__(self, defence: PatternEraser, inner: Detector) -> None:
         super().__init__(defence, inner)
         self._eraser = eraser = eraser_for(inner, defence.weights)
-        self._masks = FollowedMask(defence.every, lambda image: defence.searched(image, eraser))
+        sized = defence.at_size(inner.imgsz)
+        self._masks = FollowedMask(defence.every, lambda image: sized.searched(image, eraser))
 
     def reset(self) -> None:
         """Forget earlier frames."""

@@ -27,7 +27,7 @@ class LocalGradientSmoothing(ImageDefence):
 
     name = "lgs"
     title = "strong local gradients turned down"
-    cost = f"about 2 ms a frame, and {ONCE_MORE}"
+    cost = f"about 1 ms a frame, and {ONCE_MORE}"
     paper = "Naseer, Khan, Porikli, 'Local gradients smoothing' (WACV 2019)"
     threshold: float = Field(
         default=0.1, ge=0, le=1, description="mean gradient above which a block is smoothed, 1: the image's strongest"

@@ -77,6 +77,13 @@ class Pipeline:
                     raise DefenceError(f"{path}: cannot be read: {error.strerror}") from error
         return out
 
+    def at_size(self, imgsz: int) -> Pipeline:
+        """Return the pipeline as it works on a detector's input of that long side.
+
+        For the twin, whose images may be parts of such an input; a guard asks its detector.
+        """
+        return replace(self, defences=tuple(defence.at_size(imgsz) for defence in self.defences))
+
     def resolved(self) -> Pipeline:
         """Return the pipeline with the given weights files by absolute paths, to be used from another folder."""
         files = [defence.weights_path() for defence in self.defences]

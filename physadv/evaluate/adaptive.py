@@ -91,8 +91,9 @@ def score_adaptive(
         tried: list[Patch] = []
         cells: list[Cell] = []
         for restart, start in enumerate(starts):
+            sized = pipeline.at_size(scorer.detector.imgsz)
             training = attack.train(
-                pipeline, detector, people, trained, restart=restart, start=start, seed=scorer.settings.seed
+                sized, detector, people, trained, restart=restart, start=start, seed=scorer.settings.seed
             )
             done = number * attack.restarts + restart
             what = f"through {pipeline}, restart {restart + 1}"
@@ -170,7 +171,8 @@ def check(scorer: Scorer, pipeline: Pipeline, adaptive: Cell, detector: Gradient
             f"the adaptive attack (AP {own:.2f}) is weaker than one that does not know it ({strongest:.2f}): "
             "give it more steps; the true figure is at most the lower one"
         )
-    twin, imgsz = pipeline.twin(detector), scorer.detector.imgsz
+    imgsz = scorer.detector.imgsz
+    twin = pipeline.at_size(imgsz).twin(detector)
     chosen = [image for image in scorer.data.images if image.counts.any()][:CHECKED]
     silent = sum(gradient_share(image, twin, imgsz) < 0.01 for image in chosen)
     if silent:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny import BlobDetector, draw_person
 
+from physadv.arrays import to_tensor
 from physadv.defend import erase as erase_module
 from physadv.defend import parse_pipeline
 from physadv.defend.erase import EraseGuard, PatternEraser
@@ -103,13 +104,15 @@ def test_whoever_appears_or_vanishes_calls_for_a_search(then: tuple[float, ...],
 
 
 class Marks:
-    """A network that is sure of whatever is colourful, and counts."""
+    """A network that is sure of whatever is colourful, counts, and remembers by how much images were enlarged."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.factors: set[float] = set()
 
     def confidence(self, image: UInt8Array, enlarge: float) -> Float32Array:
         self.asked += 1
+        self.factors.add(enlarge)
         lively = np.ptp(image, axis=2) > 45
         return np.asarray(cv2.blur(lively.astype(np.float32), (25, 25)), np.float32)
 
@@ -160,3 +163,24 @@ def test_the_network_answers_alike_on_every_backend() -> None:
     same = OpenVinoEraser("", "fp32").confidence(image, 1.5)
     assert same.shape == reference.shape and np.abs(same - reference).max() < 1e-3
     assert np.abs(OpenVinoEraser("", "auto").confidence(image, 1.5) - reference).mean() < 0.02
+
+
+@pytest.mark.parametrize(("imgsz", "factor"), [(320, 1.5), (416, 1.5), (512, 1.25), (640, 1.0), (1280, 1.0)])
+def test_a_guard_and_the_twin_enlarge_by_the_detectors_input(imgsz: int, factor: float, network: Marks) -> None:
+    detector = BlobDetector()
+    detector.imgsz = imgsz
+    PatternEraser().guard(detector).detect(at(street(40), 0))
+    assert network.factors == {factor}
+    sized = parse_pipeline("balanced").at_size(imgsz)
+    assert str(sized) == "balanced" and isinstance(sized.defences[0], PatternEraser)
+    assert sized.defences[0].enlarge == factor
+    assert PatternEraser(enlarge=0.8).at_size(imgsz).enlarge == 0.8
+
+
+def test_the_twin_removes_what_the_guard_removes() -> None:
+    image = np.asarray(cv2.resize(street(40), (640, 480), interpolation=cv2.INTER_CUBIC), np.uint8)
+    sized = PatternEraser().at_size(640)
+    grid = sized.suspicion(to_tensor(image)[None])
+    (mine,) = sized.located([image], grid)
+    theirs = sized.searched(image, TorchEraser(""))
+    assert theirs.any() and np.count_nonzero(mine != theirs) < 0.02 * np.count_nonzero(theirs)
