@@ -5,9 +5,9 @@
 ratios: images a second over those of the bare detector, asked for one image after the other that was decoded before. All
 turns are interleaved in rounds, so that what else the machine does falls on all of them; figures are medians of the rounds.
 `file`: the whole headless loop on a video, with a sidecar recorded. `live`: the same from a camera that is faster than the
-detector and whose images are decoded already; its latency is from the camera's image to the result. `worn`: a pattern is
-put on, for which each image is looked at twice. `fast`, `balanced`: behind these defences, from the camera, with the
-pattern. `page`...: the same side by side on a page that a Chromium on this machine shows. vs_ultralytics: the loop on a
+detector and whose images are decoded already; its latency is from the camera's image to the result. `fast`: behind this
+defence. `worn`: a pattern is put on, for which each image is looked at twice. `balanced`: behind this defence too.
+`page_`...: the same side by side on a page that a Chromium on this machine shows. vs_ultralytics: the loop on a
 file over `YOLO(...).predict(source, stream=True)` as it comes.
 age: latency from the camera's frame to the page, from a camera of 30 frames a second. memory: resident memory over many
 images, recorded to a video, with a tiny network. page: milliseconds from the start of encoding to the page's word that it
@@ -116,10 +116,9 @@ def file_fps(detector: Detector, video: str, frames: int, folder: Path) -> float
     """Return images a second of the whole headless loop on a video: decode, detect, sidecar; no video is encoded."""
     settings = LiveSettings(source=video, ui="none", frames=frames, record=folder / "loop.jsonl", overwrite=True)
     demo = open_demo(settings, detector=detector)
-    start = run(demo)
-    seconds = time.perf_counter() - start
+    run(demo)
     assert demo.figures.frames == frames and not demo.recording_failed
-    return frames / seconds
+    return float(demo.stats()["fps"])
 
 
 def rate(demo: Demo, seconds: float) -> float:
@@ -157,7 +156,7 @@ def ultralytics_fps(video: str, frames: int) -> float:
 
 
 # What is measured from the camera: name, whether a pattern is worn, defence.
-LOOPS = (("live", False, ""), ("worn", True, ""), ("fast", True, "fast"), ("balanced", True, "balanced"))
+LOOPS = (("live", False, ""), ("fast", False, "fast"), ("worn", True, ""), ("balanced", True, "balanced"))
 AIMS = {"file": 1.0, "live": 0.95}
 AIMS_FPS = {"balanced": 20.0, "page_balanced": 12.0}
 
@@ -251,7 +250,7 @@ def bench_ratios(args: argparse.Namespace, folder: Path, browser: Any) -> dict[s
                 cell |= {"aim_fps": AIMS_FPS[name], "ok": cell["fps"] >= AIMS_FPS[name]}
             cells[name] = cell
         # A defence is judged by the loop that it is in.
-        cells["fast"] |= {"of_worn": round(of := over("fast", "worn"), 3), "aim": 0.9, "ok": of >= 0.9}
+        cells["fast"] |= {"of_live": round(of := over("fast", "live"), 3), "aim": 0.9, "ok": of >= 0.9}
         if browser is None:
             cells["page"] = "needs playwright (pip install -e '.[dev]') and chromium"
         ok = all(cell.get("ok") is not False for cell in cells.values() if isinstance(cell, dict))

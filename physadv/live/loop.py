@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from physadv.capture.latest import Latest, SourceState
@@ -222,11 +223,14 @@ class Loop:
                 began = time.monotonic()
             shown = self._processor.process(frame, self._figures.frames)
             if shown is not None:
+                if not self._over(began, coming=1):
+                    self._begin_newest()
                 self._hand_on(shown)
 
-    def _over(self, began: float) -> bool:
+    def _over(self, began: float, coming: int = 0) -> bool:
+        """Return whether the limits of the settings are reached. coming: frames that are to be shown yet."""
         want = self._settings
-        if want.frames is not None and self._figures.frames >= want.frames:
+        if want.frames is not None and self._figures.frames + coming >= want.frames:
             return True
         return want.seconds is not None and time.monotonic() - began >= want.seconds
 
@@ -242,6 +246,15 @@ class Loop:
                 break
             self._prepared.append(self._processor.prepare(frame, side_by_side=side_by_side))
         return self._prepared.popleft() if self._prepared else None
+
+    def _begin_newest(self) -> None:
+        """Prepare a camera's newest frame if it is there already: it is looked at while the one before is handed on."""
+        if self.feed.source.live and not self.ended:
+            # An error is raised again when the frame before has been handed on.
+            with suppress(EndOfStream, SourceError):
+                frame = self.feed.take(0)
+                if frame is not None:
+                    self._prepared.append(self._processor.prepare(frame, side_by_side=False))
 
     def _take(self) -> Frame | None:
         """Return the next frame, or None if none came within a tick.

@@ -93,6 +93,22 @@ def test_of_a_camera_one_image_at_a_time_is_looked_at() -> None:
     assert detector.most == 1 and detector.itself == 10
 
 
+def test_a_cameras_next_image_is_begun_before_the_one_before_it_is_handed_on() -> None:
+    detector = TwoLanes()
+    running = demo(Camera(fps=300), detector, frames=6)
+    begun: list[int] = []
+
+    def slow(_: Shown) -> None:
+        time.sleep(0.05)
+        begun.append(detector.itself)
+
+    running.subscribe(slow)
+    finished(running)
+    # The next of a camera of 300 a second is there, but for a machine that is busy; after the last none is begun.
+    assert sum(itself == shown + 2 for shown, itself in enumerate(begun)) >= 3
+    assert detector.itself == 6 and detector.most == 1
+
+
 def test_a_pattern_is_placed_by_the_clean_image_of_its_own_frame() -> None:
     shown = shown_of(TwoLanes(), Film(12), wear=["webcam"], wear_size=60.0)
     for one in shown:
