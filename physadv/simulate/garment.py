@@ -68,18 +68,12 @@ class Pieces:
 
     @classmethod
     def alike(
-        cls,
-        person: Int64Array,
-        quads: Float32Array,
-        cloth: tuple[float, float],
-        layer: int | Int64Array,
-        *,
-        part: int = 0,
+        cls, person: Int64Array, quads: Float32Array, cloth: tuple[float, float], layer: int | Int64Array
     ) -> Pieces:
-        """Return pieces of one size."""
+        """Return pieces of one size on the torso."""
         m = len(person)
         size = np.tile(np.array(cloth, np.float32), (m, 1))
-        return cls(person, quads, size, np.full(m, layer), np.full(m, part), np.arange(m))
+        return cls(person, quads, size, np.full(m, layer), np.zeros(m, np.int64), np.arange(m))
 
     def __add__(self, other: Pieces) -> Pieces:
         """Return both, the other's rows last."""
@@ -188,12 +182,12 @@ class _Legs:
 def _trousers(legs: _Legs) -> Pieces:
     """Return the thighs of all legs, then the shins; of a person's legs the one whose knee is lower is in front."""
     upper, lower = _leg_quads(legs)
-    # Of a pair the one with the lower knee; one that is alone is in front of nothing.
+    # Layers 0 and 1, 2 and 3 for the leg in front.
     order = np.lexsort((legs.joints[:, 1, 1], legs.person))
     front = np.zeros(len(order), np.int64)
     again = legs.person[order][1:] == legs.person[order][:-1]
     front[order[1:][again]] = 2
-    # A leg is turned by itself: about the middle of both it would swing off the body.
+    # Every piece is a part by itself: turned with the shirt it would swing off the body.
     number = front // 2
     thighs = Pieces.alike(legs.person, upper, UPPER_LEG_CM, front + 1)
     shins = Pieces.alike(legs.person, lower, LOWER_LEG_CM, front)
