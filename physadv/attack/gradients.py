@@ -202,7 +202,7 @@ def _loss(recipe: Recipe, detector: GradientDetector, images: torch.Tensor, batc
         return missize(candidates, batch.owner, batch.boxes)
     share = (batch.boxes[:, 2:] - batch.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
     alone = None if recipe.framing == "street" else share > FILLS
-    return vanish(candidates, batch.owner, batch.boxes, margin=recipe.margin, alone=alone)
+    return vanish(candidates, batch.owner, batch.boxes, margin=recipe.margin, parts=recipe.parts, alone=alone)
 
 
 def _priors(run: TrainRun) -> torch.Tensor:

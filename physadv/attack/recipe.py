@@ -17,6 +17,8 @@ from physadv.attack.settings import (
     STREET_CROPS,
     STREET_TEXELS,
     STRENGTH,
+    TALL,
+    TALL_MARGIN,
     WEBCAM_CROPS,
     PatternSettings,
     TrainSettings,
@@ -86,7 +88,7 @@ class Recipe(PatternSettings, PlacementSettings):
             world = World.of(STRENGTH if settings.strength is None else settings.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
-        out = parse(cls, {**preset(settings.preset, settings.framing), **values})
+        out = parse(cls, {**preset(settings.preset, settings.framing, settings.target), **values})
         _check_shape(out)
         return out
 
@@ -108,7 +110,8 @@ class Recipe(PatternSettings, PlacementSettings):
             texels = max(round(float(size[0]) / CLOTH_TEXEL_MM), 8)
         webcam = framing == "webcam"
         chosen: dict[str, Any] = {
-            "margin": WEBCAM_MARGIN if webcam else MARGIN,
+            "margin": WEBCAM_MARGIN if webcam else TALL_MARGIN if target in TALL else MARGIN,
+            "parts": 1.0 if target in TALL else 0.0,
             "crops": WEBCAM_CROPS if webcam else STREET_CROPS,
         }
         if target not in TEXTURES and framing != "street":

@@ -10,6 +10,7 @@ from pydantic import Field
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError
 from physadv.fabricate.units import LARGEST_MM, SMALLEST_MM, Millimetres
+from physadv.patch import Target
 from physadv.settings import Defences, Folder, Groups, Metavar, Names, PatternName, Seconds, SourceName
 from physadv.simulate.framing import PlacementFields
 from physadv.simulate.placement import Framing
@@ -55,17 +56,30 @@ DIALS = {
     "sensor": "sensor",
 }
 STREET_TEXELS = 48
-MARGIN = 1.5
+MARGIN, TALL_MARGIN = 1.5, 2.0
 # Learning rates of the texels, from random colours and from a pattern.
 LR, LR_FROM_START = 0.08, 0.03
+# Prints that cover most of the body: what stays seen of their wearers are heads and legs of large people.
+TALL: frozenset[Target] = frozenset({"portrait", "outfit"})
+# They go on from a pattern, which noise and gradients that are spread far would take apart first.
+LONG_TALL: dict[str, Any] = {
+    "crops": (160, 224, 320, 416),
+    "batch": 24,
+    "large": 0.3,
+    "noise": 0.05,
+    "spread": 0.02,
+}
 # Of the likeness to an image that is given alone.
 LOOK_WEIGHT = 2.0
 
 
-def preset(name: Preset, framing: Framing) -> dict[str, Any]:
-    """Return a preset's fields of `Recipe` for that framing."""
-    street = {"quick": SHORT_STREET, "strong": {"crops": LONG_STREET_CROPS}} if framing == "street" else {}
-    return {**PRESETS[name], **street.get(name, {})}
+def preset(name: Preset, framing: Framing, target: Target = "chest") -> dict[str, Any]:
+    """Return a preset's fields of `Recipe` for that framing and target."""
+    if framing != "street":
+        return PRESETS[name]
+    long = LONG_TALL if target in TALL else {}
+    street = {"quick": SHORT_STREET, "standard": long, "strong": {"crops": LONG_STREET_CROPS, **long}}
+    return {**PRESETS[name], **street[name]}
 
 
 class PatternSettings(PlacementFields):
@@ -143,7 +157,14 @@ class PatternSettings(PlacementFields):
         default=MARGIN,
         ge=-5,
         le=10,
-        description="logits below minus this are low enough; unless given 1.5, before a webcam 2.5",
+        description="logits below minus this are low enough; unless given 1.5, of tall prints 2, before a webcam 2.5",
+    )
+    parts: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how much boxes on parts of a person count (head, legs, the print itself): 0 the less the worse they "
+        "fit, 1 all alike; unless given 1 for portrait and outfit, else 0",
     )
     mix: Mix = Field(
         default="mean", description="how several detectors' losses are weighed: mean, max, minmax (learned)"
@@ -212,7 +233,7 @@ class TrainSettings(PatternSettings):
                     "colours", "look", "look_weight", "region", "texels"),
         "simulated world": ("strength", *DIALS, "camera", "printer"),
         "optimiser (for experts)": ("lr", "batch", "accumulate", "crops", "large", "warm", "starts", "worst_of", "pyramid",
-                                    "margin", "spread", "noise", "tv", "nps", "smooth"),
+                                    "margin", "parts", "spread", "noise", "tv", "nps", "smooth"),
     }  # fmt: skip
 
     images: Annotated[Names, Metavar("PATH")] = Field(
@@ -261,7 +282,7 @@ class TrainSettings(PatternSettings):
         default=None,
         description="pattern to start with, and its shape: a file or a shipped name; auto: the shipped one for this "
         "target, framing and detector, if nobody held out was in its training; none: random colours. "
-        "Unless given auto for `preset=quick`, none for longer ones",
+        "Unless given auto for `preset=quick` and for targets `portrait` and `outfit`, else none",
     )
     camera: str | None = Field(
         default=None,
@@ -322,8 +343,11 @@ class TrainSettings(PatternSettings):
 
     @property
     def start_wanted(self) -> str | None:
-        """Return the pattern to start with, `AUTO`, or None for random colours: short runs do not get far from those."""
-        start = self.start or (AUTO if self.preset == "quick" else RANDOM)
+        """Return the pattern to start with, `AUTO`, or None for random colours.
+
+        Short runs do not get far from those, nor do tall prints.
+        """
+        start = self.start or (AUTO if self.preset == "quick" or self.target in TALL else RANDOM)
         return None if start == RANDOM else start
 
     @property

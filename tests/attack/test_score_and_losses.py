@@ -81,6 +81,21 @@ def test_vanish_leaves_the_gradient_to_those_who_are_still_seen() -> None:
     assert losses[0] > losses[2] + 1
     whole = vanish(rows[2], torch.tensor([0]), BOX, alone=torch.tensor([True]))
     assert float(whole.detach()) == pytest.approx(losses[0], abs=1e-4)
+    # To a print that covers most of the body every box counts whole.
+    losses = [float(vanish(seen, torch.tensor([0]), BOX, parts=1.0).detach()) for seen in rows]
+    assert losses[2] == pytest.approx(losses[0], abs=1e-4)
+
+
+def test_vanish_lowers_every_box_that_shows_a_person_where_parts_count() -> None:
+    head, legs = (1.0, 10, 10, 50, 30), (-1.5, 12, 50, 48, 90)
+
+    def least(parts: float) -> float:
+        seen = candidates((4, 10, 10, 50, 90), head, legs)
+        vanish(seen, torch.tensor([0]), BOX, parts=parts).sum().backward()  # type: ignore[no-untyped-call]
+        assert seen.logit.grad is not None
+        return float(seen.logit.grad.min())
+
+    assert least(1.0) > 0.2 > 0.05 > least(0.0)
 
 
 @pytest.mark.parametrize("goal", [vanish, missize])
@@ -352,6 +367,8 @@ def test_a_poster_is_scored_where_it_was_trained() -> None:
 def test_long_runs_see_people_as_large_as_their_framing_shows_them() -> None:
     assert Recipe(**preset("strong", "street")).crops[-1] == 416
     assert Recipe(**preset("strong", "webcam"), framing="webcam").crops[-1] == 448
+    tall = Recipe(**preset("standard", "street", "portrait"), target="portrait")
+    assert tall.crops[-1] == 416 and tall.large == 0.3
 
 
 def test_a_timed_round_sees_every_size_as_often_as_the_preset_does() -> None:

@@ -42,7 +42,8 @@ def test_it_is_the_shipped_one_made_for_the_same_case() -> None:
     assert chosen(target="tshirt", framing="street") == "tshirt"
     assert chosen(target="poster", framing="street") == "poster"
     assert chosen(target="outfit", framing="street") == "tshirt", "as long as there is no outfit"
-    assert chosen(target="portrait", framing="street") == "street", "repeated, as long as there is no portrait"
+    assert chosen(target="portrait", framing="street") == "street-portrait"
+    assert chosen(target="portrait", framing="webcam") == "webcam", "repeated, as long as there is no portrait"
     assert chosen(target="poster", framing="webcam") is None, "none that is shipped was made for that"
 
 
@@ -134,6 +135,7 @@ def test_short_runs_begin_from_what_is_shipped_and_long_ones_from_random_colours
     assert start(preset="standard") is None
     assert start(start="none") is None
     assert start(preset="strong", start="webcam") == "webcam"
+    assert start(preset="standard", target="portrait") == AUTO
 
 
 def test_a_start_is_kept_unless_training_does_better_on_those_held_out(tmp_path: Path) -> None:
