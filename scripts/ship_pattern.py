@@ -1,6 +1,6 @@
 """Put a finished run's pattern among the shipped ones, with figures on people that it was not trained on.
 
-    python scripts/ship_pattern.py RUN NAME --images IMAGES --labels LABELS [--clip VIDEO ...] --use "One sentence."
+    python scripts/ship_pattern.py RUN NAME --images IMAGES [--labels LABELS] [--clip VIDEO ...] --use "One sentence."
 
 Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that neither the run nor what it began from was
 trained on, 416 px, its own rule and scale. Clips: videos of one person each who fills the image, on whom nothing was
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run's folder, or a pattern's .safetensors file")
     parser.add_argument("name")
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, help="their YOLO labels; without them the clean detector labels")
     parser.add_argument("--clip", type=Path, action="append", default=[], help="a video of one person; may be repeated")
     parser.add_argument("--use", required=True, help="what the pattern is for, in a sentence")
     parser.add_argument("--made-on", default="", help="the machine that it was made on, for the card")
