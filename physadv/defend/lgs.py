@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -64,16 +66,22 @@ class LocalGradientSmoothing(ImageDefence):
     def _suspicious(self, gradient: Float32Array, above: float) -> UInt8Array:
         """Return (h, w) 255 for pixels in some block whose mean gradient is above a value, else 0."""
         height, width = gradient.shape
-        top, left = self._starts(height), self._starts(width)
-        bottom, right = np.minimum(top + self.block, height), np.minimum(left + self.block, width)
-        sums = cv2.integral(gradient)
+        # Blocks are counted in cells of which they consist, where the image does too: their means are those of the cells.
+        unit = math.gcd(self.block, self.block - self.overlap)
+        if height % unit or width % unit:
+            unit = 1
+        cells = cv2.resize(gradient, (width // unit, height // unit), interpolation=cv2.INTER_AREA)
+        side, (rows, columns) = self.block // unit, cells.shape
+        top, left = self._starts(height) // unit, self._starts(width) // unit
+        bottom, right = np.minimum(top + side, rows), np.minimum(left + side, columns)
+        sums = cv2.integral(cells)
         total = sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)]
         mean = (total + sums[np.ix_(top, left)]) / np.outer(bottom - top, right - left)
-        marks = np.zeros(gradient.shape, np.uint8)
+        marks = np.zeros(cells.shape, np.uint8)
         marks[np.ix_(top, left)] = np.where(mean > above, 255, 0)
-        # Each mark covers the block that begins with it: the kernel's anchor is its last pixel.
-        side, anchor = (self.block, self.block), (self.block - 1,) * 2
-        return np.asarray(cv2.dilate(marks, np.ones(side, np.uint8), anchor=anchor), np.uint8)
+        # Each mark covers the block that begins with it: the kernel's anchor is its last cell.
+        marks = np.asarray(cv2.dilate(marks, np.ones((side, side), np.uint8), anchor=(side - 1,) * 2), np.uint8)
+        return np.asarray(cv2.resize(marks, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
     def _starts(self, length: int) -> Int64Array:
         """Return where blocks begin along an axis; the last block ends with the image, so that all pixels are in one."""
