@@ -92,7 +92,8 @@ def test_after_twenty_cuts_nothing_of_the_scene_before_is_left(worn: str) -> Non
 
 def recorded(tmp_path: Path, worn: str, **settings: Any) -> tuple[Path, list[dict[str, Any]]]:
     video = tmp_path / "v.mp4"
-    finished(demo(Edited(6), Doubting(), wear=[worn], record=video, **settings))
+    # Flat: what `Doubting` makes of a print is reckoned by its very colours.
+    finished(demo(Edited(6), Doubting(), wear=[worn], wear_lit=False, record=video, **settings))
     return video, [json.loads(line) for line in video.with_suffix(".jsonl").read_text().splitlines()]
 
 
