@@ -53,11 +53,8 @@ def apart(pixels: UInt8Array, patch: Patch, people: Detections, placement: Place
 @pytest.mark.parametrize("name", shipped_names())
 def test_both_renderers_draw_a_shipped_pattern_alike(name: str, scenes: Scenes) -> None:
     patch = load_patch(name)
-    torso = patch.target == "tshirt"
-    size = (patch.size_mm[0] / 10, patch.size_mm[1] / 10)
-    places = [Placement("tshirt" if torso else "chest", size_cm=size)]
-    places += [Placement("outfit", size_cm=size)] if torso else []
-    places += [] if torso else [Placement("poster", scale=0.35), Placement("chest", scale=0.65)]
+    others = [Placement("outfit")] if patch.tiles else [Placement("poster", scale=0.35), Placement("chest", scale=0.65)]
+    places = [Placement.worn(patch), *(other.shaped(patch) for other in others)]
     for pixels, people in scenes:
         for place in places:
             mean, p99 = apart(pixels, patch, people, place)
