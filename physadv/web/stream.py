@@ -31,8 +31,9 @@ from physadv.web.gate import is_viewer
 from physadv.web.images import jpeg, shrunk
 from physadv.web.words import on_page
 
-# Pixels. A larger frame is shrunk for the page; boxes keep the frame's own pixels.
-MAX_PX = 1280
+# Pixels of the longer side. A larger frame is shrunk for the page, and as small as the page shows it: to encode and paint
+# 1280 x 720 on two panes of 600 costs three times as much. Boxes keep the frame's own pixels.
+MAX_PX, MIN_PX = 1280, 160
 QUALITY = 82
 # Alerts that are written on the image, the most urgent first; what was removed or uncovered is marked there anyway.
 URGENT = ("vanished", "faded", "probe", "inconsistent", "suspicious", "notice")
@@ -57,9 +58,13 @@ class Packet:
 
 @dataclass(eq=False)
 class Viewer:
-    """One page. latency: ms from the start of encoding, or from joining if that was later, to its acknowledgement."""
+    """One page. latency: ms from the start of encoding, or from joining if that was later, to its acknowledgement.
+
+    width: how wide it shows an image, in pixels of its screen; as wide as there is until it says so.
+    """
 
     wants_seen: bool = False
+    width: int = MAX_PX
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     sent: dict[int, int] = field(default_factory=dict)
     last: int = -1
@@ -159,7 +164,9 @@ class Hub:
                 continue
             began = time.monotonic()
             seen = any(v.wants_seen for v in self._viewers)
-            self._packet = await loop.run_in_executor(self._pool, encode, shown, seen)
+            self._packet = await loop.run_in_executor(
+                self._pool, encode, shown, seen, max(v.width for v in self._viewers)
+            )
             for viewer in self._viewers:
                 viewer.wake.set()
 
@@ -168,16 +175,18 @@ def _nothing() -> None:
     """End nothing: no viewer has joined yet."""
 
 
-def encode(shown: Shown, with_seen: bool) -> Packet:
+def encode(shown: Shown, with_seen: bool, shown_width: int) -> Packet:
     """Return an image for the page: header length (uint32, little endian), JSON header, JPEG, perhaps a second JPEG.
 
     The header's boxes and keypoints are in pixels of the camera's image; `w`, `h` is its size. The second JPEG is what
     the defended detector was really given, where a defence changed the image; `to_seen` takes the camera's pixels there.
+    shown_width: how wide the page shows it, in pixels.
     """
     began = time.monotonic_ns()
     width, height = shown.frame.size
-    image = _coded(shown.frame.pixels)
-    seen = _coded(shown.people.seen) if with_seen and shown.people.seen is not None else b""
+    longest = min(max(shown_width * max(width, height) // width, MIN_PX), MAX_PX)
+    image = _coded(shown.frame.pixels, longest)
+    seen = _coded(shown.people.seen, longest) if with_seen and shown.people.seen is not None else b""
     header = {
         "n": shown.number,
         "w": width,
@@ -206,8 +215,8 @@ def encode(shown: Shown, with_seen: bool) -> Packet:
     return Packet(shown.number, b"".join([struct.pack("<I", len(head)), head, image, seen]), began)
 
 
-def _coded(pixels: UInt8Array) -> bytes:
-    return jpeg(shrunk(pixels, MAX_PX), QUALITY)
+def _coded(pixels: UInt8Array, longest: int) -> bytes:
+    return jpeg(shrunk(pixels, longest), QUALITY)
 
 
 def _alarm(alerts: tuple[Alert, ...]) -> dict[str, str] | None:
@@ -306,7 +315,7 @@ def router(context: PageContext) -> APIRouter:
 
 
 async def _listen(socket: WebSocket, viewer: Viewer, hub: Hub) -> None:
-    """Read `{"ack": number}` and `{"seen": bool}` until the viewer leaves.
+    """Read `{"ack": number}`, `{"seen": bool}` and `{"width": pixels}` until the viewer leaves.
 
     Raises: SettingsError for anything else.
     """
@@ -317,10 +326,12 @@ async def _listen(socket: WebSocket, viewer: Viewer, hub: Hub) -> None:
             hub.acknowledged()
         if isinstance(seen := message.get("seen"), bool):
             viewer.wants_seen = seen
+        if type(width := message.get("width")) is int:
+            viewer.width = width
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    expected = 'expected {"ack": number} or {"seen": true} in JSON'
+    expected = 'expected {"ack": number}, {"seen": true} or {"width": pixels} in JSON'
     if len(text) > MAX_MESSAGE:
         raise SettingsError(f"{expected}, got {len(text):,} characters")
     try:

@@ -322,7 +322,7 @@ def test_a_pattern_is_worn_from_its_second_on_and_hides_nothing_from_its_own_pla
     assert changed == [i >= 10 for i in range(30)]
     assert [s.worn != "" for s in shown] == changed
     assert [s.lines[1:] for s in shown] == [
-        ("pattern added by software: checkers, 90 cm",) if c else () for c in changed
+        ("pattern added by software: checkers, 90 cm, lit",) if c else () for c in changed
     ]
     # The detector that counts is given the worn image: it no longer finds a person of full height.
     height = [float(np.ptp(s.people.xyxy[:, [1, 3]], axis=1).max(initial=0)) for s in shown]

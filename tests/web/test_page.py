@@ -124,6 +124,28 @@ def test_nothing_is_encoded_for_viewers_that_are_behind(
     assert np.diff(encoded).min() >= 0.02
 
 
+def test_images_are_as_wide_as_the_page_shows_them_and_boxes_stay(client: TestClient) -> None:
+    with web_socket(client, "/ws/frames") as socket:
+        socket.send_text(json.dumps({"width": 200}))
+        for _ in range(20):
+            header, jpeg, _ = next_image(socket)
+            socket.send_text(json.dumps({"ack": header["n"]}))
+            image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            if image is not None and image.shape[1] == 200:
+                break
+        assert image is not None and image.shape[:2] == (150, 200)
+        assert (header["w"], header["h"]) == (320, 240)
+        assert 90 < header["people"][0]["box"][0] < 150
+        # Nobody can ask for no image at all, or one larger than there is.
+        for width in (-5, 10**9):
+            socket.send_text(json.dumps({"width": width}))
+            for _ in range(4):
+                header, jpeg, _ = next_image(socket)
+                socket.send_text(json.dumps({"ack": header["n"]}))
+            image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+            assert image is not None and image.shape[1] == (160 if width < 0 else 320)
+
+
 def test_a_image_older_than_its_viewer_does_not_count_as_slow() -> None:
     viewer = Viewer()
     packet = Packet(7, b"", viewer.joined_ns - 10**11)

@@ -456,6 +456,8 @@ const stream = new Stream({
   onFrame,
   onState,
   onLink,
+  // A recording's two panes are one image.
+  width: () => byId("main").clientWidth * devicePixelRatio * (drawn && !byId("pane-bare").hidden ? 2 : 1),
 });
 // For tests and the curious: how the page is doing.
 window.physadv = { stream, chart, camera };

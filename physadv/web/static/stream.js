@@ -3,10 +3,16 @@ const RETRY_MS = [300, 700, 1500, 3000];
 // The state comes five times a second: a demo that says nothing for so long hangs, though its socket stays open.
 const SILENCE_MS = 3000;
 
-/** Connects, and again after a loss. onFrame(header, image, seen) paints and returns; onState(state); onLink(word). */
+// An image is asked for at another width where that differs by so much.
+const OTHER_WIDTH = 0.1;
+
+/**
+ * Connects, and again after a loss. onFrame(header, image, seen) paints and returns; onState(state); onLink(word). width()
+ * returns how wide an image is shown, in pixels of the screen; 0 where it is not shown.
+ */
 export class Stream {
-  constructor({ onFrame, onState, onLink }) {
-    Object.assign(this, { onFrame, onState, onLink });
+  constructor({ onFrame, onState, onLink, width }) {
+    Object.assign(this, { onFrame, onState, onLink, width });
     this.failures = 0;
     this.seen = false;
     this.connect();
@@ -14,6 +20,7 @@ export class Stream {
   }
 
   listen() {
+    this.askWidth();
     if (this.socket.readyState !== WebSocket.OPEN || performance.now() - this.heard < SILENCE_MS) return;
     this.heard = Infinity;
     this.onLink("silent");
@@ -25,6 +32,13 @@ export class Stream {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ seen: on }));
   }
 
+  askWidth() {
+    const width = Math.round(this.width());
+    if (!width || this.socket.readyState !== WebSocket.OPEN || Math.abs(width - this.asked) < OTHER_WIDTH * width) return;
+    this.asked = width;
+    this.socket.send(JSON.stringify({ width }));
+  }
+
   connect() {
     this.onLink("connecting");
     const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -33,11 +47,13 @@ export class Stream {
     this.socket = socket;
     // A demo that was started again numbers its frames from 0.
     this.painted = -1;
+    this.asked = 0;
     socket.onopen = () => {
       this.failures = 0;
       this.heard = performance.now();
       this.onLink("open");
       if (this.seen) this.wantSeen(true);
+      this.askWidth();
     };
     socket.onmessage = (event) => {
       this.heard = performance.now();
