@@ -29,6 +29,9 @@ WIDER, WORTH_IT = 4 / 3, 0.02
 # What is expected of a pattern before anybody was measured, and how many people that counts as: in the framing that it was
 # made for, and elsewhere. A curve of eight people says little by itself.
 PRIOR_MADE, PRIOR_ELSE, PRIOR_PEOPLE = 0.3, 0.05, 4
+# Figures on people held out count as those of so many at most: they are of one size of print, and frames of a clip are one
+# person's.
+MOST_HELD_OUT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +169,12 @@ def _worn_at(patch: Patch, view: View) -> tuple[float, float]:
     """Return the width in cm at which a pattern is to be worn in a view, and the share of people it is expected to hide."""
     own = patch.size_mm[0] / 10
     made = patch.framing in (view.framing, "mixed")
-    prior = PRIOR_MADE if made else PRIOR_ELSE
+    known, people = (PRIOR_MADE, PRIOR_PEOPLE) if made else (PRIOR_ELSE, PRIOR_PEOPLE)
+    if made and (held_out := _held_out(patch, view.framing)) is not None:
+        share, count = held_out
+        known, people = (known * people + share * count) / (people + count), people + count
     if not has_curve(patch):
-        return own, prior
+        return own, known
     curve = _curve_of(patch)
     aspect = patch.size_mm[0] / patch.size_mm[1]
     widest = curve.largest * PERSON_CM * math.sqrt(aspect)
@@ -176,10 +182,26 @@ def _worn_at(patch: Patch, view: View) -> tuple[float, float]:
     def hides(width: float) -> float:
         side = width / math.sqrt(aspect) / PERSON_CM
         got = curve.expected(PrintInView(view.person_px, view.shown, side * view.person_px, side))
-        return (got.asr * got.people + prior * PRIOR_PEOPLE) / (got.people + PRIOR_PEOPLE)
+        return (got.asr * got.people + known * people) / (got.people + people)
 
     wide = own if curve.one_size else float(math.floor(min(own * WIDER, widest)))
     return (wide, hides(wide)) if wide > own and hides(wide) >= hides(own) + WORTH_IT else (own, hides(own))
+
+
+def _held_out(patch: Patch, framing: str) -> tuple[float, int] | None:
+    """Return the largest share that a pattern hides of people held out in a framing, and how many count; None if unknown.
+
+    `scripts/ship_pattern.py` keeps tables in the record: by a title that names the framing, with a row for each pattern.
+    """
+    tables = patch.record.get("held_out")
+    found: list[tuple[float, int]] = []
+    for title, rows in tables.items() if isinstance(tables, dict) else ():
+        row = rows.get(patch.name) if isinstance(rows, dict) and framing in str(title).lower() else None
+        if isinstance(row, dict):
+            share, count = row.get("asr_strict25", row.get("hidden25")), row.get("n_people")
+            if isinstance(share, int | float) and isinstance(count, int):
+                found.append((float(share), min(count, MOST_HELD_OUT)))
+    return max(found, default=None)
 
 
 @lru_cache(maxsize=32)
