@@ -94,6 +94,13 @@ class Guarded(WrappedDetector, ABC, Generic[D_co]):
         """Return what is proven of the last image, in one sentence for people; "" without a certificate."""
         return ""
 
+    def ahead(self, frame: Frame) -> Frame | None:
+        """Return what the detector will be asked about a frame that comes soon, or None if that cannot be said before.
+
+        It may be called on another thread than `detect`, which then asks about this very object.
+        """
+        return None
+
     @abstractmethod
     def respond(self, frame: Frame) -> Detections:
         """Return the defended answer for one frame."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from time import perf_counter
+from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -30,6 +32,10 @@ PLAIN = "where the image was changed, ask about the unchanged one too, and repor
 ONCE_MORE = "1 more pass where it changed the image"
 
 
+# Views of frames to come that are kept.
+MADE_AHEAD = 4
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageView:
     """An image as the detector is given it.
@@ -44,6 +50,14 @@ class ImageView:
     changed: bool = True
 
 
+class MadeView(NamedTuple):
+    """A view of a frame, the frame with its pixels, and the seconds that it took."""
+
+    view: ImageView
+    asked: Frame
+    took_s: float
+
+
 class ImageDefence(Defence):
     """A defence that is a function of one image.
 
@@ -51,6 +65,8 @@ class ImageDefence(Defence):
     """
 
     full_size: ClassVar[bool] = False
+    # Whether a view depends on the image alone: not on chance, earlier images or the detector. It may be made ahead.
+    of_image_alone: ClassVar[bool] = False
     plain: bool = Field(default=False, description=PLAIN)
 
     @property
@@ -91,6 +107,22 @@ class ImageGuard(Guarded[ImageDefence]):
     def __init__(self, defence: ImageDefence, inner: Detector) -> None:
         super().__init__(defence, inner)
         self._rng = np.random.default_rng(defence.first_seed)
+        self._made: OrderedDict[Frame, MadeView] = OrderedDict()
+
+    def ahead(self, frame: Frame) -> Frame | None:
+        """Return the view that the detector will be asked about, made now, if it depends on the frame alone."""
+        if not self.defence.of_image_alone or isinstance(self.inner, Guarded):
+            return None
+        made = self._make(frame)
+        self._made[frame] = made
+        while len(self._made) > MADE_AHEAD:
+            self._made.popitem(last=False)
+        return made.asked
+
+    def _make(self, frame: Frame) -> MadeView:
+        start = perf_counter()
+        view = self.view_of_frame(frame)
+        return MadeView(view, frame.with_pixels(view.pixels), perf_counter() - start)
 
     def reset(self) -> None:
         """Forget earlier frames; a random defence restarts its sequence."""
@@ -99,8 +131,14 @@ class ImageGuard(Guarded[ImageDefence]):
 
     def respond(self, frame: Frame) -> Detections:
         """Return the people found in the changed image, in pixels of the frame."""
-        view = self.view_of_frame(frame)
-        found = back_to_frame(self.ask(frame.with_pixels(view.pixels)), view, frame.size)
+        made = self._made.pop(frame, None)
+        if made is None:
+            made = self._make(frame)
+        else:
+            # A view is the defence's own work, whenever it was done.
+            self._asked_s -= made.took_s
+        view = made.view
+        found = back_to_frame(self.ask(made.asked), view, frame.size)
         return either(found, self.ask(frame)) if self.defence.plain and view.changed else found
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ class LocalGradientSmoothing(ImageDefence):
     title = "strong local gradients turned down"
     cost = f"about 1 ms a frame, and {ONCE_MORE}"
     paper = "Naseer, Khan, Porikli, 'Local gradients smoothing' (WACV 2019)"
+    of_image_alone: ClassVar[bool] = True
     threshold: float = Field(
         default=0.1, ge=0, le=1, description="mean gradient above which a block is smoothed, 1: the image's strongest"
     )

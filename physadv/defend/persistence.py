@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from physadv.boxes import area, corners, covered_by, intersection
-from physadv.defend.base import Defence, Watching
+from physadv.defend.base import Defence, Guarded, Watching
 from physadv.defend.tracks import Track, assign
 from physadv.errors import DefenceError
 from physadv.types import Alert, BoolArray, Detections, Detector, Float32Array, Frame, GradientDetector, UInt8Array
@@ -119,6 +119,10 @@ class PersistenceGuard(Watching[Persistence]):
         self._last_index = -1
         self._now = 0.0
         self._anybody = False
+
+    def ahead(self, frame: Frame) -> Frame | None:
+        """Return what the inner guard will ask about the frame."""
+        return self.inner.ahead(frame) if isinstance(self.inner, Guarded) else None
 
     def respond_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
         """Return the detector's own answers: images in a batch are no sequence."""

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 from physadv.types import Detections, Detector, Frame
 
 T = TypeVar("T")
-# The frame that is processed, without and with the pattern, and one or two that come next.
-KEPT = 4
+# The frame that is processed, without and with the pattern, and two that come next, each with a defence's view of it.
+KEPT = 8
 # Longer than any pass of the detector: a thread that computes while the interpreter ends can crash it.
 CLOSING_S = 2.0
 

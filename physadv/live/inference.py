@@ -123,6 +123,13 @@ class DefendedDetector:
         asked.clear()
         return out
 
+    def ahead(self, frame: Frame) -> Frame | None:
+        """Return what the detector will be asked about a frame that comes soon, if the defences can say it before."""
+        try:
+            return self._guarded.ahead(frame) if isinstance(self._guarded, Guarded) else None
+        except Exception:  # noqa: BLE001 -- it fails again when the frame is processed, and is switched off there
+            return None
+
     def take_known(self, known: Callable[[Frame], Detections | None]) -> None:
         """Take the bare answer about a frame from there where it is known."""
         self._revocable.known = known
@@ -197,6 +204,12 @@ class Inference:
         """
         beside = self.defended is not None and self.defended.asks_views and not alone
         self._bare.begin(frame, side_by_side=self.side_by_side or beside)
+
+    def begin_view(self, frame: Frame) -> None:
+        """Begin the answer about what the defences make of a frame that is processed soon, where that is known before."""
+        asked = None if self.defended is None else self.defended.ahead(frame)
+        if asked is not None:
+            self._bare.begin(asked, side_by_side=self.side_by_side)
 
     def needs_bare(self, *, compare: bool) -> bool:
         """Return whether the bare answer about a frame is needed for itself, or best begun beside the defended one.

@@ -156,6 +156,8 @@ class LiveProcessor:
         if worn or self.inference.needs_bare(compare=self._panel.now.compare and self._shared.watched):
             # The pattern is put on where people are found in it; else a defence works meanwhile.
             self.inference.begin(clean, alone=worn)
+        if not worn:
+            self.inference.begin_view(clean)
         return clean
 
     def process(self, clean: Frame, number: int) -> Shown | None:
