@@ -196,6 +196,17 @@ class Inference:
         self._bare.close()
         self._worker.close(wait_s=CLOSING_S)
 
+    def prepare(self, frame: Frame, *, worn: bool, compare: bool) -> None:
+        """Begin what will be asked about a frame that is processed soon.
+
+        worn: whether a pattern is put on, where people are found in it; else a defence works meanwhile. compare: whether
+        the bare answer is to be shown beside the defended one.
+        """
+        if worn or self.needs_bare(compare=compare):
+            self.begin(frame, alone=worn)
+        if not worn:
+            self.begin_view(frame)
+
     def begin(self, frame: Frame, *, alone: bool) -> None:
         """Begin the bare answer about a frame that is processed soon.
 

@@ -153,11 +153,7 @@ class LiveProcessor:
         clean = self._undistorted(frame)
         self.inference.side_by_side = side_by_side
         worn = self.wearing.worn is not None and not self.wearing.warm_start.running
-        if worn or self.inference.needs_bare(compare=self._panel.now.compare and self._shared.watched):
-            # The pattern is put on where people are found in it; else a defence works meanwhile.
-            self.inference.begin(clean, alone=worn)
-        if not worn:
-            self.inference.begin_view(clean)
+        self.inference.prepare(clean, worn=worn, compare=self._panel.now.compare and self._shared.watched)
         return clean
 
     def process(self, clean: Frame, number: int) -> Shown | None:
