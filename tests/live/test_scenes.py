@@ -99,7 +99,7 @@ def recorded(tmp_path: Path, worn: str, **settings: Any) -> tuple[Path, list[dic
 
 def test_in_every_line_the_states_are_those_of_the_boxes(tmp_path: Path, worn: str) -> None:
     # In the light of the made-up person, who is plain green, a print would be green too.
-    _, lines = recorded(tmp_path, worn, defend="persistence", wear_from=0.3, wear_lit=False)
+    _, lines = recorded(tmp_path, worn, defend="persistence", wear_from=0.3)
     states = set()
     for line in lines:
         for people, wearers in ((line["persons"], line["wearers"]), (line["bare"], line["bare_wearers"])):
