@@ -28,7 +28,7 @@ class Windows(BlobDetector):
 def test_the_headline_is_about_the_wearer(stand: Stand) -> None:
     page = stand.page
     assert page.text_content("#main-says") == "1 person"
-    stand.demo._live.inference.detector = Windows()
+    stand.demo._live.inference.use(Windows(), None)
     page.check("#patches input[value='checkers']", force=True)
     until(lambda: stand.demo.controls.wear == "checkers")
     stand.demo.control(wear_size=90.0)
@@ -42,7 +42,7 @@ def test_the_headline_is_about_the_wearer(stand: Stand) -> None:
 
 def test_a_pattern_that_a_defence_never_saw_off_is_taken_off_and_on_again(stand: Stand) -> None:
     page = stand.page
-    stand.demo._live.inference.detector = Windows()
+    stand.demo._live.inference.use(Windows(), None)
     stand.demo.control(wear="checkers", wear_size=90.0)
     open_more(page)
     page.check("#defence-persistence", force=True)
@@ -118,7 +118,7 @@ class Reporting(BlobDetector):
 def test_the_marks_that_are_in_the_image_are_explained(stand: Stand) -> None:
     page = stand.page
     assert page.evaluate(MARKS) == ["plain"]
-    stand.demo._live.inference.detector = Reporting()
+    stand.demo._live.inference.use(Reporting(), None)
     eventually(page, f"() => ({MARKS})().join() === 'held,removed'", timeout=4)
     placed = page.evaluate(
         """async () => {
