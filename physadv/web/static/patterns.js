@@ -3,7 +3,9 @@ import { api, attempt, byId, el, say } from "./dom.js";
 
 // How a pattern's framing is called, in the order in which the groups are shown.
 const PLACES = new Map([["own", "Yours"], ["webcam", "Webcam: one person fills the image"], ["street", "Street: people are small in the image"], ["", "Anywhere"]]);
-const KINDS = { chest: "chest print", tshirt: "T-shirt", poster: "poster" };
+const KINDS = {
+  chest: "chest print", portrait: "tall print", tshirt: "T-shirt", outfit: "T-shirt and trousers", poster: "poster",
+};
 const WORKS = {
   webcam: "before a webcam, where one person fills the image",
   street: "in the street, where people are small in the image",
@@ -114,7 +116,7 @@ export class Patterns {
 
   /** Return whether a pattern is a T-shirt's texture, which has no printed width. */
   isCloth(name) {
-    return this.known.get(name)?.target === "tshirt";
+    return ["tshirt", "outfit"].includes(this.known.get(name)?.target);
   }
 
   showSize(worn, chosen) {
