@@ -26,7 +26,7 @@ def require_texture(patch: Patch) -> None:
         raise FabricationError(
             f"{patch.name} is a {patch.target} pattern",
             field="garment=panels",
-            expected="a texture that repeats without a seam, as `physadv train --target tshirt` or `outfit` makes them",
+            expected="a texture that repeats without a seam, as `physadv train --target tshirt` or outfit makes them",
             hint="print it with `garment=dtg` or a transfer instead",
         )
 

@@ -41,7 +41,7 @@ def test_it_is_the_shipped_one_made_for_the_same_case() -> None:
     assert chosen(target="chest", framing="webcam") == "webcam"
     assert chosen(target="tshirt", framing="street") == "tshirt"
     assert chosen(target="poster", framing="street") == "poster"
-    assert chosen(target="outfit", framing="street") == "tshirt", "as long as there is no outfit"
+    assert chosen(target="outfit", framing="street") == "outfit"
     assert chosen(target="portrait", framing="street") == "street-portrait"
     assert chosen(target="portrait", framing="webcam") == "webcam", "repeated, as long as there is no portrait"
     assert chosen(target="poster", framing="webcam") is None, "none that is shipped was made for that"
