@@ -51,12 +51,15 @@ class Viewpoint:
 
 
 def objection(patch: Patch, view: View | None, best: Recommendation | None) -> str:
-    """Return one sentence where a pattern is made for another framing than the camera sees; "" where it is not."""
-    if view is None or patch.framing in ("", "mixed", view.framing):
+    """Return one sentence where a pattern is made for another framing than the camera sees; "" where it is not.
+
+    Nothing speaks against the recommended one: it is the best that there is for this view.
+    """
+    if view is None or patch.framing in ("", "mixed", view.framing) or (best is not None and best.name == patch.name):
         return ""
     made = "people in the street, small and whole" if patch.framing == "street" else "one who fills the image"
     seen = "people are small" if view.framing == "street" else "people fill the image"
-    more = "" if best is None or best.name == patch.name else f", and {best.name} does more"
+    more = "" if best is None else f", and {best.name} does more"
     return f"{patch.name} is made for {made}; here {seen}{more}."
 
 

@@ -18,12 +18,14 @@ def test_what_is_recommended_is_one_press_away_and_the_wrong_framing_is_said(sta
     page.click("#wear-best")
     until(lambda: (stand.demo.controls.wear, stand.demo.controls.wear_size) == (best["name"], best["width_cm"]), 1)
     assert page.is_hidden("#wear-best") and page.is_visible("#worn")
-    within_a_second(page, CAPTION, f"{best['name']}, {best['width_cm']:g} cm")
-    assert page.get_attribute("#wear-print", "href").endswith(f"{best['name']}&mm={10 * best['width_cm']:g}")
+    # Clothes have no width of their own.
+    assert best["name"] == "outfit" and best["width_cm"] is None
+    within_a_second(page, CAPTION, "outfit")
+    assert page.get_attribute("#wear-print", "href").endswith("outfit")
     assert page.is_checked("#wear_lit") and "photograph" in page.text_content("label:has(#wear_lit)")
     page.uncheck("#wear_lit")
     until(lambda: not stand.demo.controls.wear_lit and stand.demo.controls.follow, 1)
-    within_a_second(page, CAPTION, f"{best['name']}, {best['width_cm']:g} cm, flat")
+    within_a_second(page, CAPTION, "outfit, flat")
     # The person fills the image.
     page.check("#patches input[value='street']", force=True)
     page.wait_for_selector("#wear-notice:not([hidden])")

@@ -269,7 +269,7 @@ def test_chance_comes_from_the_seed(defence: Noise | ResizePad | PixelDeflection
 def test_erase_finds_a_pasted_pattern_on_a_photograph_and_leaves_the_rest(bus: Path) -> None:
     image = np.asarray(cv2.resize(read_image(bus), (416, 544), interpolation=cv2.INTER_AREA), np.uint8)
     erase = PatternEraser()
-    assert np.count_nonzero(erase.locate(image)) < 0.03 * image.shape[0] * image.shape[1]
+    assert np.count_nonzero(erase.locate(image)) < 0.04 * image.shape[0] * image.shape[1]
     box = np.s_[280:360, 20:100]
     pasted = image.copy()
     rng = np.random.default_rng(3)

@@ -38,5 +38,6 @@ def test_what_is_recommended_hides_most_wearers_in_most_moments() -> None:
         hidden.append(most)
         assert best is not None
         framings.append(load_patch(best.name).framing)
-    assert framings == ["webcam", "webcam", "street"]
-    assert sum(hidden) > 0.6 * len(SCENES) * len(MOMENTS), hidden
+    # Clothes made for the street hide people who are seen from head to foot, near the camera too.
+    assert framings == ["street", "webcam", "street"]
+    assert sum(hidden) > 0.8 * len(SCENES) * len(MOMENTS), hidden

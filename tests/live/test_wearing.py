@@ -38,6 +38,7 @@ def test_a_pattern_for_another_framing_is_objected_to() -> None:
     assert "here people are small, and street does more" in objection(webcam, SMALL, Recommendation("street", 48.0, ""))
     assert objection(webcam, SMALL, None).endswith("here people are small.")
     assert objection(webcam, NEAR, None) == objection(webcam, None, None) == ""
+    assert objection(street, NEAR, Recommendation("street", 48.0, "")) == ""
 
 
 def test_off_until_somebody_was_seen_for_two_seconds_since_the_last_cut() -> None:
@@ -106,11 +107,11 @@ def test_following_wears_what_fits_the_view_until_another_pattern_is_chosen(runn
     try:
         # The made-up person fills the image from head to foot.
         until(lambda: running.state()["recommended"] is not None)
-        assert running.state()["recommended"]["name"] == "webcam"
+        assert running.state()["recommended"]["name"] == "outfit"
         running.control(wear="street", wear_size=30, follow=True)
-        until(lambda: running.controls.wear == "webcam")
+        until(lambda: running.controls.wear == "outfit")
         until(lambda: any(s.controls.follow for s in every))
-        assert {s.worn for s in every if s.controls.follow} == {"webcam"}, "from the first image on"
+        assert {s.worn for s in every if s.controls.follow} == {"outfit"}, "from the first image on"
         best = running.state()["recommended"]
         assert (running.controls.wear_size, running.state()["wear_notice"]) == (best["width_cm"], "")
         running.control(wear="street")
