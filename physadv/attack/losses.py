@@ -16,10 +16,10 @@ from physadv.types import Candidates
 MIXING_RATE = 0.05
 # Logits that a candidate without any overlap counts less, and the overlap from which on it counts whole.
 UNFIT, FITS = 2.0, 0.3
-# Candidates of a person that are looked at, and how much their mean counts where boxes on parts do.
-TOP, EACH = 40, 2.0
-# Candidates of a person whose boxes `missize` moves.
-TOP_FITTING = 12
+# Best candidates of a person that are looked at.
+TOP = 12
+# Where boxes on parts count: how many are lowered alike, and how much their mean counts beside the best.
+ALIKE, EACH = 40, 2.0
 
 
 def overlap(boxes: torch.Tensor, xyxy: torch.Tensor) -> torch.Tensor:
@@ -58,11 +58,11 @@ def vanish(
 
     owner: (n,) image of each person. boxes: (n, 4) pixels. Of a logit counts softplus(2 (logit + margin)) / 2: nearly
     straight above -margin and soon flat below, so that whoever is hidden by now leaves the gradient to those who are still
-    seen. The mean over the best candidates, weighted by their own softmax, keeps a gradient on those that would be next.
+    seen. The mean over the best `TOP`, weighted by their own softmax, keeps a gradient on those that would be next.
 
     parts: how much boxes on a part of a person count, on the head, the legs or the print itself. 0: candidates count up to
     `UNFIT` logits less the worse they fit, so that the box around the whole person goes first: a small print cannot reach
-    the others. 1: each counts whole, and the plain mean over the best `TOP` is added `EACH` times, as every box that is
+    the others. 1: each counts whole, and the plain mean over the best `ALIKE` is added `EACH` times, as every box that is
     left counts against strict success. alone: (n,) whether someone fills the image: there every box is about them, and
     counts whole. Each head of a model counts by itself: one that is left out could be the one that is used.
     """
@@ -75,8 +75,8 @@ def vanish(
     logit = (candidates.logit[owner] - unfit).masked_fill(~near, -30.0)
     out = []
     for one in _heads(logit, candidates):
-        best = one.topk(min(TOP, one.shape[1]), 1).values
-        surest = _above(_soft_top(best), margin)
+        best = one.topk(min(ALIKE if parts else TOP, one.shape[1]), 1).values
+        surest = _above(_soft_top(best[:, :TOP]), margin)
         out.append(surest + parts * EACH * _above(best, margin).mean(1) if parts else surest)
     return torch.stack(out).mean(0)
 
@@ -95,7 +95,7 @@ def missize(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *,
     out = []
     for fit, logit in zip(_heads(fits, candidates), _heads(logits, candidates), strict=True):
         with torch.no_grad():
-            index = torch.where(fit > 0.1, logit, -30.0).topk(min(TOP_FITTING, fit.shape[1]), 1).indices
+            index = torch.where(fit > 0.1, logit, -30.0).topk(min(TOP, fit.shape[1]), 1).indices
         sure = logit.gather(1, index).sigmoid()
         out.append(((fit.gather(1, index) - at_most).clamp_min(0) * (0.5 + sure)).sum(1))
     return torch.stack(out).mean(0)
