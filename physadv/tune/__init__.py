@@ -1,0 +1,1 @@
+"""The lab for the detector: poison, fine-tune, score, inspect, cleanse and harden it."""
