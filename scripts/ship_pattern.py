@@ -96,6 +96,21 @@ def _mean(values: Any) -> float:
     return round(float(np.mean([value or 0.0 for value in values])), 4)
 
 
+def hides(name: str, tables: Mapping[str, Mapping[str, Mapping[str, Row]]]) -> dict[str, Row]:
+    """Return the largest share of people whom a pattern hides in each framing, and of how many it is: what recommends it.
+
+    tables: by framing and title, as in the card. Of clips the share is of frames, and the people are one a clip.
+    """
+    out = {}
+    for framing, titled in tables.items():
+        rows = [rows[name] for rows in titled.values()]
+        shares = [(row.get("asr_strict25", row["hidden25"]) or 0.0, row["n_people"]) for row in rows]
+        if shares:
+            share, count = max(shares)
+            out[framing] = {"share": share, "people": count}
+    return out
+
+
 def size_curve(patch: Patch, images: Path, labels: Path) -> dict[str, Any]:
     """Return the pattern's size curve on people of photographs that it was not trained on."""
     found = load_detector(DEFAULT_DETECTOR, imgsz=CANVAS, precision="fp32")
@@ -173,15 +188,18 @@ def main() -> None:
     street, webcam = both["street"][0], both["webcam"][0]
     seen = seen_by(patch) or Seen()
     out = [p for p in people(given.images, given.labels) if not seen.saw(p.name, p.sha256)]
-    tables = {f"Street, {said(street)}, {STREET_IMGSZ} px": of_photographs(patch, out, street)}
+    on_street = {f"Street, {said(street)}, {STREET_IMGSZ} px": of_photographs(patch, out, street)}
+    on_clips = {}
     clips = [every(people(clip, None), CLIP_FRAMES) for clip in given.clip]
     sides = [webcam, replace(webcam, scale=SMALL_SIDE)] if patch.target in ("chest", "poster") else [webcam]
     for placement in sides if clips else ():
         for imgsz in WEBCAM_IMGSZ:
             title = f"Before a webcam, a clip each, {said(placement)}, {imgsz} px"
-            tables[title] = of_clips(patch, clips, placement, imgsz)
+            on_clips[title] = of_clips(patch, clips, placement, imgsz)
+    tables = {**on_street, **on_clips}
     curve = patch.record.get("size_curve") if given.no_curve else size_curve(patch, given.images, given.labels)
-    record = {**patch.record, "held_out": tables, **({"size_curve": curve} if curve else {})}
+    known = {"held_out": tables, "hides": hides(patch.name, {"street": on_street, "webcam": on_clips})}
+    record = {**patch.record, **known, **({"size_curve": curve} if curve else {})}
     patch = replace(patch, record=record)
     save_patch(patch, given.out, stem=given.name)
     text = card(patch, given.use, tables, given.made_on)

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ship_pattern import card
+from ship_pattern import card, hides
 
 from physadv.cli.patterns import first_sentence
-from physadv.patch import Patch, load_patch
+from physadv.patch import Patch, load_patch, shipped_names
 
 USE = "A tall print for people in the street, from the chest to the thighs. Twice as high as wide."
 FIGURES = {"n_people": 189, "n_images": 65, "recall25": 0.05, "asr_strict25": 0.8, "hidden25": 0.79}
@@ -51,3 +51,26 @@ def test_a_card_says_where_the_start_was_kept_and_a_texture_repeats() -> None:
     assert "No step did better on those held out than the pattern street, from which it began" in text
     assert "texels, repeated without a seam." in text
     assert "from random colours" in card(made(start=None), USE, {})
+
+
+def test_the_record_says_how_many_people_it_hides_in_each_framing() -> None:
+    street = {"Street": {"none": {**FIGURES, "asr_strict25": 0.0}, "tall": FIGURES}}
+    clips = {"320 px": {"tall": CLIPS}, "640 px": {"tall": {**CLIPS, "hidden25": 0.95}}}
+    found = hides("tall", {"street": street, "webcam": clips})
+    assert found == {"street": {"share": 0.8, "people": 189}, "webcam": {"share": 0.95, "people": 4}}
+    assert hides("tall", {"street": {"Street": {"tall": {**FIGURES, "asr_strict25": None}}}, "webcam": {}}) == {
+        "street": {"share": 0.0, "people": 189}
+    }
+
+
+def test_every_shipped_pattern_says_how_many_people_it_hides_where_it_is_worn() -> None:
+    for name in shipped_names():
+        patch = load_patch(name)
+        known = patch.record["hides"][patch.framing]
+        shares = [
+            row["asr_strict25"]
+            for rows in patch.record["held_out"].values()
+            for row in rows.values()
+            if row is not None
+        ]
+        assert known["share"] in shares and known["people"] >= 1, name

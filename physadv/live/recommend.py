@@ -29,8 +29,7 @@ WIDER, WORTH_IT = 4 / 3, 0.02
 # What is expected of a pattern before anybody was measured, and how many people that counts as: in the framing that it was
 # made for, and elsewhere. A curve of eight people says little by itself.
 PRIOR_MADE, PRIOR_ELSE, PRIOR_PEOPLE = 0.3, 0.05, 4
-# Figures on people held out count as those of so many at most: they are of one size of print, and frames of a clip are one
-# person's.
+# Figures on people held out count as those of so many at most: they are of one size of print.
 MOST_HELD_OUT = 20
 
 
@@ -189,19 +188,16 @@ def _worn_at(patch: Patch, view: View) -> tuple[float, float]:
 
 
 def _held_out(patch: Patch, framing: str) -> tuple[float, int] | None:
-    """Return the largest share that a pattern hides of people held out in a framing, and how many count; None if unknown.
+    """Return the share of people held out that a pattern hides in a framing, and how many count; None if unknown.
 
-    `scripts/ship_pattern.py` keeps tables in the record: by a title that names the framing, with a row for each pattern.
+    `scripts/ship_pattern.py` keeps both in the record, as `hides`.
     """
-    tables = patch.record.get("held_out")
-    found: list[tuple[float, int]] = []
-    for title, rows in tables.items() if isinstance(tables, dict) else ():
-        row = rows.get(patch.name) if isinstance(rows, dict) and framing in str(title).lower() else None
-        if isinstance(row, dict):
-            share, count = row.get("asr_strict25", row.get("hidden25")), row.get("n_people")
-            if isinstance(share, int | float) and isinstance(count, int):
-                found.append((float(share), min(count, MOST_HELD_OUT)))
-    return max(found, default=None)
+    hides = patch.record.get("hides")
+    known = hides.get(framing) if isinstance(hides, dict) else None
+    share, people = (known.get("share"), known.get("people")) if isinstance(known, dict) else (None, None)
+    if not isinstance(share, int | float) or not isinstance(people, int):
+        return None
+    return float(share), min(people, MOST_HELD_OUT)
 
 
 @lru_cache(maxsize=32)
