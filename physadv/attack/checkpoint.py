@@ -175,10 +175,12 @@ class Checkpoint:
         except DAMAGE as error:
             raise _damaged(path, str(error)) from error
         if changed:
+            other = any(difference.startswith("start:") for difference in changed)
+            same = "give the pattern that it began from by `start`, as a file," if other else "give the same ones,"
             raise TrainingError(
                 f"this run was started with other settings: {'; '.join(changed[:6])}",
                 field="resume",
-                hint="give the same ones, or another `out` for a new run",
+                hint=f"{same} or another `out` for a new run",
             )
         self._check(path, plain, tensors)
         self._take(plain, tensors)

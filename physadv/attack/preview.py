@@ -36,6 +36,7 @@ def contact_sheet(
     world: World,
     framing: Framing,
     placements: PlacementRange,
+    large: float = 0.0,
     columns: int = 6,
     rows: int = 4,
     size: int = 224,
@@ -51,7 +52,7 @@ def contact_sheet(
 
     Raises: DataError if there are no people.
     """
-    views = CropSampler(list(people), framing=framing, placements=placements)
+    views = CropSampler(list(people), framing=framing, placements=placements, large=large)
     if not views.rows:
         raise DataError(field="images", expected="images with people", got="none")
     size = size if detector is None else imgsz_for(size, detector)

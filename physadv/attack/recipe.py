@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Self
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from physadv.attack.crops import PlacementRange
 from physadv.attack.pattern import Grid
@@ -26,7 +26,9 @@ from physadv.attack.settings import (
 )
 from physadv.camera.profile import PrinterProfile
 from physadv.errors import SettingsError
-from physadv.patch import TEXTURES
+from physadv.evaluate.own import HOW_WORN
+from physadv.fabricate.body import check_length
+from physadv.patch import TEXTURES, Patch
 from physadv.settings import parse
 from physadv.simulate.framing import PlacementSettings, size_of
 from physadv.simulate.ink import MeasuredInk
@@ -45,11 +47,11 @@ SPREAD_UNTIL, NOISE_UNTIL = 0.77, 0.8
 FINE_TEXELS = 64
 # Of a print that is no square, rows at least and at most: to_patch draws two pixels or more of each.
 ROWS = (8, 1024)
-# From under the neck to the floor. Who wears a longer print is not seen below it.
-TALLEST_MM = 1450.0
 # Of cloth, whatever the period of its texture.
 CLOTH_TEXEL_MM = 6.25
 WEBCAM_MARGIN = 2.5
+# What decides which views and prints a step draws.
+DRAWN = (*HOW_WORN, "side_street", "side_webcam", "large")
 
 
 class Recipe(PatternSettings, PlacementSettings):
@@ -71,7 +73,7 @@ class Recipe(PatternSettings, PlacementSettings):
     def of(cls, settings: TrainSettings) -> Self:
         """Return the recipe of a run as it is asked for: the preset, with what was given in place of its own.
 
-        Raises: SettingsError if the fields do not go together.
+        Raises: SettingsError if the fields do not go together. FabricationError if the print is too long to be worn.
         """
         given = settings.model_fields_set
         values: dict[str, Any] = {n: getattr(settings, n) for n in PatternSettings.model_fields if n in given}
@@ -91,6 +93,21 @@ class Recipe(PatternSettings, PlacementSettings):
         out = parse(cls, {**preset(settings.preset, settings.framing, settings.target), **values})
         _check_shape(out)
         return out
+
+    @classmethod
+    def of_patch(cls, patch: Patch) -> Self:
+        """Return the recipe that draws views and prints as a pattern's training did, by its record; all else is usual.
+
+        Without a record that is understood it is of both framings, for a print of that target and size.
+        """
+        settings = patch.record.get("settings")
+        # No more than that: other versions have other settings of what else there is.
+        known = {n: settings[n] for n in DRAWN if settings.get(n) is not None} if isinstance(settings, dict) else {}
+        usual = {"target": patch.target, "size_mm": patch.size_mm, "framing": "mixed"}
+        try:
+            return cls.model_validate({**usual, **known})
+        except ValidationError:
+            return cls.model_validate(usual)
 
     @model_validator(mode="before")
     @classmethod
@@ -216,7 +233,7 @@ class Recipe(PatternSettings, PlacementSettings):
 
 
 def _check_shape(recipe: Recipe) -> None:
-    """Raise SettingsError if a print of this shape cannot be worn as its target says."""
+    """Raise SettingsError or FabricationError if a print of this shape cannot be worn as its target says."""
     width, height = recipe.print_size()
     size = f"{width:g} x {height:g} mm"
     if recipe.target == "portrait" and height <= width:
@@ -226,12 +243,7 @@ def _check_shape(recipe: Recipe) -> None:
             got=size,
             hint="`target=chest` is of any shape",
         )
-    if recipe.target in ("chest", "portrait") and height > TALLEST_MM:
-        raise SettingsError(
-            field="height_mm",
-            expected=f"a print no higher than a person from neck to floor, {TALLEST_MM:g} mm",
-            got=size,
-        )
+    check_length(recipe.target, height, field="height_mm")
 
 
 def _around(scale: float, share: tuple[float, float]) -> tuple[float, float]:

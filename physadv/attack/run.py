@@ -20,6 +20,8 @@ from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import GradientDetector
 
 CHECKPOINT = "checkpoint.safetensors"
+# The pattern that a run started from: by its name another one may be shipped when the run goes on.
+START = "start.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

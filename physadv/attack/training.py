@@ -34,7 +34,7 @@ from physadv.attack.optimise import Progress, optimise
 from physadv.attack.parallel import Processes
 from physadv.attack.preview import progress_sheet
 from physadv.attack.recipe import Recipe
-from physadv.attack.run import CHECKPOINT, TrainData, TrainRun, as_patch, new_pattern
+from physadv.attack.run import CHECKPOINT, START, TrainData, TrainRun, as_patch, new_pattern
 from physadv.attack.score import HeldOutPeople, Score
 from physadv.attack.settings import AUTO, TrainSettings
 from physadv.attack.start import choose_start, fitted
@@ -46,7 +46,7 @@ from physadv.detect.gradients import imgsz_for
 from physadv.detect.weights import find_weights
 from physadv.errors import TrainingError
 from physadv.files import file_name, write_json
-from physadv.patch import Patch, load_patch, save_patch
+from physadv.patch import Patch, load_patch, save_patch, save_tensors
 from physadv.simulate.garment import wears_trousers
 from physadv.types import GradientDetector
 from physadv.version import __version__
@@ -117,7 +117,7 @@ def prepare(
     """Return a run that is ready to be trained in the folder `out`; yield what was found and skipped, in words.
 
     attacked: the detectors with gradients, in the order of `detector`; those of the settings unless given. The folder gets
-    split.json (made before anything else and read back on resume) and progress.png.
+    split.json (made before anything else and read back on resume), start.safetensors and progress.png.
 
     Raises: DataError if there are no people to train on, or the images or the mask cannot be used. SourceError for
     a video or camera. CalibrationError if the camera's profile is for images of another size. TrainingError if the
@@ -137,8 +137,12 @@ def prepare(
     sides = split(found, recipe, folder, resume=settings.resume, write=processes.first)
     weights = [find_weights(d).sha256 for d in settings.detector]
     wanted = None if settings.start_wanted == AUTO and settings.wants_own else settings.start_wanted
+    if wanted == AUTO and settings.resume and (folder / START).is_file():
+        wanted = str(folder / START)
     start, held_out = yield from choose_start(wanted, recipe, weights, sides[1])
     sides = (sides[0], held_out)
+    if start is not None and processes.first and not settings.resume:
+        save_tensors(start, folder / START)
     if start is not None:
         recipe = recipe.from_start()
     people = sum(len(p.boxes) for p in sides[0])

@@ -23,7 +23,7 @@ class PreviewVerb(Settings):
 
     groups: ClassVar[Groups] = {
         "data": ("images", "labels"),
-        "views": ("framing", "strength", "columns", "rows", "view_size", "seed"),
+        "views": ("framing", "large", "strength", "columns", "rows", "view_size", "seed"),
         "result": ("out", "overwrite", "detector", "trust"),
     }
 
@@ -37,8 +37,17 @@ class PreviewVerb(Settings):
     labels: Folder | None = Field(default=None, description="folder of YOLO labels; without it the detector labels")
     out: Path = Field(default=Path("preview.png"), description="file to write, .png")
     overwrite: Overwrite = False
-    framing: Framing = Field(
-        default="mixed", description="whole people in the street, upper bodies before a webcam, or half of each"
+    framing: Framing | None = Field(
+        default=None,
+        description="whole people in the street, upper bodies before a webcam, or half of each; unless given as the "
+        "pattern was trained, mixed where its record does not say",
+    )
+    large: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of the views in which the person takes .6 of the side or more; unless given as the pattern was "
+        "trained, 0 (by chance) where its record does not say",
     )
     strength: float = Field(
         default=0.3,
@@ -82,12 +91,14 @@ def run(settings: PreviewVerb) -> int:
     patch = load_patch(settings.patch)
     labeller = Labeller(lambda: labelling(settings.detector), labels_cache(settings.detector))
     found = finish(gather(settings.images, settings.labels, labeller), say)
+    trained = Recipe.of_patch(patch)
     sheet = contact_sheet(
         patch,
         found.images,
         world=World.of(settings.strength),
-        framing=settings.framing,
-        placements=Recipe(target=patch.target, size_mm=patch.size_mm).placement_range,
+        framing=settings.framing or trained.framing,
+        placements=trained.placement_range,
+        large=trained.large if settings.large is None else settings.large,
         columns=settings.columns,
         rows=settings.rows,
         size=settings.view_size,

@@ -72,7 +72,7 @@ def run(settings: TrainVerb) -> int:
     """
     from physadv.attack.data import read_inputs
     from physadv.attack.parallel import Processes
-    from physadv.attack.run import CHECKPOINT
+    from physadv.attack.run import CHECKPOINT, START
     from physadv.attack.training import PROGRESS
     from physadv.dataset import check_outside
 
@@ -83,7 +83,7 @@ def run(settings: TrainVerb) -> int:
     inputs = read_inputs(settings)
     check_folder("out", settings.out)
     if not settings.resume:
-        files = ("patch.safetensors", "patch.png", "run.json", "split.json", PROGRESS, CHECKPOINT, BEGUN)
+        files = ("patch.safetensors", "patch.png", "run.json", "split.json", PROGRESS, CHECKPOINT, START, BEGUN)
         check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
         check_outside("out", settings.out, settings.images)
     processes = Processes.join()
@@ -131,12 +131,16 @@ def as_begun(settings: TrainVerb) -> TrainVerb:
 
     Raises: SettingsError if they cannot be read.
     """
-    path = settings.out / BEGUN
+    from physadv.attack.run import START
+
+    path, start = settings.out / BEGUN, settings.out / START
     try:
         begun = parse_json(path.read_bytes())
         if not isinstance(begun, dict):
             text = f"{path} is damaged: expected a table of flags, got {type(begun).__name__}"
             raise SettingsError(text, field="resume")
+        if begun.get("start", RANDOM) != RANDOM and start.is_file():
+            begun["start"] = str(start)
         # A run that says nothing of a start has begun from random colours.
         return type(settings).model_validate({"start": RANDOM, **begun, **given(settings), "trust": settings.trust})
     except FileNotFoundError as error:

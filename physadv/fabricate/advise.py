@@ -18,9 +18,9 @@ import numpy as np
 from physadv.camera.lens import PERSON_CM
 from physadv.camera.profile import CameraProfile
 from physadv.errors import FabricationError, PatchError
-from physadv.fabricate.body import CALLED, TRAINED, cover_of
+from physadv.fabricate.body import CALLED, TRAINED, check_length, cover_of
 from physadv.fabricate.settings import AdviceSettings
-from physadv.fabricate.units import check_height, size_in_words
+from physadv.fabricate.units import size_in_words
 from physadv.patch import Patch, load_patch, shipped_names
 
 # A camera is pointed so that a little room is left over the head.
@@ -272,13 +272,12 @@ def placed(patch: Patch, width_cm: float, person_cm: float, shown: float) -> str
 
     shown: the share of the body in the image.
 
-    Raises: FabricationError if it is worn and taller than its wearer.
+    Raises: FabricationError if it hangs on its wearer and is too long for that.
     """
     if patch.tiles:
         return ""
     size_mm = width_cm * 10, width_cm * 10 * aspect_of(patch)
-    if patch.target != "poster":
-        check_height(size_mm[1], person_cm, field="size")
+    check_length(patch.target, size_mm[1], field="size", person_cm=person_cm)
     cover = cover_of(patch, size_mm, person_cm)
     part = cover.shown(shown)
     image = "" if part > 0.99 else f", of which {part:.0%} is in the image"

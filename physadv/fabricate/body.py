@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from physadv.camera.lens import PERSON_CM
+from physadv.errors import FabricationError
 from physadv.fabricate.settings import Clothes
+from physadv.fabricate.units import cm
 from physadv.patch import Patch, Target
 from physadv.simulate.framing import SEATED_MM
 from physadv.simulate.placement import BOX_AT, CHEST_DROP_CM
@@ -40,6 +42,10 @@ PARTS = (
     ("knees", 102.0),
     ("shins", 132.0),
 )
+
+
+# Targets whose prints hang on the body: posters hang on walls too, clothes are as large as their wearer.
+HUNG: tuple[Target, ...] = ("chest", "portrait")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +88,14 @@ def top_cm(patch: Patch, size_mm: tuple[float, float]) -> float:
     if patch.target == "poster":
         return max(HELD_CM - half, 0.0)
     return NECK_CM + max(CHEST_DROP_CM, half + UNDER_CM) - half
+
+
+def check_length(target: Target, height_mm: float, *, field: str, person_cm: float = PERSON_CM) -> None:
+    """Raise FabricationError, naming `field`, if a print hangs on a body and is longer than that from neck to floor."""
+    longest = person_cm * (1 - CROWN_CM / PERSON_CM)
+    if target in HUNG and height_mm > longest * 10:
+        raise FabricationError(
+            f"a print {cm(height_mm)} cm high is longer than a person of {person_cm:g} cm from neck to floor",
+            field=field,
+            expected=f"{cm(longest * 10)} cm or less",
+        )

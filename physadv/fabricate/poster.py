@@ -21,7 +21,7 @@ from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
 from physadv.fabricate.artwork import DPI, PatternRaster, Raster
-from physadv.fabricate.body import CALLED
+from physadv.fabricate.body import CALLED, check_length
 from physadv.fabricate.clothes import clothes_of, panels_of
 from physadv.fabricate.document import Document
 from physadv.fabricate.guide import draw_guide, guide
@@ -30,7 +30,7 @@ from physadv.fabricate.layout import Layout, fitting_paper, plan
 from physadv.fabricate.panels import PanelRaster, draw_lines, panel_raster
 from physadv.fabricate.settings import PrintSettings
 from physadv.fabricate.sheet import Legend, draw
-from physadv.fabricate.units import check_height, check_person, checked_size, cm, paper_mm, size_for_person
+from physadv.fabricate.units import check_person, checked_size, cm, paper_mm, size_for_person
 from physadv.files import atomic_write
 from physadv.outputs import check_replaceable
 from physadv.patch import Patch, srgb_profile
@@ -71,18 +71,16 @@ class Printed:
 def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     """Return (width, height) in millimetres at which a pattern is printed: as asked, or its own size.
 
-    Raises: FabricationError if both a size and a person are given, the size is absurd, or what is worn is taller than its
-    wearer, or than an adult where no person is given.
+    Raises: FabricationError if both a size and a person are given, the size is absurd, or what hangs on a body is too long
+    for the person, or for an adult where none is given.
     """
     if settings.size is not None and settings.for_person is not None:
         raise FabricationError(
             "given beside `for_person`", field="size", hint="give one of the two; the person's height decides the size"
         )
     width, height = _size(patch, settings)
-    if not patch.tiles and patch.target != "poster":
-        # Posters hang on walls too.
-        field = "size" if settings.scale is None else "scale"
-        check_height(height, settings.for_person or PERSON_CM, field=field)
+    field = "size" if settings.scale is None else "scale"
+    check_length(patch.target, height, field=field, person_cm=settings.for_person or PERSON_CM)
     return width, height
 
 

@@ -133,16 +133,6 @@ def check_person(height_mm: float) -> None:
         raise FabricationError(field="for_person", expected="a person of 50 to 250 cm", got=f"{height_mm / 10:g} cm")
 
 
-def check_height(height_mm: float, person_cm: float, *, field: str) -> None:
-    """Raise FabricationError, naming `field`, if a print that is worn is taller than its wearer."""
-    if height_mm > person_cm * 10:
-        raise FabricationError(
-            f"a print {cm(height_mm)} cm high is taller than a person of {person_cm:g} cm",
-            field=field,
-            hint="choose a smaller one",
-        )
-
-
 def cm(mm: float) -> str:
     """Return millimetres as text in centimetres: `36`, `18.5`."""
     return f"{mm / 10:.1f}".removesuffix(".0")

@@ -31,8 +31,8 @@ from physadv.attack.timing import made_up
 from physadv.dataset import LabelledImage
 from physadv.detect.gradients import joined
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.errors import DataError, SettingsError
-from physadv.patch import Patch
+from physadv.errors import DataError, PhysadvError
+from physadv.patch import Patch, load_patch
 from physadv.simulate.conditions import apply_patch
 from physadv.simulate.garment import FRONT_CM, SLEEVE_CM
 from physadv.simulate.placement import Placement, people_of
@@ -353,10 +353,23 @@ def test_a_portrait_is_as_large_and_where_it_is_scored_in_each_framing() -> None
     assert Recipe(target="portrait", scale=0.3).print_size() == pytest.approx((218.2, 436.4))
     wide = Recipe.of(TrainSettings(images=["a"], target="portrait", width_mm=300))
     assert wide.print_size() == (300.0, 600.0)
-    for size, said in (((720, 360), "higher than wide"), ((500, 1600), "from neck to floor, 1450 mm, got 500 x 1600")):
+    for size, said in (
+        ((720, 360), "expected .*higher than wide"),
+        ((500, 1600), "a print 160 cm high is longer than"),
+    ):
         asked = {"images": ["a"], "target": "portrait", "width_mm": size[0], "height_mm": size[1]}
-        with pytest.raises(SettingsError, match=f"height_mm: expected .*{said}"):
+        with pytest.raises(PhysadvError, match=f"height_mm: {said}"):
             Recipe.of(TrainSettings.model_validate(asked))
+
+
+def test_a_preview_draws_what_the_pattern_was_trained_on() -> None:
+    portrait, street = (Recipe.of_patch(load_patch(name)) for name in ("street-portrait", "street"))
+    assert (portrait.framing, portrait.large, portrait.print_size()) == ("street", 0.3, (360.0, 720.0))
+    assert (street.framing, street.large, street.placement_range.street) == ("street", 0.0, (0.3, 0.42))
+    foreign = replace(load_patch("street"), record={}, size_mm=(480.0, 240.0))
+    for patch in (foreign, replace(foreign, record={"settings": {"framing": "street", "large": 7}})):
+        usual = Recipe.of_patch(patch)
+        assert (usual.framing, usual.large, usual.print_size()) == ("mixed", 0.0, (480.0, 240.0))
 
 
 def test_a_poster_is_scored_where_it_was_trained() -> None:

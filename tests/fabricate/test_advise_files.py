@@ -168,8 +168,8 @@ def test_a_tall_print_is_said_by_width_and_height_and_what_it_covers(
     near = said(distance=1, wanted=0.9)
     assert "80 cm below the neck, of which 61% is in the image; sitting" in near
     assert "no size up to 36 x 72 cm, the largest measured" in near and "36 x 72 cm does at no distance" in near
-    with pytest.raises(FabricationError, match=r"^size: a print 172 cm high is taller than a person of 170 cm"):
-        advise(AdviseVerb(patch=where, size=86))
+    with pytest.raises(FabricationError, match=r"^size: a print 140 cm high is longer than a person of 170 cm"):
+        advise(AdviseVerb(patch=where, size=70))
 
 
 @pytest.mark.usefixtures("quickly")

@@ -29,14 +29,14 @@ from physadv.settings import parse
         ({"paper": "0x0mm"}, "x.pdf", "paper"),
         ({"paper": "1.2.3x4mm"}, "x.pdf", "paper"),
         ({"paper": "80x90mm"}, "x.pdf", "too small for ruler"),
-        ({"size": "171cm"}, "x.pdf", "size: a print 171 cm high is taller than a person of 170 cm"),
-        ({"for_person": "170cm", "rule": "diagonal", "scale": 0.97}, "x.pdf", "scale: a print 174.7 cm high is taller"),
-        ({"size": "1.7m", "paper": "150x110mm"}, "x.pdf", "sheets"),
+        ({"size": "171cm"}, "x.pdf", "size: a print 171 cm high is longer than a person of 170 cm from neck to floor"),
+        ({"for_person": "170cm", "rule": "diagonal", "scale": 0.97}, "x.pdf", "scale: a print 174.7 cm high is longer"),
+        ({"size": "1.39m", "paper": "150x110mm"}, "x.pdf", "sheets"),
         ({"size": "30cm", "for_person": "170cm"}, "x.pdf", "one of the two"),
         ({"for_person": "17cm"}, "x.pdf", "for_person"),
         ({"for_person": "170cm", "scale": 0}, "x.pdf", "scale"),
         ({}, "x.jpg", ".pdf or .png"),
-        ({"size": "1.7m"}, "x.png", "write a PDF"),
+        ({"size": "1.39m"}, "x.png", "write a PDF"),
         ({"size": "1m", "paper": "fit"}, "x.png", "102.4 x 106.4 cm is too large for a PNG"),
         ({"garment": "dtg"}, "x.pdf", "PNG"),
         ({"garment": "dtg", "paper": "a4"}, "x.png", "paper"),
@@ -53,9 +53,12 @@ def test_one_line_says_what_to_do(cells: Patch, tmp_path: Path, values: dict[str
 
 
 def test_a_tall_print_is_refused_by_its_height_and_a_poster_hangs_on_walls_too(tall: Patch) -> None:
-    assert printed_size(tall, PrintSettings(size=85)) == (850, 1700)
-    with pytest.raises(FabricationError, match="a print 172 cm high is taller than a person of 170 cm"):
-        printed_size(tall, PrintSettings(size=86))
+    assert printed_size(tall, PrintSettings(size=69)) == (690, 1380)
+    with pytest.raises(
+        FabricationError,
+        match=r"a print 140 cm high is longer than a person of 170 cm from neck to floor: expected 139\.6 cm or less",
+    ):
+        printed_size(tall, PrintSettings(size=70))
     assert printed_size(replace(tall, target="poster"), PrintSettings(size=150)) == (1500, 3000)
 
 

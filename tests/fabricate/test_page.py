@@ -57,7 +57,7 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         ("preview", {"pattern": "cells", "size": "0cm"}, "Width: expected a length above zero, got 0cm"),
         ("preview", {"pattern": "cells", "size": "-5cm"}, "Width: expected a length above zero, got -5cm"),
         ("preview", {"pattern": "cells", "for_person": "2m", "scale": 3}, "Side, as a share: expected a fraction"),
-        ("preview", {"pattern": "cells", "size": "170cm", "paper": "150x110mm"}, "Paper: 170 x"),
+        ("preview", {"pattern": "cells", "size": "139cm", "paper": "150x110mm"}, "Paper: 139 x"),
         ("preview", {"pattern": "", "size": "25cm"}, "Pattern: expected at least 1 character, got ''"),
         ("preview", {"pattern": "cells", "sheet": -1}, "Sheet: expected at least 0, got -1"),
         ("preview", {"pattern": "nobody"}, "nobody"),
@@ -70,7 +70,11 @@ def test_preview_and_download(client: TestClient, tmp_path: Path) -> None:
         ("preview", {"pattern": "cells", "profile": "gone"}, "CMYK profile: this profile is not here any more"),
         ("advise", {"pattern": "cells", "fov": 0}, "Field of view: "),
         ("advise", {"pattern": "cells", "distance": 0}, "Distance: "),
-        ("advise", {"pattern": "cells", "size": 180}, "Width: a print 180 cm high is taller than a person of 170 cm"),
+        (
+            "advise",
+            {"pattern": "cells", "size": 180},
+            "Width: a print 180 cm high is longer than a person of 170 cm from neck to floor",
+        ),
         ("advise", {"pattern": "cells", "person_height": 20}, "For a person: expected 50 to 250 cm"),
     ],
 )
@@ -98,7 +102,7 @@ def test_a_profile_that_is_none_is_called_by_its_own_name(client: TestClient) ->
 
 
 def test_a_image_larger_than_memory_is_refused_before_it_is_drawn(client: TestClient) -> None:
-    asked = {"pattern": "cells", "kind": ".png", "paper": "fit", "size": "170cm"}
+    asked = {"pattern": "cells", "kind": ".png", "paper": "fit", "size": "139cm"}
     answer = client.get("/api/print/file", params=asked)
     assert answer.status_code == 422 and "PDF" in answer.json()["error"]
 
