@@ -23,9 +23,9 @@ RANKS = {
     "web": 7,
     "cli": 8, "__init__": 9, "__main__": 9,
 }  # fmt: skip
-NEVER = {("capture", "attack"), ("defend", "attack"), ("live", "attack"), ("evaluate", "attack")}
+NEVER = {(package, "attack") for package in ("capture", "defend", "live", "evaluate", "tune")} | {("attack", "tune")}
 ONLY_IN = {
-    "ultralytics": {"detect/yolo.py", "detect/download.py"},
+    "ultralytics": {"detect/yolo.py", "detect/download.py", "tune"},
     "openvino": {"detect/openvino.py"},
     "onnxruntime": {"detect/onnx.py"},
     "kornia": {"simulate", "camera/difference.py"},
