@@ -72,7 +72,11 @@ class EvaluateVerb(EvaluateSettings):
         default=DEFAULT_DETECTOR, description="detectors by name or path, several between commas"
     )
     trust: Trust = False
-    grid: Literal["none", "robust"] = Field(default="none", description="robust: 16 conditions more, fixed and seeded")
+    grid: Literal["none", "robust", "folds"] = Field(
+        default="none",
+        description="robust: 16 conditions more, fixed and seeded; folds: prints down to the thighs (portrait) folded "
+        "below the hips",
+    )
     defend: list[Annotated[str, Metavar("DEFENCES")]] = Field(
         default=[],
         description="a defence, preset or pipeline, as in live; repeatable, each is scored: see `physadv defences`",
@@ -117,6 +121,10 @@ def run(settings: EvaluateVerb) -> int:
     patches = load_patches(settings.patches)
     _check_which(settings)
     _check_unused(settings)
+    if settings.grid == "folds" and not any(patch.target == "portrait" for patch in patches):
+        raise SettingsError(
+            "other prints lie flat", field="grid", expected="a portrait pattern, which folds", got="none"
+        )
     detectors = each_apart([settings.detector])
     if not detectors:
         raise SettingsError(field="detector", expected="one name or path or more, separated by commas", got="none")
@@ -132,7 +140,7 @@ def run(settings: EvaluateVerb) -> int:
         recording or settings.images or (),
         detectors,
         settings.defend,
-        "robust" if settings.grid == "robust" else (),
+        () if settings.grid == "none" else settings.grid,
         settings=EvaluateSettings(**decides),
         labels=settings.labels,
         held_out=settings.held_out,

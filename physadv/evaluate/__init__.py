@@ -41,12 +41,11 @@ def evaluate(
     patches: names, files, run folders or Patch objects, one or several. data: a folder of images or YOLO data set, labelled
     images, or a video (with `every` and `wear_from`: a `physadv.evaluate.video.Recording`). detectors: names, paths, or
     detectors as they are, each at its own size; the embedded one unless given. defences: one or several, as `physadv live
-    --defend` has them, each scored.
-    conditions: "robust" for the fixed grid of 16, or conditions of your own. labels: folder of YOLO labels; where there are
-    none the embedded detector labels. held_out: leave out images that any of the patches was trained on. adaptive: trains
-    patterns through each defence, on images that are then not scored (`physadv.attack.adaptive.ThroughDefence`); of
-    detectors by name or path. certify:
-    also the certified recall of each defence that gives certificates. clean_video: each defence's false alarms on a video.
+    --defend` has them, each scored. conditions: "robust" for the fixed grid of 16, "folds" for those of tall prints, or
+    conditions of your own. labels: folder of YOLO labels; where there are none the embedded detector labels. held_out:
+    leave out images that any of the patches was trained on. adaptive: trains patterns through each defence, on images that
+    are then not scored (`physadv.attack.adaptive.ThroughDefence`); of detectors by name or path. certify: also the
+    certified recall of each defence that gives certificates. clean_video: each defence's false alarms on a video.
     progress: called with every step.
 
     Raises: PhysadvError for anything that cannot be read or does not go together.

@@ -20,6 +20,7 @@ from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import marked
 from physadv.patch import Patch
 from physadv.provenance import provenance
+from physadv.simulate.conditions import ROBUST
 from physadv.table import Table, Value
 from physadv.types import Detections, UInt8Array
 from physadv.version import __version__
@@ -151,7 +152,7 @@ class Results:
             pq.write_table(pa.table(arrays), stream)
 
     def tables(self, *, brief: bool = False) -> list[Table]:
-        """Return a table for each detector and size, each followed by its robust grid, then one of certificates.
+        """Return a table for each detector and size, each followed by its conditions, then one of certificates.
 
         brief: as on a terminal: of the intervals the first figure's alone, and beside a defence the first figures alone.
         """
@@ -166,14 +167,15 @@ class Results:
         return [*out, certified_table(proven)] if proven else out
 
     def grid_means(self) -> list[str]:
-        """Return a line for each pattern and control: its mean AP50 over the robust grid."""
+        """Return a line for each pattern and control: its mean AP50 over the robust grid, or other conditions."""
         keys = dict.fromkeys((c.detector, c.imgsz, c.condition, c.patch) for c in self.cells if c.transform)
         out = []
         for detector, imgsz, condition, patch in keys:
             mine = [c for c in self.cells if (c.detector, c.imgsz) == (detector, imgsz)]
             mean = grid_mean(mine, (condition, patch))
             if mean is not None:
-                out.append(f"robust grid, mean AP50 of {patch or condition}: {mean:.3f}")
+                label = next(c.label for c in mine if (c.condition, c.patch) == (condition, patch))
+                out.append(f"{_grid_name(mine).lower()}, mean AP50 of {label}: {mean:.3f}")
         return out
 
     def doubts(self) -> list[str]:
@@ -342,7 +344,13 @@ def grid_table(cells: Sequence[Cell]) -> Table | None:
     by_place = {(c.condition, c.patch, c.transform): c["ap50"] for c in cells}
     rows: list[list[Value]] = [[name, *(by_place.get((*key, name)) for key in keys)] for name in conditions]
     rows.append(["mean", *(grid_mean(cells, key) for key in keys)])
-    return Table.of("Robust grid, AP50", ["condition", *names], rows, numbers=names)
+    return Table.of(f"{_grid_name(cells)}, AP50", ["condition", *names], rows, numbers=names)
+
+
+def _grid_name(cells: Iterable[Cell]) -> str:
+    """Return what the conditions of cells are called together: means of the robust grid are of all its 16 alone."""
+    names = {cell.transform for cell in cells if cell.transform}
+    return "Robust grid" if names == {condition.name for condition in ROBUST} else "Conditions"
 
 
 def grid_mean(cells: Sequence[Cell], key: tuple[str, str | None]) -> float | None:

@@ -27,7 +27,7 @@ from physadv.evaluate.video import Recording, VideoScorer, alarms_per_1000
 from physadv.files import file_name, shortest_ends
 from physadv.lineage import Seen
 from physadv.patch import Patch, load_patch
-from physadv.simulate.conditions import ROBUST, Condition
+from physadv.simulate.conditions import FOLDS, ROBUST, Condition
 from physadv.simulate.placement import BOX_AT, Placement
 from physadv.types import Detector
 
@@ -38,7 +38,9 @@ Patches = Patch | str | Path | Sequence[Patch | str | Path]
 Data = str | Path | Dataset | Recording | Sequence[LabelledImage]
 Detectors = str | Detector | Sequence[str | Detector]
 DefencesGiven = str | Pipeline | Iterable[str | Pipeline]
-Conditions = Literal["robust"] | Sequence[Condition]
+Grid = Literal["robust", "folds"]
+Conditions = Grid | Sequence[Condition]
+GRIDS: dict[str, tuple[Condition, ...]] = {"robust": ROBUST, "folds": FOLDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,11 @@ def _conditions(given: str | Sequence[object]) -> tuple[Condition, ...]:
 
     Raises: SettingsError for what is no condition.
     """
-    if given == "robust":
-        return ROBUST
+    if isinstance(given, str) and given in GRIDS:
+        return GRIDS[given]
     wrong = given if isinstance(given, str) else next((c for c in given if not isinstance(c, Condition)), None)
     if wrong is not None:
-        expected = "robust or conditions of `physadv.simulate.conditions`"
+        expected = f"{', '.join(GRIDS)} or conditions of `physadv.simulate.conditions`"
         raise SettingsError(field="conditions", expected=expected, got=repr(wrong))
     return tuple(c for c in given if isinstance(c, Condition))
 

@@ -17,6 +17,8 @@ from physadv.simulate.placement import BOX_AT, CHEST_DROP_CM
 
 # What people wear in the training of each texture, and what clothes are called.
 TRAINED: dict[Target, Clothes] = {"tshirt": "shirt", "outfit": "outfit"}
+# Clothes of which the simulated world draws every piece on people. Nobody is drawn in a skirt.
+DRAWN: dict[Target, tuple[Clothes, ...]] = {"tshirt": ("shirt",), "outfit": ("shirt", "trousers", "outfit")}
 CALLED: dict[Clothes, str] = {
     "shirt": "T-shirt",
     "trousers": "trousers",

@@ -21,7 +21,7 @@ from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
 from physadv.fabricate.artwork import DPI, PatternRaster, Raster
-from physadv.fabricate.body import CALLED, check_length
+from physadv.fabricate.body import CALLED, DRAWN, TRAINED, check_length
 from physadv.fabricate.clothes import clothes_of, panels_of
 from physadv.fabricate.document import Document
 from physadv.fabricate.guide import draw_guide, guide
@@ -145,8 +145,11 @@ def cautions(patch: Patch, settings: PrintSettings) -> tuple[str, ...]:
             f"{patch.name} is a texture that repeats every {cm(width)} cm: this prints one tile of it; for "
             "clothes to cut and sew use `garment=panels` with a `shirt` of S, M, L, XL or XXL"
         )
-    elif patch.target == "tshirt" and clothes_of(patch, settings) != "shirt":
-        out.append(f"`clothes`: {patch.name} was trained on T-shirts alone; of trousers or a skirt nothing is known")
+    elif (cut := clothes_of(patch, settings)) not in DRAWN[patch.target]:
+        out.append(
+            f"`clothes`: nothing is known of {patch.name} as {CALLED[cut]}: it was trained and scored as "
+            f"{CALLED[TRAINED[patch.target]]}"
+        )
     return tuple(out)
 
 

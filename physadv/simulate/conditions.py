@@ -16,7 +16,7 @@ from physadv.patch import Patch
 from physadv.simulate.cloth import CONTROL, Cloth
 from physadv.simulate.fast_render import fast_render
 from physadv.simulate.garment import FRONT_CM
-from physadv.simulate.geometry import FLAT, Geometry, GeometryDraw, homography, project, sides_px
+from physadv.simulate.geometry import FLAT, HINGE, Geometry, GeometryDraw, homography, project, sides_px
 from physadv.simulate.light import Light
 from physadv.simulate.lit import lit_of
 from physadv.simulate.occlusion import Occlusion
@@ -34,11 +34,12 @@ BENT = 4
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One cell of the robust grid.
+    """One cell of the robust grid, or of `FOLDS`.
 
     Of the print: turn and yaw in degrees, brightness added, contrast multiplied about mid grey, bend (thin-plate spline, in
-    sides), covered (share of its area hidden). Of the whole image, at the size at which the detector sees it where it is
-    larger: blur (sigma in pixels), jpeg (quality), shrink (resolution kept).
+    sides), covered (share of its area hidden), fold (how high the part below the hips is seen, of its own height, as of
+    whoever sits or walks; of prints down to the thighs alone). Of the whole image, at the size at which the detector sees
+    it where it is larger: blur (sigma in pixels), jpeg (quality), shrink (resolution kept).
     """
 
     name: str = ""
@@ -48,6 +49,7 @@ class Condition:
     contrast: float = 1.0
     bend: float = 0.0
     covered: float = 0.0
+    fold: float = 1.0
     blur: float = 0.0
     jpeg: int = 0
     shrink: float = 1.0
@@ -111,6 +113,9 @@ class Condition:
             # Cloth counts in half sides.
             moved = torch.from_numpy(rng.uniform(-2 * bend, 2 * bend, (count, BENT * BENT, 2))).float()
             draw = replace(draw, cloth=replace(draw.cloth, control=_bending() @ moved))
+        if self.fold != 1:
+            folded = torch.tensor([[sum(HINGE) / 2, self.fold, 0.0]]).expand(count, 3)
+            draw = replace(draw, geometry=replace(draw.geometry, fold=folded))
         if self.covered and rng is not None:
             parts["erase"] = Occlusion(strength=1)
             # A square hole, as an arm or a bag would make.
@@ -140,6 +145,12 @@ ROBUST: tuple[Condition, ...] = (
     Condition("occlusion .1", covered=0.1),
     Condition("occlusion .2", covered=0.2),
     Condition("occlusion .3", covered=0.3),
+)
+# Beside the grid and not in it: a fold changes tall prints alone, and means over the grid compare patterns of all shapes.
+FOLDS: tuple[Condition, ...] = (
+    Condition("folded to .9", fold=0.9),
+    Condition("folded to .7", fold=0.7),
+    Condition("folded to .5", fold=0.5),
 )
 
 
@@ -176,6 +187,8 @@ def apply_patch(
         prints = condition.turned(prints, FRONT_CM[0] / FRONT_CM[1] if cloth else placement.width / placement.height)
         if lit and condition == PLAIN:
             return fast_render(pixels, patch, prints, lit_of(pixels, people.xyxy, prints))
+        # Placed by the box, as in the street, nothing says that a print hangs down to the thighs.
+        prints = replace(prints, folds=np.full(len(prints), patch.target == "portrait"))
         world, draw = condition.drawn(len(prints), rng, cloth=cloth)
         pixels = render(pixels, patch, prints, world=world, draw=draw)
     return filmed(pixels, condition, imgsz)

@@ -366,6 +366,9 @@ def test_the_report_can_be_read_and_its_images_seen(folder: Path, tmp_path: Path
     patches = [patch_of((200, 30, 30), "red")]
     scorer = Scorer(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS, shown=examples)
     cells = scored(scorer, patches, grid=ROBUST)
+    part = [cell for cell in cells if cell.transform in ("", ROBUST[0].name)]
+    means = Results(SETTINGS, tuple(patches), part, {"detectors": []}).grid_means()
+    assert len(set(means)) == 6 and all(line.startswith("conditions, mean AP50") for line in means), "not of all 16"
     out = tmp_path / "out"
     results = Results(SETTINGS, tuple(patches), cells, {"detectors": []}, examples=[examples])
     assert results.report(out) == out / "report.md"
@@ -449,6 +452,7 @@ def test_the_command_from_end_to_end(
         ({"video": Path("x"), "held_out": True, "grid": "robust"}, "`held_out`, `grid`: expected `images`"),
         ({"video": Path("x"), "clean_video": Path("y"), "min_area": 0.1}, "`clean_video`, `min_area`: expected"),
         ({"images": Path("x"), "every": 5}, "`every`: expected `video`"),
+        ({"images": Path("x"), "grid": "folds", "patches": ["webcam"]}, "grid: .*expected a portrait pattern"),
         ({"images": Path("x"), "wear_from": 2}, "`wear_from`: expected `video`"),
         ({"video": Path("x.mp4"), "wear_from": 2}, "wear_from: expected a pattern"),
         (

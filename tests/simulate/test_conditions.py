@@ -10,7 +10,8 @@ from tiny import standing
 from physadv.boxes import Letterbox
 from physadv.dataset import LabelledImage
 from physadv.patch import Patch
-from physadv.simulate.conditions import PLAIN, ROBUST, Condition, apply_patch, chance_of, filmed
+from physadv.simulate.conditions import FOLDS, PLAIN, ROBUST, Condition, apply_patch, chance_of, filmed
+from physadv.simulate.geometry import HINGE
 from physadv.simulate.placement import Placement, people_of
 from physadv.types import UInt8Array
 from tests.evaluate.conftest import patch_of, scene_of
@@ -232,3 +233,17 @@ def test_sleeves_move_with_the_front() -> None:
     mapped = cv2.perspectiveTransform(flat.quads.reshape(1, -1, 2), matrix)[0]
     np.testing.assert_allclose(mapped, pose.quads.reshape(-1, 2), atol=0.05)
     assert np.abs(pose.quads - flat.quads).max() > 5
+
+
+def test_a_fold_shortens_the_lower_part_of_a_tall_print_and_no_other() -> None:
+    tall = replace(RED, size_mm=(360.0, 720.0), target="portrait")
+    placement, scene = Placement("poster", scale=0.5, at=0.5), scene_of(BIG)
+    rows = [np.nonzero(red(drawn(tall, placement, scene, c)).any(1))[0] for c in (PLAIN, *FOLDS)]
+    assert len({int(each.min()) for each in rows}) == 1, "the upper edge stays"
+    ends = [int(each.max()) for each in rows]
+    assert ends == sorted(ends, reverse=True) and len(set(ends)) == 4
+    assert (ends[0] - ends[3]) / (ends[0] - int(rows[0].min())) == pytest.approx(
+        0.5 * (1 - sum(HINGE) / 2) / 2, abs=0.02
+    )
+    for other in (RED, replace(tall, target="poster")):
+        assert np.array_equal(drawn(other, placement, scene, FOLDS[2]), drawn(other, placement, scene))
