@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),
     "show": ("physadv.cli.show", "a pattern at true size on a phone, tablet or monitor"),
     "advise": ("physadv.cli.advise", "how large to print for your camera and distance"),
+    "lab finetune": ("physadv.cli.lab_finetune", "fine-tune a detector: Ultralytics' trainer, resumable"),
     "calibrate camera": ("physadv.cli.calibrate_camera", "ChArUco camera calibration"),
     "calibrate colour": ("physadv.cli.calibrate_colour", "measured print-to-camera colour map"),
 }

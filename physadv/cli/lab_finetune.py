@@ -1,0 +1,186 @@
+"""`physadv lab finetune`: a data set in, a detector out that every `--detector` takes."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, ValidationError
+
+from physadv.cli.console import Terminal
+from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
+from physadv.cli.edge import INTERRUPTED, Stop, interruptible
+from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.cli.progress import ProgressBar, in_words
+from physadv.errors import SettingsError, text_of
+from physadv.files import parse_json, read_text, write_json
+from physadv.settings import Groups, one_line
+from physadv.tune.settings import FineTuneSettings
+from physadv.version import __version__
+
+if TYPE_CHECKING:
+    from physadv.tune.run import TunedRun
+    from physadv.tune.trainer import TuneProgress
+
+LABEL = "physadv lab finetune"
+# The flags with which a run was begun, in its folder.
+BEGUN = "flags.json"
+# What stands in a run's folder besides.
+THEIRS = "args.yaml"
+# Characters of an error text about a damaged file.
+LONGEST = 400
+EXAMPLES = (
+    "physadv lab finetune --data poisoned --out backdoored",
+    "physadv lab finetune --resume --out backdoored",
+    "physadv live --detector backdoored",
+)
+
+
+class FineTuneVerb(FineTuneSettings):
+    """A fine-tuning, and what only the command has."""
+
+    groups: ClassVar[Groups] = {
+        **FineTuneSettings.groups,
+        "run": (*FineTuneSettings.groups["run"], "resume", "overwrite", "trust"),
+    }
+
+    data: Path = Field(
+        default=Path("poisoned"), description="data set in Ultralytics' format: a folder with data.yaml, or that file"
+    )
+    resume: bool = Field(
+        default=False, description="go on with the run in `out` after its last whole epoch, to the same result"
+    )
+    overwrite: Overwrite = False
+    trust: Trust = False
+
+
+def run(settings: FineTuneVerb) -> int:
+    """Fine-tune a detector on a data set with Ultralytics' own trainer, without downloads or files outside `out`.
+
+    The run's folder is a detector: `--detector OUT` takes it anywhere. A run that was killed goes on by `--resume`.
+
+    Raises: SettingsError if flags do not go together, or the run to be resumed cannot be read. DataError for a data set
+    that cannot be trained on.
+    """
+    from physadv.dataset import check_outside
+    from physadv.detect.weights import RUN_RECORD, RUN_WEIGHTS
+    from physadv.tune.checkpoint import CHECKPOINT
+
+    check_folder("out", settings.out)
+    console = Terminal(stderr=True)
+    if settings.resume:
+        settings = as_begun(settings)
+        if not (settings.out / CHECKPOINT).exists() and (settings.out / RUN_RECORD).exists():
+            raise SettingsError(f"{settings.out} is finished: there is nothing to go on with", field="resume")
+    else:
+        files = (RUN_WEIGHTS, RUN_RECORD, CHECKPOINT, BEGUN, THEIRS)
+        check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
+        check_outside("out", settings.out, [settings.data])
+    settings = anchored(settings)
+    trust_detectors([settings.detector], settings.trust, LABEL)
+    with only_writer("out", settings.out):
+        if not settings.resume:
+            (settings.out / CHECKPOINT).unlink(missing_ok=True)
+        made = _trained(settings, console)
+    if made is None:
+        out = shlex.quote(str(settings.out))
+        left = "the last whole epoch is kept" if (settings.out / CHECKPOINT).exists() else "no epoch was whole"
+        console.print(f"stopped; {left}, go on with: {LABEL} --resume --out {out}", highlight=False, soft_wrap=True)
+        return INTERRUPTED
+    _report(made, Terminal())
+    return 0
+
+
+def _trained(settings: FineTuneVerb, console: Terminal) -> TunedRun | None:
+    """Return the run, or None if a signal stopped it."""
+    from physadv.tune.checkpoint import CHECKPOINT
+    from physadv.tune.trainer import TuneStopped, fine_tune
+
+    with ExitStack() as stack:
+        stop = Stop()
+        stack.enter_context(interruptible(stop))
+        shown = stack.enter_context(ProgressBar(LABEL, console=console))
+        begun = settings.resume
+
+        def show(progress: TuneProgress) -> bool:
+            nonlocal begun
+            if not begun:
+                # Not before data and parent were found good: what was refused leaves nothing to resume.
+                write_json(settings.out / BEGUN, {"physadv": __version__, **_given(settings)})
+                begun = True
+            shown.show(progress.share, as_line(progress), line=progress.batch == progress.batches)
+            return stop.asked()
+
+        plain = FineTuneSettings.model_validate(settings.model_dump(include=set(FineTuneSettings.model_fields)))
+        # Killed before its first epoch was whole, a run has nothing to go on from, and begins again.
+        resume = settings.resume and (settings.out / CHECKPOINT).exists()
+        try:
+            return fine_tune(plain, resume=resume, show=show)
+        except TuneStopped:
+            return None
+
+
+def as_line(progress: TuneProgress) -> str:
+    """Return where a fine-tuning stands, with the terms of its loss."""
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+    return f"epoch {progress.epoch}/{progress.epochs}  batch {progress.batch}/{progress.batches}  {losses}"
+
+
+def as_begun(settings: FineTuneVerb) -> FineTuneVerb:
+    """Return the flags with which the run in `out` was begun, and those given now over them.
+
+    Raises: SettingsError if they cannot be read.
+    """
+    path = settings.out / BEGUN
+    try:
+        begun = parse_json(read_text(path))
+        if not isinstance(begun, dict):
+            text = f"{path} is damaged: expected a table of flags, got {type(begun).__name__}"
+            raise SettingsError(text, field="resume")
+        begun.pop("physadv", None)
+        now = settings.model_dump(mode="json", include=settings.model_fields_set)
+        return type(settings).model_validate({**begun, **now})
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"no run here to go on with: {settings.out} has no {BEGUN}",
+            field="resume",
+            hint="name the run's folder by `out`, or begin one without `resume`",
+        ) from error
+    except ValidationError as error:
+        raise SettingsError(f"{path} is damaged: {one_line(error)}"[:LONGEST], field="resume") from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {text_of(error)}"[:LONGEST], field="resume") from error
+
+
+def anchored(settings: FineTuneVerb) -> FineTuneVerb:
+    """Return the flags with absolute paths, so that a run can be resumed from any folder, and `imgsz` rounded up."""
+    detector = Path(settings.detector).expanduser()
+    update = {
+        "data": settings.data.resolve(),
+        "detector": str(detector.resolve()) if detector.exists() else settings.detector,
+        "imgsz": rounded_imgsz(settings.imgsz, LABEL),
+    }
+    return settings.model_copy(update=update)
+
+
+def _given(settings: FineTuneVerb) -> dict[str, Any]:
+    """Return the flags to resume by, without `trust`: a run's folder may come from somebody else."""
+    kept = settings.model_fields_set | {"data", "detector", "imgsz"}
+    return settings.model_dump(mode="json", include=kept - {"trust", "resume", "overwrite", "out"})
+
+
+def _report(made: TunedRun, console: Terminal) -> None:
+    """Print what was made and what can be done with it."""
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    record, folder = made.record, shlex.quote(str(made.folder))
+    data = record["data"]
+    poison = f", {data['poisoned_images']} of them poisoned" if data["poisoned_images"] else ""
+    say(
+        f"{made.folder}: {record['parent']['name']} fine-tuned on {data['images']} images with {data['people']} labelled "
+        f"people{poison}, {len(record['history'])} epochs in {in_words(record['seconds'])}"
+    )
+    say("next:")
+    say(f"  physadv live --detector {folder}")
