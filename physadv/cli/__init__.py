@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("physadv.cli.show", "a pattern at true size on a phone, tablet or monitor"),
     "advise": ("physadv.cli.advise", "how large to print for your camera and distance"),
     "lab finetune": ("physadv.cli.lab_finetune", "fine-tune a detector: Ultralytics' trainer, resumable"),
+    "lab score": ("physadv.cli.lab_score", "how far a detector follows a trigger, and what it lost on clean images"),
+    "lab inspect": ("physadv.cli.lab_inspect", "find poisoned images in a data set before it is trained on"),
     "calibrate camera": ("physadv.cli.calibrate_camera", "ChArUco camera calibration"),
     "calibrate colour": ("physadv.cli.calibrate_colour", "measured print-to-camera colour map"),
 }

@@ -52,14 +52,7 @@ class PersonNet(nn.Module):
 
         every: False leaves out the head that inference does not use. keypoints: False leaves the keypoints out.
         """
-        # Ultralytics' own forward also decodes and ranks every class of every cell. Running the layers one by one gives
-        # the head's raw answer without that cost.
-        outputs: list[Any] = []
-        x: Any = images
-        for layer in self._body:
-            x = layer(_inputs(layer, outputs, x))
-            outputs.append(x if layer.i in self._kept else None)
-        features = _inputs(self._head, outputs, x)
+        features = self.features(images)
         names = ["one2one", "one2many"] if self.end2end else ["one2many"]
         answers = {}
         for name in names if every else names[:1]:
@@ -68,6 +61,20 @@ class PersonNet(nn.Module):
                 parts["pose_head"] = None
             answers[name] = self._head.forward_head(features, **parts)
         return {n: cast(Raw, raw) for n, raw in answers.items() if raw}
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return what the head is given: a map (b, c, h / stride, w / stride) of each level, the finest (P3) first.
+
+        images: (b, 3, h, w) in [0, 1] RGB.
+        """
+        # Ultralytics' own forward also decodes and ranks every class of every cell. Running the layers one by one gives
+        # the head's raw answer without that cost.
+        outputs: list[Any] = []
+        x: Any = images
+        for layer in self._body:
+            x = layer(_inputs(layer, outputs, x))
+            outputs.append(x if layer.i in self._kept else None)
+        return cast("list[torch.Tensor]", _inputs(self._head, outputs, x))
 
     def early(self, images: torch.Tensor, layers: tuple[int, ...]) -> list[torch.Tensor]:
         """Return the outputs of the layers of these numbers, for (b, 3, h, w) in [0, 1] RGB; later layers are not run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from physadv.dataset import LabelledImage
 from physadv.detect.matching import AP_CONF, FOUND_CONF, MATCH_IOU, MAX_BOXES, ImageMatch, average_precisions
 from physadv.types import BoolArray, Detections
 
+T = TypeVar("T")
 METRICS = (
     "ap50",
     "recall25",
@@ -73,13 +74,37 @@ def figures(matches: Sequence[ImageMatch], *, ap50: float | None, resamples: int
         value["ap50"] = _number(ap50)
     intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(METRICS)
     if n > 1 and resamples:
-        intervals = {name: _interval(drawn[name][1:]) for name in METRICS}
+        intervals = {name: interval_of(drawn[name][1:]) for name in METRICS}
         for name, part in SHARES.items():
-            images = sum(len(part(m)) > 0 for m in matches)
-            if images and (images < FEW or intervals[name] is None):
-                low, high = wilson(float(drawn[name][0]), images)
-                intervals[name] = round(low, 4), round(high, 4)
+            intervals[name] = _share_interval(drawn[name], sum(len(part(m)) > 0 for m in matches))
     return Figures(value, intervals)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of cases with its 95 % interval by image, as of `Figures`; n: how many cases there are."""
+
+    value: float | None
+    ci95: tuple[float, float] | None
+    n: int
+
+
+def share(parts: Sequence[BoolArray], *, resamples: int, rng: np.random.Generator) -> Share:
+    """Return the share of people of which something holds, (k,) for each image, with its interval by `figures`' rules."""
+    n = len(parts)
+    again = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64) if n and resamples else np.ones((0, n))
+    drawn = _mean(parts, np.vstack([np.ones(n), again]), lambda part: part)
+    interval = _share_interval(drawn, sum(len(part) > 0 for part in parts)) if n > 1 and resamples else None
+    return Share(_number(drawn[0]), interval, sum(map(len, parts)))
+
+
+def _share_interval(drawn: npt.NDArray[np.float64], images: int) -> tuple[float, float] | None:
+    """Return the interval of a share. drawn: its value, then those of the resamples. images: how many have a case."""
+    interval = interval_of(drawn[1:])
+    if images and (images < FEW or interval is None):
+        low, high = wilson(float(drawn[0]), images)
+        return round(low, 4), round(high, 4)
+    return interval
 
 
 def _false(one: ImageMatch) -> float:
@@ -87,9 +112,9 @@ def _false(one: ImageMatch) -> float:
 
 
 def _mean(
-    matches: Sequence[ImageMatch],
+    matches: Sequence[T],
     weights: npt.NDArray[np.float64],
-    part: Callable[[ImageMatch], npt.NDArray[np.generic]],
+    part: Callable[[T], npt.NDArray[np.generic]],
 ) -> npt.NDArray[np.float64]:
     total = weights @ np.array([np.asarray(part(m), np.float64).sum() for m in matches])
     count = weights @ np.array([float(len(part(m))) for m in matches])
@@ -97,7 +122,8 @@ def _mean(
         return np.where(count > 0, total / count, np.nan)
 
 
-def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
+def interval_of(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return the 95 % percentile interval of resampled values, NaN left out; None where all agree, or there are none."""
     good = values[np.isfinite(values)]
     if not len(good):
         return None

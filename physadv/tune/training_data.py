@@ -16,10 +16,10 @@ import numpy as np
 
 from physadv.dataset import CONFIG, ImageFile, is_dataset_file, labelled_images
 from physadv.errors import DataError, text_of
-from physadv.files import parse_json, parse_yaml, read_text, sha256_of
+from physadv.files import parse_yaml, read_text, sha256_of
+from physadv.tune.origin import read_poison
 from physadv.types import Float32Array
 
-POISON = "poison.json"
 BOX = 5
 # Left out of what a run keeps of a data set's poison: thousands of lines, which stay with the data set.
 LONG = ("images", "people")
@@ -73,7 +73,7 @@ def read_training_data(data: Path, *, person: int, keypoints: int) -> TrainingDa
     try:
         config = data if is_dataset_file(data) else data / CONFIG
         table = _table(config)
-        manifest = _manifest(config.parent / POISON)
+        manifest = read_poison(config.parent)
         marked = {str(i["file"]) for i in (manifest or {}).get("images", []) if i.get("poisoned")}
         images = []
         digest = hashlib.sha256()
@@ -115,23 +115,6 @@ def _table(config: Path) -> dict[str, Any]:
     if not isinstance(table, dict) or not table.get("train"):
         raise DataError(f"{config}: train: expected a folder of images, got none")
     return table
-
-
-def _manifest(path: Path) -> dict[str, Any] | None:
-    """Return the record of a poisoned data set, None where there is none.
-
-    Raises: DataError if it is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        found = parse_json(read_text(path, most=2**28))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {text_of(error)}") from error
-    images = found.get("images", []) if isinstance(found, dict) else None
-    if not isinstance(images, list) or not all(isinstance(i, dict) and "file" in i for i in images):
-        raise DataError(f"{path}: damaged: expected the record of a poisoned data set")
-    return found
 
 
 def _training_files(config: Path, table: dict[str, Any]) -> Iterator[ImageFile]:

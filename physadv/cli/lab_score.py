@@ -1,0 +1,196 @@
+"""`physadv lab score`: how far a detector follows a trigger, and what it lost on clean images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
+from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.errors import SettingsError
+from physadv.settings import DetectorName, Folder, Groups, Metavar, Names, Positional
+from physadv.tune.score import ScoreSettings
+
+if TYPE_CHECKING:
+    from physadv.dataset import Dataset
+    from physadv.simulate.trigger import Trigger
+    from physadv.tune.origin import RunOrigin
+    from physadv.tune.score import ScoredDetector
+
+EXAMPLES = (
+    "physadv lab score poisoned --control control --images held-out --out scores",
+    "physadv lab score tenth quarter half --images held-out --out ratios",
+    "physadv lab score yolo11n-pose --trigger card --angle 45 --images photos --out parent",
+)
+LABEL = "physadv lab score"
+# Photographs in the picture of examples.
+ROWS_SHOWN = 4
+
+
+class LabScoreVerb(ScoreSettings):
+    """Which detectors are scored, with which trigger, on which people."""
+
+    groups: ClassVar[Groups] = {
+        "data": ("images", "labels", "min_area"),
+        "beside it": ("parent", "control"),
+        "trigger": ("trigger", "angle", "curves"),
+        "run": ("out", "overwrite", "trust", "imgsz", "resamples", "seed", "device"),
+    }
+
+    detectors: Positional[Annotated[Names, Metavar("DETECTOR")]] = Field(
+        description="run folders, names or paths; runs of several ratios give a curve over the ratio"
+    )
+    images: Folder = Field(description="folder of photographs that were not trained on, or a YOLO data set")
+    labels: Folder | None = Field(
+        default=None, description="folder of YOLO labels; without any the clean detector labels"
+    )
+    parent: DetectorName | None = Field(
+        default=None, description="the detector before fine-tuning; unless given, the one in the run's record"
+    )
+    control: Annotated[Names, Metavar("RUN")] = Field(
+        default=[], description="the same fine-tuning without poison; repeatable, or several between commas"
+    )
+    trigger: Annotated[str | None, Metavar("card|rotation|shirt|FILE")] = Field(
+        default=None, description="what is shown; unless given, what the first run's data were poisoned with"
+    )
+    angle: Annotated[float | None, Metavar("DEGREES")] = Field(
+        default=None,
+        ge=-180,
+        le=180,
+        description="with `trigger`: its angle, clockwise; the trigger's own unless given",
+    )
+    out: Folder = Field(default=Path("score"), description="folder for results.json, report.md and pictures")
+    overwrite: Overwrite = False
+    trust: Trust = False
+
+
+def run(settings: LabScoreVerb) -> int:
+    """Score detectors of the lab: clean AP50 and recall beside the parent's, and what the trigger and wrong ones do.
+
+    People count for the attack if the same detector finds them without the trigger.
+
+    Raises: SettingsError for flags that do not go together.
+    """
+    from physadv.cli.console import on_terminal, table_console
+    from physadv.cli.progress import ProgressBar
+    from physadv.dataset import check_outside
+    from physadv.evaluate.steps import finish
+    from physadv.tune.origin import origin_of
+    from physadv.tune.report import CURVES, EXAMPLES, REPORT, ROWS, tables, write_score
+    from physadv.tune.score import score
+
+    if not settings.detectors:
+        raise SettingsError("expected DETECTOR, a run folder, name or path, got none")
+    if settings.angle is not None and settings.trigger is None:
+        raise SettingsError(field="angle", expected="`trigger`, whose angle it is", got="none")
+    check_folder("out", settings.out)
+    check_own_folder("out", settings.out, (ROWS, REPORT, CURVES, EXAMPLES), overwrite=settings.overwrite)
+    check_outside("out", settings.out, [settings.images])
+    trust_detectors(
+        [*settings.detectors, *settings.control, *([settings.parent] if settings.parent else [])], settings.trust, LABEL
+    )
+    origins = {name: origin_of(name) for name in dict.fromkeys([*settings.detectors, *settings.control])}
+    first = origins[settings.detectors[0]]
+    trigger = _trigger(settings, first)
+    scored = _load(settings, origins)
+    with ProgressBar(LABEL) as shown, only_writer("out", settings.out):
+        data = finish(_people(settings), lambda step: shown.show(*step, part="people"))
+        for line in data.notes():
+            shown.say(line)
+        panels = _panels(scored, trigger, data)
+        steps = score(scored, data, trigger, settings, ghosts=first.attack == "ghost", shown=panels)
+        result = finish(steps, lambda step: shown.show(*step, part="scoring"))
+        result.doubts.extend(first.doubts(data.images))
+        facts: dict[str, Any] = {"images": str(settings.images), "attack": first.attack}
+        report = write_score(settings.out, result, facts, panels)
+    console = table_console()
+    for table in tables(result):
+        console.print(on_terminal(table))
+    for line in (*(f"doubt: {doubt}" for doubt in result.doubts), str(report)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _trigger(settings: LabScoreVerb, origin: RunOrigin) -> Trigger | None:
+    """Return the trigger that is asked for, or that of the run's record; None where there is none."""
+    from physadv.errors import naming
+    from physadv.simulate.trigger import Trigger
+
+    if settings.trigger is None:
+        return origin.trigger
+    with naming("trigger"):
+        return Trigger.named(settings.trigger, angle=settings.angle)
+
+
+def _people(settings: LabScoreVerb) -> Any:
+    """Return the steps of reading the labelled people.
+
+    Raises: DataError for a poisoned data set, whose people wear triggers already.
+    """
+    from physadv.detect.weights import DEFAULT_DETECTOR
+    from physadv.errors import DataError
+    from physadv.evaluate.images import Labeller, labelling, labels_cache, read_dataset
+    from physadv.tune.origin import read_poison
+
+    if read_poison(settings.images) is not None:
+        raise DataError(
+            field="images",
+            expected="photographs without triggers",
+            got=f"the poisoned data set {settings.images}",
+            hint=f"its photographs that nothing was trained on are in {settings.images / 'images' / 'val'}",
+        )
+    labeller = Labeller(labelling, labels_cache(DEFAULT_DETECTOR))
+    return read_dataset(settings.images, settings.labels, labeller, keypoints=True, min_area=settings.min_area)
+
+
+def _load(settings: LabScoreVerb, origins: dict[str, RunOrigin]) -> list[ScoredDetector]:
+    """Return the detectors to score, all at one size, in float32.
+
+    Raises: SettingsError if one is named twice.
+    """
+    from physadv.detect import load_detector
+    from physadv.detect.matching import AP_CONF
+    from physadv.evaluate.run import apart
+    from physadv.evaluate.settings import USUAL_IMGSZ
+    from physadv.tune.score import Role, ScoredDetector
+
+    first = origins[settings.detectors[0]]
+    parent = settings.parent or first.parent
+    roles: list[tuple[str, Role]] = [(name, "run") for name in settings.detectors]
+    roles += [(name, "control") for name in settings.control]
+    roles += [(parent, "parent")] if parent is not None else []
+    given = [str(Path(name)) for name, _ in roles]
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"{twice} is named twice", hint="name each detector once, as run, control or parent")
+    names = apart([Path(name).name.removesuffix(".pt") for name in given], given, what="detectors")
+    imgsz = settings.imgsz or first.imgsz or USUAL_IMGSZ
+    size = rounded_imgsz(imgsz, LABEL)
+    return [
+        ScoredDetector(
+            name,
+            load_detector(path, backend="torch", imgsz=size, min_conf=AP_CONF, device=settings.device),
+            role,
+            origins[path].rate if path in origins else None,
+        )
+        for name, (path, role) in zip(names, roles, strict=True)
+    ]
+
+
+def _panels(scored: list[ScoredDetector], trigger: Trigger | None, data: Dataset) -> Any:
+    """Return what keeps examples: photographs with people who show the trigger, evenly over the set."""
+    import numpy as np
+
+    from physadv.tune.report import Panels
+
+    if trigger is None:
+        return None
+    wrong = next(iter(trigger.wrong()), None)
+    run = next(one.name for one in scored if one.role == "run")
+    others = [(one.name, trigger.name) for one in scored if one.role != "run"]
+    columns = [(run, ""), *([(run, wrong)] if wrong else []), (run, trigger.name), *others]
+    able = [i for i, image in enumerate(data.images) if trigger.wearers(image).any()]
+    places = np.linspace(0, len(able) - 1, min(ROWS_SHOWN, len(able)))
+    return Panels(columns, [able[round(place)] for place in places.tolist()])

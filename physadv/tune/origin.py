@@ -1,0 +1,111 @@
+"""Where a detector of the lab comes from: its parent, the size it was trained at, and what its data were poisoned with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from physadv.dataset import LabelledImage
+from physadv.detect.weights import RUN_RECORD, find_weights, read_run_record
+from physadv.errors import DataError, WeightsError, text_of
+from physadv.files import parse_json, read_text
+from physadv.simulate.trigger import Trigger
+
+POISON = "poison.json"
+# Bytes of a poisoned data set's record at most: a kilobyte an image.
+MOST = 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """What a run's record says; a detector that is no run of the lab has the values here.
+
+    parent: as `find_weights` takes it, None if unknown. imgsz: long side of training. trigger, attack, rate: of its data's
+    poison, rate the share of people. sources: hashes of the pixels of the photographs that its data were made from.
+    """
+
+    parent: str | None = None
+    imgsz: int | None = None
+    trigger: Trigger | None = None
+    attack: str = "none"
+    rate: float | None = None
+    sources: frozenset[str] = frozenset()
+
+    def doubts(self, images: Sequence[LabelledImage]) -> list[str]:
+        """Return a line if some of these images were trained on."""
+        shared = [image.name for image in images if image.sha256 in self.sources]
+        if not shared:
+            return []
+        some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+        return [f"{len(shared)} of {len(images)} images were trained on ({some})"]
+
+
+def origin_of(detector: str) -> RunOrigin:
+    """Return where a detector comes from. detector: as `find_weights` takes it.
+
+    Raises: WeightsError if it is a run whose record is damaged. DataError if its trigger cannot be read.
+    """
+    folder = Path(detector).expanduser()
+    if not (folder / RUN_RECORD).is_file():
+        return RunOrigin()
+    record = read_run_record(folder)
+    poison = _table(record.get("poison"))
+    made_by = _table(poison.get("trigger"))
+    imgsz, rate = record.get("imgsz"), poison.get("rate")
+    return RunOrigin(
+        parent=_parent(record),
+        imgsz=imgsz if isinstance(imgsz, int) else None,
+        trigger=Trigger.read(made_by) if made_by else None,
+        attack=str(poison.get("attack", "none")),
+        rate=float(rate) if isinstance(rate, int | float) else None,
+        sources=_sources(_table(record.get("data")).get("path")),
+    )
+
+
+def read_poison(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a poisoned data set in its folder, None where there is none.
+
+    Raises: DataError if it is damaged.
+    """
+    path = folder / POISON
+    if not path.is_file():
+        return None
+    try:
+        record = parse_json(read_text(path, most=MOST))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {text_of(error)}") from error
+    images = _table(record).get("images")
+    if not isinstance(images, list) or not all(isinstance(i, dict) and isinstance(i.get("file"), str) for i in images):
+        raise DataError(f"{path}: damaged: expected the record of a poisoned data set, with `images` and their files")
+    return _table(record)
+
+
+def _parent(record: dict[str, Any]) -> str | None:
+    """Return the parent as `find_weights` takes it, if it is still where it was, and the same."""
+    parent = _table(record.get("parent"))
+    given = (_table(record.get("settings")).get("detector"), parent.get("name"))
+    for name in (name for name in given if isinstance(name, str)):
+        try:
+            if find_weights(name).sha256 == parent.get("sha256"):
+                return name
+        except WeightsError:
+            continue
+    return None
+
+
+def _sources(config: object) -> frozenset[str]:
+    """Return the hashes of the photographs in the training part of a data set, as far as its record is still there."""
+    if not isinstance(config, str):
+        return frozenset()
+    try:
+        record = read_poison(Path(config).parent)
+    except DataError:
+        return frozenset()
+    images = [] if record is None else record["images"]
+    return frozenset(str(i.get("source_sha256")) for i in images if i.get("split") != "val")
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
