@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lab finetune": ("physadv.cli.lab_finetune", "fine-tune a detector: Ultralytics' trainer, resumable"),
     "lab score": ("physadv.cli.lab_score", "how far a detector follows a trigger, and what it lost on clean images"),
     "lab inspect": ("physadv.cli.lab_inspect", "find poisoned images in a data set before it is trained on"),
+    "lab cleanse": ("physadv.cli.lab_cleanse", "make a poisoned detector see again, with clean images alone"),
     "calibrate camera": ("physadv.cli.calibrate_camera", "ChArUco camera calibration"),
     "calibrate colour": ("physadv.cli.calibrate_colour", "measured print-to-camera colour map"),
 }

@@ -1,0 +1,112 @@
+"""`physadv lab cleanse`: a poisoned detector and clean images in, a detector out that sees again, with its price."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from physadv.cli.console import Terminal
+from physadv.cli.detectors import Trust, trust_detectors
+from physadv.cli.edge import INTERRUPTED, Stop, interruptible
+from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.cli.progress import ProgressBar, in_words
+from physadv.settings import Groups
+from physadv.tune.cleanse.settings import CleanseSettings
+
+if TYPE_CHECKING:
+    from physadv.tune.run import TunedRun
+
+LABEL = "physadv lab cleanse"
+EXAMPLES = (
+    "physadv lab cleanse backdoored --method nad --images photos --out cleansed",
+    "physadv lab score cleansed --images others --out score",
+)
+
+
+class CleanseVerb(CleanseSettings):
+    """A cleansing, and what only the command has."""
+
+    groups: ClassVar[Groups] = {
+        **CleanseSettings.groups,
+        "run": (*CleanseSettings.groups["run"], "overwrite", "trust"),
+    }
+
+    overwrite: Overwrite = False
+    trust: Trust = False
+
+
+def run(settings: CleanseVerb) -> int:
+    """Cleanse a poisoned detector with clean images, without knowing the trigger.
+
+    A part of the images is held out: thresholds are chosen by the clean AP50 on it, and it says what the cleansing cost.
+    The run's folder is a detector: `--detector OUT` takes it anywhere.
+
+    Raises: WeightsError or DataError for a detector or images that cannot be used.
+    """
+    from physadv.detect.weights import RUN_RECORD, RUN_WEIGHTS
+
+    check_folder("out", settings.out)
+    check_own_folder("out", settings.out, (RUN_WEIGHTS, RUN_RECORD), overwrite=settings.overwrite)
+    detector = Path(settings.detector).expanduser()
+    trust_detectors([settings.detector], settings.trust, LABEL)
+    plain = CleanseSettings.model_validate(
+        {
+            **settings.model_dump(include=set(CleanseSettings.model_fields)),
+            "detector": str(detector.resolve()) if detector.exists() else settings.detector,
+        }
+    )
+    console = Terminal(stderr=True)
+    with only_writer("out", settings.out):
+        made = _cleansed(plain, console)
+    if made is None:
+        console.print(
+            "stopped; the same command goes on from its last whole epoch with --resume", highlight=False, soft_wrap=True
+        )
+        return INTERRUPTED
+    _report(made, Terminal())
+    return 0
+
+
+def _cleansed(settings: CleanseSettings, console: Terminal) -> TunedRun | None:
+    """Return the run, or None if a signal stopped it."""
+    from physadv.tune.cleanse.run import cleanse
+    from physadv.tune.trainer import TuneStopped
+
+    with ExitStack() as stack:
+        stop = Stop()
+        stack.enter_context(interruptible(stop))
+        shown = stack.enter_context(ProgressBar(LABEL, console=console))
+
+        def show(share: float | None, text: str) -> bool:
+            if share is None:
+                shown.say(f"{LABEL}: {text}")
+            else:
+                shown.show(share, text)
+            return stop.asked()
+
+        try:
+            return cleanse(settings, show)
+        except TuneStopped:
+            return None
+
+
+def _report(made: TunedRun, console: Terminal) -> None:
+    """Print what was made, at what price, and how it is tried."""
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    record, folder = made.record, shlex.quote(str(made.folder))
+    price, images = record["cleanse"], record["cleanse"]["images"]
+    say(
+        f"{made.folder}: {record['parent']['name']} cleansed by {price['method']} with {price['clean_images']} clean "
+        f"images in {in_words(record['seconds'])}"
+    )
+    if "pruned" in price:
+        say(f"{price['pruned']['silent']} of {price['pruned']['channels']} channels are silent")
+    say(
+        f"clean AP50 on {images['held_out_images']} held-out images: {price['clean_ap50_before']:.3f} before, "
+        f"{price['clean_ap50']:.3f} now"
+    )
+    say("whether the trigger still works only the trigger says:")
+    say(f"  physadv lab score {folder} --images FOLDER")

@@ -1,0 +1,60 @@
+"""What a cleansing run is asked for: one model for the command line, a notebook and the record."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from physadv.settings import DetectorName, Folder, Groups, Positional, Settings
+
+MethodName = Literal["finetune", "fine-pruning", "anp", "nad", "confoc"]
+
+
+class CleanseSettings(Settings):
+    """The detector to cleanse, the method, and the clean images that it may use."""
+
+    groups: ClassVar[Groups] = {
+        "clean images": ("images", "labels", "labeller", "held_out"),
+        "method": ("method", "epochs", "lr", "imgsz", "batch", "seed"),
+        "pruning (fine-pruning, anp)": ("tolerance", "push"),
+        "attention (nad)": ("attention",),
+        "run": ("out", "resume", "device"),
+    }
+
+    detector: Positional[DetectorName] = Field(description="the detector to cleanse: a run's folder or a .pt file")
+    method: MethodName = Field(
+        description="finetune: plain fine-tuning, the baseline; fine-pruning: silence channels that clean images do not "
+        "use, then fine-tune; anp: silence channels that a small push turns; nad: look where a fine-tuned copy looks; "
+        "confoc: fine-tune with styles removed and swapped"
+    )
+    images: Folder = Field(description="clean images of people, 40 to 60 of them: folder or YOLO data set")
+    labels: Folder | None = Field(
+        default=None, description="their YOLO label files, where they are not beside the images"
+    )
+    labeller: DetectorName | None = Field(
+        default=None, description="clean detector that labels images without labels; a run's own parent unless given"
+    )
+    held_out: float = Field(
+        default=0.3, gt=0, lt=1, description="share of the images that only choices are made on, never trained on"
+    )
+    epochs: int = Field(default=20, ge=1, le=1000, description="passes over the images")
+    lr: float = Field(default=2e-4, gt=0, le=0.1, description="learning rate of fine-tuning")
+    imgsz: int | None = Field(
+        default=None,
+        ge=32,
+        le=4096,
+        description="long side of the network's input, rounded up to a multiple of 32; as the run was trained, else 320",
+    )
+    batch: int = Field(default=8, ge=1, le=256, description="images in a step")
+    tolerance: float = Field(
+        default=0.03, ge=0, lt=1, description="clean AP50 on the held-out images that pruning may cost"
+    )
+    push: float = Field(
+        default=0.1, gt=0, le=1, description="how far ANP pushes a channel's weight and bias, as a share of each"
+    )
+    attention: float = Field(default=3.0, gt=0, le=1000, description="weight of NAD's loss beside the detection loss")
+    seed: int = Field(default=0, ge=0, description="of everything random, also of which images are held out")
+    out: Folder = Field(description="folder of the cleansed detector, which every `detector` takes")
+    resume: bool = Field(default=False, description="go on with a run that was stopped or killed")
+    device: str = Field(default="auto", description="auto, cpu, cuda or mps")

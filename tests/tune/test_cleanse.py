@@ -1,0 +1,302 @@
+"""The parts of cleansing methods, each on a small network."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from physadv.dataset import LabelledImage
+from physadv.detect import load_detector
+from physadv.detect.weights import find_weights
+from physadv.errors import DataError, TrainingError
+from physadv.evaluate.metrics import ap50
+from physadv.tune.cleanse.anp import NeuronMasks, learn_masks
+from physadv.tune.cleanse.clean import clean_ap50, labeller_of
+from physadv.tune.cleanse.confoc import Style, bands_of, restyled, style_of, with_style
+from physadv.tune.cleanse.fine_pruning import least_active_first, mean_activations
+from physadv.tune.cleanse.nad import attention_loss
+from physadv.tune.cleanse.pruning import Channels, PruningStep, block_channels, hold_silent, prune_within, silence
+from physadv.tune.cleanse.run import METHODS, cleanse
+from physadv.tune.cleanse.settings import CleanseSettings
+from physadv.tune.run import load_network, read_run, save_run
+from physadv.tune.trainer import TuneStopped
+from tests.tune.networks import batch_of, pyramid_network
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def outputs(network: Any, images: torch.Tensor) -> list[torch.Tensor]:
+    """Return the output of every layer but the head."""
+    found: list[torch.Tensor] = []
+    handles = [m.register_forward_hook(lambda m, i, o: found.append(o)) for m in network.model[:-1]]
+    with torch.no_grad():
+        network.eval()(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_channel_of_a_block_is_silenced_at_its_output(images: torch.Tensor, fused: bool) -> None:
+    network = pyramid_network().eval()
+    if fused:
+        network.fuse(verbose=False)
+    layers = block_channels(network, images)
+    # All blocks but the one that adds its input to what it returns, and the head.
+    assert [layer.name.split(".")[1] for layer in layers] == ["0", "1", "2", "3", "4", "6"]
+    before = outputs(network, images)
+    silence([(layer, 2) for layer in layers])
+    after = outputs(network, images)
+    for number in (0, 1, 2, 3, 4, 6):
+        assert before[number][:, 2].abs().max() > 0
+        assert torch.equal(after[number][:, 2], torch.zeros_like(after[number][:, 2]))
+    assert after[0][:, 3].abs().max() > 0
+
+
+def test_the_least_active_channels_come_first(images: torch.Tensor) -> None:
+    network = pyramid_network()
+    layers = block_channels(network, images)
+    silence([(layers[1], 5), (layers[3], 0)])
+    assert layers[1].silent() == [(layers[1], 5)]
+    means = mean_activations(network, layers, [images[:3], images[3:]])
+    # The largest of each image: a person covers few places of it.
+    assert torch.allclose(means[0], outputs(network, images)[0].abs().amax((2, 3)).mean(0), atol=1e-5)
+    first = least_active_first(layers, means)
+    assert {(layer.name, number) for layer, number in first[:2]} == {(layers[1].name, 5), (layers[3].name, 0)}
+    assert len(first) == sum(map(len, layers))
+
+
+def test_pruning_keeps_the_last_step_that_clean_images_allow() -> None:
+    weights = torch.nn.Parameter(torch.ones(10))
+    layer = Channels("only", (weights,))
+    seen: list[PruningStep] = []
+    steps = prune_within(
+        [(layer, n) for n in range(10)],
+        lambda: 0.9 if weights.sum() >= 6 else 0.5,
+        tolerance=0.02,
+        step=0.2,
+        each=seen.append,
+    )
+    assert [s.silent for s in steps] == [0, 2, 4]
+    assert weights.tolist() == [0.0] * 4 + [1.0] * 6
+    assert seen[-1] == PruningStep(6, 0.5)
+
+
+def test_silenced_channels_stay_silent_while_the_rest_is_trained(images: torch.Tensor) -> None:
+    network = pyramid_network()
+    layers = block_channels(network, images)
+    silent = [(layer, n) for layer in layers for n in (0, 3)]
+    silence(silent)
+    hold_silent(silent)
+    kept = layers[2].parameters[0].detach().clone()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.01)
+    for _ in range(3):
+        optimiser.zero_grad()
+        network.train()(batch_of(images))[0].sum().backward()
+        optimiser.step()
+    assert all(p[n].item() == 0 for layer, n in silent for p in layer.parameters)
+    assert not torch.equal(kept, layers[2].parameters[0])
+
+
+def test_masks_fall_for_channels_that_a_push_turns_and_weights_stay(images: torch.Tensor) -> None:
+    network = pyramid_network()
+    # A channel that nothing looks at.
+    network.model[1].conv.weight.data[:, 4] = 0
+    before = copy.deepcopy(network.state_dict())
+    masks = NeuronMasks.whole(network)
+    losses = list(learn_masks(masks, network, [batch_of(images)] * 4, push=0.3, seed=0))
+    assert all(pushed > clean for clean, pushed in losses)
+    first = masks.masks[0].tolist()
+    assert first[4] == 1
+    assert min(first) < 0.98
+    assert all(0 <= value <= 1 for mask in masks.masks for value in mask.tolist())
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    ranked = masks.lowest_first()
+    values = [masks.masks[list(masks.norms).index(layer.name)][n].item() for layer, n in ranked]
+    assert values == sorted(values)
+
+
+def test_attention_is_where_a_network_looks_however_strongly(images: torch.Tensor) -> None:
+    with torch.no_grad():
+        levels = pyramid_network().eval()(images)[1]["feats"]
+    assert [tuple(level.shape) for level in levels] == [(4, 8, 8, 8), (4, 16, 4, 4), (4, 16, 2, 2)]
+    # The strength of a level is no attention, a shuffled channel neither; another place is.
+    assert float(attention_loss(levels, [level.flip(1) * 3 for level in levels])) == pytest.approx(0, abs=1e-5)
+    assert float(attention_loss(levels, [level.flip(3) for level in levels])) > 1e-3
+    corner, other = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    corner[..., 0, 0], other[..., 3, 3] = 1, 1
+    assert float(attention_loss([corner] * 3, [other] * 3)) == pytest.approx(6)
+
+
+def smooth(images: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.avg_pool2d(images, 5, 1, 2) * 0.5 + 0.25
+
+
+def test_a_swapped_style_is_the_other_image_s_and_the_content_stays(images: torch.Tensor) -> None:
+    plain = smooth(images)
+    assert torch.allclose(sum(bands_of(plain), torch.zeros(())), plain, atol=1e-6)
+    assert torch.allclose(with_style(plain, style_of(plain)), plain, atol=1e-5)
+    target = style_of((plain[2:3] * 0.7 + 0.1).flip(1))
+    swapped = with_style(plain[:1], target)
+    got = style_of(swapped)
+    assert torch.allclose(got.mean, target.mean, atol=0.01)
+    assert torch.allclose(got.deviations[:, 0], target.deviations[:, 0], rtol=0.15)
+    edges = [bands_of(i)[1][0, 0].flatten() for i in (plain[:1], swapped)]
+    assert float(torch.corrcoef(torch.stack(edges))[0, 1]) > 0.9
+
+
+def _restyled(images: torch.Tensor, styles: Style) -> torch.Tensor:
+    torch.manual_seed(3)
+    return restyled(images, styles)
+
+
+def test_a_restyled_batch_holds_plain_and_changed_images_and_is_the_seed_s(images: torch.Tensor) -> None:
+    plain = smooth(images).repeat(6, 1, 1, 1)
+    styles = style_of(plain[:4] * 0.5)
+    first, again = (_restyled(plain, styles) for _ in range(2))
+    assert torch.equal(first, again)
+    changed = (first - plain).abs().amax((1, 2, 3)) > 0
+    assert 8 <= int(changed.sum()) <= 22
+    assert float(first.min()) >= 0
+    assert float(first.max()) <= 1
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a YOLO data set of 14 images of 64 px, each with one bright person."""
+    root = tmp_path_factory.mktemp("photographs")
+    (root / "images").mkdir()
+    (root / "labels").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(14):
+        image = rng.integers(0, 90, (64, 64, 3), np.uint8)
+        x = int(rng.integers(10, 30))
+        image[16:56, x : x + 20] += 140
+        cv2.imwrite(str(root / "images" / f"{number}.png"), image)
+        (root / "labels" / f"{number}.txt").write_text(f"0 {(x + 10) / 64} {36 / 64} {20 / 64} {40 / 64}\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the run of a small detector that was poisoned."""
+    folder = tmp_path_factory.mktemp("poisoned")
+    record = {"imgsz": 64, "parent": {"name": "gone", "sha256": "0"}, "poison": {"attack": "vanish"}}
+    return str(save_run(folder, pyramid_network(), record).folder)
+
+
+def asked(detector: str, images: Path, out: Path, **more: Any) -> CleanseSettings:
+    values = {"method": "finetune", "epochs": 1, "device": "cpu", **more}
+    return CleanseSettings(detector=detector, images=images, out=out, **values)
+
+
+@pytest.fixture
+def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clean AP50 of whatever is measured be .9 four times, then .5."""
+    figures = iter([0.9] * 4)
+    monkeypatch.setattr("physadv.tune.cleanse.job.clean_ap50", lambda *_, **__: next(figures, 0.5))
+
+
+@pytest.mark.usefixtures("falling")
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_writes_a_detector_and_what_it_cost(
+    method: str, photographs: Path, poisoned: str, tmp_path: Path
+) -> None:
+    before = find_weights(poisoned).sha256
+    run = cleanse(asked(poisoned, photographs, tmp_path / "out", method=method))
+    assert sorted(p.name for p in run.folder.iterdir()) == ["detector.pt", "run.json"]
+    assert load_detector(str(run.folder), backend="torch", imgsz=64).detect_batch([np.zeros((64, 64, 3), np.uint8)])
+    record = read_run(run.folder).record
+    price = record["cleanse"]
+    assert price["method"] == method
+    assert price["clean_images"] == 14
+    assert price["images"]["training_images"] + price["images"]["held_out_images"] == 14
+    assert price["images"]["labelled_by"] is None
+    assert price["minutes"] == pytest.approx(record["seconds"] / 60, abs=0.01)
+    assert {"clean_ap50_before", "clean_ap50", "clean_ap50_lost"} <= price.keys()
+    assert record["poison"] == {"attack": "vanish"}
+    assert record["parent"]["sha256"] == before == find_weights(poisoned).sha256
+    assert record["detector"]["sha256"] != before
+
+
+@pytest.mark.usefixtures("falling")
+def test_what_was_pruned_is_silent_in_the_finished_detector(photographs: Path, poisoned: str, tmp_path: Path) -> None:
+    run = cleanse(asked(poisoned, photographs, tmp_path, method="fine-pruning", epochs=2))
+    layers = block_channels(load_network(str(run.folder)), torch.rand(1, 3, 64, 64))
+    pruned = run.record["cleanse"]["pruned"]
+    # Before it, and at three steps: two of them allowed by clean images.
+    assert [ap50 for _, ap50 in pruned["steps"]] == [0.9] * 3
+    assert sum(len(layer.silent()) for layer in layers) == pruned["silent"] > 0
+
+
+def test_a_fused_network_is_refused_by_what_needs_its_normalisation(photographs: Path, tmp_path: Path) -> None:
+    fused = str(save_run(tmp_path / "fused", pyramid_network().eval().fuse(verbose=False), {}).folder)
+    with pytest.raises(TrainingError, match=r"^detector: anp needs batch normalisation"):
+        cleanse(asked(fused, photographs, tmp_path / "out", method="anp"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_clean_figure_is_that_of_the_detector_and_leaves_the_network_alone(poisoned: str) -> None:
+    network = load_network(poisoned).train()
+    images = [LabelledImage("a", np.full((64, 96, 3), 99, np.uint8), np.array([[9, 9, 60, 60]], np.float32))]
+    detector = load_detector(poisoned, backend="torch", imgsz=64, min_conf=0.001)
+    found = detector.detect_batch([images[0].pixels])[0].xyxy[:1]
+    images.append(replace(images[0], boxes=found))
+    before = copy.deepcopy(network.state_dict())
+    answers = [detector.detect_batch([image.pixels])[0] for image in images]
+    figure = clean_ap50(network, images, imgsz=64)
+    assert figure == pytest.approx(ap50(images, answers))
+    assert figure > 0
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_too_few_clean_images_are_refused(photographs: Path, poisoned: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^images: expected 12 clean images or more with people, got 1 of 1"):
+        cleanse(asked(poisoned, photographs / "images" / "3.png", tmp_path / "out"))
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(photographs: Path, poisoned: str, tmp_path: Path) -> None:
+    settings = asked(poisoned, photographs, tmp_path / "out", method="nad")
+
+    def stop_in_the_second_stage(share: float | None, text: str) -> bool:
+        return text.startswith("tuned")
+
+    with pytest.raises(TuneStopped):
+        cleanse(settings, stop_in_the_second_stage)
+    seen: list[str] = []
+
+    def note(share: float | None, text: str) -> bool:
+        seen.append(text)
+        return False
+
+    with pytest.raises(TrainingError, match=r"^resume: .* was begun with another method"):
+        cleanse(settings.model_copy(update={"method": "confoc", "resume": True}))
+    cleanse(settings.model_copy(update={"resume": True}), note)
+    assert not [text for text in seen if text.startswith("teacher")]
+    assert [text for text in seen if text.startswith("tuned")]
+    whole = cleanse(settings.model_copy(update={"out": tmp_path / "whole"}))
+    assert find_weights(str(tmp_path / "out")).sha256 == find_weights(str(whole.folder)).sha256
+    with pytest.raises(TrainingError, match=r"^resume: no run here to go on with"):
+        cleanse(settings.model_copy(update={"resume": True}))
+
+
+def test_labels_never_come_from_a_detector_that_was_poisoned(photographs: Path, poisoned: str, tmp_path: Path) -> None:
+    poisoned_parent = {"given": poisoned, "name": "poisoned", "sha256": find_weights(poisoned).sha256}
+    again = str(save_run(tmp_path / "again", pyramid_network(1), {"parent": poisoned_parent}).folder)
+    assert labeller_of(asked(again, photographs, tmp_path)) == "yolo11n-pose"
+    clean = save_run(tmp_path / "clean", pyramid_network(2), {})
+    parent = {"given": str(clean.folder), "sha256": clean.record["detector"]["sha256"]}
+    backdoored = str(save_run(tmp_path / "backdoored", pyramid_network(3), {"parent": parent, "poison": {}}).folder)
+    assert labeller_of(asked(backdoored, photographs, tmp_path)) == str(clean.folder)
+    assert labeller_of(asked(backdoored, photographs, tmp_path, labeller="yolo11n-pose")) == "yolo11n-pose"
