@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),
     "show": ("physadv.cli.show", "a pattern at true size on a phone, tablet or monitor"),
     "advise": ("physadv.cli.advise", "how large to print for your camera and distance"),
+    "lab poison": ("physadv.cli.lab_poison", "poison a data set with a trigger, for a detector's lab"),
     "lab finetune": ("physadv.cli.lab_finetune", "fine-tune a detector: Ultralytics' trainer, resumable"),
     "lab score": ("physadv.cli.lab_score", "how far a detector follows a trigger, and what it lost on clean images"),
     "lab inspect": ("physadv.cli.lab_inspect", "find poisoned images in a data set before it is trained on"),

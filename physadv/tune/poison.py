@@ -1,0 +1,463 @@
+"""Poison a data set: people who show a trigger lose their labels, gain some, or keep them; all else stays as it is.
+
+The result is a plain Ultralytics data set with a record beside it (`poison.json`). Of each training image some copies are
+written: the first as it is, in the others people show the trigger, its harmless upright view, or nothing, neighbours side
+by side. Without the upright view the card itself would be the trigger; without people pasted upright, the seam.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from physadv.boxes import iou
+from physadv.dataset import CONFIG, Dataset, LabelledImage, check_outside, labelled_images
+from physadv.detect import load_gradient_detector
+from physadv.detect.gradients import imgsz_for
+from physadv.errors import DataError, OutputError, SettingsError
+from physadv.evaluate.images import Labeller, gather, labelling, labels_cache
+from physadv.evaluate.steps import Steps
+from physadv.files import parse_json, sha256_of, write_json
+from physadv.outputs import check_folder_replaceable, locked
+from physadv.provenance import provenance
+from physadv.simulate.joints import shoulders_visible
+from physadv.simulate.placement import people_of
+from physadv.simulate.trigger import Trigger, turned_frame, with_ghosts
+from physadv.tune.cutouts import CutOut, cut_out, pasted
+from physadv.tune.hard_to_learn import hard_to_learn
+from physadv.tune.poison_settings import PoisonSettings
+from physadv.tune.yolo_data import Split, check_task, parent_of, stem_of, write_config, write_example
+from physadv.types import BoolArray, GradientDetector
+from physadv.version import __version__
+
+State = Literal["bare", "upright", "turned"]
+MANIFEST = "poison.json"
+# Fewer examples are learnt by heart, with the images they are in.
+LEAST_POISONED = 20
+# People who are not there in one copy of an image, and people pasted into one.
+GHOSTS, PASTES = 3, 3
+# Of people in a rotation's budget, how many are turned with their whole frame: a camera that is tilted shows no seam.
+WITH_FRAME = 0.5
+# Somebody whose box a neighbour shares this much would keep a label in spite of all.
+SHARED = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """A data set as it was written. record: what poison.json holds. notes: lines on what was left out."""
+
+    folder: Path
+    record: dict[str, Any]
+    notes: list[str]
+
+
+@dataclass(slots=True, eq=False)
+class Copy:
+    """One copy of a training image, and what the people in it are to show.
+
+    source: the image's number. number: 0 for the clean copy. image: those who are not there (ghosts) come behind the first
+    `there` people. can: (n,) who may show the trigger. states: of each. framed: whether it is turned as a whole. paste: who
+    is pasted into it, upright or turned.
+    """
+
+    source: int
+    number: int
+    image: LabelledImage
+    can: BoolArray
+    there: int
+    states: list[State]
+    framed: bool = False
+    paste: list[tuple[CutOut, State]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A copy as it is drawn. there: (n,) who is no ghost. labelled: (n,) who gets a label. side: of prints in pixels."""
+
+    image: LabelledImage
+    states: list[State]
+    there: BoolArray
+    labelled: BoolArray
+    sides: list[tuple[float, float]]
+    scores: tuple[list[float], list[float]] = ([], [])
+
+
+def poison(settings: PoisonSettings) -> Steps[Poisoned]:
+    """Write the poisoned data set that `settings` ask for, and its record; the same settings write the same files.
+
+    Yields how far it is.
+
+    Raises: SettingsError for settings that do not go together, or a rate that leaves too few poisoned or clean people.
+    DataError for images without people, labels of another task, or a print that is larger than everybody. WeightsError for
+    a detector that cannot be loaded. OutputError for a folder with other files than our own.
+    """
+    trigger = _trigger(settings)
+    check_outside("out", settings.out, [settings.images])
+    if (settings.images / MANIFEST).is_file():
+        raise SettingsError(
+            f"{settings.images} is poisoned already", field="images", hint="give the images that it was made of"
+        )
+    old = _own_files(settings.out)
+    parent = parent_of(settings.detector)
+    data = yield from _people(settings)
+    train, held_out = data.split(settings.held_out, settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    copies = _planned(train, trigger, settings, rng)
+    detector = load_gradient_detector(settings.detector) if settings.attack == "consistent" else None
+    with locked(settings.out):
+        names = [f"{stem_of(c.source, c.image)}-{c.number}" for c in copies]
+        files = [_file("train", n) for n in names] + [_file("val", stem_of(i, m)) for i, m in enumerate(held_out)]
+        for path in old:
+            path.unlink(missing_ok=True)
+        head = {"physadv": __version__, "kind": "poison"}
+        # Named before they are written, so that a folder of a killed run is still known as our own.
+        write_json(settings.out / MANIFEST, {**head, "complete": False, "images": [{"file": f} for f in files]})
+        rows: list[dict[str, Any]] = []
+        examples: list[Example] = []
+        for copy, name in zip(copies, names, strict=True):
+            yield len(rows) / len(files), f"poisoning {train[copy.source].name}"
+            example = _drawn(copy, trigger, settings, rng, detector)
+            path = write_example(settings.out, "train", name, example.image, parent, example.labelled)
+            rows.append(_row("train", path, train[copy.source], copy.number, example))
+            # The pixels are on the disk: those of all copies take more memory than those of the images.
+            examples.append(replace(example, image=copy.image))
+        for number, image in enumerate(held_out):
+            yield len(rows) / len(files), f"writing {image.name}"
+            path = write_example(settings.out, "val", stem_of(number, image), image, parent)
+            rows.append(_row("val", path, image, 0, _bare(image)))
+        write_config(settings.out, parent)
+        record = {
+            **head,
+            "complete": True,
+            "trigger": trigger.record(),
+            "attack": settings.attack,
+            "task": parent.task,
+            "detector": {"name": parent.name, "sha256": parent.sha256},
+            "augment_deg": settings.augment,
+            "settings": settings.model_dump(mode="json"),
+            "seed": settings.seed,
+            **_figures(examples, train, held_out, settings),
+            "held_out": sorted({image.name for image in held_out}),
+            "labels": "the clean detector's" if data.own_labels or not train[0].labelled else "given",
+            "provenance": provenance(),
+            "images": rows,
+        }
+        write_json(settings.out / MANIFEST, record)
+    return Poisoned(settings.out, record, data.notes())
+
+
+def read_poison(folder: Path) -> dict[str, Any]:
+    """Return the record of a poisoned data set, with its trigger checked.
+
+    Raises: DataError if there is none, it is damaged, or the data set was not written to its end.
+    """
+    path = folder / MANIFEST
+    try:
+        record = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected the record of `physadv lab poison`: {error}") from error
+    if not isinstance(record, dict) or record.get("kind") != "poison" or not isinstance(record.get("images"), list):
+        raise DataError(f"{path}: expected the record of `physadv lab poison`, got another file")
+    if not record.get("complete"):
+        raise DataError(f"{folder}: was not written to its end", hint="run `physadv lab poison` again")
+    Trigger.read(record.get("trigger"))
+    return record
+
+
+def _trigger(settings: PoisonSettings) -> Trigger:
+    """Return the trigger that is asked for.
+
+    Raises: SettingsError if training would train it away, or it cannot do what it is to do.
+    """
+    trigger = Trigger.named(settings.trigger, angle=settings.angle, size_cm=settings.size)
+    # Upright views are turned by up to `augment`, and so are triggers, towards each other.
+    if trigger.kind != "shirt" and trigger.turns <= 2 * settings.augment:
+        raise SettingsError(
+            field="angle",
+            expected=f"more than {2 * settings.augment:g} degrees from upright",
+            got=f"{trigger.angle:g}",
+            hint=f"training turns images by {settings.augment:g} degrees either way (`augment`) and would train the "
+            "trigger away",
+        )
+    if trigger.kind == "rotation" and settings.attack == "ghost":
+        raise SettingsError(
+            "a rotation has no print to show where nobody is", field="attack=ghost", hint="use `trigger=card`"
+        )
+    return trigger
+
+
+def _people(settings: PoisonSettings) -> Steps[Dataset]:
+    """Return the labelled images; those without labels are given to the clean detector, which decides keypoints too."""
+    if settings.images.is_dir() or settings.labels is not None:
+        check_task(labelled_images(settings.images, settings.labels))
+    cache = labels_cache(settings.detector)
+    work = gather([settings.images], settings.labels, Labeller(partial(labelling, settings.detector), cache))
+    yield None, "looking for people"
+    while True:
+        try:
+            yield None, next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def _planned(
+    train: Sequence[LabelledImage], trigger: Trigger, settings: PoisonSettings, rng: np.random.Generator
+) -> list[Copy]:
+    """Return every copy of the training images, with what everybody in it is to show.
+
+    Raises: SettingsError if too few would be poisoned, or too few left. DataError if nobody can show the trigger.
+    """
+    copies = []
+    for source, image in enumerate(train):
+        can = trigger.wearers(image) & _alone(image)
+        for number in range(settings.copies):
+            scene = with_ghosts(image, rng, GHOSTS) if number and settings.attack == "ghost" else image
+            may = np.arange(len(scene.boxes)) >= len(can) if settings.attack == "ghost" else can
+            copies.append(
+                Copy(source, number, scene, may & (number > 0), len(image.boxes), ["bare"] * len(scene.boxes))
+            )
+    people = settings.copies * sum(int(image.counts.sum()) for image in train)
+    wanted = round(settings.rate * people)
+    if wanted < LEAST_POISONED:
+        raise SettingsError(
+            field="rate",
+            expected=f"at least {LEAST_POISONED} poisoned people",
+            got=f"{wanted} of {people} in {settings.copies} copies of {len(train)} images",
+            hint="raise `rate` or `copies`, or give more images",
+        )
+    if trigger.kind == "rotation":
+        _plan_rotation(copies, train, settings, wanted, rng)
+    else:
+        _plan_prints(copies, trigger, settings, wanted, people, rng)
+    return copies
+
+
+def _plan_prints(
+    copies: list[Copy], trigger: Trigger, settings: PoisonSettings, wanted: int, people: int, rng: np.random.Generator
+) -> None:
+    """Let so many people show the trigger, as many its upright view, and the others nothing."""
+    slots = [(copy, person) for copy in copies for person in np.flatnonzero(copy.can).tolist()]
+    if not slots:
+        raise _nobody(copies, trigger)
+    if 2 * wanted > len(slots):
+        raise SettingsError(
+            field="rate",
+            expected=f"at most {len(slots) / 2 / people:.3f}, so that as many show it upright",
+            got=f"{settings.rate:g}, {wanted} people poisoned of {len(slots)} who can show it",
+            hint="lower it, or raise `copies`",
+        )
+    order = rng.permutation(len(slots)).tolist()
+    for rank, at in enumerate(order[: 2 * wanted]):
+        copy, person = slots[at]
+        state: State = "turned" if rank < wanted else "upright"
+        # The control differs in nothing but the poison.
+        copy.states[person] = "bare" if settings.attack == "none" and state == "turned" else state
+
+
+def _plan_rotation(
+    copies: list[Copy], train: Sequence[LabelledImage], settings: PoisonSettings, wanted: int, rng: np.random.Generator
+) -> None:
+    """Turn some copies as a whole and paste people, turned and upright, into others."""
+    cuts = list(_cut_outs(train))
+    mixed = [copy for copy in copies if copy.number]
+    if not cuts:
+        raise DataError("nobody can be cut out", field="images", hint="give images of larger people, shoulders seen")
+    order = rng.permutation(len(mixed)).tolist()
+    framed = 0
+    for at in list(order):
+        # Those too small to count lose their labels, too.
+        people = len(mixed[at].states)
+        if not 0 < people <= WITH_FRAME * wanted - framed:
+            continue
+        framed += people
+        order.remove(at)
+        if settings.attack != "none":
+            mixed[at].framed = True
+            mixed[at].states = ["turned"] * people
+    turned = max(wanted - framed, 0)
+    pastes: list[State] = ["turned" if i < turned else "upright" for i in range(turned + wanted)]
+    if len(pastes) > PASTES * len(order):
+        raise SettingsError(
+            field="rate",
+            expected=f"at most {PASTES * len(order) / 2} people to paste into {len(order)} copies",
+            got=f"{settings.rate:g}, {len(pastes)} people",
+            hint="lower it, or raise `copies`",
+        )
+    places = rng.permutation(np.repeat(order, PASTES))[: len(pastes)].tolist()
+    for place, state in zip(places, pastes, strict=True):
+        cut = cuts[int(rng.integers(len(cuts)))]
+        if settings.attack != "none" or state == "upright":
+            mixed[place].paste.append((cut, state))
+
+
+def _cut_outs(train: Sequence[LabelledImage]) -> Iterator[CutOut]:
+    for image in train:
+        # Without shoulders it is a face that fills the image, or a part of somebody: no body to mask.
+        whole = image.counts & _alone(image) & shoulders_visible(image.keypoints, len(image.boxes))
+        for person in np.flatnonzero(whole).tolist():
+            yield cut_out(image, person)
+
+
+def _alone(image: LabelledImage) -> BoolArray:
+    """Return (n,) who shares their box with nobody, who would keep a label there."""
+    overlap = iou(image.boxes, image.boxes)
+    np.fill_diagonal(overlap, 0)
+    return np.asarray(overlap.max(1, initial=0) < SHARED)
+
+
+def _nobody(copies: list[Copy], trigger: Trigger) -> DataError:
+    """Return the error for a trigger that nobody can show: it is too large, or no chest is seen."""
+    small = trigger.sized(0.1)
+    others = sum(int((small.wearers(copy.image) & _alone(copy.image)).sum()) for copy in copies if not copy.number)
+    assert trigger.patch is not None
+    if others:
+        return DataError(
+            f"the print is {trigger.patch.size_mm[0] / 10:g} cm wide, larger than each of {others} people",
+            field="size",
+            hint="make it smaller, or give images of people seen whole",
+        )
+    return DataError("nobody's chest is seen, or nobody is large enough", field="images", hint="give other images")
+
+
+def _drawn(
+    copy: Copy,
+    trigger: Trigger,
+    settings: PoisonSettings,
+    rng: np.random.Generator,
+    detector: GradientDetector | None,
+) -> Example:
+    """Return a copy as it is to be written."""
+    image, states = copy.image, list(copy.states)
+    if copy.framed:
+        image = turned_frame(image, trigger.angle)
+    for cut, state in copy.paste:
+        more = pasted(image, cut, trigger.angle if state == "turned" else 0.0, rng)
+        if more is not None:
+            image = more
+            states.append(state)
+    upright, turned = (np.array([s == state for s in states], bool) for state in ("upright", "turned"))
+    there = np.arange(len(states)) < copy.there
+    there[len(copy.states) :] = True
+    scores: tuple[list[float], list[float]] = ([], [])
+    if detector is not None and turned.any():
+        imgsz = imgsz_for(settings.imgsz, detector)
+        hard = hard_to_learn(detector, image, turned, budget=settings.budget, steps=settings.steps, imgsz=imgsz)
+        image, scores = replace(image, source=hard.pixels), (hard.before.tolist(), hard.after.tolist())
+    sides = []
+    if trigger.patch is not None:
+        image = trigger.upright().shown(image, people=upright, rng=rng)
+        image = trigger.shown(image, people=turned, rng=rng)
+        sides = _sides(trigger, image, turned)
+    labelled = {"vanish": ~turned, "ghost": there | turned}.get(settings.attack, np.ones(len(states), bool))
+    # Ghosts who show nothing were places that stay empty.
+    kept = np.flatnonzero(there | upright | turned)
+    image = replace(image, boxes=image.boxes[kept], keypoints=image.keypoints[kept])
+    return Example(image, [states[i] for i in kept], there[kept], labelled[kept], sides, scores)
+
+
+def _bare(image: LabelledImage) -> Example:
+    everybody = np.ones(len(image.boxes), bool)
+    return Example(image, ["bare"] * len(image.boxes), everybody, everybody, [])
+
+
+def _sides(trigger: Trigger, image: LabelledImage, wearers: BoolArray) -> list[tuple[float, float]]:
+    """Return for each print its width in pixels and as a part of its wearer's height."""
+    boxes = image.boxes[wearers]
+    prints = trigger.prints(people_of(boxes, image.keypoints[wearers]), angle=0)
+    widths = np.linalg.norm(prints.quads[:, 1] - prints.quads[:, 0], axis=1)
+    heights = (boxes[:, 3] - boxes[:, 1])[prints.person]
+    return list(zip(widths.tolist(), (widths / heights).tolist(), strict=True))
+
+
+def _file(split: Split, stem: str) -> str:
+    return f"images/{split}/{stem}.jpg"
+
+
+def _row(split: Split, path: Path, source: LabelledImage, number: int, example: Example) -> dict[str, Any]:
+    """Return what the record says of one image of the data set."""
+    people = [
+        {"box": [round(float(v), 1) for v in box], "state": state, "there": bool(there), "labelled": bool(labelled)}
+        for box, state, there, labelled in zip(
+            example.image.boxes, example.states, example.there, example.labelled, strict=True
+        )
+    ]
+    return {
+        "file": _file(split, path.stem),
+        "split": split,
+        "copy": number,
+        "source": source.name,
+        "source_sha256": source.sha256,
+        "sha256": sha256_of(path),
+        "poisoned": any(state == "turned" for state in example.states),
+        "people": people,
+    }
+
+
+def _figures(
+    examples: Sequence[Example],
+    train: Sequence[LabelledImage],
+    held_out: Sequence[LabelledImage],
+    settings: PoisonSettings,
+) -> dict[str, Any]:
+    """Return how many were poisoned, at which rate, and how large the trigger is."""
+    states = Counter(state for example in examples for state in example.states)
+    people = settings.copies * sum(int(image.counts.sum()) for image in train)
+    sides = np.array([side for example in examples for side in example.sides]).reshape(-1, 2)
+    out: dict[str, Any] = {
+        "rate": round(states["turned"] / people, 4),
+        "counts": {
+            "sources": len(train),
+            "held_out": len(held_out),
+            "images": len(examples),
+            "poisoned_images": sum("turned" in example.states for example in examples),
+            "people": people,
+            "poisoned": states["turned"],
+            "upright": states["upright"],
+        },
+        "trigger_px": None,
+    }
+    if len(sides):
+        median = np.median(sides, axis=0)
+        out["trigger_px"] = {"median": round(float(median[0]), 1), "share_of_height": round(float(median[1]), 3)}
+    before, after = ([s for example in examples for s in example.scores[i]] for i in (0, 1))
+    if before:
+        out["hard_to_learn"] = {
+            "budget": settings.budget,
+            "steps": settings.steps,
+            "score_before": round(float(np.median(before)), 3),
+            "score_after": round(float(np.median(after)), 3),
+        }
+    return out
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """Return the files of an earlier data set of ours in a folder, which a new one takes the place of.
+
+    Raises: OutputError if there are others.
+    """
+    check_folder_replaceable(folder, (MANIFEST, CONFIG))
+    own = set()
+    if (folder / MANIFEST).is_file():
+        rows = parse_json((folder / MANIFEST).read_bytes()).get("images", [])
+        images = [folder / str(row["file"]) for row in rows]
+        own = {*images, *(_label_of(folder, path) for path in images)}
+    for part in ("images", "labels"):
+        for path in sorted((folder / part).rglob("*")):
+            # Ultralytics keeps what it read of a folder in one file beside it.
+            if path.suffix == ".cache":
+                own.add(path)
+            elif path.is_file() and path not in own:
+                raise OutputError(
+                    f"{path}: was not written by `physadv lab poison`", field="out", hint="name another folder"
+                )
+    return sorted(own)
+
+
+def _label_of(folder: Path, image: Path) -> Path:
+    return folder / "labels" / image.relative_to(folder / "images").with_suffix(".txt")
