@@ -63,7 +63,7 @@ def run(settings: LiveVerb) -> int:
         stop.looping = True
         if server is not None:
             # What the page says of its defences is of this machine.
-            demo.measure_costs_once_shown(("", *PRESETS))
+            demo.measure_costs_once_shown(tuple(PRESETS))
             server.start()
             say(f"physadv live: {server.url}")
             if server.viewer_url:

@@ -31,8 +31,8 @@ from physadv.types import Detections, Detector, Source, UInt8Array
 
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
 FIRST_FRAME_S = 10.0
-# Images shown before defences are measured by themselves: half a second of a webcam.
-SETTLED = 15
+# Images shown before defences are measured by themselves: some seconds, in which a browser has loaded the page.
+SETTLED = 60
 
 
 class Loader(Protocol):
@@ -235,8 +235,6 @@ class CameraDemo(Demo):
     def measure_costs(self, names: tuple[str, ...]) -> None:
         """Measure in the background what some defences cost on this machine, on the frame shown last; `state` has it then.
 
-        "" is the bare detector: what one pass of it takes.
-
         Raises: SettingsError if no frame has been shown yet.
         """
         shown = self.latest
@@ -246,7 +244,7 @@ class CameraDemo(Demo):
         def work(progress: Callable[[str], None]) -> dict[str, float]:
             out = {}
             for name in names:
-                progress(f"measuring {name or 'the bare detector'}")
+                progress(f"measuring {name}")
                 try:
                     out[name] = self._live.cost(name, shown.clean)
                 except (PhysadvError, NoAnswer) as error:

@@ -9,9 +9,8 @@ from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
-import numpy as np
-
 from physadv.defend import Guarded, Pipeline
+from physadv.defend.costs import TURN, Cost, measure_costs
 from physadv.detect.base import WrappedDetector
 from physadv.errors import DefenceError
 from physadv.live.bare import CLOSING_S, BareAnswers, NoAnswer, Worker
@@ -23,6 +22,8 @@ SLOW_IN_A_ROW = 3
 NO_ANSWER = 3
 # A defence may search one frame in three and follow what it found in the others: its cost is that of some in a row.
 COST_OVER = 12
+# Turns in which a defence is measured beside the bare detector, of which the first is not counted.
+COST_TURNS = 4
 
 
 class SwitchedOff(Exception):
@@ -284,20 +285,15 @@ class Inference:
             people = self.answer(frame)
         return people, self.bare(frame, stage_ms) if compare else None
 
-    def cost(self, pipeline: Pipeline, frame: Frame) -> float:
-        """Return the milliseconds that defences take for a frame beyond one pass: the mean of three, after a first one.
-
-        Without defences, what one pass takes.
+    def cost(self, pipeline: Pipeline, frame: Frame) -> Cost:
+        """Return what defences cost on a frame, again and again: on the detector's thread, in turns with the bare one.
 
         Raises: DefenceError if they cannot work with this detector. NoAnswer if they are far too slow.
         """
-        defended = DefendedDetector(pipeline, self.detector)
-        taken = []
-        for number in range(4):
-            # Between two of them the loop has its turn.
-            again = replace(frame, index=number, pts_s=number / 30)
-            taken.append(self._worker.call(partial(_cost_ms, defended, again), self._no_answer_s))
-        return float(np.mean(taken[1:]))
+        again = [replace(frame, index=number, pts_s=number / 30) for number in range(COST_TURNS * TURN)]
+        # Between two images the loop has its turn.
+        run = partial(self._worker.call, limit_s=self._no_answer_s)
+        return measure_costs({pipeline.text: pipeline}, self.detector, again, run=run)[pipeline.text]
 
     @property
     def _no_answer_s(self) -> float | None:
@@ -320,12 +316,6 @@ class Inference:
         self._worker.close()
         self._worker = Worker()
         self._bare.change_worker(self._worker)
-
-
-def _cost_ms(defended: DefendedDetector, frame: Frame) -> float:
-    start = perf_counter()
-    defended.detect(frame)
-    return defended.cost_ms if defended.pipeline.defences else (perf_counter() - start) * 1000
 
 
 def _too_slow(defended: DefendedDetector, why: str) -> dict[str, str]:

@@ -233,8 +233,6 @@ class LiveProcessor:
         worn = self.wearing.worn if placed is not None else None
         conf = max(controls.conf, inference.detector.min_conf)
         sure = reported(people, conf)
-        if defended is not None:
-            self._costs[controls.defend] = round(inference.defence_ms, 1)
         self._notices.alerts(people.alerts)
         self.wearing.warm_start.saw(len(sure), clean.pts_s)
         if worn is None:
@@ -270,11 +268,11 @@ class LiveProcessor:
         return self.inference.bare(Frame(pixels, 0, 0, 0.0)).above(self._panel.now.conf)
 
     def cost(self, name: str, frame: Frame) -> float:
-        """Return the milliseconds that a pipeline of that name takes for a frame beyond one pass of the detector.
+        """Return how many times as long as the bare detector a pipeline of that name takes for a frame.
 
         Raises: DefenceError if there is no such defence or it cannot work with this detector. NoAnswer if it is too slow.
         """
-        return round(self.inference.cost(parse_pipeline(name), frame), 1)
+        return round(self.inference.cost(parse_pipeline(name), frame).ratio, 2)
 
     def state(self, shown: Shown | None) -> dict[str, Any]:
         """Return what a screen shows of detector, defences and pattern. shown: the frame shown last."""

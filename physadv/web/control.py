@@ -110,7 +110,7 @@ def router(context: PageContext) -> APIRouter:
 
     @out.post("/defences/measure")
     def measure() -> dict[str, str]:
-        context.camera.measure_costs(("", *CARDS))
+        context.camera.measure_costs(tuple(CARDS))
         return {"measuring": ", ".join(CARDS)}
 
     @out.post("/warm-start")

@@ -1,7 +1,7 @@
 """What defences cost: measured beside the bare detector in turns, as ratios that other work moves little."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tiny import BlobDetector
@@ -39,3 +39,16 @@ def test_costs_are_medians_over_turns_beside_the_bare_detector() -> None:
     assert costs[""].ratio == 1 and 4 <= costs[""].ms < 15
     assert 0.8 < costs["one"].ratio < 1.8 < costs["two"].ratio < 3
     assert costs["two"].fps == 1000 / costs["two"].ms
+
+
+def test_each_look_goes_through_what_a_demo_runs_it_by() -> None:
+    frames = [Frame(np.zeros((48, 64, 3), np.uint8), n, 0, n / 30) for n in range(2 * TURN)]
+    looks: list[float] = []
+
+    def slower(look: Callable[[], float]) -> float:
+        look()
+        looks.append(float(len(looks) % (2 * TURN) >= TURN))
+        return 10.0 + 20 * looks[-1]
+
+    costs = measure_costs({"one": parse_pipeline("median")}, BlobDetector(), frames, run=slower)
+    assert len(looks) == 4 * TURN and (costs[""].ms, costs["one"].ms, costs["one"].ratio) == (10.0, 30.0, 3.0)

@@ -148,10 +148,10 @@ def test_what_defences_cost_is_measured_on_this_machine(running: CameraDemo) -> 
         running.measure_costs(("fast",))
     running.start()
     try:
-        until(lambda: running.state()["defence_costs"].keys() == {"persistence"})
+        until(lambda: running.latest is not None)
         running.measure_costs(("fast", "no-such"))
         until(lambda: "fast" in running.state()["defence_costs"])
-        assert 0 <= running.state()["defence_costs"]["fast"] < 1000
+        assert running.state()["defence_costs"].keys() == {"fast"} and running.state()["defence_costs"]["fast"] > 0
         assert any("no-such was not measured" in n.text for n in running.notices.newest())
         assert running.controls.defend == "persistence"
     finally:

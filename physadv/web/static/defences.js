@@ -96,24 +96,25 @@ export class Defences {
   }
 
   /**
-   * Show what each card costs on this machine, as far as it was measured, as the rate of images that it leaves.
-   * costs: ms beyond one pass of the detector by name; of "", the pass itself. measuring: what is being measured, or "".
-   * stages: ms of each part of an image now; putting a pattern on takes the same whatever the defence.
+   * Show what each card costs on this machine, as far as it was measured, as the rate of images that it leaves now.
+   * ratios: how many times as long as the bare detector a defence takes, by name. measuring: what is being measured, or "".
+   * stages: ms of each part of an image now. Other programs, this page among them, slow all parts alike: so does the rate.
    */
-  price(costs, measuring, stages) {
-    const bare = costs?.[""];
-    const own = bare + (stages.place ?? 0) + (stages.wear ?? 0);
+  price(ratios, measuring, stages) {
+    const now = this.cards.find(({ defend }) => this.text(defend) === writePipeline(this.pipeline));
+    // To put a pattern on, people are found by the bare detector first.
+    const bare = stages.place ?? (this.pipeline.size ? stages.defended / ratios?.[now?.defend] : stages.detect);
+    const before = (stages.place ?? 0) + (stages.wear ?? 0);
     for (const { defend, price } of [{ defend: "", price: "" }, ...this.cards]) {
-      const ms = defend ? costs?.[defend] : 0;
+      const ratio = defend ? ratios?.[defend] : 1;
       const card = byId("cards").querySelector(`[data-defend="${CSS.escape(defend)}"] .cost`);
-      const known = ms !== undefined && (bare !== undefined || defend);
-      const rate = bare > 0 ? `about ${Math.round(1000 / (own + ms))} fps here` : "";
-      card.classList.toggle("measured", Boolean(known));
-      card.title = known && defend ? `${ms.toFixed(1)} ms an image beyond one pass of the detector` : "";
-      say(card, !known ? price : rate || `+${ms.toFixed(ms < 10 ? 1 : 0)} ms here`);
+      const rate = 1000 / (before + bare * ratio);
+      card.classList.toggle("measured", rate > 0);
+      card.title = rate > 0 && defend ? `an image takes ${ratio.toFixed(2)} times as long as without a defence` : "";
+      say(card, rate > 0 ? `about ${Math.round(rate)} fps here` : price);
     }
-    const all = this.cards.every(({ defend }) => costs?.[defend] !== undefined);
-    byId("costs").hidden = !costs || (all && !measuring);
+    const all = this.cards.every(({ defend }) => ratios?.[defend] !== undefined);
+    byId("costs").hidden = !ratios || (all && !measuring);
     byId("measure").disabled = Boolean(measuring);
     say(byId("costs-say"), measuring || "Not all costs are known on this machine yet.");
   }
