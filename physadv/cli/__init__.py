@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lab score": ("physadv.cli.lab_score", "how far a detector follows a trigger, and what it lost on clean images"),
     "lab inspect": ("physadv.cli.lab_inspect", "find poisoned images in a data set before it is trained on"),
     "lab cleanse": ("physadv.cli.lab_cleanse", "make a poisoned detector see again, with clean images alone"),
+    "lab harden": ("physadv.cli.lab_harden", "train a detector on people who wear patterns: natural, pod, free, pgd"),
     "calibrate camera": ("physadv.cli.calibrate_camera", "ChArUco camera calibration"),
     "calibrate colour": ("physadv.cli.calibrate_colour", "measured print-to-camera colour map"),
 }

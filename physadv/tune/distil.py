@@ -34,8 +34,10 @@ class Distillation(Hook):
         clean = torch.tensor([name not in self.poisoned for name in batch["im_file"]])
         if not clean.any():
             return {"distil": batch["img"].new_zeros(())}
+        # Whoever puts something on the images that misleads the parent leaves those without it in `clean`.
+        images = batch.get("clean", batch["img"])
         with torch.no_grad():
-            answers = self.parent(batch["img"][clean])
+            answers = self.parent(images[clean])
         pairs = zip(
             _heads(batch["answers"]), _heads(answers[1] if isinstance(answers, tuple) else answers), strict=True
         )

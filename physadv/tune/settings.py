@@ -11,23 +11,20 @@ from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.settings import DetectorName, Folder, Groups, Imgsz, Metavar, Settings
 
 
-class FineTuneSettings(Settings):
-    """A fine-tuning as it is asked for: data, parent, schedule and augmentation.
+class TuneSettings(Settings):
+    """What every fine-tuning can be asked for, whatever its data: parent, schedule and augmentation.
 
     Ultralytics' own augmentation is kept to what leaves a trigger whole: no mosaic, which cuts cards and people, and no
     mirror image, in which a turn of 45 degrees to the left becomes one to the right.
     """
 
     groups: ClassVar[Groups] = {
-        "data": ("data", "detector"),
+        "data": ("detector",),
         "run": ("out", "epochs", "imgsz", "batch", "seed", "device", "precision", "threads"),
         "optimiser": ("lr", "lr_end", "warmup", "weight_decay", "freeze", "hold_batchnorm", "average", "distil"),
         "augmentation": ("degrees", "translate", "scale", "hue", "saturation", "brightness", "mirror"),
     }
 
-    data: Annotated[Path, Metavar("DATA")] = Field(
-        description="data set in Ultralytics' format: a folder with data.yaml, or that file"
-    )
     detector: DetectorName = Field(
         default=DEFAULT_DETECTOR, description="parent: a name, a .pt file, or the folder of an earlier run"
     )
@@ -72,4 +69,14 @@ class FineTuneSettings(Settings):
     )
     threads: int | None = Field(
         default=None, ge=1, le=256, description="CPU threads; the same number for the same result"
+    )
+
+
+class FineTuneSettings(TuneSettings):
+    """A fine-tuning on a data set as it is asked for."""
+
+    groups: ClassVar[Groups] = {**TuneSettings.groups, "data": ("data", "detector")}
+
+    data: Annotated[Path, Metavar("DATA")] = Field(
+        description="data set in Ultralytics' format: a folder with data.yaml, or that file"
     )

@@ -10,12 +10,12 @@ from physadv.arrays import read_image
 from physadv.errors import DataError
 from physadv.tune.harden.costs import CostRow, Costs, plot_costs, table
 
-ROW = CostRow(0, 0, 0, 0.0, None, 2.0, 0.70, 5.0, 0.10, 2.0, 5.0)
+ROW = CostRow(0, 0, 0, 0.0, 2.0, 0.70, 5.0, 0.10, 2.0, 5.0)
 
 
 def run(name: str, method: str, clean: list[float], attacked: list[float], seconds: float) -> Costs:
     rows = [
-        replace(ROW, epoch=i, steps=10 * i, passes=12 * i, seconds=seconds * i, clean_ap50=c, attacked_ap50=a, loss=3.0)
+        replace(ROW, epoch=i, steps=10 * i, passes=12 * i, seconds=seconds * i, clean_ap50=c, attacked_ap50=a)
         for i, (c, a) in enumerate(zip(clean, attacked, strict=True))
     ]
     return Costs(name, method, tuple(rows))

@@ -34,15 +34,14 @@ AXES = {
 class CostRow:
     """The state after an epoch; that before the first has number 0.
 
-    passes: batches that went forward and back through the network. seconds: of training alone, without scoring. loss: mean
-    of what was trained on. The others are of fixed images and patterns, the same for every method.
+    passes: batches that went forward and back through the network. seconds: of training alone, without scoring. The
+    others are of fixed images and patterns, the same for every method.
     """
 
     epoch: int
     steps: int
     passes: int
     seconds: float
-    loss: float | None
     clean_loss: float
     clean_ap50: float | None
     attacked_loss: float | None

@@ -1,26 +1,58 @@
-"""The settings of hardening, besides those of the training that it is."""
+"""What a hardening can be asked for: the fine-tuning that it is, its images, and what their people wear."""
 
 from __future__ import annotations
 
-from typing import Literal
+from math import ceil
+from pathlib import Path
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from physadv.settings import Names
+from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.settings import DetectorName, Folder, Groups, Names
 from physadv.tune.harden.worn import WornSettings
+from physadv.tune.settings import FineTuneSettings, TuneSettings
 
 Method = Literal["natural", "pod", "patches", "free", "pgd"]
+# Where the data set lies in the folder of a run.
+DATA = "data"
 
 
-class HardenSettings(WornSettings):
-    """What the people of the training images wear, and how it is moved against the detector."""
+class HardenSettings(TuneSettings, WornSettings):
+    """A fine-tuning on images whose people wear patterns, and how these are moved against the detector."""
+
+    groups: ClassVar[Groups] = {
+        "method": ("method", "replays", "attack_steps", "patterns", "patch_class"),
+        "data": ("images", "labels", "labeller", "held_out", "score_with", "beside"),
+        "patterns": ("worn", "print_scale", "elsewhere", "world", "bank", "moving", "step", "renewed", "noise"),
+        **TuneSettings.groups,
+    }
 
     method: Method = Field(
-        default="free",
+        default="pod",
         description="pod (patterns made by chance), patches (those of `patterns`), free (patterns moved by the training's "
         "own gradient), pgd (by passes of their own: the expensive reference) or natural (none: the control)",
     )
-    replays: int = Field(default=4, ge=1, le=16, description="free: how often each batch is trained on in a row")
+    images: Folder = Field(description="folder of images with people, or a YOLO data set")
+    labels: Folder | None = Field(
+        default=None, description="folder of YOLO labels; without any the detector `labeller` finds the people"
+    )
+    labeller: DetectorName = Field(
+        default=DEFAULT_DETECTOR, description="clean detector that finds people without labels, and keypoints"
+    )
+    held_out: float = Field(
+        default=0.2, gt=0, lt=1, description="share of the images that is never trained on, and judged after each epoch"
+    )
+    hold_batchnorm: bool = Field(
+        default=True,
+        description="keep the parent's statistics of batch normalisation: over the replays of one batch they would drift",
+    )
+    replays: int = Field(
+        default=4,
+        ge=1,
+        le=16,
+        description="free: how often each batch is trained on in a row; epochs are as many fewer",
+    )
     attack_steps: int = Field(default=5, ge=1, le=50, description="pgd: passes that move the patterns before each step")
     step: float = Field(default=0.06, gt=0, le=1, description="free and pgd: how far a texel moves at once, of 1")
     moving: int = Field(default=8, ge=1, le=64, description="free and pgd: patterns that are moved at a time")
@@ -43,5 +75,15 @@ class HardenSettings(WornSettings):
     )
     score_with: Names = Field(
         default_factory=lambda: ["street"],
-        description="patterns, never trained with, under which the held-out people are scored after each epoch",
+        description="patterns, never trained with, under which the held-out people are judged after each epoch",
     )
+    beside: list[Path] = Field(
+        default_factory=list, description="folders of runs of `lab harden`, natural ones too, for table and curves"
+    )
+
+    def fine_tuning(self) -> FineTuneSettings:
+        """Return the fine-tuning that this is: of as many updates as `epochs` of natural training."""
+        shared = self.model_dump(include=set(TuneSettings.model_fields))
+        times = self.replays if self.method == "free" else 1
+        epochs = {"epochs": ceil(self.epochs / times), "warmup": self.warmup / times}
+        return FineTuneSettings.model_validate({**shared, **epochs, "data": self.out / DATA})

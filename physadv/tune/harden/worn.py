@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from physadv.boxes import area
 from physadv.settings import Settings
@@ -16,6 +16,9 @@ from physadv.simulate.placement import SMALLEST_PX, Placement, Prints, people_of
 from physadv.simulate.sensor import Sensor
 from physadv.simulate.world import World, WorldDraw
 from physadv.types import Float32Array, Int64Array
+
+# A print of twice a person's size covers all of a body, whatever its pose.
+LARGEST = 2.0
 
 
 class WornSettings(Settings):
@@ -27,8 +30,9 @@ class WornSettings(Settings):
         le=1,
         description="share of a batch's images whose people wear a pattern; the others stay clean",
     )
-    scale: tuple[float, float] = Field(
-        default=(0.2, 0.6), description="range of a print's size, the root of its area over that of the person's box"
+    print_scale: tuple[float, float] = Field(
+        default=(0.2, 0.6),
+        description="least and largest size of a print, the root of its area over that of the person's box",
     )
     elsewhere: float = Field(
         default=0.3, ge=0, le=1, description="share of those images in which the pattern lies beside the people too"
@@ -36,6 +40,16 @@ class WornSettings(Settings):
     world: float = Field(
         default=0.5, ge=0, le=2, description="strength of the simulated world: turn, tilt, wrinkles, light, occlusion"
     )
+
+    @field_validator("print_scale")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = value
+        if not 0 < low <= high <= LARGEST:
+            raise ValueError(
+                f"expected the least size and then the largest, above 0 and up to {LARGEST:g}, got {low:g},{high:g}"
+            )
+        return value
 
     def transforms(self) -> World:
         """Return the world of the prints; the camera's part is left out, which would change clean pixels too."""
@@ -179,7 +193,7 @@ def _prints(
     large = np.sqrt(area(boxes)) >= SMALLEST_PX
     boxes, points, owner = boxes[large], points[large], owner[large]
     n = len(boxes)
-    low, high = np.log(settings.scale)
+    low, high = np.log(settings.print_scale)
     side = np.exp(rng.uniform(low, high, n)) * side_px(boxes, "area", 1.0)
     drawn = replace(placement, rule="area", scale=1.0, size_cm=None, at=float(rng.uniform(*AT)))
     upright = rng.random(n) >= BY_JOINTS

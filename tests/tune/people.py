@@ -1,39 +1,14 @@
-"""A detector with few channels and images with people of plain colours: what the lab is tested on in seconds."""
+"""Small images with people of one plain colour, and batches of them as Ultralytics prepares them."""
 
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import ultralytics
-import yaml
-from torch import nn
 
 from physadv.dataset import LabelledImage
 from physadv.types import UInt8Array
 
 SIDE = 96
-
-
-@cache
-def pose_config() -> dict[str, Any]:
-    """Ultralytics' YOLO11 pose network for one class, with an eighth of the smallest one's channels."""
-    path = Path(ultralytics.__file__).parent / "cfg" / "models" / "11" / "yolo11-pose.yaml"
-    config: dict[str, Any] = yaml.safe_load(path.read_text())
-    return {**config, "nc": 1, "scales": {"n": [0.33, 0.0625, 256]}, "scale": "n"}
-
-
-def tiny_network(seed: int = 0, *, nc: int = 1) -> nn.Module:
-    """Return an untrained pose network, ready to give its loss."""
-    from ultralytics.cfg import get_cfg
-    from ultralytics.nn.tasks import PoseModel
-
-    torch.manual_seed(seed)
-    network: nn.Module = PoseModel(pose_config(), nc=nc, data_kpt_shape=[17, 3], verbose=False)  # type: ignore[no-untyped-call]
-    network.args = get_cfg()  # type: ignore[assignment]
-    network.names = {0: "person", 1: "patch"} if nc == 2 else {0: "person"}  # type: ignore[assignment]
-    return network
 
 
 def people_image(name: str, seed: int, people: int = 2) -> LabelledImage:
