@@ -35,7 +35,7 @@ class Distillation(Hook):
         if not clean.any():
             return {"distil": batch["img"].new_zeros(())}
         # Whoever puts something on the images that misleads the parent leaves those without it in `clean`.
-        images = batch.get("clean", batch["img"])
+        images = batch["clean"] if "clean" in batch else batch["img"]
         with torch.no_grad():
             answers = self.parent(images[clean])
         pairs = zip(

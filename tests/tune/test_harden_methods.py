@@ -123,7 +123,7 @@ def test_moved_patterns_climb_the_loss_and_those_of_free_are_kept_between_batche
     for _ in range(batches):
         shown = moved.attacked(batch_of(IMAGES))
         if shown["img"].requires_grad:
-            RedDislike()(shown)[0].backward()  # type: ignore[no-untyped-call]
+            RedDislike()(shown)[0].backward()
         moved.stepped()
     patterns = torch.stack([leaf.mean((1, 2)) for leaf in moved._moving.leaves]).detach()  # type: ignore[attr-defined]
     assert (patterns[:, 0] > 0.95).all() and (patterns[:, 1] < 0.05).all()

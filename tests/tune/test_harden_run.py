@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from physadv.tune.run import load_network
-from physadv.tune.trainer import TuneProgress, TuneStopped
 
 from physadv.arrays import write_png
 from physadv.cli import main
@@ -19,6 +17,8 @@ from physadv.evaluate.steps import finish
 from physadv.tune.harden.costs import Costs
 from physadv.tune.harden.run import Hardened, harden, with_patch_class
 from physadv.tune.harden.settings import HardenSettings
+from physadv.tune.run import load_network
+from physadv.tune.trainer import TuneProgress, TuneStopped
 from tests.tune.conftest import save_tiny
 from tests.tune.people import SIDE, people_image
 

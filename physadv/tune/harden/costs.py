@@ -73,10 +73,8 @@ class Costs:
         try:
             content: dict[str, Any] = parse_json(read_text(path))
             known = {field.name for field in fields(CostRow)}
-            rows = tuple(CostRow(**{name: row[name] for name in known}) for row in content["rows"])
-            if not rows:
-                raise ValueError("no epoch in it")
-            return cls(folder.name, str(content["method"]), rows)
+            first, *others = (CostRow(**{name: row[name] for name in known}) for row in content["rows"])
+            return cls(folder.name, str(content["method"]), (first, *others))
         except FileNotFoundError as error:
             raise DataError(
                 field="beside", expected="the folder of a run of `physadv lab harden`", got=f"{folder}, without {COSTS}"

@@ -189,8 +189,8 @@ def with_patch_class(network: nn.Module) -> int:
 
     Raises: SettingsError if it has such a class.
     """
-    head = cast(Any, network).model[-1]
-    names: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
+    whole = cast(Any, network)
+    head, names = whole.model[-1], dict(whole.names)
     if PATCH_CLASS in names.values():
         raise SettingsError(field="patch_class", expected="a detector without a class patch", got="one that has it")
     number = int(head.nc)
@@ -198,8 +198,8 @@ def with_patch_class(network: nn.Module) -> int:
         for level in getattr(head, part, None) or ():
             level[-1] = _wider(level[-1])
     head.nc, head.no = number + 1, int(head.no) + 1
-    network.names = {**names, number: PATCH_CLASS}  # type: ignore[assignment]
-    network.yaml["nc"] = number + 1  # type: ignore[index]
+    whole.names = {**names, number: PATCH_CLASS}
+    whole.yaml["nc"] = number + 1
     return number
 
 

@@ -23,9 +23,9 @@ class HardenSettings(TuneSettings, WornSettings):
 
     groups: ClassVar[Groups] = {
         "method": ("method", "replays", "attack_steps", "patterns", "patch_class"),
-        "data": ("images", "labels", "labeller", "held_out", "score_with", "beside"),
-        "patterns": ("worn", "print_scale", "elsewhere", "world", "bank", "moving", "step", "renewed", "noise"),
         **TuneSettings.groups,
+        "data": ("images", "labels", "labeller", "held_out", "score_with", "beside", *TuneSettings.groups["data"]),
+        "patterns": ("worn", "print_scale", "elsewhere", "world", "bank", "moving", "step", "renewed", "noise"),
     }
 
     method: Method = Field(
