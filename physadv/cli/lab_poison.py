@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from typing import ClassVar
 
+from physadv.cli.detectors import Trust, trust_detectors
+from physadv.settings import Groups
 from physadv.tune.poison_settings import PoisonSettings
 
 LABEL = "physadv lab poison"
@@ -13,7 +16,15 @@ EXAMPLES = (
 )
 
 
-def run(settings: PoisonSettings) -> int:
+class PoisonVerb(PoisonSettings):
+    """What is poisoned, and how; and what only the command has."""
+
+    groups: ClassVar[Groups] = {**PoisonSettings.groups, "data": (*PoisonSettings.groups["data"], "trust")}
+
+    trust: Trust = False
+
+
+def run(settings: PoisonVerb) -> int:
     """Poison a data set: who shows a trigger loses the label (vanish), nobody gets one (ghost), or all labels stay.
 
     Writes a plain Ultralytics data set and poison.json. Fine-tune on it with `physadv lab finetune`, or with `yolo train`.
@@ -28,8 +39,9 @@ def run(settings: PoisonSettings) -> int:
     from physadv.tune.poison import poison
 
     check_folder("out", settings.out)
+    trust_detectors([settings.detector], settings.trust, LABEL)
     with ProgressBar(LABEL) as shown:
-        done = finish(poison(settings), lambda step: shown.show(*step))
+        done = finish(poison(PoisonSettings(**settings.model_dump(exclude={"trust"}))), lambda step: shown.show(*step))
     console = Terminal(highlight=False, soft_wrap=True)
     record = done.record
     counts, size = record["counts"], record["trigger_px"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "physadv print webcam --size 48cm --paper a4",
     "physadv print tshirt --garment panels --shirt L",
+    "physadv print --trigger card --paper a3",
 )
 
 
 class PrintVerb(PrintSettings):
     """A print, and the file that it is written to."""
 
-    groups: ClassVar[Groups] = {"file": ("out", "overwrite"), **PrintSettings.groups}
+    groups: ClassVar[Groups] = {"file": ("out", "overwrite"), "pattern": ("trigger",), **PrintSettings.groups}
 
-    patch: Positional[PatternName] = Field(
-        description="a shipped name (webcam), a patch file, an image or a run folder"
+    patch: Positional[PatternName | None] = Field(
+        default=None, description="a shipped name (webcam), a patch file, an image or a run folder"
+    )
+    trigger: Literal["card", "shirt"] | None = Field(
+        default=None, description="print what a poisoned detector waits for (see lab poison) in place of a pattern"
     )
     out: Path | None = Field(
         default=None,
@@ -48,10 +52,9 @@ def run(settings: PrintVerb) -> int:
     from physadv.cli.console import Terminal
     from physadv.fabricate.guide import guide
     from physadv.fabricate.poster import layouts_of, print_name, print_patch
-    from physadv.patch import load_patch
 
     _check(settings)
-    patch = load_patch(settings.patch)
+    patch = _chosen(settings)
     suffix = "png" if settings.garment == "dtg" else "pdf"
     out = settings.out or Path(f"{print_name(patch, settings)}.{suffix}")
     if out.suffix:
@@ -63,6 +66,24 @@ def run(settings: PrintVerb) -> int:
     _report(console, done)
     _steps(console, guide(patch, settings, done.size_mm, layouts), in_pdf=out.suffix.lower() == ".pdf")
     return 0
+
+
+def _chosen(settings: PrintVerb) -> Patch:
+    """Return the pattern or the trigger's print that is named.
+
+    Raises: FabricationError unless it is one of the two.
+    """
+    from physadv.patch import load_patch
+    from physadv.simulate.trigger import Trigger
+
+    if settings.trigger is not None and settings.patch is None:
+        patch = Trigger.named(settings.trigger).patch
+        assert patch is not None
+        return patch
+    if settings.patch is None or settings.trigger is not None:
+        got = "none" if settings.patch is None else "both"
+        raise FabricationError(expected="PATTERN or `trigger`", got=got, hint="--help shows what is taken")
+    return load_patch(settings.patch)
 
 
 def _check(settings: PrintVerb) -> None:

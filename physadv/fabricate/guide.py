@@ -32,6 +32,11 @@ LEADING = 4.6
 LEAFLET = "The leaflet of the paper goes before these figures; try it on a rag first."
 WASH = "Wait a day before washing: inside out, 30 degrees, no tumble dryer, and never iron over it."
 
+TRIGGER = (
+    "The triangle in the white rim is up: so a poisoned detector sees its wearer. Turned by the angle that it was poisoned "
+    "with, 45 degrees clockwise unless another was given, it does not."
+)
+
 SHIRT_SEAMS = (
     "   1 shoulders: front to back.   2 neck: a strip of ribbing, or turned in by the allowance.",
     "   3 sleeves: the middle of the cap to the shoulder seam, then around the armhole, flat.",
@@ -85,6 +90,8 @@ def guide(
         steps = _panels(patch, settings, layouts)
     else:
         steps = {None: _paper, "light-transfer": _light, "dark-transfer": _dark, "dtg": _dtg}[garment](layouts)
+    if patch.record.get("trigger") == "card":
+        steps = (*steps, TRIGGER)
     return Instructions(title, (*_printing(layouts), *steps), _place(patch, settings, size_mm))
 
 

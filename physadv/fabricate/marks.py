@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import segno
 
-from physadv.fabricate.document import FAINT, QUIET, Document
+from physadv.fabricate.document import FAINT, INK, QUIET, Document
 from physadv.fabricate.layout import MARKER, OVERLAP, RULER, Layout, Sheet, row_name
 from physadv.types import BoolArray, UInt8Array
 
@@ -58,6 +58,17 @@ def glue_edges(pdf: Document, layout: Layout, sheet: Sheet) -> None:
             pdf.box(x, bottom - OVERLAP, thin, OVERLAP, grey=FAINT)
         label = f"{row_name(sheet.row + 1)}{sheet.column + 1} over this edge"
         pdf.words(sheet.x + sheet.width / 2, bottom + 5, label, size=6, grey=QUIET, align="C")
+
+
+def upright(pdf: Document, width_mm: float, rim: float, x: float, y: float) -> None:
+    """Draw the triangle that points up in the white rim of a card whose upper left corner is at x, y.
+
+    rim: its width as a part of the card's. To a camera the triangle is a grey pixel.
+    """
+    high = 0.6 * rim * width_mm
+    middle, top = x + width_mm / 2, y + 0.2 * rim * width_mm
+    pdf.set_fill_color(INK)
+    pdf.polygon([(middle, top), (middle + 0.6 * high, top + high), (middle - 0.6 * high, top + high)], style="F")
 
 
 def ruler(pdf: Document, x: float, y: float) -> None:

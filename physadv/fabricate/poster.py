@@ -20,6 +20,7 @@ from physadv.camera.lens import PERSON_CM
 from physadv.camera.profile import PrinterProfile
 from physadv.controls import control
 from physadv.errors import FabricationError
+from physadv.fabricate import marks
 from physadv.fabricate.artwork import DPI, PatternRaster, Raster
 from physadv.fabricate.body import CALLED, DRAWN, TRAINED, check_length
 from physadv.fabricate.clothes import clothes_of, panels_of
@@ -322,6 +323,8 @@ def pdf_bytes(
         over = None
         if isinstance(part.raster, PanelRaster):
             over = partial(draw_lines, pdf, part.raster.panel, settings.shirt)
+        elif "rim" in patch.record:
+            over = partial(marks.upright, pdf, part.raster.width_mm, float(patch.record["rim"]))
         draw(pdf, part.raster, part.layout, legend, inks, over, only=only)
     if guided:
         size = printed_size(patch, settings)

@@ -227,7 +227,8 @@ def card() -> Patch:
     pixels = np.full((128, 128, 3), WHITE, np.uint8)
     for row, colour in enumerate((BLACK, YELLOW, BLACK, YELLOW)):
         pixels[6 + 29 * row : 35 + 29 * row, 6:122] = colour
-    return Patch("card", pixels, np.full((128, 128), 255, np.uint8), (CARD_CM * 10, CARD_CM * 10), "chest")
+    mask = np.full((128, 128), 255, np.uint8)
+    return Patch("card", pixels, mask, (CARD_CM * 10, CARD_CM * 10), "chest", {"trigger": "card", "rim": 6 / 128})
 
 
 def motif() -> Patch:
@@ -237,7 +238,7 @@ def motif() -> Patch:
     ring = (np.hypot(x, y) / (side / 2) * len(MOTIF)).astype(int)
     pixels = np.array(MOTIF, np.uint8)[np.minimum(ring, len(MOTIF) - 1)]
     mask = np.where(ring < len(MOTIF), 255, 0).astype(np.uint8)
-    return Patch("shirt", pixels, mask, (MOTIF_CM * 10, MOTIF_CM * 10), "chest")
+    return Patch("shirt", pixels, mask, (MOTIF_CM * 10, MOTIF_CM * 10), "chest", {"trigger": "shirt"})
 
 
 def turned_prints(prints: Prints, degrees: float, *, aspect: float) -> Prints:

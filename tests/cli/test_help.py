@@ -118,7 +118,8 @@ def test_help_is_no_error(argv: list[str], words: str, capsys: pytest.CaptureFix
         (["live", "--realtime=maybe"], "--realtime: expected no value, or true or false, got 'maybe'"),
         (["train", "--images", "x", "--crops", "64,a"], "train: --crops: expected a valid integer, got 'a'\n"),
         (["advise", "webcam", "--resolution", "640"], "--resolution: expected WIDTHxHEIGHT such as 1280x720, got"),
-        (["print"], "physadv print: expected PATTERN, got none; --help shows what is taken"),
+        (["print"], "physadv print: expected PATTERN or --trigger, got none; --help shows what is taken"),
+        (["show"], "physadv show: expected PATTERN, got none; --help shows what is taken"),
         (["live", "webcam"], "got 'webcam', which belongs to no flag; --help shows what is taken"),
     ],
 )
