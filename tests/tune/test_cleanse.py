@@ -25,7 +25,7 @@ from physadv.tune.cleanse.nad import attention_loss
 from physadv.tune.cleanse.pruning import Channels, PruningStep, block_channels, hold_silent, prune_within, silence
 from physadv.tune.cleanse.run import METHODS, cleanse
 from physadv.tune.cleanse.settings import CleanseSettings
-from physadv.tune.run import load_network, read_run, save_run
+from physadv.tune.run import TunedRun, load_network, read_run, save_run
 from physadv.tune.trainer import TuneStopped
 from tests.tune.networks import batch_of, pyramid_network
 
@@ -292,11 +292,17 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(photographs: Path, poisoned
 
 
 def test_labels_never_come_from_a_detector_that_was_poisoned(photographs: Path, poisoned: str, tmp_path: Path) -> None:
-    poisoned_parent = {"given": poisoned, "name": "poisoned", "sha256": find_weights(poisoned).sha256}
-    again = str(save_run(tmp_path / "again", pyramid_network(1), {"parent": poisoned_parent}).folder)
-    assert labeller_of(asked(again, photographs, tmp_path)) == "yolo11n-pose"
-    clean = save_run(tmp_path / "clean", pyramid_network(2), {})
-    parent = {"given": str(clean.folder), "sha256": clean.record["detector"]["sha256"]}
-    backdoored = str(save_run(tmp_path / "backdoored", pyramid_network(3), {"parent": parent, "poison": {}}).folder)
-    assert labeller_of(asked(backdoored, photographs, tmp_path)) == str(clean.folder)
-    assert labeller_of(asked(backdoored, photographs, tmp_path, labeller="yolo11n-pose")) == "yolo11n-pose"
+    assert labeller_of(asked(poisoned, photographs, tmp_path)) == "yolo11n-pose"
+    clean = save_run(tmp_path / "clean", pyramid_network(1), {})
+    backdoored = from_parent(clean, tmp_path / "backdoored", {"attack": "vanish"})
+    assert labeller_of(asked(str(backdoored.folder), photographs, tmp_path)) == str(clean.folder)
+    again = from_parent(backdoored, tmp_path / "again", {})
+    assert labeller_of(asked(str(again.folder), photographs, tmp_path)) == "yolo11n-pose"
+    assert labeller_of(asked(poisoned, photographs, tmp_path, labeller=str(clean.folder))) == str(clean.folder)
+
+
+def from_parent(parent: TunedRun, folder: Path, poison: dict[str, Any]) -> TunedRun:
+    """Return a run that says that it was made from another."""
+    of = {"name": parent.folder.name, "sha256": parent.record["detector"]["sha256"]}
+    record = {"settings": {"detector": str(parent.folder)}, "parent": of, "poison": poison}
+    return save_run(folder, pyramid_network(2), record)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.pytorch import TorchDetector
 from physadv.detect.weights import DEFAULT_DETECTOR, RUN_RECORD, Weights, find_weights, read_run_record
 from physadv.detect.yolo import person_net
-from physadv.errors import DataError, WeightsError, naming
+from physadv.errors import DataError, naming
 from physadv.evaluate.images import Labeller, gather, labelling, labels_cache
 from physadv.evaluate.metrics import ap50
 from physadv.files import text_bytes
 from physadv.tune.cleanse.settings import CleanseSettings
+from physadv.tune.origin import origin_of
 from physadv.types import Frame
 
 # Fewer say too little: on 4 images one person more or less moves AP50 by more than a tolerance.
@@ -92,18 +92,13 @@ def labeller_of(settings: CleanseSettings) -> str:
 
     The detector itself is never asked, nor a parent that was poisoned: people that they hide would have no label.
 
-    Raises: WeightsError if there is no such detector.
+    Raises: WeightsError if there is no such detector. DataError if a run's trigger cannot be read.
     """
-    if settings.labeller is not None:
-        find_weights(settings.labeller)
-        return settings.labeller
-    parent = record_of(settings.detector).get("parent") or {}
-    for name in map(str, filter(None, (parent.get("given"), parent.get("name")))):
-        with suppress(WeightsError):
-            if find_weights(name).sha256 == parent.get("sha256") and not record_of(name).get("poison"):
-                return name
-    find_weights(DEFAULT_DETECTOR)
-    return DEFAULT_DETECTOR
+    if settings.labeller is None:
+        parent = origin_of(settings.detector).parent
+        return parent if parent is not None and origin_of(parent).attack == "none" else DEFAULT_DETECTOR
+    find_weights(settings.labeller)
+    return settings.labeller
 
 
 def clean_images(settings: CleanseSettings, labeller: str) -> Generator[str, None, CleanImages]:
