@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,8 +204,8 @@ def asked(detector: str, images: Path, out: Path, **more: Any) -> CleanseSetting
 @pytest.fixture
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the clean AP50 of whatever is measured be .9 four times, then .5."""
-    figures = iter([0.9] * 4)
-    monkeypatch.setattr("physadv.tune.cleanse.job.clean_ap50", lambda *_, **__: next(figures, 0.5))
+    figures = itertools.chain([0.9] * 4, itertools.repeat(0.5))
+    monkeypatch.setattr("physadv.tune.cleanse.job.clean_ap50", lambda *_, **__: next(figures))
 
 
 @pytest.mark.usefixtures("falling")
@@ -266,6 +267,12 @@ def test_too_few_clean_images_are_refused(photographs: Path, poisoned: str, tmp_
         cleanse(asked(poisoned, photographs / "images" / "3.png", tmp_path / "out"))
 
 
+def test_a_detector_that_finds_nobody_is_refused(photographs: Path, poisoned: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^images: the detector finds nobody in 4 held-out images"):
+        cleanse(asked(poisoned, photographs, tmp_path / "out", method="anp"))
+
+
+@pytest.mark.usefixtures("falling")
 def test_a_run_that_was_stopped_goes_on_where_it_was(photographs: Path, poisoned: str, tmp_path: Path) -> None:
     settings = asked(poisoned, photographs, tmp_path / "out", method="nad")
 

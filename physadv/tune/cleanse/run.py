@@ -11,7 +11,7 @@ from typing import Any, cast
 from physadv.boxes import STRIDE
 from physadv.dataset import check_outside
 from physadv.detect.weights import find_weights
-from physadv.errors import TrainingError, text_of
+from physadv.errors import DataError, TrainingError, text_of
 from physadv.evaluate.steps import finish
 from physadv.files import parse_json, read_text, write_json
 from physadv.provenance import provenance
@@ -75,6 +75,13 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
     imgsz = -(-(settings.imgsz or int(source.get("imgsz") or IMGSZ)) // STRIDE) * STRIDE
     job = CleanseJob(settings, clean, data, folder, imgsz, show)
     before = job.score(network)
+    if before <= settings.tolerance:
+        # Every channel could go without a loss.
+        raise DataError(
+            f"the detector finds nobody in {len(clean.held_out)} held-out images: clean AP50 {before:.3f}",
+            field="images",
+            hint="give others, or their `labels`, or the `imgsz` that it was trained at",
+        )
     made = method.run(job)
     after = job.score(made.network)
     record = {
