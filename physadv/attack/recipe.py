@@ -91,7 +91,7 @@ class Recipe(PatternSettings, PlacementSettings):
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
         out = parse(cls, {**preset(settings.preset, settings.framing, settings.target), **values})
-        _check_shape(out)
+        _check_shape(out, settings)
         return out
 
     @classmethod
@@ -232,7 +232,7 @@ class Recipe(PatternSettings, PlacementSettings):
         return PlacementRange(self.target, street, webcam, self.at, (width / 10, height / 10), self.rule)
 
 
-def _check_shape(recipe: Recipe) -> None:
+def _check_shape(recipe: Recipe, asked: TrainSettings) -> None:
     """Raise SettingsError or FabricationError if a print of this shape cannot be worn as its target says."""
     width, height = recipe.print_size()
     size = f"{width:g} x {height:g} mm"
@@ -243,7 +243,8 @@ def _check_shape(recipe: Recipe) -> None:
             got=size,
             hint="`target=chest` is of any shape",
         )
-    check_length(recipe.target, height, field="height_mm")
+    given = (n for n in ("height_mm", "width_mm", "scale", "webcam_scale") if n in asked.model_fields_set)
+    check_length(recipe.target, height, field=next(given, "height_mm"))
 
 
 def _around(scale: float, share: tuple[float, float]) -> tuple[float, float]:

@@ -81,8 +81,8 @@ def fitted(start: Patch, recipe: Recipe) -> Patch:
     (own_width, own_height), (width, height) = start.size_mm, recipe.print_size()
     if recipe.target != "portrait":
         raise PatchError(
-            f"{start.name}: a portrait pattern of {own_width:g} x {own_height:g} mm does not fit a {recipe.target} print "
-            f"of {width:g} x {height:g} mm",
+            f"{start.name}: a portrait pattern of {own_width:g} x {own_height:g} mm does not fit `target={recipe.target}`, "
+            f"{width:g} x {height:g} mm",
             field="start",
             hint="start from another pattern, or train with `target=portrait`",
         )

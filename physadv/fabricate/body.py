@@ -5,6 +5,7 @@ Heights are centimetres below the point where shoulder and neck meet, on a perso
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from physadv.camera.lens import PERSON_CM
@@ -92,10 +93,15 @@ def top_cm(patch: Patch, size_mm: tuple[float, float]) -> float:
     return NECK_CM + max(CHEST_DROP_CM, half + UNDER_CM) - half
 
 
+def longest_cm(target: Target, person_cm: float = PERSON_CM) -> float:
+    """Return how high a print may be to be worn: what hangs on a body ends at the floor; other prints are not bounded."""
+    return person_cm * (1 - CROWN_CM / PERSON_CM) if target in HUNG else math.inf
+
+
 def check_length(target: Target, height_mm: float, *, field: str, person_cm: float = PERSON_CM) -> None:
     """Raise FabricationError, naming `field`, if a print hangs on a body and is longer than that from neck to floor."""
-    longest = person_cm * (1 - CROWN_CM / PERSON_CM)
-    if target in HUNG and height_mm > longest * 10:
+    longest = longest_cm(target, person_cm)
+    if height_mm > longest * 10:
         raise FabricationError(
             f"a print {cm(height_mm)} cm high is longer than a person of {person_cm:g} cm from neck to floor",
             field=field,

@@ -14,6 +14,8 @@ from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
 from physadv.errors import PhysadvError, SettingsError, SourceError
+from physadv.fabricate.advise import aspect_of
+from physadv.fabricate.body import check_length
 from physadv.live.bare import NoAnswer
 from physadv.live.demo import Demo
 from physadv.live.feed import Feed, feed_of, open_feed
@@ -123,7 +125,8 @@ def open_demo(
 def _checked_size(patch: Patch, size: float) -> float:
     """Return the width in cm at which a pattern is to be worn.
 
-    Raises: SettingsError for a texture: another size would be another period than it was trained with.
+    Raises: SettingsError for a texture: another size would be another period than it was trained with. FabricationError
+    for a print longer than its wearer.
     """
     if patch.tiles:
         every = f"{patch.size_mm[0] / 10:g} cm"
@@ -132,6 +135,7 @@ def _checked_size(patch: Patch, size: float) -> float:
             field="wear_size",
             hint="leave the size out",
         )
+    check_length(patch.target, size * 10 * aspect_of(patch), field="wear_size")
     return size
 
 

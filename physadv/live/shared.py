@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from physadv.fabricate.advise import aspect_of
+from physadv.fabricate.body import check_length
 from physadv.live.feed import Addresses
 from physadv.live.figures import LiveFigures
 from physadv.live.library import PatchLibrary
@@ -33,7 +35,7 @@ class ControlPanel:
     def change(self, /, **changes: Any) -> Controls:
         """Change some controls and return all of them.
 
-        Raises: SettingsError, DefenceError, PatchError, naming what cannot be; nothing is changed then.
+        Raises: SettingsError, DefenceError, PatchError, FabricationError, naming what cannot be; nothing is changed then.
         """
         with self._lock:
             # A viewer who chooses a pattern or a width stops following the recommendation.
@@ -48,6 +50,9 @@ class ControlPanel:
                 from physadv.defend import parse_pipeline
 
                 new = new.model_copy(update={"defend": parse_pipeline(new.defend).text})
+            if new.wear and new.wear_size is not None:
+                worn = self._library.get(new.wear)
+                check_length(worn.target, new.wear_size * 10 * aspect_of(worn), field="wear_size")
             self._library.keep(new.wear)
             self._now = new
             return new

@@ -12,6 +12,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from physadv.errors import DataError, PatchError
+from physadv.fabricate.advise import aspect_of
+from physadv.fabricate.body import longest_cm
+from physadv.fabricate.units import LARGEST_MM
 from physadv.patch import Patch, png_bytes
 from physadv.recording import Paths
 from physadv.web.context import PageContext
@@ -90,6 +93,7 @@ def _described(patch: Patch, name: str, *, own: bool) -> dict[str, Any]:
         "target": patch.target,
         "framing": patch.framing,
         "size_mm": list(patch.size_mm),
+        "widest_cm": int(min(longest_cm(patch.target) / aspect_of(patch), LARGEST_MM / 10)),
     }
 
 

@@ -360,6 +360,9 @@ def test_a_portrait_is_as_large_and_where_it_is_scored_in_each_framing() -> None
         asked = {"images": ["a"], "target": "portrait", "width_mm": size[0], "height_mm": size[1]}
         with pytest.raises(PhysadvError, match=f"height_mm: {said}"):
             Recipe.of(TrainSettings.model_validate(asked))
+    for name, value in (("width_mm", 1000), ("scale", 2)):
+        with pytest.raises(PhysadvError, match=f"^{name}: a print .* cm high is longer than a person of 170 cm"):
+            Recipe.of(TrainSettings.model_validate({"images": ["a"], "target": "portrait", name: value}))
 
 
 def test_a_preview_draws_what_the_pattern_was_trained_on() -> None:

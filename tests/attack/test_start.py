@@ -59,7 +59,7 @@ def test_a_portrait_starts_from_a_portrait_or_from_a_square_repeated_downwards()
     assert webcam.pixels.shape == (288, 192, 3) and (webcam.pixels == twice.pixels[:288]).all()
     own = replace(twice, target="portrait")
     assert fitted(own, portrait) is own and fitted(square, Recipe()) is square
-    with pytest.raises(PatchError, match="portrait pattern of 360 x 720 mm does not fit a chest print of 360 x 360 mm"):
+    with pytest.raises(PatchError, match="portrait pattern of 360 x 720 mm does not fit `target=chest`, 360 x 360 mm"):
         fitted(own, Recipe())
 
 

@@ -87,6 +87,7 @@ def test_a_folder_of_images_headless(photos: Path, tmp_path: Path, capsys: pytes
         (["--port", "70000"], ["--port"]),
         (["--wear-size", "0"], ["--wear-size"]),
         (["--wear", "/nowhere.png"], ["/nowhere.png"]),
+        (["--wear", "street-portrait", "--wear-size", "80"], ["--wear-size: a print 160 cm high is longer than"]),
         (["--defend", "nonsense"], ["nonsense"]),
         (["--defend", "median,median"], ["median"]),
         (["--defend", "median:size=banana"], ["size"]),

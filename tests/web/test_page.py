@@ -199,6 +199,7 @@ def test_options_describe_every_defence(client: TestClient) -> None:
         ({"wear": "nobody"}, "nobody"),
         ({"unknown": 1}, "unknown"),
         ({"wear_size": -3}, "Printed width"),
+        ({"wear": "street-portrait", "wear_size": 80}, "Printed width: a print 160 cm high is longer than"),
     ],
 )
 def test_impossible_controls_are_refused_in_one_line(client: TestClient, changes: dict[str, Any], says: str) -> None:
@@ -233,6 +234,7 @@ def test_patterns_come_with_their_size_and_in_order(client: TestClient) -> None:
     assert [p["name"] for p in found if p["own"]] == ["mine"]
     by_name = {p["name"]: p for p in found}
     assert by_name["webcam"]["size_mm"][0] == 480
+    assert [by_name[n]["widest_cm"] for n in ("webcam", "street-portrait", "poster")] == [139, 69, 300]
     assert by_name["tshirt"]["target"] == "tshirt"
 
 

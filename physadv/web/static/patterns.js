@@ -122,7 +122,7 @@ export class Patterns {
   showSize(worn, chosen) {
     const own = worn && Math.round(worn.size_mm[0]) / 10;
     const size = byId("size");
-    size.max = Math.max(80, Math.ceil(own || 0));
+    size.max = Math.min(Math.max(80, Math.ceil(own || 0)), worn?.widest_cm ?? 80);
     // A T-shirt is as large as its wearer, and what is printed on it comes again as often as it was trained to.
     const cloth = worn && this.isCloth(worn.name);
     if (chosen || own) size.value = (!cloth && chosen) || own;
