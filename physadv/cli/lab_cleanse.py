@@ -41,7 +41,7 @@ class CleanseVerb(CleanseSettings):
 def run(settings: CleanseVerb) -> int:
     """Cleanse a poisoned detector with clean images, without knowing the trigger.
 
-    A part of the images is held out: thresholds are chosen by the clean AP50 on it, and it says what the cleansing cost.
+    A part of the images is held out: thresholds are chosen by what is found in it, and it says what the cleansing cost.
     The run's folder is a detector: `--detector OUT` takes it anywhere.
 
     Raises: WeightsError or DataError for a detector or images that cannot be used.
@@ -104,9 +104,10 @@ def _report(made: TunedRun, console: Terminal) -> None:
     )
     if "pruned" in price:
         say(f"{price['pruned']['silent']} of {price['pruned']['channels']} channels are silent")
+    before = price["before"]
     say(
-        f"clean AP50 on {images['held_out_images']} held-out images: {price['clean_ap50_before']:.3f} before, "
-        f"{price['clean_ap50']:.3f} now"
+        f"on {images['held_out_images']} held-out images: clean AP50 {before['clean_ap50']:.3f} before, "
+        f"{price['clean_ap50']:.3f} now; recall {before['clean_recall25']:.3f} before, {price['clean_recall25']:.3f} now"
     )
     say("whether the trigger still works only the trigger says:")
     say(f"  physadv lab score {folder} --images FOLDER")

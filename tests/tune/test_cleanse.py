@@ -19,7 +19,7 @@ from physadv.detect.weights import find_weights
 from physadv.errors import DataError, TrainingError
 from physadv.evaluate.metrics import ap50
 from physadv.tune.cleanse.anp import NeuronMasks, learn_masks
-from physadv.tune.cleanse.clean import clean_ap50, labeller_of
+from physadv.tune.cleanse.clean import CleanFigures, clean_figures, labeller_of
 from physadv.tune.cleanse.confoc import Style, bands_of, restyled, style_of, with_style
 from physadv.tune.cleanse.fine_pruning import least_active_first, mean_activations
 from physadv.tune.cleanse.nad import attention_loss
@@ -83,14 +83,14 @@ def test_pruning_keeps_the_last_step_that_clean_images_allow() -> None:
     seen: list[PruningStep] = []
     steps = prune_within(
         [(layer, n) for n in range(10)],
-        lambda: 0.9 if weights.sum() >= 6 else 0.5,
+        lambda: CleanFigures(0.9, 0.8 if weights.sum() >= 6 else 0.5),
         tolerance=0.02,
         step=0.2,
         each=seen.append,
     )
     assert [s.silent for s in steps] == [0, 2, 4]
     assert weights.tolist() == [0.0] * 4 + [1.0] * 6
-    assert seen[-1] == PruningStep(6, 0.5)
+    assert seen[-1] == PruningStep(6, CleanFigures(0.9, 0.5))
 
 
 def test_silenced_channels_stay_silent_while_the_rest_is_trained(images: torch.Tensor) -> None:
@@ -203,9 +203,9 @@ def asked(detector: str, images: Path, out: Path, **more: Any) -> CleanseSetting
 
 @pytest.fixture
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the clean AP50 of whatever is measured be .9 four times, then .5."""
-    figures = itertools.chain([0.9] * 4, itertools.repeat(0.5))
-    monkeypatch.setattr("physadv.tune.cleanse.job.clean_ap50", lambda *_, **__: next(figures))
+    """Let the clean figures of whatever is measured be .9 four times, then .5."""
+    figures = itertools.chain([CleanFigures(0.9, 0.9)] * 4, itertools.repeat(CleanFigures(0.5, 0.5)))
+    monkeypatch.setattr("physadv.tune.cleanse.job.clean_figures", lambda *_, **__: next(figures))
 
 
 @pytest.mark.usefixtures("falling")
@@ -224,7 +224,7 @@ def test_every_method_writes_a_detector_and_what_it_cost(
     assert price["images"]["training_images"] + price["images"]["held_out_images"] == 14
     assert price["images"]["labelled_by"] is None
     assert price["minutes"] == pytest.approx(record["seconds"] / 60, abs=0.01)
-    assert {"clean_ap50_before", "clean_ap50", "clean_ap50_lost"} <= price.keys()
+    assert {"before", "clean_ap50", "clean_recall25", "clean_ap50_lost"} <= price.keys()
     assert record["poison"] == {"attack": "vanish"}
     assert record["parent"]["sha256"] == before == find_weights(poisoned).sha256
     assert record["detector"]["sha256"] != before
@@ -235,8 +235,8 @@ def test_what_was_pruned_is_silent_in_the_finished_detector(photographs: Path, p
     run = cleanse(asked(poisoned, photographs, tmp_path, method="fine-pruning", epochs=2))
     layers = block_channels(load_network(str(run.folder)), torch.rand(1, 3, 64, 64))
     pruned = run.record["cleanse"]["pruned"]
-    # Before it, and at three steps: two of them allowed by clean images.
-    assert [ap50 for _, ap50 in pruned["steps"]] == [0.9] * 3
+    # Before it, and at three steps, the last of which cost too much.
+    assert [step["clean_ap50"] for step in pruned["steps"]] == [0.9, 0.9, 0.9, 0.5]
     assert sum(len(layer.silent()) for layer in layers) == pruned["silent"] > 0
 
 
@@ -255,9 +255,11 @@ def test_the_clean_figure_is_that_of_the_detector_and_leaves_the_network_alone(p
     images.append(replace(images[0], boxes=found))
     before = copy.deepcopy(network.state_dict())
     answers = [detector.detect_batch([image.pixels])[0] for image in images]
-    figure = clean_ap50(network, images, imgsz=64)
-    assert figure == pytest.approx(ap50(images, answers))
-    assert figure > 0
+    figures = clean_figures(network, images, imgsz=64)
+    assert figures.ap50 == pytest.approx(ap50(images, answers))
+    assert figures.ap50 > 0
+    # The network is untrained: of what it ranks first nothing scores high enough to count as found.
+    assert figures.recall25 == 0
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 

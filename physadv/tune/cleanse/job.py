@@ -13,8 +13,8 @@ from torch import nn
 
 from physadv.detect.weights import RUN_RECORD
 from physadv.tune.checkpoint import CHECKPOINT
-from physadv.tune.cleanse.clean import CleanImages, clean_ap50
-from physadv.tune.cleanse.pruning import Channel, prune_within
+from physadv.tune.cleanse.clean import CleanFigures, CleanImages, clean_figures
+from physadv.tune.cleanse.pruning import Channel, PruningStep, prune_within
 from physadv.tune.cleanse.settings import CleanseSettings
 from physadv.tune.hook import Hook
 from physadv.tune.run import load_network, read_run, save_run
@@ -26,15 +26,15 @@ Show = Callable[[float | None, str], bool]
 
 
 class CleanCurve(Hook):
-    """Writes the clean AP50 on the held-out images into each epoch of a run's history."""
+    """Writes what is found in the held-out clean images into each epoch of a run's history."""
 
-    def __init__(self, score: Callable[[nn.Module], float]) -> None:
+    def __init__(self, score: Callable[[nn.Module], CleanFigures]) -> None:
         self._score = score
 
     def epoch(self, number: int, model: nn.Module) -> dict[str, Any]:
-        """Return the figure of an epoch."""
+        """Return the figures of an epoch."""
         del number
-        return {"clean_ap50": round(self._score(model), 4)}
+        return self._score(model).record()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class CleanseJob:
         """Return the detector to be cleansed, unfused, read anew."""
         return load_network(self.settings.detector)
 
-    def score(self, network: nn.Module) -> float:
-        """Return the AP50 of a network on the held-out clean images: what every choice is made by."""
-        return clean_ap50(network, self.clean.held_out, imgsz=self.imgsz)
+    def score(self, network: nn.Module) -> CleanFigures:
+        """Return what a network finds in the held-out clean images: what every choice is made by."""
+        return clean_figures(network, self.clean.held_out, imgsz=self.imgsz)
 
     def batches(self, network: nn.Module, passes: int = 1) -> Iterator[dict[str, Any]]:
         """Yield the training part so many times, as Ultralytics' trainer would for a network."""
@@ -94,22 +94,22 @@ class CleanseJob:
         return Stage(load_network(str(self.folder / name)), record)
 
     def prune(self, name: str, network: nn.Module, ranked: Sequence[Channel], *, began: float, **details: Any) -> Stage:
-        """Return a network pruned for as long as its clean AP50 allows, and keep it as a stage.
+        """Return a network pruned for as long as its clean figures allow, and keep it as a stage.
 
         ranked: its channels, those to go first at the front. began: when the stage did, by `time.monotonic`.
         """
-        steps = prune_within(
-            ranked,
-            lambda: self.score(network),
-            tolerance=self.settings.tolerance,
-            each=lambda s: self.say(
-                None, f"{s.silent} of {len(ranked)} channels silent: clean AP50 {s.clean_ap50:.3f}"
-            ),
-        )
+        tried: list[dict[str, Any]] = []
+
+        def note(step: PruningStep) -> None:
+            tried.append({"silent": step.silent, **step.clean.record()})
+            figures = f"clean AP50 {step.clean.ap50:.3f}, recall {step.clean.recall25:.3f}"
+            self.say(None, f"{step.silent} of {len(ranked)} channels silent: {figures}")
+
+        steps = prune_within(ranked, lambda: self.score(network), tolerance=self.settings.tolerance, each=note)
         record = {
             "channels": len(ranked),
             "silent": steps[-1].silent,
-            "steps": [[s.silent, round(s.clean_ap50, 4)] for s in steps],
+            "steps": tried,
             "seconds": round(time.monotonic() - began, 1),
             **details,
         }

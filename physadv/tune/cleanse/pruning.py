@@ -10,6 +10,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from physadv.tune.cleanse.clean import CleanFigures
+
 # Of all channels so many more are silenced at each step of a search.
 STEP = 0.01
 
@@ -94,15 +96,15 @@ def hold_silent(channels: Sequence[Channel]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PruningStep:
-    """One step of a search: how many channels are silent, and the AP50 on held-out clean images with them."""
+    """One step of a search: how many channels are silent, and what is found in held-out clean images with them."""
 
     silent: int
-    clean_ap50: float
+    clean: CleanFigures
 
 
 def prune_within(
     ranked: Sequence[Channel],
-    score: Callable[[], float],
+    score: Callable[[], CleanFigures],
     *,
     tolerance: float,
     step: float = STEP,
@@ -110,9 +112,9 @@ def prune_within(
 ) -> list[PruningStep]:
     """Silence channels in order for as long as clean images allow it; return the steps, the last one kept last.
 
-    ranked: channels, those to be silenced first at the front. score: the clean AP50 of the network as it is. tolerance:
-    what it may lose against none silenced. step: share of all channels silenced at each step. each: takes every step,
-    the last one, which lost too much and is undone, too.
+    ranked: channels, those to be silenced first at the front. score: what the network as it is finds in clean images.
+    tolerance: what its figures may lose against none silenced. step: share of all channels silenced at each step. each:
+    takes every step, the last one, which lost too much and is undone, too.
     """
     steps = [PruningStep(0, score())]
     each(steps[0])
@@ -123,7 +125,7 @@ def prune_within(
         silence(more)
         now = PruningStep(start + len(more), score())
         each(now)
-        if now.clean_ap50 < steps[0].clean_ap50 - tolerance:
+        if not now.clean.keeps(steps[0].clean, tolerance):
             with torch.no_grad():
                 for (layer, number), values in zip(more, before, strict=True):
                     for parameter, value in zip(layer.parameters, values, strict=True):

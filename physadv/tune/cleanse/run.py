@@ -75,10 +75,10 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
     imgsz = -(-(settings.imgsz or int(source.get("imgsz") or IMGSZ)) // STRIDE) * STRIDE
     job = CleanseJob(settings, clean, data, folder, imgsz, show)
     before = job.score(network)
-    if before <= settings.tolerance:
+    if before.ap50 <= settings.tolerance:
         # Every channel could go without a loss.
         raise DataError(
-            f"the detector finds nobody in {len(clean.held_out)} held-out images: clean AP50 {before:.3f}",
+            f"the detector finds nobody in {len(clean.held_out)} held-out images: clean AP50 {before.ap50:.3f}",
             field="images",
             hint="give others, or their `labels`, or the `imgsz` that it was trained at",
         )
@@ -97,9 +97,9 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
             "source": method.source,
             "clean_images": len(clean.training) + len(clean.held_out),
             "minutes": round(made.seconds / 60, 2),
-            "clean_ap50_before": round(before, 4),
-            "clean_ap50": round(after, 4),
-            "clean_ap50_lost": round(before - after, 4),
+            "before": before.record(),
+            **after.record(),
+            "clean_ap50_lost": round(before.ap50 - after.ap50, 4),
             "images": clean.record(),
             **made.details,
         },

@@ -48,7 +48,10 @@ class CleanseSettings(Settings):
     )
     batch: int = Field(default=8, ge=1, le=256, description="images in a step")
     tolerance: float = Field(
-        default=0.03, ge=0, lt=1, description="clean AP50 on the held-out images that pruning may cost"
+        default=0.03,
+        ge=0,
+        lt=1,
+        description="what pruning may cost of clean AP50, and of recall, on the held-out images",
     )
     push: float = Field(
         default=0.1, gt=0, le=1, description="how far ANP pushes a channel's weight and bias, as a share of each"
