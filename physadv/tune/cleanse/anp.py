@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from physadv.detect.pytorch import pick_device
 from physadv.tune.cleanse.job import Cleansed, CleanseJob
 from physadv.tune.cleanse.pruning import Channel, Channels
 from physadv.tune.trainer import hold_batchnorm
@@ -65,8 +66,8 @@ def anp(job: CleanseJob) -> Cleansed:
     pruned = job.finished("pruned")
     if pruned is None:
         began = time.monotonic()
-        network = job.network()
         asked = job.settings
+        network = job.network().to(pick_device(asked.device))
         masks = NeuronMasks.whole(network)
         learning = learn_masks(masks, network, job.batches(network, asked.epochs), push=asked.push, seed=asked.seed)
         total = asked.epochs * math.ceil(len(job.clean.training) / asked.batch)

@@ -115,7 +115,7 @@ class CleanseJob:
         }
         return self.finish(name, network, record)
 
-    def tune(self, name: str, network: nn.Module, *, hooks: Sequence[Hook] = (), epochs: int | None = None) -> Stage:
+    def tune(self, name: str, network: nn.Module, *, hooks: Sequence[Hook] = ()) -> Stage:
         """Return a network after fine-tuning on the training part, in place; of a finished stage what was kept.
 
         Raises: TuneStopped if it is to end here; the stage goes on from its last epoch. As `fine_tune`.
@@ -128,7 +128,7 @@ class CleanseJob:
             losses = ", ".join(f"{key} {value:.3f}" for key, value in progress.losses.items())
             return self.show(progress.share, f"{name}: epoch {progress.epoch} of {progress.epochs}: {losses}")
 
-        settings = self._tuning(name, epochs or self.settings.epochs, seed=self.settings.seed)
+        settings = self._tuning(name, self.settings.epochs, seed=self.settings.seed)
         resume = (settings.out / CHECKPOINT).is_file()
         fine_tune(settings, network=network, hooks=[*hooks, CleanCurve(self.score)], resume=resume, show=shown)
         stage = self.finished(name)
