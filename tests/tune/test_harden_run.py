@@ -73,6 +73,7 @@ def test_free_trains_as_many_updates_as_natural_training_in_as_many_passes(
     assert held and held.isdisjoint(free.run.record["harden"]["images"]["train"])
     for name in ("costs.json", "costs.md", "costs.png", "detector.pt", "run.json"):
         assert (tmp_path / "free" / name).stat().st_size > 0
+    assert not (tmp_path / "free" / "training-data").exists()
     assert "free" in (tmp_path / "free" / "costs.md").read_text()
     assert Costs.read(tmp_path / "free") == free.costs[0]
     detector = load_detector(str(tmp_path / "free"), backend="torch", imgsz=96, device="cpu")

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -15,7 +14,7 @@ from torch import nn
 from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.matching import AP_CONF, FOUND_CONF, MATCH_IOU, found
 from physadv.detect.pytorch import TorchDetector
-from physadv.detect.weights import DEFAULT_DETECTOR, RUN_RECORD, Weights, find_weights, read_run_record
+from physadv.detect.weights import DEFAULT_DETECTOR, Weights, find_weights
 from physadv.detect.yolo import person_net
 from physadv.errors import DataError, naming
 from physadv.evaluate.images import Labeller, gather, labelling, labels_cache
@@ -78,15 +77,6 @@ class CleanImages:
 def _alike(image: LabelledImage) -> str:
     """Return what images that must not be parted have in common."""
     return image.sha256 or image.name
-
-
-def record_of(detector: str) -> dict[str, Any]:
-    """Return the record of a run of the lab, an empty one for any other detector.
-
-    Raises: WeightsError if it is damaged.
-    """
-    folder = Path(detector).expanduser()
-    return read_run_record(folder) if (folder / RUN_RECORD).is_file() else {}
 
 
 def labeller_of(settings: CleanseSettings) -> str:

@@ -16,14 +16,14 @@ from physadv.evaluate.steps import finish
 from physadv.files import parse_json, read_text, write_json
 from physadv.provenance import provenance
 from physadv.tune.cleanse.anp import anp
-from physadv.tune.cleanse.clean import clean_images, labeller_of, record_of
+from physadv.tune.cleanse.clean import clean_images, labeller_of
 from physadv.tune.cleanse.confoc import confoc
 from physadv.tune.cleanse.fine_pruning import fine_pruning
 from physadv.tune.cleanse.finetune import finetune
 from physadv.tune.cleanse.job import Cleansed, CleanseJob, Show
 from physadv.tune.cleanse.nad import nad
 from physadv.tune.cleanse.settings import CleanseSettings, MethodName
-from physadv.tune.run import TunedRun, check_batchnorm, load_network, save_run
+from physadv.tune.run import TunedRun, check_batchnorm, load_network, record_of, save_run
 from physadv.tune.yolo_data import parent_of, write_yolo
 
 # What a run that goes on may be given anew.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +16,7 @@ from torch import nn
 
 from physadv.dataset import LabelledImage
 from physadv.errors import DataError, SettingsError
-from physadv.evaluate.images import Labeller, labelling, read_dataset
+from physadv.evaluate.images import Labeller, labelling, labels_cache, read_dataset
 from physadv.evaluate.own import FILLS, own_fit, share_of_image
 from physadv.evaluate.steps import Steps
 from physadv.files import atomic_write
@@ -26,7 +28,7 @@ from physadv.tune.harden.methods import Attack, Batch, Classes, attack_of
 from physadv.tune.harden.settings import DATA, HardenSettings
 from physadv.tune.harden.validation import Judgement, Validation
 from physadv.tune.hook import Hook
-from physadv.tune.run import TunedRun, load_network
+from physadv.tune.run import TunedRun, load_network, record_of
 from physadv.tune.trainer import TuneProgress, fine_tune
 from physadv.tune.yolo_data import parent_of, write_yolo
 
@@ -137,9 +139,8 @@ def harden(
     beside = [Costs.read(folder) for folder in settings.beside]
     worn, scored = _patterns(settings)
     parent = parent_of(settings.detector)
-    data = yield from read_dataset(
-        settings.images, settings.labels, Labeller(lambda: labelling(settings.labeller)), keypoints=True
-    )
+    labeller = Labeller(partial(labelling, settings.labeller), labels_cache(settings.labeller))
+    data = yield from read_dataset(settings.images, settings.labels, labeller, keypoints=True)
     train, held = data.split(settings.held_out, settings.seed)
     for name, side in (("training", train), ("held-out", held)):
         if not any(image.counts.any() for image in side):
@@ -156,6 +157,8 @@ def harden(
         photographs=photographs_of(train),
         patches=[(torch.cat(p.tensors()), _worn_at(p, filling)) for p in worn],
     )
+    # Of a run that was killed; other images in it would be trained on as well.
+    shutil.rmtree(settings.out / DATA, ignore_errors=True)
     write_yolo(settings.out / DATA, train, held, parent)
     asked = settings.fine_tuning()
     hook = HardeningHook(
@@ -166,9 +169,9 @@ def harden(
         Costs.read(settings.out) if resume else Costs(settings.out.name, settings.method, ()),
         lambda costs: costs.write(settings.out),
     )
-    made = fine_tune(
-        asked, network=network, hooks=[hook], record=_record(settings, train, held), resume=resume, show=show
-    )
+    record = _record(settings, train, held)
+    made = fine_tune(asked, network=network, hooks=[hook], record=record, resume=resume, show=show)
+    shutil.rmtree(settings.out / DATA)
     costs = [hook.costs, *beside]
     write_costs(settings.out, costs)
     return Hardened(made, costs)
@@ -254,4 +257,6 @@ def _record(settings: HardenSettings, train: Sequence[LabelledImage], held: Sequ
     """Return what a hardened run's record says besides."""
     sides = {"train": [image.name for image in train], "held_out": [image.name for image in held]}
     own = settings.model_dump(mode="json", exclude={"out"})
-    return {"harden": {"method": settings.method, "settings": own, "images": sides}}
+    # What the parent waits for a hardened detector may wait for too.
+    poison = record_of(settings.detector).get("poison")
+    return {"poison": poison, "harden": {"method": settings.method, "settings": own, "images": sides}}

@@ -14,8 +14,8 @@ from physadv.tune.harden.worn import WornSettings
 from physadv.tune.settings import FineTuneSettings, TuneSettings
 
 Method = Literal["natural", "pod", "patches", "free", "pgd"]
-# Where the data set lies in the folder of a run.
-DATA = "data"
+# Where the data set lies in the folder of a run while it is trained.
+DATA = "training-data"
 
 
 class HardenSettings(TuneSettings, WornSettings):
