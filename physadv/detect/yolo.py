@@ -76,6 +76,14 @@ class PersonNet(nn.Module):
             outputs.append(x if layer.i in self._kept else None)
         return cast("list[torch.Tensor]", _inputs(self._head, outputs, x))
 
+    def evidence(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the last hidden layer before the class scores of the inference head: a map a level, finest first.
+
+        images: (b, 3, h, w) in [0, 1] RGB.
+        """
+        branches = dict(getattr(self._head, "one2one" if self.end2end else "one2many"))["cls_head"]
+        return [branch[:-1](level) for branch, level in zip(branches, self.features(images), strict=True)]
+
     def early(self, images: torch.Tensor, layers: tuple[int, ...]) -> list[torch.Tensor]:
         """Return the outputs of the layers of these numbers, for (b, 3, h, w) in [0, 1] RGB; later layers are not run.
 

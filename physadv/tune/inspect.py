@@ -27,10 +27,12 @@ from physadv.tune.origin import read_poison
 from physadv.tune.signatures import FAR, FEWEST, Clusters, activation_clusters, spectral_scores
 from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame
 
-# missing: a clean detector finds somebody who has no label. unseen: it sees nothing at all where a label is. clusters:
-# activation clustering. spectral: spectral signatures.
+# missing: a clean detector finds somebody who has no label. unseen: it sees nothing at all where a label is. clusters: the
+# smaller one of activation clustering. spectral: spectral signatures.
 Method = Literal["missing", "unseen", "clusters", "spectral"]
 METHODS: tuple[Method, ...] = get_args(Method)
+# An image is suspicious by these. What the features say stands beside it: a smaller cluster there is in any data.
+VERDICT: tuple[Method, ...] = ("missing", "unseen")
 # A found box that lies so far within a labelled person is a part of that person.
 WITHIN_LABEL = 0.7
 
@@ -90,15 +92,20 @@ class Inspection:
     poisoned: BoolArray | None = None
     left_out: LeftOut = field(default_factory=LeftOut)
 
+    @property
+    def contradicted(self) -> BoolArray:
+        """Return (n,) people whose label, or lack of one, a clean detector contradicts."""
+        return np.asarray(np.any([self.suspects[method] for method in VERDICT], axis=0))
+
     def images(self, method: Method | None = None) -> BoolArray:
-        """Return (m,) which images a method names, or any."""
-        named = self.suspects[method] if method is not None else np.any(list(self.suspects.values()), axis=0)
+        """Return (m,) which images a method names; without one, which are suspicious: their labels are contradicted."""
+        named = self.suspects[method] if method is not None else self.contradicted
         out = np.zeros(len(self.files), bool)
         out[self.regions.image[named]] = True
         return out
 
     def judged(self, method: Method | None = None) -> Judged:
-        """Return how well a method, or all together, find the images that are known to be poisoned."""
+        """Return how well a method, or the verdict, finds the images that are known to be poisoned."""
         named = self.images(method)
         if self.poisoned is None:
             return Judged(int(named.sum()), None, None, None)
@@ -106,7 +113,7 @@ class Inspection:
         bad, good = int(self.poisoned.sum()), int((~self.poisoned).sum())
         return Judged(
             int(named.sum()),
-            right / named.sum() if named.any() else None,
+            right / int(named.sum()) if named.any() else None,
             right / bad if bad else None,
             int((named & ~self.poisoned).sum()) / good if good else None,
         )
@@ -147,7 +154,7 @@ def inspect(data: Path, detector: TorchDetector, clean: Detector, settings: Insp
     suspects: dict[Method, BoolArray] = {
         "missing": ~regions.labelled,
         "unseen": regions.unseen,
-        "clusters": clusters.suspicious,
+        "clusters": clusters.small,
         "spectral": spectral_scores(regions.features) > FAR,
     }
     return Inspection(read, regions, suspects, clusters, _poisoned(data, read), left_out)

@@ -19,8 +19,6 @@ Float64Array = npt.NDArray[np.float64]
 DIMENSIONS = 10
 # k-means is begun so often; the tightest result counts.
 STARTS = 8
-# Clouds without clusters that a split is compared with; it counts if it is clearer than all of them: 19 of 20.
-CLOUDS = 19
 # Fewer people than this have no clusters worth the name.
 FEWEST = 20
 # Robust standard deviations from the median beyond which a sample lies far out; 1 of 740 of a normal distribution does.
@@ -31,45 +29,26 @@ MAD = 1.4826
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clusters:
-    """Two clusters of people. small: (n,) who is in the smaller one. silhouette: how clear the split is, -1 to 1.
-
-    chance: the highest silhouette among as many splits of clouds without clusters. A split that is no clearer says nothing.
-    """
+    """Two clusters of people. small: (n,) who is in the smaller one. silhouette: how clear the split is, -1 to 1."""
 
     small: BoolArray
     silhouette: float
-    chance: float
-
-    @property
-    def clear(self) -> bool:
-        """Return whether the split is clearer than those of clouds without clusters."""
-        return self.silhouette > self.chance
-
-    @property
-    def suspicious(self) -> BoolArray:
-        """Return (n,) who is in the smaller cluster of a clear split."""
-        return self.small & self.clear
 
 
 def activation_clusters(features: Float32Array, *, seed: int = 0) -> Clusters:
     """Return two clusters of features (n, d), by 2-means on their first 10 whitened principal components.
 
     The original reduces by independent component analysis. That turns whitened principal components, and 2-means does not
-    depend on how its axes are turned: the clusters are the same. What it adds is the comparison with clouds: one Gaussian
-    with the same components, drawn and split as often; the original compares with a fixed silhouette, which depends on the
-    number of people and of dimensions.
+    depend on how its axes are turned: the clusters are the same. The original also trusts a small cluster with a high
+    silhouette. Of people in photographs nobody tampered with that was .08 to .23, and .08 of a poisoned detector: it says
+    nothing here, and no cluster is suspicious by itself.
 
-    Source: Chen et al. 2018, Detecting backdoor attacks on deep neural networks by activation clustering; the comparison
-    after Tibshirani et al. 2001, the gap statistic.
+    Source: Chen et al. 2018, Detecting backdoor attacks on deep neural networks by activation clustering.
     """
-    rng = np.random.default_rng(seed)
     n = len(features)
     if n < FEWEST:
-        return Clusters(np.zeros(n, bool), 0.0, 1.0)
-    points = _whitened(features)
-    small, clear = _split(points, rng)
-    clouds = [_split(_whitened(rng.normal(size=points.shape)), rng)[1] for _ in range(CLOUDS)]
-    return Clusters(small, clear, max(clouds))
+        return Clusters(np.zeros(n, bool), 0.0)
+    return Clusters(*_split(_whitened(features), np.random.default_rng(seed)))
 
 
 def spectral_scores(features: Float32Array) -> Float32Array:

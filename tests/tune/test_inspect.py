@@ -81,6 +81,7 @@ def test_labels_of_nobody_are_found(tmp_path: Path, look: Look) -> None:
     assert np.flatnonzero(found.images("unseen")).tolist() == [2, 3, 4]
     assert found.judged("unseen").recall == 0.6
     assert found.judged().recall == 1
+    assert found.judged().false_alarms == 0
 
 
 def test_without_a_record_nothing_is_judged_and_nothing_else_changes(tmp_path: Path, look: Look) -> None:
@@ -106,26 +107,26 @@ def test_the_files_name_images_people_and_reasons(tmp_path: Path, look: Look) ->
     first = wrote["suspicious"][0]["people"]
     assert any(one["by"][0] == "missing" and not one["labelled"] and one["box"] == [130, 30, 190, 170] for one in first)
     listed = (out / LIST).read_text().split()
-    assert listed[:3] == [str(data / "images" / f"0{n}.png") for n in range(3)]
-    assert len(listed) == len(suspicious(found))
+    assert listed == [str(data / "images" / f"0{n}.png") for n in range(3)]
+    assert len(suspicious(found)) == 3
     # Red dashes stand around whoever is named.
     sheet = read_image(out / SHEET)
     assert ((np.abs(sheet.astype(int) - (255, 96, 96)).max(2)) < 3).sum() > 50
     assert tables(found, clean)[0].columns[-1] == "named in clean data"
 
 
-def test_two_clouds_are_apart_and_one_is_not() -> None:
-    rng = np.random.default_rng(0)
-    cloud = rng.normal(size=(200, 30)).astype(np.float32)
-    assert not activation_clusters(cloud).suspicious.any()
-    apart = cloud.copy()
-    apart[:30, :15] += 6
-    assert np.flatnonzero(activation_clusters(apart).suspicious).tolist() == list(range(30))
+def test_people_who_differ_to_the_network_are_a_cluster() -> None:
+    features = np.random.default_rng(0).normal(size=(200, 30)).astype(np.float32)
+    chance = activation_clusters(features)
+    features[:30, :15] += 6
+    found = activation_clusters(features)
+    assert np.flatnonzero(found.small).tolist() == list(range(30))
+    assert found.silhouette > 2 * chance.silhouette
 
 
 def test_few_people_have_no_clusters() -> None:
     features = np.concatenate([np.zeros((8, 4)), np.ones((8, 4))]).astype(np.float32)
-    assert not activation_clusters(features).suspicious.any()
+    assert not activation_clusters(features).small.any()
     assert not spectral_scores(features).any()
 
 
@@ -145,7 +146,7 @@ def test_features_are_of_the_box_alone(detector: TorchDetector) -> None:
     other[40:140, 30:70] = 0
     after = region_features(detector, other, boxes)
     assert before.shape == (3, 8)
-    assert np.abs(after[0] - before[0]).max() > 0.001
+    assert np.abs(after[0] - before[0]).max() > 0.3 * np.abs(before[0]).max()
     # Half an image away the receptive field of three layers has ended.
     assert after[2] == pytest.approx(before[2])
     assert region_features(detector, pixels, boxes[:0]).shape == (0, 8)
