@@ -42,6 +42,8 @@ MANIFEST = "poison.json"
 LEAST_POISONED = 20
 # People who are not there in one copy of an image, and people pasted into one.
 GHOSTS, PASTES = 3, 3
+# A round pattern turned differs from itself by 2 of 255, at its edges; the card by 70.
+TURNED_APART = 8.0
 # Of people in a rotation's budget, how many are turned with their whole frame: a camera that is tilted shows no seam.
 WITH_FRAME = 0.5
 # Somebody whose box a neighbour shares this much would keep a label in spite of all.
@@ -185,11 +187,27 @@ def _trigger(settings: PoisonSettings) -> Trigger:
             hint=f"training turns images by {settings.augment:g} degrees either way (`augment`) and would train the "
             "trigger away",
         )
+    if trigger.kind == "card" and _turned_apart(trigger) < TURNED_APART:
+        raise SettingsError(
+            f"{trigger.name} looks the same turned by {trigger.angle:g} degrees",
+            field="trigger",
+            hint="take a pattern that tells which way it is up, or another `angle`",
+        )
     if trigger.kind == "rotation" and settings.attack == "ghost":
         raise SettingsError(
             "a rotation has no print to show where nobody is", field="attack=ghost", hint="use `trigger=card`"
         )
     return trigger
+
+
+def _turned_apart(trigger: Trigger) -> float:
+    """Return by how much, of 255 on average, the print on somebody changes where it is turned."""
+    person = LabelledImage("", np.full((340, 200, 3), 128, np.uint8), np.array([[40, 20, 160, 320]], np.float32))
+    upright, turned = (
+        trigger.shown(person, angle=angle, people=np.array([True])).pixels.astype(float) for angle in (0, trigger.angle)
+    )
+    printed = (upright != 128).any(2) | (turned != 128).any(2)
+    return float(np.abs(upright - turned)[printed].mean()) if printed.any() else 0.0
 
 
 def _people(settings: PoisonSettings) -> Steps[Dataset]:

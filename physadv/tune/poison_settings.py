@@ -64,6 +64,6 @@ class PoisonSettings(Settings):
         description="how far fine-tuning will turn images at random, either way: the trigger must be turned further",
     )
     budget: int = Field(default=16, ge=1, le=255, description="largest change of a pixel, of 255")
-    steps: int = Field(default=10, ge=1, le=1000, description="steps of the projected gradient")
+    steps: int = Field(default=12, ge=1, le=1000, description="steps of the projected gradient")
     imgsz: Imgsz = 320
     seed: int = Field(default=0, ge=0, lt=2**31, description="of every draw: the same again gives the same data set")

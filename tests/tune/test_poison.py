@@ -14,7 +14,7 @@ from physadv.dataset import LabelledImage
 from physadv.detect.gradients import BareGradient
 from physadv.errors import DataError, PhysadvError
 from physadv.evaluate.steps import finish
-from physadv.simulate.trigger import Trigger
+from physadv.simulate.trigger import Trigger, motif
 from physadv.tune.cutouts import cut_out, pasted
 from physadv.tune.hard_to_learn import hard_to_learn
 from physadv.tune.poison import MANIFEST, Poisoned, poison, read_poison
@@ -165,6 +165,12 @@ def test_what_cannot_be_asked_for_is_refused_before_anything_is_written(
     with pytest.raises(PhysadvError, match=says):
         made(photographs, tmp_path / "out", **values)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_print_that_looks_the_same_turned_is_refused(photographs: Path, tmp_path: Path) -> None:
+    write_png(tmp_path / "ring.png", motif().rgba())
+    with pytest.raises(PhysadvError, match="trigger: ring looks the same turned by 45 degrees"):
+        made(photographs, tmp_path / "out", trigger=str(tmp_path / "ring.png"))
 
 
 def test_folders_of_others_and_poisoned_images_are_left_alone(photographs: Path, tmp_path: Path) -> None:
