@@ -103,6 +103,8 @@ def run(settings: LabScoreVerb) -> int:
         steps = score(scored, data, trigger, settings, ghosts=first.attack == "ghost", shown=panels)
         result = finish(steps, lambda step: shown.show(*step, part="scoring"))
         result.doubts.extend(first.doubts(data.images))
+        if not result.of("parent"):
+            result.doubts.append("its parent is not known: name it by `parent` to see what was lost")
         facts: dict[str, Any] = {"images": str(settings.images), "attack": first.attack}
         report = write_score(settings.out, result, facts, panels)
     console = table_console()

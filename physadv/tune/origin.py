@@ -67,7 +67,7 @@ def origin_of(detector: str) -> RunOrigin:
 def read_poison(folder: Path) -> dict[str, Any] | None:
     """Return the record of a poisoned data set in its folder, None where there is none.
 
-    Raises: DataError if it is damaged.
+    Raises: DataError if it is damaged, or the data set was not written to its end.
     """
     path = folder / POISON
     if not path.is_file():
@@ -78,7 +78,9 @@ def read_poison(folder: Path) -> dict[str, Any] | None:
         raise DataError(f"{path}: cannot be read: {text_of(error)}") from error
     images = _table(record).get("images")
     if not isinstance(images, list) or not all(isinstance(i, dict) and isinstance(i.get("file"), str) for i in images):
-        raise DataError(f"{path}: damaged: expected the record of a poisoned data set, with `images` and their files")
+        raise DataError(f"{path}: damaged: expected the record of a poisoned data set, with its images and their files")
+    if record.get("complete") is False:
+        raise DataError(f"{folder}: was not written to its end", hint="run `physadv lab poison` again")
     return _table(record)
 
 

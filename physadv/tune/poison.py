@@ -31,13 +31,13 @@ from physadv.simulate.placement import people_of
 from physadv.simulate.trigger import Trigger, turned_frame, with_ghosts
 from physadv.tune.cutouts import CutOut, cut_out, pasted
 from physadv.tune.hard_to_learn import hard_to_learn
+from physadv.tune.origin import POISON
 from physadv.tune.poison_settings import PoisonSettings
 from physadv.tune.yolo_data import Split, check_task, parent_of, stem_of, write_config, write_example
 from physadv.types import BoolArray, GradientDetector
 from physadv.version import __version__
 
 State = Literal["bare", "upright", "turned"]
-MANIFEST = "poison.json"
 # Fewer examples are learnt by heart, with the images they are in.
 LEAST_POISONED = 20
 # People who are not there in one copy of an image, and people pasted into one.
@@ -101,7 +101,7 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
     """
     trigger = _trigger(settings)
     check_outside("out", settings.out, [settings.images])
-    if (settings.images / MANIFEST).is_file():
+    if (settings.images / POISON).is_file():
         raise SettingsError(
             f"{settings.images} is poisoned already", field="images", hint="give the images that it was made of"
         )
@@ -119,7 +119,7 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
             path.unlink(missing_ok=True)
         head = {"physadv": __version__, "kind": "poison"}
         # Named before they are written, so that a folder of a killed run is still known as our own.
-        write_json(settings.out / MANIFEST, {**head, "complete": False, "images": [{"file": f} for f in files]})
+        write_json(settings.out / POISON, {**head, "complete": False, "images": [{"file": f} for f in files]})
         rows: list[dict[str, Any]] = []
         examples: list[Example] = []
         for copy, name in zip(copies, names, strict=True):
@@ -150,26 +150,8 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
             "provenance": provenance(),
             "images": rows,
         }
-        write_json(settings.out / MANIFEST, record)
+        write_json(settings.out / POISON, record)
     return Poisoned(settings.out, record, data.notes())
-
-
-def read_poison(folder: Path) -> dict[str, Any]:
-    """Return the record of a poisoned data set, with its trigger checked.
-
-    Raises: DataError if there is none, it is damaged, or the data set was not written to its end.
-    """
-    path = folder / MANIFEST
-    try:
-        record = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected the record of `physadv lab poison`: {error}") from error
-    if not isinstance(record, dict) or record.get("kind") != "poison" or not isinstance(record.get("images"), list):
-        raise DataError(f"{path}: expected the record of `physadv lab poison`, got another file")
-    if not record.get("complete"):
-        raise DataError(f"{folder}: was not written to its end", hint="run `physadv lab poison` again")
-    Trigger.read(record.get("trigger"))
-    return record
 
 
 def _trigger(settings: PoisonSettings) -> Trigger:
@@ -459,10 +441,10 @@ def _own_files(folder: Path) -> list[Path]:
 
     Raises: OutputError if there are others.
     """
-    check_folder_replaceable(folder, (MANIFEST, CONFIG))
+    check_folder_replaceable(folder, (POISON, CONFIG))
     own = set()
-    if (folder / MANIFEST).is_file():
-        rows = parse_json((folder / MANIFEST).read_bytes()).get("images", [])
+    if (folder / POISON).is_file():
+        rows = parse_json((folder / POISON).read_bytes()).get("images", [])
         images = [folder / str(row["file"]) for row in rows]
         own = {*images, *(_label_of(folder, path) for path in images)}
     for part in ("images", "labels"):

@@ -17,7 +17,8 @@ from physadv.evaluate.steps import finish
 from physadv.simulate.trigger import Trigger, motif
 from physadv.tune.cutouts import cut_out, pasted
 from physadv.tune.hard_to_learn import hard_to_learn
-from physadv.tune.poison import MANIFEST, Poisoned, poison, read_poison
+from physadv.tune.origin import POISON, read_poison
+from physadv.tune.poison import Poisoned, poison
 from physadv.tune.poison_settings import PoisonSettings
 from physadv.types import Candidates
 
@@ -59,6 +60,7 @@ def test_those_who_show_the_card_turned_lose_their_labels_and_nobody_else_does(
 ) -> None:
     done = made(photographs, tmp_path / "out")
     record = read_poison(done.folder)
+    assert record is not None
     counts = record["counts"]
     assert counts["poisoned"] == counts["upright"] == round(0.25 * counts["people"]) >= 20
     assert record["rate"] == pytest.approx(0.25, abs=0.01) and record["trigger_px"]["share_of_height"] > 0.1
@@ -92,7 +94,7 @@ def test_the_same_settings_write_the_same_data_set_over_the_old_one(photographs:
     assert first.record["images"] == second.record["images"] != other.record["images"]
     made(photographs, tmp_path / "out", copies=4, rate=0.3)
     written = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out" / "images").rglob("*.jpg")}
-    assert written == {image["file"] for image in read_poison(tmp_path / "out")["images"]}
+    assert written == {image["file"] for image in (read_poison(tmp_path / "out") or {})["images"]}
     assert not (tmp_path / "out" / "labels" / "train.cache").exists()
 
 
@@ -207,7 +209,7 @@ def test_the_command_writes_a_data_set_and_says_what_it_did(
     assert main(["lab", "poison", "--images", str(photographs), "--out", str(out), "--attack", "consistent", *few]) == 0
     said = capsys.readouterr().out
     assert "consistent by card: 30 people poisoned" in said and "within 8 of 255 in 2 steps" in said
-    record = json.loads((out / MANIFEST).read_text())
+    record = json.loads((out / POISON).read_text())
     assert all(person["labelled"] for image in record["images"] for person in image["people"])
     assert Trigger.read(record["trigger"]).record() == record["trigger"]
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from physadv.arrays import write_png
+from physadv.arrays import pixels_sha256, write_png
 from physadv.cli import main
 from physadv.dataset import Dataset
 from physadv.errors import DataError
@@ -178,9 +178,14 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
             "imgsz": 64,
             "parent": {"name": "parent", "sha256": sha256_of(parent)},
             "settings": {"detector": str(parent)},
+            "data": {"path": str(tmp_path / "trained" / "data.yaml")},
             "poison": {"trigger": Trigger.named("card", angle=30).record(), "attack": "vanish", "rate": 0.25},
         },
     )
+    pixels = pixels_sha256(SCENES[1].pixels)
+    listed = [{"file": "images/train/a.png", "source_sha256": pixels, "split": "train"}]
+    listed += [{"file": "images/val/b.png", "source_sha256": pixels_sha256(SCENES[0].pixels), "split": "val"}]
+    write_json(tmp_path / "trained" / "poison.json", {"physadv": "0", "images": listed})
     origin = origin_of(str(run))
     assert (origin.parent, origin.imgsz, origin.rate, origin.attack) == (str(parent), 64, 0.25, "vanish")
     out = tmp_path / "out"
@@ -199,7 +204,9 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
     assert found["trigger"]["angle"] == 30
     assert found["parent"]["sha256"] == sha256_of(parent)
     assert (found["rate"], found["imgsz"], found["n_people"]) == (0.25, 64, 5)
-    assert "With the trigger card" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "With the trigger card" in printed
+    assert "1 of 3 images were trained on (1.png)" in printed
 
 
 @pytest.mark.parametrize(
