@@ -156,6 +156,7 @@ def _load(settings: LabScoreVerb, origins: dict[str, RunOrigin]) -> list[ScoredD
     from physadv.detect.matching import AP_CONF
     from physadv.evaluate.run import apart
     from physadv.evaluate.settings import USUAL_IMGSZ
+    from physadv.tune.origin import origin_of
     from physadv.tune.score import Role, ScoredDetector
 
     first = origins[settings.detectors[0]]
@@ -170,15 +171,13 @@ def _load(settings: LabScoreVerb, origins: dict[str, RunOrigin]) -> list[ScoredD
     names = apart([Path(name).name.removesuffix(".pt") for name in given], given, what="detectors")
     imgsz = settings.imgsz or first.imgsz or USUAL_IMGSZ
     size = rounded_imgsz(imgsz, LABEL)
-    return [
-        ScoredDetector(
-            name,
-            load_detector(path, backend="torch", imgsz=size, min_conf=AP_CONF, device=settings.device),
-            role,
-            origins[path].rate if path in origins else None,
-        )
-        for name, (path, role) in zip(names, roles, strict=True)
-    ]
+    out = []
+    for name, (path, role) in zip(names, roles, strict=True):
+        detector = load_detector(path, backend="torch", imgsz=size, min_conf=AP_CONF, device=settings.device)
+        origin = origins[path] if path in origins else origin_of(path)
+        of = (origin.rate, origin.method, origin.clean_images, origin.minutes)
+        out.append(ScoredDetector(name, detector, role, *of))
+    return out
 
 
 def _panels(scored: list[ScoredDetector], trigger: Trigger | None, data: Dataset) -> Any:

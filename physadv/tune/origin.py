@@ -23,7 +23,8 @@ class RunOrigin:
     """What a run's record says; a detector that is no run of the lab has the values here.
 
     parent: as `find_weights` takes it, None if unknown. imgsz: long side of training. trigger, attack, rate: of its data's
-    poison, rate the share of people. sources: hashes of the pixels of the photographs that its data were made from.
+    poison, rate the share of people. sources: hashes of the pixels of the photographs that its data were made from. method:
+    how it was cleansed or hardened, else the attack on its data. clean_images, minutes: what that took, None if unknown.
     """
 
     parent: str | None = None
@@ -32,6 +33,9 @@ class RunOrigin:
     attack: str = "none"
     rate: float | None = None
     sources: frozenset[str] = frozenset()
+    method: str = ""
+    clean_images: int | None = None
+    minutes: float | None = None
 
     def doubts(self, images: Sequence[LabelledImage]) -> list[str]:
         """Return a line if some of these images were trained on."""
@@ -53,14 +57,20 @@ def origin_of(detector: str) -> RunOrigin:
     record = read_run_record(folder)
     poison = _table(record.get("poison"))
     made_by = _table(poison.get("trigger"))
-    imgsz, rate = record.get("imgsz"), poison.get("rate")
+    cleansed, hardened = _table(record.get("cleanse")), _table(record.get("harden"))
+    seconds = _number(record.get("seconds"))
+    attack = str(poison.get("attack", "none"))
+    imgsz = record.get("imgsz")
     return RunOrigin(
         parent=_parent(record),
         imgsz=imgsz if isinstance(imgsz, int) else None,
         trigger=Trigger.read(made_by) if made_by else None,
-        attack=str(poison.get("attack", "none")),
-        rate=float(rate) if isinstance(rate, int | float) else None,
+        attack=attack,
+        rate=_number(poison.get("rate")),
         sources=_sources(_table(record.get("data")).get("path")),
+        method=str(cleansed.get("method") or hardened.get("method") or attack),
+        clean_images=cleansed["clean_images"] if isinstance(cleansed.get("clean_images"), int) else None,
+        minutes=_number(cleansed.get("minutes")) if cleansed else None if seconds is None else seconds / 60,
     )
 
 
@@ -111,3 +121,7 @@ def _sources(config: object) -> frozenset[str]:
 
 def _table(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

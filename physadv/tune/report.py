@@ -89,23 +89,30 @@ def tables(result: LabScore) -> list[Table]:
 
 
 def _clean_table(detectors: Sequence[DetectorFigures]) -> Table:
+    """Return what each detector is, what it took to make it, and its figures on clean images."""
+    known: dict[str, list[Value]] = {
+        "method": [one.scored.method or None for one in detectors],
+        "people poisoned": [None if (rate := one.scored.rate) is None else f"{rate:.0%}" for one in detectors],
+        "clean images used": [one.scored.clean_images for one in detectors],
+        "minutes": [None if (took := one.scored.minutes) is None else f"{took:.1f}" for one in detectors],
+    }
+    known = {title: values for title, values in known.items() if any(value is not None for value in values)}
     figures = ["AP50", "recall .25", "AP50 lost", "hidden"]
     rows: list[list[Value]] = []
-    for one in detectors:
-        rate, clean = one.scored.rate, one.clean
+    for number, one in enumerate(detectors):
+        clean = one.clean
         rows.append(
             [
                 one.scored.name,
                 one.scored.role,
-                None if rate is None else f"{rate:.0%}",
+                *(values[number] for values in known.values()),
                 *(_with(clean.value[name], clean.ci95[name]) for name in ("ap50", "recall25")),
                 None if one.lost is None else _with(*one.lost),
                 _of(one.false_hiding),
             ]
         )
-    return Table.of(
-        "Clean images", ["detector", "is", "people poisoned", *figures], rows, numbers=["people poisoned", *figures]
-    )
+    numbers = [*(title for title in known if title != "method"), *figures]
+    return Table.of("Clean images", ["detector", "is", *known, *figures], rows, numbers=numbers)
 
 
 def _trigger_table(detectors: Sequence[DetectorFigures], name: str) -> Table:

@@ -66,12 +66,18 @@ class ScoreSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class ScoredDetector:
-    """A detector to score. name: what reports call it. rate: share of people poisoned in its training, None if unknown."""
+    """A detector to score. name: what reports call it. rate: share of people poisoned in its training, None if unknown.
+
+    method: how the lab made it, "" if it did not. clean_images: how many a cleansing used. minutes: how long it took.
+    """
 
     name: str
     detector: Detector
     role: Role = "run"
     rate: float | None = None
+    method: str = ""
+    clean_images: int | None = None
+    minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,9 @@ class DetectorFigures:
             "role": self.scored.role,
             "sha256": self.scored.detector.sha256,
             "rate": self.scored.rate,
+            "method": self.scored.method,
+            "clean_images": self.scored.clean_images,
+            "minutes": _round(self.scored.minutes),
         }
         for name in ("ap50", "recall25", "false_boxes_per_image"):
             interval = self.clean.ci95[name]

@@ -180,6 +180,7 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
             "settings": {"detector": str(parent)},
             "data": {"path": str(tmp_path / "trained" / "data.yaml")},
             "poison": {"trigger": Trigger.named("card", angle=30).record(), "attack": "vanish", "rate": 0.25},
+            "cleanse": {"method": "nad", "clean_images": 40, "minutes": 3.5},
         },
     )
     pixels = pixels_sha256(SCENES[1].pixels)
@@ -204,8 +205,10 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
     assert found["trigger"]["angle"] == 30
     assert found["parent"]["sha256"] == sha256_of(parent)
     assert (found["rate"], found["imgsz"], found["n_people"]) == (0.25, 64, 5)
+    assert (found["method"], found["clean_images"], found["minutes"]) == ("nad", 40, 3.5)
     printed = capsys.readouterr().out
     assert "With the trigger card" in printed
+    assert "clean images used" in printed.replace("\n", " ")
     assert "1 of 3 images were trained on (1.png)" in printed
 
 
