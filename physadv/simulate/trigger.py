@@ -17,7 +17,7 @@ import numpy as np
 from physadv.boxes import covered_by, iou
 from physadv.controls import control
 from physadv.dataset import KEYPOINTS, LabelledImage
-from physadv.errors import DataError, PatchError, SettingsError
+from physadv.errors import DataError, PatchError, SettingsError, naming
 from physadv.patch import Patch, load_patch, patch_from_image, png_bytes
 from physadv.simulate.joints import chests_visible
 from physadv.simulate.placement import BOX_AT, Placement, Prints, people_of
@@ -77,10 +77,12 @@ class Trigger:
         turn = ANGLES[kind] if angle is None else float(angle)
         if kind == "rotation":
             return cls(kind, turn)
-        patch = card() if name == "card" else motif() if name == "shirt" else _as_card(load_patch(name))
+        with naming("trigger"):
+            patch = card() if name == "card" else motif() if name == "shirt" else _as_card(load_patch(name))
         if size_cm is not None:
             width, height = patch.size_mm
-            patch = replace(patch, size_mm=(size_cm * 10, size_cm * 10 * height / width))
+            with naming("size"):
+                patch = replace(patch, size_mm=(size_cm * 10, size_cm * 10 * height / width))
         return cls(kind, turn, patch)
 
     @property

@@ -146,7 +146,7 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
             "seed": settings.seed,
             **_figures(examples, train, held_out, settings),
             "held_out": sorted({image.name for image in held_out}),
-            "labels": "the clean detector's" if data.own_labels or not train[0].labelled else "given",
+            "labels": "given" if train[0].labelled else "the clean detector's",
             "provenance": provenance(),
             "images": rows,
         }

@@ -157,7 +157,8 @@ def test_a_killed_run_leaves_a_folder_that_is_known_as_unfinished(photographs: P
     ({"rate": 0.01}, "rate: expected at least 20 poisoned people, got 1 of"),
     ({"rate": 0.6}, "rate: expected at most"),
     ({"size": 150}, "size: the print is 150 cm wide, larger than each of"),
-    ({"trigger": "nothing-of-this-name"}, "no such file"),
+    ({"trigger": "nothing-of-this-name"}, "trigger: .*no such file"),
+    ({"size": 0.05}, "size: card: size_mm: expected 1 to 5000 mm"),
     ({"trigger": "rotation"}, "shoulders"),
     ({"detector": "nothing.onnx"}, "detector"),
 ])  # fmt: skip
