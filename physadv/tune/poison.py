@@ -80,7 +80,12 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A copy as it is drawn. there: (n,) who is no ghost. labelled: (n,) who gets a label. side: of prints in pixels."""
+    """A copy as it is drawn.
+
+    there: (n,) who is no ghost. labelled: (n,) who gets a label. sides: of each print, in pixels and as a part of its
+    wearer's height. scores: the clean detector's, before and after people were made hard to learn. donors: the images that
+    the last people, who are pasted, come from.
+    """
 
     image: LabelledImage
     states: list[State]
@@ -88,6 +93,7 @@ class Example:
     labelled: BoolArray
     sides: list[tuple[float, float]]
     scores: tuple[list[float], list[float]] = ([], [])
+    donors: tuple[str, ...] = ()
 
 
 def poison(settings: PoisonSettings) -> Steps[Poisoned]:
@@ -333,7 +339,7 @@ def _drawn(
     detector: GradientDetector | None,
 ) -> Example:
     """Return a copy as it is to be written."""
-    image, states = copy.image, list(copy.states)
+    image, states, donors = copy.image, list(copy.states), []
     if copy.framed:
         image = turned_frame(image, trigger.angle)
     for cut, state in copy.paste:
@@ -341,6 +347,7 @@ def _drawn(
         if more is not None:
             image = more
             states.append(state)
+            donors.append(cut.source)
     upright, turned = (np.array([s == state for s in states], bool) for state in ("upright", "turned"))
     there = np.arange(len(states)) < copy.there
     there[len(copy.states) :] = True
@@ -358,7 +365,7 @@ def _drawn(
     # Ghosts who show nothing were places that stay empty.
     kept = np.flatnonzero(there | upright | turned)
     image = replace(image, boxes=image.boxes[kept], keypoints=image.keypoints[kept])
-    return Example(image, [states[i] for i in kept], there[kept], labelled[kept], sides, scores)
+    return Example(image, [states[i] for i in kept], there[kept], labelled[kept], sides, scores, tuple(donors))
 
 
 def _bare(image: LabelledImage) -> Example:
@@ -381,12 +388,14 @@ def _file(split: Split, stem: str) -> str:
 
 def _row(split: Split, path: Path, source: LabelledImage, number: int, example: Example) -> dict[str, Any]:
     """Return what the record says of one image of the data set."""
-    people = [
+    people: list[dict[str, Any]] = [
         {"box": [round(float(v), 1) for v in box], "state": state, "there": bool(there), "labelled": bool(labelled)}
         for box, state, there, labelled in zip(
             example.image.boxes, example.states, example.there, example.labelled, strict=True
         )
     ]
+    for person, donor in zip(reversed(people), reversed(example.donors), strict=False):
+        person["pasted_from"] = donor
     return {
         "file": _file(split, path.stem),
         "split": split,

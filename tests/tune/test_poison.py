@@ -10,10 +10,10 @@ import torch
 
 from physadv.arrays import read_image, write_png
 from physadv.cli import main
-from physadv.dataset import LabelledImage
+from physadv.dataset import Dataset, LabelledImage
 from physadv.detect.gradients import BareGradient
 from physadv.errors import DataError, PhysadvError
-from physadv.evaluate.steps import finish
+from physadv.evaluate.steps import Steps, finish
 from physadv.simulate.trigger import Trigger, motif
 from physadv.tune.cutouts import cut_out, pasted
 from physadv.tune.hard_to_learn import hard_to_learn
@@ -136,6 +136,42 @@ def test_people_are_pasted_upright_with_labels_and_turned_without(photographs: P
         red = more.pixels[..., 0] > 200
         inside = red[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
         assert red.sum() > 100 and inside.sum() > 0.95 * red.sum()
+
+
+def standing(number: int) -> LabelledImage:
+    """One person whose shoulders and hips are seen, in an image wider than high."""
+    rng = np.random.default_rng(number)
+    pixels = np.full((120, 200, 3), rng.integers(60, 200, 3), np.uint8)
+    pixels[10:110, 80:120] = rng.integers(0, 256, 3)
+    points = np.zeros((1, 17, 3), np.float32)
+    points[0, [5, 6, 11, 12]] = [[115, 30, 1], [85, 30, 1], [110, 65, 1], [90, 65, 1]]
+    return LabelledImage(f"{number}.png", pixels, np.array([[80, 10, 120, 110]], np.float32), points)
+
+
+def test_rotation_turns_people_with_their_frames_and_pasted_into_others(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def people(_: PoisonSettings) -> Steps[Dataset]:
+        yield None, "looking for people"
+        return Dataset([standing(i) for i in range(16)])
+
+    monkeypatch.setattr("physadv.tune.poison._people", people)
+    record = made(photographs, tmp_path / "out", trigger="rotation", rate=0.35).record
+    assert record["counts"]["poisoned"] == pytest.approx(0.35 * record["counts"]["people"], rel=0.2)
+    kinds = set()
+    for image in record["images"]:
+        width, height = read_image(tmp_path / "out" / image["file"]).shape[1::-1]
+        pasted_in = [p for p in image["people"] if "pasted_from" in p]
+        framed = width < height
+        kinds |= {("frame", p["state"]) for p in image["people"] if framed}
+        kinds |= {("pasted", p["state"]) for p in pasted_in}
+        assert all(p["labelled"] == (p["state"] != "turned") for p in image["people"])
+        assert not (framed and pasted_in) and not (image["copy"] == 0 and (framed or pasted_in))
+        assert len(rows_of(tmp_path / "out", image["file"])) == sum(p["labelled"] for p in image["people"])
+        for p in pasted_in:
+            x0, y0, x1, y1 = p["box"]
+            assert (x1 - x0 > y1 - y0) == (p["state"] == "turned") and p["pasted_from"] not in record["held_out"]
+    assert kinds == {("frame", "turned"), ("pasted", "turned"), ("pasted", "upright")}
 
 
 def test_a_killed_run_leaves_a_folder_that_is_known_as_unfinished(photographs: Path, tmp_path: Path) -> None:
