@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from physadv.cli import main
 from physadv.dataset import LabelledImage
 from physadv.detect import load_detector
 from physadv.detect.weights import find_weights
@@ -238,6 +239,23 @@ def test_what_was_pruned_is_silent_in_the_finished_detector(photographs: Path, p
     # Before it, and at three steps, the last of which cost too much.
     assert [step["clean_ap50"] for step in pruned["steps"]] == [0.9, 0.9, 0.9, 0.5]
     assert sum(len(layer.silent()) for layer in layers) == pruned["silent"] > 0
+
+
+@pytest.mark.usefixtures("falling")
+def test_the_command_says_what_was_made_and_at_what_price(
+    photographs: Path, poisoned: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["lab", "cleanse", poisoned, "--method", "finetune", "--images", str(photographs), "--epochs", "1"]
+    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "cleansed by finetune with 14 clean images" in said
+    assert "clean AP50 0.900 before" in said
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "run.json").write_text("{}")
+    assert main([*words, "--out", str(tmp_path / "mine")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("physadv lab cleanse: --out: ")
+    assert "\n" not in error
 
 
 def test_a_fused_network_is_refused_by_what_needs_its_normalisation(photographs: Path, tmp_path: Path) -> None:
