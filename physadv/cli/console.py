@@ -21,6 +21,13 @@ class Terminal(Console):
         """Print as `Console.print` does."""
         super().print(*(escaped(shown(o)) if isinstance(o, str) else o for o in objects), **options)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command's edge: rich itself would end the program with another code than `print` does.
+
+        Raises: BrokenPipeError.
+        """
+        raise BrokenPipeError
+
 
 # What a table is given where no terminal says how much room there is: a pipe or a file has more than 80 columns.
 PIPED = 160

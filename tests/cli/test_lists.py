@@ -1,12 +1,14 @@
 """`physadv defences` and `physadv patterns`: tables for people, JSON for programs."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from tiny import tiny_detector
 
 from physadv.cli import main
+from physadv.cli.console import Terminal
 from physadv.cli.defences import example
 from physadv.cli.patterns import first_sentence
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
@@ -94,3 +96,15 @@ def test_costs_are_measured_on_this_machine(
     assert main(["defences", "median", "--measure", "--imgsz", "64", "--json"]) == 0
     costs = json.loads(capsys.readouterr().out)["costs"]
     assert costs.keys() == {"none", "median"} and costs["none"]["ratio"] == 1
+
+
+class Gone(StringIO):
+    """The way to a reader that is no longer there."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_table_whose_reader_went_away_is_left_to_the_commands_edge() -> None:
+    with pytest.raises(BrokenPipeError):
+        Terminal(file=Gone()).print("a table")
