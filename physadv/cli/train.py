@@ -177,7 +177,7 @@ def anchored(settings: TrainVerb) -> TrainVerb:
     s = settings
     paths: dict[str, Any] = {
         "images": [str(Path(p).resolve()) for p in s.images],
-        "detector": [_absolute(d) if d.endswith(".pt") else d for d in s.detector],
+        "detector": [_absolute(d) for d in s.detector],
         "labels": s.labels and s.labels.resolve(),
         "look": s.look and s.look.resolve(),
         "region": s.region and s.region.resolve(),

@@ -198,7 +198,8 @@ class _Loop:
         }
         with suppress(OSError):
             (settings.out / "weights").rmdir()
-        self.model = network
+        # Convolutions are a seventh faster so on a CPU; Ultralytics does it on GPUs alone.
+        self.model = network.to(memory_format=torch.channels_last)
 
     def begin(
         self,
@@ -304,6 +305,7 @@ class _Loop:
     def preprocess_batch(self, batch: Batch) -> Batch:
         """Return a batch on the device, changed by the hooks."""
         batch = super().preprocess_batch(batch)  # type: ignore[misc]
+        batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
         for hook in self.hooks:
             hook.batch(self.model, batch)
         self.held = batch
