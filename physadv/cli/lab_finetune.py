@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 LABEL = "physadv lab finetune"
 # The flags with which a run was begun, in its folder.
 BEGUN = "flags.json"
-# What stands in a run's folder besides.
-THEIRS = "args.yaml"
 # Characters of an error text about a damaged file.
 LONGEST = 400
 EXAMPLES = (
@@ -76,7 +74,7 @@ def run(settings: FineTuneVerb) -> int:
         if not (settings.out / CHECKPOINT).exists() and (settings.out / RUN_RECORD).exists():
             raise SettingsError(f"{settings.out} is finished: there is nothing to go on with", field="resume")
     else:
-        files = (RUN_WEIGHTS, RUN_RECORD, CHECKPOINT, BEGUN, THEIRS)
+        files = (RUN_WEIGHTS, RUN_RECORD, CHECKPOINT, BEGUN)
         check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
         check_outside("out", settings.out, [settings.data])
     settings = anchored(settings)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from physadv.detect.weights import DEFAULT_DETECTOR
-from physadv.settings import DetectorName, Folder, Groups, Imgsz, Metavar, Settings
+from physadv.settings import DetectorName, Folder, Groups, Imgsz, Metavar, Names, Settings
 
 
 class TuneSettings(Settings):
@@ -39,7 +39,7 @@ class TuneSettings(Settings):
     lr_end: float = Field(default=0.05, ge=0, le=1, description="share of `lr` that is left at the end")
     warmup: float = Field(default=1.0, ge=0, le=100, description="epochs in which the learning rate rises from 0")
     weight_decay: float = Field(default=5e-4, ge=0, le=1, description="of convolutions' weights")
-    freeze: list[str] = Field(
+    freeze: Annotated[Names, Metavar("LAYER")] = Field(
         default_factory=list,
         description="layers that stay as they are, by the beginning of their names within the network: 0, 9, 23.cv2",
     )

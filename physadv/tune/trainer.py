@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,8 @@ from physadv.tune.run import TunedRun, load_network, save_run
 from physadv.tune.settings import FineTuneSettings
 from physadv.tune.training_data import TrainingData, read_training_data
 
+# Where Ultralytics makes its folders, all of them empty by the time that training begins.
+SCRATCH = ".ultralytics"
 # More processes than these wait for the GPU with networks as small as these.
 MOST_WORKERS = 4
 
@@ -158,6 +161,7 @@ def _data_for(network: nn.Module, settings: FineTuneSettings) -> TrainingData:
             got=f"{settings.degrees:g}",
             hint="images turned as far as the trigger would train it away",
         )
+    _check_frozen(network, settings.freeze)
     if settings.mirror and points and not data.flip_idx:
         raise SettingsError(
             f"{data.config} has no flip_idx, which says what each keypoint becomes in a mirror image", field="mirror"
@@ -165,9 +169,23 @@ def _data_for(network: nn.Module, settings: FineTuneSettings) -> TrainingData:
     return data
 
 
+def _check_frozen(network: nn.Module, freeze: Sequence[str]) -> None:
+    """Raise SettingsError if layers to be frozen are not there, or nothing else is."""
+    names = [name for name, _ in network.named_parameters()]
+    frozen = {layer: {n for n in names if f"model.{layer}." in n} for layer in freeze}
+    for layer, found in frozen.items():
+        if not found:
+            last = names[-1].split(".")[1]
+            raise SettingsError(field="freeze", expected=f"layers from 0 to {last}, or a part of one", got=repr(layer))
+    if len(set().union(*frozen.values())) == len(names):
+        raise SettingsError(field="freeze", expected="layers that leave some to train", got=f"all {len(names)} weights")
+
+
 class _Loop:
-    """What is ours in Ultralytics' trainers. Their class names end otherwise: for a class called Trainer they would load
-    the callbacks that report to their platform."""
+    """What is ours in Ultralytics' trainers.
+
+    No class here is called Trainer: for those Ultralytics loads callbacks that report to servers.
+    """
 
     args: Any
     callbacks: dict[str, list[Callable[[Any], None]]]
@@ -196,8 +214,7 @@ class _Loop:
             "on_train_epoch_start": [lambda _: self.seed(self.epoch + 1)],
             "on_train_batch_end": [lambda _: self.after_batch()],
         }
-        with suppress(OSError):
-            (settings.out / "weights").rmdir()
+        shutil.rmtree(settings.out / SCRATCH, ignore_errors=True)
         # Convolutions are a seventh faster so on a CPU; Ultralytics does it on GPUs alone.
         self.model = network.to(memory_format=torch.channels_last)
 
@@ -406,9 +423,10 @@ def _overrides(settings: FineTuneSettings, data: TrainingData) -> dict[str, Any]
         # Measured on a CPU that computes in it: no faster than float32, whose backward pass is oneDNN's best kept.
         raise SettingsError(field="precision", expected="fp32 or auto without a CUDA device", got="bf16")
     return {
-        "model": "network", "data": str(data.config), "save_dir": str(s.out), "epochs": s.epochs, "imgsz": s.imgsz,
-        "batch": s.batch, "device": device, "workers": MOST_WORKERS, "seed": s.seed, "optimizer": "AdamW", "lr0": s.lr,
-        "lrf": s.lr_end, "cos_lr": True, "weight_decay": s.weight_decay, "freeze": s.freeze or None,
+        "model": "network", "data": str(data.config), "save_dir": str(s.out / SCRATCH), "epochs": s.epochs,
+        "imgsz": s.imgsz, "batch": s.batch, "device": device, "workers": MOST_WORKERS, "seed": s.seed,
+        "optimizer": "AdamW", "lr0": s.lr, "lrf": s.lr_end, "cos_lr": True,
+        "weight_decay": s.weight_decay, "freeze": s.freeze or None,
         # As many images a step as a batch has: their default gathers 64, which leaves a hundred steps to 30 epochs.
         "nbs": s.batch, "warmup_epochs": s.warmup,
         # Their default lets biases begin at a rate of .1, which takes a trained network apart in its first steps.

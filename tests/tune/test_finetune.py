@@ -59,7 +59,7 @@ def test_a_run_is_a_detector_and_nothing_is_written_or_fetched_elsewhere(
     user, before = dict(SETTINGS), listed(tmp_path)
     run = fine_tune(asked(parent, data, tmp_path / "out", epochs=10, lr=2e-2), record={"method": {"name": "plain"}})
     new = listed(tmp_path) - before
-    assert new == {"out", "out/detector.pt", "out/run.json", "out/args.yaml"}
+    assert new == {"out", "out/detector.pt", "out/run.json"}
     assert dict(SETTINGS) == user
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["parent"]["sha256"] == sha256_of(parent)
@@ -258,6 +258,8 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(parent: Path, data: Pa
     poison = {"trigger": {"kind": "card", "angle": 45}, "images": []}
     (data / "poison.json").write_text(json.dumps(poison))
     assert refusal(SettingsError, degrees=45).startswith("degrees: expected less than the angle of the trigger, 45")
+    assert "freeze: expected layers from 0 to 3" in refusal(SettingsError, freeze=["7"])
+    assert "leave some to train" in refusal(SettingsError, freeze=["0", "1", "2", "3"])
     assert "flip_idx" in refusal(SettingsError, mirror=0.5)
     for label in (data / "labels/train").iterdir():
         label.write_text("")
