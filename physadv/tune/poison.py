@@ -33,7 +33,7 @@ from physadv.tune.cutouts import CutOut, cut_out, pasted
 from physadv.tune.hard_to_learn import hard_to_learn
 from physadv.tune.origin import POISON
 from physadv.tune.poison_settings import PoisonSettings
-from physadv.tune.yolo_data import Split, check_task, parent_of, stem_of, write_config, write_example
+from physadv.tune.yolo_data import Parent, Split, check_task, parent_of, stem_of, write_config, write_example
 from physadv.types import BoolArray, GradientDetector
 from physadv.version import __version__
 
@@ -77,6 +77,11 @@ class Copy:
     framed: bool = False
     paste: list[tuple[CutOut, State]] = field(default_factory=list)
 
+    @property
+    def stem(self) -> str:
+        """Return what its files are called, without an ending."""
+        return f"{stem_of(self.source, self.image)}-{self.number}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
@@ -117,28 +122,22 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
     train, held_out = data.split(settings.held_out, settings.seed)
     rng = np.random.default_rng(settings.seed)
     copies = _planned(train, trigger, settings, rng)
-    detector = load_gradient_detector(settings.detector) if settings.attack == "consistent" else None
+    head = {"physadv": __version__, "kind": "poison"}
     with locked(settings.out):
-        names = [f"{stem_of(c.source, c.image)}-{c.number}" for c in copies]
-        files = [_file("train", n) for n in names] + [_file("val", stem_of(i, m)) for i, m in enumerate(held_out)]
         for path in old:
             path.unlink(missing_ok=True)
-        head = {"physadv": __version__, "kind": "poison"}
+        files = [_file("train", c.stem) for c in copies] + [_file("val", stem_of(i, m)) for i, m in enumerate(held_out)]
         # Named before they are written, so that a folder of a killed run is still known as our own.
         write_json(settings.out / POISON, {**head, "complete": False, "images": [{"file": f} for f in files]})
-        rows: list[dict[str, Any]] = []
-        examples: list[Example] = []
-        for copy, name in zip(copies, names, strict=True):
-            yield len(rows) / len(files), f"poisoning {train[copy.source].name}"
-            example = _drawn(copy, trigger, settings, rng, detector)
-            path = write_example(settings.out, "train", name, example.image, parent, example.labelled)
-            rows.append(_row("train", path, train[copy.source], copy.number, example))
-            # The pixels are on the disk: those of all copies take more memory than those of the images.
-            examples.append(replace(example, image=copy.image))
+        examples = yield from _written(copies, trigger, settings, parent, rng)
+        rows = [
+            _row(settings.out, file, train[copy.source], copy.number, example)
+            for file, copy, example in zip(files, copies, examples, strict=False)
+        ]
         for number, image in enumerate(held_out):
-            yield len(rows) / len(files), f"writing {image.name}"
-            path = write_example(settings.out, "val", stem_of(number, image), image, parent)
-            rows.append(_row("val", path, image, 0, _bare(image)))
+            yield None, f"writing {image.name}"
+            write_example(settings.out, "val", stem_of(number, image), image, parent)
+            rows.append(_row(settings.out, files[len(rows)], image, 0, _bare(image)))
         write_config(settings.out, parent)
         record = {
             **head,
@@ -158,6 +157,22 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
         }
         write_json(settings.out / POISON, record)
     return Poisoned(settings.out, record, data.notes())
+
+
+def _written(
+    copies: Sequence[Copy], trigger: Trigger, settings: PoisonSettings, parent: Parent, rng: np.random.Generator
+) -> Steps[list[Example]]:
+    """Write every copy of the training images; return them without their pixels, which would fill the memory."""
+    detector = load_gradient_detector(settings.detector) if settings.attack == "consistent" else None
+    out: list[Example] = []
+    for copy in copies:
+        yield len(out) / len(copies), f"poisoning {copy.image.name}"
+        example = _drawn(copy, trigger, settings, rng, detector)
+        write_example(settings.out, "train", copy.stem, example.image, parent, example.labelled)
+        out.append(
+            replace(example, image=replace(copy.image, boxes=example.image.boxes, keypoints=example.image.keypoints))
+        )
+    return out
 
 
 def _trigger(settings: PoisonSettings) -> Trigger:
@@ -386,7 +401,7 @@ def _file(split: Split, stem: str) -> str:
     return f"images/{split}/{stem}.jpg"
 
 
-def _row(split: Split, path: Path, source: LabelledImage, number: int, example: Example) -> dict[str, Any]:
+def _row(folder: Path, file: str, source: LabelledImage, number: int, example: Example) -> dict[str, Any]:
     """Return what the record says of one image of the data set."""
     people: list[dict[str, Any]] = [
         {"box": [round(float(v), 1) for v in box], "state": state, "there": bool(there), "labelled": bool(labelled)}
@@ -397,12 +412,12 @@ def _row(split: Split, path: Path, source: LabelledImage, number: int, example: 
     for person, donor in zip(reversed(people), reversed(example.donors), strict=False):
         person["pasted_from"] = donor
     return {
-        "file": _file(split, path.stem),
-        "split": split,
+        "file": file,
+        "split": file.split("/")[1],
         "copy": number,
         "source": source.name,
         "source_sha256": source.sha256,
-        "sha256": sha256_of(path),
+        "sha256": sha256_of(folder / file),
         "poisoned": any(state == "turned" for state in example.states),
         "people": people,
     }
