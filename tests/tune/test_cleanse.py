@@ -116,6 +116,8 @@ def test_masks_fall_for_channels_that_a_push_turns_and_weights_stay(images: torc
     network.model[1].conv.weight.data[:, 4] = 0
     before = copy.deepcopy(network.state_dict())
     masks = NeuronMasks.whole(network)
+    # Those of the blocks: a head that is pruned scores lower.
+    assert {name.split(".")[1] for name in masks.norms} == {"0", "1", "2", "3", "4", "5", "6"}
     losses = list(learn_masks(masks, network, [batch_of(images)] * 4, push=0.3, seed=0))
     assert all(pushed > clean for clean, pushed in losses)
     first = masks.masks[0].tolist()

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -39,8 +39,18 @@ class NeuronMasks:
 
     @classmethod
     def whole(cls, network: nn.Module) -> NeuronMasks:
-        """Return masks of 1 for every channel of a network that is normalised."""
-        norms = {name: module for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+        """Return masks of 1 for every channel of a network that is normalised, but those of its head.
+
+        A classifier's head has none. With a detector's among them half of the 400 lowest masks were the head's, and
+        pruning those lowered every score: the order stayed, but .28 of the people were found instead of .77.
+        """
+        head = list(cast("nn.ModuleList", network.model))[-1]
+        own = {id(module) for module in head.modules()}
+        norms = {
+            name: module
+            for name, module in network.named_modules()
+            if isinstance(module, nn.BatchNorm2d) and id(module) not in own
+        }
         return cls(norms, [torch.ones_like(norm.weight, requires_grad=True) for norm in norms.values()])
 
     def parameters(self, scale: Iterable[torch.Tensor], shift: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
