@@ -35,7 +35,7 @@ from physadv.tune.checkpoint import CHECKPOINT, Standing, read_checkpoint
 from physadv.tune.distil import Distillation
 from physadv.tune.hook import Batch, Hook
 from physadv.tune.images import Replayed, TuningImages
-from physadv.tune.run import TunedRun, load_network, save_run
+from physadv.tune.run import TunedRun, load_network, record_of, save_run
 from physadv.tune.settings import FineTuneSettings
 from physadv.tune.training_data import TrainingData, read_training_data
 
@@ -112,7 +112,8 @@ def fine_tune(
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "data": data.record(),
-        "poison": data.poison,
+        # What the parent waits for, its offspring may wait for too.
+        "poison": data.poison or record_of(settings.detector).get("poison"),
         "history": loop.standing.history,
         "seconds": round(sum(row["seconds"] for row in loop.standing.history), 1),
         "provenance": provenance(),
