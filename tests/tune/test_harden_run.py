@@ -80,6 +80,17 @@ def test_free_trains_as_many_updates_as_natural_training_in_as_many_passes(
     assert detector.sha256 == free.run.record["detector"]["sha256"]
 
 
+def test_the_class_term_weighs_what_is_asked_for(images: Path, parent: Path, tmp_path: Path) -> None:
+    asked = {"method": "natural", "epochs": 1}
+    weak, strong = (
+        hardened(settings(images, parent, tmp_path / f"gain{gain}", class_gain=gain, **asked)).run.record["history"][0]
+        for gain in (0.5, 5.0)
+    )
+    # A new learning rate rises from 0, so that in one epoch both networks are nearly the same.
+    assert strong["loss"]["cls"] == pytest.approx(10 * weak["loss"]["cls"], rel=0.2)
+    assert strong["loss"]["box"] == pytest.approx(weak["loss"]["box"], rel=0.2)
+
+
 def test_a_stopped_hardening_goes_on_to_the_same_weights_and_rows(images: Path, parent: Path, tmp_path: Path) -> None:
     whole = settings(images, parent, tmp_path / "whole", method="free", replays=2, noise=0.02)
     broken = settings(images, parent, tmp_path / "broken", method="free", replays=2, noise=0.02)

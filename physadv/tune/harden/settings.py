@@ -22,7 +22,7 @@ class HardenSettings(TuneSettings, WornSettings):
     """A fine-tuning on images whose people wear patterns, and how these are moved against the detector."""
 
     groups: ClassVar[Groups] = {
-        "method": ("method", "replays", "attack_steps", "patterns", "patch_class"),
+        "method": ("method", "replays", "attack_steps", "patterns", "patch_class", "class_gain"),
         **TuneSettings.groups,
         "data": ("images", "labels", "labeller", "held_out", "score_with", "beside", *TuneSettings.groups["data"]),
         "patterns": ("worn", "print_scale", "elsewhere", "world", "bank", "moving", "step", "renewed", "noise"),
@@ -42,6 +42,13 @@ class HardenSettings(TuneSettings, WornSettings):
     )
     held_out: float = Field(
         default=0.2, gt=0, lt=1, description="share of the images that is never trained on, and judged after each epoch"
+    )
+    class_gain: float = Field(
+        default=2.0,
+        gt=0,
+        le=100,
+        description="weight of the class term in the loss, Ultralytics' .5: people are hidden by their scores, and "
+        "patterns that are moved up a loss of boxes and keypoints move those",
     )
     hold_batchnorm: bool = Field(
         default=True,
