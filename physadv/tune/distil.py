@@ -55,7 +55,9 @@ def _heads(answers: dict[str, Any]) -> Iterator[dict[str, torch.Tensor]]:
 
 def _distance(own: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], clean: torch.Tensor) -> torch.Tensor:
     """Return the divergence of scores, and of edges where the parent sees somebody, per person that it sees."""
-    scores, edges = own["scores"][clean].float(), own["boxes"][clean].float()
+    # A network may have been given a class that the parent lacks: what it says of that is its own.
+    classes = wanted["scores"].shape[1]
+    scores, edges = own["scores"][clean, :classes].float(), own["boxes"][clean].float()
     chance = wanted["scores"].float().sigmoid()
     people = chance.sum((1, 2)) + 1
     entropy = functional.binary_cross_entropy_with_logits(wanted["scores"].float(), chance, reduction="none")

@@ -12,7 +12,7 @@ from physadv.arrays import write_png
 from physadv.cli import main
 from physadv.detect import load_detector
 from physadv.detect.network import weights_hash
-from physadv.errors import SettingsError
+from physadv.errors import DataError, SettingsError
 from physadv.evaluate.steps import finish
 from physadv.tune.harden.costs import Costs
 from physadv.tune.harden.run import Hardened, harden, with_patch_class
@@ -103,6 +103,8 @@ def test_a_stopped_hardening_goes_on_to_the_same_weights_and_rows(images: Path, 
 
     with pytest.raises(TuneStopped):
         hardened(broken, show=show)
+    with pytest.raises(DataError, match="finished runs"):
+        hardened(settings(images, parent, tmp_path / "third", beside=[tmp_path / "broken"]))
     again = hardened(broken, resume=True)
     rows = [
         [(row.epoch, row.steps, row.passes, row.clean_loss) for row in Costs.read(tmp_path / n).rows]
@@ -140,7 +142,6 @@ def test_a_run_with_a_patch_class_is_a_detector_of_people(images: Path, parent: 
         (["--method", "patches"], "--patterns: expected pattern files or names, got none"),
         (["--method", "pod", "--patterns", "street"], "--patterns: expected none with the method pod"),
         (["--method", "patches", "--patterns", "street"], "--score-with: expected patterns that are not trained with"),
-        (["--patch-class", "--distil", "1"], "--distil: the parent knows no class patch"),
         (["--print-scale", "0.5,0.2"], "--print-scale: expected the least size and then the largest"),
         (["--beside", "nowhere"], "--beside: expected the folder of a run"),
         (["--replays", "0"], "--replays: expected at least 1"),

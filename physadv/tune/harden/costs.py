@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def table(runs: Sequence[Costs]) -> Table:
 def plot_costs(path: Path, runs: Sequence[Costs]) -> None:
     """Write the losses of runs over epochs, steps, passes and seconds, and below their AP50, as a PNG image.
 
-    What was trained on is dashed.
+    Dashed is what was trained on, or of several runs what is attacked.
     """
     several = len(runs) > 1
     graphs = []
@@ -135,17 +135,20 @@ def plot_costs(path: Path, runs: Sequence[Costs]) -> None:
         # Of several runs four lines each would be a thicket: the held-out ones alone.
         shown = [name for name in LOSSES if not several or not name.startswith("train_")]
         lines = {_name(run, LOSSES[name], several): _line(run, axis, name) for run in runs for name in shown}
-        dashed = {name for name in lines if "trained on" in name}
-        graphs.append(Graph(title, "loss", _full(lines), dashed=frozenset(dashed)))
+        graphs.append(Graph(title, "loss", _full(lines), dashed=_dashed(lines, several)))
     for axis in ("passes", "seconds"):
         both = {"clean_ap50": "clean", "attacked_ap50": "attacked"}
         lines = {_name(run, both[name], several): _line(run, axis, name) for run in runs for name in both}
-        graphs.append(Graph(AXES[axis], "AP50, held out", _full(lines)))
+        graphs.append(Graph(AXES[axis], "AP50, held out", _full(lines), dashed=_dashed(lines, several)))
     plot(path, "cost of hardening", graphs)
 
 
 def _name(run: Costs, what: str, several: bool) -> str:
     return f"{run.name}: {what}" if several else what
+
+
+def _dashed(names: Iterable[str], several: bool) -> frozenset[str]:
+    return frozenset(name for name in names if ("attacked" if several else "trained on") in name)
 
 
 def _line(run: Costs, x: str, y: str) -> Line:

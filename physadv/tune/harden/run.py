@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from physadv.dataset import LabelledImage
+from physadv.detect.weights import RUN_RECORD
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate.images import Labeller, labelling, labels_cache, read_dataset
 from physadv.evaluate.own import FILLS, own_fit, share_of_image
@@ -138,7 +139,7 @@ def harden(
     Raises: SettingsError for settings that do not go together. DataError for images that cannot be used, or a run in
     `beside` that is none. PatchError for a pattern that cannot be read. What `fine_tune` raises.
     """
-    beside = [Costs.read(folder) for folder in settings.beside]
+    beside = [_finished(folder) for folder in settings.beside]
     worn, scored = _patterns(settings)
     parent = parent_of(settings.detector)
     labeller = Labeller(partial(labelling, settings.labeller), labels_cache(settings.labeller))
@@ -177,6 +178,19 @@ def harden(
     costs = [hook.costs, *beside]
     write_costs(settings.out, costs)
     return Hardened(made, costs)
+
+
+def _finished(folder: Path) -> Costs:
+    """Return the costs of another run, whose whole time the others are multiples of.
+
+    Raises: DataError if there is none, or it has not come to its end.
+    """
+    costs = Costs.read(folder)
+    if not (folder / RUN_RECORD).is_file():
+        raise DataError(
+            field="beside", expected="finished runs", got=f"{folder}, which was stopped", hint="resume it first"
+        )
+    return costs
 
 
 def write_costs(folder: Path, costs: Sequence[Costs]) -> None:
@@ -228,8 +242,6 @@ def _patterns(settings: HardenSettings) -> tuple[list[Patch], list[Patch]]:
     if (settings.method == "patches") != bool(settings.patterns):
         want = "pattern files or names" if settings.method == "patches" else f"none with the method {settings.method}"
         raise SettingsError(field="patterns", expected=want, got=", ".join(settings.patterns) or "none")
-    if settings.patch_class and settings.distil:
-        raise SettingsError("the parent knows no class patch to be like", field="distil", hint="leave out one of both")
     worn, scored = ([load_patch(name) for name in names] for names in (settings.patterns, settings.score_with))
     both = {patch.sha256 for patch in worn} & {patch.sha256 for patch in scored}
     if both:

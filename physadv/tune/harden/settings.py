@@ -50,6 +50,14 @@ class HardenSettings(TuneSettings, WornSettings):
         description="weight of the class term in the loss, Ultralytics' .5: people are hidden by their scores, and "
         "patterns that are moved up a loss of boxes and keypoints move those",
     )
+    lr: float = Field(default=2e-4, gt=0, le=0.1, description="learning rate after the warm-up; falls by a cosine")
+    warmup: float = Field(default=3.0, ge=0, le=100, description="epochs in which the learning rate rises from 0")
+    distil: float = Field(
+        default=2.0,
+        ge=0,
+        le=100,
+        description="weight of the likeness to the parent's answers to the same images without patterns; 0 is none",
+    )
     hold_batchnorm: bool = Field(
         default=True,
         description="keep the parent's statistics of batch normalisation: over the replays of one batch they would drift",
@@ -61,10 +69,10 @@ class HardenSettings(TuneSettings, WornSettings):
         description="free: how often each batch is trained on in a row; epochs are as many fewer",
     )
     attack_steps: int = Field(default=5, ge=1, le=50, description="pgd: passes that move the patterns before each step")
-    step: float = Field(default=0.06, gt=0, le=1, description="free and pgd: how far a texel moves at once, of 1")
-    moving: int = Field(default=8, ge=1, le=64, description="free and pgd: patterns that are moved at a time")
+    step: float = Field(default=0.04, gt=0, le=1, description="free and pgd: how far a texel moves at once, of 1")
+    moving: int = Field(default=4, ge=1, le=64, description="free and pgd: patterns that are moved at a time")
     renewed: float = Field(
-        default=0.1, ge=0, le=1, description="free: share of its patterns that start anew with each batch, by chance"
+        default=0.05, ge=0, le=1, description="free: share of its patterns that start anew with each batch, by chance"
     )
     noise: float = Field(
         default=0.0,
