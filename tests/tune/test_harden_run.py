@@ -144,6 +144,7 @@ def test_a_run_with_a_patch_class_is_a_detector_of_people(images: Path, parent: 
         (["--method", "patches", "--patterns", "street"], "--score-with: expected patterns that are not trained with"),
         (["--print-scale", "0.5,0.2"], "--print-scale: expected the least size and then the largest"),
         (["--beside", "nowhere"], "--beside: expected the folder of a run"),
+        (["--resume"], "--resume: expected the folder of a run"),
         (["--replays", "0"], "--replays: expected at least 1"),
     ],
 )

@@ -64,8 +64,8 @@ class Costs:
         write_json(folder / COSTS, plain)
 
     @classmethod
-    def read(cls, folder: Path) -> Costs:
-        """Return the rows in the folder of a run of `lab harden`.
+    def read(cls, folder: Path, *, field: str = "beside") -> Costs:
+        """Return the rows in the folder of a run of `lab harden`. field: the setting that names it.
 
         Raises: DataError if there are none, or they are damaged.
         """
@@ -77,7 +77,7 @@ class Costs:
             return cls(folder.name, str(content["method"]), (first, *others))
         except FileNotFoundError as error:
             raise DataError(
-                field="beside", expected="the folder of a run of `physadv lab harden`", got=f"{folder}, without {COSTS}"
+                field=field, expected="the folder of a run of `physadv lab harden`", got=f"{folder}, without {COSTS}"
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: not the costs of a hardening: {text_of(error)}") from error

@@ -140,6 +140,7 @@ def harden(
     `beside` that is none. PatchError for a pattern that cannot be read. What `fine_tune` raises.
     """
     beside = [_finished(folder) for folder in settings.beside]
+    own = Costs.read(settings.out, field="resume") if resume else Costs(settings.out.name, settings.method, ())
     worn, scored = _patterns(settings)
     parent = parent_of(settings.detector)
     labeller = Labeller(partial(labelling, settings.labeller), labels_cache(settings.labeller))
@@ -169,7 +170,7 @@ def harden(
         Validation(held, scored, imgsz=asked.imgsz, seed=settings.seed),
         Validation(_some(train), scored, imgsz=asked.imgsz, seed=settings.seed),
         parent.person,
-        Costs.read(settings.out) if resume else Costs(settings.out.name, settings.method, ()),
+        own,
         lambda costs: costs.write(settings.out),
     )
     record = _record(settings, train, held)
