@@ -105,8 +105,10 @@ export class Defences {
     // To put a pattern on, people are found by the bare detector first.
     const bare = stages.place ?? (this.pipeline.size ? stages.defended / ratios?.[now?.defend] : stages.detect);
     const before = (stages.place ?? 0) + (stages.wear ?? 0);
+    // A recording that is played says nothing of this machine.
+    const measured = Object.keys(ratios ?? {}).length > 0;
     for (const { defend, price } of [{ defend: "", price: "" }, ...this.cards]) {
-      const ratio = defend ? ratios?.[defend] : 1;
+      const ratio = defend ? ratios?.[defend] : measured ? 1 : undefined;
       const card = byId("cards").querySelector(`[data-defend="${CSS.escape(defend)}"] .cost`);
       const rate = 1000 / (before + bare * ratio);
       card.classList.toggle("measured", rate > 0);
