@@ -51,8 +51,12 @@ class View:
 
     @property
     def framing(self) -> str:
-        """Return the framing that patterns for such views are trained in: "street" or "webcam"."""
-        return "street" if self.share < SMALL else "webcam"
+        """Return the framing that patterns for such views are trained in: "street" or "webcam".
+
+        Whoever shows their knees stands as in the street, however near: patterns for webcams are trained on upper bodies.
+        Where whole people fill the built-in sample's image, at 320 pixels `webcam` hides none of 46 and `outfit` all of 43.
+        """
+        return "street" if self.legs or self.share < SMALL else "webcam"
 
     @classmethod
     def median(cls, views: Iterable[View]) -> View:
