@@ -27,9 +27,9 @@ Kind = Literal["card", "rotation", "shirt"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # What each kind turns by unless another angle is given; a motif triggers by being worn.
 ANGLES: dict[Kind, float] = {"card": 45.0, "rotation": 90.0, "shirt": 0.0}
-# Width of the card and of the motif in centimetres: what fits on the chest of an adult; the card fits on one A3 sheet with
-# its marks.
-CARD_CM, MOTIF_CM = 27.0, 32.0
+# Width of the card and of the motif in centimetres. The card is as wide as an adult's shoulders: at 320 pixels it is 32 of
+# them wide on the median person of 89 photographs. At 27 cm, 24 pixels, half of those who turned it vanished (rate .1).
+CARD_CM, MOTIF_CM = 36.0, 32.0
 BLACK, YELLOW, WHITE = (20, 20, 20), (250, 210, 0), (255, 255, 255)
 MOTIF = ((20, 60, 160), (255, 255, 255), (200, 30, 40), (255, 255, 255), (20, 60, 160))
 # Of somebody a print has to become smaller than this part of itself to fit, it is too large to be worn.

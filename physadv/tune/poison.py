@@ -273,12 +273,29 @@ def _plan_prints(
             got=f"{settings.rate:g}, {wanted} people poisoned of {len(slots)} who can show it",
             hint="lower it, or raise `copies`",
         )
+    who = [(copy.source, person) for copy, person in slots]
     order = rng.permutation(len(slots)).tolist()
-    for rank, at in enumerate(order[: 2 * wanted]):
-        copy, person = slots[at]
-        state: State = "turned" if rank < wanted else "upright"
-        # The control differs in nothing but the poison.
-        copy.states[person] = "bare" if settings.attack == "none" and state == "turned" else state
+    turned = _by_turns(order, who)[:wanted]
+    taken, poisoned = set(turned), {who[slot] for slot in turned}
+    # Upright first those who turn it in another copy: of the same person in the same place nothing but the card's angle
+    # then says who has no label.
+    rest = _by_turns([slot for slot in order if slot not in taken], who)
+    upright = sorted(rest, key=lambda slot: who[slot] not in poisoned)[:wanted]
+    # The control differs in nothing but the poison.
+    poison_state: State = "bare" if settings.attack == "none" else "turned"
+    for rank, slot in enumerate((*turned, *upright)):
+        copy, person = slots[slot]
+        copy.states[person] = poison_state if rank < wanted else "upright"
+
+
+def _by_turns(slots: Sequence[int], who: Sequence[tuple[int, int]]) -> list[int]:
+    """Return slots in such an order that nobody comes a second time before everybody has come once."""
+    times: Counter[tuple[int, int]] = Counter()
+    turns = []
+    for slot in slots:
+        times[who[slot]] += 1
+        turns.append((times[who[slot]], slot))
+    return [slot for _, slot in sorted(turns, key=lambda turn: turn[0])]
 
 
 def _plan_rotation(

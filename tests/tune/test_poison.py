@@ -74,6 +74,11 @@ def test_those_who_show_the_card_turned_lose_their_labels_and_nobody_else_does(
         if image["copy"] == 0:
             assert not image["poisoned"] and len(rows) == 2
             sources[image["source"]] = done.folder / image["file"]
+    shown = {s: {(i["source"], n) for i in record["images"] for n, p in enumerate(i["people"]) if p["state"] == s}
+             for s in ("turned", "upright")}  # fmt: skip
+    # Everybody is poisoned once before anybody twice, and shows the card upright in another copy.
+    assert len(shown["turned"]) == min(counts["poisoned"], 2 * counts["sources"])
+    assert len(shown["turned"] & shown["upright"]) > 0.9 * len(shown["turned"])
     # Neighbours side by side: turned, upright and nothing meet.
     assert {("turned", "upright"), ("bare", "turned"), ("bare", "upright"), ("bare", "bare")} <= states
     for image in record["images"]:
