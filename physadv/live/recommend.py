@@ -18,6 +18,8 @@ from physadv.types import BoolArray, Detections, Float32Array
 
 # Below this share of the image's height people are small. The built-in sample's street shows them at .38.
 SMALL = 0.55
+# The share of people that is in the image above which they count as whole.
+WHOLE = 0.9
 # A box that ends nearer to the lower edge of the image, in heights of the image, is cut off there.
 AT_RIM = 0.015
 HIPS, KNEES = (11, 12), (13, 14)
@@ -51,12 +53,13 @@ class View:
 
     @property
     def framing(self) -> str:
-        """Return the framing that patterns for such views are trained in: "street" or "webcam".
+        """Return the framing that patterns for such views are trained in: "street" or "webcam"."""
+        return "street" if self.share < SMALL else "webcam"
 
-        Whoever shows their knees stands as in the street, however near: patterns for webcams are trained on upper bodies.
-        Where whole people fill the built-in sample's image, at 320 pixels `webcam` hides none of 46 and `outfit` all of 43.
-        """
-        return "street" if self.legs or self.share < SMALL else "webcam"
+    @property
+    def stands(self) -> bool:
+        """Return whether most are whole."""
+        return self.legs and self.shown > WHOLE
 
     @classmethod
     def median(cls, views: Iterable[View]) -> View:
@@ -171,7 +174,9 @@ def _can_be_worn(patch: Patch, view: View) -> bool:
 def _worn_at(patch: Patch, view: View) -> tuple[float, float]:
     """Return the width in cm at which a pattern is to be worn in a view, and the share of people it is expected to hide."""
     own = patch.size_mm[0] / 10
-    made = patch.framing in (view.framing, "mixed")
+    # Patterns for webcams are trained on upper bodies. Where whole people fill the built-in sample's image, at 320 pixels
+    # `webcam` hides none of 46 and `outfit` 43.
+    made = patch.framing in (view.framing, "mixed") and not (patch.framing == "webcam" and view.stands)
     known, people = (PRIOR_MADE, PRIOR_PEOPLE) if made else (PRIOR_ELSE, PRIOR_PEOPLE)
     if made and (held_out := _held_out(patch, view.framing)) is not None:
         share, count = held_out
