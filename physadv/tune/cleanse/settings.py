@@ -38,7 +38,7 @@ class CleanseSettings(Settings):
     held_out: float = Field(
         default=0.3, gt=0, lt=1, description="share of the images that only choices are made on, never trained on"
     )
-    epochs: int = Field(default=20, ge=1, le=1000, description="passes over the images")
+    epochs: int = Field(default=12, ge=1, le=1000, description="passes over the images")
     lr: float = Field(default=2e-4, gt=0, le=0.1, description="learning rate of fine-tuning")
     imgsz: int | None = Field(
         default=None,
