@@ -25,7 +25,7 @@ class LabInspectVerb(InspectSettings):
 
     groups: ClassVar[Groups] = {
         "data": ("clean", "min_area"),
-        "detectors": ("detector", "reference", "trust", "imgsz", "device"),
+        "detectors": ("detector", "reference", "turned", "trust", "imgsz", "device"),
         "result": ("out", "overwrite", "seed"),
     }
 

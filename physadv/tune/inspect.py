@@ -25,7 +25,7 @@ from physadv.settings import Imgsz, Settings
 from physadv.tune.features import region_features
 from physadv.tune.origin import read_poison
 from physadv.tune.signatures import FAR, FEWEST, Clusters, activation_clusters, spectral_scores
-from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame
+from physadv.types import BoolArray, Detections, Detector, Float32Array, Frame, UInt8Array
 
 # missing: a clean detector finds somebody who has no label. unseen: it sees nothing at all where a label is. clusters: the
 # smaller one of activation clustering. spectral: spectral signatures.
@@ -43,6 +43,11 @@ class InspectSettings(Settings):
     imgsz: Imgsz = Field(default=640, description="long side of the networks' input, rounded up to a multiple of 32")
     min_area: float = Field(
         default=MIN_AREA, ge=0, lt=1, description="people below this share of the image are not looked at"
+    )
+    turned: bool = Field(
+        default=False,
+        description="the clean detector looks at each image turned by quarters, too: finds poison by rotation, "
+        "and more that is none; takes four times as long",
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="of k-means")
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")
@@ -138,7 +143,8 @@ def inspect(data: Path, detector: TorchDetector, clean: Detector, settings: Insp
     for number, (file, pixels, boxes) in enumerate(read_images(files, left_out)):
         yield number / len(files), file.path.name
         labels = np.zeros((0, 4), np.float32) if boxes is None else boxes
-        one = _regions(len(read), labels, clean.detect(Frame(pixels, 0, 0, 0.0)), pixels.shape, settings.min_area)
+        answer = _look(clean, pixels, turned=settings.turned)
+        one = _regions(len(read), labels, answer, pixels.shape, settings.min_area)
         found.append(replace(one, features=region_features(detector, pixels, one.boxes)))
         read.append(file)
     regions = Regions.joined(found)
@@ -158,6 +164,36 @@ def inspect(data: Path, detector: TorchDetector, clean: Detector, settings: Insp
         "spectral": spectral_scores(regions.features) > FAR,
     }
     return Inspection(read, regions, suspects, clusters, _poisoned(data, read), left_out)
+
+
+def _look(clean: Detector, pixels: UInt8Array, *, turned: bool) -> Detections:
+    """Return everybody that a clean detector finds in an image, best first, each once.
+
+    turned: in the image turned by quarters as well; of somebody found in several views the best box is kept.
+    """
+    found = [clean.detect(Frame(pixels, 0, 0, 0.0))]
+    if not turned:
+        return found[0]
+    height, width = pixels.shape[:2]
+    for quarters in (1, 2, 3):
+        view = clean.detect(Frame(np.ascontiguousarray(np.rot90(pixels, quarters)), 0, 0, 0.0))
+        found.append(Detections(_turned_back(view.xyxy, quarters, width, height), view.score))
+    boxes, scores = np.concatenate([f.xyxy for f in found]), np.concatenate([f.score for f in found])
+    kept: list[int] = []
+    for number in np.argsort(-scores, kind="stable").tolist():
+        if iou(boxes[number : number + 1], boxes[kept]).max(initial=0) < MATCH_IOU:
+            kept.append(number)
+    return Detections(boxes[kept].astype(np.float32), scores[kept].astype(np.float32))
+
+
+def _turned_back(boxes: Float32Array, quarters: int, width: int, height: int) -> Float32Array:
+    """Return (n, 4) boxes of an image that `rot90` turned, as they lie in the image before. width, height: of that one."""
+    x1, y1, x2, y2 = boxes.T
+    if quarters == 1:
+        return np.stack([width - y2, x1, width - y1, x2], 1)
+    if quarters == 2:
+        return np.stack([width - x2, height - y2, width - x1, height - y1], 1)
+    return np.stack([y1, height - x2, y2, height - x1], 1)
 
 
 def _regions(number: int, labels: Float32Array, answer: Detections, shape: tuple[int, ...], min_area: float) -> Regions:

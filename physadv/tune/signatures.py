@@ -46,9 +46,11 @@ def activation_clusters(features: Float32Array, *, seed: int = 0) -> Clusters:
     Source: Chen et al. 2018, Detecting backdoor attacks on deep neural networks by activation clustering.
     """
     n = len(features)
-    if n < FEWEST:
+    points = _whitened(features) if n >= FEWEST else np.zeros((n, 0))
+    # Copies of one person have nothing by which they differ.
+    if not points.shape[1]:
         return Clusters(np.zeros(n, bool), 0.0)
-    return Clusters(*_split(_whitened(features), np.random.default_rng(seed)))
+    return Clusters(*_split(points, np.random.default_rng(seed)))
 
 
 def spectral_scores(features: Float32Array) -> Float32Array:
@@ -77,7 +79,7 @@ def _standard(features: npt.NDArray[np.floating]) -> Float64Array:
 def _whitened(features: npt.NDArray[np.floating]) -> Float64Array:
     """Return (n, k) the first principal components of features, each with variance 1."""
     left, sizes, _ = np.linalg.svd(_standard(features), full_matrices=False)
-    kept = min(DIMENSIONS, int((sizes > 1e-6 * sizes[0]).sum()))
+    kept = min(DIMENSIONS, int((sizes > max(1e-6 * sizes[0], 1e-6)).sum()))
     return np.asarray(left[:, :kept] * np.sqrt(len(features)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from physadv.tune.features import region_features
 from physadv.tune.inspect import Inspection, InspectSettings, inspect
 from physadv.tune.signatures import FAR, activation_clusters, spectral_scores
 from physadv.tune.suspects import LIST, NAMES, ROWS, SHEET, suspicious, tables, write_inspection
+from physadv.types import Detections, UInt8Array
 from tests.detect.models import save_small
 from tests.tune.stand_in import BlueDetector, figures
 
@@ -84,6 +85,29 @@ def test_labels_of_nobody_are_found(tmp_path: Path, look: Look) -> None:
     assert found.judged().false_alarms == 0
 
 
+def test_people_who_lie_are_found_by_a_detector_that_knows_them_upright(
+    tmp_path: Path, detector: TorchDetector
+) -> None:
+    class Upright(BlueDetector):
+        """Finds those who are higher than wide, in the left half of an image alone."""
+
+        def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+            return [f.pick((f.xyxy @ [-1, 1, 1, -1] < 0) & (f.xyxy[:, 0] < 120)) for f in super().detect_batch(images)]
+
+    lying = (40, 30, 180, 90)
+    for number in range(20):
+        write_png(tmp_path / "images" / f"{number}.png", figures([lying, (20, 100, 50, 175)]))
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{number}.txt").write_text(line((20, 100, 50, 175)))
+    looks = [
+        finish(inspect(tmp_path, detector, Upright(), InspectSettings(turned=turned, min_area=0.01)))
+        for turned in (False, True)
+    ]
+    assert [int(found.images("missing").sum()) for found in looks] == [0, 20]
+    assert looks[1].regions.boxes[1].tolist() == list(lying)
+    assert len(looks[1].regions) == 40
+
+
 def test_without_a_record_nothing_is_judged_and_nothing_else_changes(tmp_path: Path, look: Look) -> None:
     known, unknown = look(data_set(tmp_path / "a", gone=3)), look(data_set(tmp_path / "b", gone=3, record=False))
     assert unknown.judged("missing").recall is None
@@ -128,6 +152,7 @@ def test_few_people_have_no_clusters() -> None:
     features = np.concatenate([np.zeros((8, 4)), np.ones((8, 4))]).astype(np.float32)
     assert not activation_clusters(features).small.any()
     assert not spectral_scores(features).any()
+    assert not activation_clusters(np.ones((40, 4), np.float32)).small.any()
 
 
 def test_a_few_that_lie_along_one_direction_are_far_out() -> None:
