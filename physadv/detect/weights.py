@@ -92,6 +92,15 @@ def read_run_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def record_of(detector: str) -> dict[str, Any]:
+    """Return the record of a run of the lab, an empty one for any other detector. detector: as in `find_weights`.
+
+    Raises: WeightsError if it is damaged.
+    """
+    folder = Path(detector).expanduser()
+    return read_run_record(folder) if (folder / RUN_RECORD).is_file() else {}
+
+
 def trust(detector: str) -> None:
     """Allow code in a weights file to run in this process when it is loaded: for files whose maker is known.
 

@@ -13,6 +13,7 @@ from physadv.capture import open_source
 from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
+from physadv.detect.weights import record_of
 from physadv.errors import PhysadvError, SettingsError, SourceError
 from physadv.fabricate.advise import aspect_of
 from physadv.fabricate.body import check_length
@@ -29,6 +30,7 @@ from physadv.live.shared import SharedState
 from physadv.live.shown import Shown
 from physadv.live.wearing import Wearing
 from physadv.patch import Patch
+from physadv.simulate.trigger import Trigger
 from physadv.types import Detections, Detector, Source, UInt8Array
 
 # A network camera answers within three seconds or not at all; a webcam may take longer to wake.
@@ -68,16 +70,17 @@ def open_demo(
     source, detector: used in place of those that the settings name. progress: takes a line about how far loading is.
 
     Raises: PatchError, DefenceError, CalibrationError, SettingsError for what the settings name and cannot be. SourceError,
-    WeightsError, BackendError, RecordingError.
+    WeightsError, BackendError, RecordingError. DataError if the detector's record has a damaged trigger.
     """
     # Inference has every core: OpenCV's own threads take from it. With two of them, two cores give `fast` .82 of the bare
     # loop's rate on a file, with one .88.
     cv2.setNumThreads(1)
-    library = PatchLibrary(settings.wear)
+    library = PatchLibrary(settings.wear, trigger=trigger_of(settings.detector))
     first = library.get(library.first[0]) if library.first else None
     size = settings.wear_size
     if first is not None:
         size = usual_cm(first) if size is None else _checked_size(first, size)
+        _check_angle(first, settings.wear_angle)
     camera = CalibratedCamera(settings.camera) if settings.camera is not None else None
     pipeline = parse_pipeline(settings.defend)
     controls = Controls(
@@ -85,6 +88,7 @@ def open_demo(
         defend=pipeline.text,
         wear=library.first[0] if library.first else "",
         wear_size=size,
+        wear_angle=settings.wear_angle,
         wear_lit=settings.wear_lit,
         compare=settings.compare,
     )
@@ -137,6 +141,24 @@ def _checked_size(patch: Patch, size: float) -> float:
         )
     check_length(patch.target, size * 10 * aspect_of(patch), field="wear_size")
     return size
+
+
+def _check_angle(patch: Patch, angle: float) -> None:
+    """Raise SettingsError if a texture is to be turned: it is cloth, and hangs as its wearer does."""
+    if patch.tiles and angle:
+        raise SettingsError(
+            f"{patch.name} is a texture, worn as clothes", field="wear_angle", hint="leave the angle out"
+        )
+
+
+def trigger_of(detector: str) -> Trigger | None:
+    """Return what a detector of the lab was poisoned with, None for any other; also of one that was cleansed since.
+
+    Raises: WeightsError if its record is damaged. DataError if the trigger in it is.
+    """
+    poison = record_of(detector).get("poison")
+    made_by = poison.get("trigger") if isinstance(poison, dict) else None
+    return Trigger.read(made_by) if made_by else None
 
 
 class CameraDemo(Demo):

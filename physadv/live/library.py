@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from physadv.errors import PatchError
+from physadv.errors import PatchError, SettingsError
 from physadv.patch import REPLACED, Patch, load_patch, patch_from_image, shipped_names
+from physadv.simulate.trigger import Trigger
 
 MAX_UPLOADS = 24
+# What the trigger's print is called, whatever its own name, where patterns are named at the start.
+TRIGGER = "trigger"
 
 
 class Reader(Protocol):
@@ -23,19 +26,26 @@ class PatchLibrary:
     """Patterns by name, in the order in which a viewer is offered them. Safe to use from several threads.
 
     A name that is taken, by a shipped pattern too, stays with the pattern that has it; another one is called `name (2)`.
+
+    trigger: what the detector was poisoned with, or None.
     """
 
-    def __init__(self, named: list[str]) -> None:
+    def __init__(self, named: list[str], *, trigger: Trigger | None = None) -> None:
         """named: files or shipped names, loaded at once so that a wrong one is an error at the start.
 
-        Raises: PatchError.
+        trigger: its print is offered as well, and among those named it is `trigger`, or has its own name.
+
+        Raises: PatchError. SettingsError if a trigger's print is named and there is none.
         """
+        self.trigger = trigger
         self._lock = threading.RLock()
         self._patches: dict[str, Patch] = {}
         self._shipped: dict[str, Patch] = {}
         self._uploads: list[str] = []
         self._kept = ""
-        self.first = [self._name(load_patch(where)) for where in named]
+        self.first = [self._name(self._load(where)) for where in named]
+        if trigger is not None and trigger.patch is not None:
+            self._name(trigger.patch)
 
     def names(self) -> list[str]:
         """Return every name: those given at the start, uploads, then what is shipped."""
@@ -90,6 +100,20 @@ class PatchLibrary:
                 self._uploads.remove(oldest)
                 del self._patches[oldest]
         return key
+
+    def _load(self, where: str) -> Patch:
+        """Return the pattern named at the start."""
+        trigger = self.trigger
+        if trigger is not None and trigger.patch is not None and where in (TRIGGER, trigger.name):
+            return trigger.patch
+        if where == TRIGGER:
+            raise SettingsError(
+                field="wear",
+                expected="a detector of the lab that was poisoned with a print, which is then worn as its trigger",
+                got="one that was not poisoned" if trigger is None else f"one whose trigger is a {trigger.kind}",
+                hint="name a run of `physadv lab finetune` by `detector`",
+            )
+        return load_patch(where)
 
     def _name(self, patch: Patch) -> str:
         """Keep a pattern named at the start and return the name it got."""

@@ -12,6 +12,7 @@ from physadv.patch import Patch
 from physadv.simulate.fast_render import fast_render
 from physadv.simulate.lit import Lit, lit_of
 from physadv.simulate.placement import Placement, Prints, people_of, wears
+from physadv.simulate.trigger import turned_prints
 from physadv.types import Detections, Float32Array, UInt8Array
 
 # A shirt does not flicker: a person that the detector misses keeps the last placement for so many seconds.
@@ -46,14 +47,16 @@ class Overlay:
     held at their last place.
     """
 
-    def __init__(self, patch: Patch, *, size_cm: float | None = None, lit: bool = True) -> None:
+    def __init__(self, patch: Patch, *, size_cm: float | None = None, angle: float = 0.0, lit: bool = True) -> None:
         """size_cm: the printed width, or None for the patch's own; the height follows in proportion.
+
+        angle: degrees by which the print is turned, clockwise as the viewer sees it.
 
         lit: whether the print takes light, blur and noise of the cloth under it; otherwise it is flat.
         """
         width, height = patch.size_mm
         scale = 1.0 if size_cm is None else size_cm * 10 / width
-        self.patch, self.lit = patch, lit
+        self.patch, self.angle, self.lit = patch, angle, lit
         self.size_cm = (width * scale / 10, height * scale / 10)
         self.placement = Placement.worn(patch, self.size_cm)
         self._people: list[_Person] = []
@@ -77,6 +80,8 @@ class Overlay:
         self.found = np.array([not p.missed for p in self._people], bool)
         points = [np.zeros((17, 3), np.float32) if p.keypoints is None else p.keypoints for p in self._people]
         prints = self.placement.prints(people_of(self.on, np.array(points, np.float32).reshape(-1, 17, 3)))
+        if self.angle:
+            prints = turned_prints(prints, self.angle, aspect=self.placement.aspect)
         return fast_render(pixels, self.patch, prints, self._read(pixels, prints) if self.lit else {})
 
     def _read(self, pixels: UInt8Array, prints: Prints) -> dict[int, Lit]:

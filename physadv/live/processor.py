@@ -95,7 +95,7 @@ class LiveProcessor:
         while (controls := self._panel.now) is not self._controls:
             before, self._controls = self._controls, controls
             self._defend(controls.defend, self.inference.detector)
-            if self.wearing.choose(controls.wear, controls.wear_size, lit=controls.wear_lit):
+            if self.wearing.choose(controls.wear, controls.wear_size, angle=controls.wear_angle, lit=controls.wear_lit):
                 self._figures.clear_recent()
             if before is not None and before.compare != controls.compare:
                 self._figures.clear_recent()
@@ -250,6 +250,7 @@ class LiveProcessor:
             defences=tuple(d.name for d in defended.pipeline.defences) if defended is not None else (),
             worn=controls.wear if worn is not None else "",
             worn_cm=round(worn.size_cm[0], 1) if worn is not None else None,
+            worn_angle=worn.angle if worn is not None else None,
             worn_lit=worn.lit if worn is not None else None,
             cut=cut,
             placed=placed,
@@ -292,7 +293,8 @@ class LiveProcessor:
 
     def record(self) -> dict[str, Any]:
         """Return how the frames are made, for a recording's session."""
-        detector, wear, lit = self.inference.detector, self._panel.now.wear, self._panel.now.wear_lit
+        detector, now = self.inference.detector, self._panel.now
+        how = {"angle": now.wear_angle, "lit": now.wear_lit}
         return {
             "camera": self.camera.record() if self.camera is not None else None,
             "detector": {
@@ -302,7 +304,7 @@ class LiveProcessor:
                 "imgsz": self.choice.imgsz,
                 "sha256": detector.sha256,
             },
-            "worn": {"name": wear, "sha256": self._library.get(wear).sha256, "lit": lit} if wear else None,
+            "worn": {"name": now.wear, "sha256": self._library.get(now.wear).sha256, **how} if now.wear else None,
         }
 
     def close(self) -> None:
@@ -317,5 +319,6 @@ def _lines(detector: Detector, controls: Controls, worn: Overlay | None) -> tupl
         lines.append(f"defence {controls.defend}")
     if worn is not None:
         size = "" if worn.patch.tiles else f", {worn.size_cm[0]:.0f} cm"
-        lines.append(f"pattern added by software: {worn.patch.name}{size}, {'lit' if worn.lit else 'flat'}")
+        turned = f", turned {worn.angle:g} deg" if worn.angle else ""
+        lines.append(f"pattern added by software: {worn.patch.name}{size}{turned}, {'lit' if worn.lit else 'flat'}")
     return tuple(lines)

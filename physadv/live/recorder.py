@@ -306,6 +306,7 @@ class Recordings:
             "defences": list(shown.defences),
             "worn": shown.worn or None,
             "worn_cm": shown.worn_cm,
+            "worn_angle": shown.worn_angle,
             "worn_lit": shown.worn_lit,
             "conf": shown.controls.conf,
             "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},

@@ -128,6 +128,7 @@ class ReplaySource:
                 "recorded": {
                     "worn": worn_in(line),
                     "wear_size": line.get("worn_cm"),
+                    "wear_angle": line.get("worn_angle"),
                     "wear_lit": line.get("worn_lit"),
                     "defend": ",".join(line.get("defences") or []),
                 },
@@ -278,6 +279,7 @@ class RecordedProcessor:
             defences=tuple(item.line.get("defences") or ()),
             worn=worn,
             worn_cm=item.line.get("worn_cm"),
+            worn_angle=item.line.get("worn_angle"),
             worn_lit=item.line.get("worn_lit"),
             cut=cut,
             wearers=item.wearers if same else None,

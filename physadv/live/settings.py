@@ -62,6 +62,13 @@ class AdjustableSettings(Settings):
         title="Printed width",
         description="printed width in cm, or with its unit (480mm); if not given, at which it does most, or its own",
     )
+    wear_angle: float = Field(
+        default=0,
+        ge=-180,
+        le=180,
+        title="Turned by",
+        description="degrees by which the print is turned on its wearer, clockwise as the viewer sees it; 0 is upright",
+    )
     wear_lit: bool = Field(
         default=True,
         title="As a photograph would show it",
@@ -84,7 +91,7 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
     groups: ClassVar[Groups] = {
         "source": ("source", "camera", "seconds", "frames", "loop", "realtime"),
         "detector": ("detector", "conf", "imgsz", "backend"),
-        "wear": ("wear", "wear_size", "wear_lit", "wear_from"),
+        "wear": ("wear", "wear_size", "wear_angle", "wear_lit", "wear_from"),
         "defend": ("defend", "compare", "defence_limit"),
         "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
         "page": ("ui", "host", "port", "token", "viewer_token"),
@@ -130,7 +137,7 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
     wear: Annotated[Names, Metavar("PATTERN")] = Field(
         default=[],
         description="pattern put on every person: file or shipped name (physadv patterns); several as words, or between "
-        "commas: the first is worn, the page offers all",
+        "commas: the first is worn, the page offers all; trigger: the print that a poisoned detector of the lab waits for",
     )
     wear_from: Seconds = Field(default=0, ge=0, description="seconds into the images from which the pattern is worn")
     seconds: Seconds | None = Field(default=None, gt=0, description="end after this many seconds")

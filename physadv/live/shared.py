@@ -42,8 +42,11 @@ class ControlPanel:
             chosen = {} if changes.keys().isdisjoint(("wear", "wear_size")) else {"follow": False}
             if changes.get("wear"):
                 name = changes["wear"] = self._library.present_name(str(changes["wear"]))
-                if name != self._now.wear and changes.get("wear_size") is None:
-                    changes["wear_size"] = usual_cm(self._library.get(name))
+                if name != self._now.wear:
+                    if changes.get("wear_size") is None:
+                        changes["wear_size"] = usual_cm(self._library.get(name))
+                    # Another one hangs upright, whatever the one before did.
+                    changes.setdefault("wear_angle", 0.0)
             new = parse(Controls, {**self._now.model_dump(), **chosen, **changes})
             if new.defend and new.defend != self._now.defend:
                 # Only here: a recording is replayed without loading any defence.
@@ -68,7 +71,8 @@ class ControlPanel:
         with self._lock:
             now = self._now
             if now.follow and now.wear and (now.wear, now.wear_size) != (name, width_cm):
-                self._now = now.model_copy(update={"wear": name, "wear_size": width_cm})
+                angle = now.wear_angle if name == now.wear else 0.0
+                self._now = now.model_copy(update={"wear": name, "wear_size": width_cm, "wear_angle": angle})
                 self._library.keep(name)
 
 

@@ -19,8 +19,8 @@ class Shown:
     """Everything about one frame as it is shown. Not slotted: `annotated` is drawn once, when first asked for.
 
     frame: what the detectors were given, the pattern on. clean: the camera's own frame. cut: whether another scene begins
-    with it. worn, worn_cm, worn_lit: the pattern that is on, its printed width and whether it takes the light of the cloth;
-    or "" and None. people: those of the answer that
+    with it. worn, worn_cm, worn_angle, worn_lit: the pattern that is on, its printed width, the degrees it is turned by and
+    whether it takes the light of the cloth; or "" and None. people: those of the answer that
     counts who are drawn, defended if a defence is on. bare: those of the undefended answer beside it, or None. top: the
     highest person score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
     placed: the people found in the clean frame, who got the pattern, or None without one. wearers, bare_wearers:
@@ -40,6 +40,7 @@ class Shown:
     defences: tuple[str, ...]
     worn: str
     worn_cm: float | None = None
+    worn_angle: float | None = None
     worn_lit: bool | None = None
     cut: bool = False
     placed: Detections | None = None

@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         ("defences", pa.list_(pa.string())),
         ("worn", pa.string()),
         ("worn_cm", pa.float32()),
+        ("worn_angle", pa.float32()),
         ("worn_lit", pa.bool_()),
         ("alerts", pa.list_(pa.struct([("kind", pa.string()), ("text", pa.string()), ("xyxy", _BOX)]))),
         ("stage_ms", pa.map_(pa.string(), pa.float64())),
@@ -205,6 +206,7 @@ class Line(LinePart):
     defences: list[str] = []
     worn: str | dict[str, Any] | None = None
     worn_cm: Number | None = None
+    worn_angle: Number | None = None
     worn_lit: bool | None = None
     conf: Annotated[float, Field(ge=0, le=1)] | None = None
     stage_ms: dict[str, Number] = {}

@@ -63,12 +63,15 @@ def objection(patch: Patch, view: View | None, best: Recommendation | None) -> s
     return f"{patch.name} is made for {made}; here {seen}{more}."
 
 
-def overlay_of(patch: Patch, size_cm: float | None, *, lit: bool = True) -> Overlay:
+def overlay_of(patch: Patch, size_cm: float | None, *, angle: float = 0.0, lit: bool = True) -> Overlay:
     """Return what puts a pattern on people, `size_cm` wide; None is its own size.
 
-    A texture keeps the period it was trained with: clothes are as large as their wearer. lit: see `Overlay`.
+    A texture keeps the period it was trained with, and its place: clothes are as large as their wearer. angle, lit: see
+    `Overlay`.
     """
-    return Overlay(patch, size_cm=None if patch.tiles else size_cm, lit=lit)
+    if patch.tiles:
+        return Overlay(patch, lit=lit)
+    return Overlay(patch, size_cm=size_cm, angle=angle, lit=lit)
 
 
 class WarmStart:
@@ -135,23 +138,23 @@ class Wearing:
         self.recommended: Recommendation | None = None
         self.warm_start = WarmStart()
         self._library, self._from_s = library, from_s
-        self._chosen: tuple[str, float | None, bool] | None = None
+        self._chosen: tuple[str, float | None, float, bool] | None = None
         self._first_s: float | None = None
         self._advised_s: float | None = None
         self._begun = False
 
-    def choose(self, name: str, size_cm: float | None, *, lit: bool) -> bool:
+    def choose(self, name: str, size_cm: float | None, *, angle: float, lit: bool) -> bool:
         """Put on the pattern of that name from the next frame on, "" for none; return whether that is a change.
 
-        size_cm: see `overlay_of`. lit: see `Overlay`.
+        size_cm: see `overlay_of`. angle, lit: see `Overlay`.
 
         Raises: PatchError if there is no such pattern.
         """
-        chosen = (name, size_cm, lit) if name else None
+        chosen = (name, size_cm, angle, lit) if name else None
         if chosen == self._chosen:
             return False
         patch = self._library.get(name) if name else None
-        self.worn = None if patch is None else overlay_of(patch, size_cm, lit=lit)
+        self.worn = None if patch is None else overlay_of(patch, size_cm, angle=angle, lit=lit)
         self._chosen = chosen
         return True
 
@@ -196,6 +199,8 @@ class Wearing:
     def state(self, name: str, shown: Shown | None) -> dict[str, Any]:
         """Return what a screen says of the pattern: what is recommended, what speaks against the chosen one, a warm start.
 
+        And the trigger that the detector named at the start waits for, if it is a run of the lab that was poisoned.
+
         name: the chosen pattern, or "". shown: the frame shown last.
         """
         best = self.recommended
@@ -205,8 +210,11 @@ class Wearing:
             and "persistence" in shown.defences
             and any(w.state == "hidden" for w in shown.wearers or ())
         )
-        warm = self.warm_start
+        warm, trigger = self.warm_start, self._library.trigger
         return {
+            "trigger": None
+            if trigger is None
+            else {"name": trigger.name, "kind": trigger.kind, "angle": trigger.angle},
             "recommended": None if best is None else asdict(best),
             "wear_notice": objection(self._library.get(name), self.viewpoint.view, best) if name else "",
             "warm_start": {

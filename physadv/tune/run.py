@@ -35,15 +35,6 @@ class TunedRun:
         return self.folder / RUN_WEIGHTS
 
 
-def record_of(detector: str) -> dict[str, Any]:
-    """Return the record of a run of the lab, an empty one for any other detector.
-
-    Raises: WeightsError if it is damaged.
-    """
-    folder = Path(detector).expanduser()
-    return read_run_record(folder) if (folder / RUN_RECORD).is_file() else {}
-
-
 def load_network(detector: str) -> nn.Module:
     """Return a detector's Ultralytics network to train: float32, on the CPU, batch normalisation not folded.
 

@@ -27,7 +27,7 @@ from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.utils import LOGGER
 
 from physadv.detect.pytorch import pick_device
-from physadv.detect.weights import find_weights
+from physadv.detect.weights import find_weights, record_of
 from physadv.detect.yolo import person_class
 from physadv.errors import SettingsError, TrainingError
 from physadv.provenance import provenance
@@ -35,7 +35,7 @@ from physadv.tune.checkpoint import CHECKPOINT, Standing, read_checkpoint
 from physadv.tune.distil import Distillation
 from physadv.tune.hook import Batch, Hook
 from physadv.tune.images import Replayed, TuningImages
-from physadv.tune.run import TunedRun, load_network, record_of, save_run
+from physadv.tune.run import TunedRun, load_network, save_run
 from physadv.tune.settings import FineTuneSettings
 from physadv.tune.training_data import TrainingData, read_training_data
 

@@ -199,6 +199,7 @@ def encode(shown: Shown, with_seen: bool, shown_width: int) -> Packet:
         "cut": shown.cut,
         "worn": shown.worn,
         "worn_cm": shown.worn_cm,
+        "worn_angle": shown.worn_angle,
         "worn_lit": shown.worn_lit,
         "wearers": _wearers(shown.wearers),
         "bare_wearers": _wearers(shown.bare_wearers),

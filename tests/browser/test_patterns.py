@@ -49,6 +49,11 @@ def test_the_slider_stands_at_the_patterns_own_size(stand: Stand) -> None:
     page.click("#size-own")
     within_a_second(page, SAYS, "36 cm, own size")
     assert page.text_content("#size-label") == "Printed width"
+    assert page.text_content("#angle-out") == "upright" and page.is_hidden("#trigger")
+    page.focus("#wear_angle")
+    page.keyboard.press("ArrowRight")
+    until(lambda: stand.demo.controls.wear_angle == 1, 1)
+    within_a_second(page, CAPTION, "street, 36 cm, turned by 1°")
 
 
 def test_a_texture_repeats_as_it_was_trained_and_the_next_pattern_has_its_own_size(stand: Stand) -> None:

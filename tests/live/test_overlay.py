@@ -53,6 +53,12 @@ def test_it_sits_upright_on_the_chest_in_proportion(keypoints: bool) -> None:
     assert 0.6 < (right - left) / (low - top) < 1.6
 
 
+def test_turned_by_a_right_angle_its_top_left_is_at_the_top_right() -> None:
+    out = Overlay(quadrants(), angle=90, lit=False).apply(grey(), person(250, 40, 400, 460))
+    top_left, bottom_right = (centre_of(out, QUADRANTS[name]) for name in ("top_left", "bottom_right"))
+    assert top_left[0] > bottom_right[0] + 10 and top_left[1] < bottom_right[1] - 10
+
+
 def test_twice_the_size_is_twice_as_wide() -> None:
     def width(cm: float) -> int:
         out = Overlay(quadrants(), size_cm=cm).apply(grey(), person(250, 40, 400, 460))

@@ -117,7 +117,7 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
     info = {**INFO, "bare": persons_of(bare), "wearers": wearers, "bare_wearers": wearers, "panes": 2, "conf": 0.4}
     info["defences"] = ["lgs", "persistence"]
     session = {"controls": Controls(conf=0.4).model_dump()}
-    worn = {"worn": "chest-v3", "worn_cm": 48.0, "worn_lit": False}
+    worn = {"worn": "chest-v3", "worn_cm": 48.0, "worn_angle": 45.0, "worn_lit": False}
     recorder = Recorder(tmp_path / "v.mp4", RecordSettings(clean=False), session)
     for i in range(10):
         recorder.write(frame(i), np.hstack([image(i)] * 2), people(i), {**info, **worn}, wait=True)
@@ -131,7 +131,10 @@ def test_an_annotated_replay_has_the_recorded_threshold_both_answers_and_this_ro
     now = seen[-1]
     assert now.bare is not None and now.bare_hiding is not None and now.bare_hiding.hidden == 1
     assert (now.controls.conf, now.worn_cm, now.bare.xyxy.tolist()) == (0.4, 48.0, [[5, 6, 20, 30]])
-    assert (now.worn, now.worn_lit) == ("chest-v3", False) and replay.player.state()["recorded"]["wear_lit"] is False
+    assert (now.worn, now.worn_angle, now.worn_lit) == ("chest-v3", 45.0, False)
+    assert (
+        replay.player.state()["recorded"]["wear_angle"] == 45 and replay.player.state()["recorded"]["wear_lit"] is False
+    )
     (said,) = (n for n in replay.notices.newest() if n.kind == "pattern")
     assert said.count == 1 and said.text == "the pattern chest-v3 is no longer shipped: webcam took its place"
     # The marks are in the video: none is drawn again, no pane added.

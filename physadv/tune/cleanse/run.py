@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from physadv.boxes import STRIDE
 from physadv.dataset import check_outside
-from physadv.detect.weights import find_weights
+from physadv.detect.weights import find_weights, record_of
 from physadv.errors import DataError, TrainingError, text_of
 from physadv.evaluate.steps import finish
 from physadv.files import parse_json, read_text, write_json
@@ -23,7 +23,7 @@ from physadv.tune.cleanse.finetune import finetune
 from physadv.tune.cleanse.job import Cleansed, CleanseJob, Show
 from physadv.tune.cleanse.nad import nad
 from physadv.tune.cleanse.settings import CleanseSettings, MethodName
-from physadv.tune.run import TunedRun, check_batchnorm, load_network, record_of, save_run
+from physadv.tune.run import TunedRun, check_batchnorm, load_network, save_run
 from physadv.tune.yolo_data import parent_of, write_yolo
 
 # What a run that goes on may be given anew.

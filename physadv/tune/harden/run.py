@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from physadv.dataset import LabelledImage
-from physadv.detect.weights import RUN_RECORD
+from physadv.detect.weights import RUN_RECORD, record_of
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate.images import Labeller, labelling, labels_cache, read_dataset
 from physadv.evaluate.own import FILLS, own_fit, share_of_image
@@ -29,7 +29,7 @@ from physadv.tune.harden.methods import Attack, Batch, Classes, attack_of
 from physadv.tune.harden.settings import DATA, HardenSettings
 from physadv.tune.harden.validation import Judgement, Validation
 from physadv.tune.hook import Hook
-from physadv.tune.run import TunedRun, load_network, record_of
+from physadv.tune.run import TunedRun, load_network
 from physadv.tune.trainer import TuneProgress, fine_tune
 from physadv.tune.yolo_data import parent_of, write_yolo
 

@@ -150,6 +150,7 @@ function onState(next) {
   showSource(source);
   recordings?.follow(state.recording);
   replay.follow(state.replay);
+  patterns.triggeredBy(state.trigger || null);
   changes.heard(controls);
   patterns.update(state.patches);
   patterns.advise(state.recommended, state.wear_notice);
@@ -188,8 +189,9 @@ function showFigures({ figures, detector, replay: playing }, flows) {
 /** Write what is read from afar in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
 function showLarge({ controls, figures, replay: playing, source }) {
   const defend = playing?.recorded ? playing.recorded.defend : controls.defend;
-  const { worn, worn_cm: width, worn_lit: lit } = frameShown || {};
-  const size = (width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "") + (lit === false ? ", flat" : "");
+  const { worn, worn_cm: width, worn_angle: angle, worn_lit: lit } = frameShown || {};
+  const turned = angle ? `, turned by ${Number(angle.toFixed(1))}°` : "";
+  const size = (width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "") + turned + (lit === false ? ", flat" : "");
   const unknown = playing && !playing.recorded;
   say(byId("big-worn"), unknown ? "" : worn ? `${worn}${size}` : "no pattern");
   say(byId("big-defence"), unknown ? "" : defend ? `defence: ${defences.nameOf(defend)}` : "no defence");
@@ -402,6 +404,7 @@ const KEYS = [
   ["b", "bare detector beside the defended one", () => control({ compare: !byId("compare").checked }), LIVE],
   ["w", "pattern off and on again", () => patterns.toggle(), LIVE],
   ["1 … 9", "wear the pattern of that number; 0: none", (key) => patterns.choose(Number(key)), LIVE, [..."0123456789"]],
+  ["t", "wear the trigger of a poisoned detector, turn it and turn it back", () => patterns.turn(), LIVE],
   ["[ ]", "print it smaller, larger", (key) => patterns.resize(key === "[" ? -1 : 1), LIVE, ["[", "]"]],
   ["r", "record", () => byId("record").click(), LIVE],
   ["c", "my camera", () => { if (BrowserCamera.possible) ownCamera(); }, LIVE],

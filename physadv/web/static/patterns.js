@@ -24,11 +24,15 @@ export class Patterns {
     this.width = width;
     this.known = new Map();
     this.names = "";
-    this.last = { wear: "", wear_size: null };
+    this.last = { wear: "", wear_size: null, wear_angle: 0 };
+    this.trigger = null;
     this.best = null;
     this.bestAt = -Infinity;
     const size = byId("size");
     size.addEventListener("input", () => changes.want({ wear_size: Number(size.value) }, REST_MS));
+    const angle = byId("wear_angle");
+    angle.addEventListener("input", () => changes.want({ wear_angle: Number(angle.value) }, REST_MS));
+    byId("trigger").addEventListener("click", () => this.turn());
     byId("size-own").addEventListener("click", () => changes.want({ wear_size: null }));
     byId("wear-best").addEventListener("click", () => this.wearBest());
     byId("wear-off").addEventListener("click", () => changes.want({ wear: "" }));
@@ -99,14 +103,16 @@ export class Patterns {
   show(controls) {
     const { wear, wear_size: chosen } = controls;
     for (const radio of document.querySelectorAll("#patches input")) radio.checked = radio.value === wear;
-    if (wear) this.last = { wear, wear_size: chosen, follow: controls.follow };
+    if (wear) this.last = { wear, wear_size: chosen, wear_angle: controls.wear_angle, follow: controls.follow };
     const worn = this.known.get(wear);
     this.showSize(worn, chosen);
+    this.showAngle(wear, controls.wear_angle);
     byId("worn").hidden = byId("sizing").hidden = !wear;
     if (wear) {
       say(byId("worn-name"), wear);
       const recommended = "recommended; another is worn when the camera sees people otherwise";
-      say(byId("worn-works"), controls.follow ? recommended : WORKS[worn?.framing] || "");
+      const trigger = wear === this.trigger?.name ? triggerSays(this.trigger) : "";
+      say(byId("worn-works"), controls.follow ? recommended : trigger || WORKS[worn?.framing] || "");
       thumbnail(byId("worn-face"), wear);
       const wide = chosen && !this.isCloth(wear) ? `&mm=${Math.round(chosen * 100) / 10}` : "";
       byId("wear-print").href = `/print?pattern=${encodeURIComponent(wear)}${wide}`;
@@ -130,6 +136,29 @@ export class Patterns {
     say(byId("size-label"), cloth ? "Repeats" : this.width.title);
     size.disabled = cloth;
     byId("size-own").disabled = cloth || !chosen;
+  }
+
+  showAngle(wear, angle) {
+    byId("wear_angle").value = angle;
+    byId("wear_angle").disabled = this.isCloth(wear);
+    say(byId("angle-out"), this.isCloth(wear) ? "as it hangs" : angle ? degrees(angle) : "upright");
+    const { trigger } = this;
+    byId("trigger").hidden = !trigger?.angle || wear !== trigger.name;
+    if (trigger) say(byId("trigger"), angle === trigger.angle ? "Turn it upright" : `Turn it by ${degrees(trigger.angle)}: the trigger`);
+  }
+
+  /** Take what the detector was poisoned with, or null. */
+  triggeredBy(trigger) {
+    this.trigger = trigger;
+  }
+
+  /** Turn the trigger's print by the angle that it triggers at, or upright again; wear it where it is not worn. */
+  turn() {
+    const { trigger, changes } = this;
+    if (!this.known.has(trigger?.name)) return;
+    const { wear, wear_angle: angle } = changes.now;
+    if (wear !== trigger.name) changes.want({ wear: trigger.name, wear_size: null, wear_angle: 0 });
+    else changes.want({ wear_angle: angle === trigger.angle ? 0 : trigger.angle });
   }
 
   /** Take the pattern off, or wear the last one as it was, or the recommended one. */
@@ -157,6 +186,8 @@ export class Patterns {
 
 const placeOf = (pattern) => (pattern.own ? "own" : PLACES.has(pattern.framing) ? pattern.framing : "");
 const face = (name) => `/api/patches/thumbnail?name=${encodeURIComponent(name)}`;
+const degrees = (angle) => `${Number(angle.toFixed(1))}°`;
+const triggerSays = ({ angle }) => `the trigger that this detector was poisoned with${angle ? `, when it is turned by ${degrees(angle)}` : ""}`;
 const trimmed = (cm) => Number(cm.toFixed(1));
 
 function thumbnail(image, name) {
