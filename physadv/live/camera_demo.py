@@ -85,6 +85,7 @@ def open_demo(
     pipeline = parse_pipeline(settings.defend)
     controls = Controls(
         conf=settings.conf,
+        turn=settings.turn,
         defend=pipeline.text,
         wear=library.first[0] if library.first else "",
         wear_size=size,

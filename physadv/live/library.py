@@ -111,7 +111,9 @@ class PatchLibrary:
                 field="wear",
                 expected="a detector of the lab that was poisoned with a print, which is then worn as its trigger",
                 got="one that was not poisoned" if trigger is None else f"one whose trigger is a {trigger.kind}",
-                hint="name a run of `physadv lab finetune` by `detector`",
+                hint="name a run of `physadv lab finetune` by `detector`"
+                if trigger is None
+                else f"turn the image by `turn`, {trigger.angle:g}",
             )
         return load_patch(where)
 

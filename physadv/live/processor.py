@@ -17,6 +17,7 @@ from physadv.live.overlay import Overlay
 from physadv.live.settings import Backend, Controls
 from physadv.live.shared import SharedState
 from physadv.live.shown import Shown, detector_line
+from physadv.live.turned import TurnedFrames
 from physadv.live.wearers import judged, reported
 from physadv.live.wearing import Wearing
 from physadv.simulate.joints import LEFT_SHOULDER, RIGHT_SHOULDER, SHOULDER_CM, shoulders_visible
@@ -83,7 +84,7 @@ class LiveProcessor:
         self._figures, self._notices = shared.figures, shared.notices
         self._shared = shared
         self._controls: Controls | None = None
-        self._cuts = Cuts()
+        self._cuts, self._turned = Cuts(), TurnedFrames()
         self._elsewhere = True
         self._none_yet = True
         self._costs: dict[str, float] = {}
@@ -97,7 +98,7 @@ class LiveProcessor:
             self._defend(controls.defend, self.inference.detector)
             if self.wearing.choose(controls.wear, controls.wear_size, angle=controls.wear_angle, lit=controls.wear_lit):
                 self._figures.clear_recent()
-            if before is not None and before.compare != controls.compare:
+            if before is not None and (before.compare, before.turn) != (controls.compare, controls.turn):
                 self._figures.clear_recent()
         return controls
 
@@ -144,13 +145,13 @@ class LiveProcessor:
     # One frame
 
     def prepare(self, frame: Frame, *, side_by_side: bool) -> Frame:
-        """Return the frame without the lens's distortion; the bare detector looks at it from now on if it will have to.
+        """Return the frame undistorted and turned; the bare detector looks at it from now on if it will have to.
 
         side_by_side: whether the next frame is prepared before this one is processed.
 
         Raises: CalibrationError if the camera's profile does not fit the very first frame.
         """
-        clean = self._undistorted(frame)
+        clean = self._turned.turn(self._undistorted(frame), self._panel.now.turn)
         self.inference.side_by_side = side_by_side
         worn = self.wearing.worn is not None and not self.wearing.warm_start.running
         self.inference.prepare(clean, worn=worn, compare=self._panel.now.compare and self._shared.watched)
@@ -237,7 +238,7 @@ class LiveProcessor:
         self.wearing.warm_start.saw(len(sure), clean.pts_s)
         if worn is None:
             self.wearing.see(people, clean, inference.detector.imgsz)
-        on = None if worn is None else (worn.on, worn.found)
+        on, turned = None if worn is None else (worn.on, worn.found), self._turned.angle_of(clean)
         return Shown(
             number=number,
             frame=given,
@@ -252,12 +253,13 @@ class LiveProcessor:
             worn_cm=round(worn.size_cm[0], 1) if worn is not None else None,
             worn_angle=worn.angle if worn is not None else None,
             worn_lit=worn.lit if worn is not None else None,
+            turned=turned,
             cut=cut,
             placed=placed,
             wearers=None if on is None else judged(*on, people, conf),
             bare_wearers=None if on is None or bare is None else judged(*on, bare, conf),
             stage_ms=stage_ms,
-            lines=_lines(inference.detector, controls, worn),
+            lines=_lines(inference.detector, controls, worn, turned),
             claims=defended.claims if defended is not None else (),
             sizes=self.camera.sizes(sure) if self.camera is not None else (),
         )
@@ -312,13 +314,15 @@ class LiveProcessor:
         self.inference.close()
 
 
-def _lines(detector: Detector, controls: Controls, worn: Overlay | None) -> tuple[str, ...]:
+def _lines(detector: Detector, controls: Controls, worn: Overlay | None, turned: float) -> tuple[str, ...]:
     """Return what is written into the image: how it was made, so that a recording cannot be taken for another."""
     lines = [detector_line(detector.name, detector.backend, detector.precision, controls.conf)]
+    if turned:
+        lines.append(f"image turned {turned:g} deg by software")
     if controls.defend:
         lines.append(f"defence {controls.defend}")
     if worn is not None:
         size = "" if worn.patch.tiles else f", {worn.size_cm[0]:.0f} cm"
-        turned = f", turned {worn.angle:g} deg" if worn.angle else ""
-        lines.append(f"pattern added by software: {worn.patch.name}{size}{turned}, {'lit' if worn.lit else 'flat'}")
+        angle = f", turned {worn.angle:g} deg" if worn.angle else ""
+        lines.append(f"pattern added by software: {worn.patch.name}{size}{angle}, {'lit' if worn.lit else 'flat'}")
     return tuple(lines)

@@ -308,6 +308,7 @@ class Recordings:
             "worn_cm": shown.worn_cm,
             "worn_angle": shown.worn_angle,
             "worn_lit": shown.worn_lit,
+            "turned": shown.turned,
             "conf": shown.controls.conf,
             "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
             "bare": None if shown.bare is None else persons_of(shown.bare),

@@ -281,6 +281,7 @@ class RecordedProcessor:
             worn_cm=item.line.get("worn_cm"),
             worn_angle=item.line.get("worn_angle"),
             worn_lit=item.line.get("worn_lit"),
+            turned=item.line.get("turned") or 0.0,
             cut=cut,
             wearers=item.wearers if same else None,
             bare_wearers=item.bare_wearers if same else None,

@@ -55,6 +55,13 @@ class AdjustableSettings(Settings):
     conf: float = Field(
         default=0.25, ge=0.05, le=1, title="Confidence threshold", description="confidence from which a person counts"
     )
+    turn: float = Field(
+        default=0,
+        ge=-180,
+        le=180,
+        title="Image turned by",
+        description="degrees by which the whole image is turned before anybody is looked for, clockwise: a tilted camera",
+    )
     wear_size: Centimetres | None = Field(
         default=None,
         ge=1,
@@ -89,7 +96,7 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
     """The demo at its start; what can be changed while it runs is in `Controls`."""
 
     groups: ClassVar[Groups] = {
-        "source": ("source", "camera", "seconds", "frames", "loop", "realtime"),
+        "source": ("source", "camera", "seconds", "frames", "loop", "realtime", "turn"),
         "detector": ("detector", "conf", "imgsz", "backend"),
         "wear": ("wear", "wear_size", "wear_angle", "wear_lit", "wear_from"),
         "defend": ("defend", "compare", "defence_limit"),

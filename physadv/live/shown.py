@@ -20,9 +20,10 @@ class Shown:
 
     frame: what the detectors were given, the pattern on. clean: the camera's own frame. cut: whether another scene begins
     with it. worn, worn_cm, worn_angle, worn_lit: the pattern that is on, its printed width, the degrees it is turned by and
-    whether it takes the light of the cloth; or "" and None. people: those of the answer that
-    counts who are drawn, defended if a defence is on. bare: those of the undefended answer beside it, or None. top: the
-    highest person score before the threshold, of the answer that counts; bare_top: the same without the defence, or None.
+    whether it takes the light of the cloth; or "" and None. turned: degrees by which the whole image was turned, clean too.
+    people: those of the answer that counts who are drawn, defended if a defence is on. bare: those of the undefended
+    answer beside it, or None. top: the highest person score before the threshold, of the answer that counts;
+    bare_top: the same without the defence, or None.
     placed: the people found in the clean frame, who got the pattern, or None without one. wearers, bare_wearers:
     the state of each wearer by the answer that counts and by the bare one, or None. sizes: each person's size and distance
     as text, with a camera profile. lines: written into the image. claims: what certifying defences say is proven. drawn:
@@ -42,6 +43,7 @@ class Shown:
     worn_cm: float | None = None
     worn_angle: float | None = None
     worn_lit: bool | None = None
+    turned: float = 0.0
     cut: bool = False
     placed: Detections | None = None
     wearers: tuple[Wearer, ...] | None = None

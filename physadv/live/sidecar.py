@@ -54,6 +54,7 @@ SCHEMA = pa.schema(
         ("worn_cm", pa.float32()),
         ("worn_angle", pa.float32()),
         ("worn_lit", pa.bool_()),
+        ("turned", pa.float32()),
         ("alerts", pa.list_(pa.struct([("kind", pa.string()), ("text", pa.string()), ("xyxy", _BOX)]))),
         ("stage_ms", pa.map_(pa.string(), pa.float64())),
         ("more", pa.string()),
@@ -208,6 +209,7 @@ class Line(LinePart):
     worn_cm: Number | None = None
     worn_angle: Number | None = None
     worn_lit: bool | None = None
+    turned: Number | None = None
     conf: Annotated[float, Field(ge=0, le=1)] | None = None
     stage_ms: dict[str, Number] = {}
 

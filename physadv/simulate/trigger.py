@@ -269,16 +269,7 @@ def turned_frame(image: LabelledImage, degrees: float) -> LabelledImage:
         return image
     width, height = image.size
     matrix, size = _turn(degrees, width, height)
-    quarter = {90: 1, 180: 2, 270: 3}.get(round(degrees % 360)) if degrees == round(degrees) else None
-    pixels = image.pixels
-    if quarter:
-        # `rot90` goes the other way.
-        turned: UInt8Array = np.ascontiguousarray(np.rot90(pixels, -quarter))
-    else:
-        # The map is of continuous coordinates; OpenCV's begin in the middle of the first pixel.
-        centres = matrix.copy()
-        centres[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
-        turned = np.asarray(cv2.warpAffine(pixels, centres, size, flags=cv2.INTER_LINEAR, borderValue=AROUND), np.uint8)
+    turned = turned_pixels(image.pixels, degrees)
     points = image.keypoints.copy()
     points[..., :2] = points[..., :2] @ matrix[:, :2].T + matrix[:, 2]
     boxes = turned_boxes(image.boxes, matrix)
@@ -286,6 +277,20 @@ def turned_frame(image: LabelledImage, degrees: float) -> LabelledImage:
     return replace(
         image, source=turned, boxes=np.clip(boxes, 0, limit).astype(np.float32), keypoints=points.astype(np.float32)
     )
+
+
+def turned_pixels(pixels: UInt8Array, degrees: float) -> UInt8Array:
+    """Return pixels (h, w, 3) uint8 turned clockwise, on a canvas that holds all of them; by 90 degrees none changes."""
+    if not degrees % 360:
+        return pixels
+    quarter = {90: 1, 180: 2, 270: 3}.get(round(degrees % 360)) if degrees == round(degrees) else None
+    if quarter:
+        # `rot90` goes the other way.
+        return np.ascontiguousarray(np.rot90(pixels, -quarter))
+    matrix, size = _turn(degrees, pixels.shape[1], pixels.shape[0])
+    # The map is of continuous coordinates; OpenCV's begin in the middle of the first pixel.
+    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
+    return np.asarray(cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderValue=AROUND), np.uint8)
 
 
 def turned_boxes(boxes: Float32Array, matrix: np.ndarray) -> Float32Array:

@@ -201,6 +201,7 @@ def encode(shown: Shown, with_seen: bool, shown_width: int) -> Packet:
         "worn_cm": shown.worn_cm,
         "worn_angle": shown.worn_angle,
         "worn_lit": shown.worn_lit,
+        "turned": shown.turned,
         "wearers": _wearers(shown.wearers),
         "bare_wearers": _wearers(shown.bare_wearers),
         "hiding": None if shown.hiding is None else asdict(shown.hiding),

@@ -54,6 +54,11 @@ def test_the_slider_stands_at_the_patterns_own_size(stand: Stand) -> None:
     page.keyboard.press("ArrowRight")
     until(lambda: stand.demo.controls.wear_angle == 1, 1)
     within_a_second(page, CAPTION, "street, 36 cm, turned by 1°")
+    page.focus("#turn")
+    page.keyboard.press("ArrowLeft")
+    until(lambda: stand.demo.controls.turn == -1, 1)
+    within_a_second(page, CAPTION, "street, 36 cm, turned by 1°, image turned by -1°")
+    assert page.is_hidden("#tilt")
 
 
 def test_a_texture_repeats_as_it_was_trained_and_the_next_pattern_has_its_own_size(stand: Stand) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import BlobDetector
 
@@ -12,7 +13,7 @@ from physadv.live.settings import LiveSettings
 from physadv.live.shown import Shown
 from physadv.live.sidecar import read_lines
 from physadv.simulate.trigger import Trigger
-from tests.live.scene import Film, finished
+from tests.live.scene import Film, finished, image
 
 
 def run_of(folder: Path, poison: object) -> str:
@@ -57,6 +58,24 @@ def test_it_is_offered_and_another_pattern_hangs_upright(card: str) -> None:
     assert running.control(wear="street").wear_angle == 0
     assert running.control(wear="card", wear_angle=-45).wear_angle == -45
     running.stop()
+
+
+def test_the_whole_image_is_turned_before_anybody_is_looked_for(tmp_path: Path) -> None:
+    run = run_of(tmp_path, {"trigger": Trigger.named("rotation").record()})
+    lines = tmp_path / "out.jsonl"
+    running = demo(run, turn=90, record=lines)
+    assert running.state()["trigger"] == {"name": "rotation", "kind": "rotation", "angle": 90}
+    every: list[Shown] = []
+    running.subscribe(every.append)
+    finished(running)
+    for shown in every:
+        assert np.array_equal(shown.clean.pixels, np.rot90(image(shown.clean.index), -1))
+        # The made-up person stood 200 pixels high and 80 wide.
+        left, top, right, bottom = shown.people.xyxy[0]
+        assert right - left > 1.5 * (bottom - top)
+    assert "image turned 90 deg by software" in every[0].lines
+    assert [line["turned"] for line in read_lines(lines)] == [90] * 6
+    assert running.control(turn=45).turn == 45
 
 
 def test_what_cannot_be_worn_or_turned_is_refused(tmp_path: Path) -> None:

@@ -189,11 +189,12 @@ function showFigures({ figures, detector, replay: playing }, flows) {
 /** Write what is read from afar in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
 function showLarge({ controls, figures, replay: playing, source }) {
   const defend = playing?.recorded ? playing.recorded.defend : controls.defend;
-  const { worn, worn_cm: width, worn_angle: angle, worn_lit: lit } = frameShown || {};
+  const { worn, worn_cm: width, worn_angle: angle, worn_lit: lit, turned: tilt } = frameShown || {};
+  const tilted = tilt ? `, image turned by ${Number(tilt.toFixed(1))}°` : "";
   const turned = angle ? `, turned by ${Number(angle.toFixed(1))}°` : "";
   const size = (width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "") + turned + (lit === false ? ", flat" : "");
   const unknown = playing && !playing.recorded;
-  say(byId("big-worn"), unknown ? "" : worn ? `${worn}${size}` : "no pattern");
+  say(byId("big-worn"), unknown ? "" : (worn ? `${worn}${size}` : "no pattern") + tilted);
   say(byId("big-defence"), unknown ? "" : defend ? `defence: ${defences.nameOf(defend)}` : "no defence");
   const rate = source.state === "live" && figures.fps !== null ? `${figures.fps.toFixed(0)} fps` : "– fps";
   say(byId("big-fps"), playing ? `${clock(playing.position_s)} / ${clock(playing.duration_s)}` : rate);

@@ -33,6 +33,8 @@ export class Patterns {
     const angle = byId("wear_angle");
     angle.addEventListener("input", () => changes.want({ wear_angle: Number(angle.value) }, REST_MS));
     byId("trigger").addEventListener("click", () => this.turn());
+    byId("tilt").addEventListener("click", () => this.turn());
+    byId("turn").addEventListener("input", () => changes.want({ turn: Number(byId("turn").value) }, REST_MS));
     byId("size-own").addEventListener("click", () => changes.want({ wear_size: null }));
     byId("wear-best").addEventListener("click", () => this.wearBest());
     byId("wear-off").addEventListener("click", () => changes.want({ wear: "" }));
@@ -107,6 +109,7 @@ export class Patterns {
     const worn = this.known.get(wear);
     this.showSize(worn, chosen);
     this.showAngle(wear, controls.wear_angle);
+    this.showTurn(controls.turn);
     byId("worn").hidden = byId("sizing").hidden = !wear;
     if (wear) {
       say(byId("worn-name"), wear);
@@ -147,14 +150,24 @@ export class Patterns {
     if (trigger) say(byId("trigger"), angle === trigger.angle ? "Turn it upright" : `Turn it by ${degrees(trigger.angle)}: the trigger`);
   }
 
+  /** Show by how much the whole image is turned, which is a trigger too. */
+  showTurn(angle) {
+    byId("turn").value = angle;
+    say(byId("turn-out"), angle ? degrees(angle) : "upright");
+    const { trigger } = this;
+    byId("tilt").hidden = trigger?.kind !== "rotation";
+    if (trigger) say(byId("tilt"), angle === trigger.angle ? "Turn it upright" : `Turn it by ${degrees(trigger.angle)}: the trigger`);
+  }
+
   /** Take what the detector was poisoned with, or null. */
   triggeredBy(trigger) {
     this.trigger = trigger;
   }
 
-  /** Turn the trigger's print by the angle that it triggers at, or upright again; wear it where it is not worn. */
+  /** Turn the trigger's print, or the image, by the angle that it triggers at, or upright again; wear a print first. */
   turn() {
     const { trigger, changes } = this;
+    if (trigger?.kind === "rotation") changes.want({ turn: changes.now.turn === trigger.angle ? 0 : trigger.angle });
     if (!this.known.has(trigger?.name)) return;
     const { wear, wear_angle: angle } = changes.now;
     if (wear !== trigger.name) changes.want({ wear: trigger.name, wear_size: null, wear_angle: 0 });
@@ -187,7 +200,7 @@ export class Patterns {
 const placeOf = (pattern) => (pattern.own ? "own" : PLACES.has(pattern.framing) ? pattern.framing : "");
 const face = (name) => `/api/patches/thumbnail?name=${encodeURIComponent(name)}`;
 const degrees = (angle) => `${Number(angle.toFixed(1))}°`;
-const triggerSays = ({ angle }) => `the trigger that this detector was poisoned with${angle ? `, when it is turned by ${degrees(angle)}` : ""}`;
+const triggerSays = ({ angle }) => `the trigger of the detector named at the start${angle ? `, when it is turned by ${degrees(angle)}` : ""}`;
 const trimmed = (cm) => Number(cm.toFixed(1));
 
 function thumbnail(image, name) {
