@@ -38,7 +38,7 @@ from physadv.evaluate.steps import finish
 from physadv.files import atomic_write
 from physadv.lineage import Seen, seen_by
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
-from physadv.simulate.framing import SEATED_MM, STREET_IMGSZ, WEBCAM_IMGSZ
+from physadv.simulate.framing import STREET_IMGSZ, WEBCAM_IMGSZ
 from physadv.simulate.placement import Placement
 from physadv.types import Detector
 
@@ -206,11 +206,7 @@ def main() -> None:
     on_clips = {}
     clips = [every(people(clip, None), CLIP_FRAMES) for clip in given.clip]
     seated = [] if given.seated is None else unseen(given.seated)
-    sides = [webcam]
-    if patch.target in ("chest", "poster"):
-        # A print may ship larger or smaller than it was trained.
-        full = round(patch.size_mm[0] / SEATED_MM[webcam.rule], 3)
-        sides = [replace(webcam, scale=full), replace(webcam, scale=SMALL_SIDE)]
+    sides = [webcam, replace(webcam, scale=SMALL_SIDE)] if patch.target in ("chest", "poster") else [webcam]
     for placement, imgsz in product(sides, WEBCAM_IMGSZ):
         worn = f"{said(placement)}, {imgsz} px"
         if seated:

@@ -68,7 +68,7 @@ def test_every_shipped_pattern_says_how_many_people_it_hides_where_it_is_worn() 
         patch = load_patch(name)
         known = patch.record["hides"][patch.framing]
         shares = [
-            row["asr_strict25"]
+            row.get("asr_strict25", row["hidden25"])
             for rows in patch.record["held_out"].values()
             for row in rows.values()
             if row is not None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, trust_detectors
 from physadv.cli.edge import INTERRUPTED, Stop, interruptible
-from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
 from physadv.cli.progress import ProgressBar, in_words
 from physadv.settings import Groups
 from physadv.tune.cleanse.settings import CleanseSettings
@@ -50,6 +50,7 @@ def run(settings: CleanseVerb) -> int:
 
     check_folder("out", settings.out)
     check_own_folder("out", settings.out, (RUN_WEIGHTS, RUN_RECORD), overwrite=settings.overwrite)
+    check_not_input("out", settings.out, [settings.detector])
     detector = Path(settings.detector).expanduser()
     trust_detectors([settings.detector], settings.trust, LABEL)
     plain = CleanseSettings.model_validate(

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
 from physadv.cli.edge import INTERRUPTED, Stop, interruptible
-from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
 from physadv.cli.progress import ProgressBar, in_words
 from physadv.errors import SettingsError, text_of
 from physadv.files import parse_json, read_text, write_json
@@ -77,11 +77,10 @@ def run(settings: FineTuneVerb) -> int:
         files = (RUN_WEIGHTS, RUN_RECORD, CHECKPOINT, BEGUN)
         check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
         check_outside("out", settings.out, [settings.data])
+        check_not_input("out", settings.out, [settings.detector])
     settings = anchored(settings)
     trust_detectors([settings.detector], settings.trust, LABEL)
     with only_writer("out", settings.out):
-        if not settings.resume:
-            (settings.out / CHECKPOINT).unlink(missing_ok=True)
         made = _trained(settings, console)
     if made is None:
         out = shlex.quote(str(settings.out))

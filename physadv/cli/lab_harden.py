@@ -14,7 +14,7 @@ from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, trust_detectors
 from physadv.cli.edge import INTERRUPTED, Stop, interruptible
 from physadv.cli.lab_finetune import as_line
-from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
 from physadv.cli.progress import ProgressBar
 from physadv.settings import Groups
 from physadv.tune.harden.settings import DATA, HardenSettings
@@ -69,6 +69,7 @@ def run(settings: HardenVerb) -> int:
         files = (RUN_WEIGHTS, RUN_RECORD, CHECKPOINT, COSTS, TABLE, FIGURE, f"{DATA}/data.yaml")
         check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
     check_outside("out", settings.out, [settings.images])
+    check_not_input("out", settings.out, [settings.detector, settings.labeller, *settings.beside])
     trust_detectors([settings.detector, settings.labeller], settings.trust, LABEL)
     plain = HardenSettings.model_validate(settings.model_dump(include=set(HardenSettings.model_fields)))
     with ExitStack() as stack:
@@ -86,7 +87,8 @@ def run(settings: HardenVerb) -> int:
                 harden(plain, resume=settings.resume, show=show), lambda step: shown.show(*step, part="images")
             )
         except TuneStopped:
-            shown.say("stopped; go on with the same flags and --resume")
+            whole = (settings.out / CHECKPOINT).exists()
+            shown.say(f"stopped; {'go on with the same flags and --resume' if whole else 'no epoch was whole'}")
             return INTERRUPTED
     _report(made, Terminal())
     return 0

@@ -132,17 +132,10 @@ def _people(settings: LabScoreVerb) -> Any:
     Raises: DataError for a poisoned data set, whose people wear triggers already.
     """
     from physadv.detect.weights import DEFAULT_DETECTOR
-    from physadv.errors import DataError
     from physadv.evaluate.images import Labeller, labelling, labels_cache, read_dataset
-    from physadv.tune.origin import read_poison
+    from physadv.tune.origin import check_clean
 
-    if read_poison(settings.images) is not None:
-        raise DataError(
-            field="images",
-            expected="photographs without triggers",
-            got=f"the poisoned data set {settings.images}",
-            hint=f"its photographs that nothing was trained on are in {settings.images / 'images' / 'val'}",
-        )
+    check_clean(settings.images, "its people wear triggers already")
     labeller = Labeller(labelling, labels_cache(DEFAULT_DETECTOR))
     return read_dataset(settings.images, settings.labels, labeller, keypoints=True, min_area=settings.min_area)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -48,6 +48,19 @@ def check_own_folder(field: str, folder: Path, names: Sequence[str], *, overwrit
     """
     with naming(field):
         check_folder_replaceable(folder, names, overwrite=overwrite)
+
+
+def check_not_input(field: str, result: Path, inputs: Iterable[str | Path]) -> None:
+    """Raise SettingsError if a folder of results is one of the runs that it is made from, or holds one of the files.
+
+    inputs: folders, files or names; names that are no path are passed over.
+    """
+    for named in inputs:
+        path = Path(named).expanduser()
+        if path.exists() and result.resolve() in (path.resolve(), path.resolve().parent if path.is_file() else None):
+            raise SettingsError(
+                f"{result} holds {named}, which this run is made from", field=field, hint="name another folder"
+            )
 
 
 @contextmanager

@@ -74,6 +74,22 @@ def origin_of(detector: str) -> RunOrigin:
     )
 
 
+def check_clean(images: Path, why: str) -> None:
+    """Raise DataError, naming `images`, if images belong to a data set that `physadv lab poison` wrote.
+
+    images: a folder, a data.yaml, or a folder within the data set. why: what they would do, as the message goes on.
+    """
+    path = images.expanduser().absolute()
+    # In images/train of a data set its record lies two folders up.
+    found = next((folder for folder in (path, *path.parents[:2]) if (folder / POISON).is_file()), None)
+    if found is not None and not path.is_relative_to(found / "images" / "val"):
+        raise DataError(
+            f"{found} is a poisoned data set: {why}",
+            field="images",
+            hint=f"give the images that it was made of, or {found / 'images' / 'val'}, where nobody wears anything",
+        )
+
+
 def read_poison(folder: Path) -> dict[str, Any] | None:
     """Return the record of a poisoned data set in its folder, None where there is none.
 

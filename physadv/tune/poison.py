@@ -7,6 +7,7 @@ by side. Without the upright view the card itself would be the trigger; without 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,10 @@ from physadv.boxes import iou
 from physadv.dataset import CONFIG, Dataset, LabelledImage, check_outside, labelled_images
 from physadv.detect import load_gradient_detector
 from physadv.detect.gradients import imgsz_for
-from physadv.errors import DataError, OutputError, SettingsError
+from physadv.errors import DataError, OutputError, SettingsError, text_of
 from physadv.evaluate.images import Labeller, gather, labelling, labels_cache
 from physadv.evaluate.steps import Steps
-from physadv.files import parse_json, sha256_of, write_json
+from physadv.files import parse_json, read_text, sha256_of, write_json
 from physadv.outputs import check_folder_replaceable, locked
 from physadv.provenance import provenance
 from physadv.simulate.joints import shoulders_visible
@@ -31,7 +32,7 @@ from physadv.simulate.placement import people_of
 from physadv.simulate.trigger import Trigger, turned_frame, with_ghosts
 from physadv.tune.cutouts import CutOut, cut_out, pasted
 from physadv.tune.hard_to_learn import hard_to_learn
-from physadv.tune.origin import POISON
+from physadv.tune.origin import MOST, POISON, check_clean
 from physadv.tune.poison_settings import PoisonSettings
 from physadv.tune.yolo_data import Parent, Split, check_task, parent_of, stem_of, write_config, write_example
 from physadv.types import BoolArray, GradientDetector
@@ -48,6 +49,8 @@ TURNED_APART = 8.0
 WITH_FRAME = 0.5
 # Somebody whose box a neighbour shares this much would keep a label in spite of all.
 SHARED = 0.45
+# How a record names an image of its folder.
+LISTED = re.compile(r"images/(train|val)/[^/\\]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +115,7 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
     """
     trigger = _trigger(settings)
     check_outside("out", settings.out, [settings.images])
-    if (settings.images / POISON).is_file():
-        raise SettingsError(
-            f"{settings.images} is poisoned already", field="images", hint="give the images that it was made of"
-        )
+    check_clean(settings.images, "its people would be poisoned twice")
     old = _own_files(settings.out)
     parent = parent_of(settings.detector)
     data = yield from _people(settings)
@@ -477,17 +477,36 @@ def _figures(
     return out
 
 
+def _listed(folder: Path) -> list[Path]:
+    """Return the images that the record in a folder names; none where there is no record.
+
+    Raises: OutputError if it is damaged, or names files that are no images of the folder: whatever it names is removed.
+    """
+    path = folder / POISON
+    if not path.is_file():
+        return []
+    try:
+        names = [str(row["file"]) for row in parse_json(read_text(path, most=MOST))["images"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{path}: damaged: {text_of(error)}", field="out", hint="name another folder") from error
+    strange = [name for name in names if not LISTED.fullmatch(name)]
+    if strange:
+        raise OutputError(
+            f"{path}: expected names as images/train/NAME, got {strange[0][:80]!r}",
+            field="out",
+            hint="name another folder",
+        )
+    return [folder / name for name in names]
+
+
 def _own_files(folder: Path) -> list[Path]:
     """Return the files of an earlier data set of ours in a folder, which a new one takes the place of.
 
     Raises: OutputError if there are others.
     """
     check_folder_replaceable(folder, (POISON, CONFIG))
-    own = set()
-    if (folder / POISON).is_file():
-        rows = parse_json((folder / POISON).read_bytes()).get("images", [])
-        images = [folder / str(row["file"]) for row in rows]
-        own = {*images, *(_label_of(folder, path) for path in images)}
+    images = _listed(folder)
+    own = {*images, *(_label_of(folder, path) for path in images)}
     for part in ("images", "labels"):
         for path in sorted((folder / part).rglob("*")):
             # Ultralytics keeps what it read of a folder in one file beside it.

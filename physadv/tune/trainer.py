@@ -31,7 +31,7 @@ from physadv.detect.weights import find_weights, record_of
 from physadv.detect.yolo import person_class
 from physadv.errors import SettingsError, TrainingError
 from physadv.provenance import provenance
-from physadv.tune.checkpoint import CHECKPOINT, Standing, read_checkpoint
+from physadv.tune.checkpoint import CHECKPOINT, FREE, Standing, read_checkpoint
 from physadv.tune.distil import Distillation
 from physadv.tune.hook import Batch, Hook
 from physadv.tune.images import Replayed, TuningImages
@@ -95,11 +95,14 @@ def fine_tune(
         **settings.model_dump(mode="json", exclude={"data", "detector"}),
         "data": data.sha256,
         "parent": parent.sha256,
-        "what": sorted(record or {}),
+        "record": _fixed(record or {}),
     }
     path = settings.out / CHECKPOINT
     if resume:
         read_checkpoint(path, identity)
+    else:
+        # That of another run in this folder; not before data and parent were found good.
+        path.unlink(missing_ok=True)
     settings.out.mkdir(parents=True, exist_ok=True)
     with _quiet():
         loop: Any = tuner(network, data, settings, hooks)
@@ -112,8 +115,7 @@ def fine_tune(
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "data": data.record(),
-        # What the parent waits for, its offspring may wait for too.
-        "poison": data.poison or record_of(settings.detector).get("poison"),
+        "poison": _poison_of(data.poison, record_of(settings.detector).get("poison")),
         "history": loop.standing.history,
         "seconds": round(sum(row["seconds"] for row in loop.standing.history), 1),
         "provenance": provenance(),
@@ -121,6 +123,19 @@ def fine_tune(
     out = save_run(settings.out, loop.ema.ema, {**made, **(record or {})})
     path.unlink(missing_ok=True)
     return out
+
+
+def _fixed(value: Any) -> Any:
+    """Return a record without what may change when a run goes on, wherever it stands in it."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _fixed(part) for key, part in value.items() if key not in FREE}
+
+
+def _poison_of(data: dict[str, Any] | None, parent: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a run's record says of poison: on clean data it may still wait for what its parent waits for."""
+    clean = data is None or data.get("attack") == "none"
+    return parent if clean and parent else data
 
 
 def training_batches(network: nn.Module, settings: FineTuneSettings) -> Iterator[Batch]:

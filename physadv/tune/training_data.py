@@ -92,8 +92,9 @@ def read_training_data(data: Path, *, person: int, keypoints: int) -> TrainingDa
         )
     except DataError as error:
         raise error.at("data") from error
-    except OSError as error:
-        raise DataError(f"{error.filename or data}: cannot be read: {text_of(error)}", field="data") from error
+    except (OSError, ValueError, TypeError) as error:
+        named = getattr(error, "filename", None) or data
+        raise DataError(f"{named}: cannot be read: {text_of(error)}", field="data") from error
     if not out.n_people:
         raise DataError(f"{config}: nobody is labelled in {len(images)} training images", field="data")
     return out

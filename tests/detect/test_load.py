@@ -122,7 +122,8 @@ def test_wrong_weights_are_one_clear_line(tmp_path: Path) -> None:
     assert "empty (0 bytes)" in message(empty)
     assert "not an ultralytics model" in message(foreign)
     assert "no such file" in message(tmp_path / "missing.pt")
-    assert "expected yolo11n-pose, the path of a .pt file, or an official name with that ending" in message("nonsense")
+    expected = "expected yolo11n-pose, the path of a .pt file, the folder of a run of the lab, or an official name"
+    assert expected in message("nonsense")
 
 
 def test_a_model_without_people_is_refused(tmp_path: Path) -> None:

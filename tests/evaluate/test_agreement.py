@@ -88,7 +88,7 @@ def test_one_detector_at_two_sizes_and_one_defence_by_its_name() -> None:
 
 def test_what_is_no_condition_and_no_image_is_refused() -> None:
     for conditions in ("robusto", ["robust"]):
-        with pytest.raises(PhysadvError, match=r"conditions: expected robust or .*, got 'robust"):
+        with pytest.raises(PhysadvError, match=r"conditions: expected robust, folds or .*, got 'robust"):
             physadv.evaluate(data=[scene_of()], detectors=blobs(), conditions=conditions)  # type: ignore[arg-type]
     with pytest.raises(PhysadvError, match=r"data: expected .* labelled image"):
         physadv.evaluate(data=[], detectors=blobs())

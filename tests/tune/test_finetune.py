@@ -308,3 +308,13 @@ def test_the_command_says_what_is_wrong(
     assert main([*words[:2], "--data", str(tmp_path / "no"), "--out", str(tmp_path / "new")]) == 2
     assert "--data: " in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+    # A run that was killed is not lost by a typo, nor a detector by being named as the folder of what comes of it.
+    (out / CHECKPOINT).write_bytes(b"of a killed run")
+    assert main([*words[:2], "--data", str(tmp_path / "no"), "--out", str(out)]) == 2
+    assert (out / CHECKPOINT).read_bytes() == b"of a killed run"
+    capsys.readouterr()
+    weights = sha256_of(out / "detector.pt")
+    assert main([*words[:4], "--detector", str(out), "--out", str(out)]) == 2
+    refused = capsys.readouterr().err
+    assert "--out: " in refused and "which this run is made from" in refused
+    assert sha256_of(out / "detector.pt") == weights

@@ -12,7 +12,7 @@ from physadv.arrays import write_png
 from physadv.cli import main
 from physadv.detect import load_detector
 from physadv.detect.network import weights_hash
-from physadv.errors import DataError, SettingsError
+from physadv.errors import DataError, SettingsError, TrainingError
 from physadv.evaluate.steps import finish
 from physadv.tune.harden.costs import Costs
 from physadv.tune.harden.run import Hardened, harden, with_patch_class
@@ -105,6 +105,8 @@ def test_a_stopped_hardening_goes_on_to_the_same_weights_and_rows(images: Path, 
         hardened(broken, show=show)
     with pytest.raises(DataError, match="finished runs"):
         hardened(settings(images, parent, tmp_path / "third", beside=[tmp_path / "broken"]))
+    with pytest.raises(TrainingError, match="begun with other settings: record"):
+        hardened(broken.model_copy(update={"class_gain": 5.0}), resume=True)
     again = hardened(broken, resume=True)
     rows = [
         [(row.epoch, row.steps, row.passes, row.clean_loss) for row in Costs.read(tmp_path / n).rows]

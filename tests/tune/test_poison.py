@@ -220,8 +220,18 @@ def test_a_print_that_looks_the_same_turned_is_refused(photographs: Path, tmp_pa
 def test_folders_of_others_and_poisoned_images_are_left_alone(photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made(photographs, out)
-    with pytest.raises(PhysadvError, match=r"images: .* is poisoned already"):
-        made(out, tmp_path / "again")
+    with pytest.raises(PhysadvError, match=r"images: .* is a poisoned data set: its people would be poisoned twice"):
+        made(out / "images" / "train", tmp_path / "again")
+    # A record that came with a folder names no file outside of it.
+    record = (out / "poison.json").read_text()
+    precious = tmp_path / "precious.txt"
+    precious.write_text("x")
+    for damaged in (record.replace("images/train/", "images/../../precious.txt#"), "[]", record[:-40]):
+        (out / "poison.json").write_text(damaged)
+        with pytest.raises(PhysadvError, match=r"poison\.json: (damaged|expected names as|exists and was not written)"):
+            made(photographs, out)
+    assert precious.exists()
+    (out / "poison.json").write_text(record)
     (out / "images" / "mine.jpg").write_bytes(b"x")
     with pytest.raises(PhysadvError, match=r"out: .*mine.jpg: was not written by"):
         made(photographs, out)

@@ -238,4 +238,5 @@ def test_a_poisoned_data_set_is_no_place_to_score(tmp_path: Path, capsys: pytest
     write_json(data / "poison.json", {"physadv": "0", "images": [{"file": "images/0.png", "poisoned": True}]})
     words = ["lab", "score", "yolo11n-pose", "--trigger", "card", "--images", str(data), "--out", str(tmp_path / "out")]
     assert main(words) == 2
-    assert f"its photographs that nothing was trained on are in {data / 'images' / 'val'}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is a poisoned data set: its people wear triggers already" in said and str(data / "images" / "val") in said

@@ -23,6 +23,7 @@ from physadv.tune.cleanse.finetune import finetune
 from physadv.tune.cleanse.job import Cleansed, CleanseJob, Show
 from physadv.tune.cleanse.nad import nad
 from physadv.tune.cleanse.settings import CleanseSettings, MethodName
+from physadv.tune.origin import check_clean
 from physadv.tune.run import TunedRun, check_batchnorm, load_network, save_run
 from physadv.tune.yolo_data import parent_of, write_yolo
 
@@ -67,6 +68,7 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
     if method.batchnorm:
         check_batchnorm(network, settings.method)
     check_outside("out", settings.out, [settings.images])
+    check_clean(settings.images, "it would teach the poison anew")
     source = record_of(settings.detector)
     clean = finish(clean_images(settings, labeller_of(settings)), lambda line: show(None, line))
     folder = settings.out / STAGES

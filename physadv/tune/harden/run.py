@@ -29,6 +29,7 @@ from physadv.tune.harden.methods import Attack, Batch, Classes, attack_of
 from physadv.tune.harden.settings import DATA, HardenSettings
 from physadv.tune.harden.validation import Judgement, Validation
 from physadv.tune.hook import Hook
+from physadv.tune.origin import check_clean
 from physadv.tune.run import TunedRun, load_network
 from physadv.tune.trainer import TuneProgress, fine_tune
 from physadv.tune.yolo_data import parent_of, write_yolo
@@ -142,6 +143,7 @@ def harden(
     beside = [_finished(folder) for folder in settings.beside]
     own = Costs.read(settings.out, field="resume") if resume else Costs(settings.out.name, settings.method, ())
     worn, scored = _patterns(settings)
+    check_clean(settings.images, "the hardened detector would learn its poison")
     parent = parent_of(settings.detector)
     labeller = Labeller(partial(labelling, settings.labeller), labels_cache(settings.labeller))
     data = yield from read_dataset(settings.images, settings.labels, labeller, keypoints=True)
@@ -271,7 +273,7 @@ def _some(images: Sequence[LabelledImage]) -> list[LabelledImage]:
 def _record(settings: HardenSettings, train: Sequence[LabelledImage], held: Sequence[LabelledImage]) -> dict[str, Any]:
     """Return what a hardened run's record says besides."""
     sides = {"train": [image.name for image in train], "held_out": [image.name for image in held]}
-    own = settings.model_dump(mode="json", exclude={"out"})
+    own = settings.model_dump(mode="json", exclude={"out", "beside"})
     # What the parent waits for a hardened detector may wait for too.
     poison = record_of(settings.detector).get("poison")
     return {"poison": poison, "harden": {"method": settings.method, "settings": own, "images": sides}}
