@@ -89,8 +89,6 @@ def fine_tune(
     if settings.distil:
         poisoned = {str(image.path) for image in data.images if image.poisoned}
         hooks = [*hooks, Distillation(load_network(settings.detector), settings.distil, poisoned)]
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
     identity = {
         **settings.model_dump(mode="json", exclude={"data", "detector"}),
         "data": data.sha256,
@@ -105,6 +103,8 @@ def fine_tune(
         path.unlink(missing_ok=True)
     settings.out.mkdir(parents=True, exist_ok=True)
     with _quiet():
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
         loop: Any = tuner(network, data, settings, hooks)
         loop.begin(path, identity, resume=resume, show=show)
         loop.train()
@@ -461,8 +461,14 @@ def _short(name: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Within, Ultralytics logs errors alone, and torch does not warn that an operation might not be deterministic."""
-    level = LOGGER.level
+    """Within, Ultralytics logs errors alone, and torch does not warn that an operation might not be deterministic.
+
+    Its trainer asks torch for deterministic algorithms; afterwards torch computes as before, or what the same process
+    evaluates would differ in its last digits.
+    """
+    level, threads = LOGGER.level, torch.get_num_threads()
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.deterministic
     LOGGER.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -470,3 +476,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         LOGGER.setLevel(level)
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
+        torch.backends.cudnn.deterministic = cudnn
+        torch.set_num_threads(threads)
