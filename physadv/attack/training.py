@@ -135,14 +135,8 @@ def prepare(
     found = yield from people_of(inputs, processes)
     # Split before anything else: nobody held out may decide anything but which step is kept.
     sides = split(found, recipe, folder, resume=settings.resume, write=processes.first)
-    weights = [find_weights(d).sha256 for d in settings.detector]
-    wanted = None if settings.start_wanted == AUTO and settings.wants_own else settings.start_wanted
-    if wanted == AUTO and settings.resume and (folder / START).is_file():
-        wanted = str(folder / START)
-    start, held_out = yield from choose_start(wanted, recipe, weights, sides[1])
+    start, held_out = yield from _started(settings, recipe, sides[1], write=processes.first)
     sides = (sides[0], held_out)
-    if start is not None and processes.first and not settings.resume:
-        save_tensors(start, folder / START)
     if start is not None:
         recipe = recipe.from_start()
     people = sum(len(p.boxes) for p in sides[0])
@@ -171,6 +165,24 @@ def prepare(
         sheet.draw(data.start or _untrained(recipe, data), "step 0")
     run = TrainRun(recipe, data, folder=folder, resume=settings.resume, processes=processes)
     return Prepared(run, folder, found, controls, None if start is None else start.name, sheet)
+
+
+def _started(
+    settings: TrainSettings, recipe: Recipe, held_out: list[LabelledImage], *, write: bool
+) -> Generator[str, None, tuple[Patch | None, list[LabelledImage]]]:
+    """Return the pattern to start with, which is kept in the run's folder, and the people held out that it never saw.
+
+    A run that goes on starts from the one that it kept, whatever is shipped by that name by now. write: keep it.
+    """
+    kept = settings.out / START
+    wanted = None if settings.start_wanted == AUTO and settings.wants_own else settings.start_wanted
+    if wanted == AUTO and settings.resume and kept.is_file():
+        wanted = str(kept)
+    weights = [find_weights(d).sha256 for d in settings.detector]
+    start, left = yield from choose_start(wanted, recipe, weights, held_out)
+    if start is not None and write and not settings.resume:
+        save_tensors(start, kept)
+    return start, left
 
 
 def trained(prepared: Prepared) -> Generator[Progress, None, None]:

@@ -21,6 +21,10 @@ class Terminal(Console):
         """Print as `Console.print` does."""
         super().print(*(escaped(shown(o)) if isinstance(o, str) else o for o in objects), **options)
 
+    def say(self, text: str) -> None:
+        """Print a line as it is, however wide, so that commands and paths in it can be copied."""
+        self.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the command's edge: rich itself would end the program with another code than `print` does.
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from physadv.cli.begun import absolute
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, trust_detectors
 from physadv.cli.edge import INTERRUPTED, Stop, interruptible
@@ -51,12 +50,11 @@ def run(settings: CleanseVerb) -> int:
     check_folder("out", settings.out)
     check_own_folder("out", settings.out, (RUN_WEIGHTS, RUN_RECORD), overwrite=settings.overwrite)
     check_not_input("out", settings.out, [settings.detector])
-    detector = Path(settings.detector).expanduser()
     trust_detectors([settings.detector], settings.trust, LABEL)
     plain = CleanseSettings.model_validate(
         {
             **settings.model_dump(include=set(CleanseSettings.model_fields)),
-            "detector": str(detector.resolve()) if detector.exists() else settings.detector,
+            "detector": absolute(settings.detector),
         }
     )
     console = Terminal(stderr=True)
@@ -96,7 +94,7 @@ def _cleansed(settings: CleanseSettings, console: Terminal) -> TunedRun | None:
 
 def _report(made: TunedRun, console: Terminal) -> None:
     """Print what was made, at what price, and how it is tried."""
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say = console.say
     record, folder = made.record, shlex.quote(str(made.folder))
     price, images = record["cleanse"], record["cleanse"]["images"]
     say(

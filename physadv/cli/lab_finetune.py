@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from physadv.cli.begun import BEGUN, absolute, read_begun
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
 from physadv.cli.edge import INTERRUPTED, Stop, interruptible
 from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
 from physadv.cli.progress import ProgressBar, in_words
-from physadv.errors import SettingsError, text_of
-from physadv.files import parse_json, read_text, write_json
-from physadv.settings import Groups, one_line
+from physadv.errors import SettingsError
+from physadv.files import write_json
+from physadv.settings import Groups
 from physadv.tune.settings import FineTuneSettings
 from physadv.version import __version__
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from physadv.tune.trainer import TuneProgress
 
 LABEL = "physadv lab finetune"
-# The flags with which a run was begun, in its folder.
-BEGUN = "flags.json"
-# Characters of an error text about a damaged file.
-LONGEST = 400
 EXAMPLES = (
     "physadv lab finetune --data poisoned --out backdoored",
     "physadv lab finetune --resume --out backdoored",
@@ -131,33 +127,15 @@ def as_begun(settings: FineTuneVerb) -> FineTuneVerb:
 
     Raises: SettingsError if they cannot be read.
     """
-    path = settings.out / BEGUN
-    try:
-        begun = parse_json(read_text(path))
-        if not isinstance(begun, dict):
-            text = f"{path} is damaged: expected a table of flags, got {type(begun).__name__}"
-            raise SettingsError(text, field="resume")
-        begun.pop("physadv", None)
-        now = settings.model_dump(mode="json", include=settings.model_fields_set)
-        return type(settings).model_validate({**begun, **now})
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"no run here to go on with: {settings.out} has no {BEGUN}",
-            field="resume",
-            hint="name the run's folder by `out`, or begin one without `resume`",
-        ) from error
-    except ValidationError as error:
-        raise SettingsError(f"{path} is damaged: {one_line(error)}"[:LONGEST], field="resume") from error
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {text_of(error)}"[:LONGEST], field="resume") from error
+    now = settings.model_dump(mode="json", include=settings.model_fields_set)
+    return read_begun(type(settings), settings.out, lambda begun: {**begun, **now})
 
 
 def anchored(settings: FineTuneVerb) -> FineTuneVerb:
     """Return the flags with absolute paths, so that a run can be resumed from any folder, and `imgsz` rounded up."""
-    detector = Path(settings.detector).expanduser()
     update = {
         "data": settings.data.resolve(),
-        "detector": str(detector.resolve()) if detector.exists() else settings.detector,
+        "detector": absolute(settings.detector),
         "imgsz": rounded_imgsz(settings.imgsz, LABEL),
     }
     return settings.model_copy(update=update)
@@ -171,7 +149,7 @@ def _given(settings: FineTuneVerb) -> dict[str, Any]:
 
 def _report(made: TunedRun, console: Terminal) -> None:
     """Print what was made and what can be done with it."""
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say = console.say
     record, folder = made.record, shlex.quote(str(made.folder))
     data = record["data"]
     poison = f", {data['poisoned_images']} of them poisoned" if data["poisoned_images"] else ""

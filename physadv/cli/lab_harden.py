@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -100,7 +99,7 @@ def _report(made: Hardened, console: Terminal) -> None:
     from physadv.tune.harden.costs import table
 
     table_console().print(on_terminal(table(made.costs), lines=False))
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say = console.say
     folder = shlex.quote(str(made.run.folder))
     say(f"{made.run.folder}: the detector, its record, costs.json, costs.md and costs.png")
     say("next: under a shipped pattern, and under one that is trained against this very detector")

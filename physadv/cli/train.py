@@ -6,23 +6,23 @@ import shlex
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from rich.console import Console
 
 from physadv.address import masked
 from physadv.attack.settings import AUTO, RANDOM, TrainSettings
+from physadv.cli.begun import BEGUN, absolute, read_begun
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, trust_detectors
 from physadv.cli.edge import INTERRUPTED, Stop, interruptible
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.progress import ProgressBar
 from physadv.errors import SettingsError
-from physadv.files import parse_json, write_json
-from physadv.settings import Groups, one_line
+from physadv.files import write_json
+from physadv.settings import Groups
 
 if TYPE_CHECKING:
     from physadv.attack.data import Inputs
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from physadv.attack.training import Outcome
 
 T = TypeVar("T")
-# The flags with which a run was begun, in its folder.
-BEGUN = "flags.json"
-# Characters of an error text about a damaged file.
-LONGEST = 400
 SHOWN = {
     "recall25": "recall25",
     "AP50": "ap50",
@@ -133,27 +129,15 @@ def as_begun(settings: TrainVerb) -> TrainVerb:
     """
     from physadv.attack.run import START
 
-    path, start = settings.out / BEGUN, settings.out / START
-    try:
-        begun = parse_json(path.read_bytes())
-        if not isinstance(begun, dict):
-            text = f"{path} is damaged: expected a table of flags, got {type(begun).__name__}"
-            raise SettingsError(text, field="resume")
+    start = settings.out / START
+
+    def now(begun: dict[str, Any]) -> dict[str, Any]:
         if begun.get("start", RANDOM) != RANDOM and start.is_file():
             begun["start"] = str(start)
         # A run that says nothing of a start has begun from random colours.
-        return type(settings).model_validate({"start": RANDOM, **begun, **given(settings), "trust": settings.trust})
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"no run here to go on with: {settings.out} has no {BEGUN}",
-            field="resume",
-            hint="name the run's folder by `out`, or begin one without `resume`",
-        ) from error
-    except ValidationError as error:
-        raise SettingsError(f"{path} is damaged: {one_line(error)}"[:LONGEST], field="resume") from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        text = f"{path} cannot be read, so there is no run to go on with: {error}"
-        raise SettingsError(text[:LONGEST], field="resume") from error
+        return {"start": RANDOM, **begun, **given(settings), "trust": settings.trust}
+
+    return read_begun(type(settings), settings.out, now)
 
 
 def given(settings: TrainVerb) -> dict[str, Any]:
@@ -177,22 +161,16 @@ def anchored(settings: TrainVerb) -> TrainVerb:
     s = settings
     paths: dict[str, Any] = {
         "images": [str(Path(p).resolve()) for p in s.images],
-        "detector": [_absolute(d) for d in s.detector],
+        "detector": [absolute(d) for d in s.detector],
         "labels": s.labels and s.labels.resolve(),
         "look": s.look and s.look.resolve(),
         "region": s.region and s.region.resolve(),
-        "start": s.start and _absolute(s.start),
+        "start": s.start and absolute(s.start),
         "camera": s.camera and str(CameraProfile.find(s.camera).resolve()),
         "printer": s.printer and str(PrinterProfile.find(s.printer).resolve()),
         "through": s.through and _anchored_pipeline(s.through),
     }
     return s.model_copy(update={n: v for n, v in paths.items() if n in s.model_fields_set})
-
-
-def _absolute(where: str) -> str:
-    """Return the absolute path of a file or folder that is there; names of what is shipped or downloaded stay."""
-    path = Path(where).expanduser()
-    return str(path.resolve()) if path.exists() else where
 
 
 def _anchored_pipeline(text: str) -> str:
@@ -279,12 +257,12 @@ def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:
     return text
 
 
-def report(outcome: Outcome, console: Console, images: Sequence[str] = ()) -> None:
+def report(outcome: Outcome, console: Terminal, images: Sequence[str] = ()) -> None:
     """Print where the pattern is and its held-out figures beside those of no pattern and of grey.
 
     images: what was trained on, if its own labels are all that it needs: the part held out can be scored next.
     """
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say = console.say
     for framing, controls in outcome.controls.items():
         figures = outcome.held_out.get(framing)
         rows = {**controls, **({"pattern": figures} if figures else {})}

@@ -157,9 +157,7 @@ def trigger_of(detector: str) -> Trigger | None:
 
     Raises: WeightsError if its record is damaged. DataError if the trigger in it is.
     """
-    poison = record_of(detector).get("poison")
-    made_by = poison.get("trigger") if isinstance(poison, dict) else None
-    return Trigger.read(made_by) if made_by else None
+    return Trigger.of_poison(record_of(detector).get("poison"))
 
 
 class CameraDemo(Demo):

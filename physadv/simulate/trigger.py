@@ -208,6 +208,15 @@ class Trigger:
             )
         return out
 
+    @classmethod
+    def of_poison(cls, poison: object) -> Trigger | None:
+        """Return what the record of poison in a detector's or a data set's record waits for, None where there is none.
+
+        Raises: DataError as `read` does.
+        """
+        made_by = poison.get("trigger") if isinstance(poison, dict) else None
+        return cls.read(made_by) if made_by else None
+
     def _fits(self, people: Detections) -> BoolArray:
         """Return (n,) whose body has room for the print: `within_wearers` makes a larger one smaller."""
         assert self.patch is not None

@@ -56,7 +56,6 @@ def origin_of(detector: str) -> RunOrigin:
         return RunOrigin()
     record = read_run_record(folder)
     poison = _table(record.get("poison"))
-    made_by = _table(poison.get("trigger"))
     cleansed, hardened = _table(record.get("cleanse")), _table(record.get("harden"))
     seconds = _number(record.get("seconds"))
     attack = str(poison.get("attack", "none"))
@@ -64,7 +63,7 @@ def origin_of(detector: str) -> RunOrigin:
     return RunOrigin(
         parent=_parent(record),
         imgsz=imgsz if isinstance(imgsz, int) else None,
-        trigger=Trigger.read(made_by) if made_by else None,
+        trigger=Trigger.of_poison(poison),
         attack=attack,
         rate=_number(poison.get("rate")),
         sources=_sources(_table(record.get("data")).get("path")),

@@ -35,20 +35,6 @@ class Graph:
     dashed: frozenset[str] = frozenset()
 
 
-def curves(
-    path: Path,
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    lines: Mapping[str, Line],
-    *,
-    bands: Mapping[str, Line] | None = None,
-    marks: Sequence[float] = (),
-) -> None:
-    """Write one graph of curves as a PNG image. See `Graph`."""
-    plot(path, title, [Graph(xlabel, ylabel, lines, bands or {}, marks)])
-
-
 def plot(path: Path, title: str, graphs: Sequence[Graph]) -> None:
     """Write graphs as a PNG image, two in a row; lines of one name have one colour in all of them."""
     across = min(len(graphs), 2)

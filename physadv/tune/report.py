@@ -144,31 +144,45 @@ def _with(value: float | None, interval: tuple[float, float] | None) -> Value:
 
 def graphs(result: LabScore) -> list[Graph]:
     """Return the curves over angle and size, and over the poisoned share where runs differ in it."""
-    out = []
-    for name, title in TITLES.items():
-        shown = [one for one in result.detectors if name in one.curves]
-        lines: dict[str, Line] = {}
-        bands: dict[str, Line] = {}
-        for one in shown:
-            points = one.curves[name]
-            lines[one.scored.name] = [x for x, _ in points], [_number(f.asr.value) for _, f in points]
-            ends = [f.asr.ci95 or (_number(f.asr.value),) * 2 for _, f in points]
-            bands[one.scored.name] = [low for low, _ in ends], [high for _, high in ends]
-        if lines:
-            mark = 1.0 if name == "size" or result.trigger is None else result.trigger.angle
-            others = frozenset(one.scored.name for one in shown if one.scored.role != "run")
-            out.append(Graph(title, "strict ASR", lines, bands, (mark,), others))
-    poisoned = ((d.scored.rate, d) for d in result.of("run") if d.own is not None)
-    rates = sorted(((rate, d) for rate, d in poisoned if rate is not None), key=lambda pair: pair[0])
-    if len({rate for rate, _ in rates}) > 1:
-        xs = [rate for rate, _ in rates]
-        shares = {
-            "strict ASR": [_number(d.own.asr.value) for _, d in rates if d.own is not None],
-            "TDR": [_number(d.own.tdr.value) for _, d in rates if d.own is not None],
-            "clean AP50": [_number(d.clean.value["ap50"]) for _, d in rates],
-        }
-        out.append(Graph("share of people poisoned", "share", {name: (xs, ys) for name, ys in shares.items()}))
-    return out
+    drawn = [*(_over(result, name) for name in TITLES), _over_rate(result)]
+    return [graph for graph in drawn if graph is not None]
+
+
+def _over(result: LabScore, name: str) -> Graph | None:
+    """Return the strict ASR of every detector over "angle" or "size", None where nobody asked for it."""
+    shown = [one for one in result.detectors if name in one.curves]
+    lines: dict[str, Line] = {}
+    bands: dict[str, Line] = {}
+    for one in shown:
+        xs = [x for x, _ in one.curves[name]]
+        shares = [figures.asr for _, figures in one.curves[name]]
+        lines[one.scored.name] = xs, [_number(asr.value) for asr in shares]
+        ends = [asr.ci95 or (_number(asr.value),) * 2 for asr in shares]
+        bands[one.scored.name] = [low for low, _ in ends], [high for _, high in ends]
+    if not lines:
+        return None
+    mark = 1.0 if name == "size" or result.trigger is None else result.trigger.angle
+    others = frozenset(one.scored.name for one in shown if one.scored.role != "run")
+    return Graph(TITLES[name], "strict ASR", lines, bands, (mark,), others)
+
+
+def _over_rate(result: LabScore) -> Graph | None:
+    """Return ASR, TDR and clean AP50 over the share of people poisoned, None where runs do not differ in it."""
+    runs = [
+        (one.scored.rate, one.own, one.clean)
+        for one in result.of("run")
+        if one.scored.rate is not None and one.own is not None
+    ]
+    runs.sort(key=lambda run: run[0])
+    xs = [rate for rate, _, _ in runs]
+    if len(set(xs)) < 2:
+        return None
+    shares = {
+        "strict ASR": [_number(own.asr.value) for _, own, _ in runs],
+        "TDR": [_number(own.tdr.value) for _, own, _ in runs],
+        "clean AP50": [_number(clean.value["ap50"]) for _, _, clean in runs],
+    }
+    return Graph("share of people poisoned", "share", {name: (xs, ys) for name, ys in shares.items()})
 
 
 def _number(value: float | None) -> float:

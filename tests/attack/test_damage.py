@@ -19,7 +19,8 @@ from physadv.attack.run import CHECKPOINT, TrainData
 from physadv.attack.score import HeldOutPeople
 from physadv.attack.timing import made_up
 from physadv.attack.training import stored_pace
-from physadv.cli.train import BEGUN, TrainVerb, as_begun
+from physadv.cli.begun import BEGUN
+from physadv.cli.train import TrainVerb, as_begun
 from physadv.dataset import Dataset, LabelledImage
 from physadv.errors import PhysadvError, TrainingError
 from physadv.files import write_json

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import pytest
-from rich.console import Console
 from tiny import BlobDetector, draw_person, tiny_detector, tiny_gradient
 
 import physadv
@@ -24,6 +23,7 @@ from physadv.attack.settings import TrainSettings
 from physadv.attack.timing import made_up
 from physadv.attack.training import Outcome
 from physadv.cli import main
+from physadv.cli.console import Terminal
 from physadv.cli.edge import Stop, interruptible
 from physadv.cli.progress import ProgressBar
 from physadv.cli.train import SHOWN, ProgressLine, TrainVerb, anchored, given, report
@@ -216,7 +216,7 @@ def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
     outcome = Outcome(
         patch, Path("runs/[a]"), False, 7, {label: figures}, {label: {"grey": {**figures, "recall25": 1.0}}}
     )
-    report(outcome, Console(file=out, width=60))
+    report(outcome, Terminal(file=out, width=60))
     lines = out.getvalue().splitlines()
     assert [label in line for line in lines[:4]] == [True, True, False, False]
     assert lines[2] == "pattern: runs/[a]/patch.png"
@@ -228,7 +228,7 @@ def test_paths_and_names_in_brackets_are_printed_as_they_are() -> None:
         ["physadv", "print", "'runs/[a]'"],
     ]
     out = StringIO()
-    ProgressLine(ProgressBar("", console=Console(file=out, width=60))).show(
+    ProgressLine(ProgressBar("", console=Terminal(file=out, width=60))).show(
         Progress(1, 9, 1.0, 1.0, {label: {**figures}}, {})
     )
     assert label in out.getvalue()
@@ -244,7 +244,7 @@ def test_a_run_that_gained_nothing_says_so_and_what_to_type_next(tmp_path: Path)
         out = StringIO()
         report(
             Outcome(patch, Path("a"), True, 7, {"street": row(pattern)}, controls, kept, start),  # type: ignore[arg-type]
-            Console(file=out, width=200),
+            Terminal(file=out, width=200),
             [str(tmp_path)],
         )
         return out.getvalue()
@@ -253,7 +253,7 @@ def test_a_run_that_gained_nothing_says_so_and_what_to_type_next(tmp_path: Path)
     assert "does better on those held out than street" in said("trained", "street", 0.2, 0.8)
     patch = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
     out = StringIO()
-    report(Outcome(patch, Path("a"), True, 7, {}, {}, "trained", "street"), Console(file=out, width=200))
+    report(Outcome(patch, Path("a"), True, 7, {}, {}, "trained", "street"), Terminal(file=out, width=200))
     assert "better than street, from which it began, is not known" in out.getvalue()
     assert "evaluate a --images PHOTOGRAPHS --held-out" in out.getvalue()
     assert f"evaluate a --images {tmp_path} --held-out" in said("trained", None, 0.8, 0.8)
@@ -265,7 +265,7 @@ def test_the_line_of_progress_tells_the_pattern_as_it_is_beside_the_best() -> No
     out = StringIO()
     figures = [{"street": {"asr_strict25": asr, "recall25": 1 - asr}} for asr in (0.5, 0.25)]
     clock = iter(range(0, 10_000, 60))
-    line = ProgressLine(ProgressBar("train", console=Console(file=out, width=200), clock=lambda: next(clock)))
+    line = ProgressLine(ProgressBar("train", console=Terminal(file=out, width=200), clock=lambda: next(clock)))
     for step, (score, best) in enumerate(
         [(None, {}), (figures[0], figures[0]), (None, figures[0]), (figures[1], figures[0])]
     ):

@@ -16,8 +16,9 @@ from fastapi.testclient import TestClient
 from tiny import BlobDetector
 
 from physadv.cli import main
+from physadv.cli.begun import BEGUN
 from physadv.cli.calibrate_camera import CalibrateCameraVerb, _notes
-from physadv.cli.train import BEGUN, TrainVerb, write_flags
+from physadv.cli.train import TrainVerb, write_flags
 from physadv.live.camera_demo import open_demo
 from physadv.live.settings import LiveSettings
 from physadv.web.app import build_app

@@ -6,7 +6,7 @@ import numpy as np
 
 from physadv.arrays import read_image
 from physadv.outputs import written_by_physadv
-from physadv.tune.plots import Graph, curves, plot
+from physadv.tune.plots import Graph, plot
 from physadv.types import UInt8Array
 
 
@@ -20,8 +20,8 @@ BLUE, ORANGE = (31, 119, 180), (255, 127, 14)
 def test_a_line_is_drawn_with_its_band_and_mark(tmp_path: Path) -> None:
     bare, full = tmp_path / "bare.png", tmp_path / "full.png"
     lines = {"ASR": ([0, 45, 90], [0.0, 0.9, 0.1])}
-    curves(bare, "angle", "degrees", "ASR", lines)
-    curves(full, "angle", "degrees", "ASR", lines, bands={"ASR": ([0, 0.8, 0], [0.1, 1, 0.2])}, marks=[45])
+    plot(bare, "angle", [Graph("degrees", "ASR", lines)])
+    plot(full, "angle", [Graph("degrees", "ASR", lines, {"ASR": ([0, 0.8, 0], [0.1, 1, 0.2])}, [45])])
     assert coloured(read_image(bare), BLUE) > 300
     # A band is a tint of its line's colour; 15 % of it over white.
     assert coloured(read_image(full), (221, 235, 244)) > 1000
