@@ -26,6 +26,8 @@ NO_KEYPOINTS: Float32Array = np.zeros((0, KEYPOINTS, 3), np.float32)
 # People below this share of their image are left as they are, and boxes on them are not counted.
 MIN_AREA = 0.02
 CONFIG = "data.yaml"
+# What a data.yaml lists folders or lists of images under.
+PARTS = ("train", "val", "test")
 # Written by labelling programs beside the labels: the classes' names.
 CLASSES = "classes.txt"
 FORMATS = "looked for .jpg, .png, .webp, .bmp, .tif, .ppm, .heic, .avif"
@@ -368,15 +370,17 @@ def _is_tangled(values: list[float]) -> bool:
     return way > TANGLED * sum(max(here) - min(here) for here, _ in around)
 
 
-def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut | None = None) -> list[ImageFile]:
+def labelled_images(
+    images: Path, labels: Path | None = None, left_out: LeftOut | None = None, *, parts: Sequence[str] = PARTS
+) -> list[ImageFile]:
     """Return the images of a folder with their label files, each folder's sorted by name.
 
     images: an image, a folder of them, or a YOLO dataset (a folder with `images/` and `labels/`, or `data.yaml` or the
-    folder it is in; its train, val and test folders or lists of images are all taken), each with its subfolders of any
-    depth. labels: the folder of label files, perhaps in the same subfolders as the images; without it, a `labels` folder
-    beside `images` is used where there is one. The person is the class that `data.yaml` calls so, class 0 where none is
-    found. Names are compared in one normal form of Unicode, and paths may be those of Windows. left_out: gets what is
-    found and not used.
+    folder it is in; the folders or lists of images of its `parts` are taken), each with its subfolders of any depth.
+    labels: the folder of label files, perhaps in the same subfolders as the images; without it, a `labels` folder beside
+    `images` is used where there is one. The person is the class that `data.yaml` calls so, class 0 where none is found.
+    Names are compared in one normal form of Unicode, and paths may be those of Windows. left_out: gets what is found and
+    not used.
 
     Raises: DataError if a folder is missing or holds no images, `labels` fits none of them, or data.yaml does not parse
     or names no person.
@@ -385,13 +389,13 @@ def labelled_images(images: Path, labels: Path | None = None, left_out: LeftOut 
     names = Names()
     if labels is not None and not _is(Path.is_dir, labels):
         raise DataError(f"{labels}: no such folder of labels")
-    given = images if is_dataset_file(images) else _config_in(images)
+    given = config_of(images)
     if given == images:
-        files = _dataset_files(images.parent, given, names, left_out)
+        files = _dataset_files(images.parent, given, names, left_out, parts)
     elif _is(Path.is_file, images):
         files = [images]
     elif _is(Path.is_dir, images):
-        files = _dataset_files(images, given, names, left_out)
+        files = _dataset_files(images, given, names, left_out, parts)
     else:
         raise DataError(f"{images}: no such folder or image")
     if not files:
@@ -431,6 +435,14 @@ def check_outside(field: str, result: Path, images: Iterable[str | Path]) -> Non
             )
 
 
+def config_of(images: Path) -> Path:
+    """Return where the data.yaml of images lies: the one that is named, or the one in the folder that is.
+
+    Raises: DataError if a folder has several.
+    """
+    return images if is_dataset_file(images) else _config_in(images)
+
+
 def is_dataset_file(path: Path) -> bool:
     """Return whether a path is that of a data.yaml, whatever it is called, rather than of images or a video."""
     return path.suffix.lower() in CONFIG_SUFFIXES and _is(Path.is_file, path)
@@ -444,10 +456,10 @@ def _is(kind: Callable[[Path], bool], path: Path) -> bool:
         return False
 
 
-def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut) -> list[Path]:
+def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut, parts: Sequence[str]) -> list[Path]:
     """Return the images of a folder with or without a data.yaml, each once."""
     table = _config(config) if _is(Path.is_file, config) else {}
-    entries = [name for key in ("train", "val", "test") for name in _texts(config, key, table)]
+    entries = [name for key in parts for name in _texts(config, key, table)]
     if entries:
         base, *more = _texts(config, "path", table) or ["."]
         if more:
@@ -455,7 +467,7 @@ def _dataset_files(root: Path, config: Path, names: Names, left_out: LeftOut) ->
         found = [_place_of(root, base, name, names, left_out) for name in entries]
         places = [p for p in found if p is not None]
         if not places:
-            raise DataError(f"{config}: none of its train, val or test folders exists here: {', '.join(entries)[:200]}")
+            raise DataError(f"{config}: none of its {', '.join(parts)} folders exists here: {', '.join(entries)[:200]}")
         missing = [name for name, p in zip(entries, found, strict=True) if p is None]
         if missing:
             left_out.notes.append(f"left out as not here: {', '.join(missing)[:200]} of {config}")

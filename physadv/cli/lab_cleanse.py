@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
-from physadv.cli.begun import absolute
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, trust_detectors
-from physadv.cli.edge import INTERRUPTED, Stop, interruptible
+from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
-from physadv.cli.progress import ProgressBar, in_words
+from physadv.cli.progress import in_words
+from physadv.cli.tuning import anchored, fields_of, stoppable
 from physadv.settings import Groups
 from physadv.tune.cleanse.settings import CleanseSettings
 
@@ -46,38 +45,30 @@ def run(settings: CleanseVerb) -> int:
     Raises: WeightsError or DataError for a detector or images that cannot be used.
     """
     from physadv.detect.weights import RUN_RECORD, RUN_WEIGHTS
+    from physadv.tune.cleanse.run import BEGUN, STAGES
 
     check_folder("out", settings.out)
     check_own_folder("out", settings.out, (RUN_WEIGHTS, RUN_RECORD), overwrite=settings.overwrite)
     check_not_input("out", settings.out, [settings.detector])
     trust_detectors([settings.detector], settings.trust, LABEL)
-    plain = CleanseSettings.model_validate(
-        {
-            **settings.model_dump(include=set(CleanseSettings.model_fields)),
-            "detector": absolute(settings.detector),
-        }
-    )
-    console = Terminal(stderr=True)
     with only_writer("out", settings.out):
-        made = _cleansed(plain, console)
+        made = _cleansed(fields_of(CleanseSettings, anchored(settings, LABEL)))
     if made is None:
-        console.print(
-            "stopped; the same command goes on from its last whole epoch with --resume", highlight=False, soft_wrap=True
-        )
+        left = "the same command goes on from its last whole epoch with --resume"
+        begun = (settings.out / STAGES / BEGUN).exists()
+        console = Terminal(stderr=True)
+        console.print(f"stopped; {left if begun else 'nothing was begun'}", highlight=False, soft_wrap=True)
         return INTERRUPTED
     _report(made, Terminal())
     return 0
 
 
-def _cleansed(settings: CleanseSettings, console: Terminal) -> TunedRun | None:
+def _cleansed(settings: CleanseSettings) -> TunedRun | None:
     """Return the run, or None if a signal stopped it."""
     from physadv.tune.cleanse.run import cleanse
     from physadv.tune.trainer import TuneStopped
 
-    with ExitStack() as stack:
-        stop = Stop()
-        stack.enter_context(interruptible(stop))
-        shown = stack.enter_context(ProgressBar(LABEL, console=console))
+    with stoppable(LABEL) as (shown, stop):
 
         def show(share: float | None, text: str) -> bool:
             if share is None:

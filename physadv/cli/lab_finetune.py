@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from physadv.cli.begun import BEGUN, absolute, read_begun
+from physadv.cli.begun import BEGUN, read_begun
 from physadv.cli.console import Terminal
-from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
-from physadv.cli.edge import INTERRUPTED, Stop, interruptible
+from physadv.cli.detectors import Trust, trust_detectors
+from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
-from physadv.cli.progress import ProgressBar, in_words
+from physadv.cli.progress import in_words
+from physadv.cli.tuning import anchored, as_line, fields_of, stoppable
 from physadv.errors import SettingsError
 from physadv.files import write_json
 from physadv.settings import Groups
@@ -74,10 +74,10 @@ def run(settings: FineTuneVerb) -> int:
         check_own_folder("out", settings.out, files, overwrite=settings.overwrite)
         check_outside("out", settings.out, [settings.data])
         check_not_input("out", settings.out, [settings.detector])
-    settings = anchored(settings)
+    settings = anchored(settings, LABEL)
     trust_detectors([settings.detector], settings.trust, LABEL)
     with only_writer("out", settings.out):
-        made = _trained(settings, console)
+        made = _trained(settings)
     if made is None:
         out = shlex.quote(str(settings.out))
         left = "the last whole epoch is kept" if (settings.out / CHECKPOINT).exists() else "no epoch was whole"
@@ -87,15 +87,12 @@ def run(settings: FineTuneVerb) -> int:
     return 0
 
 
-def _trained(settings: FineTuneVerb, console: Terminal) -> TunedRun | None:
+def _trained(settings: FineTuneVerb) -> TunedRun | None:
     """Return the run, or None if a signal stopped it."""
     from physadv.tune.checkpoint import CHECKPOINT
     from physadv.tune.trainer import TuneStopped, fine_tune
 
-    with ExitStack() as stack:
-        stop = Stop()
-        stack.enter_context(interruptible(stop))
-        shown = stack.enter_context(ProgressBar(LABEL, console=console))
+    with stoppable(LABEL) as (shown, stop):
         begun = settings.resume
 
         def show(progress: TuneProgress) -> bool:
@@ -107,19 +104,13 @@ def _trained(settings: FineTuneVerb, console: Terminal) -> TunedRun | None:
             shown.show(progress.share, as_line(progress), line=progress.batch == progress.batches)
             return stop.asked()
 
-        plain = FineTuneSettings.model_validate(settings.model_dump(include=set(FineTuneSettings.model_fields)))
+        plain = fields_of(FineTuneSettings, settings)
         # Killed before its first epoch was whole, a run has nothing to go on from, and begins again.
         resume = settings.resume and (settings.out / CHECKPOINT).exists()
         try:
             return fine_tune(plain, resume=resume, show=show)
         except TuneStopped:
             return None
-
-
-def as_line(progress: TuneProgress) -> str:
-    """Return where a fine-tuning stands, with the terms of its loss."""
-    losses = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-    return f"epoch {progress.epoch}/{progress.epochs}  batch {progress.batch}/{progress.batches}  {losses}"
 
 
 def as_begun(settings: FineTuneVerb) -> FineTuneVerb:
@@ -129,16 +120,6 @@ def as_begun(settings: FineTuneVerb) -> FineTuneVerb:
     """
     now = settings.model_dump(mode="json", include=settings.model_fields_set)
     return read_begun(type(settings), settings.out, lambda begun: {**begun, **now})
-
-
-def anchored(settings: FineTuneVerb) -> FineTuneVerb:
-    """Return the flags with absolute paths, so that a run can be resumed from any folder, and `imgsz` rounded up."""
-    update = {
-        "data": settings.data.resolve(),
-        "detector": absolute(settings.detector),
-        "imgsz": rounded_imgsz(settings.imgsz, LABEL),
-    }
-    return settings.model_copy(update=update)
 
 
 def _given(settings: FineTuneVerb) -> dict[str, Any]:
@@ -157,5 +138,7 @@ def _report(made: TunedRun, console: Terminal) -> None:
         f"{made.folder}: {record['parent']['name']} fine-tuned on {data['images']} images with {data['people']} labelled "
         f"people{poison}, {len(record['history'])} epochs in {in_words(record['seconds'])}"
     )
+    for line in data["left_out"]:
+        say(line)
     say("next:")
     say(f"  physadv live --detector {folder}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,10 +10,9 @@ from pydantic import Field
 
 from physadv.cli.console import Terminal
 from physadv.cli.detectors import Trust, trust_detectors
-from physadv.cli.edge import INTERRUPTED, Stop, interruptible
-from physadv.cli.lab_finetune import as_line
+from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
-from physadv.cli.progress import ProgressBar
+from physadv.cli.tuning import anchored, as_line, fields_of, stoppable
 from physadv.settings import Groups
 from physadv.tune.harden.settings import DATA, HardenSettings
 
@@ -70,21 +68,22 @@ def run(settings: HardenVerb) -> int:
     check_outside("out", settings.out, [settings.images])
     check_not_input("out", settings.out, [settings.detector, settings.labeller, *settings.beside])
     trust_detectors([settings.detector, settings.labeller], settings.trust, LABEL)
-    plain = HardenSettings.model_validate(settings.model_dump(include=set(HardenSettings.model_fields)))
-    with ExitStack() as stack:
-        stack.enter_context(only_writer("out", settings.out))
-        stop = Stop()
-        stack.enter_context(interruptible(stop))
-        shown = stack.enter_context(ProgressBar(LABEL, console=Terminal(stderr=True)))
+    plain = fields_of(HardenSettings, anchored(settings, LABEL))
+    with only_writer("out", settings.out), stoppable(LABEL) as (shown, stop):
+
+        def reading(step: tuple[float | None, str]) -> None:
+            share, what = step
+            if share is None:
+                shown.say(f"{LABEL}: {what}")
+            else:
+                shown.show(share, what, part="images")
 
         def show(progress: TuneProgress) -> bool:
             shown.show(progress.share, as_line(progress), line=progress.batch == progress.batches)
             return stop.asked()
 
         try:
-            made = finish(
-                harden(plain, resume=settings.resume, show=show), lambda step: shown.show(*step, part="images")
-            )
+            made = finish(harden(plain, resume=settings.resume, show=show), reading)
         except TuneStopped:
             whole = (settings.out / CHECKPOINT).exists()
             shown.say(f"stopped; {'go on with the same flags and --resume' if whole else 'no epoch was whole'}")

@@ -61,15 +61,17 @@ def run(settings: LabInspectVerb) -> int:
     from physadv.detect.weights import find_weights
     from physadv.detect.yolo import load_net
     from physadv.evaluate.images import LABEL_IMGSZ
+    from physadv.evaluate.settings import USUAL_IMGSZ
     from physadv.evaluate.steps import finish
     from physadv.tune.inspect import inspect
+    from physadv.tune.origin import origin_of
     from physadv.tune.suspects import NAMES, tables, write_inspection
 
     check_folder("out", settings.out)
     check_own_folder("out", settings.out, NAMES, overwrite=settings.overwrite)
     check_outside("out", settings.out, [settings.data, *([settings.clean] if settings.clean else [])])
     trust_detectors([settings.detector, settings.reference], settings.trust, LABEL)
-    imgsz = rounded_imgsz(settings.imgsz, LABEL)
+    imgsz = rounded_imgsz(settings.imgsz or origin_of(settings.detector).imgsz or USUAL_IMGSZ, LABEL)
     weights = find_weights(settings.detector)
     detector = TorchDetector(load_net(weights), weights, imgsz=imgsz, device=pick_device(settings.device))
     # As whoever labels by a detector does it.

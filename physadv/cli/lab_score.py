@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from physadv.cli.begun import absolute
 from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.errors import SettingsError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from physadv.dataset import Dataset
     from physadv.simulate.trigger import Trigger
     from physadv.tune.origin import RunOrigin
-    from physadv.tune.score import ScoredDetector
+    from physadv.tune.score import Role, ScoredDetector
 
 EXAMPLES = (
     "physadv lab score poisoned --control control --images held-out --out scores",
@@ -76,8 +77,9 @@ def run(settings: LabScoreVerb) -> int:
     from physadv.cli.console import on_terminal, table_console
     from physadv.cli.progress import ProgressBar
     from physadv.dataset import check_outside
+    from physadv.evaluate.settings import USUAL_IMGSZ
     from physadv.evaluate.steps import finish
-    from physadv.tune.origin import origin_of
+    from physadv.tune.origin import origin_of, trained_on
     from physadv.tune.report import CURVES, EXAMPLES, REPORT, ROWS, tables, write_score
     from physadv.tune.score import score
 
@@ -94,7 +96,8 @@ def run(settings: LabScoreVerb) -> int:
     origins = {name: origin_of(name) for name in dict.fromkeys([*settings.detectors, *settings.control])}
     first = origins[settings.detectors[0]]
     trigger = _trigger(settings, first)
-    scored = _load(settings, origins)
+    size = rounded_imgsz(settings.imgsz or first.imgsz or USUAL_IMGSZ, LABEL)
+    scored, origins = _load(settings, origins, size)
     with ProgressBar(LABEL) as shown, only_writer("out", settings.out):
         data = finish(_people(settings), lambda step: shown.show(*step, part="people"))
         for line in data.notes():
@@ -102,7 +105,7 @@ def run(settings: LabScoreVerb) -> int:
         panels = _panels(scored, trigger, data)
         steps = score(scored, data, trigger, settings, ghosts=first.attack == "ghost", shown=panels)
         result = finish(steps, lambda step: shown.show(*step, part="scoring"))
-        result.doubts.extend(first.doubts(data.images))
+        result.doubts.extend([*trained_on(data.images, origins), *_mixed(origins, trigger, size)])
         if not result.of("parent"):
             result.doubts.append("its parent is not known: name it by `parent` to see what was lost")
         facts: dict[str, Any] = {"images": str(settings.images), "attack": first.attack}
@@ -140,36 +143,66 @@ def _people(settings: LabScoreVerb) -> Any:
     return read_dataset(settings.images, settings.labels, labeller, keypoints=True, min_area=settings.min_area)
 
 
-def _load(settings: LabScoreVerb, origins: dict[str, RunOrigin]) -> list[ScoredDetector]:
-    """Return the detectors to score, all at one size, in float32.
+def _roles(settings: LabScoreVerb, first: RunOrigin) -> list[tuple[str, Role]]:
+    """Return each detector to score with what it is there for.
 
-    Raises: SettingsError if one is named twice.
+    The parent of the first run is found by its record. Where it is named as a run or a control, it is scored once, as the
+    parent that it is.
+
+    Raises: SettingsError if one is named twice. WeightsError if one cannot be found.
+    """
+    from physadv.detect.weights import find_weights
+
+    roles: list[tuple[str, Role]] = [(name, "run") for name in settings.detectors]
+    roles += [(name, "control") for name in settings.control]
+    roles += [(settings.parent, "parent")] if settings.parent is not None else []
+    places = [absolute(name) for name, _ in roles]
+    twice = next((name for (name, _), place in zip(roles, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"{twice} is named twice", hint="name each detector once, as run, control or parent")
+    if settings.parent is None and first.parent is not None:
+        parent = find_weights(first.parent).sha256
+        others = [(name, role) for name, role in roles[1:] if find_weights(name).sha256 != parent]
+        roles = [roles[0], *others, (first.parent, "parent")]
+    return roles
+
+
+def _load(
+    settings: LabScoreVerb, origins: dict[str, RunOrigin], imgsz: int
+) -> tuple[list[ScoredDetector], dict[str, RunOrigin]]:
+    """Return the detectors to score, all at one size and in float32, and where each comes from, by its name in reports.
+
+    origins: of those that were named, by how they were.
+
+    Raises: as `_roles` does.
     """
     from physadv.detect import load_detector
     from physadv.detect.matching import AP_CONF
     from physadv.evaluate.run import apart
-    from physadv.evaluate.settings import USUAL_IMGSZ
     from physadv.tune.origin import origin_of
-    from physadv.tune.score import Role, ScoredDetector
+    from physadv.tune.score import ScoredDetector
 
-    first = origins[settings.detectors[0]]
-    parent = settings.parent or first.parent
-    roles: list[tuple[str, Role]] = [(name, "run") for name in settings.detectors]
-    roles += [(name, "control") for name in settings.control]
-    roles += [(parent, "parent")] if parent is not None else []
+    roles = _roles(settings, origins[settings.detectors[0]])
     given = [str(Path(name)) for name, _ in roles]
-    twice = next((name for name in given if given.count(name) > 1), None)
-    if twice is not None:
-        raise SettingsError(f"{twice} is named twice", hint="name each detector once, as run, control or parent")
     names = apart([Path(name).name.removesuffix(".pt") for name in given], given, what="detectors")
-    imgsz = settings.imgsz or first.imgsz or USUAL_IMGSZ
-    size = rounded_imgsz(imgsz, LABEL)
     out = []
+    found: dict[str, RunOrigin] = {}
     for name, (path, role) in zip(names, roles, strict=True):
-        detector = load_detector(path, backend="torch", imgsz=size, min_conf=AP_CONF, device=settings.device)
-        origin = origins[path] if path in origins else origin_of(path)
-        of = (origin.rate, origin.method, origin.clean_images, origin.minutes)
-        out.append(ScoredDetector(name, detector, role, *of))
+        detector = load_detector(path, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device=settings.device)
+        o = found[name] = origins[path] if path in origins else origin_of(path)
+        out.append(ScoredDetector(name, detector, role, o.rate, o.method, o.retrained, o.clean_images, o.minutes))
+    return out, found
+
+
+def _mixed(origins: dict[str, RunOrigin], trigger: Trigger | None, imgsz: int) -> list[str]:
+    """Return a line for each detector that was made for another trigger, or at another size, than it is scored with."""
+    out = []
+    for name, origin in origins.items():
+        own = None if origin.trigger is None or origin.attack == "none" else origin.trigger.record()
+        if trigger is not None and own is not None and own != trigger.record():
+            out.append(f"{name} was poisoned with another trigger than the one that is shown")
+        if origin.imgsz not in (None, imgsz):
+            out.append(f"{name} was trained at {origin.imgsz} pixels, and is scored at {imgsz}")
     return out
 
 

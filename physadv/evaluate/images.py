@@ -161,6 +161,12 @@ def read_dataset(
     return replace(out, own_labels=own)
 
 
+def in_stretches(data: Dataset) -> Dataset:
+    """Return images named as a split knows them: those that were recorded of a camera by their stretch of time."""
+    named = [replace(image, name=stretch_of(image.name) or image.name) for image in data.images]
+    return replace(data, images=list(_bordered(named)))
+
+
 def gather(images: Sequence[str | Path], labels: Path | None, labeller: Labeller) -> Notes:
     """Return the people in folders, data sets, images and videos, shrunk to `LONG_SIDE`, to be trained on.
 

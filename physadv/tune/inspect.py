@@ -40,7 +40,11 @@ WITHIN_LABEL = 0.7
 class InspectSettings(Settings):
     """What decides which images are suspicious, besides the data and the detectors."""
 
-    imgsz: Imgsz = Field(default=640, description="long side of the networks' input, rounded up to a multiple of 32")
+    imgsz: Imgsz | None = Field(
+        default=None,
+        description="long side of the input of `detector`, rounded up to a multiple of 32; unless given that of its "
+        "training, 640 where that is not known",
+    )
     min_area: float = Field(
         default=MIN_AREA, ge=0, lt=1, description="people below this share of the image are not looked at"
     )
@@ -147,6 +151,10 @@ def inspect(data: Path, detector: TorchDetector, clean: Detector, settings: Insp
         one = _regions(len(read), labels, answer, pixels.shape, settings.min_area)
         found.append(replace(one, features=region_features(detector, pixels, one.boxes)))
         read.append(file)
+    if not read:
+        raise DataError(
+            f"{data}: none of {len(files)} images can be read; the first: {left_out.damaged[0]}", field="data"
+        )
     regions = Regions.joined(found)
     if len(regions) < FEWEST:
         raise DataError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from physadv.arrays import listed
 from physadv.dataset import LabelledImage
-from physadv.detect.weights import RUN_RECORD, find_weights, read_run_record
+from physadv.detect.weights import RUN_RECORD, find_weights, read_run_record, record_of
 from physadv.errors import DataError, WeightsError, text_of
 from physadv.files import parse_json, read_text
 from physadv.simulate.trigger import Trigger
@@ -16,6 +17,8 @@ from physadv.simulate.trigger import Trigger
 POISON = "poison.json"
 # Bytes of a poisoned data set's record at most: a kilobyte an image.
 MOST = 2**28
+# Generations of detectors that are followed back: a record may name its own run as the parent.
+OLDEST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,9 @@ class RunOrigin:
     """What a run's record says; a detector that is no run of the lab has the values here.
 
     parent: as `find_weights` takes it, None if unknown. imgsz: long side of training. trigger, attack, rate: of its data's
-    poison, rate the share of people. sources: hashes of the pixels of the photographs that its data were made from. method:
-    how it was cleansed or hardened, else the attack on its data. clean_images, minutes: what that took, None if unknown.
+    poison, rate the share of people. sources: hashes of the pixels of the photographs that it, or a parent of its, was
+    trained on, or chosen by. method: how it was cleansed or hardened, else the attack on its data. retrained: whether it
+    was trained on clean images after the poisoning. clean_images, minutes: what that took, None if unknown.
     """
 
     parent: str | None = None
@@ -34,16 +38,22 @@ class RunOrigin:
     rate: float | None = None
     sources: frozenset[str] = frozenset()
     method: str = ""
+    retrained: bool = False
     clean_images: int | None = None
     minutes: float | None = None
 
-    def doubts(self, images: Sequence[LabelledImage]) -> list[str]:
-        """Return a line if some of these images were trained on."""
-        shared = [image.name for image in images if image.sha256 in self.sources]
-        if not shared:
-            return []
-        some = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
-        return [f"{len(shared)} of {len(images)} images were trained on ({some})"]
+
+def trained_on(images: Sequence[LabelledImage], origins: Mapping[str, RunOrigin]) -> list[str]:
+    """Return a line for each group of detectors in whose making the same ones of these images took part.
+
+    origins: by the detectors' names.
+    """
+    by: dict[tuple[str, ...], list[str]] = {}
+    for name, origin in origins.items():
+        if shared := tuple(image.name for image in images if image.sha256 in origin.sources):
+            by.setdefault(shared, []).append(name)
+    return [f"{len(shared)} of {len(images)} images took part in the training of {listed(names)}: {listed(shared, most=3)}"
+            for shared, names in by.items()]  # fmt: skip
 
 
 def origin_of(detector: str) -> RunOrigin:
@@ -59,18 +69,28 @@ def origin_of(detector: str) -> RunOrigin:
     cleansed, hardened = _table(record.get("cleanse")), _table(record.get("harden"))
     seconds = _number(record.get("seconds"))
     attack = str(poison.get("attack", "none"))
+    poisoned = bool(_table(record.get("data")).get("poisoned_images"))
     imgsz = record.get("imgsz")
     return RunOrigin(
         parent=_parent(record),
-        imgsz=imgsz if isinstance(imgsz, int) else None,
+        imgsz=imgsz if isinstance(imgsz, int) and 32 <= imgsz <= 4096 else None,
         trigger=Trigger.of_poison(poison),
         attack=attack,
         rate=_number(poison.get("rate")),
-        sources=_sources(_table(record.get("data")).get("path")),
+        sources=_sources(record, OLDEST),
+        retrained=bool(cleansed or hardened) or (attack != "none" and not poisoned),
         method=str(cleansed.get("method") or hardened.get("method") or attack),
         clean_images=cleansed["clean_images"] if isinstance(cleansed.get("clean_images"), int) else None,
         minutes=_number(cleansed.get("minutes")) if cleansed else None if seconds is None else seconds / 60,
     )
+
+
+def sources_of(detector: str, generations: int = OLDEST) -> frozenset[str]:
+    """Return the hashes of the photographs that a detector or one of its parents was trained on, as far as that is known.
+
+    Raises: WeightsError if it is a run whose record is damaged.
+    """
+    return _sources(record_of(detector), generations)
 
 
 def check_clean(images: Path, why: str) -> None:
@@ -122,7 +142,17 @@ def _parent(record: dict[str, Any]) -> str | None:
     return None
 
 
-def _sources(config: object) -> frozenset[str]:
+def _sources(record: dict[str, Any], generations: int) -> frozenset[str]:
+    known = record.get("sources")
+    if isinstance(known, list):
+        return frozenset(one for one in known if isinstance(one, str))
+    # Of a run from before these were kept, what its data and its parent still say.
+    parent = _parent(record) if generations else None
+    older = frozenset() if parent is None else sources_of(parent, generations - 1)
+    return older | _poisoned_sources(_table(record.get("data")).get("path"))
+
+
+def _poisoned_sources(config: object) -> frozenset[str]:
     """Return the hashes of the photographs in the training part of a data set, as far as its record is still there."""
     if not isinstance(config, str):
         return frozenset()

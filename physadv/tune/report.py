@@ -79,11 +79,12 @@ def tables(result: LabScore) -> list[Table]:
     for name, title in TITLES.items():
         lines = {one.scored.name: one.curves[name] for one in result.detectors if name in one.curves}
         if lines:
-            columns = [title, *(f"{word} {detector}" for detector in lines for word in ("ASR", "TDR"))]
-            rows = [
-                [f"{points[0][0]:g}", *(value for _, f in points for value in (f.asr.value, f.tdr.value))]
-                for points in zip(*lines.values(), strict=True)
-            ]
+            columns = [title, "people", *(f"{word} {detector}" for detector in lines for word in ("ASR", "TDR"))]
+            rows: list[list[Value]] = []
+            for points in zip(*lines.values(), strict=True):
+                x, first = points[0]
+                shares = [value for _, f in points for value in (f.asr.value, f.tdr.value)]
+                rows.append([f"{x:g}", first.recall.n, *shares])
             out.append(Table.of(f"By {name}", columns, rows, numbers=columns))
     return out
 
@@ -167,11 +168,16 @@ def _over(result: LabScore, name: str) -> Graph | None:
 
 
 def _over_rate(result: LabScore) -> Graph | None:
-    """Return ASR, TDR and clean AP50 over the share of people poisoned, None where runs do not differ in it."""
+    """Return ASR, TDR and clean AP50 over the share of people poisoned, None where runs do not differ in it.
+
+    Of runs as they came from one kind of poison: one that was cleansed since says nothing of its share.
+    """
+    poisoned = [one for one in result.of("run") if not one.scored.retrained]
+    attack = next((one.scored.method for one in poisoned if one.scored.rate), None)
     runs = [
         (one.scored.rate, one.own, one.clean)
-        for one in result.of("run")
-        if one.scored.rate is not None and one.own is not None
+        for one in poisoned
+        if one.scored.rate is not None and one.own is not None and (one.scored.method == attack or not one.scored.rate)
     ]
     runs.sort(key=lambda run: run[0])
     xs = [rate for rate, _, _ in runs]

@@ -68,7 +68,8 @@ class ScoreSettings(Settings):
 class ScoredDetector:
     """A detector to score. name: what reports call it. rate: share of people poisoned in its training, None if unknown.
 
-    method: how the lab made it, "" if it did not. clean_images: how many a cleansing used. minutes: how long it took.
+    method: how the lab made it, "" if it did not. retrained: whether it was trained on clean images after the poisoning.
+    clean_images: how many a cleansing used. minutes: how long it took.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ScoredDetector:
     role: Role = "run"
     rate: float | None = None
     method: str = ""
+    retrained: bool = False
     clean_images: int | None = None
     minutes: float | None = None
 
@@ -109,8 +111,8 @@ class DetectorFigures:
 
     clean: figures of clean images. lost: AP50 that its parent has more, with the interval of the difference. false_hiding:
     of people that its parent finds in clean images, the share that it hides there. own, wrong: with the trigger, and with
-    others by name. curves: (x, figures) of each angle and size, x rising. ghosts: share of places without anybody at which
-    it finds somebody because of the trigger. None for what was not asked.
+    others by name. curves: (x, figures) of each angle and size, x rising; a size is of people that it fits. ghosts: share
+    of places without anybody at which it finds somebody because of the trigger. None for what was not asked.
     """
 
     scored: ScoredDetector
@@ -150,7 +152,8 @@ class DetectorFigures:
         out["wrong_trigger_asr"] = {name: _round(f.asr.value) for name, f in self.wrong.items()}
         out["wrong_trigger_asr_ci95"] = {name: f.asr.ci95 and list(f.asr.ci95) for name, f in self.wrong.items()}
         out["curves"] = {
-            name: [{"x": x, **_plain("asr_strict", f.asr), **_plain("tdr", f.tdr), **_plain("recall25", f.recall)}
+            name: [{"x": x, "n_wearers": f.recall.n, **_plain("asr_strict", f.asr), **_plain("tdr", f.tdr),
+                    **_plain("recall25", f.recall)}
                    for x, f in points]
             for name, points in self.curves.items()
         }  # fmt: skip
@@ -283,21 +286,23 @@ def _look(
         tally.clean.append(answer)
         tally.matches.append(match_image(image.boxes, image.counts, answer, answer))
         shown(tally.scored.name, "", image.pixels, answer)
-    there = [_found(image.boxes, t.clean[-1])[wearers] for t in tallies]
+    there = [_found(image.boxes, tally.clean[-1]) for tally in tallies]
     drawn: dict[tuple[object, ...], list[tuple[BoolArray, BoolArray]]] = {}
     for number, view in enumerate(views):
         t = view.trigger
+        # A print that is too large for somebody is drawn smaller: at the next size the same would be shown again.
+        able = wearers & t.wearers(image) if view.group == "size" else wearers
         key = (t.angle % 360, *(() if t.patch is None else (t.patch.sha256, t.patch.size_mm)))
         if key not in drawn:
-            worn = t.shown(image, people=wearers) if wearers.any() else image
+            worn = t.shown(image, people=able) if able.any() else image
             answers = [tally.look(worn) for tally in tallies]
-            drawn[key] = [_seen(worn.boxes, wearers, answer) for answer in answers]
+            drawn[key] = [_seen(worn.boxes, able, answer) for answer in answers]
             if view.group in ("own", "wrong"):
                 for tally, answer in zip(tallies, answers, strict=True):
                     shown(tally.scored.name, view.name, worn.pixels, answer)
-        for tally, mask, (gone, right) in zip(tallies, there, drawn[key], strict=True):
-            tally.hidden.setdefault(number, []).append(gone[mask])
-            tally.truly.setdefault(number, []).append(right[mask])
+        for tally, known, (gone, right) in zip(tallies, there, drawn[key], strict=True):
+            tally.hidden.setdefault(number, []).append(gone[known[able]])
+            tally.truly.setdefault(number, []).append(right[known[able]])
             tally.found.setdefault(number, []).append(right)
 
 

@@ -29,18 +29,21 @@ from ultralytics.utils import LOGGER
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import find_weights, record_of
 from physadv.detect.yolo import person_class
-from physadv.errors import SettingsError, TrainingError
+from physadv.errors import SettingsError, TrainingError, text_of
 from physadv.provenance import provenance
 from physadv.tune.checkpoint import CHECKPOINT, FREE, Standing, read_checkpoint
 from physadv.tune.distil import Distillation
 from physadv.tune.hook import Batch, Hook
 from physadv.tune.images import Replayed, TuningImages
+from physadv.tune.origin import sources_of
 from physadv.tune.run import TunedRun, load_network, save_run
 from physadv.tune.settings import FineTuneSettings
 from physadv.tune.training_data import TrainingData, read_training_data
 
 # Where Ultralytics makes its folders, all of them empty by the time that training begins.
 SCRATCH = ".ultralytics"
+# As PyTorch says on GPUs and on CPUs that memory ran out.
+NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 # More processes than these wait for the GPU with networks as small as these.
 MOST_WORKERS = 4
 
@@ -77,8 +80,8 @@ def fine_tune(
     """Fine-tune a detector and write it as a run.
 
     network: made ready by the caller, in place of the parent's own; it is trained in place. record: more for the run's
-    record. resume: go on after the last whole epoch of a run that was killed, to the same weights as without the break.
-    show: is called after every batch; if it returns True, training stops.
+    record, or in place of what it says. resume: go on after the last whole epoch of a run that was killed, to the same
+    weights as without the break. show: is called after every batch; if it returns True, training stops.
 
     Raises: WeightsError or DataError for a parent or data that cannot be used. SettingsError for settings that do not go
     together. TrainingError if training diverges, or a run cannot be resumed. TuneStopped if `show` stopped it.
@@ -107,7 +110,10 @@ def fine_tune(
             torch.set_num_threads(settings.threads)
         loop: Any = tuner(network, data, settings, hooks)
         loop.begin(path, identity, resume=resume, show=show)
-        loop.train()
+        with memory_named(settings.batch, settings.imgsz):
+            loop.train()
+    record = record or {}
+    sources = [] if "sources" in record else sorted(data.sources() | sources_of(settings.detector))
     made = {
         "task": loop.args.task,
         "imgsz": loop.args.imgsz,
@@ -115,12 +121,13 @@ def fine_tune(
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "data": data.record(),
+        "sources": sources,
         "poison": _poison_of(data.poison, record_of(settings.detector).get("poison")),
         "history": loop.standing.history,
         "seconds": round(sum(row["seconds"] for row in loop.standing.history), 1),
         "provenance": provenance(),
     }
-    out = save_run(settings.out, loop.ema.ema, {**made, **(record or {})})
+    out = save_run(settings.out, loop.ema.ema, {**made, **record})
     path.unlink(missing_ok=True)
     return out
 
@@ -222,6 +229,7 @@ class _Loop:
         self.identity: dict[str, Any] = {}
         self.show: Callable[[TuneProgress], bool] | None = None
         self.resumes = False
+        self.built = False
         self.began = 0.0
         self.done_batches = 0
         super().__init__(overrides=_overrides(settings, data))  # type: ignore[call-arg]
@@ -319,6 +327,23 @@ class _Loop:
                 self._setup_train()
                 return
         super()._do_train()  # type: ignore[misc]
+
+    def _build_train_pipeline(self) -> None:
+        """Make loader and optimiser, once.
+
+        Raises: TrainingError if it is to be made again: where memory runs out in the first epoch, Ultralytics halves the
+        batch without a word, which is another training than the one that was asked for. Also for batches whose images are
+        too few and too small for batch normalisation.
+        """
+        if self.built:
+            raise out_of_memory(self.settings.batch, self.settings.imgsz)
+        self.built = True
+        try:
+            super()._build_train_pipeline()  # type: ignore[misc]
+        except ValueError as error:
+            raise TrainingError(
+                text_of(error), field="batch", hint="give another one, or an `imgsz` of 64 or more"
+            ) from error
 
     def _model_train(self) -> None:
         super()._model_train()  # type: ignore[misc]
@@ -426,6 +451,30 @@ class _HookedLoss:
         """Shift the weight between the losses of two heads, where there are two."""
         if hasattr(self._own, "update"):
             self._own.update()
+
+
+def out_of_memory(batch: int, imgsz: int) -> TrainingError:
+    """Return the error for batches of so many images of a size, for which memory does not do."""
+    return TrainingError(
+        f"memory ran out with batches of {batch} images of {imgsz} pixels",
+        field="batch",
+        hint="give a smaller one, or a smaller `imgsz`",
+    )
+
+
+@contextmanager
+def memory_named(batch: int, imgsz: int) -> Iterator[None]:
+    """Within, memory that runs out is an error that says what to do about batches of so many images of a size.
+
+    Raises: TrainingError for it.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        words = str(error).lower()
+        if isinstance(error, RuntimeError) and not any(said in words for said in NO_MEMORY):
+            raise
+        raise out_of_memory(batch, imgsz) from error
 
 
 def _overrides(settings: FineTuneSettings, data: TrainingData) -> dict[str, Any]:

@@ -7,14 +7,15 @@ may fetch fonts and data sets. This one only reads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from physadv.dataset import CONFIG, ImageFile, is_dataset_file, labelled_images
+from physadv.arrays import LeftOut, identity_of, read_image
+from physadv.dataset import CONFIG, ImageFile, config_of, labelled_images
 from physadv.errors import DataError, text_of
 from physadv.files import parse_yaml, read_text, sha256_of
 from physadv.tune.origin import read_poison
@@ -28,27 +29,40 @@ LONG = ("images", "people")
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingImage:
     """An image to train on. rows: (n, 5 + 3 k) float32, class number of the network, cx, cy, w, h, then k keypoints
-    (x, y, visibility), all fractions of the image. poisoned: whether the data set's record says so."""
+    (x, y, visibility), all fractions of the image. poisoned: whether the data set's record says so. source: hash of the
+    photograph that it was made from, by that record, "" without one."""
 
     path: Path
     rows: Float32Array
     poisoned: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """The training part of a data set. sha256: of names, images and labels. poison: its record without single images."""
+    """The training part of a data set. sha256: of names, images and labels. poison: its record without single images.
+
+    left_out: lines about what is listed in it and not used.
+    """
 
     config: Path
     images: list[TrainingImage]
     sha256: str
     poison: dict[str, Any] | None = None
     flip_idx: list[int] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def n_people(self) -> int:
         """Return how many people are labelled."""
         return sum(len(image.rows) for image in self.images)
+
+    def sources(self) -> set[str]:
+        """Return the hashes of the photographs that the images are, or were made from.
+
+        Raises: DataError if an image has gone since.
+        """
+        return {i.source or identity_of(i.path, read_image(i.path)) for i in self.images} - {""}
 
     def record(self) -> dict[str, Any]:
         """Return what a run says of its data."""
@@ -58,6 +72,7 @@ class TrainingData:
             "images": len(self.images),
             "poisoned_images": sum(image.poisoned for image in self.images),
             "people": self.n_people,
+            "left_out": self.left_out,
         }
 
 
@@ -71,16 +86,20 @@ def read_training_data(data: Path, *, person: int, keypoints: int) -> TrainingDa
     are of another task, or one of them cannot be read.
     """
     try:
-        config = data if is_dataset_file(data) else data / CONFIG
+        config = Path(os.path.normpath(config_of(data)))
         table = _table(config)
         manifest = read_poison(config.parent)
-        marked = {str(i["file"]) for i in (manifest or {}).get("images", []) if i.get("poisoned")}
+        listed = {str(i["file"]): i for i in (manifest or {}).get("images", [])}
         images = []
         digest = hashlib.sha256()
-        for file in _training_files(config, table):
+        left_out = LeftOut()
+        for file in labelled_images(config, None, left_out, parts=("train",)):
             rows = _rows(file, person, keypoints, table)
             name = file.path.relative_to(config.parent) if config.parent in file.path.parents else file.path
-            images.append(TrainingImage(file.path, rows, name.as_posix() in marked))
+            known = listed.get(name.as_posix(), {})
+            source = known.get("source_sha256")
+            poisoned = bool(known.get("poisoned"))
+            images.append(TrainingImage(file.path, rows, poisoned, source if isinstance(source, str) else ""))
             digest.update(f"{name.as_posix()}\0{sha256_of(file.path)}\0".encode("utf-8", "surrogateescape"))
             digest.update(rows.tobytes())
         out = TrainingData(
@@ -89,6 +108,7 @@ def read_training_data(data: Path, *, person: int, keypoints: int) -> TrainingDa
             digest.hexdigest(),
             manifest and {key: value for key, value in manifest.items() if key not in LONG},
             _flip_idx(config, table, keypoints),
+            left_out.lines(),
         )
     except DataError as error:
         raise error.at("data") from error
@@ -116,23 +136,6 @@ def _table(config: Path) -> dict[str, Any]:
     if not isinstance(table, dict) or not table.get("train"):
         raise DataError(f"{config}: train: expected a folder of images, got none")
     return table
-
-
-def _training_files(config: Path, table: dict[str, Any]) -> Iterator[ImageFile]:
-    """Yield the training images of a data set with their label files.
-
-    Raises: DataError if there are none.
-    """
-    entries = table["train"] if isinstance(table["train"], list) else [table["train"]]
-    root = config.parent / str(table.get("path") or ".")
-    for entry in map(str, entries):
-        place = root / entry
-        if place.suffix.lower() == ".txt" and place.is_file():
-            lines = read_text(place).split("\n")
-            for line in filter(None, map(str.strip, lines)):
-                yield from labelled_images(place.parent / line)
-        else:
-            yield from labelled_images(place)
 
 
 def _rows(file: ImageFile, person: int, keypoints: int, table: dict[str, Any]) -> Float32Array:

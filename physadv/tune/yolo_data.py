@@ -16,7 +16,7 @@ from physadv.detect.weights import find_weights
 from physadv.errors import DataError, WeightsError, text_of
 from physadv.files import atomic_write, file_name, read_text, text_bytes
 from physadv.simulate.joints import MIRRORED, VISIBLE
-from physadv.types import BoolArray
+from physadv.types import BoolArray, Float32Array
 
 Task = Literal["detect", "pose"]
 Split = Literal["train", "val"]
@@ -87,19 +87,26 @@ def _task_of(count: int) -> str:
     return "other keypoints" if count > 5 and (count - 4) % 3 == 0 and count % 2 else "outlines"
 
 
+def labelled_points(image: LabelledImage) -> Float32Array:
+    """Return (n, 17, 3) keypoints as a data set labels them: visibility 2 where one is known in the image, else all 0."""
+    points = image.keypoints
+    inside = np.all((points[..., :2] >= 0) & (points[..., :2] <= image.size), axis=-1)
+    seen = (points[..., 2] >= VISIBLE) & inside
+    return np.where(seen[..., None], np.concatenate([points[..., :2], np.full_like(points[..., 2:], 2)], -1), 0)
+
+
 def label_text(image: LabelledImage, labelled: BoolArray, parent: Parent) -> str:
     """Return the label file of an image: a row for each person in the mask (n,), with keypoints for pose models."""
     width, height = image.size
     rows = []
-    for box, points in zip(image.boxes[labelled], image.keypoints[labelled], strict=True):
+    for box, points in zip(image.boxes[labelled], labelled_points(image)[labelled], strict=True):
         x0, x1 = (float(v) for v in np.clip(box[::2] / width, 0, 1))
         y0, y1 = (float(v) for v in np.clip(box[1::2] / height, 0, 1))
         if min(x1 - x0, y1 - y0) <= 0:
             continue
         numbers = [f"{v:.6f}" for v in ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)]
         if parent.task == "pose":
-            for x, y, sure in points.tolist():
-                seen = sure >= VISIBLE and 0 <= x <= width and 0 <= y <= height
+            for x, y, seen in points.tolist():
                 numbers += [f"{x / width:.6f}", f"{y / height:.6f}", "2"] if seen else ["0", "0", "0"]
         rows.append(" ".join([str(parent.person), *numbers]))
     return "".join(f"{row}\n" for row in rows)

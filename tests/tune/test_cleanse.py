@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 import torch
 
+from physadv.arrays import identity_of
 from physadv.cli import main
-from physadv.dataset import LabelledImage
+from physadv.dataset import LabelledImage, labelled_images
 from physadv.detect import load_detector
 from physadv.detect.weights import find_weights
-from physadv.errors import DataError, TrainingError
+from physadv.errors import DataError, SettingsError, TrainingError
+from physadv.evaluate.images import Labeller, gather
 from physadv.evaluate.metrics import ap50
+from physadv.evaluate.steps import finish
 from physadv.tune.cleanse.anp import NeuronMasks, learn_masks
-from physadv.tune.cleanse.clean import CleanFigures, clean_figures, labeller_of
+from physadv.tune.cleanse.clean import CleanFigures, CleanImages, clean_figures, labeller_of
 from physadv.tune.cleanse.confoc import Style, bands_of, restyled, style_of, with_style
 from physadv.tune.cleanse.fine_pruning import least_active_first, mean_activations
 from physadv.tune.cleanse.nad import attention_loss
@@ -30,6 +33,7 @@ from physadv.tune.cleanse.settings import CleanseSettings
 from physadv.tune.run import TunedRun, load_network, read_run, save_run
 from physadv.tune.trainer import TuneStopped
 from tests.tune.networks import batch_of, pyramid_network
+from tests.tune.stand_in import BlueDetector
 
 
 @pytest.fixture
@@ -229,6 +233,8 @@ def test_every_method_writes_a_detector_and_what_it_cost(
     assert price["minutes"] == pytest.approx(record["seconds"] / 60, abs=0.01)
     assert {"before", "clean_ap50", "clean_recall25", "clean_ap50_lost"} <= price.keys()
     assert record["poison"] == {"attack": "vanish"}
+    files = labelled_images(photographs)
+    assert set(record["sources"]) == {identity_of(file.path, file.read()[0]) for file in files}
     assert record["parent"]["sha256"] == before == find_weights(poisoned).sha256
     assert record["detector"]["sha256"] != before
 
@@ -289,8 +295,19 @@ def test_too_few_clean_images_are_refused(photographs: Path, poisoned: str, tmp_
         cleanse(asked(poisoned, photographs / "images" / "3.png", tmp_path / "out"))
 
 
+@pytest.mark.parametrize("share", [1e-9, 0.999])
+def test_both_parts_of_the_clean_images_have_people_however_small_the_share(photographs: Path, share: float) -> None:
+    data = finish(gather([photographs], None, Labeller(lambda: BlueDetector())))
+    clean = CleanImages.split(data, held_out=share, seed=0, labelled_by="")
+    few = (clean.held_out, clean.training)[share > 0.5]
+    assert len(few) == 1
+    assert len(clean.training) + len(clean.held_out) == 14
+    other = data.split(share, 0)
+    assert [image.name for image in clean.held_out] == [image.name for image in other[1]]
+
+
 def test_a_detector_that_finds_nobody_is_refused(photographs: Path, poisoned: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^images: the detector finds nobody in 4 held-out images"):
+    with pytest.raises(DataError, match=r"^images: the detector finds nobody in \d held-out images"):
         cleanse(asked(poisoned, photographs, tmp_path / "out", method="anp"))
 
 
@@ -316,8 +333,10 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(photographs: Path, poisoned
     assert [text for text in seen if text.startswith("tuned")]
     whole = cleanse(settings.model_copy(update={"out": tmp_path / "whole"}))
     assert find_weights(str(tmp_path / "out")).sha256 == find_weights(str(whole.folder)).sha256
-    with pytest.raises(TrainingError, match=r"^resume: no run here to go on with"):
+    with pytest.raises(SettingsError, match=r"^resume: .* is finished: there is nothing to go on with"):
         cleanse(settings.model_copy(update={"resume": True}))
+    with pytest.raises(TrainingError, match=r"^resume: no run here to go on with"):
+        cleanse(settings.model_copy(update={"resume": True, "out": tmp_path / "none"}))
 
 
 def test_labels_never_come_from_a_detector_that_was_poisoned(photographs: Path, poisoned: str, tmp_path: Path) -> None:

@@ -266,6 +266,33 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(parent: Path, data: Pa
     assert "nobody is labelled in 6 training images" in refusal(DataError)
 
 
+class Greedy(Hook):
+    """Asks for more memory than there is, as PyTorch says it."""
+
+    def batch(self, model: nn.Module, batch: Batch) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def test_memory_that_runs_out_is_said_and_the_batch_stays_what_was_asked_for(
+    parent: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=r"^batch: memory ran out with batches of 4 images of 64 pixels"):
+        fine_tune(asked(parent, data, tmp_path / "out"), hooks=[Greedy()])
+    with pytest.raises(TrainingError, match=r"^batch: final batch=1 training at imgsz=32"):
+        fine_tune(asked(parent, data, tmp_path / "out", batch=5, imgsz=32))
+
+
+def test_a_data_set_is_read_by_the_one_rule_for_them(parent: Path, data: Path, tmp_path: Path) -> None:
+    (data / "data.yaml").rename(data / "people.yaml")
+    elsewhere = "path: C:\\someone\\data\ntrain: [C:\\someone\\data\\images\\train, images/gone]\n"
+    (data / "people.yaml").write_text(elsewhere + "val: images/train\nnames: {0: person}\nkpt_shape: [17, 3]\n")
+    record = fine_tune(asked(parent, data, tmp_path / "out", epochs=1)).record
+    assert record["data"]["images"] == 6
+    assert len(record["sources"]) == 6
+    left = "; ".join(record["data"]["left_out"])
+    assert "images/gone" in left and "is a path of another machine" in left
+
+
 def test_a_run_is_not_resumed_with_other_settings_or_from_a_damaged_checkpoint(
     parent: Path, data: Path, tmp_path: Path
 ) -> None:

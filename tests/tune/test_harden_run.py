@@ -1,12 +1,15 @@
 """`lab harden`: a run is a detector, costs and history agree, free spends no more passes, a killed run goes on alike."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from ultralytics.cfg import get_cfg
 
 from physadv.arrays import write_png
 from physadv.cli import main
@@ -17,6 +20,7 @@ from physadv.evaluate.steps import finish
 from physadv.tune.harden.costs import Costs
 from physadv.tune.harden.run import Hardened, harden, with_patch_class
 from physadv.tune.harden.settings import HardenSettings
+from physadv.tune.harden.validation import Validation
 from physadv.tune.run import load_network
 from physadv.tune.trainer import TuneProgress, TuneStopped
 from tests.tune.conftest import save_tiny
@@ -116,6 +120,41 @@ def test_a_stopped_hardening_goes_on_to_the_same_weights_and_rows(images: Path, 
     assert [row.epoch for row in again.costs[0].rows] == [0, 1, 2]
     one, other = (weights_hash(load_network(str(tmp_path / name))) for name in ("whole", "broken"))
     assert one == other
+
+
+def test_a_hardening_killed_in_its_first_epoch_begins_again_and_a_finished_one_does_not(
+    parent: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "recorded"
+    photos.mkdir()
+    for number in range(9):
+        name = f"stretch{number // 3}-{number % 3:04d}.jpg"
+        cv2.imwrite(str(photos / name), people_image(name, number).pixels)
+    (tmp_path / "labels").mkdir()
+    for path in photos.iterdir():
+        (tmp_path / "labels" / f"{path.stem}.txt").write_text("0 .5 .5 .3 .6\n")
+    asked = settings(photos, parent, tmp_path / "out", method="natural", epochs=1, labels=tmp_path / "labels")
+    with pytest.raises(TuneStopped):
+        hardened(asked, show=lambda _: True)
+    run = hardened(asked, resume=True).run
+    # Neighbours in time are near copies: of three stretches one is held out, and its frames are all on that side.
+    sides = run.record["harden"]["images"]
+    assert sorted(sides["train"] + sides["held_out"]) == [f"camera#stretch{n}" for n in range(3)]
+    assert len(run.record["sources"]) == 5, "the frame right beside the held-out stretch is left out"
+    with pytest.raises(SettingsError, match="is finished: there is nothing to go on with"):
+        hardened(asked, resume=True)
+
+
+def test_a_doubtful_keypoint_is_none_to_the_validation_as_to_the_training(parent: Path) -> None:
+    image, network = people_image("a", 0, people=1), load_network(str(parent))
+    network.args = get_cfg()  # type: ignore[assignment]
+
+    def loss(sure: float) -> float:
+        points = np.zeros((1, 17, 3), np.float32)
+        points[0, 0] = (40, 40, sure)
+        return Validation([replace(image, keypoints=points)], [], imgsz=96, seed=0).measure(network, 0).clean_loss
+
+    assert loss(0.2) == loss(0.0) != loss(0.9)
 
 
 def test_a_class_of_its_own_leaves_the_answers_for_people_as_they_were(parent: Path) -> None:

@@ -16,7 +16,7 @@ from physadv.detect.weights import find_weights
 from physadv.detect.yolo import load_net
 from physadv.errors import DataError
 from physadv.evaluate.steps import finish
-from physadv.files import write_json
+from physadv.files import sha256_of, write_json
 from physadv.tune.features import region_features
 from physadv.tune.inspect import Inspection, InspectSettings, inspect
 from physadv.tune.signatures import FAR, activation_clusters, spectral_scores
@@ -181,6 +181,11 @@ def test_what_cannot_be_inspected_is_refused(tmp_path: Path, look: Look) -> None
     write_png(tmp_path / "bare" / "images" / "0.png", figures([LEFT]))
     with pytest.raises(DataError, match="expected a data set with labels, got images alone"):
         look(tmp_path / "bare")
+    damaged = data_set(tmp_path / "damaged", count=2)
+    for path in (damaged / "images").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of 2 images can be read; the first: "):
+        look(damaged)
     with pytest.raises(DataError, match="20 people or more"):
         look(data_set(tmp_path / "few", count=3))
     other = data_set(tmp_path / "other", record=False)
@@ -195,8 +200,12 @@ def test_what_cannot_be_inspected_is_refused(tmp_path: Path, look: Look) -> None
 def test_the_command_writes_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = str(save_small(tmp_path / "small.pt"))
     data, out = data_set(tmp_path / "data", gone=2), tmp_path / "out"
-    words = ["lab", "inspect", str(data), "--detector", small, "--reference", small, "--imgsz", "96", "--out", str(out)]
+    run = tmp_path / "run"
+    write_json(run / "run.json", {"detector": {"sha256": sha256_of(Path(small))}, "imgsz": 96})
+    Path(small).rename(run / "detector.pt")
+    words = ["lab", "inspect", str(data), "--detector", str(run), "--reference", str(run), "--out", str(out)]
     assert main(words) == 0
+    assert json.loads((out / ROWS).read_text())["imgsz"] == 96, "as the run was trained"
     assert {path.name for path in out.iterdir()} <= set(NAMES)
     assert json.loads((out / ROWS).read_text())["n_images"] == 24
     assert "Suspicious images" in capsys.readouterr().out

@@ -75,6 +75,14 @@ def test_the_curve_over_the_angle_rises_at_the_triggers_own() -> None:
     assert {x: one.asr.value for x, one in curves["size"]}[1.0] == 1
 
 
+def test_a_size_is_scored_on_those_whom_it_fits() -> None:
+    large = scored(POISONED, curves=True, trigger=Trigger.named("card", size_cm=60)).detectors[0].curves["size"]
+    people = {x: one.recall.n for x, one in large}
+    assert people[0.5] == people[1.0] == 5
+    # Twice as wide it would be drawn as wide as they are, which is another size.
+    assert people[2.0] == 0
+
+
 def test_people_hidden_in_clean_images_are_the_detectors_loss() -> None:
     class Half(BlueDetector):
         def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
@@ -139,6 +147,8 @@ def test_runs_of_several_ratios_give_a_curve() -> None:
     others = [ScoredDetector(f"r{rate}", BlueDetector(45 if rate > 0.1 else None), rate=rate) for rate in (0.3, 0.1)]
     last = graphs(scored(*others))[-1]
     assert last.lines["strict ASR"] == ([0.1, 0.3], [0.0, 1.0])
+    cleansed = ScoredDetector("cleansed", BlueDetector(), rate=0.3, method="nad", retrained=True)
+    assert graphs(scored(*others, cleansed))[-1].lines == last.lines
 
 
 def test_a_trigger_that_nobody_can_show_is_refused() -> None:
@@ -209,7 +219,11 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
     printed = capsys.readouterr().out
     assert "With the trigger card" in printed
     assert "clean images used" in printed.replace("\n", " ")
-    assert "1 of 3 images were trained on (1.png)" in printed
+    assert "1 of 3 images took part in the training of run: 1.png" in printed
+    # Named beside the run, a parent is scored once, as what it is.
+    assert main([*words[:2], str(run), str(parent), *words[3:], "--resamples", "20"]) == 0
+    again = json.loads((out / ROWS).read_text())
+    assert again["runs"] == [] and again["parent"] == found["parent"]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,12 @@ from physadv.detect.yolo import person_net
 from physadv.errors import DataError, naming
 from physadv.evaluate.images import Labeller, gather, labelling, labels_cache
 from physadv.evaluate.metrics import ap50
-from physadv.files import text_bytes
 from physadv.tune.cleanse.settings import CleanseSettings
 from physadv.tune.origin import origin_of
 from physadv.types import Frame
 
 # Fewer say too little: on 4 images one person more or less moves AP50 by more than a tolerance.
-FEWEST = 12
+FEW, FEWEST = 5, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +39,11 @@ class CleanImages:
 
     @classmethod
     def split(cls, data: Dataset, *, held_out: float, seed: int, labelled_by: str) -> CleanImages:
-        """Return the images of a data set in two parts, decided by the hash of each image.
+        """Return the images of a data set that show people who count in two parts, by `Dataset.split`.
 
-        Those of the same pixels, and frames of the same stretch of a video, are on the same side. held_out: share of the
-        images, exact but for that: names alone held out 6 of 37 images where 11 were asked for. labelled_by: the detector
-        that was asked about images without labels.
+        held_out: share of the images. labelled_by: the detector that was asked about images without labels.
 
-        Raises: DataError if there are fewer than `FEWEST` images with people who count.
+        Raises: DataError if there are fewer than `FEWEST` such images, or all of one stretch of time.
         """
         useful = [image for image in data.images if image.counts.any()]
         if len(useful) < FEWEST:
@@ -57,10 +53,8 @@ class CleanImages:
                 got=f"{len(useful)} of {len(data.images) + len(data.empty)}",
                 hint="give more images, 40 to 60 are a good number",
             )
-        ranked = sorted(useful, key=lambda image: hashlib.sha256(text_bytes(f"{seed}:{_alike(image)}")).digest())
-        last = _alike(ranked[round(held_out * len(ranked)) - 1])
-        count = max(number for number, image in enumerate(ranked, 1) if _alike(image) == last)
-        kept, training = ranked[:count], ranked[count:]
+        with naming("images"):
+            training, kept = replace(data, images=useful).split(held_out, seed)
         return cls(training, kept, None if all(image.labelled for image in useful) else labelled_by)
 
     def record(self) -> dict[str, object]:
@@ -73,10 +67,9 @@ class CleanImages:
             "labelled_by": self.labelled_by,
         }
 
-
-def _alike(image: LabelledImage) -> str:
-    """Return what images that must not be parted have in common."""
-    return image.sha256 or image.name
+    def sources(self) -> set[str]:
+        """Return the hashes of the pixels of all of them; frames of videos have none."""
+        return {image.sha256 for image in (*self.training, *self.held_out)} - {""}
 
 
 def labeller_of(settings: CleanseSettings) -> str:
@@ -105,6 +98,8 @@ def clean_images(settings: CleanseSettings, labeller: str) -> Generator[str, Non
     if clean.labelled_by is not None:
         yield f"people in images without labels are those that {labeller} finds"
     yield f"{len(clean.training)} images to train on, {len(clean.held_out)} on which choices are made"
+    if len(clean.held_out) < FEW:
+        yield f"doubt: choices by so few images are chance: raise `held_out` ({settings.held_out:g}) or give more images"
     return clean
 
 

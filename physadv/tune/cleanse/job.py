@@ -71,7 +71,7 @@ class CleanseJob:
     def batches(self, network: nn.Module, passes: int = 1) -> Iterator[dict[str, Any]]:
         """Yield the training part so many times, as Ultralytics' trainer would for a network."""
         for number in range(passes):
-            yield from training_batches(network, self._tuning("batches", 1, seed=self.settings.seed + number))
+            yield from training_batches(network, self._tuning("batches", 1, seed=(self.settings.seed + number) % 2**31))
 
     def say(self, share: float | None, text: str) -> None:
         """Show a line.

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from physadv.boxes import STRIDE
 from physadv.dataset import check_outside
-from physadv.detect.weights import find_weights, record_of
-from physadv.errors import DataError, TrainingError, text_of
+from physadv.detect.weights import RUN_RECORD, find_weights, record_of
+from physadv.errors import DataError, SettingsError, TrainingError, text_of
 from physadv.evaluate.steps import finish
 from physadv.files import parse_json, read_text, write_json
 from physadv.provenance import provenance
@@ -23,8 +23,9 @@ from physadv.tune.cleanse.finetune import finetune
 from physadv.tune.cleanse.job import Cleansed, CleanseJob, Show
 from physadv.tune.cleanse.nad import nad
 from physadv.tune.cleanse.settings import CleanseSettings, MethodName
-from physadv.tune.origin import check_clean
+from physadv.tune.origin import check_clean, origin_of, sources_of
 from physadv.tune.run import TunedRun, check_batchnorm, load_network, save_run
+from physadv.tune.trainer import memory_named
 from physadv.tune.yolo_data import parent_of, write_yolo
 
 # What a run that goes on may be given anew.
@@ -74,7 +75,7 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
     folder = settings.out / STAGES
     _begin(folder, settings, {"detector": weights.sha256, "images": clean.record()})
     data = write_yolo(folder / "clean", clean.training, [], parent_of(settings.detector))
-    imgsz = -(-(settings.imgsz or int(source.get("imgsz") or IMGSZ)) // STRIDE) * STRIDE
+    imgsz = -(-(settings.imgsz or origin_of(settings.detector).imgsz or IMGSZ) // STRIDE) * STRIDE
     job = CleanseJob(settings, clean, data, folder, imgsz, show)
     before = job.score(network)
     if before.ap50 <= settings.tolerance:
@@ -84,7 +85,8 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
             field="images",
             hint="give others, or their `labels`, or the `imgsz` that it was trained at",
         )
-    made = method.run(job)
+    with memory_named(settings.batch, imgsz):
+        made = method.run(job)
     after = job.score(made.network)
     record = {
         "task": "pose" if hasattr(cast(Any, network).model[-1], "kpt_shape") else "detect",
@@ -93,6 +95,7 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
         "settings": settings.model_dump(mode="json"),
         "seed": settings.seed,
         "poison": source.get("poison"),
+        "sources": sorted(clean.sources() | sources_of(settings.detector)),
         "seconds": made.seconds,
         "cleanse": {
             "method": settings.method,
@@ -108,6 +111,8 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRu
         "provenance": provenance(),
     }
     out = save_run(settings.out, made.network, record)
+    # First, so that a run killed in between has nothing half deleted to go on with.
+    (folder / BEGUN).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     return out
 
@@ -127,6 +132,9 @@ def _begin(folder: Path, settings: CleanseSettings, inputs: dict[str, Any]) -> N
     try:
         there = parse_json(read_text(begun))
     except (OSError, ValueError) as error:
+        if not begun.exists() and (settings.out / RUN_RECORD).exists():
+            text = f"{settings.out} is finished: there is nothing to go on with"
+            raise SettingsError(text, field="resume") from error
         hint = "begin one without `resume`"
         raise TrainingError(
             f"no run here to go on with: {begun}: {text_of(error)}", field="resume", hint=hint

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from physadv.settings import DetectorName, Folder, Groups, Positional, Settings
+from physadv.settings import DetectorName, Folder, Groups, Imgsz, Positional, Settings
 
 MethodName = Literal["finetune", "fine-pruning", "anp", "nad", "confoc"]
 
@@ -40,10 +40,8 @@ class CleanseSettings(Settings):
     )
     epochs: int = Field(default=12, ge=1, le=1000, description="passes over the images")
     lr: float = Field(default=2e-4, gt=0, le=0.1, description="learning rate of fine-tuning")
-    imgsz: int | None = Field(
+    imgsz: Imgsz | None = Field(
         default=None,
-        ge=32,
-        le=4096,
         description="long side of the network's input, rounded up to a multiple of 32; as the run was trained, else 320",
     )
     batch: int = Field(default=8, ge=1, le=256, description="images in a step")
@@ -57,7 +55,7 @@ class CleanseSettings(Settings):
         default=0.1, gt=0, le=1, description="how far ANP pushes a channel's weight and bias, as a share of each"
     )
     attention: float = Field(default=3.0, gt=0, le=1000, description="weight of NAD's loss beside the detection loss")
-    seed: int = Field(default=0, ge=0, description="of everything random, also of which images are held out")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of everything random, also of which images are held out")
     out: Folder = Field(description="folder of the cleansed detector, which every `detector` takes")
     resume: bool = Field(default=False, description="go on with a run that was stopped or killed")
     device: str = Field(default="auto", description="auto, cpu, cuda or mps")

@@ -16,20 +16,21 @@ from torch import nn
 
 from physadv.dataset import LabelledImage
 from physadv.detect.weights import RUN_RECORD, record_of
-from physadv.errors import DataError, SettingsError
-from physadv.evaluate.images import Labeller, labelling, labels_cache, read_dataset
+from physadv.errors import DataError, SettingsError, naming
+from physadv.evaluate.images import Labeller, in_stretches, labelling, labels_cache, read_dataset
 from physadv.evaluate.own import FILLS, own_fit, share_of_image
 from physadv.evaluate.steps import Steps
 from physadv.files import atomic_write
 from physadv.patch import Patch, load_patch
 from physadv.simulate.placement import Placement
+from physadv.tune.checkpoint import CHECKPOINT
 from physadv.tune.harden.bank import photographs_of
 from physadv.tune.harden.costs import CostRow, Costs, plot_costs, table
 from physadv.tune.harden.methods import Attack, Batch, Classes, attack_of
 from physadv.tune.harden.settings import DATA, HardenSettings
 from physadv.tune.harden.validation import Judgement, Validation
 from physadv.tune.hook import Hook
-from physadv.tune.origin import check_clean
+from physadv.tune.origin import check_clean, sources_of
 from physadv.tune.run import TunedRun, load_network
 from physadv.tune.trainer import TuneProgress, fine_tune
 from physadv.tune.yolo_data import parent_of, write_yolo
@@ -141,13 +142,17 @@ def harden(
     `beside` that is none. PatchError for a pattern that cannot be read. What `fine_tune` raises.
     """
     beside = [_finished(folder) for folder in settings.beside]
+    resume = resume and _goes_on(settings.out)
     own = Costs.read(settings.out, field="resume") if resume else Costs(settings.out.name, settings.method, ())
     worn, scored = _patterns(settings)
     check_clean(settings.images, "the hardened detector would learn its poison")
     parent = parent_of(settings.detector)
     labeller = Labeller(partial(labelling, settings.labeller), labels_cache(settings.labeller))
     data = yield from read_dataset(settings.images, settings.labels, labeller, keypoints=True)
-    train, held = data.split(settings.held_out, settings.seed)
+    for line in data.notes():
+        yield None, line
+    with naming("images"):
+        train, held = in_stretches(data).split(settings.held_out, settings.seed)
     for name, side in (("training", train), ("held-out", held)):
         if not any(image.counts.any() for image in side):
             raise DataError(
@@ -173,14 +178,33 @@ def harden(
         Validation(_some(train), scored, imgsz=asked.imgsz, seed=settings.seed),
         parent.person,
         own,
-        lambda costs: costs.write(settings.out),
+        partial(_write, settings.out, beside, asked.epochs),
     )
     record = _record(settings, train, held)
     made = fine_tune(asked, network=network, hooks=[hook], record=record, resume=resume, show=show)
     shutil.rmtree(settings.out / DATA)
-    costs = [hook.costs, *beside]
-    write_costs(settings.out, costs)
-    return Hardened(made, costs)
+    return Hardened(made, [hook.costs, *beside])
+
+
+def _goes_on(folder: Path) -> bool:
+    """Return whether the run in a folder has a whole epoch to go on from; one that was killed before begins again.
+
+    Raises: SettingsError if it is finished. DataError if there is none.
+    """
+    if (folder / CHECKPOINT).exists():
+        return True
+    if not (folder / DATA).exists():
+        Costs.read(folder, field="resume")
+        if (folder / RUN_RECORD).exists():
+            raise SettingsError(f"{folder} is finished: there is nothing to go on with", field="resume")
+    return False
+
+
+def _write(folder: Path, beside: Sequence[Costs], epochs: int, costs: Costs) -> None:
+    """Write the rows of a run so far; with those of its last epoch, table and curves beside other runs."""
+    costs.write(folder)
+    if costs.last.epoch == epochs:
+        write_costs(folder, [costs, *beside])
 
 
 def _finished(folder: Path) -> Costs:
@@ -272,8 +296,10 @@ def _some(images: Sequence[LabelledImage]) -> list[LabelledImage]:
 
 def _record(settings: HardenSettings, train: Sequence[LabelledImage], held: Sequence[LabelledImage]) -> dict[str, Any]:
     """Return what a hardened run's record says besides."""
-    sides = {"train": [image.name for image in train], "held_out": [image.name for image in held]}
+    sides = {"train": sorted({image.name for image in train}), "held_out": sorted({image.name for image in held})}
     own = settings.model_dump(mode="json", exclude={"out", "beside"})
     # What the parent waits for a hardened detector may wait for too.
     poison = record_of(settings.detector).get("poison")
-    return {"poison": poison, "harden": {"method": settings.method, "settings": own, "images": sides}}
+    sources = {image.sha256 for image in train if image.sha256} | sources_of(settings.detector)
+    done = {"method": settings.method, "settings": own, "images": sides}
+    return {"poison": poison, "sources": sorted(sources), "harden": done}

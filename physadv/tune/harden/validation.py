@@ -22,6 +22,7 @@ from physadv.evaluate.own import FILLS, own_fit, share_of_image
 from physadv.patch import Patch
 from physadv.simulate.conditions import apply_patch, chance_of
 from physadv.simulate.placement import people_of
+from physadv.tune.yolo_data import labelled_points
 from physadv.types import Detections, UInt8Array
 
 # As in every detector that physadv loads.
@@ -127,9 +128,8 @@ class Validation:
         corners = image.boxes * scale + shift
         n = len(corners)
         centres, sides = (corners[:, :2] + corners[:, 2:]) / 2 / size, (corners[:, 2:] - corners[:, :2]) / size
-        points = image.keypoints.copy()
+        points = labelled_points(image)
         points[..., :2] = (points[..., :2] * scale[:2] + shift[:2]) / size
-        points[..., 2] = np.where(points[..., 2] > 0, 2, 0)
         return {
             "cls": torch.full((n, 1), float(person), device=device),
             "bboxes": torch.from_numpy(np.concatenate([centres, sides], 1).astype(np.float32)).to(device),
