@@ -28,14 +28,30 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "physadv evaluate street,poster --images photos --held-out",
     "physadv evaluate webcam --video clip.mp4 --defend balanced --out clip",
+    "physadv evaluate --pair none=a.mp4 --pair grey=b.mp4 --pair pattern=c.mp4",
 )
 RUN, ROWS, REPORT = "run.json", "results.json", "report.md"
-# Flags that say nothing about a video, and flags that say nothing unless patterns are trained through the defences.
+# Flags that say nothing about a video, those of how patterns are worn, and flags that say nothing unless patterns are
+# trained through the defences.
 IMAGES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_area")
+WORN_ONLY = ("wear_from", "scale", "rule", "at", "wear_lit")
 ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
 # Flags that decide the figures.
 FLAGS = (
-    *("every", "wear_from", "held_out", "rule", "scale", "at", "detector", "imgsz", "min_area", "grid", "defend"),
+    *(
+        "pair",
+        "every",
+        "wear_from",
+        "held_out",
+        "rule",
+        "scale",
+        "at",
+        "detector",
+        "imgsz",
+        "min_area",
+        "grid",
+        "defend",
+    ),
     *("adaptive", *ADAPTIVE_ONLY, "certify", "conf", "resamples", "seed"),
 )
 # What an evaluation was asked, in its run.json.
@@ -47,7 +63,7 @@ class EvaluateVerb(EvaluateSettings):
     """What is scored, on which people, against what, and where the results go."""
 
     groups: ClassVar[Groups] = {
-        "data": ("images", "video", "labels", "every", "wear_from", "held_out", "min_area"),
+        "data": ("images", "video", "pair", "labels", "every", "wear_from", "held_out", "min_area"),
         "run": ("out", "overwrite", "detector", "trust", "imgsz", "conf", "grid", "resamples", "seed", "device"),
         "how patterns are worn": ("scale", "rule", "at", "wear_lit"),
         "defences": ("defend", "clean_video", "certify"),
@@ -63,7 +79,12 @@ class EvaluateVerb(EvaluateSettings):
         default=None, description="folder of YOLO labels; without any the clean detector labels"
     )
     video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
-    every: int = Field(default=1, ge=1, description="with `video`: take every n-th frame")
+    pair: list[Annotated[str, Metavar("ARM=VIDEO")]] = Field(
+        default=[],
+        description="compare recordings of the same people: none (without a pattern), pattern, and control, grey, white, "
+        "noise or shuffled; repeatable, an arm that is given again has a further clip",
+    )
+    every: int = Field(default=1, ge=1, description="with `video` or `pair`: take every n-th frame")
     wear_from: Seconds = Field(
         default=0, ge=0, description="with `video`: seconds into it from which patterns are worn, as in live"
     )
@@ -112,6 +133,7 @@ def run(settings: EvaluateVerb) -> int:
     from physadv.cli.progress import ProgressBar
     from physadv.dataset import check_outside
     from physadv.evaluate import evaluation
+    from physadv.evaluate.pairs import Pairs
     from physadv.evaluate.run import load_patches
     from physadv.evaluate.video import Recording
 
@@ -134,7 +156,12 @@ def run(settings: EvaluateVerb) -> int:
     if settings.imgsz is not None:
         decides["imgsz"] = rounded_imgsz(settings.imgsz, LABEL)
     attack = ThroughDefence(settings.restarts, settings.attack_steps, settings.attack_views, folder=out / "adaptive")
-    recording = None if settings.video is None else Recording(settings.video, settings.every, settings.wear_from)
+    recording: Recording | Pairs | None = None
+    if settings.pair:
+        recording = Pairs.of(settings.pair, every=settings.every)
+    elif settings.video is not None:
+        recording = Recording(settings.video, settings.every, settings.wear_from)
+    films = recording.paths if isinstance(recording, Pairs) else [p for p in (settings.video,) if p is not None]
     updates = evaluation(
         patches,
         recording or settings.images or (),
@@ -150,10 +177,11 @@ def run(settings: EvaluateVerb) -> int:
     )
     check_folder("out", out)
     check_own_folder("out", out, (RUN, ROWS, REPORT), overwrite=settings.overwrite)
-    for field, film in (("video", settings.video), ("clean_video", settings.clean_video)):
-        if film is not None:
-            _check_video(field, film)
-    check_outside("out", out, [path for path in (settings.images, settings.video) if path is not None])
+    for film in films:
+        _check_video("pair" if settings.pair else "video", film)
+    if settings.clean_video is not None:
+        _check_video("clean_video", settings.clean_video)
+    check_outside("out", out, [path for path in (settings.images, *films) if path is not None])
     asked = _asked(settings, patches)
     results, kept = None, 0
     with only_writer("out", out), _said_when_stopped(out):
@@ -185,12 +213,14 @@ def _show(results: Results, report: Path) -> None:
 
 
 def _check_which(settings: EvaluateVerb) -> None:
-    """Raise SettingsError unless there are images or a video, and not both."""
+    """Raise SettingsError unless there are images, a video or recordings to compare, and one of these alone."""
     from physadv.evaluate.images import VIDEO_SUFFIXES
 
     images, video = settings.images, settings.video
-    if (images is None) == (video is None):
-        raise SettingsError("expected --images FOLDER or --video FILE, one of the two; see `physadv evaluate --help`")
+    if sum((images is not None, video is not None, bool(settings.pair))) != 1:
+        raise SettingsError(
+            "expected --images FOLDER, --video FILE or --pair ARM=VIDEO, one of the three; see `physadv evaluate --help`"
+        )
     if images is not None and images.suffix.lower() in VIDEO_SUFFIXES and images.is_file():
         raise SettingsError(
             field="images", expected="photographs", got=f"the video {str(images)!r}", hint="give it by `video`"
@@ -217,9 +247,13 @@ def _check_video(field: str, film: Path) -> None:
 
 def _check_unused(settings: EvaluateVerb) -> None:
     """Raise SettingsError for a flag that has no meaning beside the others."""
-    if settings.video is None and (given := _changed(settings, ("every", "wear_from"))):
+    if settings.images is not None and (given := _changed(settings, ("every", "wear_from"))):
         raise SettingsError(f"{given}: expected `video`; photographs are all scored")
-    if settings.video is not None:
+    if settings.pair and (given := _changed(settings, (*WORN_ONLY, "patches"))):
+        raise SettingsError(
+            f"{given}: expected `images` or `video`; recordings that are compared are scored as they are"
+        )
+    if settings.images is None:
         if settings.certify:
             hint = "labelled people are needed to say how many are certified"
             raise SettingsError(field="certify", expected="`images`", hint=hint)
@@ -274,7 +308,10 @@ def _other(settings: EvaluateVerb, folder: Path, patches: Sequence[Patch]) -> st
 
 def _asked(settings: EvaluateVerb, patches: Sequence[Patch]) -> dict[str, Any]:
     """Return all that decides an evaluation: flags, patterns, and what is read, files by name and size."""
-    places = (settings.images, settings.video, settings.labels, settings.clean_video)
+    from physadv.evaluate.pairs import Pairs
+
+    compared = Pairs.of(settings.pair).paths if settings.pair else ()
+    places = (settings.images, settings.video, settings.labels, settings.clean_video, *compared)
     read = [path.resolve() for path in places if path is not None]
     return {
         **settings.model_dump(mode="json", include=set(FLAGS)),

@@ -39,7 +39,8 @@ def evaluate(
     """Return the cells of patches, their controls and nothing at all, before every detector and behind every defence.
 
     patches: names, files, run folders or Patch objects, one or several. data: a folder of images or YOLO data set, labelled
-    images, or a video (with `every` and `wear_from`: a `physadv.evaluate.video.Recording`). detectors: names, paths, or
+    images, a video (with `every` and `wear_from`: a `physadv.evaluate.video.Recording`), or recordings to compare
+    (`physadv.evaluate.pairs.Pairs`). detectors: names, paths, or
     detectors as they are, each at its own size; the embedded one unless given. defences: one or several, as `physadv live
     --defend` has them, each scored. conditions: "robust" for the fixed grid of 16, "folds" for those of tall prints, or
     conditions of your own. labels: folder of YOLO labels; where there are none the embedded detector labels. held_out:

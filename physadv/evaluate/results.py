@@ -15,6 +15,7 @@ from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import NO_DEFENCE, Cell
 from physadv.evaluate.certified import CONDITION, certificates, write_certified
 from physadv.evaluate.certified import table as certified_table
+from physadv.evaluate.pairs import BLOCK_S, differences
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import marked
@@ -36,11 +37,13 @@ TITLES = {
     "false_boxes_per_image": "false boxes",
     "mean_max_conf": "mean conf",
     "share_below": "frames below",
+    "frame_asr": "frames hidden",
     "mean_best_conf": "mean best conf",
     "median_best_conf": "median",
     "people_per_frame": "people a frame",
     "share_held": "held only",
     "longest_invisible_s": "longest invisible s",
+    "first_seen_s": "first seen s",
 }
 # Beside a defence and its cost there is room for the first figures only on a terminal; the report has all.
 BRIEF = ("ap50", "recall25", "asr_strict25")
@@ -163,6 +166,8 @@ class Results:
             out.append(cells_table([c for c in mine if not c.transform], brief=brief))
             grid = None if brief else grid_table(mine)
             out += [] if grid is None else [grid]
+        apart = differences(plain)
+        out += [] if apart is None else [apart]
         proven = certificates(self.cells)
         return [*out, certified_table(proven)] if proven else out
 
@@ -229,13 +234,13 @@ class Results:
         run = {
             "settings": {"detectors": names, **self.settings.model_dump(mode="json", exclude=WORN)},
             "patches": [{"name": p.name, "sha256": p.sha256, "size_mm": list(p.size_mm)} for p in self.patches],
-            **({} if "video" in self.facts else {"skipped": self.skipped}),
+            **({} if {"video", "pairs"} & set(self.facts) else {"skipped": self.skipped}),
             **self.facts,
             **where,
         }
         write_json(folder / RUN, run)
         for name, table in self.frames.items():
-            with atomic_write(folder / f"frames-{name}.csv") as stream:
+            with atomic_write(folder / f"{table.title}-{name}.csv") as stream:
                 stream.write(text_bytes(table.csv()))
         if proven := certificates(self.cells):
             write_certified(folder, proven)
@@ -270,6 +275,17 @@ class Results:
         )
         sizes = ", ".join(dict.fromkeys(str(c.imgsz) for c in self.cells))
         drawn = "with light, blur and noise of the cloth under them" if self.settings.wear_lit else "flat"
+        if "pairs" in self.facts:
+            yield from ("# Recordings compared", "")
+            arms = "; ".join(f"{arm}: {', '.join(names)}" for arm, names in self.facts["pairs"].items())
+            yield (
+                f"{arms}. Who is there is known from the recordings without a pattern: people are followed in them, and "
+                f"looked for at the same places in the same seconds of the others. Frames hidden: share of a person's "
+                f"frames in which no box of {self.settings.conf:g} or more lies on them, and none that is nobody's "
+                f"anywhere. Intervals: 95 %, over clips, or over blocks of {BLOCK_S:g} s where clips are few. Detector at "
+                f"{sizes} px, {made}"
+            )
+            return
         made = f"{made} Prints are drawn {drawn}."
         if "video" in self.facts:
             yield from (f"# {self.facts['video']}, frame by frame", "")

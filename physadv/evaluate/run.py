@@ -19,6 +19,7 @@ from physadv.evaluate.cell import Cell
 from physadv.evaluate.certified import certify
 from physadv.evaluate.images import VIDEO_SUFFIXES, Labeller, labelling, read_dataset
 from physadv.evaluate.own import FILLS, Fit, fit_of, in_words, share_of_image
+from physadv.evaluate.pairs import Pairs, PairScorer
 from physadv.evaluate.results import Examples, Results
 from physadv.evaluate.scorer import Scorer, entries, score_all
 from physadv.evaluate.settings import USUAL_IMGSZ, EvaluateSettings
@@ -35,7 +36,7 @@ EXAMPLES = 3
 # Of a pattern trained in the street, where nothing else is said.
 USUAL_SCALE = 0.35
 Patches = Patch | str | Path | Sequence[Patch | str | Path]
-Data = str | Path | Dataset | Recording | Sequence[LabelledImage]
+Data = str | Path | Dataset | Recording | Pairs | Sequence[LabelledImage]
 Detectors = str | Detector | Sequence[str | Detector]
 DefencesGiven = str | Pipeline | Iterable[str | Pipeline]
 Grid = Literal["robust", "folds"]
@@ -75,7 +76,8 @@ def start(
 
     What can be known to be wrong is raised at once, before the first step.
 
-    Raises: DataError if there are no images. Other kinds of PhysadvError as `physadv.evaluate` does.
+    Raises: DataError if there are no images. SettingsError for patterns beside recordings that are compared. Other kinds of
+    PhysadvError as `physadv.evaluate` does.
     """
     asked = Asked(
         settings or EvaluateSettings(),
@@ -92,9 +94,18 @@ def start(
     asked.check()
     if isinstance(data, str | Path) and Path(data).suffix.lower() in VIDEO_SUFFIXES and Path(data).is_file():
         data = Recording(Path(data))
-    if not isinstance(data, str | Path | Dataset | Recording) and not len(data):
+    if not isinstance(data, str | Path | Dataset | Recording | Pairs) and not len(data):
         raise DataError(field="data", expected="a folder, a recording or one labelled image or more", got="none")
     work = Evaluation(asked)
+    if isinstance(data, Pairs):
+        if asked.patches:
+            raise SettingsError(
+                "recordings that are compared are scored as they are",
+                field="patches",
+                expected="none beside `pair`",
+                got=", ".join(p.name for p in asked.patches),
+            )
+        return work.of_pairs(data)
     if isinstance(data, Recording):
         return work.of_video(data)
     return work.of_images(Path(data) if isinstance(data, str) else data)
@@ -260,6 +271,21 @@ class Evaluation:
             for line in scorer.notes:
                 yield Update(None, "", "", self.results, note=line)
             self.results.frames[name + (f"-{turn.imgsz}" if len(rounds) > 1 else "")] = scorer.table()
+            yield self._settle(cells)
+        yield self._finish()
+
+    def of_pairs(self, pairs: Pairs) -> Iterator[Update]:
+        """Compare recordings of several arms, as they are.
+
+        Raises: SourceError if one cannot be read. DataError if nobody is found without a pattern.
+        """
+        self.results.facts["pairs"] = pairs.names()
+        for name, detector, _, _ in self._detectors(self._rounds({})):
+            scorer = PairScorer(pairs, detector, self.asked.settings, self.asked.pipelines)
+            cells = yield from self._updates(scorer.scoring(), f"{name} at {detector.imgsz} px")
+            for line in scorer.notes:
+                yield Update(None, "", "", self.results, note=line)
+            self.results.frames[name] = scorer.table()
             yield self._settle(cells)
         yield self._finish()
 

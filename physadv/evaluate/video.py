@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -127,7 +127,7 @@ class VideoScorer:
         pattern, or as `open_video` does.
         """
         cuts, first_s, last_s = Cuts(), None, 0.0
-        for frame, done in _frames(self.recording, self.notes):
+        for frame, done in frames_of(self.recording, self.notes):
             first_s, last_s = frame.pts_s if first_s is None else first_s, frame.pts_s
             if cuts.step(frame.pixels) == "cut":
                 for take in self.takes:
@@ -259,7 +259,7 @@ def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> St
     guarded.reset()
     said: list[tuple[str, ...]] = []
     cuts = Cuts()
-    for frame, done in _frames(Recording(path), []):
+    for frame, done in frames_of(Recording(path), []):
         # A longer video is looked at up to that frame only.
         yield max(done or 0.0, len(said) / at_most), f"frame {frame.index}"
         if cuts.step(frame.pixels) == "cut":
@@ -289,7 +289,7 @@ def open_video(path: Path, notes: list[str] | None = None) -> Source:
     return open_source(str(recording_of(path)), CaptureSettings(), ([] if notes is None else notes).append)
 
 
-def _frames(recording: Recording, notes: list[str]) -> Iterator[tuple[Frame, float | None]]:
+def frames_of(recording: Recording, notes: list[str]) -> Generator[tuple[Frame, float | None], None, None]:
     """Yield every n-th frame, and the share of the video that is over then, None where its length is not known."""
     with closing(open_video(recording.path, notes)) as source:
         length = source.promised_s if isinstance(source, VideoFile) else 0.0
@@ -330,6 +330,11 @@ def _best(people: Detections, answer: Detections, *, worn: bool) -> float:
 def _kinds(answer: Detections) -> tuple[str, ...]:
     """Return the kinds of alerts of one frame, each once, notices left out."""
     return tuple(sorted({a.kind for a in answer.alerts} - {"notice"}))
+
+
+def alarms_of(found: Sequence[Detections]) -> dict[str, Any]:
+    """Return on how many of 1,000 frames there is an alarm, and an alert of each kind."""
+    return _alarms([_kinds(answer) for answer in found])
 
 
 def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:

@@ -1,0 +1,514 @@
+"""Recordings of the same people under several arms (nothing, a control, the pattern), compared person by person in time.
+
+Who is there is known from the recording without a pattern alone: its people are followed, and in each block of a second
+looked for at their places in the other recordings. What is counted is frames of a person; what is drawn again for an
+interval is clips, or blocks of time where the clips are few: neighbouring frames are near copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from physadv.controls import CONTROLS
+from physadv.defend import Pipeline
+from physadv.detect.matching import LABEL_CONF
+from physadv.errors import DataError, PhysadvError, SettingsError
+from physadv.evaluate import doubts
+from physadv.evaluate.answers import Answers, answers_of
+from physadv.evaluate.cell import NO_DEFENCE, Cell
+from physadv.evaluate.metrics import FEW, Figures, interval_of, wilson
+from physadv.evaluate.people_in_time import SHORTEST_S, Followed, follow, look_for, scene
+from physadv.evaluate.settings import EvaluateSettings
+from physadv.evaluate.steps import Steps, part_of
+from physadv.evaluate.video import Recording, alarms_of
+from physadv.files import parse_json
+from physadv.recording import Paths
+from physadv.table import Table, Value
+from physadv.types import Detector, Float32Array
+from physadv.version import __version__
+
+NONE, PATTERN = "none", "pattern"
+ARMS = (NONE, "control", *CONTROLS, PATTERN)
+# Seconds of a block: a person is looked for in it where they are seen in the recording without a pattern, in the same one.
+BLOCK_S = 1.0
+# Share of a block's frames in which a person has to be seen without a pattern to be looked for with one.
+PRESENT = 0.5
+# Recordings of two arms whose brightness differs by more than this were not made with one exposure.
+EXPOSURE = 0.15
+# Share of lost or repeated frames that is worth a doubt.
+MISSING = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The recordings to compare: of each arm as many clips, the first with the first, and so on.
+
+    arms: paths by arm, of `ARMS`. every: take every n-th frame.
+    """
+
+    arms: Mapping[str, tuple[Path, ...]]
+    every: int = 1
+
+    @classmethod
+    def of(cls, given: Iterable[str], *, every: int = 1) -> Pairs:
+        """Return the recordings of texts like `pattern=clip.mp4`; an arm that is named again has a further clip.
+
+        Raises: SettingsError for another arm, a missing one, or arms with different numbers of clips.
+        """
+        arms: dict[str, list[Path]] = {}
+        for text in given:
+            arm, equals, path = text.partition("=")
+            if not equals or not path.strip() or arm.strip().lower() not in ARMS:
+                raise SettingsError(
+                    field="pair", expected=f"ARM=VIDEO with an arm of {', '.join(ARMS)}", got=repr(text)
+                )
+            arms.setdefault(arm.strip().lower(), []).append(Path(path.strip()).expanduser())
+        for needed in (NONE, PATTERN):
+            if needed not in arms:
+                raise SettingsError(
+                    field="pair",
+                    expected=f"a recording of the arm {needed}",
+                    got=", ".join(arms) or "none",
+                    hint=f"add `pair={needed}=VIDEO`",
+                )
+        counts = {arm: len(paths) for arm, paths in arms.items()}
+        if len(set(counts.values())) > 1:
+            raise SettingsError(
+                field="pair",
+                expected="as many clips of every arm, in the same order",
+                got=", ".join(f"{n} of {arm}" for arm, n in counts.items()),
+            )
+        return cls({arm: tuple(arms[arm]) for arm in ARMS if arm in arms}, every)
+
+    @property
+    def n_clips(self) -> int:
+        """Return how many clips each arm has."""
+        return len(self.arms[NONE])
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return every recording."""
+        return [path for paths in self.arms.values() for path in paths]
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the names of the files by arm, for records and tables."""
+        return {arm: [path.name for path in paths] for arm, paths in self.arms.items()}
+
+
+class Case(NamedTuple):
+    """One person in one block of one clip, in the recording of one arm.
+
+    frames: in which the person was looked for. hidden: in which nobody was found there. moved: found at another place,
+    where nobody else is. score: sum over the frames of the best score on the person.
+    """
+
+    clip: int
+    block: int
+    person: int
+    frames: int
+    hidden: int
+    moved: int
+    score: float
+
+
+@dataclass(slots=True, eq=False)
+class ArmTake:
+    """The recordings of one arm behind one defence: answers by clip, what became of each person in each block, by clip
+    and person the seconds of the first detection (None for never) and of the longest time unseen."""
+
+    arm: str
+    defence: str
+    answers: list[Answers] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    first_s: list[float | None] = field(default_factory=list)
+    longest_s: list[float] = field(default_factory=list)
+
+
+class PairScorer:
+    """Compares recordings: every arm bare and behind every defence, over the same people and blocks of time.
+
+    cache: remember what the detector said, in the user's cache folder.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        detector: Detector,
+        settings: EvaluateSettings,
+        pipelines: Sequence[Pipeline] = (),
+        *,
+        cache: bool = True,
+    ) -> None:
+        self.pairs, self.detector, self.settings = pairs, detector, settings
+        self.pipelines = [Pipeline(), *(p for p in pipelines if p.defences)]
+        self.notes: list[str] = []
+        self._cache = cache
+        self._people: list[list[Followed]] = []
+        self._blocks: list[int] = []
+        self._present: list[set[tuple[int, int]]] = []
+        self._scene: list[Float32Array] = []
+        self.takes: list[ArmTake] = []
+
+    def scoring(self) -> Steps[list[Cell]]:
+        """Look at every recording; the cells are returned, one for each arm and defence.
+
+        Raises: SourceError if one cannot be read. DataError if one has no frames, nobody is found without a pattern, or no
+        block of time has a person in every arm.
+        """
+        count = len(self.pipelines) * len(self.pairs.arms)
+        for number, (pipeline, arm) in enumerate((p, a) for p in self.pipelines for a in self.pairs.arms):
+            behind = str(pipeline) if pipeline.defences else NO_DEFENCE
+            take = ArmTake(arm, behind)
+            for clip in range(self.pairs.n_clips):
+                whole = number * self.pairs.n_clips + clip
+                steps = self._answers(arm, clip, pipeline)
+                what = f"{arm} {clip + 1}" + ("" if behind == NO_DEFENCE else f" behind {behind}")
+                take.answers.append((yield from part_of(steps, whole, count * self.pairs.n_clips, what)))
+            self.takes.append(take)
+        self._find_people()
+        for take in self.takes:
+            self._count(take)
+        if not self.takes[0].cases:
+            raise DataError(
+                f"no second of {self.pairs.arms[NONE][0]} with a person in it has a counterpart in every other recording",
+                field="pair",
+                expected="recordings of the same scene, which begin together",
+            )
+        return Comparison(self.pairs, self.takes, self.detector, self.settings, self._people, self._present).cells()
+
+    def table(self) -> Table:
+        """Return what became of each person in each block, a row for each arm and defence."""
+        rows: list[list[Value]] = [[t.arm, t.defence, *c[:-1], round(c.score, 4)] for t in self.takes for c in t.cases]
+        return Table.of("blocks", ["arm", "defence", *Case._fields], rows)
+
+    def _answers(self, arm: str, clip: int, pipeline: Pipeline) -> Steps[Answers]:
+        path = self.pairs.arms[arm][clip]
+        try:
+            out = yield from answers_of(Recording(path, self.pairs.every), self.detector, pipeline, cache=self._cache)
+        except PhysadvError as error:
+            raise error.at(f"pair={arm}") from error
+        if not out.found:
+            raise DataError(f"{path}: expected a video with images, got none", field=f"pair={arm}")
+        if not pipeline.defences:
+            self.notes += [f"{arm}: {path.name}: {note}" for note in (*out.notes, *_of_session(path))]
+        return out
+
+    def _find_people(self) -> None:
+        """Follow the people of each clip without a pattern, and note which is present in which block of all arms."""
+        bare = [take for take in self.takes if take.defence == NO_DEFENCE]
+        plain = next(take for take in bare if take.arm == NONE)
+        for clip, (path, answers) in enumerate(zip(self.pairs.arms[NONE], plain.answers, strict=True)):
+            people, short = follow(answers, self.settings.conf)
+            if not people:
+                raise DataError(
+                    f"{path}: {self.detector.name} finds nobody at {LABEL_CONF:g} for {SHORTEST_S:g} s in "
+                    f"{len(answers.found)} frames",
+                    field=f"pair={NONE}",
+                    expected="a recording of people without a pattern",
+                )
+            if short:
+                self.notes.append(
+                    f"{NONE}: {path.name}: {short} more are seen for less than {SHORTEST_S:g} s, or mostly below "
+                    f"{LABEL_CONF:g}: left out"
+                )
+            lengths = {take.arm: _blocks(take.answers[clip]) for take in bare}
+            shortest = min(lengths.values())
+            if cut := [f"{arm} {n - shortest}" for arm, n in lengths.items() if n > shortest]:
+                self.notes.append(
+                    f"clip {clip + 1}: the recordings last differently; seconds without a counterpart are left out: "
+                    + ", ".join(cut)
+                )
+            self._people.append(people)
+            self._scene.append(scene(answers, people, self.settings.conf))
+            self._blocks.append(shortest)
+            self._present.append({
+                (block, number)
+                for number, person in enumerate(people)
+                for block in range(shortest)
+                if _share_present(person, answers, block) >= PRESENT
+            })  # fmt: skip
+
+    def _count(self, take: ArmTake) -> None:
+        """Look for everybody in every block of an arm's recordings."""
+        for clip, answers in enumerate(take.answers):
+            blocks = (answers.pts_s // BLOCK_S).astype(int)
+            counts: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+            runs: dict[int, list[tuple[float, bool]]] = {}
+            for block in range(self._blocks[clip]):
+                there = sorted(number for b, number in self._present[clip] if b == block)
+                if not there:
+                    continue
+                index = np.flatnonzero((blocks == block) & ~answers.frozen)
+                boxes = [self._people[clip][number].at(answers.pts_s[index]) for number in there]
+                for i, frame in enumerate(index):
+                    people = np.stack([one[i] for one in boxes])
+                    seen, moved, score = look_for(people, answers.found[frame], self.settings.conf, self._scene[clip])
+                    for j, number in enumerate(there):
+                        row = np.array([1, not seen[j], moved[j], score[j]], np.float64)
+                        counts[block, number] = counts.get((block, number), np.zeros(4)) + row
+                        runs.setdefault(number, []).append((float(answers.pts_s[frame]), bool(seen[j])))
+            take.cases += [
+                Case(clip, block, number, int(n), int(hidden), int(moved), float(score))
+                for (block, number), (n, hidden, moved, score) in sorted(counts.items())
+            ]
+            for run in runs.values():
+                take.first_s.append(next((at - run[0][0] for at, seen in run if seen), None))
+                take.longest_s.append(_longest(run, answers.step_s))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What was counted in every arm, as cells with intervals, differences and doubts.
+
+    people: who is followed in each clip. present: the (block, person) of each clip that are looked for.
+    """
+
+    pairs: Pairs
+    takes: Sequence[ArmTake]
+    detector: Detector
+    settings: EvaluateSettings
+    people: Sequence[Sequence[Followed]]
+    present: Sequence[set[tuple[int, int]]]
+
+    def cells(self) -> list[Cell]:
+        """Return a cell for each arm and defence, the pattern's with its differences to the others."""
+        cells = [self._cell(take) for take in self.takes]
+        self._compare(cells)
+        return cells
+
+    def _units(self, take: ArmTake) -> npt.NDArray[np.float64]:
+        """Return (units, 2): frames hidden and frames of each unit that is drawn again, in an order common to all takes."""
+        key = (lambda c: (c.clip,)) if self._by_clip else (lambda c: (c.clip, c.block))
+        out: dict[tuple[int, ...], npt.NDArray[np.float64]] = {k: np.zeros(2) for k in self._unit_keys()}
+        for case in take.cases:
+            out[key(case)] += (case.hidden, case.frames)
+        return np.array(list(out.values()))
+
+    @property
+    def _by_clip(self) -> bool:
+        return self.pairs.n_clips >= FEW
+
+    def _unit_keys(self) -> list[tuple[int, ...]]:
+        blocks = sorted({(clip, block) for clip, present in enumerate(self.present) for block, _ in present})
+        return [(clip,) for clip in range(self.pairs.n_clips)] if self._by_clip else list(blocks)
+
+    def _drawn(self, take: ArmTake) -> npt.NDArray[np.float64]:
+        """Return the share of frames hidden, then that of each resample; equal seeds draw equal units for every take."""
+        units = self._units(take)
+        rng = np.random.default_rng(self.settings.seed)
+        weights = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), self.settings.resamples)
+        total = np.vstack([np.ones(len(units)), weights]) @ units
+        with np.errstate(invalid="ignore"):
+            return np.asarray(total[:, 0] / total[:, 1])
+
+    def _interval(self, drawn: npt.NDArray[np.float64], n: int) -> tuple[float, float]:
+        interval = interval_of(drawn[1:])
+        if interval is None or n < FEW:
+            low, high = wilson(float(drawn[0]), n)
+            return round(low, 4), round(high, 4)
+        return interval
+
+    def _cell(self, take: ArmTake) -> Cell:
+        drawn, units = self._drawn(take), len(self._unit_keys())
+        frames = sum(c.frames for c in take.cases)
+        lost, frozen = sum(a.lost for a in take.answers), sum(int(a.frozen.sum()) for a in take.answers)
+        seen = [s for s in take.first_s if s is not None]
+        alarms = alarms_of([one for a in take.answers for one in a.found])
+        value: dict[str, float | None] = {
+            "frame_asr": float(drawn[0]),
+            "mean_best_conf": sum(c.score for c in take.cases) / max(frames, 1),
+            "longest_invisible_s": max(take.longest_s, default=0.0),
+            "first_seen_s": float(np.median(seen)) if seen else None,
+            "alarms_per_1000": alarms.pop("alarms_per_1000"),
+        }
+        return Cell(
+            self.detector.name,
+            self.detector.imgsz,
+            take.arm,
+            None,
+            take.defence,
+            {
+                "n_clips": self.pairs.n_clips,
+                "n_people": sum(map(len, self.people)),
+                "n_frames": sum(len(a.found) for a in take.answers),
+                "n_scored": frames,
+            },
+            Figures(value, {"frame_asr": self._interval(drawn, units)}),
+            extra={
+                "threshold": self.settings.conf,
+                "n_units": units,
+                "unit": "clip" if self._by_clip else f"block of {BLOCK_S:g} s",
+                "never_seen": sum(s is None for s in take.first_s),
+                "moved_frames": sum(c.moved for c in take.cases),
+                "lost_frames": lost,
+                "frozen_frames": frozen,
+                "light": float(np.median(np.concatenate([a.light for a in take.answers]))),
+                **alarms,
+            },
+            doubts=self._of_data(frames, lost, frozen),
+        )
+
+    def _of_data(self, frames: int, lost: int, frozen: int) -> list[str]:
+        """Return the doubts about an arm's recordings themselves."""
+        out = []
+        people = sum(map(len, self.people))
+        if people < doubts.FEW_PEOPLE:
+            out.append(f"only {people} people: nobody else is spoken of")
+        if not self._by_clip:
+            out.append(
+                f"only {self.pairs.n_clips} clips: the interval is over seconds of them, not over other clips or places"
+            )
+        for count, what in ((lost, "lost"), (frozen, "repeated")):
+            if count > MISSING * max(frames, 1):
+                out.append(f"{count} frames are {what}: left out, whoever was hidden in them")
+        return out
+
+    def _compare(self, cells: Sequence[Cell]) -> None:
+        """Write each arm's difference to every other into the pattern's cell, and what makes it doubtful."""
+        by = {(cell.defence, cell.condition): cell for cell in cells}
+        drawn = {(take.defence, take.arm): self._drawn(take) for take in self.takes}
+        units = len(self._unit_keys())
+        order = self._order()
+        for defence in dict.fromkeys(take.defence for take in self.takes):
+            mine, plain = by[defence, PATTERN], by[defence, NONE]
+            for arm in self.pairs.arms:
+                if arm == PATTERN:
+                    continue
+                apart = drawn[defence, PATTERN] - drawn[defence, arm]
+                interval = interval_of(apart[1:])
+                if interval is None or units < FEW:
+                    interval = newcombe(float(drawn[defence, PATTERN][0]), float(drawn[defence, arm][0]), units)
+                mine.extra[f"asr_above_{arm}"] = round(float(apart[0]), 4)
+                mine.extra[f"asr_above_{arm}_ci95"] = list(interval)
+                if interval[0] <= 0:
+                    mine.doubts.append(
+                        f"{_arm(arm)} hides people as well: the difference is {apart[0]:.2f} "
+                        f"[{interval[0]:.2f}, {interval[1]:.2f}]"
+                    )
+            mine.extra["conf_drop"] = round((plain["mean_best_conf"] or 0) - (mine["mean_best_conf"] or 0), 4)
+            if not set(self.pairs.arms) - {NONE, PATTERN}:
+                mine.doubts.append("no control was recorded: any print may hide as many people")
+            if (plain["frame_asr"] or 0) > 1 - doubts.WEAK_RECALL:
+                plain.doubts.append(f"without a pattern {plain['frame_asr']:.0%} of the people are not found either")
+            for arm in self.pairs.arms:
+                cell = by[defence, arm]
+                cell.doubts += self._of_arm(arm, cell, plain) + order
+                if defence != NO_DEFENCE and arm in (NONE, PATTERN):
+                    cell.doubts.append(doubts.UNATTACKED)
+
+    def _of_arm(self, arm: str, cell: Cell, plain: Cell) -> list[str]:
+        """Return the doubts that come from an arm beside the one without a pattern."""
+        if arm == NONE:
+            return []
+        out = []
+        ratio = cell.extra["light"] / max(plain.extra["light"], 1e-6)
+        if abs(math.log(max(ratio, 1e-6))) > math.log1p(EXPOSURE):
+            out.append(f"the light or the exposure changed: {ratio:.2f} times as bright as without a pattern")
+        bare = {take.arm: take.answers for take in self.takes if take.defence == NO_DEFENCE}
+        if any(a.sha256 and a.sha256 == b.sha256 for a, b in zip(bare[arm], bare[NONE], strict=True)):
+            out.append("it is the same file as without a pattern")
+        return out
+
+    def _order(self) -> list[str]:
+        """Return doubts about the order in which the arms were recorded, as far as sessions say when they began."""
+        began = {arm: [_started(path) for path in paths] for arm, paths in self.pairs.arms.items()}
+        if any(moment is None for moments in began.values() for moment in moments):
+            return ["the order in which the arms were recorded is not known: these are no recordings by `physadv live`"]
+        orders = {
+            tuple(sorted(began, key=lambda arm: began[arm][clip] or datetime.min)) for clip in range(self.pairs.n_clips)
+        }
+        if len(orders) == 1:
+            said = "only once" if self.pairs.n_clips == 1 else "in every clip"
+            return [f"the arms were recorded {said}, in the order {', '.join(next(iter(orders)))}: not at random"]
+        return []
+
+
+def differences(cells: Sequence[Cell]) -> Table | None:
+    """Return the table of how much more often a pattern hides people than every other arm; None of other cells."""
+    rows: list[list[Value]] = []
+    for cell in cells:
+        for name, value in cell.extra.items():
+            arm = name.removeprefix("asr_above_")
+            if arm != name and f"{name}_ci95" in cell.extra:
+                low, high = cell.extra[f"{name}_ci95"]
+                rows.append([cell.defence, _arm(arm), f"{value:.3f} [{low:.2f}, {high:.2f}]"])
+    columns = ["defence", "the pattern against", "hides more by"]
+    return Table.of("Differences", columns, rows, numbers=columns[2:]) if rows else None
+
+
+def newcombe(first: float, second: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two shares of `n` cases each, from Wilson's intervals of the two.
+
+    Source: Newcombe 1998, Interval estimation for the difference between independent proportions, method 10.
+    """
+    (l1, u1), (l2, u2) = wilson(first, n), wilson(second, n)
+    apart = first - second
+    low = apart - math.hypot(first - l1, u2 - second)
+    high = apart + math.hypot(u1 - first, second - l2)
+    return round(low, 4), round(high, 4)
+
+
+def _arm(arm: str) -> str:
+    return {NONE: "no pattern", "control": "the control"}.get(arm, f"a {arm} print")
+
+
+def _blocks(answers: Answers) -> int:
+    """Return how many whole blocks a recording has; a last one that is all but whole counts."""
+    return int((answers.pts_s[-1] + answers.step_s) / BLOCK_S + 0.1) if len(answers.pts_s) else 0
+
+
+def _share_present(person: Followed, answers: Answers, block: int) -> float:
+    """Return the share of a block's frames in which a person is seen."""
+    there = int((person.pts_s // BLOCK_S == block).sum())
+    return there / max(int((answers.pts_s // BLOCK_S == block).sum()), 1)
+
+
+def _longest(run: Sequence[tuple[float, bool]], step_s: float) -> float:
+    """Return the seconds of the longest run of neighbouring frames in which a person is not seen."""
+    start: float | None = None
+    last, longest = -math.inf, 0.0
+    for at, seen in run:
+        if seen or at - last > BLOCK_S:
+            start = None
+        if not seen:
+            start = at if start is None else start
+            longest = max(longest, at - start + step_s)
+        last = at
+    return longest
+
+
+def _session(path: Path) -> dict[str, Any]:
+    """Return what a recording's session.json says, {} where there is none."""
+    try:
+        found = parse_json(Paths.of(path).session.read_bytes())
+    except (OSError, ValueError, PhysadvError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _of_session(path: Path) -> Iterator[str]:
+    """Yield what a recording's own record says against it."""
+    record = _session(path)
+    version = record.get("physadv")
+    if version is not None and version != __version__:
+        yield f"recorded by physadv {version}, this is {__version__}"
+    if record and record.get("ended") is None:
+        yield "the recording was cut short"
+    if record.get("error"):
+        yield f"the recording ended with an error: {record['error']}"
+
+
+def _started(path: Path) -> datetime | None:
+    """Return when a recording began, None where nothing says so."""
+    try:
+        return datetime.fromisoformat(str(_session(path).get("started")))
+    except ValueError:
+        return None
