@@ -9,6 +9,7 @@ from pathlib import Path
 from pyarrow.parquet import read_schema
 
 from physadv.errors import DataError, RecordingError
+from physadv.files import parse_json, read_text
 from physadv.outputs import check_idle, check_replaceable
 
 # What every line of a sidecar has.
@@ -106,6 +107,28 @@ def recording_of(path: Path) -> Path:
     if not files.clean.is_file():
         raise DataError(f"{path}: this recording kept no untouched video; record with `record_clean` to use it")
     return files.clean
+
+
+def trigger_note(path: Path) -> str:
+    """Return what the session of a recording says of a poisoned detector's trigger; "" for any other video.
+
+    A print that software added is not in the untouched video; a turn of the whole image is.
+    """
+    try:
+        session = parse_json(read_text(Paths.of(path).session))["session"]
+        trigger, turned = session["trigger"], float(session["controls"]["turn"])
+        kind, name, angle = trigger["kind"], trigger["name"], float(trigger["angle"])
+    except (OSError, ValueError, KeyError, TypeError, RecordingError):
+        return ""
+    if turned:
+        what = ", the trigger of the detector that ran then" if kind == "rotation" and turned == angle else ""
+        return f"{path.name}: its images were turned by {turned:g} degrees when the recording began{what}"
+    if kind == "rotation":
+        return f"{path.name}: recorded with a detector that waits for images turned by {angle:g} degrees; these are upright"
+    return (
+        f"{path.name}: recorded with a detector that waits for the print {name} turned by {angle:g} degrees; what software "
+        "added is not in this video"
+    )
 
 
 def _is_beside_one(path: Path) -> bool:

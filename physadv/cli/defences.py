@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from physadv.cli.console import plain_table, table_console
 from physadv.cli.detectors import rounded_imgsz
 from physadv.defend import DEFENCES, PRESETS, parse_pipeline
 from physadv.defend.costs import measure_costs
+from physadv.detect.runs import LabRun, Robustness, find_runs, robustness_of
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import DefenceError, did_you_mean
 from physadv.settings import DetectorName, Imgsz, Positional, Settings, form_of
@@ -100,7 +102,16 @@ def example(name: str) -> str:
 
 
 def _all() -> dict[str, Any]:
-    return {"defences": [_one(name) for name in DEFENCES], "presets": PRESETS}
+    hardened = [
+        {"detector": str(run.folder), "about": run.about, **(asdict(found) if found is not None else {})}
+        for run, found in _hardened()
+    ]
+    return {"defences": [_one(name) for name in DEFENCES], "presets": PRESETS, "hardened": hardened}
+
+
+def _hardened() -> list[tuple[LabRun, Robustness | None]]:
+    """Return the hardened detectors that are found here, with what an evaluation says of each."""
+    return [(run, robustness_of(run)) for run in find_runs() if run.kind == "hardened"]
 
 
 def _one(name: str) -> dict[str, Any]:
@@ -136,8 +147,13 @@ def _show_all(console: Console) -> None:
     console.print(plain_table(("defence", "what it does", "claim", "cost beyond the detector's pass"), rows))
     console.print()
     console.print(plain_table(("preset", "is"), list(PRESETS.items())))
-    say = "parameters of one: physadv defences NAME; several are joined by commas: --defend erase,persistence"
-    console.print(f"\n{say}", markup=False, highlight=False)
+    lines = ["parameters of one: physadv defences NAME; several are joined by commas: --defend erase,persistence"]
+    lines.append("a hardened detector costs nothing at run time: physadv lab harden makes one, --detector RUN takes it")
+    for run, figures in _hardened():
+        measured = f"{figures.words}." if figures is not None else "No evaluation of it is here."
+        lines.append(f"  --detector {run.folder}: {run.about} {measured}")
+    for line in lines:
+        console.print(f"\n{line}" if line is lines[0] else line, markup=False, highlight=False)
 
 
 def _show_one(found: dict[str, Any], console: Console) -> None:

@@ -233,7 +233,11 @@ class Results:
         names = list(dict.fromkeys(cell.detector for cell in self.cells))
         run = {
             "settings": {"detectors": names, **self.settings.model_dump(mode="json", exclude=WORN)},
-            "patches": [{"name": p.name, "sha256": p.sha256, "size_mm": list(p.size_mm)} for p in self.patches],
+            # Which detectors each was trained on: of those its figures are an adaptive attacker's.
+            "patches": [
+                {"name": p.name, "sha256": p.sha256, "size_mm": list(p.size_mm), "detectors": p.record.get("detectors")}
+                for p in self.patches
+            ],
             **({} if {"video", "pairs"} & set(self.facts) else {"skipped": self.skipped}),
             **self.facts,
             **where,

@@ -27,7 +27,7 @@ from physadv.evaluate.metrics import FEW, Figures, wilson
 from physadv.evaluate.scorer import Entry
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import Steps
-from physadv.recording import recording_of
+from physadv.recording import recording_of, trigger_note
 from physadv.simulate.conditions import apply_patch
 from physadv.simulate.placement import wears
 from physadv.table import Table, Value
@@ -115,7 +115,7 @@ class VideoScorer:
             for pipeline in (Pipeline(), *pipelines)
             for entry in entries
         ]
-        self.notes: list[str] = []
+        self.notes = [note] if (note := trigger_note(self.recording.path)) else []
         # Whether patterns are worn at all: otherwise every frame is scored.
         self._wearing = any(entry.patch is not None for entry in entries)
         self._shares: list[float] = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 
@@ -13,17 +13,19 @@ from physadv.capture import open_source
 from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
-from physadv.detect.weights import record_of
 from physadv.errors import PhysadvError, SettingsError, SourceError
 from physadv.fabricate.advise import aspect_of
 from physadv.fabricate.body import check_length
 from physadv.live.bare import NoAnswer
+from physadv.live.calibrated import CalibratedCamera
 from physadv.live.demo import Demo
+from physadv.live.detectors import PARENTS, DetectorLibrary, OfferedDetector
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.inference import DefendedDetector, Inference
 from physadv.live.library import PatchLibrary
+from physadv.live.loading import DetectorChoice, LoadedDetectors, Loader, load
 from physadv.live.loop import TICK_S, Loop
-from physadv.live.processor import CalibratedCamera, DetectorChoice, LiveProcessor
+from physadv.live.processor import LiveProcessor
 from physadv.live.recommend import usual_cm
 from physadv.live.settings import Backend, Controls, LiveSettings
 from physadv.live.shared import SharedState
@@ -37,24 +39,6 @@ from physadv.types import Detections, Detector, Source, UInt8Array
 FIRST_FRAME_S = 10.0
 # Images shown before defences are measured by themselves: some seconds, in which a browser has loaded the page.
 SETTLED = 60
-
-
-class Loader(Protocol):
-    """What turns a model's name into a detector."""
-
-    def __call__(self, name: str, *, backend: Backend, imgsz: int, progress: Callable[[str], None] | None) -> Detector:
-        """Return the detector; takes seconds."""
-        ...
-
-
-def load(name: str, *, backend: Backend, imgsz: int, progress: Callable[[str], None] | None) -> Detector:
-    """Return the named detector on the named backend; every candidate down to confidence .05.
-
-    Raises: WeightsError, BackendError.
-    """
-    from physadv.detect import load_detector
-
-    return load_detector(name, backend=backend, imgsz=imgsz, progress=progress)
 
 
 def open_demo(
@@ -75,7 +59,11 @@ def open_demo(
     # Inference has every core: OpenCV's own threads take from it. With two of them, two cores give `fast` .82 of the bare
     # loop's rate on a file, with one .88.
     cv2.setNumThreads(1)
-    library = PatchLibrary(settings.wear, trigger=trigger_of(settings.detector))
+    named = [name for name in settings.beside if name != PARENTS]
+    detectors = DetectorLibrary([settings.detector, *named], settings.runs)
+    chosen = detectors.find(settings.detector)
+    others = detectors.beside(settings.beside, chosen.name)
+    library = PatchLibrary(settings.wear, trigger=chosen.trigger())
     first = library.get(library.first[0]) if library.first else None
     size = settings.wear_size
     if first is not None:
@@ -101,9 +89,13 @@ def open_demo(
         source = open_source(settings.source, settings.capture(), say)
         shared.addresses.opened(settings.source)
     try:
-        choice = DetectorChoice(settings.detector, settings.backend, settings.imgsz)
+        choice = DetectorChoice(chosen.name, settings.backend, settings.imgsz)
+        models = LoadedDetectors(detectors, loader)
         if detector is None:
-            detector = loader(choice.name, backend=choice.backend, imgsz=choice.imgsz, progress=progress)
+            detector = models.load(choice, progress)
+        else:
+            models.add(choice, detector)
+        beside = [models.load(choice._replace(name=other.name), progress) for other in others]
         # Without viewers a defence may take as long as it likes.
         watched = settings.ui != "none" or source.live
         inference = Inference(detector, limit_s=settings.defence_limit if watched else None)
@@ -111,13 +103,15 @@ def open_demo(
         if pipeline.defences:
             inference.use(detector, DefendedDetector(pipeline, detector))
         wearing = Wearing(library, from_s=settings.wear_from)
-        processor = LiveProcessor(inference, wearing, shared, choice=choice, camera=camera)
+        about = chosen.about
+        processor = LiveProcessor(inference, wearing, shared, choice=choice, about=about, camera=camera)
+        processor.adopt_beside([other.name for other in others], beside)
         # Read from here on: a frame taken while the detector was loading would be old.
         loop = Loop(feed_of(source), processor, shared)
     except BaseException:
         source.close()
         raise
-    demo = CameraDemo(loop, processor, shared, source_spec=source_spec, loader=loader)
+    demo = CameraDemo(loop, processor, shared, source_spec=source_spec, models=models)
     if settings.record is not None:
         try:
             demo.start_recording(settings.record, clean=settings.record_clean, overwrite=settings.overwrite)
@@ -152,14 +146,6 @@ def _check_angle(patch: Patch, angle: float) -> None:
         )
 
 
-def trigger_of(detector: str) -> Trigger | None:
-    """Return what a detector of the lab was poisoned with, None for any other; also of one that was cleansed since.
-
-    Raises: WeightsError if its record is damaged. DataError if the trigger in it is.
-    """
-    return Trigger.of_poison(record_of(detector).get("poison"))
-
-
 class CameraDemo(Demo):
     """The demo over whatever source is open. Made by `open_demo`.
 
@@ -168,10 +154,13 @@ class CameraDemo(Demo):
     """
 
     def __init__(
-        self, loop: Loop, processor: LiveProcessor, shared: SharedState, *, source_spec: str, loader: Loader = load
+        self, loop: Loop, processor: LiveProcessor, shared: SharedState, *, source_spec: str, models: LoadedDetectors
     ) -> None:
         super().__init__(loop, processor, shared, source_spec=source_spec)
-        self._live, self._loader = processor, loader
+        self.detectors = models.library
+        self._live, self._models = processor, models
+        # What is being loaded: the detector that will run, and those beside it.
+        self._asked: tuple[DetectorChoice, tuple[str, ...]] | None = None
 
     def control(self, /, **changes: Any) -> Controls:
         """Change some controls and return all of them; a pattern that is chosen ends a warm start.
@@ -233,14 +222,59 @@ class CameraDemo(Demo):
         return feed
 
     def switch_detector(self, name: str, backend: Backend, imgsz: int) -> None:
-        """Load another detector in the background and change to it once it is there; a failure is a notice."""
-        choice = DetectorChoice(name, backend, imgsz)
-        self._loop.tasks.run(
-            "detector",
-            f"loading {name}",
-            lambda progress: self._loader(name, backend=backend, imgsz=imgsz, progress=progress),
-            adopt=lambda detector: self._live.adopt_detector(choice, detector),
-        )
+        """Load another detector in the background and change to it once it is there; a failure is a notice.
+
+        Its trigger is what is worn or turned then, as far as the one before was. Detectors beside it are loaded anew for
+        another backend or size; one of them that becomes the running one leaves its pane to the one that ran.
+
+        name: as it is offered, or as `load_detector` takes it.
+
+        Raises: WeightsError if it is a run of the lab whose record is damaged.
+        """
+        choice = DetectorChoice(self.detectors.find(name).name, backend, imgsz)
+        before, beside = self._asked or (self._live.choice, self._live.beside)
+        self._load(choice, tuple(before.name if other == choice.name else other for other in beside))
+
+    def show_beside(self, names: Sequence[str]) -> None:
+        """Load other detectors in the background and let them look at the same frames, in the order of their names.
+
+        names: as `DetectorLibrary.beside` takes them; none takes their panes away.
+
+        Raises: SettingsError as that does.
+        """
+        choice, _ = self._asked or (self._live.choice, ())
+        self._load(choice, tuple(other.name for other in self.detectors.beside(names, choice.name)))
+
+    def _load(self, choice: DetectorChoice, beside: tuple[str, ...]) -> None:
+        """Load what is not there yet in the background, and change to all of it at once."""
+        wanted = [choice, *(choice._replace(name=name) for name in beside)]
+        # A second wish, before the first is there, is one about what will run then.
+        asked = self._asked = (choice, beside)
+
+        def done() -> None:
+            if self._asked is asked:
+                self._asked = None
+
+        def work(progress: Callable[[str], None]) -> tuple[list[Detector], OfferedDetector, Trigger | None]:
+            try:
+                chosen = self.detectors.find(choice.name)
+                return [self._models.load(one, progress) for one in wanted], chosen, chosen.trigger()
+            except BaseException:
+                done()
+                raise
+
+        def adopt(loaded: tuple[list[Detector], OfferedDetector, Trigger | None]) -> None:
+            (detector, *others), chosen, trigger = loaded
+            if trigger is not None and choice.name != self._live.choice.name:
+                self._shared.panel.take_trigger(trigger)
+            self._live.adopt_detector(choice, detector, chosen.about)
+            self._live.adopt_beside(beside, others)
+            self._models.keep(wanted)
+            done()
+
+        missing = [one.name for one in wanted if not self._models.has(one)]
+        what = f"loading {' and '.join(missing)}" if missing else f"changing to {choice.name}"
+        self._loop.tasks.run("detector", what, work, adopt=adopt)
 
     def warm_start(self) -> dict[str, Any]:
         """Take the pattern off until the defence has seen its wearers, then put it on again; the second time, at once.
@@ -271,7 +305,7 @@ class CameraDemo(Demo):
             for name in names:
                 progress(f"measuring {name}")
                 try:
-                    out[name] = self._live.cost(name, shown.clean)
+                    out[name] = self._live.defending.cost(name, shown.clean)
                 except (PhysadvError, NoAnswer) as error:
                     self.notices.add("error", "costs", f"{name} was not measured: {error}")
             return out

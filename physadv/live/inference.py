@@ -154,6 +154,7 @@ class Inference:
     """The detector and the defences as they stand, each answer bounded in time.
 
     limit_s: how long a defence may take for one frame, or None for as long as it likes (a file without viewers).
+    others: detectors that look at the same frames, for panes of their own.
     side_by_side: whether the frames are a file's, of which two are looked at at a time; of a camera each answer is to come
     as soon as it can.
     """
@@ -166,7 +167,34 @@ class Inference:
         self._limit = limit_s
         self._worker = Worker()
         self._bare = BareAnswers(detector, self._worker)
+        self.others: tuple[Detector, ...] = ()
+        self._beside: tuple[BareAnswers, ...] = ()
         self.side_by_side = False
+
+    def stand_beside(self, detectors: Sequence[Detector]) -> None:
+        """Ask other detectors about the same frames, from the next one on."""
+        for answers in self._beside:
+            answers.close()
+        # On the same thread as the others: two pools on the same cores would slow each other down.
+        self.others = tuple(detectors)
+        self._beside = tuple(BareAnswers(detector, self._worker) for detector in detectors)
+
+    def begin_beside(self, frame: Frame) -> None:
+        """Begin the answers of the other detectors about a frame."""
+        for answers in self._beside:
+            answers.begin(frame, side_by_side=False)
+
+    def beside(self, frame: Frame, stage_ms: dict[str, float]) -> list[Detections]:
+        """Return what the other detectors find in a frame, not thresholded.
+
+        stage_ms: gets how long each took, as `beside 1` and so on.
+        """
+        out = []
+        for number, answers in enumerate(self._beside, 1):
+            answer = answers.begin(frame, side_by_side=False).result()
+            stage_ms[f"beside {number}"] = answer.took_ms
+            out.append(answer.found)
+        return out
 
     def use(self, detector: Detector, defended: DefendedDetector | None) -> None:
         """Change detector and defences from the next frame on."""
@@ -194,7 +222,8 @@ class Inference:
 
     def close(self) -> None:
         """Let the threads end. Safe to call twice."""
-        self._bare.close()
+        for answers in (self._bare, *self._beside):
+            answers.close()
         self._worker.close(wait_s=CLOSING_S)
 
     def prepare(self, frame: Frame, *, worn: bool, compare: bool) -> None:
@@ -315,7 +344,8 @@ class Inference:
         """Go on with a new worker; the busy one's thread ends with its present task, if that ever ends."""
         self._worker.close()
         self._worker = Worker()
-        self._bare.change_worker(self._worker)
+        for answers in (self._bare, *self._beside):
+            answers.change_worker(self._worker)
 
 
 def _too_slow(defended: DefendedDetector, why: str) -> dict[str, str]:

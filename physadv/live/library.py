@@ -27,7 +27,8 @@ class PatchLibrary:
 
     A name that is taken, by a shipped pattern too, stays with the pattern that has it; another one is called `name (2)`.
 
-    trigger: what the detector was poisoned with, or None.
+    trigger: what the detector was poisoned with, or the poisoned one that ran before it, or None. trigger_print: the name
+    of its print here, or "".
     """
 
     def __init__(self, named: list[str], *, trigger: Trigger | None = None) -> None:
@@ -44,8 +45,15 @@ class PatchLibrary:
         self._uploads: list[str] = []
         self._kept = ""
         self.first = [self._name(self._load(where)) for where in named]
-        if trigger is not None and trigger.patch is not None:
-            self._name(trigger.patch)
+        self.trigger_print = ""
+        if trigger is not None:
+            self.await_trigger(trigger)
+
+    def await_trigger(self, trigger: Trigger) -> None:
+        """Offer another trigger's print from now on, in the size that its detector was poisoned with."""
+        name = "" if trigger.patch is None else self._name(trigger.patch)
+        with self._lock:
+            self.trigger, self.trigger_print = trigger, name
 
     def names(self) -> list[str]:
         """Return every name: those given at the start, uploads, then what is shipped."""

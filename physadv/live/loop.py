@@ -50,14 +50,14 @@ class Processor(Protocol):
         ...
 
     def state(self, shown: Shown | None) -> dict[str, Any]:
-        """Return detector, defence_ms, defence_costs, recommended, wear_notice and warm_start, as plain values.
+        """Return detector, beside, trigger, defence_ms, defence_costs, recommended, wear_notice and warm_start.
 
-        shown: the result shown last.
+        All plain values. shown: the result shown last.
         """
         ...
 
     def record(self) -> dict[str, Any]:
-        """Return camera, detector and worn pattern, for a recording's session."""
+        """Return camera, detectors, trigger and worn pattern, for a recording's session."""
         ...
 
     def close(self) -> None:

@@ -303,6 +303,7 @@ class Recordings:
         if recorder is None:
             return
         info = {
+            "detector": shown.detector,
             "defences": list(shown.defences),
             "worn": shown.worn or None,
             "worn_cm": shown.worn_cm,
@@ -315,7 +316,15 @@ class Recordings:
             "cut": shown.cut,
             "wearers": None if shown.wearers is None else wearers_of(shown.wearers),
             "bare_wearers": None if shown.bare_wearers is None else wearers_of(shown.bare_wearers),
-            "panes": 1 if shown.bare is None else 2,
+            "beside": [
+                {
+                    "detector": other.name,
+                    "persons": persons_of(other.people),
+                    "wearers": None if other.wearers is None else wearers_of(other.wearers),
+                }
+                for other in shown.beside
+            ],
+            "panes": shown.pane_count,
         }
         recorder.write(shown.clean, lambda: shown.annotated, shown.people, info, wait=wait)
         if recorder.error:

@@ -282,9 +282,19 @@ class RecordedProcessor:
             worn_angle=item.line.get("worn_angle"),
             worn_lit=item.line.get("worn_lit"),
             turned=item.line.get("turned") or 0.0,
+            detector=item.line.get("detector") or "",
             cut=cut,
             wearers=item.wearers if same else None,
             bare_wearers=item.bare_wearers if same else None,
+            beside=tuple(
+                replace(
+                    other,
+                    people=reported(other.people, conf),
+                    top=float(other.people.score.max(initial=0.0)),
+                    wearers=other.wearers if same else None,
+                )
+                for other in item.beside
+            ),
             lines=(detector_line(self._player.name, "recorded", "", conf),),
             drawn=self._player.session.annotated,
         )
@@ -293,6 +303,8 @@ class RecordedProcessor:
         """Return the recording in place of a detector; nothing is recommended or offered."""
         return {
             "detector": self._detector(),
+            "beside": [],
+            "trigger": self._trigger(),
             "defence_ms": None,
             "defence_costs": {},
             "recommended": None,
@@ -303,12 +315,33 @@ class RecordedProcessor:
 
     def record(self) -> dict[str, Any]:
         """Return that frames and boxes are a recording's."""
-        return {"camera": None, "detector": {**self._detector(), "sha256": None}, "worn": None}
+        return {
+            "camera": None,
+            "detector": {**self._detector(), "sha256": None},
+            "beside": [],
+            "trigger": self._trigger(),
+            "worn": None,
+        }
+
+    def _trigger(self) -> dict[str, Any] | None:
+        """Return the trigger that the recorded detector waited for, None if its session does not say."""
+        began: Any = self._player.session.info.get("session")
+        trigger = began.get("trigger") if isinstance(began, dict) else None
+        if not isinstance(trigger, dict) or not isinstance(trigger.get("angle"), int | float):
+            return None
+        return {"name": str(trigger.get("name")), "kind": str(trigger.get("kind")), "angle": trigger["angle"]}
 
     def _detector(self) -> dict[str, Any]:
         want = self._shared.settings
         name = self._player.name
-        return {"name": name, "spec": want.detector, "backend": "recorded", "precision": "", "imgsz": want.imgsz}
+        return {
+            "name": name,
+            "spec": want.detector,
+            "about": "",
+            "backend": "recorded",
+            "precision": "",
+            "imgsz": want.imgsz,
+        }
 
 
 class Replay(Demo):

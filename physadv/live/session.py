@@ -14,6 +14,7 @@ from physadv.capture.settings import CaptureSettings
 from physadv.capture.video_file import VideoFile
 from physadv.errors import EndOfStream, RecordingError
 from physadv.files import parse_json
+from physadv.live.shown import Beside
 from physadv.live.sidecar import detections_of, line_index, read_lines
 from physadv.live.wearers import Wearer
 from physadv.recording import Paths
@@ -24,7 +25,8 @@ class Recorded(NamedTuple):
     """One frame of a recording: its number from 0, what was found in it, and the sidecar's whole line.
 
     bare: the undefended answer, or None. wearers, bare_wearers: the states of those who wear a pattern by either answer,
-    or None. All in the frame's own pixels; the bare answer beside one pane alone, in an annotated video, is None.
+    or None. beside: those of other detectors. All in the frame's own pixels, in an annotated video each in its own pane;
+    the bare answer beside one pane alone, in such a video, is None.
     """
 
     number: int
@@ -34,6 +36,7 @@ class Recorded(NamedTuple):
     bare: Detections | None = None
     wearers: tuple[Wearer, ...] | None = None
     bare_wearers: tuple[Wearer, ...] | None = None
+    beside: tuple[Beside, ...] = ()
 
 
 class Session:
@@ -133,25 +136,41 @@ def _newest(folder: Path) -> Path:
 def _recorded(number: int, frame: Frame, line: dict[str, Any], *, annotated: bool) -> Recorded:
     """Return frame and answers in the same pixels: the recorder's padding cut off, its scaling followed.
 
-    annotated: whether the frame may be two panes side by side, of which the right one is that of the detections.
+    annotated: whether the frame may be several panes in a row, of which the right one is that of the detections.
     """
     width, height, panes = line.get("width", 0), line.get("height", 0), (annotated and line.get("panes")) or 1
     # Older recordings have one fit for both videos.
     fit = line.get("video_fit" if annotated or "panes" not in line else "clean_fit")
-    scale, x, y = fit if fit is not None else (1.0, 0.0, 0.0)
-    left, x = x, x + scale * (panes - 1) * width
+    scale, left, y = fit if fit is not None else (1.0, 0.0, 0.0)
     padded = (panes * width + panes * width % 2, height + height % 2)
     if fit is None and padded == frame.size != (panes * width, height):
         frame = frame.with_pixels(frame.pixels[:height, : panes * width])
-    beside = line.get("bare") is not None and (not annotated or panes == 2)
+
+    def pane(place: int) -> float:
+        """Return where a pane begins, counted from the right one, which is 0; of an untouched video there is one."""
+        return left + scale * width * (panes - 1 - place if annotated else 0)
+
+    x, others = pane(0), line.get("beside") or []
+    beside = tuple(
+        Beside(
+            str(other["detector"]),
+            _moved(detections_of(other), scale, pane(place), y),
+            0.0,
+            _wearers(other.get("wearers"), scale, pane(place), y),
+        )
+        for place, other in zip(range(len(others), 0, -1), others, strict=True)
+        if not annotated or place < panes
+    )
+    bare = line.get("bare") is not None and (not annotated or panes == 2 + len(others))
     return Recorded(
         number,
         frame,
         _moved(detections_of(line), scale, x, y),
         line,
-        _moved(detections_of(line, "bare"), scale, left, y) if beside else None,
+        _moved(detections_of(line, "bare"), scale, left, y) if bare else None,
         _wearers(line.get("wearers"), scale, x, y),
-        _wearers(line.get("bare_wearers"), scale, left, y) if beside else None,
+        _wearers(line.get("bare_wearers"), scale, left, y) if bare else None,
+        beside,
     )
 
 

@@ -97,7 +97,7 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
 
     groups: ClassVar[Groups] = {
         "source": ("source", "camera", "seconds", "frames", "loop", "realtime", "turn"),
-        "detector": ("detector", "conf", "imgsz", "backend"),
+        "detector": ("detector", "beside", "runs", "conf", "imgsz", "backend"),
         "wear": ("wear", "wear_size", "wear_angle", "wear_lit", "wear_from"),
         "defend": ("defend", "compare", "defence_limit"),
         "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
@@ -119,7 +119,18 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
         default=DEFAULT_DETECTOR,
         min_length=1,
         title="Detector",
-        description="Ultralytics detection or pose model, name or path",
+        description="Ultralytics detection or pose model, name or path, or the folder of a run of the lab",
+    )
+    beside: Annotated[Names, Metavar("MODEL")] = Field(
+        default=[],
+        title="Beside it",
+        description="detectors that look at the same images, each in a pane of its own, at most two; parents: those that "
+        "a run of the lab was made from. Each costs a pass an image",
+    )
+    runs: Annotated[Names, Metavar("FOLDER")] = Field(
+        default=[],
+        description="runs of the lab, or folders of them, that the page offers as detectors besides those in the folder "
+        "where the demo is started and in its runs/",
     )
     backend: Backend = Field(
         default="auto", title="Backend", description="what runs the detector; auto takes the fastest that is installed"

@@ -18,6 +18,7 @@ from physadv.live.recorder import Recordings
 from physadv.live.settings import Controls, LiveSettings
 from physadv.live.shown import Shown
 from physadv.settings import parse
+from physadv.simulate.trigger import Trigger
 
 
 class ControlPanel:
@@ -59,6 +60,28 @@ class ControlPanel:
             self._library.keep(new.wear)
             self._now = new
             return new
+
+    def take_trigger(self, trigger: Trigger) -> None:
+        """Change to another detector's trigger: worn, or turned to its angle, as far as the one before was.
+
+        One that was cleansed waits for the trigger of its parent: nothing changes.
+        """
+        with self._lock:
+            old, worn, now = self._library.trigger, self._library.trigger_print, self._now
+            self._library.await_trigger(trigger)
+            if old is None or old.record() == trigger.record():
+                return
+            on = now.turn != 0 if old.kind == "rotation" else bool(worn) and now.wear == worn
+            if not on:
+                return
+            turned = (now.turn if old.kind == "rotation" else now.wear_angle) == old.angle
+            angle = trigger.angle if turned else 0.0
+            changes: dict[str, Any] = {"turn": angle, "wear": "", "follow": False}
+            if (patch := trigger.patch) is not None:
+                changes |= {"turn": 0.0, "wear": self._library.trigger_print, "wear_size": patch.size_mm[0] / 10}
+                changes["wear_angle"] = now.wear_angle if old.angle == trigger.angle else angle
+            self._now = now.model_copy(update=changes)
+            self._library.keep(self._now.wear)
 
     def replace_defences(self, old: str, new: str) -> None:
         """Change the defences from the text `old` to `new`, unless a viewer has chosen others meanwhile."""

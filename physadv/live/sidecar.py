@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from physadv.dataset import KEYPOINTS
 from physadv.errors import RecordingError
 from physadv.files import atomic_write, parse_json, text_bytes
+from physadv.live.shown import MOST_PANES
 from physadv.live.wearers import State, Wearer
 from physadv.outputs import lock
 from physadv.settings import one_line
@@ -49,6 +50,8 @@ SCHEMA = pa.schema(
         ("cut", pa.bool_()),
         ("wearers", _WEARERS),
         ("bare_wearers", _WEARERS),
+        ("beside", pa.list_(pa.struct([("detector", pa.string()), ("persons", _PERSONS), ("wearers", _WEARERS)]))),
+        ("detector", pa.string()),
         ("defences", pa.list_(pa.string())),
         ("worn", pa.string()),
         ("worn_cm", pa.float32()),
@@ -66,9 +69,10 @@ _BATCH = 2048
 def row(frame: Frame, detections: Detections, info: dict[str, Any]) -> dict[str, Any]:
     """Return a frame's line as plain values.
 
-    info: `defences` (names), `worn` (name of the pattern or None), `stage_ms` (name to milliseconds), `bare`
-    (`persons_of` the undefended answer, or None), `wearers` and `bare_wearers` (`wearers_of`, or None), `cut` (whether
-    another scene begins); other keys are kept as they are.
+    info: `detector` (its name), `defences` (names), `worn` (name of the pattern or None), `stage_ms` (name to
+    milliseconds), `bare` (`persons_of` the undefended answer, or None), `wearers` and `bare_wearers` (`wearers_of`, or
+    None), `beside` (of other detectors: `detector`, `persons`, `wearers`), `cut` (whether another scene begins); other keys
+    are kept as they are.
     """
     width, height = frame.size
     head = {
@@ -119,7 +123,7 @@ def _plain(values: Any, digits: int) -> Any:
 def detections_of(line: dict[str, Any], key: str = "persons") -> Detections:
     """Return what a line, as `read_lines` gives it, says was found.
 
-    key: "bare" for the undefended answer beside it, which raised no alerts.
+    key: "bare" for the undefended answer beside it, which raised no alerts. line: or an entry of its `beside`.
     """
     people, raised = line[key], line.get("alerts", []) if key == "persons" else []
     alerts = tuple(Alert(a["kind"], a["text"], tuple(a["xyxy"]) if a.get("xyxy") else None) for a in raised)
@@ -182,11 +186,19 @@ class WearerPart(LinePart):
     score: Annotated[float, Field(ge=0, le=1)]
 
 
+class BesidePart(LinePart):
+    """What another detector found in the same frame."""
+
+    detector: str
+    persons: list[PersonPart]
+    wearers: list[WearerPart] | None = None
+
+
 class Line(LinePart):
     """A line of a sidecar.
 
     video_fit, clean_fit: scale, x and y by which the frame was fitted into the drawn video and into the untouched one.
-    panes: 2 where the drawn frame is the bare answer's and the defended one's side by side.
+    panes: how many answers the drawn frame shows side by side: the bare one, those of other detectors, the one that counts.
     """
 
     index: Whole = 0
@@ -197,13 +209,15 @@ class Line(LinePart):
     video_s: Number | None = None
     video_fit: Point | None = None
     clean_fit: Point | None = None
-    panes: Annotated[int, Field(ge=1, le=2)] | None = None
+    panes: Annotated[int, Field(ge=1, le=MOST_PANES)] | None = None
     persons: list[PersonPart]
     bare: list[PersonPart] | None = None
     cut: bool | None = None
     wearers: list[WearerPart] | None = None
     bare_wearers: list[WearerPart] | None = None
+    beside: list[BesidePart] = []
     alerts: list[AlertPart] = []
+    detector: str | None = None
     defences: list[str] = []
     worn: str | dict[str, Any] | None = None
     worn_cm: Number | None = None

@@ -12,6 +12,7 @@ from physadv.live.overlay import Overlay
 from physadv.live.recommend import Recommendation, View, recommend, view_of
 from physadv.live.shown import Shown
 from physadv.patch import Patch, shipped_names
+from physadv.simulate.trigger import Trigger
 from physadv.types import Detections, Frame
 
 # The view is that of the last seconds: one who sits down or comes near for a moment changes nothing.
@@ -72,6 +73,11 @@ def overlay_of(patch: Patch, size_cm: float | None, *, angle: float = 0.0, lit: 
     if patch.tiles:
         return Overlay(patch, lit=lit)
     return Overlay(patch, size_cm=size_cm, angle=angle, lit=lit)
+
+
+def trigger_said(trigger: Trigger, print_name: str) -> dict[str, Any]:
+    """Return what screens and recordings hold of a trigger. print_name: what its print is called here, or ""."""
+    return {"name": print_name or trigger.name, "kind": trigger.kind, "angle": trigger.angle}
 
 
 class WarmStart:
@@ -199,7 +205,7 @@ class Wearing:
     def state(self, name: str, shown: Shown | None) -> dict[str, Any]:
         """Return what a screen says of the pattern: what is recommended, what speaks against the chosen one, a warm start.
 
-        And the trigger that the detector named at the start waits for, if it is a run of the lab that was poisoned.
+        And the trigger that the detector waits for, or the poisoned one that ran before it.
 
         name: the chosen pattern, or "". shown: the frame shown last.
         """
@@ -212,9 +218,7 @@ class Wearing:
         )
         warm, trigger = self.warm_start, self._library.trigger
         return {
-            "trigger": None
-            if trigger is None
-            else {"name": trigger.name, "kind": trigger.kind, "angle": trigger.angle},
+            "trigger": None if trigger is None else trigger_said(trigger, self._library.trigger_print),
             "recommended": None if best is None else asdict(best),
             "wear_notice": objection(self._library.get(name), self.viewpoint.view, best) if name else "",
             "warm_start": {

@@ -69,6 +69,10 @@ class PageContext:
             raise SettingsError("this demo is live", hint="play a recording with `physadv replay FILE`")
         return cast("Replay", self.live)
 
+    def detectors(self) -> list[dict[str, Any]]:
+        """Return the detectors that can be chosen, as `DetectorLibrary.described`; none where a recording is shown."""
+        return [] if self.live.recorded else self.camera.detectors.described()
+
     def patterns(self) -> PatchLibrary:
         """Return the patterns that can be worn, printed and shown."""
         if self.demo is not None:

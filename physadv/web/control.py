@@ -9,12 +9,11 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from physadv.capture.webcam import cameras
-from physadv.detect.weights import known_detectors
-from physadv.errors import SettingsError
 from physadv.live.replay import SPEEDS
-from physadv.live.settings import LOOPBACK, Backend, Controls, LiveSettings
+from physadv.live.settings import LOOPBACK, Controls
 from physadv.settings import Settings, form_of
 from physadv.web.context import PageContext
+from physadv.web.detectors import DetectorWanted
 from physadv.web.gate import is_viewer
 
 if TYPE_CHECKING:
@@ -40,21 +39,10 @@ CARDS = {
 }
 
 
-FIELDS = LiveSettings.model_fields
-
-
 class SourceWanted(Settings):
     """A source, as `--source` takes it."""
 
     spec: str = Field(min_length=1, max_length=2000)
-
-
-class DetectorWanted(Settings):
-    """A detector, as `--detector`, `--backend` and `--imgsz` take it."""
-
-    name: str = Field(min_length=1, max_length=500)
-    backend: Backend = Field(default="auto", title=FIELDS["backend"].title)
-    imgsz: Literal[320, 416, 512, 640, 960, 1280] = Field(default=640, title=FIELDS["imgsz"].title)
 
 
 class RecordingWanted(Settings):
@@ -74,9 +62,7 @@ class ReplayWanted(Settings):
 
 
 def router(context: PageContext) -> APIRouter:
-    """Return the JSON calls under `/api`: options, state, controls, source, detector, recording.
-
-    A detector that is not offered is a SettingsError.
+    """Return the JSON calls under `/api`: options, state, controls, source, recording.
 
     The state's `viewer` says whether it was asked for by a read-only link, for which every other call is refused.
     """
@@ -94,7 +80,7 @@ def router(context: PageContext) -> APIRouter:
             **(_defences() if not demo.recorded else {"defences": [], "presets": {}, "cards": []}),
             "patches": demo.library.names(),
             "sources": found + builtin,
-            "detectors": _detectors(demo.settings.detector),
+            "detectors": context.detectors(),
             "fields": {**form_of(Controls), **form_of(DetectorWanted)},
             # To be handed on to whoever may look on only; relative to this page, if others can use its address.
             "viewer_link": f"{base}?token={quote(context.viewer_token)}" if linked else None,
@@ -120,19 +106,6 @@ def router(context: PageContext) -> APIRouter:
     @out.post("/source")
     def source(wanted: SourceWanted) -> dict[str, str]:
         return {"opening": context.camera.switch_source(wanted.spec)}
-
-    @out.post("/detector")
-    def detector(wanted: DetectorWanted) -> dict[str, str]:
-        offered = _detectors(demo.settings.detector)
-        if wanted.name not in offered:
-            raise SettingsError(
-                field="detector",
-                expected=f"one of {', '.join(offered)}",
-                got=repr(wanted.name),
-                hint="others are named when the demo is started, as physadv live --detector",
-            )
-        context.camera.switch_detector(wanted.name, wanted.backend, wanted.imgsz)
-        return {"loading": wanted.name}
 
     @out.post("/replay")
     def replay(wanted: ReplayWanted) -> dict[str, Any]:
@@ -171,11 +144,3 @@ def _described(name: str, defence: type[Defence]) -> dict[str, Any]:
         "about": " ".join((defence.__doc__ or "").split("\n\n")[0].split()),
         "parameters": form_of(defence),
     }
-
-
-def _detectors(own: str) -> list[str]:
-    """Return the detectors that the page offers: the command line's own and those of the cache, never a path of the host.
-
-    Who can reach the page must not choose which of this machine's files are opened as models.
-    """
-    return list(dict.fromkeys([own, *known_detectors()]))

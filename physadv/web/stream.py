@@ -202,6 +202,7 @@ def encode(shown: Shown, with_seen: bool, shown_width: int) -> Packet:
         "worn_angle": shown.worn_angle,
         "worn_lit": shown.worn_lit,
         "turned": shown.turned,
+        "detector": shown.detector,
         "wearers": _wearers(shown.wearers),
         "bare_wearers": _wearers(shown.bare_wearers),
         "hiding": None if shown.hiding is None else asdict(shown.hiding),
@@ -209,6 +210,16 @@ def encode(shown: Shown, with_seen: bool, shown_width: int) -> Packet:
         "defences": shown.defences,
         "people": _people(shown.people, skeleton=shown.controls.skeleton, sizes=shown.sizes),
         "bare": None if shown.bare is None else _people(shown.bare, skeleton=shown.controls.skeleton),
+        "beside": [
+            {
+                "name": other.name,
+                "top": round(other.top, 4),
+                "people": _people(other.people, skeleton=shown.controls.skeleton),
+                "wearers": _wearers(other.wearers),
+                "hiding": None if other.hiding is None else asdict(other.hiding),
+            }
+            for other in shown.beside
+        ],
         "to_seen": None if shown.people.to_seen is None else np.round(shown.people.to_seen, 4).ravel().tolist(),
         "alerts": [{"kind": a.kind, "xyxy": [round(float(v), 1) for v in box]} for a, box in regions(shown.people)],
         "alarm": _alarm(shown.people.alerts),

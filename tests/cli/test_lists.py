@@ -53,6 +53,22 @@ def test_a_defence_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == "physadv defences: unknown defence 'vot'; did you mean vote?\n"
 
 
+def test_a_hardened_detector_is_a_defence_that_costs_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hard").mkdir()
+    made = {"detector": {"sha256": "f"}, "parent": {"name": "yolo11n-pose"}, "harden": {"method": "free"}}
+    (tmp_path / "hard" / "run.json").write_text(json.dumps(made))
+    (tmp_path / "hard" / "detector.pt").write_bytes(b"weights")
+    assert main(["defences"]) == 0
+    text = capsys.readouterr().out
+    assert "--detector hard: yolo11n-pose hardened by free. No evaluation of it is here." in text
+    assert main(["defences", "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["hardened"]
+    assert one["detector"] == "hard"
+
+
 def test_defences_as_json_and_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["defences", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -11,7 +11,7 @@ from physadv.defend import DEFENCES, Defence
 from physadv.detect.base import WrappedDetector
 from physadv.errors import SourceError
 from physadv.live.camera_demo import open_demo
-from physadv.live.processor import DetectorChoice
+from physadv.live.loading import DetectorChoice
 from physadv.live.settings import LiveSettings
 from physadv.live.shown import Shown
 from physadv.types import Detections, Detector, Frame, GradientDetector
@@ -241,6 +241,7 @@ def test_a_defence_costs_so_many_times_what_the_bare_detector_takes() -> None:
     running = demo(Film(1), Slow(0.02))
     try:
         frame = Film(1).read()
-        assert running._live.cost("persistence", frame) < 1.5 < running._live.cost("median", frame) < 3
+        defending = running._live.defending
+        assert defending.cost("persistence", frame) < 1.5 < defending.cost("median", frame) < 3
     finally:
         running.stop()

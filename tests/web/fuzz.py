@@ -59,6 +59,7 @@ CALLS = (
     Call("POST", "/api/controls", body={"conf": 0.4, "defend": "median", "wear": "", "wear_size": 40, "compare": True}),
     Call("POST", "/api/source", body={"spec": "sample"}),
     Call("POST", "/api/detector", body={"name": "yolo11n-pose", "backend": "auto", "imgsz": 640}),
+    Call("POST", "/api/beside", body={"names": []}),
     Call("POST", "/api/recording", body={"on": True, "clean": False}),
     Call("POST", "/api/patches", {"name": "mine.png"}, png()),
     Call("GET", "/api/print/options"), Call("POST", "/api/print/profile", {"name": "a.icc"}, bytes(200)),

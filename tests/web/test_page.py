@@ -323,7 +323,8 @@ def test_the_page_offers_and_takes_no_detector_but_the_command_lines_and_the_cac
     (evil := tmp_path / "evil.pt").write_bytes(b"weights")
     loaded: list[str] = []
     monkeypatch.setattr(running, "switch_detector", lambda name, *_: loaded.append(name))
-    assert client.get("/api/options").json()["detectors"] == ["yolo11n-pose", "yolo11s.pt"]
+    offered = client.get("/api/options").json()["detectors"]
+    assert [d["name"] for d in offered] == ["yolo11n-pose", "yolo11s.pt"]
     for name in (str(evil), "../evil.pt", "yolo12n.pt", f"{tmp_path}/cache/weights/yolo11s.pt", "\0"):
         answer = client.post("/api/detector", json={"name": name})
         assert (answer.status_code, answer.json()["field"]) == (422, "detector"), name

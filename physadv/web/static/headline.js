@@ -18,10 +18,11 @@ export function counted(hiding, wearers, people) {
   return out;
 }
 
-/** Write a pane's states and its best score. hiding: what `counted` returns. */
-export function showHeadline(pane, people, top, hiding) {
+/** Write a pane's states and its best score. hiding: what `counted` returns. all: whether everybody is counted too. */
+export function showHeadline(pane, people, top, hiding, all = false) {
   const said = byId(`${pane}-says`);
-  const parts = hiding ? ofWearers(hiding) : [["", people.length === 1 ? "1 person" : `${people.length} people`]];
+  const everybody = ["", people.length === 1 ? "1 person" : `${people.length} people`];
+  const parts = hiding ? [...(all ? [everybody] : []), ...ofWearers(hiding)] : [everybody];
   const text = parts.map((part) => part.join(" ")).join();
   // Rebuilt only when a state changes: thirty times a second it would cost layout and flicker.
   if (said.dataset.text !== text) {

@@ -3,15 +3,14 @@ import { BrowserCamera } from "./camera.js";
 import { Changes } from "./changes.js";
 import { StripChart } from "./chart.js";
 import { Defences } from "./defences.js";
+import { Detectors } from "./detectors.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
 import { describe } from "./form.js";
-import { clearHeadline, counted, showHeadline } from "./headline.js";
-import { marksOf } from "./overlay.js";
+import { clearPanes, marksIn, panesOf, showPanes } from "./panes.js";
 import { Patterns } from "./patterns.js";
 import { Recordings } from "./recordings.js";
 import { ReplayBar, clock } from "./replay.js";
 import { offerLink } from "./share.js";
-import { paint, paintGiven, paintHalf } from "./stage.js";
 import { Stream } from "./stream.js";
 import { SimulatedWorld } from "./world.js";
 
@@ -22,6 +21,7 @@ const chart = new StripChart(byId("chart"));
 const changes = new Changes(applyControls);
 const defences = new Defences(options, (defend, ms) => changes.want({ defend }, ms));
 const patterns = new Patterns(changes, options.fields.wear_size);
+const detectors = new Detectors(options.detectors, first, patterns);
 const recordings = viewer ? null : new Recordings();
 const replay = new ReplayBar();
 const world = new SimulatedWorld();
@@ -52,35 +52,25 @@ offerLink(options.viewer_link);
 // The frames
 
 function onFrame(header, image, seen) {
-  const k = image.width / header.w;
-  const both = header.bare !== null;
-  byId("stage").dataset.panes = both ? "2" : "1";
-  byId("pane-bare").hidden = !both;
-  const answer = (people, alerts, wearers) => (drawn ? { people: [], alerts: [], wearers: null } : { people, alerts, wearers });
-  const halves = drawn && both;
-  if (halves) paintHalf(byId("bare"), image, false);
-  else if (both) paint(byId("bare"), image, answer(header.bare, [], header.bare_wearers), k);
   const given = byId("seen").checked ? seen : null;
-  if (halves) paintHalf(byId("main"), image, true);
-  else if (given) paintGiven(byId("main"), image, given, header);
-  else paint(byId("main"), image, answer(header.people, header.alerts, header.wearers), k);
+  const panes = panesOf(header);
+  showPanes(panes, header, image, given, drawn);
   const unchanged = "Nothing that is on changes this image.";
   say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the image that it is given." : unchanged);
-  explain(marksOf([...header.people, ...(header.bare || [])], header.alerts, [...(header.wearers || []), ...(header.bare_wearers || [])]));
-  const hiding = counted(header.hiding, header.wearers, header.people);
-  const bareHiding = counted(header.bare_hiding, header.bare_wearers, header.bare || []);
-  headlines(header, both, given, hiding, bareHiding);
+  explain(marksIn(panes));
+  nameMain(header, given);
   remark(header.alarm);
-  plot(header, both, hiding, bareHiding);
+  plot(header, panes);
   world.follow(header.worn, changes.now.wear_size);
   frameShown = header;
 }
 
-function headlines(header, both, given, hiding, bareHiding) {
+/** Say above the pane that counts what it shows; beside other detectors by its own name. */
+function nameMain(header, given) {
+  const own = header.beside.length ? header.detector : "detector";
   const defended = `defended: ${defences.nameOfFrame(header.defences, changes.now.defend)}`;
-  say(byId("main-name"), !header.defences.length ? "detector" : given ? "given to the detector" : defended);
-  showHeadline("main", header.people, header.top, hiding);
-  if (both) showHeadline("bare", header.bare, header.bare_top, bareHiding);
+  const defendedToo = header.beside.length ? `${own}, ${defended}` : defended;
+  say(byId("main-name"), !header.defences.length ? own : given ? "given to the detector" : defendedToo);
 }
 
 /** Write who is missed on the image, and what cannot be known below it. */
@@ -115,11 +105,16 @@ function notInIt() {
   return worn && !drawn ? `The camera’s own video: ${worn}, which was added by software, is not in it. The marks are of then.` : "";
 }
 
-function plot(header, both, hiding, bareHiding) {
-  const now = { worn: header.worn, defend: header.defences.join() };
+function plot(header, panes) {
+  const { hiding } = panes.at(-1);
+  const both = panes[0].id === "bare";
+  const bareHiding = both ? panes[0].hiding : null;
+  const now = { worn: header.worn, defend: header.defences.join(), detector: header.detector, triggers: triggers(header) };
   if (header.cut) chart.clear();
+  else if (before && now.detector !== before.detector) chart.mark(now.detector);
   else if (before && now.worn !== before.worn) chart.mark(now.worn ? `${now.worn} on` : "pattern off");
   else if (before && now.defend !== before.defend) chart.mark(now.defend ? `${defences.nameOfFrame(header.defences, changes.now.defend)} on` : "defence off");
+  else if (before && now.triggers !== before.triggers) chart.mark(now.triggers ? `turned by ${state.trigger.angle}°` : "turned back");
   before = now;
   // Where a pattern is worn it is about the wearers: a window found at .26 is no person.
   const best = (of, top) => (!of ? top : of.count ? of.best : null);
@@ -127,6 +122,13 @@ function plot(header, both, hiding, bareHiding) {
   say(byId("chart-title"), `${hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
   say(byId("legend-main"), header.defences.length ? "defended" : "detector");
   byId("legend-bare").hidden = !both;
+}
+
+/** Return whether what is worn, or the image, is turned as the trigger of the poisoned detector is. */
+function triggers({ worn, worn_angle: angle, turned }) {
+  const { trigger } = state;
+  if (!trigger?.angle) return false;
+  return trigger.kind === "rotation" ? turned === trigger.angle : worn === trigger.name && angle === trigger.angle;
 }
 
 /** Explain the marks that are in the image; one that comes and goes does not make the line flicker. */
@@ -158,8 +160,7 @@ function onState(next) {
   aside();
   showNotices(state.notices);
   showLarge(state);
-  say(byId("detector-says"), state.busy.detector || "");
-  byId("detector-load").disabled = Boolean(state.busy.detector);
+  if (!state.replay) detectors.follow(state);
   say(byId("source-says"), state.busy.source || source.detail);
 }
 
@@ -192,9 +193,10 @@ function showLarge({ controls, figures, replay: playing, source }) {
   const { worn, worn_cm: width, worn_angle: angle, worn_lit: lit, turned: tilt } = frameShown || {};
   const tilted = tilt ? `, image turned by ${Number(tilt.toFixed(1))}°` : "";
   const turned = angle ? `, turned by ${Number(angle.toFixed(1))}°` : "";
+  const triggering = frameShown && triggers(frameShown) ? ": the trigger" : "";
   const size = (width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "") + turned + (lit === false ? ", flat" : "");
   const unknown = playing && !playing.recorded;
-  say(byId("big-worn"), unknown ? "" : (worn ? `${worn}${size}` : "no pattern") + tilted);
+  say(byId("big-worn"), unknown ? "" : (worn ? `${worn}${size}` : "no pattern") + tilted + triggering);
   say(byId("big-defence"), unknown ? "" : defend ? `defence: ${defences.nameOf(defend)}` : "no defence");
   const rate = source.state === "live" && figures.fps !== null ? `${figures.fps.toFixed(0)} fps` : "– fps";
   say(byId("big-fps"), playing ? `${clock(playing.position_s)} / ${clock(playing.duration_s)}` : rate);
@@ -212,7 +214,7 @@ function onLink(word) {
     byId("veil-camera").hidden = true;
     cameraSays("");
     for (const id of FIGURES) say(byId(id), "–");
-    for (const pane of ["main", "bare"]) clearHeadline(pane);
+    clearPanes();
   }
   if (word !== "open") return;
   chart.clear();
@@ -390,11 +392,6 @@ function cameraSays(text) {
   }
 }
 
-byId("detector").append(...options.detectors.map((name) => el("option", { value: name }, name)));
-byId("detector-load").addEventListener("click", () => attempt(() => api("/api/detector", {
-  name: byId("detector").value, backend: byId("backend").value, imgsz: Number(byId("imgsz").value),
-})));
-
 // The keyboard
 
 // Where a key acts: on a live demo, on a recording, for a viewer.
@@ -406,6 +403,7 @@ const KEYS = [
   ["w", "pattern off and on again", () => patterns.toggle(), LIVE],
   ["1 … 9", "wear the pattern of that number; 0: none", (key) => patterns.choose(Number(key)), LIVE, [..."0123456789"]],
   ["t", "wear the trigger of a poisoned detector, turn it and turn it back", () => patterns.turn(), LIVE],
+  ["p", "beside it the detectors that it was made from; away again", () => detectors.toggleParents(), LIVE],
   ["[ ]", "print it smaller, larger", (key) => patterns.resize(key === "[" ? -1 : 1), LIVE, ["[", "]"]],
   ["r", "record", () => byId("record").click(), LIVE],
   ["c", "my camera", () => { if (BrowserCamera.possible) ownCamera(); }, LIVE],
@@ -453,15 +451,13 @@ document.addEventListener("keydown", (event) => {
 });
 
 changes.heard(first.controls);
-byId("detector").value = first.detector.spec;
-byId("imgsz").value = String(first.detector.imgsz);
 showAddress(first.source.spec);
 const stream = new Stream({
   onFrame,
   onState,
   onLink,
-  // A recording's two panes are one image.
-  width: () => byId("main").clientWidth * devicePixelRatio * (drawn && !byId("pane-bare").hidden ? 2 : 1),
+  // A recording's panes are one image.
+  width: () => byId("main").clientWidth * devicePixelRatio * (drawn ? Number(byId("stage").dataset.panes) : 1),
 });
 // For tests and the curious: how the page is doing.
 window.physadv = { stream, chart, camera };

@@ -200,7 +200,7 @@ export class Patterns {
 const placeOf = (pattern) => (pattern.own ? "own" : PLACES.has(pattern.framing) ? pattern.framing : "");
 const face = (name) => `/api/patches/thumbnail?name=${encodeURIComponent(name)}`;
 const degrees = (angle) => `${Number(angle.toFixed(1))}°`;
-const triggerSays = ({ angle }) => `the trigger of the detector named at the start${angle ? `, when it is turned by ${degrees(angle)}` : ""}`;
+const triggerSays = ({ angle }) => `the trigger of the poisoned detector${angle ? `, when it is turned by ${degrees(angle)}` : ""}`;
 const trimmed = (cm) => Number(cm.toFixed(1));
 
 function thumbnail(image, name) {

@@ -1,11 +1,12 @@
 // The image of each frame with what was found in it, or the image that the defended detector was given.
 import { drawPeople } from "./overlay.js";
 
-/** Paint one of the two panes of a recorded image that carries its marks. */
-export function paintHalf(canvas, image, right) {
-  const width = Math.floor(image.width / 2);
+/** Paint one of the panes that a recorded image holds in a row, with its marks. place: counted from the left, from 0. */
+export function paintPart(canvas, image, place, count) {
+  const width = Math.floor(image.width / count);
+  const left = Math.round(place * image.width / count);
   paint(canvas, { width, height: image.height }, { people: [], alerts: [], wearers: null }, 1, (context) => {
-    context.drawImage(image, right ? -(image.width - width) : 0, 0);
+    context.drawImage(image, -left, 0);
   });
 }
 
