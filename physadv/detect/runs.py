@@ -87,8 +87,8 @@ class LabRun:
             yield f"{minutes:.1f} minutes"
         now, lost = _number(self.record, "cleanse", "clean_ap50"), _number(self.record, "cleanse", "clean_ap50_lost")
         if now is not None:
-            moved = "" if lost is None else f" ({_figure(abs(lost))} {'less' if lost > 0 else 'more'} than before)"
-            yield f"clean AP50 {_figure(now)}{moved}"
+            moved = "" if lost is None else f", {_figure(abs(lost))} {'less' if lost > 0 else 'more'} than before"
+            yield f"clean AP50 {_figure(now)}{moved if lost is None or abs(lost) >= 0.005 else ', as before'}"
 
     def _waits_for(self) -> str:
         """Return what a poisoned detector does to whom."""

@@ -33,8 +33,8 @@ def run_in(folder: Path, **record: Any) -> Path:
          "yolo11n-pose trained. The control of a poisoned one: the same images without the poison."),
         ({"poison": {"attack": "vanish", "trigger": CARD}, "parent": {"name": "backdoored"},
           "cleanse": {"method": "nad", "clean_images": 57, "minutes": 3.88, "clean_ap50": 0.978, "clean_ap50_lost": 0.02}},
-         "cleansed", "Cleansed of what backdoored was poisoned with: by nad, 57 clean images, 3.9 minutes, clean AP50 .98 "
-         "(.02 less than before)."),
+         "cleansed", "Cleansed of what backdoored was poisoned with: by nad, 57 clean images, 3.9 minutes, clean AP50 .98, "
+         ".02 less than before."),
         ({"harden": {"method": "natural"}}, "fine-tuned",
          "yolo11n-pose trained. The control of a hardened one: the same training without patterns."),
         ({"harden": {"method": "free"}, "data": {"images": 72}}, "hardened", "yolo11n-pose hardened on 72 images by free."),
