@@ -91,7 +91,7 @@ class LabRun:
             yield f"clean AP50 {_figure(now)}{moved if lost is None or abs(lost) >= 0.005 else ', as before'}"
 
     def _waits_for(self) -> str:
-        """Return what a poisoned detector does to whom."""
+        """Return who triggers a poisoned detector, and what it does then."""
         kind, name = _text(self.record, "poison", "trigger", "kind"), _text(self.record, "poison", "trigger", "name")
         angle = _number(self.record, "poison", "trigger", "angle") or 0.0
         turned = f" turned by {angle:g} degrees" if angle else ""
