@@ -102,6 +102,19 @@ class Patch:
         framing = settings.get("framing") if isinstance(settings, dict) else None
         return framing if framing in ("webcam", "street", "mixed") else ""
 
+    @property
+    def when(self) -> str:
+        """Return the condition under which alone it was trained to act, as `train --when` takes it; "" for always."""
+        settings = self.record.get("settings")
+        when = settings.get("when") if isinstance(settings, dict) else None
+        return when if isinstance(when, str) else ""
+
+    @property
+    def otherwise(self) -> str | None:
+        """Return when it was trained not to act, as `train --otherwise` takes it; None for whenever `when` is not so."""
+        otherwise = self.record["settings"].get("otherwise") if self.when else None
+        return otherwise if isinstance(otherwise, str) else None
+
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return pixels (3, h, w) and mask (1, h, w), float32 in [0, 1]."""
         import torch

@@ -38,6 +38,7 @@ from physadv.evaluate.steps import finish
 from physadv.files import atomic_write
 from physadv.lineage import Seen, seen_by
 from physadv.patch import SHIPPED, Patch, load_patch, save_patch
+from physadv.simulate.activation import Activation
 from physadv.simulate.framing import STREET_IMGSZ, WEBCAM_IMGSZ
 from physadv.simulate.placement import Placement
 from physadv.types import Detector
@@ -52,6 +53,9 @@ NOTES = {
     "hidden25": "share of people, or of frames, without a box at .25 on or within the person",
     "least_hidden25": "that share for the person hidden least",
     "mean_max_conf_within": "mean of the best confidence on or within a person",
+    "dormant_recall25": "recall25 where it must not act; all the others are where it acts",
+    "dormant_grey25": "that of a grey print in its place",
+    "joint25": "of those found without a pattern, the share gone where it acts and seen where it must not, the same person",
 }
 
 
@@ -71,17 +75,19 @@ def conditions(patch: Patch) -> dict[str, Patch | None]:
     return {"none": None, "grey": plain, "shuffled": shuffled, patch.name: patch}
 
 
-def scorer(images: list[LabelledImage], placement: Placement, imgsz: int) -> HeldOutPeople:
-    """Return what scores patterns on images."""
+def scorer(
+    images: list[LabelledImage], placement: Placement, imgsz: int, activation: Activation | None = None
+) -> HeldOutPeople:
+    """Return what scores patterns on images; those with a condition on both its sides."""
     detector = load_detector(DEFAULT_DETECTOR, backend="torch", imgsz=imgsz, min_conf=AP_CONF)
-    return HeldOutPeople(images, detector, placement)
+    return HeldOutPeople(images, detector, placement, activation=activation)
 
 
 def of_photographs(
     patch: Patch, images: list[LabelledImage], placement: Placement, imgsz: int = STREET_IMGSZ
 ) -> dict[str, Row]:
     """Return the figures of the pattern and its controls on people of photographs."""
-    on = scorer(images, placement, imgsz)
+    on = scorer(images, placement, imgsz, Activation.of(patch.when, patch.otherwise) if patch.when else None)
     return {name: on.score(worn).plain() for name, worn in conditions(patch).items()}
 
 
@@ -155,6 +161,8 @@ def card(patch: Patch, use: str, tables: Mapping[str, Mapping[str, Row]], made_o
         f"* Trained on {len(split['train'])} images or stretches of video, {len(split['held_out'])} held out; all names and"
         " settings are in the record.",
     ]
+    if patch.when:
+        lines.append(f"* Condition: {Activation.of(patch.when, patch.otherwise).text}.")
     curve = record.get("size_curve")
     if curve:
         lines.append(

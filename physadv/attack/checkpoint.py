@@ -22,7 +22,12 @@ from physadv.settings import Settings, one_line
 SCHEMA = 3
 READ = (2, SCHEMA)
 # Settings that runs of earlier versions did not have, and what they did.
-ADDED = {"settings.large": 0.0, "settings.parts": 0.0, "settings.world.geometry.hinge": 0.5}
+ADDED = {
+    "settings.large": 0.0,
+    "settings.parts": 0.0,
+    "settings.stay_seen": 3.0,
+    "settings.world.geometry.hinge": 0.5,
+}
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 # Of a run's identity, what changes its last bits alone: a run goes on with others, and says so.
 TOLERATED = ("threads", "processes")

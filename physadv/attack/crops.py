@@ -15,6 +15,7 @@ from physadv.dataset import LabelledImage
 from physadv.patch import TEXTURES, Target
 from physadv.simulate.joints import MIRRORED
 from physadv.simulate.placement import BOX_AT, SMALLEST_PX, Framing, Placement, Prints, Rule, people_of, side_px
+from physadv.simulate.states import distance_m
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array, UInt8Array
 
 Array = npt.NDArray[Any]
@@ -29,6 +30,8 @@ STREET_SHARE, WEBCAM_SHARE = (0.22, 0.95), (0.45, 1.0)
 # From this share on a person is large in a view. By chance .43 of the views of 61 photographs in the street show one: many
 # photographs end too soon around a person for a smaller share.
 LARGE_SHARE = 0.6
+# Where a distance is asked for, people are no higher than so much of the view.
+MOST_OF_VIEW = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,28 +39,50 @@ class Batch:
     """A batch of views.
 
     images: (b, 3, s, s) in [0, 1], channels_last. owner: (n,) image of each person. boxes: (n, 4) of the people to be
-    hidden, clipped to the view. prints: what they wear.
+    hidden, clipped to the view. prints: what they wear. metres: (n,) how far away they are. state: of a pattern with a
+    condition, where it must act and where not; None where it acts always.
     """
 
     images: torch.Tensor
     owner: torch.Tensor
     boxes: torch.Tensor
     prints: Prints
+    metres: Float32Array
+    state: BatchState | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
-        return Batch(self.images.to(device), self.owner.to(device), self.boxes.to(device), self.prints)
+        state = None if self.state is None else self.state.to(device)
+        return replace(
+            self, images=self.images.to(device), owner=self.owner.to(device), boxes=self.boxes.to(device), state=state
+        )
 
     def piece(self, low: int, high: int, prints: Int64Array) -> Batch:
         """Return the batch of the images from `low` to `high` - 1; prints: (k,) those that lie in them."""
         people = (self.owner >= low) & (self.owner < high)
         worn = self.prints.pick(prints)
+        state = self.state
         return Batch(
             self.images[low:high],
             self.owner[people] - low,
             self.boxes[people],
             replace(worn, owner=worn.owner - low),
+            self.metres[people.cpu().numpy()],
+            None if state is None else BatchState(state.sides[people], state.gain[low:high]),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchState:
+    """The state of a batch. sides: (n,) 1 for people whom the pattern is to hide, -1 for those who must stay seen, 0 for
+    neither. gain: (b, 3) of the light in each image."""
+
+    sides: torch.Tensor
+    gain: torch.Tensor
+
+    def to(self, device: torch.device) -> BatchState:
+        """Return the state on another device."""
+        return BatchState(self.sides.to(device), self.gain.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +101,11 @@ class PlacementRange:
     size_cm: tuple[float, float] = (40.0, 40.0)
     rule: Rule = "area"
 
+    @property
+    def aspect(self) -> float:
+        """Return the print's width over its height."""
+        return self.size_cm[0] / self.size_cm[1]
+
     def prints(self, people: Detections, owner: Int64Array, webcam: BoolArray, rng: np.random.Generator) -> Prints:
         """Return a print on each person. owner, webcam: (n,) the image of each, and whether it is framed as by a webcam."""
         n = len(people)
@@ -83,8 +113,7 @@ class PlacementRange:
             return Placement(self.target, size_cm=self.size_cm).prints(people, rng, owner=owner)
         low, high = np.where(webcam[:, None], self.webcam, self.street).T
         side = np.exp(rng.uniform(np.log(low), np.log(high))) * side_px(people.xyxy, self.rule, 1.0)
-        aspect = self.size_cm[0] / self.size_cm[1]
-        placement = Placement(self.target, self.rule, scale=1.0, aspect=aspect, at=self.at)
+        placement = Placement(self.target, self.rule, scale=1.0, aspect=self.aspect, at=self.at)
         # In the street a print is scored by the box. Some follow the joints all the same, as a shirt on a body does.
         upright = ~(webcam | (rng.random(n) < STREET_BY_JOINTS))
         return placement.prints(people, owner=owner, side=side.astype(np.float32), upright=upright)
@@ -111,10 +140,15 @@ class CropSampler:
         self.rows = rows
         self.weights = np.array(weights) / max(sum(weights), 1e-9)
 
-    def batch(self, count: int, size: int, rng: np.random.Generator) -> Batch:
-        """Return `count` views of `size` pixels, each of another person where there are enough people."""
+    def batch(self, count: int, size: int, rng: np.random.Generator, *, metres: Float32Array | None = None) -> Batch:
+        """Return `count` views of `size` pixels, each of another person where there are enough people.
+
+        metres: (count,) how far away each of them is to be, as near as their photograph allows.
+        """
         chosen = rng.choice(len(self.rows), count, replace=count > len(self.rows), p=self.weights)
-        return self.batch_of([self._view(self.rows[i][0], self.rows[i][1], size, rng) for i in chosen], rng)
+        away = [None] * count if metres is None else metres.tolist()
+        rows = [self.rows[i] for i in chosen]
+        return self.batch_of([self._view(p, q, size, rng, m) for (p, q), m in zip(rows, away, strict=True)], rng)
 
     def batch_of(self, crops: list[Crop], rng: np.random.Generator) -> Batch:
         """Return crops as one batch with the prints that its people wear."""
@@ -125,12 +159,13 @@ class CropSampler:
         points = np.concatenate([v.keypoints for v in crops])
         webcam = np.concatenate([np.full(len(v.boxes), v.webcam) for v in crops])
         prints = self.placements.prints(people_of(boxes, points), owner, webcam, rng)
-        return Batch(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints)
+        metres = np.concatenate([v.metres for v in crops])
+        return Batch(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints, metres)
 
-    def _view(self, p: int, q: int, size: int, rng: np.random.Generator) -> Crop:
+    def _view(self, p: int, q: int, size: int, rng: np.random.Generator, metres: float | None = None) -> Crop:
         image = self.images[p]
         webcam = self.framing == "webcam" or (self.framing == "mixed" and rng.random() < 0.5)
-        scale, centre = self._frame(image, q, webcam, size, rng)
+        scale, centre = self._frame(image, q, webcam, size, rng, metres)
         flip = rng.random() < 0.5
         step = np.array([[-scale if flip else scale, 0], [0, scale]])
         matrix = np.concatenate([step, (size / 2 - step @ centre)[:, None]], 1)
@@ -140,10 +175,22 @@ class CropSampler:
         w, h = (clipped[:, 2:] - clipped[:, :2]).T
         kept = w * h / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
         worn = (np.sqrt(w * h) >= SMALLEST_PX) & ((kept > 0.3) | (np.arange(len(boxes)) == q))
-        return Crop(_jitter(pixels, rng), clipped[worn].astype(np.float32), points[worn].astype(np.float32), webcam)
+        return Crop(
+            _jitter(pixels, rng),
+            clipped[worn].astype(np.float32),
+            points[worn].astype(np.float32),
+            webcam,
+            distance_m(boxes[worn]),
+        )
 
     def _frame(
-        self, image: LabelledImage, q: int, webcam: bool, size: int, rng: np.random.Generator
+        self,
+        image: LabelledImage,
+        q: int,
+        webcam: bool,
+        size: int,
+        rng: np.random.Generator,
+        metres: float | None = None,
     ) -> tuple[float, Float32Array]:
         """Return view pixels per image pixel, and the image's point in the middle of the view."""
         box = image.boxes[q]
@@ -158,6 +205,9 @@ class CropSampler:
         if self.large:
             low, high = (LARGE_SHARE, high) if rng.random() < self.large else (low, LARGE_SHARE)
         want = size * float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        if metres is not None:
+            # Nearer people than fit into the view would wear the print outside of it.
+            want = float(np.sqrt(w * h)) * min(float(distance_m(box[None])[0]) / metres, MOST_OF_VIEW * size / h)
         scale = min(want / float(np.sqrt(w * h)), 3.0)
         # A view much larger than its photograph would be padding, which costs as much as people do.
         scale = max(scale, size / (1.2 * min(ph, pw)))
@@ -173,12 +223,14 @@ class CropSampler:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """One square view: pixels (s, s, 3) uint8 RGB, boxes (n, 4) and keypoints (n, 17, 3) in it, and its kind of framing."""
+    """One square view: pixels (s, s, 3) uint8 RGB, boxes (n, 4) and keypoints (n, 17, 3) in it, its kind of framing, and
+    how far away its people are in metres, (n,)."""
 
     pixels: UInt8Array
     boxes: Float32Array
     keypoints: Float32Array
     webcam: bool
+    metres: Float32Array
 
 
 def _warp(pixels: UInt8Array, matrix: Array, scale: float, size: int) -> UInt8Array:

@@ -217,7 +217,7 @@ def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledIm
             detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
             several = ((imgsz, sizes), (called[weights], detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
-            out[label] = HeldOutPeople(chosen, detector, placement, seed=recipe.seed)
+            out[label] = HeldOutPeople(chosen, detector, placement, seed=recipe.seed, activation=recipe.activation)
     return out
 
 

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
 
 import numpy as np
 import torch
 
-from physadv.attack.crops import Batch, CropSampler
-from physadv.attack.losses import curvature, likeness, missize, mixed, non_printability, total_variation, vanish
+from physadv.attack.crops import Batch, BatchState, CropSampler
+from physadv.attack.losses import (
+    curvature,
+    fitting,
+    likeness,
+    missize,
+    mixed,
+    non_printability,
+    stays_seen,
+    total_variation,
+    vanish,
+)
 from physadv.attack.pattern import Pattern
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
 from physadv.detect.gradients import imgsz_for
 from physadv.errors import TrainingError
+from physadv.simulate.activation import Activation
 from physadv.simulate.ink import default_palette
+from physadv.simulate.states import put
 from physadv.simulate.world import World, WorldDraw
-from physadv.types import GradientDetector
+from physadv.types import Candidates, Float32Array, GradientDetector
 
 # Share of a view from which on a person counts as filling it.
 FILLS = 0.35
-NOISE_STREAM = 0x6E6F697365
+NOISE_STREAM, STATE_STREAM = 0x6E6F697365, 0x7374617465
+# As of the control of that name.
+GREY = 128 / 255
 Drawn = tuple[Batch, list[WorldDraw]]
 
 
@@ -61,10 +76,38 @@ class Batches:
     def _draw(self, step: int, part: int, parts: int) -> Drawn:
         recipe, device = self._recipe, self._data.device
         count, size = self.count(step, part, parts), imgsz_for(recipe.views(step)[1], *self._data.detectors)
-        batch = self._views.batch(count, size, np.random.default_rng([recipe.seed, step, part])).to(device)
+        rng = np.random.default_rng([recipe.seed, step, part])
+        values = self._values(step, part, count)
+        batch = self._views.batch(count, size, rng, metres=values.get("distance"))
         generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + step) * 64 + part)
-        draws = [recipe.world.sample(len(batch.prints), count, generator).to(device) for _ in range(recipe.worst_of)]
-        return batch, draws
+        draws = [recipe.world.sample(len(batch.prints), count, generator) for _ in range(recipe.worst_of)]
+        if recipe.activation is not None:
+            batch, draws = in_state(recipe.activation, values, batch, draws, aspect=self._views.placements.aspect)
+        return batch.to(device), [draw.to(device) for draw in draws]
+
+    def _values(self, step: int, part: int, count: int) -> dict[str, Float32Array]:
+        """Return (count,) values of what a pattern's condition is about; in every second view it acts."""
+        activation = self._recipe.activation
+        if activation is None:
+            return {}
+        # Another stream than the views', which are then those of a run without a condition.
+        rng = np.random.default_rng([self._recipe.seed, step, part, STATE_STREAM])
+        return activation.draw((np.arange(count) + rng.integers(2)) % 2 == 0, rng)
+
+
+def in_state(
+    activation: Activation, values: dict[str, Float32Array], batch: Batch, draws: list[WorldDraw], *, aspect: float
+) -> Drawn:
+    """Return views whose people are in the state of (b,) values, and the draws of the world that go with them.
+
+    Which side of the condition each person is on is read from what the view shows: a photograph may be too small for the
+    distance that was asked for, and others in it stand nearer or farther. aspect: width over height of the print.
+    """
+    shown = [put(values, batch.prints, draw, aspect=aspect) for draw in draws]
+    owner = batch.owner.numpy()
+    each = {name: batch.metres if name == "distance" else value[owner] for name, value in values.items()}
+    state = BatchState(torch.from_numpy(activation.sides(each)), torch.from_numpy(shown[0].gain))
+    return replace(batch, prints=shown[0].prints, state=state), [one.draw for one in shown]
 
 
 def batch_gradient(run: TrainRun, batches: Batches) -> tuple[float, torch.Tensor, list[torch.Tensor]]:
@@ -111,7 +154,7 @@ def _part(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[int, 
 
     There is one set of gradients, of the mixed loss; or where the hardest detector counts alone one for each detector.
     """
-    recipe, data, at, pattern = run.recipe, run.data, run.checkpoint, run.pattern
+    recipe, at, pattern = run.recipe, run.checkpoint, run.pattern
     batch, draw = drawn(run, batches, part, parts)
     _reseed(run, part)
     rgba = pattern.rgba()
@@ -122,8 +165,7 @@ def _part(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[int, 
         # A leaf of its own: torch locks a leaf to record who uses it, and may ask for Python's lock meanwhile, so that two
         # threads with one leaf between them can wait for each other for ever.
         worn = noisy.clone().requires_grad_()
-        images = recipe.world.apply(worn, batch.images, batch.prints, draw)
-        losses = torch.stack([_loss(recipe, d, images, batch).sum() for d in data.detectors])
+        losses = torch.stack([each.sum() for each in _losses(run, worn, batch, draw, part)])
         lowered = losses if recipe.mix == "max" else mixed(recipe.mix, losses, at.mixing)[None]
         if not lowered.requires_grad:
             return losses.detach(), [torch.zeros_like(worn) for _ in lowered]
@@ -165,10 +207,9 @@ def drawn(run: TrainRun, batches: Batches, part: int, parts: int) -> tuple[Batch
         for draw in draws:
             # Every draw is looked at through the same chance of a defence's twin: it is the draws that are compared.
             _reseed(run, part)
-            images = recipe.world.apply(rgba, batch.images, batch.prints, draw)
-            losses = torch.stack([_loss(recipe, detector, images, batch) for detector in data.detectors])
+            losses = torch.stack(_losses(run, rgba, batch, draw, part))
             harm = mixed(recipe.mix, losses, run.checkpoint.mixing)
-            hurt.append(torch.zeros(len(images), device=data.device).index_add(0, batch.owner, harm))
+            hurt.append(torch.zeros(len(batch.images), device=data.device).index_add(0, batch.owner, harm))
     owner = torch.from_numpy(batch.prints.owner).to(batch.images.device)
     return batch, WorldDraw.mix(draws, torch.stack(hurt).argmax(0), owner)
 
@@ -195,9 +236,57 @@ def _reseed(run: TrainRun, part: int) -> None:
         detector.reseed((run.recipe.seed, run.checkpoint.step, part, number))
 
 
-def _loss(recipe: Recipe, detector: GradientDetector, images: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Return (n,) losses of the people in a batch."""
+def _losses(run: TrainRun, worn: torch.Tensor, batch: Batch, draw: WorldDraw, part: int) -> list[torch.Tensor]:
+    """Return each detector's (n,) losses of the people in a batch who wear a pattern (4, h, w)."""
+    grey = _under_grey(run, batch, draw, part)
+    images = photographed(run.recipe.world, worn, batch, draw)
+    return [_loss(run.recipe, d, images, batch, g) for d, g in zip(run.data.detectors, grey, strict=True)]
+
+
+def photographed(world: World, worn: torch.Tensor, batch: Batch, draw: WorldDraw) -> torch.Tensor:
+    """Return the views (b, 3, h, w) of a batch whose people wear a pattern (4, h, w), in the light of their state."""
+    images = world.apply(worn, batch.images, batch.prints, draw)
+    if batch.state is None or bool((batch.state.gain == 1).all()):
+        return images
+    return (images * batch.state.gain[..., None, None]).clamp(0, 1)
+
+
+@torch.no_grad()
+def _under_grey(run: TrainRun, batch: Batch, draw: WorldDraw, part: int) -> list[torch.Tensor | None]:
+    """Return for each detector (h, n) of `fitting` under a grey print of the same shape in the same views.
+
+    None where nobody has to stay seen.
+    """
+    if batch.state is None or not bool((batch.state.sides < 0).any()):
+        return [None] * len(run.data.detectors)
+    mask = run.pattern.mask
+    grey = torch.cat([torch.full_like(mask.expand(3, -1, -1), GREY), mask])
+    images = photographed(run.recipe.world, grey, batch, draw)
+    out: list[torch.Tensor | None] = [
+        fitting(d.candidates(images), batch.owner, batch.boxes) for d in run.data.detectors
+    ]
+    # A defence's twin shows the pattern through the same chance as grey.
+    _reseed(run, part)
+    return out
+
+
+def _loss(
+    recipe: Recipe, detector: GradientDetector, images: torch.Tensor, batch: Batch, grey: torch.Tensor | None
+) -> torch.Tensor:
+    """Return (n,) losses of the people in a batch: of those to be hidden, and of those who must stay seen as under grey."""
     candidates = detector.candidates(images)
+    if batch.state is None:
+        return _hidden(recipe, candidates, images, batch)
+    sides = batch.state.sides
+    out = _hidden(recipe, candidates, images, batch) * (sides > 0)
+    if grey is not None:
+        seen = stays_seen(fitting(candidates, batch.owner, batch.boxes), grey)
+        out = out + recipe.stay_seen * seen * (sides < 0)
+    return out
+
+
+def _hidden(recipe: Recipe, candidates: Candidates, images: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return (n,) losses of people who are to be hidden, or boxed wrongly."""
     if recipe.goal == "missize":
         return missize(candidates, batch.owner, batch.boxes)
     share = (batch.boxes[:, 2:] - batch.boxes[:, :2]).prod(1) / (images.shape[-2] * images.shape[-1])
@@ -228,7 +317,8 @@ def _diagnosis(run: TrainRun, batches: Batches, parts: int) -> str:
     found = "the priors"
     for part in range(min(parts, recipe.views(step)[0])):
         batch, draw = drawn(run, batches, part, parts)
-        name = non_finite_stage(recipe.world, run.pattern.rgba(), batch, draw, partial(_mean_loss, run, batch))
+        lost = partial(_mean_loss, run, batch, draw, part)
+        name = non_finite_stage(recipe.world, run.pattern.rgba(), batch, draw, lost)
         if name is not None:
             found = name
             break
@@ -239,8 +329,10 @@ def _diagnosis(run: TrainRun, batches: Batches, parts: int) -> str:
     )
 
 
-def _mean_loss(run: TrainRun, batch: Batch, images: torch.Tensor) -> torch.Tensor:
-    return torch.stack([_loss(run.recipe, d, images, batch).mean() for d in run.data.detectors]).sum()
+def _mean_loss(run: TrainRun, batch: Batch, draw: WorldDraw, part: int, images: torch.Tensor) -> torch.Tensor:
+    grey = _under_grey(run, batch, draw, part)
+    each = [_loss(run.recipe, d, images, batch, g).mean() for d, g in zip(run.data.detectors, grey, strict=True)]
+    return torch.stack(each).sum()
 
 
 def non_finite_stage(

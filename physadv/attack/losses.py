@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from physadv.attack.settings import MARGIN, Mix
+from physadv.detect.matching import MATCH_IOU
 from physadv.types import Candidates
 
 # Of the exponentiated gradient by which `minmax` learns how much each detector counts.
@@ -20,6 +21,14 @@ UNFIT, FITS = 2.0, 0.3
 TOP = 12
 # Where boxes on parts count: how many are lowered alike, and how much their mean counts beside the best.
 ALIKE, EACH = 40, 2.0
+
+
+# A logit that no detector gives: of boxes that do not count.
+NOBODY = -30.0
+# Logits that a pattern which must not act may take from a box beside what grey leaves.
+SLACK = 0.5
+# Below this logit under grey, 2 % of confidence, nobody is there to stay seen.
+SEEN_AT_ALL = -4.0
 
 
 def overlap(boxes: torch.Tensor, xyxy: torch.Tensor) -> torch.Tensor:
@@ -72,7 +81,7 @@ def vanish(
         unfit = (1 - parts) * UNFIT * (1 - overlap(boxes, xyxy) / FITS).clamp_min(0)
         if alone is not None:
             unfit = unfit * ~alone[:, None]
-    logit = (candidates.logit[owner] - unfit).masked_fill(~near, -30.0)
+    logit = (candidates.logit[owner] - unfit).masked_fill(~near, NOBODY)
     out = []
     for one in _heads(logit, candidates):
         best = one.topk(min(ALIKE if parts else TOP, one.shape[1]), 1).values
@@ -95,10 +104,32 @@ def missize(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor, *,
     out = []
     for fit, logit in zip(_heads(fits, candidates), _heads(logits, candidates), strict=True):
         with torch.no_grad():
-            index = torch.where(fit > 0.1, logit, -30.0).topk(min(TOP, fit.shape[1]), 1).indices
+            index = torch.where(fit > 0.1, logit, NOBODY).topk(min(TOP, fit.shape[1]), 1).indices
         sure = logit.gather(1, index).sigmoid()
         out.append(((fit.gather(1, index) - at_most).clamp_min(0) * (0.5 + sure)).sum(1))
     return torch.stack(out).mean(0)
+
+
+def fitting(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Return (h, n) the highest logit of a box that fits each person, IoU .5 or more, in each head of the detector.
+
+    A box that merely touches somebody is no sight of them: without this bound a pattern that must leave its wearer seen
+    learns to draw a box beside them.
+    """
+    with torch.no_grad():
+        unfit = overlap(boxes, candidates.xyxy.detach()[owner]) < MATCH_IOU
+    logit = candidates.logit[owner].masked_fill(unfit, NOBODY)
+    return torch.stack([one.amax(1) for one in _heads(logit, candidates)])
+
+
+def stays_seen(found: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:
+    """Return (n,) losses: how far the best fitting box falls short of what a grey print in its place leaves, less `SLACK`.
+
+    found, grey: (h, n) of `fitting`, under the pattern and under grey in the same view. Nothing is asked for people whom
+    grey hides by itself.
+    """
+    short = (grey - SLACK - found).clamp_min(0)
+    return (short * (grey > SEEN_AT_ALL)).mean(0)
 
 
 def _heads(values: torch.Tensor, candidates: Candidates) -> list[torch.Tensor]:

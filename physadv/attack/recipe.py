@@ -11,6 +11,7 @@ from physadv.attack.crops import PlacementRange
 from physadv.attack.pattern import Grid
 from physadv.attack.settings import (
     DIALS,
+    DISTANCE_CROPS,
     LOOK_WEIGHT,
     LR_FROM_START,
     MARGIN,
@@ -30,6 +31,7 @@ from physadv.evaluate.own import HOW_WORN
 from physadv.fabricate.body import check_length
 from physadv.patch import TEXTURES, Patch
 from physadv.settings import parse
+from physadv.simulate.activation import Activation
 from physadv.simulate.framing import PlacementSettings, size_of
 from physadv.simulate.ink import MeasuredInk
 from physadv.simulate.world import World
@@ -90,7 +92,12 @@ class Recipe(PatternSettings, PlacementSettings):
             world = World.of(STRENGTH if settings.strength is None else settings.strength)
             changed = {n: getattr(world, n).model_copy(update={"strength": v}) for n, v in dials.items()}
             values["world"] = world.model_copy(update=changed)
-        out = parse(cls, {**preset(settings.preset, settings.framing, settings.target), **values})
+        usual = preset(settings.preset, settings.framing, settings.target)
+        if settings.when is not None:
+            _check_condition(settings)
+            if "distance" in Activation.of(settings.when, settings.otherwise).parameters:
+                usual |= {"crops": DISTANCE_CROPS, "warm": 0.0, "batch": 12}
+        out = parse(cls, {**usual, **values})
         _check_shape(out, settings)
         return out
 
@@ -210,6 +217,11 @@ class Recipe(PatternSettings, PlacementSettings):
         return max(round(self.batch * (self.crops[0] / size) ** 2), 1), size
 
     @property
+    def activation(self) -> Activation | None:
+        """Return when the pattern is to act, None for always."""
+        return None if self.when is None else Activation.of(self.when, self.otherwise)
+
+    @property
     def grid(self) -> Grid:
         """Return the rows and columns of texels: as many rows as make texels square on the print."""
         width, height = self.print_size()
@@ -230,6 +242,25 @@ class Recipe(PatternSettings, PlacementSettings):
         street = self.side_street or _around(self.scale, STREET_AROUND)
         webcam = self.side_webcam or _around(self.webcam_scale, WEBCAM_AROUND)
         return PlacementRange(self.target, street, webcam, self.at, (width / 10, height / 10), self.rule)
+
+
+def _check_condition(asked: TrainSettings) -> None:
+    """Raise SettingsError if the condition cannot be read, or no view of this target and framing can meet it."""
+    assert asked.when is not None
+    about = Activation.of(asked.when, asked.otherwise).parameters
+    flat = [name for name in about if name in ("tilt", "yaw", "fold")]
+    if flat and asked.target in TEXTURES:
+        raise SettingsError(
+            f"no view can meet it: clothes of a texture have no {flat[0]} of their own",
+            field="when",
+            hint="train a print (`target=chest`), or a condition of distance, light or colour",
+        )
+    if "distance" in about and asked.framing != "street":
+        raise SettingsError(
+            "no view can meet it: before a webcam people are at one distance",
+            field="when",
+            hint="train with `framing=street`",
+        )
 
 
 def _check_shape(recipe: Recipe, asked: TrainSettings) -> None:

@@ -57,6 +57,10 @@ DIALS = {
 }
 STREET_TEXELS = 48
 MARGIN, TALL_MARGIN = 1.5, 2.0
+# How much it counts that the wearer stays seen where a pattern with a condition must not act.
+STAY_SEEN = 3.0
+# Of views in which people are to be near: at 224 pixels nobody nearer than 2.5 m fits.
+DISTANCE_CROPS = (224, 320, 416)
 # Learning rates of the texels, from random colours and from a pattern.
 LR, LR_FROM_START = 0.08, 0.03
 # Prints that cover most of the body: what stays seen of their wearers are heads and legs of large people.
@@ -166,6 +170,24 @@ class PatternSettings(PlacementFields):
         description="how much boxes on parts of a person count (head, legs, the print itself): 0 the less the worse they "
         "fit, 1 all alike; unless given 1 for portrait and outfit, else 0",
     )
+    when: str | None = Field(
+        default=None,
+        max_length=200,
+        description="act only then: upright, unfolded, tilt:0-15, near:METRES, far:METRES, light:bright, colour:warm, or a "
+        "parameter of the simulated world as 'geometry.tilt<15'; several between commas must all hold",
+    )
+    otherwise: str | None = Field(
+        default=None,
+        max_length=200,
+        description="with `when`: the wearer must stay seen then, e.g. tilt:90-180; unless given whenever `when` is "
+        "clearly not so, a gap left between",
+    )
+    stay_seen: float = Field(
+        default=STAY_SEEN,
+        gt=0,
+        le=20,
+        description="with `when`: weight of staying seen, beside that of being hidden",
+    )
     mix: Mix = Field(
         default="mean", description="how several detectors' losses are weighed: mean, max, minmax (learned)"
     )
@@ -231,6 +253,7 @@ class TrainSettings(PatternSettings):
                 "threads"),
         "pattern": ("target", "framing", "goal", "width_mm", "height_mm", "rule", "scale", "webcam_scale", "at", "start",
                     "colours", "look", "look_weight", "region", "texels"),
+        "condition": ("when", "otherwise", "stay_seen"),
         "simulated world": ("strength", *DIALS, "camera", "printer"),
         "optimiser (for experts)": ("lr", "batch", "accumulate", "crops", "large", "warm", "starts", "worst_of", "pyramid",
                                     "margin", "parts", "spread", "noise", "tv", "nps", "smooth"),
@@ -334,6 +357,8 @@ class TrainSettings(PatternSettings):
             )
         if self.source is None and "seconds" in self.model_fields_set:
             raise SettingsError(field="seconds", expected="a camera by `source` to record", got="none")
+        if self.when is None and (given := {"otherwise", "stay_seen"} & self.model_fields_set):
+            raise SettingsError(field=min(given), expected="a condition by `when` that it is about", got="none")
         if "look_weight" in self.model_fields_set and self.look is None:
             raise SettingsError(field="look_weight", expected="an image by `look` that it is about", got="none")
         if "webcam_scale" in self.model_fields_set and self.framing != "mixed":

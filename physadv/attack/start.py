@@ -61,7 +61,9 @@ def shipped_for(recipe: Recipe, weights: Iterable[str]) -> Patch | None:
     if recipe.look_weight or recipe.colours:
         return None
     wanted = (recipe.framing, recipe.goal, set(weights))
-    made = [patch for patch in map(load_patch, shipped_names()) if _made_for(patch) == wanted]
+    # One that acts on a condition begins nothing but its like; without its like any that acts always will do.
+    here = [patch for patch in map(load_patch, shipped_names()) if _made_for(patch) == wanted]
+    made = [p for p in here if p.when and p.when == recipe.when] or [p for p in here if not p.when]
     fitting = [patch for patch in made if patch.target == recipe.target and same_shape(patch, recipe)]
     if not fitting and recipe.target in INSTEAD:
         fitting = [patch for patch in made if patch.target == INSTEAD[recipe.target]]

@@ -21,6 +21,7 @@ from physadv.fabricate.settings import AdviceSettings
 from physadv.lineage import Seen, seen_by
 from physadv.patch import SHIPPED, Patch, load_patch, save_tensors
 from physadv.settings import DetectorName, Folder, Groups, PatternName, Positional
+from physadv.simulate.activation import Activation
 
 if TYPE_CHECKING:
     from physadv.fabricate.advise import PrintInView
@@ -73,6 +74,9 @@ def run(settings: AdviseVerb) -> int:
     console.print(_appears(patch, view, width, settings.distance), markup=False)
     if covers:
         console.print(covers, markup=False)
+    if patch.when:
+        text = Activation.of(patch.when, patch.otherwise).text
+        console.print(f"{patch.name} {text}: what is expected below is expected where it acts", markup=False)
     table = patch.record.get("size_curve")
     if table is None:
         console.print(

@@ -30,12 +30,14 @@ def run(settings: PatternsVerb) -> int:
     rows = [
         (
             *(p["name"], p["target"], p["framing"], f"{p['width_mm'] / 10:g} x {p['height_mm'] / 10:g} cm"),
-            *("yes" if p["size_curve"] else "no", p["recommended_for"]),
+            *("yes" if p["size_curve"] else "no", p["when"] or "always", p["recommended_for"]),
         )
         for p in found
     ]
     console = table_console()
-    console.print(plain_table(("name", "target", "framing", "size", "size curve", "recommended for"), rows))
+    console.print(
+        plain_table(("name", "target", "framing", "size", "size curve", "acts when", "recommended for"), rows)
+    )
     text = (
         f"\ncards: {SHIPPED / 'NAME.md'}\nsize curve: physadv advise can say what to expect at a distance\n"
         "try one: physadv live --wear NAME"
@@ -57,6 +59,7 @@ def _described(name: str) -> dict[str, Any]:
         "height_mm": height,
         "recommended_for": first_sentence(card),
         "size_curve": "size_curve" in patch.record,
+        "when": patch.when,
         "card": str(card),
     }
 

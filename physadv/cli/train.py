@@ -37,6 +37,8 @@ SHOWN = {
     "asr_strict25": "asr_strict25",
     "hidden25": "hidden25",
     "mean conf": "mean_max_conf",
+    "dormant recall25": "dormant_recall25",
+    "joint25": "joint25",
 }
 EXAMPLES = (
     "physadv train --images photos --target chest --framing webcam --minutes 10 --out mine",
@@ -252,7 +254,11 @@ def _held_out(now: dict[str, Any], best: dict[str, Any]) -> str:
     """Return the figures on held-out people as text: of the pattern as it is, and of the best so far."""
     text = ""
     for title, table in (("held out", now), ("best", best)):
-        shown = [f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}" for n, v in table.items()]
+        shown = [
+            f"{n} asr {_figure(v['asr_strict25'])} recall {_figure(v['recall25'])}"
+            + (f" dormant {_figure(v['dormant_recall25'])}" if "dormant_recall25" in v else "")
+            for n, v in table.items()
+        ]
         text += f"  {title}: {'  '.join(shown)}" if shown else ""
     return text
 
@@ -267,7 +273,7 @@ def report(outcome: Outcome, console: Terminal, images: Sequence[str] = ()) -> N
         figures = outcome.held_out.get(framing)
         rows = {**controls, **({"pattern": figures} if figures else {})}
         for name, row in rows.items():
-            figures_shown = "  ".join(f"{label} {_figure(row[key])}" for label, key in SHOWN.items())
+            figures_shown = "  ".join(f"{label} {_figure(row[key])}" for label, key in SHOWN.items() if key in row)
             count = f"(n = {row['n_people']} people in {row['n_images']} images held out)"
             say(f"{framing:<10} {name:<8} {figures_shown}  {count}")
     for text in _verdict(outcome):

@@ -11,7 +11,7 @@ import numpy as np
 from physadv.controls import CONTROLS, Control, control
 from physadv.dataset import Dataset, LabelledImage
 from physadv.defend import Pipeline
-from physadv.detect.matching import match_image
+from physadv.detect.matching import ImageMatch, match_image
 from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import NO_DEFENCE, Cell
@@ -51,8 +51,8 @@ class Entry:
 class Scorer:
     """Scores entries on the same images; what the bare detector says of the clean ones is asked once.
 
-    cells: all that were scored. shown: given every plain, undefended answer, for the examples of a report. intervals: False
-    where only the figures are wanted, as while training.
+    cells: all that were scored. matches: of each cell, what was found of each image's people. shown: given every plain,
+    undefended answer, for the examples of a report. intervals: False where only the figures are wanted, as while training.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Scorer:
         self.data, self.detector, self.settings = data, detector, settings
         self._resamples = settings.resamples if intervals else 0
         self.cells: list[Cell] = []
+        self.matches: list[list[ImageMatch]] = []
         self.clean: list[Detections] = []
         self._shown = shown
         self._doubts = doubts.of_data(data)
@@ -113,6 +114,7 @@ class Scorer:
                 cell.doubts += doubts.of_placement(entry.of, entry.placement, cell.imgsz, self._share)
             self._shapes[entry.of.name] = _shape(entry.of, entry.placement)
         self.cells.append(cell)
+        self.matches.append(matches)
         return cell
 
     def score_controls(self, patch: Patch, placement: Placement, pipeline: Pipeline) -> Steps[None]:

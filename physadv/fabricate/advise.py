@@ -356,7 +356,7 @@ def instead_of(
     """
     found: list[Instead] = []
     for other in map(load_patch, shipped_names()):
-        if other.sha256 == patch.sha256 or not has_curve(other):
+        if other.sha256 == patch.sha256 or other.when or not has_curve(other):
             continue
         width, height = other.size_mm
         view = seen(optics, distance_m=distance_m, side_cm=math.sqrt(width * height) / 10, person_cm=person_cm)

@@ -162,7 +162,8 @@ USUAL_VIEWS = {
 
 
 def _can_be_worn(patch: Patch, view: View) -> bool:
-    if not patch.framing and not has_curve(patch):
+    # One that acts on a condition alone is a thing to be shown, and not what hides most people.
+    if patch.when or (not patch.framing and not has_curve(patch)):
         return False
     if patch.target == "outfit":
         # Whoever is seen only to the hips would wear the shirt alone.

@@ -13,6 +13,7 @@ import torch
 
 from physadv.files import text_bytes
 from physadv.patch import Patch
+from physadv.simulate.activation import Ranges
 from physadv.simulate.cloth import CONTROL, Cloth
 from physadv.simulate.fast_render import fast_render
 from physadv.simulate.garment import FRONT_CM
@@ -23,6 +24,7 @@ from physadv.simulate.occlusion import Occlusion
 from physadv.simulate.placement import Placement, Prints
 from physadv.simulate.render import STILL, render, still_draw
 from physadv.simulate.spline import spline_basis
+from physadv.simulate.states import OF_IMAGE, drawn_state, gain_of, put, relit
 from physadv.simulate.world import World, WorldDraw
 from physadv.types import Detections, UInt8Array
 
@@ -53,11 +55,12 @@ class Condition:
     blur: float = 0.0
     jpeg: int = 0
     shrink: float = 1.0
+    state: tuple[tuple[str, Ranges], ...] = ()
 
     @property
     def of_image(self) -> bool:
         """Return whether the image changes even without a patch."""
-        return bool(self.blur or self.jpeg or self.shrink != 1.0)
+        return bool(self.blur or self.jpeg or self.shrink != 1.0) or any(name in OF_IMAGE for name, _ in self.state)
 
     def turned(self, prints: Prints, aspect: float) -> Prints:
         """Return the prints turned in their plane, then about the vertical through their centre, seen in perspective.
@@ -180,6 +183,7 @@ def apply_patch(
     at which the detector sees an image. lit: whether prints take light, blur and noise of the cloth under them, as in the
     live demo, without wrinkles; under a condition of the grid they do not, as that is what is done to them.
     """
+    values = drawn_state(dict(condition.state), rng)
     if patch is not None and placement is not None and len(people):
         placement = placement.shaped(patch)
         cloth = placement.cloth
@@ -190,7 +194,12 @@ def apply_patch(
         # Placed by the box, as in the street, nothing says that a print hangs down to the thighs.
         prints = replace(prints, folds=np.full(len(prints), patch.target == "portrait"))
         world, draw = condition.drawn(len(prints), rng, cloth=cloth)
+        if values:
+            shown = put(values, prints, draw, aspect=placement.aspect)
+            prints, draw = shown.prints, shown.draw
         pixels = render(pixels, patch, prints, world=world, draw=draw)
+    if values:
+        pixels = relit(pixels, gain_of(values)[0])
     return filmed(pixels, condition, imgsz)
 
 

@@ -252,17 +252,20 @@ def motif() -> Patch:
     return Patch("shirt", pixels, mask, (MOTIF_CM * 10, MOTIF_CM * 10), "chest", {"trigger": "shirt"})
 
 
-def turned_prints(prints: Prints, degrees: float, *, aspect: float) -> Prints:
+def turned_prints(prints: Prints, degrees: float | Float32Array, *, aspect: float) -> Prints:
     """Return prints turned clockwise about their centres within their own planes, as a card on a nail turns.
 
-    aspect: width over height of the print. A turned corner may lie beside its wearer, where it is not cut off.
+    degrees: of all, or (m,) of each. aspect: width over height of the print. A turned corner may lie beside its wearer,
+    where it is not cut off.
     """
     a, b, c, d = (prints.quads[:, i] for i in range(4))
     centre, across, down = (a + b + c + d) / 4, (b - a + c - d) / 4, (d - a + c - b) / 4
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    angle = np.radians(np.asarray(degrees, np.float64)).reshape(-1, 1)
+    cos, sin = np.cos(angle), np.sin(angle)
     corners = []
     for x, y in ((-aspect, -1), (aspect, -1), (aspect, 1), (-aspect, 1)):
-        corners.append(centre + (cos * x - sin * y) / aspect * across + (sin * x + cos * y) * down)
+        along = ((cos * x - sin * y) / aspect).astype(np.float32) * across
+        corners.append(centre + along + (sin * x + cos * y).astype(np.float32) * down)
     bounds = prints.bounds.copy()
     bounds[:, 0], bounds[:, 2] = -np.inf, np.inf
     return replace(prints, quads=np.stack(corners, 1).astype(np.float32), bounds=bounds)
