@@ -33,7 +33,7 @@ EXAMPLES = (
 RUN, ROWS, REPORT = "run.json", "results.json", "report.md"
 # Flags that say nothing about a video, those of how patterns are worn, and flags that say nothing unless patterns are
 # trained through the defences.
-IMAGES_ONLY = ("adaptive", "held_out", "grid", "clean_video", "labels", "min_area")
+IMAGES_ONLY = ("adaptive", "held_out", "grid", "curve", "clean_video", "labels", "min_area")
 WORN_ONLY = ("wear_from", "scale", "rule", "at", "wear_lit")
 ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
 # Flags that decide the figures.
@@ -50,6 +50,7 @@ FLAGS = (
         "imgsz",
         "min_area",
         "grid",
+        "curve",
         "defend",
     ),
     *("adaptive", *ADAPTIVE_ONLY, "certify", "conf", "resamples", "seed"),
@@ -64,11 +65,12 @@ class EvaluateVerb(EvaluateSettings):
 
     groups: ClassVar[Groups] = {
         "data": ("images", "video", "pair", "labels", "every", "wear_from", "held_out", "min_area"),
-        "run": ("out", "overwrite", "detector", "trust", "imgsz", "conf", "grid", "resamples", "seed", "device"),
+        "run": ("out", "overwrite", "detector", "trust", "imgsz", "conf", "grid", "curve", "resamples", "seed",
+                "device"),
         "how patterns are worn": ("scale", "rule", "at", "wear_lit"),
         "defences": ("defend", "clean_video", "certify"),
         "adaptive attacks": ("adaptive", "restarts", "attack_steps", "attack_views", "score_share"),
-    }
+    }  # fmt: skip
 
     patches: Positional[Annotated[Names, Metavar("PATTERN")]] = Field(
         default=[],
@@ -97,6 +99,11 @@ class EvaluateVerb(EvaluateSettings):
         default="none",
         description="robust: 16 conditions more, fixed and seeded; folds: prints down to the thighs (portrait) folded "
         "below the hips",
+    )
+    curve: str | None = Field(
+        default=None,
+        description="score over a whole condition instead: tilt, yaw, fold, distance, light or colour; beside the curve "
+        "how many people are gone where it acts and seen where not, by the first pattern's own condition",
     )
     defend: list[Annotated[str, Metavar("DEFENCES")]] = Field(
         default=[],
@@ -174,6 +181,7 @@ def run(settings: EvaluateVerb) -> int:
         adaptive=attack if settings.adaptive else None,
         certify=settings.certify,
         clean_video=settings.clean_video,
+        curve=settings.curve,
     )
     check_folder("out", out)
     check_own_folder("out", out, (RUN, ROWS, REPORT), overwrite=settings.overwrite)
@@ -208,7 +216,12 @@ def _show(results: Results, report: Path) -> None:
     console = table_console()
     for table in results.tables(brief=True):
         console.print(on_terminal(table))
-    for line in (*results.grid_means(), *(f"doubt: {doubt}" for doubt in results.doubts()), str(report)):
+    for line in (
+        *results.crossings(),
+        *results.grid_means(),
+        *(f"doubt: {doubt}" for doubt in results.doubts()),
+        str(report),
+    ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -261,6 +274,8 @@ def _check_unused(settings: EvaluateVerb) -> None:
             raise SettingsError(field="wear_from", expected="a pattern that is worn from then on", got="none")
         if given := _changed(settings, IMAGES_ONLY):
             raise SettingsError(f"{given}: expected `images`; a video's frames are scored as they come, without labels")
+    if settings.curve is not None and settings.grid != "none":
+        raise SettingsError("is not scored over a condition", field="grid", hint="leave it out, or `curve`")
     if not settings.adaptive and (given := _changed(settings, ADAPTIVE_ONLY)):
         raise SettingsError(f"{given}: expected `adaptive`; no pattern is trained here without it")
 

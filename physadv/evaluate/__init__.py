@@ -34,6 +34,7 @@ def evaluate(
     adaptive: AdaptiveAttack | None = None,
     certify: bool = False,
     clean_video: Path | str | None = None,
+    curve: str | None = None,
     progress: Callable[[Update], None] | None = None,
 ) -> Results:
     """Return the cells of patches, their controls and nothing at all, before every detector and behind every defence.
@@ -47,13 +48,14 @@ def evaluate(
     leave out images that any of the patches was trained on. adaptive: trains patterns through each defence, on images that
     are then not scored (`physadv.attack.adaptive.ThroughDefence`); of detectors by name or path. certify: also the
     certified recall of each defence that gives certificates. clean_video: each defence's false alarms on a video.
-    progress: called with every step.
+    curve: score over a whole condition instead (tilt, yaw, fold, distance, light or colour), on both its sides. progress:
+    called with every step.
 
     Raises: PhysadvError for anything that cannot be read or does not go together.
     """
     results = None
     options: dict[str, Any] = {"settings": settings, "labels": labels, "held_out": held_out, "adaptive": adaptive}
-    options |= {"certify": certify, "clean_video": clean_video}
+    options |= {"certify": certify, "clean_video": clean_video, "curve": curve}
     for update in evaluation(patches, data, detectors, defences, conditions, **options):
         results = update.results
         if progress is not None:

@@ -15,6 +15,7 @@ from physadv.detect.matching import FOUND_CONF
 from physadv.evaluate.cell import NO_DEFENCE, Cell
 from physadv.evaluate.certified import CONDITION, certificates, write_certified
 from physadv.evaluate.certified import table as certified_table
+from physadv.evaluate.curve import crossing, curve_tables
 from physadv.evaluate.pairs import BLOCK_S, differences
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
@@ -163,7 +164,10 @@ class Results:
         plain = [cell for cell in self.cells if cell.condition != CONDITION]
         for detector, imgsz in dict.fromkeys((c.detector, c.imgsz) for c in plain):
             mine = [c for c in plain if (c.detector, c.imgsz) == (detector, imgsz)]
-            out.append(cells_table([c for c in mine if not c.transform], brief=brief))
+            out += curve_tables(mine)
+            mine = [c for c in mine if "curve" not in c.extra]
+            if mine:
+                out.append(cells_table([c for c in mine if not c.transform], brief=brief))
             grid = None if brief else grid_table(mine)
             out += [] if grid is None else [grid]
         apart = differences(plain)
@@ -173,7 +177,8 @@ class Results:
 
     def grid_means(self) -> list[str]:
         """Return a line for each pattern and control: its mean AP50 over the robust grid, or other conditions."""
-        keys = dict.fromkeys((c.detector, c.imgsz, c.condition, c.patch) for c in self.cells if c.transform)
+        graded = [c for c in self.cells if c.transform and "curve" not in c.extra]
+        keys = dict.fromkeys((c.detector, c.imgsz, c.condition, c.patch) for c in graded)
         out = []
         for detector, imgsz, condition, patch in keys:
             mine = [c for c in self.cells if (c.detector, c.imgsz) == (detector, imgsz)]
@@ -182,6 +187,15 @@ class Results:
                 label = next(c.label for c in mine if (c.condition, c.patch) == (condition, patch))
                 out.append(f"{_grid_name(mine).lower()}, mean AP50 of {label}: {mean:.3f}")
         return out
+
+    def crossings(self) -> list[str]:
+        """Return a line for each pattern of a curve: where its recall crosses the middle between its two sides."""
+        keys = dict.fromkeys((c.detector, c.imgsz, c.label) for c in self.cells if c.condition == "patch")
+        return [
+            line
+            for detector, imgsz, label in keys
+            for line in crossing([c for c in self.cells if (c.detector, c.imgsz) == (detector, imgsz)], label)
+        ]
 
     def doubts(self) -> list[str]:
         """Return each doubt once, with the cells it is about where it is not about all."""
@@ -263,7 +277,7 @@ class Results:
         for table in self.tables():
             yield from ("", f"## {table.title}", "", table.markdown())
         yield ""
-        yield from (f"* {line}" for line in self.alarms())
+        yield from (f"* {line}" for line in (*self.crossings(), *self.alarms()))
         if doubts := self.doubts():
             yield from ("", "## Doubts", "", *(f"* {doubt}" for doubt in doubts))
         if examples:

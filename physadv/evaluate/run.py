@@ -17,6 +17,7 @@ from physadv.evaluate import doubts
 from physadv.evaluate.adaptive import AdaptiveAttack, score_adaptive
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.certified import certify
+from physadv.evaluate.curve import Curve, score_curve
 from physadv.evaluate.images import VIDEO_SUFFIXES, Labeller, labelling, read_dataset
 from physadv.evaluate.own import FILLS, Fit, fit_of, in_words, share_of_image
 from physadv.evaluate.pairs import Pairs, PairScorer
@@ -71,6 +72,7 @@ def start(
     adaptive: AdaptiveAttack | None = None,
     certify: bool = False,
     clean_video: Path | str | None = None,
+    curve: str | None = None,
 ) -> Iterator[Update]:
     """Return the steps of an evaluation; arguments as of `physadv.evaluate.evaluate`.
 
@@ -90,6 +92,7 @@ def start(
         adaptive,
         certify,
         None if clean_video is None else Path(clean_video),
+        curve,
     )
     asked.check()
     if isinstance(data, str | Path) and Path(data).suffix.lower() in VIDEO_SUFFIXES and Path(data).is_file():
@@ -143,6 +146,7 @@ class Asked:
     adaptive: AdaptiveAttack | None = None
     certify: bool = False
     clean_video: Path | None = None
+    curve: str | None = None
 
     def check(self) -> None:
         """Check what can be known before anything is read or loaded.
@@ -157,6 +161,8 @@ class Asked:
                 got=f"{other.name}, a {other.target} pattern",
                 hint="score it with `at=chest`",
             )
+        if self.curve is not None:
+            self._check_curve(self.curve)
         if self.adaptive is not None and not any(p.defences for p in self.pipelines):
             raise SettingsError(field="adaptive", expected="a defence to attack", hint="name one or more with `defend`")
         pick_device(self.settings.device)
@@ -170,6 +176,21 @@ class Asked:
                     field="adaptive",
                     hint="leave it out, or score a recording",
                 )
+
+    def _check_curve(self, name: str) -> None:
+        """Raise SettingsError for what is not scored over a condition."""
+        Curve.of(name, self.patches)
+        others = {
+            "certify": self.certify,
+            "defend": any(p.defences for p in self.pipelines),
+            "conditions": self.conditions,
+        }
+        if given := next((n for n, there in others.items() if there), None):
+            raise SettingsError(
+                "is not scored over a condition",
+                field=given,
+                hint="leave it out, or `curve`: each has its own evaluation",
+            )
 
     @property
     def usual_placement(self) -> Placement:
@@ -249,6 +270,13 @@ class Evaluation:
                 suffix = f"-{turn.imgsz}" if len(rounds) > 1 else ""
                 examples = Examples(_most_people(scored), self.asked.settings.conf, suffix)
                 self.results.examples.append(examples)
+            if self.asked.curve is not None:
+                self.results.examples.clear()
+                these = [p for p in self.asked.patches if p.name in turn.placements]
+                over = Curve.of(self.asked.curve, these or self.asked.patches)
+                steps = score_curve(over, scored, detector, self.asked.settings, these, turn.placements)
+                yield self._settle((yield from self._updates(steps, part)))
+                continue
             scorer = Scorer(scored, detector, self.asked.settings, shown=examples)
             yield from self._of_detector(scorer, name, turn, others, part)
             if self.asked.certify:
