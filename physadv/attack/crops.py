@@ -74,7 +74,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchState:
-    """The state of a batch. sides: (n,) 1 for people whom the pattern is to hide, -1 for those who must stay seen, 0 for
+    """The state of a batch. sides: (n,) 1 for people that the pattern is to hide, -1 for those who must stay seen, 0 for
     neither. gain: (b, 3) of the light in each image."""
 
     sides: torch.Tensor

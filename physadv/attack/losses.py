@@ -125,7 +125,7 @@ def fitting(candidates: Candidates, owner: torch.Tensor, boxes: torch.Tensor) ->
 def stays_seen(found: torch.Tensor, grey: torch.Tensor) -> torch.Tensor:
     """Return (n,) losses: how far the best fitting box falls short of what a grey print in its place leaves, less `SLACK`.
 
-    found, grey: (h, n) of `fitting`, under the pattern and under grey in the same view. Nothing is asked for people whom
+    found, grey: (h, n) of `fitting`, under the pattern and under grey in the same view. Nothing is asked for people that
     grey hides by itself.
     """
     short = (grey - SLACK - found).clamp_min(0)

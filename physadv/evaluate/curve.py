@@ -25,7 +25,7 @@ from physadv.simulate.states import OF_IMAGE
 from physadv.table import Table, Value
 from physadv.types import Detector
 
-# The condition by which the two sides of a curve are told apart where no pattern has one about it.
+# The condition by which the two sides of a curve are distinguished where no pattern has one about it.
 USUAL = {
     "distance": "far:4",
     "light": "light:bright",

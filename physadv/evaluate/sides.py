@@ -56,7 +56,7 @@ def matched(images: Sequence[LabelledImage], matches: Sequence[ImageMatch]) -> M
 def joint(on: Matched, off: Sequence[Matched], clean: Matched, *, resamples: int, seed: int) -> Share:
     """Return the share of people gone where the pattern acts and seen in every state in which it must not.
 
-    Of those alone whom the detector finds without it. on: where it acts. off: in each dormant state. clean: without any.
+    Of those alone that the detector finds without it. on: where it acts. off: in each dormant state. clean: without any.
     Gone is without any box on them, as for strict success; seen with one that fits.
     """
     parts: list[BoolArray] = []

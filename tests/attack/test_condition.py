@@ -76,7 +76,7 @@ def test_staying_seen_is_a_box_that_fits_as_well_as_under_grey() -> None:
 
     assert loss(2.0, -9, 2.4) == 0, "within the slack"
     assert loss(0.0, 9.0, 2.0) == pytest.approx(1.5), "a box on a part of somebody is no sight of them"
-    assert loss(-9.0, -9, -5.0) == 0, "whom grey hides need not be seen"
+    assert loss(-9.0, -9, -5.0) == 0, "who is hidden by grey need not be seen"
 
 
 def test_a_conditional_run_repeats_itself_and_resumes_to_the_same_bytes(
@@ -110,7 +110,7 @@ def test_success_is_the_same_person_gone_and_seen() -> None:
     on = matched(images, [match(0.1, False), match(0.9, True), match(0.2, False), match(0.0, False)])
     off = matched(images, [match(0.8, True), match(0.9, True), match(0.1, False), match(0.9, True)])
     both = joint(on, [off], clean, resamples=20, seed=0)
-    assert both.value == pytest.approx(1 / 3) and both.n == 3, "whom nobody finds without it does not count"
+    assert both.value == pytest.approx(1 / 3) and both.n == 3, "who is not found without it does not count"
     value, interval = auc(on, off, resamples=50, seed=0)
     # Of 16 pairs ten stand in order and three are equal.
     assert value == pytest.approx(11.5 / 16) and interval is not None
