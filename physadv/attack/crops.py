@@ -75,7 +75,7 @@ class Batch:
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchState:
     """The state of a batch. sides: (n,) 1 for people that the pattern is to hide, -1 for those who must stay seen, 0 for
-    neither. gain: (b, 3) of the light in each image."""
+    neither. gain: (b, 3) factors of each image's channels, as it is lit."""
 
     sides: torch.Tensor
     gain: torch.Tensor

@@ -140,8 +140,9 @@ class Activation:
 
     @classmethod
     def of(cls, when: str, otherwise: str | None = None) -> Activation:
-        """Return the condition of an expression. otherwise: when it must not act; unless given, whenever `when` is clearly
-        not so, by `WorldParameter.gap`.
+        """Return the condition of an expression.
+
+        otherwise: when it must not act; unless given, whenever `when` is clearly not so, by `WorldParameter.gap`.
 
         Raises: SettingsError if an expression cannot be read, contradicts itself or the other one, or no view can meet it.
         """
