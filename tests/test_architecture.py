@@ -18,12 +18,15 @@ RANKS = {
     "camera": 3,
     "capture": 4, "detect": 4, "simulate": 4,
     "defend": 5, "fabricate": 5,
+    "explain": 5.5,
     "live": 6, "evaluate": 6,
     "attack": 6.5, "tune": 6.5,
     "web": 7,
     "cli": 8, "__init__": 9, "__main__": 9,
 }  # fmt: skip
-NEVER = {(package, "attack") for package in ("capture", "defend", "live", "evaluate", "tune")} | {("attack", "tune")}
+NEVER = {(package, "attack") for package in ("capture", "defend", "explain", "live", "evaluate", "tune")} | {
+    ("attack", "tune")
+}
 ONLY_IN = {
     "ultralytics": {"detect/yolo.py", "detect/download.py", "tune"},
     "openvino": {"detect/openvino.py"},

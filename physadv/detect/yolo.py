@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,6 +22,8 @@ from physadv.errors import WeightsError
 from physadv.types import Candidates
 
 Raw = dict[str, torch.Tensor]
+# Takes the number and the output of a layer, and returns the output that the network goes on with.
+Visit = Callable[[int, torch.Tensor], torch.Tensor]
 # Of the coarsest level, with room beyond P7's 128.
 LARGEST_STRIDE = 256
 
@@ -47,12 +50,28 @@ class PersonNet(nn.Module):
         """Return whether the inference head needs no suppression."""
         return self.spec.end2end
 
-    def heads(self, images: torch.Tensor, *, every: bool = True, keypoints: bool = True) -> dict[str, Raw]:
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Return the numbers of the layers that the head is given, the finest (P3) first."""
+        return tuple(cast("list[int]", self._head.f))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Return what each layer before the head is, by its number: "Conv", "C3k2", "SPPF"."""
+        return tuple(type(layer).__name__ for layer in self._body)
+
+    def heads(
+        self, images: torch.Tensor, *, every: bool = True, keypoints: bool = True, visit: Visit | None = None
+    ) -> dict[str, Raw]:
         """Return the raw answers ("boxes", "scores", "kpts") of each head, for (b, 3, h, w) in [0, 1] RGB.
 
-        every: False leaves out the head that inference does not use. keypoints: False leaves the keypoints out.
+        every: False leaves out the head that inference does not use. keypoints: False leaves the keypoints out. visit: as
+        in `features`.
         """
-        features = self.features(images)
+        return self.answers(self.features(images, visit=visit), every=every, keypoints=keypoints)
+
+    def answers(self, features: list[torch.Tensor], *, every: bool = True, keypoints: bool = True) -> dict[str, Raw]:
+        """Return the raw answers of each head to what `features` returns, or to what somebody has changed in it."""
         names = ["one2one", "one2many"] if self.end2end else ["one2many"]
         answers = {}
         for name in names if every else names[:1]:
@@ -62,10 +81,11 @@ class PersonNet(nn.Module):
             answers[name] = self._head.forward_head(features, **parts)
         return {n: cast(Raw, raw) for n, raw in answers.items() if raw}
 
-    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, images: torch.Tensor, *, visit: Visit | None = None) -> list[torch.Tensor]:
         """Return what the head is given: a map (b, c, h / stride, w / stride) of each level, the finest (P3) first.
 
-        images: (b, 3, h, w) in [0, 1] RGB.
+        images: (b, 3, h, w) in [0, 1] RGB. visit: given the number and the output of each layer; the network goes on with
+        what it returns.
         """
         # Ultralytics' own forward also decodes and ranks every class of every cell. Running the layers one by one gives
         # the head's raw answer without that cost.
@@ -73,6 +93,8 @@ class PersonNet(nn.Module):
         x: Any = images
         for layer in self._body:
             x = layer(_inputs(layer, outputs, x))
+            if visit is not None:
+                x = visit(layer.i, x)
             outputs.append(x if layer.i in self._kept else None)
         return cast("list[torch.Tensor]", _inputs(self._head, outputs, x))
 

@@ -1,0 +1,168 @@
+"""`physadv explain`: what a detector looks at in one image, bare, with a print, and behind a defence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
+from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.cli.terminal import say
+from physadv.detect.weights import DEFAULT_DETECTOR
+from physadv.explain.settings import ExplainSettings
+from physadv.settings import Defences, DetectorName, Folder, Groups, Metavar, PatternName, Positional, Seconds
+
+if TYPE_CHECKING:
+    from physadv.explain.run import Explainer, Worn
+    from physadv.patch import Patch
+    from physadv.types import UInt8Array
+
+EXAMPLES = (
+    "physadv explain photo.jpg --wear street --defend balanced",
+    "physadv explain recordings --at 12 --wear webcam --out why",
+)
+LABEL = "physadv explain"
+
+
+class ExplainVerb(ExplainSettings):
+    """What is explained, worn and defended, and where the sheet goes."""
+
+    groups: ClassVar[Groups] = {
+        "image": ("at", "people"),
+        "detector": ("wear", "defend", "detector", "trust", "imgsz", "device"),
+        "result": ("out", "overwrite", "check", "seed"),
+    }
+
+    image: Annotated[Positional[Path], Metavar("IMAGE|SESSION")] = Field(
+        description="an image, or a recording of `physadv live`: any file of it, or its folder; sample is the built-in one"
+    )
+    at: Seconds | None = Field(
+        default=None, ge=0, description="moment of a recording; the frame with the most people unless given"
+    )
+    wear: PatternName | None = Field(
+        default=None, description="pattern that everybody wears, beside its grey control: a shipped name, file or run"
+    )
+    defend: Defences = Field(default="none", description="defence of the last column, as in live")
+    detector: DetectorName = Field(default=DEFAULT_DETECTOR, description="model that is explained, by name or path")
+    trust: Trust = False
+    out: Folder = Field(default=Path("explanation"), description="folder for sheet.png, sheet.html and results.json")
+    overwrite: Overwrite = False
+
+
+def run(settings: ExplainVerb) -> int:
+    """Show what a detector looks at: maps of each person's score, checked, and where a pattern acts.
+
+    Occlusion is exact, a pass for each place of a grey window. Gradient times activation (ODAM) is about one box. Each is
+    held against deletion, insertion and random weights.
+    """
+    from physadv.cli.console import on_terminal, table_console
+    from physadv.cli.progress import ProgressBar
+    from physadv.defend import parse_pipeline
+    from physadv.evaluate.steps import finish
+    from physadv.explain.report import NAMES, tables, write_explanation
+    from physadv.patch import load_patch
+
+    check_folder("out", settings.out)
+    check_own_folder("out", settings.out, NAMES, overwrite=settings.overwrite)
+    trust_detectors([settings.detector], settings.trust, LABEL)
+    pipeline = parse_pipeline(settings.defend)
+    patch = None if settings.wear is None else load_patch(settings.wear)
+    image, name = _image(settings)
+    worn, own_imgsz = (None, None) if patch is None else _worn(patch, image, settings)
+    explainer = _explainer(settings, own_imgsz)
+    with ProgressBar(LABEL) as shown, only_writer("out", settings.out):
+        explained = finish(explainer.explain(image, worn, pipeline), lambda step: shown.show(*step))
+        facts: dict[str, Any] = {
+            "image": name,
+            "detector": {
+                "name": explainer.torch.name,
+                "sha256": explainer.torch.sha256,
+                "imgsz": explainer.torch.imgsz,
+            },
+            "answers": explainer.answers.backend,
+            "worn": None if patch is None else {"name": patch.name, "sha256": patch.sha256},
+            "defence": str(pipeline),
+            "seed": settings.seed,
+        }
+        sheet = write_explanation(settings.out, explained, facts)
+    console = table_console()
+    for table in tables(explained):
+        console.print(on_terminal(table))
+    for line in (*(f"note: {note}" for note in explained.notes), str(sheet)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _image(settings: ExplainVerb) -> tuple[UInt8Array, str]:
+    """Return the image (h, w, 3) to explain, no longer than `LONG_SIDE`, and what it is called.
+
+    Raises: SettingsError for a moment of something that is no recording, or beyond its end.
+    """
+    from physadv.arrays import IMAGE_SUFFIXES, read_image
+    from physadv.capture.sample import SampleSource
+    from physadv.errors import SettingsError
+    from physadv.explain.run import shrunk
+    from physadv.live.moments import frame_of
+
+    path = settings.image
+    if str(path) == "sample" and not path.exists():
+        source = SampleSource()
+        return source.image(round((settings.at or 0.0) * source.fps)), "sample"
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        if settings.at is not None:
+            raise SettingsError(field="at", expected="a recording, whose moment it is", got=f"the image {path}")
+        return shrunk(read_image(path)), path.name
+    frame = frame_of(path, settings.at)
+    say(f"{LABEL}: the frame at {frame.pts_s:.2f} s")
+    return shrunk(frame.pixels), f"{path.resolve().name} at {frame.pts_s:.2f} s"
+
+
+def _worn(patch: Patch, image: UInt8Array, settings: ExplainVerb) -> tuple[Worn, int]:
+    """Return what everybody wears, placed as in an evaluation, and the size at which that pattern's detector looks."""
+    import numpy as np
+
+    from physadv.dataset import LabelledImage
+    from physadv.detect.matching import LABEL_CONF
+    from physadv.evaluate.images import labelling
+    from physadv.evaluate.own import FILLS, own_fit
+    from physadv.explain.run import Worn
+    from physadv.simulate.placement import people_of
+    from physadv.types import Frame
+
+    found = labelling(settings.detector).detect(Frame(image, 0, 0, 0.0)).above(LABEL_CONF)
+    points = np.zeros((len(found), 17, 3), np.float32) if found.keypoints is None else found.keypoints
+    people = LabelledImage("", image, found.xyxy, points)
+    fit = own_fit(patch, filling=people.share > FILLS)
+    chance = np.random.default_rng(settings.seed)
+    wearers = people_of(people.targets, people.keypoints[people.counts])
+    return Worn.on(wearers, patch, fit.placement, chance), max(fit.sizes)
+
+
+def _explainer(settings: ExplainVerb, own_imgsz: int | None) -> Explainer:
+    """Return what explains: the network with gradients, and whatever answers fastest by the same weights."""
+    from physadv.detect import load_detector
+    from physadv.detect.pytorch import TorchDetector
+    from physadv.evaluate.settings import USUAL_IMGSZ
+    from physadv.explain.run import Explainer
+    from physadv.explain.score import MIN_CONF
+
+    imgsz = rounded_imgsz(settings.imgsz or own_imgsz or USUAL_IMGSZ, LABEL)
+    gradients = load_detector(
+        settings.detector, backend="torch", precision="fp32", imgsz=imgsz, min_conf=MIN_CONF, device=settings.device
+    )
+    assert isinstance(gradients, TorchDetector)
+    # A map of occlusion is a hundred passes: OpenVINO makes them in a third of the time, and its answers are the same to
+    # four digits.
+    answers = load_detector(
+        settings.detector,
+        precision="fp32",
+        imgsz=imgsz,
+        min_conf=MIN_CONF,
+        device=settings.device,
+        progress=lambda line: say(f"{LABEL}: {line}"),
+    )
+    return Explainer(
+        answers, gradients, ExplainSettings(**{n: getattr(settings, n) for n in ExplainSettings.model_fields})
+    )

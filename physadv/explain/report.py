@@ -1,0 +1,175 @@
+"""What an explanation leaves in its folder: the sheet as PNG and as one HTML file, and the figures."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from physadv.arrays import signed_png, write_png
+from physadv.explain.run import CHANCE, EIGEN, PLACE, Explanation
+from physadv.explain.sheet import crop_of, figures_of, glowing, map_rows, sheet, with_boxes
+from physadv.files import atomic_write, text_bytes, write_json
+from physadv.provenance import provenance
+from physadv.table import Table, Value
+from physadv.types import UInt8Array
+
+PICTURE, PAGE, FIGURES = "sheet.png", "sheet.html", "results.json"
+NAMES = (FIGURES, PICTURE, PAGE)
+# What stands beside a map's name wherever it is listed.
+SAID = {EIGEN: "not about this person", PLACE: "no map: only where the box is", CHANCE: "no map"}
+HOW = (
+    "Occlusion is exact: the detector's own answers with a grey window over each place. ODAM: gradient of the box's own "
+    "logit x activation at P3, P4 and P5, smoothed over 3 cells, positive part (Zhao and Chan 2023).",
+    "Deletion: score, as a part of the whole image's, while cells are greyed from the most important on, mean over the "
+    "share; lower is better. Insertion: from a blurred person on; higher is better. Random weights: rank correlation of a "
+    "map with that of a network whose weights changed places, without what comes from the box's place; .9 or more is "
+    "refused (Adebayo et al. 2018).",
+    "Where the pattern acts: cells of P3 to P5 under the pattern are exchanged for those under a grey print; what comes "
+    "back of the lost logits is evidence that was removed from the body, or that stood against a person at the print. The "
+    "two need not add up to 1.",
+)
+STYLE = """
+body { margin: 2rem auto; max-width: 1900px; padding: 0 1.2rem; color: #14181c; background: #fff;
+  font: 15px/1.45 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .8rem; }
+h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
+.faint, figcaption, .says { color: #5f666c; }
+.grid { display: grid; gap: .8rem; align-items: start; }
+.grid img, figure img { width: 100%; height: auto; display: block; border-radius: 3px; }
+.head { font-weight: 600; border-bottom: 1px solid #d7dbde; padding-bottom: .3rem; overflow-wrap: anywhere; }
+.name { font-weight: 600; }
+table { border-collapse: collapse; margin: .6rem 0 1.2rem; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e6e8; text-align: left; }
+td:not(:first-child) { font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+ul { padding-left: 1.1rem; margin: .3rem 0; }
+figure { margin: 0; }
+"""
+
+
+def tables(explained: Explanation) -> list[Table]:
+    """Return the tables of an explanation: scores by column, where the pattern acts, and the checks of the maps."""
+    out = [_scores(explained)]
+    if explained.evidence:
+        out.append(_acts(explained))
+    out += [_checks(explained, number) for number in range(len(explained.checks))]
+    return out
+
+
+def _scores(explained: Explanation) -> Table:
+    titles = [column.title for column in explained.columns]
+    rows: list[list[Value]] = [
+        [f"{number + 1}", *(column.people[number].score for column in explained.columns)]
+        for number in range(len(explained.boxes))
+    ]
+    return Table.of("Score of each person", ["person", *titles], rows, numbers=titles)
+
+
+def _acts(explained: Explanation) -> Table:
+    columns = [
+        "logits taken",
+        "evidence removed from the body",
+        "negative evidence at the print",
+        "logit, print's cells blank",
+    ]
+    rows: list[list[Value]] = [
+        [f"{number}", one.grey - one.pattern, one.from_body, one.at_print, one.print_blank]
+        for number, one in enumerate(explained.evidence, 1)
+    ]
+    return Table.of("Where the pattern acts", ["person", *columns], rows, numbers=columns)
+
+
+def _checks(explained: Explanation, number: int) -> Table:
+    columns = ["deletion AUC", "insertion AUC", "kept: head random", "kept: half random", "kept: all random", "verdict"]
+    rows: list[list[Value]] = []
+    for name, check in explained.checks[number].items():
+        kept = check.kept
+        left: list[Value] = [None] * 3 if kept is None else [kept.head, kept.half, kept.all]
+        verdict = "refused" if kept is not None and kept.refused else SAID.get(name, "")
+        rows.append([name, check.deletion, check.insertion, *left, verdict])
+    return Table.of(f"Maps of person {number + 1}, checked", ["map", *columns], rows, numbers=columns[:-1])
+
+
+def write_explanation(folder: Path, explained: Explanation, facts: dict[str, Any]) -> Path:
+    """Write sheet.png, sheet.html and results.json into a folder; return the page's path.
+
+    facts: what else results.json says: image, detector, what is worn, the defence.
+
+    Raises: OSError if the folder cannot be written.
+    """
+    where = provenance()
+    heading = _heading(facts)
+    below = [*HOW, *explained.notes]
+    write_json(folder / FIGURES, {**facts, **explained.plain(), "provenance": where})
+    write_png(folder / PICTURE, sheet(explained, heading, below))
+    with atomic_write(folder / PAGE) as stream:
+        stream.write(text_bytes(_page(explained, heading, below, str(where["versions"]["physadv"]))))
+    return folder / PAGE
+
+
+def _heading(facts: dict[str, Any]) -> str:
+    detector = facts["detector"]
+    worn = f", wearing {facts['worn']['name']}" if facts["worn"] else ""
+    return f"What {detector['name']} looks at in {facts['image']}{worn} ({detector['imgsz']} px)"
+
+
+def _page(explained: Explanation, heading: str, below: Sequence[str], version: str) -> str:
+    """Return the sheet as one HTML file that needs nothing else."""
+    columns = explained.columns
+    across = f"grid-template-columns: 11rem repeat({len(columns)}, minmax(0, 1fr))"
+    cells = ["<div></div>", *(f'<div class="head">{html.escape(c.title)}</div>' for c in columns)]
+    cells += ['<div><div class="name">The image</div><div class="says">green: found at .25; dashed: not</div></div>']
+    cells += [_picture(with_boxes(c.image, c.found, explained.boxes, [p.score for p in c.people])) for c in columns]
+    parts = [f'<div class="grid" style="{across}">{"".join(cells)}</div>']
+    for number in range(len(explained.boxes)):
+        parts.append(f"<h2>Person {number + 1}</h2>")
+        cells = []
+        for title, says, pictures in map_rows(explained, number):
+            cells.append(
+                f'<div><div class="name">{html.escape(title)}</div><div class="says">{html.escape(says)}</div></div>'
+            )
+            cells += ['<div class="faint">none</div>' if p is None else _picture(p) for p in pictures]
+        cells.append('<div class="name">Figures</div>')
+        for column in columns:
+            lines = "".join(f"<li>{html.escape(line)}</li>" for line in figures_of(explained, number, column))
+            cells.append(f"<ul>{lines}</ul>")
+        parts.append(f'<div class="grid" style="{across}">{"".join(cells)}</div>')
+        parts.append(_eigen(explained, number))
+    parts.append("<h2>Figures</h2>")
+    parts += [table.html() for table in tables(explained)]
+    parts += [f'<p class="faint">{html.escape(line)}</p>' for line in below]
+    title = html.escape(heading)
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{STYLE}</style>"
+    )
+    # By this mark a later run knows the file as one of physadv's own.
+    sign = f'<script type="application/json">{{"physadv": "{version}"}}</script>'
+    body = f"<h1>{title}</h1>{''.join(parts)}{sign}"
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def _eigen(explained: Explanation, number: int) -> str:
+    """Return the first principal component of the features around one person, said to be about nobody."""
+    if explained.eigen is None:
+        return ""
+    image = explained.columns[0].image
+    left, top, right, bottom = crop_of(explained.boxes[number], image.shape[1::-1])
+    shown = glowing(explained.eigen[top:bottom, left:right], image[top:bottom, left:right])
+    said = "Eigen-CAM, not about this person: it knows no box and no score (Muhammad and Yeasin 2020)."
+    return f'<figure style="max-width: 22rem">{_picture(shown)}<figcaption>{said}</figcaption></figure>'
+
+
+def _picture(pixels: UInt8Array) -> str:
+    """Return an image (h, w, 3) as an HTML element that holds it."""
+    ok, data = cv2.imencode(".png", cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR))
+    if not ok:
+        raise OSError("PNG encoding failed")
+    coded = base64.b64encode(signed_png(data.tobytes())).decode()
+    return f'<div><img alt="" src="data:image/png;base64,{coded}"></div>'
