@@ -41,10 +41,26 @@ class Letterbox:
         """
         ratio = imgsz / max(frame_width, frame_height)
         inner_w, inner_h = max(round(frame_width * ratio), 1), max(round(frame_height * ratio), 1)
-        width, height = -(-inner_w // stride) * stride, -(-inner_h // stride) * stride
+        return cls._around(
+            inner_w, inner_h, -(-inner_w // stride) * stride, -(-inner_h // stride) * stride, frame_width, frame_height
+        )
+
+    @classmethod
+    def into(cls, frame_width: int, frame_height: int, width: int, height: int, *, stretch: bool = False) -> Letterbox:
+        """Return the letterbox into an input of a given size. stretch: fill it, whatever the frame's proportions.
+
+        Source: ultralytics' `LetterBox(auto=False)` and `scale_fill`.
+        """
+        ratio = min(width / frame_width, height / frame_height)
+        inner_w, inner_h = max(round(frame_width * ratio), 1), max(round(frame_height * ratio), 1)
+        if stretch:
+            inner_w, inner_h = width, height
+        return cls._around(inner_w, inner_h, width, height, frame_width, frame_height)
+
+    @classmethod
+    def _around(cls, inner_w: int, inner_h: int, width: int, height: int, frame_w: int, frame_h: int) -> Letterbox:
         left, top = round((width - inner_w) / 2 - 0.1), round((height - inner_h) / 2 - 0.1)
-        scale = (inner_w / frame_width, inner_h / frame_height)
-        return cls(scale, left, top, width, height, frame_width, frame_height)
+        return cls((inner_w / frame_w, inner_h / frame_h), left, top, width, height, frame_w, frame_h)
 
     @property
     def inner(self) -> tuple[int, int]:

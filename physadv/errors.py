@@ -103,6 +103,10 @@ class BackendError(PhysadvError):
     """An inference backend is not installed or cannot run this model."""
 
 
+class PluginError(PhysadvError):
+    """Code of others that plugs in cannot be loaded, failed, or returned what it may not."""
+
+
 class PatchError(PhysadvError):
     """A patch file is unreadable, too large, malformed, or lacks what its use needs."""
 

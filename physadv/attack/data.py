@@ -28,11 +28,12 @@ from physadv.camera.profile import CameraProfile, PrinterProfile, load_profiles
 from physadv.capture import is_live
 from physadv.dataset import MIN_AREA, Dataset, LabelledImage
 from physadv.defend import parse_pipeline
-from physadv.detect import load_detector, load_gradient_detector
+from physadv.detect import check_attackable, load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF
+from physadv.detect.names import path_in
 from physadv.detect.pytorch import pick_device
 from physadv.detect.weights import find_weights
-from physadv.errors import DataError, SettingsError, TrainingError, naming
+from physadv.errors import BackendError, DataError, SettingsError, TrainingError, naming
 from physadv.evaluate.images import Labeller, content_of, gather, labelling, labels_cache
 from physadv.files import parse_json, shortest_ends, write_json
 from physadv.lineage import load_start, split_record, start_record
@@ -86,6 +87,8 @@ def read_inputs(settings: TrainSettings) -> Inputs:
     settings.check()
     note = _trained_through(settings.through)
     pick_device(settings.device)
+    for name in settings.detector:
+        check_attackable(name)
     camera, printer = load_profiles(settings.camera, settings.printer)
     recipe = Recipe.of(settings)
     if printer is not None:
@@ -141,6 +144,11 @@ def attacked_detectors(settings: TrainSettings, *, device: str) -> list[Gradient
     plain: list[GradientDetector] = [
         load_gradient_detector(n, device=device, precision=precision) for n in settings.detector
     ]
+    other = next((d for d in plain if d.precision != precision), None)
+    if settings.precision == "bf16" and other is not None:
+        raise BackendError(
+            f"{other.name} computes in {other.precision} alone", field="precision=bf16", hint="leave it out"
+        )
     if settings.through is None:
         return plain
     pipeline = parse_pipeline(settings.through)
@@ -212,9 +220,11 @@ def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledIm
         small = [p for p in suited if p.share <= MIN_AREA]
         chosen = _evenly(large, SCORED_AT_MOST)
         chosen += _evenly(small, round(len(small) * len(chosen) / len(large)))
-        called = dict(zip(detectors, shortest_ends([d.removesuffix(".pt") for d in detectors]), strict=True))
+        called = dict(zip(detectors, shortest_ends([path_in(d) for d in detectors]), strict=True))
         for weights, imgsz in product(detectors, sizes):
-            detector = load_detector(weights, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
+            detector = load_detector(weights, backend="reference", imgsz=imgsz, min_conf=AP_CONF, device="cpu")
+            if detector.own_size and imgsz != sizes[0]:
+                continue
             several = ((imgsz, sizes), (called[weights], detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
             out[label] = HeldOutPeople(chosen, detector, placement, seed=recipe.seed, activation=recipe.activation)

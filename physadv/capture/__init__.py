@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from glob import has_magic
 from pathlib import Path
@@ -10,6 +11,7 @@ from physadv.address import is_file_url, is_url, masked, meant_as_address
 from physadv.arrays import IMAGE_SUFFIXES
 from physadv.capture.browser import BrowserSource
 from physadv.capture.images import ImageSource
+from physadv.capture.plugin import PluginSource, plugin_factory
 from physadv.capture.reading import Notify, Paced, silent
 from physadv.capture.sample import SampleSource
 from physadv.capture.settings import CaptureSettings
@@ -24,7 +26,7 @@ NAMED: dict[str, Callable[[CaptureSettings], Source]] = {"sample": SampleSource,
 LONGEST = 150
 KINDS = (
     "auto, sample, browser, a webcam's number, /dev/videoN or another path of it, a video file, an image, folder or glob, "
-    "or a URL"
+    "a URL, or a plug-in's name"
 )
 
 
@@ -32,12 +34,13 @@ def open_source(spec: str, settings: CaptureSettings | None = None, notify: Noti
     """Return the source of images that `spec` names.
 
     spec: `auto` (the first webcam that answers, else the sample), `sample`, `browser`, a webcam's number or /dev/videoN,
-    an rtsp:// or http:// address, or the path of a video, an image, a folder or a glob of images. Files and webcams
+    an rtsp:// or http:// address, the path of a video, an image, a folder or a glob of images, or a source that an
+    installed package declares, `NAME` or `NAME:ARGUMENT`. Files and webcams
     are opened here, so that a mistake shows at once; network cameras at their first `read`, since they may come later.
     With `settings.realtime` a file or folder becomes a live source. notify: called with a line for what is left out while
     the source is read, such as damaged images, on the thread that reads.
 
-    Raises: SourceError if there is no such thing or it cannot be opened.
+    Raises: SourceError if there is no such thing or it cannot be opened. PluginError for a source of others that fails.
     """
     settings = settings or CaptureSettings()
     if not spec.strip():
@@ -48,6 +51,10 @@ def open_source(spec: str, settings: CaptureSettings | None = None, notify: Noti
         return NAMED[spec](settings)
     if is_url(spec) and not is_file_url(spec):
         return NetworkStream(spec, settings, notify)
+    factory = None if is_url(spec) or is_webcam(spec) or os.path.exists(spec) else plugin_factory(spec)  # noqa: PTH110
+    if factory is not None:
+        source = PluginSource(spec, factory)
+        return Paced(source) if settings.realtime and not source.live else source
     if not is_url(spec) and is_webcam(spec):
         webcam = WebcamSource(spec, settings, notify)
         webcam.open()
@@ -61,9 +68,14 @@ def open_source(spec: str, settings: CaptureSettings | None = None, notify: Noti
 
 
 def is_live(spec: str) -> bool:
-    """Return whether `spec` names a camera, whose images have no end, rather than files; nothing is opened."""
+    """Return whether `spec` names a camera, whose images have no end, rather than files; nothing is opened.
+
+    Raises: PluginError for a source of others that cannot be loaded.
+    """
     if is_url(spec):
         return not is_file_url(spec)
+    if not is_webcam(spec) and not os.path.exists(spec) and (factory := plugin_factory(spec)) is not None:  # noqa: PTH110
+        return bool(getattr(factory, "live", True))
     return spec == "auto" or spec in NAMED or is_webcam(spec)
 
 

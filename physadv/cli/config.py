@@ -8,8 +8,12 @@ from typing import Any
 
 from physadv.address import masked
 from physadv.cli.terminal import hide
+from physadv.detect.names import check_declared
 from physadv.errors import SettingsError
 from physadv.files import parse_yaml, read_text
+
+# Fields that name detectors.
+DETECTORS = ("detector", "reference", "labeller", "parent")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -36,6 +40,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise SettingsError(
             field="trust", expected="on the command line alone", got=f"it in {path}, which others may have written"
         )
+    for name in DETECTORS:
+        check_declared(named.get(name), where=str(path))
     return named
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from physadv.cli.console import plain_table, table_console
 from physadv.cli.detectors import rounded_imgsz
-from physadv.defend import DEFENCES, PRESETS, parse_pipeline
+from physadv.cli.terminal import say
+from physadv.defend import PRESETS, known_defences, parse_pipeline
 from physadv.defend.costs import measure_costs
 from physadv.detect.runs import LabRun, Robustness, find_runs, robustness_of
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -50,8 +51,11 @@ def run(settings: DefencesVerb) -> int:
     Raises: DefenceError for a name that is not known. WeightsError, BackendError if the detector cannot be loaded.
     """
     name = settings.name
-    if name is not None and name not in {**DEFENCES, **PRESETS}:
-        known = [*PRESETS, *DEFENCES]
+    defences, broken = known_defences()
+    for line in broken:
+        say(f"{LABEL}: {line}", error=True)
+    if name is not None and name not in {**defences, **PRESETS}:
+        known = [*PRESETS, *defences]
         hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
         raise DefenceError(f"unknown defence {name!r}{hint}")
     if settings.measure:
@@ -94,7 +98,7 @@ def _measure(settings: DefencesVerb) -> None:
 
 def example(name: str) -> str:
     """Return a defence as `--defend` takes it, with two of its own parameters where it has so many."""
-    kind = DEFENCES[name]
+    kind = known_defences()[0][name]
     fields = {k: kind.model_fields[k].default for k in kind.__annotations__ if k in kind.model_fields}
     shown = [(k, v) for k, v in fields.items() if v not in (None, "") and not isinstance(v, bool)][:2]
     values = "+".join(f"{k}={v}" for k, v in shown)
@@ -106,7 +110,7 @@ def _all() -> dict[str, Any]:
         {"detector": str(run.folder), "about": run.about, **(asdict(found) if found is not None else {})}
         for run, found in _hardened()
     ]
-    return {"defences": [_one(name) for name in DEFENCES], "presets": PRESETS, "hardened": hardened}
+    return {"defences": [_one(name) for name in known_defences()[0]], "presets": PRESETS, "hardened": hardened}
 
 
 def _hardened() -> list[tuple[LabRun, Robustness | None]]:
@@ -117,7 +121,7 @@ def _hardened() -> list[tuple[LabRun, Robustness | None]]:
 def _one(name: str) -> dict[str, Any]:
     if name in PRESETS:
         return {"name": name, "preset": PRESETS[name]}
-    defence = DEFENCES[name]
+    defence = known_defences()[0][name]
     return {
         "name": name,
         "title": defence.title,
@@ -142,7 +146,7 @@ def _parameter(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_all(console: Console) -> None:
-    found = map(_one, DEFENCES)
+    found = map(_one, known_defences()[0])
     rows = [(d["name"], d["title"], d["kind"], d["cost"]) for d in found]
     console.print(plain_table(("defence", "what it does", "claim", "cost beyond the detector's pass"), rows))
     console.print()

@@ -75,7 +75,7 @@ def run(settings: LabInspectVerb) -> int:
     weights = find_weights(settings.detector)
     detector = TorchDetector(load_net(weights), weights, imgsz=imgsz, device=pick_device(settings.device))
     # As whoever labels by a detector does it.
-    clean = load_detector(settings.reference, backend="torch", imgsz=LABEL_IMGSZ, device=settings.device)
+    clean = load_detector(settings.reference, backend="reference", imgsz=LABEL_IMGSZ, device=settings.device)
     with ProgressBar(LABEL) as shown, only_writer("out", settings.out):
         found = finish(inspect(settings.data, detector, clean, settings), lambda step: shown.show(*step, part="data"))
         beside = None

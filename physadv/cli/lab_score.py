@@ -188,7 +188,7 @@ def _load(
     out = []
     found: dict[str, RunOrigin] = {}
     for name, (path, role) in zip(names, roles, strict=True):
-        detector = load_detector(path, backend="torch", imgsz=imgsz, min_conf=AP_CONF, device=settings.device)
+        detector = load_detector(path, backend="reference", imgsz=imgsz, min_conf=AP_CONF, device=settings.device)
         o = found[name] = origins[path] if path in origins else origin_of(path)
         out.append(ScoredDetector(name, detector, role, o.rate, o.method, o.retrained, o.clean_images, o.minutes))
     return out, found

@@ -130,10 +130,13 @@ def as_begun(settings: TrainVerb) -> TrainVerb:
     Raises: SettingsError if they cannot be read.
     """
     from physadv.attack.run import START
+    from physadv.detect.names import check_declared
 
     start = settings.out / START
 
     def now(begun: dict[str, Any]) -> dict[str, Any]:
+        if "detector" not in given(settings):
+            check_declared(begun.get("detector"), where=str(settings.out / BEGUN))
         if begun.get("start", RANDOM) != RANDOM and start.is_file():
             begun["start"] = str(start)
         # A run that says nothing of a start has begun from random colours.
@@ -159,11 +162,12 @@ def write_flags(settings: TrainVerb, start: str | None) -> None:
 def anchored(settings: TrainVerb) -> TrainVerb:
     """Return the flags with absolute paths, so that a run can be resumed from any folder."""
     from physadv.camera.profile import CameraProfile, PrinterProfile
+    from physadv.detect import names as detector_names
 
     s = settings
     paths: dict[str, Any] = {
         "images": [str(Path(p).resolve()) for p in s.images],
-        "detector": [absolute(d) for d in s.detector],
+        "detector": [detector_names.absolute(d) for d in s.detector],
         "labels": s.labels and s.labels.resolve(),
         "look": s.look and s.look.resolve(),
         "region": s.region and s.region.resolve(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from physadv import plugins
 from physadv.defend.base import Defence, Guarded
 from physadv.defend.blocks import BlockAutoencoder
 from physadv.defend.consistency import Consistency
@@ -14,13 +15,14 @@ from physadv.defend.persistence import Persistence
 from physadv.defend.pipeline import Pipeline
 from physadv.defend.pipeline import parse_pipeline as _parse
 from physadv.defend.pixel_deflection import PixelDeflection
+from physadv.defend.plugin import plugin_defences
 from physadv.defend.probes import Probes
 from physadv.defend.total_variation import TotalVariation
 from physadv.defend.transforms import BitDepth, Brightness, Flip, Jpeg, Median, Noise, ResizePad, Rotate, Stretch
 from physadv.defend.vote import Vote
-from physadv.errors import naming
+from physadv.errors import PluginError, naming
 
-__all__ = ["DEFENCES", "PRESETS", "Defence", "Guarded", "Pipeline", "parse_pipeline"]
+__all__ = ["DEFENCES", "PRESETS", "Defence", "Guarded", "Pipeline", "known_defences", "parse_pipeline"]
 
 DEFENCES: dict[str, type[Defence]] = {
     "stretch": Stretch,
@@ -59,7 +61,23 @@ def parse_pipeline(text: str, *, field: str = "defend") -> Pipeline:
 
     field: what errors call the text.
 
-    Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible.
+    Defences that installed packages declare are known too.
+
+    Raises: DefenceError naming the defence or preset that is not known, or a parameter that is impossible. PluginError for
+    a defence of others that cannot be loaded.
     """
+    named = {word.partition(":")[0].strip() for word in text.split(",")} - {"", "none", *DEFENCES, *PRESETS}
     with naming(field):
-        return _parse(text, DEFENCES, PRESETS)
+        # Only where a name is not ours: asking installed packages takes as long as loading a fast command.
+        return _parse(text, {**DEFENCES, **plugin_defences(named)} if named else DEFENCES, PRESETS)
+
+
+def known_defences() -> tuple[dict[str, type[Defence]], list[str]]:
+    """Return every defence by name, those of installed packages too, and a line for each of these that cannot be loaded."""
+    found, broken = dict(DEFENCES), []
+    for name in plugins.declared(plugins.DEFENCES):
+        try:
+            found.update(plugin_defences([name]))
+        except PluginError as error:
+            broken.append(error.text)
+    return found, broken

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from physadv.defend.base import Defence
 from physadv.defend.learned import SHIPPED, missing_weights
+from physadv.defend.plugin import CheckedGuard, CheckedTwin, is_plugin
 from physadv.errors import DefenceError, SettingsError
 from physadv.files import sha256_of
 from physadv.settings import parse
@@ -41,13 +42,15 @@ class Pipeline:
         Raises: DefenceError if a defence cannot work with this detector or with its neighbours.
         """
         for defence in self._inside_out():
-            detector = defence.guard(detector)
+            guarded = defence.guard(detector)
+            detector = CheckedGuard(defence, guarded) if is_plugin(defence) else guarded
         return detector
 
     def twin(self, detector: GradientDetector) -> GradientDetector:
         """Return the differentiable twin of `guard`, for an attack through all defences but those `over_time`."""
         for defence in self._inside_out():
-            detector = defence.twin(detector)
+            twin = defence.twin(detector)
+            detector = CheckedTwin(defence.name, twin) if is_plugin(defence) and twin is not detector else twin
         return detector
 
     @property

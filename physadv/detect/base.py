@@ -13,11 +13,13 @@ from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
 class BareDetector(ABC):
     """A detector without memory, chance or weights of its own, until a subclass says otherwise.
 
-    Subclasses set `name` and `backend` and write `detect_batch`.
+    Subclasses set `name` and `backend` and write `detect_batch`. own_size: whether it looks at images of one size of its
+    own, whatever `imgsz` was asked for.
     """
 
     name: str
     backend: str
+    own_size: bool = False
     precision: str = "fp32"
     min_conf: float = 0.05
     imgsz: int = 640

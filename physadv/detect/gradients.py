@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from physadv.boxes import STRIDE
+from physadv.errors import PluginError
 from physadv.types import Candidates, GradientDetector
 
 CPU = torch.device("cpu")
@@ -81,6 +82,33 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
         torch.cat([p.xyxy for p in parts], 1),
         None if all(p.head is None for p in parts) else torch.cat(numbers),
     )
+
+
+def checked_candidates(what: str, answer: object, images: torch.Tensor) -> Candidates:
+    """Return what the code of others answered as candidates in float32. what: begins the error, in words.
+
+    answer: logits (b, a) and boxes (b, a, 4) for images (b, 3, h, w), with gradients to them if they ask for them.
+
+    Raises: PluginError if it is anything else.
+    """
+
+    def wrong(expected: str, got: str) -> PluginError:
+        return PluginError(f"{what} answered wrongly", expected=expected, got=got)
+
+    if not isinstance(answer, tuple | list) or len(answer) != 2 or not all(torch.is_tensor(part) for part in answer):
+        raise wrong("two tensors, logits and boxes", type(answer).__name__)
+    logit, xyxy = answer
+    if logit.ndim != 2 or len(logit) != len(images) or not logit.shape[1]:
+        raise wrong(f"logits of shape ({len(images)}, a), a at least 1", str(tuple(logit.shape)))
+    if xyxy.shape != (*logit.shape, 4):
+        raise wrong(f"boxes of shape {(*logit.shape, 4)}", str(tuple(xyxy.shape)))
+    if not (logit.is_floating_point() and xyxy.is_floating_point()):
+        raise wrong("floating-point numbers", f"{logit.dtype} and {xyxy.dtype}")
+    if not (logit.isfinite().all() and xyxy.isfinite().all()):
+        raise wrong("finite numbers", "NaN or infinity")
+    if images.requires_grad and torch.is_grad_enabled() and not logit.requires_grad:
+        raise wrong("logits with gradients to the images", "logits cut off from them (`detach`, `no_grad`)")
+    return Candidates(logit.float(), xyxy.float())
 
 
 def parted(candidates: Candidates, count: int) -> list[Candidates]:

@@ -1,4 +1,4 @@
-"""YOLO on onnxruntime. The only file that imports onnxruntime."""
+"""onnxruntime, which no other file imports: YOLO on it, and sessions for ONNX files of others."""
 
 from __future__ import annotations
 
@@ -28,12 +28,8 @@ class OnnxDetector(NetworkDetector):
     ) -> None:
         model, spec = exported(weights, backend=self.backend, progress=progress)
         super().__init__(weights, spec, precision="fp32", **options)
-        session = onnxruntime.SessionOptions()
-        session.log_severity_level = 3
-        # Threads that spin between frames take the second core from decoding and drawing.
-        session.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(model, session, providers=["CPUExecutionProvider"])
+            self._session = session_of(model)
         except Exception as error:  # onnxruntime has its own unexported error types
             raise BackendError(f"{weights.name}: onnxruntime cannot read its export; use `backend=torch`") from error
         self._input = self._session.get_inputs()[0].name
@@ -41,3 +37,15 @@ class OnnxDetector(NetworkDetector):
     def infer(self, batch: UInt8Array) -> Sequence[Float32Array]:
         """Return logit (b, a), distance (b, 4 * reg_max, a) and perhaps keypoints (b, 51, a) for (b, h, w, 3) RGB."""
         return list(self._session.run(None, {self._input: batch}))
+
+
+def session_of(model: bytes | str) -> onnxruntime.InferenceSession:
+    """Return a session on the CPU for an ONNX network or the path of one.
+
+    Raises: what onnxruntime raises, which are many kinds that it does not export.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Threads that spin between frames take the second core from decoding and drawing.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -103,11 +103,16 @@ def read_network(path: Path) -> nn.Module:
 
 
 def unreadable(error: Exception) -> str:
-    """Return the message for a file that cannot be loaded: the first sentence of a foreign error, cut if it is long."""
+    """Return the message for a file that cannot be loaded, with the reason."""
+    return f"{NOT_ONE}, or a damaged one: {reason(error)}"
+
+
+def reason(error: Exception) -> str:
+    """Return the first sentence of a foreign error about a file, cut if it is long."""
     # torch begins with the advice to switch the restriction off; the reason comes after this mark.
     text = " ".join(str(error).rpartition("WeightsUnpickler error: ")[2].split())
     text = re.split("Please use `torch| Check the doc", text)[0].strip() or type(error).__name__
-    return f"{NOT_ONE}, or a damaged one: {text if len(text) <= 200 else f'{text[:200]}...'}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _globals(path: Path) -> set[str]:
@@ -130,14 +135,19 @@ def _globals(path: Path) -> set[str]:
         members = archive.infolist()
         if any(m.filename.endswith("/constants.pkl") for m in members):
             raise WeightsError(f"{NOT_ONE}: a TorchScript export; name the .pt that it was made from")
-        # A megabyte of deflated zeros unpacks to a gigabyte.
-        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-            raise WeightsError(f"{NOT_ONE}: its parts are compressed, as torch never saves them")
-        # torch does not check the checksums that it writes.
-        wrong = archive.testzip()
-        if wrong is not None:
-            raise WeightsError(f"{NOT_ONE}: damaged in {wrong[:80]!r}; copy or download it again")
+        check_archive(archive)
         return set().union(*(_named(io.BytesIO(archive.read(m))) for m in members if m.filename.endswith("data.pkl")))
+
+
+def check_archive(archive: zipfile.ZipFile) -> None:
+    """Raise WeightsError if an archive is not as torch saves them: its parts compressed, or not as they were written."""
+    # A megabyte of deflated zeros unpacks to a gigabyte.
+    if any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist()):
+        raise WeightsError(f"{NOT_ONE}: its parts are compressed, as torch never saves them")
+    # torch does not check the checksums that it writes.
+    wrong = archive.testzip()
+    if wrong is not None:
+        raise WeightsError(f"{NOT_ONE}: damaged in {wrong[:80]!r}; copy or download it again")
 
 
 def _named(stream: IO[bytes]) -> set[str]:
@@ -174,6 +184,14 @@ def _check_known(names: set[str]) -> None:
             f"not loaded: it asks for {foreign[0][:80]!r}{more}, no part of a YOLO network, and code of the "
             "file would run with your rights; if you trust who made it, add `trust`"
         )
+
+
+def names_class(path: Path, name: str) -> bool:
+    """Return whether a weights file's pickle names a class, such as RTDETRDecoder; False for what cannot be read."""
+    try:
+        return any(each.rpartition(".")[2] == name for each in _globals(path))
+    except (WeightsError, ValueError, OSError, zipfile.BadZipFile):
+        return False
 
 
 def _load(path: Path, names: set[str]) -> Any:

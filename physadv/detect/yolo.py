@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 from ultralytics.models import YOLO
-from ultralytics.nn.modules.head import OBB, Detect, Pose26, Segment, WorldDetect, YOLOEDetect
+from ultralytics.nn.modules.head import OBB, Detect, Pose26, RTDETRDecoder, Segment, WorldDetect, YOLOEDetect
 
 from physadv.detect.gradients import BareGradient, joined
 from physadv.detect.head import KEYPOINTS, HeadSpec, decode_boxes
@@ -40,9 +40,7 @@ class PersonNet(nn.Module):
         self.model = model
         self.person = person
         self.name = name
-        layers: list[Any] = list(cast(nn.ModuleList, model.model))
-        self._body, self._head = layers[:-1], layers[-1]
-        self._kept = set(cast("list[int]", model.save))
+        self._body, self._head, self._kept = body_of(model)
         self.spec = _spec(self._head)
 
     @property
@@ -89,14 +87,7 @@ class PersonNet(nn.Module):
         """
         # Ultralytics' own forward also decodes and ranks every class of every cell. Running the layers one by one gives
         # the head's raw answer without that cost.
-        outputs: list[Any] = []
-        x: Any = images
-        for layer in self._body:
-            x = layer(_inputs(layer, outputs, x))
-            if visit is not None:
-                x = visit(layer.i, x)
-            outputs.append(x if layer.i in self._kept else None)
-        return cast("list[torch.Tensor]", _inputs(self._head, outputs, x))
+        return run_layers(self._body, self._head, self._kept, images, visit)
 
     def evidence(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return the last hidden layer before the class scores of the inference head: a map a level, finest first.
@@ -153,7 +144,7 @@ def load_net(weights: Weights, *, fuse: bool = True, both_heads: bool = False) -
     Raises: WeightsError if the file is no ultralytics detection or pose model of RGB images, has no class "person", would
     run code, or is damaged.
     """
-    model = _trusted_network(weights.path) if is_trusted(weights) else read_network(weights.path)
+    model = read_model(weights)
     try:
         _check_kind(model)
         net = person_net(model, name=weights.name, fuse=fuse, both_heads=both_heads)
@@ -163,6 +154,22 @@ def load_net(weights: Weights, *, fuse: bool = True, both_heads: bool = False) -
     except Exception as error:  # a damaged network fails in many ways
         raise WeightsError(f"{weights.path}: {unreadable(error)}") from error
     return net
+
+
+def read_model(weights: Weights) -> nn.Module:
+    """Return the network in a weights file of Ultralytics as it is; code in the file runs only if it was trusted.
+
+    Raises: WeightsError if the weights are of another kind, cannot be loaded, or would run code.
+    """
+    if weights.kind != "ultralytics":
+        kind = {"onnx": "an ONNX file"}.get(weights.kind, f"a {weights.kind} detector")
+        raise WeightsError(
+            field="detector",
+            expected="a network of Ultralytics (.pt)",
+            got=f"{weights.name}, {kind}",
+            hint="others are attacked, defended and evaluated, but not trained or taken apart here",
+        )
+    return _trusted_network(weights.path) if is_trusted(weights) else read_network(weights.path)
 
 
 def _trusted_network(path: Path) -> nn.Module:
@@ -179,6 +186,8 @@ def _trusted_network(path: Path) -> nn.Module:
 def _check_kind(model: Any) -> None:
     """Raise WeightsError if a model is no detection or pose model of RGB images."""
     head = model.model[-1]
+    if isinstance(head, RTDETRDecoder):
+        raise WeightsError("an RT-DETR is attacked, defended and evaluated, but not trained or taken apart here")
     if isinstance(head, WorldDetect | YOLOEDetect):
         raise WeightsError("open-vocabulary models are not supported; name a YOLOv8 to YOLO26 model")
     if not isinstance(head, Detect) or isinstance(head, Segment | OBB):
@@ -297,6 +306,29 @@ class YoloGradient(BareGradient):
     def fingerprint(self) -> str:
         """Return a hash of every weight and buffer as they are now."""
         return weights_hash(self.net)
+
+
+def body_of(model: nn.Module) -> tuple[list[Any], Any, set[int]]:
+    """Return the layers of a network of Ultralytics before its head, its head, and which outputs are used again."""
+    layers: list[Any] = list(cast(nn.ModuleList, model.model))
+    return layers[:-1], layers[-1], set(cast("list[int]", model.save))
+
+
+def run_layers(
+    body: list[Any], head: Any, kept: set[int], images: torch.Tensor, visit: Visit | None = None
+) -> list[torch.Tensor]:
+    """Return what the head is given by the layers of `body_of`, for images (b, 3, h, w) in [0, 1] RGB.
+
+    visit: gets the number and the output of each layer, and returns what goes on in its place.
+    """
+    outputs: list[Any] = []
+    x: Any = images
+    for layer in body:
+        x = layer(_inputs(layer, outputs, x))
+        if visit is not None:
+            x = visit(layer.i, x)
+        outputs.append(x if layer.i in kept else None)
+    return cast("list[torch.Tensor]", _inputs(head, outputs, x))
 
 
 def _inputs(layer: Any, outputs: list[Any], previous: Any) -> Any:

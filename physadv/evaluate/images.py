@@ -84,7 +84,7 @@ def labelling(name: str = DEFAULT_DETECTOR) -> Detector:
 
     Raises: WeightsError if there are no such weights.
     """
-    detector = load_detector(name, backend="torch", imgsz=LABEL_IMGSZ, device="cpu")
+    detector = load_detector(name, backend="reference", imgsz=LABEL_IMGSZ, device="cpu")
     if find_weights(name).sha256 == EMBEDDED_SHA256:
         return detector
     return WithKeypoints(detector, load_detector(backend="torch", imgsz=LABEL_IMGSZ, device="cpu"))

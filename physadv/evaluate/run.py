@@ -9,8 +9,9 @@ from typing import Literal
 
 from physadv.dataset import Dataset, LabelledImage, split_images
 from physadv.defend import Pipeline, parse_pipeline
-from physadv.detect import load_detector, load_gradient_detector
+from physadv.detect import check_attackable, load_detector, load_gradient_detector
 from physadv.detect.matching import AP_CONF
+from physadv.detect.names import path_in
 from physadv.detect.pytorch import pick_device
 from physadv.errors import DataError, SettingsError, naming
 from physadv.evaluate import doubts
@@ -166,6 +167,9 @@ class Asked:
         if self.adaptive is not None and not any(p.defences for p in self.pipelines):
             raise SettingsError(field="adaptive", expected="a defence to attack", hint="name one or more with `defend`")
         pick_device(self.settings.device)
+        if self.adaptive is not None:
+            for name in self.named_detectors:
+                check_attackable(self.path_of(name))
         self.named_detectors  # noqa: B018 -- refuses two equal names
         for pipeline in self.pipelines:
             with naming("defend"):
@@ -214,7 +218,7 @@ class Asked:
 
         Raises: SettingsError if one is named twice, or two have equal names.
         """
-        names = [d.removesuffix(".pt") if isinstance(d, str) else d.name for d in self.detectors]
+        names = [path_in(d) if isinstance(d, str) else d.name for d in self.detectors]
         # A detector that is given has its own size, which tells its rows from those of others.
         paths = [
             n if isinstance(d, str) or names.count(n) == 1 else f"{n}-{d.imgsz}"
@@ -349,23 +353,32 @@ class Evaluation:
     def _detectors(self, rounds: Sequence[Round]) -> Iterator[tuple[str, Detector, int, Round]]:
         """Yield each detector at each size of image: its name, itself, the number of the round and the round."""
         for name, given in self.asked.named_detectors.items():
-            for number, turn in enumerate(rounds):
+            for number, asked_for in enumerate(rounds):
+                detector: Detector
+                turn = asked_for
                 if isinstance(given, str):
                     # The reference: PyTorch, float32, down to the lowest score that AP counts.
-                    detector: Detector = load_detector(
+                    loaded = load_detector(
                         given,
-                        backend="torch",
+                        backend="reference",
                         precision="fp32",
                         imgsz=turn.imgsz,
                         min_conf=AP_CONF,
                         device=self.asked.settings.device,
                     )
+                    last = loaded.own_size
+                    detector = loaded
+                    if last:
+                        # It would answer the same at every size that is asked for: all patterns are scored at its own.
+                        turn = Round(detector.imgsz, {k: v for r in rounds for k, v in r.placements.items()})
                     detector.name = name
                 else:
-                    detector = given
+                    detector, last = given, False
                 if not number:
                     self.results.facts["detectors"].append({"name": name, "sha256": detector.sha256 or ""})
                 yield name, detector, number, turn
+                if last:
+                    break
 
     def _rounds(self, fits: dict[str, Fit]) -> list[Round]:
         """Return the sizes of image, each with the patterns that are scored at it.

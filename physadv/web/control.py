@@ -124,10 +124,10 @@ def router(context: PageContext) -> APIRouter:
 def _defences() -> dict[str, Any]:
     """Return every defence as the page's switches need it, with the presets and the cards that stand for them."""
     # Only here: the page of a recording offers no defence and loads none.
-    from physadv.defend import DEFENCES, PRESETS, parse_pipeline
+    from physadv.defend import PRESETS, known_defences, parse_pipeline
 
     return {
-        "defences": [_described(name, defence) for name, defence in DEFENCES.items()],
+        "defences": [_described(name, defence) for name, defence in known_defences()[0].items()],
         # As the controls give them back.
         "presets": {name: parse_pipeline(text).text for name, text in PRESETS.items()},
         "cards": [{"defend": name, **CARDS[name]} for name in PRESETS],

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,7 +130,7 @@ def test_an_export_that_is_killed_leaves_nothing_that_counts(cache: Path, tmp_pa
 
 @pytest.mark.parametrize("imgsz", [64, 352, 416])
 def test_openvino_learns_its_precision_on_the_size_it_is_asked_for(imgsz: int, cache: Path, tmp_path: Path) -> None:
-    detector = load_detector(str(save_small(tmp_path / "small.pt")), backend="openvino", imgsz=imgsz)
+    detector: Any = load_detector(str(save_small(tmp_path / "small.pt")), backend="openvino", imgsz=imgsz)
     asked: list[tuple[int, ...]] = []
     infer = detector.infer
 
@@ -138,10 +138,10 @@ def test_openvino_learns_its_precision_on_the_size_it_is_asked_for(imgsz: int, c
         asked.append(batch.shape)
         return infer(batch)
 
-    requests = cast(Any, detector).network.requests
+    requests = detector.network.requests
     compiled = list(requests)
     assert not requests[compiled[0]].get_compiled_model().get_property("ENABLE_CPU_PINNING")
-    detector.infer = seen  # type: ignore[method-assign]
+    detector.infer = seen
     detector.detect(Frame(np.zeros((480, 640, 3), np.uint8), 0, 0, 0.0))
     assert asked == compiled
 

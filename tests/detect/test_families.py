@@ -50,7 +50,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory, blurred: UInt8Array) -> dict[
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolov10n", "yolo12n", "yolo26n-pose"])
 def test_backends_agree_on_every_shape_and_batch(name: str, nets: dict[str, Path], blurred: UInt8Array) -> None:
-    detectors = [
+    detectors: list[Any] = [
         load_detector(str(nets[name]), backend=backend, imgsz=64, min_conf=0.01, precision="fp32")
         for backend in ("torch", "onnxruntime", "openvino")
     ]

@@ -122,8 +122,9 @@ def test_wrong_weights_are_one_clear_line(tmp_path: Path) -> None:
     assert "empty (0 bytes)" in message(empty)
     assert "not an ultralytics model" in message(foreign)
     assert "no such file" in message(tmp_path / "missing.pt")
-    expected = "expected yolo11n-pose, the path of a .pt file, the folder of a run of the lab, or an official name"
-    assert expected in message("nonsense")
+    said = message("nonsense")
+    assert "expected yolo11n-pose, the path of a .pt or .onnx file, the folder of a run of the lab, an official" in said
+    assert "or a plug-in (module:factory), got 'nonsense'" in said
 
 
 def test_a_model_without_people_is_refused(tmp_path: Path) -> None:

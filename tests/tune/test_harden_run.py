@@ -23,6 +23,7 @@ from physadv.tune.harden.settings import HardenSettings
 from physadv.tune.harden.validation import Validation
 from physadv.tune.run import load_network
 from physadv.tune.trainer import TuneProgress, TuneStopped
+from physadv.types import Frame
 from tests.tune.conftest import save_tiny
 from tests.tune.people import SIDE, people_image
 
@@ -173,8 +174,8 @@ def test_a_class_of_its_own_leaves_the_answers_for_people_as_they_were(parent: P
 
 def test_a_run_with_a_patch_class_is_a_detector_of_people(images: Path, parent: Path, tmp_path: Path) -> None:
     hardened(settings(images, parent, tmp_path / "out", method="pod", epochs=1, patch_class=True))
-    detector = load_detector(str(tmp_path / "out"), backend="torch", imgsz=96, device="cpu")
-    assert detector.spec.keypoints is not None
+    found = load_detector(str(tmp_path / "out"), backend="torch", imgsz=96, device="cpu")
+    assert found.detect(Frame(np.zeros((96, 96, 3), np.uint8), 0, 0, 0.0)).keypoints is not None
 
 
 @pytest.mark.parametrize(
