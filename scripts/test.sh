@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make .venv, install with the development tools, run every check. Arguments go to pytest.
+# Make .venv, install with the development tools, run every check, the tests in a process a core, four at most. Arguments
+# go to pytest: `-n 0` runs the tests in one process, as --pdb and -s want it.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 install_project "[dev]"
@@ -17,4 +18,4 @@ fi
 "$PY" -m ruff check .
 "$PY" -m ruff format --check .
 "$PY" -m mypy
-"$PY" -m pytest "$@"
+"$PY" -m pytest -n logical --maxprocesses 4 --dist worksteal "$@"

@@ -1,23 +1,59 @@
-"""Fixtures that every test folder uses."""
+"""Fixtures that every test folder uses, and what the processes share that run the suite together (`pytest -n 2`)."""
 
+import atexit
 import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import physadv  # noqa: F401 -- before torch: says how its threads wait
+from tests.turns import Turns
 
 # A change is judged by the same examples each time; PHYSADV_FUZZ tries others.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("others", max_examples=1000)
 settings.load_profile("others" if "PHYSADV_FUZZ" in os.environ else "same")
-# Two cores are shared by everything a test starts; set before torch is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Two cores are shared by everything a test starts, and by all processes of the suite; set before torch is imported.
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", "2" if PROCESSES == 1 else "1")
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")
 os.environ.setdefault("YOLO_VERBOSE", "false")
 
 ROOT = Path(__file__).parent.parent
+
+
+def _common_folder() -> Path:
+    """Return a folder for all processes of this run: the first one makes and removes it, the others inherit its name."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="physadv-tests-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["PHYSADV_TESTS"] = folder
+    return Path(os.environ["PHYSADV_TESTS"])
+
+
+# Some tests press Ctrl-C, which a suite run in the background would ignore.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+COMMON = _common_folder()
+# What tests find or export once never comes from the user's cache: people found by another number of threads differ in
+# their last digits. Nor does it go there.
+os.environ["PHYSADV_CACHE"] = str(COMMON / "cache")
+TURNS = Turns(COMMON)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test beside those of other processes, or alone where it is marked so."""
+    TURNS.enter(alone=item.get_closest_marker("alone") is not None)
+    try:
+        return (yield)
+    finally:
+        TURNS.leave()
 
 
 @pytest.fixture(scope="session")

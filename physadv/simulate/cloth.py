@@ -88,6 +88,7 @@ class Cloth(Transform[ClothDraw]):
 
 
 @cache
+@torch.inference_mode(False)
 def _field_points() -> torch.Tensor:
     """Return the (FIELD^2, 2) nodes of a grid over [-1, 1]^2 whose outermost lie on the rim, x first."""
     line = torch.linspace(-1, 1, FIELD)
@@ -96,6 +97,7 @@ def _field_points() -> torch.Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _wrinkles() -> torch.Tensor:
     """Return (FIELD^2, 25): how far each field point moves when one control point moves by one."""
     line = torch.linspace(-1, 1, CONTROL, dtype=torch.float64)

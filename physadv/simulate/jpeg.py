@@ -67,6 +67,7 @@ def _quantise(planes: torch.Tensor, scale: torch.Tensor, table: tuple[int, ...])
 
 
 @cache
+@torch.inference_mode(False)
 def _dct() -> torch.Tensor:
     """Return the (64, 64) orthonormal 8x8 cosine transform, rows = frequencies, columns = pixels."""
     k = torch.arange(8, dtype=torch.float64)

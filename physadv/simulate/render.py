@@ -82,6 +82,7 @@ def _region(outlines: np.ndarray, prints: Prints, shape: tuple[int, int]) -> tup
 
 # More than a pattern and its four controls, which each frame of a video has drawn on it in turn.
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _mip_levels(patch: Patch) -> list[torch.Tensor]:
     """Return a patch as patterns (4, h, w), colour and opacity, at full size, half, quarter...: area averages."""
     levels = [torch.cat(patch.tensors())]

@@ -175,6 +175,7 @@ def unit_noise(at: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 @cache
+@torch.inference_mode(False)
 def _noise_table() -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(3, NOISE_SIDE, NOISE_SIDE, generator=generator)

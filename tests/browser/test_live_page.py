@@ -147,6 +147,7 @@ def test_images_move_again_after_the_demo_was_started_anew_on_the_same_port(brow
         stand.close()
 
 
+@pytest.mark.alone
 def test_a_slow_viewer_slows_nobody(stand: Stand) -> None:
     slow = stand.open()
     slow.evaluate(

@@ -113,6 +113,7 @@ def test_back_off_grows_and_success_resets_it() -> None:
     latest.close()
 
 
+@pytest.mark.alone
 def test_states_of_a_loss_are_reported() -> None:
     latest = Latest(
         Scripted(iter([1, 0.3, CameraLost("scripted: pulled out"), 2, 60.0])), stale_after=0.1, backoff=(0.3,)
@@ -146,6 +147,7 @@ def test_one_image_repeated_is_not_life() -> None:
     latest.close()
 
 
+@pytest.mark.alone
 def test_close_is_quick_and_wakes_the_taker() -> None:
     latest = Latest(Scripted(iter([1, 60.0])))
     latest.take(1)
@@ -166,6 +168,7 @@ def test_close_is_quick_and_wakes_the_taker() -> None:
     assert time.monotonic() - start < 1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["mjpeg", "ts"])
 def test_a_network_camera_stalls_dies_and_comes_back(kind: str) -> None:
     camera = NetworkCamera()

@@ -1,20 +1,8 @@
-from collections.abc import Iterator
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from physadv.types import UInt8Array
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Exports made by tests never touch the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("PHYSADV_CACHE", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,7 @@ def test_the_figures_have_their_names_and_are_json() -> None:
     json.dumps(stats, allow_nan=False)
 
 
+@pytest.mark.alone
 def test_a_slow_detector_sees_new_light_and_the_rest_is_counted_as_dropped() -> None:
     stats = finished(demo(Camera(fps=100), Slow(0.08), seconds=1.5)).stats()
     # Behind a queue the light would be over a second old by the end; the bound leaves room for a busy machine.

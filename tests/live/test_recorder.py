@@ -183,6 +183,7 @@ def test_another_size_is_fitted_into_the_first(tmp_path: Path) -> None:
     assert items[1].detections.xyxy[0] == pytest.approx([0.5, 13, 15.06, 32.5], abs=0.01)
 
 
+@pytest.mark.alone
 def test_a_slow_encoder_loses_images_of_the_recording_not_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_steps_pressed_faster_than_frames_are_read_all_count(session: Session) -
     assert shown(source) == 4
 
 
+@pytest.mark.alone
 def test_speed_holds_and_the_end_is_held_until_a_jump(session: Session) -> None:
     source = ReplaySource(session, hold=True)
     source.play(speed=4, seek_s=(COUNT - 21) / 25)
