@@ -11,13 +11,16 @@ import numpy as np
 from physadv.dataset import LabelledImage
 from physadv.detect.matching import FOUND_CONF, ImageMatch
 from physadv.evaluate.metrics import Share, interval_of, share
-from physadv.evaluate.size_curve import shot, subject_of
+from physadv.evaluate.size_curve import Subject, shot
 from physadv.files import text_bytes
 from physadv.simulate.activation import Ranges, State, drawn
 from physadv.simulate.conditions import Condition
+from physadv.simulate.joints import CUT_OFF
 from physadv.simulate.states import PX_AT_1_M
 from physadv.types import BoolArray
 
+# A box that ends nearer to the lower edge of its photograph, in heights of that, may be cut off there.
+AT_RIM = 0.01
 # What was found of the people of each image, by the image's name; people stand in the same order on both sides.
 Matched = Mapping[str, ImageMatch]
 
@@ -30,19 +33,21 @@ def conditions_of(name: str, states: Sequence[State]) -> list[Condition]:
 def at_distance(images: Sequence[LabelledImage], ranges: Ranges, imgsz: int, *, seed: int) -> list[LabelledImage]:
     """Return an image of each person who can be shown at a distance, scaled to it and alone before the camera.
 
-    Whoever counts, faces the camera and is seen to the hips or, where the feet would be in the image, whole; see
-    `size_curve.shot`. Each is named after the photograph and the person. imgsz: long side of the images, 4 to 3.
+    Whoever counts and is in the photograph from head to foot, unless they would be enlarged too far; see `size_curve.shot`.
+    Each is named after the photograph and the person. imgsz: long side of the images, 4 to 3.
     """
     out: list[LabelledImage] = []
     for image in images:
         for k in np.flatnonzero(image.counts):
             rng = np.random.default_rng([seed, int(k), crc32(text_bytes(image.name))])
-            subject = subject_of(image.pixels, image.boxes[k], image.keypoints[k])
-            if subject is None:
+            box = image.boxes[k]
+            width, height = box[2:] - box[:2]
+            if height <= CUT_OFF * width or box[3] > image.size[1] * (1 - AT_RIM):
                 continue
+            alone = LabelledImage("", image.source, image.boxes[k : k + 1], image.keypoints[k : k + 1])
             metres = float(drawn(ranges, (), 1, rng)[0])
             person_px = PX_AT_1_M / metres * imgsz / 416
-            one = shot(subject, person_px=person_px, frame=(imgsz, imgsz * 3 // 4), rng=rng)
+            one = shot(Subject(alone, float(height), True), person_px=person_px, frame=(imgsz, imgsz * 3 // 4), rng=rng)
             if one is not None:
                 out.append(replace(one.image, name=f"{image.name}@{k}", sha256="", min_area=0.0))
     return out

@@ -128,7 +128,7 @@ def subjects(
             raise DataError(f"{detector.name}: gives no keypoints; measure the size curve with a pose model")
         boxes = answer.xyxy if people is None else people
         for box, points in zip(boxes, match_keypoints(boxes, answer), strict=True):
-            one = subject_of(pixels, box, points)
+            one = _subject(pixels, box, points)
             if one is not None and one.tall >= smallest_px:
                 out.append(one)
     if len(out) < FEWEST:
@@ -141,8 +141,7 @@ def subjects(
     return out
 
 
-def subject_of(pixels: UInt8Array, xyxy: Float32Array, points: Float32Array) -> Subject | None:
-    """Return somebody in a photograph who can stand before a camera, None where too little of them is seen."""
+def _subject(pixels: UInt8Array, xyxy: Float32Array, points: Float32Array) -> Subject | None:
     sure = points[:, 2] >= VISIBLE
     if not (sure[HEAD].any() and sure[[LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]].all()):
         return None
