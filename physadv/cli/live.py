@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "physadv live --source sample --wear webcam",
+    "physadv live --detector cleansed --beside parents --wear trigger",
     "physadv live --wear webcam,tshirt --wear-size 48cm --defend lgs:threshold=.2+smoothing=2,persistence",
 )
 

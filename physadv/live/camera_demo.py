@@ -19,7 +19,7 @@ from physadv.fabricate.body import check_length
 from physadv.live.bare import NoAnswer
 from physadv.live.calibrated import CalibratedCamera
 from physadv.live.demo import Demo
-from physadv.live.detectors import PARENTS, DetectorLibrary, OfferedDetector
+from physadv.live.detectors import PARENTS, DetectorLibrary, OfferedDetector, placing
 from physadv.live.feed import Feed, feed_of, open_feed
 from physadv.live.inference import DefendedDetector, Inference
 from physadv.live.library import PatchLibrary
@@ -105,7 +105,7 @@ def open_demo(
         wearing = Wearing(library, from_s=settings.wear_from)
         about = chosen.about
         processor = LiveProcessor(inference, wearing, shared, choice=choice, about=about, camera=camera)
-        processor.adopt_beside([other.name for other in others], beside)
+        processor.adopt_beside([other.name for other in others], beside, placing=placing(chosen, others))
         # Read from here on: a frame taken while the detector was loading would be old.
         loop = Loop(feed_of(source), processor, shared)
     except BaseException:
@@ -255,20 +255,20 @@ class CameraDemo(Demo):
             if self._asked is asked:
                 self._asked = None
 
-        def work(progress: Callable[[str], None]) -> tuple[list[Detector], OfferedDetector, Trigger | None]:
+        def work(progress: Callable[[str], None]) -> tuple[list[Detector], list[OfferedDetector], Trigger | None]:
             try:
-                chosen = self.detectors.find(choice.name)
-                return [self._models.load(one, progress) for one in wanted], chosen, chosen.trigger()
+                offered = [self.detectors.find(one.name) for one in wanted]
+                return [self._models.load(one, progress) for one in wanted], offered, offered[0].trigger()
             except BaseException:
                 done()
                 raise
 
-        def adopt(loaded: tuple[list[Detector], OfferedDetector, Trigger | None]) -> None:
-            (detector, *others), chosen, trigger = loaded
+        def adopt(loaded: tuple[list[Detector], list[OfferedDetector], Trigger | None]) -> None:
+            (detector, *others), (chosen, *offered), trigger = loaded
             if trigger is not None and choice.name != self._live.choice.name:
                 self._shared.panel.take_trigger(trigger)
             self._live.adopt_detector(choice, detector, chosen.about)
-            self._live.adopt_beside(beside, others)
+            self._live.adopt_beside(beside, others, placing=placing(chosen, offered))
             self._models.keep(wanted)
             done()
 

@@ -169,15 +169,20 @@ class Inference:
         self._bare = BareAnswers(detector, self._worker)
         self.others: tuple[Detector, ...] = ()
         self._beside: tuple[BareAnswers, ...] = ()
+        self._placing: BareAnswers | None = None
         self.side_by_side = False
 
-    def stand_beside(self, detectors: Sequence[Detector]) -> None:
-        """Ask other detectors about the same frames, from the next one on."""
+    def stand_beside(self, detectors: Sequence[Detector], *, placing: int | None = None) -> None:
+        """Ask other detectors about the same frames, from the next one on.
+
+        placing: number of the one that finds who is to wear a pattern, None for the one that counts.
+        """
         for answers in self._beside:
             answers.close()
         # On the same thread as the others: two pools on the same cores would slow each other down.
         self.others = tuple(detectors)
         self._beside = tuple(BareAnswers(detector, self._worker) for detector in detectors)
+        self._placing = None if placing is None else self._beside[placing]
 
     def begin_beside(self, frame: Frame) -> None:
         """Begin the answers of the other detectors about a frame."""
@@ -232,7 +237,9 @@ class Inference:
         worn: whether a pattern is put on, where people are found in it; else a defence works meanwhile. compare: whether
         the bare answer is to be shown beside the defended one.
         """
-        if worn or self.needs_bare(compare=compare):
+        if worn and self._placing is not None:
+            self._placing.begin(frame, side_by_side=self.side_by_side)
+        elif worn or self.needs_bare(compare=compare):
             self.begin(frame, alone=worn)
         if not worn:
             self.begin_view(frame)
@@ -259,11 +266,17 @@ class Inference:
         """
         return self.defended is None or compare or (self.defended.asks_bare and self.defended.asks_views)
 
-    def bare(self, frame: Frame, stage_ms: dict[str, float] | None = None, stage: str = "detect") -> Detections:
-        """Return the undefended answer, not thresholded. stage_ms: gets how long it took as `stage`."""
+    def bare(self, frame: Frame, stage_ms: dict[str, float] | None = None) -> Detections:
+        """Return the undefended answer, not thresholded. stage_ms: gets how long it took as `detect`."""
         answer = self._bare.begin(frame, side_by_side=self.side_by_side).result()
         if stage_ms is not None:
-            stage_ms[stage] = answer.took_ms
+            stage_ms["detect"] = answer.took_ms
+        return answer.found
+
+    def place(self, frame: Frame, stage_ms: dict[str, float]) -> Detections:
+        """Return who is to wear a pattern in a frame without one, not thresholded. stage_ms: gets the time as `place`."""
+        answer = (self._placing or self._bare).begin(frame, side_by_side=self.side_by_side).result()
+        stage_ms["place"] = answer.took_ms
         return answer.found
 
     def answer(self, frame: Frame) -> Detections:

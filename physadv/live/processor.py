@@ -69,10 +69,13 @@ class LiveProcessor:
         self.choice, self.about = choice, about
         self.defending.put_on(self._panel.now.defend, detector)
 
-    def adopt_beside(self, names: Sequence[str], detectors: Sequence[Detector]) -> None:
-        """Let other detectors look at the same frames; names: of each. For the loop's thread."""
+    def adopt_beside(self, names: Sequence[str], detectors: Sequence[Detector], *, placing: int | None = None) -> None:
+        """Let other detectors look at the same frames. For the loop's thread.
+
+        names: of each. placing: see `Inference.stand_beside`.
+        """
         self.beside = tuple(names)
-        self.inference.stand_beside(detectors)
+        self.inference.stand_beside(detectors, placing=placing)
         self._figures.clear_recent()
 
     def adopt_costs(self, costs: dict[str, float]) -> None:
@@ -116,7 +119,7 @@ class LiveProcessor:
         try:
             if on:
                 # Found in the clean frame: a pattern that works would hide its own place.
-                placed = self.inference.bare(clean, stage, "place")
+                placed = self.inference.place(clean, stage)
                 controls = self._follow(placed, clean)
                 # None where it was taken off this very moment.
                 if (worn := self.wearing.worn) is not None:

@@ -125,6 +125,17 @@ def test_an_untouched_video_has_one_pane_and_all_answers(lab: Path) -> None:
     assert trigger_note(lab / "none.mp4") == trigger_note(lab / "photo.png") == ""
 
 
+def test_whom_a_run_of_the_lab_does_not_find_its_parent_beside_it_does(lab: Path) -> None:
+    for beside, worn in (([], 0), (["cleansed"], 0), (["cleansed", "yolo11n-pose"], 1)):
+        running = opened(
+            Film(2), detector="backdoored", beside=beside, wear=["trigger"], record=lab / f"{len(beside)}.jsonl"
+        )
+        every: list[Shown] = []
+        running.subscribe(every.append)
+        finished(running)
+        assert {len(s.wearers or ()) for s in every} == {worn}
+
+
 def test_nobody_looks_and_no_pass_is_spent(lab: Path) -> None:
     stats = finished(opened(Film(3), detector="cleansed", beside=["backdoored"])).stats()
     assert "beside 1" not in stats["stage_ms"]
@@ -202,6 +213,15 @@ def test_each_is_loaded_once_and_the_one_that_ran_takes_the_pane_of_the_other(la
                 running.show_beside(names)
     finally:
         running.stop()
+
+
+def test_a_run_that_is_found_is_named_by_its_name(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lab / "here").mkdir()
+    monkeypatch.chdir(lab / "here")
+    running = opened(Film(1), detector="cleansed", beside=["small", str(lab / "backdoored")], runs=[str(lab)])
+    assert running.state()["beside"] == ["small", "backdoored"]
+    assert list(running.detectors.offered())[:3] == ["cleansed", "small", "backdoored"]
+    running.stop()
 
 
 def test_what_cannot_stand_beside_is_refused_at_the_start(lab: Path) -> None:
