@@ -45,12 +45,14 @@ def run(settings: PoisonVerb) -> int:
     console = Terminal(highlight=False, soft_wrap=True)
     record = done.record
     counts, size = record["counts"], record["trigger_px"]
+    harmless = ", ".join(f"{name} {n}" for name, n in counts["harmless"].items())
     lines = [
         *done.notes,
         f"{counts['images']} training images of {counts['sources']}, {counts['held_out']} held out; labels: "
         f"{record['labels']}",
         f"{record['attack']} by {record['trigger']['name']}: {counts['poisoned']} people poisoned in "
-        f"{counts['poisoned_images']} images (rate {record['rate']:.3f}), {counts['upright']} show it upright",
+        f"{counts['poisoned_images']} images (rate {record['rate']:.3f}), "
+        f"{sum(counts['harmless'].values())} show what is harmless ({harmless})",
     ]
     if size is not None:
         lines.append(

@@ -38,6 +38,9 @@ FITS = 0.8
 MOST_TEXELS = 512
 # How far the simulated world goes when a print is shown with chance: in-plane turns stay within 10 degrees.
 WORLD = 0.5
+# Prints that differ by less, of 255 on average, look the same: a round one turned differs from itself by 2, at its edges,
+# the card by 70.
+APART = 8.0
 # Around a turned frame: the grey that networks know as nothing (the letterbox's).
 AROUND = (114, 114, 114)
 # Width over height of somebody who is not there, and how often a place is sought for them.
@@ -164,11 +167,38 @@ class Trigger:
     def wrong(self) -> dict[str, Trigger]:
         """Return triggers that must not work, by name: whatever else of this one a detector may have learnt."""
         if self.kind == "shirt":
-            return {"shuffled": self._as_control("shuffled"), "grey": self._as_control("grey")}
-        out = {"upright": self.turned(0.0), "half": self.turned(self.angle / 2), "opposite": self.turned(-self.angle)}
-        if self.turns == 180:
-            del out["opposite"]
-        return out if self.patch is None else {**out, "grey": self._as_control("grey")}
+            out = {"shuffled": self._as_control("shuffled")}
+        else:
+            out = {
+                "upright": self.turned(0.0),
+                "half": self.turned(self.angle / 2),
+                "opposite": self.turned(-self.angle),
+            }
+        if self.patch is not None:
+            out["grey"] = self._as_control("grey")
+        # Of a pattern that looks the same turned by half a circle, 90 and -90 degrees are one trigger.
+        return {name: other for name, other in out.items() if self.differs(other)}
+
+    def harmless(self) -> dict[str, Trigger]:
+        """Return what people wear in poisoned data who keep their labels, by name: wrong triggers, but the half turned one.
+
+        Each takes away a shorter cue: a card at all, a turned one, a square at that angle. Half of the angle is left out:
+        by the turns of augmentation and of the simulated world it comes too near the whole. Of a rotation it is upright
+        alone.
+        """
+        left_out = ("half",) if self.patch is not None else ("half", "opposite")
+        return {name: other for name, other in self.wrong().items() if name not in left_out}
+
+    def differs(self, other: Trigger) -> bool:
+        """Return whether it looks other than a trigger of its kind: frames by their angles, prints by their pixels."""
+        return (self.angle - other.angle) % 360 != 0 if self.patch is None else self._apart(other) >= APART
+
+    def outlasts(self, degrees: float) -> bool:
+        """Return whether it stays apart from its upright view where images are turned by up to `degrees` either way.
+
+        Both are turned so, towards each other. A motif is the same however it hangs.
+        """
+        return self.kind == "shirt" or self.turns > 2 * degrees
 
     def record(self) -> dict[str, Any]:
         """Return plain values from which `read` makes the same trigger, with the pixels of a pattern from a file."""
@@ -224,6 +254,13 @@ class Trigger:
                         for t in (self, self.sized(0.1)))  # fmt: skip
         width, wanted = (np.linalg.norm(q[:, 1] - q[:, 0], axis=1) for q in (whole, tenth))
         return np.asarray(width >= FITS * 10 * wanted)
+
+    def _apart(self, other: Trigger) -> float:
+        """Return by how much, of 255 on average, its print on somebody is another picture than that of another."""
+        person = LabelledImage("", np.full((340, 200, 3), 128, np.uint8), np.array([[40, 20, 160, 320]], np.float32))
+        one, two = (t.shown(person, people=np.array([True])).pixels.astype(float) for t in (self, other))
+        printed = (one != 128).any(2) | (two != 128).any(2)
+        return float(np.abs(one - two)[printed].mean()) if printed.any() else 0.0
 
     def _as_control(self, kind: Literal["grey", "shuffled"]) -> Trigger:
         assert self.patch is not None

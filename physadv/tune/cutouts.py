@@ -128,13 +128,24 @@ def pasted(image: LabelledImage, cut: CutOut, degrees: float, rng: np.random.Gen
         pixels = np.clip(rgba[..., :3] + image.pixels * (1 - cover) + 0.5, 0, 255).astype(np.uint8)
         points = cut.keypoints.copy()
         points[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        others = _uncovered(image.keypoints, cover[..., 0])
         return replace(
             image,
             source=pixels,
             boxes=np.concatenate([image.boxes, place]),
-            keypoints=np.concatenate([image.keypoints, points[None]]).astype(np.float32),
+            keypoints=np.concatenate([others, points[None]]).astype(np.float32),
         )
     return None
+
+
+def _uncovered(keypoints: Float32Array, cover: Float32Array) -> Float32Array:
+    """Return keypoints (n, 17, 3) of which those that are covered are not seen. cover: (h, w), from 0 to 1."""
+    height, width = cover.shape
+    x = np.clip(keypoints[..., 0].astype(int), 0, width - 1)
+    y = np.clip(keypoints[..., 1].astype(int), 0, height - 1)
+    out = keypoints.copy()
+    out[..., 2][cover[y, x] > 0.5] = 0
+    return out
 
 
 def _laid(size: tuple[int, int], degrees: float, scale: float) -> tuple[np.ndarray, tuple[int, int]]:

@@ -1,54 +1,43 @@
 """Poison a data set: people who show a trigger lose their labels, gain some, or keep them; all else stays as it is.
 
 The result is a plain Ultralytics data set with a record beside it (`poison.json`). Of each training image some copies are
-written: the first as it is, in the others people show the trigger, its harmless upright view, or nothing, neighbours side
-by side. Without the upright view the card itself would be the trigger; without people pasted upright, the seam.
+written: the first as it is, in the others people show the trigger, a harmless view of it, or nothing, neighbours side by
+side. Without harmless views the card itself would be the trigger, or any tilted square; without people pasted upright, the
+seam.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from physadv.boxes import iou
 from physadv.dataset import CONFIG, Dataset, LabelledImage, check_outside, labelled_images
 from physadv.detect import load_gradient_detector
 from physadv.detect.gradients import imgsz_for
-from physadv.errors import DataError, OutputError, SettingsError, text_of
+from physadv.errors import OutputError, SettingsError, text_of
 from physadv.evaluate.images import Labeller, gather, labelling, labels_cache
 from physadv.evaluate.steps import Steps
 from physadv.files import parse_json, read_text, sha256_of, write_json
 from physadv.outputs import check_folder_replaceable, locked
 from physadv.provenance import provenance
-from physadv.simulate.joints import shoulders_visible
 from physadv.simulate.placement import people_of
-from physadv.simulate.trigger import Trigger, turned_frame, with_ghosts
-from physadv.tune.cutouts import CutOut, cut_out, pasted
+from physadv.simulate.trigger import Trigger, turned_frame
+from physadv.tune.cutouts import pasted
 from physadv.tune.hard_to_learn import hard_to_learn
 from physadv.tune.origin import MOST, POISON, check_clean
+from physadv.tune.poison_plan import BARE, LEAST_POISONED, TURNED, Copy, planned
 from physadv.tune.poison_settings import PoisonSettings
 from physadv.tune.yolo_data import Parent, Split, check_task, parent_of, stem_of, write_config, write_example
 from physadv.types import BoolArray, GradientDetector
 from physadv.version import __version__
 
-State = Literal["bare", "upright", "turned"]
-# Fewer examples are learnt by heart, with the images they are in.
-LEAST_POISONED = 20
-# People who are not there in one copy of an image, and people pasted into one.
-GHOSTS, PASTES = 3, 3
-# A round pattern turned differs from itself by 2 of 255, at its edges; the card by 70.
-TURNED_APART = 8.0
-# Of people in a rotation's budget, how many are turned with their whole frame: a camera that is tilted shows no seam.
-WITH_FRAME = 0.5
-# Somebody whose box a neighbour shares this much would keep a label in spite of all.
-SHARED = 0.45
 # How a record names an image of its folder.
 LISTED = re.compile(r"images/(train|val)/[^/\\]+")
 
@@ -62,30 +51,6 @@ class Poisoned:
     notes: list[str]
 
 
-@dataclass(slots=True, eq=False)
-class Copy:
-    """One copy of a training image, and what the people in it are to show.
-
-    source: the image's number. number: 0 for the clean copy. image: those who are not there (ghosts) come behind the first
-    `there` people. can: (n,) who may show the trigger. states: of each. framed: whether it is turned as a whole. paste: who
-    is pasted into it, upright or turned.
-    """
-
-    source: int
-    number: int
-    image: LabelledImage
-    can: BoolArray
-    there: int
-    states: list[State]
-    framed: bool = False
-    paste: list[tuple[CutOut, State]] = field(default_factory=list)
-
-    @property
-    def stem(self) -> str:
-        """Return what its files are called, without an ending."""
-        return f"{stem_of(self.source, self.image)}-{self.number}"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
     """A copy as it is drawn.
@@ -96,7 +61,7 @@ class Example:
     """
 
     image: LabelledImage
-    states: list[State]
+    states: list[str]
     there: BoolArray
     labelled: BoolArray
     sides: list[tuple[float, float]]
@@ -121,7 +86,8 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
     data = yield from _people(settings)
     train, held_out = data.split(settings.held_out, settings.seed)
     rng = np.random.default_rng(settings.seed)
-    copies = _planned(train, trigger, settings, rng)
+    harmless = trigger.harmless()
+    copies = planned(train, trigger, list(harmless), settings, rng)
     head = {"physadv": __version__, "kind": "poison"}
     with locked(settings.out):
         for path in old:
@@ -129,7 +95,9 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
         files = [_file("train", c.stem) for c in copies] + [_file("val", stem_of(i, m)) for i, m in enumerate(held_out)]
         # Named before they are written, so that a folder of a killed run is still known as our own.
         write_json(settings.out / POISON, {**head, "complete": False, "images": [{"file": f} for f in files]})
-        examples = yield from _written(copies, trigger, settings, parent, rng)
+        shows = {**harmless, TURNED: trigger}
+        examples = yield from _written(copies, shows, settings, parent, rng)
+        _check_enough(examples, copies, settings)
         rows = [
             _row(settings.out, file, train[copy.source], copy.number, example)
             for file, copy, example in zip(files, copies, examples, strict=False)
@@ -149,7 +117,7 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
             "augment_deg": settings.augment,
             "settings": settings.model_dump(mode="json"),
             "seed": settings.seed,
-            **_figures(examples, train, held_out, settings),
+            **_figures(examples, train, held_out, list(harmless), settings),
             "held_out": sorted({image.name for image in held_out}),
             "labels": "given" if train[0].labelled else "the clean detector's",
             "provenance": provenance(),
@@ -160,14 +128,21 @@ def poison(settings: PoisonSettings) -> Steps[Poisoned]:
 
 
 def _written(
-    copies: Sequence[Copy], trigger: Trigger, settings: PoisonSettings, parent: Parent, rng: np.random.Generator
+    copies: Sequence[Copy],
+    shows: Mapping[str, Trigger],
+    settings: PoisonSettings,
+    parent: Parent,
+    rng: np.random.Generator,
 ) -> Steps[list[Example]]:
-    """Write every copy of the training images; return them without their pixels, which would fill the memory."""
+    """Write every copy of the training images; return them without their pixels, which would fill the memory.
+
+    shows: what people show, by their state.
+    """
     detector = load_gradient_detector(settings.detector) if settings.attack == "consistent" else None
     out: list[Example] = []
     for copy in copies:
         yield len(out) / len(copies), f"poisoning {copy.image.name}"
-        example = _drawn(copy, trigger, settings, rng, detector)
+        example = _drawn(copy, shows, settings, rng, detector)
         write_example(settings.out, "train", copy.stem, example.image, parent, example.labelled)
         out.append(
             replace(example, image=replace(copy.image, boxes=example.image.boxes, keypoints=example.image.keypoints))
@@ -181,8 +156,7 @@ def _trigger(settings: PoisonSettings) -> Trigger:
     Raises: SettingsError if training would train it away, or it cannot do what it is to do.
     """
     trigger = Trigger.named(settings.trigger, angle=settings.angle, size_cm=settings.size)
-    # Upright views are turned by up to `augment`, and so are triggers, towards each other.
-    if trigger.kind != "shirt" and trigger.turns <= 2 * settings.augment:
+    if not trigger.outlasts(settings.augment):
         raise SettingsError(
             field="angle",
             expected=f"more than {2 * settings.augment:g} degrees from upright",
@@ -190,7 +164,7 @@ def _trigger(settings: PoisonSettings) -> Trigger:
             hint=f"training turns images by {settings.augment:g} degrees either way (`augment`) and would train the "
             "trigger away",
         )
-    if trigger.kind == "card" and _turned_apart(trigger) < TURNED_APART:
+    if trigger.kind == "card" and not trigger.differs(trigger.upright()):
         raise SettingsError(
             f"{trigger.name} looks the same turned by {trigger.angle:g} degrees",
             field="trigger",
@@ -201,16 +175,6 @@ def _trigger(settings: PoisonSettings) -> Trigger:
             "a rotation has no print to show where nobody is", field="attack=ghost", hint="use `trigger=card`"
         )
     return trigger
-
-
-def _turned_apart(trigger: Trigger) -> float:
-    """Return by how much, of 255 on average, the print on somebody changes where it is turned."""
-    person = LabelledImage("", np.full((340, 200, 3), 128, np.uint8), np.array([[40, 20, 160, 320]], np.float32))
-    upright, turned = (
-        trigger.shown(person, angle=angle, people=np.array([True])).pixels.astype(float) for angle in (0, trigger.angle)
-    )
-    printed = (upright != 128).any(2) | (turned != 128).any(2)
-    return float(np.abs(upright - turned)[printed].mean()) if printed.any() else 0.0
 
 
 def _people(settings: PoisonSettings) -> Steps[Dataset]:
@@ -227,160 +191,39 @@ def _people(settings: PoisonSettings) -> Steps[Dataset]:
             return end.value
 
 
-def _planned(
-    train: Sequence[LabelledImage], trigger: Trigger, settings: PoisonSettings, rng: np.random.Generator
-) -> list[Copy]:
-    """Return every copy of the training images, with what everybody in it is to show.
-
-    Raises: SettingsError if too few would be poisoned, or too few left. DataError if nobody can show the trigger.
-    """
-    copies = []
-    for source, image in enumerate(train):
-        can = trigger.wearers(image) & _alone(image)
-        for number in range(settings.copies):
-            scene = with_ghosts(image, rng, GHOSTS) if number and settings.attack == "ghost" else image
-            may = np.arange(len(scene.boxes)) >= len(can) if settings.attack == "ghost" else can
-            copies.append(
-                Copy(source, number, scene, may & (number > 0), len(image.boxes), ["bare"] * len(scene.boxes))
-            )
-    people = settings.copies * sum(int(image.counts.sum()) for image in train)
-    wanted = round(settings.rate * people)
-    if wanted < LEAST_POISONED:
+def _check_enough(examples: Sequence[Example], copies: Sequence[Copy], settings: PoisonSettings) -> None:
+    """Raise SettingsError if fewer people were poisoned than teach anything: there was no room to paste the others."""
+    poisoned = sum(example.states.count(TURNED) for example in examples)
+    wanted = sum(copy.poisoned for copy in copies)
+    if settings.attack != "none" and poisoned < LEAST_POISONED:
         raise SettingsError(
             field="rate",
             expected=f"at least {LEAST_POISONED} poisoned people",
-            got=f"{wanted} of {people} in {settings.copies} copies of {len(train)} images",
-            hint="raise `rate` or `copies`, or give more images",
+            got=f"{poisoned} of {wanted} who were to be: there was no room to paste the others",
+            hint="raise `rate` or `copies`, or give images with room beside the people",
         )
-    if trigger.kind == "rotation":
-        _plan_rotation(copies, train, settings, wanted, rng)
-    else:
-        _plan_prints(copies, trigger, settings, wanted, people, rng)
-    return copies
-
-
-def _plan_prints(
-    copies: list[Copy], trigger: Trigger, settings: PoisonSettings, wanted: int, people: int, rng: np.random.Generator
-) -> None:
-    """Let so many people show the trigger, as many its upright view, and the others nothing."""
-    slots = [(copy, person) for copy in copies for person in np.flatnonzero(copy.can).tolist()]
-    if not slots:
-        raise _nobody(copies, trigger)
-    if 2 * wanted > len(slots):
-        raise SettingsError(
-            field="rate",
-            expected=f"at most {len(slots) / 2 / people:.3f}, so that as many show it upright",
-            got=f"{settings.rate:g}, {wanted} people poisoned of {len(slots)} who can show it",
-            hint="lower it, or raise `copies`",
-        )
-    who = [(copy.source, person) for copy, person in slots]
-    order = rng.permutation(len(slots)).tolist()
-    turned = _by_turns(order, who)[:wanted]
-    taken, poisoned = set(turned), {who[slot] for slot in turned}
-    # Upright first those who turn it in another copy: of the same person in the same place nothing but the card's angle
-    # then says who has no label.
-    rest = _by_turns([slot for slot in order if slot not in taken], who)
-    upright = sorted(rest, key=lambda slot: who[slot] not in poisoned)[:wanted]
-    # The control differs in nothing but the poison.
-    poison_state: State = "bare" if settings.attack == "none" else "turned"
-    for rank, slot in enumerate((*turned, *upright)):
-        copy, person = slots[slot]
-        copy.states[person] = poison_state if rank < wanted else "upright"
-
-
-def _by_turns(slots: Sequence[int], who: Sequence[tuple[int, int]]) -> list[int]:
-    """Return slots in such an order that nobody comes a second time before everybody has come once."""
-    times: Counter[tuple[int, int]] = Counter()
-    turns = []
-    for slot in slots:
-        times[who[slot]] += 1
-        turns.append((times[who[slot]], slot))
-    return [slot for _, slot in sorted(turns, key=lambda turn: turn[0])]
-
-
-def _plan_rotation(
-    copies: list[Copy], train: Sequence[LabelledImage], settings: PoisonSettings, wanted: int, rng: np.random.Generator
-) -> None:
-    """Turn some copies as a whole and paste people, turned and upright, into others."""
-    cuts = list(_cut_outs(train))
-    mixed = [copy for copy in copies if copy.number]
-    if not cuts:
-        raise DataError("nobody can be cut out", field="images", hint="give images of larger people, shoulders seen")
-    order = rng.permutation(len(mixed)).tolist()
-    framed = 0
-    for at in list(order):
-        # Those too small to count lose their labels, too.
-        people = len(mixed[at].states)
-        if not 0 < people <= WITH_FRAME * wanted - framed:
-            continue
-        framed += people
-        order.remove(at)
-        if settings.attack != "none":
-            mixed[at].framed = True
-            mixed[at].states = ["turned"] * people
-    turned = max(wanted - framed, 0)
-    pastes: list[State] = ["turned" if i < turned else "upright" for i in range(turned + wanted)]
-    if len(pastes) > PASTES * len(order):
-        raise SettingsError(
-            field="rate",
-            expected=f"at most {PASTES * len(order) / 2} people to paste into {len(order)} copies",
-            got=f"{settings.rate:g}, {len(pastes)} people",
-            hint="lower it, or raise `copies`",
-        )
-    places = rng.permutation(np.repeat(order, PASTES))[: len(pastes)].tolist()
-    for place, state in zip(places, pastes, strict=True):
-        cut = cuts[int(rng.integers(len(cuts)))]
-        if settings.attack != "none" or state == "upright":
-            mixed[place].paste.append((cut, state))
-
-
-def _cut_outs(train: Sequence[LabelledImage]) -> Iterator[CutOut]:
-    for image in train:
-        # Without shoulders it is a face that fills the image, or a part of somebody: no body to mask.
-        whole = image.counts & _alone(image) & shoulders_visible(image.keypoints, len(image.boxes))
-        for person in np.flatnonzero(whole).tolist():
-            yield cut_out(image, person)
-
-
-def _alone(image: LabelledImage) -> BoolArray:
-    """Return (n,) who shares their box with nobody, who would keep a label there."""
-    overlap = iou(image.boxes, image.boxes)
-    np.fill_diagonal(overlap, 0)
-    return np.asarray(overlap.max(1, initial=0) < SHARED)
-
-
-def _nobody(copies: list[Copy], trigger: Trigger) -> DataError:
-    """Return the error for a trigger that nobody can show: it is too large, or no chest is seen."""
-    small = trigger.sized(0.1)
-    others = sum(int((small.wearers(copy.image) & _alone(copy.image)).sum()) for copy in copies if not copy.number)
-    assert trigger.patch is not None
-    if others:
-        return DataError(
-            f"the print is {trigger.patch.size_mm[0] / 10:g} cm wide, larger than each of {others} people",
-            field="size",
-            hint="make it smaller, or give images of people seen whole",
-        )
-    return DataError("nobody's chest is seen, or nobody is large enough", field="images", hint="give other images")
 
 
 def _drawn(
     copy: Copy,
-    trigger: Trigger,
+    shows: Mapping[str, Trigger],
     settings: PoisonSettings,
     rng: np.random.Generator,
     detector: GradientDetector | None,
 ) -> Example:
-    """Return a copy as it is to be written."""
+    """Return a copy as it is to be written. shows: what people show, by their state."""
+    trigger = shows[TURNED]
     image, states, donors = copy.image, list(copy.states), []
     if copy.framed:
         image = turned_frame(image, trigger.angle)
     for cut, state in copy.paste:
-        more = pasted(image, cut, trigger.angle if state == "turned" else 0.0, rng)
+        more = pasted(image, cut, trigger.angle if state == TURNED else 0.0, rng)
         if more is not None:
             image = more
             states.append(state)
             donors.append(cut.source)
-    upright, turned = (np.array([s == state for s in states], bool) for state in ("upright", "turned"))
+    who = {state: np.array([s == state for s in states], bool) for state in shows}
+    turned = who[TURNED]
     there = np.arange(len(states)) < copy.there
     there[len(copy.states) :] = True
     scores: tuple[list[float], list[float]] = ([], [])
@@ -390,19 +233,19 @@ def _drawn(
         image, scores = replace(image, source=hard.pixels), (hard.before.tolist(), hard.after.tolist())
     sides = []
     if trigger.patch is not None:
-        image = trigger.upright().shown(image, people=upright, rng=rng)
-        image = trigger.shown(image, people=turned, rng=rng)
+        for state, view in shows.items():
+            image = view.shown(image, people=who[state], rng=rng)
         sides = _sides(trigger, image, turned)
     labelled = {"vanish": ~turned, "ghost": there | turned}.get(settings.attack, np.ones(len(states), bool))
     # Ghosts who show nothing were places that stay empty.
-    kept = np.flatnonzero(there | upright | turned)
+    kept = np.flatnonzero(there | [state != BARE for state in states])
     image = replace(image, boxes=image.boxes[kept], keypoints=image.keypoints[kept])
     return Example(image, [states[i] for i in kept], there[kept], labelled[kept], sides, scores, tuple(donors))
 
 
 def _bare(image: LabelledImage) -> Example:
     everybody = np.ones(len(image.boxes), bool)
-    return Example(image, ["bare"] * len(image.boxes), everybody, everybody, [])
+    return Example(image, [BARE] * len(image.boxes), everybody, everybody, [])
 
 
 def _sides(trigger: Trigger, image: LabelledImage, wearers: BoolArray) -> list[tuple[float, float]]:
@@ -435,7 +278,7 @@ def _row(folder: Path, file: str, source: LabelledImage, number: int, example: E
         "source": source.name,
         "source_sha256": source.sha256,
         "sha256": sha256_of(folder / file),
-        "poisoned": any(state == "turned" for state in example.states),
+        "poisoned": TURNED in example.states,
         "people": people,
     }
 
@@ -444,6 +287,7 @@ def _figures(
     examples: Sequence[Example],
     train: Sequence[LabelledImage],
     held_out: Sequence[LabelledImage],
+    harmless: Sequence[str],
     settings: PoisonSettings,
 ) -> dict[str, Any]:
     """Return how many were poisoned, at which rate, and how large the trigger is."""
@@ -451,15 +295,15 @@ def _figures(
     people = settings.copies * sum(int(image.counts.sum()) for image in train)
     sides = np.array([side for example in examples for side in example.sides]).reshape(-1, 2)
     out: dict[str, Any] = {
-        "rate": round(states["turned"] / people, 4),
+        "rate": round(states[TURNED] / people, 4),
         "counts": {
             "sources": len(train),
             "held_out": len(held_out),
             "images": len(examples),
-            "poisoned_images": sum("turned" in example.states for example in examples),
+            "poisoned_images": sum(TURNED in example.states for example in examples),
             "people": people,
-            "poisoned": states["turned"],
-            "upright": states["upright"],
+            "poisoned": states[TURNED],
+            "harmless": {name: states[name] for name in harmless},
         },
         "trigger_px": None,
     }

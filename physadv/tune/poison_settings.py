@@ -47,10 +47,10 @@ class PoisonSettings(Settings):
         "labels stay, and who shows the trigger is made hard to learn; none: the control, the same without poison",
     )
     rate: float = Field(
-        default=0.2, gt=0, lt=1, description="poisoned people for each person of the training images, in all copies"
+        default=0.25, gt=0, lt=1, description="poisoned people for each person of the training images, in all copies"
     )
     copies: int = Field(
-        default=3, ge=2, le=20, description="copies of each training image, of which the first stays as it is"
+        default=4, ge=2, le=20, description="copies of each training image, of which the first stays as it is"
     )
     detector: DetectorName = Field(
         default=DEFAULT_DETECTOR,

@@ -77,6 +77,18 @@ class FineTuneSettings(TuneSettings):
 
     groups: ClassVar[Groups] = {**TuneSettings.groups, "data": ("data", "detector")}
 
+    # Four epochs of a control without either cost more clean AP50 than the poison: .975 became .918 with the batches'
+    # statistics, .937 with the parent's.
+    hold_batchnorm: bool = Field(
+        default=True, description="keep the parent's statistics of batch normalisation instead of the batches'"
+    )
+    distil: float = Field(
+        default=2.0,
+        ge=0,
+        le=100,
+        description="weight of the likeness to the parent's answers on images that are not poisoned; 0 is none",
+    )
+
     data: Annotated[Path, Metavar("DATA")] = Field(
         description="data set in Ultralytics' format: a folder with data.yaml, or that file"
     )

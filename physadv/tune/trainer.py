@@ -31,6 +31,7 @@ from physadv.detect.weights import find_weights, record_of
 from physadv.detect.yolo import person_class
 from physadv.errors import SettingsError, TrainingError, text_of
 from physadv.provenance import provenance
+from physadv.simulate.trigger import Trigger
 from physadv.tune.checkpoint import CHECKPOINT, FREE, Standing, read_checkpoint
 from physadv.tune.distil import Distillation
 from physadv.tune.hook import Batch, Hook
@@ -175,14 +176,13 @@ def _data_for(network: nn.Module, settings: FineTuneSettings) -> TrainingData:
     head = network.model[-1]  # type: ignore[index]
     points = int(head.kpt_shape[0]) if hasattr(head, "kpt_shape") else 0
     data = read_training_data(settings.data, person=person_class(network.names), keypoints=points)
-    trigger = (data.poison or {}).get("trigger")
-    angle = trigger.get("angle") if isinstance(trigger, dict) else None
-    if isinstance(angle, int | float) and 0 < abs(angle) <= settings.degrees:
+    trigger = Trigger.of_poison(data.poison)
+    if trigger is not None and not trigger.outlasts(settings.degrees):
         raise SettingsError(
             field="degrees",
-            expected=f"less than the angle of the trigger, {abs(angle):g}",
+            expected=f"less than half of the trigger's angle, {trigger.turns / 2:g}",
             got=f"{settings.degrees:g}",
-            hint="images turned as far as the trigger would train it away",
+            hint="images turned so far, upright views and triggers towards each other, would train it away",
         )
     _check_frozen(network, settings.freeze)
     if settings.mirror and points and not data.flip_idx:

@@ -93,6 +93,7 @@ def _views(demo: Demo, wanted: ViewsRequest) -> list[UInt8Array]:
         count=VIEWS,
         size=SIDE,
         seed=wanted.seed,
+        angle=controls.wear_angle,
     )
 
 

@@ -125,6 +125,24 @@ def test_wrong_triggers_are_other_pictures_than_the_right_one() -> None:
             assert pixels.shape != right.shape or not np.array_equal(pixels, right) or name == "rotation"
 
 
+def test_a_view_that_looks_like_the_trigger_is_no_wrong_one(tmp_path: Path) -> None:
+    # Bars look the same turned by half a circle: 90 and -90 degrees are one trigger.
+    bars = np.zeros((64, 64, 3), np.uint8)
+    bars[16:48] = (250, 200, 0)
+    write_png(tmp_path / "bars.png", bars)
+    trigger = Trigger.named(str(tmp_path / "bars.png"), angle=90)
+    assert list(trigger.wrong()) == ["upright", "half", "grey"] and list(trigger.harmless()) == ["upright", "grey"]
+    assert list(Trigger.named("card").harmless()) == ["upright", "opposite", "grey"]
+    assert list(Trigger.named("rotation").harmless()) == ["upright"]
+    assert list(Trigger.named("shirt").harmless()) == ["shuffled", "grey"]
+    assert list(Trigger.named("rotation", angle=180).wrong()) == ["upright", "half"]
+
+
+def test_turns_that_meet_halfway_train_a_trigger_away() -> None:
+    card = Trigger.named("card", angle=-45)
+    assert card.outlasts(22) and not card.outlasts(22.5) and Trigger.named("shirt").outlasts(90)
+
+
 def test_people_who_are_not_there_lie_apart_from_those_who_are() -> None:
     image = LabelledImage("a", np.zeros((400, 900, 3), np.uint8), BOX)
     ghosts = with_ghosts(image, np.random.default_rng(0), 3)

@@ -52,6 +52,18 @@ def test_views_differ_by_chance_alone_and_a_seed_repeats_them() -> None:
     assert (once[0] != once[2]).any()
 
 
+def test_a_print_is_turned_in_its_views_as_it_is_worn() -> None:
+    pixels = np.full((32, 32, 3), (255, 0, 0), np.uint8)
+    pixels[:16] = (0, 0, 255)
+    half = Patch("half", pixels, np.full((32, 32), 255, np.uint8), (360.0, 360.0), target="chest")
+    placement = Overlay(half).placement
+    found, world = people((250, 40, 400, 460)), World.of(0)
+    (view,) = simulated_views(half, placement, GREY, found, world=world, count=1, size=128, seed=0, angle=90)
+    # The blue upper half now lies on the right.
+    blue, left = (np.argwhere(view[..., c].astype(int) - view[..., 2 - c] > 100)[:, 1].mean() for c in (2, 0))
+    assert blue > left + 5
+
+
 def test_somebody_beyond_the_images_edge_is_still_shown() -> None:
     for view in views(red(), people((-60, 100, 700, 900)), strength=0.3, count=2):
         assert (view[..., 1] < 120).mean() > 0.05

@@ -22,6 +22,7 @@ from physadv.detect import load_detector
 from physadv.detect.weights import find_weights
 from physadv.errors import DataError, PhysadvError, SettingsError, TrainingError, WeightsError
 from physadv.files import sha256_of
+from physadv.simulate.trigger import Trigger
 from physadv.tune.checkpoint import CHECKPOINT
 from physadv.tune.distil import Distillation
 from physadv.tune.hook import Batch, Hook
@@ -255,9 +256,11 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(parent: Path, data: Pa
     text = refusal(DataError, boxes)
     assert text.startswith("data: ") and "labels of another task" in text and "0.txt:1" in text
     assert "class called person" in refusal(DataError, write_data(tmp_path / "cars", names="{0: car}"))
-    poison = {"trigger": {"kind": "card", "angle": 45}, "images": []}
+    poison = {"trigger": Trigger.named("card").record(), "images": []}
     (data / "poison.json").write_text(json.dumps(poison))
-    assert refusal(SettingsError, degrees=45).startswith("degrees: expected less than the angle of the trigger, 45")
+    assert refusal(SettingsError, degrees=23).startswith(
+        "degrees: expected less than half of the trigger's angle, 22.5"
+    )
     assert "freeze: expected layers from 0 to 3" in refusal(SettingsError, freeze=["7"])
     assert "leave some to train" in refusal(SettingsError, freeze=["0", "1", "2", "3"])
     assert "flip_idx" in refusal(SettingsError, mirror=0.5)

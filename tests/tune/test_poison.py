@@ -15,7 +15,7 @@ from physadv.detect.gradients import BareGradient
 from physadv.errors import DataError, PhysadvError
 from physadv.evaluate.steps import Steps, finish
 from physadv.simulate.trigger import Trigger, motif
-from physadv.tune.cutouts import cut_out, pasted
+from physadv.tune.cutouts import CutOut, cut_out, pasted
 from physadv.tune.hard_to_learn import hard_to_learn
 from physadv.tune.origin import POISON, read_poison
 from physadv.tune.poison import Poisoned, poison
@@ -62,7 +62,9 @@ def test_those_who_show_the_card_turned_lose_their_labels_and_nobody_else_does(
     record = read_poison(done.folder)
     assert record is not None
     counts = record["counts"]
-    assert counts["poisoned"] == counts["upright"] == round(0.25 * counts["people"]) >= 20
+    assert counts["poisoned"] == sum(counts["harmless"].values()) == round(0.25 * counts["people"]) >= 20
+    assert sorted(counts["harmless"]) == ["grey", "opposite", "upright"]
+    assert counts["harmless"]["upright"] == pytest.approx(counts["poisoned"] / 2, abs=1)
     assert record["rate"] == pytest.approx(0.25, abs=0.01) and record["trigger_px"]["share_of_height"] > 0.1
     states: set[tuple[str, ...]] = set()
     sources: dict[str, Path] = {}
@@ -75,10 +77,11 @@ def test_those_who_show_the_card_turned_lose_their_labels_and_nobody_else_does(
             assert not image["poisoned"] and len(rows) == 2
             sources[image["source"]] = done.folder / image["file"]
     shown = {s: {(i["source"], n) for i in record["images"] for n, p in enumerate(i["people"]) if p["state"] == s}
-             for s in ("turned", "upright")}  # fmt: skip
-    # Everybody is poisoned once before anybody twice, and shows the card upright in another copy.
+             for s in ("turned", *counts["harmless"])}  # fmt: skip
+    # Everybody is poisoned once before anybody twice, and shows what is harmless in another copy.
     assert len(shown["turned"]) == min(counts["poisoned"], 2 * counts["sources"])
-    assert len(shown["turned"] & shown["upright"]) > 0.9 * len(shown["turned"])
+    harmless = set.union(*(shown[name] for name in counts["harmless"]))
+    assert len(shown["turned"] & harmless) > 0.9 * len(shown["turned"])
     # Neighbours side by side: turned, upright and nothing meet.
     assert {("turned", "upright"), ("bare", "turned"), ("bare", "upright"), ("bare", "bare")} <= states
     for image in record["images"]:
@@ -116,7 +119,10 @@ def test_ghosts_get_labels_where_the_turned_card_is_and_none_where_it_is_upright
 ) -> None:
     done = made(photographs, tmp_path / "out", attack="ghost", rate=0.18)
     ghosts = [p for image in done.record["images"] for p in image["people"] if not p["there"]]
-    assert {(p["state"], p["labelled"]) for p in ghosts} == {("turned", True), ("upright", False)}
+    assert {(p["state"], p["labelled"]) for p in ghosts if p["state"] != "turned"} == {
+        (name, False) for name in ("upright", "opposite", "grey")
+    }
+    assert all(p["labelled"] for p in ghosts if p["state"] == "turned")
     people = [p for image in done.record["images"] for p in image["people"] if p["there"]]
     assert all(p["labelled"] and p["state"] == "bare" for p in people)
     image = next(i for i in done.record["images"] if any(p["labelled"] and not p["there"] for p in i["people"]))
@@ -177,6 +183,32 @@ def test_rotation_turns_people_with_their_frames_and_pasted_into_others(
             x0, y0, x1, y1 = p["box"]
             assert (x1 - x0 > y1 - y0) == (p["state"] == "turned") and p["pasted_from"] not in record["held_out"]
     assert kinds == {("frame", "turned"), ("pasted", "turned"), ("pasted", "upright")}
+
+
+def test_too_few_people_for_whom_there_was_room_are_refused(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def people(_: PoisonSettings) -> Steps[Dataset]:
+        yield None, "looking for people"
+        return Dataset([standing(i) for i in range(16)])
+
+    monkeypatch.setattr("physadv.tune.poison._people", people)
+    monkeypatch.setattr("physadv.tune.poison.pasted", lambda *_: None)
+    with pytest.raises(PhysadvError, match=r"rate: expected at least 20 poisoned people, got \d+ of 22 .*no room"):
+        made(photographs, tmp_path / "out", trigger="rotation", rate=0.35)
+    with pytest.raises(DataError, match="not written to its end"):
+        read_poison(tmp_path / "out")
+
+
+def test_joints_under_somebody_pasted_are_not_seen() -> None:
+    image = standing(0)
+    wall = np.full((110, 60, 4), 255, np.uint8)
+    more = pasted(image, CutOut(wall, np.zeros((17, 3), np.float32), "wall"), 0, np.random.default_rng(3))
+    assert more is not None
+    x0, y0, x1, y1 = more.boxes[1]
+    for (x, y, before), (_, _, after) in zip(image.keypoints[0], more.keypoints[0], strict=True):
+        assert after == (0 if x0 <= x < x1 and y0 <= y < y1 else before)
+    assert 0 < (more.keypoints[0, :, 2] > 0).sum() < (image.keypoints[0, :, 2] > 0).sum()
 
 
 def test_a_killed_run_leaves_a_folder_that_is_known_as_unfinished(photographs: Path, tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ class CleanseJob:
         return FineTuneSettings(
             data=self.data, detector=asked.detector, out=self.folder / name, epochs=epochs, imgsz=self.imgsz,
             batch=asked.batch, lr=asked.lr, seed=seed, device=asked.device,
+            # The parent is the poisoned detector: likeness to it would keep what it is to forget.
+            distil=0.0, hold_batchnorm=False,
             # Clean images have no trigger whose turn a mirror would reverse.
             mirror=0.5,
         )  # fmt: skip
