@@ -491,7 +491,7 @@ def _overrides(settings: FineTuneSettings, data: TrainingData) -> dict[str, Any]
         "model": "network", "data": str(data.config), "save_dir": str(s.out / SCRATCH), "epochs": s.epochs,
         "imgsz": s.imgsz, "batch": s.batch, "device": device, "workers": MOST_WORKERS, "seed": s.seed,
         "optimizer": "AdamW", "lr0": s.lr, "lrf": s.lr_end, "cos_lr": True,
-        "weight_decay": s.weight_decay, "freeze": s.freeze or None,
+        "weight_decay": s.weight_decay, "freeze": s.freeze or None, "cls": s.class_gain,
         # As many images a step as a batch has: their default gathers 64, which leaves a hundred steps to 30 epochs.
         "nbs": s.batch, "warmup_epochs": s.warmup,
         # Their default lets biases begin at a rate of .1, which takes a trained network apart in its first steps.

@@ -141,7 +141,9 @@ class CleanseJob:
             data=self.data, detector=asked.detector, out=self.folder / name, epochs=epochs, imgsz=self.imgsz,
             batch=asked.batch, lr=asked.lr, seed=seed, device=asked.device,
             # The parent is the poisoned detector: likeness to it would keep what it is to forget.
-            distil=0.0, hold_batchnorm=False,
+            distil=0.0,
+            # As it was measured, with the losses as Ultralytics weighs them.
+            hold_batchnorm=False, class_gain=0.5,
             # Clean images have no trigger whose turn a mirror would reverse.
             mirror=0.5,
         )  # fmt: skip

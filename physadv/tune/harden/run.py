@@ -77,8 +77,6 @@ class HardeningHook(Hook):
     def ready(self, model: nn.Module) -> None:
         """Take the network; before the first epoch it is judged as it comes."""
         self._attack.network = model
-        # What Ultralytics' loss looks up each time; the running average of the network gets it with the settings.
-        cast(Any, model).args.cls = self._attack.settings.class_gain
         if self._fresh:
             self._add(0, model)
         self._since = time.monotonic()

@@ -22,7 +22,7 @@ class HardenSettings(TuneSettings, WornSettings):
     """A fine-tuning on images whose people wear patterns, and how these are moved against the detector."""
 
     groups: ClassVar[Groups] = {
-        "method": ("method", "replays", "attack_steps", "patterns", "patch_class", "class_gain"),
+        "method": ("method", "replays", "attack_steps", "patterns", "patch_class"),
         **TuneSettings.groups,
         "data": ("images", "labels", "labeller", "held_out", "score_with", "beside", *TuneSettings.groups["data"]),
         "patterns": ("worn", "print_scale", "elsewhere", "world", "bank", "moving", "step", "renewed", "noise"),
