@@ -45,7 +45,7 @@ class TuneSettings(Settings):
         description="side of the square images to train on, rounded up to a multiple of the network's stride",
     )
     batch: int = Field(default=8, ge=1, le=1024, description="images a step of the optimiser (AdamW)")
-    lr: float = Field(default=4e-4, gt=0, le=0.1, description="learning rate after the warm-up; falls by a cosine")
+    lr: float = Field(default=1.5e-4, gt=0, le=0.1, description="learning rate after the warm-up; falls by a cosine")
     lr_end: float = Field(default=0.05, ge=0, le=1, description="share of `lr` that is left at the end")
     warmup: float = Field(default=1.0, ge=0, le=100, description="epochs in which the learning rate rises from 0")
     weight_decay: float = Field(default=5e-4, ge=0, le=1, description="of convolutions' weights")
