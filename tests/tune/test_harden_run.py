@@ -110,7 +110,7 @@ def test_a_stopped_hardening_goes_on_to_the_same_weights_and_rows(images: Path, 
         hardened(broken, show=show)
     with pytest.raises(DataError, match="finished runs"):
         hardened(settings(images, parent, tmp_path / "third", beside=[tmp_path / "broken"]))
-    with pytest.raises(TrainingError, match="begun with other settings: class_gain: was 2.0, now 5.0"):
+    with pytest.raises(TrainingError, match=r"begun with other settings: class_gain: was 2\.0, now 5\.0"):
         hardened(broken.model_copy(update={"class_gain": 5.0}), resume=True)
     again = hardened(broken, resume=True)
     rows = [
