@@ -138,7 +138,7 @@ def pasted(image: LabelledImage, cut: CutOut, degrees: float, rng: np.random.Gen
     return None
 
 
-def _uncovered(keypoints: Float32Array, cover: Float32Array) -> Float32Array:
+def _uncovered(keypoints: Float32Array, cover: np.ndarray) -> Float32Array:
     """Return keypoints (n, 17, 3) of which those that are covered are not seen. cover: (h, w), from 0 to 1."""
     height, width = cover.shape
     x = np.clip(keypoints[..., 0].astype(int), 0, width - 1)
