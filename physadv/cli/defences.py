@@ -10,7 +10,7 @@ from pydantic import Field
 from rich.console import Console
 
 from physadv.cli.console import plain_table, table_console
-from physadv.cli.detectors import rounded_imgsz
+from physadv.cli.detectors import Layout, rounded_imgsz, with_layouts
 from physadv.cli.terminal import say
 from physadv.defend import PRESETS, known_defences, parse_pipeline
 from physadv.defend.costs import measure_costs
@@ -41,6 +41,7 @@ class DefencesVerb(Settings):
     detector: DetectorName = Field(
         default=DEFAULT_DETECTOR, min_length=1, description="with `measure`: detector that is defended, name or path"
     )
+    layout: Layout = None
     imgsz: Imgsz = Field(default=640, description="with `measure`: long side of its input in pixels")
     as_json: bool = Field(default=False, alias="json", description="print one JSON object instead of tables")
 
@@ -74,7 +75,9 @@ def _measure(settings: DefencesVerb) -> None:
     from physadv.capture.settings import CaptureSettings
     from physadv.detect import load_detector
 
-    detector = load_detector(settings.detector, imgsz=rounded_imgsz(settings.imgsz, LABEL))
+    detector = load_detector(
+        *with_layouts([settings.detector], settings.layout), imgsz=rounded_imgsz(settings.imgsz, LABEL)
+    )
     camera = SampleSource(CaptureSettings(width=640, height=480))
     frames = [Frame(camera.image(i), i, 0, i / 30) for i in range(MEASURED)]
     names = list(PRESETS) if settings.name is None else [settings.name]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
 from physadv.boxes import STRIDE
 from physadv.cli.terminal import say
+from physadv.detect.names import with_layout
 from physadv.detect.weights import trust
+from physadv.errors import SettingsError
+from physadv.settings import Metavar
 
 
 def rounded_imgsz(imgsz: int, label: str) -> int:
@@ -23,6 +26,28 @@ def rounded_imgsz(imgsz: int, label: str) -> int:
 Trust = Annotated[
     bool, Field(description="run code that the weights files of `detector` hold: only where you trust their makers")
 ]
+
+Layout = Annotated[
+    str | None,
+    Metavar("LAYOUT"),
+    Field(
+        description="how the outputs of .onnx files in `detector` are read: yolo, yolo-nms, rtdetr, detr or ssd, perhaps "
+        "with the number of the class of people (ssd:0); exports of Ultralytics say it themselves"
+    ),
+]
+
+
+def with_layouts(detectors: Sequence[str], layout: str | None) -> list[str]:
+    """Return detectors' names with the layout that was declared for the ONNX files among them.
+
+    Raises: SettingsError if it was declared and there is none.
+    """
+    out = [with_layout(name, layout) for name in detectors]
+    if layout is not None and out == list(detectors):
+        raise SettingsError(
+            field="layout", expected="an .onnx file without a layout of its own in `detector`", got="none"
+        )
+    return out
 
 
 def trust_detectors(detectors: Iterable[str], wanted: bool, label: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from physadv.cli.detectors import Trust, trust_detectors
+from physadv.cli.detectors import Layout, Trust, trust_detectors, with_layouts
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.terminal import say
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -47,6 +47,7 @@ FLAGS = (
         "scale",
         "at",
         "detector",
+        "layout",
         "imgsz",
         "min_area",
         "grid",
@@ -65,7 +66,7 @@ class EvaluateVerb(EvaluateSettings):
 
     groups: ClassVar[Groups] = {
         "data": ("images", "video", "pair", "labels", "every", "wear_from", "held_out", "min_area"),
-        "run": ("out", "overwrite", "detector", "trust", "imgsz", "conf", "grid", "curve", "resamples", "seed",
+        "run": ("out", "overwrite", "detector", "layout", "trust", "imgsz", "conf", "grid", "curve", "resamples", "seed",
                 "device"),
         "how patterns are worn": ("scale", "rule", "at", "wear_lit"),
         "defences": ("defend", "clean_video", "certify"),
@@ -92,8 +93,9 @@ class EvaluateVerb(EvaluateSettings):
     )
     held_out: bool = Field(default=False, description="leave out images that any of the patterns was trained on")
     detector: Annotated[str, Metavar("MODEL,...")] = Field(
-        default=DEFAULT_DETECTOR, description="detectors by name or path, several between commas"
+        default=DEFAULT_DETECTOR, description="detectors by name or path, several between commas: see docs/detectors.md"
     )
+    layout: Layout = None
     trust: Trust = False
     grid: Literal["none", "robust", "folds"] = Field(
         default="none",
@@ -154,7 +156,7 @@ def run(settings: EvaluateVerb) -> int:
         raise SettingsError(
             "other prints lie flat", field="grid", expected="a portrait pattern, which folds", got="none"
         )
-    detectors = each_apart([settings.detector])
+    detectors = with_layouts(each_apart([settings.detector]), settings.layout)
     if not detectors:
         raise SettingsError(field="detector", expected="one name or path or more, separated by commas", got="none")
     trust_detectors(detectors, settings.trust, LABEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
-from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
+from physadv.cli.detectors import Layout, Trust, rounded_imgsz, trust_detectors, with_layouts
 from physadv.cli.edge import Stop, interruptible
 from physadv.cli.outputs import check_folder, check_writable
 from physadv.cli.terminal import say
@@ -26,8 +26,12 @@ EXAMPLES = (
 class LiveVerb(LiveSettings):
     """The demo as the command line starts it."""
 
-    groups: ClassVar[Groups] = {**LiveSettings.groups, "detector": ("detector", "trust", "conf", "imgsz", "backend")}
+    groups: ClassVar[Groups] = {
+        **LiveSettings.groups,
+        "detector": ("detector", "beside", "runs", "layout", "trust", "conf", "imgsz", "backend"),
+    }
 
+    layout: Layout = None
     trust: Trust = False
 
 
@@ -42,7 +46,9 @@ def run(settings: LiveVerb) -> int:
     from physadv.live.camera_demo import open_demo
     from physadv.web.serve import Listener, PageServer
 
-    settings = settings.model_copy(update={"imgsz": rounded_imgsz(settings.imgsz, "physadv live")})
+    detector, *beside = with_layouts([settings.detector, *settings.beside], settings.layout)
+    imgsz = rounded_imgsz(settings.imgsz, "physadv live")
+    settings = settings.model_copy(update={"imgsz": imgsz, "detector": detector, "beside": beside})
     _check(settings)
     trust_detectors([settings.detector], settings.trust, "physadv live")
     with ExitStack() as stack:

@@ -91,6 +91,9 @@ class PluginDetector(BareDetector):
             array = np.asarray(value)
         except Exception as error:  # a tensor of a GPU, or anything else
             raise self._wrong(f"{what} as an array", type(value).__name__) from error
+        if shape[0] == 0 and not array.size:
+            # Nobody, as an empty list.
+            return np.zeros([n or 0 for n in shape], np.float32)
         if array.dtype.kind not in "fiu":
             raise self._wrong(f"{what} of numbers", f"{type(value).__name__} of {array.dtype}")
         if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
