@@ -50,7 +50,9 @@ def run(settings: LiveVerb) -> int:
     imgsz = rounded_imgsz(settings.imgsz, "physadv live")
     settings = settings.model_copy(update={"imgsz": imgsz, "detector": detector, "beside": beside})
     _check(settings)
-    trust_detectors([settings.detector], settings.trust, "physadv live")
+    # A run of the lab holds no code.
+    files = [name for name in settings.beside if name.endswith(".pt")]
+    trust_detectors([settings.detector, *files], settings.trust, "physadv live")
     with ExitStack() as stack:
         listener = None
         if settings.ui == "web":
