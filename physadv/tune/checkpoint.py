@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from physadv.errors import TrainingError
 from physadv.files import atomic_write, utf8_path
 
 CHECKPOINT = "checkpoint.safetensors"
-SCHEMA = 1
+SCHEMA = 2
 # What decides the last bits alone, or nothing at all, may change when a run goes on.
 FREE = ("out", "device", "threads", "precision")
 
@@ -38,9 +39,9 @@ class Standing:
 
         Raises: OSError if it cannot be written; the one before stays.
         """
-        plain = {"schema": SCHEMA, "identity": identity, "epoch": self.epoch, "updates": self.updates,
-                 "history": self.history, "hooks": len(self.kept)}  # fmt: skip
         tensors = {name: value.detach().cpu().clone().contiguous() for name, value in self._tensors().items()}
+        plain = {"schema": SCHEMA, "identity": identity, "epoch": self.epoch, "updates": self.updates,
+                 "history": self.history, "hooks": len(self.kept), "sha256": _digest(tensors)}  # fmt: skip
         data = save(tensors, {"physadv": json.dumps(plain)})
         with atomic_write(path) as stream:
             stream.write(data)
@@ -92,6 +93,8 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Any
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
         if plain["schema"] != SCHEMA:
             raise _damaged(path, f"expected schema {SCHEMA}, got {plain['schema']}")
+        if plain["sha256"] != _digest(tensors):
+            raise _damaged(path, "its tensors are not those that were written")
         before = plain["identity"]
         changed = [
             f"{key}: was {json.dumps(before.get(key))[:60]}, now {json.dumps(identity.get(key))[:60]}"
@@ -107,6 +110,15 @@ def read_checkpoint(path: Path, identity: dict[str, Any]) -> tuple[dict[str, Any
             hint="give the same ones, or another `out` for a new run",
         )
     return plain, tensors
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of tensors and their names: safetensors itself checks sizes alone."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _part(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:

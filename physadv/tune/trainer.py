@@ -325,6 +325,8 @@ class _Loop:
             plain, _ = read_checkpoint(self.path, self.identity)
             if plain["epoch"] >= self.epochs:
                 self._setup_train()
+                # As after each epoch of their loop: else a part that both networks have is written twice, in other bytes.
+                self.ema.update_attr(self.model, include=["yaml", "nc", "args", "names", "stride", "class_weights"])
                 return
         super()._do_train()  # type: ignore[misc]
 

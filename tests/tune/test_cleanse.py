@@ -22,10 +22,12 @@ from physadv.errors import DataError, SettingsError, TrainingError
 from physadv.evaluate.images import Labeller, gather
 from physadv.evaluate.metrics import ap50
 from physadv.evaluate.steps import finish
+from physadv.files import write_json
 from physadv.tune.cleanse.anp import NeuronMasks, learn_masks
 from physadv.tune.cleanse.clean import CleanFigures, CleanImages, clean_figures, labeller_of
 from physadv.tune.cleanse.confoc import Style, bands_of, restyled, style_of, with_style
 from physadv.tune.cleanse.fine_pruning import least_active_first, mean_activations
+from physadv.tune.cleanse.job import CleanseJob
 from physadv.tune.cleanse.nad import attention_loss
 from physadv.tune.cleanse.pruning import Channels, PruningStep, block_channels, hold_silent, prune_within, silence
 from physadv.tune.cleanse.run import METHODS, cleanse
@@ -329,7 +331,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(photographs: Path, poisoned
     with pytest.raises(TrainingError, match=r"^resume: .* was begun with another method"):
         cleanse(settings.model_copy(update={"method": "confoc", "resume": True}))
     cleanse(settings.model_copy(update={"resume": True}), note)
-    assert not [text for text in seen if text.startswith("teacher")]
+    assert not [text for text in seen if text.startswith("teacher: epoch")]
     assert [text for text in seen if text.startswith("tuned")]
     whole = cleanse(settings.model_copy(update={"out": tmp_path / "whole"}))
     assert find_weights(str(tmp_path / "out")).sha256 == find_weights(str(whole.folder)).sha256
@@ -337,6 +339,23 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(photographs: Path, poisoned
         cleanse(settings.model_copy(update={"resume": True}))
     with pytest.raises(TrainingError, match=r"^resume: no run here to go on with"):
         cleanse(settings.model_copy(update={"resume": True, "out": tmp_path / "none"}))
+
+
+def test_a_stage_that_was_damaged_is_done_again(photographs: Path, poisoned: str, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def note(share: float | None, text: str) -> bool:
+        said.append(text)
+        return False
+
+    job = CleanseJob(asked(poisoned, photographs, tmp_path), CleanImages([], [], None), Path(), tmp_path, 64, note)
+    job.finish("pruned", load_network(poisoned), {"seconds": 1.5, "steps": []})
+    assert job.finished("pruned") is not None
+    write_json(tmp_path / "pruned" / "run.json", {**read_run(tmp_path / "pruned").record, "seconds": "long"})
+    assert job.finished("pruned") is None
+    (tmp_path / "pruned" / "detector.pt").write_bytes(b"cut off")
+    assert job.finished("pruned") is None
+    assert said[-1].startswith("pruned is done again: ")
 
 
 def test_labels_never_come_from_a_detector_that_was_poisoned(photographs: Path, poisoned: str, tmp_path: Path) -> None:

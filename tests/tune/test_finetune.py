@@ -116,6 +116,21 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(parent: Path, data: Pa
     assert not (settings.out / CHECKPOINT).exists()
 
 
+def test_a_run_killed_before_its_weights_were_written_is_saved_to_the_same_bytes(
+    parent: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fine_tune(asked(parent, data, tmp_path / "whole", epochs=1))
+    settings = asked(parent, data, tmp_path / "broken", epochs=1)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("physadv.tune.trainer.save_run", killed)
+        fine_tune(settings)
+    assert fine_tune(settings, resume=True).weights.read_bytes() == whole.weights.read_bytes()
+
+
 class Counting(Hook):
     """Counts steps in what is kept."""
 
@@ -307,7 +322,11 @@ def test_a_run_is_not_resumed_with_other_settings_or_from_a_damaged_checkpoint(
     with pytest.raises(TrainingError, match=r"lr: was 0\.01, now 0\.02"):
         fine_tune(settings.model_copy(update={"lr": 0.02}), resume=True)
     checkpoint = settings.out / CHECKPOINT
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:-50] + bytes([whole[-50] ^ 1]) + whole[-49:])
+    with pytest.raises(TrainingError, match="its tensors are not those that were written"):
+        fine_tune(settings, resume=True)
+    checkpoint.write_bytes(whole[:-100])
     with pytest.raises(TrainingError, match="not a checkpoint that can be resumed"):
         fine_tune(settings, resume=True)
 

@@ -1,6 +1,6 @@
 """The costs of hardening: when an aim is reached, as multiples of natural training, and what is drawn of it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 
 from physadv.arrays import read_image
 from physadv.errors import DataError
+from physadv.files import write_json
 from physadv.tune.harden.costs import CostRow, Costs, plot_costs, table
 
 ROW = CostRow(0, 0, 0, 0.0, 2.0, 0.70, 5.0, 0.10, 2.0, 5.0)
@@ -49,6 +50,9 @@ def test_costs_come_back_from_their_file_and_a_folder_without_them_is_named(tmp_
         Costs.read(tmp_path)
     (folder / "costs.json").write_text('{"method": "pod", "rows": [{"epoch": 1}]}')
     with pytest.raises(DataError, match="not the costs of a hardening"):
+        Costs.read(folder)
+    write_json(folder / "costs.json", {"method": "pod", "rows": [{**asdict(ROW), "seconds": "5"}]})
+    with pytest.raises(DataError, match="seconds: expected a number, got '5'"):
         Costs.read(folder)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from physadv.detect.weights import RUN_RECORD
+from physadv.errors import WeightsError
 from physadv.tune.checkpoint import CHECKPOINT
 from physadv.tune.cleanse.clean import CleanFigures, CleanImages, clean_figures
 from physadv.tune.cleanse.pruning import Channel, PruningStep, prune_within
@@ -82,11 +83,17 @@ class CleanseJob:
             raise TuneStopped("stopped")
 
     def finished(self, name: str) -> Stage | None:
-        """Return a stage that an earlier start of this run finished, None where it did not."""
+        """Return a stage that an earlier start of this run finished, None where it did not, or it is damaged since."""
         folder = self.folder / name
         if not (folder / RUN_RECORD).is_file():
             return None
-        return Stage(load_network(str(folder)), read_run(folder).record)
+        try:
+            stage = Stage(load_network(str(folder)), read_run(folder).record)
+        except WeightsError as error:
+            self.say(None, f"{name} is done again: {error}")
+            return None
+        seconds, rows = stage.record.get("seconds"), stage.record.get("history", stage.record.get("steps"))
+        return stage if isinstance(seconds, int | float) and isinstance(rows, list) else None
 
     def finish(self, name: str, network: nn.Module, record: dict[str, Any]) -> Stage:
         """Keep a stage that no trainer made, and return it as a run that goes on would find it."""

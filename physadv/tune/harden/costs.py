@@ -15,6 +15,8 @@ from physadv.tune.plots import Graph, Line, plot
 COSTS = "costs.json"
 # What `natural` may lose of clean AP50 and still count as reached, and the AP50 under patterns that is asked for.
 TOLERANCE, ROBUST = 0.02, 0.5
+# What a run may not know: without patterns, or people who count.
+UNKNOWN = ("clean_ap50", "attacked_loss", "attacked_ap50", "train_attacked_loss")
 # A figure that is followed: its name, title, and whether it is of images that were trained on.
 LOSSES = {
     "clean_loss": "clean, held out",
@@ -49,6 +51,18 @@ class CostRow:
     train_clean_loss: float
     train_attacked_loss: float | None
 
+    @classmethod
+    def read(cls, row: dict[str, Any]) -> CostRow:
+        """Return the row that plain values hold.
+
+        Raises: KeyError if one is missing. ValueError if one is no number.
+        """
+        values = {field.name: row[field.name] for field in fields(cls)}
+        for name, value in values.items():
+            if not isinstance(value, int | float) and not (value is None and name in UNKNOWN):
+                raise ValueError(f"{name}: expected a number, got {value!r}")
+        return cls(**values)
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -72,8 +86,7 @@ class Costs:
         path = folder / COSTS
         try:
             content: dict[str, Any] = parse_json(read_text(path))
-            known = {field.name for field in fields(CostRow)}
-            first, *others = (CostRow(**{name: row[name] for name in known}) for row in content["rows"])
+            first, *others = map(CostRow.read, content["rows"])
             return cls(folder.name, str(content["method"]), (first, *others))
         except FileNotFoundError as error:
             raise DataError(

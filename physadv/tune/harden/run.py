@@ -19,6 +19,7 @@ from physadv.detect.weights import RUN_RECORD, record_of
 from physadv.errors import DataError, SettingsError, naming
 from physadv.evaluate.images import Labeller, in_stretches, labelling, labels_cache, read_dataset
 from physadv.evaluate.own import FILLS, own_fit, share_of_image
+from physadv.evaluate.run import apart
 from physadv.evaluate.steps import Steps
 from physadv.files import atomic_write
 from physadv.patch import Patch, load_patch
@@ -139,9 +140,13 @@ def harden(
     Raises: SettingsError for settings that do not go together. DataError for images that cannot be used, or a run in
     `beside` that is none. PatchError for a pattern that cannot be read. What `fine_tune` raises.
     """
-    beside = [_finished(folder) for folder in settings.beside]
+    places = [str(folder.resolve()) for folder in (settings.out, *settings.beside)]
+    with naming("beside"):
+        names = apart([Path(place).name for place in places], places, what="runs")
+    beside = [replace(_finished(folder), name=name) for folder, name in zip(settings.beside, names[1:], strict=True)]
     resume = resume and _goes_on(settings.out)
-    own = Costs.read(settings.out, field="resume") if resume else Costs(settings.out.name, settings.method, ())
+    rows = Costs.read(settings.out, field="resume").rows if resume else ()
+    own = Costs(names[0], settings.method, rows)
     worn, scored = _patterns(settings)
     check_clean(settings.images, "the hardened detector would learn its poison")
     parent = parent_of(settings.detector)
@@ -156,6 +161,10 @@ def harden(
             raise DataError(
                 field="images", expected=f"people among the {name} images", got=f"none in {len(side)} of them"
             )
+    record = _record(settings, train, held)
+    for folder in settings.beside:
+        if _judges(record_of(str(folder))) != _judges(record):
+            yield None, f"doubt: {folder} was judged at another size, on other images or patterns: it does not compare"
     network = load_network(settings.detector)
     classes = Classes(parent.person, patch=with_patch_class(network) if settings.patch_class else None)
     filling = share_of_image(train) > FILLS
@@ -178,10 +187,19 @@ def harden(
         own,
         partial(_write, settings.out, beside, asked.epochs),
     )
-    record = _record(settings, train, held)
     made = fine_tune(asked, network=network, hooks=[hook], record=record, resume=resume, show=show)
     shutil.rmtree(settings.out / DATA)
     return Hardened(made, [hook.costs, *beside])
+
+
+def _judges(record: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what decides how a hardened run was judged: size, held-out images, patterns."""
+    done = record.get("harden")
+    done = done if isinstance(done, dict) else {}
+    settings, images = done.get("settings"), done.get("images")
+    if not isinstance(settings, dict) or not isinstance(images, dict) or not isinstance(images.get("held_out"), list):
+        return ()
+    return settings.get("imgsz"), set(map(str, images["held_out"])), settings.get("score_with")
 
 
 def _goes_on(folder: Path) -> bool:
