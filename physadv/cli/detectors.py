@@ -1,4 +1,4 @@
-"""What every verb with a detector shares: `imgsz` rounded up, and `trust` said on the screen when it is used."""
+"""What every verb with a detector shares: `imgsz` rounded up, detectors found, and `trust` said when it is used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import Field
 from physadv.boxes import STRIDE
 from physadv.cli.terminal import say
 from physadv.detect.names import with_layout
-from physadv.detect.weights import trust
-from physadv.errors import SettingsError
+from physadv.detect.weights import find_weights, trust
+from physadv.errors import SettingsError, WeightsError
 from physadv.settings import Metavar
 
 
@@ -21,6 +21,19 @@ def rounded_imgsz(imgsz: int, label: str) -> int:
     if rounded != imgsz:
         say(f"{label}: `imgsz` {imgsz} is rounded up to {rounded}, a multiple of {STRIDE}", error=True)
     return rounded
+
+
+def check_detectors(**named: str | Iterable[str] | None) -> None:
+    """Raise WeightsError, under the name of its field, for a detector that cannot be found.
+
+    named: a detector, several or none by the field that names them.
+    """
+    for field, names in named.items():
+        for name in [names] if isinstance(names, str) else names or ():
+            try:
+                find_weights(name)
+            except WeightsError as error:
+                raise error.at(field) from error
 
 
 Trust = Annotated[

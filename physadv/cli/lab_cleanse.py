@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 from physadv.cli.console import Terminal
-from physadv.cli.detectors import Trust, trust_detectors
+from physadv.cli.detectors import Trust, check_detectors, trust_detectors
 from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
 from physadv.cli.progress import in_words
@@ -51,6 +51,7 @@ def run(settings: CleanseVerb) -> int:
     check_own_folder("out", settings.out, (RUN_WEIGHTS, RUN_RECORD), overwrite=settings.overwrite)
     check_not_input("out", settings.out, [settings.detector])
     trust_detectors([settings.detector], settings.trust, LABEL)
+    check_detectors(labeller=settings.labeller)
     with only_writer("out", settings.out):
         made = _cleansed(fields_of(CleanseSettings, anchored(settings, LABEL)))
     if made is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from physadv.cli.console import Terminal
-from physadv.cli.detectors import Trust, trust_detectors
+from physadv.cli.detectors import Trust, check_detectors, trust_detectors
 from physadv.cli.edge import INTERRUPTED
 from physadv.cli.outputs import Overwrite, check_folder, check_not_input, check_own_folder, only_writer
 from physadv.cli.tuning import anchored, as_line, fields_of, stoppable
@@ -68,6 +68,7 @@ def run(settings: HardenVerb) -> int:
     check_outside("out", settings.out, [settings.images])
     check_not_input("out", settings.out, [settings.detector, settings.labeller, *settings.beside])
     trust_detectors([settings.detector, settings.labeller], settings.trust, LABEL)
+    check_detectors(labeller=settings.labeller)
     plain = fields_of(HardenSettings, anchored(settings, LABEL))
     with only_writer("out", settings.out), stoppable(LABEL) as (shown, stop):
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
+from physadv.cli.detectors import Trust, check_detectors, rounded_imgsz, trust_detectors
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.settings import DetectorName, Folder, Groups, Positional
@@ -71,6 +71,7 @@ def run(settings: LabInspectVerb) -> int:
     check_own_folder("out", settings.out, NAMES, overwrite=settings.overwrite)
     check_outside("out", settings.out, [settings.data, *([settings.clean] if settings.clean else [])])
     trust_detectors([settings.detector, settings.reference], settings.trust, LABEL)
+    check_detectors(reference=settings.reference)
     imgsz = rounded_imgsz(settings.imgsz or origin_of(settings.detector).imgsz or USUAL_IMGSZ, LABEL)
     weights = find_weights(settings.detector)
     detector = TorchDetector(load_net(weights), weights, imgsz=imgsz, device=pick_device(settings.device))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from physadv.cli.begun import absolute
-from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
+from physadv.cli.detectors import Trust, check_detectors, rounded_imgsz, trust_detectors
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.errors import SettingsError
 from physadv.settings import DetectorName, Folder, Groups, Metavar, Names, Positional
@@ -93,6 +93,7 @@ def run(settings: LabScoreVerb) -> int:
     trust_detectors(
         [*settings.detectors, *settings.control, *([settings.parent] if settings.parent else [])], settings.trust, LABEL
     )
+    check_detectors(control=settings.control, parent=settings.parent)
     origins = {name: origin_of(name) for name in dict.fromkeys([*settings.detectors, *settings.control])}
     first = origins[settings.detectors[0]]
     trigger = _trigger(settings, first)
