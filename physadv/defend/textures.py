@@ -159,7 +159,7 @@ def _collage(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Arr
 def _photographic(side: int, rng: np.random.Generator, photographs: Sequence[UInt8Array]) -> Float32Array:
     image = photographs[int(rng.integers(len(photographs)))]
     height, width = image.shape[:2]
-    size = int(rng.uniform(0.15, 1.0) * min(height, width))
+    size = max(int(rng.uniform(0.15, 1.0) * min(height, width)), 1)
     y, x = rng.integers(height - size + 1), rng.integers(width - size + 1)
     crop = np.asarray(cv2.resize(image[y : y + size, x : x + size], (side, side), interpolation=cv2.INTER_AREA))
     out = crop.astype(np.float32) / 255

@@ -149,7 +149,11 @@ def _rows(file: ImageFile, person: int, keypoints: int, table: dict[str, Any]) -
     # A pose data set serves a network without keypoints: its boxes are taken.
     own = int(np.prod(table.get("kpt_shape") or [0])) if not keypoints else 3 * keypoints
     out = []
-    for number, line in enumerate(read_text(file.label).splitlines(), 1):
+    try:
+        lines = read_text(file.label).splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file.label}: labels cannot be read: {text_of(error)}") from error
+    for number, line in enumerate(lines, 1):
         words = line.split()
         if not words:
             continue
