@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ LOSSES = {
     "train_clean_loss": "clean, trained on",
     "train_attacked_loss": "attacked, trained on",
 }
+SCORES = {"clean_ap50": "clean, held out", "attacked_ap50": "attacked, held out"}
 AXES = {
     "epoch": "epochs",
     "steps": "steps",
@@ -140,34 +141,33 @@ def table(runs: Sequence[Costs]) -> Table:
 def plot_costs(path: Path, runs: Sequence[Costs]) -> None:
     """Write the losses of runs over epochs, steps, passes and seconds, and below their AP50, as a PNG image.
 
-    Dashed is what was trained on, or of several runs what is attacked.
+    Of one run a colour stands for clean or attacked, and what was trained on is dashed; of several it stands for the run,
+    and what is attacked is dashed.
     """
-    several = len(runs) > 1
-    graphs = []
-    for axis, title in AXES.items():
-        # Of several runs four lines each would be a thicket: the held-out ones alone.
-        shown = [name for name in LOSSES if not several or not name.startswith("train_")]
-        lines = {_name(run, LOSSES[name], several): _line(run, axis, name) for run in runs for name in shown}
-        graphs.append(Graph(title, "loss", _full(lines), dashed=_dashed(lines, several)))
-    for axis in ("passes", "seconds"):
-        both = {"clean_ap50": "clean", "attacked_ap50": "attacked"}
-        lines = {_name(run, both[name], several): _line(run, axis, name) for run in runs for name in both}
-        graphs.append(Graph(AXES[axis], "AP50, held out", _full(lines), dashed=_dashed(lines, several)))
+    graphs = [_graph(runs, axis, "loss", LOSSES) for axis in AXES]
+    graphs += [_graph(runs, axis, "AP50, held out", SCORES) for axis in ("passes", "seconds")]
     plot(path, "cost of hardening", graphs)
 
 
-def _name(run: Costs, what: str, several: bool) -> str:
-    return f"{run.name}: {what}" if several else what
-
-
-def _dashed(names: Iterable[str], several: bool) -> frozenset[str]:
-    return frozenset(name for name in names if ("attacked" if several else "trained on") in name)
+def _graph(runs: Sequence[Costs], axis: str, what: str, figures: dict[str, str]) -> Graph:
+    lines: dict[str, Line] = {}
+    families: dict[str, str] = {}
+    dashed: set[str] = set()
+    for run in runs:
+        for field, title in figures.items():
+            trained, attacked = field.startswith("train_"), "attacked" in field
+            line = _line(run, axis, field)
+            # Of several runs four lines each would be a thicket: the held-out ones alone.
+            if not line[0] or (trained and len(runs) > 1):
+                continue
+            kind = "attacked" if attacked else "clean"
+            name, family = (title, kind) if len(runs) == 1 else (f"{run.name}: {kind}", run.name)
+            lines[name], families[name] = line, family
+            if trained if len(runs) == 1 else attacked:
+                dashed.add(name)
+    return Graph(AXES[axis], what, lines, dashed=frozenset(dashed), families=families)
 
 
 def _line(run: Costs, x: str, y: str) -> Line:
     points = [(getattr(row, x), getattr(row, y)) for row in run.rows if getattr(row, y) is not None]
     return [float(a) for a, _ in points], [float(b) for _, b in points]
-
-
-def _full(lines: dict[str, Line]) -> dict[str, Line]:
-    return {name: line for name, line in lines.items() if line[0]}
