@@ -15,6 +15,8 @@ from physadv.explain.settings import ExplainSettings
 from physadv.settings import Defences, DetectorName, Folder, Groups, Metavar, PatternName, Positional, Seconds
 
 if TYPE_CHECKING:
+    from physadv.dataset import LabelledImage
+    from physadv.evaluate.steps import Steps
     from physadv.explain.run import Explainer, Worn
     from physadv.patch import Patch
     from physadv.types import UInt8Array
@@ -30,8 +32,8 @@ class ExplainVerb(ExplainSettings):
     """What is explained, worn and defended, and where the sheet goes."""
 
     groups: ClassVar[Groups] = {
-        "image": ("at", "people"),
-        "detector": ("wear", "defend", "detector", "trust", "imgsz", "device"),
+        "image": ("at", "people", "images"),
+        "detector": ("wear", "defend", "detector", "trust", "imgsz", "layer", "device"),
         "result": ("out", "overwrite", "check", "seed"),
     }
 
@@ -40,6 +42,11 @@ class ExplainVerb(ExplainSettings):
     )
     at: Seconds | None = Field(
         default=None, ge=0, description="moment of a recording; the frame with the most people unless given"
+    )
+    images: Folder | None = Field(
+        default=None,
+        description="folder of photographs of people: for texture against outline, and for `layer`; the image alone unless "
+        "given",
     )
     wear: PatternName | None = Field(
         default=None, description="pattern that everybody wears, beside its grey control: a shipped name, file or run"
@@ -61,6 +68,7 @@ def run(settings: ExplainVerb) -> int:
     from physadv.cli.progress import ProgressBar
     from physadv.defend import parse_pipeline
     from physadv.evaluate.steps import finish
+    from physadv.explain.channels import check_layer
     from physadv.explain.report import NAMES, tables, write_explanation
     from physadv.patch import load_patch
 
@@ -70,10 +78,15 @@ def run(settings: ExplainVerb) -> int:
     pipeline = parse_pipeline(settings.defend)
     patch = None if settings.wear is None else load_patch(settings.wear)
     image, name = _image(settings)
-    worn, own_imgsz = (None, None) if patch is None else _worn(patch, image, settings)
+    people = _labelled(image, settings.detector)
+    worn, own_imgsz = (None, None) if patch is None else _worn(patch, people, settings)
     explainer = _explainer(settings, own_imgsz)
+    if settings.layer is not None:
+        check_layer(explainer.torch.net, settings.layer)
     with ProgressBar(LABEL) as shown, only_writer("out", settings.out):
-        explained = finish(explainer.explain(image, worn, pipeline), lambda step: shown.show(*step))
+        explained = finish(explainer.explain(image, worn, pipeline), lambda step: shown.show(*step, part="maps"))
+        others = finish(_others(settings), lambda step: shown.show(*step, part="reading images"))
+        finish(explainer.compare(explained, people, others), lambda step: shown.show(*step, part="all images"))
         facts: dict[str, Any] = {
             "image": name,
             "detector": {
@@ -119,25 +132,44 @@ def _image(settings: ExplainVerb) -> tuple[UInt8Array, str]:
     return shrunk(frame.pixels), f"{path.resolve().name} at {frame.pts_s:.2f} s"
 
 
-def _worn(patch: Patch, image: UInt8Array, settings: ExplainVerb) -> tuple[Worn, int]:
+def _labelled(image: UInt8Array, detector: str) -> LabelledImage:
+    """Return an image with everybody whom the clean detector sees, and their joints, as evaluations label people."""
+    from physadv.dataset import NO_KEYPOINTS, LabelledImage
+    from physadv.detect.matching import LABEL_CONF
+    from physadv.evaluate.images import labelling
+    from physadv.types import Frame
+
+    found = labelling(detector).detect(Frame(image, 0, 0, 0.0)).above(LABEL_CONF)
+    return LabelledImage("", image, found.xyxy, NO_KEYPOINTS if found.keypoints is None else found.keypoints)
+
+
+def _worn(patch: Patch, people: LabelledImage, settings: ExplainVerb) -> tuple[Worn, int]:
     """Return what everybody wears, placed as in an evaluation, and the size at which that pattern's detector looks."""
     import numpy as np
 
-    from physadv.dataset import LabelledImage
-    from physadv.detect.matching import LABEL_CONF
-    from physadv.evaluate.images import labelling
     from physadv.evaluate.own import FILLS, own_fit
     from physadv.explain.run import Worn
-    from physadv.simulate.placement import people_of
-    from physadv.types import Frame
 
-    found = labelling(settings.detector).detect(Frame(image, 0, 0, 0.0)).above(LABEL_CONF)
-    points = np.zeros((len(found), 17, 3), np.float32) if found.keypoints is None else found.keypoints
-    people = LabelledImage("", image, found.xyxy, points)
     fit = own_fit(patch, filling=people.share > FILLS)
-    chance = np.random.default_rng(settings.seed)
-    wearers = people_of(people.targets, people.keypoints[people.counts])
-    return Worn.on(wearers, patch, fit.placement, chance), max(fit.sizes)
+    return Worn.on(people, patch, fit.placement, np.random.default_rng(settings.seed)), max(fit.sizes)
+
+
+def _others(settings: ExplainVerb) -> Steps[list[LabelledImage]]:
+    """Return the labelled photographs of `images`, at most `MOST_IMAGES` of them, evenly; none unless they are given."""
+    import numpy as np
+
+    from physadv.detect.weights import DEFAULT_DETECTOR
+    from physadv.evaluate.images import Labeller, labelling, labels_cache, read_dataset
+    from physadv.explain.run import MOST_IMAGES
+
+    if settings.images is None:
+        return []
+    labeller = Labeller(labelling, labels_cache(DEFAULT_DETECTOR))
+    data = yield from read_dataset(settings.images, None, labeller, keypoints=True)
+    for line in data.notes():
+        say(f"{LABEL}: {line}")
+    count = min(len(data.images), MOST_IMAGES)
+    return [data.images[round(place)] for place in np.linspace(0, len(data.images) - 1, count).tolist()]
 
 
 def _explainer(settings: ExplainVerb, own_imgsz: int | None) -> Explainer:

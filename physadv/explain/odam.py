@@ -90,9 +90,7 @@ class Odam:
             return x
 
         with torch.enable_grad():
-            raw = next(
-                iter(self.net.heads(self._input(image, fit), every=False, keypoints=False, visit=visit).values())
-            )
+            raw = next(iter(self.net.heads(self.input(image), every=False, keypoints=False, visit=visit).values()))
             logits, proposed = self.net.decode(raw, fit.height, fit.width)
             where = self._matching(logits[0], proposed[0], boxes, fit) if candidates is None else list(candidates)
             out: list[Attribution | None] = []
@@ -109,7 +107,7 @@ class Odam:
     def features(self, image: UInt8Array) -> list[torch.Tensor]:
         """Return what the head is given for one (h, w, 3) image, as `PersonNet.features` does; without gradients."""
         with torch.inference_mode():
-            return self.net.features(self._input(image, self.letterbox(image)))
+            return self.net.features(self.input(image))
 
     def best_logit(self, features: list[torch.Tensor], box: Float32Array, fit: Letterbox) -> float | None:
         """Return the logit of the best proposal that fits (4,) `box`, of what the head is given; None without one."""
@@ -133,8 +131,22 @@ class Odam:
             out += self.on_image(heat / max(float(heat.max()), 1e-12), image)
         return out
 
-    def _input(self, image: UInt8Array, fit: Letterbox) -> torch.Tensor:
-        pixels = torch.from_numpy(np.array(fit.apply(image))[None]).to(self.device)
+    def output(self, image: UInt8Array, layer: int) -> Float32Array:
+        """Return (c, h, w): the output of a layer for one (h, w, 3) image."""
+        kept = []
+
+        def visit(number: int, x: torch.Tensor) -> torch.Tensor:
+            if number == layer:
+                kept.append(x[0].float().cpu().numpy())
+            return x
+
+        with torch.inference_mode():
+            self.net.features(self.input(image), visit=visit)
+        return kept[0]
+
+    def input(self, image: UInt8Array) -> torch.Tensor:
+        """Return what the network is given for one (h, w, 3) image: (1, 3, height, width) in [0, 1]."""
+        pixels = torch.from_numpy(np.array(self.letterbox(image).apply(image))[None]).to(self.device)
         return pixels.permute(0, 3, 1, 2).float().div_(255)
 
     def _matching(

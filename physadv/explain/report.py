@@ -13,14 +13,26 @@ import numpy as np
 
 from physadv.arrays import signed_png, write_png
 from physadv.explain.run import CHANCE, EIGEN, PLACE, Explanation
-from physadv.explain.sheet import crop_of, figures_of, glowing, map_rows, sheet, with_boxes
+from physadv.explain.sheet import (
+    OUTLINE,
+    channel_map,
+    channel_sheet,
+    channels_say,
+    crop_of,
+    figures_of,
+    glowing,
+    map_rows,
+    outline_row,
+    sheet,
+    with_boxes,
+)
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.provenance import provenance
 from physadv.table import Table, Value
 from physadv.types import UInt8Array
 
-PICTURE, PAGE, FIGURES = "sheet.png", "sheet.html", "results.json"
-NAMES = (FIGURES, PICTURE, PAGE)
+PICTURE, PAGE, FIGURES, CHANNELS = "sheet.png", "sheet.html", "results.json", "channels.png"
+NAMES = (FIGURES, PICTURE, PAGE, CHANNELS)
 # What stands beside a map's name wherever it is listed.
 SAID = {EIGEN: "not about this person", PLACE: "no map: only where the box is", CHANCE: "no map"}
 HOW = (
@@ -50,6 +62,12 @@ td:not(:first-child) { font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 ul { padding-left: 1.1rem; margin: .3rem 0; }
 figure { margin: 0; }
+.browser > input { position: absolute; opacity: 0; }
+.labels { display: flex; flex-wrap: wrap; gap: .8rem; }
+.labels label { cursor: pointer; width: 10rem; padding: .2rem; border-radius: 3px; }
+.labels img, .panel img { width: 100%; height: auto; display: block; }
+.panel { display: none; gap: .5rem; margin-top: .8rem; grid-template-columns: repeat(9, minmax(0, 1fr)); }
+.browser > input:focus-visible ~ .labels { outline: 2px dotted #1d6fd1; }
 """
 
 
@@ -59,6 +77,8 @@ def tables(explained: Explanation) -> list[Table]:
     if explained.evidence:
         out.append(_acts(explained))
     out += [_checks(explained, number) for number in range(len(explained.checks))]
+    if explained.outline:
+        out.append(_under_changes(explained))
     return out
 
 
@@ -85,6 +105,15 @@ def _acts(explained: Explanation) -> Table:
     return Table.of("Where the pattern acts", ["person", *columns], rows, numbers=columns)
 
 
+def _under_changes(explained: Explanation) -> Table:
+    columns = ["recall .25", "mean score", "people", "images"]
+    rows: list[list[Value]] = [
+        [one.change, one.recall, float(np.mean(one.scores)) if one.scores else None, len(one.scores), one.images]
+        for one in explained.outline
+    ]
+    return Table.of("Texture or outline, of those found as they are", ["change", *columns], rows, numbers=columns)
+
+
 def _checks(explained: Explanation, number: int) -> Table:
     columns = ["deletion AUC", "insertion AUC", "kept: head random", "kept: half random", "kept: all random", "verdict"]
     rows: list[list[Value]] = []
@@ -108,6 +137,8 @@ def write_explanation(folder: Path, explained: Explanation, facts: dict[str, Any
     below = [*HOW, *explained.notes]
     write_json(folder / FIGURES, {**facts, **explained.plain(), "provenance": where})
     write_png(folder / PICTURE, sheet(explained, heading, below))
+    if explained.layer is not None:
+        write_png(folder / CHANNELS, channel_sheet(explained.layer))
     with atomic_write(folder / PAGE) as stream:
         stream.write(text_bytes(_page(explained, heading, below, str(where["versions"]["physadv"]))))
     return folder / PAGE
@@ -141,7 +172,7 @@ def _page(explained: Explanation, heading: str, below: Sequence[str], version: s
             cells.append(f"<ul>{lines}</ul>")
         parts.append(f'<div class="grid" style="{across}">{"".join(cells)}</div>')
         parts.append(_eigen(explained, number))
-    parts.append("<h2>Figures</h2>")
+    parts += [_outline(explained), _layer(explained), "<h2>Figures</h2>"]
     parts += [table.html() for table in tables(explained)]
     parts += [f'<p class="faint">{html.escape(line)}</p>' for line in below]
     title = html.escape(heading)
@@ -153,6 +184,42 @@ def _page(explained: Explanation, heading: str, below: Sequence[str], version: s
     sign = f'<script type="application/json">{{"physadv": "{version}"}}</script>'
     body = f"<h1>{title}</h1>{''.join(parts)}{sign}"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def _outline(explained: Explanation) -> str:
+    """Return the first person with patches shuffled, as a silhouette and as edges, with maps."""
+    changed = outline_row(explained)
+    if not changed:
+        return ""
+    cells = [f'<div class="name">{html.escape(caption)}</div>' for caption, _, _ in changed]
+    cells += [_picture(picture) for _, picture, _ in changed]
+    cells += ['<div class="faint">no proposal fits</div>' if heat is None else _picture(heat) for _, _, heat in changed]
+    across = f"grid-template-columns: repeat({len(changed)}, minmax(0, 1fr))"
+    return (
+        f'<h2>Texture or outline</h2><p class="says">{OUTLINE}; below: ODAM of each</p>'
+        f'<div class="grid" style="{across}">{"".join(cells)}</div>'
+    )
+
+
+def _layer(explained: Explanation) -> str:
+    """Return a layer's channels to choose from, each with its map, its strongest places and their projections."""
+    layer = explained.layer
+    if layer is None:
+        return ""
+    inputs, labels, panels, rules = "", "", "", ""
+    for number, channel in enumerate(layer.channels):
+        name = f"channel {channel.number} <small>{channel.adds:+.2f}</small>"
+        inputs += f'<input type="radio" name="channel" id="c{number}"{" checked" if number == 0 else ""}>'
+        labels += f'<label for="c{number}">{_picture(channel_map(channel.heat))}{name}</label>'
+        pairs = "".join(f"<div>{_picture(p.pixels)}{_picture(p.projection)}</div>" for p in channel.patches)
+        panels += f'<div class="panel p{number}">{pairs}</div>'
+        rules += f"#c{number}:checked ~ .panels .p{number} {{ display: grid; }}"
+        rules += f"#c{number}:checked ~ .labels label[for=c{number}] {{ outline: 3px solid #1d6fd1; }}"
+    return (
+        f"<style>{rules}</style><h2>Layer {layer.layer} ({html.escape(layer.kind)})</h2>"
+        f'<p class="says">{html.escape(channels_say(layer))}</p><div class="browser">{inputs}'
+        f'<div class="labels">{labels}</div><div class="panels">{panels}</div></div>'
+    )
 
 
 def _eigen(explained: Explanation, number: int) -> str:

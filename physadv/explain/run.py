@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 
 from physadv.boxes import area
 from physadv.controls import control
+from physadv.dataset import LabelledImage
 from physadv.defend import Pipeline
 from physadv.defend.geometry import Affine, boxes_through, compose, inverse, shift
 from physadv.detect.matching import FOUND_CONF
@@ -19,15 +20,17 @@ from physadv.detect.pytorch import TorchDetector
 from physadv.detect.yolo import PersonNet
 from physadv.errors import DataError
 from physadv.explain.cells import CellGrid
+from physadv.explain.channels import LayerView, layer_view
 from physadv.explain.evidence import Evidence, evidence
 from physadv.explain.faithful import auc, curves, ranked
 from physadv.explain.occlusion import occlusion_map, passes
 from physadv.explain.odam import Odam, eigen_map
+from physadv.explain.outline import ChangedView, UnderChange, changed_views, texture_or_outline
 from physadv.explain.random_weights import Kept, closeness, kept_by_random_weights
 from physadv.explain.score import logit, person_scores
 from physadv.explain.settings import ExplainSettings
 from physadv.patch import Patch
-from physadv.simulate.placement import Placement, Prints
+from physadv.simulate.placement import Placement, Prints, people_of
 from physadv.simulate.render import render
 from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
 
@@ -35,6 +38,8 @@ from physadv.types import Detections, Detector, Float32Array, Frame, UInt8Array
 LONGEST_S = 60.0
 # Each map of an image is as large as it; the networks see fewer pixels of it.
 LONG_SIDE = 1280
+# Of a folder: more take minutes.
+MOST_IMAGES = 40
 # Orders of cells by chance that deletion is compared with.
 RANDOM = 2
 Kind = Literal["clean", "grey", "pattern", "defended"]
@@ -49,12 +54,12 @@ class Worn:
     prints: Prints
 
     @classmethod
-    def on(cls, people: Detections, patch: Patch, placement: Placement, rng: np.random.Generator) -> Worn:
-        """Return the prints of a pattern on people, their boxes and keypoints, worn as the placement says.
+    def on(cls, people: LabelledImage, patch: Patch, placement: Placement, rng: np.random.Generator) -> Worn:
+        """Return the prints of a pattern on everybody in an image who is large enough, worn as the placement says.
 
-        Raises: DataError if nobody is large enough for a print.
+        Raises: DataError if nobody is.
         """
-        prints = placement.shaped(patch).prints(people, rng)
+        prints = placement.shaped(patch).prints(_wearers(people), rng)
         if not len(prints):
             raise DataError("the print has no place on anybody here", hint="give an image with larger people")
         return cls(patch, prints)
@@ -106,6 +111,9 @@ class Explanation:
     evidence: list[Evidence] = field(default_factory=list)
     checks: list[dict[str, MapCheck]] = field(default_factory=list)
     eigen: Float32Array | None = None
+    outline: list[UnderChange] = field(default_factory=list)
+    changed: list[ChangedView] = field(default_factory=list)
+    layer: LayerView | None = None
     notes: list[str] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
@@ -122,6 +130,11 @@ class Explanation:
                 }
                 for n, box in enumerate(self.boxes.tolist())
             ],
+            "texture_or_outline": [
+                {"change": one.change, "recall25": one.recall, "people": len(one.scores), "images": one.images}
+                for one in self.outline
+            ],
+            "layer": None if self.layer is None else self.layer.plain(),
             "notes": self.notes,
         }
 
@@ -159,6 +172,22 @@ class Explainer:
             out.checks.append(self._checks(image, box, out.columns[0].people[number]))
             done += 1
         return out
+
+    def compare(
+        self, explained: Explanation, people: LabelledImage, others: Sequence[LabelledImage]
+    ) -> Generator[tuple[float, str], None, None]:
+        """Add to an explanation what needs other images: texture against outline, and the layer that is asked for.
+
+        people: the image that is explained with everybody in it. others: further photographs; none for that image alone.
+        """
+        image, box, seed = people.pixels, explained.boxes[0], self.settings.seed
+        data = [(one.pixels, _wearers(one)) for one in others or [people]]
+        explained.outline = yield from texture_or_outline(self.answers, data, seed=seed)
+        explained.changed = changed_views(self.answers, Odam.of(self.torch), image, _wearers(people), box, seed=seed)
+        if self.settings.layer is not None:
+            pixels = [shrunk(one.pixels) for one in others]
+            net, imgsz = self.torch.net, self.torch.imgsz
+            explained.layer = yield from layer_view(net, self.settings.layer, image, box, pixels, imgsz=imgsz)
 
     def _chosen(self, image: UInt8Array) -> Float32Array:
         """Return (n, 4) boxes of the people to explain, the largest first."""
@@ -250,6 +279,11 @@ class Explainer:
         out = {name: MapCheck(*one, kept.get(name)) for name, one in zip(heats, areas, strict=False)}
         chance = np.mean(areas[len(heats) :], 0).tolist()
         return out | {CHANCE: MapCheck(*chance)}
+
+
+def _wearers(people: LabelledImage) -> Detections:
+    """Return the people of an image who count, as evaluations dress them."""
+    return people_of(people.targets, people.keypoints[people.counts])
 
 
 def shrunk(image: UInt8Array) -> UInt8Array:

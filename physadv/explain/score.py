@@ -18,16 +18,21 @@ HIGHEST = 1 - 1e-6
 
 
 def person_scores(detector: Detector, images: Iterable[UInt8Array], box: Float32Array) -> Float32Array:
-    """Return for each (h, w, 3) RGB image of one size the score of the best box that fits (4,) `box`, IoU >= .5; else 0.
+    """Return (k,) scores of one person, (4,) `box`, in k images, as `people_scores` does."""
+    return people_scores(detector, images, box[None])[:, 0]
 
-    Images are taken a few at a time, so that they may be made as they are asked for.
+
+def people_scores(detector: Detector, images: Iterable[UInt8Array], boxes: Float32Array) -> Float32Array:
+    """Return (k, n): in each of k (h, w, 3) RGB images of one size the score of the best box on each of (n, 4) people.
+
+    A box fits by IoU .5; where none does, the score is 0. Images are taken a few at a time, so that they may be made as
+    they are asked for.
     """
-    out: list[float] = []
+    out: list[Float32Array] = []
     for batch in _batches(images):
         # `best_score` asks for more than a limit: a box on it fits too.
-        answers = detector.detect_batch(batch)
-        out += [float(best_score(box[None], found, iou_above=MATCH_IOU - 1e-6)[0]) for found in answers]
-    return np.array(out, np.float32)
+        out += [best_score(boxes, found, iou_above=MATCH_IOU - 1e-6) for found in detector.detect_batch(batch)]
+    return np.array(out, np.float32).reshape(-1, len(boxes))
 
 
 def logit(score: Float32Array) -> Float32Array:

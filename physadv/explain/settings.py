@@ -19,5 +19,10 @@ class ExplainSettings(Settings):
     check: bool = Field(
         default=True, description="check the maps: deletion, insertion and random weights; half of the time"
     )
+    layer: int | None = Field(
+        default=None,
+        description="also show this layer of the network (16): the channels that add most to the first person's score, "
+        "where they are strongest, and that projected back to pixels",
+    )
     seed: int = Field(default=0, ge=0, lt=2**31, description="of random orders, and where clothes are cut")
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")

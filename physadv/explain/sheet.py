@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from physadv.detect.matching import FOUND_CONF
+from physadv.explain.channels import PATCHES, SIDE, LayerView
 from physadv.explain.run import ODAM, Explanation, PersonMaps, SheetColumn
 from physadv.marks import mark_person
 from physadv.types import Detections, Float32Array, UInt8Array
@@ -18,6 +19,9 @@ from physadv.types import Detections, Float32Array, UInt8Array
 COLUMN, ROW, GUTTER, GAP = 420, 330, 170, 14
 TITLE, HEADING, LINE = 30, 21, 17
 PAPER, INK, FAINT, RULE = (255, 255, 255), (20, 24, 28), (105, 112, 118), (215, 219, 222)
+# A row of a layer's channels: two patches above each other.
+CHANNEL_ROW = 2 * SIDE + 4
+OUTLINE = "everybody changed: tiles of each box shuffled, filled with one colour, edges of the whole image"
 # Of what is no map over the image under it.
 VEIL = 0.55
 # Around a person, as a part of the longer side of the box, in the rows of maps.
@@ -139,6 +143,22 @@ def figures_of(explained: Explanation, number: int, column: SheetColumn) -> list
     return lines + one.notes
 
 
+def outline_row(explained: Explanation) -> list[tuple[str, UInt8Array, UInt8Array | None]]:
+    """Return what is left of the first person under each change: a caption, the picture, and its map or None."""
+    if not explained.changed:
+        return []
+    left, top, right, bottom = crop_of(explained.boxes[0], explained.changed[0].image.shape[1::-1])
+    out = []
+    for view in explained.changed:
+        part = view.image[top:bottom, left:right]
+        heat = None if view.odam is None else glowing(view.odam[top:bottom, left:right], part)
+        name = "as it is" if view.change == "none" else view.change
+        recall = next((one for one in explained.outline if one.change == view.change and one.recall is not None), None)
+        said = "" if recall is None else f"; found: {recall.recall:.0%} of {len(recall.scores)} people"
+        out.append((f"{name}: score {view.score:.2f}{said}", np.ascontiguousarray(part), heat))
+    return out
+
+
 def _share(value: float) -> str:
     return f"{value:.0%}"
 
@@ -146,7 +166,7 @@ def _share(value: float) -> str:
 def sheet(explained: Explanation, heading: str, below: Sequence[str]) -> UInt8Array:
     """Return the sheet, (h, w, 3) uint8 RGB. heading: its title. below: lines at its foot."""
     columns = explained.columns
-    width = GUTTER + len(columns) * (COLUMN + GAP) + GAP
+    width = GUTTER + max(len(columns), len(explained.changed)) * (COLUMN + GAP) + GAP
     drawn = [
         with_boxes(c.image, c.found, explained.boxes, [p.score for p in c.people]) for c in columns
     ]  # fmt: skip
@@ -157,13 +177,13 @@ def sheet(explained: Explanation, heading: str, below: Sequence[str]) -> UInt8Ar
         for title, says, pictures in map_rows(explained, number):
             parts.append(_row(width, title, says, [None if p is None else _fitted(p) for p in pictures]))
         parts.append(_texts(width, [figures_of(explained, number, c) for c in columns]))
+    if changed := outline_row(explained):
+        parts.append(_line(width, "Texture or outline", HEADING))
+        parts.append(_texts(width, [[caption] for caption, _, _ in changed]))
+        parts.append(_row(width, "Person 1", OUTLINE, [_fitted(picture) for _, picture, _ in changed]))
+        parts.append(_row(width, "ODAM", "of each", [None if h is None else _fitted(h) for _, _, h in changed]))
     parts.append(_foot(width, below))
-    out = Image.new("RGB", (width, sum(p.height for p in parts)), PAPER)
-    top = 0
-    for part in parts:
-        out.paste(part, (0, top))
-        top += part.height
-    return np.asarray(out, np.uint8)
+    return _stacked(parts)
 
 
 def _fitted(picture: UInt8Array) -> UInt8Array:
@@ -246,3 +266,50 @@ def _cut(text: str, width: int, size: int) -> str:
     while len(text) > 1 and font(size).getlength(text) > width:
         text = text[:-2] + "…"
     return text
+
+
+def channels_say(layer: LayerView) -> str:
+    """Return what is to be known of a layer's channels, in one sentence or two."""
+    return (
+        f"The channels that add most to the first person's logit. Of each: its map, its {PATCHES} strongest places in "
+        f"{layer.images} image{'s' * (layer.images > 1)}, and the gradient of that activation to the pixels, clamped at "
+        "each activation function: an approximation of Zeiler and Fergus 2014, as these networks have no max-pool switches."
+    )
+
+
+def channel_map(heat: Float32Array) -> UInt8Array:
+    """Return a channel's map (h, w) as an image, dark where it is 0 or less."""
+    share = np.clip(heat / max(float(heat.max()), 1e-12), 0, 1)
+    colour = cv2.applyColorMap((share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    scale = CHANNEL_ROW / heat.shape[0]
+    size = (max(round(heat.shape[1] * scale), 1), CHANNEL_ROW)
+    return np.asarray(cv2.resize(colour, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def channel_sheet(layer: LayerView) -> UInt8Array:
+    """Return a layer's channels as one image (h, w, 3): a row each, patches above their projections."""
+    maps = [channel_map(channel.heat) for channel in layer.channels]
+    wide = max((m.shape[1] for m in maps), default=0)
+    width = 3 * GAP + wide + PATCHES * (SIDE + 4)
+    parts = [_line(width, f"Layer {layer.layer} ({layer.kind})", TITLE), _foot(width, [channels_say(layer)])]
+    for channel, heat in zip(layer.channels, maps, strict=True):
+        row = Image.new("RGB", (width, CHANNEL_ROW + LINE + GAP + 6), PAPER)
+        said = f"channel {channel.number} adds {channel.adds:+.2f} logits"
+        ImageDraw.Draw(row).text((GAP, 0), said, INK, font(LINE - 3))
+        row.paste(Image.fromarray(heat), (GAP, LINE + 6))
+        for number, patch in enumerate(channel.patches):
+            left = 2 * GAP + wide + number * (SIDE + 4)
+            row.paste(Image.fromarray(patch.pixels), (left, LINE + 6))
+            row.paste(Image.fromarray(patch.projection), (left, LINE + 6 + SIDE + 4))
+        parts.append(row)
+    return _stacked(parts)
+
+
+def _stacked(parts: Sequence[Image.Image]) -> UInt8Array:
+    """Return images of one width above each other, (h, w, 3)."""
+    out = Image.new("RGB", (parts[0].width, sum(p.height for p in parts)), PAPER)
+    top = 0
+    for part in parts:
+        out.paste(part, (0, top))
+        top += part.height
+    return np.asarray(out, np.uint8)

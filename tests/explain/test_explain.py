@@ -11,6 +11,7 @@ import pytest
 
 from physadv.arrays import read_image, write_png
 from physadv.cli import main
+from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.pytorch import TorchDetector
 from physadv.errors import RecordingError, SettingsError
@@ -30,10 +31,13 @@ FACTS = {"detector": {"name": "yolo", "imgsz": 256}, "image": "bus.jpg", "worn":
 
 @pytest.fixture(scope="module")
 def explained(street: UInt8Array, yolo: TorchDetector, boxes: Float32Array) -> Explanation:
-    people = yolo.detect(Frame(street, 0, 0, 0.0)).above(0.4)
+    found = yolo.detect(Frame(street, 0, 0, 0.0)).above(0.4)
+    people = LabelledImage("", street, found.xyxy)
     worn = Worn.on(people, load_patch("street"), Placement("poster", scale=0.35), np.random.default_rng(0))
-    explainer = Explainer(yolo, yolo, ExplainSettings(people=1))
-    return finish(explainer.explain(street, worn, parse_pipeline("flip")))
+    explainer = Explainer(yolo, yolo, ExplainSettings(people=1, layer=4))
+    out = finish(explainer.explain(street, worn, parse_pipeline("flip")))
+    finish(explainer.compare(out, people, ()))
+    return out
 
 
 def test_columns_are_of_the_same_people_in_four_states(explained: Explanation, street: UInt8Array) -> None:
@@ -69,7 +73,7 @@ def test_the_folder_holds_the_sheet_twice_and_the_figures(explained: Explanation
     person = json.loads((tmp_path / FIGURES).read_text())["people"][0]
     assert set(person["columns"]) == {"clean", "grey", "pattern", "defended"}
     assert set(person["evidence"]) == {"at_print", "from_body", "logits"}
-    assert len(tables(explained)) == 3
+    assert len(tables(explained)) == 4
 
 
 def test_checks_compare_each_map_with_chance(explained: Explanation) -> None:
@@ -89,6 +93,8 @@ def test_an_image_without_people_is_said_in_one_line(tmp_path: Path, capsys: pyt
     assert "finds nobody" in error
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+    assert main([*words, "--layer", "99"]) == 2
+    assert "--layer: expected 0 to 22" in capsys.readouterr().err
     assert main([*words, "--at", "3"]) == 2
     assert "--at: expected a recording" in capsys.readouterr().err
 
