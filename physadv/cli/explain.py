@@ -68,7 +68,6 @@ def run(settings: ExplainVerb) -> int:
     from physadv.cli.progress import ProgressBar
     from physadv.defend import parse_pipeline
     from physadv.evaluate.steps import finish
-    from physadv.explain.channels import check_layer
     from physadv.explain.report import NAMES, tables, write_explanation
     from physadv.patch import load_patch
 
@@ -82,7 +81,7 @@ def run(settings: ExplainVerb) -> int:
     worn, own_imgsz = (None, None) if patch is None else _worn(patch, people, settings)
     explainer = _explainer(settings, own_imgsz)
     if settings.layer is not None:
-        check_layer(explainer.torch.net, settings.layer)
+        _check_layer(explainer, settings.layer)
     with ProgressBar(LABEL) as shown, only_writer("out", settings.out):
         explained = finish(explainer.explain(image, worn, pipeline), lambda step: shown.show(*step, part="maps"))
         others = finish(_others(settings), lambda step: shown.show(*step, part="reading images"))
@@ -90,9 +89,9 @@ def run(settings: ExplainVerb) -> int:
         facts: dict[str, Any] = {
             "image": name,
             "detector": {
-                "name": explainer.torch.name,
-                "sha256": explainer.torch.sha256,
-                "imgsz": explainer.torch.imgsz,
+                "name": explainer.answers.name,
+                "sha256": explainer.answers.sha256,
+                "imgsz": explainer.answers.imgsz,
             },
             "answers": explainer.answers.backend,
             "worn": None if patch is None else {"name": patch.name, "sha256": patch.sha256},
@@ -133,7 +132,7 @@ def _image(settings: ExplainVerb) -> tuple[UInt8Array, str]:
 
 
 def _labelled(image: UInt8Array, detector: str) -> LabelledImage:
-    """Return an image with everybody whom the clean detector sees, and their joints, as evaluations label people."""
+    """Return an image with everybody that the clean detector sees, and their joints, as evaluations label people."""
     from physadv.dataset import NO_KEYPOINTS, LabelledImage
     from physadv.detect.matching import LABEL_CONF
     from physadv.evaluate.images import labelling
@@ -181,10 +180,12 @@ def _explainer(settings: ExplainVerb, own_imgsz: int | None) -> Explainer:
     from physadv.explain.score import MIN_CONF
 
     imgsz = rounded_imgsz(settings.imgsz or own_imgsz or USUAL_IMGSZ, LABEL)
-    gradients = load_detector(
-        settings.detector, backend="torch", precision="fp32", imgsz=imgsz, min_conf=MIN_CONF, device=settings.device
+    reference = load_detector(
+        settings.detector, backend="reference", precision="fp32", imgsz=imgsz, min_conf=MIN_CONF, device=settings.device
     )
-    assert isinstance(gradients, TorchDetector)
+    own = ExplainSettings(**{name: getattr(settings, name) for name in ExplainSettings.model_fields})
+    if not isinstance(reference, TorchDetector):
+        return Explainer(reference, None, own)
     # A map of occlusion is a hundred passes: OpenVINO makes them in a third of the time, and its answers are the same to
     # four digits.
     answers = load_detector(
@@ -195,6 +196,18 @@ def _explainer(settings: ExplainVerb, own_imgsz: int | None) -> Explainer:
         device=settings.device,
         progress=lambda line: say(f"{LABEL}: {line}"),
     )
-    return Explainer(
-        answers, gradients, ExplainSettings(**{n: getattr(settings, n) for n in ExplainSettings.model_fields})
-    )
+    return Explainer(answers, reference, own)
+
+
+def _check_layer(explainer: Explainer, layer: int) -> None:
+    """Raise SettingsError if there is no such layer to look at."""
+    from physadv.errors import SettingsError
+    from physadv.explain.channels import check_layer
+
+    if explainer.torch is None:
+        raise SettingsError(
+            field="layer",
+            expected="a YOLO, whose layers can be looked at",
+            got=f"the detector {explainer.answers.name}",
+        )
+    check_layer(explainer.torch.net, layer)

@@ -70,7 +70,7 @@ def texture_or_outline(
 ) -> Generator[tuple[float, str], None, list[UnderChange]]:
     """Yield how far the work is; the scores of all people under each change are returned.
 
-    images: each with its people, as boxes and keypoints; only people whom the detector finds in the image as it is count.
+    images: each with its people, as boxes and keypoints; only people that the detector finds in the image as it is count.
     """
     scores: dict[Change, list[float]] = {change: [] for change in CHANGES}
     for number, (image, people) in enumerate(images):
@@ -94,15 +94,16 @@ class ChangedView:
 
 
 def changed_views(
-    detector: Detector, odam: Odam, image: UInt8Array, people: Detections, box: Float32Array, *, seed: int
+    detector: Detector, odam: Odam | None, image: UInt8Array, people: Detections, box: Float32Array, *, seed: int
 ) -> list[ChangedView]:
     """Return what is left of one person, (4,) `box`, under each change of everybody in an image (h, w, 3)."""
     views = [changed(image, people, change, np.random.default_rng([seed, 0])) for change in CHANGES]
     scores = people_scores(detector, views, box[None])[:, 0].tolist()
     out = []
     for change, view, score in zip(CHANGES, views, scores, strict=True):
-        found = odam.attribute(view, box[None])[0]
-        out.append(ChangedView(change, view, score, None if found is None else odam.summed(found, view)))
+        found = None if odam is None else odam.attribute(view, box[None])[0]
+        heat = None if odam is None or found is None else odam.summed(found, view)
+        out.append(ChangedView(change, view, score, heat))
     return out
 
 

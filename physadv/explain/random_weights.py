@@ -24,7 +24,7 @@ SEEDS = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class WeightsCheck:
     """How much of a map is left: rank correlations over the region's cells, means over `SEEDS`.
 
     head, half, all: with random weights in the head, in the later half of the layers too, and everywhere. place: with the
@@ -44,7 +44,7 @@ class Kept:
 
 def kept_by_random_weights(
     net: PersonNet, make: Callable[[PersonNet], Float32Array], region: CellGrid, box: Float32Array
-) -> Kept:
+) -> WeightsCheck:
     """Return what is left of a map (h, w) of a person in (4,) `box`.
 
     make: returns the map by a network; it is called with the trained one and with copies whose weights are random.
@@ -57,7 +57,7 @@ def kept_by_random_weights(
         others = [region.of(make(randomised(net, first, seed))).ravel() for seed in SEEDS]
         return float(np.mean([_partial(trained, other, place) for other in others]))
 
-    return Kept(left(layers), left(layers // 2), left(0), rank_correlation(trained, place))
+    return WeightsCheck(left(layers), left(layers // 2), left(0), rank_correlation(trained, place))
 
 
 def randomised(net: PersonNet, first: int, seed: int) -> PersonNet:

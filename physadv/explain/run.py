@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from physadv.explain.faithful import auc, curves, ranked
 from physadv.explain.occlusion import occlusion_map, passes
 from physadv.explain.odam import Odam, eigen_map
 from physadv.explain.outline import ChangedView, UnderChange, changed_views, texture_or_outline
-from physadv.explain.random_weights import Kept, closeness, kept_by_random_weights
+from physadv.explain.random_weights import WeightsCheck, closeness, kept_by_random_weights
 from physadv.explain.score import logit, person_scores
 from physadv.explain.settings import ExplainSettings
 from physadv.patch import Patch
@@ -99,7 +99,7 @@ class MapCheck:
 
     deletion: float
     insertion: float
-    kept: Kept | None = None
+    kept: WeightsCheck | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -141,10 +141,13 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explainer:
-    """Explains images by one detector. answers: what is asked, of any backend. torch: the same network with gradients."""
+    """Explains images by one detector. answers: what is asked, of any backend; kind of detector, or plug-in.
+
+    torch: the same YOLO with its layers and their gradients; None for what has none, of which occlusion alone is shown.
+    """
 
     answers: Detector
-    torch: TorchDetector
+    torch: TorchDetector | None
     settings: ExplainSettings
 
     def explain(
@@ -163,10 +166,14 @@ class Explainer:
                 yield done / total, f"person {number + 1}, {column.title}"
                 column.people.append(self._maps(column, box))
                 done += 1
-        if worn is not None:
-            pixels = {column.kind: column.image for column in out.columns}
-            out.evidence = evidence(Odam.of(self.torch), pixels["grey"], pixels["pattern"], out.boxes, worn.prints)
-        out.eigen = self._eigen(self.torch.net, image)
+        odam = self._odam()
+        if odam is None:
+            out.notes.append(f"{self.answers.name} gives no gradients of its layers: occlusion alone explains it")
+        else:
+            out.eigen = _eigen(odam, image)
+            if worn is not None:
+                pixels = {column.kind: column.image for column in out.columns}
+                out.evidence = evidence(odam, pixels["grey"], pixels["pattern"], out.boxes, worn.prints)
         for number, box in enumerate(out.boxes if self.settings.check else ()):
             yield done / total, f"person {number + 1}, checks"
             out.checks.append(self._checks(image, box, out.columns[0].people[number]))
@@ -183,11 +190,14 @@ class Explainer:
         image, box, seed = people.pixels, explained.boxes[0], self.settings.seed
         data = [(one.pixels, _wearers(one)) for one in others or [people]]
         explained.outline = yield from texture_or_outline(self.answers, data, seed=seed)
-        explained.changed = changed_views(self.answers, Odam.of(self.torch), image, _wearers(people), box, seed=seed)
-        if self.settings.layer is not None:
+        explained.changed = changed_views(self.answers, self._odam(), image, _wearers(people), box, seed=seed)
+        if self.settings.layer is not None and self.torch is not None:
             pixels = [shrunk(one.pixels) for one in others]
             net, imgsz = self.torch.net, self.torch.imgsz
             explained.layer = yield from layer_view(net, self.settings.layer, image, box, pixels, imgsz=imgsz)
+
+    def _odam(self) -> Odam | None:
+        return None if self.torch is None else Odam.of(self.torch)
 
     def _chosen(self, image: UInt8Array) -> Float32Array:
         """Return (n, 4) boxes of the people to explain, the largest first."""
@@ -232,7 +242,9 @@ class Explainer:
             out.notes.append(f"no occlusion map: {column.title} would take {takes_s:.0f} s for it")
         else:
             out.occlusion = occlusion_map(column.detector, column.image, box)
-        odam = Odam.of(self.torch)
+        odam = self._odam()
+        if odam is None:
+            return out
         seen, forward = _seen(column)
         found = odam.attribute(seen, box[None] if forward is None else boxes_through(forward, box[None]))[0]
         if found is None:
@@ -242,35 +254,16 @@ class Explainer:
             out.odam = _back(odam.summed(found, seen), forward, column.image)
         return out
 
-    def _eigen(self, net: PersonNet, image: UInt8Array) -> Float32Array:
-        """Return (h, w): the first principal components of P3, P4 and P5, each at its largest 1, added."""
-        odam = Odam(net, imgsz=self.torch.imgsz)
-        out = np.zeros(image.shape[:2], np.float32)
-        for level in odam.features(image):
-            heat = eigen_map(level)
-            out += odam.on_image(heat / max(float(heat.max()), 1e-12), image)
-        return out
-
     def _checks(self, image: UInt8Array, box: Float32Array, clean: PersonMaps) -> dict[str, MapCheck]:
         """Return what deletion, insertion and random weights say of each map of one person on the clean image."""
         region = CellGrid.around(box, (image.shape[1], image.shape[0]))
-        odam = Odam.of(self.torch)
-        found = odam.attribute(image, box[None])[0]
-        heats = {PLACE: closeness(image.shape, box), EIGEN: self._eigen(self.torch.net, image)}
-        if clean.occlusion is not None:
-            heats = {OCCLUSION: clean.occlusion, **heats}
-        kept = {EIGEN: kept_by_random_weights(self.torch.net, lambda net: self._eigen(net, image), region, box)}
-        if found is not None:
-            number = found.candidate
-
-            def by(net: PersonNet) -> Float32Array:
-                other = Odam(net, imgsz=odam.imgsz)
-                # The same proposal: with random weights none fits the person.
-                again = other.attribute(image, box[None], candidates=[number])[0]
-                return np.zeros(image.shape[:2], np.float32) if again is None else other.summed(again, image)
-
-            heats[ODAM] = by(self.torch.net)
-            kept[ODAM] = kept_by_random_weights(self.torch.net, by, region, box)
+        heats = {} if clean.occlusion is None else {OCCLUSION: clean.occlusion}
+        heats[PLACE] = closeness(image.shape, box)
+        kept: dict[str, WeightsCheck] = {}
+        for name, make in _of_networks(self._odam(), image, box).items():
+            assert self.torch is not None, "there is a map of the network where there is one"
+            heats[name] = make(self.torch.net)
+            kept[name] = kept_by_random_weights(self.torch.net, make, region, box)
         rng = np.random.default_rng(self.settings.seed)
         orders = [ranked(region, heat) for heat in heats.values()]
         orders += [rng.permutation(region.cells) for _ in range(RANDOM)]
@@ -293,6 +286,37 @@ def shrunk(image: UInt8Array) -> UInt8Array:
         return image
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _of_networks(
+    odam: Odam | None, image: UInt8Array, box: Float32Array
+) -> dict[str, Callable[[PersonNet], Float32Array]]:
+    """Return what makes each map (h, w) of a person by a network: the trained one, or one with random weights."""
+    if odam is None:
+        return {}
+    imgsz = odam.imgsz
+    out: dict[str, Callable[[PersonNet], Float32Array]] = {EIGEN: lambda net: _eigen(Odam(net, imgsz=imgsz), image)}
+    found = odam.attribute(image, box[None])[0]
+    if found is not None:
+        number = found.candidate
+
+        def by(net: PersonNet) -> Float32Array:
+            other = Odam(net, imgsz=imgsz)
+            # The same proposal: with random weights none fits the person.
+            again = other.attribute(image, box[None], candidates=[number])[0]
+            return np.zeros(image.shape[:2], np.float32) if again is None else other.summed(again, image)
+
+        out[ODAM] = by
+    return out
+
+
+def _eigen(odam: Odam, image: UInt8Array) -> Float32Array:
+    """Return (h, w): the first principal components of P3, P4 and P5, each at its largest 1, added."""
+    out = np.zeros(image.shape[:2], np.float32)
+    for level in odam.features(image):
+        heat = eigen_map(level)
+        out += odam.on_image(heat / max(float(heat.max()), 1e-12), image)
+    return out
 
 
 def _seen(column: SheetColumn) -> tuple[UInt8Array, Affine | None]:

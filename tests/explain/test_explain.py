@@ -13,6 +13,7 @@ from physadv.arrays import read_image, write_png
 from physadv.cli import main
 from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
+from physadv.detect.base import WrappedDetector
 from physadv.detect.pytorch import TorchDetector
 from physadv.errors import RecordingError, SettingsError
 from physadv.evaluate.steps import finish
@@ -120,3 +121,10 @@ def test_a_video_that_nobody_recorded_here_is_read_too(tmp_path: Path) -> None:
     writer.release()
     assert frame_of(tmp_path / "film.mp4", None).pixels.mean() < 80
     assert frame_of(tmp_path / "film.mp4", 1.5).pixels.mean() > 160
+
+
+def test_a_detector_without_gradients_is_explained_by_occlusion_alone(street: UInt8Array, yolo: TorchDetector) -> None:
+    found = finish(Explainer(WrappedDetector(yolo), None, ExplainSettings(people=1, check=False)).explain(street))
+    assert found.columns[0].people[0].occlusion is not None
+    assert found.columns[0].people[0].odam is None
+    assert "gives no gradients of its layers: occlusion alone explains it" in found.notes[0]
