@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "learn": ("physadv.cli.learn", "train a defence's small network on your own clean images or camera minute"),
     "evaluate": ("physadv.cli.evaluate", "score patches and defences on held-out people, with controls"),
     "explain": ("physadv.cli.explain", "what a detector looks at: maps of a person's score, bare, worn and defended"),
+    "compare": ("physadv.cli.compare", "whether two evaluations differ by more than chance"),
     "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),
     "show": ("physadv.cli.show", "a pattern at true size on a phone, tablet or monitor"),
     "advise": ("physadv.cli.advise", "how large to print for your camera and distance"),

@@ -5,7 +5,7 @@ Training, evaluation and the live demo count by these rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,14 +142,16 @@ class ImageMatch:
     """What one image adds to every figure, over the people who count.
 
     scores, right: the boxes that count, best first, and whether each is the first on a person. found25: whether each
-    person has a box at .25 and IoU .5. strict25, strict50, lenient50: of the people that the clean detector finds at
-    that confidence, whether no box touches them (IoU .1) or fits them (IoU .5). best: highest confidence of a box on
-    each. within: the same with boxes that lie within the person, however small: these give the person away, too.
+    person has a box at .25 and IoU .5. there25: whether the clean detector finds each at that confidence. strict25,
+    strict50, lenient50: of the people that the clean detector finds at that confidence, whether no box touches them
+    (IoU .1) or fits them (IoU .5). best: highest confidence of a box on each. within: the same with boxes that lie within
+    the person, however small: these give the person away, too.
     """
 
     scores: Float32Array
     right: BoolArray
     found25: BoolArray
+    there25: BoolArray
     strict25: BoolArray
     strict50: BoolArray
     lenient50: BoolArray
@@ -171,18 +173,16 @@ def match_image(people: Float32Array, counts: BoolArray, clean: Detections, answ
     targets = people[counts]
     scores, right = judge(targets, people[~counts], answer.above(AP_CONF))
 
-    def lost(conf: float, gone: Callable[[], BoolArray]) -> BoolArray:
-        """Return `gone()` of the people that the clean detector finds at `conf`."""
-        there = found(people, clean, conf=conf, iou_at_least=MATCH_IOU)[counts]
-        return gone()[there]
+    there25, there50 = (found(people, clean, conf=conf, iou_at_least=MATCH_IOU)[counts] for conf in (FOUND_CONF, 0.5))
 
     return ImageMatch(
         scores,
         right,
         found(people, answer, conf=FOUND_CONF, iou_at_least=MATCH_IOU)[counts],
-        lost(FOUND_CONF, lambda: ~touched(targets, answer, conf=FOUND_CONF, iou_above=STRICT_IOU)),
-        lost(0.5, lambda: ~touched(targets, answer, conf=0.5, iou_above=STRICT_IOU)),
-        lost(0.5, lambda: ~touched(targets, answer, conf=0.5, iou_above=MATCH_IOU)),
+        there25,
+        ~touched(targets, answer, conf=FOUND_CONF, iou_above=STRICT_IOU)[there25],
+        ~touched(targets, answer, conf=0.5, iou_above=STRICT_IOU)[there50],
+        ~touched(targets, answer, conf=0.5, iou_above=MATCH_IOU)[there50],
         best_score(targets, answer, iou_above=STRICT_IOU),
         best_score_within(targets, answer),
     )

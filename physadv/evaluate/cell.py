@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from physadv.arrays import listed
 from physadv.evaluate.metrics import Figures
@@ -11,6 +11,23 @@ from physadv.evaluate.own import in_words
 from physadv.simulate.placement import Placement
 
 NO_DEFENCE = "none"
+
+
+class Case(NamedTuple):
+    """What became of one person in one image, in a second of a recording, or of one frame of a video.
+
+    unit: what is drawn again as a whole for an interval: the image, the clip and second, the block of frames. case: the
+    person in it, by box, number or frame. weight: how many frames it stands for, 1 in an image. found: share of them with a
+    right box. hidden: share of them with no box at all, None where the clean detector finds nobody either. confidence: the
+    highest of a box on the person.
+    """
+
+    unit: str
+    case: str
+    weight: int
+    found: float
+    hidden: float | None
+    confidence: float
 
 
 @dataclass(slots=True)
@@ -22,7 +39,8 @@ class Cell:
     patch size; "" for the plain image. attack: how the pattern relates to the defence: "" without a defence, else
     oblivious, transferred or adaptive. stands_for: of a control, the patterns whose size and shape it has. placement: how
     large and where a pattern or control is worn, None where nothing is. ms: median and 95th percentile of the detector's
-    time an image, where measured. extra: what else the row says.
+    time an image, where measured. extra: what else the row says. cases: each person
+    that the figures are of, for comparisons with other cells.
     """
 
     detector: str
@@ -39,6 +57,7 @@ class Cell:
     ms: tuple[float, float] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
 
     def __getitem__(self, metric: str) -> float | None:
         return self.figures.value.get(metric)

@@ -23,7 +23,7 @@ from physadv.detect.matching import LABEL_CONF
 from physadv.errors import DataError, PhysadvError, SettingsError
 from physadv.evaluate import doubts
 from physadv.evaluate.answers import Answers, answers_of
-from physadv.evaluate.cell import NO_DEFENCE, Cell
+from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.metrics import FEW, Figures, interval_of, wilson
 from physadv.evaluate.people_in_time import SHORTEST_S, Followed, follow, look_for, scene
 from physadv.evaluate.settings import EvaluateSettings
@@ -103,7 +103,7 @@ class Pairs:
         return {arm: [path.name for path in paths] for arm, paths in self.arms.items()}
 
 
-class Case(NamedTuple):
+class Look(NamedTuple):
     """One person in one block of one clip, in the recording of one arm.
 
     frames: in which the person was looked for. hidden: in which nobody was found there. moved: found at another place,
@@ -127,7 +127,7 @@ class ArmTake:
     arm: str
     defence: str
     answers: list[Answers] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     first_s: list[float | None] = field(default_factory=list)
     longest_s: list[float] = field(default_factory=list)
 
@@ -176,18 +176,13 @@ class PairScorer:
         self._find_people()
         for take in self.takes:
             self._count(take)
-        if not self.takes[0].cases:
+        if not self.takes[0].looks:
             raise DataError(
                 f"no second of {self.pairs.arms[NONE][0]} with a person in it has a counterpart in every other recording",
                 field="pair",
                 expected="recordings of the same scene, which begin together",
             )
         return Comparison(self.pairs, self.takes, self.detector, self.settings, self._people, self._present).cells()
-
-    def table(self) -> Table:
-        """Return what became of each person in each block, a row for each arm and defence."""
-        rows: list[list[Value]] = [[t.arm, t.defence, *c[:-1], round(c.score, 4)] for t in self.takes for c in t.cases]
-        return Table.of("blocks", ["arm", "defence", *Case._fields], rows)
 
     def _answers(self, arm: str, clip: int, pipeline: Pipeline) -> Steps[Answers]:
         path = self.pairs.arms[arm][clip]
@@ -255,8 +250,8 @@ class PairScorer:
                         row = np.array([1, not seen[j], moved[j], score[j]], np.float64)
                         counts[block, number] = counts.get((block, number), np.zeros(4)) + row
                         runs.setdefault(number, []).append((float(answers.pts_s[frame]), bool(seen[j])))
-            take.cases += [
-                Case(clip, block, number, int(n), int(hidden), int(moved), float(score))
+            take.looks += [
+                Look(clip, block, number, int(n), int(hidden), int(moved), float(score))
                 for (block, number), (n, hidden, moved, score) in sorted(counts.items())
             ]
             for run in runs.values():
@@ -288,7 +283,7 @@ class Comparison:
         """Return (units, 2): frames hidden and frames of each unit that is drawn again, in an order common to all takes."""
         key = (lambda c: (c.clip,)) if self._by_clip else (lambda c: (c.clip, c.block))
         out: dict[tuple[int, ...], npt.NDArray[np.float64]] = {k: np.zeros(2) for k in self._unit_keys()}
-        for case in take.cases:
+        for case in take.looks:
             out[key(case)] += (case.hidden, case.frames)
         return np.array(list(out.values()))
 
@@ -318,13 +313,13 @@ class Comparison:
 
     def _cell(self, take: ArmTake) -> Cell:
         drawn, units = self._drawn(take), len(self._unit_keys())
-        frames = sum(c.frames for c in take.cases)
+        frames = sum(c.frames for c in take.looks)
         lost, frozen = sum(a.lost for a in take.answers), sum(int(a.frozen.sum()) for a in take.answers)
         seen = [s for s in take.first_s if s is not None]
         alarms = alarms_of([one for a in take.answers for one in a.found])
         value: dict[str, float | None] = {
             "frame_asr": float(drawn[0]),
-            "mean_best_conf": sum(c.score for c in take.cases) / max(frames, 1),
+            "mean_best_conf": sum(c.score for c in take.looks) / max(frames, 1),
             "longest_invisible_s": max(take.longest_s, default=0.0),
             "first_seen_s": float(np.median(seen)) if seen else None,
             "alarms_per_1000": alarms.pop("alarms_per_1000"),
@@ -347,13 +342,24 @@ class Comparison:
                 "n_units": units,
                 "unit": "clip" if self._by_clip else f"block of {BLOCK_S:g} s",
                 "never_seen": sum(s is None for s in take.first_s),
-                "moved_frames": sum(c.moved for c in take.cases),
+                "moved_frames": sum(c.moved for c in take.looks),
                 "lost_frames": lost,
                 "frozen_frames": frozen,
                 "light": float(np.median(np.concatenate([a.light for a in take.answers]))),
                 **alarms,
             },
             doubts=self._of_data(frames, lost, frozen),
+            cases=[
+                Case(
+                    f"clip {c.clip + 1} second {c.block}",
+                    f"person {c.person + 1}",
+                    c.frames,
+                    1 - c.hidden / c.frames,
+                    c.hidden / c.frames,
+                    c.score / c.frames,
+                )
+                for c in take.looks
+            ],
         )
 
     def _of_data(self, frames: int, lost: int, frozen: int) -> list[str]:

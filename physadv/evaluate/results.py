@@ -12,7 +12,7 @@ import numpy as np
 
 from physadv.arrays import listed, write_png
 from physadv.detect.matching import FOUND_CONF
-from physadv.evaluate.cell import NO_DEFENCE, Cell
+from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.certified import CONDITION, certificates, write_certified
 from physadv.evaluate.certified import table as certified_table
 from physadv.evaluate.curve import crossing, curve_tables
@@ -27,7 +27,9 @@ from physadv.table import Table, Value
 from physadv.types import Detections, UInt8Array
 from physadv.version import __version__
 
-RUN, ROWS, REPORT = "run.json", "results.json", "report.md"
+RUN, ROWS, PEOPLE, REPORT = "run.json", "results.json", "people.csv", "report.md"
+# What tells the cells of an evaluation apart in the file of people; label: the pattern, or the control and its pattern.
+KEYS = ("detector", "imgsz", "condition", "transform", "label", "defence", "attack")
 # The figures that a table shows, of images and of videos, and their titles; results.json has all.
 TITLES = {
     "ap50": "AP50",
@@ -175,6 +177,13 @@ class Results:
         proven = certificates(self.cells)
         return [*out, certified_table(proven)] if proven else out
 
+    def people(self) -> Table:
+        """Return what became of each person in each cell, a row for each, for comparisons between evaluations."""
+        rows: list[list[Value]] = [
+            [*(getattr(cell, name) for name in KEYS), *case] for cell in self.cells for case in cell.cases
+        ]
+        return Table.of("people", [*KEYS, *Case._fields], rows)
+
     def grid_means(self) -> list[str]:
         """Return a line for each pattern and control: its mean AP50 over the robust grid, or other conditions."""
         graded = [c for c in self.cells if c.transform and "curve" not in c.extra]
@@ -235,7 +244,8 @@ class Results:
     def report(self, folder: Path | str) -> Path:
         """Write the evaluation into a folder and return the path of its report.
 
-        results.json has the cells; run.json the settings, hashes, versions and hardware; report.md is to be read; of images
+        results.json has the cells; people.csv what became of each person in each; run.json the settings, hashes, versions
+        and hardware; report.md is to be read; of images
         there are examples to look at, of a video every frame's figures as CSV, of certificates certified.json and
         certified.md.
 
@@ -258,8 +268,10 @@ class Results:
         }
         write_json(folder / RUN, run)
         for name, table in self.frames.items():
-            with atomic_write(folder / f"{table.title}-{name}.csv") as stream:
+            with atomic_write(folder / f"frames-{name}.csv") as stream:
                 stream.write(text_bytes(table.csv()))
+        with atomic_write(folder / PEOPLE) as stream:
+            stream.write(text_bytes(self.people().csv()))
         if proven := certificates(self.cells):
             write_certified(folder, proven)
         drawn = [

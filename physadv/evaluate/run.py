@@ -317,7 +317,6 @@ class Evaluation:
             cells = yield from self._updates(scorer.scoring(), f"{name} at {detector.imgsz} px")
             for line in scorer.notes:
                 yield Update(None, "", "", self.results, note=line)
-            self.results.frames[name] = scorer.table()
             yield self._settle(cells)
         yield self._finish()
 

@@ -14,7 +14,7 @@ from physadv.defend import Pipeline
 from physadv.detect.matching import ImageMatch, match_image
 from physadv.errors import DataError
 from physadv.evaluate import doubts
-from physadv.evaluate.cell import NO_DEFENCE, Cell
+from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.metrics import ap50, figures
 from physadv.evaluate.own import share_of_image
 from physadv.evaluate.settings import EvaluateSettings
@@ -106,6 +106,7 @@ class Scorer:
             ms=_percentiles(times),
             extra=_costs(costs),
             doubts=list(self._doubts),
+            cases=[case for image, match in zip(images, matches, strict=True) for case in _cases(image, match)],
         )
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
             cell.doubts += doubts.of_patch(entry.of, self.data)
@@ -253,6 +254,17 @@ def _compare_clean(cells: Sequence[Cell]) -> None:
         bare, own = clean[NO_DEFENCE]["ap50"], cell["ap50"]
         if cell.defence != NO_DEFENCE and bare is not None and own is not None:
             cell.extra["ap50_lost"] = round(bare - own, 4)
+
+
+def _cases(image: LabelledImage, match: ImageMatch) -> Iterator[Case]:
+    """Yield what became of each person of an image that counts, known by the image's content and their box."""
+    hidden = np.full(match.n_people, np.nan)
+    hidden[match.there25] = match.strict25
+    for box, found, gone, best in zip(image.targets, match.found25, hidden, match.best, strict=True):
+        case = " ".join(f"{v:.0f}" for v in box)
+        yield Case(
+            image.sha256 or image.name, case, 1, float(found), None if np.isnan(gone) else float(gone), float(best)
+        )
 
 
 def _percentiles(values: Sequence[float]) -> tuple[float, float] | None:

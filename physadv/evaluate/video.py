@@ -22,7 +22,7 @@ from physadv.defend import Pipeline
 from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
-from physadv.evaluate.cell import NO_DEFENCE, Cell
+from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.metrics import FEW, Figures, wilson
 from physadv.evaluate.scorer import Entry
 from physadv.evaluate.settings import EvaluateSettings
@@ -228,6 +228,10 @@ class VideoScorer:
                 **alarms,
             },
             doubts=self._doubts(take, len(frames)),
+            cases=[
+                Case(str(f.frame // BLOCK), str(f.frame), 1, float(f.best >= settings.conf), float(gone), f.best)
+                for f, gone in zip(frames, lost.tolist(), strict=True)
+            ],
         )
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
             share = float(np.median(self._shares)) if self._shares else 0.0

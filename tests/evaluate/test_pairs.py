@@ -184,4 +184,4 @@ def test_results_keep_the_differences(films: dict[str, Path], tmp_path: Path) ->
     assert [row["condition"] for row in rows] == ["none", "grey", "pattern"]
     assert rows[2]["asr_above_grey_ci95"][0] > 0.2
     assert "the pattern against" in report.read_text() and "grey: grey.avi" in report.read_text()
-    assert len((tmp_path / "out" / "blocks-blobs.csv").read_text().splitlines()) == 1 + 3 * 12
+    assert len((tmp_path / "out" / "people.csv").read_text().splitlines()) == 1 + 3 * 12
