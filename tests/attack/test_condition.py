@@ -101,7 +101,7 @@ def test_being_dormant_decides_which_step_is_kept() -> None:
 def match(best: float, seen: bool) -> ImageMatch:
     nothing, one = np.zeros(0, np.float32), np.array([best], np.float32)
     none = np.zeros(0, bool)
-    return ImageMatch(nothing, none, np.array([seen]), none, none, none, one, one)
+    return ImageMatch(nothing, none, np.array([seen]), none, none, none, none, one, one)
 
 
 def test_success_is_the_same_person_gone_and_seen() -> None:

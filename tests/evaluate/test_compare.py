@@ -23,7 +23,9 @@ def images(count: int) -> list[LabelledImage]:
 def scored(folder: Path, data: list[LabelledImage], *, scale: float, name: str = "red") -> Path:
     settings = EvaluateSettings(resamples=20, scale=scale, at=0.5)
     results = None
-    for update in evaluation(patch_of((200, 30, 30), name), data, BlobDetector(min_conf=0.001, smallest=58), settings=settings):
+    for update in evaluation(
+        patch_of((200, 30, 30), name), data, BlobDetector(min_conf=0.001, smallest=58), settings=settings
+    ):
         results = update.results
     assert results is not None
     results.report(folder)

@@ -439,8 +439,8 @@ def test_the_command_from_end_to_end(
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, "--images FOLDER or --video FILE"),
-        ({"images": Path("x"), "video": Path("y")}, "one of the two"),
+        ({}, "--images FOLDER, --video FILE or --pair"),
+        ({"images": Path("x"), "video": Path("y")}, "one of the three"),
         ({"images": Path("x"), "at": "belly"}, "at: expected a fraction"),
         ({"images": Path("x"), "adaptive": True}, "name one or more with `defend`"),
         ({"images": Path("x"), "detector": " , "}, "detector: expected one name"),
