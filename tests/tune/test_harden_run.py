@@ -87,10 +87,15 @@ def test_free_trains_as_many_updates_as_natural_training_in_as_many_passes(
 
 def test_the_class_term_weighs_what_is_asked_for(images: Path, parent: Path, tmp_path: Path) -> None:
     asked = {"method": "natural", "epochs": 1}
-    weak, strong = (
-        hardened(settings(images, parent, tmp_path / f"gain{gain}", class_gain=gain, **asked)).run.record["history"][0]
-        for gain in (0.5, 5.0)
-    )
+    first = settings(images, parent, tmp_path / "weak", class_gain=0.5, **asked)
+    beside = {"beside": [first.out], "score_with": ["webcam"]}
+    weak = hardened(first).run.record["history"][0]
+    notes: list[Any] = []
+    steps = harden(settings(images, parent, tmp_path / "strong", class_gain=5.0, **asked, **beside))
+    strong = finish(steps, notes.append).run.record["history"][0]
+    assert [text for share, text in notes if share is None] == [
+        f"doubt: {first.out} was judged at another size, on other images or patterns: it does not compare"
+    ]
     # A new learning rate rises from 0, so that in one epoch both networks are nearly the same.
     assert strong["loss"]["cls"] == pytest.approx(10 * weak["loss"]["cls"], rel=0.2)
     assert strong["loss"]["box"] == pytest.approx(weak["loss"]["box"], rel=0.2)

@@ -229,7 +229,8 @@ def _finished(folder: Path) -> Costs:
     Raises: DataError if there is none, or it has not come to its end.
     """
     costs = Costs.read(folder)
-    if not (folder / RUN_RECORD).is_file():
+    # A run that replaces a finished one has that one's record until its own end.
+    if not (folder / RUN_RECORD).is_file() or (folder / CHECKPOINT).exists() or (folder / DATA).exists():
         raise DataError(
             field="beside", expected="finished runs", got=f"{folder}, which was stopped", hint="resume it first"
         )
