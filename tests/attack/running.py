@@ -1,17 +1,19 @@
 """A run taken to its end, or left after some steps."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from tiny import tiny_gradient
+
 from physadv.attack.data import Inputs
 from physadv.attack.optimise import optimise
-from physadv.attack.parallel import ThreadPool
+from physadv.attack.parallel import Processes, ThreadPool
 from physadv.attack.recipe import Recipe
 from physadv.attack.run import TrainData, TrainRun
 from physadv.attack.settings import RANDOM, TrainSettings
-from physadv.attack.training import Outcome, conclude, prepare, trained
+from physadv.attack.training import Outcome, conclude, finished, prepare, trained
 from physadv.camera.profile import PrinterProfile
 from physadv.types import GradientDetector
 
@@ -69,3 +71,26 @@ def folder_run(
     for _ in trained(prepared):
         pass
     return conclude(prepared)
+
+
+def tiny_run(
+    folder: Path,
+    images: Path,
+    labels: Path,
+    *,
+    steps: int = 30,
+    accumulate: int = 1,
+    resume: bool = False,
+    processes: Processes | None = None,
+) -> Iterator[int]:
+    """Yield the steps of a run against the tiny net, so that it takes seconds; all else is the product's own."""
+    recipe = Recipe(
+        steps=steps, batch=4, crops=(64, 96), texels=16, score_every=10, checkpoint_every=3, accumulate=accumulate
+    )
+    asked = inputs(
+        recipe, cache=folder.parent / "cache", images=[str(images)], labels=labels, out=folder, resume=resume
+    )
+    prepared = finished(prepare(asked, [tiny_gradient()], processes=processes))
+    for progress in trained(prepared):
+        yield progress.step
+    conclude(prepared)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ from physadv.evaluate.steps import finish
 from physadv.lineage import seen_by
 from physadv.patch import Patch, load_patch, save_patch
 from physadv.types import Detections, Frame, UInt8Array
-from tests.attack.running import folder_run, inputs
+from tests.attack.running import folder_run, inputs, tiny_run
 from tests.detectors import FakeDetector
 
 ROOT = Path(__file__).parents[2]
-# A run against the tiny net, so that it takes seconds; all else is the product's own.
+# What `tiny_run` does, in a process of its own or, started by torchrun, in several.
 RUN = """
 import sys
 from pathlib import Path
@@ -51,21 +51,13 @@ import torch
 torch.set_num_threads(1)
 import physadv.attack.data as data
 from physadv.attack.parallel import Processes
-from physadv.attack.recipe import Recipe
-from physadv.attack.settings import TrainSettings
-from physadv.attack.training import conclude, finished, prepare, trained
-from tiny import tiny_detector, tiny_gradient
+from tests.attack.running import tiny_run
+from tiny import tiny_detector
 data.load_detector = lambda *a, **k: tiny_detector(imgsz=64)
-folder, resume, steps, accumulate = Path(sys.argv[1]), sys.argv[2] == "resume", int(sys.argv[3]), int(sys.argv[4])
-recipe = Recipe(steps=steps, batch=4, crops=(64, 96), texels=16, score_every=10, checkpoint_every=3,
-                         accumulate=accumulate)
-asked = TrainSettings(images=[sys.argv[5]], labels=Path(sys.argv[6]), out=folder, resume=resume, start="none")
 processes = Processes.join()
-inputs = data.Inputs(asked, recipe, cache=folder.parent / "cache")
-prepared = finished(prepare(inputs, [tiny_gradient()], processes=processes))
-for progress in trained(prepared):
-    print(progress.step, flush=True)
-conclude(prepared)
+steps, accumulate = map(int, sys.argv[4:])
+for step in tiny_run(*map(Path, sys.argv[1:4]), steps=steps, accumulate=accumulate, processes=processes):
+    print(step, flush=True)
 processes.leave()
 """
 
@@ -83,18 +75,29 @@ def data(tmp_path: Path) -> tuple[Path, Path]:
     return images, labels
 
 
-def command(folder: Path, mode: str, data: tuple[Path, Path], *, steps: int = 30, accumulate: int = 1) -> list[str]:
-    return [sys.executable, "-c", RUN, str(folder), mode, str(steps), str(accumulate), str(data[0]), str(data[1])]
+def command(folder: Path, data: tuple[Path, Path], *, steps: int = 30, accumulate: int = 1) -> list[str]:
+    return ["-c", RUN, str(folder), str(data[0]), str(data[1]), str(steps), str(accumulate)]
 
 
 def quiet() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`tiny_run` does the same in this process."""
+    monkeypatch.setattr(module, "load_detector", lambda *_, **__: tiny_detector(imgsz=64))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("here")
 def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, data: tuple[Path, Path]) -> None:
-    subprocess.run(command(tmp_path / "whole" / "run", "new", data), check=True, capture_output=True, env=quiet())
+    list(tiny_run(tmp_path / "whole" / "run", *data))
     cut = tmp_path / "cut" / "run"
-    victim = subprocess.Popen(command(cut, "new", data), stdout=subprocess.PIPE, text=True, env=quiet())
+    victim = subprocess.Popen([sys.executable, *command(cut, data)], stdout=subprocess.PIPE, text=True, env=quiet())
     assert victim.stdout is not None
     after = random.Random(time.time_ns()).randint(4, 16)
     for line in victim.stdout:
@@ -103,20 +106,18 @@ def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_bytes(tmp_path: Pa
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert not (cut / "run.json").exists(), "it was killed before its end"
-    resumed = subprocess.run(command(cut, "resume", data), check=True, capture_output=True, text=True, env=quiet())
-    assert int(resumed.stdout.split()[0]) > after - 3 - 3, "no more than a checkpoint's interval is lost"
+    steps = list(tiny_run(cut, *data, resume=True))
+    assert steps[0] > after - 3 - 3, "no more than a checkpoint's interval is lost"
     for name in ("patch.png", "patch.safetensors", "run.json", "split.json"):
         assert (cut / name).read_bytes() == (tmp_path / "whole" / "run" / name).read_bytes(), (name, after)
 
 
+@pytest.mark.usefixtures("here")
 def test_two_gloo_processes_agree_with_one(tmp_path: Path, data: tuple[Path, Path]) -> None:
-    one = subprocess.run(
-        command(tmp_path / "one", "new", data, steps=10, accumulate=2), check=True, capture_output=True, env=quiet()
-    )
-    assert one.returncode == 0
+    list(tiny_run(tmp_path / "one", *data, steps=10, accumulate=2))
     script = tmp_path / "train.py"
     script.write_text(RUN)
-    words = command(tmp_path / "two", "new", data, steps=10, accumulate=2)[3:]
+    words = command(tmp_path / "two", data, steps=10, accumulate=2)[2:]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
     subprocess.run([*torchrun, str(script), *words], check=True, capture_output=True, env=quiet(), timeout=120)
@@ -128,11 +129,11 @@ def test_two_gloo_processes_agree_with_one(tmp_path: Path, data: tuple[Path, Pat
     assert np.abs(pixels[0] - pixels[1]).mean() < 1
 
 
+@pytest.mark.usefixtures("here")
 def test_a_second_run_does_not_overwrite_the_first(tmp_path: Path, data: tuple[Path, Path]) -> None:
-    subprocess.run(command(tmp_path / "a", "new", data, steps=3), check=True, capture_output=True, env=quiet())
-    again = subprocess.run(command(tmp_path / "a", "new", data, steps=3), capture_output=True, text=True, env=quiet())
-    assert again.returncode != 0
-    assert "holds a run already" in again.stderr
+    list(tiny_run(tmp_path / "a", *data, steps=3))
+    with pytest.raises(TrainingError, match="holds a run already"):
+        list(tiny_run(tmp_path / "a", *data, steps=3))
 
 
 def gathered(folder: Path, labels: Path | None, tmp_path: Path) -> tuple[Dataset, list[str]]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from io import StringIO
@@ -31,8 +30,6 @@ from physadv.errors import SettingsError, TrainingError
 from physadv.evaluate.images import LABEL_IMGSZ
 from physadv.patch import Patch, load_patch
 from physadv.types import Detector
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -118,55 +115,31 @@ def test_which_parts_of_a_pipeline_are_trained_through_is_said(
     assert first == "--through fast: trained through lgs; persistence has no twin for single images"
 
 
-def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(images: Path, tmp_path: Path) -> None:
-    def command(*words: str) -> list[str]:
-        return [sys.executable, "-m", "physadv", "train", *words]
+@pytest.mark.usefixtures("tiny")
+def test_ctrl_c_saves_and_resume_ends_as_if_it_had_not_been(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = tmp_path / "whole" / "run", tmp_path / "cut" / "run"
+    flags = ["train", "--images", str(images), *TINY[2:], "--steps", "6"]
+    assert main([*flags, "--out", str(whole)]) == 0
+    real = ProgressLine.show
 
-    flags = [
-        "--images",
-        str(images),
-        "--steps",
-        "6",
-        "--batch",
-        "1",
-        "--crops",
-        "64",
-        "--threads",
-        "1",
-        "--texels",
-        "16",
-    ]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PHYSADV_CACHE": str(tmp_path / "cache")}
-    subprocess.run(
-        command(*flags, "--out", str(tmp_path / "whole" / "run")), check=True, capture_output=True, cwd=ROOT, env=env
-    )
-    script = (
-        "import os, signal, sys\n"
-        "from physadv.cli import main\n"
-        "import physadv.cli.train as train\n"
-        "real = train.ProgressLine.show\n"
-        "def show(line, p):\n"
-        "    real(line, p)\n"
-        "    if p.step == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "train.ProgressLine.show = show\n"
-        "sys.exit(main(['train', *sys.argv[1:]]))\n"
-    )
-    stopped = subprocess.run(
-        [sys.executable, "-c", script, *flags, "--out", str(tmp_path / "cut" / "run")],
-        capture_output=True, text=True, cwd=ROOT, env=env,
-    )  # fmt: skip
-    assert stopped.returncode == 130, stopped.stderr
-    assert "go on with: physadv train --resume --out" in stopped.stdout
-    flags_file = tmp_path / "cut" / "run" / "flags.json"
-    begun = json.loads(flags_file.read_text())
+    def show(line: ProgressLine, at: Progress) -> None:
+        real(line, at)
+        if at.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as once:
+        once.setattr(ProgressLine, "show", show)
+        capsys.readouterr()
+        assert main([*flags, "--out", str(cut)]) == 130
+    assert "go on with: physadv train --resume --out" in capsys.readouterr().out
+    begun = json.loads((cut / "flags.json").read_text())
     assert begun["start"] == "street"
     # By the time the run goes on another pattern is shipped by that name: its own is in the folder.
-    flags_file.write_text(json.dumps({**begun, "start": "chest-v1"}))
-    subprocess.run(
-        command("--resume", "--out", str(tmp_path / "cut" / "run")), check=True, capture_output=True, cwd=ROOT, env=env
-    )
-    whole, cut = ((tmp_path / n / "run" / "patch.safetensors").read_bytes() for n in ("whole", "cut"))
-    assert whole == cut
+    (cut / "flags.json").write_text(json.dumps({**begun, "start": "chest-v1"}))
+    assert main(["train", "--resume", "--out", str(cut)]) == 0
+    assert (whole / "patch.safetensors").read_bytes() == (cut / "patch.safetensors").read_bytes()
 
 
 def test_a_run_is_recorded_so_that_it_can_be_resumed_from_any_folder(
