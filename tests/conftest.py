@@ -47,13 +47,18 @@ TURNS = Turns(COMMON)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test beside those of other processes, or alone where it is marked so."""
-    TURNS.enter(alone=item.get_closest_marker("alone") is not None)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Run a test beside those of other processes, or alone where it measures time or drives Chromium."""
+    TURNS.enter(alone=_alone(item))
     try:
         return (yield)
     finally:
-        TURNS.leave()
+        if not (_alone(item) and nextitem is not None and _alone(nextitem)):
+            TURNS.leave()
+
+
+def _alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None or "browser" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from check_advise import simulate
 from physadv.dataset import LabelledImage
 from physadv.errors import FabricationError, PatchError
 from physadv.evaluate.size_curve import (
+    RELATIVE,
+    WHOLE_PX,
     SizeCell,
     SizeTrial,
     Subject,
@@ -72,14 +74,15 @@ class ShadeDetector(FakeDetector):
             pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         person = (pixels[..., 1] > 110) & (pixels[..., 0] < 40)
         print_ = (pixels[..., 0] > 150) & (pixels[..., 1] < 60)
-        ys, xs = np.nonzero(person | print_)
-        if not len(ys) or not person.any():
+        if not person.any():
             return Detections.empty()
-        number = int(np.median(pixels[person][:, 1])) - 120
+        number = int(np.median(pixels[..., 1][person])) - 120
         limit = 25 + 4 * (number % 20)
-        if math.sqrt(print_.sum()) > limit:
+        if math.sqrt(np.count_nonzero(print_)) > limit:
             return Detections.empty()
-        box = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], np.float32) / scale
+        shown = person | print_
+        xs, ys = np.flatnonzero(shown.any(0)), np.flatnonzero(shown.any(1))
+        box = np.array([[xs[0], ys[0], xs[-1] + 1, ys[-1] + 1]], np.float32) / scale
         return Detections(box, np.ones(1, np.float32) * 0.9)
 
     def detect_batch(self, images: Any) -> list[Detections]:
@@ -88,9 +91,11 @@ class ShadeDetector(FakeDetector):
 
 @pytest.fixture(scope="module")
 def curve() -> dict[str, Any]:
-    # What this detector says does not depend on where somebody stands: one shot of each is enough.
+    # What this detector says does not depend on where somebody stands: one shot of each is enough. Nor does it rise and
+    # fall within the sizes, and nobody below stands farther away than 126 pixels.
     with pytest.MonkeyPatch.context() as once:
-        once.setattr("physadv.evaluate.size_curve.ENOUGH_SHOTS", 20)
+        for name, value in (("ENOUGH_SHOTS", 20), ("WHOLE_PX", WHOLE_PX[2:]), ("RELATIVE_CUT", RELATIVE)):
+            once.setattr(f"physadv.evaluate.size_curve.{name}", value)
         return measure(MAGENTA, [figure(i) for i in range(20)], ShadeDetector())
 
 

@@ -208,7 +208,7 @@ def test_a_closed_display(
 
 
 def test_ctrl_c_ends_it_cleanly_with_everything_written(tmp_path: Path) -> None:
-    video, stats = tmp_path / "v.mp4", tmp_path / "v.json"
+    video, stats, lines = tmp_path / "v.mp4", tmp_path / "v.json", tmp_path / "v.jsonl"
     argv = ["--source", "sample", "--ui", "web", "--port", "0", "--record", str(video), "--stats", str(stats)]
     process = subprocess.Popen(
         [sys.executable, "-m", "physadv", "live", *FAST, *argv],
@@ -223,7 +223,10 @@ def test_ctrl_c_ends_it_cleanly_with_everything_written(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("physadv live: http://127.0.0.1:")
-        time.sleep(1.5)
+        deadline = time.monotonic() + 60
+        while not lines.exists() or lines.read_bytes().count(b"\n") < 5:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, printed = process.communicate(timeout=90)
     finally:

@@ -152,7 +152,7 @@ class Counting(Hook):
 
 def test_a_killed_command_goes_on_to_the_same_detector(parent: Path, data: Path, tmp_path: Path) -> None:
     words = ["--data", str(data), "--detector", str(parent), "--imgsz", "64", "--batch", "2", "--lr", "0.01"]
-    words += ["--device", "cpu", "--threads", "1", "--epochs", "20"]
+    words += ["--device", "cpu", "--threads", "1", "--epochs", "12"]
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "physadv", "lab", "finetune", *words, "--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path, env={**os.environ}) as process:
