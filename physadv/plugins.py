@@ -50,7 +50,7 @@ def load(reference: str, *, field: str) -> Any:
     with _working_folder():
         try:
             found = importlib.import_module(module)
-        except Exception as error:  # the code of others fails in many ways
+        except (Exception, SystemExit) as error:  # the code of others fails in many ways
             raise PluginError(f"{reference}: cannot be imported ({short(error)})", field=field) from error
     if not hasattr(found, name):
         raise PluginError(f"{reference}: the module {module} has no {name}", field=field)
@@ -67,7 +67,7 @@ def code_of(reference: str, *, field: str) -> tuple[Path, str]:
     with _working_folder():
         try:
             spec, package = find_spec(module), find_spec(top)
-        except Exception as error:  # a package on the way is imported
+        except (Exception, SystemExit) as error:  # a package on the way is imported
             raise PluginError(f"{reference}: cannot be imported ({short(error)})", field=field) from error
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise PluginError(

@@ -49,11 +49,11 @@ class PluginSource:
             self._reader = factory(spec.partition(":")[2])
         except PhysadvError:
             raise
-        except Exception as error:  # the code of others fails in many ways
+        except (Exception, SystemExit) as error:  # the code of others fails in many ways
             raise PluginError(f"{self.name}: its factory failed ({plugins.short(error)})", field="source") from error
         if not callable(getattr(self._reader, "read", None)):
             got = f"{type(self._reader).__name__} without it"
-            raise PluginError(self.name, field="source", expected="a source with a method `read`", got=got)
+            raise PluginError(self.name, field="source", expected="a source with a method read", got=got)
 
     def read(self) -> Frame:
         """Return the next frame.
@@ -67,13 +67,13 @@ class PluginSource:
         except PhysadvError:
             raise
         except Exception as error:  # the code of others fails in many ways
-            raise PluginError(f"{self.name}: its `read` failed ({plugins.short(error)})") from error
+            raise PluginError(f"{self.name}: its read failed ({plugins.short(error)})") from error
         if image is None:
             raise EndOfStream(f"{self.name}: no more images")
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             is_array = isinstance(image, np.ndarray)
             raise PluginError(
-                f"{self.name}: its `read` returned no image",
+                f"{self.name}: its read returned no image",
                 expected="an array (h, w, 3) of uint8, RGB, or None at the end",
                 got=f"{image.dtype} {image.shape}" if is_array else type(image).__name__,
             )

@@ -11,6 +11,7 @@ from physadv.defend.learned import SHIPPED, missing_weights
 from physadv.defend.plugin import CheckedGuard, CheckedTwin, is_plugin
 from physadv.errors import DefenceError, SettingsError
 from physadv.files import sha256_of
+from physadv.plugins import code_of
 from physadv.settings import parse
 from physadv.types import Detector, GradientDetector
 
@@ -79,6 +80,11 @@ class Pipeline:
                 except OSError as error:
                     raise DefenceError(f"{path}: cannot be read: {error.strerror}") from error
         return out
+
+    def code(self) -> tuple[str, ...]:
+        """Return the SHA-256 of the code of each defence that another package declares: its answers change with it."""
+        kinds = [type(d) for d in self.defences if is_plugin(d)]
+        return tuple(code_of(f"{kind.__module__}:{kind.__name__}", field="defend")[1] for kind in kinds)
 
     def at_size(self, imgsz: int) -> Pipeline:
         """Return the pipeline as it works on a detector's input of that long side.

@@ -107,7 +107,7 @@ def checked_candidates(what: str, answer: object, images: torch.Tensor) -> Candi
     if not (logit.isfinite().all() and xyxy.isfinite().all()):
         raise wrong("finite numbers", "NaN or infinity")
     if images.requires_grad and torch.is_grad_enabled() and not logit.requires_grad:
-        raise wrong("logits with gradients to the images", "logits cut off from them (`detach`, `no_grad`)")
+        raise wrong("logits with gradients to the images", "logits cut off from them (detach, no_grad)")
     return Candidates(logit.float(), xyxy.float())
 
 

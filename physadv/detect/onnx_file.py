@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +100,10 @@ class OnnxFileDetector(BareDetector):
         Raises: BackendError if the network fails on an image, or answers with NaN.
         """
         return [self._people(image) for image in images]
+
+    def fingerprint(self) -> str:
+        """Return a hash of the file and of how its outputs are read: another layout answers otherwise."""
+        return hashlib.sha256(f"{self.sha256} {self.layout} {self._iou_above}".encode()).hexdigest()
 
     def _people(self, image: UInt8Array) -> Detections:
         height, width = image.shape[:2]

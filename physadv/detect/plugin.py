@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 class PersonFinder(Protocol):
     """What the factory of a plug-in returns at least. Further members, if it has them, are used:
 
-    `imgsz`: long side in pixels at which it looks, for people to read. `candidates(images)`, to be attacked: person logits
-    (b, a) and boxes (b, a, 4) for a tensor (b, 3, h, w) in [0, 1] RGB, with gradients to it; `stride`: of which h and w are
-    multiples (32).
+    `imgsz`: long side in pixels at which it looks, at which defences work. `deterministic`: False if equal images may get
+    unequal answers. `fingerprint()`: a text that differs with its weights. `candidates(images)`, to be attacked: person
+    logits (b, a) and boxes (b, a, 4) for a tensor (b, 3, h, w) in [0, 1] RGB, with gradients to it; `stride`: of which h
+    and w are multiples (32).
     """
 
     def detect(self, image: UInt8Array) -> tuple[Any, ...]:
@@ -49,6 +51,7 @@ class PluginDetector(BareDetector):
         # Nothing tells it a size: whatever it looks at is its own.
         self.own_size = True
         self.imgsz = int(getattr(finder, "imgsz", imgsz))
+        self.deterministic = bool(getattr(finder, "deterministic", True))
         self._finder = finder
 
     def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
@@ -64,7 +67,7 @@ class PluginDetector(BareDetector):
         try:
             answer = self._finder.detect(seen)
         except Exception as error:  # the code of others fails in many ways
-            raise PluginError(f"{self.name}: its `detect` failed ({plugins.short(error)})") from error
+            raise PluginError(f"{self.name}: its detect failed ({plugins.short(error)})") from error
         if not isinstance(answer, tuple | list) or len(answer) not in (2, 3):
             got = f"{len(answer)} parts" if isinstance(answer, tuple | list) else type(answer).__name__
             raise self._wrong("boxes and scores, perhaps keypoints", got)
@@ -104,11 +107,11 @@ class PluginDetector(BareDetector):
         return array.astype(np.float32)
 
     def _wrong(self, expected: str, got: str) -> PluginError:
-        return PluginError(f"{self.name}: its `detect` answered wrongly", expected=expected, got=got)
+        return PluginError(f"{self.name}: its detect answered wrongly", expected=expected, got=got)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the plug-in's code."""
-        return self.sha256 or self.name
+        """Return a hash of the plug-in's code, and of its weights where it says so."""
+        return _fingerprint(self._finder, self.sha256)
 
 
 def load_finder(named: PluginName) -> PersonFinder:
@@ -123,11 +126,11 @@ def load_finder(named: PluginName) -> PersonFinder:
         finder = factory()
     except PhysadvError:
         raise
-    except Exception as error:  # the code of others fails in many ways
+    except (Exception, SystemExit) as error:  # the code of others fails in many ways
         raise PluginError(f"{named.name}: its factory failed ({plugins.short(error)})", field="detector") from error
     if not callable(getattr(finder, "detect", None)):
         got = f"{type(finder).__name__} without it"
-        raise PluginError(named.name, field="detector", expected="a detector with a method `detect`", got=got)
+        raise PluginError(named.name, field="detector", expected="a detector with a method detect", got=got)
     return finder
 
 
@@ -145,6 +148,7 @@ class PluginGradient(BareGradient):
 
     def __init__(self, finder: PersonFinder, weights: Weights, *, device: str = "cpu") -> None:
         """Raises: PluginError if the plug-in offers no gradients."""
+        self._finder = finder
         self._candidates: Any = getattr(finder, "candidates", None)
         if not callable(self._candidates):
             raise without_gradients(weights.name)
@@ -161,9 +165,23 @@ class PluginGradient(BareGradient):
         try:
             answer = self._candidates(images)
         except Exception as error:  # the code of others fails in many ways
-            raise PluginError(f"{self.name}: its `candidates` failed ({plugins.short(error)})") from error
-        return checked_candidates(f"{self.name}: its `candidates`", answer, images)
+            raise PluginError(f"{self.name}: its candidates failed ({plugins.short(error)})") from error
+        return checked_candidates(f"{self.name}: its candidates", answer, images)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the plug-in's code."""
-        return self.sha256 or self.name
+        """Return a hash of the plug-in's code, and of its weights where it says so."""
+        return _fingerprint(self._finder, self.sha256)
+
+
+def _fingerprint(finder: PersonFinder, code: str | None) -> str:
+    """Return the hash of a plug-in's code, with what it says of its own weights.
+
+    Raises: PluginError if that fails.
+    """
+    own = getattr(finder, "fingerprint", None)
+    if not callable(own):
+        return code or ""
+    try:
+        return hashlib.sha256(f"{code} {own()}".encode()).hexdigest()
+    except Exception as error:  # the code of others fails in many ways
+        raise PluginError(f"its fingerprint failed ({plugins.short(error)})") from error

@@ -147,7 +147,7 @@ def _place(content: str, recording: Recording, detector: Detector, pipeline: Pip
     """Return the file that the answers are remembered in."""
     key: Sequence[Any] = (
         *(content, recording.every, detector.fingerprint(), detector.backend, detector.precision, detector.imgsz),
-        *(detector.min_conf, str(pipeline or ""), _code()),
+        *(detector.min_conf, str(pipeline or ""), _code(), *(pipeline.code() if pipeline is not None else ())),
     )
     return cache_dir() / "answers" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:40]}.npz"
 

@@ -14,19 +14,35 @@ from physadv.capture import open_source
 from physadv.capture.settings import CaptureSettings
 from physadv.defend import DEFENCES, parse_pipeline
 from physadv.detect.base import WrappedDetector
+from physadv.detect.candidate_net import CandidateDetector, CandidateGradient
+from physadv.detect.torchvision_models import TorchvisionNet
+from physadv.detect.weights import Weights
 from physadv.errors import EndOfStream
 from physadv.live.inference import RevocableDetector
 from physadv.types import Detections, Detector, Frame, GradientDetector, Source
+from tests.detect.torchvision_small import small
 
 IMAGE = np.random.default_rng(0).integers(0, 90, (120, 160, 3), dtype=np.uint8)
 draw_person(IMAGE, (40, 20, 80, 110))
+
+
+def small_torchvision() -> Detector:
+    own = Weights("small", Path("small"), "2" * 64, "torchvision")
+    return CandidateDetector(TorchvisionNet(small("keypointrcnn", imgsz=160), name="small"), own, imgsz=160)
+
+
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "tiny": tiny_detector,
     "blobs": BlobDetector,
     "wrapped": lambda: WrappedDetector(BlobDetector()),
+    "torchvision": small_torchvision,
     "revocable": lambda: RevocableDetector(BlobDetector()),
 }
-GRADIENTS: dict[str, Callable[[], GradientDetector]] = {"tiny": tiny_gradient, "blobs": BlobGradient}
+GRADIENTS: dict[str, Callable[[], GradientDetector]] = {
+    "tiny": tiny_gradient,
+    "blobs": BlobGradient,
+    "torchvision": lambda: CandidateGradient(TorchvisionNet(small("keypointrcnn", imgsz=160), name="small")),
+}
 
 
 def promised(detector: Detector, answer: Detections) -> None:
