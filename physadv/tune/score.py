@@ -49,7 +49,7 @@ class ScoreSettings(Settings):
     """What decides the figures besides detectors, images and trigger."""
 
     curves: bool = Field(
-        default=True, description="also other angles and sizes of the trigger; takes 20 views an image"
+        default=True, description="also other angles and sizes of the trigger; takes 22 views an image of a card"
     )
     imgsz: Imgsz | None = Field(
         default=None,
