@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "physadv"
 RANKS = {
     "version": 0, "errors": 0, "types": 0, "files": 0,
     "colour_profiles": 0.3, "decoding": 0.6,
-    "plugins": 1, "boxes": 1, "address": 1, "slot": 1, "arrays": 1, "outputs": 1, "marks": 1, "table": 1,
+    "plugins": 1, "boxes": 1, "address": 1, "slot": 1, "arrays": 1, "outputs": 1, "marks": 1, "table": 1, "html_page": 1.5,
     "settings": 2, "recording": 2, "provenance": 2, "patch": 2, "dataset": 2, "controls": 3, "lineage": 3,
     "camera": 3,
     "capture": 4, "detect": 4, "simulate": 4,

@@ -30,7 +30,7 @@ EXAMPLES = (
     "physadv evaluate webcam --video clip.mp4 --defend balanced --out clip",
     "physadv evaluate --pair none=a.mp4 --pair grey=b.mp4 --pair pattern=c.mp4",
 )
-RUN, ROWS, REPORT = "run.json", "results.json", "report.md"
+RUN, ROWS, REPORT, PAGE = "run.json", "results.json", "report.md", "report.html"
 # Flags that say nothing about a video, those of how patterns are worn, and flags that say nothing unless patterns are
 # trained through the defences.
 IMAGES_ONLY = ("adaptive", "held_out", "grid", "curve", "clean_video", "labels", "min_area")
@@ -186,7 +186,7 @@ def run(settings: EvaluateVerb) -> int:
         curve=settings.curve,
     )
     check_folder("out", out)
-    check_own_folder("out", out, (RUN, ROWS, REPORT), overwrite=settings.overwrite)
+    check_own_folder("out", out, (RUN, ROWS, REPORT, PAGE), overwrite=settings.overwrite)
     for film in films:
         _check_video("pair" if settings.pair else "video", film)
     if settings.clean_video is not None:
@@ -330,8 +330,10 @@ def _asked(settings: EvaluateVerb, patches: Sequence[Patch]) -> dict[str, Any]:
     compared = Pairs.of(settings.pair).paths if settings.pair else ()
     places = (settings.images, settings.video, settings.labels, settings.clean_video, *compared)
     read = [path.resolve() for path in places if path is not None]
+    # Evaluations of before there were any have none.
+    flags = set(FLAGS) - (set() if settings.pair else {"pair"})
     return {
-        **settings.model_dump(mode="json", include=set(FLAGS)),
+        **settings.model_dump(mode="json", include=flags),
         "patterns": sorted(p.sha256 for p in patches),
         "read": [[path.name, _listing(path, without=settings.out.resolve())] for path in read],
     }
@@ -348,7 +350,7 @@ def _listing(path: Path, *, without: Path) -> str:
 def _own(folder: Path) -> bool:
     """Return whether a folder holds no other program's file by a name of ours."""
     try:
-        check_own_folder("out", folder, (RUN, ROWS, REPORT), overwrite=False)
+        check_own_folder("out", folder, (RUN, ROWS, REPORT, PAGE), overwrite=False)
     except SettingsError:
         return False
     return True

@@ -365,12 +365,12 @@ class Comparison:
     def _of_data(self, frames: int, lost: int, frozen: int) -> list[str]:
         """Return the doubts about an arm's recordings themselves."""
         out = []
-        people = sum(map(len, self.people))
+        people, n = sum(map(len, self.people)), self.pairs.n_clips
         if people < doubts.FEW_PEOPLE:
-            out.append(f"only {people} people: nobody else is spoken of")
+            out.append(f"only {people} {'person' if people == 1 else 'people'}: nobody else is spoken of")
         if not self._by_clip:
             out.append(
-                f"only {self.pairs.n_clips} clips: the interval is over seconds of them, not over other clips or places"
+                f"only {n} {'clip' if n == 1 else 'clips'}: the interval is over seconds, not over other clips or places"
             )
         for count, what in ((lost, "lost"), (frozen, "repeated")):
             if count > MISSING * max(frames, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from physadv.evaluate.certified import CONDITION, certificates, write_certified
 from physadv.evaluate.certified import table as certified_table
 from physadv.evaluate.curve import crossing, curve_tables
 from physadv.evaluate.pairs import BLOCK_S, differences
+from physadv.evaluate.report_page import report_page
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import marked
@@ -27,7 +29,7 @@ from physadv.table import Table, Value
 from physadv.types import Detections, UInt8Array
 from physadv.version import __version__
 
-RUN, ROWS, PEOPLE, REPORT = "run.json", "results.json", "people.csv", "report.md"
+RUN, ROWS, PEOPLE, REPORT, PAGE = "run.json", "results.json", "people.csv", "report.md", "report.html"
 # What tells the cells of an evaluation apart in the file of people; label: the pattern, or the control and its pattern.
 KEYS = ("detector", "imgsz", "condition", "transform", "label", "defence", "attack")
 # The figures that a table shows, of images and of videos, and their titles; results.json has all.
@@ -48,6 +50,7 @@ TITLES = {
     "longest_invisible_s": "longest invisible s",
     "first_seen_s": "first seen s",
 }
+ONE = {"n_images": "image", "n_people": "person", "n_clips": "clip", "n_frames": "frame"}
 # Beside a defence and its cost there is room for the first figures only on a terminal; the report has all.
 BRIEF = ("ap50", "recall25", "asr_strict25")
 # The figures of images that a notebook shows, and what tells its rows apart.
@@ -85,7 +88,7 @@ class Examples:
             if not rows or len(columns) < len(wanted):
                 continue
             width = max(r.shape[1] for r in rows)
-            sheet = np.vstack([np.pad(r, ((0, 4), (0, width - r.shape[1]), (0, 0))) for r in rows])
+            sheet = np.vstack([np.pad(r, ((0, 4), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows])
             out.append(folder / "examples" / f"{patch.name}{self.suffix}.png")
             write_png(out[-1], np.ascontiguousarray(sheet))
         return out
@@ -245,9 +248,8 @@ class Results:
         """Write the evaluation into a folder and return the path of its report.
 
         results.json has the cells; people.csv what became of each person in each; run.json the settings, hashes, versions
-        and hardware; report.md is to be read; of images
-        there are examples to look at, of a video every frame's figures as CSV, of certificates certified.json and
-        certified.md.
+        and hardware; report.md is to be read, report.html to be handed in; of images there are examples to look at, of a
+        video every frame's figures as CSV, of certificates certified.json and certified.md.
 
         Raises: OSError if the folder cannot be written.
         """
@@ -277,13 +279,38 @@ class Results:
         drawn = [
             path.relative_to(folder) for examples in self.examples for path in examples.write(folder, self.patches)
         ]
+        with atomic_write(folder / PAGE) as stream:
+            stream.write(text_bytes(self._page(where, run, [folder / path for path in drawn])))
         with atomic_write(folder / REPORT) as stream:
             stream.write(text_bytes("\n".join(self._markdown(where, drawn)) + "\n"))
         return folder / REPORT
 
+    def _page(self, where: dict[str, Any], run: dict[str, Any], examples: Sequence[Path]) -> str:
+        """Return report.html: what report.md says, with the intervals drawn and what is needed to repeat it."""
+        title, intro = _intro(self, where)
+        groups = [
+            (
+                table,
+                [c for c in self.cells if table.title.startswith(f"{c.detector} at {c.imgsz} px") and not c.transform],
+            )
+            for table in self.tables()
+        ]
+        facts = {
+            **{f"detector {d['name']}": d["sha256"] for d in self.facts.get("detectors", [])},
+            **{f"pattern {p.name}": p.sha256 for p in self.patches},
+            "settings": json.dumps(run["settings"]),
+            "versions": ", ".join(f"{name} {version}" for name, version in where["versions"].items()),
+            "made": f"{where['made']}, commit {where['commit'] or 'unknown'}",
+            "files beside this": ", ".join((ROWS, RUN, PEOPLE, REPORT)),
+        }
+        said = [*self.skipped, *self.crossings(), *self.alarms()]
+        captions = {path.stem: path for path in examples}
+        return report_page(title, intro, groups, said=said, doubts=self.doubts(), examples=captions, facts=facts)
+
     def _markdown(self, where: dict[str, Any], examples: Sequence[Path]) -> Iterator[str]:
         """Yield the lines of report.md: what was done, the tables, what was said, doubts, examples."""
-        yield from self._intro(where)
+        title, intro = _intro(self, where)
+        yield from (f"# {title}", "", intro)
         for line in self.skipped:
             yield f"* {line}"
         for table in self.tables():
@@ -297,47 +324,44 @@ class Results:
             yield "Green box: found; without one: not."
             yield from (f"\n![{path.stem}]({path.as_posix()})" for path in examples)
 
-    def _intro(self, where: dict[str, Any]) -> Iterator[str]:
-        machine = where["machine"]
-        made = (
-            f"torch fp32. {machine['processor']}, {machine['cores']} cores, {where['made']}, commit "
-            f"{where['commit'] or 'unknown'}."
-        )
-        sizes = ", ".join(dict.fromkeys(str(c.imgsz) for c in self.cells))
-        drawn = "with light, blur and noise of the cloth under them" if self.settings.wear_lit else "flat"
-        if "pairs" in self.facts:
-            yield from ("# Recordings compared", "")
-            arms = "; ".join(f"{arm}: {', '.join(names)}" for arm, names in self.facts["pairs"].items())
-            yield (
-                f"{arms}. Who is there is known from the recordings without a pattern: people are followed in them, and "
-                f"looked for at the same places in the same seconds of the others. Frames hidden: share of a person's "
-                f"frames in which no box of {self.settings.conf:g} or more lies on them, and none that is nobody's "
-                f"anywhere. Intervals: 95 %, over clips, or over blocks of {BLOCK_S:g} s where clips are few. Detector at "
-                f"{sizes} px, {made}"
-            )
-            return
-        made = f"{made} Prints are drawn {drawn}."
-        if "video" in self.facts:
-            yield from (f"# {self.facts['video']}, frame by frame", "")
-            yield (
-                f"Share of frames in which nobody's confidence reaches {self.settings.conf:g}, over frames with a person "
-                "to wear the pattern. A person that a defence holds, whatever the score, counts as seen at "
-                f"{self.settings.conf:g}; 'held only': share of frames in which nobody else does. Alarms: alerts other "
-                f"than notices and what was removed. Detector at {sizes} px, {made}"
-            )
-            return
-        counted = self.cells[0].counted if self.cells else {"n_images": 0, "n_people": 0}
-        alike = ways(self.cells)
-        how = f"Worn: {alike[0]}. " if len(alike) == 1 else "Each pattern as it was made to be worn. " if alike else ""
-        yield from ("# Evaluation", "")
-        yield (
-            f"{counted['n_images']} images, {counted['n_people']} people larger than {self.settings.min_area:.1%} of the "
-            f"image. {how}Detector at {sizes} px, {made} In brackets: 95 % intervals over images, by bootstrap, or "
-            "Wilson's where images are few or agree."
-        )
-
     def _repr_html_(self) -> str:
         return "".join(table.html() for table in self.tables())
+
+
+def _intro(results: Results, where: dict[str, Any]) -> tuple[str, str]:
+    """Return the title of a report, and what was measured, how and where."""
+    machine = where["machine"]
+    made = (
+        f"torch fp32. {machine['processor']}, {machine['cores']} cores, {where['made']}, commit "
+        f"{where['commit'] or 'unknown'}."
+    )
+    sizes = ", ".join(dict.fromkeys(str(c.imgsz) for c in results.cells))
+    drawn = "with light, blur and noise of the cloth under them" if results.settings.wear_lit else "flat"
+    if "pairs" in results.facts:
+        arms = "; ".join(f"{arm}: {', '.join(names)}" for arm, names in results.facts["pairs"].items())
+        return "Recordings compared", (
+            f"{arms}. Who is there is known from the recordings without a pattern: people are followed in them, and "
+            f"looked for at the same places in the same seconds of the others. Frames hidden: share of a person's "
+            f"frames in which no box of {results.settings.conf:g} or more lies on them, and none that is nobody's "
+            f"anywhere. Intervals: 95 %, over clips, or over blocks of {BLOCK_S:g} s where clips are few. Detector at "
+            f"{sizes} px, {made}"
+        )
+    made = f"{made} Prints are drawn {drawn}."
+    if "video" in results.facts:
+        return f"{results.facts['video']}, frame by frame", (
+            f"Share of frames in which nobody's confidence reaches {results.settings.conf:g}, over frames with a person "
+            "to wear the pattern. A person that a defence holds, whatever the score, counts as seen at "
+            f"{results.settings.conf:g}; 'held only': share of frames in which nobody else does. Alarms: alerts other "
+            f"than notices and what was removed. Detector at {sizes} px, {made}"
+        )
+    counted = results.cells[0].counted if results.cells else {"n_images": 0, "n_people": 0}
+    alike = ways(results.cells)
+    how = f"Worn: {alike[0]}. " if len(alike) == 1 else "Each pattern as it was made to be worn. " if alike else ""
+    return "Evaluation", (
+        f"{counted['n_images']} images, {counted['n_people']} people larger than {results.settings.min_area:.1%} of the "
+        f"image. {how}Detector at {sizes} px, {made} In brackets: 95 % intervals over images, by bootstrap, or "
+        "Wilson's where images are few or agree."
+    )
 
 
 class Column(NamedTuple):
@@ -371,7 +395,9 @@ def cells_table(cells: Sequence[Cell], *, brief: bool = False) -> Table:
     ]
     shown = [column for column in columns if column.shown]
     size = ", ".join(
-        f"{number} {name.removeprefix('n_')}" for name, number in first.counted.items() if name != "n_scored"
+        f"{number} {ONE.get(name, name) if number == 1 else name.removeprefix('n_')}"
+        for name, number in first.counted.items()
+        if name != "n_scored"
     )
     title = f"{first.detector} at {first.imgsz} px, {size}"
     if brief and len(found) == 1:

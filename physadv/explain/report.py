@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from physadv.arrays import signed_png, write_png
+from physadv.arrays import write_png
 from physadv.explain.run import CHANCE, EIGEN, PLACE, Explanation
 from physadv.explain.sheet import (
     OUTLINE,
@@ -27,6 +25,7 @@ from physadv.explain.sheet import (
     with_boxes,
 )
 from physadv.files import atomic_write, text_bytes, write_json
+from physadv.html_page import page, picture
 from physadv.provenance import provenance
 from physadv.table import Table, Value
 from physadv.types import UInt8Array
@@ -47,21 +46,11 @@ HOW = (
     "two need not add up to 1.",
 )
 STYLE = """
-body { margin: 2rem auto; max-width: 1900px; padding: 0 1.2rem; color: #14181c; background: #fff;
-  font: 15px/1.45 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 .8rem; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
 .faint, figcaption, .says { color: #5f666c; }
 .grid { display: grid; gap: .8rem; align-items: start; }
 .grid img, figure img { width: 100%; height: auto; display: block; border-radius: 3px; }
 .head { font-weight: 600; border-bottom: 1px solid #d7dbde; padding-bottom: .3rem; overflow-wrap: anywhere; }
 .name { font-weight: 600; }
-table { border-collapse: collapse; margin: .6rem 0 1.2rem; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e6e8; text-align: left; }
-td:not(:first-child) { font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-ul { padding-left: 1.1rem; margin: .3rem 0; }
-figure { margin: 0; }
 .browser > input { position: absolute; opacity: 0; }
 .labels { display: flex; flex-wrap: wrap; gap: .8rem; }
 .labels label { cursor: pointer; width: 10rem; padding: .2rem; border-radius: 3px; }
@@ -140,7 +129,7 @@ def write_explanation(folder: Path, explained: Explanation, facts: dict[str, Any
     if explained.layer is not None:
         write_png(folder / CHANNELS, channel_sheet(explained.layer))
     with atomic_write(folder / PAGE) as stream:
-        stream.write(text_bytes(_page(explained, heading, below, str(where["versions"]["physadv"]))))
+        stream.write(text_bytes(_page(explained, heading, below)))
     return folder / PAGE
 
 
@@ -150,13 +139,13 @@ def _heading(facts: dict[str, Any]) -> str:
     return f"What {detector['name']} looks at in {facts['image']}{worn} ({detector['imgsz']} px)"
 
 
-def _page(explained: Explanation, heading: str, below: Sequence[str], version: str) -> str:
+def _page(explained: Explanation, heading: str, below: Sequence[str]) -> str:
     """Return the sheet as one HTML file that needs nothing else."""
     columns = explained.columns
     across = f"grid-template-columns: 11rem repeat({len(columns)}, minmax(0, 1fr))"
     cells = ["<div></div>", *(f'<div class="head">{html.escape(c.title)}</div>' for c in columns)]
     cells += ['<div><div class="name">The image</div><div class="says">green: found at .25; dashed: not</div></div>']
-    cells += [_picture(with_boxes(c.image, c.found, explained.boxes, [p.score for p in c.people])) for c in columns]
+    cells += [framed(with_boxes(c.image, c.found, explained.boxes, [p.score for p in c.people])) for c in columns]
     parts = [f'<div class="grid" style="{across}">{"".join(cells)}</div>']
     for number in range(len(explained.boxes)):
         parts.append(f"<h2>Person {number + 1}</h2>")
@@ -165,7 +154,7 @@ def _page(explained: Explanation, heading: str, below: Sequence[str], version: s
             cells.append(
                 f'<div><div class="name">{html.escape(title)}</div><div class="says">{html.escape(says)}</div></div>'
             )
-            cells += ['<div class="faint">none</div>' if p is None else _picture(p) for p in pictures]
+            cells += ['<div class="faint">none</div>' if p is None else framed(p) for p in pictures]
         cells.append('<div class="name">Figures</div>')
         for column in columns:
             lines = "".join(f"<li>{html.escape(line)}</li>" for line in figures_of(explained, number, column))
@@ -175,15 +164,12 @@ def _page(explained: Explanation, heading: str, below: Sequence[str], version: s
     parts += [_outline(explained), _layer(explained), "<h2>Figures</h2>"]
     parts += [table.html() for table in tables(explained)]
     parts += [f'<p class="faint">{html.escape(line)}</p>' for line in below]
-    title = html.escape(heading)
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{STYLE}</style>"
-    )
-    # By this mark a later run knows the file as one of physadv's own.
-    sign = f'<script type="application/json">{{"physadv": "{version}"}}</script>'
-    body = f"<h1>{title}</h1>{''.join(parts)}{sign}"
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+    return page(heading, parts, style=STYLE)
+
+
+def framed(pixels: UInt8Array) -> str:
+    """Return an image (h, w, 3) as an HTML element in a box of its own."""
+    return f"<div>{picture(pixels)}</div>"
 
 
 def _outline(explained: Explanation) -> str:
@@ -192,8 +178,8 @@ def _outline(explained: Explanation) -> str:
     if not changed:
         return ""
     cells = [f'<div class="name">{html.escape(caption)}</div>' for caption, _, _ in changed]
-    cells += [_picture(picture) for _, picture, _ in changed]
-    cells += ['<div class="faint">no proposal fits</div>' if heat is None else _picture(heat) for _, _, heat in changed]
+    cells += [framed(picture) for _, picture, _ in changed]
+    cells += ['<div class="faint">no proposal fits</div>' if heat is None else framed(heat) for _, _, heat in changed]
     across = f"grid-template-columns: repeat({len(changed)}, minmax(0, 1fr))"
     return (
         f'<h2>Texture or outline</h2><p class="says">{OUTLINE}; below: ODAM of each</p>'
@@ -210,8 +196,8 @@ def _layer(explained: Explanation) -> str:
     for number, channel in enumerate(layer.channels):
         name = f"channel {channel.number} <small>{channel.adds:+.2f}</small>"
         inputs += f'<input type="radio" name="channel" id="c{number}"{" checked" if number == 0 else ""}>'
-        labels += f'<label for="c{number}">{_picture(channel_map(channel.heat))}{name}</label>'
-        pairs = "".join(f"<div>{_picture(p.pixels)}{_picture(p.projection)}</div>" for p in channel.patches)
+        labels += f'<label for="c{number}">{framed(channel_map(channel.heat))}{name}</label>'
+        pairs = "".join(f"<div>{framed(p.pixels)}{framed(p.projection)}</div>" for p in channel.patches)
         panels += f'<div class="panel p{number}">{pairs}</div>'
         rules += f"#c{number}:checked ~ .panels .p{number} {{ display: grid; }}"
         rules += f"#c{number}:checked ~ .labels label[for=c{number}] {{ outline: 3px solid #1d6fd1; }}"
@@ -230,13 +216,4 @@ def _eigen(explained: Explanation, number: int) -> str:
     left, top, right, bottom = crop_of(explained.boxes[number], image.shape[1::-1])
     shown = glowing(explained.eigen[top:bottom, left:right], image[top:bottom, left:right])
     said = "Eigen-CAM, not about this person: it knows no box and no score (Muhammad and Yeasin 2020)."
-    return f'<figure style="max-width: 22rem">{_picture(shown)}<figcaption>{said}</figcaption></figure>'
-
-
-def _picture(pixels: UInt8Array) -> str:
-    """Return an image (h, w, 3) as an HTML element that holds it."""
-    ok, data = cv2.imencode(".png", cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR))
-    if not ok:
-        raise OSError("PNG encoding failed")
-    coded = base64.b64encode(signed_png(data.tobytes())).decode()
-    return f'<div><img alt="" src="data:image/png;base64,{coded}"></div>'
+    return f'<figure style="max-width: 22rem">{framed(shown)}<figcaption>{said}</figcaption></figure>'

@@ -59,3 +59,18 @@ def test_a_notebook_reads_the_cells_of_images_and_videos_alike(tmp_path: Path) -
     assert Results(EvaluateSettings(), cells=[image, proof]).table().rows[1][-1] == 0.5
     assert Results(EvaluateSettings(), cells=[frames_of("net")]).table().columns[:2] == ("condition", "frames below")
     assert "oblivious" in cells_table([image]).markdown() and "<table>" in results._repr_html_()
+
+
+def test_the_page_to_hand_in_is_whole_and_escapes_what_it_is_told(tmp_path: Path) -> None:
+    value: dict[str, float | None] = {"ap50": 0.25, "recall25": 0.5}
+    counted = {"n_images": 1, "n_people": 5}
+    ends: dict[str, tuple[float, float] | None] = {"ap50": (0.1, 0.4)}
+    cells = [
+        Cell("<net>", 640, condition, patch, "none", counted, Figures(value, ends), doubts=["a < b"])
+        for condition, patch in (("none", None), ("patch", "<p>"))
+    ]
+    Results(EvaluateSettings(), cells=cells, skipped=["<one> left out"]).report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<net>" not in page and "<p>:" not in page and "a &lt; b" in page and "&lt;one&gt; left out" in page
+    assert page.count("<rect") == 1 and page.count("<circle") == 1 and "1 image, 5 people" in page
+    assert "http" not in page.replace("http-equiv", "") and '"physadv"' in page

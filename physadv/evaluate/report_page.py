@@ -1,0 +1,144 @@
+"""An evaluation as one HTML file to hand in: intervals drawn, tables that sort, doubts beside their numbers."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from physadv.evaluate.cell import Cell
+from physadv.html_page import page, picture_of
+from physadv.table import Table
+
+# Figures that are drawn, the first that a cell has, and which way is the attack's.
+DRAWN = {
+    "ap50": "AP50: left is the attack's",
+    "frame_asr": "frames hidden: right is the attack's",
+    "share_below": "frames below the threshold: right is the attack's",
+}
+# Colours that the colour-blind distinguish; on paper the form of the marks does.
+COLOURS = {"none": "#1d6fd1", "patch": "#c4342b", "pattern": "#c4342b"}
+CONTROL = "#7b8187"
+ROW, LEFT, WIDTH, RIGHT = 24, 330, 480, 60
+STYLE = """
+body { max-width: 1100px; }
+th { cursor: pointer; user-select: none; white-space: nowrap; }
+th[aria-sort=ascending]::after { content: " \\2191"; }
+th[aria-sort=descending]::after { content: " \\2193"; }
+.wide { overflow-x: auto; }
+.wide caption { display: none; }
+figure img { max-width: 100%; height: auto; }
+svg { max-width: 100%; height: auto; }
+.doubts li { margin: .2rem 0; }
+@media print { th::after { content: none !important; } .wide { overflow: visible; } }
+"""
+# Sorts a table by the column whose title is clicked: by its numbers where it has such, else by its text.
+SORT = """
+document.querySelectorAll("table").forEach(table => table.querySelectorAll("th").forEach((th, column) => {
+  th.tabIndex = 0;
+  const sort = () => {
+    const down = th.getAttribute("aria-sort") === "ascending";
+    table.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+    th.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const body = table.tBodies[0], text = row => row.cells[column].textContent;
+    const value = row => { const n = parseFloat(text(row)); return isNaN(n) ? text(row) : n; };
+    const order = (a, b) => typeof a === typeof b ? (a > b) - (a < b) : typeof a === "number" ? -1 : 1;
+    [...body.rows].sort((a, b) => (down ? -1 : 1) * order(value(a), value(b))).forEach(row => body.append(row));
+  };
+  th.addEventListener("click", sort);
+  th.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
+}));
+"""
+
+
+def report_page(
+    title: str,
+    intro: str,
+    groups: Sequence[tuple[Table, Sequence[Cell]]],
+    *,
+    said: Sequence[str],
+    doubts: Sequence[str],
+    examples: Mapping[str, Path],
+    facts: Mapping[str, Any],
+) -> str:
+    """Return the HTML file of an evaluation.
+
+    groups: each table with the cells that it shows, none where it shows others. said: lines on alarms and what was left
+    out. doubts: each with what it is about. examples: PNG files by caption. facts: what a reader needs to repeat it.
+
+    Raises: OSError if an example cannot be read.
+    """
+    parts = [f"<p>{html.escape(intro)}</p>"]
+    parts += [_list(said)] if said else []
+    for table, cells in groups:
+        parts.append(f"<h2>{html.escape(table.title)}</h2>")
+        parts += _drawing(cells)
+        parts.append(f'<div class="wide">{table.html()}</div>')
+        parts += _doubted(cells)
+    if doubts:
+        parts.append(f'<h2>Doubts</h2><div class="doubts">{_list(doubts)}</div>')
+    if examples:
+        parts.append(
+            "<h2>Examples</h2><p>Rows: photographs. Columns: nothing, grey, shuffled, pattern. Green box: found; without "
+            "one: not.</p>"
+        )
+        for caption, path in examples.items():
+            named = html.escape(caption)
+            parts.append(
+                f"<figure>{picture_of(path.read_bytes(), caption=caption)}<figcaption>{named}</figcaption></figure>"
+            )
+    rows = [(name, str(value)) for name, value in facts.items()]
+    parts.append(f"<h2>To repeat it</h2>{Table.of('', ['what', 'value'], rows).html()}")
+    parts.append(f"<script>{SORT}</script>")
+    return page(title, parts, style=STYLE)
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def _doubted(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield the doubts of each row below its table, rows with equal doubts together."""
+    by: dict[tuple[str, ...], list[str]] = {}
+    for cell in cells:
+        if cell.doubts:
+            by.setdefault(tuple(cell.doubts), []).append(cell.about(sizes=False))
+    if by:
+        lines = [f"{', '.join(dict.fromkeys(rows))}: {'; '.join(doubts)}" for doubts, rows in by.items()]
+        yield f'<details class="doubts" open><summary>doubts of these rows</summary>{_list(lines)}</details>'
+
+
+def _drawing(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield a drawing of each row's first figure with its interval, on a scale from 0 to 1."""
+    name = next((n for n in DRAWN if any(c[n] is not None for c in cells)), None)
+    shown = [] if name is None else [(c, c[name]) for c in cells if c[name] is not None]
+    if name is None or len(shown) < 2:
+        return
+    height = ROW * len(shown) + 44
+    out = [
+        f'<figure><svg viewBox="0 0 {LEFT + WIDTH + RIGHT} {height}" width="{LEFT + WIDTH + RIGHT}" role="img" '
+        f'aria-label="{html.escape(DRAWN[name], quote=True)}" font-size="13" font-family="inherit">'
+    ]
+    for tenth in range(0, 11, 2):
+        x, bottom = LEFT + WIDTH * tenth / 10, ROW * len(shown) + 8
+        out.append(f'<line x1="{x}" x2="{x}" y1="4" y2="{bottom}" stroke="#e3e6e8"/>')
+        out.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle" fill="#5f666c">{tenth / 10:g}</text>')
+    for i, (cell, value) in enumerate(shown):
+        y, colour = ROW * i + 16, COLOURS.get(cell.condition, CONTROL)
+        assert value is not None
+        label = html.escape(cell.about(sizes=False))
+        out.append(f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{label}</text>')
+        interval = cell.figures.ci95.get(name)
+        if interval is not None:
+            low, high = (LEFT + WIDTH * min(max(end, 0), 1) for end in interval)
+            out.append(f'<line x1="{low}" x2="{high}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2.5"/>')
+        x = LEFT + WIDTH * min(max(value, 0), 1)
+        out.append(
+            f'<rect x="{x - 5}" y="{y - 5}" width="10" height="10" fill="{colour}"/>'
+            if cell.condition in ("patch", "pattern")
+            else f'<circle cx="{x}" cy="{y}" r="5" fill="{colour}"/>'
+        )
+        out.append(f'<text x="{LEFT + WIDTH + 12}" y="{y + 4}">{value:.3f}</text>')
+    out.append(f'<text x="{LEFT}" y="{height - 4}" fill="#5f666c">{html.escape(DRAWN[name])}</text></svg></figure>')
+    yield "".join(out)
