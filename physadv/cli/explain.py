@@ -52,7 +52,9 @@ class ExplainVerb(ExplainSettings):
         default=None, description="pattern that everybody wears, beside its grey control: a shipped name, file or run"
     )
     defend: Defences = Field(default="none", description="defence of the last column, as in live")
-    detector: DetectorName = Field(default=DEFAULT_DETECTOR, description="model that is explained, by name or path")
+    detector: DetectorName = Field(
+        default=DEFAULT_DETECTOR, description="model that is explained, by name or path: see docs/detectors.md"
+    )
     trust: Trust = False
     out: Folder = Field(default=Path("explanation"), description="folder for sheet.png, sheet.html and results.json")
     overwrite: Overwrite = False

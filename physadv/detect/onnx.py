@@ -48,4 +48,5 @@ def session_of(model: bytes | str) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     # Threads that spin between frames take the second core from decoding and drawing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # Its fallback would try the same provider again, and print.
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)

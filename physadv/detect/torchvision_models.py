@@ -5,6 +5,7 @@ The only file that imports torchvision's models. Classes are numbered as torchvi
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -61,7 +62,9 @@ class TorchvisionNet(CandidateNet):
         if self.fixed_imgsz is not None:
             return self._stretched(batch)
         scale = imgsz / max(batch.shape[2:])
-        return F.interpolate(batch, scale_factor=scale, mode="bilinear", recompute_scale_factor=True)
+        # Rounded down as torchvision does, which fails where nothing is left.
+        size = [max(math.floor(side * scale), 1) for side in batch.shape[2:]]
+        return F.interpolate(batch, size=size, mode="bilinear")
 
     def answer(self, images: torch.Tensor) -> NetAnswer:
         """Return what it says of images (b, 3, h, w) in [0, 1] RGB, in float32; boxes in their pixels, unclipped."""

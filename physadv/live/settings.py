@@ -113,13 +113,15 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
         max_length=2000,
         description="webcam index, /dev/videoN or a link to it, video file, rtsp:// or http:// camera (stream, or one "
         "image a request), folder or glob of images, "
-        "browser (the visitor's camera), sample (built in), auto (first webcam that answers, else sample)",
+        "browser (the visitor's camera), sample (built in), auto (first webcam that answers, else sample), "
+        "or a plug-in by its name",
     )
     detector: DetectorName = Field(
         default=DEFAULT_DETECTOR,
         min_length=1,
         title="Detector",
-        description="Ultralytics detection or pose model, name or path, or the folder of a run of the lab",
+        description="YOLO or RT-DETR of Ultralytics by name or path, the folder of a run of the lab, "
+        "torchvision:NAME, an .onnx file, or a plug-in; see docs/detectors.md",
     )
     beside: Annotated[Names, Metavar("MODEL")] = Field(
         default=[],

@@ -133,7 +133,7 @@ def test_rows_are_read_as_the_layout_says(tmp_path: Path) -> None:
     assert boxes("yolo", (1, 6, 12), many) == [[50, 0, 150, 100, 0.9]]
 
 
-def test_what_cannot_be_read_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_refused_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def refused(layout: str, shape: tuple[int, ...], rows: Any, **more: Any) -> str:
         with pytest.raises(WeightsError) as caught:
             load_detector(f"{constant(tmp_path / 'c.onnx', shape, rows, **more)}={layout}")
@@ -147,6 +147,7 @@ def test_what_cannot_be_read_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "j.onnx").write_bytes(b"junk")
     with pytest.raises(WeightsError, match="onnxruntime cannot read it"):
         load_detector(f"{tmp_path / 'j.onnx'}=yolo")
+    assert capfd.readouterr() == ("", "")
     with pytest.raises(WeightsError, match="no such file"):
         load_detector(str(tmp_path / "none.onnx"))
     good = f"{constant(tmp_path / 'c.onnx', (1, 1, 6), 0.5)}=yolo-nms"

@@ -46,6 +46,8 @@ def test_people_are_those_of_torchvision(family: str, blurred: UInt8Array) -> No
         if found.keypoints is not None:
             np.testing.assert_allclose(found.keypoints[..., :2], said["keypoints"][person][..., :2].numpy(), atol=2e-2)
             np.testing.assert_allclose(found.keypoints[..., 2], said["keypoints_scores"][person].sigmoid(), atol=1e-4)
+    for shape in ((1, 500, 3), (7, 7, 3)):
+        assert np.isfinite(detector.detect(Frame(np.full(shape, 90, np.uint8), 0, 0, 0.0)).xyxy).all()
     red = np.zeros_like(blurred)
     red[..., 0] = 200
     assert not np.allclose(detector.detect(Frame(red, 0, 0, 0.0)).score[:3], _score(detector, red[..., ::-1])[:3])
