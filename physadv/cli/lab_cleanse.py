@@ -102,3 +102,6 @@ def _report(made: TunedRun, console: Terminal) -> None:
     )
     say("whether the trigger still works only the trigger says:")
     say(f"  physadv lab score {folder} --images FOLDER")
+    if trigger := (record["poison"] or {}).get("trigger"):
+        wear = "" if trigger["kind"] == "rotation" else " --wear trigger"
+        say(f"  physadv live --detector {folder} --beside {shlex.quote(record['settings']['detector'])}{wear}")
