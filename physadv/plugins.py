@@ -9,7 +9,7 @@ import hashlib
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,12 +31,31 @@ def is_reference(text: str) -> bool:
     return REFERENCE.fullmatch(text) is not None
 
 
-def declared(group: str) -> dict[str, EntryPoint]:
-    """Return what installed packages declare in a group of entry points, by name; nothing is imported."""
+def declared(group: str) -> list[str]:
+    """Return the names that installed packages declare in a group of entry points; nothing is imported."""
+    return list(dict.fromkeys(entry.name for entry in _entries(group)))
+
+
+def reference_of(group: str, name: str, *, field: str) -> str | None:
+    """Return the `module:name` that installed packages declare by a name in a group; None if none does.
+
+    Raises: PluginError if two packages declare different ones.
+    """
+    values = list(dict.fromkeys(entry.value for entry in _entries(group) if entry.name == name))
+    if len(values) > 1:
+        raise PluginError(
+            f"several installed packages declare {name}: {', '.join(values)}",
+            field=field,
+            hint="uninstall all but one of them",
+        )
+    return values[0] if values else None
+
+
+def _entries(group: str) -> Iterable[EntryPoint]:
     # Here, since it takes as long to load as the rest of a fast command.
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=group)}
+    return entry_points(group=group)
 
 
 def load(reference: str, *, field: str) -> Any:

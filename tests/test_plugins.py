@@ -204,6 +204,15 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         load_net(find_weights("mine_here:Blind"))
 
 
+def test_a_name_means_one_thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(tmp_path, "physadv.detectors", "other:Green", monkeypatch, name="green")
+    said = one_line(PluginError, lambda: load_detector("green"))
+    assert "several installed packages declare green: " in said and "other:Green, " in said
+    (tmp_path / "own-1.0.dist-info" / "entry_points.txt").write_text("[physadv.defences]\nmedian = other:Median\n")
+    assert "a package declares median, which is one of physadv's own" in known_defences()[1][0]
+    assert "aaa: cannot be read: File name too long" in one_line(WeightsError, lambda: load_detector("a" * 5000))
+
+
 def test_code_is_not_run_on_the_word_of_a_file(tmp_path: Path) -> None:
     for line in ('detector = "evil:factory"', 'detector = ["yolo11n-pose", "evil:factory"]'):
         (tmp_path / "c.toml").write_text(line)
@@ -215,10 +224,10 @@ def test_code_is_not_run_on_the_word_of_a_file(tmp_path: Path) -> None:
     assert main(["train", "--resume", "--out", str(tmp_path)]) == 2
 
 
-def declare(folder: Path, group: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def declare(folder: Path, group: str, value: str, monkeypatch: pytest.MonkeyPatch, name: str = "own") -> None:
     (folder / "own-1.0.dist-info").mkdir()
     (folder / "own-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
-    (folder / "own-1.0.dist-info" / "entry_points.txt").write_text(f"[{group}]\nown = {value}\n")
+    (folder / "own-1.0.dist-info" / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
     monkeypatch.syspath_prepend(str(folder))
 
 

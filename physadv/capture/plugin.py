@@ -23,9 +23,12 @@ def plugin_factory(spec: str) -> Callable[[str], Any] | None:
     Raises: PluginError if it cannot be loaded.
     """
     name = spec.partition(":")[0]
-    if not name.replace("-", "_").isidentifier() or (entry := plugins.declared(plugins.SOURCES).get(name)) is None:
+    if not name.replace("-", "_").isidentifier():
         return None
-    factory = plugins.load(entry.value, field="source")
+    reference = plugins.reference_of(plugins.SOURCES, name, field="source")
+    if reference is None:
+        return None
+    factory = plugins.load(reference, field="source")
     if not callable(factory):
         raise PluginError(f"{name}: expected a factory to call, got {type(factory).__name__}", field="source")
     found: Callable[[str], Any] = factory

@@ -76,6 +76,11 @@ def known_defences() -> tuple[dict[str, type[Defence]], list[str]]:
     """Return every defence by name, those of installed packages too, and a line for each of these that cannot be loaded."""
     found, broken = dict(DEFENCES), []
     for name in plugins.declared(plugins.DEFENCES):
+        if name in {**DEFENCES, **PRESETS}:
+            broken.append(
+                f"a package declares {name}, which is one of physadv's own: it cannot be reached by that name"
+            )
+            continue
         try:
             found.update(plugin_defences([name]))
         except PluginError as error:

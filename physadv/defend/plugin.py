@@ -31,8 +31,8 @@ def plugin_defences(names: Iterable[str]) -> dict[str, type[Defence]]:
 
     Raises: PluginError for one that cannot be loaded, or is no defence.
     """
-    entries = plugins.declared(plugins.DEFENCES)
-    return {name: _checked(name, entries[name].value) for name in names if name in entries}
+    found = {name: plugins.reference_of(plugins.DEFENCES, name, field="defend") for name in names}
+    return {name: _checked(name, reference) for name, reference in found.items() if reference is not None}
 
 
 def _checked(name: str, reference: str) -> type[Defence]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from physadv.errors import SettingsError
-from physadv.plugins import DETECTORS, declared, is_reference
+from physadv.plugins import DETECTORS, is_reference, reference_of
 
 TORCHVISION = "torchvision:"
 ONNX = ".onnx"
@@ -47,7 +48,10 @@ DetectorNamed = UltralyticsName | TorchvisionName | OnnxName | PluginName
 
 
 def parse_name(detector: str) -> DetectorNamed:
-    """Return what a detector's name means. Nothing is opened; of a bare word installed packages are asked."""
+    """Return what a detector's name means. Nothing is opened; of a bare word installed packages are asked.
+
+    Raises: PluginError if two packages declare it.
+    """
     if detector.startswith(TORCHVISION):
         model, equals, file = detector.removeprefix(TORCHVISION).partition("=")
         return TorchvisionName(model, file if equals else None)
@@ -57,12 +61,15 @@ def parse_name(detector: str) -> DetectorNamed:
     if equals and file.lower().endswith(ONNX):
         return OnnxName(file, layout)
     path = Path(detector).expanduser()
-    if path.suffix.lower() == ".pt" or path.exists():
+    # `Path.exists` raises for what is too long to be a name; `os.path.exists` returns False.
+    if path.suffix.lower() == ".pt" or os.path.exists(path):  # noqa: PTH110
         return UltralyticsName(detector)
     if is_reference(detector):
         return PluginName(detector, detector)
-    if detector.replace("-", "_").isidentifier() and (entry := declared(DETECTORS).get(detector)) is not None:
-        return PluginName(detector, entry.value)
+    if detector.replace("-", "_").isidentifier():
+        reference = reference_of(DETECTORS, detector, field="detector")
+        if reference is not None:
+            return PluginName(detector, reference)
     return UltralyticsName(detector)
 
 
@@ -126,4 +133,4 @@ def check_declared(detectors: object, *, where: str) -> None:
 
 def _absolute(where: str) -> str:
     path = Path(where).expanduser()
-    return str(path.resolve()) if path.exists() else where
+    return str(path.resolve()) if os.path.exists(path) else where  # noqa: PTH110

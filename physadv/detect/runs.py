@@ -136,7 +136,8 @@ def lab_run(detector: str) -> LabRun | None:
     Raises: WeightsError if its record is damaged.
     """
     folder = Path(detector).expanduser()
-    return LabRun(folder, read_run_record(folder)) if (folder / RUN_RECORD).is_file() else None
+    # `Path.is_file` raises for what is too long to be a name.
+    return LabRun(folder, read_run_record(folder)) if os.path.isfile(folder / RUN_RECORD) else None  # noqa: PTH113
 
 
 def find_runs(named: Iterable[str] = ()) -> list[LabRun]:

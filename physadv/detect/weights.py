@@ -32,6 +32,8 @@ Kind = Literal["ultralytics", "torchvision", "onnx", "plug-in"]
 # Begins the name of a folder in which a download or an export is being made.
 PART = ".part-"
 LEFT_BEHIND_S = 86_400.0
+# Characters of a name that errors show.
+LONGEST = 150
 # In the folder of a run of the lab: what was made, and its weights.
 RUN_RECORD, RUN_WEIGHTS = "run.json", "detector.pt"
 # SHA-256 of files whose code may run.
@@ -61,6 +63,18 @@ def find_weights(detector: str = DEFAULT_DETECTOR) -> Weights:
 
     Raises: WeightsError if nothing is found, the download fails, or the embedded file or a run's has another hash.
     PluginError for a plug-in whose code is not there.
+    """
+    try:
+        return _found(detector)
+    except OSError as error:
+        # Longer than a path may be, in a folder without permission, or on a disk that fails.
+        raise WeightsError(f"{detector[:LONGEST]}: cannot be read: {text_of(error)}", field="detector") from error
+
+
+def _found(detector: str) -> Weights:
+    """Return what `find_weights` returns.
+
+    Raises: as `find_weights`; OSError for a file that cannot be read.
     """
     named = parse_name(detector)
     if isinstance(named, TorchvisionName):
@@ -137,7 +151,7 @@ def record_of(detector: str) -> dict[str, Any]:
     Raises: WeightsError if it is damaged.
     """
     folder = Path(detector).expanduser()
-    return read_run_record(folder) if (folder / RUN_RECORD).is_file() else {}
+    return read_run_record(folder) if os.path.isfile(folder / RUN_RECORD) else {}  # noqa: PTH113
 
 
 def trust(detector: str) -> None:
