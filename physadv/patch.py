@@ -136,6 +136,8 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
     Raises: PatchError if nothing is there, or the file is damaged, too large or malformed, or its name could lead out of
     a folder.
     """
+    if not str(where):
+        raise PatchError("expected the name or file of a pattern, got none; `physadv patterns` lists those shipped")
     path = Path(where)
     try:
         there = path.exists()
@@ -144,6 +146,8 @@ def load_patch(where: str | Path, *, size_mm: float = 360.0) -> Patch:
     if not there and path.name == str(where):
         path = SHIPPED / f"{shipped_name(path.name)}.safetensors"
     if path.is_dir():
+        if not (path / "patch.safetensors").is_file():
+            raise PatchError(f"{path}: expected a finished run, got a folder without patch.safetensors")
         path = path / "patch.safetensors"
     if not path.is_file():
         raise PatchError(f"{path}: no such patch file")

@@ -125,7 +125,9 @@ def test_foreign_files_are_named(tmp_path: Path) -> None:
     for path in (empty, text, foreign, old, tmp_path / "nothing.png"):
         with pytest.raises(PatchError, match=path.stem):
             load_patch(path)
-    with pytest.raises(PatchError, match="no such patch"):
+    with pytest.raises(PatchError, match="expected the name or file of a pattern, got none"):
+        load_patch("")
+    with pytest.raises(PatchError, match="expected a finished run, got a folder without"):
         load_patch(tmp_path)
 
 

@@ -89,6 +89,7 @@ def read_inputs(settings: TrainSettings) -> Inputs:
     pick_device(settings.device)
     for name in settings.detector:
         check_attackable(name)
+    _check_apart(settings.detector)
     camera, printer = load_profiles(settings.camera, settings.printer)
     recipe = Recipe.of(settings)
     if printer is not None:
@@ -111,7 +112,21 @@ def read_inputs(settings: TrainSettings) -> Inputs:
     if settings.start_wanted not in (None, AUTO):
         with naming("start"):
             begun_from(fitted(load_start(settings.start_wanted), recipe), recipe.grid)
-    return Inputs(settings, recipe, camera, printer, (note,) if note else ())
+    # A file of flags may serve runs on one detector and on several.
+    alone = f"`mix={recipe.mix}` weighs several detectors and changes nothing with one"
+    notes = [note, alone if recipe.mix != "mean" and len(settings.detector) == 1 else ""]
+    return Inputs(settings, recipe, camera, printer, tuple(filter(None, notes)))
+
+
+def _check_apart(names: Sequence[str]) -> None:
+    """Check that no two detectors are the same: each would be paid for twice, and weigh twice.
+
+    Raises: SettingsError if two have the same weights. WeightsError if one is not there.
+    """
+    weights = [find_weights(name) for name in names] if len(names) > 1 else []
+    same = [(w.name, w.sha256) for w in weights]
+    if twice := next((name for name, one in zip(names, same, strict=False) if same.count(one) > 1), None):
+        raise SettingsError(f"{twice} is named twice", field="detector", hint="name each detector once")
 
 
 def _trained_through(text: str | None) -> str:

@@ -305,7 +305,7 @@ class TrainSettings(PatternSettings):
         default=None,
         description="pattern to start with, and its shape: a file or a shipped name; auto: the shipped one for this "
         "target, framing and detector, if nobody held out was in its training; none: random colours. "
-        "Unless given auto for `preset=quick` and for targets `portrait` and `outfit`, else none",
+        "Unless given auto for `preset=quick`, `target=portrait` and `target=outfit`, else none",
     )
     camera: str | None = Field(
         default=None,

@@ -35,6 +35,10 @@ def choose_start(
         return patch, (yield from _unseen(held_out, patch))
     shipped = shipped_for(recipe, weights)
     if shipped is None:
+        yield (
+            f"starts from random colours: no shipped pattern was made for `target={recipe.target}`, "
+            f"`framing={recipe.framing}`, these detectors and flags"
+        )
         return None, held_out
     known = len(held_out) - len(_not_in(seen_by(shipped), held_out))
     if known:
@@ -121,7 +125,7 @@ def _unseen(held_out: list[LabelledImage], start: Patch) -> Generator[str, None,
         yield f"`start`: {start.name} does not say all that it was trained on: held-out images may be among it"
     if not left:
         raise DataError(
-            f"{start.name} was trained on all {len(held_out)} held-out images, so nobody is left to score by",
+            f"{start.name} was trained on everybody held out ({len(held_out)} images): nobody is left to score by",
             field="start",
             hint="give the `seed` and `held_out` of its own run, or images on which it was not trained",
         )

@@ -305,7 +305,17 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
             "held out"
         )
     elif outcome.start is not None and any("start" in rows for rows in outcome.controls.values()):
-        yield f"kept is a trained pattern: it does better on those held out than {outcome.start}, from which it began"
+        # A tie is decided by the confidence in those who are seen: that is no success to speak of.
+        equal = all(
+            figures[key] == outcome.controls.get(framing, {}).get("start", {}).get(key)
+            for framing, figures in outcome.held_out.items()
+            for key in ("recall25", "asr_strict25", "hidden25")
+        )
+        better = "hides as many of those held out as" if equal else "does better on those held out than"
+        yield (
+            f"kept is a trained pattern: it {better} {outcome.start}, from which it began"
+            + (", and no more: the training gained little" if equal else "")
+        )
     for framing, figures in outcome.held_out.items():
         grey = outcome.controls.get(framing, {}).get("grey")
         if (

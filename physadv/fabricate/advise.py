@@ -107,7 +107,9 @@ def seen(optics: Optics, *, distance_m: float, side_cm: float, person_cm: float 
     if not 0.2 <= distance_m <= 100:
         raise FabricationError(field="distance", expected="0.2 to 100 m", got=f"{distance_m:g} m")
     if not 1 <= side_cm <= 300:
-        raise FabricationError(field="size", expected="1 to 300 cm", got=f"{side_cm:g} cm")
+        raise FabricationError(
+            field="size", expected="a print whose area has a root of 1 to 300 cm", got=f"{side_cm:g} cm"
+        )
     if not 50 <= person_cm <= 250:
         raise FabricationError(field="person_height", expected="50 to 250 cm", got=f"{person_cm:g} cm")
     per_cm = optics.focal_px / (distance_m * 100) * optics.scale
@@ -314,7 +316,8 @@ def advise(
     got = curve.expected(view)
     # What was not tried is not promised: the largest width is that of the largest cells.
     largest = math.floor(curve.largest * person_cm / math.sqrt(aspect))
-    widths = np.arange(5.0, largest + 0.5)
+    # A strip five centimetres wide may be no print at all: its area counts.
+    widths = np.arange(max(5.0, math.ceil(1 / math.sqrt(aspect))), largest + 0.5)
     smallest = None if curve.one_size else _first(widths, lambda w: curve.expected(at(w, distance_m)).asr >= wanted)
     distances = np.arange(FARTHEST_M, NEAREST_M - 0.01, -0.1)
     farthest = _first(distances, lambda d: curve.expected(at(width_cm, d)).asr >= wanted)

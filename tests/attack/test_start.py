@@ -84,6 +84,9 @@ def test_whoever_is_held_out_was_never_seen() -> None:
     (start, left), (note,) = listened(choose_start(AUTO, Recipe(), EMBEDDED, held_out("new.jpg")))
     assert start is not None and start.name == "street" and len(left) == 1
     assert "`start=none`" in note
+    poster = Recipe(target="poster", framing="webcam")
+    (start, _), (note,) = listened(choose_start(AUTO, poster, EMBEDDED, held_out("new.jpg")))
+    assert start is None and "random colours: no shipped pattern was made for `target=poster`" in note
 
 
 @pytest.fixture

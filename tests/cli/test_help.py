@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from physadv.cli import COMMANDS, main, verb
-from physadv.cli.help import flag_of, is_positional
+from physadv.cli.help import explained, flag_of, is_positional
 from physadv.settings import NO_FLAG
 
 UNREADABLE = r"None|lambda|factory|\(default: \)|\(default: \[\]\)|list\[|\bPath\b|\bstr\b|\bint\b|\bfloat\b"
@@ -33,6 +33,12 @@ def test_groups_hold_every_flag_once(name: str) -> None:
     grouped = [f for fields in model.groups.values() for f in fields]
     flags = [f for f, i in model.model_fields.items() if not is_positional(i) and NO_FLAG not in i.metadata]
     assert not model.groups or sorted(grouped) == sorted(flags)
+
+
+def test_every_flag_that_a_description_names_is_one() -> None:
+    fields = [(flag_of(f, i), explained(i)) for name in COMMANDS for f, i in verb(name).model.model_fields.items()]
+    named = {word for _, text in fields for word in re.findall(r"--[a-z][\w-]*", text)}
+    assert named - {flag for flag, _ in fields} == set(), "a value in backticks is taken for a field: `name=value`"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

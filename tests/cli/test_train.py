@@ -73,6 +73,7 @@ def images(tmp_path: Path) -> Path:
         (["--images", "{images}", "--look-weight", "3"], "--look-weight: expected an image by --look"),
         (["--resume", "--minutes", "5", "--out", "{empty}"], "--minutes: a run's steps are fixed"),
         (["--images", "{images}", "--detector", ","], "--detector: expected one name or path"),
+        (["--images", "{images}", "--detector", "yolo11n-pose,yolo11n-pose.pt"], "--detector: yolo11n-pose is named"),
         (["--images", "{images}", "--tensorboard"], "--tensorboard: not installed"),
     ],
 )
@@ -106,13 +107,14 @@ def test_a_mistake_is_one_line(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_which_parts_of_a_pipeline_are_trained_through_is_said(
+def test_what_of_a_pipeline_is_trained_through_and_what_changes_nothing_is_said(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["--images", str(images), "--out", str(tmp_path / "run"), "--through", "fast"]
+    flags = ["--images", str(images), "--out", str(tmp_path / "run"), "--through", "fast", "--mix", "max"]
     assert main(["train", *flags, *TINY]) == 0
-    first = capsys.readouterr().err.splitlines()[0]
+    first, second = capsys.readouterr().err.splitlines()[:2]
     assert first == "--through fast: trained through lgs; persistence has no twin for single images"
+    assert second == "--mix max weighs several detectors and changes nothing with one"
 
 
 @pytest.mark.usefixtures("tiny")
@@ -224,6 +226,9 @@ def test_a_run_that_gained_nothing_says_so_and_what_to_type_next(tmp_path: Path)
 
     assert "kept is street, from which the run began" in said("start", "street", 0.3, 0.8)
     assert "does better on those held out than street" in said("trained", "street", 0.2, 0.8)
+    assert "hides as many of those held out as street, from which it began, and no more" in said(
+        "trained", "street", 0.3, 0.8
+    )
     patch = Patch("a", np.full((8, 8, 3), 128, np.uint8), np.full((8, 8), 255, np.uint8), (300, 300))
     out = StringIO()
     report(Outcome(patch, Path("a"), True, 7, {}, {}, "trained", "street"), Terminal(file=out, width=200))

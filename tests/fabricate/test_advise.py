@@ -303,6 +303,12 @@ def test_absurd_numbers_are_refused(values: dict[str, float]) -> None:
         seen(Optics.from_fov(640, 480, 60), **{"distance_m": 3.0, "side_cm": 30.0, **values})
 
 
+def test_a_strip_is_advised_about_like_other_prints() -> None:
+    curve = SizeCurve(load_patch("street").record["size_curve"])
+    strip = advise(curve, Optics.from_fov(640, 480, 60), distance_m=3.0, width_cm=300.0, aspect=1 / 30)
+    assert strip.expected.people and strip.text
+
+
 @pytest.mark.parametrize(("width", "fov"), [(640, 0), (640, 180), (10, 60)])
 def test_impossible_cameras_are_refused(width: int, fov: float) -> None:
     with pytest.raises(FabricationError):
