@@ -19,7 +19,7 @@ class CompareVerb(Settings):
     """Two evaluations, and how the answer is printed."""
 
     first: Positional[Annotated[str, Metavar("FOLDER[:NAME]")]] = Field(
-        description="folder that `evaluate` wrote, or one row of it by what is worn"
+        description="folder that an evaluation wrote, or one row of it by what is worn"
     )
     second: Positional[Annotated[str, Metavar("FOLDER[:NAME]")]] = Field(description="the other")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of the resamples")
