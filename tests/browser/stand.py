@@ -94,7 +94,7 @@ class Stand:
         self.server.close()
 
 
-def eventually(page: Any, condition: str, argument: Any = None, *, timeout: float = 2) -> None:
+def eventually(page: Any, condition: str, argument: Any = None, *, timeout: float = 5) -> None:
     """Wait until a JavaScript function says yes. Playwright's own waiting needs `eval`, which the page's policy forbids."""
     deadline = time.monotonic() + timeout
     while not page.evaluate(condition, argument):

@@ -364,7 +364,8 @@ def test_an_attack_that_is_no_test_is_doubted(folder: Path) -> None:
 def test_the_report_can_be_read_and_its_images_seen(folder: Path, tmp_path: Path) -> None:
     examples = Examples((0, 1))
     patches = [patch_of((200, 30, 30), "red")]
-    scorer = Scorer(scenes_of(folder), BlobDetector(min_conf=0.001), SETTINGS, shown=examples)
+    scenes = Dataset(scenes_of(folder).images[:2])
+    scorer = Scorer(scenes, BlobDetector(min_conf=0.001), SETTINGS, shown=examples)
     cells = scored(scorer, patches, grid=ROBUST)
     part = [cell for cell in cells if cell.transform in ("", ROBUST[0].name)]
     means = Results(SETTINGS, tuple(patches), part, {"detectors": []}).grid_means()

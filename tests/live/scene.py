@@ -139,7 +139,7 @@ def finished(running: CameraDemo, timeout: float = 20) -> CameraDemo:
     return running
 
 
-def until(condition: object, timeout: float = 5) -> None:
+def until(condition: object, timeout: float = 20) -> None:
     """Wait until `condition()` holds."""
     deadline = time.monotonic() + timeout
     while not condition():  # type: ignore[operator]
