@@ -1,7 +1,8 @@
 """Where a pattern acts: is evidence for a person removed from the body, or evidence against one put at the print?
 
 The pattern's image goes through the network once. In what the head is given (P3, P4, P5) the cells of the print are
-exchanged for those of the same person with a grey print, and then, the other way round, the rest of the body's cells.
+blanked, at the mean of the image: what stood against a person there is gone then. Or the rest of the body's cells, or the
+print's own, are exchanged for those of the same person with a grey print: what was removed is there again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Evidence:
     """One person's logits, and what brings back what the pattern took.
 
     grey, pattern: with either print. print_exchanged, body_exchanged: with the pattern, and the cells of the print, or
-    those of the rest of the box, as they are with grey. print_blank: the print's cells at the mean of the whole image.
+    those of the rest of the box, as they are with grey. print_blank, grey_blank: with either print, and its cells at the
+    mean of the whole image: what the second loses against `grey`, no pattern has taken.
     """
 
     grey: float
@@ -37,16 +39,22 @@ class Evidence:
     print_exchanged: float
     body_exchanged: float
     print_blank: float
+    grey_blank: float
 
     @property
-    def at_print(self) -> float | None:
-        """Return the share of what was lost that comes back when the print's cells go: negative evidence at the print."""
-        return self._back(self.print_exchanged)
+    def negative(self) -> float | None:
+        """Return the share of the lost that comes back when the print's cells say nothing: evidence against a person."""
+        return self._back(self.print_blank)
 
     @property
     def from_body(self) -> float | None:
         """Return the share that comes back when the body around the print is restored: evidence removed from it."""
         return self._back(self.body_exchanged)
+
+    @property
+    def at_print(self) -> float | None:
+        """Return the share that comes back when the print's own cells are restored: evidence removed from them."""
+        return self._back(self.print_exchanged)
 
     def _back(self, logit: float) -> float | None:
         """Return which share of the lost logits another state brings back; None where hardly any were lost."""
@@ -65,7 +73,9 @@ def evidence(odam: Odam, grey: UInt8Array, pattern: UInt8Array, boxes: Float32Ar
         with_grey, with_pattern = odam.features(grey), odam.features(pattern)
         shapes = [(level.shape[2], level.shape[3]) for level in with_grey]
         covered = [_cells(_filled(fit, prints.quads), shape) for shape in shapes]
-        blank = [level.mean((2, 3), keepdim=True).expand_as(level) for level in with_pattern]
+        blank, grey_blank = (
+            [x.mean((2, 3), keepdim=True).expand_as(x) for x in levels] for levels in (with_pattern, with_grey)
+        )
 
         def asked(features: list[torch.Tensor], box: Float32Array) -> float:
             best = odam.best_logit(features, box, fit)
@@ -82,6 +92,7 @@ def evidence(odam: Odam, grey: UInt8Array, pattern: UInt8Array, boxes: Float32Ar
                     asked(_mixed(with_pattern, with_grey, covered), box),
                     asked(_mixed(with_pattern, with_grey, body), box),
                     asked(_mixed(with_pattern, blank, covered), box),
+                    asked(_mixed(with_grey, grey_blank, covered), box),
                 )
             )
     return out

@@ -41,9 +41,10 @@ HOW = (
     "share; lower is better. Insertion: from a blurred person on; higher is better. Random weights: rank correlation of a "
     "map with that of a network whose weights changed places, without what comes from the box's place; .9 or more is "
     "refused (Adebayo et al. 2018).",
-    "Where the pattern acts: cells of P3 to P5 under the pattern are exchanged for those under a grey print; what comes "
-    "back of the lost logits is evidence that was removed from the body, or that stood against a person at the print. The "
-    "two need not add up to 1.",
+    "Where the pattern acts, as a part of the logits that it takes against grey: what comes back when the body's cells of "
+    "P3 to P5 around the print are as under grey is evidence that was removed from the body; what comes back when the "
+    "print's cells are blank, at the image's mean, is evidence that stood against a person there. They need not add up "
+    "to 1.",
 )
 STYLE = """
 .faint, figcaption, .says { color: #5f666c; }
@@ -84,11 +85,12 @@ def _acts(explained: Explanation) -> Table:
     columns = [
         "logits taken",
         "evidence removed from the body",
+        "removed from the print's cells",
         "negative evidence at the print",
-        "logit, print's cells blank",
+        "blank with grey, logits",
     ]
     rows: list[list[Value]] = [
-        [f"{number}", one.grey - one.pattern, one.from_body, one.at_print, one.print_blank]
+        [f"{number}", one.grey - one.pattern, one.from_body, one.at_print, one.negative, one.grey_blank - one.grey]
         for number, one in enumerate(explained.evidence, 1)
     ]
     return Table.of("Where the pattern acts", ["person", *columns], rows, numbers=columns)

@@ -344,11 +344,10 @@ def _plain_maps(one: PersonMaps) -> dict[str, Any]:
 
 
 def _plain_evidence(one: Evidence) -> dict[str, Any]:
-    logits = {name: round(getattr(one, name), 3) for name in one.__slots__}
+    shares = {"removed_from_body": one.from_body, "removed_at_print": one.at_print, "negative_at_print": one.negative}
     return {
-        "at_print": None if one.at_print is None else round(one.at_print, 3),
-        "from_body": None if one.from_body is None else round(one.from_body, 3),
-        "logits": logits,
+        **{name: None if value is None else round(value, 3) for name, value in shares.items()},
+        "logits": {name: round(getattr(one, name), 3) for name in one.__slots__},
     }
 
 

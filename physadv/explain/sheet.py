@@ -132,13 +132,14 @@ def figures_of(explained: Explanation, number: int, column: SheetColumn) -> list
         ]
     if column.kind == "pattern" and explained.evidence:
         found = explained.evidence[number]
-        if found.at_print is None or found.from_body is None:
+        if found.at_print is None or found.from_body is None or found.negative is None:
             lines.append("it takes less than half a logit from this person")
         else:
             lines += [
                 f"it takes {found.grey - found.pattern:.1f} logits; of them come back",
-                f"{_share(found.from_body)} when the body around the print is restored",
-                f"{_share(found.at_print)} when the print's own cells are",
+                f"{found.from_body:.0%} when the body around the print is restored: evidence removed",
+                f"{found.at_print:.0%} when the print's own cells are restored",
+                f"{found.negative:.0%} when the print's cells are blank: evidence against a person",
             ]
     return lines + one.notes
 
@@ -157,10 +158,6 @@ def outline_row(explained: Explanation) -> list[tuple[str, UInt8Array, UInt8Arra
         said = "" if recall is None else f"; found: {recall.recall:.0%} of {len(recall.scores)} people"
         out.append((f"{name}: score {view.score:.2f}{said}", np.ascontiguousarray(part), heat))
     return out
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}"
 
 
 def sheet(explained: Explanation, heading: str, below: Sequence[str]) -> UInt8Array:

@@ -49,9 +49,9 @@ LIVE_PAGES: dict[str, str] = {"/": "Live"}
 
 def live_parts() -> tuple[RouterOf, ...]:
     """Return the parts that need a running demo. They are loaded with one alone: `physadv show` starts without them."""
-    from physadv.web import control, detectors, files, stream, world
+    from physadv.web import control, detectors, files, look, stream, world
 
-    return (stream.router, control.router, detectors.router, files.router, world.router)
+    return (stream.router, control.router, detectors.router, files.router, world.router, look.router)
 
 
 def build_app(

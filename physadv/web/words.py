@@ -28,7 +28,7 @@ LABELS: dict[str, dict[str, str]] = {
         "printer": "Name of printer and paper",
         "paper": "Paper",
     },
-    "/api": {**labels_of(LiveSettings), "spec": "Source", "name": "Detector"},
+    "/api": {**labels_of(LiveSettings), "spec": "Source", "name": "Detector", "layer": "Layer"},
 }
 
 

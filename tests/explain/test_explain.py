@@ -68,12 +68,12 @@ def test_the_folder_holds_the_sheet_twice_and_the_figures(explained: Explanation
     assert picture.shape[1] > 4 * 400
     # A heading, and pictures of four columns: the image, two maps, and one that is about nobody.
     assert "What yolo looks at in bus.jpg" in page
-    assert page.count("data:image/png;base64,") >= 12
+    assert page.count("data:image/jpeg;base64,") >= 12
     assert "not about this person" in page
     assert "http" not in page
     person = json.loads((tmp_path / FIGURES).read_text())["people"][0]
     assert set(person["columns"]) == {"clean", "grey", "pattern", "defended"}
-    assert set(person["evidence"]) == {"at_print", "from_body", "logits"}
+    assert set(person["evidence"]) == {"removed_from_body", "removed_at_print", "negative_at_print", "logits"}
     assert len(tables(explained)) == 4
 
 

@@ -192,5 +192,8 @@ def test_evidence_is_at_the_print_where_the_print_is_everything(
     assert whole.grey > whole.pattern + 1
     assert whole.at_print == pytest.approx(1, abs=1e-3)
     assert whole.from_body == pytest.approx(0, abs=1e-3)
+    # An image that says nothing anywhere brings nobody back.
+    assert whole.negative is not None
+    assert whole.negative < 0.1
     nothing = evidence(Odam.of(yolo), street, street, boxes[:1], everywhere)[0]
     assert nothing.at_print is None

@@ -6,6 +6,7 @@ import { Defences } from "./defences.js";
 import { Detectors } from "./detectors.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
 import { describe } from "./form.js";
+import { Looking } from "./look.js";
 import { clearPanes, marksIn, panesOf, showPanes } from "./panes.js";
 import { Patterns } from "./patterns.js";
 import { Recordings } from "./recordings.js";
@@ -25,6 +26,7 @@ const detectors = new Detectors(options.detectors, first, patterns);
 const recordings = viewer ? null : new Recordings();
 const replay = new ReplayBar();
 const world = new SimulatedWorld();
+const looking = new Looking();
 const MARK_STAYS_MS = 1500;
 const ASIDE_STAYS_MS = 3000;
 // Sources that have a button of their own: what they are called is nothing to type.
@@ -55,6 +57,7 @@ function onFrame(header, image, seen) {
   const given = byId("seen").checked ? seen : null;
   const panes = panesOf(header);
   showPanes(panes, header, image, given, drawn);
+  if (!given) looking.draw(byId("main"), header);
   const unchanged = "Nothing that is on changes this image.";
   say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the image that it is given." : unchanged);
   explain(marksIn(panes));
@@ -161,6 +164,7 @@ function onState(next) {
   showNotices(state.notices);
   showLarge(state);
   if (!state.replay) detectors.follow(state);
+  if (!state.replay && !viewer) looking.follow(state);
   say(byId("source-says"), state.busy.source || source.detail);
 }
 
@@ -410,6 +414,7 @@ const KEYS = [
   ["space", "pause, go on", () => replay.toggle(), REPLAY, [" "]],
   [", .", "one frame back, on", (key) => replay.step(key === "," ? -1 : 1), REPLAY, [",", "."]],
   ["← →", "five seconds back, on", (key) => replay.jump(key === "ArrowLeft" ? -1 : 1), REPLAY, ["ArrowLeft", "ArrowRight"]],
+  ["l", "what the detector looks at: the next layer, after the last none", () => looking.next(), LIVE],
   ["k", "skeletons", () => control({ skeleton: !byId("skeleton").checked }), BOTH],
   ["+", "raise the confidence threshold", () => nudge(0.05), BOTH, ["+", "="]],
   ["-", "lower it", () => nudge(-0.05), BOTH],
