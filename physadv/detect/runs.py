@@ -179,11 +179,11 @@ def _runs_below(folder: Path) -> list[LabRun]:
 
 
 def _run_in(folder: Path) -> list[LabRun]:
-    if not (folder / RUN_RECORD).is_file() or not (folder / RUN_WEIGHTS).is_file():
-        return []
     try:
-        return [LabRun(folder, read_run_record(folder))]
-    except WeightsError:
+        there = (folder / RUN_RECORD).is_file() and (folder / RUN_WEIGHTS).is_file()
+        return [LabRun(folder, read_run_record(folder))] if there else []
+    except (OSError, WeightsError):
+        # A folder that this user may not look into holds no run for them.
         return []
 
 

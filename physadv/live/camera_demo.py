@@ -13,7 +13,7 @@ from physadv.capture import open_source
 from physadv.capture.browser import BrowserSource
 from physadv.capture.latest import SourceState
 from physadv.defend import parse_pipeline
-from physadv.errors import PhysadvError, SettingsError, SourceError
+from physadv.errors import PhysadvError, SettingsError, SourceError, WeightsError
 from physadv.fabricate.advise import aspect_of
 from physadv.fabricate.body import check_length
 from physadv.live.bare import NoAnswer
@@ -95,7 +95,11 @@ def open_demo(
             detector = models.load(choice, progress)
         else:
             models.add(choice, detector)
-        beside = [models.load(choice._replace(name=other.name), progress) for other in others]
+        try:
+            beside = [models.load(choice._replace(name=other.name), progress) for other in others]
+        except WeightsError as error:
+            # Where a detector is loaded it is the `detector`.
+            raise error.at("beside") from error
         # Without viewers a defence may take as long as it likes.
         watched = settings.ui != "none" or source.live
         inference = Inference(detector, limit_s=settings.defence_limit if watched else None)

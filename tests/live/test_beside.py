@@ -227,6 +227,8 @@ def test_a_run_that_is_found_is_named_by_its_name(lab: Path, monkeypatch: pytest
 def test_what_cannot_stand_beside_is_refused_at_the_start(lab: Path) -> None:
     with pytest.raises(SettingsError, match="beside=parents"):
         opened(Film(1), beside=["parents"])
+    with pytest.raises(WeightsError, match="beside: expected yolo11n-pose, the path"):
+        open_demo(LiveSettings(ui="none", beside=["nope"]), source=Film(1))
     with pytest.raises(WeightsError, match="runs: expected"):
         opened(Film(1), runs=[str(lab / "backdoored" / "detector.pt")])
 
