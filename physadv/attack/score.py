@@ -72,13 +72,17 @@ class Score:
     def badness(self, goal: Goal = "vanish") -> float:
         """Return how far a pattern is from what it is trained for.
 
+        With a condition whoever is not gone where it acts and seen where not stands in place of all who are seen in any
+        way, and what fewer than under grey are seen where it must not act counts `DORMANT` times.
+
         vanish: recall, the share still seen in any way, a box on a part of them included, and the mean confidence of such
         boxes; the last decides between equal ones.
         missize: recall and AP, which boxes that do not fit lower; whether anybody is seen does not count.
         """
         if goal == "missize":
             return self.recall25 + self.ap50 + DORMANT * self.unseen
-        return self.recall25 + (1 - self.hidden25) + self.mean_max_conf_within + DORMANT * self.unseen
+        done = self.hidden25 if self.joint25 is None else self.joint25
+        return self.recall25 + (1 - done) + self.mean_max_conf_within + DORMANT * self.unseen
 
     @property
     def unseen(self) -> float:
