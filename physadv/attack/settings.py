@@ -228,8 +228,8 @@ class PatternSettings(PlacementFields):
         default=1,
         ge=1,
         le=16,
-        description="patterns started from different random colours; the one that does best on held-out people goes "
-        "on; unless given, the preset's",
+        description="patterns started from different random colours, where several with 150 steps or more each besides "
+        "`steps`; the one that does best on held-out people goes on; unless given, the preset's",
     )
     held_out: float = Field(
         default=0.25, gt=0, lt=1, description="share of images not trained on, by which the best step is chosen"

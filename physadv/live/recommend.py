@@ -224,4 +224,8 @@ def _why(patch: Patch, view: View) -> str:
     else:
         seen = f"People fill the image, seen to the {'knees' if view.legs else 'hips' if view.hips else 'chest'}"
     made = patch.framing in (view.framing, "mixed") and (view.framing == "street" or view.shown <= 0.9)
-    return f"{seen}: {'made for that' if made else 'hides more of them than the others do'}."
+    if not made:
+        return f"{seen}: hides more of them than the others do."
+    # Of 73 people who show their waist `webcam` hides 90 % at 640 pixels, of 22 cut off at the chest 14 %.
+    near = view.framing == "webcam" and not (view.hips or view.legs)
+    return f"{seen}: made for that{', and hides more who show their hips' if near else ''}."

@@ -168,7 +168,9 @@ def test_panels_are_offered_for_textures_alone(desk: Desk) -> None:
     assert "people in photographs)" in page.text_content("#pixels") and desk.asked[-1]["size"] is None
     assert page.is_enabled(panels) and "for textures" not in page.text_content(panels)
     assert page.is_hidden("#clothes")
+    eventually(page, "() => document.getElementById('comes-to').textContent.includes('one tile of a texture')")
     page.select_option("#garment", "panels")
+    eventually(page, "() => /^Comes to [^:]*$/.test(document.getElementById('comes-to').textContent)")
     assert page.is_visible("#clothes") and page.is_visible("#shirt")
     page.select_option("#pattern", "tall")
     assert page.input_value("#garment") == "" and page.input_value("#paper") == "a4" and page.is_disabled(panels)

@@ -88,7 +88,7 @@ def test_it_hides_most_people_of_such_a_size_by_its_curve() -> None:
         assert small is not None and cut is not None
         assert (small.name, cut.name) == ("a", "b")
         assert small.why == "People are small here, about 180 pixels high: made for that."
-        assert cut.why == "People fill the image, seen to the chest: made for that."
+        assert cut.why == "People fill the image, seen to the chest: made for that, and hides more who show their hips."
     # Not the framing decides where more is known.
     other = recommend(CUT, [pattern("a", cut=0.9), webcam])
     assert other is not None and (other.name, other.why.split(": ")[1]) == (

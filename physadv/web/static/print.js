@@ -128,7 +128,8 @@ async function measure() {
     if (mine !== measuring) return;
     size = got;
     if (person) byId("size").value = size.width_cm;
-    say(byId("comes-to"), `Comes to ${size.width_cm} × ${size.height_cm} cm.`);
+    const tile = isTexture() && byId("garment").value !== "panels";
+    say(byId("comes-to"), `Comes to ${size.width_cm} × ${size.height_cm} cm${tile ? ": one tile of a texture. For clothes print on panels to cut and sew" : ""}.`);
     const query = new URLSearchParams({ pattern: byId("pattern").value, mm: String(Math.round(size.width_cm * 100) / 10) });
     if (byId("control").value) query.set("kind", byId("control").value);
     byId("show").href = `/show?${query}`;
