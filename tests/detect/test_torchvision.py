@@ -82,7 +82,7 @@ def ssdlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_local_state_dict_is_loaded_by_name(ssdlite: Path, blurred: UInt8Array) -> None:
+def test_a_local_state_dict_is_loaded_by_name(ssdlite: Path, blurred: UInt8Array, tmp_path: Path) -> None:
     state = torch.get_rng_state()
     name = f"{SSDLITE}={ssdlite}"
     detector = load_detector(name, imgsz=640, min_conf=0.001, device="cpu")
@@ -98,6 +98,12 @@ def test_a_local_state_dict_is_loaded_by_name(ssdlite: Path, blurred: UInt8Array
     ours = detector.detect(Frame(blurred, 0, 0, 0.0))
     np.testing.assert_allclose(ours.score, theirs["scores"][person][:300], atol=1e-5)
     same_boxes(ours.xyxy[:100], theirs["boxes"][person].numpy())
+    # A state dict of frozen batch norms, as most of torchvision's own files are: the same network.
+    state_dict = torch.load(ssdlite, weights_only=True)
+    frozen = tmp_path / "frozen.pth"
+    torch.save({k: v for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}, frozen)
+    again = load_detector(f"{SSDLITE}={frozen}", min_conf=0.001, device="cpu").detect(Frame(blurred, 0, 0, 0.0))
+    np.testing.assert_allclose(again.score, ours.score, atol=1e-5)
     # Weights drawn only to be replaced leave torch's chance as it was.
     torch.set_rng_state(state)
     load_detector(name, device="cpu")
@@ -141,6 +147,10 @@ def test_weights_that_cannot_be_fetched_say_how_to_name_a_file(tmp_path: Path, m
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(WeightsError, match=f"could not be fetched .* name it: {SSDLITE}=FILE"):
         find_weights(SSDLITE)
+    # In torchvision's own cache they are found, whoever fetched them.
+    fetched = tmp_path / "checkpoints" / "ssdlite320_mobilenet_v3_large_coco-a79551df.pth"
+    fetched.write_bytes(b"weights")
+    assert find_weights(SSDLITE).path == fetched
 
 
 def test_only_what_it_has_can_be_asked_for(ssdlite: Path) -> None:
