@@ -85,8 +85,9 @@ def run(settings: ExplainVerb) -> int:
     if settings.layer is not None:
         _check_layer(explainer, settings.layer)
     with ProgressBar(LABEL) as shown, only_writer("out", settings.out):
-        explained = finish(explainer.explain(image, worn, pipeline), lambda step: shown.show(*step, part="maps"))
+        # First: whoever names a folder without images is not to learn it after a minute of maps.
         others = finish(_others(settings), lambda step: shown.show(*step, part="reading images"))
+        explained = finish(explainer.explain(image, worn, pipeline), lambda step: shown.show(*step, part="maps"))
         finish(explainer.compare(explained, people, others), lambda step: shown.show(*step, part="all images"))
         facts: dict[str, Any] = {
             "image": name,

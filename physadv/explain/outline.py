@@ -40,7 +40,12 @@ class UnderChange:
     @property
     def recall(self) -> float | None:
         """Return the share that is found at .25; None of nobody."""
-        return sum(s >= FOUND_CONF for s in self.scores) / len(self.scores) if self.scores else None
+        return self.found / len(self.scores) if self.scores else None
+
+    @property
+    def found(self) -> int:
+        """Return how many are found at .25."""
+        return sum(score >= FOUND_CONF for score in self.scores)
 
 
 def changed(image: UInt8Array, people: Detections, change: Change, rng: np.random.Generator) -> UInt8Array:

@@ -155,7 +155,7 @@ class Explainer:
     ) -> Generator[tuple[float, str], None, Explanation]:
         """Yield the share of the work that is done and what is done now; the explanation of (h, w, 3) RGB is returned.
 
-        Raises: DataError if the detector finds nobody in the image.
+        Raises: DataError if the detector finds nobody in the image, or the pattern would lie outside it.
         """
         out = Explanation(self._chosen(image))
         out.columns = self._columns(image, worn, pipeline, out.notes)
@@ -216,7 +216,13 @@ class Explainer:
         looked: list[tuple[Kind, str, UInt8Array, Detector]] = [("clean", "clean", image, self.answers)]
         if worn is not None:
             seed = self.settings.seed
-            looked.append(("grey", "grey print", worn.drawn(image, grey=True, seed=seed), self.answers))
+            grey = worn.drawn(image, grey=True, seed=seed)
+            if np.array_equal(grey, image):
+                raise DataError(
+                    f"{worn.patch.name} would lie outside the image: where it is worn, nobody is seen",
+                    hint="give an image that shows more of the people",
+                )
+            looked.append(("grey", "grey print", grey, self.answers))
             looked.append(("pattern", worn.patch.name, worn.drawn(image, grey=False, seed=seed), self.answers))
         if pipeline is not None and pipeline.defences:
             guarded = pipeline.guard(self.answers)

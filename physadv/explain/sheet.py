@@ -154,8 +154,8 @@ def outline_row(explained: Explanation) -> list[tuple[str, UInt8Array, UInt8Arra
         part = view.image[top:bottom, left:right]
         heat = None if view.odam is None else glowing(view.odam[top:bottom, left:right], part)
         name = "as it is" if view.change == "none" else view.change
-        recall = next((one for one in explained.outline if one.change == view.change and one.recall is not None), None)
-        said = "" if recall is None else f"; found: {recall.recall:.0%} of {len(recall.scores)} people"
+        recall = next((one for one in explained.outline if one.change == view.change and one.scores), None)
+        said = "" if recall is None else f"; found: {recall.found} of {len(recall.scores)}"
         out.append((f"{name}: score {view.score:.2f}{said}", np.ascontiguousarray(part), heat))
     return out
 

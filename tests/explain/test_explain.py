@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from physadv.dataset import LabelledImage
 from physadv.defend import parse_pipeline
 from physadv.detect.base import WrappedDetector
 from physadv.detect.pytorch import TorchDetector
-from physadv.errors import RecordingError, SettingsError
+from physadv.errors import DataError, RecordingError, SettingsError
 from physadv.evaluate.steps import finish
 from physadv.explain.report import FIGURES, PAGE, PICTURE, tables, write_explanation
 from physadv.explain.run import Explainer, Explanation, Worn
@@ -128,3 +129,11 @@ def test_a_detector_without_gradients_is_explained_by_occlusion_alone(street: UI
     assert found.columns[0].people[0].occlusion is not None
     assert found.columns[0].people[0].odam is None
     assert "gives no gradients of its layers: occlusion alone explains it" in found.notes[0]
+
+
+def test_a_print_outside_the_image_is_refused(street: UInt8Array, yolo: TorchDetector, boxes: Float32Array) -> None:
+    people = LabelledImage("", street, boxes)
+    worn = Worn.on(people, load_patch("street"), Placement("poster", scale=0.35), np.random.default_rng(0))
+    beyond = replace(worn, prints=replace(worn.prints, quads=worn.prints.quads + 5000))
+    with pytest.raises(DataError, match="street would lie outside the image"):
+        finish(Explainer(yolo, yolo, ExplainSettings(people=1)).explain(street, beyond))
