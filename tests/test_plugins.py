@@ -1,7 +1,9 @@
 """Code of others: the examples of docs/plugins.md work, and what a plug-in does wrong is said in one line with its name."""
 
+import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from physadv.cli import main
 from physadv.cli.config import read_config
 from physadv.defend import known_defences, parse_pipeline
 from physadv.detect import check_attackable, load_detector, load_gradient_detector
+from physadv.detect.names import UltralyticsName, parse_name
 from physadv.detect.plugin import PluginDetector, PluginGradient
 from physadv.detect.weights import Weights, find_weights
 from physadv.errors import (
@@ -25,6 +28,7 @@ from physadv.errors import (
     SourceError,
     WeightsError,
 )
+from physadv.tune.origin import origin_of
 from physadv.types import Frame, GradientDetector, Source
 
 ROOT = Path(__file__).parent
@@ -148,6 +152,15 @@ def test_a_wrong_answer_of_a_detector_is_named(answer: Any, line: str) -> None:
     np.testing.assert_allclose(found.xyxy, [[1, 1, 2, 2], [0, 0, 160, 9]])
 
 
+@pytest.mark.parametrize("size", ["large", 0, 32.5, None])
+def test_a_size_that_is_none_is_named(size: object) -> None:
+    says = Says(None)
+    says.imgsz = says.stride = size  # type: ignore[attr-defined]
+    for kind, member in ((PluginDetector, "imgsz"), (PluginGradient, "stride")):
+        said = one_line(PluginError, partial(kind, says, detector_weights()))
+        assert f"mine: its {member}: expected a whole number of pixels, got {size!r}" in said
+
+
 def detector_weights() -> Weights:
     return Weights("mine", Path("mine.py"), "0" * 64, "plug-in")
 
@@ -208,12 +221,16 @@ def test_a_name_means_one_thing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     declare(tmp_path, "physadv.detectors", "other:Green", monkeypatch, name="green")
     said = one_line(PluginError, lambda: load_detector("green"))
     assert "several installed packages declare green: " in said and "other:Green, " in said
+    (tmp_path / "own-1.0.dist-info" / "entry_points.txt").write_text(
+        "[physadv.detectors]\nyolo11n-pose = other:Green\n"
+    )
+    assert parse_name("yolo11n-pose") == UltralyticsName("yolo11n-pose")
     (tmp_path / "own-1.0.dist-info" / "entry_points.txt").write_text("[physadv.defences]\nmedian = other:Median\n")
     assert "a package declares median, which is one of physadv's own" in known_defences()[1][0]
     assert "aaa: cannot be read: File name too long" in one_line(WeightsError, lambda: load_detector("a" * 5000))
 
 
-def test_code_is_not_run_on_the_word_of_a_file(tmp_path: Path) -> None:
+def test_code_is_not_run_on_the_word_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for line in ('detector = "evil:factory"', 'detector = ["yolo11n-pose", "evil:factory"]'):
         (tmp_path / "c.toml").write_text(line)
         said = one_line(SettingsError, lambda: read_config(tmp_path / "c.toml"))
@@ -222,6 +239,16 @@ def test_code_is_not_run_on_the_word_of_a_file(tmp_path: Path) -> None:
     assert read_config(tmp_path / "c.toml") == {"detector": "green"}
     (tmp_path / "flags.json").write_text('{"images": ["x"], "detector": ["evil:factory"]}')
     assert main(["train", "--resume", "--out", str(tmp_path)]) == 2
+    (tmp_path / "flags.json").write_text('{"data": "x", "detector": "evil:factory"}')
+    assert main(["lab", "finetune", "--resume", "--out", str(tmp_path)]) == 2
+    assert "evil:factory in " in capsys.readouterr().err.splitlines()[-1]
+    # The parent of a run is looked for by its record, which others may have written too.
+    code = find_weights("example.detector:GreenPeople").sha256
+    made = {"detector": {"sha256": ""}, "parent": {"name": "example.detector:GreenPeople", "sha256": code}}
+    (tmp_path / "run.json").write_text(json.dumps(made))
+    assert origin_of(str(tmp_path)).parent is None
+    (tmp_path / "c.toml").write_text('detector = "yolo11n-pose, torchvision:ssd300_vgg16"')
+    assert "torchvision" in str(read_config(tmp_path / "c.toml"))
 
 
 def declare(folder: Path, group: str, value: str, monkeypatch: pytest.MonkeyPatch, name: str = "own") -> None:

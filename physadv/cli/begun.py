@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from physadv.cli.config import DETECTORS
+from physadv.detect.names import check_declared
 from physadv.errors import SettingsError, text_of
 from physadv.files import parse_json, read_text
 from physadv.settings import Settings, one_line
@@ -18,12 +20,14 @@ BEGUN = "flags.json"
 LONGEST = 400
 
 
-def read_begun(model: type[S], folder: Path, over: Callable[[dict[str, Any]], dict[str, Any]]) -> S:
+def read_begun(
+    model: type[S], folder: Path, over: Callable[[dict[str, Any]], dict[str, Any]], *, given: Collection[str]
+) -> S:
     """Return the settings with which the run in a folder was begun.
 
-    over: gets the flags in the file, and returns what is asked for now with those given now over them.
+    over: gets the flags in the file, and returns what is asked for now with those given now over them. given: their names.
 
-    Raises: SettingsError if there is no such run, or its flags cannot be read.
+    Raises: SettingsError if there is no such run, its flags cannot be read, or one of them names code that would run.
     """
     path = folder / BEGUN
     try:
@@ -32,6 +36,8 @@ def read_begun(model: type[S], folder: Path, over: Callable[[dict[str, Any]], di
             text = f"{path} is damaged: expected a table of flags, got {type(begun).__name__}"
             raise SettingsError(text, field="resume")
         begun.pop("physadv", None)
+        for name in set(DETECTORS) - set(given):
+            check_declared(begun.get(name), where=str(path))
         return model.model_validate(over(begun))
     except FileNotFoundError as error:
         raise SettingsError(

@@ -119,7 +119,7 @@ def as_begun(settings: FineTuneVerb) -> FineTuneVerb:
     Raises: SettingsError if they cannot be read.
     """
     now = settings.model_dump(mode="json", include=settings.model_fields_set)
-    return read_begun(type(settings), settings.out, lambda begun: {**begun, **now})
+    return read_begun(type(settings), settings.out, lambda begun: {**begun, **now}, given=now)
 
 
 def _given(settings: FineTuneVerb) -> dict[str, Any]:

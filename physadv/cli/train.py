@@ -130,19 +130,16 @@ def as_begun(settings: TrainVerb) -> TrainVerb:
     Raises: SettingsError if they cannot be read.
     """
     from physadv.attack.run import START
-    from physadv.detect.names import check_declared
 
     start = settings.out / START
 
     def now(begun: dict[str, Any]) -> dict[str, Any]:
-        if "detector" not in given(settings):
-            check_declared(begun.get("detector"), where=str(settings.out / BEGUN))
         if begun.get("start", RANDOM) != RANDOM and start.is_file():
             begun["start"] = str(start)
         # A run that says nothing of a start has begun from random colours.
         return {"start": RANDOM, **begun, **given(settings), "trust": settings.trust}
 
-    return read_begun(type(settings), settings.out, now)
+    return read_begun(type(settings), settings.out, now, given=given(settings))
 
 
 def given(settings: TrainVerb) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from physadv.errors import SettingsError
 from physadv.plugins import DETECTORS, is_reference, reference_of
 
+DEFAULT_DETECTOR = "yolo11n-pose"
 TORCHVISION = "torchvision:"
 ONNX = ".onnx"
 
@@ -60,6 +61,9 @@ def parse_name(detector: str) -> DetectorNamed:
     file, equals, layout = detector.rpartition("=")
     if equals and file.lower().endswith(ONNX):
         return OnnxName(file, layout)
+    if detector == DEFAULT_DETECTOR:
+        # No installed package takes its place by declaring that name.
+        return UltralyticsName(detector)
     path = Path(detector).expanduser()
     # `Path.exists` raises for what is too long to be a name; `os.path.exists` returns False.
     if path.suffix.lower() == ".pt" or os.path.exists(path):  # noqa: PTH110
@@ -115,6 +119,11 @@ def absolute(detector: str) -> str:
     return detector if isinstance(named, PluginName) else _absolute(detector)
 
 
+def names_code(detector: str) -> bool:
+    """Return whether a detector's name is `module:factory`: code that runs when it is loaded."""
+    return is_reference(detector) and not detector.startswith(TORCHVISION)
+
+
 def check_declared(detectors: object, *, where: str) -> None:
     """Raise SettingsError for `module:factory` among detectors named in a file: its code would run on another's word.
 
@@ -122,10 +131,10 @@ def check_declared(detectors: object, *, where: str) -> None:
     """
     names = [detectors] if isinstance(detectors, str) else detectors if isinstance(detectors, list) else []
     for name in names:
-        for one in str(name).split(","):
-            if is_reference(one.strip()) and not one.startswith(TORCHVISION):
+        for one in map(str.strip, str(name).split(",")):
+            if names_code(one):
                 raise SettingsError(
-                    f"{one.strip()} in {where} names code that would run",
+                    f"{one} in {where} names code that would run",
                     field="detector",
                     hint="others may have written that file: name it on the command line",
                 )

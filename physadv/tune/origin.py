@@ -9,6 +9,7 @@ from typing import Any
 
 from physadv.arrays import listed
 from physadv.dataset import LabelledImage
+from physadv.detect.names import names_code
 from physadv.detect.weights import RUN_RECORD, find_weights, read_run_record, record_of
 from physadv.errors import DataError, WeightsError, text_of
 from physadv.files import parse_json, read_text
@@ -133,7 +134,8 @@ def _parent(record: dict[str, Any]) -> str | None:
     """Return the parent as `find_weights` takes it, if it is still where it was, and the same."""
     parent = _table(record.get("parent"))
     given = (_table(record.get("settings")).get("detector"), parent.get("name"))
-    for name in (name for name in given if isinstance(name, str)):
+    # Others may have written the record: it does not say whose code is to run.
+    for name in (name for name in given if isinstance(name, str) and not names_code(name)):
         try:
             if find_weights(name).sha256 == parent.get("sha256"):
                 return name
