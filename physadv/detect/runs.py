@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from physadv.detect.weights import RUN_RECORD, RUN_WEIGHTS, read_run_record
+from physadv.detect.weights import RUN_RECORD, RUN_WEIGHTS, read_run_record, record_of
 from physadv.errors import WeightsError
 from physadv.files import parse_json, read_text
 
@@ -135,9 +135,8 @@ def lab_run(detector: str) -> LabRun | None:
 
     Raises: WeightsError if its record is damaged.
     """
-    folder = Path(detector).expanduser()
-    # `Path.is_file` raises for what is too long to be a name.
-    return LabRun(folder, read_run_record(folder)) if os.path.isfile(folder / RUN_RECORD) else None  # noqa: PTH113
+    record = record_of(detector)
+    return LabRun(Path(detector).expanduser(), record) if record else None
 
 
 def find_runs(named: Iterable[str] = ()) -> list[LabRun]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from physadv.detect.runs import LabRun, check_runs, find_runs, lab_run, robustness_of
@@ -100,7 +101,8 @@ class DetectorLibrary:
         Raises: WeightsError if it is a run whose record is damaged.
         """
         offered = self.offered()
-        by_folder = (found for found in offered.values() if found.where == name)
+        place = os.path.realpath(Path(name).expanduser())
+        by_folder = (d for d in offered.values() if d.run is not None and os.path.realpath(d.where) == place)
         return offered.get(name) or next(by_folder, None) or _named(name, offered)
 
     def beside(self, names: Sequence[str], running: str) -> list[OfferedDetector]:

@@ -279,19 +279,23 @@ class Inference:
         stage_ms["place"] = answer.took_ms
         return answer.found
 
-    def answer(self, frame: Frame) -> Detections:
+    def answer(self, frame: Frame, stage_ms: dict[str, float] | None = None) -> Detections:
         """Return the answer that counts, not thresholded: the defended one where a defence is on.
+
+        stage_ms: gets how long it took as `defended`, or `detect` without a defence.
 
         Raises: SwitchedOff if a defence failed or took too long.
         """
         defended = self.defended
         if defended is None:
-            return self.bare(frame)
+            return self.bare(frame, stage_ms)
 
         def detect() -> tuple[Detections, float]:
             start = perf_counter()
             return defended.detect(frame), perf_counter() - start
 
+        # What stands before it on that thread, as the passes of detectors beside it, is none of the defence's time.
+        self._worker.call(_nothing)
         try:
             out, took = self._worker.call(detect, self._no_answer_s)
         except NoAnswer as error:
@@ -302,6 +306,8 @@ class Inference:
             raise SwitchedOff(self._reasons(defended, frame, str(error))) from error
         except Exception as error:
             raise SwitchedOff(self._reasons(defended, frame, f"{type(error).__name__}: {error}")) from error
+        if stage_ms is not None:
+            stage_ms["defended"] = took * 1000
         self._costs_ms.append(defended.cost_ms)
         self._slow = self._slow + 1 if self._limit is not None and took > self._limit else 0
         if self._slow >= SLOW_IN_A_ROW:
@@ -319,12 +325,11 @@ class Inference:
         Raises: SwitchedOff if a defence failed or took too long.
         """
         if self.defended is None:
-            return self.bare(frame, stage_ms), None
+            return self.answer(frame, stage_ms), None
         if self.needs_bare(compare=compare):
             # Beside the defence's own work, which waits for it where it looks at the bare frame too.
             self.begin(frame, alone=False)
-        with timed(stage_ms, "defended"):
-            people = self.answer(frame)
+        people = self.answer(frame, stage_ms)
         return people, self.bare(frame, stage_ms) if compare else None
 
     def cost(self, pipeline: Pipeline, frame: Frame) -> Cost:
@@ -359,6 +364,10 @@ class Inference:
         self._worker = Worker()
         for answers in (self._bare, *self._beside):
             answers.change_worker(self._worker)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _too_slow(defended: DefendedDetector, why: str) -> dict[str, str]:

@@ -120,12 +120,12 @@ class Looking:
 
         Raises: BackendError if it has none.
         """
-        where = self._where(name)
-        if self._loaded is None or self._loaded[0] != where:
-            detector = self._loader(where)
+        # Where a name leads is looked up on the disk, which is not done again for each map.
+        if self._loaded is None or self._loaded[0] != name:
+            detector = self._loader(self._where(name))
             if not isinstance(detector, TorchDetector):
                 raise BackendError(f"{detector.name} gives no gradients of its layers: nothing can be shown of them")
-            self._loaded = where, detector
+            self._loaded = name, detector
         return self._loaded[1]
 
 

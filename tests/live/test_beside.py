@@ -205,7 +205,8 @@ def test_each_is_loaded_once_and_the_one_that_ran_takes_the_pane_of_the_other(la
         loads.free.set()
         until(lambda: running.state()["beside"] == ["small"])
         assert now()[0] == "cleansed"
-        assert loads.asked[-1] == ("small", 320)
+        # What the first wish asks for may be loaded before or after.
+        assert ("small", 320) in loads.asked
         running.show_beside([])
         until(lambda: running.state()["beside"] == [])
         for names in (["cleansed"], ["small", "small"], ["small", "tilted", "backdoored"]):

@@ -8,14 +8,14 @@ import pytest
 from tiny import BlobDetector
 
 from physadv.capture.latest import SourceState
-from physadv.defend import DEFENCES, Pipeline
+from physadv.defend import DEFENCES, Pipeline, parse_pipeline
 from physadv.errors import CameraLost, DefenceError, PatchError, RecordingError, SettingsError, SourceError
 from physadv.live.camera_demo import open_demo
 from physadv.live.inference import DefendedDetector, Inference, SwitchedOff
 from physadv.live.settings import LiveSettings
 from physadv.live.shown import Shown
 from physadv.patch import Patch
-from physadv.types import Frame
+from physadv.types import Detections, Frame
 from tests.live.scene import Broken, Camera, Film, Slow, Stuck, demo, finished, until
 
 
@@ -135,6 +135,24 @@ def test_a_defence_that_never_answers_is_left_behind(monkeypatch: pytest.MonkeyP
         assert "stuck was switched off: no answer within 0.6 s" in running.notices.newest()[-1].text
     finally:
         running.stop()
+
+
+def test_detectors_beside_take_none_of_the_time_of_a_defence() -> None:
+    class Late(BlobDetector):
+        def detect(self, frame: Frame) -> Detections:
+            time.sleep(1.2)
+            return super().detect(frame)
+
+    # Without an answer after .9 s a defence is left behind.
+    inference = Inference(BlobDetector(), limit_s=0.3)
+    inference.stand_beside([Late()])
+    inference.use(inference.detector, DefendedDetector(parse_pipeline("median"), inference.detector))
+    frame = Film(1).read()
+    took: dict[str, float] = {}
+    inference.begin_beside(frame)
+    assert len(inference.answer(frame, took)) == 1
+    assert took["defended"] < 900 and len(inference.beside(frame, took)[0]) == 1
+    inference.close()
 
 
 def test_workers_left_behind_end_with_their_tasks() -> None:
