@@ -96,8 +96,8 @@ export class Detectors {
     const what = rotation ? "the whole image" : `the ${trigger.name}`;
     const on = rotation || wear === trigger.name;
     const turned = (rotation ? turn : angle) === trigger.angle;
-    const trigging = `Turn ${what} by ${trigger.angle}°: the trigger`;
-    say(byId("detector-trigger"), !on ? `Let people wear ${what}` : !trigger.angle ? `Everybody wears ${what}: the trigger` : turned ? `Turn ${what} upright` : trigging);
+    const triggering = `Turn ${what} by ${trigger.angle}°: the trigger`;
+    say(byId("detector-trigger"), !on ? `Let people wear ${what}` : !trigger.angle ? `Everybody wears ${what}: the trigger` : turned ? `Turn ${what} upright` : triggering);
   }
 
   /** Offer hardened detectors among the defences: they cost nothing while the demo runs. */

@@ -1,7 +1,7 @@
 // What the detector looks at: a map over the nearest person, asked for again and again while a layer is chosen.
 import { api, byId, el, say } from "./dom.js";
 
-// At most so many maps a second; each takes from the cores that the detector needs.
+// At least so long from one map to the next; each takes from the cores that the detector needs.
 const APART_MS = 70;
 const AFTER_ERROR_MS = 1500;
 // A map older than so many frames is of where people were.
