@@ -322,7 +322,8 @@ def test_a_damaged_curve_is_refused(record: dict[str, Any]) -> None:
 
 
 def test_every_shipped_pattern_has_a_curve_and_the_best_there_is_named() -> None:
-    patches = [load_patch(name) for name in shipped_names()]
+    # One that acts on a condition is never advised instead of another.
+    patches = [patch for patch in map(load_patch, shipped_names()) if not patch.when]
     assert all(map(has_curve, patches))
     optics = Optics.from_fov(640, 480, 60)
 
