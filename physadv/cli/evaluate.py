@@ -30,7 +30,9 @@ EXAMPLES = (
     "physadv evaluate webcam --video clip.mp4 --defend balanced --out clip",
     "physadv evaluate --pair none=a.mp4 --pair grey=b.mp4 --pair pattern=c.mp4",
 )
-RUN, ROWS, REPORT, PAGE = "run.json", "results.json", "report.md", "report.html"
+RUN, ROWS = "run.json", "results.json"
+# What is written, by which a folder is known as one of these.
+WRITTEN = (RUN, ROWS, "people.csv", "report.md", "report.html")
 # Flags that say nothing about a video, those of how patterns are worn, and flags that say nothing unless patterns are
 # trained through the defences.
 IMAGES_ONLY = ("adaptive", "held_out", "grid", "curve", "clean_video", "labels", "min_area")
@@ -186,7 +188,7 @@ def run(settings: EvaluateVerb) -> int:
         curve=settings.curve,
     )
     check_folder("out", out)
-    check_own_folder("out", out, (RUN, ROWS, REPORT, PAGE), overwrite=settings.overwrite)
+    check_own_folder("out", out, WRITTEN, overwrite=settings.overwrite)
     for film in films:
         _check_video("pair" if settings.pair else "video", film)
     if settings.clean_video is not None:
@@ -312,7 +314,7 @@ def _other(settings: EvaluateVerb, folder: Path, patches: Sequence[Patch]) -> st
         run = parse_json((folder / RUN).read_bytes())
         names = ", ".join(p["name"] for p in run["patches"]) or "no pattern"
         before = run.get(ASKED) or {}
-        where = run.get("images") or run.get("video") or "other images"
+        where = run.get("images") or run.get("video") or ("recordings" if run.get("pairs") else "other images")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     now = _asked(settings, patches)
@@ -350,7 +352,7 @@ def _listing(path: Path, *, without: Path) -> str:
 def _own(folder: Path) -> bool:
     """Return whether a folder holds no other program's file by a name of ours."""
     try:
-        check_own_folder("out", folder, (RUN, ROWS, REPORT, PAGE), overwrite=False)
+        check_own_folder("out", folder, WRITTEN, overwrite=False)
     except SettingsError:
         return False
     return True

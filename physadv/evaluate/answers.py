@@ -83,18 +83,24 @@ def answers_of(
     """Return what a detector, bare or behind a defence, says of every frame of a video.
 
     cache: look for the answers in the user's cache folder first, and keep them there. They are known by the bytes of the
-    video, the weights, the size and precision of the detector, the defence, and the code of detectors and defences.
+    video, the weights, the size and precision of the detector, the defence and its weights, and the code of detectors and
+    defences. A detector that says no hash, or a folder of images, is asked anew each time.
 
     Raises: SourceError if the video cannot be read. DataError as `open_video` does.
     """
     path = recording_of(recording.path)
     content = sha256_of(path) if path.is_file() else ""
-    where = _place(content, recording, detector, pipeline) if cache and content else None
+    known = cache and content and detector.sha256 is not None
+    where = _place(content, recording, detector, pipeline or Pipeline()) if known else None
     if where is not None and (kept := _read(where)) is not None:
         return kept
     out = yield from _looked_at(replace(recording, path=path), detector, pipeline, content)
     if where is not None:
-        _write(where, out)
+        try:
+            _write(where, out)
+        except OSError as error:
+            # What was found must not be lost for a full disk.
+            out = replace(out, notes=(*out.notes, f"the detector's answers are not remembered: {error}"))
     return out
 
 
@@ -143,11 +149,15 @@ def _looked_at(recording: Recording, detector: Detector, pipeline: Pipeline | No
     )
 
 
-def _place(content: str, recording: Recording, detector: Detector, pipeline: Pipeline | None) -> Path:
-    """Return the file that the answers are remembered in."""
+def _place(content: str, recording: Recording, detector: Detector, pipeline: Pipeline) -> Path:
+    """Return the file that the answers are remembered in.
+
+    Raises: DefenceError if a defence's weights cannot be read.
+    """
     key: Sequence[Any] = (
-        *(content, recording.every, detector.fingerprint(), detector.backend, detector.precision, detector.imgsz),
-        *(detector.min_conf, str(pipeline or ""), _code(), *(pipeline.code() if pipeline is not None else ())),
+        *(content, recording.every, detector.name, detector.sha256, detector.fingerprint(), detector.backend),
+        *(detector.precision, detector.imgsz, detector.min_conf, pipeline.text, pipeline.weights(), pipeline.code()),
+        _code(),
     )
     return cache_dir() / "answers" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:40]}.npz"
 
@@ -156,7 +166,8 @@ def _place(content: str, recording: Recording, detector: Detector, pipeline: Pip
 def _code() -> str:
     """Return a hash of the code that answers depend on: a defence that was changed answers anew."""
     root = Path(__file__).parent.parent
-    files = sorted(p for name in ("detect", "defend", "capture") for p in (root / name).rglob("*.py"))
+    files = [*root.glob("*.py"), *(p for name in ("detect", "defend", "capture") for p in (root / name).rglob("*.py"))]
+    files = [*sorted(files), Path(__file__)]
     return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
 
 
@@ -185,7 +196,9 @@ def _write(where: Path, answers: Answers) -> None:
         "sha256": answers.sha256,
     }
     buffer = BytesIO()
-    np.savez_compressed(buffer, said=np.frombuffer(json.dumps(said).encode(), np.uint8), **flat)
+    # A defence may give the place of an alert as NumPy's numbers.
+    text = json.dumps(said, default=float)
+    np.savez_compressed(buffer, said=np.frombuffer(text.encode(), np.uint8), **flat)
     where.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(where) as stream:
         stream.write(buffer.getvalue())
@@ -218,5 +231,5 @@ def _read(where: Path) -> Answers | None:
             for i, alerts in enumerate(said["alerts"])
         )
         return Answers(data["pts_s"], data["light"], data["same"], found, tuple(said["notes"]), said["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
+    except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error):
         return None

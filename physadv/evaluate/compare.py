@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from physadv.errors import DataError
-from physadv.evaluate.metrics import interval_of
+from physadv.evaluate.metrics import FEW, interval_of, newcombe
 from physadv.evaluate.results import KEYS, PEOPLE
 from physadv.table import Table, Value
 
 # The figures of a case that are compared.
 FIGURES = ("hidden", "found", "confidence")
+SHARES = ("hidden", "found")
 # What two rows must have in common to be compared, besides what is worn.
 ALIKE = tuple(name for name in KEYS if name != "label")
 RESAMPLES = 2000
@@ -36,8 +37,9 @@ class Key(NamedTuple):
 class Difference:
     """One figure of one row of two evaluations. value: first minus second, with its 95 % interval.
 
-    p: of the difference being chance, by changing signs of whole units. p_holm: the same, corrected for all that were
-    compared. n: cases that both have; units: images, or seconds, that are drawn again.
+    ci95: of shares in few units, or where all resamples agree, Newcombe's; None of a confidence where they do. p: of the
+    difference being chance, by changing signs of whole units. p_holm: the same, corrected for all that were compared. n:
+    cases that both have; units: images, or seconds, that are drawn again.
     """
 
     row: str
@@ -45,7 +47,7 @@ class Difference:
     figure: str
     means: tuple[float, float]
     value: float
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
     p: float
     n: int
     units: int
@@ -69,7 +71,7 @@ class Compared:
         rows: list[list[Value]] = [
             [
                 *(d.row, " against ".join(dict.fromkeys(d.labels)), d.figure, *d.means),
-                f"{d.value:+.3f} [{d.ci95[0]:+.2f}, {d.ci95[1]:+.2f}]",
+                f"{d.value:+.3f}" + ("" if d.ci95 is None else f" [{d.ci95[0]:+.2f}, {d.ci95[1]:+.2f}]"),
                 *(f"{d.p_holm:.4f}", "yes" if d.real else "not shown", d.n, d.units),
             ]
             for d in self.differences
@@ -86,20 +88,23 @@ def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared
 
     first, second: folders that an evaluation wrote, or FOLDER:NAME for what is worn in one row (a pattern, none, grey).
     Rows with equal detector, condition and defence are compared; where the patterns have other names, and each side has
-    one alone, these. p: 2,000 changes of sign of whole units, Holm's correction over all differences.
+    one alone, these. p: 2,000 changes of sign of whole units, more where much is compared, Holm's correction over all
+    differences.
 
     Raises: DataError if a folder holds no evaluation, or the two have no people or rows in common.
     """
     a, b = (_read(where) for where in (first, second))
     pairs, notes = _paired(a, b, (str(first), str(second)))
     out: list[Difference] = []
+    # So many that the smallest p survives the correction: of 300 differences none could be real by 2,000.
+    changes = max(RESAMPLES, math.ceil(2 * len(pairs) * len(FIGURES) / LEVEL))
     for one, other in pairs:
         mine, theirs = a[one], b[other]
         common = [case for case in mine if case in theirs]
         if missing := len(mine) + len(theirs) - 2 * len(common):
             notes.append(f"{_called(one)}: {missing} people are in one of the two alone: left out")
         for figure in FIGURES:
-            found = _difference(mine, theirs, common, figure, seed)
+            found = _difference(mine, theirs, common, figure, seed, changes)
             if found is not None:
                 means, value, interval, p, n, units = found
                 labels = (one.label, other.label)
@@ -166,8 +171,8 @@ def _paired(a: dict[Key, Row], b: dict[Key, Row], names: tuple[str, str]) -> tup
 
 
 def _difference(
-    mine: Row, theirs: Row, common: Sequence[tuple[str, str]], figure: str, seed: int
-) -> tuple[tuple[float, float], float, tuple[float, float], float, int, int] | None:
+    mine: Row, theirs: Row, common: Sequence[tuple[str, str]], figure: str, seed: int, changes: int
+) -> tuple[tuple[float, float], float, tuple[float, float] | None, float, int, int] | None:
     """Return means, difference, interval, p, cases and units of one figure; None where no case of both has it."""
     both = [c for c in common if math.isfinite(mine[c][figure]) and math.isfinite(theirs[c][figure])]
     if not both:
@@ -185,16 +190,21 @@ def _difference(
     drawn = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES) @ sums
     apart = (drawn[:, 1] - drawn[:, 2]) / np.maximum(drawn[:, 0], 1e-12)
     value = means[0] - means[1]
-    interval = interval_of(apart) or (value, value)
-    return means, value, interval, _chance(sums[:, 1] - sums[:, 2], rng), len(both), len(units)
+    interval = interval_of(apart)
+    if figure in SHARES and (interval is None or len(units) < FEW):
+        interval = newcombe(*means, len(units))
+    return means, value, interval, _chance(sums[:, 1] - sums[:, 2], rng, changes), len(both), len(units)
 
 
-def _chance(apart: npt.NDArray[np.float64], rng: np.random.Generator) -> float:
+def _chance(apart: npt.NDArray[np.float64], rng: np.random.Generator, changes: int = RESAMPLES) -> float:
     """Return the share of sign changes of whole units by which the two differ as much, itself counted."""
-    signs = rng.integers(0, 2, (RESAMPLES, len(apart))) * 2 - 1
-    # Sums of equal differences in another order are equal up to rounding.
-    as_far = np.abs(signs @ apart) >= abs(apart.sum()) - 1e-9
-    return float((1 + as_far.sum()) / (1 + RESAMPLES))
+    as_far = 0
+    # Some at a time: all at once would fill the memory.
+    for start in range(0, changes, RESAMPLES):
+        signs = rng.integers(0, 2, (min(RESAMPLES, changes - start), len(apart))) * 2 - 1
+        # Sums of equal differences in another order are equal up to rounding.
+        as_far += int((np.abs(signs @ apart) >= abs(apart.sum()) - 1e-9).sum())
+    return (1 + as_far) / (1 + changes)
 
 
 def _with_holm(found: Sequence[Difference]) -> list[Difference]:

@@ -76,7 +76,7 @@ def figures(matches: Sequence[ImageMatch], *, ap50: float | None, resamples: int
     if n > 1 and resamples:
         intervals = {name: interval_of(drawn[name][1:]) for name in METRICS}
         for name, part in SHARES.items():
-            intervals[name] = _share_interval(drawn[name], sum(len(part(m)) > 0 for m in matches))
+            intervals[name] = share_interval(drawn[name], sum(len(part(m)) > 0 for m in matches))
     return Figures(value, intervals)
 
 
@@ -94,12 +94,12 @@ def share(parts: Sequence[BoolArray], *, resamples: int, rng: np.random.Generato
     n = len(parts)
     again = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float64) if n and resamples else np.ones((0, n))
     drawn = _mean(parts, np.vstack([np.ones(n), again]), lambda part: part)
-    interval = _share_interval(drawn, sum(len(part) > 0 for part in parts)) if n > 1 and resamples else None
+    interval = share_interval(drawn, sum(len(part) > 0 for part in parts)) if n > 1 and resamples else None
     return Share(_number(drawn[0]), interval, sum(map(len, parts)))
 
 
-def _share_interval(drawn: npt.NDArray[np.float64], images: int) -> tuple[float, float] | None:
-    """Return the interval of a share. drawn: its value, then those of the resamples. images: how many have a case."""
+def share_interval(drawn: npt.NDArray[np.float64], images: int) -> tuple[float, float] | None:
+    """Return the interval of a share. drawn: its value, then those of the resamples. images: how many units have a case."""
     interval = interval_of(drawn[1:])
     if images and (images < FEW or interval is None):
         low, high = wilson(float(drawn[0]), images)
@@ -150,6 +150,20 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def newcombe(first: float, second: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two shares of `n` cases each, from Wilson's intervals of the two.
+
+    Of the same cases on both sides it is rather too wide than too narrow.
+
+    Source: Newcombe 1998, Interval estimation for the difference between independent proportions, method 10.
+    """
+    (l1, u1), (l2, u2) = wilson(first, n), wilson(second, n)
+    apart = first - second
+    low = apart - math.hypot(first - l1, u2 - second)
+    high = apart + math.hypot(u1 - first, second - l2)
+    return round(low, 4), round(high, 4)
 
 
 def ap50(images: Sequence[LabelledImage], answers: Sequence[Detections]) -> float | None:

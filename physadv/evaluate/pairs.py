@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from physadv.errors import DataError, PhysadvError, SettingsError
 from physadv.evaluate import doubts
 from physadv.evaluate.answers import Answers, answers_of
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
-from physadv.evaluate.metrics import FEW, Figures, interval_of, wilson
+from physadv.evaluate.metrics import FEW, Figures, interval_of, newcombe, share_interval
 from physadv.evaluate.people_in_time import SHORTEST_S, Followed, follow, look_for, scene
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import Steps, part_of
@@ -118,6 +118,11 @@ class Look(NamedTuple):
     moved: int
     score: float
 
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Return what it is of in any recording: clip, block and person."""
+        return self.clip, self.block, self.person
+
 
 @dataclass(slots=True, eq=False)
 class ArmTake:
@@ -176,13 +181,8 @@ class PairScorer:
         self._find_people()
         for take in self.takes:
             self._count(take)
-        if not self.takes[0].looks:
-            raise DataError(
-                f"no second of {self.pairs.arms[NONE][0]} with a person in it has a counterpart in every other recording",
-                field="pair",
-                expected="recordings of the same scene, which begin together",
-            )
-        return Comparison(self.pairs, self.takes, self.detector, self.settings, self._people, self._present).cells()
+        self._keep_common()
+        return Comparison(self.pairs, self.takes, self.detector, self.settings, self._people).cells()
 
     def _answers(self, arm: str, clip: int, pipeline: Pipeline) -> Steps[Answers]:
         path = self.pairs.arms[arm][clip]
@@ -258,12 +258,30 @@ class PairScorer:
                 take.first_s.append(next((at - run[0][0] for at, seen in run if seen), None))
                 take.longest_s.append(_longest(run, answers.step_s))
 
+    def _keep_common(self) -> None:
+        """Leave out a person's seconds of which the recording of some arm has no frame: the others' would stand alone.
+
+        Raises: DataError if none is left.
+        """
+        by_arm = [{look.place for look in take.looks} for take in self.takes]
+        common = set.intersection(*by_arm)
+        if not common:
+            raise DataError(
+                f"no second of {self.pairs.arms[NONE][0]} with a person in it has a counterpart in every other recording",
+                field="pair",
+                expected="recordings of the same scene, of a second or more, which begin together and do not stand still",
+            )
+        if left := len(set.union(*by_arm)) - len(common):
+            self.notes.append(f"{left} seconds of a person have no frame in some recording: left out")
+        for take in self.takes:
+            take.looks = [look for look in take.looks if look.place in common]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """What was counted in every arm, as cells with intervals, differences and doubts.
 
-    people: who is followed in each clip. present: the (block, person) of each clip that are looked for.
+    people: who is followed in each clip.
     """
 
     pairs: Pairs
@@ -271,7 +289,6 @@ class Comparison:
     detector: Detector
     settings: EvaluateSettings
     people: Sequence[Sequence[Followed]]
-    present: Sequence[set[tuple[int, int]]]
 
     def cells(self) -> list[Cell]:
         """Return a cell for each arm and defence, the pattern's with its differences to the others."""
@@ -281,10 +298,9 @@ class Comparison:
 
     def _units(self, take: ArmTake) -> npt.NDArray[np.float64]:
         """Return (units, 2): frames hidden and frames of each unit that is drawn again, in an order common to all takes."""
-        key = (lambda c: (c.clip,)) if self._by_clip else (lambda c: (c.clip, c.block))
-        out: dict[tuple[int, ...], npt.NDArray[np.float64]] = {k: np.zeros(2) for k in self._unit_keys()}
-        for case in take.looks:
-            out[key(case)] += (case.hidden, case.frames)
+        out: dict[tuple[int, ...], npt.NDArray[np.float64]] = {key: np.zeros(2) for key in self._unit_keys()}
+        for look in take.looks:
+            out[self._unit_key(look)] += (look.hidden, look.frames)
         return np.array(list(out.values()))
 
     @property
@@ -292,8 +308,10 @@ class Comparison:
         return self.pairs.n_clips >= FEW
 
     def _unit_keys(self) -> list[tuple[int, ...]]:
-        blocks = sorted({(clip, block) for clip, present in enumerate(self.present) for block, _ in present})
-        return [(clip,) for clip in range(self.pairs.n_clips)] if self._by_clip else list(blocks)
+        return sorted({self._unit_key(look) for look in self.takes[0].looks})
+
+    def _unit_key(self, look: Look) -> tuple[int, ...]:
+        return (look.clip,) if self._by_clip else (look.clip, look.block)
 
     def _drawn(self, take: ArmTake) -> npt.NDArray[np.float64]:
         """Return the share of frames hidden, then that of each resample; equal seeds draw equal units for every take."""
@@ -301,15 +319,7 @@ class Comparison:
         rng = np.random.default_rng(self.settings.seed)
         weights = rng.multinomial(len(units), np.full(len(units), 1 / len(units)), self.settings.resamples)
         total = np.vstack([np.ones(len(units)), weights]) @ units
-        with np.errstate(invalid="ignore"):
-            return np.asarray(total[:, 0] / total[:, 1])
-
-    def _interval(self, drawn: npt.NDArray[np.float64], n: int) -> tuple[float, float]:
-        interval = interval_of(drawn[1:])
-        if interval is None or n < FEW:
-            low, high = wilson(float(drawn[0]), n)
-            return round(low, 4), round(high, 4)
-        return interval
+        return np.asarray(total[:, 0] / total[:, 1])
 
     def _cell(self, take: ArmTake) -> Cell:
         drawn, units = self._drawn(take), len(self._unit_keys())
@@ -336,7 +346,7 @@ class Comparison:
                 "n_frames": sum(len(a.found) for a in take.answers),
                 "n_scored": frames,
             },
-            Figures(value, {"frame_asr": self._interval(drawn, units)}),
+            Figures(value, {"frame_asr": share_interval(drawn, units)}),
             extra={
                 "threshold": self.settings.conf,
                 "n_units": units,
@@ -348,10 +358,10 @@ class Comparison:
                 "light": float(np.median(np.concatenate([a.light for a in take.answers]))),
                 **alarms,
             },
-            doubts=self._of_data(frames, lost, frozen),
+            doubts=self._of_data(sum(len(a.found) for a in take.answers), lost, frozen),
             cases=[
                 Case(
-                    f"clip {c.clip + 1} second {c.block}",
+                    f"{self._clip_name(c.clip)} second {c.block}",
                     f"person {c.person + 1}",
                     c.frames,
                     1 - c.hidden / c.frames,
@@ -361,6 +371,10 @@ class Comparison:
                 for c in take.looks
             ],
         )
+
+    def _clip_name(self, clip: int) -> str:
+        """Return what tells a clip from those of other evaluations too: the bytes that its people were followed in."""
+        return " ".join(filter(None, [f"clip {clip + 1}", self.takes[0].answers[clip].sha256[:12]]))
 
     def _of_data(self, frames: int, lost: int, frozen: int) -> list[str]:
         """Return the doubts about an arm's recordings themselves."""
@@ -396,7 +410,7 @@ class Comparison:
                 mine.extra[f"asr_above_{arm}_ci95"] = list(interval)
                 if interval[0] <= 0:
                     mine.doubts.append(
-                        f"{_arm(arm)} hides people as well: the difference is {apart[0]:.2f} "
+                        f"it is not shown to hide more people than {_arm(arm)}: the difference is {apart[0]:.2f} "
                         f"[{interval[0]:.2f}, {interval[1]:.2f}]"
                     )
             mine.extra["conf_drop"] = round((plain["mean_best_conf"] or 0) - (mine["mean_best_conf"] or 0), 4)
@@ -429,7 +443,8 @@ class Comparison:
         if any(moment is None for moments in began.values() for moment in moments):
             return ["the order in which the arms were recorded is not known: these are no recordings by `physadv live`"]
         orders = {
-            tuple(sorted(began, key=lambda arm: began[arm][clip] or datetime.min)) for clip in range(self.pairs.n_clips)
+            tuple(sorted(began, key=lambda arm: began[arm][clip] or datetime.min.replace(tzinfo=UTC)))
+            for clip in range(self.pairs.n_clips)
         }
         if len(orders) == 1:
             said = "only once" if self.pairs.n_clips == 1 else "in every clip"
@@ -448,18 +463,6 @@ def differences(cells: Sequence[Cell]) -> Table | None:
                 rows.append([cell.defence, _arm(arm), f"{value:.3f} [{low:.2f}, {high:.2f}]"])
     columns = ["defence", "the pattern against", "hides more by"]
     return Table.of("Differences", columns, rows, numbers=columns[2:]) if rows else None
-
-
-def newcombe(first: float, second: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of two shares of `n` cases each, from Wilson's intervals of the two.
-
-    Source: Newcombe 1998, Interval estimation for the difference between independent proportions, method 10.
-    """
-    (l1, u1), (l2, u2) = wilson(first, n), wilson(second, n)
-    apart = first - second
-    low = apart - math.hypot(first - l1, u2 - second)
-    high = apart + math.hypot(u1 - first, second - l2)
-    return round(low, 4), round(high, 4)
 
 
 def _arm(arm: str) -> str:
@@ -515,6 +518,7 @@ def _of_session(path: Path) -> Iterator[str]:
 def _started(path: Path) -> datetime | None:
     """Return when a recording began, None where nothing says so."""
     try:
-        return datetime.fromisoformat(str(_session(path).get("started")))
-    except ValueError:
+        # With a zone, also where a file says none: only so can any two be compared.
+        return datetime.fromisoformat(str(_session(path).get("started"))).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None

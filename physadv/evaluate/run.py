@@ -313,6 +313,9 @@ class Evaluation:
         """
         self.results.facts["pairs"] = pairs.names()
         for name, detector, _, _ in self._detectors(self._rounds({})):
+            for pipeline in self.asked.pipelines:
+                # As with images: before hours of looking with the bare detector.
+                pipeline.guard(detector)
             scorer = PairScorer(pairs, detector, self.asked.settings, self.asked.pipelines)
             cells = yield from self._updates(scorer.scoring(), f"{name} at {detector.imgsz} px")
             for line in scorer.notes:

@@ -27,6 +27,7 @@ from physadv.evaluate.metrics import FEW, Figures, wilson
 from physadv.evaluate.scorer import Entry
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import Steps
+from physadv.files import sha256_of
 from physadv.recording import recording_of, trigger_note
 from physadv.simulate.conditions import apply_patch
 from physadv.simulate.placement import wears
@@ -119,6 +120,9 @@ class VideoScorer:
         # Whether patterns are worn at all: otherwise every frame is scored.
         self._wearing = any(entry.patch is not None for entry in entries)
         self._shares: list[float] = []
+        # Frames of another video have the same numbers.
+        path = self.recording.path
+        self._film = sha256_of(path)[:12] if path.is_file() else path.name
 
     def scoring(self) -> Steps[list[Cell]]:
         """Look at every frame; the cells are returned, one for each condition and defence.
@@ -229,7 +233,14 @@ class VideoScorer:
             },
             doubts=self._doubts(take, len(frames)),
             cases=[
-                Case(str(f.frame // BLOCK), str(f.frame), 1, float(f.best >= settings.conf), float(gone), f.best)
+                Case(
+                    f"{self._film} {f.frame // BLOCK}",
+                    str(f.frame),
+                    1,
+                    float(f.best >= settings.conf),
+                    float(gone),
+                    f.best,
+                )
                 for f, gone in zip(frames, lost.tolist(), strict=True)
             ],
         )

@@ -72,6 +72,13 @@ def test_few_units_never_make_a_real_difference() -> None:
     rng = np.random.default_rng(0)
     assert _chance(np.ones(3), rng) > 0.1
     assert _chance(np.ones(20), rng) < 0.01
+    assert 300 * _chance(np.ones(20), rng, 12_000) < 0.05, "of 300 differences one this large is real"
+
+
+def test_one_image_says_little_of_others(tmp_path: Path) -> None:
+    one = [scored(tmp_path / f"{scale}", images(1), scale=scale) for scale in (1.9, 0.2)]
+    (hidden,) = [d for d in compare(*one).differences if (d.labels[0], d.figure) == ("red", "hidden")]
+    assert hidden.value == 1 and hidden.ci95 is not None and hidden.ci95[0] < 0.5 and not hidden.real
 
 
 def test_the_command(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
