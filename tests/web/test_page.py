@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -439,10 +440,15 @@ def jpeg() -> bytes:
 
 def test_the_visitors_camera_becomes_the_source(client: TestClient, running: Demo) -> None:
     with web_socket(client, "/ws/camera") as socket:
-        for i in range(3):
-            socket.send_bytes(struct.pack("<d", i * 33.0) + jpeg())
+        number = count()
+
+        def live() -> bool:
+            # It goes on sending, as a camera does: an image that came a second ago is stale.
+            socket.send_bytes(struct.pack("<d", next(number) * 33.0) + jpeg())
             assert socket.receive_text() == "ok"
-        until(lambda: running.source_spec == BrowserSource.name and running.state()["source"]["state"] == "live")
+            return running.source_spec == BrowserSource.name and running.state()["source"]["state"] == "live"
+
+        until(live)
 
 
 def test_a_camera_that_sends_no_jpeg_is_closed_with_the_reason(client: TestClient) -> None:
