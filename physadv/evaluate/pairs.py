@@ -184,6 +184,10 @@ class PairScorer:
         self._keep_common()
         return Comparison(self.pairs, self.takes, self.detector, self.settings, self._people).cells()
 
+    def hashes(self) -> dict[str, list[str]]:
+        """Return the SHA-256 of the video of each clip by arm, "" for a folder of images."""
+        return {take.arm: [a.sha256 for a in take.answers] for take in self.takes if take.defence == NO_DEFENCE}
+
     def _answers(self, arm: str, clip: int, pipeline: Pipeline) -> Steps[Answers]:
         path = self.pairs.arms[arm][clip]
         try:

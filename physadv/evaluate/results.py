@@ -298,6 +298,7 @@ class Results:
         facts = {
             **{f"detector {d['name']}": d["sha256"] for d in self.facts.get("detectors", [])},
             **{f"pattern {p.name}": p.sha256 for p in self.patches},
+            **{f"recording {arm}": ", ".join(found) for arm, found in self.facts.get("recordings", {}).items()},
             "settings": json.dumps(run["settings"]),
             "versions": ", ".join(f"{name} {version}" for name, version in where["versions"].items()),
             "made": f"{where['made']}, commit {where['commit'] or 'unknown'}",

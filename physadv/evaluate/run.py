@@ -318,6 +318,7 @@ class Evaluation:
                 pipeline.guard(detector)
             scorer = PairScorer(pairs, detector, self.asked.settings, self.asked.pipelines)
             cells = yield from self._updates(scorer.scoring(), f"{name} at {detector.imgsz} px")
+            self.results.facts["recordings"] = scorer.hashes()
             for line in scorer.notes:
                 yield Update(None, "", "", self.results, note=line)
             yield self._settle(cells)

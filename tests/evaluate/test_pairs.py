@@ -199,6 +199,8 @@ def test_results_keep_the_differences(films: dict[str, Path], tmp_path: Path) ->
     rows = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [row["condition"] for row in rows] == ["none", "grey", "pattern"]
     assert rows[2]["asr_above_grey_ci95"][0] > 0.2
+    made = json.loads((tmp_path / "out" / "run.json").read_text())["recordings"]
+    assert set(made) == set(films) and all(len(one) == 64 for (one,) in made.values())
     assert "the pattern against" in report.read_text() and "grey: grey.avi" in report.read_text()
     people = (tmp_path / "out" / "people.csv").read_text()
     assert len(people.splitlines()) == 1 + 3 * 12
