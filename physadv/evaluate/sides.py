@@ -8,6 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
+from physadv.boxes import iou
 from physadv.dataset import LabelledImage
 from physadv.detect.matching import FOUND_CONF, ImageMatch
 from physadv.evaluate.metrics import Share, interval_of, share
@@ -21,6 +22,8 @@ from physadv.types import BoolArray
 
 # A box that ends nearer to the lower edge of its photograph, in heights of that, may be cut off there.
 AT_RIM = 0.01
+# Overlap from which somebody else stands in front of or behind a person.
+NEIGHBOUR = 0.05
 # What was found of the people of each image, by the image's name; people stand in the same order on both sides.
 Matched = Mapping[str, ImageMatch]
 
@@ -33,8 +36,8 @@ def conditions_of(name: str, states: Sequence[State]) -> list[Condition]:
 def at_distance(images: Sequence[LabelledImage], ranges: Ranges, imgsz: int, *, seed: int) -> list[LabelledImage]:
     """Return an image of each person who can be shown at a distance, scaled to it and alone before the camera.
 
-    Whoever counts and is in the photograph from head to foot, unless they would be enlarged too far; see `size_curve.shot`.
-    Each is named after the photograph and the person. imgsz: long side of the images, 4 to 3.
+    Whoever counts, stands clear of others and is in the photograph from head to foot, unless they would be enlarged too
+    far; see `size_curve.shot`. Each is named after the photograph and the person. imgsz: long side of the images, 4 to 3.
     """
     out: list[LabelledImage] = []
     for image in images:
@@ -43,6 +46,9 @@ def at_distance(images: Sequence[LabelledImage], ranges: Ranges, imgsz: int, *, 
             box = image.boxes[k]
             width, height = box[2:] - box[:2]
             if height <= CUT_OFF * width or box[3] > image.size[1] * (1 - AT_RIM):
+                continue
+            # One print is worn here: a neighbour's box on its wearer would count as a sight of them.
+            if np.any(iou(box[None], np.delete(image.boxes, k, 0)) > NEIGHBOUR):
                 continue
             alone = LabelledImage("", image.source, image.boxes[k : k + 1], image.keypoints[k : k + 1])
             metres = float(drawn(ranges, (), 1, rng)[0])
