@@ -227,6 +227,7 @@ def test_no_pass_is_spent_on_a_bare_answer_that_nobody_sees() -> None:
     assert sorted(detector.asked) == [*range(6)]
 
 
+@pytest.mark.alone
 def test_a_look_at_the_bare_image_runs_beside_the_defences_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DEFENCES, "looks-twice", LooksTwice)
     detector = TwoLanes()

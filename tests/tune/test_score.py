@@ -234,7 +234,7 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
         (["yolo11n-pose", "--trigger", "nothing.png"], "--trigger"),
         (["yolo11n-pose", "--control", "yolo11n-pose"], "yolo11n-pose is named twice"),
         (["nowhere"], "--detector"),
-        (["yolo11n-pose", "--control", "nowhere"], "--control: expected yolo11n-pose, the path of a .pt file"),
+        (["yolo11n-pose", "--control", "nowhere"], "--control: expected yolo11n-pose, the path of a .pt or .onnx file"),
     ],
 )
 def test_what_cannot_be_is_one_line(
