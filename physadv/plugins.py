@@ -110,8 +110,12 @@ def short(error: BaseException) -> str:
 @contextmanager
 def _working_folder() -> Iterator[None]:
     """Look for modules in the working folder as well, after all other places: a console script does not look there."""
-    folder = str(Path.cwd())
-    if folder in sys.path or "" in sys.path:
+    try:
+        folder = str(Path.cwd())
+    except OSError:
+        # It was removed: nothing can be found in it.
+        folder = ""
+    if not folder or folder in sys.path or "" in sys.path:
         yield
         return
     sys.path.append(folder)

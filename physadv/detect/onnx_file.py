@@ -17,7 +17,7 @@ from physadv.detect.base import BareDetector
 from physadv.detect.head import KEYPOINTS, MAX_PEOPLE
 from physadv.detect.onnx import session_of
 from physadv.detect.weights import Weights
-from physadv.detect.yolo import person_class
+from physadv.detect.yolo import class_names, person_class
 from physadv.errors import BackendError, WeightsError, did_you_mean
 from physadv.types import Detections, Float32Array, UInt8Array
 
@@ -196,7 +196,7 @@ def _declared(text: str, table: dict[str, str]) -> OutputLayout:
         )
     person, classes = PERSON.get(name, 0), 0
     if "names" in table:
-        person, classes = person_class(table["names"]), _count(table["names"])
+        person, classes = person_class(table["names"]), len(class_names(table["names"]))
     return OutputLayout(name, int(number) if colon else person, classes, _has_keypoints(table))
 
 
@@ -213,7 +213,7 @@ def _of_export(table: dict[str, str], shapes: list[list[Any]], weights: Weights)
             got="none",
             hint=f"declare it, also as {weights.path.name}=ssd",
         )
-    classes, keypoints = _count(table["names"]), _has_keypoints(table)
+    classes, keypoints = len(class_names(table["names"])), _has_keypoints(table)
     last = shapes[0][-1] if shapes and len(shapes[0]) == 3 else None
     # RT-DETR of before version 8.4 has no `head`; it alone lists a score for each class in rows.
     if table.get("head") == "RTDETRDecoder":
@@ -223,11 +223,6 @@ def _of_export(table: dict[str, str], shapes: list[list[Any]], weights: Weights)
     else:
         name = "detr" if last == 4 + classes else "yolo"
     return OutputLayout(name, person_class(table["names"]), classes, keypoints)
-
-
-def _count(names: str) -> int:
-    """Return how many classes the metadata of an export name."""
-    return names.count(":") if names.lstrip().startswith("{") else 0
 
 
 def _has_keypoints(table: dict[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from pathlib import Path
 
 import torch
@@ -45,7 +46,7 @@ def _own_file(model: str) -> Path:
         # It writes to another name first, and checks the hash that is in the file's name.
         prefix = path.stem.rsplit("-", 1)[1]
         torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise WeightsError(
             f"{TORCHVISION}{model}: {url} could not be fetched ({text_of(error)})",
             field="detector",

@@ -243,6 +243,17 @@ def person_net(model: nn.Module, *, name: str, fuse: bool = True, both_heads: bo
     return out.eval()
 
 
+def class_names(names: object) -> dict[Any, Any]:
+    """Return the names of classes by number from what ultralytics takes: list, dict, or either as text; {} of others."""
+    if isinstance(names, str):
+        try:
+            # The metadata of exported models.
+            names = ast.literal_eval(names)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            names = [names]
+    return names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list | tuple) else {}
+
+
 def person_class(names: object) -> int:
     """Return the number of the class "person" in names as ultralytics takes them: list, dict, or either as text.
 
@@ -250,13 +261,7 @@ def person_class(names: object) -> int:
 
     Raises: WeightsError if there is no such class, or no names.
     """
-    if isinstance(names, str):
-        try:
-            # The metadata of exported models.
-            names = ast.literal_eval(names)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            names = [names]
-    table = names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list | tuple) else {}
+    table = class_names(names)
     if not table:
         raise WeightsError("the model does not name its classes, so which one is 'person' is not known")
     for key, label in table.items():

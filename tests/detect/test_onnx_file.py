@@ -30,7 +30,7 @@ def save_wide(path: Path) -> Path:
     make: Any = DetectionModel
     layers = [[-1, 1, "Conv", [width, 3, 2]] for width in (16, 64, 64)]
     model = make({"nc": 2, "reg_max": 2, "backbone": layers, "head": SMALL["head"]}, ch=3, verbose=False)
-    model.names = {0: "person", 1: "car"}
+    model.names = {0: "person", 1: "car: any"}
     for level in model.model[-1].cv3:
         level[-1].bias.data.fill_(-1.0)
         level[-1].weight.data.mul_(20)
