@@ -31,7 +31,7 @@ def run(settings: CompareVerb) -> int:
 
     Raises: DataError if a folder holds no evaluation, or the two have nothing in common.
     """
-    from physadv.cli.console import on_terminal, table_console
+    from physadv.cli.console import show_results
     from physadv.evaluate.compare import compare
 
     found = compare(settings.first, settings.second, seed=settings.seed)
@@ -41,7 +41,7 @@ def run(settings: CompareVerb) -> int:
         rows = [asdict(d) | {"real": d.real} for d in found.differences]
         print(json.dumps([{k: _plain(v) for k, v in row.items()} for row in rows], indent=2, ensure_ascii=False))
         return 0
-    table_console().print(on_terminal(found.table()))
+    show_results([found.table()])
     return 0
 
 

@@ -37,9 +37,18 @@ class Terminal(Console):
 PIPED = 160
 
 
-def table_console() -> Console:
+def table_console() -> Terminal:
     """Return what prints tables: as wide as the terminal, wide into a pipe or a file."""
     return Terminal(width=None if Terminal().is_terminal else PIPED)
+
+
+def show_results(tables: Iterable[Table], lines: Iterable[str] = ()) -> None:
+    """Print tables, then lines as they are, however wide: what a command found, its doubts, where its report is."""
+    console = table_console()
+    for table in tables:
+        console.print(on_terminal(table))
+    for line in lines:
+        console.say(line)
 
 
 def on_terminal(table: Table, *, lines: bool = True) -> rich.Table:

@@ -22,7 +22,9 @@ from physadv.files import parse_json
 from physadv.settings import Folder, Groups, Metavar, Names, Positional, Seconds, each_apart
 
 if TYPE_CHECKING:
+    from physadv.evaluate.pairs import Pairs
     from physadv.evaluate.results import Results
+    from physadv.evaluate.video import Recording
     from physadv.patch import Patch
 
 EXAMPLES = (
@@ -144,9 +146,7 @@ def run(settings: EvaluateVerb) -> int:
     from physadv.cli.progress import ProgressBar
     from physadv.dataset import check_outside
     from physadv.evaluate import evaluation
-    from physadv.evaluate.pairs import Pairs
     from physadv.evaluate.run import load_patches
-    from physadv.evaluate.video import Recording
 
     if "patches" in settings.model_fields_set and not settings.patches:
         # A shell's variable that holds nothing: without patterns the controls would be scored alone, which takes minutes.
@@ -167,12 +167,7 @@ def run(settings: EvaluateVerb) -> int:
     if settings.imgsz is not None:
         decides["imgsz"] = rounded_imgsz(settings.imgsz, LABEL)
     attack = ThroughDefence(settings.restarts, settings.attack_steps, settings.attack_views, folder=out / "adaptive")
-    recording: Recording | Pairs | None = None
-    if settings.pair:
-        recording = Pairs.of(settings.pair, every=settings.every)
-    elif settings.video is not None:
-        recording = Recording(settings.video, settings.every, settings.wear_from)
-    films = recording.paths if isinstance(recording, Pairs) else [p for p in (settings.video,) if p is not None]
+    recording = _recording(settings)
     updates = evaluation(
         patches,
         recording or settings.images or (),
@@ -189,10 +184,7 @@ def run(settings: EvaluateVerb) -> int:
     )
     check_folder("out", out)
     check_own_folder("out", out, WRITTEN, overwrite=settings.overwrite)
-    for film in films:
-        _check_video("pair" if settings.pair else "video", film)
-    if settings.clean_video is not None:
-        _check_video("clean_video", settings.clean_video)
+    films = _check_videos(settings, recording)
     check_outside("out", out, [path for path in (settings.images, *films) if path is not None])
     asked = _asked(settings, patches)
     results, kept = None, 0
@@ -215,18 +207,11 @@ def run(settings: EvaluateVerb) -> int:
 
 def _show(results: Results, report: Path) -> None:
     """Print the tables, the means of the grid, the doubts, and where the report is."""
-    from physadv.cli.console import on_terminal, table_console
+    from physadv.cli.console import show_results
 
-    console = table_console()
-    for table in results.tables(brief=True):
-        console.print(on_terminal(table))
-    for line in (
-        *results.crossings(),
-        *results.grid_means(),
-        *(f"doubt: {doubt}" for doubt in results.doubts()),
-        str(report),
-    ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    doubts = (f"doubt: {doubt}" for doubt in results.doubts())
+    lines = (*results.crossings(), *results.grid_means(), *doubts, str(report))
+    show_results(results.tables(brief=True), lines)
 
 
 def _check_which(settings: EvaluateVerb) -> None:
@@ -242,6 +227,32 @@ def _check_which(settings: EvaluateVerb) -> None:
         raise SettingsError(
             field="images", expected="photographs", got=f"the video {str(images)!r}", hint="give it by `video`"
         )
+
+
+def _recording(settings: EvaluateVerb) -> Recording | Pairs | None:
+    """Return the video or the recordings to score, None for photographs.
+
+    Raises: SettingsError for recordings that do not go together.
+    """
+    from physadv.evaluate.pairs import Pairs
+    from physadv.evaluate.video import Recording
+
+    if settings.pair:
+        return Pairs.of(settings.pair, every=settings.every)
+    return None if settings.video is None else Recording(settings.video, settings.every, settings.wear_from)
+
+
+def _check_videos(settings: EvaluateVerb, recording: Recording | Pairs | None) -> list[Path]:
+    """Open every video once, and return those to score.
+
+    Raises: SettingsError, DataError or SourceError as `_check_video` does.
+    """
+    films = [] if recording is None else recording.paths
+    for film in films:
+        _check_video("pair" if settings.pair else "video", film)
+    if settings.clean_video is not None:
+        _check_video("clean_video", settings.clean_video)
+    return films
 
 
 def _check_video(field: str, film: Path) -> None:

@@ -66,7 +66,7 @@ def run(settings: ExplainVerb) -> int:
     Occlusion is exact, a pass for each place of a grey window. Gradient times activation (ODAM) is about one box. Each is
     held against deletion, insertion and random weights.
     """
-    from physadv.cli.console import on_terminal, table_console
+    from physadv.cli.console import show_results
     from physadv.cli.progress import ProgressBar
     from physadv.defend import parse_pipeline
     from physadv.evaluate.steps import finish
@@ -102,11 +102,7 @@ def run(settings: ExplainVerb) -> int:
             "seed": settings.seed,
         }
         sheet = write_explanation(settings.out, explained, facts)
-    console = table_console()
-    for table in tables(explained):
-        console.print(on_terminal(table))
-    for line in (*(f"note: {note}" for note in explained.notes), str(sheet)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    show_results(tables(explained), (*(f"note: {note}" for note in explained.notes), str(sheet)))
     return 0
 
 

@@ -15,7 +15,7 @@ from physadv.settings import Groups
 from physadv.tune.cleanse.settings import CleanseSettings
 
 if TYPE_CHECKING:
-    from physadv.tune.run import TunedRun
+    from physadv.detect.runs import LabRun
 
 LABEL = "physadv lab cleanse"
 EXAMPLES = (
@@ -64,7 +64,7 @@ def run(settings: CleanseVerb) -> int:
     return 0
 
 
-def _cleansed(settings: CleanseSettings) -> TunedRun | None:
+def _cleansed(settings: CleanseSettings) -> LabRun | None:
     """Return the run, or None if a signal stopped it."""
     from physadv.tune.cleanse.run import cleanse
     from physadv.tune.trainer import TuneStopped
@@ -84,7 +84,7 @@ def _cleansed(settings: CleanseSettings) -> TunedRun | None:
             return None
 
 
-def _report(made: TunedRun, console: Terminal) -> None:
+def _report(made: LabRun, console: Terminal) -> None:
     """Print what was made, at what price, and how it is tried."""
     say = console.say
     record, folder = made.record, shlex.quote(str(made.folder))

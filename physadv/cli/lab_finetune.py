@@ -22,7 +22,7 @@ from physadv.tune.settings import FineTuneSettings
 from physadv.version import __version__
 
 if TYPE_CHECKING:
-    from physadv.tune.run import TunedRun
+    from physadv.detect.runs import LabRun
     from physadv.tune.trainer import TuneProgress
 
 LABEL = "physadv lab finetune"
@@ -87,7 +87,7 @@ def run(settings: FineTuneVerb) -> int:
     return 0
 
 
-def _trained(settings: FineTuneVerb) -> TunedRun | None:
+def _trained(settings: FineTuneVerb) -> LabRun | None:
     """Return the run, or None if a signal stopped it."""
     from physadv.tune.checkpoint import CHECKPOINT
     from physadv.tune.trainer import TuneStopped, fine_tune
@@ -128,7 +128,7 @@ def _given(settings: FineTuneVerb) -> dict[str, Any]:
     return settings.model_dump(mode="json", include=kept - {"trust", "resume", "overwrite", "out"})
 
 
-def _report(made: TunedRun, console: Terminal) -> None:
+def _report(made: LabRun, console: Terminal) -> None:
     """Print what was made and what can be done with it."""
     say = console.say
     record, folder = made.record, shlex.quote(str(made.folder))

@@ -53,7 +53,7 @@ def run(settings: LabInspectVerb) -> int:
     Labels that a clean detector contradicts, activation clustering and spectral signatures. No threshold knows of poison;
     where the data set has a poison.json, it says how many poisoned images were found and how many were named wrongly.
     """
-    from physadv.cli.console import on_terminal, table_console
+    from physadv.cli.console import show_results
     from physadv.cli.progress import ProgressBar
     from physadv.dataset import check_outside
     from physadv.detect import load_detector
@@ -87,8 +87,5 @@ def run(settings: LabInspectVerb) -> int:
             shown.say(line)
         facts = {"data": str(settings.data), "detector": detector.name, "reference": clean.name, "imgsz": imgsz}
         report = write_inspection(settings.out, found, beside, {**facts, "seed": settings.seed})
-    console = table_console()
-    for table in tables(found, beside):
-        console.print(on_terminal(table))
-    console.print(str(report), markup=False, highlight=False, soft_wrap=True)
+    show_results(tables(found, beside), [str(report)])
     return 0

@@ -74,7 +74,7 @@ def run(settings: LabScoreVerb) -> int:
 
     Raises: SettingsError for flags that do not go together.
     """
-    from physadv.cli.console import on_terminal, table_console
+    from physadv.cli.console import show_results
     from physadv.cli.progress import ProgressBar
     from physadv.dataset import check_outside
     from physadv.evaluate.settings import USUAL_IMGSZ
@@ -111,11 +111,7 @@ def run(settings: LabScoreVerb) -> int:
             result.doubts.append("its parent is not known: name it by `parent` to see what was lost")
         facts: dict[str, Any] = {"images": str(settings.images), "attack": first.attack}
         report = write_score(settings.out, result, facts, panels)
-    console = table_console()
-    for table in tables(result):
-        console.print(on_terminal(table))
-    for line in (*(f"doubt: {doubt}" for doubt in result.doubts), str(report)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    show_results(tables(result), (*(f"doubt: {doubt}" for doubt in result.doubts), str(report)))
     return 0
 
 

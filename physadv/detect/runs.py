@@ -34,6 +34,11 @@ class LabRun:
         return self.folder.resolve().name
 
     @property
+    def weights(self) -> Path:
+        """Return the weights file."""
+        return self.folder / RUN_WEIGHTS
+
+    @property
     def sha256(self) -> str:
         """Return the hash of its weights, as the record has it."""
         return str(self.record["detector"]["sha256"])

@@ -56,6 +56,11 @@ class Recording:
     every: int = 1
     wear_from: float = 0.0
 
+    @property
+    def paths(self) -> list[Path]:
+        """Return the one video, as `Pairs.paths` does several."""
+        return [self.path]
+
 
 class FrameScore(NamedTuple):
     """One frame's answer.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from physadv.detect.runs import LabRun
 from physadv.detect.weights import RUN_RECORD, RUN_WEIGHTS, find_weights, read_run_record
 from physadv.detect.yolo import load_net
 from physadv.errors import OutputError, TrainingError
@@ -20,19 +20,6 @@ from physadv.version import __version__
 
 # In `kind` of a run's record: patterns' runs have none.
 KIND = "detector"
-
-
-@dataclass(frozen=True, slots=True)
-class TunedRun:
-    """A detector that the lab made. folder: as `detector` takes it. record: the content of its run.json."""
-
-    folder: Path
-    record: dict[str, Any]
-
-    @property
-    def weights(self) -> Path:
-        """Return the weights file."""
-        return self.folder / RUN_WEIGHTS
 
 
 def load_network(detector: str) -> nn.Module:
@@ -61,7 +48,7 @@ def check_batchnorm(network: nn.Module, need: str) -> None:
         )
 
 
-def save_run(folder: Path, network: nn.Module, record: dict[str, Any]) -> TunedRun:
+def save_run(folder: Path, network: nn.Module, record: dict[str, Any]) -> LabRun:
     """Write a network and its record as a run, each file whole or not there.
 
     The weights are in half precision, as Ultralytics saves them, and hold no paths. record: gets `detector`, with the
@@ -78,15 +65,15 @@ def save_run(folder: Path, network: nn.Module, record: dict[str, Any]) -> TunedR
         write_json(folder / RUN_RECORD, full)
     except ValueError as error:
         raise OutputError(f"{folder / RUN_RECORD}: {error}") from error
-    return TunedRun(folder, full)
+    return LabRun(folder, full)
 
 
-def read_run(folder: Path) -> TunedRun:
+def read_run(folder: Path) -> LabRun:
     """Return the run in a folder. The hash of its weights is checked when they are loaded.
 
     Raises: WeightsError if it is no run of a detector.
     """
-    return TunedRun(folder, read_run_record(folder))
+    return LabRun(folder, read_run_record(folder))
 
 
 def _as_bytes(network: nn.Module) -> bytes:

@@ -27,6 +27,7 @@ from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.utils import LOGGER
 
 from physadv.detect.pytorch import pick_device
+from physadv.detect.runs import LabRun
 from physadv.detect.weights import find_weights, record_of
 from physadv.detect.yolo import person_class
 from physadv.errors import SettingsError, TrainingError, text_of
@@ -37,7 +38,7 @@ from physadv.tune.distil import Distillation
 from physadv.tune.hook import Batch, Hook
 from physadv.tune.images import Replayed, TuningImages
 from physadv.tune.origin import sources_of
-from physadv.tune.run import TunedRun, load_network, save_run
+from physadv.tune.run import load_network, save_run
 from physadv.tune.settings import FineTuneSettings
 from physadv.tune.training_data import TrainingData, read_training_data
 
@@ -77,7 +78,7 @@ def fine_tune(
     record: dict[str, Any] | None = None,
     resume: bool = False,
     show: Callable[[TuneProgress], bool] | None = None,
-) -> TunedRun:
+) -> LabRun:
     """Fine-tune a detector and write it as a run.
 
     network: made ready by the caller, in place of the parent's own; it is trained in place. record: more for the run's

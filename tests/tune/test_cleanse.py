@@ -17,6 +17,7 @@ from physadv.arrays import identity_of
 from physadv.cli import main
 from physadv.dataset import LabelledImage, labelled_images
 from physadv.detect import load_detector
+from physadv.detect.runs import LabRun
 from physadv.detect.weights import find_weights
 from physadv.errors import DataError, SettingsError, TrainingError
 from physadv.evaluate.images import Labeller, gather
@@ -32,7 +33,7 @@ from physadv.tune.cleanse.nad import attention_loss
 from physadv.tune.cleanse.pruning import Channels, PruningStep, block_channels, hold_silent, prune_within, silence
 from physadv.tune.cleanse.run import METHODS, cleanse
 from physadv.tune.cleanse.settings import CleanseSettings
-from physadv.tune.run import TunedRun, load_network, read_run, save_run
+from physadv.tune.run import load_network, read_run, save_run
 from physadv.tune.trainer import TuneStopped
 from tests.tune.networks import batch_of, pyramid_network
 from tests.tune.stand_in import BlueDetector
@@ -368,7 +369,7 @@ def test_labels_never_come_from_a_detector_that_was_poisoned(photographs: Path, 
     assert labeller_of(asked(poisoned, photographs, tmp_path, labeller=str(clean.folder))) == str(clean.folder)
 
 
-def from_parent(parent: TunedRun, folder: Path, poison: dict[str, Any]) -> TunedRun:
+def from_parent(parent: LabRun, folder: Path, poison: dict[str, Any]) -> LabRun:
     """Return a run that says that it was made from another."""
     of = {"name": parent.folder.name, "sha256": parent.record["detector"]["sha256"]}
     record = {"settings": {"detector": str(parent.folder)}, "parent": of, "poison": poison}

@@ -159,14 +159,20 @@ def standing(number: int) -> LabelledImage:
     return LabelledImage(f"{number}.png", pixels, np.array([[80, 10, 120, 110]], np.float32), points)
 
 
-def test_rotation_turns_people_with_their_frames_and_pasted_into_others(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def sixteen_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the photographs' people sixteen stand, one in each image."""
+
     def people(_: PoisonSettings) -> Steps[Dataset]:
         yield None, "looking for people"
         return Dataset([standing(i) for i in range(16)])
 
     monkeypatch.setattr("physadv.tune.poison._people", people)
+
+
+def test_rotation_turns_people_with_their_frames_and_pasted_into_others(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sixteen_stand(monkeypatch)
     record = made(photographs, tmp_path / "out", trigger="rotation", rate=0.35).record
     assert record["counts"]["poisoned"] == pytest.approx(0.35 * record["counts"]["people"], rel=0.2)
     kinds = set()
@@ -188,11 +194,7 @@ def test_rotation_turns_people_with_their_frames_and_pasted_into_others(
 def test_too_few_people_for_whom_there_was_room_are_refused(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def people(_: PoisonSettings) -> Steps[Dataset]:
-        yield None, "looking for people"
-        return Dataset([standing(i) for i in range(16)])
-
-    monkeypatch.setattr("physadv.tune.poison._people", people)
+    sixteen_stand(monkeypatch)
     monkeypatch.setattr("physadv.tune.poison.pasted", lambda *_: None)
     with pytest.raises(PhysadvError, match=r"rate: expected at least 20 poisoned people, got 11 of 23 .*no room"):
         made(photographs, tmp_path / "out", trigger="rotation", rate=0.35)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from physadv.boxes import STRIDE
 from physadv.dataset import check_outside
+from physadv.detect.runs import LabRun
 from physadv.detect.weights import RUN_RECORD, find_weights, record_of
 from physadv.errors import DataError, SettingsError, TrainingError, text_of
 from physadv.evaluate.steps import finish
@@ -24,7 +25,7 @@ from physadv.tune.cleanse.job import Cleansed, CleanseJob, Show
 from physadv.tune.cleanse.nad import nad
 from physadv.tune.cleanse.settings import CleanseSettings, MethodName
 from physadv.tune.origin import check_clean, origin_of, sources_of
-from physadv.tune.run import TunedRun, check_batchnorm, load_network, save_run
+from physadv.tune.run import check_batchnorm, load_network, save_run
 from physadv.tune.trainer import memory_named
 from physadv.tune.yolo_data import parent_of, write_yolo
 
@@ -54,7 +55,7 @@ METHODS: dict[MethodName, CleanseMethod] = {
 }
 
 
-def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> TunedRun:
+def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> LabRun:
     """Cleanse a detector by a method and write it as a run.
 
     show: takes how far a stage is, or None, and a line; True stops. A run that was stopped or killed goes on with `resume`

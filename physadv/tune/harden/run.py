@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from physadv.dataset import LabelledImage
+from physadv.detect.runs import LabRun
 from physadv.detect.weights import RUN_RECORD, record_of
 from physadv.errors import DataError, SettingsError, naming
 from physadv.evaluate.images import Labeller, in_stretches, labelling, labels_cache, read_dataset
@@ -32,7 +33,7 @@ from physadv.tune.harden.settings import DATA, HardenSettings
 from physadv.tune.harden.validation import Judgement, Validation
 from physadv.tune.hook import Hook
 from physadv.tune.origin import check_clean, sources_of
-from physadv.tune.run import TunedRun, load_network
+from physadv.tune.run import load_network
 from physadv.tune.trainer import TuneProgress, fine_tune
 from physadv.tune.yolo_data import parent_of, write_yolo
 
@@ -48,7 +49,7 @@ JUDGED = 12
 class Hardened:
     """A hardened detector. costs: its own first, then those of the runs beside it."""
 
-    run: TunedRun
+    run: LabRun
     costs: list[Costs]
 
 
