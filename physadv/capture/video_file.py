@@ -160,27 +160,43 @@ class VideoFile(HeldSource):
         at = 0.0
         aspect = aspect_of(stream, self.name, self._notify)
         packets = self._container.demux(stream)
+        # Threads give an image several packets later: the damaged packet is not the one that is going in.
+        damaged: set[int] = set()
         while True:
             with as_source_error(self.name, "damaged", self._cause):
                 packet = next(packets, None)
             if packet is None:
+                for _ in damaged:
+                    yield self._damaged(at)
                 return
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if packet.is_corrupt and stamp is not None:
+                damaged.add(stamp)
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
-                self.damaged += 1
-                yield None, at
+                damaged.discard(stamp)
+                yield self._damaged(at)
                 continue
             if packet.size and not frames and is_jpeg(stream):
-                self.damaged += 1
-                yield None, at
+                damaged.discard(stamp)
+                yield self._damaged(at)
             for frame in frames:
                 at = at + self._interval_s if frame.time is None else frame.time
-                if frame.is_corrupt or packet.is_corrupt:
-                    self.damaged += 1
-                    yield None, at
+                shown_at = frame.pts if frame.pts is not None else frame.dts
+                late = {stamp for stamp in damaged if shown_at is not None and stamp <= shown_at}
+                damaged -= late
+                for _ in late - {shown_at}:
+                    yield self._damaged(at)
+                if frame.is_corrupt or shown_at in late or (packet.is_corrupt and stamp is None):
+                    yield self._damaged(at)
                 else:
                     yield shown(frame, aspect), at
+
+    def _damaged(self, at: float) -> tuple[None, float]:
+        """Count an image that is left out, at that second, and return it."""
+        self.damaged += 1
+        return None, at
 
 
 def _missing_index(path: Path) -> str:

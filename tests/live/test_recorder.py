@@ -204,6 +204,29 @@ def test_a_slow_encoder_loses_images_of_the_recording_not_the_loop(
     assert json.loads((tmp_path / "v.session.json").read_text())["dropped"] == recorder.dropped
 
 
+def test_a_video_cut_anywhere_gives_every_image_that_was_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    writer, sizes = VideoWriter(path, (64, 48), crf=21), []
+    noise = np.random.default_rng(0)
+    for i in range(20):
+        writer.write(noise.integers(0, 40, (48, 64, 3), np.uint8), i / 25)
+        sizes.append(path.stat().st_size)
+    data = path.read_bytes()
+    # The head of a fragment, 108 bytes, is written at once; a kill can only cut what follows.
+    heads = [data.index(b"moof", size) - 4 for size in sizes[-4:-1]]
+    for cut in (at for at in range(sizes[-4], sizes[-1], 41) if not any(head < at < head + 108 for head in heads)):
+        (tmp_path / "cut.mp4").write_bytes(data[:cut])
+        source = VideoFile(str(tmp_path / "cut.mp4"))
+        count = 0
+        with pytest.raises(EndOfStream):
+            while True:
+                source.read()
+                count += 1
+        # Writing one image is what completes the one before it.
+        assert count == sum(size <= cut for size in sizes) - 1, cut
+        assert source.damaged <= 1
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
