@@ -30,7 +30,7 @@ from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import Steps, part_of
 from physadv.evaluate.video import Recording, alarms_of
 from physadv.files import parse_json
-from physadv.recording import Paths
+from physadv.recording import Paths, trigger_note
 from physadv.table import Table, Value
 from physadv.types import Detector, Float32Array
 from physadv.version import __version__
@@ -509,6 +509,8 @@ def _session(path: Path) -> dict[str, Any]:
 
 def _of_session(path: Path) -> Iterator[str]:
     """Yield what a recording's own record says against it."""
+    if note := trigger_note(path):
+        yield note.removeprefix(f"{path.name}: ")
     record = _session(path)
     version = record.get("physadv")
     if version is not None and version != __version__:

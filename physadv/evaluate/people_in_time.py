@@ -36,28 +36,44 @@ class Followed:
 
 
 def follow(answers: Answers, conf: float) -> tuple[list[Followed], int]:
-    """Return the people followed through a recording, and how many more were seen too shortly or too weakly to count."""
+    """Return the people followed through a recording, and how many more were seen too shortly or too weakly to count.
+
+    Who comes back at the place where they were lost, however late, is the same person: nobody counts as two.
+    """
     alive: list[Track] = []
+    lost: list[Track] = []
     paths: dict[int, list[tuple[float, float, Float32Array]]] = {}
     for now, found in zip(answers.pts_s.tolist(), answers.found, strict=True):
+        lost += [track for track in alive if now - track.seen_s > GAP_S]
         alive = [track for track in alive if now - track.seen_s <= GAP_S]
         sure = found.above(conf)
         matched = assign(alive, sure, now, overlap=FOLLOWED_IOU)
         taken = {column for _, column in matched}
         for row, column in matched:
             alive[row].match(sure, column, now, conf, 0.0, GAP_S)
-        new = [
-            Track(len(paths) + i, sure.xyxy[column], float(sure.score[column]), now, now, now)
-            for i, column in enumerate(c for c in range(len(sure)) if c not in taken)
-        ]
-        alive += new
+        for column in (c for c in range(len(sure)) if c not in taken):
+            box, score = sure.xyxy[column], float(sure.score[column])
+            back = _where_lost(lost, box)
+            identity = len(paths) if back is None else back.identity
+            if back is not None:
+                lost.remove(back)
+            alive.append(Track(identity, box, score, now, now, now))
+            paths.setdefault(identity, [])
         for track in alive:
             if track.seen_s == now:
-                paths.setdefault(track.identity, []).append((now, track.score, track.xyxy))
+                paths[track.identity].append((now, track.score, track.xyxy))
     lasts = max(SHORTEST_S / answers.step_s, 1) if answers.step_s else 1
     sound = [p for p in paths.values() if len(p) >= lasts and np.median([score for _, score, _ in p]) >= LABEL_CONF]
     people = [Followed(np.array([at for at, _, _ in p]), np.stack([xyxy for _, _, xyxy in p])) for p in sound]
     return people, len(paths) - len(people)
+
+
+def _where_lost(lost: Sequence[Track], box: Float32Array) -> Track | None:
+    """Return the track that was lost where a (4,) box now is, the best of several."""
+    if not lost:
+        return None
+    overlap = iou(np.stack([track.xyxy for track in lost]), box[None])[:, 0]
+    return lost[int(overlap.argmax())] if overlap.max() > MATCH_IOU else None
 
 
 def scene(answers: Answers, people: Sequence[Followed], conf: float) -> Float32Array:

@@ -18,7 +18,7 @@ from physadv.evaluate.answers import answers_of
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import newcombe
 from physadv.evaluate.pairs import Pairs, PairScorer
-from physadv.evaluate.people_in_time import look_for
+from physadv.evaluate.people_in_time import follow, look_for
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import finish
 from physadv.evaluate.video import Recording
@@ -129,6 +129,16 @@ def test_who_steps_aside_is_not_hidden_and_a_chair_is_nobody() -> None:
     assert look_for(people, answer(aside), 0.25, none)[:2] == ([True], [True])
     assert look_for(people, answer(chair), 0.25, np.array([chair], np.float32))[:2] == ([False], [False])
     assert look_for(people, answer([150, 45, 170, 80]), 0.25, none)[:2] == ([False], [False])
+
+
+def test_who_comes_back_where_they_were_lost_is_one_person(films: dict[str, Path]) -> None:
+    whole = finish(answers_of(Recording(films["none"]), BlobDetector()))
+    nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    away = tuple(nobody if 4 <= at < 6.5 else found for at, found in zip(whole.pts_s, whole.found, strict=True))
+    people, short = follow(replace(whole, found=away), 0.25)
+    assert (len(people), short) == (1, 0)
+    # Nothing says where they were meanwhile.
+    assert not ((people[0].pts_s >= 4) & (people[0].pts_s < 6.5)).any()
 
 
 def test_frames_that_are_lost_or_repeated_and_another_exposure_are_said(films: dict[str, Path], tmp_path: Path) -> None:
