@@ -111,7 +111,7 @@ class OnnxFileDetector(BareDetector):
         with self._lock:
             outputs = self._run(box.apply(image))
         xyxy, score, points = _read(outputs, self.layout, box)
-        if not (np.isfinite(xyxy).all() and np.isfinite(score).all()):
+        if not all(np.isfinite(part).all() for part in (xyxy, score, points) if part is not None):
             raise BackendError(f"{self._path}: the network returns NaN or infinity")
         keep = np.flatnonzero(score >= self.min_conf)
         if self.layout.name == "yolo":

@@ -135,19 +135,19 @@ def _globals(path: Path) -> set[str]:
         members = archive.infolist()
         if any(m.filename.endswith("/constants.pkl") for m in members):
             raise WeightsError(f"{NOT_ONE}: a TorchScript export; name the .pt that it was made from")
-        check_archive(archive)
+        if wrong := archive_fault(archive):
+            raise WeightsError(f"{NOT_ONE}: {wrong}")
         return set().union(*(_named(io.BytesIO(archive.read(m))) for m in members if m.filename.endswith("data.pkl")))
 
 
-def check_archive(archive: zipfile.ZipFile) -> None:
-    """Raise WeightsError if an archive is not as torch saves them: its parts compressed, or not as they were written."""
+def archive_fault(archive: zipfile.ZipFile) -> str:
+    """Return why an archive is not as torch saves them, "" if it is: parts compressed, or not as they were written."""
     # A megabyte of deflated zeros unpacks to a gigabyte.
     if any(m.compress_type != zipfile.ZIP_STORED for m in archive.infolist()):
-        raise WeightsError(f"{NOT_ONE}: its parts are compressed, as torch never saves them")
+        return "its parts are compressed, as torch never saves them"
     # torch does not check the checksums that it writes.
     wrong = archive.testzip()
-    if wrong is not None:
-        raise WeightsError(f"{NOT_ONE}: damaged in {wrong[:80]!r}; copy or download it again")
+    return "" if wrong is None else f"damaged in {wrong[:80]!r}; copy or download it again"
 
 
 def _named(stream: IO[bytes]) -> set[str]:

@@ -25,7 +25,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 from physadv.detect.candidate_net import CandidateNet, NetAnswer
 from physadv.detect.head import KEYPOINTS
-from physadv.detect.restricted import check_archive, reason
+from physadv.detect.restricted import archive_fault, reason
 from physadv.detect.weights import Weights
 from physadv.errors import WeightsError
 from physadv.types import Candidates, UInt8Array
@@ -180,7 +180,8 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
         # Files from before torch 1.6 are no archives; nothing in them is packed.
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                check_archive(archive)
+                if wrong := archive_fault(archive):
+                    raise WeightsError(f"{NOT_ONE}: {wrong}")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
