@@ -6,7 +6,7 @@ import hashlib
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,10 @@ RESULTS = "run.json"
 PNG_HEADER = 33
 # No camera's file is larger; a film or archive with an image's name is.
 MAX_BYTES = 512 * 2**20
+# The look of an image: so many rows and columns of differences. Two are one image up to so many of them: of 87 photographs
+# no two are within 36, copies of half the size saved anew within 11, cut by 1 % within 22 (95th percentiles). An image with
+# fewer edges than that looks like any other.
+LOOK, ALIKE, EDGES = 16, 24, 40
 KINDS = ("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "bmp", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm")
 IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in (*KINDS, "heic", "heif", "hif", "avif"))
 
@@ -274,3 +278,24 @@ def to_image(image: torch.Tensor) -> UInt8Array:
     """Return a (c, h, w) tensor in [0, 1] as an (h, w, c) uint8 image, rounded to nearest."""
     array: Float32Array = image.detach().float().clamp(0, 1).mul(255).round().cpu().numpy()
     return np.ascontiguousarray(array.astype(np.uint8).transpose(1, 2, 0))
+
+
+def look_of(pixels: UInt8Array) -> str:
+    """Return what an image looks like in 64 hex digits, near those of a scaled copy or one saved anew; "" without edges.
+
+    pixels: (h, w, 3) uint8 RGB. Each bit says whether a cell is brighter than the one left of it by more than noise.
+
+    Source: Krawetz 2013, "Kind of like that" (difference hash), with 16 x 16 cells for 8 x 8.
+    """
+    grey = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (LOOK + 1, LOOK), interpolation=cv2.INTER_AREA)
+    bits = np.diff(grey.astype(np.int16), axis=1) > 2
+    return np.packbits(bits).tobytes().hex() if EDGES <= bits.sum() <= bits.size - EDGES else ""
+
+
+def alike(look: str, others: Iterable[str]) -> bool:
+    """Return whether a look is one of others, up to a few cells. look: as `look_of` gives it; "" is like none."""
+    try:
+        mine = int(look, 16)
+        return any((mine ^ int(other, 16)).bit_count() <= ALIKE for other in others)
+    except ValueError:
+        return False

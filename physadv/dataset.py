@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from physadv.arrays import LeftOut, counted, images_in, read_image
+from physadv.arrays import LeftOut, counted, images_in, look_of, read_image
 from physadv.boxes import area
 from physadv.errors import DataError, SettingsError, text_of
 from physadv.files import Names, normal, parse_yaml, read_text, text_bytes
@@ -186,6 +186,11 @@ class Dataset:
             if image.name in out and image.sha256:
                 out[image.name].add(image.sha256)
         return out
+
+    def looks(self, names: Iterable[str]) -> set[str]:
+        """Return what the images of these names look like, as `look_of` does; those without a look are left out."""
+        wanted = set(names)
+        return {look for i in self.images if i.name in wanted and i.sha256 and (look := look_of(i.pixels))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from physadv.arrays import alike, look_of
 from physadv.dataset import known_as, stretch_of
 from physadv.files import normal
 from physadv.patch import Patch, load_patch
+from physadv.types import UInt8Array
 
 
 class Seen:
@@ -18,9 +20,19 @@ class Seen:
     does not say what it was trained on.
     """
 
-    def __init__(self, listed: Iterable[tuple[str, Iterable[str]]] = (), *, complete: bool = True) -> None:
-        """Keep names, each with the SHA-256 of the pixels of all images called so, none where that is not known."""
+    def __init__(
+        self,
+        listed: Iterable[tuple[str, Iterable[str]]] = (),
+        *,
+        complete: bool = True,
+        looks: Iterable[str] = (),
+    ) -> None:
+        """Keep names, each with the SHA-256 of the pixels of all images called so, none where that is not known.
+
+        looks: of the images as `arrays.look_of` gives them, none where those are not known.
+        """
         self.complete = complete
+        self.looks = frozenset(looks)
         self._listed = [(normal(name), frozenset(hashes)) for name, hashes in listed]
         self.names = {name for name, _ in self._listed}
         # A record may list hashes in place of names.
@@ -32,7 +44,12 @@ class Seen:
 
     def __or__(self, other: Seen) -> Seen:
         """Return what either has seen."""
-        return Seen([*self._listed, *other._listed], complete=self.complete and other.complete)
+        complete = self.complete and other.complete
+        return Seen([*self._listed, *other._listed], complete=complete, looks=self.looks | other.looks)
+
+    def resembles(self, pixels: UInt8Array) -> bool:
+        """Return whether an image looks like one of these: cut a little, scaled, or saved anew. pixels: (h, w, 3) RGB."""
+        return bool(self.looks) and alike(look_of(pixels), self.looks)
 
     def saw(self, name: str, sha256: str = "") -> bool:
         """Return whether an image is among these: by the hash of its pixels, whatever it is called, or by its name.
@@ -53,7 +70,8 @@ def seen_by(patch: Patch) -> Seen | None:
     if parts[0] is None:
         return None
     known = [entry for part in parts if part is not None for entry in part]
-    return Seen(known, complete=None not in parts)
+    looks = (look for part in _parts(patch.record) if isinstance(part, dict) for look in part.get("looks") or ())
+    return Seen(known, complete=None not in parts, looks=filter(lambda look: isinstance(look, str), looks))
 
 
 def start_record(start: Patch) -> dict[str, Any]:
@@ -68,18 +86,21 @@ def start_record(start: Patch) -> dict[str, Any]:
         "sha256": start.sha256,
         "train": known.get("train"),
         "pixels": known.get("pixels"),
+        "looks": known.get("looks"),
         "start": start.record.get("start"),
     }
 
 
-def split_record(train: Mapping[str, Iterable[str]], held_out: Iterable[str]) -> dict[str, Any]:
+def split_record(
+    train: Mapping[str, Iterable[str]], held_out: Iterable[str], looks: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return a split as a pattern's record lists it, in order.
 
-    train: the names trained on, each with the hashes of the pixels of the images called so.
+    train: the names trained on, each with the hashes of the pixels of the images called so. looks: of these images.
     """
     known = {name: sorted(hashes) for name, hashes in sorted(train.items())}
     pixels = {name: hashes for name, hashes in known.items() if hashes}
-    return {"train": list(known), "held_out": sorted(set(held_out)), "pixels": pixels}
+    return {"train": list(known), "held_out": sorted(set(held_out)), "pixels": pixels, "looks": sorted(set(looks))}
 
 
 def load_start(where: str) -> Patch:

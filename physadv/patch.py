@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -198,13 +198,16 @@ def patch_from_image(data: bytes, *, name: str, size_mm: float = 360.0, where: s
     if "size_mm" in meta:
         size = _pair(meta["size_mm"], where)
     target = meta.get("target", "chest")
-    return Patch(
+    out = Patch(
         _named(meta["name"], where) if "name" in meta else file_name(name),
         np.ascontiguousarray(rgba[..., :3]),
         np.ascontiguousarray(rgba[..., 3]),
         size,
         target if target in TARGETS else "chest",
     )
+    saved = meta.get("sha256")
+    # Somebody changed the image since: an evaluation says so. One that is as it was saved has no record, as any image.
+    return replace(out, record={"saved_sha256": saved}) if isinstance(saved, str) and saved != out.sha256 else out
 
 
 def save_patch(patch: Patch, folder: Path, *, stem: str = "patch") -> tuple[Path, Path]:

@@ -64,10 +64,11 @@ class ThroughDefence:
     ) -> Steps[Patch]:
         """Train one pattern on people that are not scored, worn as it is going to be scored."""
         images = [image for image in people if len(image.boxes)]
+        known = Dataset(images)
         settings = self.settings(placement, people, seed=seed + restart, refining=start is not None)
         record = {
             "through": str(pipeline),
-            "split": split_record(Dataset(images).hashes(image.name for image in images), []),
+            "split": split_record(known.hashes(i.name for i in images), [], known.looks(i.name for i in images)),
             "start": None if start is None else start_record(start),
             "defence": pipeline.weights(),
             "detector": detector.fingerprint(),

@@ -324,7 +324,11 @@ def train_data(
         record={
             **made,
             "start": None if start is None else start_record(start),
-            "split": split_record(found.hashes(p.name for p in train_on), [p.name for p in held_out]),
+            "split": split_record(
+                found.hashes(p.name for p in train_on),
+                [p.name for p in held_out],
+                found.looks(p.name for p in train_on),
+            ),
         },
         name=name,
     )

@@ -14,12 +14,13 @@ class BareDetector(ABC):
     """A detector without memory, chance or weights of its own, until a subclass says otherwise.
 
     Subclasses set `name` and `backend` and write `detect_batch`. own_size: whether it looks at images of one size of its
-    own, whatever `imgsz` was asked for.
+    own, whatever `imgsz` was asked for. weights_known: whether `fingerprint` differs where its weights do.
     """
 
     name: str
     backend: str
     own_size: bool = False
+    weights_known: bool = True
     precision: str = "fp32"
     min_conf: float = 0.05
     imgsz: int = 640

@@ -54,6 +54,7 @@ class PluginDetector(BareDetector):
         self.min_conf = min_conf
         # Nothing tells it a size: whatever it looks at is its own.
         self.own_size = True
+        self.weights_known = callable(getattr(finder, "fingerprint", None))
         self.imgsz = _pixels(finder, weights.name, "imgsz", imgsz)
         self.deterministic = bool(getattr(finder, "deterministic", True))
         self._finder = finder

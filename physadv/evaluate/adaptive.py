@@ -19,6 +19,7 @@ from physadv.detect.gradients import imgsz_for
 from physadv.detect.matching import FOUND_CONF, STRICT_IOU, touched
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import Cell
+from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.scorer import Entry, Scorer
 from physadv.evaluate.steps import Steps, part_of
 from physadv.patch import Patch
@@ -154,11 +155,11 @@ def _ap(cell: Cell) -> float:
     return 1.0 if value is None else value
 
 
-def check(scorer: Scorer, pipeline: Pipeline, adaptive: Cell, detector: GradientDetector, restarts: int) -> list[str]:
+def check(scorer: Scorer, pipeline: Pipeline, adaptive: Cell, detector: GradientDetector, restarts: int) -> list[Doubt]:
     """Return doubts about an adaptive result: too few restarts, weaker than oblivious, no gradient, a masked one."""
     out = []
     if restarts < FEWEST_RESTARTS:
-        out.append(f"only {restarts} restarts: the worst of three or more is wanted")
+        out.append(Doubt("few-restarts", f"only {restarts} restarts: the worst of three or more is wanted"))
     others = [
         c["ap50"]
         for c in scorer.cells
@@ -167,19 +168,22 @@ def check(scorer: Scorer, pipeline: Pipeline, adaptive: Cell, detector: Gradient
     strongest = min((v for v in others if v is not None), default=None)
     own = adaptive["ap50"]
     if strongest is not None and own is not None and own > strongest + MARGIN:
-        out.append(
+        text = (
             f"the adaptive attack (AP {own:.2f}) is weaker than one that does not know it ({strongest:.2f}): "
             "give it more steps; the true figure is at most the lower one"
         )
+        out.append(Doubt("weak-adaptive-attack", text))
     imgsz = scorer.detector.imgsz
     twin = pipeline.at_size(imgsz).twin(detector)
     chosen = [image for image in scorer.data.images if image.counts.any()][:CHECKED]
     silent = sum(gradient_share(image, twin, imgsz) < 0.01 for image in chosen)
     if silent:
-        out.append(f"zero gradients through the defence on {silent} of {len(chosen)} images: the attack saw nothing")
+        text = f"zero gradients through the defence on {silent} of {len(chosen)} images: the attack saw nothing"
+        out.append(Doubt("zero-gradients", text))
     left = unbounded(chosen, twin, pipeline.guard(scorer.detector), imgsz)
     if left:
-        out.append(f"an attack free to change every pixel leaves {left:.0%} of people visible: its gradients mislead")
+        text = f"an attack free to change every pixel leaves {left:.0%} of people visible: its gradients mislead"
+        out.append(Doubt("masked-gradients", text))
     return out
 
 

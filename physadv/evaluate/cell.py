@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from physadv.arrays import listed
+from physadv.evaluate.doubt_codes import Doubt, codes_of
 from physadv.evaluate.metrics import Figures
 from physadv.evaluate.own import in_words
 from physadv.simulate.placement import Placement
@@ -56,7 +57,7 @@ class Cell:
     placement: Placement | None = None
     ms: tuple[float, float] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    doubts: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
 
     def __getitem__(self, metric: str) -> float | None:
@@ -102,4 +103,4 @@ class Cell:
         out["ci95"] = {n: None if c is None else list(c) for n, c in self.figures.ci95.items()}
         if self.ms is not None:
             out["ms_median"], out["ms_p95"] = self.ms
-        return out | self.extra | {"doubts": self.doubts}
+        return out | self.extra | {"doubts": self.doubts, "doubt_codes": codes_of(self.doubts)}

@@ -24,6 +24,7 @@ from physadv.errors import DataError, PhysadvError, SettingsError
 from physadv.evaluate import doubts
 from physadv.evaluate.answers import Answers, answers_of
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
+from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.metrics import FEW, Figures, interval_of, newcombe, share_interval
 from physadv.evaluate.people_in_time import SHORTEST_S, Followed, follow, look_for, scene
 from physadv.evaluate.settings import EvaluateSettings
@@ -43,8 +44,6 @@ BLOCK_S = 1.0
 PRESENT = 0.5
 # Recordings of two arms whose brightness differs by more than this were not made with one exposure.
 EXPOSURE = 0.15
-# Share of lost or repeated frames that is worth a doubt.
-MISSING = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,20 +379,18 @@ class Comparison:
         """Return what tells a clip from those of other evaluations too: the bytes that its people were followed in."""
         return " ".join(filter(None, [f"clip {clip + 1}", self.takes[0].answers[clip].sha256[:12]]))
 
-    def _of_data(self, frames: int, lost: int, frozen: int) -> list[str]:
+    def _of_data(self, frames: int, lost: int, frozen: int) -> list[Doubt]:
         """Return the doubts about an arm's recordings themselves."""
         out = []
         people, n = sum(map(len, self.people)), self.pairs.n_clips
         if people < doubts.FEW_PEOPLE:
-            out.append(f"only {people} {'person' if people == 1 else 'people'}: nobody else is spoken of")
+            who = "person" if people == 1 else "people"
+            out.append(Doubt("few-people", f"only {people} {who}: nobody else is spoken of"))
         if not self._by_clip:
-            out.append(
-                f"only {n} {'clip' if n == 1 else 'clips'}: the interval is over seconds, not over other clips or places"
-            )
-        for count, what in ((lost, "lost"), (frozen, "repeated")):
-            if count > MISSING * max(frames, 1):
-                out.append(f"{count} frames are {what}: left out, whoever was hidden in them")
-        return out
+            clips = "clip" if n == 1 else "clips"
+            text = f"only {n} {clips}: the interval is over seconds, not over other clips or places"
+            out.append(Doubt("few-clips", text))
+        return out + doubts.of_frames(frames, lost, frozen)
 
     def _compare(self, cells: Sequence[Cell]) -> None:
         """Write each arm's difference to every other into the pattern's cell, and what makes it doubtful."""
@@ -413,47 +410,47 @@ class Comparison:
                 mine.extra[f"asr_above_{arm}"] = round(float(apart[0]), 4)
                 mine.extra[f"asr_above_{arm}_ci95"] = list(interval)
                 if interval[0] <= 0:
-                    mine.doubts.append(
+                    text = (
                         f"it is not shown to hide more people than {_arm(arm)}: the difference is {apart[0]:.2f} "
                         f"[{interval[0]:.2f}, {interval[1]:.2f}]"
                     )
+                    mine.doubts.append(Doubt("not-shown" if arm == NONE else "control-as-good", text))
             mine.extra["conf_drop"] = round((plain["mean_best_conf"] or 0) - (mine["mean_best_conf"] or 0), 4)
             if not set(self.pairs.arms) - {NONE, PATTERN}:
-                mine.doubts.append("no control was recorded: any print may hide as many people")
+                text = "no control was recorded: any print may hide as many people"
+                mine.doubts.append(Doubt("control-missing", text))
             if (plain["frame_asr"] or 0) > 1 - doubts.WEAK_RECALL:
-                plain.doubts.append(f"without a pattern {plain['frame_asr']:.0%} of the people are not found either")
+                text = f"without a pattern {plain['frame_asr']:.0%} of the people are not found either"
+                plain.doubts.append(Doubt("weak-detector", text))
             for arm in self.pairs.arms:
                 cell = by[defence, arm]
                 cell.doubts += self._of_arm(arm, cell, plain) + order
                 if defence != NO_DEFENCE and arm in (NONE, PATTERN):
                     cell.doubts.append(doubts.UNATTACKED)
 
-    def _of_arm(self, arm: str, cell: Cell, plain: Cell) -> list[str]:
+    def _of_arm(self, arm: str, cell: Cell, plain: Cell) -> list[Doubt]:
         """Return the doubts that come from an arm beside the one without a pattern."""
         if arm == NONE:
             return []
         out = []
         ratio = cell.extra["light"] / max(plain.extra["light"], 1e-6)
         if abs(math.log(max(ratio, 1e-6))) > math.log1p(EXPOSURE):
-            out.append(f"the light or the exposure changed: {ratio:.2f} times as bright as without a pattern")
+            text = f"the light or the exposure changed: {ratio:.2f} times as bright as without a pattern"
+            out.append(Doubt("exposure-changed", text))
         bare = {take.arm: take.answers for take in self.takes if take.defence == NO_DEFENCE}
         if any(a.sha256 and a.sha256 == b.sha256 for a, b in zip(bare[arm], bare[NONE], strict=True)):
-            out.append("it is the same file as without a pattern")
+            out.append(Doubt("same-file", "it is the same file as without a pattern"))
         return out
 
-    def _order(self) -> list[str]:
+    def _order(self) -> list[Doubt]:
         """Return doubts about the order in which the arms were recorded, as far as sessions say when they began."""
         began = {arm: [_started(path) for path in paths] for arm, paths in self.pairs.arms.items()}
         if any(moment is None for moments in began.values() for moment in moments):
-            return ["the order in which the arms were recorded is not known: these are no recordings by `physadv live`"]
-        orders = {
-            tuple(sorted(began, key=lambda arm: began[arm][clip] or datetime.min.replace(tzinfo=UTC)))
+            return [doubts.UNKNOWN_ORDER]
+        return doubts.of_order([
+            sorted(began, key=lambda arm: began[arm][clip] or datetime.min.replace(tzinfo=UTC))
             for clip in range(self.pairs.n_clips)
-        }
-        if len(orders) == 1:
-            said = "only once" if self.pairs.n_clips == 1 else "in every clip"
-            return [f"the arms were recorded {said}, in the order {', '.join(next(iter(orders)))}: not at random"]
-        return []
+        ])  # fmt: skip
 
 
 def differences(cells: Sequence[Cell]) -> Table | None:

@@ -210,7 +210,7 @@ class Results:
         ]
 
     def doubts(self) -> list[str]:
-        """Return each doubt once, with the cells it is about where it is not about all."""
+        """Return each doubt once, with its code and the cells it is about where it is not about all."""
         # A certificate has no doubts: what is said of all others is said of everything.
         cells = [c for c in self.cells if c.condition != CONDITION]
         detectors, sizes = ({getattr(c, name) for c in cells} for name in ("detector", "imgsz"))
@@ -219,7 +219,8 @@ class Results:
             about = [c for c in cells if doubt in c.doubts]
             names = [f"{c.detector}, " * (len(detectors) > 1) + c.about(sizes=len(sizes) > 1) for c in about]
             everything = len(about) == len(cells)
-            out.append(f"{'everything' if everything else listed(list(dict.fromkeys(names)))}: {doubt}")
+            whose = "everything" if everything else listed(list(dict.fromkeys(names)))
+            out.append(f"{whose}: {doubt} [{doubt.code}]")
         return out
 
     def alarms(self) -> list[str]:

@@ -10,15 +10,18 @@ from typing import Literal
 from physadv.dataset import Dataset, LabelledImage, split_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import check_attackable, load_detector, load_gradient_detector
+from physadv.detect.changed import changed
 from physadv.detect.matching import AP_CONF
 from physadv.detect.names import path_in
 from physadv.detect.pytorch import pick_device
+from physadv.detect.weights import record_of
 from physadv.errors import DataError, SettingsError, naming
 from physadv.evaluate import doubts
 from physadv.evaluate.adaptive import AdaptiveAttack, score_adaptive
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.certified import certify
 from physadv.evaluate.curve import Curve, score_curve
+from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.images import VIDEO_SUFFIXES, Labeller, labelling, read_dataset
 from physadv.evaluate.own import FILLS, Fit, fit_of, in_words, share_of_image
 from physadv.evaluate.pairs import Pairs, PairScorer
@@ -247,6 +250,8 @@ class Evaluation:
     asked: Asked
     results: Results = field(init=False)
     _settled: list[Cell] = field(default_factory=list)
+    # About each detector, by its name.
+    _doubts: dict[str, list[Doubt]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         defences = [str(p) for p in self.asked.pipelines]
@@ -282,6 +287,9 @@ class Evaluation:
                 yield self._settle((yield from self._updates(steps, part)))
                 continue
             scorer = Scorer(scored, detector, self.asked.settings, shown=examples)
+            given = self.asked.named_detectors[name]
+            if not number and isinstance(given, str):
+                self._doubts[name] += doubts.of_making(record_of(given), scored)
             yield from self._of_detector(scorer, name, turn, others, part)
             if self.asked.certify:
                 steps = certify(scored, detector, self.asked.pipelines)
@@ -379,6 +387,10 @@ class Evaluation:
                     detector, last = given, False
                 if not number:
                     self.results.facts["detectors"].append({"name": name, "sha256": detector.sha256 or ""})
+                    known = loaded.weights_known if isinstance(given, str) else True
+                    self._doubts[name] = doubts.of_detector(
+                        name, detector.sha256, self.asked.patches, changed(given), known=known
+                    )
                 yield name, detector, number, turn
                 if last:
                     break
@@ -443,27 +455,10 @@ class Evaluation:
         left = [i for i in data.images if not trained.saw(i.name, i.sha256)]
         others = [i for i in data.images if trained.saw(i.name, i.sha256) and len(i.boxes)]
         if not any(i.counts.any() for i in left):
-            raise self._nobody(where, "score", drawn=drawn)
+            raise _nobody(asked, where, "score", drawn=drawn)
         if adaptive and not others:
-            raise self._nobody(where, "train on", drawn=drawn)
+            raise _nobody(asked, where, "train on", drawn=drawn)
         return replace(data, images=left), others
-
-    def _nobody(self, where: Path | str, use: Literal["score", "train on"], *, drawn: bool) -> DataError:
-        """Return the error where a split leaves nobody. drawn: by `score_share`, else by the patterns' own records."""
-        trained = f"the patterns were trained on every image of {where} that shows people"
-        if self.asked.adaptive is None:
-            return DataError(trained, field="held_out")
-        if drawn:
-            change = "raise" if use == "score" else "lower"
-            return DataError(
-                f"`score_share` {self.asked.settings.score_share:g} leaves nobody of {where} to {use}",
-                field="adaptive",
-                hint=f"{change} it, or give more images of people",
-            )
-        why = trained if use == "score" else f"nobody is in the images of {where} that the patterns were trained on"
-        return DataError(
-            f"{why}, and their records go before `score_share`", field="adaptive", hint="give other images"
-        )
 
     def _updates(self, steps: Steps[T], part: str, growing: Sequence[Cell] = ()) -> Generator[Update, None, T]:
         """Yield an update for each step, and return what the steps return. growing: cells that they add to."""
@@ -477,7 +472,9 @@ class Evaluation:
             yield Update(share, what, part, self.results)
 
     def _settle(self, cells: Sequence[Cell]) -> Update:
-        """Keep the cells of what is finished, and return the update that says so."""
+        """Keep the cells of what is finished, with the doubts about its detector, and return the update that says so."""
+        for cell in cells:
+            cell.doubts += self._doubts.get(cell.detector, ())
         self._settled += cells
         self.results.cells = list(self._settled)
         return Update(None, "", "", self.results)
@@ -485,6 +482,22 @@ class Evaluation:
     def _finish(self) -> Update:
         self.results.done = True
         return Update(1.0, "", "", self.results)
+
+
+def _nobody(asked: Asked, where: Path | str, use: Literal["score", "train on"], *, drawn: bool) -> DataError:
+    """Return the error where a split leaves nobody. drawn: by `score_share`, else by the patterns' own records."""
+    trained = f"the patterns were trained on every image of {where} that shows people"
+    if asked.adaptive is None:
+        return DataError(trained, field="held_out")
+    if drawn:
+        change = "raise" if use == "score" else "lower"
+        return DataError(
+            f"`score_share` {asked.settings.score_share:g} leaves nobody of {where} to {use}",
+            field="adaptive",
+            hint=f"{change} it, or give more images of people",
+        )
+    why = trained if use == "score" else f"nobody is in the images of {where} that the patterns were trained on"
+    return DataError(f"{why}, and their records go before `score_share`", field="adaptive", hint="give other images")
 
 
 def apart(names: Sequence[str], paths: Sequence[str], *, what: str) -> list[str]:

@@ -70,7 +70,7 @@ class Scorer:
         self.matches: list[list[ImageMatch]] = []
         self.clean: list[Detections] = []
         self._shown = shown
-        self._doubts = doubts.of_data(data)
+        self._doubts = doubts.of_data(data) + doubts.of_lowest(detector)
         self._share = share_of_image(data.images)
         self._shapes: dict[str, Shape] = {}
 
@@ -108,8 +108,10 @@ class Scorer:
             doubts=list(self._doubts),
             cases=[case for image, match in zip(images, matches, strict=True) for case in _cases(image, match)],
         )
+        if entry.condition == "none" and guarded is not self.detector and entry.transform is PLAIN:
+            cell.doubts += doubts.of_threshold(self.detector, guarded, self.clean, answers)
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
-            cell.doubts += doubts.of_patch(entry.of, self.data)
+            cell.doubts += doubts.of_patch(entry.of, self.data) + doubts.of_print(entry.of)
             cell.doubts += doubts.of_joints(entry.placement, self.data)
             if entry.attack in ("", "oblivious"):
                 cell.doubts += doubts.of_placement(entry.of, entry.placement, cell.imgsz, self._share)

@@ -23,6 +23,7 @@ from physadv.detect.matching import STRICT_IOU, best_score
 from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
+from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.metrics import FEW, Figures, wilson
 from physadv.evaluate.scorer import Entry
 from physadv.evaluate.settings import EvaluateSettings
@@ -251,20 +252,21 @@ class VideoScorer:
         )
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
             share = float(np.median(self._shares)) if self._shares else 0.0
-            cell.doubts += doubts.of_video(entry.of, self.recording.path)
+            cell.doubts += doubts.of_video(entry.of, self.recording.path) + doubts.of_print(entry.of)
             cell.doubts += doubts.of_placement(entry.of, entry.placement, cell.imgsz, share)
         return cell
 
-    def _doubts(self, take: Take, scored: int) -> list[str]:
+    def _doubts(self, take: Take, scored: int) -> list[Doubt]:
         out = []
         worn = len(take.frames) - take.waiting
         if self._wearing and scored < 0.9 * worn:
-            out.append(f"only {scored} of {worn} frames are scored: in the others the clean detector finds nobody")
+            text = f"only {scored} of {worn} frames are scored: in the others the clean detector finds nobody"
+            out.append(Doubt("frames-not-scored", text))
         gaps = [b.frame - a.frame for a, b in pairwise(take.frames)]
         if gaps and max(gaps) > min(gaps):
-            out.append(f"frames are missing from the recording: gaps of up to {max(gaps)}")
+            out.append(Doubt("frames-lost", f"frames are missing from the recording: gaps of up to {max(gaps)}"))
         if len(take.frames) < ENOUGH_FRAMES:
-            out.append(f"only {len(take.frames)} frames")
+            out.append(Doubt("few-frames", f"only {len(take.frames)} frames"))
         return out
 
 
@@ -379,12 +381,13 @@ def _compare(cells: Sequence[Cell]) -> None:
         if cell.condition != "patch":
             continue
         if share == 0:
-            cell.doubts.append(f"no effect: {cell.patch} hides the person in no frame")
+            cell.doubts.append(Doubt("no-effect", f"no effect: {cell.patch} hides the person in no frame"))
             continue
         for other in cells:
             control = cell.patch in other.stands_for and other.defence == cell.defence
             if control and (other["share_below"] or 0) >= share - MARGIN:
-                cell.doubts.append(f"a {other.condition} square does as well ({other['share_below']:.0%} of frames)")
+                text = f"a {other.condition} square does as well ({other['share_below']:.0%} of frames)"
+                cell.doubts.append(Doubt("control-as-good", text))
 
 
 def _interval(lost: npt.NDArray[np.bool_], settings: EvaluateSettings) -> tuple[float, float] | None:

@@ -237,7 +237,7 @@ def score(
     }
     parent = next((t for t in tallies if t.scored.role == "parent"), None)
     out = [_figures(tally, parent, data, views, settings) for tally in tallies]
-    return LabScore(out, trigger, settings, counted, of_data(data))
+    return LabScore(out, trigger, settings, counted, [str(doubt) for doubt in of_data(data)])
 
 
 def _views(trigger: Trigger, *, curves: bool) -> Iterator[TriggerView]:

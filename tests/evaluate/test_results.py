@@ -9,12 +9,13 @@ from rich.console import Console
 
 from physadv.cli.console import on_terminal
 from physadv.evaluate.cell import Cell
+from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.metrics import Figures, figures
 from physadv.evaluate.results import Results, cells_table
 from physadv.evaluate.settings import EvaluateSettings
 
 
-def frames_of(detector: str, *, defence: str = "none", doubts: tuple[str, ...] = ()) -> Cell:
+def frames_of(detector: str, *, defence: str = "none", doubts: tuple[Doubt, ...] = ()) -> Cell:
     value: dict[str, float | None] = {"share_below": 0.5, "mean_best_conf": None, "alarms_per_1000": 2.0}
     counted = {"n_frames": 60, "n_scored": 40}
     return Cell(detector, 320, "none", None, defence, counted, Figures(value, {}), doubts=list(doubts))
@@ -36,10 +37,10 @@ def test_words_in_brackets_are_words() -> None:
 
 
 def test_a_video_seen_by_several_detectors_says_whose_each_row_is() -> None:
-    cells = [frames_of("first"), frames_of("second", defence="vote", doubts=("it blinks",))]
+    cells = [frames_of("first"), frames_of("second", defence="vote", doubts=(Doubt("no-effect", "it blinks"),))]
     text = shown(*cells)
     assert "first at 320 px, 60 frames" in text and "second at 320 px, 60 frames" in text and "2.000" in text
-    assert Results(EvaluateSettings(), cells=cells).doubts() == ["second, none behind vote: it blinks"]
+    assert Results(EvaluateSettings(), cells=cells).doubts() == ["second, none behind vote: it blinks [no-effect]"]
     assert "alone at 320 px" in shown(frames_of("alone"))
 
 
@@ -66,7 +67,9 @@ def test_the_page_to_hand_in_is_whole_and_escapes_what_it_is_told(tmp_path: Path
     counted = {"n_images": 1, "n_people": 5}
     ends: dict[str, tuple[float, float] | None] = {"ap50": (0.1, 0.4)}
     cells = [
-        Cell("<net>", 640, condition, patch, "none", counted, Figures(value, ends), doubts=["a < b"])
+        Cell(
+            "<net>", 640, condition, patch, "none", counted, Figures(value, ends), doubts=[Doubt("no-effect", "a < b")]
+        )
         for condition, patch in (("none", None), ("patch", "<p>"))
     ]
     Results(EvaluateSettings(), cells=cells, skipped=["<one> left out"]).report(tmp_path)
