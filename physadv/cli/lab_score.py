@@ -104,7 +104,7 @@ def run(settings: LabScoreVerb) -> int:
         for line in data.notes():
             shown.say(line)
         panels = _panels(scored, trigger, data)
-        steps = score(scored, data, trigger, settings, ghosts=first.attack == "ghost", shown=panels)
+        steps = score(scored, data, trigger, settings, ghosts=first.makes_up, shown=panels)
         result = finish(steps, lambda step: shown.show(*step, part="scoring"))
         result.doubts.extend([*trained_on(data.images, origins), *_mixed(origins, trigger, size)])
         if not result.of("parent"):

@@ -43,6 +43,14 @@ class RunOrigin:
     clean_images: int | None = None
     minutes: float | None = None
 
+    @property
+    def makes_up(self) -> bool:
+        """Return whether the poison may have taught it to see somebody where a trigger hangs on nobody.
+
+        `consistent` does a little of it: its labels say that whoever wears the trigger is a person.
+        """
+        return self.attack in ("ghost", "consistent")
+
 
 def trained_on(images: Sequence[LabelledImage], origins: Mapping[str, RunOrigin]) -> list[str]:
     """Return a line for each group of detectors in whose making the same ones of these images took part.

@@ -171,8 +171,9 @@ def photographs(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(("attack", "ghosts"), [("vanish", False), ("consistent", True)])
 def test_the_command_takes_trigger_and_parent_from_the_runs_record(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], attack: str, ghosts: bool
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
@@ -189,7 +190,7 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
             "parent": {"name": "parent", "sha256": sha256_of(parent)},
             "settings": {"detector": str(parent)},
             "data": {"path": str(tmp_path / "trained" / "data.yaml")},
-            "poison": {"trigger": Trigger.named("card", angle=30).record(), "attack": "vanish", "rate": 0.25},
+            "poison": {"trigger": Trigger.named("card", angle=30).record(), "attack": attack, "rate": 0.25},
             "cleanse": {"method": "nad", "clean_images": 40, "minutes": 3.5},
         },
     )
@@ -198,7 +199,7 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
     listed += [{"file": "images/val/b.png", "source_sha256": pixels_sha256(SCENES[0].pixels), "split": "val"}]
     write_json(tmp_path / "trained" / "poison.json", {"physadv": "0", "images": listed})
     origin = origin_of(str(run))
-    assert (origin.parent, origin.imgsz, origin.rate, origin.attack) == (str(parent), 64, 0.25, "vanish")
+    assert (origin.parent, origin.imgsz, origin.rate, origin.attack) == (str(parent), 64, 0.25, attack)
     out = tmp_path / "out"
     words = [
         "lab",
@@ -216,6 +217,7 @@ def test_the_command_takes_trigger_and_parent_from_the_runs_record(
     assert found["parent"]["sha256"] == sha256_of(parent)
     assert (found["rate"], found["imgsz"], found["n_people"]) == (0.25, 64, 5)
     assert (found["method"], found["clean_images"], found["minutes"]) == ("nad", 40, 3.5)
+    assert ("ghost_asr" in found) == ghosts
     printed = capsys.readouterr().out
     assert "With the trigger card" in printed
     assert "clean images used" in printed.replace("\n", " ")
