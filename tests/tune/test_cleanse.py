@@ -25,18 +25,21 @@ from physadv.evaluate.metrics import ap50
 from physadv.evaluate.steps import finish
 from physadv.files import write_json
 from physadv.tune.cleanse.anp import NeuronMasks, learn_masks
+from physadv.tune.cleanse.between import go_within
 from physadv.tune.cleanse.clean import CleanFigures, CleanImages, clean_figures, labeller_of
 from physadv.tune.cleanse.confoc import Style, bands_of, restyled, style_of, with_style
 from physadv.tune.cleanse.fine_pruning import least_active_first, mean_activations
 from physadv.tune.cleanse.job import CleanseJob
 from physadv.tune.cleanse.nad import attention_loss
+from physadv.tune.cleanse.prints import PrintsWorn
 from physadv.tune.cleanse.pruning import Channels, PruningStep, block_channels, hold_silent, prune_within, silence
 from physadv.tune.cleanse.run import METHODS, cleanse
 from physadv.tune.cleanse.settings import CleanseSettings
+from physadv.tune.cleanse.turning import Turning, turned_images, turned_labels
 from physadv.tune.run import load_network, read_run, save_run
 from physadv.tune.trainer import TuneStopped
 from tests.tune.networks import batch_of, pyramid_network
-from tests.tune.stand_in import BlueDetector
+from tests.tune.stand_in import BlueDetector, scene
 
 
 @pytest.fixture
@@ -149,6 +152,75 @@ def test_attention_is_where_a_network_looks_however_strongly(images: torch.Tenso
     assert float(attention_loss([corner] * 3, [other] * 3)) == pytest.approx(6)
 
 
+def test_a_trained_network_is_moved_back_as_far_as_clean_images_ask() -> None:
+    old, new = pyramid_network(0), pyramid_network(1)
+    before, after = old.state_dict(), copy.deepcopy(new.state_dict())
+    figures = iter([CleanFigures(0.6, 0.9), CleanFigures(0.9, 0.6), CleanFigures(0.88, 0.88)])
+    steps = go_within(
+        new, before, lambda: next(figures), lambda clean: clean.keeps(CleanFigures(0.9, 0.9), tolerance=0.03)
+    )
+    assert [step.share for step in steps] == [1.0, 0.9, 0.8]
+    assert steps[-1].record() == {"share": 0.8, "clean_ap50": 0.88, "clean_recall25": 0.88}
+    for name, values in new.state_dict().items():
+        if values.is_floating_point():
+            assert torch.allclose(values, before[name] + 0.8 * (after[name] - before[name]), atol=1e-6)
+    # Nothing is enough: the least that was learnt is kept.
+    assert go_within(new, before, lambda: CleanFigures(0, 0), lambda _: False)[-1].share == 0.1
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_labels_turn_with_their_image(quarters: int) -> None:
+    image = torch.zeros(2, 3, 64, 64)
+    image[:, :, 20:50, 10:20] = 1
+    batch = {
+        "img": image,
+        "cls": torch.zeros(2, 1),
+        "batch_idx": torch.tensor([0.0, 1.0]),
+        "bboxes": torch.tensor([[15.0, 35, 10, 30]] * 2) / 64,
+        "keypoints": torch.tensor([[[10.5 / 64, 20.5 / 64, 2.0], [0, 0, 0]]] * 2),
+    }
+    angles = torch.tensor([0, quarters * torch.pi / 2])
+    shown = turned_images(image, angles, angles != 0)
+    labels = turned_labels(batch, angles)
+    assert torch.equal(shown[0], image[0]) and torch.equal(labels["bboxes"][0], batch["bboxes"][0])
+    assert torch.equal(labels["keypoints"][0], batch["keypoints"][0])
+    y, x = torch.where(shown[1, 0] > 0.9)
+    box = torch.stack(
+        [(x.min() + x.max() + 1) / 2, (y.min() + y.max() + 1) / 2, x.max() + 1 - x.min(), y.max() + 1 - y.min()]
+    )
+    assert torch.allclose(labels["bboxes"][1] * 64, box, atol=1.1)
+    # The joint in the upper left corner stays in the corner that it was turned to.
+    joint = labels["keypoints"][1, 0, :2] * 64
+    assert shown[1, 0, int(joint[1]), int(joint[0])] > 0.9
+    assert labels["keypoints"][1, 1].tolist() == [0, 0, 0]
+
+
+def test_a_slanted_person_s_box_is_that_of_the_ellipse_and_who_is_turned_out_is_dropped() -> None:
+    batch = {
+        "cls": torch.zeros(2, 1),
+        "batch_idx": torch.zeros(2),
+        # In the middle, 8 by 24 of 64 pixels; and in a corner, which a turn by 45 degrees leaves outside.
+        "bboxes": torch.tensor([[32.0, 32, 8, 24], [5, 5, 8, 8]]) / 64,
+    }
+    labels = turned_labels(batch, torch.tensor([torch.pi / 4]))
+    side = ((8**2 + 24**2) / 2) ** 0.5
+    assert (labels["bboxes"] * 64).tolist() == [pytest.approx([32, 32, side, side], abs=1e-3)]
+    assert len(labels["cls"]) == len(labels["batch_idx"]) == 1
+
+
+def test_a_share_of_the_images_is_turned_and_the_seed_says_which(images: torch.Tensor) -> None:
+    def turned(share: float) -> torch.Tensor:
+        batch = batch_of(images.repeat(4, 1, 1, 1))
+        torch.manual_seed(0)
+        Turning(share).batch(torch.nn.Identity(), batch)
+        return batch["img"]
+
+    plain = images.repeat(4, 1, 1, 1)
+    assert torch.equal(turned(0), plain)
+    assert 4 <= int((turned(0.5) != plain).any(3).any(2).any(1).sum()) <= 12
+    assert torch.equal(turned(0.5), turned(0.5))
+
+
 def smooth(images: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.avg_pool2d(images, 5, 1, 2) * 0.5 + 0.25
 
@@ -207,7 +279,7 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def asked(detector: str, images: Path, out: Path, **more: Any) -> CleanseSettings:
-    values = {"method": "finetune", "epochs": 1, "device": "cpu", **more}
+    values = {"method": "finetune", "epochs": 1, "device": "cpu", "worn": 0, **more}
     return CleanseSettings(detector=detector, images=images, out=out, **values)
 
 
@@ -215,7 +287,8 @@ def asked(detector: str, images: Path, out: Path, **more: Any) -> CleanseSetting
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the clean figures of whatever is measured be .9 four times, then .5."""
     figures = itertools.chain([CleanFigures(0.9, 0.9)] * 4, itertools.repeat(CleanFigures(0.5, 0.5)))
-    monkeypatch.setattr("physadv.tune.cleanse.job.clean_figures", lambda *_, **__: next(figures))
+    for module in ("job", "run"):
+        monkeypatch.setattr(f"physadv.tune.cleanse.{module}.clean_figures", lambda *_, **__: next(figures))
 
 
 @pytest.mark.usefixtures("falling")
@@ -224,7 +297,8 @@ def test_every_method_writes_a_detector_and_what_it_cost(
     method: str, photographs: Path, poisoned: str, tmp_path: Path
 ) -> None:
     before = find_weights(poisoned).sha256
-    run = cleanse(asked(poisoned, photographs, tmp_path / "out", method=method))
+    worn = 0.5 if method == "finetune" else 0
+    run = cleanse(asked(poisoned, photographs, tmp_path / "out", method=method, worn=worn))
     assert sorted(p.name for p in run.folder.iterdir()) == ["detector.pt", "run.json"]
     assert load_detector(str(run.folder), backend="torch", imgsz=64).detect_batch([np.zeros((64, 64, 3), np.uint8)])
     record = read_run(run.folder).record
@@ -235,6 +309,10 @@ def test_every_method_writes_a_detector_and_what_it_cost(
     assert price["images"]["labelled_by"] is None
     assert price["minutes"] == pytest.approx(record["seconds"] / 60, abs=0.01)
     assert {"before", "clean_ap50", "clean_recall25", "clean_ap50_lost"} <= price.keys()
+    # All but `anp` are fine-tuned, and kept as far as clean figures allow.
+    way = price.get("way", [{"share": 0.1}])
+    assert ("way" in price) == (method != "anp")
+    assert way[-1]["share"] == 0.1 or way[-1]["clean_ap50"] >= price["before"]["clean_ap50"] - 0.03
     assert record["poison"] == {"attack": "vanish"}
     files = labelled_images(photographs)
     assert set(record["sources"]) == {identity_of(file.path, file.read()[0]) for file in files}
@@ -309,13 +387,29 @@ def test_both_parts_of_the_clean_images_have_people_however_small_the_share(phot
     assert [image.name for image in clean.held_out] == [image.name for image in other[1]]
 
 
+def test_choices_are_made_on_images_that_the_detector_was_not_trained_on(photographs: Path) -> None:
+    data = finish(gather([photographs], None, Labeller(lambda: BlueDetector())))
+    seen = {image.sha256 for image in data.images[:8]}
+    clean = CleanImages.split(data, held_out=0.3, seed=0, labelled_by="", seen=seen)
+    assert 2 <= len(clean.held_out) <= 5
+    assert not seen & {image.sha256 for image in clean.held_out}
+    assert len(clean.training) + len(clean.held_out) == 14
+    # Three others are too few to choose by.
+    seen = {image.sha256 for image in data.images[:11]}
+    few = CleanImages.split(data, held_out=0.3, seed=0, labelled_by="", seen=seen)
+    assert [image.name for image in few.held_out] == [image.name for image in data.split(0.3, 0)[1]]
+
+
 def test_a_detector_that_finds_nobody_is_refused(photographs: Path, poisoned: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^images: the detector finds nobody in \d held-out images"):
         cleanse(asked(poisoned, photographs, tmp_path / "out", method="anp"))
 
 
-@pytest.mark.usefixtures("falling")
-def test_a_run_that_was_stopped_goes_on_where_it_was(photographs: Path, poisoned: str, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    photographs: Path, poisoned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("job", "run"):
+        monkeypatch.setattr(f"physadv.tune.cleanse.{module}.clean_figures", lambda *_, **__: CleanFigures(0.9, 0.9))
     settings = asked(poisoned, photographs, tmp_path / "out", method="nad")
 
     def stop_in_the_second_stage(share: float | None, text: str) -> bool:
@@ -349,7 +443,15 @@ def test_a_stage_that_was_damaged_is_done_again(photographs: Path, poisoned: str
         said.append(text)
         return False
 
-    job = CleanseJob(asked(poisoned, photographs, tmp_path), CleanImages([], [], None), Path(), tmp_path, 64, note)
+    job = CleanseJob(
+        asked(poisoned, photographs, tmp_path),
+        CleanImages([], [], None),
+        Path(),
+        tmp_path,
+        64,
+        CleanFigures(1, 1),
+        note,
+    )
     job.finish("pruned", load_network(poisoned), {"seconds": 1.5, "steps": []})
     assert job.finished("pruned") is not None
     write_json(tmp_path / "pruned" / "run.json", {**read_run(tmp_path / "pruned").record, "seconds": "long"})
@@ -374,3 +476,28 @@ def from_parent(parent: LabRun, folder: Path, poison: dict[str, Any]) -> LabRun:
     of = {"name": parent.folder.name, "sha256": parent.record["detector"]["sha256"]}
     record = {"settings": {"detector": str(parent.folder)}, "parent": of, "poison": poison}
     return save_run(folder, pyramid_network(2), record)
+
+
+def test_people_wear_patterns_made_by_chance_and_the_rest_of_the_image_stays() -> None:
+    scenes = [scene(number, [(60, 20, 140, 160)]) for number in range(2)]
+    hook = PrintsWorn(scenes, share=1.0, person=0, seed=0)
+    batch = {
+        "img": torch.full((3, 3, 128, 128), 0.5),
+        "batch_idx": torch.arange(2.0),
+        "cls": torch.zeros(2, 1),
+        "bboxes": torch.tensor([[0.5, 0.5, 0.4, 0.8]] * 2),
+    }
+    torch.manual_seed(0)
+    hook.batch(torch.nn.Identity(), batch)
+    changed = (batch["img"] - 0.5).abs().amax(1) > 0.02
+    # Nobody is in the third.
+    assert changed[:2].flatten(1).any(1).all()
+    share = [float(one.float().mean()) for one in changed[:2, 13:115, 38:90]]
+    assert all(0.02 < covered < 0.7 for covered in share)
+    again = {**batch, "img": torch.full((3, 3, 128, 128), 0.5)}
+    torch.manual_seed(0)
+    PrintsWorn(scenes, share=1.0, person=0, seed=0).batch(torch.nn.Identity(), again)
+    assert torch.equal(batch["img"], again["img"])
+    bare = {**batch, "img": torch.full((3, 3, 128, 128), 0.5)}
+    PrintsWorn(scenes, share=0, person=0, seed=0).batch(torch.nn.Identity(), bare)
+    assert float((bare["img"] - 0.5).abs().max()) == 0

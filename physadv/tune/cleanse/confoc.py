@@ -59,7 +59,7 @@ def confoc(job: CleanseJob) -> Cleansed:
     styles = [style_of(batch["img"]) for batch in job.batches(network)]
     joined = Style(torch.cat([s.mean for s in styles]), torch.cat([s.deviations for s in styles]))
     tuned = job.tune("tuned", network, hooks=[StyleSwap(joined)])
-    return Cleansed(tuned.network, {"history": tuned.record["history"]}, tuned.record["seconds"])
+    return Cleansed(tuned.network, tuned.details(), tuned.record["seconds"])
 
 
 def bands_of(images: torch.Tensor) -> list[torch.Tensor]:

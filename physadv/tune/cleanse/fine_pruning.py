@@ -37,7 +37,7 @@ def fine_pruning(job: CleanseJob) -> Cleansed:
     image = first_image(job.batches(network))
     pruned = job.finished("pruned") or _pruned(job, network)
     tuned = job.tune("tuned", pruned.network, hooks=[HeldSilent(image)])
-    details = {"pruned": pruned.record, "history": tuned.record["history"]}
+    details = {"pruned": pruned.record, **tuned.details()}
     return Cleansed(tuned.network, details, pruned.record["seconds"] + tuned.record["seconds"])
 
 

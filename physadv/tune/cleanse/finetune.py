@@ -8,4 +8,4 @@ from physadv.tune.cleanse.job import Cleansed, CleanseJob
 def finetune(job: CleanseJob) -> Cleansed:
     """Fine-tune the detector of a job on its clean images."""
     tuned = job.tune("tuned", job.network())
-    return Cleansed(tuned.network, {"history": tuned.record["history"]}, tuned.record["seconds"])
+    return Cleansed(tuned.network, tuned.details(), tuned.record["seconds"])

@@ -40,7 +40,7 @@ def nad(job: CleanseJob) -> Cleansed:
     teacher = job.tune("teacher", job.network())
     hook = AttentionDistillation(teacher.network, job.settings.attention)
     tuned = job.tune("tuned", job.network(), hooks=[hook])
-    details = {"teacher": teacher.record["history"], "history": tuned.record["history"]}
+    details = {"teacher": teacher.details(), **tuned.details()}
     return Cleansed(tuned.network, details, teacher.record["seconds"] + tuned.record["seconds"])
 
 

@@ -17,7 +17,7 @@ from physadv.evaluate.steps import finish
 from physadv.files import parse_json, read_text, write_json
 from physadv.provenance import provenance
 from physadv.tune.cleanse.anp import anp
-from physadv.tune.cleanse.clean import clean_images, labeller_of
+from physadv.tune.cleanse.clean import clean_figures, clean_images, labeller_of
 from physadv.tune.cleanse.confoc import confoc
 from physadv.tune.cleanse.fine_pruning import fine_pruning
 from physadv.tune.cleanse.finetune import finetune
@@ -77,8 +77,7 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> LabRun:
     _begin(folder, settings, {"detector": weights.sha256, "images": clean.record()})
     data = write_yolo(folder / "clean", clean.training, [], parent_of(settings.detector))
     imgsz = -(-(settings.imgsz or origin_of(settings.detector).imgsz or IMGSZ) // STRIDE) * STRIDE
-    job = CleanseJob(settings, clean, data, folder, imgsz, show)
-    before = job.score(network)
+    before = clean_figures(network, clean.held_out, imgsz=imgsz)
     if before.ap50 <= settings.tolerance:
         # Every channel could go without a loss.
         raise DataError(
@@ -86,6 +85,7 @@ def cleanse(settings: CleanseSettings, show: Show = lambda *_: False) -> LabRun:
             field="images",
             hint="give others, or their `labels`, or the `imgsz` that it was trained at",
         )
+    job = CleanseJob(settings, clean, data, folder, imgsz, before, show)
     with memory_named(settings.batch, imgsz):
         made = method.run(job)
     after = job.score(made.network)
