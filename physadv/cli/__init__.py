@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("physadv.cli.evaluate", "score patches and defences on held-out people, with controls"),
     "explain": ("physadv.cli.explain", "what a detector looks at: maps of a person's score, bare, worn and defended"),
     "compare": ("physadv.cli.compare", "whether two evaluations differ by more than chance"),
+    "study": ("physadv.cli.study", "several detectors under the same patterns: accuracy, robustness, transfer"),
     "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),
     "show": ("physadv.cli.show", "a pattern at true size on a phone, tablet or monitor"),
     "advise": ("physadv.cli.advise", "how large to print for your camera and distance"),

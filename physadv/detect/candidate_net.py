@@ -128,6 +128,7 @@ class CandidateGradient(BareGradient):
     def __init__(self, net: CandidateNet, *, device: str = "cpu", sha256: str | None = None) -> None:
         self.net = net.to(device)
         self.name = net.name
+        self.parameters = sum(p.numel() for p in net.parameters())
         self.device = torch.device(device)
         self.sha256 = sha256
         self.stride = net.stride

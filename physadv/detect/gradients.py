@@ -17,10 +17,13 @@ CPU = torch.device("cpu")
 class BareGradient(ABC):
     """An attacked detector without chance or weights of its own, until a subclass says otherwise.
 
-    Subclasses set `name` and write `candidates`.
+    Subclasses set `name` and write `candidates`. parameters: how many weights it has, year: when its kind was published,
+    where it says so.
     """
 
     name: str
+    parameters: int | None = None
+    year: int | None = None
     device: torch.device = CPU
     precision: str = "fp32"
     stride: int = STRIDE

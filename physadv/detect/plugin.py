@@ -28,7 +28,7 @@ class PersonFinder(Protocol):
     `imgsz`: long side in pixels at which it looks, at which defences work. `deterministic`: False if equal images may get
     unequal answers. `fingerprint()`: a text that differs with its weights. `candidates(images)`, to be attacked: person
     logits (b, a) and boxes (b, a, 4) for a tensor (b, 3, h, w) in [0, 1] RGB, with gradients to it; `stride`: of which h
-    and w are multiples (32).
+    and w are multiples (32). For `physadv study`: `parameters`, how many weights it has, and `year`, when it was published.
     """
 
     def detect(self, image: UInt8Array) -> tuple[Any, ...]:
@@ -161,6 +161,7 @@ class PluginGradient(BareGradient):
         self.sha256 = weights.sha256
         self.device = torch.device(device)
         self.stride = _pixels(finder, weights.name, "stride", STRIDE)
+        self.parameters, self.year = _count(finder, "parameters"), _count(finder, "year")
 
     def candidates(self, images: torch.Tensor) -> Candidates:
         """Return candidates for images (b, 3, h, w) in [0, 1], RGB, h and w multiples of `stride`.
@@ -189,6 +190,12 @@ def _pixels(finder: PersonFinder, name: str, member: str, otherwise: int) -> int
             f"{name}: its {member}", field="detector", expected="a whole number of pixels", got=repr(value)
         )
     return int(value)
+
+
+def _count(finder: PersonFinder, member: str) -> int | None:
+    """Return a member of a plug-in that is a whole number, for reports; None where it has none."""
+    value = getattr(finder, member, None)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _fingerprint(name: str, finder: PersonFinder, code: str | None) -> str:

@@ -290,6 +290,7 @@ class YoloGradient(BareGradient):
     ) -> None:
         self.net = net.to(device).to(memory_format=torch.channels_last)
         self.name = net.name
+        self.parameters = sum(p.numel() for p in net.parameters())
         self.device = torch.device(device)
         self.precision = precision
         self.sha256 = sha256

@@ -35,13 +35,17 @@ FEWEST_RESTARTS = 3
 
 
 class AdaptiveAttack(Protocol):
-    """Trains patterns through a defence (BPDA and EOT); `physadv.attack.adaptive.ThroughDefence` is one.
+    """Trains patterns through a defence (BPDA and EOT); `physadv.attack.adaptive.ThroughDefence` is one."""
 
-    restarts: patterns trained through each defence, of which the worst is reported. steps: optimiser steps of each.
-    """
+    @property
+    def restarts(self) -> int:
+        """Return how many patterns are trained through each defence, of which the worst is reported."""
+        ...
 
-    restarts: int
-    steps: int
+    @property
+    def steps(self) -> int:
+        """Return how many optimiser steps each takes."""
+        ...
 
     def train(
         self,

@@ -80,7 +80,19 @@ class Compared:
         return Table.of("Differences", columns, rows, numbers=columns[3:7] + columns[8:])
 
 
+# Of one row of an evaluation: figures, and the weight, by unit and case.
 Row = dict[tuple[str, str], dict[str, float]]
+
+
+class Paired(NamedTuple):
+    """A difference over cases that both sides have, as of `Difference`."""
+
+    means: tuple[float, float]
+    value: float
+    ci95: tuple[float, float] | None
+    p: float
+    n: int
+    units: int
 
 
 def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared:
@@ -104,11 +116,9 @@ def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared
         if missing := len(mine) + len(theirs) - 2 * len(common):
             notes.append(f"{_called(one)}: {missing} people are in one of the two alone: left out")
         for figure in FIGURES:
-            found = _difference(mine, theirs, common, figure, seed, changes)
+            found = paired(mine, theirs, common, figure, seed=seed, changes=changes)
             if found is not None:
-                means, value, interval, p, n, units = found
-                labels = (one.label, other.label)
-                out.append(Difference(_called(one), labels, figure, means, value, interval, p, n, units))
+                out.append(Difference(_called(one), (one.label, other.label), figure, *found))
     if not out:
         raise DataError(f"{first} and {second} have no person in common: nothing can be paired")
     return Compared(tuple(_with_holm(out)), tuple(dict.fromkeys(notes)))
@@ -170,10 +180,13 @@ def _paired(a: dict[Key, Row], b: dict[Key, Row], names: tuple[str, str]) -> tup
     return out, notes
 
 
-def _difference(
-    mine: Row, theirs: Row, common: Sequence[tuple[str, str]], figure: str, seed: int, changes: int
-) -> tuple[tuple[float, float], float, tuple[float, float] | None, float, int, int] | None:
-    """Return means, difference, interval, p, cases and units of one figure; None where no case of both has it."""
+def paired(
+    mine: Row, theirs: Row, common: Sequence[tuple[str, str]], figure: str, *, seed: int, changes: int
+) -> Paired | None:
+    """Return the difference of one figure over cases that both have; None where no case of both has the figure.
+
+    changes: of signs of whole units, from which p is known.
+    """
     both = [c for c in common if math.isfinite(mine[c][figure]) and math.isfinite(theirs[c][figure])]
     if not both:
         return None
@@ -193,7 +206,7 @@ def _difference(
     interval = interval_of(apart)
     if figure in SHARES and (interval is None or len(units) < FEW):
         interval = newcombe(*means, len(units))
-    return means, value, interval, _chance(sums[:, 1] - sums[:, 2], rng, changes), len(both), len(units)
+    return Paired(means, value, interval, _chance(sums[:, 1] - sums[:, 2], rng, changes), len(both), len(units))
 
 
 def _chance(apart: npt.NDArray[np.float64], rng: np.random.Generator, changes: int = RESAMPLES) -> float:

@@ -41,7 +41,9 @@ CODES = {
     "order-not-random": "the arms did not come in random order",
     "exposure-changed": "light or exposure changed between the arms",
     "same-file": "two arms are one recording",
-    "one-pattern-trained": "a white-box figure of one short training, not of the strongest attack",
+    "few-detectors": "so few detectors that nothing is said of detectors in general",
+    "one-training": "a white-box figure of one short training, not of the strongest attack",
+    "chosen-on-test": "the strongest of several patterns is chosen on the people it is scored on",
 }
 
 

@@ -26,8 +26,8 @@ def _where(value: Any) -> Any:
     return number
 
 
-class EvaluateSettings(Settings):
-    """Everything that decides the figures besides the images, patterns, detectors and defences."""
+class SharedSettings(Settings):
+    """How patterns are worn, on which people, and how intervals are drawn: what an evaluation and a study share."""
 
     scale: float | None = Field(
         default=None,
@@ -52,22 +52,10 @@ class EvaluateSettings(Settings):
         description="prints take light, blur and noise of the cloth under them, as in the live demo; otherwise they are "
         "flat, and so they are in the rows of `grid`",
     )
-    imgsz: Imgsz | None = Field(
-        default=None,
-        description="long side of the network's input, rounded up to a multiple of 32; unless given each pattern's own: "
-        "416 in the street, 320 and 640 before a webcam; 640 without any",
-    )
     min_area: float = Field(
         default=0.02, ge=0, lt=1, description="people below this share of the image are left alone and ignored"
     )
-    conf: float = Field(default=0.25, gt=0, lt=1, description="threshold of alarms and of video figures")
     resamples: int = Field(default=500, ge=20, le=20_000, description="bootstrap resamples of the images")
-    score_share: float = Field(
-        default=0.25,
-        gt=0,
-        lt=1,
-        description="with `adaptive`: share of the images that is scored, unless the patterns' own split says which",
-    )
     seed: int = Field(
         default=0,
         ge=0,
@@ -75,3 +63,20 @@ class EvaluateSettings(Settings):
         description="of controls, the cut of clothes and the bootstrap; the robust grid is fixed",
     )
     device: str = Field(default="cpu", description="cpu, cuda, mps or auto")
+
+
+class EvaluateSettings(SharedSettings):
+    """Everything that decides the figures besides the images, patterns, detectors and defences."""
+
+    imgsz: Imgsz | None = Field(
+        default=None,
+        description="long side of the network's input, rounded up to a multiple of 32; unless given each pattern's own: "
+        "416 in the street, 320 and 640 before a webcam; 640 without any",
+    )
+    conf: float = Field(default=0.25, gt=0, lt=1, description="threshold of alarms and of video figures")
+    score_share: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="with `adaptive`: share of the images that is scored, unless the patterns' own split says which",
+    )
