@@ -26,6 +26,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "learn": ("physadv.cli.learn", "train a defence's small network on your own clean images or camera minute"),
     "evaluate": ("physadv.cli.evaluate", "score patches and defences on held-out people, with controls"),
     "explain": ("physadv.cli.explain", "what a detector looks at: maps of a person's score, bare, worn and defended"),
+    "trial plan": ("physadv.cli.trial_plan", "plan a trial before a camera: checklist and sheets"),
+    "trial run": (
+        "physadv.cli.trial_run",
+        "record it, guided by the page: four arms in random order, window by window",
+    ),
+    "trial report": ("physadv.cli.trial_report", "what a trial says: differences with intervals, doubts"),
     "compare": ("physadv.cli.compare", "whether two evaluations differ by more than chance"),
     "study": ("physadv.cli.study", "several detectors under the same patterns: accuracy, robustness, transfer"),
     "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),

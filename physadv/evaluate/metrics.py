@@ -136,30 +136,30 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
+def wilson(share: float, n: float, *, z: float = Z95) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share seen among `n` independent cases; (0, 1) where there are none.
 
     Also where all cases agree it has a width. Cases that stand or fall together, as people in one image or neighbouring
-    frames of a video, count as one.
+    frames of a video, count as one. z: of another level.
 
     Source: Wilson 1927; Brown, Cai & DasGupta 2001, Interval estimation for a binomial proportion.
     """
     if n <= 0:
         return 0.0, 1.0
-    z2 = Z95 * Z95
+    z2 = z * z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    reach = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    reach = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
-def newcombe(first: float, second: float, n: int) -> tuple[float, float]:
+def newcombe(first: float, second: float, n: int, *, z: float = Z95) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two shares of `n` cases each, from Wilson's intervals of the two.
 
-    Of the same cases on both sides it is rather too wide than too narrow.
+    Of the same cases on both sides it is rather too wide than too narrow. z: of another level.
 
     Source: Newcombe 1998, Interval estimation for the difference between independent proportions, method 10.
     """
-    (l1, u1), (l2, u2) = wilson(first, n), wilson(second, n)
+    (l1, u1), (l2, u2) = wilson(first, n, z=z), wilson(second, n, z=z)
     apart = first - second
     low = apart - math.hypot(first - l1, u2 - second)
     high = apart + math.hypot(u1 - first, second - l2)

@@ -35,10 +35,11 @@ class Followed:
         return np.stack([np.interp(moments, self.pts_s, self.xyxy[:, i]) for i in range(4)], 1).astype(np.float32)
 
 
-def follow(answers: Answers, conf: float) -> tuple[list[Followed], int]:
+def follow(answers: Answers, conf: float, *, lasts_s: float = SHORTEST_S) -> tuple[list[Followed], int]:
     """Return the people followed through a recording, and how many more were seen too shortly or too weakly to count.
 
-    Who comes back at the place where they were lost, however late, is the same person: nobody counts as two.
+    Who comes back at the place where they were lost, however late, is the same person: nobody counts as two. lasts_s:
+    seconds in which somebody has to be seen altogether.
     """
     alive: list[Track] = []
     lost: list[Track] = []
@@ -62,7 +63,7 @@ def follow(answers: Answers, conf: float) -> tuple[list[Followed], int]:
         for track in alive:
             if track.seen_s == now:
                 paths[track.identity].append((now, track.score, track.xyxy))
-    lasts = max(SHORTEST_S / answers.step_s, 1) if answers.step_s else 1
+    lasts = max(lasts_s / answers.step_s, 1) if answers.step_s else 1
     sound = [p for p in paths.values() if len(p) >= lasts and np.median([score for _, score, _ in p]) >= LABEL_CONF]
     people = [Followed(np.array([at for at, _, _ in p]), np.stack([xyxy for _, _, xyxy in p])) for p in sound]
     return people, len(paths) - len(people)

@@ -80,8 +80,7 @@ def report_page(
         parts.append(f'<h2>Doubts</h2><div class="doubts">{_list(doubts)}</div>')
     if examples:
         parts.append(
-            "<h2>Examples</h2><p>Rows: photographs. Columns: nothing, grey, shuffled, pattern. Green box: found; without "
-            "one: not.</p>"
+            "<h2>Examples</h2><p>Columns: nothing, grey, shuffled, pattern. Green box: found; without one: not.</p>"
         )
         for caption, path in examples.items():
             named = html.escape(caption)

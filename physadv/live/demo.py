@@ -139,6 +139,18 @@ class Demo:
             self.notices.add("info", "pattern", replacement(asked))
         return new
 
+    def session(self) -> dict[str, Any]:
+        """Return how the frames are made, for a recording's session.json: settings, controls, source, detector, camera."""
+        return {
+            "settings": {
+                **self.settings.model_dump(mode="json", exclude={"token", "viewer_token"}),
+                "source": self._shared.addresses.shown(self.settings.source),
+            },
+            "controls": self.controls.model_dump(),
+            "source": self.source_spec,
+            **self._processor.record(),
+        }
+
     def start_recording(self, path: Path | None = None, *, clean: bool = False, overwrite: bool = False) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
 
@@ -149,16 +161,7 @@ class Demo:
         """
         if self._loop.ended:
             raise RecordingError(f"nothing to record: {self._loop.ended}; open a source first")
-        session = {
-            "settings": {
-                **self.settings.model_dump(mode="json", exclude={"token", "viewer_token"}),
-                "source": self._shared.addresses.shown(self.settings.source),
-            },
-            "controls": self.controls.model_dump(),
-            "source": self.source_spec,
-            **self._processor.record(),
-        }
-        return self._shared.recordings.start(path, clean=clean, overwrite=overwrite, session=session)
+        return self._shared.recordings.start(path, clean=clean, overwrite=overwrite, session=self.session())
 
     def stop_recording(self) -> Path | None:
         """End the recording and return its path, or None if none was running.

@@ -302,31 +302,7 @@ class Recordings:
             recorder = self._recorder
         if recorder is None:
             return
-        info = {
-            "detector": shown.detector,
-            "defences": list(shown.defences),
-            "worn": shown.worn or None,
-            "worn_cm": shown.worn_cm,
-            "worn_angle": shown.worn_angle,
-            "worn_lit": shown.worn_lit,
-            "turned": shown.turned,
-            "conf": shown.controls.conf,
-            "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
-            "bare": None if shown.bare is None else persons_of(shown.bare),
-            "cut": shown.cut,
-            "wearers": None if shown.wearers is None else wearers_of(shown.wearers),
-            "bare_wearers": None if shown.bare_wearers is None else wearers_of(shown.bare_wearers),
-            "beside": [
-                {
-                    "detector": other.name,
-                    "persons": persons_of(other.people),
-                    "wearers": None if other.wearers is None else wearers_of(other.wearers),
-                }
-                for other in shown.beside
-            ],
-            "panes": shown.pane_count,
-        }
-        recorder.write(shown.clean, lambda: shown.annotated, shown.people, info, wait=wait)
+        recorder.write(shown.clean, lambda: shown.annotated, shown.people, info_of(shown), wait=wait)
         if recorder.error:
             with self._lock:
                 self._recorder = None
@@ -366,6 +342,34 @@ class Recordings:
         while any(p.exists() for p in Paths.of(path).files()):
             path, count = self._folder / f"{base}-{count}.mp4", count + 1
         return path
+
+
+def info_of(shown: Shown) -> dict[str, Any]:
+    """Return how a frame was made and what was found beside its answer, as `sidecar.row` takes it."""
+    return {
+        "detector": shown.detector,
+        "defences": list(shown.defences),
+        "worn": shown.worn or None,
+        "worn_cm": shown.worn_cm,
+        "worn_angle": shown.worn_angle,
+        "worn_lit": shown.worn_lit,
+        "turned": shown.turned,
+        "conf": shown.controls.conf,
+        "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
+        "bare": None if shown.bare is None else persons_of(shown.bare),
+        "cut": shown.cut,
+        "wearers": None if shown.wearers is None else wearers_of(shown.wearers),
+        "bare_wearers": None if shown.bare_wearers is None else wearers_of(shown.bare_wearers),
+        "beside": [
+            {
+                "detector": other.name,
+                "persons": persons_of(other.people),
+                "wearers": None if other.wearers is None else wearers_of(other.wearers),
+            }
+            for other in shown.beside
+        ],
+        "panes": shown.pane_count,
+    }
 
 
 def h264_works() -> bool:

@@ -38,6 +38,7 @@ from physadv.web.gate import Gate, is_viewer
 
 if TYPE_CHECKING:
     from physadv.live.demo import Demo
+    from physadv.trial.run import TrialRun
 
 RouterOf = Callable[[PageContext], APIRouter]
 # With or without a running demo.
@@ -45,6 +46,7 @@ PARTS: tuple[RouterOf, ...] = (printing.router, calibrate.router)
 # Links in every page's header: path -> title.
 PAGES: dict[str, str] = {"/print": "Print", "/show": "True size", "/calibrate": "Calibrate"}
 LIVE_PAGES: dict[str, str] = {"/": "Live"}
+TRIAL_PAGES: dict[str, str] = {"/trial": "Trial"}
 
 
 def live_parts() -> tuple[RouterOf, ...]:
@@ -54,6 +56,13 @@ def live_parts() -> tuple[RouterOf, ...]:
     return (stream.router, control.router, detectors.router, files.router, world.router, look.router)
 
 
+def trial_parts() -> tuple[RouterOf, ...]:
+    """Return the parts of a trial: frames and its own page. Nothing else could change what it shows or finds."""
+    from physadv.web import stream, trial
+
+    return (stream.router, trial.router)
+
+
 def build_app(
     demo: Demo | None,
     *,
@@ -61,19 +70,20 @@ def build_app(
     viewer_token: str = "",
     address: str = "",
     calibration: object = None,
+    trial: TrialRun | None = None,
     library: PatchLibrary | None = None,
 ) -> ASGIApp:
     """Return the ASGI application.
 
     demo: what it shows; None leaves out the parts that need one. token, viewer_token: see `Gate`. address, calibration,
-    library: see `PageContext`.
+    trial, library: see `PageContext`.
     """
     app = FastAPI(title="physadv", docs_url=None, redoc_url=None, openapi_url=None)
-    context = PageContext(demo, calibration, library, viewer_token, address)
-    for part in PARTS + (live_parts() if demo is not None else ()):
+    context = PageContext(demo, calibration, trial, library, viewer_token, address)
+    for part in trial_parts() if trial is not None else PARTS + (live_parts() if demo is not None else ()):
         app.include_router(part(context))
-    links = {**(LIVE_PAGES if demo is not None else {}), **PAGES}
-    app.include_router(_pages(links, with_demo=demo is not None))
+    links = TRIAL_PAGES if trial is not None else {**(LIVE_PAGES if demo is not None else {}), **PAGES}
+    app.include_router(_pages(links, with_demo=demo is not None and trial is None))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind in (PhysadvError, OSError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, answered)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from physadv.live.camera_demo import CameraDemo
     from physadv.live.demo import Demo
     from physadv.live.replay import Replay
+    from physadv.trial.run import TrialRun
 
 STATIC = Path(__file__).parent / "static"
 
@@ -27,6 +28,7 @@ class PageContext:
     """The running demo, or None where a page is served without one (a pattern shown at true size).
 
     calibration: the one that a command has begun (`calibrate.Calibration`), or None: the page then has one of its own.
+    trial: the one that is run, whose page then is the only one, or None.
     library: patterns to print and show where there is no demo to have them from; None means those that are shipped.
     viewer_token: what a read-only link carries, or "" where there are none. address: by which others in the network reach
     the page, or "" where only this machine does, or it is known by one address alone. decoder: of what visitors send in.
@@ -34,6 +36,7 @@ class PageContext:
 
     demo: Demo | None = None
     calibration: object = None
+    trial: TrialRun | None = None
     library: PatchLibrary | None = None
     viewer_token: str = ""
     address: str = ""

@@ -21,6 +21,7 @@ from physadv.web.app import build_app
 
 if TYPE_CHECKING:
     from physadv.live.demo import Demo
+    from physadv.trial.run import TrialRun
 
 MAX_MESSAGE = 4_100_000
 # As a host: all of this machine's addresses.
@@ -74,19 +75,21 @@ class PageServer:
         demo: Demo | None = None,
         *,
         calibration: object = None,
+        trial: TrialRun | None = None,
         library: PatchLibrary | None = None,
     ) -> None:
-        """demo: what it shows; None for the pages that need none. calibration, library: see `PageContext`."""
-        self.url, self.viewer_url = listener.url, listener.viewer_url if demo is not None else ""
+        """demo: what it shows; None for the pages that need none. calibration, trial, library: see `PageContext`."""
+        self.url, self.viewer_url = listener.url, listener.viewer_url if demo is not None and trial is None else ""
         self.port = listener.port
         self._listener = listener
         app = build_app(
             demo,
             token=listener.token,
-            # Without a demo there is nothing to look at.
-            viewer_token=listener.viewer_token if demo is not None else "",
+            # Without a demo there is nothing to look at, and a trial shows who looks on what it must not.
+            viewer_token=listener.viewer_token if demo is not None and trial is None else "",
             address=listener.address,
             calibration=calibration,
+            trial=trial,
             library=library,
         )
         self._server = _server(app)

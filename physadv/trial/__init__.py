@@ -1,0 +1,1 @@
+"""A guided trial before a camera: the plan, its windows one after another, what they say."""

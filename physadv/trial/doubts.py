@@ -1,0 +1,114 @@
+"""What should make a reader of a trial hesitate."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from physadv.evaluate.metrics import FEW
+from physadv.evaluate.pairs import EXPOSURE, MISSING
+from physadv.trial.book import BY_HAND, SPOILT, TrialBook, WholeBlock
+from physadv.trial.plan import ARMS, WORN
+from physadv.trial.state import TrialState
+
+PROXIES = {
+    "digital": "a proxy: the prints were put on by software, in the image; nothing was printed, worn and filmed",
+    "screen": "a proxy: what was filmed was shown on a screen, which has other colours, light and sharpness than a print",
+}
+
+
+def of_trial(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[str]:
+    """Return the doubts about a whole trial. blocks: all that are whole."""
+    state = book.state
+    out = [PROXIES[state.proxy]] if state.proxy else []
+    out.append("one person: nobody else is spoken of")
+    if not book.plan.drawn():
+        out.append(
+            "the plan's orders are not those that its seed draws: somebody chose them, the arms are not in random order"
+        )
+    out += _fixed_order(blocks)
+    out += _few(book, blocks)
+    out += _unfinished(book, blocks)
+    out += _done_again(state)
+    changed = [line for block in blocks for line in exposure_changed(block)]
+    if changed:
+        more = f", and {len(changed) - 2} more" if len(changed) > 2 else ""
+        out.append(f"the exposure or white balance changed between arms: {'; '.join(changed[:2])}{more}")
+    if state.live and not any("locked where" in text for text in state.locks.values()):
+        out.append("exposure and white balance were not locked: they are compared between arms, not kept")
+    return out + _lost(blocks)
+
+
+def exposure_changed(block: WholeBlock) -> list[str]:
+    """Return a line for each arm whose window is lit or coloured differently than the one with nothing on.
+
+    By the medians over the whole image, which a print on somebody hardly moves: light by their sum, white balance by red
+    and blue beside green.
+    """
+    out = []
+    plain = block.windows["none"].light
+    for arm in ARMS[1:]:
+        light = block.windows[arm].light
+        name = f"cell {block.cell + 1}, block {block.block + 1}, {arm}"
+        if _apart(sum(light), sum(plain)):
+            out.append(f"{name}: {(sum(light) + 3) / (sum(plain) + 3):.2f} times as bright as with nothing on")
+        elif any(_apart(light[i] / (light[1] + 1), plain[i] / (plain[1] + 1), floor=0.01) for i in (0, 2)):
+            out.append(f"{name}: another white balance than with nothing on")
+    return out
+
+
+def _apart(one: float, other: float, *, floor: float = 3.0) -> bool:
+    # A black image's medians are 0: the floor keeps their ratio from being anything.
+    return abs(math.log((one + floor) / (other + floor))) > math.log1p(EXPOSURE)
+
+
+def _fixed_order(blocks: Sequence[WholeBlock]) -> list[str]:
+    orders = {tuple(block.windows) for block in blocks}
+    if len(orders) != 1:
+        return []
+    order = ", ".join(next(iter(orders)))
+    said = "in the one block there is" if len(blocks) == 1 else f"in all {len(blocks)} blocks"
+    return [f"the arms came in the order {order} {said}: not in random order"]
+
+
+def _few(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[str]:
+    if len(blocks) < FEW:
+        return [f"only {len(blocks)} blocks: intervals are Newcombe's, with a block as one case"]
+    counts = Counter(block.cell for block in blocks)
+    few = sum(count < FEW for count in counts.values())
+    return [f"{few} of {len(book.plan.cells)} cells have fewer than {FEW} blocks: Newcombe's intervals"] if few else []
+
+
+def _unfinished(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[str]:
+    plan = book.plan
+    short = [
+        cell for cell in range(len(plan.cells))
+        if sum(b.cell == cell for b in blocks) < plan.blocks and not book.decided(cell)
+    ]  # fmt: skip
+    if not short:
+        return []
+    why = f" ({book.state.ended})" if book.state.ended else ""
+    return [
+        f"{len(short)} of {len(plan.cells)} cells are neither decided nor whole{why}: when to end was not left to the plan"
+    ]
+
+
+def _done_again(state: TrialState) -> list[str]:
+    out = []
+    spoilt = {(w.cell, w.block, w.attempt) for w in state.windows if w.redone.startswith(SPOILT)}
+    if spoilt:
+        out.append(f"{len(spoilt)} blocks were done again, as the person was not found with nothing on")
+    by_hand = Counter(w.arm for w in state.windows if w.redone == BY_HAND)
+    if by_hand:
+        some = ", ".join(f"{n} of {WORN[arm]}" for arm, n in by_hand.items())
+        out.append(f"windows were done again by hand ({some}): somebody may have chosen")
+    return out
+
+
+def _lost(blocks: Sequence[WholeBlock]) -> list[str]:
+    frames = sum(score.frames for b in blocks for score in b.scores.values())
+    lost = sum(score.lost for b in blocks for score in b.scores.values())
+    if lost <= MISSING * max(frames, 1):
+        return []
+    return [f"{lost} frames are lost beside {frames}: left out, whoever was hidden in them"]

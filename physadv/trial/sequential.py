@@ -1,0 +1,88 @@
+"""The difference of two arms over blocks, and when it may be looked at without spending more than 5 % on chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from physadv.evaluate.metrics import FEW, newcombe
+
+ALPHA = 0.05
+# Fewer blocks of a cell than this are not looked at: nothing could be told from chance.
+FIRST_LOOK = 3
+# So many that the ends of an interval of 99.9 % still have resamples beyond them.
+RESAMPLES = 10_000
+
+
+def spent(share: float, alpha: float = ALPHA) -> float:
+    """Return how much of `alpha` is spent when a share of the planned blocks is there, O'Brien and Fleming's way.
+
+    Almost nothing at the beginning, so that the last look has nearly the whole of it.
+
+    Source: Lan & DeMets 1983, Discrete sequential boundaries for clinical trials, alpha_1*.
+    """
+    if share <= 0:
+        return 0.0
+    normal = NormalDist()
+    return 2 * (1 - normal.cdf(normal.inv_cdf(1 - alpha / 2) / min(share, 1.0) ** 0.5))
+
+
+def level(blocks: int, planned: int) -> float:
+    """Return the error that a look after so many of the planned blocks may make.
+
+    It is what is spent since the look before. The sum over all looks is `ALPHA`, so by Bonferroni's inequality all
+    intervals of a cell hold together with 95 %, however the looks depend on each other; exact boundaries would be a little
+    narrower. The first look is after `FIRST_LOOK` blocks, or the last one where fewer are planned.
+    """
+    first = min(FIRST_LOOK, planned)
+    before = blocks - 1 if blocks > first else 0
+    return spent(blocks / planned) - spent(before / planned)
+
+
+@dataclass(frozen=True, slots=True)
+class ArmDifference:
+    """How much more often the person is hidden in one arm than in another. interval: at the level 1 - alpha.
+
+    blocks: how many pairs of windows it is of. method: "bootstrap", or "newcombe" where blocks are few or all alike.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    alpha: float
+    blocks: int
+    method: str
+
+    @property
+    def real(self) -> bool:
+        """Return whether the interval excludes 0."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+
+def difference(cells: Sequence[npt.NDArray[np.float64]], *, alpha: float, seed: int) -> ArmDifference:
+    """Return the mean difference of pairs of windows with its block bootstrap interval.
+
+    cells: of each cell (blocks, 2) shares hidden, in the first and the second arm of each block. Every cell counts alike;
+    whole blocks are drawn again within their cells. Fewer than `FEW` blocks, or blocks that are all alike, have Newcombe's
+    interval with a block as one case, which is rather too wide than too narrow.
+
+    Raises: ValueError if there is no block.
+    """
+    cells = [pairs for pairs in cells if len(pairs)]
+    if not cells:
+        raise ValueError("no block")
+    blocks = sum(map(len, cells))
+    first, second = (float(np.mean([pairs[:, i].mean() for pairs in cells])) for i in (0, 1))
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros(RESAMPLES)
+    for pairs in cells:
+        weights = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES) / len(pairs)
+        drawn += weights @ (pairs[:, 0] - pairs[:, 1]) / len(cells)
+    low, high = (round(float(v), 4) for v in np.percentile(drawn, [100 * alpha / 2, 100 * (1 - alpha / 2)]))
+    if blocks >= FEW and low < high:
+        return ArmDifference(first - second, (low, high), alpha, blocks, "bootstrap")
+    z = NormalDist().inv_cdf(1 - alpha / 2)
+    return ArmDifference(first - second, newcombe(first, second, blocks, z=z), alpha, blocks, "newcombe")

@@ -1,0 +1,90 @@
+"""What a trial films: a camera with its exposure locked as far as it allows, or a stretch of a file, the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from physadv.capture import open_source
+from physadv.capture.settings import CaptureSettings
+from physadv.capture.webcam import is_webcam
+from physadv.errors import CameraLost, EndOfStream, SourceError
+from physadv.types import Frame, Source
+
+# Frames of one stretch are numbered from a multiple of this on, so that none is taken for one of another.
+NUMBERS = 1 << 24
+LOCKED, MEASURED = "locked where the automatic had settled", "not locked: measured in each window"
+
+
+def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], None]) -> tuple[Source, dict[str, str]]:
+    """Return a camera, and what was done about its exposure and white balance.
+
+    A webcam is asked to lock both, then each by itself; other cameras have no such controls.
+
+    Raises: SourceError or CameraLost if it cannot be opened.
+    """
+    measured = {"exposure": MEASURED, "white balance": MEASURED}
+    if not is_webcam(spec):
+        return open_source(spec, capture, notify), measured
+    for exposure, white in ((True, True), (True, False), (False, True)):
+        wanted = {"lock_exposure": exposure, "lock_white_balance": white}
+        try:
+            source = open_source(spec, capture.model_copy(update=wanted), notify)
+        except CameraLost:
+            raise
+        except SourceError:
+            # The driver refuses one of them.
+            continue
+        kept = {"exposure": exposure, "white balance": white}
+        return source, {name: LOCKED if on else MEASURED for name, on in kept.items()}
+    return open_source(spec, capture, notify), measured
+
+
+class Stretch:
+    """A stretch of a file as a source: `length_s` seconds from `start_s` on, and one image more. A shorter file goes round.
+
+    first: the number of its first image, a multiple of `NUMBERS`. error: why no more images come, "" where more come or
+    the stretch is over.
+    """
+
+    live = False
+
+    def __init__(
+        self, spec: str, capture: CaptureSettings, *, start_s: float, length_s: float, serial: int,
+        notify: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """Open the file.
+
+        Raises: SourceError if it cannot be opened.
+        """
+        self._source = open_source(spec, capture.model_copy(update={"loop": 0}), notify)
+        self.name, self.first = self._source.name, serial * NUMBERS
+        self.error = ""
+        self._start_s, self._length_s = start_s, length_s
+        self._from_s: float | None = None
+        self._given = 0
+        self._over = False
+
+    def read(self) -> Frame:
+        """Return the next image.
+
+        Raises: EndOfStream after the last. SourceError if the file is damaged.
+        """
+        if self._over:
+            raise EndOfStream(f"{self.name}: the window is over")
+        try:
+            frame = self._source.read()
+            while self._from_s is None and frame.pts_s < self._start_s:
+                frame = self._source.read()
+        except (SourceError, EndOfStream) as error:
+            self.error = error.text
+            raise
+        if self._from_s is None:
+            self._from_s = frame.pts_s
+        at_s = frame.pts_s - self._from_s
+        self._over = at_s >= self._length_s
+        self._given += 1
+        return Frame(frame.pixels, self.first + self._given - 1, frame.captured_ns, at_s)
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._source.close()
