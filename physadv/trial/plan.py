@@ -72,7 +72,9 @@ class PlanSettings(Settings):
     size: Centimetres | None = Field(
         default=None, description="printed width in cm, or with its unit (360mm); without it the pattern's own"
     )
-    paper: str = Field(default="a4", description="paper of the sheets, as `print` takes it")
+    paper: str = Field(
+        default="a4", description="paper of the sheets: a4, a3, letter and others, as physadv print takes it"
+    )
 
     @field_validator("lights")
     @classmethod

@@ -240,13 +240,14 @@ def _page(book: TrialBook, report: TrialReport, examples: dict[str, Path], comma
     intro = (
         f"{plan.pattern.name}, {size}, {what}. In each block nothing, the grey, the shuffled and the pattern once, in "
         f"random order, a window of {plan.window_s:g} s each. The person is followed in the window with nothing on and "
-        f"looked for at the same places in the other three. Seen: share of a window's frames with a box of {state.conf:g} or more on "
-        f"the person. The window is the unit: every window counts alike, and every cell. Intervals: bootstrap over whole "
-        f"blocks ({RESAMPLES:,} resamples), Newcombe's or Wilson's with a block as one case where fewer than {FEW}."
+        f"looked for at the same places in the other three. Seen: share of a window's frames with a box of {state.conf:g} "
+        f"or more on the person. The window is the unit: every window counts alike, and every cell. "
+        f"Intervals: bootstrap over whole blocks ({RESAMPLES:,} resamples); below {FEW} blocks Newcombe's or "
+        f"Wilson's, with a block as one case."
     )
     looking = (
         f"Sequential looking: a cell was looked at after each block from the {FIRST_LOOK}rd on, and ended as soon as the "
-        f"pattern differed from both controls. Each look spends a part of 5 % (O'Brien and Fleming's way, by Lan and DeMets). "
+        f"pattern differed from both controls. Each look spends a part of 5 %, by the function of Lan and DeMets. "
         f"The intervals of a cell's differences stand at what their look spends, so that all hold together with 95 %. "
         f"Cells are each judged by themselves: of many, one in twenty may be wrong. The row over all cells is at 95 %, and "
         f"not corrected for cells that ended early."

@@ -27,10 +27,12 @@ class TrialSettings(CaptureSettings, PageSettings):
         default="auto",
         min_length=1,
         max_length=2000,
-        description="camera, as `live` takes it; browser is that of the device that opens the page. A file begins anew "
-        "with each block, at another place: of use with `proxy`",
+        description="camera, as physadv live takes it; browser is that of the device that opens the page. A file begins "
+        "anew with each block, at another place: of use with `proxy`",
     )
-    detector: DetectorName = Field(default=DEFAULT_DETECTOR, min_length=1, description="detector, as `live` takes it")
+    detector: DetectorName = Field(
+        default=DEFAULT_DETECTOR, min_length=1, description="detector, as physadv live takes it"
+    )
     conf: float = Field(default=0.25, ge=0.05, lt=1, description="confidence from which the person counts as seen")
     imgsz: Imgsz = 640
     backend: Backend = Field(

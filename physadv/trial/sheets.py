@@ -152,9 +152,9 @@ def _set_up(plan: Plan, *, panels: bool) -> Iterator[str]:
     if not panels:
         yield (
             "Glue the three sheets on boards of one size and stiffness: as a <b>flip-book</b> (boards bound at the top, "
-            "hung round the neck, the arm's page outside), or as a <b>four-sided card</b> (a box of four boards, three with a "
-            "sheet). For <b>nothing</b> the book or box is out of sight, behind your back, and your arms are as before: "
-            "a board of any kind would be a fourth control."
+            "hung round the neck, the arm's page outside), or as a <b>four-sided card</b> (a box of four, three with "
+            "a sheet). For <b>nothing</b> the book or box is out of sight, behind your back, your arms are as before: a "
+            "board of any kind would be a fourth control."
         )
     marks = ", ".join(f"{distance:g} m" for distance in sorted({cell.distance_m for cell in plan.cells}))
     yield f"Fix the camera: a tripod, the height of a chest. Tape marks on the floor at {html.escape(marks)} from it."
