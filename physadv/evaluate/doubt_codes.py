@@ -44,6 +44,13 @@ CODES = {
     "few-detectors": "so few detectors that nothing is said of detectors in general",
     "one-training": "a white-box figure of one short training, not of the strongest attack",
     "chosen-on-test": "the strongest of several patterns is chosen on the people it is scored on",
+    "proxy": "a trial in which software or a screen stood for the printed sheets",
+    "few-blocks": "so few blocks of a trial that the interval is wide",
+    "blocks-done-again": "blocks of a trial were done again, as the person was not found with nothing on",
+    "windows-done-again": "windows of a trial were done again because somebody wished it",
+    "trial-unfinished": "a trial ended neither decided nor whole",
+    "exposure-not-locked": "exposure and white balance were measured, not locked",
+    "one-pattern-trained": "a white-box figure of one short training, not of the strongest attack",
 }
 
 

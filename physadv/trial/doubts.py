@@ -6,10 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from physadv.evaluate.doubt_codes import Doubt
+from physadv.evaluate.doubts import of_frames, of_order
 from physadv.evaluate.metrics import FEW
-from physadv.evaluate.pairs import EXPOSURE, MISSING
+from physadv.evaluate.pairs import EXPOSURE
 from physadv.trial.book import BY_HAND, SPOILT, TrialBook, WholeBlock
 from physadv.trial.plan import ARMS, WORN
+from physadv.trial.sources import LOCKED
 from physadv.trial.state import TrialState
 
 PROXIES = {
@@ -18,26 +21,28 @@ PROXIES = {
 }
 
 
-def of_trial(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[str]:
+def of_trial(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     """Return the doubts about a whole trial. blocks: all that are whole."""
     state = book.state
-    out = [PROXIES[state.proxy]] if state.proxy else []
-    out.append("one person: nobody else is spoken of")
+    out = [Doubt("proxy", PROXIES[state.proxy])] if state.proxy else []
+    out.append(Doubt("few-people", "one person: nobody else is spoken of"))
     if not book.plan.drawn():
-        out.append(
-            "the plan's orders are not those that its seed draws: somebody chose them, the arms are not in random order"
-        )
-    out += _fixed_order(blocks)
+        text = "the plan's orders are not those that its seed draws: somebody chose them, not at random"
+        out.append(Doubt("order-not-random", text))
+    out += of_order([list(block.windows) for block in blocks])
     out += _few(book, blocks)
     out += _unfinished(book, blocks)
     out += _done_again(state)
     changed = [line for block in blocks for line in exposure_changed(block)]
     if changed:
         more = f", and {len(changed) - 2} more" if len(changed) > 2 else ""
-        out.append(f"the exposure or white balance changed between arms: {'; '.join(changed[:2])}{more}")
-    if state.live and not any("locked where" in text for text in state.locks.values()):
-        out.append("exposure and white balance were not locked: they are compared between arms, not kept")
-    return out + _lost(blocks)
+        text = f"the exposure or white balance changed between arms: {'; '.join(changed[:2])}{more}"
+        out.append(Doubt("exposure-changed", text))
+    if state.live and LOCKED not in state.locks.values():
+        text = "exposure and white balance were not locked: they are compared between arms, not kept"
+        out.append(Doubt("exposure-not-locked", text))
+    scores = [score for block in blocks for score in block.scores.values()]
+    return out + of_frames(sum(score.frames for score in scores), sum(score.lost for score in scores))
 
 
 def exposure_changed(block: WholeBlock) -> list[str]:
@@ -63,52 +68,41 @@ def _apart(one: float, other: float, *, floor: float = 3.0) -> bool:
     return abs(math.log((one + floor) / (other + floor))) > math.log1p(EXPOSURE)
 
 
-def _fixed_order(blocks: Sequence[WholeBlock]) -> list[str]:
-    orders = {tuple(block.windows) for block in blocks}
-    if len(orders) != 1:
-        return []
-    order = ", ".join(next(iter(orders)))
-    said = "in the one block there is" if len(blocks) == 1 else f"in all {len(blocks)} blocks"
-    return [f"the arms came in the order {order} {said}: not in random order"]
-
-
-def _few(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[str]:
+def _few(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     if len(blocks) < FEW:
-        return [f"only {len(blocks)} blocks: intervals are Newcombe's, with a block as one case"]
-    counts = Counter(block.cell for block in blocks)
-    few = sum(count < FEW for count in counts.values())
-    return [f"{few} of {len(book.plan.cells)} cells have fewer than {FEW} blocks: Newcombe's intervals"] if few else []
+        what = "block" if len(blocks) == 1 else "blocks"
+        text = f"only {len(blocks)} {what}: intervals are Newcombe's, with a block as one case"
+        return [Doubt("few-blocks", text)]
+    few = sum(count < FEW for count in Counter(block.cell for block in blocks).values())
+    text = f"{few} of {len(book.plan.cells)} cells have fewer than {FEW} blocks: Newcombe's intervals"
+    return [Doubt("few-blocks", text)] if few else []
 
 
-def _unfinished(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[str]:
+def _unfinished(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     plan = book.plan
     short = [
-        cell for cell in range(len(plan.cells))
+        cell
+        for cell in range(len(plan.cells))
         if sum(b.cell == cell for b in blocks) < plan.blocks and not book.decided(cell)
-    ]  # fmt: skip
+    ]
     if not short:
         return []
     why = f" ({book.state.ended})" if book.state.ended else ""
-    return [
-        f"{len(short)} of {len(plan.cells)} cells are neither decided nor whole{why}: when to end was not left to the plan"
-    ]
+    text = (
+        f"{len(short)} of {len(plan.cells)} cells are neither decided nor whole{why}: its end was not left to the plan"
+    )
+    return [Doubt("trial-unfinished", text)]
 
 
-def _done_again(state: TrialState) -> list[str]:
+def _done_again(state: TrialState) -> list[Doubt]:
     out = []
     spoilt = {(w.cell, w.block, w.attempt) for w in state.windows if w.redone.startswith(SPOILT)}
     if spoilt:
-        out.append(f"{len(spoilt)} blocks were done again, as the person was not found with nothing on")
+        what = "1 block was" if len(spoilt) == 1 else f"{len(spoilt)} blocks were"
+        out.append(Doubt("blocks-done-again", f"{what} done again, as the person was not found with nothing on"))
     by_hand = Counter(w.arm for w in state.windows if w.redone == BY_HAND)
     if by_hand:
         some = ", ".join(f"{n} of {WORN[arm]}" for arm, n in by_hand.items())
-        out.append(f"windows were done again by hand ({some}): somebody may have chosen")
+        text = f"windows were done again by hand ({some}): somebody may have chosen"
+        out.append(Doubt("windows-done-again", text))
     return out
-
-
-def _lost(blocks: Sequence[WholeBlock]) -> list[str]:
-    frames = sum(score.frames for b in blocks for score in b.scores.values())
-    lost = sum(score.lost for b in blocks for score in b.scores.values())
-    if lost <= MISSING * max(frames, 1):
-        return []
-    return [f"{lost} frames are lost beside {frames}: left out, whoever was hidden in them"]

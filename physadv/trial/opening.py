@@ -16,7 +16,7 @@ from physadv.trial.book import TrialBook
 from physadv.trial.plan import ARMS, PATTERNS, Arm, Plan
 from physadv.trial.run import TrialRun
 from physadv.trial.settings import TrialSettings
-from physadv.trial.sources import MEASURED, Stretch, open_locked
+from physadv.trial.sources import MEASURED, FilmStretch, open_locked
 from physadv.trial.state import Proxy, TrialState, UsedDetector, read_state, write_state
 from physadv.types import Detector, Source
 from physadv.version import __version__
@@ -78,7 +78,7 @@ def open_trial(
     live = source.live if source is not None else settings.realtime or is_live(settings.source)
     capture = settings.capture()
     locks: dict[str, str] = {}
-    stretch: Callable[[float, int], Stretch] | None = None
+    stretch: Callable[[float, int], FilmStretch] | None = None
     if not live:
         stretch = partial(_stretch, settings.source, settings, plan.window_s, say)
         source = source or stretch(0.0, 0)
@@ -120,8 +120,8 @@ def open_trial(
     return TrialRun(demo, book, settings, pictures=pictures, patterns=names, stretch=stretch)
 
 
-def _stretch(spec: str, settings: TrialSettings, length_s: float, say: Say, start_s: float, serial: int) -> Stretch:
-    return Stretch(spec, settings.capture(), start_s=start_s, length_s=length_s, serial=serial, notify=say)
+def _stretch(spec: str, settings: TrialSettings, length_s: float, say: Say, start_s: float, serial: int) -> FilmStretch:
+    return FilmStretch(spec, settings.capture(), start_s=start_s, length_s=length_s, serial=serial, notify=say)
 
 
 def _check_unchanged(state: TrialState | None, settings: TrialSettings, proxy: Proxy) -> None:

@@ -16,6 +16,7 @@ from physadv.capture.settings import CaptureSettings
 from physadv.capture.video_file import VideoFile
 from physadv.errors import DataError, PhysadvError
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
+from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.metrics import FEW, Figures, share_interval
 from physadv.evaluate.report_page import report_page
 from physadv.evaluate.results import PAGE, PEOPLE, ROWS, Results, panel
@@ -71,7 +72,14 @@ def write_report(book: TrialBook) -> TrialReport:
     whole = of_trial(book, blocks)
     tables = [*_arm_tables(book, cells), _differences(book, cells), _as_recorded(blocks)]
     folder = book.folder
-    doubts = [*whole, *(f"{c.transform or 'over all'}: {doubt}" for c in cells for doubt in c.doubts)]
+    doubts = [f"{doubt} [{doubt.code}]" for doubt in whole]
+    doubts += [
+        f"{cell.transform or 'over all'}: {doubt} [{doubt.code}]"
+        for cell in cells
+        for doubt in cell.doubts
+        # Of one cell it would be said twice.
+        if cell.transform or len(book.plan.cells) > 1
+    ]
     for cell in cells:
         cell.doubts = [*whole, *cell.doubts]
     write_json(folder / ROWS, [cell.plain() for cell in cells])
@@ -118,7 +126,7 @@ def _cell(book: TrialBook, blocks: Sequence[WholeBlock], arm: Arm, name: str, ap
     scores = [block.scores[arm] for block in blocks]
     drawn = _drawn(blocks, arm, book.plan.seed)
     seen = 1 - float(drawn[0])
-    doubts: list[str] = []
+    doubts: list[Doubt] = []
     extra: dict[str, Any] = {
         "threshold": state.conf,
         "unit": "block",
@@ -134,10 +142,11 @@ def _cell(book: TrialBook, blocks: Sequence[WholeBlock], arm: Arm, name: str, ap
             extra[f"asr_above_{other}_ci95"] = list(found.interval)
             extra[f"asr_above_{other}_alpha"] = round(found.alpha, 6)
             if found.interval[0] <= 0:
-                doubts.append(
+                text = (
                     f"it is not shown to hide the person more than {LABELS[other]} does: {found.value:.2f} "
                     f"[{found.interval[0]:.2f}, {found.interval[1]:.2f}]"
                 )
+                doubts.append(Doubt("not-shown" if other == "none" else "control-as-good", text))
         if state.proxy:
             extra["proxy"] = state.proxy
     counted = {"n_windows": len(scores), "n_frames": sum(score.frames for score in scores)}

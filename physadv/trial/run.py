@@ -23,7 +23,7 @@ from physadv.trial.book import NextWindow, TrialBook
 from physadv.trial.doubts import exposure_changed
 from physadv.trial.plan import ARMS, WORN, Arm
 from physadv.trial.settings import TrialSettings
-from physadv.trial.sources import LOCKED, MEASURED, Stretch
+from physadv.trial.sources import LOCKED, MEASURED, FilmStretch
 from physadv.trial.state import RecordedWindow
 from physadv.types import UInt8Array
 
@@ -98,7 +98,7 @@ class WindowTaking:
 
 
 @dataclass(slots=True)
-class Standing:
+class Moment:
     """What the page shows. message: what went wrong last. since: by the monotonic clock, of the phase.
 
     left: whether the page of a trial that is done is no longer wanted. report: where it is, "" before it is written.
@@ -128,12 +128,12 @@ class TrialRun:
         *,
         pictures: dict[Arm, Patch],
         patterns: dict[Arm, str] | None = None,
-        stretch: Callable[[float, int], Stretch] | None = None,
+        stretch: Callable[[float, int], FilmStretch] | None = None,
     ) -> None:
         """stretch: opens a file from a second on, with a serial number; None for a camera."""
         self.demo, self.book, self.settings = demo, book, settings
         self.pictures = pictures
-        self.standing = Standing()
+        self.standing = Moment()
         self._locks: dict[str, str] = {}
         self._patterns, self._stretch = patterns, stretch
         self._asked: list[Command] = []
@@ -334,7 +334,7 @@ class TrialRun:
         }  # fmt: skip
         return {**self.demo.session(), "trial": what}
 
-    def _waited(self, taking: WindowTaking, source: Stretch | None) -> str:
+    def _waited(self, taking: WindowTaking, source: FilmStretch | None) -> str:
         """Wait for the end of a window; return why it is thrown away, "" where it is not.
 
         Raises: SourceError if a file cannot be read on.

@@ -39,7 +39,7 @@ def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], Non
     return open_source(spec, capture, notify), measured
 
 
-class Stretch:
+class FilmStretch:
     """A stretch of a file as a source: `length_s` seconds from `start_s` on, and one image more. A shorter file goes round.
 
     first: the number of its first image, a multiple of `NUMBERS`. error: why no more images come, "" where more come or

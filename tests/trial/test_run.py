@@ -221,10 +221,10 @@ def test_somebody_is_guided_through_it_and_what_went_otherwise_is_doubted(tmp_pa
         trial.demo.stop()
     doubts = " | ".join(write_report(trial.book).doubts)
     for says in (
-        "1 blocks were done again, as the person was not found",
+        "1 block was done again, as the person was not found",
         "windows were done again by hand (1 of",
         "grey: 0.5",
-        "in the one block there is: not in random order",
+        "the arms came only once in the order",
         "exposure and white balance were not locked",
     ):
         assert says in doubts
@@ -237,5 +237,5 @@ def test_arms_in_a_fixed_order_are_doubted(tmp_path: Path) -> None:
     value = {**plan.model_dump(mode="json"), "orders": [[list(ARMS)] * 2]}
     (tmp_path / "plan" / "plan.json").write_text(json.dumps(value))
     doubts = " | ".join(write_report(ran(tmp_path)).doubts)
-    assert "the arms came in the order none, grey, shuffled, pattern in all 2 blocks: not in random order" in doubts
+    assert "the arms came in every block in the order none, grey, shuffled, pattern: not at random" in doubts
     assert "not those that its seed draws" in doubts
