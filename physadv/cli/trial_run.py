@@ -114,7 +114,7 @@ def show_report(folder: Path, trial: TrialRun | None = None) -> int:
         book = TrialBook(folder, state)
     report = write_report(book)
     if trial is not None:
-        trial.standing.report = str(report.path)
+        trial.guide.report = str(report.path)
     show_results(report.shown, [*(f"doubt: {doubt}" for doubt in report.doubts), str(report.path)])
     return 0
 
@@ -122,7 +122,7 @@ def show_report(folder: Path, trial: TrialRun | None = None) -> int:
 def _until_seen(trial: TrialRun) -> None:
     """Let the page show that the trial is done, until Ctrl-C or its last key."""
     try:
-        while not trial.standing.left:
+        while not trial.guide.left:
             time.sleep(0.1)
     except KeyboardInterrupt:
         return

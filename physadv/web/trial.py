@@ -10,7 +10,8 @@ from fastapi.responses import Response
 from physadv.errors import SettingsError
 from physadv.patch import png_bytes
 from physadv.settings import Settings
-from physadv.trial.run import Command, TrialRun
+from physadv.trial.guide import Command
+from physadv.trial.run import TrialRun
 from physadv.web.context import PageContext, page
 
 
@@ -45,7 +46,7 @@ def router(context: PageContext) -> APIRouter:
 
     @out.post("/api/trial")
     def command(wanted: TrialCommand) -> dict[str, Any]:
-        trial.ask(wanted.do)
+        trial.guide.ask(wanted.do)
         return trial.state()
 
     @out.post("/api/trial/locks")

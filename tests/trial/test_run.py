@@ -194,16 +194,16 @@ def test_somebody_is_guided_through_it_and_what_went_otherwise_is_doubted(tmp_pa
     thread.start()
 
     def prompted(arm: str | None = None) -> bool:
-        window = trial.standing.window
-        return trial.standing.phase == "prompt" and window is not None and arm in (None, window.arm)
+        window = trial.window
+        return trial.guide.phase == "prompt" and window is not None and arm in (None, window.arm)
 
     def step() -> None:
         until(prompted)
-        window, before = trial.standing.window, len(trial.book.state.windows)
+        window, before = trial.window, len(trial.book.state.windows)
         assert window is not None
         camera.gain = 0.5 if window.arm == "grey" else 1.0
-        trial.ask("begin")
-        until(lambda: len(trial.book.state.windows) > before and trial.standing.phase != "checking")
+        trial.guide.ask("begin")
+        until(lambda: len(trial.book.state.windows) > before and trial.guide.phase != "checking")
 
     try:
         while not any(w.redone for w in trial.book.state.windows):
@@ -212,11 +212,11 @@ def test_somebody_is_guided_through_it_and_what_went_otherwise_is_doubted(tmp_pa
         camera.person = True
         step()
         until(prompted)
-        trial.ask("redo")
+        trial.guide.ask("redo")
         until(lambda: any(w.redone.endswith("by hand") for w in trial.book.state.windows) and prompted())
         while len(trial.book.state.counted) < len(ARMS):
             step()
-        until(lambda: trial.standing.phase == "done")
+        until(lambda: trial.guide.phase == "done")
     finally:
         trial.demo.stop()
     doubts = " | ".join(write_report(trial.book).doubts)
