@@ -50,7 +50,6 @@ CODES = {
     "windows-done-again": "windows of a trial were done again because somebody wished it",
     "trial-unfinished": "a trial ended neither decided nor whole",
     "exposure-not-locked": "exposure and white balance were measured, not locked",
-    "one-pattern-trained": "a white-box figure of one short training, not of the strongest attack",
 }
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from physadv.evaluate.metrics import FEW, newcombe
 
 ALPHA = 0.05
-# Fewer blocks of a cell than this are not looked at: nothing could be told from chance.
+# Fewer blocks of a cell than this are not looked at: nothing could be known from chance.
 FIRST_LOOK = 3
 # So many that the ends of an interval of 99.9 % still have resamples beyond them.
 RESAMPLES = 10_000

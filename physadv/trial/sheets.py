@@ -157,10 +157,10 @@ def _set_up(plan: Plan, *, panels: bool) -> Iterator[str]:
             "board of any kind would be a fourth control."
         )
     marks = ", ".join(f"{distance:g} m" for distance in sorted({cell.distance_m for cell in plan.cells}))
-    yield f"Fix the camera: a tripod, the height of a chest. Tape marks on the floor at {html.escape(marks)} from it."
+    yield f"Fix the camera: a tripod, the height of a chest. Put marks on the floor at {html.escape(marks)} from it."
     if yaws := sorted({cell.yaw_deg for cell in plan.cells} - {0.0}):
         turned = ", ".join(f"{yaw:g}" for yaw in yaws)
-        yield f"At each mark tape a line for the toes at {turned} degrees (above 0: to your right)."
+        yield f"At each mark draw a line for the toes at {turned} degrees (above 0: to your right)."
     yield (
         "Lock exposure and white balance: <code>physadv trial run</code> does it for a webcam that allows it, and measures "
         "both for every camera. Keep lamps, blinds and clothes as they are within a block."
