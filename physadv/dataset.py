@@ -54,7 +54,8 @@ class LabelledImage:
     that the pixels are read from each time. boxes: (n, 4) float32 xyxy of everybody. keypoints: (n, 17, 3), confidence 0
     where none are known. sha256: of the pixels as they are stored; "" for frames of videos, which are known by name.
     beside: the stretches of time that end or begin right next to it. labelled: whether the boxes are someone's labels.
-    min_area: share of the image above which a person counts. size: (width, height); of an array its own.
+    min_area: share of the image above which a person counts. size: (width, height); of an array its own. unworn: (n,) who
+    cannot wear what is scored, nobody unless given: they do not count either.
     """
 
     name: str
@@ -66,6 +67,7 @@ class LabelledImage:
     labelled: bool = False
     min_area: float = MIN_AREA
     size: tuple[int, int] = (0, 0)
+    unworn: BoolArray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -73,6 +75,8 @@ class LabelledImage:
             object.__setattr__(self, "size", self.source.shape[1::-1])
         if not len(self.keypoints):
             object.__setattr__(self, "keypoints", np.zeros((n, KEYPOINTS, 3), np.float32))
+        if len(self.unworn) != n:
+            object.__setattr__(self, "unworn", np.zeros(n, bool))
         if self.boxes.shape != (n, 4) or self.keypoints.shape != (n, KEYPOINTS, 3):
             raise ValueError(
                 f"{self.name}: expected boxes (n, 4) and keypoints (n, {KEYPOINTS}, 3), got {self.boxes.shape} and "
@@ -89,7 +93,12 @@ class LabelledImage:
 
     @property
     def counts(self) -> BoolArray:
-        """Return an (n,) mask of the people who are large enough to wear a pattern and be scored."""
+        """Return an (n,) mask of the people who are large enough to wear a pattern and be scored, and can wear it."""
+        return self.large & ~self.unworn
+
+    @property
+    def large(self) -> BoolArray:
+        """Return an (n,) mask of the people who are large enough to be scored."""
         width, height = self.size
         return area(self.boxes) > self.min_area * height * width
 
@@ -130,6 +139,12 @@ class Dataset:
     def n_people(self) -> int:
         """Return how many people count."""
         return sum(int(image.counts.sum()) for image in self.images)
+
+    @property
+    def unworn(self) -> dict[str, int]:
+        """Return how many people of each image are large enough, but cannot wear what is scored; images with some alone."""
+        by_image = {image.name: int((image.large & image.unworn).sum()) for image in self.images}
+        return {name: count for name, count in by_image.items() if count}
 
     @property
     def skipped(self) -> list[str]:

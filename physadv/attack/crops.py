@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from physadv.dataset import LabelledImage
+from physadv.errors import DataError
 from physadv.patch import TEXTURES, Target
 from physadv.simulate.joints import MIRRORED
 from physadv.simulate.placement import BOX_AT, SMALLEST_PX, Framing, Placement, Prints, Rule, people_of, side_px
@@ -106,17 +107,48 @@ class PlacementRange:
         """Return the print's width over its height."""
         return self.size_cm[0] / self.size_cm[1]
 
-    def prints(self, people: Detections, owner: Int64Array, webcam: BoolArray, rng: np.random.Generator) -> Prints:
-        """Return a print on each person. owner, webcam: (n,) the image of each, and whether it is framed as by a webcam."""
-        n = len(people)
+    @property
+    def placement(self) -> Placement:
+        """Return the placement of a print as large as `rule` says; `prints` draws how much smaller each is."""
         if self.target in TEXTURES:
-            return Placement(self.target, size_cm=self.size_cm).prints(people, rng, owner=owner)
+            return Placement(self.target, size_cm=self.size_cm)
+        return Placement(self.target, self.rule, scale=1.0, aspect=self.aspect, at=self.at)
+
+    def dresses(self, people: Detections, webcam: BoolArray, image: tuple[int, int] | None = None) -> BoolArray:
+        """Return (n,) who wears one: before a webcam, or of clothes, whoever shows the chest; in the street everybody."""
+        shown = self.placement.dresses(people, image)
+        return shown if self.target in TEXTURES else shown | ~webcam
+
+    def wearers(self, image: LabelledImage, framing: Framing) -> BoolArray:
+        """Return (n,) who of an image's people wears one in views of a framing."""
+        people = people_of(image.boxes, image.keypoints)
+        return self.dresses(people, np.full(len(people), framing == "webcam"), image.size)
+
+    def prints(
+        self,
+        people: Detections,
+        owner: Int64Array,
+        webcam: BoolArray,
+        rng: np.random.Generator,
+        image: tuple[int, int] | None = None,
+    ) -> Prints:
+        """Return a print on each person whom it `dresses`.
+
+        owner, webcam: (n,) the image of each, and whether it is framed as by a webcam. image: (width, height) of
+        the images.
+        """
+        n = len(people)
+        placement = self.placement
+        if self.target in TEXTURES:
+            return placement.prints(people, rng, owner=owner, image=image)
         low, high = np.where(webcam[:, None], self.webcam, self.street).T
-        side = np.exp(rng.uniform(np.log(low), np.log(high))) * side_px(people.xyxy, self.rule, 1.0)
-        placement = Placement(self.target, self.rule, scale=1.0, aspect=self.aspect, at=self.at)
+        relative = np.exp(rng.uniform(np.log(low), np.log(high)))
         # In the street a print is scored by the box. Some follow the joints all the same, as a shirt on a body does.
-        upright = ~(webcam | (rng.random(n) < STREET_BY_JOINTS))
-        return placement.prints(people, owner=owner, side=side.astype(np.float32), upright=upright)
+        by_joints = (rng.random(n) < STREET_BY_JOINTS) & placement.dresses(people, image)
+        upright = ~(webcam | by_joints)
+        bodies = placement.bodies(people.xyxy, people.keypoints, upright=upright, image=image)
+        side = (relative * side_px(bodies, self.rule, 1.0)).astype(np.float32)
+        return placement.prints(people, owner=owner, side=side, upright=upright, image=image)
 
 
 class CropSampler:
@@ -125,18 +157,28 @@ class CropSampler:
     def __init__(
         self, images: list[LabelledImage], *, framing: Framing, placements: PlacementRange, large: float = 0.0
     ) -> None:
-        """large: share of the views in which the person takes `LARGE_SHARE` of the side or more; 0 leaves it to chance."""
+        """large: share of the views in which the person takes `LARGE_SHARE` of the side or more; 0 leaves it to chance.
+
+        Raises: DataError if nobody shows the chest, where that is what a print hangs on.
+        """
         self.images, self.framing, self.placements, self.large = images, framing, placements, large
         rows, weights = [], []
         frames = Counter(p.name.partition("#")[0] for p in images)
         for p, image in enumerate(images):
-            for q, box in enumerate(image.boxes):
+            for q in np.flatnonzero(placements.wearers(image, framing)).tolist():
+                box = image.boxes[q]
                 side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
                 rows.append((p, q))
                 # Small people are blurred when enlarged and rarely found even when they wear nothing.
                 weight = np.clip((side - 30) / 50, 0.02, 1) / np.sqrt(len(image.boxes))
                 # Frames of one video are near copies: together they count as so many photographs.
                 weights.append(weight * min(1.0, VIDEO_COUNTS_AS / frames[image.name.partition("#")[0]]))
+        n = sum(len(image.boxes) for image in images)
+        if n and not rows:
+            raise DataError(
+                f"none of {n} people shows the chest, on which the print hangs",
+                hint="give images that show people down to the chest",
+            )
         self.rows = rows
         self.weights = np.array(weights) / max(sum(weights), 1e-9)
 
@@ -158,7 +200,8 @@ class CropSampler:
         boxes = np.concatenate([v.boxes for v in crops])
         points = np.concatenate([v.keypoints for v in crops])
         webcam = np.concatenate([np.full(len(v.boxes), v.webcam) for v in crops])
-        prints = self.placements.prints(people_of(boxes, points), owner, webcam, rng)
+        size = (images.shape[3], images.shape[2])
+        prints = self.placements.prints(people_of(boxes, points), owner, webcam, rng, size)
         metres = np.concatenate([v.metres for v in crops])
         return Batch(images, torch.from_numpy(owner).long(), torch.from_numpy(boxes), prints, metres)
 
@@ -175,6 +218,8 @@ class CropSampler:
         w, h = (clipped[:, 2:] - clipped[:, :2]).T
         kept = w * h / np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-6)
         worn = (np.sqrt(w * h) >= SMALLEST_PX) & ((kept > 0.3) | (np.arange(len(boxes)) == q))
+        shown = people_of(clipped.astype(np.float32), points.astype(np.float32))
+        worn &= self.placements.dresses(shown, np.full(len(boxes), webcam), (size, size))
         return Crop(
             _jitter(pixels, rng),
             clipped[worn].astype(np.float32),

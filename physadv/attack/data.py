@@ -242,7 +242,9 @@ def scorers_of(recipe: Recipe, detectors: Sequence[str], images: list[LabelledIm
                 continue
             several = ((imgsz, sizes), (called[weights], detectors))
             label = " ".join([name, *(str(one) for one, those in several if len(those) > 1)])
-            out[label] = HeldOutPeople(chosen, detector, placement, seed=recipe.seed, activation=recipe.activation)
+            scorer = HeldOutPeople(chosen, detector, placement, seed=recipe.seed, activation=recipe.activation)
+            if scorer.people:
+                out[label] = scorer
     return out
 
 

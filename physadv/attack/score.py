@@ -35,7 +35,8 @@ class Score:
     highest confidence of a box on a person or within one, however small. hidden25: share of people whose value is below
     .25. Of a pattern with a condition these are where it acts, and there are also dormant_recall25 and dormant_grey25, the
     recall where it must not act under it and under a grey print in its place, and joint25: the share of people found
-    without it who are strictly gone where it acts and seen where it must not; None without a condition.
+    without it who are strictly gone where it acts and seen where it must not; None without a condition. n_unworn: how many
+    more do not show the chest, on which the print hangs; None for nobody.
     """
 
     n_images: int
@@ -49,6 +50,7 @@ class Score:
     dormant_recall25: float | None = None
     dormant_grey25: float | None = None
     joint25: float | None = None
+    n_unworn: int | None = None
 
     @classmethod
     def of(cls, cell: Cell) -> Score:
@@ -67,6 +69,7 @@ class Score:
             value("mean_max_conf"),
             value("mean_max_conf_within"),
             value("hidden25"),
+            n_unworn=cell.counted.get("n_unworn"),
         )
 
     def badness(self, goal: Goal = "vanish") -> float:
@@ -157,10 +160,10 @@ class HeldOutPeople:
                 shown = at_distance(images, state["distance"], detector.imgsz, seed=seed)
             elif activation is not None and "distance" in activation.parameters:
                 shown = at_distance(images, PARAMETERS["distance"].whole, detector.imgsz, seed=seed)
-            return Scorer(Dataset(list(shown)), detector, settings, intervals=False)
+            return Scorer(Dataset(list(shown)), detector, settings, placements=[placement], intervals=False)
 
         apart = activation is not None and "distance" in activation.parameters
-        self._scorer = side(active[0]) if apart else Scorer(Dataset(list(images)), detector, settings, intervals=False)
+        self._scorer = side(active[0] if apart else {})
         self._on = conditions_of("active", active)
         self._off = [
             (side(state) if apart else self._scorer, condition)

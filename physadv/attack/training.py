@@ -142,6 +142,7 @@ def prepare(
     people = sum(len(p.boxes) for p in sides[0])
     yield f"{len(sides[0])} images with {people} people to train on, {len(held_out)} held out"
     yield from _cut_off(recipe, sides[0])
+    yield from _unworn(recipe, sides[0])
     yield from _enlarged(recipe, attacked)
     name = file_name(folder.resolve().name)
     data = train_data(recipe, inputs, attacked, sides, found, start, processes=processes.world, name=name)
@@ -280,6 +281,16 @@ def _cut_off(recipe: Recipe, images: list[LabelledImage]) -> Iterator[str]:
         yield f"`target=outfit`: {legs} of {people} people are seen below the hips{alone}"
 
 
+def _unworn(recipe: Recipe, images: list[LabelledImage]) -> Iterator[str]:
+    """Yield a note where people do not show the chest on which the pattern is worn."""
+    shown = [recipe.placement_range.wearers(image, recipe.framing) for image in images]
+    people, left = sum(map(len, shown)), sum(int((~one).sum()) for one in shown)
+    if left:
+        names = list(dict.fromkeys(image.name for image, one in zip(images, shown, strict=True) if not one.all()))
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        yield f"{left} of {people} people do not show the chest: they wear nothing and are not trained on ({some})"
+
+
 def _other_machine(before: dict[str, Any] | None, now: Any) -> Iterator[str]:
     """Yield a note where a run goes on in other threads or processes than before."""
     was, here = ([(each or {}).get(name) for name in TOLERATED] for each in (before, now))
@@ -309,7 +320,8 @@ def _unscored(recipe: Recipe, scorers: dict[str, HeldOutPeople]) -> Iterator[str
         if not any(name.split()[0] == framing for name in scorers):
             yield (
                 f"{framing}: nobody held out is large enough to be scored (more than {MIN_AREA:.0%} of an image, before a "
-                "webcam in a mixed run a quarter): there will be no figures, and the pattern is not chosen by them; "
+                "webcam in a mixed run a quarter, and with the chest in sight): there will be no figures, and the "
+                "pattern is not chosen by them; "
                 "another `seed` holds out others"
             )
 

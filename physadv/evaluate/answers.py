@@ -26,6 +26,7 @@ from physadv.evaluate.steps import Steps
 from physadv.evaluate.video import Recording, frames_of
 from physadv.files import atomic_write, sha256_of
 from physadv.recording import recording_of
+from physadv.simulate.joints import chests_visible
 from physadv.types import Alert, BoolArray, Detections, Detector, Frame
 
 # Frames that the bare detector is asked about at once; a guarded one may have a memory, and is asked one by one.
@@ -41,14 +42,15 @@ class Answers:
     """Every frame of a video that was looked at, and what a detector said of it.
 
     pts_s: (n,) seconds from the first frame. light: (n,) mean of the pixels, 0 to 255. same: (n,) whether a frame has
-    the very pixels of the one before. found: what was found in each. notes: what the source said of damage. sha256: of
-    the video, "" for a folder of images.
+    the very pixels of the one before. found: what was found in each. chests: of everybody found, whether the chest
+    is in sight. notes: what the source said of damage. sha256: of the video, "" for a folder of images.
     """
 
     pts_s: npt.NDArray[np.float64]
     light: npt.NDArray[np.float64]
     same: BoolArray
     found: tuple[Detections, ...]
+    chests: tuple[BoolArray, ...]
     notes: tuple[str, ...]
     sha256: str
 
@@ -116,6 +118,7 @@ def _looked_at(recording: Recording, detector: Detector, pipeline: Pipeline | No
     light: list[float] = []
     same: list[bool] = []
     found: list[Detections] = []
+    sizes: list[tuple[int, int]] = []
     stream = frames_of(recording, notes)
 
     def following() -> list[tuple[Frame, float | None]]:
@@ -130,6 +133,7 @@ def _looked_at(recording: Recording, detector: Detector, pipeline: Pipeline | No
                 found += guarded.detect_batch([frame.pixels for frame, _ in some])
             for frame, done in some:
                 times.append(frame.pts_s)
+                sizes.append(frame.size)
                 light.append(float(frame.pixels[::STRIDE, ::STRIDE].mean()))
                 same.append(last is not None and np.array_equal(last.pixels, frame.pixels))
                 last = frame
@@ -144,6 +148,7 @@ def _looked_at(recording: Recording, detector: Detector, pipeline: Pipeline | No
         np.array(light),
         np.array(same, bool),
         tuple(replace(one, seen=None, to_seen=None) for one in found),
+        tuple(chests_visible(one.xyxy, one.keypoints, size) for one, size in zip(found, sizes, strict=True)),
         tuple(notes),
         content,
     )
@@ -172,6 +177,7 @@ def _code() -> str:
 
 
 OPTIONAL = ("held", "certified", "track")
+COLUMNS = ("xyxy", "score", "chests", *OPTIONAL)
 
 
 def _write(where: Path, answers: Answers) -> None:
@@ -186,6 +192,7 @@ def _write(where: Path, answers: Answers) -> None:
             for name in OPTIONAL
             if any(getattr(one, name) is not None for one in found)
         },
+        "chests": np.concatenate([np.zeros(0, bool), *answers.chests]),
         "pts_s": answers.pts_s,
         "light": answers.light,
         "same": answers.same,
@@ -219,7 +226,7 @@ def _read(where: Path) -> Answers | None:
             data = {name: kept[name] for name in kept.files}
         said = json.loads(data["said"].tobytes())
         ends = np.cumsum(data["count"])[:-1]
-        columns = {name: np.split(data[name], ends) for name in ("xyxy", "score", *OPTIONAL) if name in data}
+        columns = {name: np.split(data[name], ends) for name in COLUMNS if name in data}
         found = tuple(
             Detections(
                 columns["xyxy"][i],
@@ -230,6 +237,7 @@ def _read(where: Path) -> Answers | None:
             )
             for i, alerts in enumerate(said["alerts"])
         )
-        return Answers(data["pts_s"], data["light"], data["same"], found, tuple(said["notes"]), said["sha256"])
+        chests = tuple(columns["chests"][: len(found)])
+        return Answers(data["pts_s"], data["light"], data["same"], found, chests, tuple(said["notes"]), said["sha256"])
     except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, BadZipFile, zlib.error):
         return None

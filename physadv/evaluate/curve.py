@@ -89,12 +89,13 @@ def score_curve(
     wanted = [e for e in entries(patches, placements, seed=settings.seed) if e.condition in SCORED]
     cells: list[Cell] = []
     sides: dict[str, dict[tuple[str, str | None], Matched]] = {}
-    scorer = Scorer(data, detector, settings)
+    worn = list(placements.values())
+    scorer = Scorer(data, detector, settings, placements=worn)
     for number, (label, (ranges, side)) in enumerate(curve.rows.items()):
         if curve.parameter.name == "distance":
             # Other images, each of somebody so far away.
             people = at_distance(data.images, ranges, detector.imgsz, seed=settings.seed)
-            scorer = Scorer(replace(data, images=people), detector, settings)
+            scorer = Scorer(replace(data, images=people), detector, settings, placements=worn)
         if not scorer.data.images:
             continue
         condition = Condition(label, state=_state(curve, ranges))

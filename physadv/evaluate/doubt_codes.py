@@ -24,6 +24,7 @@ CODES = {
     "other-framing": "people stand nearer or farther than those of the training",
     "no-joints": "it is worn by the boxes, since nobody's joints are known",
     "part-worn": "some people wear a part of it",
+    "no-chest": "some people show no chest on which a print could be seen: they wear nothing",
     "threshold-differs": "arms were not judged at one threshold",
     "clean-recall-lost": "the defence loses people who wear nothing",
     "not-attacked-adaptively": "nobody who knows the defence attacked it",

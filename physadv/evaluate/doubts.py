@@ -69,7 +69,16 @@ def of_data(data: Dataset) -> list[Doubt]:
         out.append(Doubt("own-labels", text))
     if data.skipped:
         out.append(Doubt("files-left-out", f"{len(data.skipped)} images could not be read and are left out"))
-    return out
+    return out + of_unworn(data)
+
+
+def of_unworn(data: Dataset) -> list[Doubt]:
+    """Return the doubt that people who show no chest are left out of the figures, with the first of their images."""
+    if not data.unworn:
+        return []
+    unworn, some = sum(data.unworn.values()), listed(list(data.unworn), most=3)
+    text = f"{unworn} of {data.n_people + unworn} people show no chest: they wear nothing and do not count ({some})"
+    return [Doubt("no-chest", text)]
 
 
 def of_patch(patch: Patch, data: Dataset) -> list[Doubt]:

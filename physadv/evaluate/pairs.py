@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from physadv.arrays import listed
 from physadv.controls import CONTROLS
 from physadv.defend import Pipeline
 from physadv.detect.matching import LABEL_CONF
@@ -346,6 +347,7 @@ class Comparison:
             {
                 "n_clips": self.pairs.n_clips,
                 "n_people": sum(map(len, self.people)),
+                **({"n_unworn": len(self._unworn)} if self._unworn else {}),
                 "n_frames": sum(len(a.found) for a in take.answers),
                 "n_scored": frames,
             },
@@ -375,6 +377,16 @@ class Comparison:
             ],
         )
 
+    @property
+    def _unworn(self) -> list[str]:
+        """Return those who do not show the chest, as cases name them: of a print there nothing is in the image."""
+        return [
+            f"person {number} of clip {clip}"
+            for clip, people in enumerate(self.people, 1)
+            for number, person in enumerate(people, 1)
+            if not person.shows_chest
+        ]
+
     def _clip_name(self, clip: int) -> str:
         """Return what tells a clip from those of other evaluations too: the bytes that its people were followed in."""
         return " ".join(filter(None, [f"clip {clip + 1}", self.takes[0].answers[clip].sha256[:12]]))
@@ -386,6 +398,12 @@ class Comparison:
         if people < doubts.FEW_PEOPLE:
             who = "person" if people == 1 else "people"
             out.append(Doubt("few-people", f"only {people} {who}: nobody else is spoken of"))
+        if self._unworn:
+            text = (
+                f"{len(self._unworn)} of {people} people show no chest in most frames: of a print there nothing is in the "
+                f"image, and they count all the same ({listed(self._unworn, most=3)})"
+            )
+            out.append(Doubt("no-chest", text))
         if not self._by_clip:
             clips = "clip" if n == 1 else "clips"
             text = f"only {n} {clips}: the interval is over seconds, not over other clips or places"

@@ -12,7 +12,7 @@ from physadv.boxes import iou
 from physadv.defend.tracks import Track, assign
 from physadv.detect.matching import LABEL_CONF, MATCH_IOU, best_score_within, gives_away
 from physadv.evaluate.answers import Answers
-from physadv.types import Detections, Float32Array
+from physadv.types import BoolArray, Detections, Float32Array
 
 # People are followed from frame to frame by this overlap at least, through gaps up to so long; who is seen for less than
 # `SHORTEST_S` altogether, or mostly below `LABEL_CONF`, does not count.
@@ -25,10 +25,16 @@ ALIKE, WEAK = 1.6, 0.4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Followed:
-    """A person followed through a recording without a pattern: seconds (n,), boxes (n, 4)."""
+    """A person followed through a recording without a pattern: seconds (n,), boxes (n, 4), chest in sight (n,)."""
 
     pts_s: npt.NDArray[np.float64]
     xyxy: Float32Array
+    chest: BoolArray
+
+    @property
+    def shows_chest(self) -> bool:
+        """Return whether the chest is in sight in at least half of the frames."""
+        return bool(self.chest.mean() >= 0.5)
 
     def at(self, moments: npt.NDArray[np.float64]) -> Float32Array:
         """Return the (m, 4) boxes at (m,) moments, between the frames by interpolation."""
@@ -43,8 +49,8 @@ def follow(answers: Answers, conf: float, *, lasts_s: float = SHORTEST_S) -> tup
     """
     alive: list[Track] = []
     lost: list[Track] = []
-    paths: dict[int, list[tuple[float, float, Float32Array]]] = {}
-    for now, found in zip(answers.pts_s.tolist(), answers.found, strict=True):
+    paths: dict[int, list[tuple[float, float, Float32Array, bool]]] = {}
+    for now, found, chests in zip(answers.pts_s.tolist(), answers.found, answers.chests, strict=True):
         lost += [track for track in alive if now - track.seen_s > GAP_S]
         alive = [track for track in alive if now - track.seen_s <= GAP_S]
         sure = found.above(conf)
@@ -62,10 +68,14 @@ def follow(answers: Answers, conf: float, *, lasts_s: float = SHORTEST_S) -> tup
             paths.setdefault(identity, [])
         for track in alive:
             if track.seen_s == now:
-                paths[track.identity].append((now, track.score, track.xyxy))
+                shown = bool(chests[(found.xyxy == track.xyxy).all(1)].any())
+                paths[track.identity].append((now, track.score, track.xyxy, shown))
     lasts = max(lasts_s / answers.step_s, 1) if answers.step_s else 1
-    sound = [p for p in paths.values() if len(p) >= lasts and np.median([score for _, score, _ in p]) >= LABEL_CONF]
-    people = [Followed(np.array([at for at, _, _ in p]), np.stack([xyxy for _, _, xyxy in p])) for p in sound]
+    sound = [p for p in paths.values() if len(p) >= lasts and np.median([score for _, score, _, _ in p]) >= LABEL_CONF]
+    people = []
+    for path in sound:
+        times, _, boxes, chest = zip(*path, strict=True)
+        people.append(Followed(np.array(times), np.stack(boxes), np.array(chest)))
     return people, len(paths) - len(people)
 
 

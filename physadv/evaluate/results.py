@@ -50,7 +50,8 @@ TITLES = {
     "longest_invisible_s": "longest invisible s",
     "first_seen_s": "first seen s",
 }
-ONE = {"n_images": "image", "n_people": "person", "n_clips": "clip", "n_frames": "frame"}
+MANY = {"n_unworn": "without the chest in sight"}
+ONE = {"n_images": "image", "n_people": "person", "n_clips": "clip", "n_frames": "frame", **MANY}
 # Beside a defence and its cost there is room for the first figures only on a terminal; the report has all.
 BRIEF = ("ap50", "recall25", "asr_strict25")
 # The figures of images that a notebook shows, and what tells its rows apart.
@@ -397,7 +398,7 @@ def cells_table(cells: Sequence[Cell], *, brief: bool = False) -> Table:
     ]
     shown = [column for column in columns if column.shown]
     size = ", ".join(
-        f"{number} {ONE.get(name, name) if number == 1 else name.removeprefix('n_')}"
+        f"{number} {ONE.get(name, name) if number == 1 else MANY.get(name, name.removeprefix('n_'))}"
         for name, number in first.counted.items()
         if name != "n_scored"
     )

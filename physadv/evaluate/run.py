@@ -286,7 +286,13 @@ class Evaluation:
                 steps = score_curve(over, scored, detector, self.asked.settings, these, turn.placements)
                 yield self._settle((yield from self._updates(steps, part)))
                 continue
-            scorer = Scorer(scored, detector, self.asked.settings, shown=examples)
+            worn = list(turn.placements.values())
+            scorer = Scorer(scored, detector, self.asked.settings, placements=worn, shown=examples)
+            if scored.n_people and not scorer.data.n_people:
+                raise DataError(
+                    f"none of {scored.n_people} people shows the chest, on which the pattern is worn",
+                    hint="give images that show people down to the chest, or `at` to place it by their boxes",
+                )
             given = self.asked.named_detectors[name]
             if not number and isinstance(given, str):
                 self._doubts[name] += doubts.of_making(record_of(given), scored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -22,7 +22,7 @@ from physadv.evaluate.steps import Steps, finish, part_of
 from physadv.patch import Patch
 from physadv.simulate.conditions import PLAIN, Condition, apply_patch, chance_of
 from physadv.simulate.placement import Placement, people_of
-from physadv.types import Detections, Detector, Frame, UInt8Array
+from physadv.types import BoolArray, Detections, Detector, Frame, UInt8Array
 
 # What the controls of two patterns must have in common to be the same: the mask, proportions, how often they repeat, and
 # how they are worn.
@@ -53,6 +53,8 @@ class Scorer:
 
     cells: all that were scored. matches: of each cell, what was found of each image's people. shown: given every plain,
     undefended answer, for the examples of a report. intervals: False where only the figures are wanted, as while training.
+    placements: how what is scored is worn; whoever could not wear all of it counts in no cell, so that all are of the same
+    people.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class Scorer:
         detector: Detector,
         settings: EvaluateSettings,
         *,
+        placements: Iterable[Placement] = (),
         shown: Shown | None = None,
         intervals: bool = True,
     ) -> None:
+        data = dressed(data, placements)
         self.data, self.detector, self.settings = data, detector, settings
         self._resamples = settings.resamples if intervals else 0
         self.cells: list[Cell] = []
@@ -92,7 +96,7 @@ class Scorer:
             entry.condition,
             entry.name,
             defence,
-            {"n_images": len(images), "n_people": self.data.n_people},
+            self._counted(),
             figures(
                 matches,
                 ap50=ap50(images, answers),
@@ -151,6 +155,12 @@ class Scorer:
             lit=self.settings.wear_lit,
         )
 
+    def _counted(self) -> dict[str, int]:
+        """Return how many images and people the figures are of, and how many more people could wear nothing, if any."""
+        unworn = sum(self.data.unworn.values())
+        counted = {"n_images": len(self.data.images), "n_people": self.data.n_people}
+        return counted | ({"n_unworn": unworn} if unworn else {})
+
     def _look(self) -> Steps[None]:
         """Ask the bare detector about the clean images, the first time."""
         for image in self.data.images[len(self.clean) :]:
@@ -182,6 +192,19 @@ class Scorer:
                 for name in entry.stands_for or (entry.name or "",):
                     self._shown(entry.condition, name, i, pixels, answer)
         return answers, times, costs
+
+
+def dressed(data: Dataset, placements: Iterable[Placement]) -> Dataset:
+    """Return the data in which people are marked who cannot wear a pattern in all of these ways: they show no chest."""
+    worn = list(dict.fromkeys(placements))
+
+    def bare(image: LabelledImage) -> BoolArray:
+        people = people_of(image.boxes, image.keypoints)
+        return ~np.all([placement.dresses(people, image.size) for placement in worn], axis=0)
+
+    if not worn:
+        return data
+    return replace(data, images=[replace(image, unworn=bare(image)) for image in data.images])
 
 
 def entries(

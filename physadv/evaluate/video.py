@@ -31,7 +31,7 @@ from physadv.evaluate.steps import Steps
 from physadv.files import sha256_of
 from physadv.recording import recording_of, trigger_note
 from physadv.simulate.conditions import apply_patch
-from physadv.simulate.placement import wears
+from physadv.simulate.placement import sure_people, wears
 from physadv.table import Table, Value
 from physadv.types import Detections, Detector, Frame, Source
 
@@ -126,6 +126,8 @@ class VideoScorer:
         # Whether patterns are worn at all: otherwise every frame is scored.
         self._wearing = any(entry.patch is not None for entry in entries)
         self._shares: list[float] = []
+        # Of each frame, how many people are surely there but show no chest to wear a pattern on.
+        self._unworn: list[int] = []
         # Frames of another video have the same numbers.
         path = self.recording.path
         self._film = sha256_of(path)[:12] if path.is_file() else path.name
@@ -172,7 +174,8 @@ class VideoScorer:
     def _look(self, frame: Frame, *, worn: bool) -> None:
         """Score one frame for every take. worn: whether patterns are worn yet."""
         clean = self.detector.detect(frame)
-        people = clean.pick(wears(clean))
+        people = clean.pick(wears(clean, frame.size))
+        self._unworn.append(int(sure_people(clean).sum()) - len(people))
         if len(people):
             self._shares.append(LabelledImage("", frame.pixels, people.xyxy).share)
         # Drawn once, whatever defence looks at it. No chance: cloth that were cut anew for each frame would flicker.
@@ -203,7 +206,13 @@ class VideoScorer:
         if self._wearing and not any(f.worn for f in frames):
             raise DataError(
                 f"{path}: {self.detector.name} finds nobody at .4 in {len(frames)} frames to wear the pattern"
+                + (f"; in {self._bare_frames} of them people do not show the chest" if self._bare_frames else "")
             )
+
+    @property
+    def _bare_frames(self) -> int:
+        """Return in how many frames somebody shows no chest, and wears nothing."""
+        return sum(count > 0 for count in self._unworn)
 
     def _cell(self, take: Take) -> Cell:
         entry, settings = take.entry, self.settings
@@ -235,6 +244,7 @@ class VideoScorer:
                 "threshold": settings.conf,
                 "longest_invisible_frames": len(longest),
                 "longest_invisible_from_s": _round(longest[0].pts_s) if longest else None,
+                **({"unworn_frames": self._bare_frames} if self._wearing and self._bare_frames else {}),
                 **alarms,
             },
             doubts=self._doubts(take, len(frames)),
@@ -260,8 +270,16 @@ class VideoScorer:
         out = []
         worn = len(take.frames) - take.waiting
         if self._wearing and scored < 0.9 * worn:
-            text = f"only {scored} of {worn} frames are scored: in the others the clean detector finds nobody"
+            text = (
+                f"only {scored} of {worn} frames are scored: in the others the clean detector finds nobody to wear it"
+            )
             out.append(Doubt("frames-not-scored", text))
+        if self._wearing and self._bare_frames:
+            text = (
+                f"in {self._bare_frames} of {len(take.frames)} frames up to {max(self._unworn)} people show no chest: they "
+                "wear nothing and do not count"
+            )
+            out.append(Doubt("no-chest", text))
         gaps = [b.frame - a.frame for a, b in pairwise(take.frames)]
         if gaps and max(gaps) > min(gaps):
             out.append(Doubt("frames-lost", f"frames are missing from the recording: gaps of up to {max(gaps)}"))

@@ -59,7 +59,7 @@ class Worn:
 
         Raises: DataError if nobody is.
         """
-        prints = placement.shaped(patch).prints(_wearers(people), rng)
+        prints = placement.shaped(patch).prints(_wearers(people), rng, image=people.size)
         if not len(prints):
             raise DataError("the print has no place on anybody here", hint="give an image with larger people")
         return cls(patch, prints)

@@ -103,7 +103,10 @@ class Recent:
 
 
 class LiveFigures:
-    """Counts of a run. The loop adds; any thread reads. frames: shown so far. persons: drawn in them, in all."""
+    """Counts of a run. The loop adds; any thread reads.
+
+    frames: shown so far. persons: drawn in them, in all. unworn: people who showed no chest to wear the pattern on, in all.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -117,6 +120,7 @@ class LiveFigures:
         self._fresh = 0
         self.frames = 0
         self.persons = 0
+        self.unworn = 0
 
     def add(self, shown: Shown, shown_ns: int) -> None:
         """Count a frame that was shown at `shown_ns`, `time.monotonic_ns()`."""
@@ -134,6 +138,7 @@ class LiveFigures:
             self.frames += 1
             self._fresh += 1
             self.persons += len(shown.people)
+            self.unworn += shown.unworn
 
     def clear_recent(self) -> None:
         """Restart the recent figures: those of before a switch say nothing of what is shown now."""
@@ -170,6 +175,7 @@ class LiveFigures:
                 "age_ms": {f"p{q}": round(self._latency.percentile(q), 2) for q in (50, 95, 99)},
                 "stage_ms": {name: round(s.percentile(50), 3) for name, s in self._stages.items()},
                 "persons_total": self.persons,
+                "unworn_total": self.unworn,
             }
 
 

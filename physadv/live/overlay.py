@@ -11,7 +11,7 @@ from physadv.boxes import iou
 from physadv.patch import Patch
 from physadv.simulate.fast_render import fast_render
 from physadv.simulate.lit import Lit, lit_of
-from physadv.simulate.placement import Placement, Prints, people_of, wears
+from physadv.simulate.placement import Placement, Prints, people_of, sure_people, wears
 from physadv.simulate.trigger import turned_prints
 from physadv.types import Detections, Float32Array, UInt8Array
 
@@ -44,7 +44,7 @@ class Overlay:
     this too. `reset` after a cut ends that at once.
 
     on: boxes (n, 4) of those who wear the patch in the last frame; found: (n,) which of them were found in it, and not just
-    held at their last place.
+    held at their last place. unworn: how many people in it are surely there, but show no chest to wear it on.
     """
 
     def __init__(self, patch: Patch, *, size_cm: float | None = None, angle: float = 0.0, lit: bool = True) -> None:
@@ -63,6 +63,7 @@ class Overlay:
         self._now_s = 0.0
         self.on = np.zeros((0, 4), np.float32)
         self.found = np.zeros(0, bool)
+        self.unworn = 0
 
     def reset(self) -> None:
         """Forget everybody: after a cut, a new source, a switch."""
@@ -75,11 +76,15 @@ class Overlay:
         second after those before.
         """
         self._now_s = self._now_s + USUAL_STEP_S if at_s is None else at_s
-        self._follow(clean.pick(wears(clean)))
+        size = (pixels.shape[1], pixels.shape[0])
+        wearers = wears(clean, size)
+        self.unworn = int((sure_people(clean) & ~wearers).sum())
+        self._follow(clean.pick(wearers))
         self.on = np.array([p.xyxy for p in self._people], np.float32).reshape(-1, 4)
         self.found = np.array([not p.missed for p in self._people], bool)
         points = [np.zeros((17, 3), np.float32) if p.keypoints is None else p.keypoints for p in self._people]
-        prints = self.placement.prints(people_of(self.on, np.array(points, np.float32).reshape(-1, 17, 3)))
+        there = people_of(self.on, np.array(points, np.float32).reshape(-1, 17, 3))
+        prints = self.placement.prints(there, image=size)
         if self.angle:
             prints = turned_prints(prints, self.angle, aspect=self.placement.aspect)
         return fast_render(pixels, self.patch, prints, self._read(pixels, prints) if self.lit else {})

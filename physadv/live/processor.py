@@ -182,6 +182,15 @@ class LiveProcessor:
         self.wearing.warm_start.saw(len(sure), clean.pts_s)
         if worn is None:
             self.wearing.see(people, clean, inference.detector.imgsz)
+        if worn is not None and worn.unworn:
+            some = (
+                "1 person shows no chest and wears"
+                if worn.unworn == 1
+                else f"{worn.unworn} people show no chest and wear"
+            )
+            self._notices.add(
+                "info", "unworn", f"{some} no chest: nothing is worn there; step back, or tilt the camera down"
+            )
         on, turned = None if worn is None else (worn.on, worn.found), self._turned.angle_of(clean)
 
         def states(answer: Detections) -> tuple[Wearer, ...] | None:
@@ -207,6 +216,7 @@ class LiveProcessor:
             placed=placed,
             wearers=states(people),
             bare_wearers=None if bare is None else states(bare),
+            unworn=0 if worn is None else worn.unworn,
             beside=tuple(
                 Beside(name, reported(other, conf), float(other.score.max(initial=0.0)), states(other))
                 for name, other in zip(self.beside, beside, strict=False)

@@ -12,7 +12,7 @@ import numpy as np
 from physadv.camera.lens import PERSON_CM
 from physadv.fabricate.advise import CLEARLY, PrintInView, SizeCurve, has_curve
 from physadv.patch import Patch
-from physadv.simulate.joints import CUT_OFF, VISIBLE, box_px_per_cm, shoulders_visible, torso_frames
+from physadv.simulate.joints import AT_RIM, CUT_OFF, VISIBLE, box_px_per_cm, shoulders_visible, torso_frames
 from physadv.simulate.placement import wears
 from physadv.types import BoolArray, Detections, Float32Array
 
@@ -20,8 +20,6 @@ from physadv.types import BoolArray, Detections, Float32Array
 SMALL = 0.55
 # The share of people that is in the image above which they count as whole.
 WHOLE = 0.9
-# A box that ends nearer to the lower edge of the image, in heights of the image, is cut off there.
-AT_RIM = 0.015
 HIPS, KNEES = (11, 12), (13, 14)
 # The simplest to make and wear goes first; another is recommended where it is expected to hide `CLEARLY` more people.
 EFFORT = ("chest", "portrait", "tshirt", "outfit", "poster")
@@ -92,7 +90,7 @@ def recommended(
 
 def view_of(people: Detections, size: tuple[int, int], imgsz: int) -> View | None:
     """Return how an image (width, height) without a pattern shows people; None where nobody could wear one."""
-    people = people.pick(wears(people))
+    people = people.pick(wears(people, size))
     if not len(people):
         return None
     boxes, points = people.xyxy, people.keypoints

@@ -48,7 +48,8 @@ class Shown:
     bare_top: the same without the defence, or None.
     beside: the answers of other detectors, in the order of their panes.
     placed: the people found in the clean frame, who got the pattern, or None without one. wearers, bare_wearers:
-    the state of each wearer by the answer that counts and by the bare one, or None. sizes: each person's size and distance
+    the state of each wearer by the answer that counts and by the bare one, or None. unworn: how many people in the clean
+    frame show no chest, and wear nothing. sizes: each person's size and distance
     as text, with a camera profile. lines: written into the image. claims: what certifying defences say is proven. drawn:
     whether the image carries all marks already, of a recording; it then holds all panes.
     """
@@ -72,6 +73,7 @@ class Shown:
     placed: Detections | None = None
     wearers: tuple[Wearer, ...] | None = None
     bare_wearers: tuple[Wearer, ...] | None = None
+    unworn: int = 0
     beside: tuple[Beside, ...] = ()
     stage_ms: dict[str, float] = field(default_factory=dict)
     lines: tuple[str, ...] = ()

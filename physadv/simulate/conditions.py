@@ -187,7 +187,7 @@ def apply_patch(
     if patch is not None and placement is not None and len(people):
         placement = placement.shaped(patch)
         cloth = placement.cloth
-        prints = placement.prints(people, rng)
+        prints = placement.prints(people, rng, image=(pixels.shape[1], pixels.shape[0]))
         prints = condition.turned(prints, FRONT_CM[0] / FRONT_CM[1] if cloth else placement.width / placement.height)
         if lit and condition == PLAIN:
             return fast_render(pixels, patch, prints, lit_of(pixels, people.xyxy, prints))

@@ -20,26 +20,63 @@ MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 VISIBLE = 0.5
 # So much of the body below the shoulders must be in the box: less of a print would be a strip along the image's rim.
 CHEST_SEEN_CM = 12.0
+# From the top of the head to the line of the shoulders, and the width of a box around an upper body.
+HEAD_CM, UPPER_BODY_CM = 30.0, 55.0
 # Standing people are about 2.5 times as high as wide; a squarer box shows somebody cut off.
 CUT_OFF = 1.7
+# A box that ends nearer to the lower edge of the image, in heights of the image, is cut off there.
+AT_RIM = 0.015
 UNIT: Float32Array = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
 
 
-def chests_visible(xyxy: Float32Array, keypoints: Float32Array | None) -> BoolArray:
+def chests_visible(
+    xyxy: Float32Array, keypoints: Float32Array | None, image: tuple[int, int] | None = None
+) -> BoolArray:
     """Return an (n,) mask of people whose boxes (n, 4) show enough of them for a print on the chest to be seen.
 
     With visible shoulders the box must go on below them by `CHEST_SEEN_CM`. Without them, where a pose model has looked,
-    a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts.
+    a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts, but those of
+    whom the lower edge of the image leaves no more than head and shoulders. image: its (width, height), if known.
     """
-    if keypoints is None:
-        return np.ones(len(xyxy), bool)
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    if keypoints is None:
+        return ~cut_off_below(xyxy, image) | (h * UPPER_BODY_CM >= (HEAD_CM + CHEST_SEEN_CM) * w)
     seen = shoulders_visible(keypoints, len(xyxy))
     out = np.asarray(h > CUT_OFF * w)
     if seen.any():
         origin, _, down = torso_frames(keypoints[seen])
         below = (xyxy[seen, 3] - origin[:, 1]) / np.maximum(np.linalg.norm(down, axis=1), 1e-6)
         out[seen] = below >= CHEST_SEEN_CM
+    return out
+
+
+def cut_off_below(xyxy: Float32Array, image: tuple[int, int] | None) -> BoolArray:
+    """Return an (n,) mask of boxes (n, 4) hardly higher than wide that end at the lower edge of the image.
+
+    They show somebody from the head down to where the image ends. image: its (width, height); unknown, it cuts nobody off.
+    """
+    if image is None:
+        return np.zeros(len(xyxy), bool)
+    w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    return np.asarray((h <= CUT_OFF * w) & (xyxy[:, 3] >= image[1] * (1 - AT_RIM)))
+
+
+def down_to_the_hips(
+    xyxy: Float32Array, keypoints: Float32Array | None, hung: BoolArray, cut: BoolArray
+) -> Float32Array:
+    """Return boxes (n, 4) that go on below the image, or what hides the person, down to where the hips are.
+
+    A print is as large on somebody seen to the chest as it would be if more of them were in the image. hung: (n,) whose
+    shoulders say where the hips are. cut: (n,) whose box does, as of `cut_off_below`. Other boxes stay as they are, and so
+    do those that reach the hips.
+    """
+    out = xyxy.copy()
+    if cut.any():
+        px_per_cm = (xyxy[cut, 2] - xyxy[cut, 0]) / UPPER_BODY_CM
+        out[cut, 3] = np.maximum(xyxy[cut, 3], xyxy[cut, 1] + (HEAD_CM + TORSO_CM) * px_per_cm)
+    if keypoints is not None and hung.any():
+        origin, _, down = torso_frames(keypoints[hung])
+        out[hung, 3] = np.maximum(xyxy[hung, 3], (origin + TORSO_CM * down)[:, 1])
     return out
 
 
@@ -119,7 +156,7 @@ def box_px_per_cm(xyxy: Float32Array) -> Float32Array:
     """Return (n,) image pixels per centimetre guessed from the box alone."""
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
     # Of a person cut off the width is the guide.
-    return np.where(h > CUT_OFF * w, h / 170.0, w / 55.0).astype(np.float32)
+    return np.where(h > CUT_OFF * w, h / 170.0, w / UPPER_BODY_CM).astype(np.float32)
 
 
 def forearms(keypoints: Float32Array) -> Float32Array:

@@ -9,16 +9,22 @@ that a patch is scored where it will be worn. NumPy alone: the live demo loads n
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from physadv.patch import TEXTURES, Patch, Target
 from physadv.simulate.garment import Pieces, pieces, shirt_fronts
 from physadv.simulate.joints import (
+    HEAD_CM,
+    LEFT_HIP,
+    RIGHT_HIP,
     UNIT,
+    VISIBLE,
     box_px_per_cm,
     chests_visible,
+    cut_off_below,
+    down_to_the_hips,
     forearms,
     portraits_by_joints,
     shoulders_visible,
@@ -41,6 +47,8 @@ BOX_AT, PORTRAIT_AT = 0.42, 0.5
 PLACE_CONF, SURE_CONF = 0.4, 0.6
 # Centre of a chest print below the line of the shoulders, in centimetres.
 CHEST_DROP_CM = 17.0
+# A large print's upper edge is so far below that line, just under the neck.
+NECK_CM = 3.0
 # Smaller people wear nothing in training: a pattern on them would be a few pixels.
 SMALLEST_PX = 20.0
 # Prints of a smaller area, in square pixels, and prints with a corner farther out are not drawn.
@@ -90,6 +98,10 @@ class Placement:
     repeats, an "outfit" the legs too, where they are seen.
     A pattern for the chest or a portrait may be placed as a poster: of small people in the street the joints are not known
     well.
+
+    A print on the chest is cut off where the body is: by the edge of the image, or what hides the person. It is as large as
+    on the same person seen to the hips. Whoever shows next to nothing of the chest wears nothing, whatever the target but a
+    poster: see `dresses`.
 
     A print is either as large as a square of `scale` times what `rule` takes of the box, `aspect` times as wide as high; or
     `size_cm` wide and high on the body, which of clothes is the period of their texture.
@@ -158,19 +170,65 @@ class Placement:
         *,
         side: Float32Array | None = None,
         upright: BoolArray | None = None,
+        image: tuple[int, int] | None = None,
     ) -> Float32Array:
         """Return (n, 4, 2) corners of the print on each person, of clothes the front. See `prints` for arguments."""
         if self.cloth:
             return shirt_fronts(xyxy, keypoints)
+        bodies = self.bodies(xyxy, keypoints, upright=upright, image=image)
         if side is None and self.scale is not None:
-            side = side_px(xyxy, self.rule, self.scale)
+            side = side_px(bodies, self.rule, self.scale)
         if self.target == "poster":
             by_box = box_px_per_cm(xyxy) * float(np.sqrt(self.width * self.height)) if side is None else side
             return square_quads(xyxy, by_box, self.at, aspect=self.width / self.height)
+        how: dict[str, Any] = {"size_cm": (self.width, self.height)}
+        if side is not None:
+            how = {"side": side, "aspect": self.aspect}
         hung = self.by_joints(xyxy, keypoints, upright=upright)
-        if side is None:
-            return chest_quads(xyxy, keypoints, hung=hung, size_cm=(self.width, self.height), at=self.at)
-        return chest_quads(xyxy, keypoints, hung=hung, side=side, at=self.at, aspect=self.aspect)
+        cut = self._by_rim(xyxy, hung, upright, image)
+        return chest_quads(xyxy, keypoints, hung=hung, cut=cut, bodies=bodies, at=self.at, **how)
+
+    def bodies(
+        self,
+        xyxy: Float32Array,
+        keypoints: Float32Array | None,
+        *,
+        upright: BoolArray | None = None,
+        image: tuple[int, int] | None = None,
+    ) -> Float32Array:
+        """Return (n, 4) the boxes that a print's size is taken from: whoever is cut off at the chest has one to the hips.
+
+        See `prints` for arguments.
+        """
+        if self.target == "poster" or self.cloth:
+            return xyxy
+        hung = self.by_joints(xyxy, keypoints, upright=upright)
+        return down_to_the_hips(xyxy, keypoints, hung, self._by_rim(xyxy, hung, upright, image))
+
+    def dresses(self, people: Detections, image: tuple[int, int] | None = None) -> BoolArray:
+        """Return (n,) who shows enough of the chest to wear it. A poster is placed by the box alone, on everybody.
+
+        people: boxes and, where known, keypoints. image: (width, height) of the image they are in, if known.
+        """
+        if self.target == "poster":
+            return np.ones(len(people), bool)
+        by_box = chests_visible(people.xyxy, None, image)
+        points = people.keypoints
+        if points is None:
+            return by_box
+        # A pose model finds joints wherever it finds a person: without any, nobody's are known.
+        known = (points[..., 2] > 0).any(1)
+        shown = np.where(known, chests_visible(people.xyxy, points, image), by_box)
+        # Clothes are seen on whoever shows a hip, though an arm hides the shoulders.
+        hip = (points[:, [LEFT_HIP, RIGHT_HIP], 2] >= VISIBLE).any(1)
+        return shown | hip if self.cloth else shown
+
+    def _by_rim(
+        self, xyxy: Float32Array, hung: BoolArray, upright: BoolArray | None, image: tuple[int, int] | None
+    ) -> BoolArray:
+        """Return (n,) who wears it by a box that the lower edge of the image cuts off."""
+        cut = cut_off_below(xyxy, image) & ~hung
+        return cut if upright is None else cut & ~upright
 
     def by_joints(
         self, xyxy: Float32Array, keypoints: Float32Array | None, *, upright: BoolArray | None = None
@@ -191,13 +249,16 @@ class Placement:
         owner: Int64Array | None = None,
         side: Float32Array | None = None,
         upright: BoolArray | None = None,
+        image: tuple[int, int] | None = None,
     ) -> Prints:
-        """Return the prints on people; none on a box without an area. The simulated world decides which forearms hide them.
+        """Return the prints on people whom it `dresses`; none on a box without an area. The simulated world decides which
+        forearms hide them.
 
         people: boxes and, where known, keypoints; their scores are not looked at. rng: decides where on its texture
         cloth is cut; None cuts all of it from the corner. owner: (n,) the image of each person; 0 unless given. side: (n,)
         pixels, the root of each print's area, in place of the placement's own size. upright: (n,) who wears a chest print
-        or a portrait by the box although the joints are seen.
+        or a portrait by the box although the joints are seen, as a poster. image: (width, height) of the image, or of each
+        of them, if known: its lower edge may cut people off.
 
         Raises: ValueError for clothes whose period is not known; see `shaped`.
         """
@@ -210,10 +271,11 @@ class Placement:
             window = self._cut(worn, rng)
             bounds = boxes
         else:
-            quads = self.quads(boxes, points, side=side, upright=upright)
+            quads = self.quads(boxes, points, side=side, upright=upright, image=image)
             worn = Pieces.alike(np.arange(n), quads, (0.0, 0.0), 0)
             # What hangs from the shoulders may reach below the box: there stands what hides the rest of the person.
             hung = self.by_joints(boxes, points, upright=upright)
+            hung |= self._by_rim(boxes, hung, upright, image)
             bounds[hung] = boxes[hung]
         person, m = worn.person, len(worn)
         arms = np.zeros((m, 2, 5), np.float32)
@@ -231,7 +293,10 @@ class Placement:
             folds=np.full(m, self.target == "portrait"),
             part=worn.part,
         )
-        drawn = _can_be_drawn(out.quads)
+        dressed = self.dresses(people, image)
+        if upright is not None and not self.cloth:
+            dressed = dressed | upright
+        drawn = _can_be_drawn(out.quads) & dressed[person]
         return out if drawn.all() else out.pick(np.flatnonzero(drawn))
 
     def _cut(self, worn: Pieces, rng: np.random.Generator | None) -> Float32Array:
@@ -310,9 +375,17 @@ def people_of(xyxy: Float32Array, keypoints: Float32Array | None = None) -> Dete
     return Detections(xyxy, np.ones(len(xyxy), np.float32), keypoints)
 
 
-def wears(people: Detections) -> BoolArray:
-    """Return (n,) whether each person found in a clean image wears the pattern: a sure detection with a visible chest."""
-    sure = (people.score >= PLACE_CONF) & chests_visible(people.xyxy, people.keypoints)
+def wears(people: Detections, image: tuple[int, int] | None = None) -> BoolArray:
+    """Return (n,) whether each person found in a clean image wears the pattern: a sure detection with a visible chest.
+
+    image: its (width, height), if known.
+    """
+    return sure_people(people) & chests_visible(people.xyxy, people.keypoints, image)
+
+
+def sure_people(people: Detections) -> BoolArray:
+    """Return (n,) whether each detection in a clean image is surely somebody, chest in sight or not."""
+    sure = people.score >= PLACE_CONF
     if people.keypoints is None:
         return sure
     return sure & ((people.score >= SURE_CONF) | shoulders_visible(people.keypoints, len(people)))
@@ -340,6 +413,8 @@ def chest_quads(
     keypoints: Float32Array | None,
     *,
     hung: BoolArray | None = None,
+    cut: BoolArray | None = None,
+    bodies: Float32Array | None = None,
     size_cm: tuple[float, float] | None = None,
     side: Float32Array | None = None,
     at: float = 0.42,
@@ -347,7 +422,9 @@ def chest_quads(
 ) -> Float32Array:
     """Return (n, 4, 2) quads of prints that hang from just under the neck.
 
-    hung: (n,) whose print does, by default everybody's whose shoulders are seen.
+    hung: (n,) whose print does, by default everybody's whose shoulders are seen. cut: (n,) whose box alone, which the
+    image cuts off, says where the neck is; nobody's unless given. bodies: (n, 4) boxes down to the hips, `xyxy` unless
+    given.
 
     Give `size_cm` = (width, height), scaled by the body, or `side` = (n,) pixels, the root of the quad's area, with
     `aspect`, the print's width over its height. The others get an upright print of that shape by
@@ -362,6 +439,9 @@ def chest_quads(
     by_box = side if side is not None else box_px_per_cm(xyxy) * float(np.sqrt(np.prod(size_cm or (0, 0))))
     aspect = aspect if size_cm is None else size_cm[0] / size_cm[1]
     quads = square_quads(xyxy, by_box, at, aspect=aspect)
+    bodies = xyxy if bodies is None else bodies
+    if cut is not None and cut.any():
+        quads[cut] = _by_cut_boxes(xyxy[cut], bodies[cut], by_box[cut], aspect)
     seen = shoulders_visible(keypoints, len(xyxy)) if hung is None else hung
     if keypoints is None or not seen.any():
         return quads
@@ -376,7 +456,7 @@ def chest_quads(
         assert size_cm is not None
         half_w, half_h = (np.full((len(origin), 1, 1), s / 2, np.float32) for s in size_cm)
     # A large print hangs lower, its upper edge just under the neck.
-    drop = np.maximum(CHEST_DROP_CM, half_h + 3.0)
+    drop = np.maximum(CHEST_DROP_CM, half_h + NECK_CM)
     corners = UNIT[None]
     quads[seen] = (
         origin[:, None]
@@ -384,8 +464,21 @@ def chest_quads(
         + down[:, None] * (corners[..., 1:] * half_h + drop)
     )
     # The shoulders alone would scale it: those of a face that fills the image lie beyond its rim.
-    quads[seen] = within_wearers(quads[seen], xyxy[seen], hung=True)
+    quads[seen] = within_wearers(quads[seen], bodies[seen], hung=True)
     return quads
+
+
+def _by_cut_boxes(xyxy: Float32Array, bodies: Float32Array, side: Float32Array, aspect: float) -> Float32Array:
+    """Return (n, 4, 2) upright prints under the necks of people whose upper bodies are in boxes (n, 4).
+
+    bodies: (n, 4) the boxes down to the hips. side: (n,) pixels, the root of each print's area.
+    """
+    size = side[:, None] * _shape(aspect)
+    px_per_cm = box_px_per_cm(xyxy)
+    drop = np.maximum(CHEST_DROP_CM * px_per_cm, size[:, 1] / 2 + NECK_CM * px_per_cm)
+    centre = np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 1] + HEAD_CM * px_per_cm + drop], 1)
+    quads = (centre[:, None] + UNIT * size[:, None] / 2).astype(np.float32)
+    return within_wearers(quads, bodies, hung=True)
 
 
 def _shape(aspect: float) -> Float32Array:

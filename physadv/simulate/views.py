@@ -38,7 +38,7 @@ def simulated_views(
 
     Raises: DataError if there is nobody to wear it.
     """
-    sure = people.pick(wears(people))
+    sure = people.pick(wears(people, (pixels.shape[1], pixels.shape[0])))
     sides = np.sqrt((sure.xyxy[:, 2] - sure.xyxy[:, 0]) * (sure.xyxy[:, 3] - sure.xyxy[:, 1]))
     order = np.argsort(-sides, kind="stable")
     order = order[sides[order] >= SMALLEST_PX][:count]
@@ -55,7 +55,7 @@ def simulated_views(
         boxes.append((sure.xyxy[inside] - (left, top, left, top)) * (size / side))
         joints.append((points[inside] - (left, top, 0)) * (size / side, size / side, 1))
     there = people_of(np.concatenate(boxes).astype(np.float32), np.concatenate(joints).astype(np.float32))
-    prints = placement.prints(there, np.random.default_rng(seed), owner=np.concatenate(owner))
+    prints = placement.prints(there, np.random.default_rng(seed), owner=np.concatenate(owner), image=(size, size))
     if angle:
         prints = turned_prints(prints, angle, aspect=placement.aspect)
     crops = [_cut(pixels, window, size) for window in windows]
