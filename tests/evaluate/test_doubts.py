@@ -157,11 +157,17 @@ def test_a_defence_with_a_lower_threshold(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_dropped_frames(tmp_path: Path) -> None:
     found = tuple(BlobDetector().detect_batch([scenes(1)[0].pixels])) * 60
-    chests = (np.ones(1, bool),) * 60
+    chests = (np.ones(len(found[0]), bool),) * 60
     whole = Answers(np.arange(60) / 10, np.full(60, 90.0), np.zeros(60, bool), found, chests, (), "a")
     keep = np.array([i % 10 < 8 for i in range(60)])
     dropped = replace(
-        whole, pts_s=whole.pts_s[keep], light=whole.light[keep], same=whole.same[keep], found=found[:48], sha256="b"
+        whole,
+        pts_s=whole.pts_s[keep],
+        light=whole.light[keep],
+        same=whole.same[keep],
+        found=found[:48],
+        chests=chests[:48],
+        sha256="b",
     )
 
     class Known(PairScorer):

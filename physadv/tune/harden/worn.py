@@ -196,10 +196,10 @@ def _prints(
     low, high = np.log(settings.print_scale)
     side = np.exp(rng.uniform(low, high, n)) * side_px(boxes, "area", 1.0)
     drawn = replace(placement, rule="area", scale=1.0, size_cm=None, at=float(rng.uniform(*AT)))
-    there = people_of(boxes, points)
+    dressed = people_of(boxes, points)
     # Whose chest is out of sight, and what stands beside people, wears it by the box.
-    upright = (rng.random(n) >= BY_JOINTS) | ~drawn.dresses(there)
-    return drawn.prints(there, rng, owner=owner, side=side.astype(np.float32), upright=upright)
+    upright = (rng.random(n) >= BY_JOINTS) | ~drawn.dresses(dressed)
+    return drawn.prints(dressed, rng, owner=owner, side=side.astype(np.float32), upright=upright)
 
 
 def _places(count: int, size: tuple[int, int], rng: np.random.Generator) -> Float32Array:
