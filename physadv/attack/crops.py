@@ -132,7 +132,7 @@ class PlacementRange:
         rng: np.random.Generator,
         image: tuple[int, int] | None = None,
     ) -> Prints:
-        """Return a print on each person whom it `dresses`.
+        """Return a print on each person who `dresses` says wears one.
 
         owner, webcam: (n,) the image of each, and whether it is framed as by a webcam. image: (width, height) of
         the images.

@@ -35,8 +35,8 @@ def chests_visible(
     """Return an (n,) mask of people whose boxes (n, 4) show enough of them for a print on the chest to be seen.
 
     With visible shoulders the box must go on below them by `CHEST_SEEN_CM`. Without them, where a pose model has looked,
-    a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts, but those of
-    whom the lower edge of the image leaves no more than head and shoulders. image: its (width, height), if known.
+    a box hardly higher than wide shows a head, or a part of somebody. Without a pose model everybody counts, but for
+    heads and shoulders that end at the lower edge of the image. image: its (width, height), if known.
     """
     w, h = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
     if keypoints is None:

@@ -251,7 +251,7 @@ class Placement:
         upright: BoolArray | None = None,
         image: tuple[int, int] | None = None,
     ) -> Prints:
-        """Return the prints on people whom it `dresses`; none on a box without an area. The simulated world decides which
+        """Return the prints on those who wear one, see `dresses`; none on a box without an area. The simulated world decides which
         forearms hide them.
 
         people: boxes and, where known, keypoints; their scores are not looked at. rng: decides where on its texture
