@@ -251,8 +251,9 @@ class Placement:
         upright: BoolArray | None = None,
         image: tuple[int, int] | None = None,
     ) -> Prints:
-        """Return the prints on those who wear one, see `dresses`; none on a box without an area. The simulated world decides which
-        forearms hide them.
+        """Return the prints on those who wear one, see `dresses`; none on a box without an area.
+
+        The simulated world decides which forearms hide them.
 
         people: boxes and, where known, keypoints; their scores are not looked at. rng: decides where on its texture
         cloth is cut; None cuts all of it from the corner. owner: (n,) the image of each person; 0 unless given. side: (n,)
