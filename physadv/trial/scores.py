@@ -12,6 +12,7 @@ from physadv.evaluate.answers import Answers
 from physadv.evaluate.people_in_time import SHORTEST_S, Followed, follow, look_for, scene
 from physadv.live.sidecar import detections_of, read_lines
 from physadv.recording import Paths
+from physadv.simulate.joints import chests_visible
 from physadv.trial.plan import Arm
 
 # Share of the frames of the window with nothing on in which the person has to be found, or the block is done again.
@@ -59,7 +60,8 @@ def answers_in(video: Path) -> Answers:
     pts_s = np.array([line["pts_s"] for line in lines], np.float64)
     nothing = np.zeros(len(lines))
     found = tuple(detections_of(line) for line in lines)
-    return Answers(pts_s - (pts_s[0] if len(pts_s) else 0), nothing, nothing.astype(bool), found, (), "")
+    chests = tuple(chests_visible(one.xyxy, one.keypoints) for one in found)
+    return Answers(pts_s - (pts_s[0] if len(pts_s) else 0), nothing, nothing.astype(bool), found, chests, (), "")
 
 
 def person_in(answers: Answers, conf: float) -> Person | None:
