@@ -20,7 +20,7 @@ RANKS = {
     "defend": 5, "fabricate": 5,
     "explain": 5.5,
     "live": 6, "evaluate": 6,
-    "attack": 6.5, "tune": 6.5, "trial": 6.5,
+    "attack": 6.5, "tune": 6.5, "trial": 6.5, "tour": 6.5,
     "web": 7,
     "cli": 8, "__init__": 9, "__main__": 9,
 }  # fmt: skip

@@ -22,21 +22,23 @@ from physadv.errors import SourceError, text_of
 from physadv.types import Source
 
 NAMED: dict[str, Callable[[CaptureSettings], Source]] = {"sample": SampleSource, "browser": BrowserSource}
+# Before the name of one of the sample's scenes.
+SCENE = "sample:"
 # A longer name is cut in messages.
 LONGEST = 150
 KINDS = (
-    "auto, sample, browser, a webcam's number, /dev/videoN or another path of it, a video file, an image, folder or glob, "
-    "a URL, or a plug-in's name"
+    "auto, sample, sample:street, browser, a webcam's number, /dev/videoN or another path of it, a video file, an image, "
+    "folder or glob, a URL, or a plug-in's name"
 )
 
 
 def open_source(spec: str, settings: CaptureSettings | None = None, notify: Notify = silent) -> Source:
     """Return the source of images that `spec` names.
 
-    spec: `auto` (the first webcam that answers, else the sample), `sample`, `browser`, a webcam's number or /dev/videoN,
-    an rtsp:// or http:// address, the path of a video, an image, a folder or a glob of images, or a source that an
-    installed package declares, `NAME` or `NAME:ARGUMENT`. Files and webcams
-    are opened here, so that a mistake shows at once; network cameras at their first `read`, since they may come later.
+    spec: `auto` (the first webcam that answers, else the sample), `sample`, one of its scenes (`sample:street`), `browser`,
+    a webcam's number or /dev/videoN, an rtsp:// or http:// address, the path of a video, an image, a folder or a glob of
+    images, or a source that an installed package declares, `NAME` or `NAME:ARGUMENT`. Files and webcams are opened here, so
+    that a mistake shows at once; network cameras at their first `read`, since they may come later.
     With `settings.realtime` a file or folder becomes a live source. notify: called with a line for what is left out while
     the source is read, such as damaged images, on the thread that reads.
 
@@ -49,6 +51,8 @@ def open_source(spec: str, settings: CaptureSettings | None = None, notify: Noti
         return _auto(settings, notify)
     if spec in NAMED:
         return NAMED[spec](settings)
+    if spec.startswith(SCENE):
+        return SampleSource(settings, scene=spec.removeprefix(SCENE))
     if is_url(spec) and not is_file_url(spec):
         return NetworkStream(spec, settings, notify)
     factory = None if is_url(spec) or is_webcam(spec) or os.path.exists(spec) else plugin_factory(spec)  # noqa: PTH110
@@ -74,6 +78,8 @@ def is_live(spec: str) -> bool:
     """
     if is_url(spec):
         return not is_file_url(spec)
+    if spec.startswith(SCENE):
+        return True
     if not is_webcam(spec) and not os.path.exists(spec) and (factory := plugin_factory(spec)) is not None:  # noqa: PTH110
         return bool(getattr(factory, "live", True))
     return spec == "auto" or spec in NAMED or is_webcam(spec)

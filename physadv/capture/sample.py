@@ -25,11 +25,12 @@ SCENE_S = 8.0
 class SampleScene:
     """A photograph and where its people are: the camera's centre wanders around `centre` by up to `reach`, in pixels.
 
-    view: smallest and largest width of the view, in pixels. columns: so many of the photograph's, from its left, are
-    followed by their mirror image, again and again: a street as long as any view; 0 shows the photograph as it is. shrunk:
-    factor on its size before it is looked at, in whose pixels all these are.
+    name: by which the sample shows it alone. view: smallest and largest width of the view, in pixels. columns: so many of
+    the photograph's, from its left, are followed by their mirror image, again and again: a street as long as any view; 0
+    shows the photograph as it is. shrunk: factor on its size before it is looked at, in whose pixels all these are.
     """
 
+    name: str
     file: str
     centre: tuple[float, float]
     reach: tuple[float, float]
@@ -41,9 +42,9 @@ class SampleScene:
 # Whole people who fill the image, two as before a webcam, and a street of people 175 to 190 pixels high (of 480), for
 # whose size street patterns are trained. docs/experiments.md says which pattern hides them in which scene.
 SCENES = (
-    SampleScene("bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
-    SampleScene("zidane.jpg", (810.0, 385.0), (50.0, 20.0), (840.0, 940.0)),
-    SampleScene("bus.jpg", (264.0, 234.0), (60.0, 4.0), (680.0, 716.0), columns=660, shrunk=0.4),
+    SampleScene("whole", "bus.jpg", (300.0, 640.0), (110.0, 60.0), (560.0, 720.0)),
+    SampleScene("webcam", "zidane.jpg", (810.0, 385.0), (50.0, 20.0), (840.0, 940.0)),
+    SampleScene("street", "bus.jpg", (264.0, 234.0), (60.0, 4.0), (680.0, 716.0), columns=660, shrunk=0.4),
 )
 
 
@@ -56,12 +57,20 @@ class SampleSource:
     live = True
     name = "sample"
 
-    def __init__(self, settings: CaptureSettings | None = None) -> None:
+    def __init__(self, settings: CaptureSettings | None = None, *, scene: str = "") -> None:
+        """scene: the name of the one to stay with, "" for all in turn.
+
+        Raises: SourceError if there is no such scene, or the photographs are not there.
+        """
         settings = settings or CaptureSettings()
+        self._scenes = [one for one in SCENES if scene in ("", one.name)]
+        if not self._scenes:
+            names = ", ".join(f"sample:{one.name}" for one in SCENES)
+            raise SourceError(field="source", expected=f"sample, or one of its scenes: {names}", got=f"sample:{scene}")
         self.fps = settings.fps or DEFAULT_FPS
         self.size = (settings.width, settings.height) if settings.width and settings.height else DEFAULT_SIZE
         folder = assets_folder()
-        self._photos = [_photograph(folder, scene) for scene in SCENES]
+        self._photos = [_photograph(folder, one) for one in self._scenes]
         rng = np.random.default_rng(settings.seed)
         self._slow = Wander(rng, periods_s=(7.0, 23.0), parts=3)
         self._shake = Wander(rng, periods_s=(0.25, 1.1), parts=4)
@@ -92,11 +101,11 @@ class SampleSource:
     def image(self, index: int) -> UInt8Array:
         """Return image `index`, (h, w, 3) uint8 RGB."""
         t = index / self.fps
-        which = int(t / SCENE_S) % len(SCENES)
+        which = int(t / SCENE_S) % len(self._scenes)
         photo = self._photos[which]
         return cv2.warpAffine(  # type: ignore[return-value]
             photo,
-            self._view(SCENES[which], t, photo.shape[1], photo.shape[0]),
+            self._view(self._scenes[which], t, photo.shape[1], photo.shape[0]),
             self.size,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT_101,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "live": ("physadv.cli.live", "camera demo: detector, worn patch, defences, recording"),
+    "tour": ("physadv.cli.tour", "the demo as a guided tour of eight stops, on its page or as a video"),
     "patterns": ("physadv.cli.patterns", "the patterns that come with physadv and what each is for"),
     "defences": ("physadv.cli.defences", "every defence: what it does, what it costs, its parameters"),
     "replay": ("physadv.cli.replay", "show a recording with its boxes on the page"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from physadv.cli.detectors import Layout, Trust, rounded_imgsz, trust_detectors, with_layouts
@@ -23,6 +24,9 @@ EXAMPLES = (
 )
 
 
+LABEL = "physadv live"
+
+
 class LiveVerb(LiveSettings):
     """The demo as the command line starts it."""
 
@@ -41,18 +45,26 @@ def run(settings: LiveVerb) -> int:
     Raises: SettingsError or RecordingError for flags that do not go together or files that cannot be written. SourceError
     for a source that never gave an image.
     """
+    return serve(settings)
+
+
+def serve(settings: LiveVerb, *, label: str = LABEL, opened: str = "") -> int:
+    """Run the demo and return the exit code. label: before every line that is printed. opened: added to the page's address.
+
+    Raises: as `run`.
+    """
     from physadv.defend import PRESETS
     from physadv.files import write_json
     from physadv.live.camera_demo import open_demo
     from physadv.web.serve import Listener, PageServer
 
     detector, *beside = with_layouts([settings.detector, *settings.beside], settings.layout)
-    imgsz = rounded_imgsz(settings.imgsz, "physadv live")
+    imgsz = rounded_imgsz(settings.imgsz, label)
     settings = settings.model_copy(update={"imgsz": imgsz, "detector": detector, "beside": beside})
     _check(settings)
     # A run of the lab holds no code.
     files = [name for name in settings.beside if name.endswith(".pt")]
-    trust_detectors([settings.detector, *files], settings.trust, "physadv live")
+    trust_detectors([settings.detector, *files], settings.trust, label)
     with ExitStack() as stack:
         listener = None
         if settings.ui == "web":
@@ -63,7 +75,7 @@ def run(settings: LiveVerb) -> int:
             stack.callback(listener.close)
         stop = Stop()
         stack.enter_context(interruptible(stop))
-        demo = open_demo(settings, progress=_say)
+        demo = open_demo(settings, progress=partial(_say, label))
         server = PageServer(listener, demo) if listener is not None else None
         if server is not None:
             stack.callback(server.close)
@@ -74,14 +86,14 @@ def run(settings: LiveVerb) -> int:
             # What the page says of its defences is of this machine.
             demo.measure_costs_once_shown(tuple(PRESETS))
             server.start()
-            say(f"physadv live: {server.url}")
+            say(f"{label}: {server.url}{opened}")
             if server.viewer_url:
-                say(f"physadv live: to look on only: {server.viewer_url}")
-            _say("Ctrl-C ends it")
-        _until_done(demo, stop)
+                say(f"{label}: to look on only: {server.viewer_url}{opened}")
+            _say(label, "Ctrl-C ends it")
+        _until_done(demo, stop, label)
     if settings.stats is not None:
         write_json(settings.stats, demo.stats())
-    return _outcome(demo)
+    return _outcome(demo, label)
 
 
 def _check(settings: LiveSettings) -> None:
@@ -117,7 +129,7 @@ def _check(settings: LiveSettings) -> None:
         check_folder("record", settings.record.parent)
 
 
-def _until_done(demo: Demo, stop: Stop) -> None:
+def _until_done(demo: Demo, stop: Stop, label: str) -> None:
     from physadv.capture.latest import SourceState
 
     if demo.settings.ui == "window":
@@ -130,29 +142,30 @@ def _until_done(demo: Demo, stop: Stop) -> None:
     while not demo.wait(0.2) and not stop.asked():
         source = demo.state()["source"]
         if source["state"] == SourceState.BACKOFF and not retrying:
-            _say(source["detail"].rpartition(" in ")[0])
+            _say(label, source["detail"].rpartition(" in ")[0])
             retrying = True
         elif source["state"] == SourceState.LIVE:
             retrying = False
 
 
-def _outcome(demo: Demo) -> int:
+def _outcome(demo: Demo, label: str) -> int:
     if demo.error is not None:
         raise demo.error
     for notice in demo.notices.newest(100):
         if notice.level == "error" or notice.kind == "source":
-            _say(f"{notice.kind}: {notice.text}")
+            _say(label, f"{notice.kind}: {notice.text}")
     if demo.figures.frames == 0 and demo.settings.seconds is not None:
         detail = demo.state()["source"]["detail"]
         raise SourceError(f"{demo.source_spec}: no image came in {demo.settings.seconds:g} s: {detail}", field="source")
     figures = demo.stats()
     _say(
+        label,
         f"{figures['frames_processed']} images, {figures['fps']:.1f} fps, {figures['dropped']} dropped, "
         f"latency {figures['age_ms']['p50']:.0f} ms at the median, {figures['age_ms']['p95']:.0f} at p95; "
-        f"{figures['detector']} on {figures['backend']} {figures['precision']}"
+        f"{figures['detector']} on {figures['backend']} {figures['precision']}",
     )
     return 1 if demo.recording_failed else 0
 
 
-def _say(text: str) -> None:
-    say(f"physadv live: {text}", error=True)
+def _say(label: str, text: str) -> None:
+    say(f"{label}: {text}", error=True)

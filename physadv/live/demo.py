@@ -8,6 +8,7 @@ from typing import Any
 
 from physadv.errors import RecordingError
 from physadv.live.loop import Loop, Processor
+from physadv.live.recorder import Drawing
 from physadv.live.settings import Controls
 from physadv.live.shared import SharedState
 from physadv.live.shown import Shown
@@ -151,17 +152,24 @@ class Demo:
             **self._processor.record(),
         }
 
-    def start_recording(self, path: Path | None = None, *, clean: bool = False, overwrite: bool = False) -> Path:
+    def start_recording(
+        self,
+        path: Path | None = None,
+        *,
+        clean: bool = False,
+        overwrite: bool = False,
+        draw: Drawing | None = None,
+    ) -> Path:
         """Begin to record and return the video's path; a name by date and time in the recordings' folder unless given.
 
-        clean: keep the camera's own video too. overwrite: replace a recording of that name.
+        clean: keep the camera's own video too. overwrite: replace a recording of that name. draw: see `Recordings.start`.
 
         Raises: RecordingError if a recording is running, one of that name is there, the source has ended, or the file
         cannot be made.
         """
         if self._loop.ended:
             raise RecordingError(f"nothing to record: {self._loop.ended}; open a source first")
-        return self._shared.recordings.start(path, clean=clean, overwrite=overwrite, session=self.session())
+        return self._shared.recordings.start(path, clean=clean, overwrite=overwrite, session=self.session(), draw=draw)
 
     def stop_recording(self) -> Path | None:
         """End the recording and return its path, or None if none was running.

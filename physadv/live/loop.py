@@ -50,7 +50,7 @@ class Processor(Protocol):
         ...
 
     def state(self, shown: Shown | None) -> dict[str, Any]:
-        """Return detector, beside, trigger, defence_ms, defence_costs, recommended, wear_notice and warm_start.
+        """Return detector, beside, trigger, defence_ms, defence_costs, framing, recommended, wear_notice and warm_start.
 
         All plain values. shown: the result shown last.
         """

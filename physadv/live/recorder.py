@@ -41,6 +41,10 @@ QUEUE = 8
 RESERVE = 4096
 
 
+# Takes a frame on the loop's thread, and returns what draws its image on the writer's.
+Drawing = Callable[[Shown], Callable[[], UInt8Array]]
+
+
 class RecordSettings(Settings):
     """How a recording is made."""
 
@@ -250,13 +254,23 @@ class Recordings:
         self._folder = folder
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
+        self._draw: Drawing = as_shown
         self._last: dict[str, Any] = {}
         self.failed = False
 
-    def start(self, path: Path | None, *, clean: bool, overwrite: bool = False, session: dict[str, Any]) -> Path:
+    def start(
+        self,
+        path: Path | None,
+        *,
+        clean: bool,
+        overwrite: bool = False,
+        session: dict[str, Any],
+        draw: Drawing | None = None,
+    ) -> Path:
         """Begin to record and return the video's path; a name by date and time unless given.
 
-        overwrite: replace a recording of that name. session: how it is made, for `session.json`.
+        overwrite: replace a recording of that name. session: how it is made, for `session.json`. draw: makes the images,
+        which all have one size; without it they are those that the viewers see.
 
         Raises: RecordingError if a recording is running, one of that name is there, or the file cannot be made.
         """
@@ -265,6 +279,7 @@ class Recordings:
                 raise RecordingError(f"already recording to {self._last['path']}; stop that first")
             path = path or self._fresh()
             self._recorder = Recorder(path, RecordSettings(clean=clean, overwrite=overwrite), session)
+            self._draw = draw or as_shown
             self._last = {"path": str(path), "since_s": time.time(), "clean": clean, "error": ""}
             return path
 
@@ -299,10 +314,10 @@ class Recordings:
         Raises: RecordingError if the recording failed, which has then ended; what was written stays.
         """
         with self._lock:
-            recorder = self._recorder
+            recorder, draw = self._recorder, self._draw
         if recorder is None:
             return
-        recorder.write(shown.clean, lambda: shown.annotated, shown.people, info_of(shown), wait=wait)
+        recorder.write(shown.clean, draw(shown), shown.people, info_of(shown), wait=wait)
         if recorder.error:
             with self._lock:
                 self._recorder = None
@@ -342,6 +357,11 @@ class Recordings:
         while any(p.exists() for p in Paths.of(path).files()):
             path, count = self._folder / f"{base}-{count}.mp4", count + 1
         return path
+
+
+def as_shown(shown: Shown) -> Callable[[], UInt8Array]:
+    """Return what draws a frame as the viewers see it."""
+    return lambda: shown.annotated
 
 
 def info_of(shown: Shown) -> dict[str, Any]:

@@ -307,6 +307,7 @@ class RecordedProcessor:
             "trigger": self._trigger(),
             "defence_ms": None,
             "defence_costs": {},
+            "framing": "",
             "recommended": None,
             "wear_notice": "",
             # People hidden in a recording stay hidden.

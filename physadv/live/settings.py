@@ -113,8 +113,8 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
         max_length=2000,
         description="webcam index, /dev/videoN or a link to it, video file, rtsp:// or http:// camera (stream, or one "
         "image a request), folder or glob of images, "
-        "browser (the visitor's camera), sample (built in), auto (first webcam that answers, else sample), "
-        "or a plug-in by its name",
+        "browser (the visitor's camera), sample (built in; sample:whole, sample:webcam, sample:street: one of its scenes), "
+        "auto (first webcam that answers, else sample), or a plug-in by its name",
     )
     detector: DetectorName = Field(
         default=DEFAULT_DETECTOR,

@@ -205,11 +205,12 @@ class Wearing:
     def state(self, name: str, shown: Shown | None) -> dict[str, Any]:
         """Return what a screen says of the pattern: what is recommended, what speaks against the chosen one, a warm start.
 
-        And the trigger that the detector waits for, or the poisoned one that ran before it.
+        And how people are seen (`View.framing`, "" before anybody was), and the trigger that the detector waits for, or the
+        poisoned one that ran before it.
 
         name: the chosen pattern, or "". shown: the frame shown last.
         """
-        best = self.recommended
+        best, view = self.recommended, self.viewpoint.view
         # A defence with a memory has nothing to remember of somebody who was never seen without the pattern.
         blind = (
             shown is not None
@@ -219,8 +220,9 @@ class Wearing:
         warm, trigger = self.warm_start, self._library.trigger
         return {
             "trigger": None if trigger is None else trigger_said(trigger, self._library.trigger_print),
+            "framing": "" if view is None else view.framing,
             "recommended": None if best is None else asdict(best),
-            "wear_notice": objection(self._library.get(name), self.viewpoint.view, best) if name else "",
+            "wear_notice": objection(self._library.get(name), view, best) if name else "",
             "warm_start": {
                 "offer": blind and not warm.running,
                 "running": warm.running,

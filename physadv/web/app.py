@@ -51,9 +51,9 @@ TRIAL_PAGES: dict[str, str] = {"/trial": "Trial"}
 
 def live_parts() -> tuple[RouterOf, ...]:
     """Return the parts that need a running demo. They are loaded with one alone: `physadv show` starts without them."""
-    from physadv.web import control, detectors, files, look, stream, world
+    from physadv.web import control, detectors, files, look, stream, tour, world
 
-    return (stream.router, control.router, detectors.router, files.router, world.router, look.router)
+    return (stream.router, control.router, detectors.router, files.router, world.router, look.router, tour.router)
 
 
 def trial_parts() -> tuple[RouterOf, ...]:

@@ -12,6 +12,7 @@ from physadv.capture.webcam import cameras
 from physadv.live.replay import SPEEDS
 from physadv.live.settings import LOOPBACK, Controls
 from physadv.settings import Settings, form_of
+from physadv.tour.texts import every_text, languages
 from physadv.web.context import PageContext
 from physadv.web.detectors import DetectorWanted
 from physadv.web.gate import is_viewer
@@ -79,6 +80,8 @@ def router(context: PageContext) -> APIRouter:
         return {
             **(_defences() if not demo.recorded else {"defences": [], "presets": {}, "cards": []}),
             "patches": demo.library.names(),
+            # The button's words stand there before anybody has chosen a language.
+            "tour": {"label": " · ".join(every_text()["words"]["tour"].values()), "languages": list(languages())},
             "sources": found + builtin,
             "detectors": context.detectors(),
             "fields": {**form_of(Controls), **form_of(DetectorWanted)},

@@ -22,7 +22,7 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/?#@\\\s]+))(?::\d*)?")
 # What a read-only visitor may ask for, by GET or HEAD, and the socket it may listen to. Anything else, also what a new part
 # adds, is refused: many a GET computes for seconds or changes what others see.
 _VIEWABLE = re.compile(
-    r"/|/favicon\.ico|/static/.+|/api/(?:pages|options|state|snapshot\.png|patches(?:/thumbnail|/image)?)"
+    r"/|/favicon\.ico|/static/.+|/api/(?:pages|options|state|tour|snapshot\.png|patches(?:/thumbnail|/image)?)"
 )
 _WATCHABLE = frozenset({"/ws/frames"})
 _ROLE = "physadv.role"

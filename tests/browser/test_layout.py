@@ -16,14 +16,17 @@ def place(page: Any, name: str) -> tuple[float, float]:
 
 
 def headings(page: Any) -> list[str]:
-    found: list[str] = page.evaluate("() => [...document.querySelectorAll('#controls h2')].map((h) => h.textContent)")
+    found: list[str] = page.evaluate(
+        "() => [...document.querySelectorAll('#controls h2')].filter((h) => h.checkVisibility()).map((h) => h.textContent)"
+    )
     return found
 
 
 # Texts of one panel that lie over each other.
 COLLIDE = """() => {
   const leaves = [...document.querySelectorAll("main *")]
-    .filter((n) => n.checkVisibility() && n.textContent.trim() && !n.children.length && n.tagName !== "OPTION");
+    .filter((n) => n.checkVisibility() && n.textContent.trim() && !n.children.length && n.tagName !== "OPTION")
+    .filter((n) => !n.matches(".visually-hidden"));
   const boxes = leaves.map((n) => {
     const range = document.createRange();
     range.selectNodeContents(n);

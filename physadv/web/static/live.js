@@ -13,6 +13,7 @@ import { Recordings } from "./recordings.js";
 import { ReplayBar, clock } from "./replay.js";
 import { offerLink } from "./share.js";
 import { Stream } from "./stream.js";
+import { Tour } from "./tour.js";
 import { SimulatedWorld } from "./world.js";
 
 const [options, first] = await Promise.all([api("/api/options"), api("/api/state")]);
@@ -27,10 +28,11 @@ const recordings = viewer ? null : new Recordings();
 const replay = new ReplayBar();
 const world = new SimulatedWorld();
 const looking = new Looking();
+const tour = new Tour({ changes, looking, viewer, offered: options.tour, state: () => state });
 const MARK_STAYS_MS = 1500;
 const ASIDE_STAYS_MS = 3000;
 // Sources that have a button of their own: what they are called is nothing to type.
-const NAMELESS = /^(sample|auto|browser.*|\d+)$/;
+const NAMELESS = /^(sample.*|auto|browser.*|\d+)$/;
 let state = first;
 let lastNotice = -1;
 // What was shown last: its pattern is the one that the caption names.
@@ -65,6 +67,7 @@ function onFrame(header, image, seen) {
   remark(header.alarm);
   plot(header, panes);
   world.follow(header.worn, changes.now.wear_size);
+  tour.count(header);
   frameShown = header;
 }
 
@@ -161,6 +164,7 @@ function onState(next) {
   patterns.advise(state.recommended, state.wear_notice);
   defences.price(state.defence_costs, state.busy.costs, state.figures.stage_ms);
   aside();
+  tour.follow(state);
   showNotices(state.notices);
   showLarge(state);
   if (!state.replay) detectors.follow(state);
@@ -398,8 +402,8 @@ function cameraSays(text) {
 
 // The keyboard
 
-// Where a key acts: on a live demo, on a recording, for a viewer.
-const LIVE = "live", REPLAY = "replay", ANY = "any", BOTH = "both";
+// Where a key acts: on a live demo, on a recording, for a viewer, wherever there is a tour, on the tour alone.
+const LIVE = "live", REPLAY = "replay", ANY = "any", BOTH = "both", TOURED = "toured", TOUR = "tour";
 // What is shown, what it does, where, and the keys where they are others.
 const KEYS = [
   ["d", "defences off and on again", () => defences.toggleAll(), LIVE],
@@ -409,6 +413,9 @@ const KEYS = [
   ["t", "wear the trigger of a poisoned detector, turn it and turn it back", () => patterns.turn(), LIVE],
   ["p", "beside it the detectors that it was made from; away again", () => detectors.toggleParents(), LIVE],
   ["[ ]", "print it smaller, larger", (key) => patterns.resize(key === "[" ? -1 : 1), LIVE, ["[", "]"]],
+  ["g", "the guided tour; leave it", () => tour.toggle(), TOURED],
+  ["a", "on the tour: do what the stop is about", () => tour.act(), TOUR],
+  ["← →", "on the tour: the stop before, the next", (key) => tour.turn(key === "ArrowLeft" ? -1 : 1), TOUR, ["ArrowLeft", "ArrowRight"]],
   ["r", "record", () => byId("record").click(), LIVE],
   ["c", "my camera", () => { if (BrowserCamera.possible) ownCamera(); }, LIVE],
   ["space", "pause, go on", () => replay.toggle(), REPLAY, [" "]],
@@ -426,6 +433,7 @@ const KEYS = [
 /** Return whether a key acts here and now. */
 function acts(where) {
   if (where === ANY) return true;
+  if (where === TOURED || where === TOUR) return !state.replay && (where === TOURED || tour.open);
   if (viewer || (drawn && where === BOTH)) return false;
   return where === BOTH || where === (state.replay ? REPLAY : LIVE);
 }
@@ -464,5 +472,6 @@ const stream = new Stream({
   // A recording's panes are one image.
   width: () => byId("main").clientWidth * devicePixelRatio * (drawn ? Number(byId("stage").dataset.panes) : 1),
 });
+tour.begin();
 // For tests and the curious: how the page is doing.
-window.physadv = { stream, chart, camera };
+window.physadv = { stream, chart, camera, tour };

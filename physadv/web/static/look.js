@@ -14,6 +14,7 @@ export class Looking {
     this.times = [];
     this.running = false;
     this.offered = "";
+    this.failed = false;
     byId("look").addEventListener("change", () => this.begin());
   }
 
@@ -24,7 +25,15 @@ export class Looking {
     this.begin();
   }
 
+  /** Choose a layer by its value in the list, "" for none. */
+  choose(value) {
+    if (byId("look").value === value) return;
+    byId("look").value = value;
+    this.begin();
+  }
+
   begin() {
+    this.failed = false;
     this.times = [];
     if (!byId("look").value) this.shown = null;
     if (!byId("look").value) say(byId("look-says"), "");
@@ -52,10 +61,12 @@ export class Looking {
       await image.decode();
       if (byId("look").value !== value) return true;
       this.shown = { ...found, image };
+      this.failed = false;
       this.tell(found);
       return true;
     } catch (error) {
       this.shown = null;
+      this.failed = true;
       say(byId("look-says"), error.message);
       return false;
     }
