@@ -11,6 +11,11 @@ from io import StringIO
 # What a row holds: text, a number, or None where there is nothing to say.
 Value = str | int | float | None
 NOTHING = "-"
+# What LaTeX reads as something else.
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,19 @@ class Table:
         csv.writer(out).writerows([self.columns, *self.rows])
         return out.getvalue()
 
+    def latex(self) -> str:
+        """Return the table in LaTeX for the package booktabs, with its title as caption."""
+        kinds = "".join("r" if title in self.numbers else "l" for title in self.columns)
+        rows = [" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.texts())]
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(self.title)}}}",
+            rf"\begin{{tabular}}{{{kinds}}}",
+        ]
+        lines += [r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+        return "\n".join(lines) + "\n"
+
     def _repr_html_(self) -> str:
         return self.html()
 
@@ -65,6 +83,11 @@ def as_text(value: Value) -> str:
     if value is None:
         return NOTHING
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _latex(text: str) -> str:
+    """Return a text as LaTeX shows it; line breaks end no row."""
+    return "".join(LATEX.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def _bars(texts: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ EXAMPLES = (
 )
 RUN, ROWS = "run.json", "results.json"
 # What is written, by which a folder is known as one of these.
-WRITTEN = (RUN, ROWS, "people.csv", "report.md", "report.html")
+WRITTEN = (RUN, ROWS, "people.csv", "report.md", "report.html", "results.csv", "breakdown.csv", "table.tex")
 # Flags that say nothing about a video, those of how patterns are worn, and flags that say nothing unless patterns are
 # trained through the defences.
 IMAGES_ONLY = ("adaptive", "held_out", "grid", "curve", "clean_video", "labels", "min_area")
@@ -70,8 +70,8 @@ class EvaluateVerb(EvaluateSettings):
 
     groups: ClassVar[Groups] = {
         "data": ("images", "video", "pair", "labels", "every", "wear_from", "held_out", "min_area"),
-        "run": ("out", "overwrite", "detector", "layout", "trust", "imgsz", "conf", "grid", "curve", "resamples", "seed",
-                "device"),
+        "run": ("out", "overwrite", "latex", "detector", "layout", "trust", "imgsz", "conf", "grid", "curve", "resamples",
+                "seed", "device"),
         "how patterns are worn": ("scale", "rule", "at", "wear_lit"),
         "defences": ("defend", "clean_video", "certify"),
         "adaptive attacks": ("adaptive", "restarts", "attack_steps", "attack_views", "score_share"),
@@ -133,6 +133,7 @@ class EvaluateVerb(EvaluateSettings):
         description="folder for results.json, run.json, report.md and images; unless given evaluation, or where that holds "
         "another evaluation the first free one of evaluation-2, evaluation-3 and so on",
     )
+    latex: bool = Field(default=False, description="write table.tex too: the first figures for a paper, with booktabs")
     overwrite: Overwrite = False
 
 
@@ -201,7 +202,7 @@ def run(settings: EvaluateVerb) -> int:
                     kept = len(results.cells)
                     results.keep(out)
         assert results is not None, "an evaluation says at least that it is finished"
-        _show(results, results.report(out))
+        _show(results, results.report(out, latex=settings.latex))
     return 0
 
 

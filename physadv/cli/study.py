@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from physadv.dataset import Dataset
 
 EXAMPLES = (
-    "physadv study yolo11n-pose@416 yolo11s.pt@416 rtdetr-l.pt --images held-out --train-on photos --patterns street",
-    "physadv study yolo11n-pose hardened torchvision:ssd300_vgg16 --images held-out --patterns street,poster --out s",
+    "physadv study yolo11n-pose@416 rtdetr-l.pt --images held-out --train-on photos --patterns street",
+    "physadv study yolo11n-pose hardened rtdetr-l.pt --images held-out --patterns street,poster --out s",
 )
 LABEL = "physadv study"
 FEWEST = 2
@@ -43,7 +43,7 @@ class StudyVerb(SharedSettings):
         default=None, description="folder of YOLO labels of `images`; without any the clean detector labels"
     )
     patterns: Annotated[Names, Metavar("PATTERN,...")] = Field(
-        default=[], description="public patterns, as `evaluate` takes them; repeatable, or several between commas"
+        default=[], description="public patterns: shipped names or files; repeatable, or several between commas"
     )
     train_on: Folder | None = Field(
         default=None, description="photographs on which a pattern is trained for each detector; unless given, none is"

@@ -126,15 +126,20 @@ def average_precision(right: BoolArray, people: float, often: npt.NDArray[np.flo
 
     Source: COCO's evaluation, pycocotools' interpolation.
     """
-    if people == 0:
-        return float("nan")
+    return float("nan") if people == 0 else float(precision_at(right, people, often).mean())
+
+
+def precision_at(
+    right: BoolArray, people: float, often: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return (101,) the precision at each of `RECALLS`; arguments as of `average_precision`, people at least 1."""
     each = np.ones(len(right)) if often is None else often
     true, every = np.cumsum(each * right), np.cumsum(each)
     precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
     precision = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     # Less than rounding errors, which could put a reached recall out of reach.
     at = np.searchsorted(true / people, RECALLS - 1e-12, side="left")
-    return float(precision[at].mean())
+    return np.asarray(precision[at])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,8 @@ class Case(NamedTuple):
     unit: what is drawn again as a whole for an interval: the image, the clip and second, the block of frames. case: the
     person in it, by box, number or frame. weight: how many frames it stands for, 1 in an image. found: share of them with a
     right box. hidden: share of them with no box at all, None where the clean detector finds nobody either. confidence: the
-    highest of a box on the person.
+    highest of a box on the person. height_px: of their box in an image, as the network sees it. covered: share of the box
+    that a print covers. None of recordings, and where nothing is worn.
     """
 
     unit: str
@@ -29,6 +30,8 @@ class Case(NamedTuple):
     found: float
     hidden: float | None
     confidence: float
+    height_px: float | None = None
+    covered: float | None = None
 
 
 @dataclass(slots=True)

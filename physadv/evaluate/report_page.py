@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from physadv.evaluate.breakdown import breakdown_table
 from physadv.evaluate.cell import Cell
+from physadv.evaluate.charts import BLUE, GREEN, GREY, RED, Trace, panel
 from physadv.html_page import page, picture_of
 from physadv.table import Table
 
@@ -20,6 +23,8 @@ DRAWN = {
 # Colours that the colour-blind distinguish; on paper the form of the marks does.
 COLOURS = {"none": "#1d6fd1", "patch": "#c4342b", "pattern": "#c4342b"}
 CONTROL = "#7b8187"
+# Arms of the panels: colour, and dashes that tell them apart on paper.
+ARMS = {"none": (BLUE, ""), "grey": (GREY, "6 3"), "shuffled": (GREEN, "2 3"), "patch": (RED, "")}
 ROW, LEFT, WIDTH, RIGHT = 24, 330, 480, 60
 STYLE = """
 body { max-width: 1100px; }
@@ -31,7 +36,17 @@ th[aria-sort=descending]::after { content: " \\2193"; }
 figure img { max-width: 100%; height: auto; }
 svg { max-width: 100%; height: auto; }
 .doubts li { margin: .2rem 0; }
-@media print { th::after { content: none !important; } .wide { overflow: visible; } }
+.panels { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; margin: .8rem 0; }
+.panel { width: 300px; }
+.panel figcaption { font-size: .8rem; overflow-wrap: anywhere; }
+@media print {
+  th::after { content: none !important; }
+  th { white-space: normal; }
+  .wide { overflow: visible; }
+  .wide table { font-size: 7.5pt; }
+  .wide th, .wide td { padding: .15rem .3rem; }
+  .panel { width: 32%; break-inside: avoid; }
+}
 """
 # Sorts a table by the column whose title is clicked: by its numbers where it has such, else by its text.
 SORT = """
@@ -76,6 +91,13 @@ def report_page(
         parts += _drawing(cells)
         parts.append(f'<div class="wide">{table.html()}</div>')
         parts += _doubted(cells)
+        parts += _panels(cells)
+        behind = breakdown_table(cells)
+        if behind is not None:
+            parts.append(
+                "<details><summary>by height as the network sees people, and by the share of a person that the print covers"
+                f'</summary><div class="wide">{behind.html()}</div></details>'
+            )
     if doubts:
         parts.append(f'<h2>Doubts</h2><div class="doubts">{_list(doubts)}</div>')
     if examples:
@@ -106,6 +128,38 @@ def _doubted(cells: Sequence[Cell]) -> Iterator[str]:
     if by:
         lines = [f"{', '.join(dict.fromkeys(rows))}: {'; '.join(doubts)}" for doubts, rows in by.items()]
         yield f'<details class="doubts" open><summary>doubts of these rows</summary>{_list(lines)}</details>'
+
+
+def _panels(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield precision over recall and confidences of each pattern, beside nothing and its controls."""
+    out = []
+    for cell in cells:
+        if cell.condition != "patch" or "precision" not in cell.extra:
+            continue
+        arms = [c for c in cells if c.defence == cell.defence and (c.condition == "none" or cell.patch in c.stands_for)]
+        arms = [c for c in (*arms, cell) if c.condition in ARMS and "precision" in c.extra]
+        name = cell.about(sizes=False)
+        curves = [Trace(c.condition, _curve(c.extra["precision"]), *ARMS[c.condition]) for c in arms]
+        out.append(panel(f"{name}: precision", curves, x="recall", y="precision"))
+        shares = [
+            [n / max(sum(c.extra["confidence_histogram"]), 1) for n in c.extra["confidence_histogram"]] for c in arms
+        ]
+        steps = [Trace(c.condition, _steps(share), *ARMS[c.condition]) for c, share in zip(arms, shares, strict=True)]
+        most = math.ceil(10 * max(max(share) for share in shares)) / 10
+        title = f"{name}: highest confidence on a person"
+        out.append(panel(title, steps, x="confidence", y="share of people", most=max(most, 0.1)))
+    if out:
+        yield f'<div class="panels">{"".join(out)}</div>'
+
+
+def _curve(precision: Sequence[float]) -> list[tuple[float, float]]:
+    return [(i / (len(precision) - 1), value) for i, value in enumerate(precision)]
+
+
+def _steps(shares: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the outline of a histogram from 0 to 1."""
+    n = len(shares)
+    return [point for i, share in enumerate(shares) for point in ((i / n, share), ((i + 1) / n, share))]
 
 
 def _drawing(cells: Sequence[Cell]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from physadv.arrays import listed, write_png
 from physadv.detect.matching import FOUND_CONF
+from physadv.evaluate.breakdown import breakdown_table
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.certified import CONDITION, certificates, write_certified
 from physadv.evaluate.certified import table as certified_table
@@ -30,6 +31,7 @@ from physadv.types import Detections, UInt8Array
 from physadv.version import __version__
 
 RUN, ROWS, PEOPLE, REPORT, PAGE = "run.json", "results.json", "people.csv", "report.md", "report.html"
+FIGURES, BANDS, LATEX = "results.csv", "breakdown.csv", "table.tex"
 # What tells the cells of an evaluation apart in the file of people; label: the pattern, or the control and its pattern.
 KEYS = ("detector", "imgsz", "condition", "transform", "label", "defence", "attack")
 # The figures that a table shows, of images and of videos, and their titles; results.json has all.
@@ -246,12 +248,13 @@ class Results:
         write_json(folder / RUN, {"physadv": __version__, "done": False, "patches": patches, **self.facts})
         write_json(folder / ROWS, [cell.plain() for cell in self.cells])
 
-    def report(self, folder: Path | str) -> Path:
+    def report(self, folder: Path | str, *, latex: bool = False) -> Path:
         """Write the evaluation into a folder and return the path of its report.
 
-        results.json has the cells; people.csv what became of each person in each; run.json the settings, hashes, versions
-        and hardware; report.md is to be read, report.html to be handed in; of images there are examples to look at, of a
-        video every frame's figures as CSV, of certificates certified.json and certified.md.
+        results.json has the cells, results.csv their figures; people.csv what became of each person in each, breakdown.csv
+        the same by height and cover; run.json the settings, hashes, versions and hardware; report.md is to be read,
+        report.html to be handed in; of images there are examples to look at, of a video every frame's figures as CSV, of
+        certificates certified.json and certified.md. latex: table.tex too, for a paper.
 
         Raises: OSError if the folder cannot be written.
         """
@@ -274,8 +277,14 @@ class Results:
         for name, table in self.frames.items():
             with atomic_write(folder / f"frames-{name}.csv") as stream:
                 stream.write(text_bytes(table.csv()))
-        with atomic_write(folder / PEOPLE) as stream:
-            stream.write(text_bytes(self.people().csv()))
+        texts = {PEOPLE: self.people().csv(), FIGURES: self.table(full=True).csv()}
+        if (parts := breakdown_table(self.cells)) is not None:
+            texts[BANDS] = parts.csv()
+        if latex:
+            texts[LATEX] = paper_table(self).latex()
+        for name, text in texts.items():
+            with atomic_write(folder / name) as stream:
+                stream.write(text_bytes(text))
         if proven := certificates(self.cells):
             write_certified(folder, proven)
         drawn = [
@@ -304,7 +313,7 @@ class Results:
             "settings": json.dumps(run["settings"]),
             "versions": ", ".join(f"{name} {version}" for name, version in where["versions"].items()),
             "made": f"{where['made']}, commit {where['commit'] or 'unknown'}",
-            "files beside this": ", ".join((ROWS, RUN, PEOPLE, REPORT)),
+            "files beside this": ", ".join((ROWS, FIGURES, RUN, PEOPLE, REPORT)),
         }
         said = [*self.skipped, *self.crossings(), *self.alarms()]
         captions = {path.stem: path for path in examples}
@@ -388,9 +397,12 @@ def cells_table(cells: Sequence[Cell], *, brief: bool = False) -> Table:
         Column("defence", lambda c: c.defence, shown=defended),
         Column("attack", lambda c: c.attack, shown=costs),
         Column("condition", lambda c: c.label),
+        # How large a print is decides how many it hides: no figure stands without it.
+        Column("print / person", _print_share, number=True, shown=any("print_share" in c.extra for c in cells)),
         *(Column(TITLES[n], partial(shown_figure, name=n, brief=brief and n != "ap50"), number=True) for n in names),
         Column("clean AP lost", lambda c: c.extra.get("ap50_lost", ""), number=True, shown=costs),
         Column("defence ms", lambda c: c.extra.get("defence_ms_median", ""), number=True, shown=costs),
+        Column("defence MB", lambda c: c.extra.get("defence_memory_mb", ""), number=True, shown=costs and not brief),
         Column("alarms /1000", lambda c: c["alarms_per_1000"], number=True, shown=video),
         # Where patterns are worn in several ways a table has to say which is whose.
         Column("worn", lambda c: c.worn, shown=len(found) > 1),
@@ -405,6 +417,35 @@ def cells_table(cells: Sequence[Cell], *, brief: bool = False) -> Table:
     title = f"{first.detector} at {first.imgsz} px, {size}"
     if brief and len(found) == 1:
         title += f", worn {found[0]}"
+    rows = [[column.value(cell) for column in shown] for cell in cells]
+    return Table.of(title, [c.title for c in shown], rows, numbers=[c.title for c in shown if c.number])
+
+
+def _print_share(cell: Cell) -> Value:
+    share = cell.extra.get("print_share")
+    return None if share is None else f"{share:.1%}"
+
+
+def paper_table(results: Results) -> Table:
+    """Return the rows that a paper shows: what was worn, how large, and the first figures with their intervals."""
+    cells = [c for c in results.cells if not c.transform and c.condition != CONDITION and "curve" not in c.extra]
+    names = [n for n in TITLES if n in BRIEF or n in ("frame_asr", "share_below")]
+    names = [n for n in names if any(n in c.figures.value for c in cells)]
+    several = len({(c.detector, c.imgsz) for c in cells}) > 1
+    defended = any(c.defence != NO_DEFENCE for c in cells)
+    columns = [
+        Column("detector", lambda c: f"{c.detector} at {c.imgsz} px", shown=several),
+        Column("defence", lambda c: c.defence, shown=defended),
+        Column("worn", lambda c: c.label),
+        Column("print / person", _print_share, number=True),
+        *(Column(TITLES[n], partial(shown_figure, name=n), number=True) for n in names),
+        Column("doubts", lambda c: str(len(c.doubts)), number=True),
+    ]
+    shown = [column for column in columns if column.shown]
+    counted = cells[0].counted if cells else {}
+    who = ", ".join(f"{n} {name.removeprefix('n_')}" for name, n in counted.items() if name != "n_scored")
+    where = "" if several or not cells else f"{cells[0].detector} at {cells[0].imgsz} px, "
+    title = f"{where}{who}; 95 % intervals in brackets; print / person: median share of a person that is covered"
     rows = [[column.value(cell) for column in shown] for cell in cells]
     return Table.of(title, [c.title for c in shown], rows, numbers=[c.title for c in shown if c.number])
 

@@ -14,7 +14,9 @@ from physadv.defend import Pipeline
 from physadv.detect.matching import ImageMatch, match_image
 from physadv.errors import DataError
 from physadv.evaluate import doubts
+from physadv.evaluate.breakdown import covered_by, details
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
+from physadv.evaluate.memory import peak_memory, used_memory
 from physadv.evaluate.metrics import ap50, figures
 from physadv.evaluate.own import share_of_image
 from physadv.evaluate.settings import EvaluateSettings
@@ -87,7 +89,8 @@ class Scorer:
         defence = NO_DEFENCE if pipeline is None or not pipeline.defences else str(pipeline)
         guarded = self.detector if pipeline is None else pipeline.guard(self.detector)
         yield from self._look()
-        answers, times, costs = yield from self._answers(entry, guarded)
+        before = used_memory() if guarded is not self.detector else None
+        answers, times, costs, covered = yield from self._answers(entry, guarded)
         images = self.data.images
         matches = [match_image(i.boxes, i.counts, c, a) for i, c, a in zip(images, self.clean, answers, strict=True)]
         cell = Cell(
@@ -108,10 +111,16 @@ class Scorer:
             stands_for=entry.stands_for,
             placement=None if entry.patch is None else entry.placement,
             ms=_percentiles(times),
-            extra=_costs(costs),
+            extra=_costs(costs) | _memory(before),
             doubts=list(self._doubts),
-            cases=[case for image, match in zip(images, matches, strict=True) for case in _cases(image, match)],
+            cases=[
+                case
+                for image, match, share in zip(images, matches, covered, strict=True)
+                for case in _cases(image, match, self.detector.imgsz, share)
+            ],
         )
+        if self._resamples:
+            cell.extra |= details(matches, cell.cases)
         if entry.condition == "none" and guarded is not self.detector and entry.transform is PLAIN:
             cell.doubts += doubts.of_threshold(self.detector, guarded, self.clean, answers)
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
@@ -167,8 +176,12 @@ class Scorer:
             yield len(self.clean) / len(self.data.images), "clean images"
             self.clean.append(self.detector.detect(Frame(image.pixels, 0, 0, 0.0)))
 
-    def _answers(self, entry: Entry, guarded: Detector) -> Steps[tuple[list[Detections], list[float], list[float]]]:
-        """Return the answers for every image, the milliseconds each took, and the defence's own part of them."""
+    def _answers(
+        self, entry: Entry, guarded: Detector
+    ) -> Steps[tuple[list[Detections], list[float], list[float], list[list[float]]]]:
+        """Return the answers for every image, the milliseconds each took, the defence's own part of them, and the share of
+        each person that is covered, none where nothing is worn."""
+        covered: list[list[float]] = []
         answers: list[Detections] = []
         times: list[float] = []
         costs: list[float] = []
@@ -177,8 +190,11 @@ class Scorer:
             plain = not entry.transform.of_image and (entry.patch is None or not image.counts.any())
             if plain and guarded is self.detector:
                 pixels, answer = image.pixels, self.clean[i]
+                covered.append([])
             else:
                 pixels = self.wear(image, entry)
+                worn = entry.patch is not None and entry.transform is PLAIN
+                covered.append(covered_by(image.pixels, pixels, image.targets) if worn else [])
                 # Photographs have nothing to do with each other: no memory from one to the next, and each a batch of one,
                 # so that a defence which spreads its views over frames looks at all of them.
                 guarded.reset()
@@ -191,7 +207,7 @@ class Scorer:
             if self._shown is not None and guarded is self.detector and entry.transform is PLAIN:
                 for name in entry.stands_for or (entry.name or "",):
                     self._shown(entry.condition, name, i, pixels, answer)
-        return answers, times, costs
+        return answers, times, costs, covered
 
 
 def dressed(data: Dataset, placements: Iterable[Placement]) -> Dataset:
@@ -281,14 +297,26 @@ def _compare_clean(cells: Sequence[Cell]) -> None:
             cell.extra["ap50_lost"] = round(bare - own, 4)
 
 
-def _cases(image: LabelledImage, match: ImageMatch) -> Iterator[Case]:
-    """Yield what became of each person of an image that counts, known by the image's content and their box."""
-    hidden = np.full(match.n_people, np.nan)
-    hidden[match.there25] = match.strict25
-    for box, found, gone, best in zip(image.targets, match.found25, hidden, match.best, strict=True):
+def _cases(image: LabelledImage, match: ImageMatch, imgsz: int, covered: Sequence[float]) -> Iterator[Case]:
+    """Yield what became of each person of an image that counts, known by the image's content and their box.
+
+    imgsz: long side at which the detector looks. covered: share of each person under the print, none where nothing is worn.
+    """
+    hidden: list[float | None] = [None] * match.n_people
+    for i, gone in zip(np.flatnonzero(match.there25).tolist(), match.strict25.tolist(), strict=True):
+        hidden[i] = float(gone)
+    scale = imgsz / max(image.size)
+    for i, box in enumerate(image.targets.tolist()):
         case = " ".join(f"{v:.0f}" for v in box)
         yield Case(
-            image.sha256 or image.name, case, 1, float(found), None if np.isnan(gone) else float(gone), float(best)
+            image.sha256 or image.name,
+            case,
+            1,
+            float(match.found25[i]),
+            hidden[i],
+            float(match.best[i]),
+            round((box[3] - box[1]) * scale, 1),
+            round(covered[i], 4) if covered else None,
         )
 
 
@@ -298,6 +326,12 @@ def _percentiles(values: Sequence[float]) -> tuple[float, float] | None:
         return None
     middle, high = np.percentile(values, [50, 95])
     return round(float(middle), 1), round(float(high), 1)
+
+
+def _memory(before: int | None) -> dict[str, float]:
+    """Return by how many MB memory was above `before` at the most; nothing where that is not known."""
+    most = None if before is None else peak_memory()
+    return {} if before is None or most is None else {"defence_memory_mb": round(max(most - before, 0) / 2**20, 1)}
 
 
 def _costs(values: Sequence[float]) -> dict[str, float]:
