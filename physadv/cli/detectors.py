@@ -9,7 +9,7 @@ from pydantic import Field
 
 from physadv.boxes import STRIDE
 from physadv.cli.terminal import say
-from physadv.detect.names import with_layout
+from physadv.detect.names import OnnxName, PluginName, parse_name, with_layout
 from physadv.detect.weights import find_weights, trust
 from physadv.errors import SettingsError, WeightsError
 from physadv.settings import Metavar
@@ -34,6 +34,16 @@ def check_detectors(**named: str | Iterable[str] | None) -> None:
                 find_weights(name)
             except WeightsError as error:
                 raise error.at(field) from error
+
+
+def say_device(detectors: Iterable[str], device: str, label: str) -> None:
+    """Say on stderr which detectors do not run on the device that was asked for: they choose where they run themselves."""
+    alone = [name for name in detectors if isinstance(parse_name(name), OnnxName | PluginName)]
+    if alone and device != "cpu":
+        say(
+            f"{label}: `device` {device} is not used for {', '.join(alone)}: it runs where it chooses itself",
+            error=True,
+        )
 
 
 Trust = Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from physadv.cli.detectors import Layout, Trust, trust_detectors, with_layouts
+from physadv.cli.detectors import Layout, Trust, say_device, trust_detectors, with_layouts
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.terminal import say
 from physadv.detect.weights import DEFAULT_DETECTOR
@@ -163,6 +163,7 @@ def run(settings: EvaluateVerb) -> int:
     if not detectors:
         raise SettingsError(field="detector", expected="one name or path or more, separated by commas", got="none")
     trust_detectors(detectors, settings.trust, LABEL)
+    say_device(detectors, settings.device, LABEL)
     out = _free_folder(settings, patches)
     decides = {name: getattr(settings, name) for name in EvaluateSettings.model_fields}
     if settings.imgsz is not None:

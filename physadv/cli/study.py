@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from physadv.cli.detectors import Trust, check_detectors, trust_detectors
+from physadv.cli.detectors import Trust, check_detectors, say_device, trust_detectors
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.errors import SettingsError
 from physadv.evaluate.settings import SharedSettings
@@ -86,6 +86,7 @@ def run(settings: StudyVerb) -> int:
     names_of(subjects)
     trust_detectors([s.name for s in subjects], settings.trust, LABEL)
     check_detectors(detectors=[s.name for s in subjects])
+    say_device([s.name for s in subjects], settings.device, LABEL)
     public = load_patches(settings.patterns) if settings.patterns else []
     out = settings.out
     check_folder("out", out)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
@@ -35,6 +36,8 @@ BATCH = 4
 STRIDE = 8
 # Seconds without any change from which a camera hangs.
 FREEZE_S = 0.5
+# Remembered answers take so much at the most: an hour of video at 30 frames a second is some 30 MB.
+MOST_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,27 @@ def _write(where: Path, answers: Answers) -> None:
     where.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(where) as stream:
         stream.write(buffer.getvalue())
+    prune(where.parent, MOST_BYTES)
+
+
+def prune(folder: Path, most: int) -> None:
+    """Remove the remembered answers that were not asked for longest until the others are `most` bytes together."""
+    with suppress(OSError):
+        # Another evaluation may remove some meanwhile.
+        files = [(stat.st_mtime_ns, stat.st_size, path) for path in folder.glob("*.npz") if (stat := _stat(path))]
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files)[:-1]:
+            if total <= most:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _filled(one: Detections, name: str) -> npt.NDArray[Any]:
@@ -224,6 +248,9 @@ def _read(where: Path) -> Answers | None:
     try:
         with np.load(where, allow_pickle=False) as kept:
             data = {name: kept[name] for name in kept.files}
+        with suppress(OSError):
+            # By which it is known when it was last asked for.
+            where.touch()
         said = json.loads(data["said"].tobytes())
         ends = np.cumsum(data["count"])[:-1]
         columns = {name: np.split(data[name], ends) for name in COLUMNS if name in data}

@@ -39,7 +39,7 @@ class Band(NamedTuple):
 
 
 def bands(cases: Sequence[Case], by: str) -> list[Band]:
-    """Return the bands with people in them. by: `height_px` or `covered`; people of whom it is not known are left out."""
+    """Return the bands with people in them. by: `height_px` or `covered`; people without a known one are left out."""
     ends = BY[by][1]
     out = []
     for low, high in pairwise(ends):

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from physadv.errors import DataError
 from physadv.evaluate.metrics import FEW, interval_of, newcombe
-from physadv.evaluate.results import KEYS, PEOPLE
+from physadv.evaluate.results import KEYS, PEOPLE, RUN
+from physadv.files import parse_json
 from physadv.table import Table, Value
 
 # The figures of a case that are compared.
@@ -23,7 +24,11 @@ SHARES = ("hidden", "found")
 # What two rows must have in common to be compared, besides what is worn.
 ALIKE = tuple(name for name in KEYS if name != "label")
 RESAMPLES = 2000
+# Sums of equal figures in another order are equal up to rounding.
+SAME = 1e-9
 LEVEL = 0.05
+# Settings by which people are counted: of two evaluations that differ in them no difference is the pattern's alone.
+COUNTED_BY = ("conf", "min_area")
 
 
 class Key(NamedTuple):
@@ -39,7 +44,7 @@ class Difference:
 
     ci95: of shares in few units, or where all resamples agree, Newcombe's; None of a confidence where they do. p: of the
     difference being chance, by changing signs of whole units. p_holm: the same, corrected for all that were compared. n:
-    cases that both have; units: images, or seconds, that are drawn again.
+    cases that both have; units: images, or seconds, that are drawn again; differ: those of them in which the two differ.
     """
 
     row: str
@@ -51,6 +56,7 @@ class Difference:
     p: float
     n: int
     units: int
+    differ: int
     p_holm: float = math.nan
 
     @property
@@ -93,6 +99,7 @@ class Paired(NamedTuple):
     p: float
     n: int
     units: int
+    differ: int
 
 
 def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared:
@@ -105,8 +112,10 @@ def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared
 
     Raises: DataError if a folder holds no evaluation, or the two have no people or rows in common.
     """
-    a, b = (_read(where) for where in (first, second))
+    twice: list[str] = []
+    a, b = (_read(where, twice) for where in (first, second))
     pairs, notes = _paired(a, b, (str(first), str(second)))
+    notes = [*twice, *_thresholds(first, second), *notes]
     out: list[Difference] = []
     # So many that the smallest p survives the correction: of 300 differences none could be real by 2,000.
     changes = max(RESAMPLES, math.ceil(2 * len(pairs) * len(FIGURES) / LEVEL))
@@ -124,13 +133,36 @@ def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared
     return Compared(tuple(_with_holm(out)), tuple(dict.fromkeys(notes)))
 
 
-def _read(where: Path | str) -> dict[Key, Row]:
-    """Return the cases of an evaluation by row, then by (unit, case)."""
-    folder, name = Path(where), ""
+def _folder(where: Path | str) -> tuple[Path, str]:
+    """Return the folder of FOLDER or FOLDER:NAME, and the name, "" for none."""
+    folder = Path(where)
     if not folder.exists() and ":" in str(where):
         text, _, name = str(where).rpartition(":")
-        folder = Path(text)
+        return Path(text), name
+    return folder, ""
+
+
+def _thresholds(first: Path | str, second: Path | str) -> list[str]:
+    """Return a line for each setting by which two evaluations count that is not the same in both."""
+    both = []
+    for where in (first, second):
+        try:
+            settings = parse_json((_folder(where)[0] / RUN).read_bytes())["settings"]
+            both.append({name: settings.get(name) for name in COUNTED_BY})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return []
+    return [
+        f"[threshold-differs] {name}: {both[0][name]} and {both[1][name]}: the two do not count alike"
+        for name in COUNTED_BY
+        if both[0][name] != both[1][name]
+    ]
+
+
+def _read(where: Path | str, notes: list[str]) -> dict[Key, Row]:
+    """Return the cases of an evaluation by row, then by (unit, case). notes: takes a line on people listed twice."""
+    folder, name = _folder(where)
     path = folder / PEOPLE
+    twice = 0
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             lines = list(csv.DictReader(stream))
@@ -138,12 +170,16 @@ def _read(where: Path | str) -> dict[Key, Row]:
         for line in lines:
             key = Key(tuple(line[k] for k in ALIKE), line["label"])
             values = {f: float(line[f]) if line[f] else math.nan for f in FIGURES} | {"weight": float(line["weight"])}
-            out.setdefault(key, {})[line["unit"], line["case"]] = values
+            row = out.setdefault(key, {})
+            twice += (line["unit"], line["case"]) in row
+            row.setdefault((line["unit"], line["case"]), values)
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         hint = "run `physadv evaluate` again; earlier versions kept no people"
         raise DataError(
             f"{folder}: expected a folder that `physadv evaluate` wrote, with {PEOPLE}", hint=hint
         ) from error
+    if twice:
+        notes.append(f"{folder}: {twice} rows are of people in images that are there twice: counted once")
     found = {key: row for key, row in out.items() if not name or key.label == name}
     if not found:
         worn = ", ".join(dict.fromkeys(key.label for key in out)) or "nobody"
@@ -206,7 +242,9 @@ def paired(
     interval = interval_of(apart)
     if figure in SHARES and (interval is None or len(units) < FEW):
         interval = newcombe(*means, len(units))
-    return Paired(means, value, interval, _chance(sums[:, 1] - sums[:, 2], rng, changes), len(both), len(units))
+    each = sums[:, 1] - sums[:, 2]
+    differ = int((np.abs(each) > SAME).sum())
+    return Paired(means, value, interval, _chance(each, rng, changes), len(both), len(units), differ)
 
 
 def _chance(apart: npt.NDArray[np.float64], rng: np.random.Generator, changes: int = RESAMPLES) -> float:
@@ -215,21 +253,23 @@ def _chance(apart: npt.NDArray[np.float64], rng: np.random.Generator, changes: i
     # Some at a time: all at once would fill the memory.
     for start in range(0, changes, RESAMPLES):
         signs = rng.integers(0, 2, (min(RESAMPLES, changes - start), len(apart))) * 2 - 1
-        # Sums of equal differences in another order are equal up to rounding.
-        as_far += int((np.abs(signs @ apart) >= abs(apart.sum()) - 1e-9).sum())
+        as_far += int((np.abs(signs @ apart) >= abs(apart.sum()) - SAME).sum())
     return (1 + as_far) / (1 + changes)
 
 
 def _with_holm(found: Sequence[Difference]) -> list[Difference]:
     """Return the differences with Holm's step-down correction of their p.
 
-    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    What is equal in every unit could not have been found different, whatever is tested beside it: it stays out of the
+    count, with p 1. As clean images do, which two evaluations of patterns share.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure; Tarone 1990, on tests without any chance.
     """
-    order = sorted(range(len(found)), key=lambda i: found[i].p)
-    out = list(found)
+    out = [replace(one, p_holm=1.0) for one in found]
+    tested = sorted((i for i, one in enumerate(found) if one.differ), key=lambda i: found[i].p)
     highest = 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(found) - rank) * found[i].p))
+    for rank, i in enumerate(tested):
+        highest = max(highest, min(1.0, (len(tested) - rank) * found[i].p))
         out[i] = replace(found[i], p_holm=highest)
     return out
 

@@ -367,7 +367,7 @@ class Comparison:
             cases=[
                 Case(
                     f"{self._clip_name(c.clip)} second {c.block}",
-                    f"person {c.person + 1}",
+                    self._person_name(c),
                     c.frames,
                     1 - c.hidden / c.frames,
                     c.hidden / c.frames,
@@ -390,6 +390,12 @@ class Comparison:
     def _clip_name(self, clip: int) -> str:
         """Return what tells a clip from those of other evaluations too: the bytes that its people were followed in."""
         return " ".join(filter(None, [f"clip {clip + 1}", self.takes[0].answers[clip].sha256[:12]]))
+
+    def _person_name(self, look: Look) -> str:
+        """Return where and when a person is first seen: other detectors and thresholds count people otherwise."""
+        person = self.people[look.clip][look.person]
+        x0, y0, x1, y1 = person.xyxy[0].tolist()
+        return f"person at {(x0 + x1) / 2:.0f}, {(y0 + y1) / 2:.0f} from {person.pts_s[0]:.2f} s"
 
     def _of_data(self, frames: int, lost: int, frozen: int) -> list[Doubt]:
         """Return the doubts about an arm's recordings themselves."""

@@ -24,7 +24,7 @@ from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.doubt_codes import Doubt
-from physadv.evaluate.metrics import FEW, Figures, wilson
+from physadv.evaluate.metrics import Figures, share
 from physadv.evaluate.scorer import Entry
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import Steps
@@ -409,20 +409,11 @@ def _compare(cells: Sequence[Cell]) -> None:
 
 
 def _interval(lost: npt.NDArray[np.bool_], settings: EvaluateSettings) -> tuple[float, float] | None:
-    """Return a 95 % interval of the share lost, by resampling blocks of 15 frames: neighbours are near copies.
-
-    Wilson's, with a block as one case, where the blocks are few or all alike.
-    """
+    """Return a 95 % interval of the share lost, by resampling blocks of 15 frames: neighbours are near copies."""
     if len(lost) < INTERVAL_FRAMES:
         return None
     blocks = np.array_split(lost, len(lost) // BLOCK)
-    total, count = np.array([b.sum() for b in blocks]), np.array([len(b) for b in blocks])
-    rng = np.random.default_rng(settings.seed)
-    drawn = rng.integers(0, len(blocks), (settings.resamples, len(blocks)))
-    low, high = np.percentile(total[drawn].sum(1) / count[drawn].sum(1), [2.5, 97.5])
-    if len(blocks) < FEW or low == high:
-        low, high = wilson(float(lost.mean()), len(blocks))
-    return round(float(low), 4), round(float(high), 4)
+    return share(blocks, resamples=settings.resamples, rng=np.random.default_rng(settings.seed)).ci95
 
 
 def longest_hidden(frames: Sequence[FrameScore], conf: float, *, worn: bool) -> list[FrameScore]:

@@ -90,3 +90,25 @@ def test_the_command(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.
     (folders[1] / "people.csv").write_text("detector\n1\n")
     assert main(["compare", str(folders[0]), str(folders[1])]) == 2
     assert "expected a folder" in capsys.readouterr().err
+
+
+def test_rows_that_cannot_differ_do_not_cost_the_others_anything(folders: tuple[Path, Path]) -> None:
+    found = compare(*folders).differences
+    tested = [d for d in found if d.differ]
+    assert any(d.labels == ("none", "none") for d in found) and len(tested) < len(found)
+    assert max(d.p_holm for d in tested) <= min(1.0, len(tested) * max(d.p for d in tested))
+    assert all(d.p_holm == 1 for d in found if not d.differ)
+    assert min(d.p_holm for d in tested) == pytest.approx(len(tested) * min(d.p for d in tested))
+
+
+def test_people_who_are_listed_twice_and_other_thresholds_are_said(folders: tuple[Path, Path]) -> None:
+    path = folders[0] / "people.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, *lines[1:3]]))
+    run = json.loads((folders[1] / "run.json").read_text())
+    run["settings"]["conf"] = 0.1
+    (folders[1] / "run.json").write_text(json.dumps(run))
+    found = compare(*folders)
+    assert any("2 rows are of people in images that are there twice" in note for note in found.notes)
+    assert any("threshold-differs" in note and "0.25 and 0.1" in note for note in found.notes)
+    assert compare(*folders).differences[0].n == 24

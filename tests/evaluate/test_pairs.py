@@ -1,6 +1,7 @@
 """Recordings of several arms compared: who is hidden, by how much more than under a control, and what makes it doubtful."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from tiny import BlobDetector
 from physadv.cli import main
 from physadv.errors import DataError, SettingsError
 from physadv.evaluate import evaluation
-from physadv.evaluate.answers import answers_of
+from physadv.evaluate.answers import answers_of, prune
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.metrics import newcombe
 from physadv.evaluate.pairs import Pairs, PairScorer
@@ -216,3 +217,28 @@ def test_results_keep_the_differences(films: dict[str, Path], tmp_path: Path) ->
     assert len(people.splitlines()) == 1 + 3 * 12
     # By which `compare` takes nobody of another recording for them.
     assert f"clip 1 {sha256_of(films['none'])[:12]} second 3" in people
+
+
+def test_people_are_known_by_place_not_by_number(films: dict[str, Path]) -> None:
+    class Another(BlobDetector):
+        """Follows people by other boxes."""
+
+        sha256 = "5" * 64
+
+        def detect_batch(self, images: Sequence[UInt8Array]) -> list[Detections]:
+            return [replace(a, xyxy=a.xyxy + np.float32(9)) for a in super().detect_batch(images)]
+
+    mine, theirs = ({c.case for c in compared(films, d)["none"].cases} for d in (BlobDetector(), Another()))
+    assert len(mine) == 1 and next(iter(mine)).startswith("person at 90, 1") and not mine & theirs
+
+
+def test_remembered_answers_are_bounded(films: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "answers"
+    compared(films)
+    kept = sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    size = kept[0].stat().st_size
+    os.utime(kept[0], ns=(2**62, 2**62))
+    prune(folder, 2 * size + size // 2)
+    assert sorted(folder.iterdir()) == sorted([kept[0], kept[2]]), "the one that was asked for longest ago is gone"
+    prune(folder, 1)
+    assert [p.name for p in folder.iterdir()] == [kept[0].name], "what was asked for last stays"
