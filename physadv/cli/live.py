@@ -115,7 +115,8 @@ def _check(settings: LiveSettings) -> None:
         raise SettingsError(field="overwrite", expected="a file by `record` or `stats` that it replaces", got="none")
     if settings.ui == "none" and not settings.wear:
         # On the page and in the window a pattern can be chosen later.
-        asked = {"wear_size": settings.wear_size is not None, "wear_angle": settings.wear_angle != 0}
+        turned = {"wear_angle": settings.wear_angle != 0, "wear_fold": settings.wear_fold != 0}
+        asked = {"wear_size": settings.wear_size is not None, **turned}
         for field, given in {**asked, "wear_from": settings.wear_from > 0}.items():
             if given:
                 raise SettingsError(field=field, expected="a pattern by `wear` that it is about", got="none")

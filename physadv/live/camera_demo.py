@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,16 +68,19 @@ def open_demo(
     size = settings.wear_size
     if first is not None:
         size = usual_cm(first) if size is None else _checked_size(first, size)
-        _check_angle(first, settings.wear_angle)
+        _check_flat(first, {"wear_angle": settings.wear_angle, "wear_fold": settings.wear_fold})
     camera = CalibratedCamera(settings.camera) if settings.camera is not None else None
     pipeline = parse_pipeline(settings.defend)
     controls = Controls(
         conf=settings.conf,
         turn=settings.turn,
+        farther=settings.farther,
+        find_print=settings.find_print,
         defend=pipeline.text,
         wear=library.first[0] if library.first else "",
         wear_size=size,
         wear_angle=settings.wear_angle,
+        wear_fold=settings.wear_fold,
         wear_lit=settings.wear_lit,
         compare=settings.compare,
     )
@@ -142,12 +145,11 @@ def _checked_size(patch: Patch, size: float) -> float:
     return size
 
 
-def _check_angle(patch: Patch, angle: float) -> None:
-    """Raise SettingsError if a texture is to be turned: it is cloth, and hangs as its wearer does."""
-    if patch.tiles and angle:
-        raise SettingsError(
-            f"{patch.name} is a texture, worn as clothes", field="wear_angle", hint="leave the angle out"
-        )
+def _check_flat(patch: Patch, given: Mapping[str, float]) -> None:
+    """Raise SettingsError if a texture is to be turned or folded: it is cloth, and hangs as its wearer does."""
+    field = next((name for name, value in given.items() if value), None)
+    if patch.tiles and field is not None:
+        raise SettingsError(f"{patch.name} is a texture, worn as clothes", field=field, hint="leave it out")
 
 
 class CameraDemo(Demo):

@@ -12,7 +12,7 @@ from physadv.patch import Patch
 from physadv.simulate.fast_render import fast_render
 from physadv.simulate.lit import Lit, lit_of
 from physadv.simulate.placement import Placement, Prints, people_of, sure_people, wears
-from physadv.simulate.trigger import turned_prints
+from physadv.simulate.trigger import folded_prints, turned_prints
 from physadv.types import Detections, Float32Array, UInt8Array
 
 # A shirt does not flicker: a person that the detector misses keeps the last placement for so many seconds.
@@ -47,16 +47,19 @@ class Overlay:
     held at their last place. unworn: how many people in it are surely there, but show no chest to wear it on.
     """
 
-    def __init__(self, patch: Patch, *, size_cm: float | None = None, angle: float = 0.0, lit: bool = True) -> None:
+    def __init__(
+        self, patch: Patch, *, size_cm: float | None = None, angle: float = 0.0, fold: float = 0.0, lit: bool = True
+    ) -> None:
         """size_cm: the printed width, or None for the patch's own; the height follows in proportion.
 
-        angle: degrees by which the print is turned, clockwise as the viewer sees it.
+        angle: degrees by which the print is turned, clockwise as the viewer sees it. fold: share of its width that is
+        folded away, at its right above 0, at its left below.
 
         lit: whether the print takes light, blur and noise of the cloth under it; otherwise it is flat.
         """
         width, height = patch.size_mm
         scale = 1.0 if size_cm is None else size_cm * 10 / width
-        self.patch, self.angle, self.lit = patch, angle, lit
+        self.patch, self.angle, self.fold, self.lit = patch, angle, fold, lit
         self.size_cm = (width * scale / 10, height * scale / 10)
         self.placement = Placement.worn(patch, self.size_cm)
         self._people: list[_Person] = []
@@ -87,6 +90,8 @@ class Overlay:
         prints = self.placement.prints(there, image=size)
         if self.angle:
             prints = turned_prints(prints, self.angle, aspect=self.placement.aspect)
+        if self.fold:
+            prints = folded_prints(prints, self.fold)
         return fast_render(pixels, self.patch, prints, self._read(pixels, prints) if self.lit else {})
 
     def _read(self, pixels: UInt8Array, prints: Prints) -> dict[int, Lit]:

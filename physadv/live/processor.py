@@ -10,11 +10,12 @@ from physadv.live.calibrated import CalibratedCamera, LensCorrection
 from physadv.live.defending import Defending
 from physadv.live.inference import Inference, SwitchedOff, timed
 from physadv.live.loading import DetectorChoice
+from physadv.live.moved import Move, MovedFrames
 from physadv.live.overlay import Overlay
+from physadv.live.prints import PrintsSeen
 from physadv.live.settings import Controls
 from physadv.live.shared import SharedState
 from physadv.live.shown import MOST_PANES, Beside, Shown, detector_line
-from physadv.live.turned import TurnedFrames
 from physadv.live.wearers import Wearer, judged, reported
 from physadv.live.wearing import Wearing, trigger_said
 from physadv.types import Detections, Detector, Frame, UInt8Array
@@ -45,7 +46,8 @@ class LiveProcessor:
         self._figures, self._notices = shared.figures, shared.notices
         self._shared = shared
         self._controls: Controls | None = None
-        self._cuts, self._turned = Cuts(), TurnedFrames()
+        self._cuts, self._moved = Cuts(), MovedFrames()
+        self._prints = PrintsSeen(shared.library, self.lens)
         self._elsewhere = True
 
     # Changes, between two frames
@@ -55,9 +57,10 @@ class LiveProcessor:
         while (controls := self._panel.now) is not self._controls:
             before, self._controls = self._controls, controls
             self.defending.put_on(controls.defend, self.inference.detector)
-            if self.wearing.choose(controls.wear, controls.wear_size, angle=controls.wear_angle, lit=controls.wear_lit):
+            how = {"angle": controls.wear_angle, "fold": controls.wear_fold}
+            if self.wearing.choose(controls.wear, controls.wear_size, **how, lit=controls.wear_lit):
                 self._figures.clear_recent()
-            if before is not None and (before.compare, before.turn) != (controls.compare, controls.turn):
+            if before is not None and _costing(before) != _costing(controls):
                 self._figures.clear_recent()
         return controls
 
@@ -101,7 +104,7 @@ class LiveProcessor:
         Raises: CalibrationError if the camera's profile does not fit the very first frame.
         """
         now = self._panel.now
-        clean = self._turned.turn(self.lens.flat(frame), now.turn)
+        clean = self._moved.move(self.lens.flat(frame), Move(now.turn, now.farther))
         self.inference.side_by_side = side_by_side
         worn = self.wearing.worn is not None and not self.wearing.warm_start.running
         self.inference.prepare(clean, worn=worn, compare=self._compares(now))
@@ -147,6 +150,7 @@ class LiveProcessor:
         if cut:
             self.wearing.cut()
             self.inference.reset()
+            self._prints.reset()
         elif step == "blank":
             self.wearing.blank()
         return cut
@@ -191,7 +195,8 @@ class LiveProcessor:
             self._notices.add(
                 "info", "unworn", f"{some} no chest: nothing is worn there; step back, or tilt the camera down"
             )
-        on, turned = None if worn is None else (worn.on, worn.found), self._turned.angle_of(clean)
+        on, move = None if worn is None else (worn.on, worn.found), self._moved.of(clean)
+        pose, found, condition = self._prints.look(given, worn, wanted=controls.find_print)
 
         def states(answer: Detections) -> tuple[Wearer, ...] | None:
             return None if on is None else judged(*on, answer, conf)
@@ -209,8 +214,13 @@ class LiveProcessor:
             worn=controls.wear if worn is not None else "",
             worn_cm=round(worn.size_cm[0], 1) if worn is not None else None,
             worn_angle=worn.angle if worn is not None else None,
+            worn_fold=worn.fold if worn is not None else None,
             worn_lit=worn.lit if worn is not None else None,
-            turned=turned,
+            turned=move.turned,
+            farther=move.farther,
+            worn_pose=pose,
+            print_found=found,
+            condition=condition,
             detector=self.choice.name,
             cut=cut,
             placed=placed,
@@ -222,7 +232,7 @@ class LiveProcessor:
                 for name, other in zip(self.beside, beside, strict=False)
             ),
             stage_ms=stage_ms,
-            lines=_lines(inference.detector, controls, worn, turned),
+            lines=_lines(inference.detector, controls, worn, move),
             claims=defended.claims if defended is not None else (),
             sizes=self.lens.sizes(sure),
         )
@@ -247,7 +257,7 @@ class LiveProcessor:
     def record(self) -> dict[str, Any]:
         """Return how the frames are made, for a recording's session."""
         now, trigger = self._panel.now, self._library.trigger
-        how = {"angle": now.wear_angle, "lit": now.wear_lit}
+        how = {"angle": now.wear_angle, "fold": now.wear_fold, "lit": now.wear_lit}
         others = zip(self.beside, self.inference.others, strict=True)
         return {
             "camera": self.lens.record(),
@@ -269,17 +279,28 @@ class LiveProcessor:
     def close(self) -> None:
         """End the detector's thread. Safe to call twice."""
         self.inference.close()
+        self._prints.close()
 
 
-def _lines(detector: Detector, controls: Controls, worn: Overlay | None, turned: float) -> tuple[str, ...]:
+def _costing(controls: Controls) -> tuple[bool, float, float]:
+    """Return what changes how long a frame takes, apart from pattern and defences."""
+    return controls.compare, controls.turn, controls.farther
+
+
+def _lines(detector: Detector, controls: Controls, worn: Overlay | None, move: Move) -> tuple[str, ...]:
     """Return what is written into the image: how it was made, so that a recording cannot be taken for another."""
     lines = [detector_line(detector.name, detector.backend, detector.precision, controls.conf)]
-    if turned:
-        lines.append(f"image turned {turned:g} deg by software")
+    if move.turned:
+        lines.append(f"image turned {move.turned:g} deg by software")
+    if move.farther > 1:
+        lines.append(f"image made {move.farther:g} times smaller by software")
     if controls.defend:
         lines.append(f"defence {controls.defend}")
     if worn is not None:
         size = "" if worn.patch.tiles else f", {worn.size_cm[0]:.0f} cm"
         angle = f", turned {worn.angle:g} deg" if worn.angle else ""
-        lines.append(f"pattern added by software: {worn.patch.name}{size}{angle}, {'lit' if worn.lit else 'flat'}")
+        fold = f", {abs(worn.fold):.0%} folded away" if worn.fold else ""
+        lines.append(
+            f"pattern added by software: {worn.patch.name}{size}{angle}{fold}, {'lit' if worn.lit else 'flat'}"
+        )
     return tuple(lines)

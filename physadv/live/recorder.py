@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -372,8 +373,13 @@ def info_of(shown: Shown) -> dict[str, Any]:
         "worn": shown.worn or None,
         "worn_cm": shown.worn_cm,
         "worn_angle": shown.worn_angle,
+        "worn_fold": shown.worn_fold,
         "worn_lit": shown.worn_lit,
         "turned": shown.turned,
+        "farther": shown.farther,
+        "worn_pose": shown.worn_pose and shown.worn_pose.plain(),
+        "print_found": shown.print_found and shown.print_found.plain(),
+        "condition": shown.condition and asdict(shown.condition),
         "conf": shown.controls.conf,
         "stage_ms": {name: round(ms, 3) for name, ms in shown.stage_ms.items()},
         "bare": None if shown.bare is None else persons_of(shown.bare),

@@ -15,6 +15,7 @@ from physadv.live.demo import Demo
 from physadv.live.feed import feed_of
 from physadv.live.library import PatchLibrary
 from physadv.live.loop import Loop
+from physadv.live.print_pose import ConditionNow, PrintPose
 from physadv.live.session import Recorded, Session
 from physadv.live.settings import Controls, LiveSettings
 from physadv.live.shared import SharedState
@@ -129,6 +130,7 @@ class ReplaySource:
                     "worn": worn_in(line),
                     "wear_size": line.get("worn_cm"),
                     "wear_angle": line.get("worn_angle"),
+                    "wear_fold": line.get("worn_fold"),
                     "wear_lit": line.get("worn_lit"),
                     "defend": ",".join(line.get("defences") or []),
                 },
@@ -220,6 +222,21 @@ def worn_in(line: dict[str, Any]) -> str:
     return str(worn.get("name", "")) if isinstance(worn, dict) else worn or ""
 
 
+def pose_in(line: dict[str, Any], key: str) -> PrintPose | None:
+    """Return how a print lay in a line of a sidecar; None where it does not say."""
+    said = line.get(key)
+    if said is None:
+        return None
+    corners = tuple((x, y) for x, y in said.get("corners") or ())
+    return PrintPose(said["name"], said["tilt"], said["fold"], said["distance"], said["sure"], corners)
+
+
+def condition_in(line: dict[str, Any]) -> ConditionNow | None:
+    """Return where a pattern's condition stood in a line of a sidecar; None where it does not say."""
+    said = line.get("condition")
+    return None if said is None else ConditionNow(said["side"], said["text"], said["when"])
+
+
 class RecordedProcessor:
     """Takes what a recording holds for each frame in place of a detector's answer. See `loop.Processor`."""
 
@@ -280,8 +297,13 @@ class RecordedProcessor:
             worn=worn,
             worn_cm=item.line.get("worn_cm"),
             worn_angle=item.line.get("worn_angle"),
+            worn_fold=item.line.get("worn_fold"),
             worn_lit=item.line.get("worn_lit"),
             turned=item.line.get("turned") or 0.0,
+            farther=item.line.get("farther") or 1.0,
+            worn_pose=pose_in(item.line, "worn_pose"),
+            print_found=pose_in(item.line, "print_found"),
+            condition=condition_in(item.line),
             detector=item.line.get("detector") or "",
             cut=cut,
             wearers=item.wearers if same else None,

@@ -62,6 +62,18 @@ class AdjustableSettings(Settings):
         title="Image turned by",
         description="degrees by which the whole image is turned before anybody is looked for, clockwise: a tilted camera",
     )
+    farther: float = Field(
+        default=1,
+        ge=1,
+        le=8,
+        title="Times as far away",
+        description="how many times as far away everybody is to be: the image is made smaller before anybody is looked for",
+    )
+    find_print: bool = Field(
+        default=False,
+        title="Look for a printed pattern",
+        description="look for a print of the worn pattern, or of any, in the image, up to four times a second: how it lies",
+    )
     wear_size: Centimetres | None = Field(
         default=None,
         ge=1,
@@ -75,6 +87,13 @@ class AdjustableSettings(Settings):
         le=180,
         title="Turned by",
         description="degrees by which the print is turned on its wearer, clockwise as the viewer sees it; 0 is upright",
+    )
+    wear_fold: float = Field(
+        default=0,
+        ge=-0.5,
+        le=0.5,
+        title="Folded away",
+        description="share of the print's width that is folded away, at the viewer's right above 0, at the left below",
     )
     wear_lit: bool = Field(
         default=True,
@@ -96,9 +115,9 @@ class LiveSettings(AdjustableSettings, CaptureSettings, PageSettings):
     """The demo at its start; what can be changed while it runs is in `Controls`."""
 
     groups: ClassVar[Groups] = {
-        "source": ("source", "camera", "seconds", "frames", "loop", "realtime", "turn"),
+        "source": ("source", "camera", "seconds", "frames", "loop", "realtime", "turn", "farther"),
         "detector": ("detector", "beside", "runs", "conf", "imgsz", "backend"),
-        "wear": ("wear", "wear_size", "wear_angle", "wear_lit", "wear_from"),
+        "wear": ("wear", "wear_size", "wear_angle", "wear_fold", "wear_lit", "wear_from", "find_print"),
         "defend": ("defend", "compare", "defence_limit"),
         "record": ("record", "record_clean", "overwrite", "recordings", "stats"),
         "page": ("ui", "host", "port", "token", "viewer_token"),

@@ -46,8 +46,9 @@ class ControlPanel:
                 if name != self._now.wear:
                     if changes.get("wear_size") is None:
                         changes["wear_size"] = usual_cm(self._library.get(name))
-                    # Another one hangs upright, whatever the one before did.
+                    # Another one hangs upright and unfolded, whatever the one before did.
                     changes.setdefault("wear_angle", 0.0)
+                    changes.setdefault("wear_fold", 0.0)
             new = parse(Controls, {**self._now.model_dump(), **chosen, **changes})
             if new.defend and new.defend != self._now.defend:
                 # Only here: a recording is replayed without loading any defence.
@@ -80,6 +81,7 @@ class ControlPanel:
             if (patch := trigger.patch) is not None:
                 changes |= {"turn": 0.0, "wear": self._library.trigger_print, "wear_size": patch.size_mm[0] / 10}
                 changes["wear_angle"] = now.wear_angle if old.angle == trigger.angle else angle
+                changes["wear_fold"] = 0.0
             self._now = now.model_copy(update=changes)
             self._library.keep(self._now.wear)
 
@@ -94,8 +96,8 @@ class ControlPanel:
         with self._lock:
             now = self._now
             if now.follow and now.wear and (now.wear, now.wear_size) != (name, width_cm):
-                angle = now.wear_angle if name == now.wear else 0.0
-                self._now = now.model_copy(update={"wear": name, "wear_size": width_cm, "wear_angle": angle})
+                flat = {} if name == now.wear else {"wear_angle": 0.0, "wear_fold": 0.0}
+                self._now = now.model_copy(update={"wear": name, "wear_size": width_cm, **flat})
                 self._library.keep(name)
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from physadv.live.draw import drawn
+from physadv.live.print_pose import ConditionNow, PrintPose
 from physadv.live.settings import Controls
 from physadv.live.wearers import Hiding, Wearer
 from physadv.types import Detections, Frame, UInt8Array
@@ -41,8 +42,11 @@ class Shown:
 
     detector: the name of the one whose answer counts, as a viewer chooses it; "" where that is not known.
     frame: what the detectors were given, the pattern on. clean: the camera's own frame. cut: whether another scene begins
-    with it. worn, worn_cm, worn_angle, worn_lit: the pattern that is on, its printed width, the degrees it is turned by and
-    whether it takes the light of the cloth; or "" and None. turned: degrees by which the whole image was turned, clean too.
+    with it. worn, worn_cm, worn_angle, worn_fold, worn_lit: the pattern that is on, its printed width, the degrees it is
+    turned by, the share folded away and whether it takes the light of the cloth; or "" and None. turned, farther: degrees
+    by which the whole image was turned, and times it was made smaller, clean too. worn_pose: how the nearest wearer's print
+    lies, as software drew it. print_found: how a print lies that was found in the pixels lately, or None. condition: where
+    the pattern's condition stands, the worn one's or the found one's, or None of one that acts always.
     people: those of the answer that counts who are drawn, defended if a defence is on. bare: those of the undefended
     answer beside it, or None. top: the highest person score before the threshold, of the answer that counts;
     bare_top: the same without the defence, or None.
@@ -66,8 +70,13 @@ class Shown:
     worn: str
     worn_cm: float | None = None
     worn_angle: float | None = None
+    worn_fold: float | None = None
     worn_lit: bool | None = None
     turned: float = 0.0
+    farther: float = 1.0
+    worn_pose: PrintPose | None = None
+    print_found: PrintPose | None = None
+    condition: ConditionNow | None = None
     detector: str = ""
     cut: bool = False
     placed: Detections | None = None

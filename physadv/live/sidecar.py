@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,16 @@ _PERSONS = pa.list_(
 _WEARERS = pa.list_(
     pa.struct([("xyxy", _BOX), ("state", pa.string()), ("person", pa.int64()), ("score", pa.float32())])
 )
+_POSE = pa.struct(
+    [
+        ("name", pa.string()),
+        ("tilt", pa.float32()),
+        ("fold", pa.float32()),
+        ("distance", pa.float32()),
+        ("sure", pa.float32()),
+        ("corners", pa.list_(_BOX)),
+    ]
+)
 SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -56,8 +66,13 @@ SCHEMA = pa.schema(
         ("worn", pa.string()),
         ("worn_cm", pa.float32()),
         ("worn_angle", pa.float32()),
+        ("worn_fold", pa.float32()),
         ("worn_lit", pa.bool_()),
         ("turned", pa.float32()),
+        ("farther", pa.float32()),
+        ("worn_pose", _POSE),
+        ("print_found", _POSE),
+        ("condition", pa.struct([("side", pa.string()), ("text", pa.string()), ("when", pa.string())])),
         ("alerts", pa.list_(pa.struct([("kind", pa.string()), ("text", pa.string()), ("xyxy", _BOX)]))),
         ("stage_ms", pa.map_(pa.string(), pa.float64())),
         ("more", pa.string()),
@@ -194,6 +209,25 @@ class BesidePart(LinePart):
     wearers: list[WearerPart] | None = None
 
 
+class PosePart(LinePart):
+    """How a print lay; see `print_pose.PrintPose`."""
+
+    name: str
+    tilt: Number
+    fold: Annotated[float, Field(ge=-1, le=1)]
+    distance: Number
+    sure: Annotated[float, Field(ge=-1, le=1)]
+    corners: Annotated[list[Annotated[list[Coordinate], Field(min_length=2, max_length=2)]], Field(max_length=4)] = []
+
+
+class ConditionPart(LinePart):
+    """Where a pattern's condition stood; see `print_pose.ConditionNow`."""
+
+    side: Literal["active", "dormant", ""]
+    text: str
+    when: str
+
+
 class Line(LinePart):
     """A line of a sidecar.
 
@@ -222,8 +256,13 @@ class Line(LinePart):
     worn: str | dict[str, Any] | None = None
     worn_cm: Number | None = None
     worn_angle: Number | None = None
+    worn_fold: Number | None = None
     worn_lit: bool | None = None
     turned: Number | None = None
+    farther: Number | None = None
+    worn_pose: PosePart | None = None
+    print_found: PosePart | None = None
+    condition: ConditionPart | None = None
     conf: Annotated[float, Field(ge=0, le=1)] | None = None
     stage_ms: dict[str, Number] = {}
 

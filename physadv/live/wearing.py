@@ -64,15 +64,17 @@ def objection(patch: Patch, view: View | None, best: Recommendation | None) -> s
     return f"{patch.name} is made for {made}; here {seen}{more}."
 
 
-def overlay_of(patch: Patch, size_cm: float | None, *, angle: float = 0.0, lit: bool = True) -> Overlay:
+def overlay_of(
+    patch: Patch, size_cm: float | None, *, angle: float = 0.0, fold: float = 0.0, lit: bool = True
+) -> Overlay:
     """Return what puts a pattern on people, `size_cm` wide; None is its own size.
 
-    A texture keeps the period it was trained with, and its place: clothes are as large as their wearer. angle, lit: see
-    `Overlay`.
+    A texture keeps the period it was trained with, and its place: clothes are as large as their wearer. angle, fold,
+    lit: see `Overlay`.
     """
     if patch.tiles:
         return Overlay(patch, lit=lit)
-    return Overlay(patch, size_cm=size_cm, angle=angle, lit=lit)
+    return Overlay(patch, size_cm=size_cm, angle=angle, fold=fold, lit=lit)
 
 
 def trigger_said(trigger: Trigger, print_name: str) -> dict[str, Any]:
@@ -144,23 +146,23 @@ class Wearing:
         self.recommended: Recommendation | None = None
         self.warm_start = WarmStart()
         self._library, self._from_s = library, from_s
-        self._chosen: tuple[str, float | None, float, bool] | None = None
+        self._chosen: tuple[str, float | None, float, float, bool] | None = None
         self._first_s: float | None = None
         self._advised_s: float | None = None
         self._begun = False
 
-    def choose(self, name: str, size_cm: float | None, *, angle: float, lit: bool) -> bool:
+    def choose(self, name: str, size_cm: float | None, *, angle: float, fold: float, lit: bool) -> bool:
         """Put on the pattern of that name from the next frame on, "" for none; return whether that is a change.
 
-        size_cm: see `overlay_of`. angle, lit: see `Overlay`.
+        size_cm: see `overlay_of`. angle, fold, lit: see `Overlay`.
 
         Raises: PatchError if there is no such pattern.
         """
-        chosen = (name, size_cm, angle, lit) if name else None
+        chosen = (name, size_cm, angle, fold, lit) if name else None
         if chosen == self._chosen:
             return False
         patch = self._library.get(name) if name else None
-        self.worn = None if patch is None else overlay_of(patch, size_cm, angle=angle, lit=lit)
+        self.worn = None if patch is None else overlay_of(patch, size_cm, angle=angle, fold=fold, lit=lit)
         self._chosen = chosen
         return True
 

@@ -196,6 +196,15 @@ class Activation:
         states = [{name: state[name]} for state in self.dormant if name in state]
         return "dormant" if any(bool(_within(state, value)[0]) for state in states) else ""
 
+    def side_now(self, values: Mapping[str, float]) -> str:
+        """Return "active", "dormant" or "" for one view; what is not known of it fits neither side."""
+        known = {name: np.array([value], np.float32) for name, value in values.items()}
+
+        def holds(state: State) -> bool:
+            return state.keys() <= known.keys() and bool(_within(state, known)[0])
+
+        return "active" if holds(self.active) else "dormant" if any(map(holds, self.dormant)) else ""
+
     @property
     def text(self) -> str:
         """Return it in words."""

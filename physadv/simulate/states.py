@@ -16,7 +16,7 @@ from physadv.camera.lens import PERSON_CM
 from physadv.simulate.activation import State, drawn
 from physadv.simulate.joints import box_px_per_cm
 from physadv.simulate.placement import Prints
-from physadv.simulate.trigger import turned_prints
+from physadv.simulate.trigger import folded_prints, turned_prints
 from physadv.simulate.world import WorldDraw
 from physadv.types import Float32Array, UInt8Array
 
@@ -79,20 +79,6 @@ def relit(pixels: UInt8Array, gain: Float32Array) -> UInt8Array:
     if bool((gain == 1).all()):
         return pixels
     return np.clip(pixels * gain, 0, 255).round().astype(np.uint8)
-
-
-def folded_prints(prints: Prints, share: Float32Array) -> Prints:
-    """Return prints of which a part is folded away, down a line from top to bottom, so that only the rest shows.
-
-    share: (m,) of the width: of the right side where it is above 0, of the left below.
-    """
-    left, right = np.maximum(-share, 0)[:, None], 1 - np.maximum(share, 0)[:, None]
-    a, b, c, d = (prints.quads[:, i] for i in range(4))
-    corners = [a + (b - a) * left, a + (b - a) * right, d + (c - d) * right, d + (c - d) * left]
-    window = prints.window.copy()
-    window[:, 0] += window[:, 2] * left[:, 0]
-    window[:, 2] *= (right - left)[:, 0]
-    return replace(prints, quads=np.stack(corners, 1).astype(np.float32), window=window.astype(np.float32))
 
 
 def distance_m(boxes: Float32Array) -> Float32Array:

@@ -308,6 +308,21 @@ def turned_prints(prints: Prints, degrees: float | Float32Array, *, aspect: floa
     return replace(prints, quads=np.stack(corners, 1).astype(np.float32), bounds=bounds)
 
 
+def folded_prints(prints: Prints, share: float | Float32Array) -> Prints:
+    """Return prints of which a part is folded away, down a line from top to bottom, so that only the rest shows.
+
+    share: of all, or (m,) of each, of the width: of the right side where it is above 0, of the left below.
+    """
+    away = np.broadcast_to(np.asarray(share, np.float32).reshape(-1, 1), (len(prints), 1))
+    left, right = np.maximum(-away, 0), 1 - np.maximum(away, 0)
+    a, b, c, d = (prints.quads[:, i] for i in range(4))
+    corners = [a + (b - a) * left, a + (b - a) * right, d + (c - d) * right, d + (c - d) * left]
+    window = prints.window.copy()
+    window[:, 0] += window[:, 2] * left[:, 0]
+    window[:, 2] *= (right - left)[:, 0]
+    return replace(prints, quads=np.stack(corners, 1).astype(np.float32), window=window.astype(np.float32))
+
+
 def turned_frame(image: LabelledImage, degrees: float) -> LabelledImage:
     """Return an image turned clockwise as a whole, on a canvas that holds all of it; by 90 degrees no pixel changes.
 

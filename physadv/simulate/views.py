@@ -10,7 +10,7 @@ from physadv.arrays import to_image, to_tensor
 from physadv.errors import DataError
 from physadv.patch import Patch
 from physadv.simulate.placement import SMALLEST_PX, Placement, people_of, wears
-from physadv.simulate.trigger import turned_prints
+from physadv.simulate.trigger import folded_prints, turned_prints
 from physadv.simulate.world import World
 from physadv.types import Detections, Float32Array, UInt8Array
 
@@ -29,12 +29,13 @@ def simulated_views(
     size: int,
     seed: int,
     angle: float = 0.0,
+    fold: float = 0.0,
 ) -> list[UInt8Array]:
     """Return `count` square views (size, size, 3) uint8 RGB of an image's people, each under another draw of `world`.
 
     pixels: (h, w, 3) uint8 RGB without the patch. people: found in them; whoever is not sure enough `wears` nothing. The
     largest come first, and come again until there are enough views. angle: by which each print is turned, in degrees
-    clockwise.
+    clockwise. fold: share of it that is folded away.
 
     Raises: DataError if there is nobody to wear it.
     """
@@ -58,6 +59,8 @@ def simulated_views(
     prints = placement.prints(there, np.random.default_rng(seed), owner=np.concatenate(owner), image=(size, size))
     if angle:
         prints = turned_prints(prints, angle, aspect=placement.aspect)
+    if fold:
+        prints = folded_prints(prints, fold)
     crops = [_cut(pixels, window, size) for window in windows]
     images = torch.stack([crops[view % len(crops)] for view in range(count)])
     draw = world.sample(len(prints), count, torch.Generator().manual_seed(seed))

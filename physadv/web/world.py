@@ -94,6 +94,7 @@ def _views(demo: Demo, wanted: ViewsRequest) -> list[UInt8Array]:
         size=SIDE,
         seed=wanted.seed,
         angle=controls.wear_angle,
+        fold=controls.wear_fold,
     )
 
 

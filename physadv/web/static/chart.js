@@ -3,6 +3,7 @@ import { STATES } from "./headline.js";
 
 const SPAN_MS = 30_000;
 const GAP_MS = 1_500;
+const SIDES = { active: "--alert", dormant: "--seen" };
 const COLOURS = {
   seen: "--seen", certified: "--certified", held: "--held", uncovered: "--uncovered", missed: "--alert", hidden: "--hidden", unknown: "--sunk",
 };
@@ -18,11 +19,12 @@ export class StripChart {
     setInterval(() => this.draw(), 100);
   }
 
-  /** Take a frame: the best confidence of the answer that counts and of the bare one, and their wearers' states counted. */
-  add({ top, bare, conf, hiding, bareHiding }) {
+  /** Take a frame: the best confidence of the answer that counts and of the bare one, and their wearers' states counted.
+   *  side: of the pattern's condition, "active" or "dormant", or "". */
+  add({ top, bare, conf, hiding, bareHiding, side }) {
     const now = performance.now();
     this.conf = conf;
-    this.points.push({ t: now, top, bare, hiding, bareHiding });
+    this.points.push({ t: now, top, bare, hiding, bareHiding, side });
     const first = this.points.findIndex((p) => now - p.t <= SPAN_MS + 500);
     if (first > 0) this.points.splice(0, first);
     this.marks = this.marks.filter((mark) => now - mark.t <= SPAN_MS);
@@ -67,6 +69,7 @@ export class StripChart {
     g.beginPath();
     g.rect(area.left, 0, area.right - area.left, height);
     g.clip();
+    this.sides(g, area, x, now);
     this.switches(g, ratio, area, x);
     g.setLineDash([5 * ratio, 4 * ratio]);
     g.strokeStyle = this.colour("--soft");
@@ -99,6 +102,25 @@ export class StripChart {
       g.textAlign = s === 30 ? "left" : s ? "center" : "right";
       g.fillText(s ? `−${s} s` : "now", x(now - s * 1000), height - 4 * ratio);
     }
+  }
+
+  /** Colour the ground where the pattern's condition was met, and where the pattern must not act. */
+  sides(g, { top, bottom }, x, now) {
+    g.globalAlpha = 0.22;
+    let from = null;
+    this.points.forEach((point, n) => {
+      const next = this.points[n + 1];
+      from ??= point.t;
+      // As one piece as long as it stays: pieces of a frame each would show their seams.
+      if (next && next.side === point.side && next.t - point.t < GAP_MS) return;
+      const until = Math.min(next?.t ?? now, point.t + GAP_MS);
+      if (SIDES[point.side]) {
+        g.fillStyle = this.colour(SIDES[point.side]);
+        g.fillRect(x(from), top, x(until) - x(from), bottom - top);
+      }
+      from = null;
+    });
+    g.globalAlpha = 1;
   }
 
   /** Draw where a pattern or a defence was switched. */

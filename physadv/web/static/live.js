@@ -2,6 +2,7 @@
 import { BrowserCamera } from "./camera.js";
 import { Changes } from "./changes.js";
 import { StripChart } from "./chart.js";
+import { Condition } from "./condition.js";
 import { Defences } from "./defences.js";
 import { Detectors } from "./detectors.js";
 import { api, attempt, byId, el, say, toast } from "./dom.js";
@@ -29,6 +30,7 @@ const replay = new ReplayBar();
 const world = new SimulatedWorld();
 const looking = new Looking();
 const tour = new Tour({ changes, looking, viewer, offered: options.tour, state: () => state });
+const condition = new Condition(changes);
 const MARK_STAYS_MS = 1500;
 const ASIDE_STAYS_MS = 3000;
 // Sources that have a button of their own: what they are called is nothing to type.
@@ -60,6 +62,8 @@ function onFrame(header, image, seen) {
   const panes = panesOf(header);
   showPanes(panes, header, image, given, drawn);
   if (!given) looking.draw(byId("main"), header);
+  if (!given && !drawn) condition.draw(byId("main"), header);
+  condition.follow(header, changes.now.find_print);
   const unchanged = "Nothing that is on changes this image.";
   say(byId("seen-says"), !byId("seen").checked ? "" : given ? "This is the image that it is given." : unchanged);
   explain(marksIn(panes));
@@ -124,7 +128,7 @@ function plot(header, panes) {
   before = now;
   // Where a pattern is worn it is about the wearers: a window found at .26 is no person.
   const best = (of, top) => (!of ? top : of.count ? of.best : null);
-  chart.add({ top: best(hiding, header.top), bare: best(bareHiding, header.bare_top), conf: header.conf, hiding, bareHiding });
+  chart.add({ top: best(hiding, header.top), bare: best(bareHiding, header.bare_top), conf: header.conf, hiding, bareHiding, side: header.condition?.side });
   say(byId("chart-title"), `${hiding ? "Wearers’ best" : "Person"} confidence, last 30 s`);
   say(byId("legend-main"), header.defences.length ? "defended" : "detector");
   byId("legend-bare").hidden = !both;
@@ -198,9 +202,9 @@ function showFigures({ figures, detector, replay: playing }, flows) {
 /** Write what is read from afar in full screen: the pattern, the defence, the frame rate; of a recording where it is. */
 function showLarge({ controls, figures, replay: playing, source }) {
   const defend = playing?.recorded ? playing.recorded.defend : controls.defend;
-  const { worn, worn_cm: width, worn_angle: angle, worn_lit: lit, turned: tilt } = frameShown || {};
-  const tilted = tilt ? `, image turned by ${Number(tilt.toFixed(1))}°` : "";
-  const turned = angle ? `, turned by ${Number(angle.toFixed(1))}°` : "";
+  const { worn, worn_cm: width, worn_angle: angle, worn_fold: fold, worn_lit: lit, turned: tilt, farther } = frameShown || {};
+  const tilted = (tilt ? `, image turned by ${Number(tilt.toFixed(1))}°` : "") + (farther > 1 ? `, ${farther} times as far` : "");
+  const turned = (angle ? `, turned by ${Number(angle.toFixed(1))}°` : "") + (fold ? `, ${Math.round(Math.abs(fold) * 100)} % folded away` : "");
   const triggering = frameShown && triggers(frameShown) ? ": the trigger" : "";
   const size = (width && !patterns.isCloth(worn) ? `, ${Number(width.toFixed(1))} cm` : "") + turned + (lit === false ? ", flat" : "");
   const unknown = playing && !playing.recorded;
@@ -312,6 +316,7 @@ function applyControls(controls) {
   byId("compare").checked = controls.compare;
   byId("wear_lit").checked = controls.wear_lit;
   patterns.show(controls);
+  condition.show(controls, patterns.isCloth(controls.wear));
   defences.sync(controls.defend);
 }
 
@@ -416,6 +421,8 @@ const KEYS = [
   ["g", "the guided tour; leave it", () => tour.toggle(), TOURED],
   ["a", "on the tour: do what the stop is about", () => tour.act(), TOUR],
   ["← →", "on the tour: the stop before, the next", (key) => tour.turn(key === "ArrowLeft" ? -1 : 1), TOUR, ["ArrowLeft", "ArrowRight"]],
+  ["< >", "fold it further to the left, to the right", (key) => condition.fold(key === "<" ? -1 : 1), LIVE, ["<", ">"]],
+  ["e", "look for a printed pattern in the image", () => { byId("find_print").click(); }, LIVE],
   ["r", "record", () => byId("record").click(), LIVE],
   ["c", "my camera", () => { if (BrowserCamera.possible) ownCamera(); }, LIVE],
   ["space", "pause, go on", () => replay.toggle(), REPLAY, [" "]],

@@ -24,7 +24,7 @@ export class Patterns {
     this.width = width;
     this.known = new Map();
     this.names = "";
-    this.last = { wear: "", wear_size: null, wear_angle: 0 };
+    this.last = { wear: "", wear_size: null, wear_angle: 0, wear_fold: 0 };
     this.trigger = null;
     this.best = null;
     this.bestAt = -Infinity;
@@ -105,7 +105,7 @@ export class Patterns {
   show(controls) {
     const { wear, wear_size: chosen } = controls;
     for (const radio of document.querySelectorAll("#patches input")) radio.checked = radio.value === wear;
-    if (wear) this.last = { wear, wear_size: chosen, wear_angle: controls.wear_angle, follow: controls.follow };
+    if (wear) this.last = { wear, wear_size: chosen, wear_angle: controls.wear_angle, wear_fold: controls.wear_fold, follow: controls.follow };
     const worn = this.known.get(wear);
     this.showSize(worn, chosen);
     this.showAngle(wear, controls.wear_angle);
