@@ -130,7 +130,7 @@ def _described(patch: Patch) -> list[_Described]:
     orb, out = cv2.ORB.create(FEATURES), []
     for side in SCALES:
         grey = _grey(patch, side)
-        around = cv2.copyMakeBorder(grey, *[MARGIN] * 4, cv2.BORDER_CONSTANT, value=(128,))
+        around = cv2.copyMakeBorder(grey, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=(128,))
         points, features = orb.detectAndCompute(around, None)
         if features is None:
             continue
@@ -160,7 +160,8 @@ def _agreement(grey: Array, matrix: Array, patch: Patch) -> tuple[float, float]:
 
     The share is above 0 where columns are missing at the right, below at the left. matrix: (2, 3) from shares of the print.
     """
-    wanted = cv2.resize(_described_grey(patch), (COMPARED, COMPARED), interpolation=cv2.INTER_AREA).astype(np.float32)
+    whole = cv2.resize(_described_grey(patch), (COMPARED, COMPARED), interpolation=cv2.INTER_AREA)
+    wanted: Array = whole.astype(np.float32)
     to_image = matrix @ np.diag([1 / COMPARED, 1 / COMPARED, 1.0])
     inverse = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
     shown = cv2.warpAffine(grey, to_image, (COMPARED, COMPARED), flags=inverse, borderValue=(128,)).astype(np.float32)

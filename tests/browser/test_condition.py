@@ -25,9 +25,8 @@ class Wall(Still):
     def read(self) -> Frame:
         frame = super().read()
         patch = load_patch("street-switch")
-        prints = Placement.worn(patch).prints(
-            people_of(np.array([[20, 0, 220, 239]], np.float32), np.zeros((1, 17, 3)))
-        )
+        somebody = people_of(np.array([[20, 0, 220, 239]], np.float32), np.zeros((1, 17, 3), np.float32))
+        prints = Placement.worn(patch).prints(somebody)
         wall = np.full((240, 320, 3), 128, np.uint8)
         wall[0, 0] = frame.index % 251
         return frame.with_pixels(fast_render(wall, patch, turned_prints(prints, 120.0, aspect=1.0)))

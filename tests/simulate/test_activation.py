@@ -9,8 +9,8 @@ from physadv.simulate.activation import PARAMETERS, Activation
 from physadv.simulate.conditions import Condition, apply_patch
 from physadv.simulate.placement import Placement, people_of
 from physadv.simulate.render import render
-from physadv.simulate.states import PX_AT_1_M, distance_m, folded_prints
-from physadv.simulate.trigger import turned_prints
+from physadv.simulate.states import PX_AT_1_M, distance_m
+from physadv.simulate.trigger import folded_prints, turned_prints
 
 
 def rng() -> np.random.Generator:
