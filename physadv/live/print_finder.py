@@ -132,7 +132,7 @@ def _described(patch: Patch) -> list[_Described]:
         grey = _grey(patch, side)
         around = cv2.copyMakeBorder(grey, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=(128,))
         points, features = orb.detectAndCompute(around, None)
-        if features is None:
+        if len(points) < LEAST:
             continue
         size = (grey.shape[1], grey.shape[0])
         places = (np.array([p.pt for p in points], np.float32) - MARGIN) / size
