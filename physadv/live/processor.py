@@ -187,14 +187,7 @@ class LiveProcessor:
         if worn is None:
             self.wearing.see(people, clean, inference.detector.imgsz)
         if worn is not None and worn.unworn:
-            some = (
-                "1 person shows no chest and wears"
-                if worn.unworn == 1
-                else f"{worn.unworn} people show no chest and wear"
-            )
-            self._notices.add(
-                "info", "unworn", f"{some} no chest: nothing is worn there; step back, or tilt the camera down"
-            )
+            self._notices.add("info", "unworn", _unworn(worn.unworn))
         on, move = None if worn is None else (worn.on, worn.found), self._moved.of(clean)
         pose, found, condition = self._prints.look(given, worn, wanted=controls.find_print)
 
@@ -280,6 +273,12 @@ class LiveProcessor:
         """End the detector's thread. Safe to call twice."""
         self.inference.close()
         self._prints.close()
+
+
+def _unworn(count: int) -> str:
+    """Return what is said of people who are surely there and wear nothing."""
+    some = "1 person shows no chest and wears" if count == 1 else f"{count} people show no chest and wear"
+    return f"{some} no chest: nothing is worn there; step back, or tilt the camera down"
 
 
 def _costing(controls: Controls) -> tuple[bool, float, float]:
