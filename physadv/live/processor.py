@@ -204,11 +204,7 @@ class LiveProcessor:
             bare_top=None if bare is None else float(bare.score.max(initial=0.0)),
             controls=controls,
             defences=tuple(d.name for d in defended.pipeline.defences) if defended is not None else (),
-            worn=controls.wear if worn is not None else "",
-            worn_cm=round(worn.size_cm[0], 1) if worn is not None else None,
-            worn_angle=worn.angle if worn is not None else None,
-            worn_fold=worn.fold if worn is not None else None,
-            worn_lit=worn.lit if worn is not None else None,
+            **({} if worn is None else _worn_as(controls.wear, worn)),
             turned=move.turned,
             farther=move.farther,
             worn_pose=pose,
@@ -273,6 +269,17 @@ class LiveProcessor:
         """End the detector's thread. Safe to call twice."""
         self.inference.close()
         self._prints.close()
+
+
+def _worn_as(name: str, worn: Overlay) -> dict[str, Any]:
+    """Return what `Shown` says of the pattern that is on. name: as a viewer chose it."""
+    return {
+        "worn": name,
+        "worn_cm": round(worn.size_cm[0], 1),
+        "worn_angle": worn.angle,
+        "worn_fold": worn.fold,
+        "worn_lit": worn.lit,
+    }
 
 
 def _unworn(count: int) -> str:

@@ -67,7 +67,7 @@ class Shown:
     bare_top: float | None
     controls: Controls
     defences: tuple[str, ...]
-    worn: str
+    worn: str = ""
     worn_cm: float | None = None
     worn_angle: float | None = None
     worn_fold: float | None = None
