@@ -14,7 +14,7 @@ import torch
 from physadv.dataset import LabelledImage
 from physadv.errors import DataError
 from physadv.patch import TEXTURES, Target
-from physadv.simulate.joints import MIRRORED
+from physadv.simulate.joints import MIRRORED, shoulders_visible, torso_frames
 from physadv.simulate.placement import BOX_AT, SMALLEST_PX, Framing, Placement, Prints, Rule, people_of, side_px
 from physadv.simulate.states import distance_m
 from physadv.types import BoolArray, Detections, Float32Array, Int64Array, UInt8Array
@@ -31,6 +31,9 @@ STREET_SHARE, WEBCAM_SHARE = (0.22, 0.95), (0.45, 1.0)
 # From this share on a person is large in a view. By chance .43 of the views of 61 photographs in the street show one: many
 # photographs end too soon around a person for a smaller share.
 LARGE_SHARE = 0.6
+# Share of the views before a webcam that end at the wearer's chest, and how far below the shoulders, in centimetres: with
+# the camera on a laptop nobody shows the hips. By chance photographs of whole people never end there.
+CUT_AT_CHEST, CUT_CM = 0.3, (16.0, 40.0)
 # Where a distance is asked for, people are no higher than so much of the view.
 MOST_OF_VIEW = 1.1
 
@@ -256,6 +259,10 @@ class CropSampler:
         scale = min(want / float(np.sqrt(w * h)), 3.0)
         # A view much larger than its photograph would be padding, which costs as much as people do.
         scale = max(scale, size / (1.2 * min(ph, pw)))
+        end = self._end_at_chest(image, q, rng) if webcam and metres is None else None
+        if end is not None:
+            # From no higher than the image, and no lower than the head.
+            scale = min(max(scale, size / max(end, 1.0)), size / max(end - box[1], 1.0), 3.0)
         room = size / scale
         # The person lies anywhere in the view, but mostly whole.
         slack = np.maximum(room - np.array([w, h]), 0.25 * room) / 2
@@ -263,7 +270,19 @@ class CropSampler:
         for axis, length in ((0, pw), (1, ph)):
             if length >= room:
                 centre[axis] = np.clip(centre[axis], room / 2, length - room / 2)
+        if end is not None:
+            centre[1] = end - room / 2
         return scale, centre
+
+    def _end_at_chest(self, image: LabelledImage, q: int, rng: np.random.Generator) -> float | None:
+        """Return how far down its image a view goes that ends at a person's chest; None for one that need not."""
+        cut, below = rng.random() < CUT_AT_CHEST, rng.uniform(*CUT_CM)
+        points = image.keypoints[q : q + 1]
+        if not cut or not shoulders_visible(points, 1)[0]:
+            return None
+        origin, _, down = torso_frames(points)
+        end = float(origin[0, 1] + below * np.linalg.norm(down[0]))
+        return end if end < image.boxes[q, 3] else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import BlobDetector
 
-from physadv.attack.crops import CropSampler, PlacementRange
+from physadv.attack.crops import CUT_CM, CropSampler, PlacementRange
 from physadv.attack.score import HeldOutPeople
 from physadv.dataset import Dataset, LabelledImage
 from physadv.errors import DataError
@@ -139,3 +139,22 @@ def test_recordings_that_are_compared_name_whoever_shows_no_chest() -> None:
     answers = Answers(moments, moments, np.zeros(20, bool), found, chests, (), "")
     people, short = follow(answers, 0.25)
     assert [person.shows_chest for person in people] == [False, True] and short == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_as_many_views_before_a_webcam_as_asked_for_end_at_the_chest(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of somebody who is whole in the image; and their heads are in these views."""
+    monkeypatch.setattr("physadv.attack.crops.CUT_AT_CHEST", share)
+    aside = np.array([100, 0, 0], np.float32)
+    whole = LabelledImage("w", np.zeros((480, 400, 3), np.uint8), box(400) + aside[[0, 1, 0, 1]], joints() + aside)
+    views = CropSampler([whole], framing="webcam", placements=PlacementRange())
+    drawn = [views._frame(whole, 0, True, 128, np.random.default_rng(seed)) for seed in range(40)]
+    tops, ends = (np.array([centre[1] + half / scale for scale, centre in drawn]) for half in (-64, 64))
+    # Shoulders at 90, 2 pixels a centimetre, the top of the head at 30.
+    low, high = (90 + 2 * cm for cm in CUT_CM)
+    if share:
+        assert low - 0.1 <= ends.min() and ends.max() <= high + 0.1 and tops.min() >= -0.1 and tops.max() <= 30.1
+    else:
+        assert ends.max() > high + 20
