@@ -1,12 +1,12 @@
 """Put a finished run's pattern among the shipped ones, with figures on people that it was not trained on.
 
     python scripts/ship_pattern.py RUN NAME --images IMAGES [--labels LABELS] [--clip VIDEO ...] [--seated IMAGES]
-        --use "One sentence."
+        [--heads IMAGES] --use "One sentence."
 
 Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that neither the run nor what it began from was
 trained on, 416 px, its own rule and scale. Clips: videos of one person each who fills the image, on whom nothing was
 trained, worn as before a webcam, a chest print also at side .45, 320 and 640 px. Seated: photographs of people who fill
-the image as before a webcam, worn and scored alike. Each beside none, grey and the pattern's own pixels
+the image as before a webcam, worn and scored alike; heads: of people cut off at the chest. Each beside none, grey and the pattern's own pixels
 shuffled. The size curve is measured on the photographs of the street, about five minutes on one core.
 """
 
@@ -175,6 +175,8 @@ def card(patch: Patch, use: str, tables: Mapping[str, Mapping[str, Row]], made_o
         own = [c for c in columns if any(c in row for row in rows.values())]
         first = next(iter(rows.values()))
         who = "1 person" if first["n_people"] == 1 else f"{first['n_people']} people"
+        if bare := first.get("n_unworn"):
+            who += f" ({bare} more show no chest and wear nothing)"
         lines += [f"## {title}: {who} not trained on, {first['n_images']} images", ""]
         lines += [f"| worn | {' | '.join(own)} |", f"|{'---|' * (len(own) + 1)}"]
         for name, row in rows.items():
@@ -193,6 +195,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="their YOLO labels; without them the clean detector labels")
     parser.add_argument("--clip", type=Path, action="append", default=[], help="a video of one person; may be repeated")
     parser.add_argument("--seated", type=Path, help="photographs of people who fill the image as before a webcam")
+    parser.add_argument("--heads", type=Path, help="photographs of heads and chests, most of them cut off there")
     parser.add_argument("--use", required=True, help="what the pattern is for, in a sentence")
     parser.add_argument("--made-on", default="", help="the machine that it was made on, for the card")
     parser.add_argument("--no-curve", action="store_true", help="keep the size curve of the record, or none")
@@ -212,12 +215,13 @@ def main() -> None:
     on_street = {f"Street, {said(street)}, {STREET_IMGSZ} px": of_photographs(patch, out, street)}
     on_clips = {}
     clips = [every(people(clip, None), CLIP_FRAMES) for clip in given.clip]
-    seated = [] if given.seated is None else unseen(given.seated)
+    folders = {"people to the waist": given.seated, "heads and chests": given.heads}
+    before = {what: unseen(folder) for what, folder in folders.items() if folder is not None}
     sides = [webcam, replace(webcam, scale=SMALL_SIDE)] if patch.target in ("chest", "poster") else [webcam]
     for placement, imgsz in product(sides, WEBCAM_IMGSZ):
         worn = f"{said(placement)}, {imgsz} px"
-        if seated:
-            on_clips[f"Before a webcam, photographs, {worn}"] = of_photographs(patch, seated, placement, imgsz)
+        for what, images in before.items():
+            on_clips[f"Before a webcam, {what}, {worn}"] = of_photographs(patch, images, placement, imgsz)
         if clips:
             on_clips[f"Before a webcam, a clip each, {worn}"] = of_clips(patch, clips, placement, imgsz)
     tables = {**on_street, **on_clips}

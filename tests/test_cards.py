@@ -11,6 +11,7 @@ from physadv.patch import Patch, load_patch, shipped_names
 
 USE = "A tall print for people in the street, from the chest to the thighs. Twice as high as wide."
 FIGURES = {"n_people": 189, "n_images": 65, "recall25": 0.05, "asr_strict25": 0.8, "hidden25": 0.79}
+CUT_OFF = {**FIGURES, "n_people": 12, "n_unworn": 10}
 CLIPS = {"n_people": 4, "n_images": 180, "hidden25": 0.9, "least_hidden25": 0.6}
 
 
@@ -25,7 +26,12 @@ def made(**record: object) -> Patch:
 
 def test_a_card_is_written_from_the_record(tmp_path: Path) -> None:
     patch = made(step=900, steps=1000, seed=3)
-    text = card(patch, USE, {"Street": {"none": FIGURES, "tall": FIGURES}, "Webcam": {"tall": CLIPS}}, "one GPU")
+    text = card(
+        patch,
+        USE,
+        {"Street": {"none": FIGURES, "tall": FIGURES}, "Webcam": {"tall": CLIPS}, "Heads": {"tall": CUT_OFF}},
+        "one GPU",
+    )
     for part in (
         "# tall\n",
         "* Size: 360 x 720 mm, 48 x 96 texels.",
@@ -38,6 +44,7 @@ def test_a_card_is_written_from_the_record(tmp_path: Path) -> None:
         "| tall | 0.05 | 0.8 | 0.79 |\n",
         "## Webcam: 4 people not trained on, 180 images\n",
         "| tall | 0.9 | 0.6 |\n",
+        "## Heads: 12 people (10 more show no chest and wear nothing) not trained on, 65 images\n",
         "least_hidden25: that share for the person hidden least.",
     ):
         assert part in text, part
