@@ -6,8 +6,9 @@
 Writes physadv/patterns/NAME.{safetensors,png,md}. Street: the photographs that neither the run nor what it began from was
 trained on, 416 px, its own rule and scale. Clips: videos of one person each who fills the image, on whom nothing was
 trained, worn as before a webcam, a chest print also at side .45, 320 and 640 px. Seated: photographs of people who fill
-the image as before a webcam, worn and scored alike; heads: of people cut off at the chest. Each beside none, grey and the pattern's own pixels
-shuffled. The size curve is measured on the photographs of the street, about five minutes on one core.
+the image as before a webcam, worn and scored alike; heads: of people cut off at the chest. Each beside none, grey and
+the pattern's own pixels shuffled. The size curve is measured on the photographs of the street, about five minutes on one
+core.
 """
 
 from __future__ import annotations
