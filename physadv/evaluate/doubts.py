@@ -239,16 +239,19 @@ def of_order(blocks: Sequence[Sequence[str]]) -> list[Doubt]:
 def _regular(arms: int, blocks: Sequence[Sequence[int]]) -> tuple[float, float]:
     """Return the shares of random orders in which arms are as unevenly spread over places, and behind each other."""
     rng = np.random.default_rng(0)
-    drawn = np.empty((2, ORDERS + 1))
-    for number in range(ORDERS + 1):
-        order = blocks if not number else [rng.permutation(block).tolist() for block in blocks]
-        place = np.zeros((max(map(len, blocks)), arms))
-        behind = np.zeros((arms, arms))
-        for block in order:
-            place[range(len(block)), block] += 1
-            np.add.at(behind, (block[:-1], block[1:]), 1)
-        drawn[:, number] = (place**2).sum(), (behind**2).sum()
-    return tuple(float((row >= row[0]).mean()) for row in drawn)  # type: ignore[return-value]
+    # The first is how it was.
+    each = np.arange(ORDERS + 1)
+    place = np.zeros((len(each), max(map(len, blocks)), arms))
+    behind = np.zeros((len(each), arms, arms))
+    for block in blocks:
+        order = rng.permuted(np.tile(block, (len(each), 1)), axis=1)
+        order[0] = block
+        for i in range(len(block)):
+            place[each, i, order[:, i]] += 1
+            if i:
+                behind[each, order[:, i - 1], order[:, i]] += 1
+    uneven = [(counts**2).sum((1, 2)) for counts in (place, behind)]
+    return float((uneven[0] >= uneven[0][0]).mean()), float((uneven[1] >= uneven[1][0]).mean())
 
 
 def _some(names: Sequence[str]) -> str:

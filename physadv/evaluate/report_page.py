@@ -32,6 +32,8 @@ th { cursor: pointer; user-select: none; white-space: nowrap; }
 th[aria-sort=ascending]::after { content: " \\2191"; }
 th[aria-sort=descending]::after { content: " \\2193"; }
 .wide { overflow-x: auto; }
+.wide td { white-space: nowrap; padding: .2rem .5rem; }
+.wide td:last-child { white-space: normal; }
 .wide caption { display: none; }
 figure img { max-width: 100%; height: auto; }
 svg { max-width: 100%; height: auto; }
@@ -39,13 +41,16 @@ svg { max-width: 100%; height: auto; }
 .panels { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; margin: .8rem 0; }
 .panel { width: 300px; }
 .panel figcaption { font-size: .8rem; overflow-wrap: anywhere; }
+@page { size: A4 landscape; margin: 12mm; }
 @media print {
   th::after { content: none !important; }
   th { white-space: normal; }
   .wide { overflow: visible; }
-  .wide table { font-size: 7.5pt; }
-  .wide th, .wide td { padding: .15rem .3rem; }
-  .panel { width: 32%; break-inside: avoid; }
+  .wide table { font-size: 7pt; }
+  .wide th, .wide td { padding: .12rem .3rem; }
+  .panel { width: 23%; break-inside: avoid; }
+  figure img { max-height: 150mm; }
+  h2 + p { break-after: avoid; }
 }
 """
 # Sorts a table by the column whose title is clicked: by its numbers where it has such, else by its text.
@@ -120,11 +125,12 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _doubted(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield the doubts of each row below its table, rows with equal doubts together."""
+    """Yield the doubts of each row below its table, rows with equal doubts together; those of all rows stand at the end."""
     by: dict[tuple[str, ...], list[str]] = {}
+    common = set.intersection(*(set(map(str, cell.doubts)) for cell in cells)) if cells else set()
     for cell in cells:
-        if cell.doubts:
-            by.setdefault(tuple(cell.doubts), []).append(cell.about(sizes=False))
+        if own := tuple(doubt for doubt in cell.doubts if doubt not in common):
+            by.setdefault(own, []).append(cell.about(sizes=False))
     if by:
         lines = [f"{', '.join(dict.fromkeys(rows))}: {'; '.join(doubts)}" for doubts, rows in by.items()]
         yield f'<details class="doubts" open><summary>doubts of these rows</summary>{_list(lines)}</details>'
@@ -139,17 +145,21 @@ def _panels(cells: Sequence[Cell]) -> Iterator[str]:
         arms = [c for c in cells if c.defence == cell.defence and (c.condition == "none" or cell.patch in c.stands_for)]
         arms = [c for c in (*arms, cell) if c.condition in ARMS and "precision" in c.extra]
         name = cell.about(sizes=False)
-        curves = [Trace(c.condition, _curve(c.extra["precision"]), *ARMS[c.condition]) for c in arms]
+        curves = [Trace(_arm(c), _curve(c.extra["precision"]), *ARMS[c.condition]) for c in arms]
         out.append(panel(f"{name}: precision", curves, x="recall", y="precision"))
         shares = [
             [n / max(sum(c.extra["confidence_histogram"]), 1) for n in c.extra["confidence_histogram"]] for c in arms
         ]
-        steps = [Trace(c.condition, _steps(share), *ARMS[c.condition]) for c, share in zip(arms, shares, strict=True)]
+        steps = [Trace(_arm(c), _steps(share), *ARMS[c.condition]) for c, share in zip(arms, shares, strict=True)]
         most = math.ceil(10 * max(max(share) for share in shares)) / 10
         title = f"{name}: highest confidence on a person"
         out.append(panel(title, steps, x="confidence", y="share of people", most=max(most, 0.1)))
     if out:
         yield f'<div class="panels">{"".join(out)}</div>'
+
+
+def _arm(cell: Cell) -> str:
+    return "pattern" if cell.condition == "patch" else cell.condition
 
 
 def _curve(precision: Sequence[float]) -> list[tuple[float, float]]:
