@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Make .venv, install with the development tools, run every check, the tests in a process a core, four at most. Arguments
-# go to pytest: `-n 0` runs the tests in one process, as --pdb and -s want it.
+# Make .venv, install with the development tools and the engines of `scale`, run every check, the tests in a process a core,
+# four at most. Arguments go to pytest: `-n 0` runs the tests in one process, as --pdb and -s want it.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-install_project "[dev]"
+install_project "[dev,scale]"
 cd "$ROOT"
 
 # The page is tested in a real Chromium, printed sheets with poppler. Where we are root on Debian we bring both; elsewhere

@@ -22,6 +22,7 @@ RANKS = {
     "live": 6, "evaluate": 6,
     "attack": 6.5, "tune": 6.5, "trial": 6.5, "tour": 6.5,
     "web": 7,
+    "scale": 7,
     "cli": 8, "__init__": 9, "__main__": 9,
 }  # fmt: skip
 NEVER = {(package, "attack") for package in ("capture", "defend", "explain", "live", "evaluate", "tune")} | {
@@ -40,6 +41,8 @@ ONLY_IN = {
     "matplotlib": {"tune/plots.py"},
     "rich": {"cli"},
     "torchvision": {"detect"},
+    "ray": {"scale/ray_cluster.py"},
+    "optuna": {"scale/sweep.py", "scale/trial.py"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

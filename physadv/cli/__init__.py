@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "record it, guided by the page: four arms in random order, window by window",
     ),
     "trial report": ("physadv.cli.trial_report", "what a trial says: differences with intervals, doubts"),
+    "collect": ("physadv.cli.collect", "reduce an evaluation of many videos to figures and a report"),
     "compare": ("physadv.cli.compare", "whether two evaluations differ by more than chance"),
     "study": ("physadv.cli.study", "several detectors under the same patterns: accuracy, robustness, transfer"),
     "print": ("physadv.cli.printing", "sheets true to the millimetre, garment panels, controls"),

@@ -8,18 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from physadv.cli.detectors import Layout, Trust, say_device, trust_detectors, with_layouts
-from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
+from physadv.cli.detectors import say_device, trust_detectors, with_layouts
+from physadv.cli.evaluate_flags import LABEL, ROWS, RUN, WORN_ONLY, WRITTEN, EvaluateVerb, changed
+from physadv.cli.outputs import check_folder, check_own_folder, only_writer
 from physadv.cli.terminal import say
-from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.errors import SettingsError, SourceError
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import parse_json
-from physadv.settings import Folder, Groups, Metavar, Names, Positional, Seconds, each_apart
+from physadv.settings import each_apart
 
 if TYPE_CHECKING:
     from physadv.evaluate.pairs import Pairs
@@ -31,14 +29,12 @@ EXAMPLES = (
     "physadv evaluate street,poster --images photos --held-out",
     "physadv evaluate webcam --video clip.mp4 --defend balanced --out clip",
     "physadv evaluate --pair none=a.mp4 --pair grey=b.mp4 --pair pattern=c.mp4",
+    "physadv evaluate street --manifest videos.csv --out films",
 )
-RUN, ROWS = "run.json", "results.json"
-# What is written, by which a folder is known as one of these.
-WRITTEN = (RUN, ROWS, "people.csv", "report.md", "report.html", "results.csv", "breakdown.csv", "table.tex")
-# Flags that say nothing about a video, those of how patterns are worn, and flags that say nothing unless patterns are
+# Flags that say nothing about a video, of tasks that run beside one another, and flags that say nothing unless patterns are
 # trained through the defences.
 IMAGES_ONLY = ("adaptive", "held_out", "grid", "curve", "clean_video", "labels", "min_area")
-WORN_ONLY = ("wear_from", "scale", "rule", "at", "wear_lit")
+MANY_ONLY = ("executor", "address", "workers", "threads")
 ADAPTIVE_ONLY = ("restarts", "attack_steps", "attack_views", "score_share")
 # Flags that decide the figures.
 FLAGS = (
@@ -62,79 +58,6 @@ FLAGS = (
 )
 # What an evaluation was asked, in its run.json.
 ASKED = "asked"
-LABEL = "physadv evaluate"
-
-
-class EvaluateVerb(EvaluateSettings):
-    """What is scored, on which people, against what, and where the results go."""
-
-    groups: ClassVar[Groups] = {
-        "data": ("images", "video", "pair", "labels", "every", "wear_from", "held_out", "min_area"),
-        "run": ("out", "overwrite", "latex", "detector", "layout", "trust", "imgsz", "conf", "grid", "curve", "resamples",
-                "seed", "device"),
-        "how patterns are worn": ("scale", "rule", "at", "wear_lit"),
-        "defences": ("defend", "clean_video", "certify"),
-        "adaptive attacks": ("adaptive", "restarts", "attack_steps", "attack_views", "score_share"),
-    }  # fmt: skip
-
-    patches: Positional[Annotated[Names, Metavar("PATTERN")]] = Field(
-        default=[],
-        description="shipped names, patch files, images or run folders: several as words, or between commas",
-    )
-    images: Folder | None = Field(default=None, description="folder of photographs, or a YOLO data set")
-    labels: Folder | None = Field(
-        default=None, description="folder of YOLO labels; without any the clean detector labels"
-    )
-    video: Path | None = Field(default=None, description="score a video frame by frame instead of photographs")
-    pair: list[Annotated[str, Metavar("ARM=VIDEO")]] = Field(
-        default=[],
-        description="compare recordings of the same people: none (without a pattern), pattern, and control, grey, white, "
-        "noise or shuffled; repeatable, an arm that is given again has a further clip",
-    )
-    every: int = Field(default=1, ge=1, description="with `video` or `pair`: take every n-th frame")
-    wear_from: Seconds = Field(
-        default=0, ge=0, description="with `video`: seconds into it from which patterns are worn, as in live"
-    )
-    held_out: bool = Field(default=False, description="leave out images that any of the patterns was trained on")
-    detector: Annotated[str, Metavar("MODEL,...")] = Field(
-        default=DEFAULT_DETECTOR, description="detectors by name or path, several between commas: see docs/detectors.md"
-    )
-    layout: Layout = None
-    trust: Trust = False
-    grid: Literal["none", "robust", "folds"] = Field(
-        default="none",
-        description="robust: 16 conditions more, fixed and seeded; folds: prints down to the thighs (portrait) folded "
-        "below the hips",
-    )
-    curve: str | None = Field(
-        default=None,
-        description="score over a whole condition instead: tilt, yaw, fold, distance, light or colour; beside the curve "
-        "how many people are gone where it acts and seen where not, by the first pattern's own condition",
-    )
-    defend: list[Annotated[str, Metavar("DEFENCES")]] = Field(
-        default=[],
-        description="a defence, preset or pipeline, as in live; repeatable, each is scored: see `physadv defences`",
-    )
-    adaptive: bool = Field(
-        default=False, description="train patterns through each defence, on images that are then not scored"
-    )
-    restarts: int = Field(default=3, ge=1, le=50, description="adaptive attacks on each defence; the worst is reported")
-    attack_steps: int = Field(default=400, ge=1, description="optimiser steps of each adaptive attack")
-    attack_views: int = Field(
-        default=12, ge=1, le=256, description="views of 224 pixels a step, fewer where they are larger"
-    )
-    certify: bool = Field(
-        default=False,
-        description="certified recall of each `defend` with objectseeker, or of its defaults; many views an image",
-    )
-    clean_video: Path | None = Field(default=None, description="video without patterns: each defence's false alarms")
-    out: Folder = Field(
-        default=Path("evaluation"),
-        description="folder for results.json, run.json, report.md and images; unless given evaluation, or where that holds "
-        "another evaluation the first free one of evaluation-2, evaluation-3 and so on",
-    )
-    latex: bool = Field(default=False, description="write table.tex too: the first figures for a paper, with booktabs")
-    overwrite: Overwrite = False
 
 
 def run(settings: EvaluateVerb) -> int:
@@ -149,6 +72,10 @@ def run(settings: EvaluateVerb) -> int:
     from physadv.evaluate import evaluation
     from physadv.evaluate.run import load_patches
 
+    if settings.manifest is not None:
+        from physadv.cli.evaluate_manifest import run_manifest
+
+        return run_manifest(settings)
     if "patches" in settings.model_fields_set and not settings.patches:
         # A shell's variable that holds nothing: without patterns the controls would be scored alone, which takes minutes.
         raise SettingsError(field="patches", expected="one name or path or more", got="an empty word")
@@ -223,7 +150,8 @@ def _check_which(settings: EvaluateVerb) -> None:
     images, video = settings.images, settings.video
     if sum((images is not None, video is not None, bool(settings.pair))) != 1:
         raise SettingsError(
-            "expected --images FOLDER, --video FILE or --pair ARM=VIDEO, one of the three; see `physadv evaluate --help`"
+            "expected --images FOLDER, --video FILE, --pair ARM=VIDEO or --manifest FILE, one of the four; see "
+            "`physadv evaluate --help`"
         )
     if images is not None and images.suffix.lower() in VIDEO_SUFFIXES and images.is_file():
         raise SettingsError(
@@ -277,9 +205,11 @@ def _check_video(field: str, film: Path) -> None:
 
 def _check_unused(settings: EvaluateVerb) -> None:
     """Raise SettingsError for a flag that has no meaning beside the others."""
-    if settings.images is not None and (given := _changed(settings, ("every", "wear_from"))):
+    if given := changed(settings, MANY_ONLY):
+        raise SettingsError(f"{given}: expected `manifest`; what is scored here is one task")
+    if settings.images is not None and (given := changed(settings, ("every", "wear_from"))):
         raise SettingsError(f"{given}: expected `video`; photographs are all scored")
-    if settings.pair and (given := _changed(settings, (*WORN_ONLY, "patches"))):
+    if settings.pair and (given := changed(settings, (*WORN_ONLY, "patches"))):
         raise SettingsError(
             f"{given}: expected `images` or `video`; recordings that are compared are scored as they are"
         )
@@ -289,18 +219,12 @@ def _check_unused(settings: EvaluateVerb) -> None:
             raise SettingsError(field="certify", expected="`images`", hint=hint)
         if settings.wear_from and not settings.patches:
             raise SettingsError(field="wear_from", expected="a pattern that is worn from then on", got="none")
-        if given := _changed(settings, IMAGES_ONLY):
+        if given := changed(settings, IMAGES_ONLY):
             raise SettingsError(f"{given}: expected `images`; a video's frames are scored as they come, without labels")
     if settings.curve is not None and settings.grid != "none":
         raise SettingsError("is not scored over a condition", field="grid", hint="leave it out, or `curve`")
-    if not settings.adaptive and (given := _changed(settings, ADAPTIVE_ONLY)):
+    if not settings.adaptive and (given := changed(settings, ADAPTIVE_ONLY)):
         raise SettingsError(f"{given}: expected `adaptive`; no pattern is trained here without it")
-
-
-def _changed(settings: EvaluateVerb, names: Sequence[str]) -> str:
-    """Return those of the fields that are not as they are by default, in one text."""
-    fields = type(settings).model_fields
-    return ", ".join(f"`{name}`" for name in names if getattr(settings, name) != fields[name].default)
 
 
 def _free_folder(settings: EvaluateVerb, patches: Sequence[Patch]) -> Path:

@@ -10,6 +10,7 @@ CODES = {
     "few-clips": "so few clips that the interval is over seconds, not over other clips or places",
     "own-labels": "the detector labelled the people itself: who is never found is not counted",
     "files-left-out": "images could not be read and are left out",
+    "videos-left-out": "videos of the manifest are not scored, or belong to a clip of which one is not",
     "trained-on": "people of the evaluation were trained on, by the hashes of their images, or by their names",
     "near-duplicates": "images look like ones that were trained on: cut, scaled or saved anew",
     "training-unknown": "nobody can say whether people of the evaluation were trained on",

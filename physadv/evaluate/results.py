@@ -271,7 +271,7 @@ class Results:
                 {"name": p.name, "sha256": p.sha256, "size_mm": list(p.size_mm), "detectors": p.record.get("detectors")}
                 for p in self.patches
             ],
-            **({} if {"video", "pairs"} & set(self.facts) else {"skipped": self.skipped}),
+            **({} if {"video", "videos", "pairs"} & set(self.facts) else {"skipped": self.skipped}),
             **self.facts,
             **where,
         }
@@ -361,12 +361,15 @@ def _intro(results: Results, where: dict[str, Any]) -> tuple[str, str]:
             f"{sizes} px, {made}"
         )
     made = f"{made} Prints are drawn {drawn}."
-    if "video" in results.facts:
-        return f"{results.facts['video']}, frame by frame", (
+    if "video" in results.facts or "videos" in results.facts:
+        several = results.facts.get("videos", [])
+        what = results.facts.get("video") or f"{len(several)} {'video' if len(several) == 1 else 'videos'}"
+        over = " Intervals: 95 %, over videos, or over blocks of 15 frames where videos are few." if several else ""
+        return f"{what}, frame by frame", (
             f"Share of frames in which nobody's confidence reaches {results.settings.conf:g}, over frames with a person "
             "to wear the pattern. A person that a defence holds, whatever the score, counts as seen at "
             f"{results.settings.conf:g}; 'held only': share of frames in which nobody else does. Alarms: alerts other "
-            f"than notices and what was removed. Detector at {sizes} px, {made}"
+            f"than notices and what was removed.{over} Detector at {sizes} px, {made}"
         )
     counted = results.cells[0].counted if results.cells else {"n_images": 0, "n_people": 0}
     alike = ways(results.cells)

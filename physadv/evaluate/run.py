@@ -250,8 +250,8 @@ class Evaluation:
     asked: Asked
     results: Results = field(init=False)
     _settled: list[Cell] = field(default_factory=list)
-    # About each detector, by its name.
-    _doubts: dict[str, list[Doubt]] = field(default_factory=dict)
+    # About each detector itself, by its name.
+    detector_doubts: dict[str, list[Doubt]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         defences = [str(p) for p in self.asked.pipelines]
@@ -268,7 +268,9 @@ class Evaluation:
         for line in self.results.skipped:
             yield Update(None, "", "reading images", self.results, note=line)
         filling = share_of_image(scored.images) > FILLS
-        rounds = self._rounds({p.name: fit_of(p, self.asked.settings, filling=filling) for p in self.asked.patches})
+        rounds = _rounds(
+            self.asked, {p.name: fit_of(p, self.asked.settings, filling=filling) for p in self.asked.patches}
+        )
         for first, (name, detector, number, turn) in enumerate(self._detectors(rounds)):
             part = f"{name} at {detector.imgsz} px"
             for pipeline in self.asked.pipelines:
@@ -295,7 +297,7 @@ class Evaluation:
                 )
             given = self.asked.named_detectors[name]
             if not number and isinstance(given, str):
-                self._doubts[name] += doubts.of_making(record_of(given), scored)
+                self.detector_doubts[name] += doubts.of_making(record_of(given), scored)
             yield from self._of_detector(scorer, name, turn, others, part)
             if self.asked.certify:
                 steps = certify(scored, detector, self.asked.pipelines)
@@ -308,17 +310,31 @@ class Evaluation:
         Raises: SourceError if it cannot be read. DataError if nobody is ever found to wear a pattern.
         """
         self.results.facts["video"] = recording.path.name
-        rounds = self._rounds({p.name: fit_of(p, self.asked.settings, filling=True) for p in self.asked.patches})
+        for called, scorer in self.video_scorers(recording):
+            detector = scorer.detector
+            cells = yield from self._updates(scorer.scoring(), f"{detector.name} at {detector.imgsz} px")
+            for line in scorer.notes:
+                yield Update(None, "", "", self.results, note=line)
+            self.results.frames[called] = scorer.table()
+            yield self._settle(cells)
+        yield self._finish()
+
+    def video_scorers(self, recording: Recording) -> Iterator[tuple[str, VideoScorer]]:
+        """Yield what scores a recording by each detector at each size of image, and what files call that."""
+        rounds = _rounds(self.asked, {p.name: fit_of(p, self.asked.settings, filling=True) for p in self.asked.patches})
         for name, detector, _, turn in self._detectors(rounds):
             these = [p for p in self.asked.patches if p.name in turn.placements]
             listed = entries(these, turn.placements, seed=self.asked.settings.seed)
-            scorer = VideoScorer(recording, listed, detector, self.asked.settings, self.asked.pipelines)
-            cells = yield from self._updates(scorer.scoring(), f"{name} at {detector.imgsz} px")
-            for line in scorer.notes:
-                yield Update(None, "", "", self.results, note=line)
-            self.results.frames[name + (f"-{turn.imgsz}" if len(rounds) > 1 else "")] = scorer.table()
-            yield self._settle(cells)
-        yield self._finish()
+            called = name + (f"-{turn.imgsz}" if len(rounds) > 1 else "")
+            yield called, VideoScorer(recording, listed, detector, self.asked.settings, self.asked.pipelines)
+
+    def bare_detectors(self) -> Iterator[Detector]:
+        """Yield each detector at the size at which recordings are compared."""
+        for _, detector, _, _ in self._detectors(_rounds(self.asked, {})):
+            for pipeline in self.asked.pipelines:
+                # As with images: before hours of looking with the bare detector.
+                pipeline.guard(detector)
+            yield detector
 
     def of_pairs(self, pairs: Pairs) -> Iterator[Update]:
         """Compare recordings of several arms, as they are.
@@ -326,12 +342,9 @@ class Evaluation:
         Raises: SourceError if one cannot be read. DataError if nobody is found without a pattern.
         """
         self.results.facts["pairs"] = pairs.names()
-        for name, detector, _, _ in self._detectors(self._rounds({})):
-            for pipeline in self.asked.pipelines:
-                # As with images: before hours of looking with the bare detector.
-                pipeline.guard(detector)
+        for detector in self.bare_detectors():
             scorer = PairScorer(pairs, detector, self.asked.settings, self.asked.pipelines)
-            cells = yield from self._updates(scorer.scoring(), f"{name} at {detector.imgsz} px")
+            cells = yield from self._updates(scorer.scoring(), f"{detector.name} at {detector.imgsz} px")
             self.results.facts["recordings"] = scorer.hashes()
             for line in scorer.notes:
                 yield Update(None, "", "", self.results, note=line)
@@ -394,38 +407,12 @@ class Evaluation:
                 if not number:
                     self.results.facts["detectors"].append({"name": name, "sha256": detector.sha256 or ""})
                     known = loaded.weights_known if isinstance(given, str) else True
-                    self._doubts[name] = doubts.of_detector(
+                    self.detector_doubts[name] = doubts.of_detector(
                         name, detector.sha256, self.asked.patches, changed(given), known=known
                     )
                 yield name, detector, number, turn
                 if last:
                     break
-
-    def _rounds(self, fits: dict[str, Fit]) -> list[Round]:
-        """Return the sizes of image, each with the patterns that are scored at it.
-
-        Raises: SettingsError where adaptive attacks would have to be made for patterns that are worn in several ways.
-        """
-        if not fits:
-            return [Round(self.asked.settings.imgsz or USUAL_IMGSZ, {})]
-        sizes = list(dict.fromkeys(s for fit in fits.values() for s in fit.sizes))
-        placements = list(dict.fromkeys(fit.placement for fit in fits.values()))
-        adaptive = self.asked.adaptive is not None
-        if adaptive and len(placements) > 1:
-            raise SettingsError(
-                field="adaptive",
-                expected="patterns that are worn alike, since attacks are trained as they are worn",
-                got="; ".join(map(in_words, placements)),
-                hint="give `scale` and `at`, or evaluate them apart",
-            )
-        whole = not all(isinstance(d, str) for d in self.asked.detectors)
-        if adaptive or whole:
-            # One attack a defence is dear enough: the largest of the patterns' sizes. A detector that is given has its own.
-            sizes = [max(sizes)]
-        return [
-            Round(size, {n: fit.placement for n, fit in fits.items() if adaptive or whole or size in fit.sizes})
-            for size in sizes
-        ]
 
     def _data(
         self, data: Path | Dataset | Sequence[LabelledImage]
@@ -480,7 +467,7 @@ class Evaluation:
     def _settle(self, cells: Sequence[Cell]) -> Update:
         """Keep the cells of what is finished, with the doubts about its detector, and return the update that says so."""
         for cell in cells:
-            cell.doubts += self._doubts.get(cell.detector, ())
+            cell.doubts += self.detector_doubts.get(cell.detector, ())
         self._settled += cells
         self.results.cells = list(self._settled)
         return Update(None, "", "", self.results)
@@ -488,6 +475,33 @@ class Evaluation:
     def _finish(self) -> Update:
         self.results.done = True
         return Update(1.0, "", "", self.results)
+
+
+def _rounds(asked: Asked, fits: dict[str, Fit]) -> list[Round]:
+    """Return the sizes of image, each with the patterns that are scored at it.
+
+    Raises: SettingsError where adaptive attacks would have to be made for patterns that are worn in several ways.
+    """
+    if not fits:
+        return [Round(asked.settings.imgsz or USUAL_IMGSZ, {})]
+    sizes = list(dict.fromkeys(s for fit in fits.values() for s in fit.sizes))
+    placements = list(dict.fromkeys(fit.placement for fit in fits.values()))
+    adaptive = asked.adaptive is not None
+    if adaptive and len(placements) > 1:
+        raise SettingsError(
+            field="adaptive",
+            expected="patterns that are worn alike, since attacks are trained as they are worn",
+            got="; ".join(map(in_words, placements)),
+            hint="give `scale` and `at`, or evaluate them apart",
+        )
+    whole = not all(isinstance(d, str) for d in asked.detectors)
+    if adaptive or whole:
+        # One attack a defence is dear enough: the largest of the patterns' sizes. A detector that is given has its own.
+        sizes = [max(sizes)]
+    return [
+        Round(size, {n: fit.placement for n, fit in fits.items() if adaptive or whole or size in fit.sizes})
+        for size in sizes
+    ]
 
 
 def _nobody(asked: Asked, where: Path | str, use: Literal["score", "train on"], *, drawn: bool) -> DataError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -24,7 +25,7 @@ from physadv.errors import DataError, EndOfStream
 from physadv.evaluate import doubts
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.doubt_codes import Doubt
-from physadv.evaluate.metrics import Figures, share
+from physadv.evaluate.metrics import FEW, Figures, share
 from physadv.evaluate.scorer import Entry
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import Steps
@@ -33,7 +34,7 @@ from physadv.recording import recording_of, trigger_note
 from physadv.simulate.conditions import apply_patch
 from physadv.simulate.placement import sure_people, wears
 from physadv.table import Table, Value
-from physadv.types import Detections, Detector, Frame, Source
+from physadv.types import BoolArray, Detections, Detector, Frame, Source
 
 # What a defence says without meaning that something is wrong: notices, and what it erased.
 NO_ALARM = frozenset({"notice", "removed"})
@@ -83,13 +84,98 @@ class FrameScore(NamedTuple):
 
 @dataclass(slots=True)
 class Take:
-    """One entry over the whole video, behind one defence with a memory of its own. waiting: frames before patterns."""
+    """One entry over the whole video, behind one defence with a memory of its own. waiting: frames before patterns. doubts:
+    about this very video, whatever others say."""
 
     entry: Entry
     defence: str
     detector: Detector
     frames: list[FrameScore] = field(default_factory=list)
     waiting: int = 0
+    doubts: list[Doubt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """What one video says of one entry behind one defence.
+
+    name: what tells it from others. frames: how many there are. number, best, lost, held: (n,) of each frame that is
+    scored: its number, the highest confidence, whether nobody reaches the threshold, and whether a defence alone vouches
+    for somebody. people: found in all frames. said: how often which kinds of alerts were raised together. longest: frames,
+    seconds and the begin of the longest run in which nobody is found.
+    """
+
+    name: str
+    frames: int
+    number: npt.NDArray[np.int64]
+    best: npt.NDArray[np.float64]
+    lost: BoolArray
+    held: BoolArray
+    people: int
+    said: Mapping[tuple[str, ...], int]
+    longest: tuple[int, float, float | None]
+
+    @classmethod
+    def of(cls, name: str, frames: Sequence[FrameScore], conf: float, *, wearing: bool) -> Film:
+        """Return what frames come to. wearing: patterns are worn, so that the frames with a wearer alone are scored."""
+        scored = [f for f in frames if f.worn] if wearing else frames
+        best = np.array([f.best for f in scored], np.float64)
+        run = longest_hidden(frames, conf, worn=wearing)
+        return cls(
+            name,
+            len(frames),
+            np.array([f.frame for f in scored], np.int64),
+            best,
+            best < conf,
+            np.array([f.held for f in scored], bool),
+            sum(f.people for f in frames),
+            Counter(f.kinds for f in frames),
+            (len(run), _seconds(run, frames), run[0].pts_s if run else None),
+        )
+
+    def blocks(self) -> list[BoolArray]:
+        """Return whether somebody was lost in each scored frame, by blocks of `BLOCK` neighbouring frames."""
+        return np.array_split(self.lost, max(len(self.lost) // BLOCK, 1)) if len(self.lost) else []
+
+
+def films_cell(
+    films: Sequence[Film], settings: EvaluateSettings, *, detector: str, imgsz: int, entry: Entry, defence: str
+) -> Cell:
+    """Return the cell of one entry behind one defence over one or several videos."""
+    frames, best = sum(f.frames for f in films), np.concatenate([f.best for f in films])
+    lost, held = (np.concatenate([getattr(f, name) for f in films]) for name in ("lost", "held"))
+    said = sum((Counter(f.said) for f in films), Counter[tuple[str, ...]]())
+    alarms = _alarms(said)
+    # The first of equals, as within one video.
+    longest = max((f.longest for f in films), key=lambda run: run[1])
+    value = {
+        "people_per_frame": _round(sum(f.people for f in films) / max(frames, 1)),
+        "share_below": _round(lost.mean() if len(lost) else None),
+        "mean_best_conf": _round(best.mean() if len(best) else None),
+        "median_best_conf": _round(np.median(best) if len(best) else None),
+        "share_held": _round(held.mean() if len(held) else None),
+        "longest_invisible_s": _round(longest[1]),
+        "alarms_per_1000": alarms.pop("alarms_per_1000"),
+    }
+    several = {"n_clips": len(films)} if len(films) > 1 else {}
+    return Cell(
+        detector,
+        imgsz,
+        entry.condition,
+        entry.name,
+        defence,
+        {**several, "n_frames": frames, "n_scored": len(best)},
+        Figures(value, {"share_below": _interval(films, settings)}),
+        stands_for=entry.stands_for,
+        placement=entry.placement,
+        extra={
+            "threshold": settings.conf,
+            "longest_invisible_frames": longest[0],
+            "longest_invisible_from_s": _round(longest[2]),
+            **alarms,
+        },
+        doubts=[Doubt("few-frames", f"only {frames} frames")] if frames < ENOUGH_FRAMES else [],
+    )
 
 
 class VideoScorer:
@@ -124,7 +210,7 @@ class VideoScorer:
         ]
         self.notes = [note] if (note := trigger_note(self.recording.path)) else []
         # Whether patterns are worn at all: otherwise every frame is scored.
-        self._wearing = any(entry.patch is not None for entry in entries)
+        self.wearing = any(entry.patch is not None for entry in entries)
         self._shares: list[float] = []
         # Of each frame, how many people are surely there but show no chest to wear a pattern on.
         self._unworn: list[int] = []
@@ -148,7 +234,7 @@ class VideoScorer:
             yield done, f"frame {frame.index}, {frame.size[0]} x {frame.size[1]}"
         self._check(last_s - (first_s or 0.0))
         cells = [self._cell(take) for take in self.takes]
-        _compare(cells)
+        compare_conditions(cells)
         return cells
 
     def table(self) -> Table:
@@ -196,14 +282,14 @@ class VideoScorer:
         path, frames = self.recording.path, self.takes[0].frames
         if not frames:
             raise DataError(f"{path}: expected a video with images, got none")
-        if self._wearing and self.takes[0].waiting == len(frames):
+        if self.wearing and self.takes[0].waiting == len(frames):
             every = self.recording.every
             scored = f"the last frame scored, one in {every}, at" if every > 1 else "got"
             raise DataError(
                 f"{path}: expected a video of more than the {self.recording.wear_from:g} s of `wear_from`, {scored} "
                 f"{lasts_s:.1f} s"
             )
-        if self._wearing and not any(f.worn for f in frames):
+        if self.wearing and not any(f.worn for f in frames):
             raise DataError(
                 f"{path}: {self.detector.name} finds nobody at .4 in {len(frames)} frames to wear the pattern"
                 + (f"; in {self._bare_frames} of them people do not show the chest" if self._bare_frames else "")
@@ -215,66 +301,39 @@ class VideoScorer:
         return sum(count > 0 for count in self._unworn)
 
     def _cell(self, take: Take) -> Cell:
-        entry, settings = take.entry, self.settings
-        frames = [f for f in take.frames if f.worn] if self._wearing else take.frames
-        best = np.array([f.best for f in frames])
-        lost = best < settings.conf
-        longest = longest_hidden(take.frames, settings.conf, worn=self._wearing)
-        alarms = _alarms([f.kinds for f in take.frames])
-        value = {
-            "people_per_frame": _round(np.mean([f.people for f in take.frames])),
-            "share_below": _round(lost.mean() if len(lost) else None),
-            "mean_best_conf": _round(best.mean() if len(best) else None),
-            "median_best_conf": _round(np.median(best) if len(best) else None),
-            "share_held": _round(np.mean([f.held for f in frames]) if frames else None),
-            "longest_invisible_s": _round(_seconds(longest, take.frames)),
-            "alarms_per_1000": alarms.pop("alarms_per_1000"),
-        }
-        cell = Cell(
-            take.detector.name,
-            self.detector.imgsz,
-            entry.condition,
-            entry.name,
-            take.defence,
-            {"n_frames": len(take.frames), "n_scored": len(frames)},
-            Figures(value, {"share_below": _interval(lost, settings)}),
-            stands_for=entry.stands_for,
-            placement=None if entry.patch is None else entry.placement,
-            extra={
-                "threshold": settings.conf,
-                "longest_invisible_frames": len(longest),
-                "longest_invisible_from_s": _round(longest[0].pts_s) if longest else None,
-                **({"unworn_frames": self._bare_frames} if self._wearing and self._bare_frames else {}),
-                **alarms,
-            },
-            doubts=self._doubts(take, len(frames)),
-            cases=[
-                Case(
-                    f"{self._film} {f.frame // BLOCK}",
-                    str(f.frame),
-                    1,
-                    float(f.best >= settings.conf),
-                    float(gone),
-                    f.best,
-                )
-                for f, gone in zip(frames, lost.tolist(), strict=True)
-            ],
-        )
+        entry = take.entry
+        film = Film.of(self._film, take.frames, self.settings.conf, wearing=self.wearing)
+        take.doubts = self._doubts(take, len(film.best))
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
             share = float(np.median(self._shares)) if self._shares else 0.0
-            cell.doubts += doubts.of_video(entry.of, self.recording.path) + doubts.of_print(entry.of)
-            cell.doubts += doubts.of_placement(entry.of, entry.placement, cell.imgsz, share)
+            take.doubts += doubts.of_video(entry.of, self.recording.path) + doubts.of_print(entry.of)
+            take.doubts += doubts.of_placement(entry.of, entry.placement, self.detector.imgsz, share)
+        cell = films_cell(
+            [film],
+            self.settings,
+            detector=take.detector.name,
+            imgsz=self.detector.imgsz,
+            entry=entry,
+            defence=take.defence,
+        )
+        cell.doubts += take.doubts
+        if self.wearing and self._bare_frames:
+            cell.extra["unworn_frames"] = self._bare_frames
+        cell.cases = [
+            Case(f"{self._film} {number // BLOCK}", str(number), 1, float(not gone), float(gone), best)
+            for number, gone, best in zip(film.number.tolist(), film.lost.tolist(), film.best.tolist(), strict=True)
+        ]
         return cell
 
     def _doubts(self, take: Take, scored: int) -> list[Doubt]:
         out = []
         worn = len(take.frames) - take.waiting
-        if self._wearing and scored < 0.9 * worn:
+        if self.wearing and scored < 0.9 * worn:
             text = (
                 f"only {scored} of {worn} frames are scored: in the others the clean detector finds nobody to wear it"
             )
             out.append(Doubt("frames-not-scored", text))
-        if self._wearing and self._bare_frames:
+        if self.wearing and self._bare_frames:
             text = (
                 f"in {self._bare_frames} of {len(take.frames)} frames up to {max(self._unworn)} people show no chest: they "
                 "wear nothing and do not count"
@@ -283,8 +342,6 @@ class VideoScorer:
         gaps = [b.frame - a.frame for a, b in pairwise(take.frames)]
         if gaps and max(gaps) > min(gaps):
             out.append(Doubt("frames-lost", f"frames are missing from the recording: gaps of up to {max(gaps)}"))
-        if len(take.frames) < ENOUGH_FRAMES:
-            out.append(Doubt("few-frames", f"only {len(take.frames)} frames"))
         return out
 
 
@@ -307,7 +364,7 @@ def alarms_per_1000(path: Path, guarded: Detector, *, at_most: int = 1000) -> St
         said.append(_kinds(guarded.detect(frame)))
         if len(said) >= at_most:
             break
-    return {**_alarms(said), "alarm_frames": len(said)}
+    return {**_alarms(Counter(said)), "alarm_frames": len(said)}
 
 
 def open_video(path: Path, notes: list[str] | None = None) -> Source:
@@ -374,20 +431,20 @@ def _kinds(answer: Detections) -> tuple[str, ...]:
 
 def alarms_of(found: Sequence[Detections]) -> dict[str, Any]:
     """Return on how many of 1,000 frames there is an alarm, and an alert of each kind."""
-    return _alarms([_kinds(answer) for answer in found])
+    return _alarms(Counter(_kinds(answer) for answer in found))
 
 
-def _alarms(said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-    """Return frames with an alarm, and with an alert of each kind, per 1,000."""
-    each = 1000 / max(len(said), 1)
+def _alarms(said: Mapping[tuple[str, ...], int]) -> dict[str, Any]:
+    """Return frames with an alarm, and with an alert of each kind, per 1,000. said: how many frames have which kinds."""
+    each = 1000 / max(sum(said.values()), 1)
     kinds = sorted({k for one in said for k in one})
     return {
-        "alarms_per_1000": round(each * sum(bool(set(one) - NO_ALARM) for one in said), 2),
-        "alarms_by_kind": {k: round(each * sum(k in one for one in said), 2) for k in kinds},
+        "alarms_per_1000": round(each * sum(n for one, n in said.items() if set(one) - NO_ALARM), 2),
+        "alarms_by_kind": {k: round(each * sum(n for one, n in said.items() if k in one), 2) for k in kinds},
     }
 
 
-def _compare(cells: Sequence[Cell]) -> None:
+def compare_conditions(cells: Sequence[Cell]) -> None:
     """Add a doubt to each pattern that hides nobody, or whose control hides the person in as many frames.
 
     And to every defence: a video is scored with patterns that were made without knowing it.
@@ -408,12 +465,16 @@ def _compare(cells: Sequence[Cell]) -> None:
                 cell.doubts.append(Doubt("control-as-good", text))
 
 
-def _interval(lost: npt.NDArray[np.bool_], settings: EvaluateSettings) -> tuple[float, float] | None:
-    """Return a 95 % interval of the share lost, by resampling blocks of 15 frames: neighbours are near copies."""
-    if len(lost) < INTERVAL_FRAMES:
+def _interval(films: Sequence[Film], settings: EvaluateSettings) -> tuple[float, float] | None:
+    """Return a 95 % interval of the share lost, by resampling videos, or blocks of 15 frames where the videos are few.
+
+    Neighbouring frames are near copies.
+    """
+    films = [film for film in films if len(film.lost)]
+    if sum(len(film.lost) for film in films) < INTERVAL_FRAMES:
         return None
-    blocks = np.array_split(lost, len(lost) // BLOCK)
-    return share(blocks, resamples=settings.resamples, rng=np.random.default_rng(settings.seed)).ci95
+    units = [film.lost for film in films] if len(films) >= FEW else [block for f in films for block in f.blocks()]
+    return share(units, resamples=settings.resamples, rng=np.random.default_rng(settings.seed)).ci95
 
 
 def longest_hidden(frames: Sequence[FrameScore], conf: float, *, worn: bool) -> list[FrameScore]:

@@ -14,7 +14,8 @@ from tiny import BlobDetector, draw_person
 
 from physadv.arrays import write_png
 from physadv.cli import main
-from physadv.cli.evaluate import EvaluateVerb, run
+from physadv.cli.evaluate import run
+from physadv.cli.evaluate_flags import EvaluateVerb
 from physadv.dataset import split_by_name
 from physadv.errors import DataError, DefenceError, SettingsError, WeightsError
 from physadv.evaluate.run import Asked, Evaluation, load_patches

@@ -9,7 +9,8 @@ import pytest
 from tiny import BlobDetector
 
 from physadv.attack.recipe import Recipe
-from physadv.cli.evaluate import EvaluateVerb, run
+from physadv.cli.evaluate import run
+from physadv.cli.evaluate_flags import EvaluateVerb
 from physadv.errors import SettingsError
 from physadv.evaluate.images import Labeller, read_dataset
 from physadv.evaluate.own import Fit, fit_of, not_own, other_framing, own_fit, share_of_image

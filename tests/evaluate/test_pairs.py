@@ -195,7 +195,7 @@ def test_the_command_writes_rows_and_says_what_does_not_go_together(
     assert main(["evaluate", "street", *given]) == 2
     assert "scored as they are" in capsys.readouterr().err
     assert main(["evaluate", "--video", str(films["none"]), *given]) == 2
-    assert "one of the three" in capsys.readouterr().err
+    assert "one of the four" in capsys.readouterr().err
     assert main(["evaluate", "--pair", f"none={tmp_path / 'no.avi'}", "--pair", f"pattern={films['none']}"]) == 2
     assert "there is no" in capsys.readouterr().err
 

@@ -14,7 +14,8 @@ from tiny import BlobDetector, BlobGradient, standing, tiny_detector, tiny_gradi
 
 from physadv.attack.adaptive import ThroughDefence
 from physadv.cli.advise import held_out
-from physadv.cli.evaluate import EvaluateVerb, run
+from physadv.cli.evaluate import run
+from physadv.cli.evaluate_flags import EvaluateVerb
 from physadv.dataset import Dataset, LabelledImage, labelled_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.defend.blocks import BlockNet
@@ -441,7 +442,7 @@ def test_the_command_from_end_to_end(
     ("values", "expected"),
     [
         ({}, "--images FOLDER, --video FILE or --pair"),
-        ({"images": Path("x"), "video": Path("y")}, "one of the three"),
+        ({"images": Path("x"), "video": Path("y")}, "one of the four"),
         ({"images": Path("x"), "at": "belly"}, "at: expected a fraction"),
         ({"images": Path("x"), "adaptive": True}, "name one or more with `defend`"),
         ({"images": Path("x"), "detector": " , "}, "detector: expected one name"),

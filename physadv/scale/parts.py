@@ -1,0 +1,345 @@
+"""One video of an evaluation: looked at by any worker, and kept as one Parquet file that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from physadv.errors import DataError, PhysadvError, text_of
+from physadv.files import atomic_write, parse_json, text_bytes
+from physadv.scale.job import EvaluationJob, JobSettings
+from physadv.scale.tasks import limit_threads
+from physadv.version import __version__
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from physadv.evaluate.answers import Answers
+    from physadv.evaluate.run import Evaluation
+    from physadv.evaluate.scorer import Entry
+    from physadv.evaluate.video import FrameScore, Recording
+
+HEAD = b"physadv"
+OPTIONAL = ("held", "certified", "track")
+
+
+class TaskEnd(NamedTuple):
+    """What became of a video. wrong: why it could not be scored, "" if it was. deaths: workers that died at it."""
+
+    wrong: str = ""
+    deaths: int = 0
+
+
+class LookKey(NamedTuple):
+    """What one look at a video was with. patch: the pattern's name, "" for none, or a control of several."""
+
+    detector: str
+    imgsz: int
+    condition: str
+    patch: str
+    defence: str
+
+    @classmethod
+    def of(cls, detector: str, imgsz: int, condition: str, patch: str | None, defence: str) -> LookKey:
+        """Return the key with bytes of names that are not UTF-8, which Parquet does not take, as escapes."""
+        texts = (text_bytes(text or "").decode() for text in (detector, condition, patch, defence))
+        return cls(next(texts), imgsz, *texts)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPart:
+    """What is known of a video that was scored.
+
+    table: a row for each frame and look. head: what the file says of itself: `job`, `bytes`, `sha256`, `detectors`,
+    `notes`, and `looks` or `doubts`.
+    """
+
+    table: pa.Table
+    head: dict[str, Any]
+
+
+def score_video(folder: Path, number: int, trusted: bool) -> TaskEnd:
+    """Look at a video of the job in a folder and write its part; what a worker runs.
+
+    trusted: code in the weights files of detectors may run. A video that cannot be read or scored is no error here: others
+    can. A file beside the part says that it was begun, so that workers which die at it are counted.
+    """
+    job = EvaluationJob.read(folder)
+    limit_threads(job.settings.threads)
+    where = job.part(number)
+    before = list(begun(where))
+    mark = where.with_name(f".{where.stem}.begun-{uuid4().hex[:12]}")
+    where.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    try:
+        table = _looked(job, number, trusted)
+        with atomic_write(where) as stream:
+            import pyarrow.parquet as pq
+
+            pq.write_table(table, stream, compression="zstd")
+    except (PhysadvError, OSError) as error:
+        return TaskEnd(str(error) if isinstance(error, PhysadvError) else text_of(error), len(before))
+    finally:
+        for path in (mark, *before):
+            path.unlink(missing_ok=True)
+    return TaskEnd("", len(before))
+
+
+def begun(part: Path) -> Iterator[Path]:
+    """Yield the files which say that a part was begun and is not finished."""
+    prefix = f".{part.stem}.begun-"
+    with suppress(FileNotFoundError):
+        yield from (Path(entry.path) for entry in os.scandir(part.parent) if entry.name.startswith(prefix))
+
+
+def is_there(job: EvaluationJob, number: int) -> bool:
+    """Return whether a video's part is whole, of this job, and of the video as it is now, as far as its size tells."""
+    head = read_head(job.part(number))
+    size = _size(Path(job.manifest.videos[number].path))
+    return head is not None and head.get("job") == job.sha256 and size in (None, head.get("bytes"))
+
+
+def read_head(path: Path) -> dict[str, Any] | None:
+    """Return what a part says of itself; None if there is none that can be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        head = parse_json((pq.read_schema(path).metadata or {})[HEAD])
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+    return head if isinstance(head, dict) else None
+
+
+def read_part(path: Path) -> VideoPart:
+    """Return a video's part.
+
+    Raises: DataError if it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    damaged = DataError(f"{path} is damaged", hint="remove it, and evaluate again")
+    head = read_head(path)
+    if head is None:
+        raise damaged
+    try:
+        return VideoPart(pq.read_table(path), head)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged from error
+
+
+def _looked(job: EvaluationJob, number: int, trusted: bool) -> pa.Table:
+    """Return a row for each frame of a video and each look at it, with what the file is to say of itself."""
+    from physadv.detect.weights import trust
+    from physadv.evaluate.video import Recording
+    from physadv.files import sha256_of
+    from physadv.recording import recording_of
+
+    settings, video = job.settings, job.manifest.videos[number]
+    for name in settings.detectors if trusted else ():
+        trust(name)
+    work = evaluation_of(settings, job)
+    recording = Recording(Path(video.path), settings.every, settings.wear_from)
+    film = recording_of(recording.path)
+    head: dict[str, Any] = {
+        "physadv": __version__,
+        "job": job.sha256,
+        "path": video.path,
+        "bytes": _size(recording.path),
+        "sha256": sha256_of(film) if film.is_file() else "",
+    }
+    rows, said = (_answered if video.arm else _scored)(work, recording)
+    return rows.replace_schema_metadata(
+        {HEAD: json.dumps({**head, **said, "detectors": work.results.facts["detectors"]})}
+    )
+
+
+def evaluation_of(settings: JobSettings, job: EvaluationJob) -> Evaluation:
+    """Return the work that a job asks for, of a single video.
+
+    Raises: PhysadvError of some kind for what does not go together.
+    """
+    from physadv.defend import parse_pipeline
+    from physadv.evaluate.run import Asked, Evaluation
+
+    pipelines = [parse_pipeline(text) for text in settings.defend]
+    asked = Asked(settings.evaluation, job.patches(), list(settings.detectors), pipelines)
+    asked.check()
+    return Evaluation(asked)
+
+
+def _scored(work: Evaluation, recording: Recording) -> tuple[pa.Table, dict[str, Any]]:
+    """Return every frame's figures, and of each look what a table of results needs."""
+    import pyarrow as pa
+
+    from physadv.evaluate.steps import finish
+
+    rows: list[dict[str, Any]] = []
+    looks: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for _, scorer in work.video_scorers(recording):
+        cells = finish(scorer.scoring())
+        notes += scorer.notes
+        for take, cell in zip(scorer.takes, cells, strict=True):
+            entry, detector = take.entry, scorer.detector
+            key = LookKey.of(detector.name, detector.imgsz, entry.condition, entry.name, take.defence)
+            rows += [{**key._asdict(), **f._asdict(), "kinds": list(f.kinds)} for f in take.frames]
+            looks.append({
+                **key._asdict(),
+                "stands_for": list(entry.stands_for),
+                "unworn_frames": cell.extra.get("unworn_frames", 0),
+                "placement": None if entry.placement is None else asdict(entry.placement),
+                "doubts": [[doubt.code, doubt] for doubt in [*take.doubts, *work.detector_doubts.get(detector.name, ())]],
+            })  # fmt: skip
+    schema = pa.schema([
+        *_key_schema(), ("frame", pa.int64()), ("pts_s", pa.float64()), ("people", pa.int64()), ("best", pa.float64()),
+        ("held", pa.bool_()), ("worn", pa.bool_()), ("alarms", pa.int64()), ("kinds", pa.list_(pa.string())),
+    ])  # fmt: skip
+    return pa.Table.from_pylist(rows, schema), {"looks": looks, "notes": list(dict.fromkeys(notes))}
+
+
+def _key_schema() -> list[tuple[str, pa.DataType]]:
+    import pyarrow as pa
+
+    return [(name, pa.int64() if name == "imgsz" else pa.string()) for name in LookKey._fields]
+
+
+def frames_by_look(part: VideoPart) -> dict[LookKey, list[FrameScore]]:
+    """Return the frames of each look at a video, in their order."""
+    from physadv.evaluate.video import FrameScore
+
+    out: dict[LookKey, list[FrameScore]] = {}
+    for row in part.table.to_pylist():
+        frame = FrameScore(
+            **{name: row[name] for name in FrameScore._fields if name != "kinds"}, kinds=tuple(row["kinds"])
+        )
+        out.setdefault(LookKey(*(row[name] for name in LookKey._fields)), []).append(frame)
+    return out
+
+
+def entry_of(look: dict[str, Any]) -> Entry:
+    """Return what was worn in a look, without its pixels."""
+    from physadv.evaluate.scorer import Entry
+    from physadv.simulate.placement import Placement
+
+    placed, placement = look["placement"], None
+    if placed is not None:
+        size = placed["size_cm"]
+        placement = Placement(**{**placed, "size_cm": None if size is None else tuple(size)})
+    return Entry(look["condition"], look["patch"] or None, None, placement, stands_for=tuple(look["stands_for"]))
+
+
+def _answered(work: Evaluation, recording: Recording) -> tuple[pa.Table, dict[str, Any]]:
+    """Return what each detector, bare and behind each defence, says of every frame."""
+    import pyarrow as pa
+
+    from physadv.defend import Pipeline
+    from physadv.evaluate.answers import answers_of
+    from physadv.evaluate.cell import NO_DEFENCE
+    from physadv.evaluate.steps import finish
+
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    doubts: dict[str, list[list[str]]] = {}
+    for detector in work.bare_detectors():
+        for pipeline in (Pipeline(), *(p for p in work.asked.pipelines if p.defences)):
+            answers = finish(answers_of(recording, detector, pipeline))
+            if not answers.found:
+                raise DataError(f"{recording.path}: expected a video with images, got none")
+            notes += answers.notes
+            key = LookKey.of(
+                detector.name, detector.imgsz, "", None, str(pipeline) if pipeline.defences else NO_DEFENCE
+            )
+            rows += [{**key._asdict(), **row} for row in _rows_of(answers)]
+            doubts[key.detector] = [[doubt.code, doubt] for doubt in work.detector_doubts.get(detector.name, ())]
+    optional = {"held": pa.bool_(), "certified": pa.bool_(), "track": pa.int64()}
+    schema = pa.schema([
+        *_key_schema(), ("pts_s", pa.float64()), ("light", pa.float64()), ("same", pa.bool_()),
+        ("xyxy", pa.list_(pa.float32())), ("score", pa.list_(pa.float32())), ("chests", pa.list_(pa.bool_())),
+        *((name, pa.list_(kind)) for name, kind in optional.items()), ("alerts", pa.string()),
+    ])  # fmt: skip
+    return pa.Table.from_pylist(rows, schema), {"notes": list(dict.fromkeys(notes)), "doubts": doubts}
+
+
+def _rows_of(answers: Answers) -> Iterator[dict[str, Any]]:
+    """Yield a row for each frame: its time, light and boxes, (n, 4) one after the other."""
+    times = (answers.pts_s.tolist(), answers.light.tolist(), answers.same.tolist())
+    for pts_s, light, same, found, chests in zip(*times, answers.found, answers.chests, strict=True):
+        yield {
+            "pts_s": pts_s,
+            "light": light,
+            "same": same,
+            "xyxy": found.xyxy.ravel(),
+            "score": found.score,
+            "chests": chests,
+            **{name: getattr(found, name) for name in OPTIONAL},
+            "alerts": json.dumps([(a.kind, a.text, a.xyxy) for a in found.alerts], default=float),
+        }
+
+
+def answers_by_look(part: VideoPart) -> dict[LookKey, Answers]:
+    """Return what was said of every frame of a video, for each look at it."""
+    from physadv.evaluate.answers import Answers
+
+    rows: dict[LookKey, list[dict[str, Any]]] = {}
+    for row in part.table.to_pylist():
+        rows.setdefault(LookKey(*(row[name] for name in LookKey._fields)), []).append(row)
+    return {
+        key: Answers(
+            _column(these, "pts_s"),
+            _column(these, "light"),
+            np.array([row["same"] for row in these], bool),
+            tuple(map(_detections, these)),
+            tuple(np.array(row["chests"], bool) for row in these),
+            tuple(part.head["notes"]) if number == 0 else (),
+            part.head["sha256"],
+        )
+        for number, (key, these) in enumerate(rows.items())
+    }
+
+
+def _detections(row: dict[str, Any]) -> Any:
+    from physadv.types import Alert, Detections
+
+    types: dict[str, Any] = {"held": bool, "certified": bool, "track": np.int64}
+    alerts = [
+        Alert(kind, text, None if xyxy is None else tuple(xyxy)) for kind, text, xyxy in json.loads(row["alerts"])
+    ]
+    return Detections(
+        np.array(row["xyxy"], np.float32).reshape(-1, 4),
+        np.array(row["score"], np.float32),
+        None,
+        tuple(alerts),
+        **{name: None if row[name] is None else np.array(row[name], kind) for name, kind in types.items()},
+    )
+
+
+def _column(rows: Sequence[dict[str, Any]], name: str) -> npt.NDArray[np.float64]:
+    return np.array([row[name] for row in rows], np.float64)
+
+
+def _size(path: Path) -> int | None:
+    """Return the size of a video in bytes; None of what is not there, 0 of a folder of images."""
+    try:
+        return path.stat().st_size if path.is_file() else 0 if path.is_dir() else None
+    except OSError:
+        return None
+
+
+def missing(job: EvaluationJob) -> Iterator[int]:
+    """Yield the numbers of the videos that are still to be scored; parts that were begun by others are forgotten."""
+    for number in range(len(job.manifest.videos)):
+        for path in begun(job.part(number)):
+            path.unlink(missing_ok=True)
+        if not is_there(job, number):
+            yield number
