@@ -48,8 +48,8 @@ def evaluate(
     leave out images that any of the patches was trained on. adaptive: trains patterns through each defence, on images that
     are then not scored (`physadv.attack.adaptive.ThroughDefence`); of detectors by name or path. certify: also the
     certified recall of each defence that gives certificates. clean_video: each defence's false alarms on a video.
-    curve: score over a whole condition instead (tilt, yaw, fold, distance, light or colour), on both its sides. progress:
-    called with every step.
+    curve: score over a whole condition instead (tilt, yaw, fold, distance, light or colour), on both its sides, and there
+    what each defence notices. progress: called with every step.
 
     Raises: PhysadvError for anything that cannot be read or does not go together.
     """

@@ -11,9 +11,11 @@ import numpy as np
 
 from physadv.arrays import listed
 from physadv.dataset import Dataset
+from physadv.defend import Pipeline
 from physadv.errors import DataError, SettingsError
-from physadv.evaluate.cell import Cell
-from physadv.evaluate.scorer import Entry, Scorer, entries
+from physadv.evaluate.cell import NO_DEFENCE, Cell
+from physadv.evaluate.noticed import noticed_table, score_noticed
+from physadv.evaluate.scorer import Scorer, cell_name, entries
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.sides import Matched, at_distance, auc, joint, matched
 from physadv.evaluate.steps import Steps, part_of
@@ -78,11 +80,13 @@ def score_curve(
     settings: EvaluateSettings,
     patches: Sequence[Patch],
     placements: Mapping[str, Placement],
+    pipelines: Sequence[Pipeline] = (),
 ) -> Steps[list[Cell]]:
     """Return a cell of every pattern, its grey and shuffled controls and nothing, at each point and on both sides.
 
     The active side's cell also holds what needs both: `auc`, and `joint25`, the share of people found without a pattern who
-    are strictly gone where it acts and seen where it must not.
+    are strictly gone where it acts and seen where it must not. pipelines: defences of which is also scored what they notice
+    on both sides; see `score_noticed`.
 
     Raises: DataError if nobody can be shown at a distance.
     """
@@ -108,6 +112,11 @@ def score_curve(
             if label in (ACTIVE, DORMANT):
                 found = matched(scorer.data.images, scorer.matches[-1])
                 sides.setdefault(label, {})[(entry.condition, entry.name)] = found
+        if label in (ACTIVE, DORMANT) and pipelines:
+            behind = yield from score_noticed(scorer, condition, side, wanted, pipelines)
+            for cell in behind:
+                cell.extra |= {"curve": curve.parameter.name, "side": side}
+            cells += behind
     if not sides.get(ACTIVE) or not sides.get(DORMANT):
         raise DataError(
             field="images",
@@ -116,11 +125,6 @@ def score_curve(
         )
     _add_both(cells, sides, settings)
     return cells
-
-
-def cell_name(entry: Entry) -> str:
-    """Return what is worn, as progress says it."""
-    return " ".join(filter(None, [entry.condition, entry.name]))
 
 
 def _state(curve: Curve, ranges: Ranges) -> tuple[tuple[str, Ranges], ...]:
@@ -134,7 +138,7 @@ def _add_both(
     clean = sides[ACTIVE][("none", None)]
     for cell in cells:
         key = (cell.condition, cell.patch)
-        if cell.transform != ACTIVE or key not in sides[DORMANT]:
+        if cell.transform != ACTIVE or cell.defence != NO_DEFENCE or key not in sides[DORMANT]:
             continue
         on, off = sides[ACTIVE][key], sides[DORMANT][key]
         both = joint(on, [off], clean, resamples=settings.resamples, seed=settings.seed)
@@ -154,7 +158,7 @@ def _rounded(value: float | None) -> float | None:
 
 def curve_tables(cells: Sequence[Cell]) -> list[Table]:
     """Return recall and strict success over the condition, then what needs both its sides, of one detector's cells."""
-    mine = [cell for cell in cells if "curve" in cell.extra]
+    mine = [cell for cell in cells if "curve" in cell.extra and cell.defence == NO_DEFENCE]
     if not mine:
         return []
     columns = list(dict.fromkeys(cell.label for cell in mine))
@@ -187,7 +191,8 @@ def curve_tables(cells: Sequence[Cell]) -> list[Table]:
     table = Table.of(
         "Both sides: the same person gone where it acts, seen where not", titles, summary, numbers=titles[1:]
     )
-    return [*out, table]
+    behind = noticed_table(cells)
+    return [*out, table] if behind is None else [*out, table, behind]
 
 
 def _figure(cell: Cell | None, name: str) -> Value:
@@ -200,7 +205,7 @@ def _with(value: float | None, interval: Any) -> Value:
 
 def crossing(cells: Sequence[Cell], label: str) -> list[str]:
     """Return lines on where the recall of a pattern crosses the middle between its two sides, along a curve."""
-    mine = [c for c in cells if c.label == label and "curve" in c.extra]
+    mine = [c for c in cells if c.label == label and "curve" in c.extra and c.defence == NO_DEFENCE]
     ends = {c.transform: c["recall25"] for c in mine if c.transform in (ACTIVE, DORMANT)}
     on, off = ends.get(ACTIVE), ends.get(DORMANT)
     if on is None or off is None:

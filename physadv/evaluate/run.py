@@ -189,7 +189,7 @@ class Asked:
         Curve.of(name, self.patches)
         others = {
             "certify": self.certify,
-            "defend": any(p.defences for p in self.pipelines),
+            "adaptive": self.adaptive is not None,
             "conditions": self.conditions,
         }
         if given := next((n for n, there in others.items() if there), None):
@@ -285,7 +285,8 @@ class Evaluation:
                 self.results.examples.clear()
                 these = [p for p in self.asked.patches if p.name in turn.placements]
                 over = Curve.of(self.asked.curve, these or self.asked.patches)
-                steps = score_curve(over, scored, detector, self.asked.settings, these, turn.placements)
+                behind = [p for p in self.asked.pipelines if p.defences]
+                steps = score_curve(over, scored, detector, self.asked.settings, these, turn.placements, behind)
                 yield self._settle((yield from self._updates(steps, part)))
                 continue
             worn = list(turn.placements.values())

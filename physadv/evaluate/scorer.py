@@ -24,7 +24,7 @@ from physadv.evaluate.steps import Steps, finish, part_of
 from physadv.patch import Patch
 from physadv.simulate.conditions import PLAIN, Condition, apply_patch, chance_of
 from physadv.simulate.placement import Placement, people_of
-from physadv.types import BoolArray, Detections, Detector, Frame, UInt8Array
+from physadv.types import Alert, BoolArray, Detections, Detector, Frame, UInt8Array
 
 # What the controls of two patterns must have in common to be the same: the mask, proportions, how often they repeat, and
 # how they are worn.
@@ -53,7 +53,8 @@ class Entry:
 class Scorer:
     """Scores entries on the same images; what the bare detector says of the clean ones is asked once.
 
-    cells: all that were scored. matches: of each cell, what was found of each image's people. shown: given every plain,
+    cells: all that were scored. matches: of each cell, what was found of each image's people; alerts: what
+    a defence said of each image. shown: given every plain,
     undefended answer, for the examples of a report. intervals: False where only the figures are wanted, as while training.
     placements: how what is scored is worn; whoever could not wear all of it counts in no cell, so that all are of the same
     people.
@@ -74,6 +75,7 @@ class Scorer:
         self._resamples = settings.resamples if intervals else 0
         self.cells: list[Cell] = []
         self.matches: list[list[ImageMatch]] = []
+        self.alerts: list[list[tuple[Alert, ...]]] = []
         self.clean: list[Detections] = []
         self._shown = shown
         self._doubts = doubts.of_data(data) + doubts.of_lowest(detector)
@@ -131,6 +133,7 @@ class Scorer:
             self._shapes[entry.of.name] = _shape(entry.of, entry.placement)
         self.cells.append(cell)
         self.matches.append(matches)
+        self.alerts.append([answer.alerts for answer in answers])
         return cell
 
     def score_controls(self, patch: Patch, placement: Placement, pipeline: Pipeline) -> Steps[None]:
@@ -254,6 +257,11 @@ def controls_of(
         worn = control(patch, kind, np.random.default_rng([seed, CONTROLS.index(kind)]))
         who = (patch.name,) if kind == "shuffled" else tuple(p.name for p in group)
         yield Entry(kind, patch.name, worn, placement, stands_for=who)
+
+
+def cell_name(entry: Entry) -> str:
+    """Return what is worn, as progress says it."""
+    return " ".join(filter(None, [entry.condition, entry.name]))
 
 
 def score_all(scorer: Scorer, listed: Sequence[Entry], pipelines: Sequence[Pipeline] = ()) -> Steps[list[Cell]]:
