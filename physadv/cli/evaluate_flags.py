@@ -81,7 +81,8 @@ class EvaluateVerb(EvaluateSettings):
     curve: str | None = Field(
         default=None,
         description="score over a whole condition instead: tilt, yaw, fold, distance, light or colour; beside the curve "
-        "how many people are gone where it acts and seen where not, by the first pattern's own condition",
+        "how many people are gone where it acts and seen where not, by the first pattern's own condition; with "
+        "`defend` also what each defence notices on both sides",
     )
     defend: list[Annotated[str, Metavar("DEFENCES")]] = Field(
         default=[],
