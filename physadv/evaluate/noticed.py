@@ -18,7 +18,7 @@ from physadv.simulate.conditions import Condition
 from physadv.table import Table, Value
 from physadv.types import Alert, BoolArray
 
-# Of an alert's own area: so much lies on somebody whom it is about.
+# Of an alert's own area: so much lies on a person that it is about.
 ON_PERSON = 0.5
 # The pattern's own pixels shuffled would cost as long again.
 WORN = ("none", "grey", "patch")
@@ -29,7 +29,7 @@ def score_noticed(
 ) -> Steps[list[Cell]]:
     """Return a cell of nothing, grey and every pattern behind each defence on one side of a condition.
 
-    `extra` holds `noticed`, the share of people on whom a defence says something by any alert but a notice, and
+    `extra` holds `noticed`, the share of people with an alert of any kind but a notice on them, and
     `noticed_ci95`. What is said of the whole image is said of everybody in it.
     """
     jobs = [(entry, pipeline) for pipeline in pipelines for entry in wanted if entry.condition in WORN]
@@ -63,7 +63,7 @@ def noticed(image: LabelledImage, alerts: Sequence[Alert]) -> BoolArray:
 
 
 def noticed_table(cells: Sequence[Cell]) -> Table | None:
-    """Return what each defence notices on both sides, and whom it restores; None where none was scored."""
+    """Return what each defence notices on both sides, and the recall behind it; None where none was scored."""
     mine = [cell for cell in cells if "noticed" in cell.extra]
     if not mine:
         return None
