@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from physadv.detect import load_detector
 from physadv.detect.names import names_code
-from physadv.detect.weights import DEFAULT_DETECTOR, find_weights, record_of
+from physadv.detect.weights import DEFAULT_DETECTOR, find_weights, known_detectors, record_of
 from physadv.errors import PhysadvError
 from physadv.types import Detector
 
@@ -24,9 +24,9 @@ WEIGHTS, BATCHNORM = "detector-changed", "batchnorm-changed"
 def changed(given: str | Detector) -> dict[str, str]:
     """Return what is wrong with a detector's identity, by code: {} where nothing is, or nobody can know.
 
-    Of a network in memory its weights are compared with those of its file. Of a file called like the embedded model, and
-    of a run of the lab, with those of the model of that name, and of the parent that its record names: a fine-tuned
-    network differs in weights, but none differs in the statistics of BatchNorm alone.
+    Of a network in memory its weights are compared with those of its file. Of a file called like an official model that is
+    on this machine, and of a run of the lab, with those of that model, and of the parent that its record names: a
+    fine-tuned network differs in weights, but none differs in the statistics of BatchNorm alone.
     """
     try:
         return _in_memory(given) if not isinstance(given, str) else _on_disk(given)
@@ -52,10 +52,13 @@ def _in_memory(detector: Detector) -> dict[str, str]:
 
     Raises: PhysadvError if that cannot be found or read.
     """
-    weights = find_weights(detector.name)
+    if names_code(detector.name) or detector.name not in (DEFAULT_DETECTOR, *_stems()):
+        # What is not here already is neither fetched nor run for a doubt.
+        return {}
+    weights = find_weights(_here(detector.name))
     if detector.sha256 is None or weights.sha256 != detector.sha256 or weights.kind in ("onnx", "plug-in"):
         return {}
-    fresh = load_detector(detector.name, backend="reference", imgsz=detector.imgsz, device="cpu")
+    fresh = load_detector(_here(detector.name), backend="reference", imgsz=detector.imgsz, device="cpu")
     if fresh.backend != detector.backend or fresh.fingerprint() == detector.fingerprint():
         return {}
     return _said(_states(detector, fresh), f"the file {weights.name}")
@@ -70,15 +73,25 @@ def _on_disk(name: str) -> dict[str, str]:
     if weights.kind != "ultralytics":
         return {}
     parent = record_of(name).get("parent")
-    other = str(parent.get("name")) if isinstance(parent, dict) else DEFAULT_DETECTOR
-    if names_code(other) or (not isinstance(parent, dict) and weights.name != DEFAULT_DETECTOR):
+    other = str(parent.get("name")) if isinstance(parent, dict) else weights.name
+    if other not in (DEFAULT_DETECTOR, *_stems()):
         return {}
-    before = find_weights(other)
+    before = find_weights(_here(other))
     if before.sha256 == weights.sha256 or (isinstance(parent, dict) and parent.get("sha256") != before.sha256):
         return {}
     said = _said((_state(weights), _state(before)), before.name)
     # Of a run of the lab other weights are what it was made for.
     return {code: text for code, text in said.items() if code == BATCHNORM or not isinstance(parent, dict)}
+
+
+def _stems() -> list[str]:
+    """Return the names of the official models that are on this machine, as reports call them."""
+    return [name.removesuffix(".pt") for name in known_detectors()]
+
+
+def _here(name: str) -> str:
+    """Return a name of `_stems` as `find_weights` takes it."""
+    return name if name == DEFAULT_DETECTOR else f"{name}.pt"
 
 
 def _said(states: tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]] | None, of: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from physadv.errors import DataError
 from physadv.evaluate import doubts
 from physadv.evaluate.breakdown import covered_by, details
 from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
+from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.memory import peak_memory, used_memory
 from physadv.evaluate.metrics import ap50, figures
 from physadv.evaluate.own import share_of_image
@@ -81,6 +82,7 @@ class Scorer:
         self._doubts = doubts.of_data(data) + doubts.of_lowest(detector)
         self._share = share_of_image(data.images)
         self._shapes: dict[str, Shape] = {}
+        self._patches: dict[str, list[Doubt]] = {}
 
     def score(self, entry: Entry, pipeline: Pipeline | None = None) -> Cell:
         """Return the cell of one entry behind a defence, and keep it in `cells`."""
@@ -126,7 +128,7 @@ class Scorer:
         if entry.condition == "none" and guarded is not self.detector and entry.transform is PLAIN:
             cell.doubts += doubts.of_threshold(self.detector, guarded, self.clean, answers)
         if entry.condition == "patch" and entry.of is not None and entry.placement is not None:
-            cell.doubts += doubts.of_patch(entry.of, self.data) + doubts.of_print(entry.of)
+            cell.doubts += self._of_patch(entry.of)
             cell.doubts += doubts.of_joints(entry.placement, self.data)
             if entry.attack in ("", "oblivious"):
                 cell.doubts += doubts.of_placement(entry.of, entry.placement, cell.imgsz, self._share)
@@ -135,6 +137,12 @@ class Scorer:
         self.matches.append(matches)
         self.alerts.append([answer.alerts for answer in answers])
         return cell
+
+    def _of_patch(self, patch: Patch) -> list[Doubt]:
+        """Return the doubts about a pattern and these images, looked for once."""
+        if patch.name not in self._patches:
+            self._patches[patch.name] = doubts.of_patch(patch, self.data) + doubts.of_print(patch)
+        return self._patches[patch.name]
 
     def score_controls(self, patch: Patch, placement: Placement, pipeline: Pipeline) -> Steps[None]:
         """Score the controls of a pattern behind a defence; one of equal shape that is there already stands for it too."""

@@ -209,12 +209,17 @@ def test_changed_batchnorm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert set(changed.changed(str(tmp_path / "yolo11n-pose.pt"))) == {"batchnorm-changed"}
     assert set(changed.changed(str(tmp_path / "trained.pt"))) == {"detector-changed"}
     assert changed.changed(str(tmp_path / "before.pt")) == changed.changed("yolo11n-pose") == {}
+    # Of a run of the lab other weights are what it was made for; other statistics alone are not.
+    monkeypatch.setattr(changed, "record_of", lambda _: {"parent": {"name": "yolo11n-pose", "sha256": "1" * 64}})
+    assert set(changed.changed(str(tmp_path / "yolo11n-pose.pt"))) == {"batchnorm-changed"}
+    assert changed.changed(str(tmp_path / "trained.pt")) == {}
 
 
 def test_a_network_changed_in_memory_is_not_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh, detector = tiny_detector(), tiny_detector()
     monkeypatch.setattr(changed, "find_weights", lambda _: Weights("tiny", Path("tiny"), "0" * 64))
     monkeypatch.setattr(changed, "load_detector", lambda *_, **__: fresh)
+    monkeypatch.setattr(changed, "known_detectors", lambda: ["tiny.pt"])
     assert changed.changed(detector) == {}
     with torch.no_grad():
         next(detector.net.parameters()).add_(1e-3)
