@@ -121,6 +121,13 @@ class Drawing:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{colour}" fill-opacity=".65" stroke="{colour}"/>'
         )
 
+    def square(self, x: float, y: float, radius: float, colour: str) -> None:
+        """Draw a filled square. radius: half of its side."""
+        side = 2 * radius
+        self._parts.append(
+            f'<rect x="{x - radius:.1f}" y="{y - radius:.1f}" width="{side}" height="{side}" fill="{colour}"/>'
+        )
+
     def text(
         self, x: float, y: float, text: str, colour: str = "#14181c", anchor: str = "start", *, turned: bool = False
     ) -> None:

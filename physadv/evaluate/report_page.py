@@ -6,13 +6,18 @@ import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import cv2
+import numpy as np
+
+from physadv.arrays import read_image
 from physadv.evaluate.breakdown import breakdown_table
 from physadv.evaluate.cell import Cell
-from physadv.evaluate.charts import BLUE, GREEN, GREY, RED, Trace, panel
-from physadv.html_page import page, picture_of
+from physadv.evaluate.charts import BLUE, FAINT, GREEN, GREY, RED, RULE, Drawing, Trace, panel
+from physadv.html_page import page, picture
 from physadv.table import Table
+from physadv.types import UInt8Array
 
 # Figures that are drawn, the first that a cell has, and which way is the attack's.
 DRAWN = {
@@ -25,9 +30,14 @@ COLOURS = {"none": "#1d6fd1", "patch": "#c4342b", "pattern": "#c4342b"}
 CONTROL = "#7b8187"
 # Arms of the panels: colour, and dashes that tell them apart on paper.
 ARMS = {"none": (BLUE, ""), "grey": (GREY, "6 3"), "shuffled": (GREEN, "2 3"), "patch": (RED, "")}
-ROW, LEFT, WIDTH, RIGHT = 24, 330, 480, 60
+ROW, LEFT, WIDTH, RIGHT = 22, 330, 480, 60
+# Rows of a drawing, which fit a page of paper, and letters of a label.
+ROWS, LONGEST = 20, 44
+# Pixels of an example's width at the most: two dozen patterns on large photographs would make a page of 100 MB.
+EXAMPLE = 1400
+T = TypeVar("T")
 STYLE = """
-body { max-width: 1100px; }
+body { max-width: 1400px; }
 th { cursor: pointer; user-select: none; white-space: nowrap; }
 th[aria-sort=ascending]::after { content: " \\2191"; }
 th[aria-sort=descending]::after { content: " \\2193"; }
@@ -111,13 +121,20 @@ def report_page(
         )
         for caption, path in examples.items():
             named = html.escape(caption)
-            parts.append(
-                f"<figure>{picture_of(path.read_bytes(), caption=caption)}<figcaption>{named}</figcaption></figure>"
-            )
+            parts.append(f"<figure>{picture(_small(read_image(path)))}<figcaption>{named}</figcaption></figure>")
     rows = [(name, str(value)) for name, value in facts.items()]
     parts.append(f"<h2>To repeat it</h2>{Table.of('', ['what', 'value'], rows).html()}")
     parts.append(f"<script>{SORT}</script>")
     return page(title, parts, style=STYLE)
+
+
+def _small(pixels: UInt8Array) -> UInt8Array:
+    """Return an image no wider than `EXAMPLE` pixels."""
+    height, width = pixels.shape[:2]
+    if width <= EXAMPLE:
+        return pixels
+    size = (EXAMPLE, max(round(height * EXAMPLE / width), 1))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _list(lines: Sequence[str]) -> str:
@@ -173,35 +190,33 @@ def _steps(shares: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _drawing(cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield a drawing of each row's first figure with its interval, on a scale from 0 to 1."""
+    """Yield drawings of each row's first figure with its interval, on a scale from 0 to 1, so many rows as a page holds."""
     name = next((n for n in DRAWN if any(c[n] is not None for c in cells)), None)
-    shown = [] if name is None else [(c, c[name]) for c in cells if c[name] is not None]
+    shown = [] if name is None else [(c, value) for c in cells if (value := c[name]) is not None]
     if name is None or len(shown) < 2:
         return
-    height = ROW * len(shown) + 44
-    out = [
-        f'<figure><svg viewBox="0 0 {LEFT + WIDTH + RIGHT} {height}" width="{LEFT + WIDTH + RIGHT}" role="img" '
-        f'aria-label="{html.escape(DRAWN[name], quote=True)}" font-size="13" font-family="inherit">'
-    ]
-    for tenth in range(0, 11, 2):
-        x, bottom = LEFT + WIDTH * tenth / 10, ROW * len(shown) + 8
-        out.append(f'<line x1="{x}" x2="{x}" y1="4" y2="{bottom}" stroke="#e3e6e8"/>')
-        out.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle" fill="#5f666c">{tenth / 10:g}</text>')
-    for i, (cell, value) in enumerate(shown):
-        y, colour = ROW * i + 16, COLOURS.get(cell.condition, CONTROL)
-        assert value is not None
-        label = html.escape(cell.about(sizes=False))
-        out.append(f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{label}</text>')
-        interval = cell.figures.ci95.get(name)
-        if interval is not None:
-            low, high = (LEFT + WIDTH * min(max(end, 0), 1) for end in interval)
-            out.append(f'<line x1="{low}" x2="{high}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2.5"/>')
-        x = LEFT + WIDTH * min(max(value, 0), 1)
-        out.append(
-            f'<rect x="{x - 5}" y="{y - 5}" width="10" height="10" fill="{colour}"/>'
-            if cell.condition in ("patch", "pattern")
-            else f'<circle cx="{x}" cy="{y}" r="5" fill="{colour}"/>'
-        )
-        out.append(f'<text x="{LEFT + WIDTH + 12}" y="{y + 4}">{value:.3f}</text>')
-    out.append(f'<text x="{LEFT}" y="{height - 4}" fill="#5f666c">{html.escape(DRAWN[name])}</text></svg></figure>')
-    yield "".join(out)
+    for some in batched(shown, ROWS):
+        bottom = ROW * len(some) + 8
+        drawing = Drawing(DRAWN[name], LEFT + WIDTH + RIGHT, bottom + 24)
+        for tenth in range(0, 11, 2):
+            x = LEFT + WIDTH * tenth / 10
+            drawing.line(x, 4, x, bottom, RULE)
+            drawing.text(x, bottom + 16, f"{tenth / 10:g}", FAINT, "middle")
+        for i, (cell, value) in enumerate(some):
+            y, colour = ROW * i + 16, COLOURS.get(cell.condition, CONTROL)
+            label = cell.about(sizes=False)
+            drawing.text(LEFT - 12, y + 4, label if len(label) <= LONGEST else f"{label[:LONGEST]}…", anchor="end")
+            interval = cell.figures.ci95.get(name)
+            if interval is not None:
+                low, high = (LEFT + WIDTH * min(max(end, 0), 1) for end in interval)
+                drawing.path([(low, y), (high, y)], colour)
+            x = LEFT + WIDTH * min(max(value, 0), 1)
+            mark = drawing.square if cell.condition in ("patch", "pattern") else drawing.circle
+            mark(x, y, 5, colour)
+            drawing.text(LEFT + WIDTH + 12, y + 4, f"{value:.3f}")
+        yield drawing.figure()
+
+
+def batched(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the values in order, so many at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))
