@@ -36,6 +36,18 @@ def test_sample_is_seeded_smooth_and_of_the_size_asked() -> None:
     assert SampleSource(CaptureSettings(width=1280, height=720)).image(0).shape == (720, 1280, 3)
 
 
+def test_one_scene_of_the_sample_by_its_name() -> None:
+    every = SampleSource()
+    for number, name in enumerate(("whole", "webcam", "street")):
+        source = open_source(f"sample:{name}")
+        assert isinstance(source, SampleSource)
+        assert source.name == "sample" and source.live and is_live(f"sample:{name}")
+        for index in (number * 240, number * 240 + 100):
+            assert np.array_equal(source.image(index), every.image(index))
+    with pytest.raises(SourceError, match="sample:whole, sample:webcam, sample:street"):
+        open_source("sample:moon")
+
+
 def test_sample_is_paced_like_a_camera() -> None:
     source = SampleSource(CaptureSettings(fps=50, width=64, height=48))
     frames = [source.read() for _ in range(20)]

@@ -52,7 +52,8 @@ PRINT = {
 ADVICE = {"pattern": "webcam", "fov": 60.0, "width": 640, "height": 480, "imgsz": 640, "distance": 3.0, "size": 40.0}
 CALLS = (
     Call("GET", "/"), Call("GET", "/print"), Call("GET", "/api/pages"), Call("GET", "/static/live.js"),
-    Call("GET", "/api/options"), Call("GET", "/api/state"), Call("GET", "/api/patches"),
+    Call("GET", "/api/options"), Call("GET", "/api/tour", {"language": "en"}), Call("GET", "/api/state"),
+    Call("GET", "/api/patches"),
     Call("GET", "/api/patches/thumbnail", {"name": "webcam"}), Call("GET", "/api/snapshot.png"),
     Call("GET", "/api/recordings"), Call("GET", "/api/recordings/a.mp4"),
     Call("GET", "/api/world.jpg", {"strength": 0.3, "seed": 1, "columns": 4}),

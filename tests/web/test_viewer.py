@@ -19,7 +19,8 @@ from tests.web.test_page import next_image, web_socket
 
 OUTSIDE = "http://192.168.1.5:8000"
 SEEN = ("/", "/favicon.ico", "/static/live.js", "/api/pages", "/api/options", "/api/state", "/api/patches",
-        "/api/patches/thumbnail?name=webcam", "/api/patches/image?name=webcam", "/api/snapshot.png")  # fmt: skip
+        "/api/patches/thumbnail?name=webcam", "/api/patches/image?name=webcam", "/api/snapshot.png",
+        "/api/tour?language=zh")  # fmt: skip
 
 
 @pytest.fixture
@@ -37,6 +38,8 @@ def test_a_viewer_sees_the_page_its_images_and_its_state(app: Any) -> None:
         assert viewer.get("/api/state").json()["viewer"] is True
         assert viewer.get("/api/options").json()["viewer_link"] is None
         assert [p["path"] for p in viewer.get("/api/pages").json()] == ["/"]
+        # The tour is there to be read; none of its stops has anything to press.
+        assert {len(stop["steps"]) for stop in viewer.get("/api/tour").json()["stops"]} == {1}
         with web_socket(viewer, "/ws/frames") as socket:
             assert next_image(socket)[1][:2] == b"\xff\xd8"
 
