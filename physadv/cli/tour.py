@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from urllib.parse import urlencode
 
 from physadv.cli.detectors import Trust, rounded_imgsz, trust_detectors
@@ -10,6 +11,7 @@ from physadv.cli.live import LiveVerb, serve
 from physadv.cli.outputs import check_folder
 from physadv.cli.terminal import say
 from physadv.errors import SettingsError
+from physadv.settings import Groups
 from physadv.tour.settings import TourSettings
 
 EXAMPLES = (
@@ -23,6 +25,11 @@ LABEL = "physadv tour"
 
 class TourVerb(TourSettings):
     """The tour as the command line starts it."""
+
+    groups: ClassVar[Groups] = {
+        **TourSettings.groups,
+        "demo": ("source", "detector", "trust", "runs", "imgsz", "backend"),
+    }
 
     trust: Trust = False
 
