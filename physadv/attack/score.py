@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from physadv.attack.settings import Goal
 from physadv.controls import control
 from physadv.dataset import Dataset, LabelledImage
-from physadv.detect.matching import FOUND_CONF, best_score_within
+from physadv.detect.matching import FOUND_CONF, ImageMatch, best_score_within
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.scorer import Entry, Scorer
 from physadv.evaluate.settings import EvaluateSettings
@@ -36,7 +36,8 @@ class Score:
     .25. Of a pattern with a condition these are where it acts, and there are also dormant_recall25 and dormant_grey25, the
     recall where it must not act under it and under a grey print in its place, and joint25: the share of people found
     without it who are strictly gone where it acts and seen where it must not; None without a condition. n_unworn: how many
-    more do not show the chest, on which the print hangs; None for nobody.
+    more do not show the chest, on which the print hangs; None for nobody. badness_each: what each person adds, by goal;
+    its mean is `badness` but for AP and without a condition; in no record.
     """
 
     n_images: int
@@ -51,10 +52,11 @@ class Score:
     dormant_grey25: float | None = None
     joint25: float | None = None
     n_unworn: int | None = None
+    badness_each: Mapping[Goal, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cell: Cell) -> Score:
-        """Return the figures that a cell of an evaluation has."""
+    def of(cls, cell: Cell, matches: Sequence[ImageMatch] = ()) -> Score:
+        """Return the figures that a cell of an evaluation has. matches: what was found of its images' people."""
 
         def value(name: str) -> float:
             figure = cell[name]
@@ -70,6 +72,7 @@ class Score:
             value("mean_max_conf_within"),
             value("hidden25"),
             n_unworn=cell.counted.get("n_unworn"),
+            badness_each=_badness_each(matches),
         )
 
     def badness(self, goal: Goal = "vanish") -> float:
@@ -96,8 +99,16 @@ class Score:
 
     def plain(self) -> dict[str, float | int | None]:
         """Return the figures for a record, rounded; None where there is no one to count (JSON has no NaN)."""
-        known = {n: v for n, v in asdict(self).items() if v is not None}
+        known = {n: v for n, v in asdict(self).items() if v is not None and n != "badness_each"}
         return {n: round(v, 4) if math.isfinite(v) else None for n, v in known.items()}
+
+
+def _badness_each(matches: Sequence[ImageMatch]) -> dict[Goal, tuple[float, ...]]:
+    """Return what each person adds to a pattern's badness, by goal."""
+    found = [float(one) for match in matches for one in match.found25]
+    within = [float(one) for match in matches for one in match.within]
+    vanish = tuple(f + float(w >= FOUND_CONF) + w for f, w in zip(found, within, strict=True))
+    return {"vanish": vanish, "missize": tuple(found)}
 
 
 def mean_badness(scores: Iterable[Score], goal: Goal = "vanish") -> float | None:
@@ -184,7 +195,8 @@ class HeldOutPeople:
     def score(self, patch: Patch | None) -> Score:
         """Return the figures of a pattern, or of the images as they are; with a condition those of both its sides."""
         if not self._off:
-            return Score.of(self._scorer.score(self._entry(patch)))
+            cell = self._scorer.score(self._entry(patch))
+            return Score.of(cell, self._scorer.matches[-1])
         cell, on = self._scored(self._scorer, self._entry(patch, self._on[0]))
         clean = on if patch is None else self._scored(self._scorer, self._entry(None, self._on[0]))[1]
         off = [self._scored(scorer, self._entry(patch, condition)) for scorer, condition in self._off]

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("physadv.cli.replay", "show a recording with its boxes on the page"),
     "doctor": ("physadv.cli.doctor", "what was found on this machine and what to do about what is missing"),
     "train": ("physadv.cli.train", "train a printable pattern by expectation over transformation (EOT)"),
+    "sweep": ("physadv.cli.sweep", "try settings of a training against one another, many runs beside each other"),
     "preview": ("physadv.cli.preview", "contact sheet of what EOT shows the detector"),
     "learn": ("physadv.cli.learn", "train a defence's small network on your own clean images or camera minute"),
     "evaluate": ("physadv.cli.evaluate", "score patches and defences on held-out people, with controls"),

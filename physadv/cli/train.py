@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from physadv.attack.training import Outcome
 
 T = TypeVar("T")
+S = TypeVar("S", bound=TrainSettings)
 SHOWN = {
     "recall25": "recall25",
     "AP50": "ap50",
@@ -142,7 +143,7 @@ def as_begun(settings: TrainVerb) -> TrainVerb:
     return read_begun(type(settings), settings.out, now, given=given(settings))
 
 
-def given(settings: TrainVerb) -> dict[str, Any]:
+def given(settings: TrainSettings) -> dict[str, Any]:
     """Return the flags that were given, without `--trust`: a run's folder may come from somebody else."""
     return settings.model_dump(mode="json", include=settings.model_fields_set - {"trust"})
 
@@ -156,7 +157,7 @@ def write_flags(settings: TrainVerb, start: str | None) -> None:
     write_json(settings.out / BEGUN, {**given(settings), **chosen, **camera})
 
 
-def anchored(settings: TrainVerb) -> TrainVerb:
+def anchored(settings: S) -> S:
     """Return the flags with absolute paths, so that a run can be resumed from any folder."""
     from physadv.camera.profile import CameraProfile, PrinterProfile
     from physadv.detect import names as detector_names

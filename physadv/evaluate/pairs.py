@@ -139,10 +139,12 @@ class ArmTake:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answered:
-    """A detector that was asked before. answers: what it said, by arm, number of the clip and defence."""
+    """A detector that was asked before. answers: what it said, by arm, number of the clip and defence; defences: their
+    order."""
 
     name: str
     imgsz: int
+    defences: tuple[str, ...]
     answers: Mapping[tuple[str, int, str], Answers]
 
 
@@ -162,7 +164,8 @@ class PairScorer:
         cache: bool = True,
     ) -> None:
         self.pairs, self.detector, self.settings = pairs, detector, settings
-        self.pipelines = [Pipeline(), *(p for p in pipelines if p.defences)]
+        asked = [(NO_DEFENCE, Pipeline()), *((str(p), p) for p in pipelines if p.defences)]
+        self._behind = [(d, Pipeline()) for d in detector.defences] if isinstance(detector, Answered) else asked
         self.notes: list[str] = []
         self._cache = cache
         self._people: list[list[Followed]] = []
@@ -177,13 +180,12 @@ class PairScorer:
         Raises: SourceError if one cannot be read. DataError if one has no frames, nobody is found without a pattern, or no
         block of time has a person in every arm.
         """
-        count = len(self.pipelines) * len(self.pairs.arms)
-        for number, (pipeline, arm) in enumerate((p, a) for p in self.pipelines for a in self.pairs.arms):
-            behind = str(pipeline) if pipeline.defences else NO_DEFENCE
+        count = len(self._behind) * len(self.pairs.arms)
+        for number, ((behind, pipeline), arm) in enumerate((b, a) for b in self._behind for a in self.pairs.arms):
             take = ArmTake(arm, behind)
             for clip in range(self.pairs.n_clips):
                 whole = number * self.pairs.n_clips + clip
-                steps = self._answers(arm, clip, pipeline)
+                steps = self._answers(arm, clip, behind, pipeline)
                 what = f"{arm} {clip + 1}" + ("" if behind == NO_DEFENCE else f" behind {behind}")
                 take.answers.append((yield from part_of(steps, whole, count * self.pairs.n_clips, what)))
             self.takes.append(take)
@@ -197,11 +199,11 @@ class PairScorer:
         """Return the SHA-256 of the video of each clip by arm, "" for a folder of images."""
         return {take.arm: [a.sha256 for a in take.answers] for take in self.takes if take.defence == NO_DEFENCE}
 
-    def _answers(self, arm: str, clip: int, pipeline: Pipeline) -> Steps[Answers]:
+    def _answers(self, arm: str, clip: int, behind: str, pipeline: Pipeline) -> Steps[Answers]:
         path = self.pairs.arms[arm][clip]
         try:
             if isinstance(self.detector, Answered):
-                out = self.detector.answers[arm, clip, str(pipeline) if pipeline.defences else NO_DEFENCE]
+                out = self.detector.answers[arm, clip, behind]
             else:
                 recording = Recording(path, self.pairs.every)
                 out = yield from answers_of(recording, self.detector, pipeline, cache=self._cache)
@@ -209,7 +211,7 @@ class PairScorer:
             raise error.at(f"pair={arm}") from error
         if not out.found:
             raise DataError(f"{path}: expected a video with images, got none", field=f"pair={arm}")
-        if not pipeline.defences:
+        if behind == NO_DEFENCE:
             self.notes += [f"{arm}: {path.name}: {note}" for note in (*out.notes, *_of_session(path))]
         return out
 

@@ -26,7 +26,6 @@ from physadv.scale.parts import (
     VideoPart,
     answers_by_look,
     entry_of,
-    evaluation_of,
     frames_by_look,
     is_there,
     read_part,
@@ -174,8 +173,9 @@ def _compare(job: EvaluationJob, parts: dict[int, VideoPart], results: Results, 
             if videos[number].clip in clips
             for key in mine
         }
-        pipelines = evaluation_of(job.settings, job).asked.pipelines
-        scorer = PairScorer(pairs, Answered(detector, imgsz, known), settings, pipelines)
+        # Defences by what they were called: that of others would be code to run.
+        behind = tuple(dict.fromkeys(key.defence for key in mine))
+        scorer = PairScorer(pairs, Answered(detector, imgsz, behind, known), settings)
         cells = finish(scorer.scoring())
         about = next(iter(parts.values())).head["doubts"].get(detector, [])
         for cell in cells:

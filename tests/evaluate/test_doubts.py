@@ -25,7 +25,7 @@ from physadv.evaluate import doubts, evaluation
 from physadv.evaluate.answers import Answers
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.doubt_codes import CODES, Doubt
-from physadv.evaluate.pairs import Pairs, PairScorer
+from physadv.evaluate.pairs import Answered, Pairs, PairScorer
 from physadv.evaluate.scorer import Scorer, entries, score_all
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.evaluate.steps import finish
@@ -170,13 +170,9 @@ def test_dropped_frames(tmp_path: Path) -> None:
         sha256="b",
     )
 
-    class Known(PairScorer):
-        def _answers(self, arm, clip, pipeline):  # type: ignore[no-untyped-def]
-            yield None, ""
-            return dropped if arm == "pattern" else whole
-
+    known = Answered("blobs", 320, ("none",), {("none", 0, "none"): whole, ("pattern", 0, "none"): dropped})
     pairs = Pairs({"none": (tmp_path / "a.mp4",), "pattern": (tmp_path / "b.mp4",)})
-    cells = finish(Known(pairs, BlobDetector(), SETTINGS).scoring())
+    cells = finish(PairScorer(pairs, known, SETTINGS).scoring())
     assert "frames-lost" in codes(cells, "pattern") and "frames-lost" not in codes(cells, "none")
     assert {"control-missing", "order-unknown", "not-shown"} <= codes(cells, "pattern")
 

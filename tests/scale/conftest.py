@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from physadv.patch import save_patch
-from tests.evaluate.conftest import patch_of, scene_of
+from tests.evaluate.conftest import patch_of, scene_of, write
 
 DETECTOR = "tests.scale.blobs:Blobs"
 
@@ -51,6 +51,42 @@ def words(clips: Path, pattern: Path) -> Callable[..., list[str]]:
     def typed(out: Path, *more: str) -> list[str]:
         flags = ["--detector", DETECTOR, "--imgsz", "96", "--scale", "1", "--at", ".5", "--resamples", "40"]
         return ["evaluate", str(pattern), "--manifest", str(clips), "--out", str(out), *flags, *more]
+
+    return typed
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Eight photographs of a person each, with labels."""
+    for kind in ("images", "labels"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for i in range(8):
+        x = 20 + 8 * i
+        write(tmp_path / "data" / "images" / f"{i}.png", scene_of((x, 20, x + 50, 110), size=(160, 120)).pixels)
+        (tmp_path / "data" / "labels" / f"{i}.txt").write_text(f"0 {(x + 25) / 160} {65 / 120} {50 / 160} {90 / 120}")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def sweep_words(photographs: Path) -> Callable[..., list[str]]:
+    """What is typed to sweep a training of a few steps into a folder."""
+
+    def typed(out: Path, *more: str) -> list[str]:
+        flags = [
+            "--detector",
+            DETECTOR,
+            "--start",
+            "none",
+            "--steps",
+            "2",
+            "--batch",
+            "2",
+            "--crops",
+            "64",
+            "--texels",
+            "8",
+        ]
+        return ["sweep", "--images", str(photographs), "--starts", "1", "--out", str(out), *flags, *more]
 
     return typed
 

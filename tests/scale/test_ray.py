@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.scale.blobs import KILL
 from tests.scale.conftest import results_of
 from tests.scale.test_manifest import Here
+from tests.scale.test_sweep import VARY, check_one_killed
 
 try:
     import ray
@@ -31,7 +32,10 @@ def of_ray() -> set[int]:
 
 
 @pytest.fixture
-def none_left() -> Iterator[None]:
+def none_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Code of others has to be where Ray's workers find it.
+    there = [str(ROOT), str(ROOT / "scripts"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(there))
     before = of_ray()
     yield
     ray.shutdown()
@@ -49,11 +53,8 @@ def test_twelve_clips_on_two_workers_of_which_one_is_killed_equal_a_single_proce
     none_left: None,
 ) -> None:
     kill = tmp_path / "kill"
-    kill.touch()
+    kill.write_text("100")
     monkeypatch.setenv(KILL, str(kill))
-    # Code of others has to be where Ray's workers find it.
-    there = [str(ROOT), str(ROOT / "scripts"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(there))
     assert main(words(tmp_path / "ray", "--executor", "ray", "--workers", "2")) == 0
     said = capsys.readouterr()
     assert not kill.exists() and "its worker died once; it was begun again" in said.err + said.out
@@ -63,6 +64,16 @@ def test_twelve_clips_on_two_workers_of_which_one_is_killed_equal_a_single_proce
     capsys.readouterr()
     assert main(words(tmp_path / "ray", "--executor", "ray")) == 0
     assert "nothing to do: 12 of 12 are there" in capsys.readouterr().out
+
+
+def test_a_sweep_of_six_trials_of_which_one_is_killed(
+    sweep_words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, none_left: None
+) -> None:
+    kill = tmp_path / "kill"
+    kill.write_text("30")
+    monkeypatch.setenv(KILL, str(kill))
+    assert main(sweep_words(tmp_path / "out", *VARY, "--executor", "ray", "--workers", "1")) == 0
+    check_one_killed(tmp_path / "out")
 
 
 def test_a_cluster_that_is_not_there_is_one_line() -> None:
