@@ -12,6 +12,7 @@ from pydantic import Field
 from physadv.cli.detectors import Layout, Trust, rounded_imgsz, trust_detectors, with_layouts
 from physadv.cli.outputs import check_folder, check_own_folder, only_writer
 from physadv.cli.terminal import say
+from physadv.errors import SettingsError
 from physadv.settings import Folder, Groups, Positional
 from physadv.trial.settings import TrialSettings
 
@@ -50,6 +51,7 @@ def run(settings: TrialRunVerb) -> int:
     Raises: SettingsError or DataError if plan, folder and flags do not go together. SourceError for a source that gives no
     images. RecordingError if the disk is full.
     """
+    from physadv.cli.progress import ProgressBar
     from physadv.trial.book import TrialBook
     from physadv.trial.opening import checked_state, open_trial
     from physadv.trial.plan import load_plan
@@ -60,6 +62,10 @@ def run(settings: TrialRunVerb) -> int:
     check_folder("out", settings.out)
     check_own_folder("out", settings.out, (STATE, *WRITTEN), overwrite=False)
     state = checked_state(settings.out, plan)
+    if state is None and (found := [name for name in WRITTEN if (settings.out / name).exists()]):
+        raise SettingsError(
+            f"{settings.out} holds no trial, but {found[0]} of something else", field="out", hint="name another folder"
+        )
     if state is not None and TrialBook(settings.out, state).next() is None:
         say(f"{LABEL}: every window is recorded", error=True)
         return show_report(settings.out)
@@ -85,7 +91,11 @@ def run(settings: TrialRunVerb) -> int:
             say(f"{LABEL}: {server.url}")
             _say("Ctrl-C ends it; the same command goes on")
         try:
-            trial.run()
+            if settings.auto:
+                with ProgressBar(LABEL) as shown:
+                    trial.run(shown.show)
+            else:
+                trial.run()
         except KeyboardInterrupt:
             _say(f"stopped after {_count(trial.book)}; the same command goes on")
             raise

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from physadv.errors import RecordingError
 from physadv.recording import Paths
 from physadv.trial.plan import ARMS, Arm, Plan, TrialCell
 from physadv.trial.scores import WindowScore, answers_in, block_scores, present
 from physadv.trial.sequential import FIRST_LOOK, ArmDifference, difference, level
 from physadv.trial.state import WINDOWS, RecordedWindow, TrialState, write_state
 
+# The files of a window by their names; whatever else somebody puts beside them stays.
+OURS = re.compile(rf"(\d{{2,3}}-\d{{2,3}}-\d+-(?:{'|'.join(ARMS)})-\d+)\.")
 CONTROL_ARMS: tuple[Arm, ...] = ("grey", "shuffled")
 
 
@@ -76,11 +77,10 @@ class TrialBook:
         known = {path.name for w in self.state.windows for path in Paths.of(self.path(w.file)).files()}
         names: dict[str, None] = {}
         for path in sorted((self.folder / WINDOWS).glob("*")):
-            with suppress(RecordingError):
-                paths = Paths.of(path)
-                if path.name not in known:
-                    path.unlink()
-                    names[paths.jsonl.with_suffix(".mp4").name] = None
+            ours = OURS.match(path.name)
+            if ours is not None and path.name not in known:
+                path.unlink()
+                names[f"{ours[1]}.mp4"] = None
         if names:
             self.note(f"half a window was thrown away: {', '.join(names)}")
         return list(names)

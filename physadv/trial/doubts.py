@@ -71,10 +71,10 @@ def _apart(one: float, other: float, *, floor: float = 3.0) -> bool:
 def _few(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     if len(blocks) < FEW:
         what = "block" if len(blocks) == 1 else "blocks"
-        text = f"only {len(blocks)} {what}: intervals are Newcombe's, with a block as one case"
+        text = f"only {len(blocks)} {what}: intervals take a block as one case, and are wide"
         return [Doubt("few-blocks", text)]
     few = sum(count < FEW for count in Counter(block.cell for block in blocks).values())
-    text = f"{few} of {len(book.plan.cells)} cells have fewer than {FEW} blocks: Newcombe's intervals"
+    text = f"{few} of {len(book.plan.cells)} cells have fewer than {FEW} blocks: their intervals are wide"
     return [Doubt("few-blocks", text)] if few else []
 
 

@@ -72,6 +72,12 @@ def open_trial(
     proxy = proxy_of(settings)
     state = checked_state(out, plan)
     _check_unchanged(state, settings, proxy)
+    if source is None and not is_live(settings.source) and proxy != "digital":
+        raise SettingsError(
+            field="source",
+            expected="a camera before which the sheets are worn, or `proxy=digital`, by which software puts them on",
+            got=f"the file {settings.source!r}",
+        )
     pictures, paths = _patterns(plan, plan_folder)
     if proxy != "digital":
         paths = {}

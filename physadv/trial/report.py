@@ -251,8 +251,8 @@ def _page(book: TrialBook, report: TrialReport, examples: dict[str, Path], comma
         f"random order, a window of {plan.window_s:g} s each. The person is followed in the window with nothing on and "
         f"looked for at the same places in the other three. Seen: share of a window's frames with a box of {state.conf:g} "
         f"or more on the person. The window is the unit: every window counts alike, and every cell. "
-        f"Intervals: bootstrap over whole blocks ({RESAMPLES:,} resamples); below {FEW} blocks Newcombe's or "
-        f"Wilson's, with a block as one case."
+        f"Intervals: bootstrap over whole blocks ({RESAMPLES:,} resamples), below {FEW} blocks Wilson's and "
+        f"Newcombe's with a block as one case; of differences the hull of that and of Student's of the pairs."
     )
     looking = (
         f"Sequential looking: a cell was looked at after each block from the {FIRST_LOOK}rd on, and ended as soon as the "

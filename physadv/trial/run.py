@@ -81,7 +81,8 @@ class TrialRun:
             "message": now.message,
             "hands_free": now.hands_free,
             "can_redo": bool(state.counted) and now.phase in ("prompt", "paused"),
-            "browser": self.settings.source == "browser",
+            "browser": self.settings.source == "browser" and self.demo.latest is None,
+            "live": state.live,
             "digital": self._patterns is not None,
             "proxy": state.proxy,
             "locks": state.locks,
@@ -91,8 +92,10 @@ class TrialRun:
 
     # The trial
 
-    def run(self) -> None:
+    def run(self, progress: Callable[[float, str], None] = lambda *_: None) -> None:
         """Record every window that the plan asks for and no cell is decided without; return when that is done.
+
+        progress: called before each window with the share of all that is recorded, and what comes.
 
         Raises: DataError if nobody is found with nothing on, in a file or again and again. SourceError if the source ends.
         RecordingError if the disk is full. Whatever was recorded whole stays.
@@ -100,6 +103,8 @@ class TrialRun:
         try:
             while (window := self.book.next()) is not None:
                 self.window = window
+                share = len(self.book.state.counted) / self.book.plan.windows
+                progress(share, f"{self.book.cell_of(window).name}, block {window.block + 1}, {window.arm}")
                 self._wear(window.arm)
                 if not self._ready():
                     continue
@@ -221,7 +226,7 @@ class TrialRun:
 
         Raises: SourceError if a file cannot be read on.
         """
-        while not taking.done.wait(0.02):
+        while not taking.done.wait(0.05):
             if self.guide.command(0) == "pause":
                 return "paused within it"
             self._check_running()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from physadv.errors import RecordingError
 from physadv.evaluate.answers import Answers
 from physadv.evaluate.people_in_time import SHORTEST_S, Followed, follow, look_for, scene
 from physadv.live.sidecar import detections_of, read_lines
@@ -54,20 +55,21 @@ class Person:
 def answers_in(video: Path) -> Answers:
     """Return what was found in each frame of a recorded window, by its sidecar.
 
-    Raises: RecordingError if that is missing or damaged.
+    Raises: RecordingError if that is missing, damaged or empty.
     """
-    lines = list(read_lines(Paths.of(video).jsonl))
+    path = Paths.of(video).jsonl
+    lines = list(read_lines(path))
+    if not lines:
+        raise RecordingError(f"{path}: has no frames")
     pts_s = np.array([line["pts_s"] for line in lines], np.float64)
     nothing = np.zeros(len(lines))
     found = tuple(detections_of(line) for line in lines)
     chests = tuple(chests_visible(one.xyxy, one.keypoints) for one in found)
-    return Answers(pts_s - (pts_s[0] if len(pts_s) else 0), nothing, nothing.astype(bool), found, chests, (), "")
+    return Answers(pts_s - pts_s[0], nothing, nothing.astype(bool), found, chests, (), "")
 
 
 def person_in(answers: Answers, conf: float) -> Person | None:
     """Return the person of a window with nothing on: who is seen longest, of several the tallest. None for nobody."""
-    if not answers.found:
-        return None
     # In a short window half of it will do.
     people, _ = follow(answers, conf, lasts_s=min(SHORTEST_S, float(answers.pts_s[-1]) / 2))
     if not people:

@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from physadv.evaluate.metrics import FEW, newcombe
 
@@ -63,11 +64,14 @@ class ArmDifference:
 
 
 def difference(cells: Sequence[npt.NDArray[np.float64]], *, alpha: float, seed: int) -> ArmDifference:
-    """Return the mean difference of pairs of windows with its block bootstrap interval.
+    """Return the mean difference of pairs of windows with its interval.
 
-    cells: of each cell (blocks, 2) shares hidden, in the first and the second arm of each block. Every cell counts alike;
-    whole blocks are drawn again within their cells. Fewer than `FEW` blocks, or blocks that are all alike, have Newcombe's
-    interval with a block as one case, which is rather too wide than too narrow.
+    cells: of each cell (blocks, 2) shares hidden, in the first and the second arm of each block. Every cell counts alike.
+
+    The interval is the hull of two. One is the percentile bootstrap, whole blocks drawn again within their cells; of fewer
+    than `FEW` blocks, or blocks that are all alike, Newcombe's with a block as one case. The other is Student's of the
+    pairs. Each alone fails: of four blocks that coins decide Newcombe's excludes 0 in 7 % at a level of 2.6 %, percentiles
+    of ten are too narrow, and of equal pairs Student's has no width.
 
     Raises: ValueError if there is no block.
     """
@@ -81,8 +85,22 @@ def difference(cells: Sequence[npt.NDArray[np.float64]], *, alpha: float, seed: 
     for pairs in cells:
         weights = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES) / len(pairs)
         drawn += weights @ (pairs[:, 0] - pairs[:, 1]) / len(cells)
-    low, high = (round(float(v), 4) for v in np.percentile(drawn, [100 * alpha / 2, 100 * (1 - alpha / 2)]))
-    if blocks >= FEW and low < high:
-        return ArmDifference(first - second, (low, high), alpha, blocks, "bootstrap")
-    z = NormalDist().inv_cdf(1 - alpha / 2)
-    return ArmDifference(first - second, newcombe(first, second, blocks, z=z), alpha, blocks, "newcombe")
+    low, high = (float(v) for v in np.percentile(drawn, [100 * alpha / 2, 100 * (1 - alpha / 2)]))
+    resampled = blocks >= FEW and low < high
+    if not resampled:
+        low, high = newcombe(first, second, blocks, z=NormalDist().inv_cdf(1 - alpha / 2))
+    least, most = _student(cells, first - second, alpha)
+    interval = (round(max(min(low, least), -1.0), 4), round(min(max(high, most), 1.0), 4))
+    return ArmDifference(first - second, interval, alpha, blocks, "bootstrap" if resampled else "newcombe")
+
+
+def _student(cells: Sequence[npt.NDArray[np.float64]], value: float, alpha: float) -> tuple[float, float]:
+    """Return Student's interval of the mean of differences within pairs, with one variance for all cells."""
+    within = [pairs[:, 0] - pairs[:, 1] for pairs in cells]
+    free = sum(map(len, within)) - len(within)
+    if free <= 0:
+        return -1.0, 1.0
+    variance = sum(float(((d - d.mean()) ** 2).sum()) for d in within) / free
+    error = (variance * sum(1 / len(d) for d in within)) ** 0.5 / len(within)
+    reach = float(stdtrit(free, 1 - alpha / 2)) * error
+    return value - reach, value + reach

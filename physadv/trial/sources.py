@@ -12,7 +12,7 @@ from physadv.types import Frame, Source
 
 # Frames of one stretch are numbered from a multiple of this on, so that none is taken for one of another.
 NUMBERS = 1 << 24
-LOCKED, MEASURED = "locked where the automatic had settled", "not locked: measured in each window"
+LOCKED, MEASURED = "locked where the automatic had settled", "not locked, measured in each window"
 
 
 def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], None]) -> tuple[Source, dict[str, str]]:

@@ -20,7 +20,7 @@ from physadv.trial.sheets import save_patterns
 from physadv.types import Detections, Source, UInt8Array
 from tests.live.scene import image
 
-RATE = 20
+RATE = 10
 
 
 class Shy(BlobDetector):

@@ -90,6 +90,10 @@ def test_all_looks_together_spend_no_more_than_five_percent() -> None:
 def test_a_difference_is_of_pairs_and_wide_where_blocks_are_few() -> None:
     few = difference([np.array([[1.0, 0.0]] * 4)], alpha=ALPHA, seed=0)
     assert few.method == "newcombe" and few.interval == newcombe(1, 0, 4) and few.real
+    # Newcombe's alone would exclude 0; but the pairs differ among themselves.
+    uneven = difference([np.array([[1.0, 0.0]] * 3 + [[1.0, 1.0]])], alpha=ALPHA, seed=0)
+    assert newcombe(1, 0.25, 4)[0] > 0 > uneven.interval[0] and not uneven.real
+    assert difference([np.array([[1.0, 0.0]])], alpha=ALPHA, seed=0).interval == (-1.0, 1.0)
     stricter = difference([np.array([[1.0, 0.0]] * 4)], alpha=ALPHA / 10, seed=0)
     assert stricter.interval[0] < few.interval[0]
     rng = np.random.default_rng(0)

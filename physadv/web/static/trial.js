@@ -36,7 +36,7 @@ function show(now) {
   count(now);
   Object.assign(byId("bar"), { max: now.most, value: done ? now.most : now.recorded });
   say(byId("windows"), `${now.recorded} of ${now.most} windows at most`);
-  say(byId("locks"), Object.entries(now.locks).map(([name, how]) => `${name}: ${how}`).join("; "));
+  say(byId("locks"), Object.entries(now.locks).map(([name, how]) => `${name} ${how}`).join("; "));
   byId("proxy").hidden = !now.proxy;
   say(byId("proxy"), now.proxy ? `proxy: ${now.proxy}` : "");
   byId("own-camera").hidden = !now.browser || camera.on;
@@ -69,7 +69,7 @@ function count(now) {
   say(byId("count"), now.phase === "countdown" ? String(left) : "");
   byId("on-air").hidden = now.phase !== "recording";
   say(byId("on-air-left"), now.phase === "recording" ? `${now.left_s.toFixed(1)} s` : "");
-  if (now.phase === "prompt" && now.hands_free) say(byId("do"), `${heading(now)} (${left})`);
+  byId("begin").firstChild.textContent = now.phase === "prompt" && now.hands_free ? `Begin (${left}) ` : "Begin ";
 }
 
 function speak(now) {
@@ -149,7 +149,12 @@ function onLink(word) {
   byId("link").dataset.state = word;
 }
 
-new Stream({ onFrame, onState: () => {}, onLink, width: () => byId("frame").clientWidth * devicePixelRatio });
+/** Say what a camera's trouble is; of a file an end is none. */
+function onState({ source }) {
+  if (state.live && source.state !== "live") say(byId("says"), source.detail);
+}
+
+new Stream({ onFrame, onState, onLink, width: () => byId("frame").clientWidth * devicePixelRatio });
 show(state);
 setInterval(async () => {
   try {
