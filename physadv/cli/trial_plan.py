@@ -48,10 +48,15 @@ def run(settings: TrialPlanVerb) -> int:
         done = write_plan(patch, settings, settings.out, overwrite=settings.overwrite)
     plan = done.plan
     pages = sum(len(layout.sheets) for printed in done.sheets.values() for layout in printed.layouts.values())
+    size = f"{plan.pattern.width_cm:g} x {plan.pattern.height_cm:g} cm"
     say(
-        f"{len(plan.cells)} cells of {plan.blocks} blocks: at most {plan.windows} windows of {plan.window_s:g} s; "
-        f"{plan.pattern.name} and two controls, {plan.pattern.width_cm:g} x {plan.pattern.height_cm:g} cm"
+        f"{_count(len(plan.cells), 'cell')} of {_count(plan.blocks, 'block')}: at most {plan.windows} windows "
+        f"of {plan.window_s:g} s; {plan.pattern.name} and two controls, {size}"
     )
     say(f"print {pages} sheets in {settings.out / SHEETS} at 100 %, and {settings.out / CHECKLIST}")
     say(f"then: physadv trial run {settings.out} --source 0 --out trial")
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what if number == 1 else what + 's'}"

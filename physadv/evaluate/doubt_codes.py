@@ -48,6 +48,7 @@ CODES = {
     "chosen-on-test": "the strongest of several patterns is chosen on the people it is scored on",
     "proxy": "a trial in which software or a screen stood for the printed sheets",
     "few-blocks": "so few blocks of a trial that the interval is wide",
+    "blocks-alike": "blocks of a trial on a film show the same images",
     "blocks-done-again": "blocks of a trial were done again, as the person was not found with nothing on",
     "windows-done-again": "windows of a trial were done again because somebody wished it",
     "trial-unfinished": "a trial ended neither decided nor whole",

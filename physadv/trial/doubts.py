@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from physadv.evaluate.doubt_codes import Doubt
-from physadv.evaluate.doubts import of_frames, of_order
+from physadv.evaluate.doubts import MISSING, of_frames, of_order
 from physadv.evaluate.metrics import FEW
 from physadv.evaluate.pairs import EXPOSURE
+from physadv.files import sha256_of
+from physadv.recording import Paths
 from physadv.trial.book import BY_HAND, SPOILT, TrialBook, WholeBlock
 from physadv.trial.plan import ARMS, WORN
 from physadv.trial.sources import LOCKED
@@ -42,14 +44,18 @@ def of_trial(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
         text = "exposure and white balance were not locked: they are compared between arms, not kept"
         out.append(Doubt("exposure-not-locked", text))
     scores = [score for block in blocks for score in block.scores.values()]
-    return out + of_frames(sum(score.frames for score in scores), sum(score.lost for score in scores))
+    frames = sum(score.frames for score in scores)
+    out += of_frames(frames, sum(score.lost for score in scores))
+    repeated = sum(window.repeated for block in blocks for window in block.windows.values())
+    if repeated > MISSING * frames:
+        out.append(Doubt("frames-repeated", f"{repeated} of {frames} frames have the very pixels of the one before"))
+    return out + ([] if state.live else _alike(book, blocks))
 
 
 def exposure_changed(block: WholeBlock) -> list[str]:
     """Return a line for each arm whose window is lit or coloured differently than the one with nothing on.
 
-    By the medians over the whole image, which a print on somebody hardly moves: light by their sum, white balance by red
-    and blue beside green.
+    By the medians over the image's rim, where no print is: light by their sum, white balance by red and blue beside green.
     """
     out = []
     plain = block.windows["none"].light
@@ -66,6 +72,19 @@ def exposure_changed(block: WholeBlock) -> list[str]:
 def _apart(one: float, other: float, *, floor: float = 3.0) -> bool:
     # A black image's medians are 0: the floor keeps their ratio from being anything.
     return abs(math.log((one + floor) / (other + floor))) > math.log1p(EXPOSURE)
+
+
+def _alike(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
+    """Return doubts about a film that is shorter than the trial, or stands still: blocks of it are copies."""
+    videos = [Paths.of(book.path(block.windows["none"].file)).clean for block in blocks]
+    different = len({sha256_of(path) for path in videos if path.is_file()})
+    if different >= len(videos):
+        return []
+    return [
+        Doubt(
+            "blocks-alike", f"{len(videos)} blocks show {different} different stretches of film: the others are copies"
+        )
+    ]
 
 
 def _few(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:

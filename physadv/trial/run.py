@@ -26,6 +26,7 @@ from physadv.trial.window import WindowTaking
 # So long a camera may be silent within a window, and so often may a window or block fail where nobody is asked.
 SILENT_S = 10.0
 TRIES = 3
+PAUSED = "paused within it"
 
 
 class TrialRun:
@@ -228,7 +229,7 @@ class TrialRun:
         """
         while not taking.done.wait(0.05):
             if self.guide.command(0) == "pause":
-                return "paused within it"
+                return PAUSED
             self._check_running()
             if source is not None and source.error:
                 raise SourceError(source.error, field="source")
@@ -242,13 +243,16 @@ class TrialRun:
     def _thrown_away(self, window: NextWindow, why: str) -> None:
         """Take note of a window that does not count.
 
-        Raises: SourceError where nobody is asked, and it happens again and again.
+        Raises: SourceError where it would happen again: in a file, or for the third time with nobody asked.
         """
         self.book.note(f"{window.file} was thrown away: {why}")
         self.guide.message = f"thrown away: {why}"
         self._failures += 1
-        if self.settings.auto and self._failures >= TRIES:
-            raise SourceError(f"{self.book.state.source}: {why}, {TRIES} times", field="source")
+        if (self._stretch is not None and why != PAUSED) or (self.settings.auto and self._failures >= TRIES):
+            cell = self.book.cell_of(window).name
+            raise SourceError(
+                f"{self.book.state.source}: {why} (cell {cell}, block {window.block + 1}, {window.arm})", field="source"
+            )
 
     def _judge(self, window: NextWindow, recorded: RecordedWindow | None) -> None:
         """Keep a window, and say what its block needs.

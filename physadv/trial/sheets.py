@@ -106,15 +106,15 @@ def checklist(plan: Plan, patch: Patch, sheets: dict[Arm, Printed]) -> str:
     """Return the checklist as an HTML file to print: what to bring, how it is set up, every block with boxes to tick."""
     minutes = plan.windows * (plan.window_s + 15) / 60
     parts = [
-        f"<p>{len(plan.cells)} cells, {plan.blocks} blocks each, four windows of {plan.window_s:g} s in a block: at most "
-        f"{plan.windows} windows, about {minutes:.0f} minutes with 15 s between two. Plan {plan.sha256[:12]}, seed "
+        f"<p>Cells: {len(plan.cells)}, blocks of each: {plan.blocks}, four windows of {plan.window_s:g} s in a block: at "
+        f"most {plan.windows} windows, about {minutes:.0f} minutes with 15 s between two. Plan {plan.sha256[:12]}, seed "
         f"{plan.seed}.</p>",
         _arms(patch),
         f"<h2>Print</h2>{_sheets(plan, sheets, panels=patch.tiles)}",
         f"<h2>Set up</h2><ol>{''.join(f'<li>{line}</li>' for line in _set_up(plan, panels=patch.tiles))}</ol>",
-        f"<h2>Windows, in this order</h2>{''.join(_cells(plan))}",
         "<h2>Afterwards</h2><p>Keep the whole folder: the untouched videos, what was found in each frame, trial.json. "
         "<code>physadv trial report TRIAL</code> writes the report again.</p>",
+        f"<h2>Windows, in this order</h2>{''.join(_cells(plan))}",
     ]
     return page(f"Trial of {plan.pattern.name}", parts, style=STYLE)
 

@@ -32,7 +32,7 @@ class RecordedWindow(Settings):
     """One window. cell, block: counted from 0. attempt: at its block. position: in the order of the block. take: of it.
 
     file: the annotated video, in the trial's folder; the untouched one and the rest lie beside it. frames: recorded.
-    dropped: by an encoder that was behind. light: medians of red, green and blue of the image, 0 to 255. repeated: frames
+    dropped: by an encoder that was behind. light: medians of red, green and blue of the rim, 0 to 255. repeated: frames
     with the very pixels of the one before. redone: why it does not count, "" for one that does.
     """
 

@@ -16,6 +16,19 @@ from physadv.types import UInt8Array
 STRIDE = 8
 # From this share of images that repeat the one before a camera is taken to stand still.
 STILL = 0.5
+# Share of an image's width and height that counts as its rim.
+RIM = 0.125
+
+
+def rim(pixels: UInt8Array) -> UInt8Array:
+    """Return (n, 3) pixels of an image's left, right and upper rim.
+
+    What lights the scene shows there too, and no print does: over the whole image of somebody near, the medians of a print
+    alone differ by more than an exposure that somebody should doubt.
+    """
+    height, width = pixels.shape[:2]
+    x, y = max(round(width * RIM), 1), max(round(height * RIM), 1)
+    return np.concatenate([part.reshape(-1, 3) for part in (pixels[:, :x], pixels[:, -x:], pixels[:y])])
 
 
 class WindowTaking:
@@ -36,6 +49,7 @@ class WindowTaking:
         self._start_s: float | None = None
         self._light: list[Any] = []
         self._last: UInt8Array | None = None
+        self._in_view = not worn
 
     def __call__(self, shown: Shown) -> None:
         """Take a frame."""
@@ -54,7 +68,8 @@ class WindowTaking:
             self.done.set()
             return
         pixels = shown.frame.pixels[::STRIDE, ::STRIDE]
-        self._light.append(np.median(pixels.reshape(-1, 3), axis=0))
+        self._in_view = self._in_view or not np.array_equal(pixels, shown.clean.pixels[::STRIDE, ::STRIDE])
+        self._light.append(np.median(rim(pixels), axis=0))
         self.repeated += self._last is not None and np.array_equal(self._last, pixels)
         self._last = pixels
         # What was given, a pattern that software put on included: scored again, the untouched video must show it.
@@ -72,7 +87,7 @@ class WindowTaking:
 
     @property
     def light(self) -> tuple[float, float, float]:
-        """Return the medians of red, green and blue over the window."""
+        """Return the medians of red, green and blue of the rim, over the window."""
         red, green, blue = (round(float(v), 2) for v in np.median(self._light, axis=0)) if self._light else (0.0,) * 3
         return red, green, blue
 
@@ -81,7 +96,10 @@ class WindowTaking:
         if self.failed:
             return self.failed
         if self.frames < 2:
-            return f"the source gave {self.frames} images in it"
+            return f"the source gave fewer than two images in its {self._length_s:g} s"
         if self._first is None and self.repeated > STILL * self.frames:
             return "the camera stood still"
+        if not self._in_view:
+            # A face that fills the image has no chest: the arm would count as one in which the print does nothing.
+            return "the print that software puts on is nowhere in the image: there is nobody, or no chest, to put it on"
         return ""

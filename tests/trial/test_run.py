@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physadv.errors import DataError, RecordingError, SettingsError
+from physadv.errors import DataError, RecordingError, SettingsError, SourceError
 from physadv.evaluate.compare import compare
 from physadv.evaluate.pairs import Pairs, PairScorer
 from physadv.evaluate.settings import EvaluateSettings
@@ -128,9 +128,21 @@ def test_a_full_disk_ends_it_and_loses_no_window(tmp_path: Path, monkeypatch: py
 def test_a_film_without_anybody_is_refused(tmp_path: Path) -> None:
     film(tmp_path / "film.mp4", person=False)
     planned(tmp_path)
-    with pytest.raises(DataError, match=r"nobody is found with nothing on.*expected one person in view") as error:
+    # The first window is one with a print, for which there is nobody; the next is one with nothing on.
+    with pytest.raises(SourceError, match="there is nobody, or no chest, to put it on") as error:
         ran(tmp_path)
     assert error.value.field == "source"
+    planned(tmp_path, seed=1)
+    with pytest.raises(DataError, match=r"nobody is found with nothing on.*expected one person in view"):
+        ran(tmp_path, out="other")
+
+
+def test_a_film_in_which_the_print_is_nowhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(tmp_path / "film.mp4")
+    planned(tmp_path)
+    monkeypatch.setattr("physadv.live.overlay.fast_render", lambda pixels, *_: pixels.copy())
+    with pytest.raises(SourceError, match="the print that software puts on is nowhere in the image"):
+        ran(tmp_path)
 
 
 def test_another_plan_detector_or_proxy_is_refused(done: Path, tmp_path: Path) -> None:
