@@ -53,3 +53,13 @@ class TrialGuide:
             if not self._asked:
                 self._changed.wait(wait_s)
             return self._asked.pop(0) if self._asked else None
+
+    def counted_down(self, seconds: float) -> bool:
+        """Count down; return False if somebody paused meanwhile."""
+        self.enter("countdown")
+        self.message = ""
+        while (left := seconds - self.passed_s) > 0:
+            if self.command(min(left, 0.05)) == "pause":
+                self.enter("paused")
+                return False
+        return True

@@ -109,7 +109,7 @@ class TrialRun:
                 self._wear(window.arm)
                 if not self._ready():
                     continue
-                if self._stopped():
+                if self.guide.phase == "done":
                     return
                 self._judge(window, self._record(window))
         except BaseException:
@@ -117,10 +117,6 @@ class TrialRun:
             raise
         self.book.end("")
         self._finish()
-
-    def _stopped(self) -> bool:
-        """Return whether the trial was ended before its plan was done."""
-        return self.guide.phase == "done"
 
     def _finish(self) -> None:
         self.window = None
@@ -144,7 +140,7 @@ class TrialRun:
             command = self.guide.command(0.1)
             now = self.guide
             if command == "begin":
-                if self._counted_down():
+                if now.counted_down(self.settings.countdown):
                     return True
             elif command == "pause":
                 self.guide.enter("paused" if now.phase == "prompt" else "prompt")
@@ -160,19 +156,9 @@ class TrialRun:
                 now.hands_free
                 and now.phase == "prompt"
                 and now.passed_s >= self.settings.change
-                and self._counted_down()
+                and now.counted_down(self.settings.countdown)
             ):
                 return True
-
-    def _counted_down(self) -> bool:
-        """Count down; return False if that was stopped."""
-        self.guide.enter("countdown")
-        self.guide.message = ""
-        while (left := self.settings.countdown - self.guide.passed_s) > 0:
-            if self.guide.command(min(left, 0.05)) == "pause":
-                self.guide.enter("paused")
-                return False
-        return True
 
     # One window
 
