@@ -61,7 +61,7 @@ def panel(title: str, lines: Sequence[Trace], *, x: str, y: str, most: float = 1
 
 def scatter(title: str, marks: Sequence[Dot], *, x: str, y: str, front: Sequence[tuple[float, float]] = ()) -> str:
     """Return a figure of marks with their intervals, 0 to 1 both ways. front: of a Pareto front, drawn as a line."""
-    width, height, left, bottom, top, right = 900, 470, 52, 46, 14, 250
+    width, height, left, bottom, top, right = 960, 470, 52, 46, 14, 310
     across, up = width - left - right, height - bottom - top
     drawing = Drawing(title, width, height)
 
