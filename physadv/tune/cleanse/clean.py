@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Container, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,6 +132,13 @@ class CleanFigures:
     def keeps(self, before: CleanFigures, tolerance: float) -> bool:
         """Return whether neither figure has fallen by more than a tolerance."""
         return self.ap50 >= before.ap50 - tolerance and self.recall25 >= before.recall25 - tolerance
+
+    def chance(self, people: int) -> float:
+        """Return the standard error of the recall among so many people: a fall by less than that may be none.
+
+        On 20 people clean AP50 fell by .118 where it fell by .027 on 84 others.
+        """
+        return math.sqrt(self.recall25 * (1 - self.recall25) / max(people, 1))
 
     def record(self) -> dict[str, float]:
         """Return the figures as a run remembers them."""

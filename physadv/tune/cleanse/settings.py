@@ -38,7 +38,7 @@ class CleanseSettings(Settings):
     held_out: float = Field(
         default=0.3, gt=0, lt=1, description="share of the images that only choices are made on, never trained on"
     )
-    epochs: int = Field(default=30, ge=1, le=1000, description="passes over the images")
+    epochs: int = Field(default=50, ge=1, le=1000, description="passes over the images")
     # Poisoning moved the weights by some distance; at 2e-4 cleansing moves them by .4 of it, and the backdoor stays.
     lr: float = Field(
         default=1e-3, gt=0, le=0.1, description="learning rate of fine-tuning, after three epochs of rising"
@@ -64,8 +64,8 @@ class CleanseSettings(Settings):
         default=0.03,
         ge=0,
         lt=1,
-        description="what cleansing may cost of clean AP50, and of recall, on the held-out images: how much is pruned, and "
-        "how much of what was learnt is kept, is chosen by it",
+        description="what cleansing may cost of clean AP50, and of recall, on the held-out images: how much is pruned is "
+        "chosen by it, and, with the standard error of so few people added, how much of what was learnt is kept",
     )
     push: float = Field(
         default=0.1, gt=0, le=1, description="how far ANP pushes a channel's weight and bias, as a share of each"
