@@ -38,19 +38,19 @@ class CleanseSettings(Settings):
     held_out: float = Field(
         default=0.3, gt=0, lt=1, description="share of the images that only choices are made on, never trained on"
     )
-    epochs: int = Field(default=50, ge=1, le=1000, description="passes over the images")
+    epochs: int = Field(default=30, ge=1, le=1000, description="passes over the images")
     # Poisoning moved the weights by some distance; at 2e-4 cleansing moves them by .4 of it, and the backdoor stays.
     lr: float = Field(
         default=1e-3, gt=0, le=0.1, description="learning rate of fine-tuning, after three epochs of rising"
     )
     turned: float = Field(
-        default=0.5,
+        default=0.4,
         ge=0,
         le=1,
         description="share of the images that are shown turned by any angle, with labels: a turn may be the trigger",
     )
     worn: float = Field(
-        default=0.5,
+        default=0.4,
         ge=0,
         le=1,
         description="share of the images whose people wear patterns made by chance: a print may be the trigger",
