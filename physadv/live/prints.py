@@ -28,13 +28,16 @@ class PrintsSeen:
         camera = self._lens.camera
         focal_px = None if camera is None else camera.profile.focal_px
         drawn = None if worn is None else worn_pose(worn, frame.size, focal_px)
-        found = None
-        if wanted:
-            self._watch.offer(frame, self._printed(worn), focal_px)
-            found = self._watch.latest()
+        printed = self._printed(worn) if wanted else []
+        if printed:
+            self._watch.offer(frame, printed, focal_px)
+        # What was found may be of a pattern that is not looked for any more.
+        found = self._watch.latest() if wanted else None
+        patch = next((patch for patch, _ in printed if found is not None and patch.name == found.name), None)
+        found = None if patch is None else found
         if worn is not None:
             return drawn, found, condition_now(worn.patch, drawn)
-        return None, found, None if found is None else condition_now(self._library.get(found.name), found)
+        return None, found, None if patch is None else condition_now(patch, found)
 
     def _printed(self, worn: Overlay | None) -> list[tuple[Patch, float]]:
         """Return what is looked for: the pattern that software draws, else all that are no clothes, in their own size."""
