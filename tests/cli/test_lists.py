@@ -85,7 +85,7 @@ def test_shipped_patterns_are_listed(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["patterns", "--json"]) == 0
     found = {p["name"]: p for p in json.loads(capsys.readouterr().out)}
     assert list(found) == shipped_names()
-    assert len(found) <= 7
+    assert len(found) <= 8
     for name, one in found.items():
         patch = load_patch(name)
         said = [one[k] for k in ("target", "framing", "width_mm", "height_mm", "size_curve", "when")]
