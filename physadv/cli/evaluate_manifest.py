@@ -72,7 +72,11 @@ def run_manifest(settings: EvaluateVerb) -> int:
             say(f"{LABEL}: nothing to do: {count} of {count} are there")
         elif len(todo) < count:
             say(f"{LABEL}: {count - len(todo)} of {count} are there; {len(todo)} to do")
-        wrong = _score(settings, job, todo) if todo else {}
+        try:
+            wrong = _score(settings, job, todo) if todo else {}
+        except KeyboardInterrupt:
+            say(f"{LABEL}: stopped; {_there(job)} of {count} are there; the same command does the rest", error=True)
+            raise
         results = collect(settings.out, wrong)
         show(results, results.report(settings.out, latex=settings.latex))
     for video, why in wrong.items():
@@ -109,6 +113,13 @@ def _score(settings: EvaluateVerb, job: EvaluationJob, todo: Sequence[int]) -> d
                 times = "once" if done.value.deaths == 1 else f"{done.value.deaths} times"
                 shown.say(f"{LABEL}: {video}: its worker died {times}; it was begun again")
     return wrong
+
+
+def _there(job: EvaluationJob) -> int:
+    """Return how many videos are scored."""
+    from physadv.scale.parts import is_there
+
+    return sum(is_there(job, number) for number in range(len(job.manifest.videos)))
 
 
 def _inputs(settings: EvaluateVerb) -> tuple[Manifest, list[Patch]]:

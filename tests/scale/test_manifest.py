@@ -195,3 +195,16 @@ def test_a_task_that_kills_every_worker_is_given_up(capfd: pytest.CaptureFixture
         over: Sequence[Done] = sorted(pool.wait() for _ in range(2))
     assert over == [Done(7, None, died=True), Done(8, 3)]
     assert pool.free == 1
+
+
+def test_who_stops_an_evaluation_hears_how_much_is_kept(
+    words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stopped(Here):
+        def wait(self) -> Done:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("physadv.scale.executors.make_executor", Stopped)
+    (tmp_path / "clips.csv").write_text("path\nclips/00.avi\n")
+    assert main(words(tmp_path / "out")) == 130
+    assert "stopped; 1 of 1 are there; the same command does the rest" in capsys.readouterr().err
