@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from physadv.live.settings import Controls
 from physadv.patch import load_patch
 
 # How a camera sees people (`View.framing`): a print that hides somebody small does little to one who fills the image.
@@ -21,20 +22,7 @@ LiveLine = Literal["people", "score", "hidden", "both", "cost", "certified"]
 Controlled = Mapping[str, Any]
 
 # What every step sets besides its own: nothing is left of the step, or of the visitor's choices, before it.
-PLAIN: Controlled = {
-    "wear": "",
-    "wear_size": None,
-    "wear_angle": 0.0,
-    "wear_fold": 0.0,
-    "farther": 1.0,
-    "find_print": False,
-    "wear_lit": True,
-    "follow": False,
-    "turn": 0.0,
-    "defend": "",
-    "compare": True,
-    "conf": 0.25,
-}
+PLAIN: Controlled = Controls().model_dump(exclude={"skeleton"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +159,7 @@ STOPS: tuple[TourStop, ...] = (
             Step("wide", STREET_PRINT, {"wear": "webcam", "wear_size": 48.0}),
             Step("narrower", {"wear": "street", "wear_size": 36.0}, {"wear": "webcam", "wear_size": 36.0}),
             Step("half", {"wear": "street", "wear_size": 24.0}, {"wear": "webcam", "wear_size": 24.0}),
+            Step("far", {**STREET_PRINT, "farther": 2.0}, {"wear": "webcam", "wear_size": 48.0, "farther": 2.0}),
         ),
         ("hidden",),
         _size,
