@@ -118,7 +118,8 @@ class TourFilm:
 
     def _take(self, step: int) -> None:
         """Set the controls of a step of the present stop."""
-        self._step, self._since, self._waited = step, -1.0, 0
+        self._step, self._since, self._waited, self._caption = step, -1.0, 0, None
+        self._figures.clear()
         self._wanted = self._demo.control(**self._shown.steps[step].controls)
 
     def listen(self, shown: Shown) -> None:
@@ -127,11 +128,11 @@ class TourFilm:
             self._waited += 1
             takes_effect = shown.clean.index >= self._first and shown.controls == self._wanted
             if not takes_effect and self._waited < PATIENCE:
-                self._caption = self._caption or self._captioned(shown)
+                # The words come before the picture, so that none are written under what they are not about.
+                self._caption = self._captioned(shown)
                 return
             self._since = shown.clean.pts_s
             self._looks = bool(self._shown.steps[self._step].look)
-            self._figures.clear()
         self._figures.add(shown)
         self._caption = self._captioned(shown)
         # The clock of a file that begins again goes back.

@@ -67,7 +67,7 @@ def test_from_start_to_end_every_stop_sets_the_demo_and_leaving_restores_it(stan
         for number, step in enumerate(stop.steps):
             until(lambda step=step: stands(demo, step))
             eventually(page, "(look) => document.getElementById('look').value === look", step.look)
-            if step.controls["wear"]:
+            if step.controls["wear"] and step is stop.steps[-1]:
                 eventually(page, "() => document.getElementById('tour-now').textContent.includes('not found')")
             if number + 1 < len(stop.steps):
                 page.click("#tour-act")

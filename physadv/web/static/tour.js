@@ -3,6 +3,8 @@ import { api, byId, el, say, toast } from "./dom.js";
 
 // Figures are of so long: one of a single frame flickers.
 const OVER_MS = 3000;
+// Frames that come so soon after a change are still of before it.
+const SETTLE_MS = 400;
 // Nobody was in view for so long: that is said.
 const NOBODY_MS = 1500;
 const TEXTS = ["title", "do", "sees", "measured", "why"];
@@ -102,6 +104,7 @@ export class Tour {
   take(step) {
     this.step = step;
     this.counts = [];
+    this.changedAt = performance.now();
     if (this.viewer) return;
     const { controls, look } = this.stop.steps[step];
     this.changes.want(controls);
@@ -190,8 +193,8 @@ export class Tour {
 
   /** Count the people of a frame. */
   count({ hiding, bare_hiding: bare, people }) {
-    if (!this.open) return;
     const at = performance.now();
+    if (!this.open || at - this.changedAt < SETTLE_MS) return;
     const certified = people.filter(({ mark }) => mark === "certified").length;
     this.counts = [...this.counts.filter((one) => at - one.at < OVER_MS), { at, hiding, bare, people: people.length, certified }];
   }
