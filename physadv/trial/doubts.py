@@ -14,6 +14,7 @@ from physadv.files import sha256_of
 from physadv.recording import Paths
 from physadv.trial.book import BY_HAND, SPOILT, TrialBook, WholeBlock
 from physadv.trial.plan import ARMS, WORN
+from physadv.trial.scores import answers_in, person_in
 from physadv.trial.sources import LOCKED
 from physadv.trial.state import TrialState
 
@@ -34,6 +35,7 @@ def of_trial(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     out += of_order([list(block.windows) for block in blocks])
     out += _few(book, blocks)
     out += _unfinished(book, blocks)
+    out += _no_chest(book, blocks)
     out += _done_again(state)
     changed = [line for block in blocks for line in exposure_changed(block)]
     if changed:
@@ -85,6 +87,13 @@ def _alike(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
             "blocks-alike", f"{len(videos)} blocks show {different} different stretches of film: the others are copies"
         )
     ]
+
+
+def _no_chest(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
+    people = [person_in(answers_in(book.path(b.windows["none"].file)), book.state.conf) for b in blocks]
+    count = sum(person is not None and not person.path.shows_chest for person in people)
+    text = f"in {count} of {len(blocks)} blocks the person shows no chest in most frames: a print there is not in the image"
+    return [Doubt("no-chest", text)] if count else []
 
 
 def _few(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:

@@ -24,6 +24,7 @@ function show(now) {
   say(byId("stand"), done ? ended(now) : now.stand || "");
   say(byId("message"), now.message);
   byId("message").hidden = !now.message;
+  if (done) say(byId("says"), "");
   picture(done ? null : now.arm);
   byId("begin").disabled = now.phase !== "prompt";
   byId("pause").disabled = done || busy && now.phase === "checking";
