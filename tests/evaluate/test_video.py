@@ -106,6 +106,30 @@ def test_a_pattern_worn_from_its_second_on_is_scored_from_there_and_persistence_
         score(clip, [cover], BlobDetector(), wear_from=9, every=40)
 
 
+class Faces(BlobDetector):
+    """Says of everybody where the shoulders are: so many pixels above the lower edge of the box, 36 cm apart."""
+
+    above = 1.0
+
+    def detect(self, frame: Frame) -> Detections:
+        found = super().detect(frame)
+        points = np.zeros((len(found), 17, 3), np.float32)
+        points[:, [5, 6], 2] = 1
+        points[:, 5, 0], points[:, 6, 0] = found.xyxy[:, 2], found.xyxy[:, 0]
+        # In the first frames the chest is out of sight.
+        points[:, [5, 6], 1] = found.xyxy[:, 3, None] - (self.above if frame.index < 10 else 100)
+        return replace(found, keypoints=points)
+
+
+def test_frames_in_which_somebody_shows_no_chest_are_counted(clip: Path) -> None:
+    cells, _ = score(clip, [patch_of((200, 30, 30), "p")], Faces(min_conf=0.001), placement=SMALLER)
+    for cell in cells:
+        assert (cell["n_scored"], cell["unworn_frames"]) == (30, 10) and "no-chest" in cell["doubt_codes"]
+        assert any("in 10 of 60 frames up to 1 people show no chest" in doubt for doubt in cell["doubts"])
+    with pytest.raises(DataError, match="in 1 of them people do not show the chest"):
+        score(clip, [patch_of((200, 30, 30), "p")], Faces(min_conf=0.001), every=60)
+
+
 def test_a_video_that_was_trained_on_is_doubted(clip: Path) -> None:
     def said(split: list[str]) -> str:
         patch = replace(patch_of((200, 30, 30), "cover"), record={"split": {"train": split}} if split else {})
