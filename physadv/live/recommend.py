@@ -224,6 +224,6 @@ def _why(patch: Patch, view: View) -> str:
     made = patch.framing in (view.framing, "mixed") and (view.framing == "street" or view.shown <= 0.9)
     if not made:
         return f"{seen}: hides more of them than the others do."
-    # Of 73 people who show their waist `webcam` hides 90 % at 640 pixels, of 22 cut off at the chest 14 %.
+    # Of 63 people who show their waist `webcam` hides 86 % at 640 pixels, of 12 cut off at the chest 25 %.
     near = view.framing == "webcam" and not (view.hips or view.legs)
     return f"{seen}: made for that{', and hides more who show their hips' if near else ''}."
