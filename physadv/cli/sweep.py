@@ -90,8 +90,10 @@ def run(settings: SweepVerb) -> int:
     if not (settings.out / BEGUN).exists():
         check_own_folder("out", settings.out, (RESULTS, TRIALS_CSV), overwrite=settings.overwrite)
     with only_writer("out", settings.out):
-        _check_same(settings)
+        begun = _check_same(settings)
         sweep = Sweep(settings.out.resolve(), base, varied, trials=settings.trials, trusted=settings.trust)
+        if not begun:
+            write_json(settings.out / BEGUN, {"physadv": __version__, **_kept(settings)})
         if not sweep.missing:
             say(f"{LABEL}: nothing to do: {sweep.trials} of {sweep.trials} trials are over")
         else:
@@ -151,16 +153,19 @@ def _begun(settings: SweepVerb) -> SweepVerb:
     return read_begun(type(settings), settings.out, lambda begun: {**begun, **now}, given=now)
 
 
-def _check_same(settings: SweepVerb) -> None:
-    """Write the flags of a new sweep; of one that goes on compare them.
+def _kept(settings: SweepVerb) -> dict[str, Any]:
+    """Return the flags that a sweep's folder keeps."""
+    return {name: value for name, value in given(settings).items() if name not in UNKEPT}
 
-    Raises: SettingsError if the folder belongs to another sweep.
+
+def _check_same(settings: SweepVerb) -> bool:
+    """Return whether the folder holds a sweep, of the same flags.
+
+    Raises: SettingsError if it belongs to another sweep.
     """
-    path = settings.out / BEGUN
-    now = {name: value for name, value in given(settings).items() if name not in UNKEPT}
+    path, now = settings.out / BEGUN, _kept(settings)
     if not path.exists():
-        write_json(path, {"physadv": __version__, **now})
-        return
+        return False
     try:
         before = parse_json(path.read_bytes())
         changed = [name for name in {**before, **now} if name not in FREE and before.get(name) != now.get(name)]
@@ -170,3 +175,4 @@ def _check_same(settings: SweepVerb) -> None:
         hint = "name another folder, or give the same flags to go on"
         what = f"{settings.out} belongs to a sweep with another {', '.join(f'`{name}`' for name in changed)}"
         raise SettingsError(what, field="out", hint=hint)
+    return True
