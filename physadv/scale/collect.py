@@ -67,7 +67,8 @@ def collect(folder: Path, wrong: dict[str, str] | None = None) -> Results:
     results.facts["left_out"] = left_out
     results.skipped += [f"left out: {name}: {why}" for name, why in left_out.items()]
     if left_out:
-        text = f"{len(left_out)} of {len(job.manifest.videos)} videos are left out: {listed(list(left_out), most=3)}"
+        are = "is" if len(left_out) == 1 else "are"
+        text = f"{len(left_out)} of {len(job.manifest.videos)} videos {are} left out: {listed(list(left_out), most=3)}"
         for cell in results.cells:
             cell.doubts.append(Doubt("videos-left-out", text))
     results.done = True
@@ -98,7 +99,8 @@ def _pool(job: EvaluationJob, parts: dict[int, VideoPart], settings: EvaluateSet
         cell.doubts += _doubts(doubts[key])
         cell.extra |= {"unworn_frames": unworn[key]} if unworn[key] else {}
         if wearing and len(these) < FEW:
-            text = f"only {len(these)} videos: the interval is over blocks of frames, not over other videos"
+            videos = "video" if len(these) == 1 else "videos"
+            text = f"only {len(these)} {videos}: the interval is over blocks of frames, not over other videos"
             cell.doubts.append(Doubt("few-clips", text))
         cell.cases = [case for film in these for case in _cases(film, by_film=len(these) >= FEW)]
         yield cell

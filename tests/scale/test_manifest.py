@@ -81,7 +81,7 @@ def test_a_video_that_cannot_be_read_is_named_and_the_exit_code_says_so(
     assert "03.avi is not scored: " in capsys.readouterr().err
     run = json.loads((out / "run.json").read_text())
     assert list(run["left_out"]) == ["03.avi"] and "03.avi" in (out / "report.html").read_text()
-    assert all(any("1 of 12 videos are left out: 03.avi" in d for d in row["doubts"]) for row in results_of(out))
+    assert all(any("1 of 12 videos is left out: 03.avi" in d for d in row["doubts"]) for row in results_of(out))
     # Mended, it alone is looked at; a part that is damaged is made again.
     bad.write_bytes(whole)
     (out / "parts" / "00005-05.parquet").write_bytes(b"damaged")
