@@ -38,13 +38,13 @@ class CleanseSettings(Settings):
     held_out: float = Field(
         default=0.3, gt=0, lt=1, description="share of the images that only choices are made on, never trained on"
     )
-    epochs: int = Field(default=30, ge=1, le=1000, description="passes over the images")
+    epochs: int = Field(default=35, ge=1, le=1000, description="passes over the images")
     # Poisoning moved the weights by some distance; at 2e-4 cleansing moves them by .4 of it, and the backdoor stays.
     lr: float = Field(
-        default=1e-3, gt=0, le=0.1, description="learning rate of fine-tuning, after three epochs of rising"
+        default=3e-4, gt=0, le=0.1, description="learning rate of fine-tuning, after three epochs of rising"
     )
     turned: float = Field(
-        default=0.4,
+        default=0.5,
         ge=0,
         le=1,
         description="share of the images that are shown turned by any angle, with labels: a turn may be the trigger",
