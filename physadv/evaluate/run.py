@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from physadv.dataset import Dataset, LabelledImage, split_images
 from physadv.defend import Pipeline, parse_pipeline
 from physadv.detect import check_attackable, load_detector, load_gradient_detector
+from physadv.detect.base import BareDetector
 from physadv.detect.changed import changed
 from physadv.detect.matching import AP_CONF
 from physadv.detect.names import path_in
@@ -245,9 +246,13 @@ class Round:
 
 @dataclass(slots=True)
 class Evaluation:
-    """The work: every detector at every size of image, bare and behind every defence; its results grow cell by cell."""
+    """The work: every detector at every size of image, bare and behind every defence; its results grow cell by cell.
+
+    loader: in place of `load_detector`, by who keeps detectors for the next evaluation.
+    """
 
     asked: Asked
+    loader: Callable[..., BareDetector] | None = None
     results: Results = field(init=False)
     _settled: list[Cell] = field(default_factory=list)
     # About each detector itself, by its name.
@@ -389,7 +394,7 @@ class Evaluation:
                 turn = asked_for
                 if isinstance(given, str):
                     # The reference: PyTorch, float32, down to the lowest score that AP counts.
-                    loaded = load_detector(
+                    loaded = (self.loader or load_detector)(
                         given,
                         backend="reference",
                         precision="fp32",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -14,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from physadv.errors import DataError, PhysadvError, text_of
+from physadv.errors import DataError, PhysadvError, WeightsError, text_of
 from physadv.files import atomic_write, parse_json, text_bytes
 from physadv.scale.job import EvaluationJob, JobSettings
 from physadv.scale.tasks import limit_threads
@@ -23,12 +24,15 @@ from physadv.version import __version__
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from physadv.detect.base import BareDetector
     from physadv.evaluate.answers import Answers
     from physadv.evaluate.run import Evaluation
     from physadv.evaluate.scorer import Entry
     from physadv.evaluate.video import FrameScore, Recording
 
 HEAD = b"physadv"
+# Detectors that a worker keeps loaded, each at its size.
+KEPT = 4
 OPTIONAL = ("held", "certified", "track")
 
 
@@ -159,6 +163,14 @@ def _looked(job: EvaluationJob, number: int, trusted: bool) -> pa.Table:
         "sha256": sha256_of(film) if film.is_file() else "",
     }
     rows, said = (_answered if video.arm else _scored)(work, recording)
+    found = [detector["sha256"] for detector in work.results.facts["detectors"]]
+    if found != settings.detector_hashes:
+        raise WeightsError(
+            "this machine has other weights than the evaluation began with",
+            field="detector",
+            expected=", ".join(sha256[:12] for sha256 in settings.detector_hashes),
+            got=", ".join(sha256[:12] for sha256 in found),
+        )
     return rows.replace_schema_metadata(
         {HEAD: json.dumps({**head, **said, "detectors": work.results.facts["detectors"]})}
     )
@@ -175,7 +187,15 @@ def evaluation_of(settings: JobSettings, job: EvaluationJob) -> Evaluation:
     pipelines = [parse_pipeline(text) for text in settings.defend]
     asked = Asked(settings.evaluation, job.patches(), list(settings.detectors), pipelines)
     asked.check()
-    return Evaluation(asked)
+    return Evaluation(asked, _loader())
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Callable[..., BareDetector]:
+    """Return what loads detectors and keeps them for the next video: it takes as long as ten frames of the smallest."""
+    from physadv.detect import load_detector
+
+    return lru_cache(maxsize=KEPT)(load_detector)
 
 
 def _scored(work: Evaluation, recording: Recording) -> tuple[pa.Table, dict[str, Any]]:

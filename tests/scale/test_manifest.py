@@ -208,3 +208,21 @@ def test_who_stops_an_evaluation_hears_how_much_is_kept(
     (tmp_path / "clips.csv").write_text("path\nclips/00.avi\n")
     assert main(words(tmp_path / "out")) == 130
     assert "stopped; 1 of 1 are there; the same command does the rest" in capsys.readouterr().err
+
+
+def test_a_machine_with_other_weights_scores_nothing(
+    words: Words, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clips.csv").write_text("path\nclips/00.avi\n")
+
+    class Elsewhere(Here):
+        def submit(self, number: int, work: Callable[..., object], *args: object) -> None:
+            job = tmp_path / "out" / "job.json"
+            settings = json.loads(job.read_text())
+            settings["settings"]["detector_hashes"] = ["0" * 64]
+            job.write_text(json.dumps(settings))
+            super().submit(number, work, *args)
+
+    monkeypatch.setattr("physadv.scale.executors.make_executor", Elsewhere)
+    assert main(words(tmp_path / "out")) == 2
+    assert "this machine has other weights than the evaluation began with" in capsys.readouterr().err
