@@ -15,12 +15,15 @@ class BareDetector(ABC):
 
     Subclasses set `name` and `backend` and write `detect_batch`. own_size: whether it looks at images of one size of its
     own, whatever `imgsz` was asked for. weights_known: whether `fingerprint` differs where its weights do.
+    parameters: how many weights it has, year: when its kind was published, where it says so.
     """
 
     name: str
     backend: str
     own_size: bool = False
     weights_known: bool = True
+    parameters: int | None = None
+    year: int | None = None
     precision: str = "fp32"
     min_conf: float = 0.05
     imgsz: int = 640

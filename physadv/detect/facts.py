@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from physadv.detect.base import BareDetector
 from physadv.detect.gradients import BareGradient, imgsz_for
 
 # Years of publication by the beginning of a name, the longest that fits.
@@ -27,15 +28,16 @@ class DetectorFacts:
     year: int | None = None
 
 
-def facts_of(name: str, detector: BareGradient | None, imgsz: int, *, parent: str = "") -> DetectorFacts:
-    """Return what is known of a detector. detector: None of one without gradients, of which little is known.
+def facts_of(
+    name: str, detector: BareDetector, attacked: BareGradient | None, imgsz: int, *, parent: str = ""
+) -> DetectorFacts:
+    """Return what is known of a detector. attacked: the same with gradients; without it operations are not known.
 
     imgsz: side in pixels of the image that operations are counted of. parent: of a run of the lab the name it comes from.
     """
     year = next((year for stem, year in sorted(YEARS.items(), reverse=True) if (parent or name).startswith(stem)), None)
-    if detector is None:
-        return DetectorFacts(year=year)
-    return DetectorFacts(detector.parameters, _gflops(detector, imgsz), detector.year or year)
+    parameters = detector.parameters if attacked is None else attacked.parameters
+    return DetectorFacts(parameters, None if attacked is None else _gflops(attacked, imgsz), detector.year or year)
 
 
 def _gflops(detector: BareGradient, imgsz: int) -> float | None:

@@ -55,6 +55,7 @@ class PluginDetector(BareDetector):
         # Nothing tells it a size: whatever it looks at is its own.
         self.own_size = True
         self.weights_known = callable(getattr(finder, "fingerprint", None))
+        self.parameters, self.year = _count(finder, "parameters"), _count(finder, "year")
         self.imgsz = _pixels(finder, weights.name, "imgsz", imgsz)
         self.deterministic = bool(getattr(finder, "deterministic", True))
         self._finder = finder

@@ -23,7 +23,7 @@ from physadv.detect.matching import AP_CONF, average_precisions
 from physadv.detect.weights import record_of
 from physadv.errors import DataError, PluginError
 from physadv.evaluate import doubts
-from physadv.evaluate.adaptive import CHECKED, AdaptiveAttack, gradient_share
+from physadv.evaluate.adaptive import CHECKED, MARGIN, AdaptiveAttack, gradient_share
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.compare import Row
 from physadv.evaluate.doubt_codes import Doubt
@@ -176,7 +176,9 @@ class Study:
             write_json(path, {"detector": name, "sha256": detector.sha256, "imgsz": detector.imgsz, "cells": plain})
         gradient = self._gradient(subject)
         parent = record_of(subject.name).get("parent")
-        facts = facts_of(name, gradient, detector.imgsz, parent=parent["name"] if isinstance(parent, dict) else "")
+        facts = facts_of(
+            name, detector, gradient, detector.imgsz, parent=parent["name"] if isinstance(parent, dict) else ""
+        )
         found = self._doubts(subject, detector, gradient, next(iter(cells.values())))
         return Studied(name, detector.imgsz, detector.sha256 or "", facts, tuple(cells.values()), tuple(found))
 
@@ -280,6 +282,14 @@ def _of_study(out: StudyResults, attack: AdaptiveAttack) -> list[Doubt]:
     found = []
     if (n := len(out.studied)) < FEW_DETECTORS:
         found.append(Doubt("few-detectors", f"only {n} detectors: nothing is said of detectors in general"))
+    for s in out.studied:
+        own, best = s.strongest("white-box"), s.strongest("any")
+        if own is not None and best is not None and own.ap50 > best.ap50 + MARGIN:
+            text = (
+                f"{s.name}: its white-box pattern (AP {own.ap50:.2f}) is weaker than {best.pattern} ({best.ap50:.2f}): "
+                "give it more steps; the true figure is at most the lower one"
+            )
+            found.append(Doubt("weak-adaptive-attack", text))
     if any(s.strongest("white-box") for s in out.studied):
         text = f"white-box patterns are of one training of {attack.steps} steps each: a longer one may hide more"
         found.append(Doubt("one-training", text))

@@ -139,7 +139,9 @@ def row(name: str, clean: float, left: float, spread: float = 0.0) -> Studied:
         drawn = tuple(float(v) for v in value + spread * rng.standard_normal(200))
         return StudyCell(kind, kind, value, None, value, drawn, {})
 
-    return Studied(name, 640, "", facts_of(name, None, 640), (cell("none", clean), cell("public", left)))
+    return Studied(
+        name, 640, "", facts_of(name, BlobDetector(), None, 640), (cell("none", clean), cell("public", left))
+    )
 
 
 def test_kendalls_tau_is_honest_about_few_detectors() -> None:
@@ -152,12 +154,13 @@ def test_kendalls_tau_is_honest_about_few_detectors() -> None:
     value, ends = tau_of([row("x" * i, 0.5 + i / 20, abs(i - 3) / 10, 0.05) for i in range(1, 5)])
     assert ends is not None and ends[0] < 0 < ends[1] and value is not None and abs(value) < 1
     assert (
-        facts_of("yolo11n-pose", None, 640).year == 2024 and facts_of("mine", None, 640, parent="yolov8n").year == 2023
+        facts_of("yolo11n-pose", BlobDetector(), None, 640).year == 2024
+        and facts_of("mine", BlobDetector(), None, 640, parent="yolov8n").year == 2023
     )
 
 
 def test_what_a_detector_costs_is_counted() -> None:
-    facts = facts_of("tiny", tiny_gradient(), 64)
+    facts = facts_of("tiny", BlobDetector(), tiny_gradient(), 64)
     assert facts.parameters and 10_000 < facts.parameters < 40_000
     assert facts.gflops and 0 < facts.gflops < 1 and facts.year is None
 
