@@ -91,7 +91,7 @@ class Study:
         prints = self._prints(made, out)
         for number, (name, subject) in enumerate(names.items(), start=len(names)):
             out.studied.append((yield from part_of(self._study(name, subject, prints, out), number, parts, name)))
-        out.doubts = doubts.of_data(self.scored) + self._of_patterns([p for _, p in made]) + _of_study(out, self.attack)
+        out.doubts = doubts.of_data(self.scored) + self._of_patterns([p for _, p in made]) + of_study(out, self.attack)
         return out
 
     def _train(self, name: str, subject: SizedDetector) -> Steps[Patch | None]:
@@ -277,7 +277,7 @@ def _code() -> str:
     return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
 
 
-def _of_study(out: StudyResults, attack: AdaptiveAttack) -> list[Doubt]:
+def of_study(out: StudyResults, attack: AdaptiveAttack) -> list[Doubt]:
     """Return the doubts about a study as a whole."""
     found = []
     if (n := len(out.studied)) < FEW_DETECTORS:

@@ -181,3 +181,13 @@ def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     ):
         assert main(words) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_white_box_pattern_that_others_beat_is_doubted() -> None:
+    def said(own: float) -> set[str]:
+        one = row("net", 0.9, 0.3)
+        made = replace(one.clean, pattern="made for net", kind="made", source="net", ap50=own)
+        results = StudyResults(SETTINGS, [replace(one, cells=(*one.cells, made))])
+        return {doubt.code for doubt in study_run.of_study(results, Painter())}
+
+    assert "weak-adaptive-attack" in said(0.6) and "weak-adaptive-attack" not in said(0.31)
