@@ -79,7 +79,7 @@ def percent(share: float) -> str:
 
 
 def _print() -> dict[str, str]:
-    setting = "Before a webcam, photographs, side 0.65 of the box by area, by the joints, 640 px"
+    setting = "Before a webcam, people to the waist, side 0.65 of the box by area, by the joints, 640 px"
     figure = "hidden25"
     shares = _card("webcam", setting, pattern=("webcam", figure), grey=("grey", figure), none=("none", figure))
     return {"people": str(load_patch("webcam").record["hides"]["webcam"]["people"]), **shares}
