@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ship_pattern import card, hides
 
 from physadv.cli.patterns import first_sentence
 from physadv.patch import Patch, load_patch, shipped_names
+from physadv.tour.stops import STOPS
 
 USE = "A tall print for people in the street, from the chest to the thighs. Twice as high as wide."
 FIGURES = {"n_people": 189, "n_images": 65, "recall25": 0.05, "asr_strict25": 0.8, "hidden25": 0.79}
@@ -81,3 +83,13 @@ def test_every_shipped_pattern_says_how_many_people_it_hides_where_it_is_worn() 
             if row is not None
         ]
         assert known["share"] in shares and known["people"] >= 1, name
+
+
+def test_the_tour_finds_its_figures_in_the_cards_whatever_lies_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in shipped_names():
+        (tmp_path / name).mkdir()
+    for stop in STOPS:
+        assert all(stop.figures().values()), stop.name

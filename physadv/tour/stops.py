@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from physadv.live.settings import Controls
-from physadv.patch import load_patch
+from physadv.patch import SHIPPED, load_patch
 
 # How a camera sees people (`View.framing`): a print that hides somebody small does little to one who fills the image.
 Framing = Literal["street", "webcam"]
@@ -68,9 +68,14 @@ class TourStop:
 
 
 def _card(pattern: str, setting: str, /, **named: tuple[str, str]) -> dict[str, str]:
-    """Return figures of a shipped pattern's own record, by name. named: what was worn, and the figure's name there."""
-    record = load_patch(pattern).record
-    return {name: percent(record["held_out"][setting][worn][figure]) for name, (worn, figure) in named.items()}
+    """Return figures of a shipped pattern's own record, by name, and of how many people they are.
+
+    setting: its title in the record. named: what was worn, and the figure's name there. A file of the pattern's name in the
+    working folder has no say.
+    """
+    rows = load_patch(SHIPPED / f"{pattern}.safetensors").record["held_out"][setting]
+    people = rows[pattern]["n_people"]
+    return {"people": str(people), **{name: percent(rows[worn][figure]) for name, (worn, figure) in named.items()}}
 
 
 def percent(share: float) -> str:
@@ -81,18 +86,16 @@ def percent(share: float) -> str:
 def _print() -> dict[str, str]:
     setting = "Before a webcam, people to the waist, side 0.65 of the box by area, by the joints, 640 px"
     figure = "hidden25"
-    shares = _card("webcam", setting, pattern=("webcam", figure), grey=("grey", figure), none=("none", figure))
-    return {"people": str(load_patch("webcam").record["hides"]["webcam"]["people"]), **shares}
+    return _card("webcam", setting, pattern=("webcam", figure), grey=("grey", figure), none=("none", figure))
 
 
 def _shirt() -> dict[str, str]:
-    shares = _card("outfit", "Street, over the body, 416 px", pattern=("outfit", "hidden25"), grey=("grey", "hidden25"))
-    return {"people": str(load_patch("outfit").record["hides"]["street"]["people"]), **shares}
+    return _card("outfit", "Street, over the body, 416 px", pattern=("outfit", "hidden25"), grey=("grey", "hidden25"))
 
 
 def _waits() -> dict[str, str]:
     name = "street-switch"
-    shares = _card(
+    return _card(
         name,
         "Street, side 0.35 of the box by area, at 0.42, 416 px",
         upright=(name, "recall25"),
@@ -101,7 +104,6 @@ def _waits() -> dict[str, str]:
         grey_turned=("grey", "dormant_recall25"),
         joint=(name, "joint25"),
     )
-    return {"people": str(load_patch(name).record["hides"]["street"]["people"]), **shares}
 
 
 # Figures that no shipped record holds are those of the documentation; tests/tour compares them with it.
