@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections import deque
@@ -37,7 +38,7 @@ class RayCluster:
         here = workers or workers_of(threads)
         alone: dict[str, Any] = {"num_cpus": here * threads, "include_dashboard": False} if address is None else {}
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="error", **alone)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **alone)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             raise BackendError(
                 f"no cluster at {address or 'this machine'}: {error}",
