@@ -17,6 +17,7 @@ from physadv.boxes import iou
 from physadv.controls import CONTROLS
 from physadv.dataset import Dataset
 from physadv.detect.matching import AP_CONF, FOUND_CONF
+from physadv.detect.weights import DEFAULT_DETECTOR
 from physadv.evaluate.cell import Cell
 from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.own import not_own, other_framing
@@ -65,7 +66,7 @@ def of_data(data: Dataset) -> list[Doubt]:
     if len(data.images) == 1:
         out.append(Doubt("one-image", "only one image: there is nothing to draw an interval from"))
     if data.own_labels:
-        text = "people were labelled by the detector itself: a person that it never finds is not counted"
+        text = f"the clean {DEFAULT_DETECTOR} labelled the people, nobody by hand: who it never finds is not counted"
         out.append(Doubt("own-labels", text))
     if data.skipped:
         out.append(Doubt("files-left-out", f"{len(data.skipped)} images could not be read and are left out"))
