@@ -63,6 +63,9 @@ class TourFigures:
         recent = list(self._recent)
         if not recent:
             return [words["waiting"]]
+        if not any(one.people or (one.hidden and one.hidden[1]) for one in recent):
+            # No share is of nobody.
+            return [words["people"].format(people=0)]
         hidden, bare = _share([one.hidden for one in recent]), _share([one.bare for one in recent])
         there = {
             "people": hidden is None and not certifies,

@@ -200,9 +200,10 @@ def record_tour(
     detector: Detector | None = None,
     looking: Looking | None = None,
 ) -> CameraDemo:
-    """Record the tour as `settings.record` and return the demo, which has ended.
+    """Record the tour as `settings.record` and return the demo, which has ended; at once if the recording failed.
 
-    tell: takes a line about how far it is. stopped: asked five times a second whether to end; what was recorded is whole.
+    tell: takes a line about how far it is, and at the end one for each thing that failed.
+    stopped: asked five times a second whether to end; what was recorded is whole.
     detector, looking: used in place of those that the settings name.
 
     Raises: SourceError if the source ended before the tour. RecordingError, and what `open_demo` raises.
@@ -235,13 +236,17 @@ def record_tour(
         demo.start_recording(settings.record, overwrite=settings.overwrite, draw=made.draw)
         demo.start()
         # Short waits: a signal's handler runs on this thread only between them.
-        while not demo.wait(0.2) and not stopped():
-            pass
+        broke_off = False
+        while not (demo.wait(0.2) or stopped() or broke_off):
+            broke_off = demo.recording_failed
     finally:
         demo.stop()
     if demo.error is not None:
         raise demo.error
-    if not made.done and not stopped():
+    for notice in demo.notices.newest(100):
+        if notice.level == "error":
+            tell(f"{notice.kind}: {notice.text}")
+    if not (made.done or stopped() or broke_off):
         raise SourceError(f"{demo.source_spec}: ended at stop {made.stop} of the tour", field="source")
     return demo
 

@@ -121,6 +121,27 @@ def test_by_keys_alone_and_what_is_left_by_closing_the_page_is_restored_too(stan
     until(lambda: demo.controls == before)
 
 
+def test_whoever_leaves_while_a_stop_is_on_its_way_has_left(stand: Stand) -> None:
+    page, demo = stand.page, stand.demo
+    before, held = demo.controls, list[Any]()
+    page.keyboard.press("g")
+    eventually(page, TITLE, "What the detector looks at")
+    page.route("**/api/tour?*", lambda route: held.append(route))
+    page.keyboard.press("ArrowRight")
+    until(lambda: page.evaluate("() => location.hash").startswith("#tour=2") and bool(held))
+    page.keyboard.press("g")
+    # Before it was ever opened, too.
+    page.keyboard.press("g")
+    until(lambda: page.evaluate("() => true") and len(held) == 2)
+    page.keyboard.press("g")
+    for route in held:
+        with page.expect_response("**/api/tour?*"):
+            route.continue_()
+    page.evaluate("() => fetch('/api/state').then((answer) => answer.json())")
+    assert page.is_hidden("#tour") and "#" not in page.url
+    assert demo.controls == before
+
+
 def test_a_stop_by_address_on_a_phone_in_chinese(stand: Stand) -> None:
     stand.leave()
     page = stand.open(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, locale="zh-CN")

@@ -1,7 +1,10 @@
 """The tour as a video, on a made-up scene: every stop is in it, in its order, and the demo is shown in each state."""
 
+import errno
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,10 +15,13 @@ from physadv.capture.video_file import VideoFile
 from physadv.cli import main
 from physadv.errors import EndOfStream, SourceError
 from physadv.live.looking import Looking
+from physadv.live.shown import Shown
 from physadv.tour import film as films
 from physadv.tour import fonts, panel
+from physadv.tour.figures import TourFigures
 from physadv.tour.settings import TourSettings
-from physadv.types import Frame, UInt8Array
+from physadv.tour.texts import texts_in
+from physadv.types import Detections, Frame, UInt8Array
 from tests.live.scene import image
 
 
@@ -122,6 +128,30 @@ def test_a_film_that_ends_before_the_tour_is_said(tmp_path: Path, monkeypatch: p
         films.record_tour(
             TourSettings(record=tmp_path / "v.mp4", source="short"), lambda _: None, detector=BlobDetector()
         )
+
+
+def test_a_full_disk_ends_the_tour_with_what_it_has_and_says_so(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("physadv.live.recorder.VideoWriter.write", full)
+    told = list[str]()
+    demo = films.record_tour(
+        TourSettings(record=tmp_path / "tour.mp4", step_seconds=60), told.append, detector=BlobDetector()
+    )
+    assert demo.recording_failed
+    assert "the disk is full" in told[-1], told
+
+
+def test_no_share_of_wearers_is_shown_where_nobody_is() -> None:
+    figures, nobody = TourFigures(), SimpleNamespace(hidden=0, count=0)
+    shown = SimpleNamespace(
+        clean=SimpleNamespace(pts_s=0.0), hiding=nobody, bare_hiding=None, people=Detections.empty()
+    )
+    figures.add(cast(Shown, shown))
+    assert figures.lines(["hidden", "certified"], texts_in("en")["live"], None, certifies=True) == ["0 people found"]
 
 
 @pytest.mark.parametrize(

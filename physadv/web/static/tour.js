@@ -49,8 +49,9 @@ export class Tour {
     location.hash = new URLSearchParams({ tour: number, ...(language ? { language } : {}) });
   }
 
+  /** Open, or leave: a stop that was asked for and is not there yet counts as open. */
   toggle() {
-    if (this.open) this.leave();
+    if (this.open || new URLSearchParams(location.hash.slice(1)).has("tour")) this.leave();
     else this.visit(1);
   }
 
@@ -131,13 +132,15 @@ export class Tour {
   }
 
   leave() {
+    // A stop that was asked for and is on its way no longer opens.
+    this.visits += 1;
+    history.replaceState(null, "", location.pathname + location.search);
     if (!this.open) return;
     this.open = false;
     this.restore(false);
     byId("tour").hidden = true;
     byId("tour-open").setAttribute("aria-expanded", "false");
     delete document.body.dataset.tour;
-    history.replaceState(null, "", location.pathname + location.search);
     byId("tour-open").focus();
   }
 
@@ -218,6 +221,8 @@ export class Tour {
   liveLines({ claims, figures }) {
     const { counts, guide, stop, looking } = this;
     if (!counts.length) return [guide.live.waiting];
+    // No share is of nobody.
+    if (counts.every(({ people, hiding }) => !people && !hiding?.count)) return [guide.live.people.replace("{people}", 0)];
     const hidden = share(counts.map((one) => one.hiding)), bare = share(counts.map((one) => one.bare));
     const cost = figures.defence_ms, score = looking.shown?.score ?? null, certifies = claims.length > 0;
     const mean = (name) => Math.round(counts.reduce((sum, one) => sum + one[name], 0) / counts.length);
