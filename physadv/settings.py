@@ -122,7 +122,8 @@ def _faults(found: Faults, *, indices: bool) -> list[tuple[str, str]]:
     items = found.errors(include_url=False) if isinstance(found, ValidationError) else list(found)
     for item in items:
         # pydantic counts the parts of a list that are right: of `--crops 224,foo` it says too that there are too few.
-        if item["type"] == "too_short" and any(i["loc"][:-1] == item["loc"] for i in items):
+        within = [i for i in items if i is not item and i["loc"][: len(item["loc"])] == item["loc"]]
+        if item["type"] == "too_short" and within:
             continue
         place = ".".join(str(p) for p in item["loc"] if indices or not isinstance(p, int))
         text = _plain(item["msg"])

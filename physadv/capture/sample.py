@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -128,6 +129,30 @@ class SampleSource:
         c, s = scale * np.cos(angle), scale * np.sin(angle)
         mx, my = (self.size[0] - 1) / 2, (self.size[1] - 1) / 2
         return np.array([[c, -s, cx - c * mx + s * my], [s, c, cy - s * mx - c * my]], np.float32)
+
+
+class SampleFilm:
+    """A scene of the sample as a film: image after image as it is read, none is lost. Safe to close twice."""
+
+    live = False
+    name = "sample"
+
+    def __init__(self, settings: CaptureSettings, *, scene: str, start_s: float = 0.0) -> None:
+        """start_s: the time of its first image.
+
+        Raises: SourceError as `SampleSource`.
+        """
+        self._camera = SampleSource(settings, scene=scene)
+        self._next = math.ceil(start_s * self._camera.fps)
+
+    def read(self) -> Frame:
+        """Return the next image. There is no last one."""
+        index, self._next = self._next, self._next + 1
+        return Frame(self._camera.image(index), index, time.monotonic_ns(), index / self._camera.fps)
+
+    def close(self) -> None:
+        """End."""
+        self._camera.close()
 
 
 def _photograph(folder: Path, scene: SampleScene) -> UInt8Array:

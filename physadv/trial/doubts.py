@@ -27,7 +27,9 @@ PROXIES = {
 def of_trial(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     """Return the doubts about a whole trial. blocks: all that are whole."""
     state = book.state
-    out = [Doubt("proxy", PROXIES[state.proxy])] if state.proxy else []
+    # What a film shows was filmed for something else.
+    words = "" if state.live else "; distance, turn and light are the plan's words, to which nobody stood"
+    out = [Doubt("proxy", PROXIES[state.proxy] + words)] if state.proxy else []
     out.append(Doubt("few-people", "one person: nobody else is spoken of"))
     if not book.plan.drawn():
         text = "the plan's orders are not those that its seed draws: somebody chose them, not at random"
@@ -82,11 +84,8 @@ def _alike(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     different = len({sha256_of(path) for path in videos if path.is_file()})
     if different >= len(videos):
         return []
-    return [
-        Doubt(
-            "blocks-alike", f"{len(videos)} blocks show {different} different stretches of film: the others are copies"
-        )
-    ]
+    what = "one and the same stretch" if different == 1 else f"{different} different stretches"
+    return [Doubt("blocks-alike", f"{len(videos)} blocks show {what} of film: the others are copies")]
 
 
 def _no_chest(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:

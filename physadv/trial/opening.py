@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from physadv.capture import is_live
 from physadv.errors import DataError, PatchError, SettingsError
 from physadv.live.camera_demo import CameraDemo, open_demo
 from physadv.live.settings import LiveSettings
@@ -16,7 +15,7 @@ from physadv.trial.book import TrialBook
 from physadv.trial.plan import ARMS, PATTERNS, Arm, Plan
 from physadv.trial.run import TrialRun
 from physadv.trial.settings import TrialSettings
-from physadv.trial.sources import MEASURED, FilmStretch, open_locked
+from physadv.trial.sources import MEASURED, FilmStretch, films_people, open_locked
 from physadv.trial.state import Proxy, TrialState, UsedDetector, read_state, write_state
 from physadv.types import Detector, Source
 from physadv.version import __version__
@@ -72,16 +71,17 @@ def open_trial(
     proxy = proxy_of(settings)
     state = checked_state(out, plan)
     _check_unchanged(state, settings, proxy)
-    if source is None and not is_live(settings.source) and proxy != "digital":
+    filmed = source is not None or films_people(settings.source)
+    if not filmed and proxy != "digital":
         raise SettingsError(
             field="source",
             expected="a camera before which the sheets are worn, or `proxy=digital`, by which software puts them on",
-            got=f"the file {settings.source!r}",
+            got=f"{settings.source!r}",
         )
     pictures, paths = _patterns(plan, plan_folder)
     if proxy != "digital":
         paths = {}
-    live = source.live if source is not None else settings.realtime or is_live(settings.source)
+    live = source.live if source is not None else settings.realtime or filmed
     capture = settings.capture()
     locks: dict[str, str] = {}
     stretch: Callable[[float, int], FilmStretch] | None = None
@@ -108,10 +108,8 @@ def open_trial(
                 locks=locks,
             )  # fmt: skip
             write_state(out, state)
-        elif state.detector != used:
-            raise SettingsError(
-                field="detector", expected=f"{_called(state.detector)}, by which {out} was begun", got=_called(used)
-            )
+        else:
+            _check_same(state, used, shown, live=live)
         book = TrialBook(out, state)
         for name in book.clear_unfinished():
             say(f"{name}: half a window was thrown away")
@@ -138,6 +136,17 @@ def _check_unchanged(state: TrialState | None, settings: TrialSettings, proxy: P
             raise SettingsError(
                 field=field, expected=f"{before or 'none'}, as when the trial was begun", got=str(now or "none")
             )
+
+
+def _check_same(state: TrialState, used: UsedDetector, source: str, *, live: bool) -> None:
+    """Raise SettingsError unless detector and film are what they were: arms of a block would differ in them."""
+    if state.detector != used:
+        raise SettingsError(
+            field="detector", expected=f"{_called(state.detector)}, as when the trial was begun", got=_called(used)
+        )
+    # The folder of a film, and the camera of somebody before it, may be another.
+    if state.live != live or not (live or Path(state.source).name == Path(source).name):
+        raise SettingsError(field="source", expected=f"{state.source}, as when the trial was begun", got=source)
 
 
 def _patterns(plan: Plan, folder: Path) -> tuple[dict[Arm, Patch], dict[Arm, Path]]:

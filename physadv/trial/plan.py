@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
-from physadv.errors import DataError, SettingsError
+from physadv.errors import DataError, SettingsError, text_of
 from physadv.fabricate.units import Centimetres
 from physadv.files import parse_json, read_text
 from physadv.settings import Groups, Metavar, Names, PatternName, Seconds, Settings, one_line
@@ -35,6 +36,12 @@ SHORTEST_S = 0.5
 
 Distance = Annotated[float, Field(gt=0, le=200)]
 Yaw = Annotated[float, Field(ge=-180, le=180)]
+
+
+def _light(name: str) -> str:
+    if not 0 < len(name) <= 40 or not name.isprintable():
+        raise ValueError(f"expected a printable name of at most 40 characters, got {name[:60]!r}")
+    return name
 
 
 class PlanSettings(Settings):
@@ -79,9 +86,7 @@ class PlanSettings(Settings):
     @field_validator("lights")
     @classmethod
     def _named(cls, value: list[str]) -> list[str]:
-        if bad := [name for name in value if len(name) > 40 or not name.isprintable()]:
-            raise ValueError(f"expected names of at most 40 characters, got {bad[0][:60]!r}")
-        return value
+        return [_light(name) for name in value]
 
 
 class TrialCell(Settings):
@@ -89,7 +94,7 @@ class TrialCell(Settings):
 
     distance_m: Distance
     yaw_deg: Yaw
-    light: str = Field(min_length=1, max_length=40)
+    light: Annotated[str, AfterValidator(_light)]
 
     @property
     def name(self) -> str:
@@ -147,7 +152,9 @@ class Plan(Settings):
         return self.orders == _drawn_orders(len(self.cells), self.blocks, self.seed)
 
     def check(self) -> None:
-        """Raise DataError unless every block of every cell has each arm once."""
+        """Raise DataError unless each cell is there once, and each of its blocks has each arm once."""
+        if (twice := _twice(self.cells)) is not None:
+            raise DataError(field="plan", expected="each cell once", got=f"{twice.name} twice")
         if len(self.orders) != len(self.cells) or any(len(blocks) != self.blocks for blocks in self.orders):
             raise DataError(
                 field="plan", expected=f"{self.blocks} orders of arms for each of {len(self.cells)} cells", got="others"
@@ -172,8 +179,7 @@ def plan_of(settings: PlanSettings, pattern: PlannedPattern) -> Plan:
         raise SettingsError(
             field="distances", expected=f"at most {MOST_CELLS} cells of distance, yaw and light", got=str(len(cells))
         )
-    if len({cell.name for cell in cells}) < len(cells):
-        twice = next(cell for cell in cells if sum(other.name == cell.name for other in cells) > 1)
+    if (twice := _twice(cells)) is not None:
         raise SettingsError(field="distances", expected="each cell once", got=f"{twice.name} twice")
     return Plan(
         physadv=__version__,
@@ -184,6 +190,12 @@ def plan_of(settings: PlanSettings, pattern: PlannedPattern) -> Plan:
         cells=cells,
         orders=_drawn_orders(len(cells), settings.blocks, settings.seed),
     )
+
+
+def _twice(cells: Sequence[TrialCell]) -> TrialCell | None:
+    """Return a cell whose name another one has too, None where there is none: tables tell them apart by it."""
+    names = [cell.name for cell in cells]
+    return next((cell for cell in cells if names.count(cell.name) > 1), None)
 
 
 def drawn_order(seed: int, cell: int, block: int, attempt: int) -> Order:
@@ -208,7 +220,7 @@ def load_plan(path: Path) -> tuple[Plan, Path]:
     except FileNotFoundError:
         raise DataError(f"{file}: there is no such plan", field="plan", hint=hint) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: is no plan: {error}", field="plan", hint=hint) from error
+        raise DataError(f"{file}: is no plan: {text_of(error)}", field="plan", hint=hint) from error
     if not isinstance(value, dict) or "format" not in value or "orders" not in value:
         raise DataError(f"{file}: is no plan of a trial", field="plan", hint=hint)
     if value["format"] != FORMAT:

@@ -27,8 +27,8 @@ class TrialSettings(CaptureSettings, PageSettings):
         default="auto",
         min_length=1,
         max_length=2000,
-        description="camera, as physadv live takes it; browser is that of the device that opens the page. A file begins "
-        "anew with each block, at another place: of use with `proxy`",
+        description="camera, as physadv live takes it; browser is that of the device that opens the page. A file "
+        "and a scene of the sample (sample:whole) begin anew with each block, at another place, and need `proxy` digital",
     )
     detector: DetectorName = Field(
         default=DEFAULT_DETECTOR, min_length=1, description="detector, as physadv live takes it"

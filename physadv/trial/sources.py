@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from physadv.capture import open_source
+from physadv.capture import SCENE, is_live, open_source
+from physadv.capture.sample import SCENES, SampleFilm
 from physadv.capture.settings import CaptureSettings
-from physadv.capture.webcam import is_webcam
+from physadv.capture.webcam import cameras, is_webcam
 from physadv.errors import CameraLost, EndOfStream, SourceError
 from physadv.types import Frame, Source
 
@@ -15,13 +17,34 @@ NUMBERS = 1 << 24
 LOCKED, MEASURED = "locked where the automatic had settled", "not locked, measured in each window"
 
 
+def films_people(spec: str) -> bool:
+    """Return whether a source is a camera, before which sheets can be worn. The sample is none.
+
+    Raises: SourceError for the sample as a whole: within a block its scenes, and so its people, would change.
+    """
+    if spec == "sample":
+        names = ", ".join(f"{SCENE}{scene.name}" for scene in SCENES)
+        raise SourceError(
+            field="source", expected=f"a scene that stays: {names}", got="sample, which shows them in turn"
+        )
+    return is_live(spec) and not spec.startswith(SCENE)
+
+
 def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], None]) -> tuple[Source, dict[str, str]]:
     """Return a camera, and what was done about its exposure and white balance.
 
-    A webcam is asked to lock both, then each by itself; other cameras have no such controls.
+    A webcam is asked to lock both, then each by itself; other cameras have no such controls. auto is the first webcam that
+    answers, and nothing else.
 
     Raises: SourceError or CameraLost if it cannot be opened.
     """
+    if spec == "auto":
+        for camera in cameras():
+            with suppress(SourceError):
+                return open_locked(str(camera.index), capture, notify)
+        raise SourceError(
+            field="source", expected="a webcam that answers", got="none", hint="name a camera: a number or an address"
+        )
     measured = {"exposure": MEASURED, "white balance": MEASURED}
     if not is_webcam(spec):
         return open_source(spec, capture, notify), measured
@@ -40,7 +63,9 @@ def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], Non
 
 
 class FilmStretch:
-    """A stretch of a file as a source: `length_s` seconds from `start_s` on, and one image more. A shorter file goes round.
+    """A stretch of a file, or of a scene of the sample: `length_s` seconds from `start_s` on, and one image more.
+
+    A shorter file goes round.
 
     first: the number of its first image, a multiple of `NUMBERS`. error: why no more images come, "" where more come or
     the stretch is over.
@@ -56,7 +81,11 @@ class FilmStretch:
 
         Raises: SourceError if it cannot be opened.
         """
-        self._source = open_source(spec, capture.model_copy(update={"loop": 0}), notify)
+        self._source: Source
+        if spec.startswith(SCENE):
+            self._source = SampleFilm(capture, scene=spec.removeprefix(SCENE), start_s=start_s)
+        else:
+            self._source = open_source(spec, capture.model_copy(update={"loop": 0}), notify)
         self.name, self.first = self._source.name, serial * NUMBERS
         self.error = ""
         self._start_s, self._length_s = start_s, length_s

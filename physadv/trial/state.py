@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from physadv.errors import DataError
+from physadv.errors import DataError, text_of
 from physadv.files import parse_json, read_text, write_json
 from physadv.recording import Paths
 from physadv.settings import Settings, one_line
@@ -88,7 +88,7 @@ def read_state(folder: Path) -> TrialState | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: is no trial: {error}") from error
+        raise DataError(f"{path}: is no trial: {text_of(error)}") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         version = value.get("physadv", "unknown") if isinstance(value, dict) else "unknown"
         raise DataError(

@@ -64,14 +64,16 @@ def begun(
     folder: Path,
     *,
     out: str = "trial",
-    source: Source | None = None,
+    source: Source | str | None = None,
     detector: BlobDetector | None = None,
     **settings: object,
 ) -> TrialRun:
     """The trial of the plan in `folder`, its demo started."""
     plan, where = load_plan(folder / "plan")
-    given = TrialSettings(source=str(folder / "film.mp4"), **settings)  # type: ignore[arg-type]
-    return open_trial(given, plan, where, folder / out, source=source, detector=detector or Shy())
+    named = source if isinstance(source, str) else str(folder / "film.mp4")
+    given = TrialSettings(source=named, **settings)  # type: ignore[arg-type]
+    camera = None if isinstance(source, str) else source
+    return open_trial(given, plan, where, folder / out, source=camera, detector=detector or Shy())
 
 
 def ran(folder: Path, **settings: object) -> TrialBook:

@@ -49,6 +49,9 @@ def test_a_plan_says_the_order_of_every_window_and_prints_three_sheets_of_one_si
         ({"orders": []}, "1 orders of arms for each of 1 cells"),
         ({"window_s": -1}, "window_s: expected"),
         ({"more": 1}, "more: is not known here"),
+        ({"cells": [{"distance_m": 2, "yaw_deg": 0, "light": "a\nb"}]}, "a printable name"),
+        ({"cells": [{"distance_m": 2, "yaw_deg": 0, "light": "day"}] * 2, "orders": [[ARMS]] * 2}, "deg, day twice"),
+        ({"cells": [{"distance_m": "far", "yaw_deg": 0, "light": "day"}]}, "got 'far'; make one"),
         (None, "is no plan of a trial"),
     ],
 )

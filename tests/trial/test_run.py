@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physadv.errors import DataError, RecordingError, SettingsError, SourceError
+from physadv.capture.sample import SampleSource
+from physadv.capture.settings import CaptureSettings
+from physadv.errors import DataError, EndOfStream, RecordingError, SettingsError, SourceError
 from physadv.evaluate.compare import compare
 from physadv.evaluate.pairs import Pairs, PairScorer
 from physadv.evaluate.settings import EvaluateSettings
@@ -19,6 +21,7 @@ from physadv.trial.book import TrialBook
 from physadv.trial.plan import ARMS
 from physadv.trial.report import write_report
 from physadv.trial.run import TrialRun
+from physadv.trial.sources import FilmStretch, open_locked
 from physadv.trial.state import read_state
 from physadv.types import Frame
 from tests.live.scene import Camera, until
@@ -157,6 +160,12 @@ def test_another_plan_detector_or_proxy_is_refused(done: Path, tmp_path: Path) -
         begun(done, auto=True, conf=0.5)
     with pytest.raises(SettingsError, match="source: expected a camera before which the sheets are worn"):
         begun(done, out="other")
+    with pytest.raises(SettingsError, match=r"source: expected .*film.mp4, as when .*, got .*second.mp4"):
+        begun(done, auto=True, source=str(film(tmp_path / "second.mp4")))
+    with pytest.raises(SettingsError, match=r"source: expected a camera before which .* got 'sample:whole'"):
+        begun(done, out="other", source="sample:whole")
+    with pytest.raises(SourceError, match=r"source: expected a scene that stays: sample:whole, .*, got sample"):
+        begun(done, out="other", source="sample", auto=True)
     with pytest.raises(SettingsError, match="auto: expected `proxy=digital`"):
         begun(done, auto=True, proxy="screen")
     film(tmp_path / "film.mp4")
@@ -244,6 +253,19 @@ def test_somebody_is_guided_through_it_and_what_went_otherwise_is_doubted(tmp_pa
     ):
         assert says in doubts
     assert "proxy" not in doubts and "was not found" in doubts
+
+
+def test_a_scene_of_the_sample_is_a_film_and_auto_is_a_webcam_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CaptureSettings(width=64, height=48, fps=8)
+    stretch = FilmStretch("sample:whole", settings, start_s=1.05, length_s=0.25, serial=1, notify=print)
+    frames = [stretch.read() for _ in range(3)]
+    assert [frame.pts_s for frame in frames] == [0, 0.125, 0.25] and not stretch.live
+    assert np.array_equal(frames[0].pixels, SampleSource(settings, scene="whole").image(9))
+    with pytest.raises(EndOfStream):
+        stretch.read()
+    monkeypatch.setattr("physadv.trial.sources.cameras", list)
+    with pytest.raises(SourceError, match="source: expected a webcam that answers, got none"):
+        open_locked("auto", settings, print)
 
 
 def test_arms_in_a_fixed_order_are_doubted(tmp_path: Path) -> None:
