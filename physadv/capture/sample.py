@@ -132,27 +132,47 @@ class SampleSource:
 
 
 class SampleFilm:
-    """A scene of the sample as a film: image after image as it is read, none is lost. Safe to close twice."""
+    """The sample as a film: every image in order, however long each takes. Its scene can be changed."""
 
     live = False
     name = "sample"
 
-    def __init__(self, settings: CaptureSettings, *, scene: str, start_s: float = 0.0) -> None:
-        """start_s: the time of its first image.
+    def __init__(self, settings: CaptureSettings, *, scene: str = "", start_s: float = 0.0) -> None:
+        """scene: the first that is shown, "" for all in turn. start_s: the time of the first image.
 
         Raises: SourceError as `SampleSource`.
         """
-        self._camera = SampleSource(settings, scene=scene)
-        self._next = math.ceil(start_s * self._camera.fps)
+        self._settings = settings
+        self._scenes: dict[str, SampleSource] = {}
+        self._next = 0
+        self.show(scene)
+        self._next = math.ceil(start_s * self._scenes[scene].fps)
+        self._closed = False
+
+    def show(self, scene: str) -> int:
+        """Show a scene of the sample from now on; return the number of its first image.
+
+        Raises: SourceError as `SampleSource`.
+        """
+        if scene not in self._scenes:
+            self._scenes[scene] = SampleSource(self._settings, scene=scene)
+        self._scene = scene
+        return self._next
 
     def read(self) -> Frame:
-        """Return the next image. There is no last one."""
+        """Return the next image.
+
+        Raises: EndOfStream after `close`.
+        """
+        if self._closed:
+            raise EndOfStream(f"{self.name} was closed")
         index, self._next = self._next, self._next + 1
-        return Frame(self._camera.image(index), index, time.monotonic_ns(), index / self._camera.fps)
+        source = self._scenes[self._scene]
+        return Frame(source.image(index), index, time.monotonic_ns(), index / source.fps)
 
     def close(self) -> None:
-        """End."""
-        self._camera.close()
+        """End. Safe to call twice and from another thread."""
+        self._closed = True
 
 
 def _photograph(folder: Path, scene: SampleScene) -> UInt8Array:

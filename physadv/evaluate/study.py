@@ -41,7 +41,7 @@ class SizedDetector(NamedTuple):
         Raises: SettingsError for a size out of range.
         """
         name, at, size = text.rpartition("@")
-        if not at or not size.isdigit():
+        if not at or not (size.isascii() and size.isdigit()):
             return cls(text, None)
         if not 32 <= int(size) <= 4096:
             raise SettingsError(field="detectors", expected="a size of 32 to 4096 pixels behind @", got=repr(text))

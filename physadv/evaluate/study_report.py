@@ -32,8 +32,9 @@ INTRO = (
 
 
 def tables(out: StudyResults) -> list[Table]:
-    """Return the table of detectors, that of what transfers where, and that of Kendall's tau."""
-    return [detectors_table(out), matrix_table(out), tau_table(out)]
+    """Return the table of detectors, that of what transfers where, and, of enough detectors, that of Kendall's tau."""
+    of_order = [tau_table(out)] if out.taus() else []
+    return [detectors_table(out), matrix_table(out), *of_order]
 
 
 def detectors_table(out: StudyResults) -> Table:

@@ -158,29 +158,31 @@ class Study:
         before = detector.fingerprint()
         path = self.folder / FOLDER / f"{file_name(name)}.json"
         kept = read_record(path)
-        cells: dict[str, StudyCell] = {}
+        # By content in the record; by name in the study: two trainings may give one and the same pattern.
+        cells: list[StudyCell] = []
         scorer = Scorer(self.scored, detector, self.settings)
         for number, (kind, source, entry) in enumerate(prints):
             key = self._key(before, detector, entry)
             there = kept.get(key)
             if there is not None:
                 out.reused += 1
-                cells[key] = replace(there, pattern=entry.name or "", kind=kind, source=source)
+                cells.append(replace(there, pattern=entry.name or "", kind=kind, source=source))
                 continue
             cell = yield from part_of(scorer.scoring(entry), number, len(prints), str(entry.name))
             out.asked += 1
-            cells[key] = self._scored(kind, source, cell, scorer)
+            kept[key] = self._scored(kind, source, cell, scorer)
+            cells.append(kept[key])
             if detector.fingerprint() != before:
                 raise DataError(f"{name}: weights or buffers changed while it was scored: no figure can be trusted")
-            plain = {k: scored.plain() for k, scored in {**kept, **cells}.items()}
+            plain = {k: scored.plain() for k, scored in kept.items()}
             write_json(path, {"detector": name, "sha256": detector.sha256, "imgsz": detector.imgsz, "cells": plain})
         gradient = self._gradient(subject)
         parent = record_of(subject.name).get("parent")
         facts = facts_of(
             name, detector, gradient, detector.imgsz, parent=parent["name"] if isinstance(parent, dict) else ""
         )
-        found = self._doubts(subject, detector, gradient, next(iter(cells.values())))
-        return Studied(name, detector.imgsz, detector.sha256 or "", facts, tuple(cells.values()), tuple(found))
+        found = self._doubts(subject, detector, gradient, cells[0])
+        return Studied(name, detector.imgsz, detector.sha256 or "", facts, tuple(cells), tuple(found))
 
     def _doubts(
         self, subject: SizedDetector, detector: BareDetector, gradient: BareGradient | None, clean: StudyCell
@@ -293,5 +295,7 @@ def of_study(out: StudyResults, attack: AdaptiveAttack) -> list[Doubt]:
     if any(s.strongest("white-box") for s in out.studied):
         text = f"white-box patterns are of one training of {attack.steps} steps each: a longer one may hide more"
         found.append(Doubt("one-training", text))
+    if len(out.patterns) < 2:
+        return found
     text = "the strongest of several patterns is chosen on the people it is scored on: its figure flatters it"
     return [*found, Doubt("chosen-on-test", text)]

@@ -100,7 +100,7 @@ class RayCluster:
 def _check_reachable(address: str) -> None:
     """Raise BackendError if nobody answers at HOST:PORT: Ray itself waits for minutes before it says so."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
+    if host and port.isascii() and port.isdigit():
         try:
             socket.create_connection((host, int(port)), timeout=REACHED_S).close()
         except (OSError, OverflowError) as error:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from physadv.capture.sample import SampleSource
-from physadv.capture.settings import CaptureSettings
-from physadv.errors import BackendError, DataError, EndOfStream, SourceError, WeightsError
+from physadv.capture.sample import SampleFilm
+from physadv.errors import BackendError, DataError, SourceError, WeightsError
 from physadv.live.camera_demo import CameraDemo, open_demo
 from physadv.live.looking import Looking, PersonLook
 from physadv.live.settings import Controls, LiveSettings
@@ -23,7 +21,7 @@ from physadv.tour.panel import Caption, composed
 from physadv.tour.settings import TourSettings
 from physadv.tour.stops import STOPS
 from physadv.tour.texts import every_text
-from physadv.types import Detector, Frame, UInt8Array
+from physadv.types import Detector, UInt8Array
 
 # Images a second of the sample: half of a camera's show the same in half the time.
 FPS = 12.0
@@ -31,43 +29,6 @@ FPS = 12.0
 # switched off, and the stop is shown without it.
 PATIENCE = 40
 Teller = Callable[[str], None]
-
-
-class SampleFilm:
-    """The built-in sample as a film: every image in order, however long each takes. Its scene can be changed."""
-
-    live = False
-    name = SAMPLE
-
-    def __init__(self, settings: CaptureSettings) -> None:
-        self._settings = settings.model_copy(update={"fps": settings.fps or FPS})
-        self._scenes: dict[str, SampleSource] = {}
-        self._scene, self._next = "", 0
-        self._closed = False
-
-    def show(self, scene: str) -> int:
-        """Show a scene of the sample from now on; return the number of its first image."""
-        if scene not in self._scenes:
-            self._scenes[scene] = SampleSource(self._settings, scene=scene)
-        self._scene = scene
-        return self._next
-
-    def read(self) -> Frame:
-        """Return the next image.
-
-        Raises: EndOfStream after `close`.
-        """
-        if self._closed:
-            raise EndOfStream(f"{self.name} was closed")
-        if not self._scenes:
-            self.show("")
-        index, self._next = self._next, self._next + 1
-        source = self._scenes[self._scene]
-        return Frame(source.image(index), index, time.monotonic_ns(), index / source.fps)
-
-    def close(self) -> None:
-        """End. Safe to call twice and from another thread."""
-        self._closed = True
 
 
 class TourFilm:
@@ -218,7 +179,8 @@ def record_tour(
         imgsz=settings.imgsz,
         backend=settings.backend,
     )
-    film = SampleFilm(live.capture()) if settings.source == SAMPLE else None
+    capture = live.capture()
+    film = SampleFilm(capture.model_copy(update={"fps": capture.fps or FPS})) if settings.source == SAMPLE else None
     demo = open_demo(live, source=film, detector=detector, progress=tell)
     numbers = range(1, len(STOPS) + 1) if settings.stop is None else [settings.stop]
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from physadv.errors import RecordingError
 from physadv.recording import Paths
 from physadv.trial.plan import ARMS, Arm, Plan, TrialCell
 from physadv.trial.scores import WindowScore, answers_in, block_scores, present
@@ -166,7 +167,14 @@ class TrialBook:
         key = tuple(w.file for w in windows.values())
         if key not in self._scores:
             files = {arm: self.path(w.file) for arm, w in windows.items()}
-            self._scores[key] = block_scores(files, self.state.conf)
+            scores = block_scores(files, self.state.conf)
+            for arm, score in (scores or {}).items():
+                if score.frames != windows[arm].frames:
+                    raise RecordingError(
+                        f"{Paths.of(files[arm]).jsonl}: is not as it was recorded",
+                        expected=f"{windows[arm].frames} frames", got=str(score.frames),
+                    )  # fmt: skip
+            self._scores[key] = scores
         return self._scores[key]
 
     # Changes

@@ -80,8 +80,9 @@ def _apart(one: float, other: float, *, floor: float = 3.0) -> bool:
 
 def _alike(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Doubt]:
     """Return doubts about a film that is shorter than the trial, or stands still: blocks of it are copies."""
-    videos = [Paths.of(book.path(block.windows["none"].file)).clean for block in blocks]
-    different = len({sha256_of(path) for path in videos if path.is_file()})
+    paths = (Paths.of(book.path(block.windows["none"].file)).clean for block in blocks)
+    videos = [sha256_of(path) for path in paths if path.is_file()]
+    different = len(set(videos))
     if different >= len(videos):
         return []
     what = "one and the same stretch" if different == 1 else f"{different} different stretches"

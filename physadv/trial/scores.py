@@ -62,6 +62,8 @@ def answers_in(video: Path) -> Answers:
     if not lines:
         raise RecordingError(f"{path}: has no frames")
     pts_s = np.array([line["pts_s"] for line in lines], np.float64)
+    if not (np.diff(pts_s) > 0).all():
+        raise RecordingError(f"{path}: times of its frames do not rise")
     nothing = np.zeros(len(lines))
     found = tuple(detections_of(line) for line in lines)
     chests = tuple(chests_visible(one.xyxy, one.keypoints) for one in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -28,6 +28,9 @@ class UsedDetector(Settings):
     imgsz: int
 
 
+Light = Annotated[float, Field(ge=0, le=255)]
+
+
 class RecordedWindow(Settings):
     """One window. cell, block: counted from 0. attempt: at its block. position: in the order of the block. take: of it.
 
@@ -45,7 +48,7 @@ class RecordedWindow(Settings):
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.mp4$")
     frames: int = Field(ge=0)
     dropped: int = Field(ge=0)
-    light: tuple[float, float, float]
+    light: tuple[Light, Light, Light]
     repeated: int = Field(default=0, ge=0)
     began: str = ""
     redone: str = ""
@@ -101,6 +104,7 @@ def read_state(folder: Path) -> TrialState | None:
     except ValidationError as error:
         raise DataError(f"{path}: {one_line(error)}") from error
     state.plan.check()
+    _check_windows(path, state)
     missing = [w.file for w in state.counted if not Paths.of(folder / WINDOWS / w.file).jsonl.is_file()]
     if missing:
         raise DataError(
@@ -108,6 +112,23 @@ def read_state(folder: Path) -> TrialState | None:
             hint="put them back: what is left of a trial must not be chosen",
         )
     return state
+
+
+def _check_windows(path: Path, state: TrialState) -> None:
+    """Raise DataError if a window is not the plan's, or stands there twice."""
+    there: set[object] = set()
+    for window in state.windows:
+        if window.cell >= len(state.plan.cells) or window.block >= state.plan.blocks:
+            raise DataError(
+                f"{path}: {window.file}: cell {window.cell + 1}, block {window.block + 1}",
+                expected=f"one of {len(state.plan.cells)} cells of {state.plan.blocks} blocks",
+            )
+        known = {window.file} if window.redone else {window.file, (window.cell, window.block, window.arm)}
+        if known & there:
+            raise DataError(
+                f"{path}: {window.file}", expected="each window and each arm of a block once", got="it twice"
+            )
+        there |= known
 
 
 def write_state(folder: Path, state: TrialState) -> None:

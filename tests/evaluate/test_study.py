@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +118,21 @@ def test_who_is_fooled_by_what_and_what_grey_does_too(made: dict[str, Fooled], t
     assert "</svg>" in pareto(out)
 
 
+def test_two_trainings_that_give_one_pattern_are_two_rows(
+    made: dict[str, Fooled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Painter.train
+
+    def same(self: Painter, defence: Any, detector: Any, *rest: Any, **more: Any) -> Any:
+        detector.name = "reds"
+        return train(self, defence, detector, *rest, **more)
+
+    monkeypatch.setattr(Painter, "train", same)
+    out = studied(tmp_path)
+    rows = matrix_table(out).rows
+    assert [row[0] for row in rows] == ["plain", "made for reds", "made for blues"] and rows[1][2:] == rows[2][2:]
+
+
 def test_what_was_scored_is_not_scored_again(made: dict[str, Fooled], tmp_path: Path) -> None:
     first = studied(tmp_path, ("reds", "blues"))
     asked = made["reds"].asked
@@ -171,6 +187,7 @@ def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     ) == SizedDetector("me@home.pt", None)
     with pytest.raises(SettingsError, match="32 to 4096"):
         SizedDetector.of("a.pt@7")
+    assert SizedDetector.of("a.pt@³") == SizedDetector("a.pt@³", None)
     with pytest.raises(DataError, match="two detectors are called"):
         names_of([SizedDetector("a/x.pt", None), SizedDetector("b/x.pt", None)])
     images = ["--images", str(tmp_path)]

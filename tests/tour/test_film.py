@@ -37,7 +37,7 @@ class Scene:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(films, "SampleSource", Scene)
+    monkeypatch.setattr("physadv.capture.sample.SampleSource", Scene)
     for name, size in (("WIDTH", 320), ("HEIGHT", 240), ("PICTURE", 120)):
         monkeypatch.setattr(panel, name, size)
 

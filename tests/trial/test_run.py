@@ -183,10 +183,25 @@ def test_a_damaged_or_incomplete_trial_is_refused(done: Path, tmp_path: Path) ->
     shutil.copytree(done / "trial", tmp_path / "trial")
     path = tmp_path / "trial" / "trial.json"
     value = json.loads(path.read_text())
-    next((tmp_path / "trial" / "windows").glob("*.jsonl")).unlink()
+    sidecar = next((tmp_path / "trial" / "windows").glob("*.jsonl"))
+    lines = sidecar.read_text().splitlines(keepends=True)
+    for kept, says in ((lines[:-1], "expected 10 frames, got 9"), ([*lines[1:], lines[0]], "do not rise")):
+        sidecar.write_text("".join(kept))
+        with pytest.raises(RecordingError, match=says):
+            write_report(TrialBook(tmp_path / "trial", _state(tmp_path)))
+    sidecar.unlink()
     with pytest.raises(DataError, match="1 recorded windows are missing"):
         read_state(tmp_path / "trial")
-    for change, says in (({"format": 7, "physadv": "9"}, "of physadv 9"), ({"windows": [{"cell": -1}]}, "windows.0")):
+    sidecar.write_text("".join(lines))
+    first, *rest = value["windows"]
+    for change, says in (
+        ({"format": 7, "physadv": "9"}, "of physadv 9"),
+        ({"windows": [{"cell": -1}]}, "windows.0"),
+        ({"windows": [{**first, "cell": 1}, *rest]}, "cell 2, block 1: expected one of 1 cells of 4 blocks"),
+        ({"windows": [{**first, "arm": rest[0]["arm"]}, *rest]}, "each arm of a block once, got it twice"),
+        ({"windows": [first, *rest, first]}, "each window and each arm"),
+        ({"windows": [{**first, "light": [0, 0, -9]}]}, "light.2: expected at least 0"),
+    ):
         path.write_text(json.dumps({**value, **change}))
         with pytest.raises(DataError, match=says):
             read_state(tmp_path / "trial")
