@@ -14,6 +14,8 @@ from physadv.errors import BackendError, SettingsError
 from physadv.scale.tasks import RETRIES, Done, Job, workers_of
 
 REACHED_S = 10.0
+# How gRPC begins, an empty frame of settings behind it; what answers begins with its own settings.
+GREETING, SETTINGS_FRAME = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
 
 
 class RayCluster:
@@ -98,11 +100,16 @@ class RayCluster:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise BackendError if nobody answers at HOST:PORT: Ray itself waits for minutes before it says so."""
+    """Raise BackendError if no gRPC server answers at HOST:PORT: Ray itself waits for minutes before it says so."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isascii() and port.isdigit():
         try:
-            socket.create_connection((host, int(port)), timeout=REACHED_S).close()
+            with socket.create_connection((host, int(port)), timeout=REACHED_S) as line:
+                # With TLS the greeting would have to be encrypted.
+                if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
+                    line.sendall(GREETING)
+                    if line.recv(4)[3:] != bytes([SETTINGS_FRAME]):
+                        raise OSError("what answers there is no Ray")
         except (OSError, OverflowError) as error:
             raise _nobody(address, error) from error
 

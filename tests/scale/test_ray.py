@@ -2,6 +2,7 @@
 
 import gc
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,8 +77,12 @@ def test_a_sweep_of_six_trials_of_which_one_is_killed(
     check_one_killed(tmp_path / "out")
 
 
-def test_a_cluster_that_is_not_there_is_one_line() -> None:
+def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendError, match=r"address: no cluster at 127\.0\.0\.1:1"):
         make_executor("ray", workers=1, threads=1, address="127.0.0.1:1")
+    # A server that says nothing, as one of something else.
+    monkeypatch.setattr("physadv.scale.ray_cluster.REACHED_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(BackendError, match="no cluster at"):
+        make_executor("ray", workers=1, threads=1, address=f"127.0.0.1:{silent.getsockname()[1]}")
     with pytest.raises(SettingsError, match="address: is of a Ray cluster"):
         make_executor("local", workers=1, threads=1, address="auto")
