@@ -25,6 +25,7 @@ EXAMPLES = (
     "physadv sweep --resume --out sweep",
 )
 LABEL = "physadv sweep"
+MOST_TRIALS = 100_000
 # What is not kept, and what else may change when a sweep goes on.
 UNKEPT = ("resume", "out", "overwrite", "trust")
 FREE = (*UNKEPT, "trials", "executor", "address", "workers", "physadv")
@@ -49,7 +50,7 @@ class SweepVerb(TrainSettings):
     trials: int | None = Field(
         default=None,
         ge=1,
-        le=100_000,
+        le=MOST_TRIALS,
         description="trials to be finished in all; unless given each combination of choices once, else 20",
     )
     executor: RunsOn = "local"
@@ -72,13 +73,16 @@ def run(settings: SweepVerb) -> int:
     from physadv.attack.data import read_inputs
     from physadv.scale.executors import make_executor
     from physadv.scale.sweep import RESULTS, TRIALS_CSV, Sweep
-    from physadv.scale.varied import read_varied, settings_of
+    from physadv.scale.varied import count_combinations, read_varied, settings_of
 
     settings = anchored(_begun(settings) if settings.resume else settings)
     if settings.source is not None:
         hint = "record first with `physadv train`, and give its people as `images`"
         raise SettingsError("trials train on the same people", field="source", hint=hint)
     varied = read_varied(settings.vary)
+    if settings.trials is None and (count := count_combinations(varied)) > MOST_TRIALS:
+        expected = f"how many of the {count} combinations are run, at most {MOST_TRIALS}"
+        raise SettingsError(field="trials", expected=expected, got="none")
     trust_detectors(settings.detector, settings.trust, LABEL)
     threads = settings.threads or 1
     base = {**_base(settings), "threads": threads}

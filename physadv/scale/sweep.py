@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.scale.tasks import RETRIES, Executor
 from physadv.scale.trial import DEATHS, GIVEN, MINUTES, TASK, WRONG, SweepTask, folder_of, open_study, run_trial
-from physadv.scale.varied import Varied, combinations
+from physadv.scale.varied import Varied, combinations, count_combinations
 from physadv.table import Table, Value
 from physadv.version import __version__
 
@@ -45,10 +46,9 @@ class Sweep:
         """Raises: SettingsError if Optuna is not installed."""
         self.folder, self._base, self._varied, self._trusted = folder, base, tuple(varied), trusted
         self._study = open_study(folder)
-        each = combinations(varied)
-        self.trials = trials or len(each) or USUAL_TRIALS
+        self.trials = trials or count_combinations(varied) or USUAL_TRIALS
         if not self._study.trials:
-            for values in each[: self.trials]:
+            for values in islice(combinations(varied), self.trials):
                 self._study.enqueue_trial(values, user_attrs={GIVEN: values})
         # Nobody else writes here: what still runs was killed with whoever began it.
         self._number = 0

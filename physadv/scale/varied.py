@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 from physadv.attack.settings import TrainSettings
@@ -99,12 +100,16 @@ def read_varied(texts: Sequence[str]) -> list[Varied]:
     return out
 
 
-def combinations(varied: Sequence[Varied]) -> list[dict[str, str]]:
-    """Return every combination of choices; none where something is varied over a range."""
-    if not all(one.choices for one in varied):
-        return []
-    names = [one.field for one in varied]
-    return [dict(zip(names, values, strict=True)) for values in product(*(one.choices for one in varied))]
+def combinations(varied: Sequence[Varied]) -> Iterator[dict[str, str]]:
+    """Yield every combination of choices; none where something is varied over a range."""
+    if all(one.choices for one in varied):
+        names = [one.field for one in varied]
+        yield from (dict(zip(names, values, strict=True)) for values in product(*(one.choices for one in varied)))
+
+
+def count_combinations(varied: Sequence[Varied]) -> int:
+    """Return how many combinations of choices there are, 0 where something is varied over a range."""
+    return prod(len(one.choices) for one in varied)
 
 
 def settings_of(base: dict[str, Any], values: dict[str, Any]) -> TrainSettings:

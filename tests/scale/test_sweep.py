@@ -144,8 +144,8 @@ def test_ranges_choices_and_lists_as_choices() -> None:
     crops = Varied.of("crops=160,224;224,320")
     assert crops.choices == ("160,224", "224,320")
     assert settings_of({}, {"crops": "160,224", "pyramid": "true"}).crops == (160, 224)
-    assert len(combinations([crops, Varied.of("tv=0,1,2")])) == 6
-    assert combinations([crops, Varied.of("tv=0:1")]) == []
+    assert len(list(combinations([crops, Varied.of("tv=0,1,2")]))) == 6
+    assert list(combinations([crops, Varied.of("tv=0:1")])) == []
 
 
 def test_a_value_that_no_training_takes_is_said_before_any_begins(
@@ -155,4 +155,9 @@ def test_a_value_that_no_training_takes_is_said_before_any_begins(
     assert "--lr: expected at most 1, got 2.0" in capsys.readouterr().err
     assert main(sweep_words(tmp_path / "out")) == 2
     assert "--vary: expected one field or more" in capsys.readouterr().err
+    # Nobody waits for their list, nor has memory for it.
+    many = ("lr", "tv", "scale", "at", "stay_seen", "look_weight")
+    each = [word for name in many for word in ("--vary", f"{name}=" + ",".join(f".{i}" for i in range(1, 99)))]
+    assert main(sweep_words(tmp_path / "out", *each)) == 2
+    assert "--trials: expected how many of the " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
