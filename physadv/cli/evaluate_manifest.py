@@ -91,6 +91,7 @@ def _score(settings: EvaluateVerb, job: EvaluationJob, todo: Sequence[int]) -> d
     from physadv.scale.parts import score_video
 
     wrong: dict[str, str] = {}
+    names = job.manifest.names
     executor = make_executor(
         settings.executor,
         workers=settings.workers,
@@ -104,7 +105,7 @@ def _score(settings: EvaluateVerb, job: EvaluationJob, todo: Sequence[int]) -> d
         for over in range(len(todo)):
             shown.show(over / len(todo), f"{over} of {len(todo)} videos")
             done = executor.wait()
-            video = job.manifest.videos[done.number].name
+            video = names[done.number]
             if done.died:
                 wrong[video] = "its workers died at it, each time that it was begun again"
             elif done.value.wrong:

@@ -27,8 +27,7 @@ from physadv.scale.parts import (
     answers_by_look,
     entry_of,
     frames_by_look,
-    is_there,
-    read_part,
+    part_of,
 )
 
 # Of lines on single videos so many are said.
@@ -46,11 +45,15 @@ def collect(folder: Path, wrong: dict[str, str] | None = None) -> Results:
     settings = job.settings.evaluation
     left_out: dict[str, str] = {}
     parts: dict[int, VideoPart] = {}
-    for number, video in enumerate(job.manifest.videos):
-        if is_there(job, number):
-            parts[number] = read_part(job.part(number))
-        else:
-            left_out[video.name] = (wrong or {}).get(video.name, "not scored yet")
+    names = job.manifest.names
+    for number, name in enumerate(names):
+        part = part_of(job, number)
+        if part is not None:
+            parts[number] = part
+            continue
+        there = job.part(number).exists()
+        why = "what was found in it is damaged, or of another video; evaluate again" if there else "not scored yet"
+        left_out[name] = (wrong or {}).get(name, why)
     if not parts:
         said = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise DataError(f"{folder}: none of {len(left_out)} videos is scored: {said}"[:400])
@@ -60,10 +63,10 @@ def collect(folder: Path, wrong: dict[str, str] | None = None) -> Results:
     if job.manifest.arms:
         _compare(job, parts, results, left_out)
     else:
-        results.facts["videos"] = [job.manifest.videos[number].name for number in parts]
+        results.facts["videos"] = [names[number] for number in parts]
         results.cells = list(_pool(job, parts, settings))
         compare_conditions(results.cells)
-        results.skipped += _notes((job.manifest.videos[n].name, part.head["notes"]) for n, part in parts.items())
+        results.skipped += _notes((names[n], part.head["notes"]) for n, part in parts.items())
     results.facts["left_out"] = left_out
     results.skipped += [f"left out: {name}: {why}" for name, why in left_out.items()]
     if left_out:
@@ -77,7 +80,7 @@ def collect(folder: Path, wrong: dict[str, str] | None = None) -> Results:
 
 def _pool(job: EvaluationJob, parts: dict[int, VideoPart], settings: EvaluateSettings) -> Iterator[Cell]:
     """Yield a cell for each look, over all videos."""
-    wearing = bool(job.settings.patterns)
+    wearing, names = bool(job.settings.patterns), job.manifest.names
     films: dict[LookKey, list[Film]] = {}
     looks: dict[LookKey, dict[str, Any]] = {}
     unworn: Counter[LookKey] = Counter()
@@ -91,7 +94,7 @@ def _pool(job: EvaluationJob, parts: dict[int, VideoPart], settings: EvaluateSet
             looks.setdefault(key, look)
             unworn[key] += look["unworn_frames"]
             said = [Doubt(code, text) for code, text in look["doubts"]]
-            doubts.setdefault(key, []).append((job.manifest.videos[number].name, said))
+            doubts.setdefault(key, []).append((names[number], said))
     for key, look in looks.items():
         these = films[key]
         entry = entry_of(look)
@@ -146,7 +149,7 @@ def _doubts(said: Sequence[tuple[str, Sequence[Doubt]]]) -> list[Doubt]:
 
 def _compare(job: EvaluationJob, parts: dict[int, VideoPart], results: Results, left_out: dict[str, str]) -> None:
     """Add the cells of recordings of several arms; clips of which an arm is missing, or that show nobody, are left out."""
-    videos, settings = job.manifest.videos, job.settings.evaluation
+    videos, names, settings = job.manifest.videos, job.manifest.names, job.settings.evaluation
     without = {video.clip for number, video in enumerate(videos) if number not in parts}
     asked = {number: answers_by_look(part) for number, part in parts.items() if videos[number].clip not in without}
     keys = list(next(iter(asked.values()), {}))
@@ -158,12 +161,12 @@ def _compare(job: EvaluationJob, parts: dict[int, VideoPart], results: Results, 
             video = videos[number]
             if video.arm == NONE and not follow(answers[bare], settings.conf)[0]:
                 empty.add(video.clip)
-                left_out[video.name] = (
+                left_out[names[number]] = (
                     f"{detector} finds nobody at {LABEL_CONF:g} for {SHORTEST_S:g} s in it, so its clip is left out"
                 )
-        for video in videos:
+        for name, video in zip(names, videos, strict=True):
             if video.clip in empty:
-                left_out.setdefault(video.name, "a recording that it is compared with is left out")
+                left_out.setdefault(name, "a recording that it is compared with is left out")
         pairs, clips = job.manifest.pairs(job.settings.every, empty)
         if not clips:
             raise DataError(

@@ -17,7 +17,7 @@ from physadv.patch import Patch, load_patch, save_tensors
 from physadv.scale.manifest import Listed, Manifest
 from physadv.settings import Settings, one_line
 
-JOB, PARTS, PATTERNS = "job.json", "parts", "patterns"
+JOB, PARTS, PATTERNS, FIGURES = "job.json", "parts", "patterns", "results.json"
 
 
 class JobSettings(Settings):
@@ -77,7 +77,8 @@ class EvaluationJob:
         record = JobRecord(
             physadv=version, manifest=name, manifest_sha256=manifest.sha256, settings=settings, videos=videos
         )
-        if (folder / JOB).exists():
+        # A manifest with a wrong path may be mended: where nothing was found nothing is lost.
+        if (folder / JOB).exists() and ((folder / FIGURES).exists() or any((folder / PARTS).glob("*.parquet"))):
             before = cls.read(folder)
             before._check_same(record)
             return before
@@ -93,7 +94,7 @@ class EvaluationJob:
         Raises: DataError if there is none that can be read.
         """
         try:
-            return cls(folder, JobRecord.model_validate(parse_json(read_text(folder / JOB))))
+            job = cls(folder, JobRecord.model_validate(parse_json(read_text(folder / JOB))))
         except FileNotFoundError as error:
             hint = "name the `out` of `physadv evaluate` with a `manifest`"
             raise DataError(f"{folder}: expected a folder with {JOB}", hint=hint) from error
@@ -101,6 +102,9 @@ class EvaluationJob:
             raise DataError(f"{folder / JOB} is damaged: {one_line(error)}"[:300]) from error
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{folder / JOB} cannot be read: {error}"[:300]) from error
+        if job.manifest.sha256 != job._record.manifest_sha256:
+            raise DataError(f"{folder / JOB} is damaged: its videos are not those of the manifest that it began with")
+        return job
 
     @property
     def sha256(self) -> str:
@@ -135,7 +139,8 @@ class EvaluationJob:
         before = self._record
         hint = "name another folder, or evaluate as before to go on"
         if before.manifest_sha256 != now.manifest_sha256:
-            what = f"{self.folder} belongs to another manifest, {before.manifest} with {len(before.videos)} videos"
+            videos = "one video" if len(before.videos) == 1 else f"{len(before.videos)} videos"
+            what = f"{self.folder} belongs to another manifest, {before.manifest} with {videos}"
             raise SettingsError(what, field="out", hint=hint)
         was, asked = (flat(r.settings.model_dump(mode="json")) for r in (before, now))
         if changed := [name for name in asked if asked[name] != was.get(name)]:

@@ -30,11 +30,6 @@ class Listed:
     arm: str = ""
     clip: str = ""
 
-    @property
-    def name(self) -> str:
-        """Return what the video is called in results: its file, and of which arm it is."""
-        return Path(self.path).name + (f" ({self.arm} of {self.clip})" if self.arm else "")
-
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -50,6 +45,9 @@ class Manifest:
         Raises: DataError if it cannot be read, names no video or one twice, or has arms that do not go together.
         """
         rows, columns = _rows(path)
+        twice = next((name for name, count in Counter(columns).items() if count > 1), None)
+        if twice is not None:
+            raise DataError(f"{path}: the column {twice} is there twice", field="manifest", hint="leave one out")
         if "path" not in columns:
             raise DataError(f"{path}", field="manifest", expected="a column path", got=", ".join(columns) or "none")
         others = [name for name in columns if name not in COLUMNS]
@@ -66,6 +64,16 @@ class Manifest:
         """Return the arms that are compared, in the order of `ARMS`; none where videos stand for themselves."""
         there = {video.arm for video in self.videos}
         return [arm for arm in ARMS if arm in there]
+
+    @property
+    def names(self) -> list[str]:
+        """Return what each video is called in results: its file, by its path where files share a name, and of which arm."""
+        several = Counter(Path(video.path).name for video in self.videos)
+        return [
+            (video.path if several[name := Path(video.path).name] > 1 else name)
+            + (f" ({video.arm} of {video.clip})" if video.arm else "")
+            for video in self.videos
+        ]
 
     @property
     def sha256(self) -> str:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from physadv.errors import DataError, PhysadvError, WeightsError, text_of
 from physadv.files import atomic_write, parse_json, text_bytes
-from physadv.scale.job import EvaluationJob, JobSettings
+from physadv.scale.job import PARTS, EvaluationJob, JobSettings
 from physadv.scale.tasks import limit_threads
 from physadv.version import __version__
 
@@ -63,8 +63,8 @@ class LookKey(NamedTuple):
 class VideoPart:
     """What is known of a video that was scored.
 
-    table: a row for each frame and look. head: what the file says of itself: `job`, `bytes`, `sha256`, `detectors`,
-    `notes`, and `looks` or `doubts`.
+    table: a row for each frame and look. head: what the file says of itself: `job`, `bytes`, `sha256`, `rows`,
+    `columns`, `detectors`, `notes`, and `looks` or `doubts`.
     """
 
     table: pa.Table
@@ -80,7 +80,7 @@ def score_video(folder: Path, number: int, trusted: bool) -> TaskEnd:
     job = EvaluationJob.read(folder)
     limit_threads(job.settings.threads)
     where = job.part(number)
-    before = list(begun(where))
+    before = list(begun(where.parent, where.stem))
     mark = where.with_name(f".{where.stem}.begun-{uuid4().hex[:12]}")
     where.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
@@ -89,7 +89,7 @@ def score_video(folder: Path, number: int, trusted: bool) -> TaskEnd:
         with atomic_write(where) as stream:
             import pyarrow.parquet as pq
 
-            pq.write_table(table, stream, compression="zstd")
+            pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
     except (PhysadvError, OSError) as error:
         return TaskEnd(str(error) if isinstance(error, PhysadvError) else text_of(error), len(before))
     finally:
@@ -98,48 +98,53 @@ def score_video(folder: Path, number: int, trusted: bool) -> TaskEnd:
     return TaskEnd("", len(before))
 
 
-def begun(part: Path) -> Iterator[Path]:
-    """Yield the files which say that a part was begun and is not finished."""
-    prefix = f".{part.stem}.begun-"
+def begun(parts: Path, stem: str | None = None) -> Iterator[Path]:
+    """Yield the files in a folder of parts that say of a part that it was begun. stem: of this part alone."""
+    prefix = "." if stem is None else f".{stem}.begun-"
     with suppress(FileNotFoundError):
-        yield from (Path(entry.path) for entry in os.scandir(part.parent) if entry.name.startswith(prefix))
+        for entry in os.scandir(parts):
+            if entry.name.startswith(prefix) and ".begun-" in entry.name:
+                yield Path(entry.path)
 
 
 def is_there(job: EvaluationJob, number: int) -> bool:
-    """Return whether a video's part is whole, of this job, and of the video as it is now, as far as its size tells."""
+    """Return whether a video's part is of this job, and of the video as it is now, as far as its size tells.
+
+    Its rows are counted, not read.
+    """
     head = read_head(job.part(number))
     size = _size(Path(job.manifest.videos[number].path))
     return head is not None and head.get("job") == job.sha256 and size in (None, head.get("bytes"))
 
 
 def read_head(path: Path) -> dict[str, Any] | None:
-    """Return what a part says of itself; None if there is none that can be read."""
+    """Return what a part says of itself; None if there is none that can be read, or rows or columns of it are missing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        head = parse_json((pq.read_schema(path).metadata or {})[HEAD])
+        about = pq.read_metadata(path)
+        head = parse_json((about.metadata or {})[HEAD])
+        columns = about.schema.to_arrow_schema().names
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
-    return head if isinstance(head, dict) else None
+    whole = isinstance(head, dict) and head.get("rows") == about.num_rows and head.get("columns") == columns
+    return head if whole else None
 
 
-def read_part(path: Path) -> VideoPart:
-    """Return a video's part.
-
-    Raises: DataError if it cannot be read.
-    """
+def part_of(job: EvaluationJob, number: int) -> VideoPart | None:
+    """Return a video's part; None if there is none as `is_there` says, or it is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    damaged = DataError(f"{path} is damaged", hint="remove it, and evaluate again")
-    head = read_head(path)
+    path = job.part(number)
+    head = read_head(path) if is_there(job, number) else None
     if head is None:
-        raise damaged
+        return None
     try:
-        return VideoPart(pq.read_table(path), head)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise damaged from error
+        return VideoPart(pq.read_table(path, page_checksum_verification=True), head)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
 
 
 def _looked(job: EvaluationJob, number: int, trusted: bool) -> pa.Table:
@@ -171,9 +176,8 @@ def _looked(job: EvaluationJob, number: int, trusted: bool) -> pa.Table:
             expected=", ".join(sha256[:12] for sha256 in settings.detector_hashes),
             got=", ".join(sha256[:12] for sha256 in found),
         )
-    return rows.replace_schema_metadata(
-        {HEAD: json.dumps({**head, **said, "detectors": work.results.facts["detectors"]})}
-    )
+    head |= {"rows": rows.num_rows, "columns": rows.column_names, "detectors": work.results.facts["detectors"]}
+    return rows.replace_schema_metadata({HEAD: json.dumps({**head, **said})})
 
 
 def evaluation_of(settings: JobSettings, job: EvaluationJob) -> Evaluation:
@@ -358,8 +362,8 @@ def _size(path: Path) -> int | None:
 
 def missing(job: EvaluationJob) -> Iterator[int]:
     """Yield the numbers of the videos that are still to be scored; parts that were begun by others are forgotten."""
+    for path in list(begun(job.folder / PARTS)):
+        path.unlink(missing_ok=True)
     for number in range(len(job.manifest.videos)):
-        for path in begun(job.part(number)):
-            path.unlink(missing_ok=True)
-        if not is_there(job, number):
+        if part_of(job, number) is None:
             yield number
