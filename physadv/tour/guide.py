@@ -50,13 +50,15 @@ def host_of(demo: Demo, *, forbidden: str = "") -> Host:
     from physadv.defend import known_defences
 
     offered = cast("CameraDemo", demo).detectors.described()
+    poisoned = [one["name"] for one in offered if one["kind"] == "poisoned"]
     return Host(
         source=state["source"]["name"],
         framing=state["framing"],
-        trigger=state["trigger"],
+        # A demo keeps the trigger of the detector before, for comparison.
+        trigger=state["trigger"] if state["detector"]["spec"] in poisoned else None,
         patterns=demo.library.names(),
         defences=list(known_defences()[0]),
-        poisoned=[one["name"] for one in offered if one["kind"] == "poisoned"],
+        poisoned=poisoned,
         forbidden=forbidden,
     )
 

@@ -84,3 +84,18 @@ def test_seen_turned_cleansed_and_side_by_side(lab: LabStand) -> None:
     assert page.evaluate(taken) == ["hard", "yolo11n-pose"]
     page.keyboard.press("p")
     until(lambda: demo.state()["beside"] == [])
+
+
+def test_the_tour_says_what_can_be_done_with_the_detector_that_is_chosen_meanwhile(lab: LabStand) -> None:
+    page, asked = lab.page, list[str]()
+    text = "(words) => document.querySelector(words[0]).textContent.includes(words[1])"
+    page.evaluate("() => { location.hash = 'tour=7'; }")
+    eventually(page, "() => document.getElementById('tour-act').textContent === 'Show it upright'")
+    page.on("request", lambda request: asked.append(request.url) if "/api/tour" in request.url else None)
+    lab.demo.switch_detector("hard", "torch", 640)
+    until(lambda: lab.demo.state()["detector"]["spec"] == "hard" and page.evaluate("() => true") and bool(asked))
+    # The demo keeps the card of the detector before.
+    assert lab.demo.state()["trigger"] is not None
+    eventually(page, text, ["#tour-cannot", "Choose backdoored under Detector"])
+    assert page.is_hidden("#tour-act")
+    assert len(asked) == 1

@@ -44,7 +44,7 @@ def test_what_is_worn_fits_how_the_camera_sees_people_and_the_sample_shows_each_
 def test_a_poisoned_detectors_own_trigger_is_shown_and_without_one_a_command_is() -> None:
     clean = stop(replace(FULL, poisoned=["bad"]), "poison")
     assert len(clean.steps) == 1 and "lab poison" in clean.command
-    assert "choose bad" in clean.cannot[0]
+    assert "Choose bad" in clean.cannot[0]
     card = stop(replace(FULL, trigger={"name": "card", "kind": "card", "angle": 45.0}), "poison")
     assert [(step.controls["wear"], step.controls["wear_angle"]) for step in card.steps] == [
         ("", 0.0), ("card", 0.0), ("card", 45.0),

@@ -83,12 +83,24 @@ export class Tour {
     if (this.state().replay) { toast(guide.cannot.recorded, { bad: true }); return; }
     const there = guide.stops.find((stop) => String(stop.number) === number);
     if (!there) toast(guide.cannot.stop.replace("{stop}", number.slice(0, 40)).replace("{stops}", guide.stops.length), { bad: true });
+    this.host = hostOf(this.state());
     const same = this.open && this.stop.number === there?.number;
     this.stop = there || guide.stops[0];
     if (!this.open) this.remember();
     if (!same) this.take(0);
     this.show();
     if (!same) this.arrive();
+  }
+
+  /** Ask again what can be done here: another detector or source was chosen. */
+  async renew(state) {
+    this.host = hostOf(state);
+    const visit = this.visits, guide = await this.ask(this.guide.language);
+    if (!guide || visit !== this.visits) return;
+    this.guide = guide;
+    this.stop = guide.stops[this.stop.number - 1];
+    if (this.step >= this.stop.steps.length) this.take(0);
+    this.show();
   }
 
   remember() {
@@ -205,6 +217,7 @@ export class Tour {
   /** Take the state, five times a second. */
   follow(state) {
     if (!this.open) return;
+    if (hostOf(state) !== this.host) this.renew(state);
     this.showLines(byId("tour-now"), this.liveLines(state), "li");
     this.showLines(byId("tour-cannot"), this.cannotLines(state), "p");
     byId("tour-cannot").hidden = !byId("tour-cannot").children.length;
@@ -255,5 +268,8 @@ function share(parts) {
   const counted = parts.filter(Boolean);
   return counted.reduce((sum, one) => sum + (one.hidden || 0), 0) / Math.max(counted.reduce((sum, one) => sum + one.count, 0), 1);
 }
+
+/** Return what of the state decides what the stops can do. */
+const hostOf = ({ detector, source, trigger }) => JSON.stringify([detector.spec, source.name, trigger]);
 
 const percent = (value) => (value === null ? "" : `${(value * 100).toFixed(0)}\u00a0%`);
