@@ -70,7 +70,8 @@ def explained(info: FieldInfo) -> str:
         return f"{text} (default: on)" if default else text
     if default in (None, PydanticUndefined, "", [], ()) or "unless given" in text:
         return text
-    return f"{text} (default: {default:g})" if isinstance(default, float) else f"{text} (default: {default})"
+    several = default if isinstance(default, (list, tuple)) else [default]
+    return f"{text} (default: {','.join(f'{v:g}' if isinstance(v, float) else str(v) for v in several)})"
 
 
 def grouped(model: type[Settings], names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

@@ -86,7 +86,8 @@ class PlanSettings(Settings):
     @field_validator("lights")
     @classmethod
     def _named(cls, value: list[str]) -> list[str]:
-        return [_light(name) for name in value]
+        # "," names none: min_length was checked before values were split at their commas.
+        return [_light(name) for name in value or [""]]
 
 
 class TrialCell(Settings):

@@ -77,6 +77,9 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
         planned(tmp_path, distances=tuple(range(1, 13)), yaws=tuple(range(6)))
     with pytest.raises(PhysadvError, match="size"):
         write_plan(halves(), PlanSettings(pattern="halves", size=2000), tmp_path)
+    for light in ("", ",", "a\tb"):
+        with pytest.raises(ValueError, match="printable name"):
+            PlanSettings(pattern="x", lights=[light])
     with pytest.raises(ValueError, match="window_s"):
         PlanSettings(pattern="x", window_s=0.2)
 
