@@ -10,7 +10,7 @@ from pydantic import Field
 
 from physadv.attack.settings import TrainSettings
 from physadv.cli.begun import BEGUN, read_begun
-from physadv.cli.detectors import Trust, trust_detectors
+from physadv.cli.detectors import Trust, check_detectors, trust_detectors
 from physadv.cli.executors import Address, RunsOn, Workers
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.cli.terminal import say
@@ -84,6 +84,8 @@ def run(settings: SweepVerb) -> int:
         expected = f"how many of the {count} combinations are run, at most {MOST_TRIALS}"
         raise SettingsError(field="trials", expected=expected, got="none")
     trust_detectors(settings.detector, settings.trust, LABEL)
+    # Else every trial would fail at it.
+    check_detectors(detector=settings.detector)
     threads = settings.threads or 1
     base = {**_base(settings), "threads": threads}
     for one in varied:

@@ -155,6 +155,8 @@ def test_a_value_that_no_training_takes_is_said_before_any_begins(
     assert "--lr: expected at most 1, got 2.0" in capsys.readouterr().err
     assert main(sweep_words(tmp_path / "out")) == 2
     assert "--vary: expected one field or more" in capsys.readouterr().err
+    assert main(sweep_words(tmp_path / "out", *VARY, "--detector", "yolo11")) == 2
+    assert "--detector: expected yolo11n-pose" in capsys.readouterr().err
     # Nobody waits for their list, nor has memory for it.
     many = ("lr", "tv", "scale", "at", "stay_seen", "look_weight")
     each = [word for name in many for word in ("--vary", f"{name}=" + ",".join(f".{i}" for i in range(1, 99)))]
