@@ -32,7 +32,7 @@ def film(path: Path, *, frames: int = 30, at: int = 10, hidden: float = 0.0, peo
 def clips(tmp_path: Path) -> Path:
     """A manifest of twelve clips."""
     (tmp_path / "clips").mkdir()
-    names = [film(tmp_path / "clips" / f"{i:02d}.avi", frames=12 + i % 3, at=8 + 2 * i).name for i in range(12)]
+    names = [film(tmp_path / "clips" / f"{i:02d}.avi", frames=5 + i % 3, at=8 + 2 * i).name for i in range(12)]
     (tmp_path / "clips.csv").write_text("path\n" + "".join(f"clips/{name}\n" for name in names))
     return tmp_path / "clips.csv"
 

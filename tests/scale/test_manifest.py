@@ -51,7 +51,7 @@ def test_a_worker_that_is_killed_changes_nothing_and_a_second_run_does_nothing(
     words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kill = tmp_path / "kill"
-    kill.write_text("100")
+    kill.write_text("50")
     monkeypatch.setenv(KILL, str(kill))
     assert main(words(tmp_path / "pool", "--workers", "2")) == 0
     said = capsys.readouterr()

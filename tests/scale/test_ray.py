@@ -54,7 +54,7 @@ def test_twelve_clips_on_two_workers_of_which_one_is_killed_equal_a_single_proce
     none_left: None,
 ) -> None:
     kill = tmp_path / "kill"
-    kill.write_text("100")
+    kill.write_text("50")
     monkeypatch.setenv(KILL, str(kill))
     assert main(words(tmp_path / "ray", "--executor", "ray", "--workers", "2")) == 0
     said = capsys.readouterr()
