@@ -31,7 +31,7 @@ def test_the_link_leads_to_a_page_that_only_looks_on(stand: Stand, tmp_path: Pat
     page.set_viewport_size({"width": 1280, "height": 800})
     shown = """() => [...document.querySelectorAll("button, input, select, summary")]
       .filter((n) => n.checkVisibility()).map((n) => n.id)"""
-    assert page.evaluate(shown) == ["help-open", "snapshot", "fullscreen"]
+    assert page.evaluate(shown) == ["help-open", "snapshot", "fullscreen", "tour-open"]
     for key in "wdbrc1+k":
         page.keyboard.press(key)
     # What the others do is seen all the same.

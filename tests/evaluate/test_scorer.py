@@ -441,7 +441,7 @@ def test_the_command_from_end_to_end(
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({}, "--images FOLDER, --video FILE or --pair"),
+        ({}, "--images FOLDER, --video FILE, --pair ARM=VIDEO or --manifest FILE"),
         ({"images": Path("x"), "video": Path("y")}, "one of the four"),
         ({"images": Path("x"), "at": "belly"}, "at: expected a fraction"),
         ({"images": Path("x"), "adaptive": True}, "name one or more with `defend`"),

@@ -29,7 +29,15 @@ pytestmark = pytest.mark.alone
 
 def of_ray() -> set[int]:
     """Processes of Ray below this one; it starts them in sessions of their own, but as its children."""
-    return {p.pid for p in psutil.Process().children(recursive=True) if "ray" in " ".join(p.cmdline()).lower()}
+    return {p.pid for p in psutil.Process().children(recursive=True) if "ray" in command_of(p)}
+
+
+def command_of(process: psutil.Process) -> str:
+    """What a process runs, in small letters; "" of one that has ended, whatever test it was of."""
+    try:
+        return " ".join(process.cmdline()).lower()
+    except psutil.Error:
+        return ""
 
 
 @pytest.fixture
