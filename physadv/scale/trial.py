@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physadv.errors import PhysadvError, SettingsError, TrainingError, text_of
+from physadv.errors import DataError, PhysadvError, SettingsError, TrainingError, text_of
 from physadv.scale.tasks import limit_threads
 from physadv.scale.varied import Varied, settings_of
 
@@ -40,7 +40,7 @@ class SweepTask:
 def open_study(folder: Path, *, seed: int = 0) -> Any:
     """Return the study that is kept in a sweep's folder, made if there is none.
 
-    Raises: SettingsError if Optuna is not installed.
+    Raises: SettingsError if Optuna is not installed. DataError if the study's file is damaged.
     """
     try:
         import optuna
@@ -52,14 +52,18 @@ def open_study(folder: Path, *, seed: int = 0) -> Any:
     with warnings.catch_warnings():
         # Its pruner and parts of its sampler are called experimental.
         warnings.simplefilter("ignore")
-        return optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-            study_name=STUDY,
-            # Trials that run beside each other are taken for bad ones, so that the same is not tried twice.
-            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-            pruner=optuna.pruners.WilcoxonPruner(),
-            load_if_exists=True,
-        )
+        try:
+            return optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+                study_name=STUDY,
+                # Trials that run beside each other are taken for bad ones, so that the same is not tried twice.
+                sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+                pruner=optuna.pruners.WilcoxonPruner(),
+                load_if_exists=True,
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            hint = "begin the sweep in another folder; the runs of its trials are kept"
+            raise DataError(f"{folder / JOURNAL} is damaged: {error}"[:300], hint=hint) from error
 
 
 def run_trial(task: SweepTask) -> None:

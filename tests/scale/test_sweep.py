@@ -91,6 +91,10 @@ def test_a_sweep_that_is_stopped_goes_on_and_belongs_to_its_flags(
     assert len(set(lr)) == 2 and all(0.01 <= value <= 0.1 for value in lr)
     assert main(sweep_words(out, "--vary", "lr=0.01:0.2:log")) == 2
     assert "belongs to a sweep with another --vary" in capsys.readouterr().err
+    with (out / "study.journal").open("a") as journal:
+        journal.write("{\n{}\n")
+    assert main(["sweep", "--resume", "--detector", DETECTOR, "--out", str(out)]) == 2
+    assert "study.journal is damaged" in capsys.readouterr().err
 
 
 def test_a_trial_that_is_worse_person_by_person_is_left_early(tmp_path: Path) -> None:
