@@ -399,7 +399,7 @@ def test_a_image_without_a_label_shows_nobody_in_training_and_test_alike(folder:
     assert trained.empty == ["0.png"] and len(trained.images) == 5
 
 
-def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:
+def test_without_labels_the_clean_detector_labels_and_says_so(tmp_path: Path) -> None:
     write(tmp_path / "a.png", scene_of((20, 30, 80, 200)).pixels)
     scenes = finish(read_dataset(tmp_path, None, Labeller(BlobDetector), keypoints=True))
     assert scenes.n_people == 1 and scenes.own_labels
@@ -413,7 +413,7 @@ def test_without_labels_the_detector_labels_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 0.15625 0.479167 0.1875 0.708333")
     (unsure,) = finish(read_dataset(tmp_path, tmp_path, Labeller(Unsure), keypoints=True)).images
     assert unsure.keypoints is not None and unsure.keypoints[0, 5, 2] == 0, "as in training, from .4 on"
-    assert any("by the detector itself" in d for d in doubts.of_data(scenes))
+    assert any("nobody by hand" in d for d in doubts.of_data(scenes))
     write(tmp_path / "b.png", np.full((50, 50, 3), 9, np.uint8))
     with pytest.raises(DataError, match=r"people larger than .* left out as no images: 1 file: 1 \.txt"):
         finish(read_dataset(tmp_path, None, Labeller(BlobDetector), keypoints=False, min_area=0.9))
