@@ -184,8 +184,7 @@ class Placement:
         how: dict[str, Any] = {"size_cm": (self.width, self.height)}
         if side is not None:
             how = {"side": side, "aspect": self.aspect}
-        hung = self.by_joints(xyxy, keypoints, upright=upright)
-        cut = self._by_rim(xyxy, hung, upright, image)
+        hung, cut = self._hanging(xyxy, keypoints, upright, image)
         return chest_quads(xyxy, keypoints, hung=hung, cut=cut, bodies=bodies, at=self.at, **how)
 
     def bodies(
@@ -202,8 +201,7 @@ class Placement:
         """
         if self.target == "poster" or self.cloth:
             return xyxy
-        hung = self.by_joints(xyxy, keypoints, upright=upright)
-        return down_to_the_hips(xyxy, keypoints, hung, self._by_rim(xyxy, hung, upright, image))
+        return down_to_the_hips(xyxy, keypoints, *self._hanging(xyxy, keypoints, upright, image))
 
     def dresses(self, people: Detections, image: tuple[int, int] | None = None) -> BoolArray:
         """Return (n,) who shows enough of the chest to wear it. A poster is placed by the box alone, on everybody.
@@ -223,12 +221,17 @@ class Placement:
         hip = (points[:, [LEFT_HIP, RIGHT_HIP], 2] >= VISIBLE).any(1)
         return shown | hip if self.cloth else shown
 
-    def _by_rim(
-        self, xyxy: Float32Array, hung: BoolArray, upright: BoolArray | None, image: tuple[int, int] | None
-    ) -> BoolArray:
-        """Return (n,) who wears it by a box that the lower edge of the image cuts off."""
+    def _hanging(
+        self,
+        xyxy: Float32Array,
+        keypoints: Float32Array | None,
+        upright: BoolArray | None,
+        image: tuple[int, int] | None,
+    ) -> tuple[BoolArray, BoolArray]:
+        """Return (n,) whose print hangs from the shoulders, and whose from a box that the image's lower edge cuts off."""
+        hung = self.by_joints(xyxy, keypoints, upright=upright)
         cut = cut_off_below(xyxy, image) & ~hung
-        return cut if upright is None else cut & ~upright
+        return hung, cut if upright is None else cut & ~upright
 
     def by_joints(
         self, xyxy: Float32Array, keypoints: Float32Array | None, *, upright: BoolArray | None = None
@@ -275,9 +278,8 @@ class Placement:
             quads = self.quads(boxes, points, side=side, upright=upright, image=image)
             worn = Pieces.alike(np.arange(n), quads, (0.0, 0.0), 0)
             # What hangs from the shoulders may reach below the box: there stands what hides the rest of the person.
-            hung = self.by_joints(boxes, points, upright=upright)
-            hung |= self._by_rim(boxes, hung, upright, image)
-            bounds[hung] = boxes[hung]
+            hung, cut = self._hanging(boxes, points, upright, image)
+            bounds[hung | cut] = boxes[hung | cut]
         person, m = worn.person, len(worn)
         arms = np.zeros((m, 2, 5), np.float32)
         if points is not None:
