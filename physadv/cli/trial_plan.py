@@ -47,7 +47,7 @@ def run(settings: TrialPlanVerb) -> int:
     with only_writer("out", settings.out):
         done = write_plan(patch, settings, settings.out, overwrite=settings.overwrite)
     plan = done.plan
-    pages = sum(len(layout.sheets) for printed in done.sheets.values() for layout in printed.layouts.values())
+    pages = sum(printed.pages for printed in done.sheets.values())
     size = f"{plan.pattern.width_cm:g} x {plan.pattern.height_cm:g} cm"
     say(
         f"{_count(len(plan.cells), 'cell')} of {_count(plan.blocks, 'block')}: at most {plan.windows} windows "

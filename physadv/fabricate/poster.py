@@ -68,6 +68,11 @@ class Printed:
     layouts: dict[str, Layout]
     shift: float | None = None
 
+    @property
+    def pages(self) -> int:
+        """Return how many sheets of paper all parts take."""
+        return sum(len(layout.sheets) for layout in self.layouts.values())
+
 
 def printed_size(patch: Patch, settings: PrintSettings) -> tuple[float, float]:
     """Return (width, height) in millimetres at which a pattern is printed: as asked, or its own size.

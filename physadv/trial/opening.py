@@ -15,7 +15,7 @@ from physadv.trial.book import TrialBook
 from physadv.trial.plan import ARMS, PATTERNS, Arm, Plan
 from physadv.trial.run import TrialRun
 from physadv.trial.settings import TrialSettings
-from physadv.trial.sources import MEASURED, FilmStretch, films_people, open_locked
+from physadv.trial.sources import FilmStretch, films_people, locks, open_locked
 from physadv.trial.state import Proxy, TrialState, UsedDetector, read_state, write_state
 from physadv.types import Detector, Source
 from physadv.version import __version__
@@ -83,15 +83,15 @@ def open_trial(
         paths = {}
     live = source.live if source is not None else settings.realtime or filmed
     capture = settings.capture()
-    locks: dict[str, str] = {}
+    held: dict[str, str] = {}
     stretch: Callable[[float, int], FilmStretch] | None = None
     if not live:
         stretch = partial(_stretch, settings.source, settings, plan.window_s, say)
         source = source or stretch(0.0, 0)
     elif source is None:
-        source, locks = open_locked(settings.source, capture, say)
+        source, held = open_locked(settings.source, capture, say)
     else:
-        locks = {"exposure": MEASURED, "white balance": MEASURED}
+        held = locks()
     demo = open_demo(
         _live_settings(settings, list(map(str, paths.values()))), source=source, detector=detector, progress=say
     )
@@ -105,7 +105,7 @@ def open_trial(
         if state is None:
             state = TrialState(
                 physadv=__version__, plan=plan, detector=used, conf=settings.conf, source=shown, live=live, proxy=proxy,
-                locks=locks,
+                locks=held,
             )  # fmt: skip
             write_state(out, state)
         else:

@@ -19,17 +19,17 @@ from physadv.evaluate.cell import NO_DEFENCE, Case, Cell
 from physadv.evaluate.doubt_codes import Doubt
 from physadv.evaluate.metrics import FEW, Figures, share_interval
 from physadv.evaluate.report_page import report_page
-from physadv.evaluate.results import PAGE, PEOPLE, ROWS, Results, panel
+from physadv.evaluate.results import PAGE, PEOPLE, ROWS, Results, panel, sheet_of
 from physadv.evaluate.settings import EvaluateSettings
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.provenance import provenance
 from physadv.recording import Paths
-from physadv.table import Table, Value
+from physadv.table import Table, Value, with_interval
 from physadv.trial.book import TrialBook, WholeBlock, pairs
 from physadv.trial.doubts import of_trial
 from physadv.trial.plan import ARMS, WORN, Arm
 from physadv.trial.scores import answers_in
-from physadv.trial.sequential import ALPHA, FIRST_LOOK, RESAMPLES, ArmDifference, difference
+from physadv.trial.sequential import ALPHA, FIRST_LOOK, RESAMPLES, ArmDifference, difference, resampled
 from physadv.types import UInt8Array
 
 EXAMPLE = "example.png"
@@ -112,7 +112,8 @@ def _cells(book: TrialBook, blocks: Sequence[WholeBlock]) -> list[Cell]:
     out = [_cell(book, blocks, arm, "", apart) for arm in ARMS]
     for number, cell in enumerate(book.plan.cells):
         if mine := _of(blocks, number):
-            out += [_cell(book, mine, arm, cell.name, book.differences(number)) for arm in ARMS]
+            apart = book.differences(number)
+            out += [_cell(book, mine, arm, cell.name, apart) for arm in ARMS]
     return out
 
 
@@ -167,15 +168,8 @@ def _cell(book: TrialBook, blocks: Sequence[WholeBlock], arm: Arm, name: str, ap
 
 def _drawn(blocks: Sequence[WholeBlock], arm: Arm, seed: int) -> npt.NDArray[np.float64]:
     """Return the mean share hidden over windows, every cell alike, then that of each resample of whole blocks."""
-    rng = np.random.default_rng(seed)
     cells = sorted({block.cell for block in blocks})
-    out = np.zeros(RESAMPLES + 1)
-    for cell in cells:
-        hidden = np.array([block.scores[arm].hidden for block in _of(blocks, cell)])
-        n = len(hidden)
-        weights = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)]) / n
-        out += weights @ hidden / len(cells)
-    return out
+    return resampled([np.array([block.scores[arm].hidden for block in _of(blocks, cell)]) for cell in cells], seed)
 
 
 # Tables
@@ -188,7 +182,7 @@ def _arm_tables(book: TrialBook, cells: Sequence[Cell]) -> list[Table]:
         mine = [cell for cell in cells if cell.transform == name]
         rows: list[list[Value]] = [
             [
-                *(WORN[cell.condition], cell["frame_seen"], _with_interval(cell)),  # type: ignore[index]
+                *(WORN[cell.condition], cell["frame_seen"], _hidden(cell)),  # type: ignore[index]
                 *(f"{cell.extra['never_seen']} of {cell.counted['n_windows']}", cell.counted["n_windows"]),
                 *(cell.counted["n_frames"], cell.extra["lost_frames"]),
             ]
@@ -200,9 +194,8 @@ def _arm_tables(book: TrialBook, cells: Sequence[Cell]) -> list[Table]:
     return out
 
 
-def _with_interval(cell: Cell) -> str:
-    low, high = cell.figures.ci95["frame_asr"] or (float("nan"), float("nan"))
-    return f"{cell['frame_asr']:.3f} [{low:.2f}, {high:.2f}]"
+def _hidden(cell: Cell) -> Value:
+    return with_interval(cell["frame_asr"], cell.figures.ci95["frame_asr"] or (float("nan"), float("nan")))
 
 
 def _differences(book: TrialBook, cells: Sequence[Cell]) -> Table:
@@ -285,9 +278,8 @@ def _page(book: TrialBook, report: TrialReport, examples: dict[str, Path], comma
 
 
 def _drawn_with(table: Table, cells: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in cells if (cell.transform or "All") == table.title or (
-        not cell.transform and table.title.startswith("All ")
-    )]  # fmt: skip
+    """Return the rows that a table is of: a cell's by its name, those over all cells under their own title."""
+    return [c for c in cells if (c.transform == table.title if c.transform else table.title.startswith("All "))]
 
 
 def _times(book: TrialBook) -> str:
@@ -317,9 +309,7 @@ def _example(book: TrialBook, blocks: Sequence[WholeBlock]) -> Path | None:
             rows.append(np.hstack([p for p in panels if p is not None]))
     if not rows:
         return None
-    width = max(row.shape[1] for row in rows)
-    sheet = np.vstack([np.pad(r, ((0, 4), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows])
-    write_png(book.folder / EXAMPLE, np.ascontiguousarray(sheet))
+    write_png(book.folder / EXAMPLE, sheet_of(rows))
     return book.folder / EXAMPLE
 
 

@@ -19,7 +19,7 @@ from physadv.trial.doubts import exposure_changed
 from physadv.trial.guide import TrialGuide
 from physadv.trial.plan import ARMS, WORN, Arm
 from physadv.trial.settings import TrialSettings
-from physadv.trial.sources import LOCKED, MEASURED, FilmStretch
+from physadv.trial.sources import FilmStretch, locks
 from physadv.trial.state import RecordedWindow
 from physadv.trial.window import WindowTaking
 
@@ -59,8 +59,7 @@ class TrialRun:
 
     def camera_locked(self, *, exposure: bool, white_balance: bool) -> None:
         """Take note of what the camera of a visitor's device holds; it is written before the next window."""
-        held = {"exposure": exposure, "white balance": white_balance}
-        self._locks = {name: LOCKED if on else MEASURED for name, on in held.items()}
+        self._locks = locks(exposure=exposure, white_balance=white_balance)
 
     def state(self) -> dict[str, Any]:
         """Return what the page shows, as plain values."""

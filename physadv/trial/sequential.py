@@ -80,18 +80,28 @@ def difference(cells: Sequence[npt.NDArray[np.float64]], *, alpha: float, seed: 
         raise ValueError("no block")
     blocks = sum(map(len, cells))
     first, second = (float(np.mean([pairs[:, i].mean() for pairs in cells])) for i in (0, 1))
-    rng = np.random.default_rng(seed)
-    drawn = np.zeros(RESAMPLES)
-    for pairs in cells:
-        weights = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES) / len(pairs)
-        drawn += weights @ (pairs[:, 0] - pairs[:, 1]) / len(cells)
+    drawn = resampled([pairs[:, 0] - pairs[:, 1] for pairs in cells], seed)[1:]
     low, high = (float(v) for v in np.percentile(drawn, [100 * alpha / 2, 100 * (1 - alpha / 2)]))
-    resampled = blocks >= FEW and low < high
-    if not resampled:
+    by_blocks = blocks >= FEW and low < high
+    if not by_blocks:
         low, high = newcombe(first, second, blocks, z=NormalDist().inv_cdf(1 - alpha / 2))
     least, most = _student(cells, first - second, alpha)
     interval = (round(max(min(low, least), -1.0), 4), round(min(max(high, most), 1.0), 4))
-    return ArmDifference(first - second, interval, alpha, blocks, "bootstrap" if resampled else "newcombe")
+    return ArmDifference(first - second, interval, alpha, blocks, "bootstrap" if by_blocks else "newcombe")
+
+
+def resampled(cells: Sequence[npt.NDArray[np.float64]], seed: int) -> npt.NDArray[np.float64]:
+    """Return the mean of a figure over cells, every cell alike, then that of each resample of whole blocks.
+
+    cells: of each cell its blocks' figures. Blocks are drawn again within their cells.
+    """
+    rng = np.random.default_rng(seed)
+    out = np.zeros(RESAMPLES + 1)
+    for values in cells:
+        n = len(values)
+        weights = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)]) / n
+        out += weights @ values / len(cells)
+    return out
 
 
 def _student(cells: Sequence[npt.NDArray[np.float64]], value: float, alpha: float) -> tuple[float, float]:

@@ -130,7 +130,7 @@ def _arms(patch: Patch) -> str:
 
 def _sheets(plan: Plan, sheets: dict[Arm, Printed], *, panels: bool) -> str:
     rows = [
-        (WORN[arm], ", ".join(f"{SHEETS}/{path.name}" for path in printed.paths), _count(printed))
+        (WORN[arm], ", ".join(f"{SHEETS}/{path.name}" for path in printed.paths), str(printed.pages))
         for arm, printed in sheets.items()
     ]
     size = f"{plan.pattern.width_cm:g} x {plan.pattern.height_cm:g} cm"
@@ -140,11 +140,6 @@ def _sheets(plan: Plan, sheets: dict[Arm, Printed], *, panels: bool) -> str:
         else f"All three {size}, on one paper, by one printer, at 100 %: the ruler on each sheet measures 100 mm."
     )
     return f"{Table.of('', ['arm', 'file', 'sheets'], rows).html()}<p>{how}</p>"
-
-
-def _count(printed: Printed) -> str:
-    count = sum(len(layout.sheets) for layout in printed.layouts.values())
-    return f"{count}"
 
 
 def _set_up(plan: Plan, *, panels: bool) -> Iterator[str]:

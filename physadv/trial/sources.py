@@ -30,6 +30,12 @@ def films_people(spec: str) -> bool:
     return is_live(spec) and not spec.startswith(SCENE)
 
 
+def locks(*, exposure: bool = False, white_balance: bool = False) -> dict[str, str]:
+    """Return what a report says of each: whether the camera holds it."""
+    held = {"exposure": exposure, "white balance": white_balance}
+    return {name: LOCKED if on else MEASURED for name, on in held.items()}
+
+
 def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], None]) -> tuple[Source, dict[str, str]]:
     """Return a camera, and what was done about its exposure and white balance.
 
@@ -45,9 +51,8 @@ def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], Non
         raise SourceError(
             field="source", expected="a webcam that answers", got="none", hint="name a camera: a number or an address"
         )
-    measured = {"exposure": MEASURED, "white balance": MEASURED}
     if not is_webcam(spec):
-        return open_source(spec, capture, notify), measured
+        return open_source(spec, capture, notify), locks()
     for exposure, white in ((True, True), (True, False), (False, True)):
         wanted = {"lock_exposure": exposure, "lock_white_balance": white}
         try:
@@ -57,9 +62,8 @@ def open_locked(spec: str, capture: CaptureSettings, notify: Callable[[str], Non
         except SourceError:
             # The driver refuses one of them.
             continue
-        kept = {"exposure": exposure, "white balance": white}
-        return source, {name: LOCKED if on else MEASURED for name, on in kept.items()}
-    return open_source(spec, capture, notify), measured
+        return source, locks(exposure=exposure, white_balance=white)
+    return open_source(spec, capture, notify), locks()
 
 
 class FilmStretch:

@@ -27,7 +27,7 @@ function show(now) {
   if (done) say(byId("says"), "");
   picture(done ? null : now.arm);
   byId("begin").disabled = now.phase !== "prompt";
-  byId("pause").disabled = done || busy && now.phase === "checking";
+  byId("pause").disabled = done || now.phase === "checking";
   byId("pause").setAttribute("aria-pressed", String(now.phase === "paused"));
   byId("pause").firstChild.textContent = now.phase === "paused" ? "Go on " : "Pause ";
   byId("redo").disabled = !now.can_redo;
@@ -47,8 +47,7 @@ function show(now) {
 function heading(now) {
   if (now.phase === "paused") return "Paused";
   if (RECORDED[now.phase]) return RECORDED[now.phase];
-  const worn = now.arm === "none" ? "nothing" : now.worn;
-  return now.digital ? `Software puts on ${worn}` : now.arm === "none" ? "Wear nothing" : `Show ${worn}`;
+  return now.digital ? `Software puts on ${now.worn}` : now.arm === "none" ? "Wear nothing" : `Show ${now.worn}`;
 }
 
 function ended(now) {
