@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physadv.live.overlay import Overlay
 from physadv.patch import Patch
 from physadv.simulate.activation import PARAMETERS, Activation
 from physadv.simulate.joints import box_px_per_cm
 from physadv.types import Float32Array
+
+if TYPE_CHECKING:
+    from physadv.live.overlay import Overlay
 
 # `physadv advise`'s usual camera, and that of conditions of distance: degrees across the frame.
 USUAL_FOV = 60.0
