@@ -78,6 +78,11 @@ class Table:
         return self.html()
 
 
+def with_interval(value: float | None, interval: Sequence[float] | None) -> Value:
+    """Return a figure as tables show it, with the ends of its interval where there is one."""
+    return value if value is None or interval is None else f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
 def as_text(value: Value) -> str:
     """Return one value as a table shows it."""
     if value is None:

@@ -60,6 +60,10 @@ class Alert:
     xyxy: tuple[float, float, float, float] | None = None
 
 
+# What `Detections` may say of each person, by its type.
+PER_PERSON = {"held": bool, "certified": bool, "track": np.int64}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
     """People found in one image, as parallel arrays sorted by falling score.
@@ -88,7 +92,7 @@ class Detections:
             raise ValueError(f"xyxy: expected ({n}, 4), got {self.xyxy.shape}")
         if self.keypoints is not None and self.keypoints.shape != (n, 17, 3):
             raise ValueError(f"keypoints: expected ({n}, 17, 3), got {self.keypoints.shape}")
-        for name in ("held", "certified", "track"):
+        for name in PER_PERSON:
             value = getattr(self, name)
             if value is not None and value.shape != (n,):
                 raise ValueError(f"{name}: expected ({n},), got {value.shape}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from physadv.cli.evaluate_flags import WRITTEN
+from physadv.cli.evaluate_flags import INCOMPLETE, WRITTEN
 from physadv.cli.outputs import Overwrite, check_folder, check_own_folder, only_writer
 from physadv.settings import Folder, Metavar, Positional, Settings
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from physadv.evaluate.results import Results
 
 EXAMPLES = ("physadv collect films --out report",)
-# Some videos are not scored yet.
-INCOMPLETE = 1
 
 
 class CollectVerb(Settings):

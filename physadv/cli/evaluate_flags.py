@@ -19,6 +19,8 @@ LABEL = "physadv evaluate"
 RUN, ROWS = "run.json", "results.json"
 # What is written, by which a folder is known as one of these.
 WRITTEN = (RUN, ROWS, "people.csv", "report.md", "report.html", "results.csv", "breakdown.csv", "table.tex")
+# Some of many videos are not scored, and the others are.
+INCOMPLETE = 1
 # Flags of how patterns are worn.
 WORN_ONLY = ("wear_from", "scale", "rule", "at", "wear_lit")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from physadv.cli.detectors import check_detectors, rounded_imgsz, say_device, trust_detectors, with_layouts
-from physadv.cli.evaluate_flags import LABEL, WORN_ONLY, WRITTEN, EvaluateVerb, changed
+from physadv.cli.evaluate_flags import INCOMPLETE, LABEL, WORN_ONLY, WRITTEN, EvaluateVerb, changed
 from physadv.cli.outputs import check_folder, check_own_folder, only_writer
 from physadv.cli.terminal import say
 from physadv.errors import SettingsError
@@ -36,8 +36,6 @@ NOT_OF_VIDEOS = (
     ),
     *("restarts", "attack_steps", "attack_views", "score_share"),
 )
-# Some videos could not be scored, and the others were.
-INCOMPLETE = 1
 
 
 def run_manifest(settings: EvaluateVerb) -> int:
@@ -65,7 +63,7 @@ def run_manifest(settings: EvaluateVerb) -> int:
         name = settings.manifest.name
         job = EvaluationJob.begin(settings.out, manifest, asked, patches, version=__version__, name=name)
         # What is wrong with detectors or defences is said before any video is looked at.
-        evaluation_of(asked, job)
+        evaluation_of(job)
         todo = list(missing(job))
         count = len(manifest.videos)
         if not todo:

@@ -28,7 +28,7 @@ from physadv.evaluate.video import Recording, frames_of
 from physadv.files import atomic_write, sha256_of
 from physadv.recording import recording_of
 from physadv.simulate.joints import chests_visible
-from physadv.types import Alert, BoolArray, Detections, Detector, Frame
+from physadv.types import PER_PERSON, Alert, BoolArray, Detections, Detector, Frame
 
 # Frames that the bare detector is asked about at once; a guarded one may have a memory, and is asked one by one.
 BATCH = 4
@@ -179,8 +179,7 @@ def _code() -> str:
     return hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
 
 
-OPTIONAL = ("held", "certified", "track")
-COLUMNS = ("xyxy", "score", "chests", *OPTIONAL)
+COLUMNS = ("xyxy", "score", "chests", *PER_PERSON)
 
 
 def _write(where: Path, answers: Answers) -> None:
@@ -192,7 +191,7 @@ def _write(where: Path, answers: Answers) -> None:
         "score": np.concatenate([np.zeros(0, np.float32), *(one.score for one in found)]),
         **{
             name: np.concatenate([_filled(one, name) for one in found])
-            for name in OPTIONAL
+            for name in PER_PERSON
             if any(getattr(one, name) is not None for one in found)
         },
         "chests": np.concatenate([np.zeros(0, bool), *answers.chests]),
@@ -260,7 +259,7 @@ def _read(where: Path) -> Answers | None:
                 columns["score"][i],
                 None,
                 tuple(Alert(kind, text, None if xyxy is None else tuple(xyxy)) for kind, text, xyxy in alerts),
-                **{name: columns[name][i] for name in OPTIONAL if name in columns},
+                **{name: columns[name][i] for name in PER_PERSON if name in columns},
             )
             for i, alerts in enumerate(said["alerts"])
         )

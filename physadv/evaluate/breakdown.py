@@ -12,7 +12,7 @@ import numpy.typing as npt
 from physadv.detect.matching import RECALLS, ImageMatch, precision_at
 from physadv.evaluate.cell import Case, Cell
 from physadv.evaluate.metrics import wilson
-from physadv.table import Table, Value
+from physadv.table import Table, Value, with_interval
 from physadv.types import BoolArray, Float32Array, UInt8Array
 
 # Ends of the bands: pixels of a person's height as the network sees them, and share of the person that the print covers.
@@ -108,7 +108,7 @@ def breakdown_table(cells: Sequence[Cell]) -> Table | None:
 
 
 def _shown(band: Band) -> Iterator[Value]:
-    yield f"{band.recall25:.3f} [{band.ci95[0]:.2f}, {band.ci95[1]:.2f}]"
+    yield with_interval(band.recall25, band.ci95)
     yield band.hidden
     yield band.n_hidden
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,18 +38,15 @@ class Key(NamedTuple):
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One figure of one row of two evaluations. value: first minus second, with its 95 % interval.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paired:
+    """A difference over cases that both sides have. value: first minus second, with its 95 % interval.
 
     ci95: of shares in few units, or where all resamples agree, Newcombe's; None of a confidence where they do. p: of the
-    difference being chance, by changing signs of whole units. p_holm: the same, corrected for all that were compared. n:
-    cases that both have; units: images, or seconds, that are drawn again; differ: those of them in which the two differ.
+    difference being chance, by changing signs of whole units. n: cases that both have; units: images, or seconds, that are
+    drawn again; differ: those of them in which the two differ.
     """
 
-    row: str
-    labels: tuple[str, str]
-    figure: str
     means: tuple[float, float]
     value: float
     ci95: tuple[float, float] | None
@@ -57,6 +54,15 @@ class Difference:
     n: int
     units: int
     differ: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference(Paired):
+    """One figure of one row of two evaluations. p_holm: p, corrected for all that were compared."""
+
+    row: str
+    labels: tuple[str, str]
+    figure: str
     p_holm: float = math.nan
 
     @property
@@ -90,18 +96,6 @@ class Compared:
 Row = dict[tuple[str, str], dict[str, float]]
 
 
-class Paired(NamedTuple):
-    """A difference over cases that both sides have, as of `Difference`."""
-
-    means: tuple[float, float]
-    value: float
-    ci95: tuple[float, float] | None
-    p: float
-    n: int
-    units: int
-    differ: int
-
-
 def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared:
     """Return the differences between two evaluations, row by row, over the people that both scored.
 
@@ -127,7 +121,8 @@ def compare(first: Path | str, second: Path | str, *, seed: int = 0) -> Compared
         for figure in FIGURES:
             found = paired(mine, theirs, common, figure, seed=seed, changes=changes)
             if found is not None:
-                out.append(Difference(_called(one), (one.label, other.label), figure, *found))
+                labels = one.label, other.label
+                out.append(Difference(row=_called(one), labels=labels, figure=figure, **asdict(found)))
     if not out:
         raise DataError(f"{first} and {second} have no person in common: nothing can be paired")
     return Compared(tuple(_with_holm(out)), tuple(dict.fromkeys(notes)))
@@ -244,7 +239,15 @@ def paired(
         interval = newcombe(*means, len(units))
     each = sums[:, 1] - sums[:, 2]
     differ = int((np.abs(each) > SAME).sum())
-    return Paired(means, value, interval, _chance(each, rng, changes), len(both), len(units), differ)
+    return Paired(
+        means=means,
+        value=value,
+        ci95=interval,
+        p=_chance(each, rng, changes),
+        n=len(both),
+        units=len(units),
+        differ=differ,
+    )
 
 
 def _chance(apart: npt.NDArray[np.float64], rng: np.random.Generator, changes: int = RESAMPLES) -> float:

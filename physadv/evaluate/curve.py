@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from physadv.simulate.activation import PARAMETERS, WORDS, Activation, Ranges, W
 from physadv.simulate.conditions import Condition
 from physadv.simulate.placement import Placement
 from physadv.simulate.states import OF_IMAGE
-from physadv.table import Table, Value
+from physadv.table import Table, Value, with_interval
 from physadv.types import Detector
 
 # The condition by which the two sides of a curve are distinguished where no pattern has one about it.
@@ -182,9 +181,9 @@ def curve_tables(cells: Sequence[Cell]) -> list[Table]:
     summary = [
         [
             cell.label,
-            _with(cell.extra["joint25"], cell.extra["joint25_ci95"]),
+            with_interval(cell.extra["joint25"], cell.extra["joint25_ci95"]),
             cell.extra["joint_people"],
-            _with(cell.extra["auc"], cell.extra["auc_ci95"]),
+            with_interval(cell.extra["auc"], cell.extra["auc_ci95"]),
         ]
         for cell in both
     ]
@@ -196,11 +195,7 @@ def curve_tables(cells: Sequence[Cell]) -> list[Table]:
 
 
 def _figure(cell: Cell | None, name: str) -> Value:
-    return None if cell is None else _with(cell[name], cell.figures.ci95.get(name))
-
-
-def _with(value: float | None, interval: Any) -> Value:
-    return value if value is None or interval is None else f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return None if cell is None else with_interval(cell[name], cell.figures.ci95.get(name))
 
 
 def crossing(cells: Sequence[Cell], label: str) -> list[str]:

@@ -8,7 +8,7 @@ CODES = {
     "one-image": "one image alone: there is nothing to draw an interval from",
     "few-frames": "so few frames that one more or less changes the figure",
     "few-clips": "so few clips that the interval is over seconds, not over other clips or places",
-    "own-labels": "the detector labelled the people itself: who is never found is not counted",
+    "own-labels": "the clean embedded detector labelled the people, nobody by hand: who it never finds is not counted",
     "files-left-out": "images could not be read and are left out",
     "videos-left-out": "videos of the manifest are not scored, or belong to a clip of which one is not",
     "trained-on": "people of the evaluation were trained on, by the hashes of their images, or by their names",

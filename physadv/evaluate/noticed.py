@@ -15,7 +15,7 @@ from physadv.evaluate.metrics import share
 from physadv.evaluate.scorer import Entry, Scorer, cell_name
 from physadv.evaluate.steps import Steps, part_of
 from physadv.simulate.conditions import Condition
-from physadv.table import Table, Value
+from physadv.table import Table, Value, with_interval
 from physadv.types import Alert, BoolArray
 
 # Of an alert's own area: so much lies on a person that it is about.
@@ -73,7 +73,7 @@ def noticed_table(cells: Sequence[Cell]) -> Table | None:
             cell.label,
             cell.transform,
             cell.counted["n_people"],
-            _with(cell.extra["noticed"], cell.extra["noticed_ci95"]),
+            with_interval(cell.extra["noticed"], cell.extra["noticed_ci95"]),
             ", ".join(cell.extra["noticed_by"]) or None,
             cell["recall25"],
         ]
@@ -87,7 +87,3 @@ def noticed_table(cells: Sequence[Cell]) -> Table | None:
         rows,
         numbers=["people", "noticed", "recall .25"],
     )
-
-
-def _with(value: float | None, interval: Sequence[float] | None) -> Value:
-    return value if value is None or interval is None else f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"

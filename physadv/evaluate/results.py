@@ -26,7 +26,7 @@ from physadv.marks import marked
 from physadv.patch import Patch
 from physadv.provenance import provenance
 from physadv.simulate.conditions import ROBUST
-from physadv.table import Table, Value
+from physadv.table import Table, Value, with_interval
 from physadv.types import Detections, UInt8Array
 from physadv.version import __version__
 
@@ -92,11 +92,16 @@ class Examples:
             rows = [np.hstack([c[i] for c in columns]) for i in self.keep if all(i in c for c in columns)]
             if not rows or len(columns) < len(wanted):
                 continue
-            width = max(r.shape[1] for r in rows)
-            sheet = np.vstack([np.pad(r, ((0, 4), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows])
             out.append(folder / "examples" / f"{patch.name}{self.suffix}.png")
-            write_png(out[-1], np.ascontiguousarray(sheet))
+            write_png(out[-1], sheet_of(rows))
         return out
+
+
+def sheet_of(rows: Sequence[UInt8Array]) -> UInt8Array:
+    """Return rows of panels, (h, w, 3) each, one above the other on white."""
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.ascontiguousarray(np.vstack(padded))
 
 
 def panel(pixels: UInt8Array, answer: Detections, conf: float) -> UInt8Array:
@@ -490,9 +495,7 @@ def ways(cells: Iterable[Cell]) -> list[str]:
 def shown_figure(cell: Cell, name: str, *, brief: bool = False) -> Value:
     """Return a figure, with its interval where there is one and it is not to be brief; None of what the cell has not."""
     value, interval = cell[name], cell.figures.ci95.get(name)
-    if value is None or interval is None or brief:
-        return value
-    return f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return value if brief else with_interval(value, interval)
 
 
 def _flat(cell: Cell) -> dict[str, Value]:

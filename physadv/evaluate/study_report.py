@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from physadv.evaluate.charts import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Dot,
 from physadv.evaluate.doubt_codes import codes_of
 from physadv.evaluate.report_page import SORT, STYLE
 from physadv.evaluate.study import GREY as GREY_KIND
-from physadv.evaluate.study import NONE, Studied, StudyCell, StudyResults
+from physadv.evaluate.study import NONE, Studied, StudyCell, StudyResults, Tau
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.html_page import page
 from physadv.provenance import provenance
-from physadv.table import Table, Value
+from physadv.table import Table, Value, as_text, with_interval
 
 ROWS, MATRIX, REPORT, PAGE = "study.json", "transfer.csv", "report.md", "report.html"
 TABLE = "detectors.csv"
@@ -33,8 +34,8 @@ INTRO = (
 
 def tables(out: StudyResults) -> list[Table]:
     """Return the table of detectors, that of what transfers where, and, of enough detectors, that of Kendall's tau."""
-    of_order = [tau_table(out)] if out.taus() else []
-    return [detectors_table(out), matrix_table(out), *of_order]
+    taus = out.taus()
+    return [detectors_table(out), matrix_table(out), *([tau_table(taus)] if taus else [])]
 
 
 def detectors_table(out: StudyResults) -> Table:
@@ -84,9 +85,9 @@ def matrix_table(out: StudyResults) -> Table:
     )
 
 
-def tau_table(out: StudyResults) -> Table:
+def tau_table(taus: Sequence[Tau]) -> Table:
     """Return Kendall's tau of what may go with robustness."""
-    rows: list[list[Value]] = [[t.what, _figure(t.value, t.ci95), t.n] for t in out.taus()]
+    rows: list[list[Value]] = [[t.what, _figure(t.value, t.ci95), t.n] for t in taus]
     columns = ["Kendall's tau of", "tau", "detectors"]
     return Table.of("Order of the detectors", columns, rows, numbers=columns[1:])
 
@@ -101,17 +102,18 @@ def write_study(folder: Path, out: StudyResults) -> Path:
     """
     where = provenance()
     write_json(folder / ROWS, _plain(out, where))
-    for name, table in ((MATRIX, matrix_table(out)), (TABLE, detectors_table(out))):
+    shown = tables(out)
+    for name, table in zip((TABLE, MATRIX), shown, strict=False):
         _write(folder / name, table.csv())
     intro = f"{INTRO} {where['machine']['processor']}, {where['made']}, commit {where['commit'] or 'unknown'}."
     lines = ["# Study", "", intro]
-    for table in tables(out):
+    for table in shown:
         lines += ["", f"## {table.title}", "", table.markdown()]
     said = doubts_of(out)
     lines += ["", "## Doubts", "", *(f"* {line}" for line in said)]
     _write(folder / REPORT, "\n".join(lines) + "\n")
     parts = [f"<p>{html.escape(intro)}</p>", pareto(out)]
-    parts += [f'<h2>{html.escape(t.title)}</h2><div class="wide">{t.html()}</div>' for t in tables(out)]
+    parts += [f'<h2>{html.escape(t.title)}</h2><div class="wide">{t.html()}</div>' for t in shown]
     parts.append("<h2>Doubts</h2><ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in said) + "</ul>")
     facts = [
         *((f"detector {s.name}", s.sha256) for s in out.studied),
@@ -184,9 +186,7 @@ def _cell(s: Studied, cell: StudyCell, out: StudyResults) -> dict[str, Any]:
 
 
 def _figure(value: float | None, ends: tuple[float, float] | None) -> str | None:
-    if value is None:
-        return None
-    return f"{value:.3f}" if ends is None else f"{value:.3f} [{ends[0]:.2f}, {ends[1]:.2f}]"
+    return None if value is None else as_text(with_interval(value, ends))
 
 
 def _write(path: Path, text: str) -> None:

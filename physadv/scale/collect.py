@@ -90,7 +90,7 @@ def _pool(job: EvaluationJob, parts: dict[int, VideoPart], settings: EvaluateSet
         for key, frames in frames_by_look(part).items():
             films.setdefault(key, []).append(Film.of(_film_name(number, part), frames, settings.conf, wearing=wearing))
         for look in part.head["looks"]:
-            key = LookKey(*(look[name] for name in LookKey._fields))
+            key = LookKey.of_row(look)
             looks.setdefault(key, look)
             unworn[key] += look["unworn_frames"]
             said = [Doubt(code, text) for code, text in look["doubts"]]
@@ -133,9 +133,8 @@ def _notes(said: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
 
 def _doubts(said: Sequence[tuple[str, Sequence[Doubt]]]) -> list[Doubt]:
     """Return the doubts about videos: once where all of them share one, else one of each kind, with how many have it."""
-    out = list(
-        dict.fromkeys(doubt for _, these in said for doubt in these if all(doubt in others for _, others in said))
-    )
+    counts = Counter(doubt for _, these in said for doubt in dict.fromkeys(these))
+    out = [doubt for doubt, count in counts.items() if count == len(said)]
     found: dict[str, dict[str, Doubt]] = {}
     for name, these in said:
         for doubt in these:
@@ -172,10 +171,11 @@ def _compare(job: EvaluationJob, parts: dict[int, VideoPart], results: Results, 
             raise DataError(
                 f"{job.folder}: no clip can be compared: " + "; ".join(f"{n}: {w}" for n, w in left_out.items())
             )
+        at = {clip: i for i, clip in enumerate(clips)}
         known: dict[tuple[str, int, str], Answers] = {
-            (videos[number].arm, clips.index(videos[number].clip), key.defence): answers[key]
+            (videos[number].arm, at[videos[number].clip], key.defence): answers[key]
             for number, answers in asked.items()
-            if videos[number].clip in clips
+            if videos[number].clip in at
             for key in mine
         }
         # Defences by what they were called: that of others would be code to run.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,7 +107,7 @@ class EvaluationJob:
             raise DataError(f"{folder / JOB} is damaged: its videos are not those of the manifest that it began with")
         return job
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Return a hash of the manifest and the settings, by which parts of this job are known."""
         key = [self._record.manifest_sha256, self.settings.model_dump(mode="json")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from physadv.errors import DataError, PhysadvError, WeightsError, text_of
 from physadv.files import atomic_write, parse_json, text_bytes
-from physadv.scale.job import PARTS, EvaluationJob, JobSettings
+from physadv.scale.job import JOB, PARTS, EvaluationJob
 from physadv.scale.tasks import limit_threads
+from physadv.types import PER_PERSON
 from physadv.version import __version__
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 HEAD = b"physadv"
 # Detectors that a worker keeps loaded, each at its size.
 KEPT = 4
-OPTIONAL = ("held", "certified", "track")
 
 
 class TaskEnd(NamedTuple):
@@ -58,6 +58,11 @@ class LookKey(NamedTuple):
         texts = (text_bytes(text or "").decode() for text in (detector, condition, patch, defence))
         return cls(next(texts), imgsz, *texts)
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> LookKey:
+        """Return the key of a row that holds it among others."""
+        return cls(*(row[name] for name in cls._fields))
+
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
@@ -77,7 +82,7 @@ def score_video(folder: Path, number: int, trusted: bool) -> TaskEnd:
     trusted: code in the weights files of detectors may run. A video that cannot be read or scored is no error here: others
     can. A file beside the part says that it was begun, so that workers which die at it are counted.
     """
-    job = EvaluationJob.read(folder)
+    job = _job_of(folder)
     limit_threads(job.settings.threads)
     where = job.part(number)
     before = list(begun(where.parent, where.stem))
@@ -96,6 +101,25 @@ def score_video(folder: Path, number: int, trusted: bool) -> TaskEnd:
         for path in (mark, *before):
             path.unlink(missing_ok=True)
     return TaskEnd("", len(before))
+
+
+def _job_of(folder: Path) -> EvaluationJob:
+    """Return the job in a folder, read once by each worker: it lists every video.
+
+    Raises: DataError as `EvaluationJob.read` does.
+    """
+    try:
+        now = (folder / JOB).stat()
+    except OSError:
+        return EvaluationJob.read(folder)
+    return _job_as_of(folder, (now.st_ino, now.st_mtime_ns, now.st_size))
+
+
+@lru_cache(maxsize=1)
+def _job_as_of(folder: Path, written: tuple[int, int, int]) -> EvaluationJob:
+    """Return the job whose file has that inode, time in ns and size in bytes."""
+    del written
+    return EvaluationJob.read(folder)
 
 
 def begun(parts: Path, stem: str | None = None) -> Iterator[Path]:
@@ -157,7 +181,7 @@ def _looked(job: EvaluationJob, number: int, trusted: bool) -> pa.Table:
     settings, video = job.settings, job.manifest.videos[number]
     for name in settings.detectors if trusted else ():
         trust(name)
-    work = evaluation_of(settings, job)
+    work = evaluation_of(job)
     recording = Recording(Path(video.path), settings.every, settings.wear_from)
     film = recording_of(recording.path)
     head: dict[str, Any] = {
@@ -180,7 +204,7 @@ def _looked(job: EvaluationJob, number: int, trusted: bool) -> pa.Table:
     return rows.replace_schema_metadata({HEAD: json.dumps({**head, **said})})
 
 
-def evaluation_of(settings: JobSettings, job: EvaluationJob) -> Evaluation:
+def evaluation_of(job: EvaluationJob) -> Evaluation:
     """Return the work that a job asks for, of a single video.
 
     Raises: PhysadvError of some kind for what does not go together.
@@ -188,6 +212,7 @@ def evaluation_of(settings: JobSettings, job: EvaluationJob) -> Evaluation:
     from physadv.defend import parse_pipeline
     from physadv.evaluate.run import Asked, Evaluation
 
+    settings = job.settings
     pipelines = [parse_pipeline(text) for text in settings.defend]
     asked = Asked(settings.evaluation, job.patches(), list(settings.detectors), pipelines)
     asked.check()
@@ -247,7 +272,7 @@ def frames_by_look(part: VideoPart) -> dict[LookKey, list[FrameScore]]:
         frame = FrameScore(
             **{name: row[name] for name in FrameScore._fields if name != "kinds"}, kinds=tuple(row["kinds"])
         )
-        out.setdefault(LookKey(*(row[name] for name in LookKey._fields)), []).append(frame)
+        out.setdefault(LookKey.of_row(row), []).append(frame)
     return out
 
 
@@ -286,7 +311,7 @@ def _answered(work: Evaluation, recording: Recording) -> tuple[pa.Table, dict[st
             )
             rows += [{**key._asdict(), **row} for row in _rows_of(answers)]
             doubts[key.detector] = [[doubt.code, doubt] for doubt in work.detector_doubts.get(detector.name, ())]
-    optional = {"held": pa.bool_(), "certified": pa.bool_(), "track": pa.int64()}
+    optional = {name: pa.bool_() if kind is bool else pa.int64() for name, kind in PER_PERSON.items()}
     schema = pa.schema([
         *_key_schema(), ("pts_s", pa.float64()), ("light", pa.float64()), ("same", pa.bool_()),
         ("xyxy", pa.list_(pa.float32())), ("score", pa.list_(pa.float32())), ("chests", pa.list_(pa.bool_())),
@@ -306,7 +331,7 @@ def _rows_of(answers: Answers) -> Iterator[dict[str, Any]]:
             "xyxy": found.xyxy.ravel(),
             "score": found.score,
             "chests": chests,
-            **{name: getattr(found, name) for name in OPTIONAL},
+            **{name: getattr(found, name) for name in PER_PERSON},
             "alerts": json.dumps([(a.kind, a.text, a.xyxy) for a in found.alerts], default=float),
         }
 
@@ -317,7 +342,7 @@ def answers_by_look(part: VideoPart) -> dict[LookKey, Answers]:
 
     rows: dict[LookKey, list[dict[str, Any]]] = {}
     for row in part.table.to_pylist():
-        rows.setdefault(LookKey(*(row[name] for name in LookKey._fields)), []).append(row)
+        rows.setdefault(LookKey.of_row(row), []).append(row)
     return {
         key: Answers(
             _column(these, "pts_s"),
@@ -335,7 +360,6 @@ def answers_by_look(part: VideoPart) -> dict[LookKey, Answers]:
 def _detections(row: dict[str, Any]) -> Any:
     from physadv.types import Alert, Detections
 
-    types: dict[str, Any] = {"held": bool, "certified": bool, "track": np.int64}
     alerts = [
         Alert(kind, text, None if xyxy is None else tuple(xyxy)) for kind, text, xyxy in json.loads(row["alerts"])
     ]
@@ -344,7 +368,7 @@ def _detections(row: dict[str, Any]) -> Any:
         np.array(row["score"], np.float32),
         None,
         tuple(alerts),
-        **{name: None if row[name] is None else np.array(row[name], kind) for name, kind in types.items()},
+        **{name: None if row[name] is None else np.array(row[name], kind) for name, kind in PER_PERSON.items()},
     )
 
 

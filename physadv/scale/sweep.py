@@ -47,12 +47,12 @@ class Sweep:
         self.folder, self._base, self._varied, self._trusted = folder, base, tuple(varied), trusted
         self._study = open_study(folder)
         self.trials = trials or count_combinations(varied) or USUAL_TRIALS
-        if not self._study.trials:
+        if not self._trials:
             for values in islice(combinations(varied), self.trials):
                 self._study.enqueue_trial(values, user_attrs={GIVEN: values})
         # Nobody else writes here: what still runs was killed with whoever began it.
         self._number = 0
-        for trial in self._study.trials:
+        for trial in self._trials:
             self._number = max(self._number, trial.user_attrs.get(TASK, -1) + 1)
         for trial in self._running():
             self._fail(trial)
@@ -79,11 +79,17 @@ class Sweep:
     @property
     def missing(self) -> int:
         """Return how many trials are still to be run."""
-        over = [t for t in self._study.trials if t.state.name in ("COMPLETE", "PRUNED") or WRONG in t.user_attrs]
+        over = [t for t in self._trials if t.state.name in ("COMPLETE", "PRUNED") or WRONG in t.user_attrs]
         return max(self.trials - len(over), 0)
 
+    @property
+    def _trials(self) -> list[Any]:
+        """Return every trial, to be read alone: copies of all of them would be made at each look."""
+        found: list[Any] = self._study.get_trials(deepcopy=False)
+        return found
+
     def _running(self) -> list[Any]:
-        return [trial for trial in self._study.trials if trial.state.name == "RUNNING"]
+        return [trial for trial in self._trials if trial.state.name == "RUNNING"]
 
     def tried(self) -> list[TrialRow]:
         """Return every trial that is over, in the order of their numbers."""
@@ -97,7 +103,7 @@ class Sweep:
                 t.user_attrs.get(MINUTES),
                 t.user_attrs.get(WRONG, DIED if t.state.name == "FAIL" else ""),
             )
-            for t in self._study.trials
+            for t in self._trials
             if t.state.name in names
         ]
 

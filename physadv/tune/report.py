@@ -17,7 +17,7 @@ from physadv.evaluate.results import panel
 from physadv.files import atomic_write, text_bytes, write_json
 from physadv.marks import INK
 from physadv.provenance import provenance
-from physadv.table import Table, Value
+from physadv.table import Table, Value, with_interval
 from physadv.tune.plots import Graph, Line, plot
 from physadv.tune.score import DetectorFigures, LabScore
 from physadv.types import Detections, UInt8Array
@@ -107,8 +107,8 @@ def _clean_table(detectors: Sequence[DetectorFigures]) -> Table:
                 one.scored.name,
                 one.scored.role,
                 *(values[number] for values in known.values()),
-                *(_with(clean.value[name], clean.ci95[name]) for name in ("ap50", "recall25")),
-                None if one.lost is None else _with(*one.lost),
+                *(with_interval(clean.value[name], clean.ci95[name]) for name in ("ap50", "recall25")),
+                None if one.lost is None else with_interval(*one.lost),
                 _of(one.false_hiding),
             ]
         )
@@ -133,14 +133,7 @@ def _trigger_table(detectors: Sequence[DetectorFigures], name: str) -> Table:
 
 
 def _of(one: Share | None) -> Value:
-    return None if one is None else _with(one.value, one.ci95)
-
-
-def _with(value: float | None, interval: tuple[float, float] | None) -> Value:
-    """Return a figure with its interval, as evaluations show it."""
-    if value is None or interval is None:
-        return value
-    return f"{value:.3f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return None if one is None else with_interval(one.value, one.ci95)
 
 
 def graphs(result: LabScore) -> list[Graph]:
