@@ -284,7 +284,7 @@ def _worn_as(name: str, worn: Overlay) -> dict[str, Any]:
 
 def _unworn(count: int) -> str:
     """Return what is said of people who are surely there and wear nothing."""
-    some = "1 person shows no chest and wears" if count == 1 else f"{count} people show no chest and wear"
+    some = "1 person shows" if count == 1 else f"{count} people show"
     return f"{some} no chest: nothing is worn there; step back, or tilt the camera down"
 
 
