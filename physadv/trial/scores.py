@@ -66,7 +66,8 @@ def answers_in(video: Path) -> Answers:
         raise RecordingError(f"{path}: times of its frames do not rise")
     nothing = np.zeros(len(lines))
     found = tuple(detections_of(line) for line in lines)
-    chests = tuple(chests_visible(one.xyxy, one.keypoints) for one in found)
+    sizes = [(line["width"], line["height"]) for line in lines]
+    chests = tuple(chests_visible(one.xyxy, one.keypoints, size) for one, size in zip(found, sizes, strict=True))
     return Answers(pts_s - pts_s[0], nothing, nothing.astype(bool), found, chests, (), "")
 
 
